@@ -1,0 +1,52 @@
+# Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
+# Nothing is installed outside this checkout and the user's cache folder.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test test-all check format proto bench lab wheel clean
+BIN := .venv/bin
+SETUP := .venv/.locked
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(SETUP): pyproject.toml uv.lock
+	@uv=$$(sh tools/bootstrap.sh) && "$$uv" sync --frozen --quiet
+	@touch $@
+
+setup: $(SETUP) ## .venv/bin/glassbridge, ready to run
+
+demo: setup ## the whole path on this machine: a phone speaks, captions come back
+	@$(BIN)/glassbridge demo $(ARGS)
+
+dev: setup ## LiveKit, bridge and cloud for a client of your own; Ctrl-C stops all
+	@$(BIN)/glassbridge dev $(ARGS)
+
+test: setup ## the test suite (the real livekit-server part runs where one can be had)
+	@$(BIN)/python -m tools.livekit_server
+	@$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: setup ## the suite with its slow part
+	@$(BIN)/python -m tools.livekit_server
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## format, lint, types, imports, generated code
+	@$(BIN)/ruff format --check src tests tools
+	@$(BIN)/ruff check src tests tools
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python tools/generate_proto.py --check
+
+format: setup ## write the format and the safe lint fixes
+	@$(BIN)/ruff format src tests tools
+	@$(BIN)/ruff check --fix src tests tools
+
+proto: setup ## generate the gRPC code from proto/
+	@$(BIN)/python tools/generate_proto.py
+
+bench: setup ## measure the path beside its floor
+	@$(BIN)/glassbridge bench path $(ARGS)
+
+wheel: setup ## dist/*.whl
+	@uv=$$(sh tools/bootstrap.sh) && "$$uv" build --wheel --quiet
+
+clean: ## everything that was made here
+	rm -rf .venv dist build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The bridge program: supervisor, worker, gRPC service, playback."""

@@ -1,0 +1,1 @@
+"""Commands; the only place that knows every concrete class."""

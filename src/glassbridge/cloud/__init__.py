@@ -1,0 +1,1 @@
+"""The cloud program: HTTP server, phone socket, sessions, bridge client."""

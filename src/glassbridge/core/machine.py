@@ -1,0 +1,42 @@
+"""What all machines share: the record of a step. A machine is a class with
+
+    step(event, now) -> list of effects        decides; changes state only through one place
+    next_deadline() -> float | None            absolute monotonic seconds at which step(Tick(), now) is due
+    records                                    what changed, for the log, the metrics, the tests
+
+and knows nothing of asyncio, sockets or clocks. Its transitions are a total table over (state, event kind): every cell
+is a transition, or says why the event is ignored there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+S = TypeVar("S", bound=Enum)
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[S]):
+    """One change of state: the log line, the metric, the trace and the assertion are all this."""
+
+    machine: str
+    old: S
+    event: str
+    new: S
+    at: float
+    """Monotonic seconds."""
+    generation: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A cell of a table in which the event changes nothing."""
+
+    because: str
+
+
+def missing_cells(table: Mapping[tuple[S, type], object], states: type[S], events: tuple[type, ...]) -> list[str]:
+    """The cells that a table lacks; a total table gives an empty list."""
+    return [f"({s.name}, {e.__name__})" for s in states for e in events if (s, e) not in table]

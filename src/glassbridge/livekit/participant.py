@@ -1,0 +1,197 @@
+"""The narrow interface to a place in a LiveKit room. Two implementations stand behind it: `own` and `sdk`.
+
+What is deliberately absent: resuming, reconnecting, any repair. A participant joins once, says what it hears, and at
+the first sign of trouble leaves and says why; a fresh join with a fresh token is the only repair, and somebody else
+decides about it (system.md 4.3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from glassbridge.core.values import LossReason
+
+FRAME_MS = 20
+"""Milliseconds of audio in one playback frame and in one block that a track delivers."""
+FRAME_BYTES = FRAME_MS * 32
+"""The same in bytes of PCM16 mono at 16 kHz: 640."""
+
+ParticipantKind = Literal["own", "sdk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One data packet out of the room."""
+
+    payload: bytes
+    topic: str
+    """Empty when the sender gave none."""
+    sender: str
+    """Identity of the sender; empty when the server sent it."""
+    reliable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """Sound of a remote track: PCM16 LE, 16 kHz, mono, mostly 20 ms long."""
+
+    pcm: bytes
+    sender: str
+    track_sid: str
+    concealed: bool = False
+    """True where the sound is made up for a lost packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of a place in a room; comes exactly once for each connect that returned."""
+
+    reason: LossReason
+    detail: str = ""
+    """For the log: never holds a token or a URL with one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteParticipant:
+    """Somebody else in the room, as the server last told."""
+
+    identity: str
+    sid: str
+    publishing: bool
+    """True while a microphone track of theirs is published and not muted."""
+
+
+class RoomEvents(Protocol):
+    """What happens in a room. Called on the event loop, synchronously, in the order of arrival: do nothing here but
+    hand it on (traps B16). An exception raised here closes the participant with LossReason.INTERNAL.
+    """
+
+    def on_packet(self, packet: Packet) -> None:
+        """A data packet has come."""
+
+    def on_audio(self, block: AudioBlock) -> None:
+        """A block of sound has come from a remote track."""
+
+    def on_participants(self, remote: Mapping[str, RemoteParticipant]) -> None:
+        """Who else is in the room has changed; keyed by identity. News can be up to 3 s old (traps B7)."""
+
+    def on_closed(self, closed: Closed) -> None:
+        """The place is lost or left; nothing comes after this."""
+
+
+class LocalTrack(Protocol):
+    """An audio track that we publish: PCM16 LE, 16 kHz, mono."""
+
+    @property
+    def sid(self) -> str:
+        """The server's id of the track."""
+
+    async def write(self, frame: bytes) -> None:
+        """Sends one frame of FRAME_BYTES and returns when the next one is due, so a loop over frames is paced.
+
+        Raises ParticipantError when the place is lost. Safe to cancel between frames: the frame is sent or not sent.
+        """
+
+    async def drain(self) -> None:
+        """Returns when what was written has been heard, as far as the sender can know. Safe to cancel."""
+
+    async def unpublish(self) -> None:
+        """Takes the track out of the room; idempotent; never raises when the place is lost already."""
+
+
+class Participant(Protocol):
+    """A joined place in a room. Single use."""
+
+    @property
+    def sid(self) -> str:
+        """The server's id of this participant."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def room(self) -> str:
+        """Name of the room."""
+
+    @property
+    def remote(self) -> Mapping[str, RemoteParticipant]:
+        """Who else is here, by identity."""
+
+    @property
+    def closed(self) -> Closed | None:
+        """None while the place is held."""
+
+    async def publish(self, name: str) -> LocalTrack:
+        """Publishes an audio track; several at once are mixed by the listener.
+
+        Raises ParticipantError (place lost, or no answer within the deadline). Safe to cancel.
+        """
+
+    async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
+        """Sends a data packet of at most 15,000 bytes to all, or to the identities in `to`.
+
+        Raises ValueError (too large), ParticipantError (place lost, or its send buffer is full: lossy packets are then
+        dropped silently). Safe to cancel: sent or not sent.
+        """
+
+    async def close(self) -> None:
+        """Leaves the room and releases everything; idempotent; takes 3 s at most.
+
+        A cancelled caller does not stop it.
+        """
+
+
+class ParticipantError(Exception):
+    """Why a place could not be had or was lost. Its text never holds a token."""
+
+    def __init__(self, reason: LossReason, detail: str = "") -> None:
+        super().__init__(f"{reason.text}: {detail}" if detail else reason.text)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """How to join; times in seconds."""
+
+    room: str = ""
+    """When given, a token of another room is refused with WRONG_ROOM (traps A8)."""
+    timeout: float = 10.0
+    """Deadline of connect()."""
+    subscribe_audio: bool = True
+    """Whether remote audio tracks are delivered."""
+    publish_ready: bool = True
+    """Open the sending side at join already: first sound and first packet come 50 ms sooner (traps A10)."""
+    ping_interval: float = 1.0
+    pong_timeout: float = 2.5
+    """No pong for so long: the link is suspect and the place is left (traps A3)."""
+    media_timeout: float = 3.0
+    """No sign of life of the media path (ICE consent, once a second) for so long: left."""
+    loop_gap: float = 10.0
+    """The process stood still for so long: left, what others may hold is not taken back (traps A7)."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Further query parameters, for tests."""
+
+
+class Connector(Protocol):
+    """Joins a room: the one function that differs between the implementations."""
+
+    async def __call__(
+        self, url: str, token: str, events: RoomEvents, options: ConnectOptions = ConnectOptions()
+    ) -> Participant:
+        """Returns a joined participant: data and audio of others can arrive from now on (even before it returns).
+
+        Raises ParticipantError with the reason. When cancelled at any moment, nothing is left behind: neither here nor
+        on the server; the clean-up goes on in its own task (traps A4), which `drain_closing()` awaits.
+        """
+
+
+def connector(kind: ParticipantKind) -> Connector:
+    """The implementation by name; imports it only now. Raises ImportError with advice when the SDK is not installed."""
+    if kind == "own":
+        from glassbridge.livekit.own import connect
+
+        return connect
+    from glassbridge.livekit.sdk import connect as sdk_connect
+
+    return sdk_connect

@@ -1,0 +1,1 @@
+"""The phone: client library and simulator."""

@@ -1,0 +1,1 @@
+"""Turns. The one place where asyncio meets core: mailboxes, timers, effects, supervised tasks, child processes."""

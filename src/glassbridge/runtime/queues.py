@@ -1,0 +1,74 @@
+"""A queue for audio: bounded by count and by age, oldest dropped first, every drop counted."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class QueueClosed(Exception):
+    """The queue was closed; nothing more comes."""
+
+
+class AgedQueue(Generic[T]):
+    """Single consumer. `put` never waits; `get` skips what has become older than `max_age` seconds.
+
+    Backpressure alone never bounds age (traps 22, 26): the drop rule is here, before the send.
+    """
+
+    def __init__(self, maxlen: int, max_age: float, clock: Callable[[], float] = monotonic) -> None:
+        self._items: deque[tuple[float, T]] = deque()
+        self._maxlen = maxlen
+        self._max_age = max_age
+        self._clock = clock
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
+        self.dropped_full = 0
+        self.dropped_old = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def dropped(self) -> int:
+        """Items dropped so far, for either cause."""
+        return self.dropped_full + self.dropped_old
+
+    def put(self, item: T) -> None:
+        """Adds an item; the oldest goes when the queue is full. Ignored after close()."""
+        if self._closed:
+            return
+        if len(self._items) >= self._maxlen:
+            self._items.popleft()
+            self.dropped_full += 1
+        self._items.append((self._clock(), item))
+        self._wake()
+
+    async def get(self) -> tuple[float, T]:
+        """The oldest fresh item with its age in seconds. Raises QueueClosed once closed and empty. Safe to cancel."""
+        while True:
+            now = self._clock()
+            while self._items:
+                at, item = self._items.popleft()
+                if now - at <= self._max_age:
+                    return now - at, item
+                self.dropped_old += 1
+            if self._closed:
+                raise QueueClosed
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def close(self) -> None:
+        """No more puts; the consumer may still empty it."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,53 @@
+"""Tasks with an owner. No fire-and-forget: a task that fails is heard of, a group that closes leaves none behind."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class TaskGroup:
+    """Owns background tasks whose lives are not nested in one function.
+
+    Unlike asyncio.TaskGroup it may be filled and closed from different places. `on_error` hears of every exception
+    (the one supervisor boundary of the owner); without it the loop's exception handler does.
+    """
+
+    def __init__(self, name: str, on_error: Callable[[str, BaseException], None] | None = None) -> None:
+        self._name = name
+        self._on_error = on_error
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Starts a task. Raises RuntimeError after close() (our fault) and closes the coroutine."""
+        if self._closed:
+            coroutine.close()
+            raise RuntimeError(f"task group {self._name} is closed")
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._name}:{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if self._on_error is not None:
+            self._on_error(task.get_name(), error)
+        else:
+            task.get_loop().call_exception_handler(
+                {"message": f"task {task.get_name()} failed", "exception": error, "task": task}
+            )
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def close(self, timeout: float = 3.0) -> None:
+        """Cancels all but the calling task and waits up to `timeout` seconds for them. Idempotent; a cancelled caller
+        leaves the tasks cancelled all the same."""
+        self._closed = True
+        rest = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=timeout)

@@ -1,0 +1,69 @@
+"""Settings of all programs, read from the environment (the original's names where it had one). Times in seconds."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEV_LIVEKIT_KEY = "devkey"
+DEV_LIVEKIT_SECRET = "development-only-secret-of-32-chars!"  # noqa: S105 - public on purpose
+DEV_JWT_SECRET = "development-only-core-token-secret-32"  # noqa: S105 - public on purpose
+
+
+class Settings(BaseSettings):
+    """One object for the process; secrets are SecretStr and never print."""
+
+    model_config = SettingsConfigDict(env_prefix="GLASSBRIDGE_", populate_by_name=True, extra="ignore")
+
+    livekit_url: str = Field("ws://127.0.0.1:7880", validation_alias=AliasChoices("LIVEKIT_URL"))
+    livekit_api_key: str = Field(DEV_LIVEKIT_KEY, validation_alias=AliasChoices("LIVEKIT_API_KEY"))
+    livekit_api_secret: SecretStr = Field(
+        SecretStr(DEV_LIVEKIT_SECRET), validation_alias=AliasChoices("LIVEKIT_API_SECRET")
+    )
+    livekit_server_bin: Path | None = Field(None, validation_alias=AliasChoices("LIVEKIT_SERVER_BIN"))
+    livekit_client_token_ttl: int = 24 * 3600
+    """Seconds that a phone's LiveKit token lives."""
+    livekit_agent_token_ttl: int = 600
+    """Seconds that a bridge's LiveKit token lives; each join mints its own."""
+
+    bridge_socket: str | None = Field(None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET"))
+    bridge_urls: str = Field("127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL"))
+    """One address or a comma list; host:port, or unix:/path."""
+
+    jwt_secret: SecretStr = Field(SecretStr(DEV_JWT_SECRET), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET"))
+    """Signs and verifies core tokens (HS256)."""
+
+    grace: float = 60.0
+    """How long a session waits for its phone after the socket closed."""
+    max_text_bytes: int = 1 << 20
+    max_binary_bytes: int = 64 << 10
+    max_sessions: int = 2_000
+    recognisers: int = 2
+    """Recogniser processes (about 90 MB and a quarter of a core for each stream)."""
+
+    log_level: str = "info"
+    log_format: str = "auto"
+    """auto (console on a terminal, else JSON), console, json."""
+
+    def bridge_targets(self) -> tuple[str, ...]:
+        """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""
+        if self.bridge_socket:
+            return tuple(f"unix:{path.strip()}" for path in self.bridge_socket.split(",") if path.strip())
+        return tuple(target.strip() for target in self.bridge_urls.split(",") if target.strip())
+
+    @property
+    def development_secrets(self) -> tuple[str, ...]:
+        """Names of the settings that still hold their public development value."""
+        found = []
+        if self.jwt_secret.get_secret_value() == DEV_JWT_SECRET:
+            found.append("AUGMENTOS_AUTH_JWT_SECRET")
+        if self.livekit_api_secret.get_secret_value() == DEV_LIVEKIT_SECRET:
+            found.append("LIVEKIT_API_SECRET")
+        return tuple(found)
+
+
+@lru_cache(1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings.model_validate({})

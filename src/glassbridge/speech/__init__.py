@@ -1,0 +1,1 @@
+"""Recognisers behind one small interface."""

@@ -1,0 +1,1 @@
+"""Says. Message structs, close codes, audio frame codecs, the generated gRPC contract."""

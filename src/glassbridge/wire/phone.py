@@ -1,0 +1,228 @@
+"""Messages of the phone socket (`/glasses-ws`), with the original's type and field names.
+
+Decode with `decode_from_phone` / `decode_from_cloud`. Unknown types are tolerated (UnknownMessage), broken ones raise
+MalformedMessage, whose text says what is wrong and quotes nothing that was sent.
+"""
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+Millis = int
+"""Unix time in milliseconds, as the original's timestamps that are numbers."""
+
+
+class Message(msgspec.Struct, tag_field="type", rename="camel", omit_defaults=True, frozen=True):
+    """Base of all; `type` is the tag."""
+
+
+# ---- phone to cloud
+
+
+class ConnectionInit(Message, tag="connection_init", frozen=True, kw_only=True):
+    """Greets; harmless when repeated (hazard C-10)."""
+
+    user_id: str | None = None
+    core_token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ConnectionInit(user_id={self.user_id!r})"
+
+
+class MicrophoneStateChange(Message, tag="microphone_state_change", frozen=True, kw_only=True):
+    """Cloud to phone: switch the microphone. Phone to cloud: it is now so."""
+
+    is_microphone_enabled: bool
+    required_data: list[str] | None = None
+    """`pcm`, `transcription`, `pcm_or_transcription`; the cloud always says it, phones may leave it out."""
+    bypass_vad: bool | None = None
+    session_id: str | None = None
+    timestamp: Any = None
+
+
+class Vad(Message, tag="VAD", frozen=True, kw_only=True):
+    """Voice activity; the original's phones send the status as bool or as text."""
+
+    status: bool | Literal["true", "false"]
+    timestamp: Any = None
+
+    @property
+    def speaking(self) -> bool:
+        return self.status is True or self.status == "true"
+
+
+class Wifi(msgspec.Struct, rename="camel", frozen=True):
+    connected: bool = False
+    ssid: str | None = None
+
+
+class GlassesConnectionState(Message, tag="glasses_connection_state", frozen=True, kw_only=True):
+    """State of the glasses beside the phone."""
+
+    status: str
+    model_name: str = ""
+    wifi: Wifi | None = None
+    timestamp: Any = None
+
+
+class Ping(Message, tag="ping", frozen=True, kw_only=True):
+    """Either side may ask at any time; `timestamp` comes back in the pong."""
+
+    timestamp: Any = None
+
+
+class Pong(Message, tag="pong", frozen=True, kw_only=True):
+    timestamp: Any = None
+
+
+# ---- cloud to phone
+
+
+class LiveKitInfo(msgspec.Struct, rename="camel", frozen=True):
+    """Where the phone's room is."""
+
+    url: str
+    room_name: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"LiveKitInfo(room_name={self.room_name!r})"
+
+
+class AudioPosition(msgspec.Struct, frozen=True):
+    """Up to where this backend knows an epoch."""
+
+    epoch: int
+    position: int
+
+
+class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
+    """The socket is accepted. Says nothing about audio (system.md promise 3)."""
+
+    session_id: str
+    timestamp: Any = None
+    livekit: LiveKitInfo | None = None
+    audio: int = 1
+    """2 when numbered WebSocket frames were negotiated (`audio=2`)."""
+    known: AudioPosition | None = None
+    resumed: bool = False
+    """True when this session lived already."""
+
+
+class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):
+    """codes: INVALID_TOKEN, SESSION_ERROR, MALFORMED_MESSAGE, INTERNAL_ERROR."""
+
+    message: str
+    code: str | None = None
+    timestamp: Any = None
+
+
+class AuthError(Message, tag="auth_error", frozen=True, kw_only=True):
+    message: str
+    timestamp: Any = None
+
+
+class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
+    """Ours. Sent after the ack and on each change; the truth about audio."""
+
+    state: Literal["live", "connecting", "interrupted", "unavailable"]
+    reason: str = ""
+    """A reason a person can read; empty when live."""
+    code: str = ""
+    """The same for programs: a LossReason code, or a hop."""
+    since: Millis
+    retry_in_ms: int | None = None
+    transport: Literal["livekit", "websocket"] | None = None
+
+
+class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
+    """Ours. Everything before `position` is delivered or given up."""
+
+    epoch: int
+    position: int
+
+
+class TextWall(msgspec.Struct, tag_field="layoutType", tag="text_wall", rename="camel", frozen=True):
+    """The layout that captions use."""
+
+    text: str
+
+
+class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
+    """Something to show on the glasses."""
+
+    view: Literal["main", "dashboard"]
+    layout: TextWall
+    package_name: str
+    duration_ms: int | None = None
+    is_final: bool | None = None
+    """Ours: whether a caption can still change. Older phones ignore it."""
+    timestamp: Any = None
+
+
+class UnknownMessage(msgspec.Struct, frozen=True):
+    """A message of a type that this side does not know: tolerated, logged once."""
+
+    type: str
+
+
+class MalformedMessage(ValueError):
+    """No JSON object, no type, or fields of the wrong shape: the sender's fault; the socket lives."""
+
+
+FromPhone = ConnectionInit | MicrophoneStateChange | Vad | GlassesConnectionState | Ping | Pong
+FromCloud = (
+    ConnectionAck
+    | ConnectionError_
+    | AuthError
+    | MicrophoneStateChange
+    | AudioStateNotice
+    | AudioAck
+    | DisplayEvent
+    | Ping
+    | Pong
+)
+
+_from_phone = msgspec.json.Decoder(FromPhone)
+_from_cloud = msgspec.json.Decoder(FromCloud)
+_encoder = msgspec.json.Encoder()
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+_tag = msgspec.json.Decoder(_Tag)
+
+
+def _tags(union: Any) -> frozenset[str]:
+    return frozenset(member.__struct_config__.tag for member in union.__args__)
+
+
+_PHONE_TAGS = _tags(FromPhone)
+_CLOUD_TAGS = _tags(FromCloud)
+D = TypeVar("D")
+
+
+def _decode(text: str | bytes, decoder: "msgspec.json.Decoder[D]", tags: frozenset[str]) -> D | UnknownMessage:
+    try:
+        kind = _tag.decode(text).type
+        return decoder.decode(text) if kind in tags else UnknownMessage(kind[:64])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        what = str(error) if isinstance(error, msgspec.ValidationError) else "not a JSON object"
+        raise MalformedMessage(what) from None
+
+
+def decode_from_phone(text: str | bytes) -> FromPhone | UnknownMessage:
+    """What a phone said. Raises MalformedMessage."""
+    return _decode(text, _from_phone, _PHONE_TAGS)
+
+
+def decode_from_cloud(text: str | bytes) -> FromCloud | UnknownMessage:
+    """What a cloud said. Raises MalformedMessage."""
+    return _decode(text, _from_cloud, _CLOUD_TAGS)
+
+
+def encode(message: Message) -> str:
+    """The message as the JSON text of one WebSocket frame."""
+    return _encoder.encode(message).decode()
