@@ -1,0 +1,1 @@
+"""Helpers that the tests share: real servers, real processes, leak checks."""
