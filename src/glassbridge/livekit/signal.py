@@ -1,0 +1,245 @@
+"""LiveKit's signalling as bytes and text: the one codec of both sides, our participant and the embedded server.
+
+Requests travel from participant to server, responses the other way. Nothing here waits, decides or keeps state.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiortc import RTCIceCandidate
+from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
+from google.protobuf.message import DecodeError, Message
+from livekit.protocol import models, rtc
+
+from glassbridge.core.values import LossReason
+
+JOIN_PATH = "/rtc"
+VALIDATE_PATH = "/rtc/validate"
+PROTOCOL = 15
+"""Below 13 no leave actions; from 16 on the server may move us to another room."""
+RELIABLE_LABEL = "_reliable"
+LOSSY_LABEL = "_lossy"
+
+DisconnectReason = models.DisconnectReason
+LOSS_REASONS: Mapping[int, LossReason] = {
+    DisconnectReason.UNKNOWN_REASON: LossReason.NETWORK,
+    DisconnectReason.CLIENT_INITIATED: LossReason.CLOSED,
+    DisconnectReason.DUPLICATE_IDENTITY: LossReason.SUPERSEDED,
+    DisconnectReason.SERVER_SHUTDOWN: LossReason.SERVER_SHUTDOWN,
+    DisconnectReason.PARTICIPANT_REMOVED: LossReason.REMOVED,
+    DisconnectReason.ROOM_DELETED: LossReason.ROOM_DELETED,
+    DisconnectReason.STATE_MISMATCH: LossReason.NETWORK,
+    DisconnectReason.JOIN_FAILURE: LossReason.MEDIA_FAILED,
+    DisconnectReason.MIGRATION: LossReason.SERVER_SHUTDOWN,
+    DisconnectReason.SIGNAL_CLOSE: LossReason.NETWORK,
+    DisconnectReason.ROOM_CLOSED: LossReason.ROOM_DELETED,
+    DisconnectReason.USER_UNAVAILABLE: LossReason.REMOVED,
+    DisconnectReason.USER_REJECTED: LossReason.REMOVED,
+    DisconnectReason.SIP_TRUNK_FAILURE: LossReason.REMOVED,
+    DisconnectReason.CONNECTION_TIMEOUT: LossReason.NETWORK,
+    DisconnectReason.MEDIA_FAILURE: LossReason.MEDIA_FAILED,
+    DisconnectReason.AGENT_ERROR: LossReason.REMOVED,
+}
+"""Every reason that LiveKit knows; use loss_reason() for numbers that a newer server may send."""
+
+
+def loss_reason(disconnect_reason: int) -> LossReason:
+    """What a leave means for us; NETWORK for a number that we do not know."""
+    return LOSS_REASONS.get(disconnect_reason, LossReason.NETWORK)
+
+
+class SignalError(Exception):
+    """The peer sent what is not LiveKit signalling."""
+
+
+class Signal(NamedTuple):
+    """One message: the name of the field that is set in the envelope, and that field."""
+
+    kind: str
+    """Empty for a message that this version of the protocol does not know; `body` is then None."""
+    body: Any
+
+
+def encode_request(**field: Message) -> bytes:
+    """A SignalRequest with one field, e.g. `encode_request(answer=SessionDescription(...))`."""
+    return rtc.SignalRequest(**field).SerializeToString()  # type: ignore[arg-type]
+
+
+def encode_response(**field: Message | str | int) -> bytes:
+    """A SignalResponse with one field, e.g. `encode_response(refresh_token="...")`."""
+    return rtc.SignalResponse(**field).SerializeToString()  # type: ignore[arg-type]
+
+
+def decode_request(data: bytes) -> Signal:
+    """Raises SignalError (the participant's fault)."""
+    return _decode(rtc.SignalRequest, data)
+
+
+def decode_response(data: bytes) -> Signal:
+    """Raises SignalError (the server's fault)."""
+    return _decode(rtc.SignalResponse, data)
+
+
+def _decode(envelope: type[rtc.SignalRequest] | type[rtc.SignalResponse], data: bytes) -> Signal:
+    try:
+        message = envelope.FromString(data)
+    except DecodeError:
+        raise SignalError(f"{len(data)} bytes that are no {envelope.__name__}") from None
+    kind = message.WhichOneof("message")
+    return Signal(kind, getattr(message, kind)) if kind else Signal("", None)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinQuery:
+    """The query of the upgrade request at JOIN_PATH. The token is not in it: see auth_headers()."""
+
+    auto_subscribe: bool = True
+    protocol: int = PROTOCOL
+    sdk: str = "go"
+    """With "go" UDP stays offered after an outage; for most other names it is ICE-TCP only, for 5 min (traps A2)."""
+    version: str = "1.0.0"
+    reconnect: bool = False
+    """Parsed by the stand-in only; our participant never sends it (traps A1)."""
+
+    def params(self) -> dict[str, str]:
+        """As query parameters."""
+        return {
+            "protocol": str(self.protocol),
+            "sdk": self.sdk,
+            "version": self.version,
+            "auto_subscribe": str(int(self.auto_subscribe)),
+        }
+
+    @classmethod
+    def parse(cls, params: Mapping[str, str]) -> "JoinQuery":
+        """Reads what a client sent; missing or odd values get LiveKit's defaults, as the real server does."""
+        protocol = params.get("protocol", "")
+        return cls(
+            auto_subscribe=params.get("auto_subscribe", "1") in ("1", "true"),
+            protocol=int(protocol) if protocol.isdecimal() else 0,
+            sdk=params.get("sdk", ""),
+            version=params.get("version", ""),
+            reconnect=params.get("reconnect", "0") in ("1", "true"),
+        )
+
+
+def auth_headers(token: str) -> dict[str, str]:
+    """Where the token travels: never in the URL, which errors and logs print (traps A6)."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def token_of(headers: Mapping[str, str], params: Mapping[str, str]) -> str:
+    """The token of an upgrade request: in the header or, as browsers must, in the query; empty when there is none."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else params.get("access_token", "")
+
+
+def candidate_init(candidate: RTCIceCandidate) -> str:
+    """The `candidateInit` of a trickle."""
+    return json.dumps(
+        {
+            "candidate": f"candidate:{candidate_to_sdp(candidate)}",
+            "sdpMid": candidate.sdpMid,
+            "sdpMLineIndex": candidate.sdpMLineIndex,
+        }
+    )
+
+
+def parse_candidate_init(text: str) -> RTCIceCandidate | None:
+    """The candidate of a trickle; None for the empty one that ends them. Raises SignalError (the peer's fault)."""
+    try:
+        init = json.loads(text)
+        line = init.get("candidate") or ""
+        if not line:
+            return None
+        candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+        candidate.sdpMid = init.get("sdpMid")
+        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+    except (ValueError, IndexError, AttributeError, AssertionError):
+        raise SignalError("a trickle that holds no ICE candidate") from None
+    if candidate.sdpMid is None and candidate.sdpMLineIndex is None:
+        candidate.sdpMLineIndex = 0
+    return candidate
+
+
+class TrackRef(NamedTuple):
+    """Whose sound an SSRC carries."""
+
+    participant_sid: str
+    track_sid: str
+
+
+_SSRC = re.compile(r"^a=ssrc:(\d+)(?: msid:(\S+)(?: (\S+))?)?", re.MULTILINE)
+_MSID = re.compile(r"^a=msid:(\S+)(?: (\S+))?", re.MULTILINE)
+
+
+def stream_id(track: TrackRef) -> str:
+    """The stream part of an msid in the server's offers."""
+    return f"{track.participant_sid}|{track.track_sid}"
+
+
+def audio_tracks(sdp: str) -> dict[int, TrackRef]:
+    """SSRC -> track of every audio line in an offer of the server. Recycled lines make it differ in each (traps A9)."""
+    found: dict[int, TrackRef] = {}
+    for section in re.split(r"^m=", sdp.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
+        if not section.startswith("audio "):
+            continue
+        line = _MSID.search(section)
+        for ssrc, stream, track in _SSRC.findall(section):
+            stream, track = (stream, track) if stream else line.groups("") if line else ("", "")
+            participant, _, sid = stream.partition("|")
+            if participant:
+                found[int(ssrc)] = TrackRef(participant, sid or track)
+    return found
+
+
+def has_udp(sdp: str) -> bool:
+    """Whether a description holds at least one UDP candidate."""
+    return re.search(r"^a=candidate:\S+ \d+ udp ", sdp, re.MULTILINE | re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class UserData:
+    """A data packet of an application."""
+
+    payload: bytes
+    topic: str = ""
+    sender: str = ""
+    """Identity; the server fills it in, a participant leaves it empty."""
+    to: tuple[str, ...] = ()
+    """Identities; empty means all."""
+
+
+def encode_data(data: UserData, *, reliable: bool, sender_sid: str = "") -> bytes:
+    """A DataPacket for the channel RELIABLE_LABEL or LOSSY_LABEL."""
+    user = models.UserPacket(payload=data.payload, participant_identity=data.sender, participant_sid=sender_sid)
+    if data.topic:
+        user.topic = data.topic
+    user.destination_identities.extend(data.to)
+    return models.DataPacket(
+        kind=models.DataPacket.RELIABLE if reliable else models.DataPacket.LOSSY,
+        participant_identity=data.sender,
+        participant_sid=sender_sid,
+        destination_identities=data.to,
+        user=user,
+    ).SerializeToString()
+
+
+def decode_data(data: bytes) -> UserData | None:
+    """The packet of an application; None for LiveKit's other kinds (streams, rpc, ...). Raises SignalError."""
+    try:
+        packet = models.DataPacket.FromString(data)
+    except DecodeError:
+        raise SignalError(f"{len(data)} bytes that are no DataPacket") from None
+    if packet.WhichOneof("value") != "user":
+        return None
+    user = packet.user
+    return UserData(
+        payload=user.payload,
+        topic=user.topic,
+        sender=packet.participant_identity or user.participant_identity,
+        to=tuple(packet.destination_identities or user.destination_identities),
+    )
