@@ -1,0 +1,108 @@
+"""Child processes with an owner: in a group of their own, ended by it, and never outliving it."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _dies_with_us() -> Callable[[], None] | None:
+    """What the child runs before exec, so that the kernel kills it when we are gone, however we go (Linux only)."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)  # before the fork: afterwards nothing may be loaded or allocated
+    parent = os.getpid()
+
+    def arm() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arm
+
+
+class Child:
+    """A running child process and its group. Start it on the thread that lives longest: the kernel watches that one."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: int | IO[Any] | None = asyncio.subprocess.DEVNULL,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> "Child":
+        """Raises OSError when the program cannot be run."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            process_group=0,
+            preexec_fn=_dies_with_us(),
+        )
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative: the number of the signal that ended it."""
+        return self._process.returncode
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | None:
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        return self._process.stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader | None:
+        return self._process.stderr
+
+    async def wait(self) -> int:
+        """Returns its exit status once it has ended. Safe to cancel."""
+        return await self._process.wait()
+
+    async def ended_within(self, seconds: float) -> bool:
+        """Whether it has ended before `seconds` are over. Safe to cancel."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+        return self._process.returncode is not None
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the whole group; ignored when it has ended."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def stop(self, grace: float = 3.0) -> int:
+        """SIGTERM, and SIGKILL after `grace` seconds; returns the exit status. A cancelled stop() kills at once."""
+        self.signal(signal.SIGTERM)
+        try:
+            await self.ended_within(grace)
+        finally:
+            self.signal(signal.SIGKILL)
+        return await self._process.wait()

@@ -1,0 +1,118 @@
+"""Every test proves that it cleaned up; tests that need what this machine lacks are skipped, loudly."""
+
+import asyncio
+import gc
+import inspect
+import os
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
+from tests.support.poll import eventually, eventually_sync
+
+__all__ = ["embedded_livekit", "livekit", "real_livekit"]
+
+LEAK_GRACE = 3.0
+"""Seconds in which what a test left behind may still go away by itself."""
+LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_wrapper)", "QueueFeederThread")
+"""Name prefixes of threads that libraries start once and keep (native callbacks, executors, gRPC's poller)."""
+LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+_skipped_for = Counter[str]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark, missing in (
+        ("real", None if server_binary() else "no livekit-server on this machine"),
+        ("sdk", None if find_spec("livekit.rtc") else "the official LiveKit SDK is not installed"),
+    ):
+        if missing and item.get_closest_marker(mark):
+            _skipped_for[missing] += 1
+            pytest.skip(missing)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for missing, count in _skipped_for.items():
+        terminalreporter.section("NOT TESTED", red=True, bold=True)
+        terminalreporter.write_line(f"{count} tests were skipped: {missing}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Threads, descriptors and child processes are as before, once all fixtures of the test are closed."""
+    threads, descriptors, children = set(threading.enumerate()), _descriptors(), _children()
+    yield
+
+    def leaks() -> bool | str:
+        found = [
+            *(f"thread {t.name}" for t in set(threading.enumerate()) - threads if not _lasting(t)),
+            *(f"{count} x {what}" for what, count in (_descriptors() - descriptors).items()),
+            *(f"child process {pid}: {words}" for pid, words in (_children().items() - children.items())),
+        ]
+        if found:
+            gc.collect()
+        return "left behind: " + ", ".join(found) if found else True
+
+    eventually_sync(leaks, LEAK_GRACE, every=0.05)
+
+
+@pytest.fixture(autouse=True)
+def tests_with_a_loop(request: pytest.FixtureRequest, leaves_nothing_behind: None) -> None:
+    """A fixture of its own: the loop then closes before leaves_nothing_behind counts."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("leaves_no_task")
+
+
+@pytest.fixture
+async def leaves_no_task() -> AsyncIterator[None]:
+    """Tasks on the loop are as before."""
+    before = asyncio.all_tasks()
+    yield
+    mine = asyncio.current_task()
+
+    def leaks() -> bool | str:
+        left = asyncio.all_tasks() - before - {mine}
+        return "tasks left behind: " + ", ".join(repr(task) for task in left) if left else True
+
+    await eventually(leaks, LEAK_GRACE)
+
+
+def _lasting(thread: threading.Thread) -> bool:
+    return thread.name.startswith(LASTING_THREADS) or "_poll_wrapper" in thread.name
+
+
+def _descriptors() -> Counter[str]:
+    """Open sockets, pipes and files by kind or path; what libraries keep (event and poll handles) is not counted."""
+    found = Counter[str]()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        kind = target.split(":")[0]
+        if kind != "anon_inode" and not target.startswith(("/dev/", "/proc/")):
+            found[kind if kind in ("socket", "pipe") else target] += 1
+    return found
+
+
+def _children() -> dict[int, str]:
+    """Our direct child processes: pid and command line."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for pid in pids:
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            except OSError:
+                continue
+            if not any(name in words for name in LASTING_CHILDREN):
+                found[int(pid)] = words
+    return found
