@@ -1,0 +1,49 @@
+"""Keeps secrets out of text. It is the last thing that happens to a log line, so no writer can go around it."""
+
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+MASK = "[redacted]"
+MIN_SECRET_CHARS = 8
+"""Shorter secrets are ordinary words ("secret"): removing them would say where they stood."""
+
+_NAMES = r"\w*(?:token|secret|password|api_?key|authorization)"
+_PATTERNS = (
+    # A JWT, whole or cut off.
+    re.compile(r"()eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,2}"),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=%-]{4,}"),
+    # ?access_token=..., and any key=value of that kind.
+    re.compile(rf"(?i)(\b{_NAMES}=)[^&\s\"'#\\,;)]+"),
+    # The same as JSON or as the repr of a dict, escaped or not.
+    re.compile(rf"(?i)(\\*[\"']{_NAMES}\\*[\"']\s*:\s*\\*[\"'])[^\"'\\]+"),
+)
+_SENSITIVE_KEY = re.compile(rf"(?i){_NAMES}\Z")
+
+
+class Redactor:
+    """Replaces what looks like a credential, and each of the known `secrets`, with MASK."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        spellings = {
+            spelling
+            for secret in secrets
+            if len(secret) >= MIN_SECRET_CHARS
+            for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1])
+        }
+        longest_first = sorted(spellings, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if spellings else None
+
+    def __call__(self, text: str) -> str:
+        """The text without its secrets."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\1{MASK}", text)
+        return text
+
+
+def is_sensitive(key: str) -> bool:
+    """Whether a field of this name is never printed, whatever it holds."""
+    return _SENSITIVE_KEY.match(key) is not None
