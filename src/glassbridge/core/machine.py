@@ -8,10 +8,10 @@ and knows nothing of asyncio, sockets or clocks. Its transitions are a total tab
 is a transition, or says why the event is ignored there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 S = TypeVar("S", bound=Enum)
 
@@ -35,6 +35,15 @@ class Ignored:
     """A cell of a table in which the event changes nothing."""
 
     because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell(Generic[S]):
+    """A cell of a table in which `by(machine, event, now)` decides and gives the effects."""
+
+    by: Callable[..., list[Any]]
+    to: tuple[S, ...]
+    """Every state in which the machine may be afterwards: the diagram is drawn from it, tests hold `by` to it."""
 
 
 def missing_cells(table: Mapping[tuple[S, type], object], states: type[S], events: tuple[type, ...]) -> list[str]:

@@ -1,0 +1,42 @@
+"""When to try again: at once the first time, then full jitter under a growing ceiling, for ever.
+
+Full jitter spreads a thousand retries over the whole ceiling, so that a server that comes back is not hit by all of
+them at once. Chance is an argument: a machine with the same numbers does the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Ceilings in seconds: `base` for the second attempt, doubling up to `cap`."""
+
+    base: float = 0.5
+    cap: float = 7.0
+
+    def ceiling(self, attempt: int) -> float:
+        """The longest wait before this attempt; 0.0 for the first (attempt 0)."""
+        if attempt <= 0:
+            return 0.0
+        return min(self.cap, self.base * 2.0 ** min(attempt - 1, 32))
+
+
+class Backoff:
+    """Counts attempts; one instance for each thing that is tried. `chance` gives numbers in [0, 1)."""
+
+    def __init__(self, ladder: Ladder, chance: Callable[[], float]) -> None:
+        self._ladder = ladder
+        self._chance = chance
+        self.attempt = 0
+        """Attempts since the last success."""
+
+    def next_delay(self) -> float:
+        """Seconds to wait before the next attempt, which counts from now on."""
+        delay = self._ladder.ceiling(self.attempt) * self._chance()
+        self.attempt += 1
+        return delay
+
+    def reset(self) -> None:
+        """It worked: the next attempt is again at once."""
+        self.attempt = 0
