@@ -1,0 +1,103 @@
+"""Addresses to listen on: "in use" as one clear line, stale socket files rebound, live ones left alone."""
+
+import errno
+import os
+import resource
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from glassbridge.runtime.errors import UserError
+
+MAX_SOCKET_PATH = 107
+"""Bytes that Linux allows for the path of a Unix socket."""
+_ANSWERS_WITHIN = 1.0
+
+
+class CannotListen(UserError):
+    """The address cannot be had; the text says what to do."""
+
+
+def claim_socket(path: Path) -> None:
+    """Makes the way free for a Unix socket at `path`: its folder exists (0700 when made here), no stale file is there.
+
+    Raises CannotListen: in use by a live process, something else than a socket, path too long, folder not writable.
+    """
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise CannotListen(f"the socket path is longer than {MAX_SOCKET_PATH} bytes: choose a shorter one ({path})")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise CannotListen(f"cannot use the folder of {path}: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise CannotListen(f"cannot write to the folder of {path}: choose another path")
+    if mode is None:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CannotListen(f"{path} exists and is no socket: choose another path, or remove it")
+    if _is_live(path):
+        raise CannotListen(f"{path} is in use: another bridge listens there; stop it, or choose another path")
+    path.unlink(missing_ok=True)
+
+
+def _is_live(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWERS_WITHIN)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # full backlog, no permission: somebody is there
+            return True
+    return True
+
+
+def claim_port(host: str, port: int) -> None:
+    """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, OverflowError, UnicodeError):
+        raise CannotListen(f"cannot listen on {host}:{port}: there is no such address") from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise CannotListen(
+                    f"port {port} is in use: stop what listens there, or choose another with --port"
+                ) from None
+            raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files and sockets made meanwhile are for this user only (traps 24). Affects the whole process."""
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def remove_socket(path: Path, inode: int) -> None:
+    """Removes the socket file that we made, known by its inode; a successor's file stays."""
+    with suppress(FileNotFoundError):
+        if path.lstat().st_ino == inode:
+            path.unlink()
+
+
+def raise_descriptor_limit() -> int:
+    """Takes as many file descriptors as the system allows us; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            return hard
+    return soft
