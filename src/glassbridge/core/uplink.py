@@ -1,0 +1,429 @@
+"""The ledger of a phone's microphone: what became of each sample (docs/numbered-audio.md).
+
+What it decides
+- Positions count captured samples; they stand still while the microphone is off. So a hole in them was captured and
+  has not come, and a presence frame, which carries the position that the next sample will have, makes a hole at the
+  end known.
+- In order at once; what comes too early waits REORDER_WAIT at most, then the hole before it is lost and the ledger
+  goes on. A hole that is filled later becomes late. Overlaps and repetitions deliver each sample once.
+- Live or late: by age, the time from the capture of a frame's last sample until now, less that of the quickest frame.
+  Replayed frames, holes filled later and frames of a former epoch are never live.
+- Lost or skipped: the capture clock tells. A hole can hold only as many lost samples as there was time to capture;
+  what is beyond that was never captured: the phone skipped it. The other way round, time that passes without
+  positions is a pause (microphone off, or silence that is not sent).
+
+What it does not know: frames as bytes, sockets, clocks. Time is an argument, monotonic seconds. Who owns a ledger
+hands on what `receive` and `tick` return, in that order, and calls `tick` at `next_deadline`.
+"""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from math import inf
+from operator import attrgetter
+
+from glassbridge.core.intervals import Run, Runs
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+
+REORDER_WAIT = 0.2
+"""Seconds that a frame waits for what should have come before it."""
+AGE_LIMIT = 0.5
+"""Seconds beyond which audio is not live any more."""
+WAITING_SAMPLES = 10 * SAMPLE_RATE
+WAITING_FRAMES = 1_000
+"""Bounds of what waits; beyond either the first hole is given up at once."""
+HISTORY = 120 * SAMPLE_RATE
+"""Samples for which the ledger knows each interval; a phone replays at most 90 s. Older ones stay in the totals."""
+HISTORY_RUNS = 20_000
+EPOCHS = 4
+"""Epochs that are kept; the totals of older ones stay."""
+CLOCK_SLACK = 0.1
+"""Seconds by which a phone's capture times may be wrong."""
+CLOCK_DRIFT = 2e-4
+"""By how much two clocks may run apart: the quickest path is forgotten at this rate (seconds per second)."""
+
+
+class Hop(Enum):
+    """Where on the way audio was lost."""
+
+    PHONE = "phone"
+    ROOM = "room"
+    BRIDGE = "bridge"
+    STREAM = "stream"
+    SOCKET = "socket"
+    UNKNOWN = "unknown"
+
+
+class Kind(Enum):
+    """What can become of a sample."""
+
+    LIVE = "live"
+    LATE = "late"
+    LOST = "lost"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of some samples; `reason` and `hop` say more where they are lost."""
+
+    kind: Kind
+    reason: str = ""
+    hop: Hop | None = None
+
+
+LIVE, LATE, SKIPPED = Fate(Kind.LIVE), Fate(Kind.LATE), Fate(Kind.SKIPPED)
+NEVER_CAME = Fate(Kind.LOST, "never_came", Hop.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Samples to hand on. Each position is delivered once."""
+
+    epoch: int
+    position: int
+    pcm: bytes
+    live: bool
+    """False: late, for those who want completeness. In order unless it fills a hole that was given up."""
+    age: float
+    """Seconds by which its way took longer than that of the quickest frame so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochAccount:
+    """What became of the positions [first, end) of one epoch, in samples; the four fates add up to end - first."""
+
+    epoch: int
+    first: int
+    end: int
+    """Everything before is delivered or given up: the acknowledged position."""
+    live: int
+    late: int
+    lost: int
+    skipped: int
+    waiting: int
+    """Samples after `end` that wait for a hole."""
+    repeated: int
+    """Samples that came again, or longer ago than the ledger remembers, and were dropped."""
+    paused: float
+    """Seconds in which capture stood still."""
+    microphone_off: bool
+    """The phone said that this is the end until the microphone is on again."""
+    runs: tuple[Run[Fate], ...]
+    """Each interval of the last HISTORY samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of a phone's audio, in samples. None means unknown: unnumbered audio cannot tell."""
+
+    numbered: bool
+    frames: int
+    live: int
+    late: int
+    lost: int | None
+    skipped: int | None
+    repeated: int | None
+    epochs: tuple[EpochAccount, ...] = ()
+    """The newest last."""
+    missing_frames: int | None = None
+    """Unnumbered audio with the original's 1-byte counter: frames that did not come, at least."""
+
+    @property
+    def delivered(self) -> int:
+        return self.live + self.late
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame on its way into the account; a presence frame has no samples."""
+
+    position: int
+    pcm: bytes
+    captured: float
+    """Seconds on the phone's clock at which `position` was captured."""
+    replayed: bool
+    deadline: float
+    """Until when it waits for what is missing before it."""
+
+    @property
+    def stop(self) -> int:
+        return self.position + len(self.pcm) // BYTES_PER_SAMPLE
+
+    @property
+    def captured_stop(self) -> float:
+        return self.captured + (self.stop - self.position) / SAMPLE_RATE
+
+    def part(self, start: int, stop: int) -> "_Frame":
+        skip = start - self.position
+        pcm = self.pcm[skip * BYTES_PER_SAMPLE : (stop - self.position) * BYTES_PER_SAMPLE]
+        return replace(self, position=start, pcm=pcm, captured=self.captured + skip / SAMPLE_RATE)
+
+
+class _Epoch:
+    """One epoch: a partition of what is settled, and the frames that wait behind its end."""
+
+    def __init__(self, epoch: int, first: _Frame) -> None:
+        self.epoch = epoch
+        self.runs: Runs[Fate] = Runs(first.position)
+        self.waiting: list[_Frame] = []
+        self.captured_first = self.captured_end = first.captured
+        self.quickest = (inf, 0.0)
+        """Least (arrival - capture) so far, and when that was."""
+        self.repeated = 0
+        self.paused = 0.0
+        self.microphone_off = False
+        self.superseded = False
+
+    def receive(self, frame: _Frame, now: float, lost: Fate) -> list[Delivery]:
+        self._age(frame, now)
+        end = self.runs.stop
+        out = self._fill(frame, min(frame.stop, end), now) if frame.position < end else []
+        if frame.stop > end or frame.position == end:
+            insort(self.waiting, frame.part(max(frame.position, end), frame.stop), key=attrgetter("position"))
+            out += self.release(now, lost)
+            while len(self.waiting) > WAITING_FRAMES or self.waiting_samples > WAITING_SAMPLES:
+                self._give_up(self.waiting[0], lost)
+                out += self.release(now, lost)
+        return out
+
+    def release(self, now: float, lost: Fate, *, wait: bool = True) -> list[Delivery]:
+        """What is in order, or has waited long enough (or need not wait)."""
+        out: list[Delivery] = []
+        while self.waiting:
+            frame, end = self.waiting[0], self.runs.stop
+            if frame.position > end:
+                if wait and now < self.deadline():
+                    break
+                self._give_up(frame, lost)
+                end = frame.position
+            del self.waiting[0]
+            self.repeated += min(frame.stop, end) - frame.position
+            if frame.stop > end or frame.position == end:
+                frame = frame.part(end, frame.stop)
+                self._pass_time(frame)
+                if frame.pcm:
+                    out.append(self._deliver(frame, now))
+        self.runs.forget(self.runs.stop - HISTORY)
+        while len(self.runs) > HISTORY_RUNS:
+            self.runs.forget(next(iter(self.runs)).stop)
+        return out
+
+    def deadline(self) -> float:
+        return min((frame.deadline for frame in self.waiting), default=inf)
+
+    @property
+    def waiting_samples(self) -> int:
+        return sum(frame.stop - frame.position for frame in self.waiting)
+
+    def _age(self, frame: _Frame, now: float) -> float:
+        """Seconds beyond the quickest frame so far, itself included."""
+        travel = now - frame.captured_stop
+        least, at = self.quickest
+        if travel < (least := least + (now - at) * CLOCK_DRIFT):
+            self.quickest = least, _ = travel, now
+        return travel - least
+
+    def _give_up(self, frame: _Frame, lost: Fate) -> None:
+        """Settles the hole between the end and a frame after it."""
+        missing = _capturable(frame.position - self.runs.stop, frame.captured - self.captured_end)
+        self.captured_end += missing / SAMPLE_RATE
+        self.runs.append(self.runs.stop + missing, lost)
+        self.runs.append(frame.position, SKIPPED)
+
+    def _pass_time(self, frame: _Frame) -> None:
+        """Capture goes on with this frame; time without positions before it was a pause."""
+        pause = frame.captured - self.captured_end
+        if pause > CLOCK_SLACK:
+            self.paused += pause
+        self.captured_end = frame.captured_stop
+
+    def _deliver(self, frame: _Frame, now: float) -> Delivery:
+        age = self._age(frame, now)
+        live = age <= AGE_LIMIT and not frame.replayed and not self.superseded
+        self.runs.append(frame.stop, LIVE if live else LATE)
+        return Delivery(self.epoch, frame.position, frame.pcm, live, age)
+
+    def _fill(self, frame: _Frame, stop: int, now: float) -> list[Delivery]:
+        """What of [frame.position, stop), all before the end, was missing: it is late, whatever its age."""
+        if frame.position < self.runs.start == self.runs.kept_from:
+            self._begin_earlier(frame.part(frame.position, min(stop, self.runs.start)))
+        holes = [run for run in self.runs.within(frame.position, stop) if run.label.kind in (Kind.LOST, Kind.SKIPPED)]
+        for run in holes:
+            self.runs.relabel(run.start, run.stop, LATE)
+        self.repeated += stop - frame.position - sum(run.stop - run.start for run in holes)
+        age = self._age(frame, now)
+        return [
+            Delivery(self.epoch, start, frame.part(start, end).pcm, live=False, age=age)
+            for start, end in _joined(holes)
+        ]
+
+    def _begin_earlier(self, frame: _Frame) -> None:
+        """Moves the first position back to this frame: itself a hole to be filled, with what is between."""
+        between = self.runs.start - frame.stop
+        missing = _capturable(between, self.captured_first - frame.captured_stop)
+        self.runs.prepend(self.runs.start - (between - missing), SKIPPED)
+        self.runs.prepend(frame.position, NEVER_CAME)
+        self.captured_first = frame.captured
+
+    def account(self) -> EpochAccount:
+        count = _by_kind(self.runs.totals)
+        return EpochAccount(
+            epoch=self.epoch,
+            first=self.runs.start,
+            end=self.runs.stop,
+            live=count[Kind.LIVE],
+            late=count[Kind.LATE],
+            lost=count[Kind.LOST],
+            skipped=count[Kind.SKIPPED],
+            waiting=self.waiting_samples,
+            repeated=self.repeated,
+            paused=self.paused,
+            microphone_off=self.microphone_off,
+            runs=tuple(self.runs),
+        )
+
+
+class Ledger:
+    """The account of one phone's numbered audio, over all its epochs."""
+
+    def __init__(self) -> None:
+        self.lost_as = NEVER_CAME
+        """How holes that are given up from now on are booked; set by who knows which hop is broken."""
+        self._epochs: dict[int, _Epoch] = {}
+        self._frames = 0
+        self._past: Counter[Kind] = Counter()
+        self._past_repeated = 0
+
+    def receive(
+        self,
+        epoch: int,
+        position: int,
+        capture_time_us: int,
+        pcm: bytes,
+        *,
+        now: float,
+        replayed: bool = False,
+        last: bool = False,
+    ) -> list[Delivery]:
+        """One frame; `pcm` holds whole samples and is empty for a presence frame. Returns what is to be handed on."""
+        self._frames += 1
+        frame = _Frame(position, pcm, capture_time_us / 1e6, replayed, now + REORDER_WAIT)
+        out: list[Delivery] = []
+        if epoch not in self._epochs:
+            out = self._begin(epoch, frame, now)
+        book = self._epochs[epoch]
+        if frame.stop >= book.runs.stop:
+            book.microphone_off = last
+        return out + book.receive(frame, now, self.lost_as)
+
+    def tick(self, now: float) -> list[Delivery]:
+        """Gives up what has waited long enough."""
+        return [item for book in self._epochs.values() for item in book.release(now, self.lost_as)]
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due; None while nothing waits."""
+        deadline = min((book.deadline() for book in self._epochs.values()), default=inf)
+        return None if deadline == inf else deadline
+
+    def finish(self, now: float) -> list[Delivery]:
+        """Gives up all holes: nothing more will come."""
+        return [item for book in self._epochs.values() for item in book.release(now, self.lost_as, wait=False)]
+
+    @property
+    def acknowledged(self) -> tuple[int, int] | None:
+        """(epoch, position) of the newest epoch: everything before is delivered or given up. None before any frame."""
+        if not self._epochs:
+            return None
+        book = next(reversed(self._epochs.values()))
+        return book.epoch, book.runs.stop
+
+    def account(self) -> Account:
+        """A snapshot."""
+        epochs = tuple(book.account() for book in self._epochs.values())
+        return Account(
+            numbered=True,
+            frames=self._frames,
+            live=self._past[Kind.LIVE] + sum(epoch.live for epoch in epochs),
+            late=self._past[Kind.LATE] + sum(epoch.late for epoch in epochs),
+            lost=self._past[Kind.LOST] + sum(epoch.lost for epoch in epochs),
+            skipped=self._past[Kind.SKIPPED] + sum(epoch.skipped for epoch in epochs),
+            repeated=self._past_repeated + sum(epoch.repeated for epoch in epochs),
+            epochs=epochs,
+        )
+
+    def _begin(self, epoch: int, frame: _Frame, now: float) -> list[Delivery]:
+        for book in self._epochs.values():
+            book.superseded = True
+        self._epochs[epoch] = _Epoch(epoch, frame)
+        if len(self._epochs) <= EPOCHS:
+            return []
+        oldest = self._epochs.pop(next(iter(self._epochs)))
+        rest = oldest.release(now, self.lost_as, wait=False)
+        self._past += _by_kind(oldest.runs.totals)
+        self._past_repeated += oldest.repeated
+        return rest
+
+
+class UnnumberedLedger:
+    """The account of audio without numbers: counts what came, and does not claim more."""
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._samples = 0
+        self._missing: int | None = None
+        self._counter: int | None = None
+
+    def receive(self, samples: int, counter: int | None = None) -> None:
+        """One frame of so many samples; `counter` is the original's rolling byte where the packet has one."""
+        self._frames += 1
+        self._samples += samples
+        if counter is None:
+            return
+        if self._counter is None:
+            self._missing = 0
+        elif self._missing is not None:
+            step = (counter - self._counter) % 256
+            if step >= 128:  # came out of order: it was taken for missing
+                self._missing = max(0, self._missing - 1)
+                return
+            self._missing += max(0, step - 1)
+        self._counter = counter
+
+    def account(self) -> Account:
+        """A snapshot; lost samples are unknown, missing frames are a lower bound (a byte counts only to 255)."""
+        return Account(
+            numbered=False,
+            frames=self._frames,
+            live=self._samples,
+            late=0,
+            lost=None,
+            skipped=None,
+            repeated=None,
+            missing_frames=self._missing,
+        )
+
+
+def _capturable(samples: int, seconds: float) -> int:
+    """How many of so many missing samples there was time to capture."""
+    return max(0, min(samples, int((seconds + CLOCK_SLACK) * SAMPLE_RATE)))
+
+
+def _joined(runs: Iterable[Run[Fate]]) -> list[tuple[int, int]]:
+    """Adjacent runs as one interval."""
+    intervals: list[tuple[int, int]] = []
+    for run in runs:
+        if intervals and intervals[-1][1] == run.start:
+            intervals[-1] = (intervals[-1][0], run.stop)
+        else:
+            intervals.append((run.start, run.stop))
+    return intervals
+
+
+def _by_kind(totals: Mapping[Fate, int]) -> Counter[Kind]:
+    count: Counter[Kind] = Counter()
+    for fate, samples in totals.items():
+        count[fate.kind] += samples
+    return count
