@@ -55,8 +55,20 @@ def test_the_table_is_total() -> None:
         (SessionState.ACTIVE, SocketClosed(ONE), 1.0, [Release()], SessionState.GRACE),
         (SessionState.ACTIVE, End("stop"), 1.0, [Dispose("stop", ONE)], SessionState.ENDED),
         (SessionState.GRACE, SocketOpened(TWO), 59.9, [Adopt(TWO, resumed=True)], SessionState.ACTIVE),
-        (SessionState.GRACE, SocketOpened(TWO), 60.0, [Dispose("grace is over", None), Refuse(TWO)], SessionState.ENDED),
-        (SessionState.GRACE, SocketOpened(TWO), 60.1, [Dispose("grace is over", None), Refuse(TWO)], SessionState.ENDED),
+        (
+            SessionState.GRACE,
+            SocketOpened(TWO),
+            60.0,
+            [Dispose("grace is over", None), Refuse(TWO)],
+            SessionState.ENDED,
+        ),
+        (
+            SessionState.GRACE,
+            SocketOpened(TWO),
+            60.1,
+            [Dispose("grace is over", None), Refuse(TWO)],
+            SessionState.ENDED,
+        ),
         (SessionState.GRACE, Tick(), 59.9, [], SessionState.GRACE),
         (SessionState.GRACE, Tick(), 60.0, [Dispose("grace is over", None)], SessionState.ENDED),
         (SessionState.GRACE, Tick(), 60.1, [Dispose("grace is over", None)], SessionState.ENDED),
@@ -113,12 +125,13 @@ def test_any_sequence_keeps_to_the_table(seed: int) -> None:
     """Random events at random times: every step lands where its cell says, one socket speaks, it ends once."""
     chance = random.Random(seed)
     session = Session()
-    now, opened, disposed = 0.0, 0, 0
-    for _ in range(60):
+    now, disposed = 0.0, 0
+    for opened in range(1, 61):
         now += chance.choice((0.0, 0.03, 1.0, 30.0, 61.0))
-        opened += 1
         number = SocketNumber(chance.randint(max(1, opened - 3), opened))
-        event = chance.choice((SocketOpened(SocketNumber(opened)), SocketClosed(number), Tick(), SocketClosed(number)))
+        event: Event = chance.choice(
+            (SocketOpened(SocketNumber(opened)), SocketClosed(number), Tick(), SocketClosed(number))
+        )
         if chance.random() < 0.01:
             event = End("test")
         cell = TABLE[session.state, type(event)]

@@ -1,4 +1,4 @@
-"""The audio link of one session: from "audio is wanted" to "audio is arriving", and back. It owns the truth about audio.
+"""The audio link of one session: from "audio is wanted" to "audio is arriving", and back. It owns the truth.
 
 Rules
 - Only audio proves audio. A join, an open stream, an answered status prove that the way is built; `live` is told on
@@ -8,8 +8,8 @@ Rules
   on. A phone that is heard on one path is not missed on the other.
 - A fresh join is the only repair. One attempt is in flight at most, each with a generation of its own; what carries
   another generation is counted and dropped. The first attempt goes at once, later ones wait (core/backoff.py), and they
-  never end while the phone is here. Only audio that stayed for SETTLED seconds makes the next attempt a first one
-  again, so that two backends cannot fight at full speed.
+  never end while the phone is here. Only a new socket of the phone, or audio that stayed for SETTLED seconds, makes
+  the next attempt a first one again, so that two backends cannot fight at full speed.
 - While the phone is away its place in the room is held, and a lost place is not fought for: whoever holds the phone's
   socket owns the user. When the phone is back, the bridge is asked whether the place is still there.
 - What the phone is told is computed from all this after each step, and sent when it changed.
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 from typing import Final
 
 from glassbridge.core.backoff import Backoff, Ladder
@@ -215,7 +216,7 @@ class _Phone:
     def due_since(self) -> float | None:
         """From when something should be arriving from this phone; None while it may be silent."""
         if self.numbers:
-            return 0.0
+            return -inf
         return self.speaking_since if self.microphone else None
 
 
@@ -260,8 +261,6 @@ class AudioLink:
         return getattr(event, "generation", self.generation) != self.generation
 
     def _go(self, state: LinkState, event: Event, now: float, cause: str = "") -> None:
-        if self.state is LinkState.LIVE and now - self._live_since >= SETTLED:
-            self._backoff.reset()
         self.records.append(Record("audio_link", self.state, type(event).__name__, state, now, self.generation, cause))
         self.state = state
         self._retry_at = None
@@ -317,7 +316,8 @@ class AudioLink:
         return []
 
     def _arrive(self, event: Wanted, now: float) -> None:
-        """A new socket: what was proven by the former one is to be proven anew."""
+        """A new socket: what was proven by the former one is to be proven anew, and the next join is a first one."""
+        self._backoff.reset()
         self._phone = _Phone(here=True, room=self._phone.room or event.room, numbers=event.numbers)
         self._told = self._trouble = None
         self._heard.clear()
@@ -325,7 +325,6 @@ class AudioLink:
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
-        self._backoff.reset()
         if not self._phone.room:
             return []
         self._backoff.next_delay()  # the first one is at once

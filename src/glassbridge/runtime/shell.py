@@ -5,6 +5,11 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
+from glassbridge.core.machine import Record
+
+MAILBOX = 1_000
+"""Events that may wait for one machine."""
+
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
 
@@ -16,12 +21,20 @@ class Machine(Protocol[E_contra]):
 
     def next_deadline(self) -> float | None: ...
 
+    @property
+    def records(self) -> list[Record[Any]]: ...
+
+
+class MailboxFull(Exception):
+    """A machine did not keep up with its events: none may be lost, so its shell ends."""
+
 
 class Shell(Generic[E]):
     """Turns one machine. Events are posted from anywhere on the loop; steps and effects run one at a time, in order.
 
     `perform` does one effect; it must not block for long: what takes time belongs in a task of its own that posts its
     result back. An exception out of `perform` ends the shell and is raised by run() (the owner's supervisor hears it).
+    `on_record` hears of each change of state, before the effects of the step; the machine's list of records is emptied.
     """
 
     def __init__(
@@ -29,19 +42,26 @@ class Shell(Generic[E]):
         machine: Machine[E],
         perform: Callable[[Any], Awaitable[None] | None],
         tick: E,
+        on_record: Callable[[Record[Any]], None] = lambda _record: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.machine = machine
         self._perform = perform
         self._tick = tick
+        self._on_record = on_record
         self._clock = clock
         self._mailbox: asyncio.Queue[E | None] = asyncio.Queue()
         self._stopped = False
+        self._overflowed = False
 
     def post(self, event: E) -> None:
-        """Puts an event into the mailbox; ignored after stop()."""
-        if not self._stopped:
+        """Puts an event into the mailbox; ignored after stop(). Never waits: see MailboxFull."""
+        if self._stopped:
+            return
+        if self._mailbox.qsize() < MAILBOX:
             self._mailbox.put_nowait(event)
+        else:
+            self._overflowed = self._stopped = True
 
     def stop(self) -> None:
         """Ends run() after the events posted so far."""
@@ -50,8 +70,13 @@ class Shell(Generic[E]):
             self._mailbox.put_nowait(None)
 
     async def run(self) -> None:
-        """Runs until stop(). Cancelling is safe: the effect under way is cancelled, nothing else is begun."""
+        """Runs until stop(). Raises MailboxFull and whatever `perform` raises.
+
+        Cancelling is safe: the effect under way is cancelled, nothing else is begun.
+        """
         while True:
+            if self._overflowed:
+                raise MailboxFull(f"more than {MAILBOX} events wait for {type(self.machine).__name__}")
             deadline = self.machine.next_deadline()
             try:
                 async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock())):
@@ -60,7 +85,11 @@ class Shell(Generic[E]):
                 event = self._tick
             if event is None:
                 return
-            for effect in self.machine.step(event, self._clock()):
+            effects = self.machine.step(event, self._clock())
+            for record in self.machine.records:
+                self._on_record(record)
+            self.machine.records.clear()
+            for effect in effects:
                 result = self._perform(effect)
                 if result is not None:
                     await result
