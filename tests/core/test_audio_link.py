@@ -14,6 +14,8 @@ from glassbridge.core.audio_link import (
     AskStatus,
     AudioLink,
     Away,
+    BridgeBack,
+    BridgeFault,
     Effect,
     Event,
     Heard,
@@ -82,6 +84,7 @@ def example(event: type, generation: Generation) -> Event:
         JoinFailed: JoinFailed(generation, LossReason.TIMED_OUT),
         StreamBroke: StreamBroke(generation, LossReason.NETWORK),
         Status: Status(generation, LossReason.SUPERSEDED),
+        BridgeBack: BridgeBack(),
         Heard: heard(generation),
         Microphone: Microphone(on=False),
         Voice: Voice(speaking=True),
@@ -250,6 +253,22 @@ def test_a_phone_that_comes_back_is_served_at_once() -> None:
         assert doings(machine.step(OUR_PHONE, number)) == [Join(machine.generation)]
         machine.step(Joined(machine.generation), number)
         machine.step(Away(), number)
+
+
+def test_a_bridge_that_is_back_is_used_soon_but_not_by_all_at_once() -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(StreamBroke(G1, BridgeFault.DIED), SETTLED)
+    now = SETTLED
+    for _ in range(8):
+        machine.step(JoinFailed(machine.generation, BridgeFault.NONE_ANSWERS), now)
+        now = machine.next_deadline() or now
+        machine.step(Tick(), now)
+    machine.step(JoinFailed(machine.generation, BridgeFault.NONE_ANSWERS), now)
+    assert machine.next_deadline() == now + 3.5
+    (told,) = machine.step(BridgeBack(), now + 1.0)
+    assert machine.next_deadline() == now + 1.25
+    assert isinstance(told, Notify)
+    assert told.notice.retry_at == now + 1.25
 
 
 # ---- generations

@@ -61,6 +61,21 @@ class LinkState(Enum):
         self.placed = placed
 
 
+class BridgeFault(Enum):
+    """What can be wrong with a bridge, before or beside its place in a room (that is LossReason)."""
+
+    NONE_ANSWERS = ("no_bridge", "no bridge can be reached")
+    TIMED_OUT = ("bridge_timed_out", "the bridge did not answer in time")
+    REFUSED = ("bridge_refused", "the bridge could not join the room")
+    DIED = ("bridge_died", "the bridge is gone")
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        self.text = text
+
+
+Trouble = LossReason | BridgeFault
+
 # ---- events
 
 
@@ -96,8 +111,7 @@ class JoinFailed:
     """The attempt ended without a place or without a stream."""
 
     generation: Generation
-    reason: LossReason
-    detail: str = ""
+    reason: Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +119,21 @@ class StreamBroke:
     """The audio stream ended, and the place with it."""
 
     generation: Generation
-    reason: LossReason
+    reason: Trouble
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The bridge's answer to AskStatus; no answer at all is TIMED_OUT."""
+    """The bridge's answer to AskStatus, or that there was none."""
 
     generation: Generation
-    lost: LossReason | None
+    lost: Trouble | None
     """None: it says that it is in the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeBack:
+    """A bridge that was down answers again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +165,21 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Wanted | Away | Unwanted | Joined | JoinFailed | StreamBroke | Status | Heard | Microphone | Voice | Tick
-EVENTS: Final = (Wanted, Away, Unwanted, Joined, JoinFailed, StreamBroke, Status, Heard, Microphone, Voice, Tick)
+Event = (
+    Wanted
+    | Away
+    | Unwanted
+    | Joined
+    | JoinFailed
+    | StreamBroke
+    | Status
+    | BridgeBack
+    | Heard
+    | Microphone
+    | Voice
+    | Tick
+)
+EVENTS: Final = Event.__args__
 
 
 # ---- effects
@@ -180,7 +212,7 @@ class Notice:
 
     state: AudioState
     code: str = ""
-    """For programs: a LossReason code, `joining`, `awaiting_audio` or `no_audio`."""
+    """For programs: the code of a Trouble, `joining`, `awaiting_audio` or `no_audio`."""
     text: str = ""
     """For people; empty when live."""
     retry_at: float | None = None
@@ -380,12 +412,19 @@ class AudioLink:
     def _answered(self, event: Status, now: float) -> list[Effect]:
         return [] if event.lost is None else self._lost(event, event.lost, now)
 
-    def _lost(self, event: Event, reason: LossReason, now: float) -> list[Effect]:
+    def _lost(self, event: Event, reason: Trouble, now: float) -> list[Effect]:
         trouble = Notice(AudioState.INTERRUPTED, reason.code, reason.text)
         return self._join_later(event, now, trouble, LinkState.BACKING_OFF)
 
     def _release(self, event: StreamBroke, now: float) -> list[Effect]:
         self._go(LinkState.IDLE, event, now, event.reason.code)
+        return []
+
+    def _hasten(self, _event: BridgeBack, now: float) -> list[Effect]:
+        """All who wait for a bridge come within the first rung of the ladder, spread over it."""
+        if self._retry_at is not None and self._trouble is not None:
+            self._retry_at = min(self._retry_at, now + self._backoff.spread())
+            self._trouble = replace(self._trouble, retry_at=self._retry_at)
         return []
 
     # ---- what is heard, and what should be
@@ -453,6 +492,7 @@ _NOT_NOW = Ignored("this attempt has not got so far")
 _DECIDED = Ignored("this attempt has ended")
 _BETTER = Ignored("what is heard, or a join that is due, counts more")
 _NOBODY = Ignored("the phone is away")
+_NOT_WAITING = Ignored("no join waits for a bridge")
 TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, Wanted): Cell(AudioLink._want, (_L.IDLE, _L.JOINING)),
     (_L.IDLE, Away): Cell(AudioLink._go_away, (_L.IDLE,)),
@@ -461,6 +501,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, JoinFailed): _NO_PLACE,
     (_L.IDLE, StreamBroke): _NO_PLACE,
     (_L.IDLE, Status): _NO_PLACE,
+    (_L.IDLE, BridgeBack): _NOT_WAITING,
     (_L.IDLE, Heard): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
     (_L.IDLE, Microphone): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Voice): Cell(AudioLink._learn, (_L.IDLE,)),
@@ -472,6 +513,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.JOINING)),
     (_L.JOINING, StreamBroke): _NOT_NOW,
     (_L.JOINING, Status): _NOT_NOW,
+    (_L.JOINING, BridgeBack): _NOT_WAITING,
     (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
@@ -483,6 +525,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.AWAITING_AUDIO, JoinFailed): _DECIDED,
     (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.JOINING, _L.BACKING_OFF)),
     (_L.AWAITING_AUDIO, Status): Cell(AudioLink._answered, (_L.AWAITING_AUDIO, _L.JOINING, _L.BACKING_OFF)),
+    (_L.AWAITING_AUDIO, BridgeBack): _NOT_WAITING,
     (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
@@ -494,6 +537,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.LIVE, JoinFailed): _DECIDED,
     (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.JOINING, _L.BACKING_OFF)),
     (_L.LIVE, Status): _BETTER,
+    (_L.LIVE, BridgeBack): _NOT_WAITING,
     (_L.LIVE, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
@@ -505,6 +549,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.INTERRUPTED, JoinFailed): _DECIDED,
     (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, Status): _BETTER,
+    (_L.INTERRUPTED, BridgeBack): _NOT_WAITING,
     (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
@@ -516,6 +561,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.BACKING_OFF, JoinFailed): _DECIDED,
     (_L.BACKING_OFF, StreamBroke): _DECIDED,
     (_L.BACKING_OFF, Status): _NO_PLACE,
+    (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Heard): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
@@ -527,6 +573,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.HELD, JoinFailed): _DECIDED,
     (_L.HELD, StreamBroke): Cell(AudioLink._release, (_L.IDLE,)),
     (_L.HELD, Status): _NOBODY,
+    (_L.HELD, BridgeBack): _NOT_WAITING,
     (_L.HELD, Heard): _NOBODY,
     (_L.HELD, Microphone): _NOBODY,
     (_L.HELD, Voice): _NOBODY,

@@ -37,6 +37,10 @@ class Backoff:
         self.attempt += 1
         return delay
 
+    def spread(self) -> float:
+        """Seconds to wait when many are called at once: within the first rung, and no attempt is counted."""
+        return self._ladder.base * self._chance()
+
     def reset(self) -> None:
         """It worked: the next attempt is again at once."""
         self.attempt = 0

@@ -35,6 +35,7 @@ class CloseCode(IntEnum):
     SUPERSEDED = 4001, "a newer socket of the same user took over", ComeBack.NO
     DRAINING = 4002, "the server is shutting down; come back soon", ComeBack.NOW
     SILENT = 4003, "nothing was heard from the phone for too long", ComeBack.LATER
+    SLOW_READER = 4005, "the phone does not read what it is sent", ComeBack.LATER
     SESSION_ENDED = 4004, "the session was ended", ComeBack.NO
 
 

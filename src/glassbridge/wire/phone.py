@@ -129,10 +129,11 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     reason: str = ""
     """A reason a person can read; empty when live."""
     code: str = ""
-    """The same for programs: a LossReason code, or a hop."""
+    """The same for programs: `joining`, `awaiting_audio`, `no_audio`, or the code of what is wrong."""
     since: Millis
     retry_in_ms: int | None = None
     transport: Literal["livekit", "websocket"] | None = None
+    """Live: how the audio comes. Otherwise: where audio is welcome now (on the socket while there is no room)."""
 
 
 class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
@@ -140,6 +141,14 @@ class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
 
     epoch: int
     position: int
+
+
+class SpeechEnd(Message, tag="speech_end", frozen=True, kw_only=True):
+    """Ours. Everything that was said until the microphone stopped has been captioned; no caption of it comes later."""
+
+    captioned: bool = True
+    """False when there is nobody to caption, or not all of it could be kept: the rest will not come."""
+    timestamp: Any = None
 
 
 class TextWall(msgspec.Struct, tag_field="layoutType", tag="text_wall", rename="camel", frozen=True):
@@ -178,6 +187,7 @@ FromCloud = (
     | MicrophoneStateChange
     | AudioStateNotice
     | AudioAck
+    | SpeechEnd
     | DisplayEvent
     | Ping
     | Pong

@@ -1,0 +1,49 @@
+"""What a cloud is told when it starts. Values come from the command line and settings; secrets never print."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from glassbridge.livekit.tokens import LiveKitKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConfig:
+    """Times in seconds, sizes in bytes."""
+
+    jwt_secret: str = field(repr=False)
+    """Verifies core tokens (HS256)."""
+    livekit_url: str
+    """Where phones and bridges find LiveKit."""
+    livekit_keys: LiveKitKeys
+    """Sign LiveKit tokens; their repr hides the secret."""
+    bridges: tuple[str, ...]
+    """gRPC targets; the least loaded live one gets a new room."""
+
+    host: str = "127.0.0.1"
+    """Phones elsewhere can reach the cloud only on an address that is open to them, such as 0.0.0.0."""
+    port: int = 8002
+    record: Path | None = None
+    """Folder for what the recogniser was fed, one WAV for each session."""
+
+    client_token_ttl: float = 24 * 3600.0
+    agent_token_ttl: float = 600.0
+    grace: float = 60.0
+    """How long a session waits for its phone after the socket closed."""
+    max_sessions: int = 2_000
+    max_text: int = 1 << 20
+    max_binary: int = 64 << 10
+
+    ping_every: float = 5.0
+    """The cloud asks each phone so often for a sign of life."""
+    missed_pings: int = 3
+    """A phone of which nothing at all was heard over so many pings is gone."""
+    bridge_timeout: float = 2.0
+    """Deadline of every call to a bridge but JoinRoom."""
+    join_timeout: float = 8.0
+    """Deadline of JoinRoom."""
+    bridge_heartbeat: float = 5.0
+    """The cloud's heartbeat on an audio stream; a bridge that sent one itself must send within two of these."""
+    bridge_poll: float = 1.0
+    """How often each bridge is asked whether it lives."""
+    drain: float = 3.0
+    """How long a stopping cloud takes at most to end its sessions."""
