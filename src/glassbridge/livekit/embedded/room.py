@@ -142,12 +142,12 @@ class Room:
         if self.members.get(member.identity) is not member:
             return
         del self.members[member.identity]
+        member.dismissed(reason, action)  # first: nothing may come between its last words and the end
         for other in self.members.values():
             for track in member.live_tracks:
                 other.stop_listening(track)
             for track in other.live_tracks:
                 member.stop_listening(track)
-        member.dismissed(reason, action)
         if reason != Reason.DUPLICATE_IDENTITY:  # the others see nothing but the newcomer's sid then
             self.announce(member)
         log.info(
