@@ -1,0 +1,95 @@
+"""What a bridge is told when it starts. Values come from the command line and settings; workers get them as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from glassbridge.livekit.participant import ParticipantKind
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one worker listens: a Unix socket, or a TCP port."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @property
+    def target(self) -> str:
+        """As gRPC spells it."""
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybackLimits:
+    """What one PlayAudio may take. Seconds and bytes."""
+
+    hosts: tuple[str, ...] = ()
+    """Hosts whose URLs are fetched although their address is not public; `host` or `host:port`."""
+    folder: str | None = None
+    """file: URLs below this folder are played; None: none are."""
+    max_bytes: int = 16 << 20
+    max_seconds: float = 600.0
+    connect_timeout: float = 5.0
+    stall_timeout: float = 10.0
+    """No byte for so long: given up."""
+    redirects: int = 5
+    per_user: int = 10
+    per_worker: int = 32
+    """Each playback decodes in a thread of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeConfig:
+    """Times in seconds."""
+
+    workers: int = 1
+    socket: str | None = None
+    """Path of a Unix socket; wins over host and port."""
+    host: str = "127.0.0.1"
+    port: int = 9090
+    participant: ParticipantKind = "own"
+    reflection: bool = False
+
+    queue_frames: int = 200
+    max_age: float = 1.0
+    """A frame of the microphone that waited longer is dropped."""
+    send_timeout: float = 2.0
+    heartbeat: float = 5.0
+    join_timeout: float = 10.0
+    """For callers without a deadline."""
+    unclaimed: float = 30.0
+    """A joined room that no stream claims is left after so long."""
+    drain: float = 3.0
+    """How long a stopping worker takes at most to leave its rooms."""
+    playback: PlaybackLimits = PlaybackLimits()
+
+    log_level: str = "info"
+    log_format: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError("a bridge has at least one worker")
+
+    def address(self, worker: int) -> Address:
+        """Where a worker listens: the given socket or port itself when it is the only one, else one of its own."""
+        if self.socket is None:
+            return Address(host=self.host, port=self.port + worker)
+        return Address(Path(self.socket if self.workers == 1 else f"{self.socket}.{worker}"))
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "BridgeConfig":
+        """The same configuration again."""
+        fields = json.loads(text)
+        playback = PlaybackLimits(**fields.pop("playback"))
+        return cls(**fields, playback=replace(playback, hosts=tuple(playback.hosts)))

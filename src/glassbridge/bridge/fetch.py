@@ -1,0 +1,202 @@
+"""Fetches what is to be played, from public addresses only, and hands it to a decoder while it still arrives."""
+
+import asyncio
+import io
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from glassbridge.bridge.config import PlaybackLimits
+from glassbridge.bridge.public_address import is_public
+
+_BLOCK: Final = 64 << 10
+_ACCEPT: Final = {"Accept": "audio/*, */*;q=0.5"}
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class PlaybackError(Exception):
+    """Why nothing can be played: `code` for programs, the text for people. Never holds a URL."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Source:
+    """Bytes that arrive on the event loop and are read in a decoder's thread, as a file that can seek."""
+
+    def __init__(self, max_bytes: int, stall_timeout: float) -> None:
+        self._data = bytearray()
+        self._position = 0
+        self._max_bytes = max_bytes
+        self._stall_timeout = stall_timeout
+        self._complete = False
+        self._error: PlaybackError | None = None
+        self._changed = threading.Condition()
+
+    # ---- the loop's side
+
+    def feed(self, data: bytes) -> None:
+        """Adds what has arrived. Raises PlaybackError when it becomes too much."""
+        with self._changed:
+            if len(self._data) + len(data) > self._max_bytes:
+                raise PlaybackError("too_large", f"the audio is larger than {self._max_bytes} bytes")
+            self._data += data
+            self._changed.notify_all()
+
+    def finish(self, error: PlaybackError | None = None) -> None:
+        """Nothing more arrives; the reader meets `error` where the data ends. The first call counts."""
+        with self._changed:
+            if not self._complete:
+                self._complete, self._error = True, error
+            self._changed.notify_all()
+
+    # ---- the decoder's side: a file
+
+    def read(self, size: int = -1) -> bytes:
+        """Waits for at least one byte; b"" at the end. Raises PlaybackError."""
+        with self._changed:
+            while self._position >= len(self._data) and not self._complete:
+                if not self._changed.wait(self._stall_timeout):
+                    raise PlaybackError("stalled", f"no audio arrived for {self._stall_timeout:g} s")
+            if self._position >= len(self._data) and self._error is not None:
+                raise self._error
+            end = len(self._data) if size < 0 else self._position + size
+            data = bytes(self._data[self._position : end])
+            self._position += len(data)
+            return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Anywhere in what has arrived or will; the end is known once everything is here."""
+        with self._changed:
+            if whence == io.SEEK_END:
+                while not self._complete:
+                    if not self._changed.wait(self._stall_timeout):
+                        raise PlaybackError("stalled", f"no audio arrived for {self._stall_timeout:g} s")
+                offset += len(self._data)
+            elif whence == io.SEEK_CUR:
+                offset += self._position
+            self._position = max(0, offset)
+            return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves names, and gives only addresses that may be connected to: aiohttp connects to what was checked."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self._allowed = allowed
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        if host in self._allowed or f"{host}:{port}" in self._allowed:
+            return found
+        public = [result for result in found if is_public(result["host"])]
+        if not public:
+            raise PlaybackError("forbidden_address", "the URL leads to an address that is not public")
+        return public
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Fetcher:
+    """One for a worker; use as an async context."""
+
+    def __init__(self, limits: PlaybackLimits) -> None:
+        self._limits = limits
+        self._allowed = frozenset(limits.hosts)
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(
+            resolver=_PublicResolver(self._allowed), use_dns_cache=False, limit=0, force_close=True
+        )
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._limits.connect_timeout, sock_read=self._limits.stall_timeout
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def fetch(self, url: str, into: Source) -> None:
+        """Feeds the source to its end or its error; raises nothing but CancelledError. Safe to cancel."""
+        try:
+            if urlsplit(url).scheme == "file":
+                await asyncio.to_thread(self._read_file, url, into)
+            else:
+                await self._get(url, into)
+            into.finish()
+        except PlaybackError as error:
+            into.finish(error)
+        except TimeoutError:
+            into.finish(PlaybackError("stalled", "the server of the audio does not answer in time"))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Only the kind: the text of these errors holds the URL.
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, PlaybackError):
+                into.finish(cause)
+            else:
+                into.finish(PlaybackError("unreachable", f"the audio cannot be fetched ({type(error).__name__})"))
+        finally:
+            into.finish(PlaybackError("stopped", "stopped"))
+
+    async def _get(self, url: str, into: Source) -> None:
+        for _ in range(self._limits.redirects + 1):
+            self._check(url)
+            async with self._session.get(url, allow_redirects=False, headers=_ACCEPT) as answer:
+                if answer.status in _REDIRECTS and "Location" in answer.headers:
+                    url = str(answer.url.join(URL(answer.headers["Location"])))
+                    continue
+                if answer.status != 200:
+                    raise PlaybackError("http_status", f"the server of the audio answers {answer.status}")
+                if (answer.content_length or 0) > self._limits.max_bytes:
+                    raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
+                async for data in answer.content.iter_chunked(_BLOCK):
+                    into.feed(data)
+                return
+        raise PlaybackError("redirects", f"more than {self._limits.redirects} redirects")
+
+    def _check(self, url: str) -> None:
+        """An address literal does not meet the resolver, so it is judged here. Raises PlaybackError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise PlaybackError("bad_url", "audio_url is not an http or https URL")
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        if host in self._allowed or f"{host}:{port}" in self._allowed:
+            return
+        literal = False
+        with suppress(OSError):
+            literal = bool(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST))
+        if literal and not is_public(host):
+            raise PlaybackError("forbidden_address", "the URL leads to an address that is not public")
+
+    def _read_file(self, url: str, into: Source) -> None:
+        folder = self._limits.folder
+        if folder is None:
+            raise PlaybackError("bad_url", "audio_url is not an http or https URL")
+        path = Path(unquote(urlsplit(url).path)).resolve()
+        if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
+            raise PlaybackError("bad_url", "audio_url names no file that may be played")
+        with path.open("rb") as file:
+            while data := file.read(_BLOCK):
+                into.feed(data)

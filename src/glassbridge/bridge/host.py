@@ -1,0 +1,256 @@
+"""The shell around one user's room machine (core/room.py): does its effects, tells it what happened.
+
+Every effect is begun at once and reports back as an event, so a step and its effects are one stretch without awaits,
+and nothing can come between a decision and what it decides about.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.seat import Seat
+from glassbridge.bridge.stream import AudioStream
+from glassbridge.core.room import (
+    Connect,
+    Connected,
+    Disconnect,
+    Effect,
+    EndStream,
+    Event,
+    Failed,
+    Forget,
+    GaveUp,
+    Grant,
+    Join,
+    Leave,
+    Lost,
+    Refuse,
+    Room,
+    RoomState,
+    Shutdown,
+    StreamEnded,
+    StreamOpened,
+    Tick,
+    Ticket,
+)
+from glassbridge.core.values import Generation, LossReason, UserId
+from glassbridge.livekit.participant import Connector, ParticipantError
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import livekit_bridge_pb2 as pb
+
+log = structlog.get_logger()
+
+LETTING_GO: Final = 0.5
+"""Seconds that a join waits for one that was called off to leave the server: arriving late it would kick ours out."""
+
+Drain = Callable[[], Awaitable[None]]
+"""Awaits the places that are still being left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A join whose caller waits."""
+
+    request: pb.JoinRoomRequest
+    timeout: float
+    answer: asyncio.Future[Refuse | None]
+
+
+class RoomHost:
+    """One user's room on this worker. `ended` hears of each place that was held and is no more."""
+
+    def __init__(
+        self,
+        user: UserId,
+        config: BridgeConfig,
+        connector: Connector,
+        drain: Drain,
+        tasks: TaskGroup,
+        tickets: Callable[[], Ticket],
+        ended: Callable[["RoomHost", LossReason], None],
+        forget: Callable[["RoomHost"], None],
+    ) -> None:
+        self.user = user
+        self.machine = Room(config.unclaimed)
+        self.seat: Seat | None = None
+        """Of the current join."""
+        self.stream: AudioStream | None = None
+        self._config = config
+        self._connector = connector
+        self._drain = drain
+        self._tasks = tasks
+        self._tickets = tickets
+        self._ended = ended
+        self._forget = forget
+        self._asked: dict[Ticket, _Asked] = {}
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- what the cloud asks for
+
+    async def join(self, request: pb.JoinRoomRequest, timeout: float) -> Refuse | None:
+        """Joins, replacing what is here; None: joined. A cancelled caller leaves nothing."""
+        ticket = self._tickets()
+        answer: asyncio.Future[Refuse | None] = asyncio.get_running_loop().create_future()
+        self._asked[ticket] = _Asked(request, timeout, answer)
+        if self.machine.state is not RoomState.CLOSED:
+            log.info(
+                "Replacing existing session",
+                user_id=self.user,
+                state=self.machine.state.label,
+                generation=self.machine.generation,
+                by_generation=request.generation,
+            )
+        self._step(Join(ticket, Generation(request.generation)))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._step(GaveUp(ticket))
+            raise
+        finally:
+            del self._asked[ticket]
+
+    def leave(self, generation: Generation) -> Refuse | None:
+        """Leaves the room; None: left."""
+        ticket = self._tickets()
+        return _answer(self._step(Leave(ticket, generation)), ticket)
+
+    def open_stream(self, generation: Generation) -> AudioStream | Refuse:
+        """A stream that is now the user's only one; whoever got it must call stream_ended()."""
+        ticket = self._tickets()
+        seat = self.seat
+        if (no := _answer(self._step(StreamOpened(ticket, generation)), ticket)) is not None:
+            return no
+        assert seat is not None, "a granted stream belongs to a place"
+        current = self.machine.generation
+        self.stream = AudioStream(ticket, current, seat.microphone.claim(), seat.speaker.say, self._config)
+        return self.stream
+
+    def stream_ended(self, stream: AudioStream) -> None:
+        """An audio stream is over."""
+        if self.stream is stream:
+            self.stream = None
+        self._step(StreamEnded(stream.ticket))
+
+    def shut_down(self) -> None:
+        """Ends everything; the tasks of the group do the rest."""
+        self._step(Shutdown())
+
+    # ---- the shell
+
+    def _step(self, event: Event) -> list[Effect]:
+        effects = self.machine.step(event, monotonic())
+        for record in self.machine.records:
+            log.debug(
+                "room",
+                user_id=self.user,
+                old=record.old.label,
+                on=record.event,
+                new=record.new.label,
+                generation=record.generation,
+                cause=record.cause,
+            )
+        self.machine.records.clear()
+        for effect in effects:
+            self._perform(effect)
+        self._arm()
+        return effects
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.machine.next_deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._step, Tick())
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Connect(place):
+                self._connect(place)
+            case Disconnect(_, reason):
+                self._disconnect(reason)
+            case Grant(ticket):
+                self._reply(ticket, None)
+            case Refuse(ticket):
+                self._reply(ticket, effect)
+            case EndStream(_, reason):
+                if self.stream is not None:
+                    self.stream.end(reason)
+                    self.stream = None
+            case Forget():
+                self._forget_when_settled()
+
+    def _reply(self, ticket: Ticket, refusal: Refuse | None) -> None:
+        asked = self._asked.get(ticket)
+        if asked is not None and not asked.answer.done():
+            asked.answer.set_result(refusal)
+
+    def _connect(self, place: Ticket) -> None:
+        asked = self._asked[place]
+        self.seat = Seat(place, self.user, asked.request, asked.timeout, self._config, self._on_lost)
+        # One at a time: a join that was called off has let go before the next one begins.
+        before = self._connecting if self._connecting and not self._connecting.done() else None
+        self._connecting = self._tasks.spawn(self._take_seat(self.seat, before), f"join:{self.user}")
+        self._connecting.add_done_callback(partial(self._connect_done, place))
+
+    async def _take_seat(self, seat: Seat, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LETTING_GO):
+                    await self._drain()
+        try:
+            await seat.connect(self._connector)
+        except ParticipantError as error:
+            self._step(Failed(seat.ticket, error.reason, error.detail))
+        else:
+            seat.log.info("Joined LiveKit room", participant_count=seat.count)
+            self._step(Connected(seat.ticket))
+
+    def _connect_done(self, place: Ticket, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:  # our fault; the group's owner logs it
+            self._step(Failed(place, LossReason.INTERNAL))
+        if self.machine.state is RoomState.CLOSED:
+            self._forget_when_settled()
+
+    def _forget_when_settled(self) -> None:
+        if self._connecting is None or self._connecting.done():
+            self._forget(self)
+
+    def _disconnect(self, reason: LossReason) -> None:
+        seat, self.seat = self.seat, None
+        if seat is None:
+            return
+        if seat.participant is None:
+            if self._connecting is not None and self._connecting is not asyncio.current_task():
+                self._connecting.cancel()
+            return
+        held = round(monotonic() - (seat.joined_at or monotonic()), 3)
+        seat.log.info(
+            "Disconnected from LiveKit room",
+            reason=reason.code,
+            detail=seat.detail,
+            held_s=held,
+            received=seat.microphone.received,
+            dropped=seat.microphone.dropped,
+            malformed=seat.microphone.malformed,
+        )
+        self._ended(self, reason)
+        self._tasks.spawn(seat.leave(reason), f"leave:{self.user}")
+
+    def _on_lost(self, place: Ticket, reason: LossReason) -> None:
+        self._step(Lost(place, reason))
+
+
+def _answer(effects: list[Effect], ticket: Ticket) -> Refuse | None:
+    """The refusal of a request that is answered in its own step; None: granted."""
+    return next((e for e in effects if isinstance(e, Refuse) and e.ticket == ticket), None)

@@ -1,0 +1,135 @@
+"""The microphone of one user: what comes out of the room becomes chunks for the cloud's audio stream.
+
+Runs for each packet on the event loop: no logging, no tasks, no copies beyond the chunk itself.
+"""
+
+from time import monotonic
+from typing import Any, Final
+
+from glassbridge.core.values import SAMPLE_RATE, AudioSource, Generation
+from glassbridge.livekit.participant import AudioBlock, Packet
+from glassbridge.runtime.queues import AgedQueue
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameError, decode_numbered, decode_unnumbered
+
+AGENTS: Final = "cloud-agent:"
+"""Identities of bridges begin so; nobody wants to hear them."""
+OTHER_TOPICS: Final = ("lk.", "lk-", "gb.")
+"""Topics of LiveKit's own features (chat, text streams) and of ours; everything else is the original's audio."""
+TRACK_HOLDS: Final = 1.0
+"""Seconds after its last sound in which a track keeps others from speaking between."""
+
+NUMBERED: Final = AudioSource.PACKET_NUMBERED.value
+SEQUENCE: Final = AudioSource.PACKET_SEQUENCE.value
+PLAIN: Final = AudioSource.PACKET_PLAIN.value
+TRACK: Final = AudioSource.TRACK.value
+
+
+class Microphone:
+    """Hears `target` (empty: everybody but agents) and queues what it says; the queue has one consumer at a time."""
+
+    def __init__(self, target: str, generation: Generation, queue_frames: int, max_age: float, log: Any) -> None:
+        self._target = target
+        self._generation = generation
+        self._queue_frames = queue_frames
+        self._max_age = max_age
+        self._log = log
+        self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age)
+        self._claimed = False
+        self._closed = False
+        self._track_sid = ""
+        self._track_at = 0.0
+        self._dropped = 0
+        self.heard_at: float | None = None
+        """Monotonic seconds of the last frame or presence; None: none yet."""
+        self.received = 0
+        self.malformed = 0
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were too old or too many for the stream."""
+        return self._dropped + self._queue.dropped
+
+    def claim(self) -> AgedQueue[pb.AudioChunk]:
+        """The queue for a stream: what waits since the join for the first one, a new one for each that follows."""
+        if self._claimed:
+            self._dropped += self._queue.dropped
+            self._queue.close()
+            self._queue = AgedQueue(self._queue_frames, self._max_age)
+        self._claimed = True
+        if self._closed:
+            self._queue.close()
+        return self._queue
+
+    def close(self) -> None:
+        """Nothing more will be heard; the stream may still send what waits."""
+        self._closed = True
+        self._queue.close()
+
+    def on_packet(self, packet: Packet) -> None:
+        """Queues the audio of a data packet; a malformed one is counted, and logged once."""
+        if not self._wants(packet.sender):
+            return
+        try:
+            if packet.topic == TOPIC_NUMBERED:
+                chunk = self._numbered(packet.payload)
+            elif packet.topic.startswith(OTHER_TOPICS):
+                return
+            else:
+                chunk = self._unnumbered(packet.payload)
+        except FrameError as error:
+            self._refuse(error)
+            return
+        self._hear(chunk)
+
+    def on_audio(self, block: AudioBlock) -> None:
+        """Queues a block of a track. One track speaks at a time: interleaved they would be noise."""
+        if not self._wants(block.sender):
+            return
+        now = monotonic()
+        if block.track_sid != self._track_sid:
+            if now - self._track_at < TRACK_HOLDS:
+                return
+            self._track_sid = block.track_sid
+        self._track_at = now
+        self._hear(self._chunk(block.pcm, TRACK))
+
+    def _wants(self, sender: str) -> bool:
+        return sender == self._target if self._target else not sender.startswith(AGENTS)
+
+    def _hear(self, chunk: pb.AudioChunk) -> None:
+        self.heard_at = monotonic()
+        self.received += 1
+        self._queue.put(chunk)
+
+    def _numbered(self, payload: bytes) -> pb.AudioChunk:
+        number, pcm = decode_numbered(payload)
+        chunk = self._chunk(pcm, NUMBERED)
+        mark = chunk.number
+        mark.flags = number.flags
+        mark.coding = number.coding
+        mark.epoch = number.epoch
+        mark.position = number.position
+        mark.capture_time_us = number.capture_time_us
+        mark.SetInParent()
+        return chunk
+
+    def _unnumbered(self, payload: bytes) -> pb.AudioChunk:
+        counter, pcm = decode_unnumbered(payload)
+        if not pcm:
+            raise FrameError("a packet without samples")
+        return self._chunk(pcm, PLAIN if counter is None else SEQUENCE)
+
+    def _chunk(self, pcm: bytes, source: int) -> pb.AudioChunk:
+        return pb.AudioChunk(
+            pcm_data=pcm,
+            sample_rate=SAMPLE_RATE,
+            channels=1,
+            generation=self._generation,
+            source=source,  # type: ignore[arg-type]
+        )
+
+    def _refuse(self, error: FrameError) -> None:
+        self.malformed += 1
+        if self.malformed == 1:
+            self._log.warning("malformed audio packet; further ones are only counted", error=str(error))

@@ -1,0 +1,193 @@
+"""PlayAudio and StopAudio: fetch, decode, say, and tell what is really heard."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing
+from typing import Final, Self
+
+import structlog
+
+from glassbridge.bridge.config import PlaybackLimits
+from glassbridge.bridge.contract import MAX_NAME, MAX_URL
+from glassbridge.bridge.fetch import Fetcher, PlaybackError, Source
+from glassbridge.bridge.sound import Sound
+from glassbridge.bridge.speaker import Channel, Speaker
+from glassbridge.core.values import BYTES_PER_MS, UserId
+from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
+from glassbridge.runtime.queues import AgedQueue
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import livekit_bridge_pb2 as pb
+
+log = structlog.get_logger()
+
+PROGRESS_MS: Final = 1_000
+EVENTS: Final = 64
+"""Events that wait for a caller who does not read; the oldest go."""
+
+STARTED: Final = pb.PlayAudioEvent.STARTED
+PROGRESS: Final = pb.PlayAudioEvent.PROGRESS
+COMPLETED: Final = pb.PlayAudioEvent.COMPLETED
+FAILED: Final = pb.PlayAudioEvent.FAILED
+
+
+class Playback:
+    """One clip on one channel. `events` ends after COMPLETED or FAILED."""
+
+    def __init__(self, request: pb.PlayAudioRequest, channel: Channel, limits: PlaybackLimits) -> None:
+        self.request_id = request.request_id
+        self.track_id = request.track_id
+        self.events = AgedQueue[pb.PlayAudioEvent](EVENTS, math.inf)
+        self._url = request.audio_url
+        self._channel = channel
+        self._limits = limits
+        self._source = Source(limits.max_bytes, limits.stall_timeout)
+        self._sound = Sound(self._source, request.volume)
+        self._task: asyncio.Task[None] | None = None
+        self._why_stopped = "stopped"
+        self._position = 0
+        """Milliseconds that were said."""
+
+    def start(self, player: "Player", speaker: Speaker) -> None:
+        """Begins; the speaker's end is its end too."""
+        self._task = speaker.tasks.spawn(self._run(player, speaker), f"play {self._channel.name}")
+
+    def stop(self, why: str) -> None:
+        """Silent at once; the caller hears FAILED with this reason. Idempotent."""
+        if self._task is not None and not self._task.done():
+            self._why_stopped = why
+            self._task.cancel()
+
+    async def _run(self, player: "Player", speaker: Speaker) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                fetching = TaskGroup("fetch")
+                stack.push_async_callback(fetching.close)
+                fetching.spawn(player.fetcher.fetch(self._url, self._source), self.request_id)
+                blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.executor)))
+                # Whatever can fail before the first sample fails before an older voice is silenced.
+                first = await anext(blocks, b"")
+                async with self._channel.voice(lambda: self.stop("replaced")):
+                    await self._say(first, blocks)
+                    await self._channel.drain()
+            self._tell(COMPLETED, duration=self._position)
+        except PlaybackError as error:
+            self._fail(error.code, str(error))
+        except ParticipantError as error:
+            self._fail(error.reason.code, error.reason.text)
+        except asyncio.CancelledError:
+            if speaker.gone is not None:
+                self._fail(speaker.gone.code, speaker.gone.text)
+            else:
+                self._fail(self._why_stopped, self._why_stopped)
+            raise
+        finally:
+            self.events.close()
+
+    async def _say(self, first: bytes, blocks: AsyncIterator[bytes]) -> None:
+        told = 0
+        samples = 0
+        pending = bytearray(first)
+        while True:
+            for at in range(0, len(pending) - FRAME_BYTES + 1, FRAME_BYTES):
+                await self._channel.write(bytes(pending[at : at + FRAME_BYTES]))
+                self._position += FRAME_MS
+                if self._position == FRAME_MS:
+                    self._tell(STARTED)
+                if self._position - told >= PROGRESS_MS:
+                    told = self._position
+                    self._tell(PROGRESS)
+            samples += len(pending) - len(pending) % FRAME_BYTES
+            del pending[: len(pending) - len(pending) % FRAME_BYTES]
+            if self._position > self._limits.max_seconds * 1000:
+                raise PlaybackError("too_long", f"the audio is longer than {self._limits.max_seconds:g} s")
+            block = await anext(blocks, None)
+            if block is None:
+                break
+            pending += block
+        if pending:
+            await self._channel.write(bytes(pending).ljust(FRAME_BYTES, b"\0"))
+            if not self._position:
+                self._tell(STARTED)
+        self._position = (samples + len(pending)) // BYTES_PER_MS
+
+    def _tell(self, kind: "pb.PlayAudioEvent.EventType", duration: int | None = None) -> None:
+        self.events.put(
+            pb.PlayAudioEvent(
+                type=kind,
+                request_id=self.request_id,
+                duration_ms=self._sound.duration_ms if duration is None else duration,
+                position_ms=self._position,
+            )
+        )
+
+    def _fail(self, code: str, text: str) -> None:
+        self.events.put(failed(self.request_id, code, text, self._position))
+
+
+def failed(request_id: str, code: str, text: str, position: int = 0) -> pb.PlayAudioEvent:
+    """A FAILED event; `code` is for programs."""
+    return pb.PlayAudioEvent(
+        type=FAILED, request_id=request_id, error=text, position_ms=position, metadata={"reason": code}
+    )
+
+
+class Player:
+    """All playbacks of one worker; use as an async context. Each decodes in a thread of its own."""
+
+    def __init__(self, limits: PlaybackLimits) -> None:
+        self._limits = limits
+        self._running: dict[UserId, list[Playback]] = {}
+        self.fetcher = Fetcher(limits)
+        self.executor = ThreadPoolExecutor(limits.per_worker, thread_name_prefix="decode")
+
+    async def __aenter__(self) -> Self:
+        await self.fetcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.fetcher.__aexit__(*error)
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._running.values()))
+
+    def play(self, user: UserId, speaker: Speaker, request: pb.PlayAudioRequest) -> Playback:
+        """Starts a playback; whoever got it must call over(). Raises PlaybackError: it cannot even begin."""
+        mine = self._running.get(user, [])
+        if len(mine) >= self._limits.per_user or len(self) >= self._limits.per_worker:
+            raise PlaybackError("too_many", f"{len(mine)} playbacks are running for this user: stop one first")
+        if len(request.request_id) > MAX_NAME or len(request.audio_url) > MAX_URL:
+            raise PlaybackError("bad_request", "request_id or audio_url is too long")
+        try:
+            channel = speaker.channel(request.track_id)
+        except ValueError as error:
+            raise PlaybackError("bad_track", str(error)) from None
+        playback = Playback(request, channel, self._limits)
+        if request.stop_other:
+            self.stop(user, why="replaced")
+        playback.start(self, speaker)
+        self._running.setdefault(user, []).append(playback)
+        return playback
+
+    def over(self, user: UserId, playback: Playback) -> None:
+        """A playback has ended, or nobody wants it any more."""
+        playback.stop("cancelled")
+        mine = self._running.get(user, [])
+        if playback in mine:
+            mine.remove(playback)
+        if not mine:
+            self._running.pop(user, None)
+
+    def stop(self, user: UserId, request_id: str = "", track_id: int = 0, why: str = "stopped") -> list[str]:
+        """Stops one playback by its id, else those of a track, else (track 0, as in the original) all of the user's;
+        returns their ids, newest last."""
+        stopped = [
+            playback
+            for playback in self._running.get(user, [])
+            if (playback.request_id == request_id if request_id else track_id in (0, playback.track_id))
+        ]
+        for playback in stopped:
+            playback.stop(why)
+        return [playback.request_id for playback in stopped]

@@ -1,0 +1,129 @@
+"""All rooms of one worker, by user, and what is remembered of those that are gone."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.host import Drain, RoomHost
+from glassbridge.core.room import RoomState, Ticket
+from glassbridge.core.values import LossReason, UserId
+from glassbridge.livekit.participant import Connector
+from glassbridge.runtime.tasks import TaskGroup
+
+log = structlog.get_logger()
+
+REMEMBERED_SECONDS: Final = 600.0
+REMEMBERED_USERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class LastDisconnect:
+    """How a user's last place in a room ended."""
+
+    reason: LossReason
+    at_ms: int
+    """Unix milliseconds."""
+    noted: float
+    """Monotonic seconds."""
+
+
+class Memory:
+    """The last disconnects: for REMEMBERED_SECONDS, of at most REMEMBERED_USERS."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._last: OrderedDict[UserId, LastDisconnect] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def note(self, user: UserId, reason: LossReason) -> None:
+        """Remembers the end of a place."""
+        self._last[user] = LastDisconnect(reason, time.time_ns() // 1_000_000, self._clock())
+        self._last.move_to_end(user)
+        while len(self._last) > REMEMBERED_USERS or self._oldest_is_over():
+            self._last.popitem(last=False)
+
+    def of(self, user: UserId) -> LastDisconnect | None:
+        """None when nothing is known (any more)."""
+        found = self._last.get(user)
+        return found if found and self._clock() - found.noted <= REMEMBERED_SECONDS else None
+
+    def _oldest_is_over(self) -> bool:
+        oldest = next(iter(self._last.values()))
+        return self._clock() - oldest.noted > REMEMBERED_SECONDS
+
+
+class Rooms:
+    """Who joins where; each user has at most one room."""
+
+    def __init__(self, config: BridgeConfig, connector: Connector, drain: Drain) -> None:
+        self.memory = Memory()
+        self._config = config
+        self._connector = connector
+        self._drain = drain
+        self._hosts: dict[UserId, RoomHost] = {}
+        self._tasks = TaskGroup("rooms", self._failed)
+        self._tickets = count(1)
+
+    def find(self, user: UserId) -> RoomHost | None:
+        """The user's room, when there is one in any state."""
+        return self._hosts.get(user)
+
+    def of(self, user: UserId) -> RoomHost:
+        """The user's room, made when there is none: join it in the same stretch, or it is forgotten by nobody."""
+        host = self._hosts.get(user)
+        if host is None:
+            host = self._hosts[user] = RoomHost(
+                user,
+                self._config,
+                self._connector,
+                self._drain,
+                self._tasks,
+                self._ticket,
+                self._note_end,
+                self._forget,
+            )
+        return host
+
+    @property
+    def joined(self) -> int:
+        """Rooms in which we are."""
+        return sum(host.machine.state.holds_place for host in self._hosts.values())
+
+    @property
+    def streams(self) -> int:
+        """Open audio streams."""
+        return sum(host.stream is not None for host in self._hosts.values())
+
+    def __len__(self) -> int:
+        """Users of whom anything is here."""
+        return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
+
+    async def shut_down(self, timeout: float) -> None:
+        """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
+        deadline = monotonic() + timeout
+        for host in list(self._hosts.values()):
+            host.shut_down()
+        await self._tasks.settle(timeout)
+        await self._tasks.close(max(0.0, deadline - monotonic()))
+
+    def _ticket(self) -> Ticket:
+        return Ticket(next(self._tickets))
+
+    def _note_end(self, host: RoomHost, reason: LossReason) -> None:
+        self.memory.note(host.user, reason)
+
+    def _forget(self, host: RoomHost) -> None:
+        if self._hosts.get(host.user) is host and host.machine.state is RoomState.CLOSED:
+            del self._hosts[host.user]
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        log.error("room task failed", task=task, error=type(error).__name__, exc_info=error)

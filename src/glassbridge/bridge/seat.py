@@ -1,0 +1,94 @@
+"""One place in a LiveKit room, from the call of connect to the end: what is heard there, and what we say."""
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+import structlog
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.microphone import Microphone
+from glassbridge.bridge.speaker import Speaker
+from glassbridge.core.room import Ticket
+from glassbridge.core.values import Generation, LossReason, UserId
+from glassbridge.livekit.participant import (
+    AudioBlock,
+    Closed,
+    ConnectOptions,
+    Connector,
+    LocalTrack,
+    Packet,
+    Participant,
+    ParticipantError,
+    RemoteParticipant,
+)
+from glassbridge.wire import livekit_bridge_pb2 as pb
+
+log = structlog.get_logger()
+
+
+class Seat:
+    """Hears the room (RoomEvents) for one join. `on_lost` is told when the place is gone by itself."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        user: UserId,
+        request: pb.JoinRoomRequest,
+        timeout: float,
+        config: BridgeConfig,
+        on_lost: Callable[[Ticket, LossReason], None],
+    ) -> None:
+        self.ticket = ticket
+        self.log = log.bind(user_id=user, room_name=request.room_name, generation=request.generation)
+        self._url = request.livekit_url
+        self._token = request.token
+        self._options = ConnectOptions(room=request.room_name, timeout=timeout)
+        self._on_lost = on_lost
+        self._left: LossReason | None = None
+        self.detail = ""
+        """What the participant says beside its reason when the place is lost."""
+        self.joined_at: float | None = None
+        """Monotonic seconds; None: not in the room yet."""
+        self.participant: Participant | None = None
+        self.microphone = Microphone(
+            request.target_identity, Generation(request.generation), config.queue_frames, config.max_age, self.log
+        )
+        self.speaker = Speaker(self._publish, self.log)
+
+    async def connect(self, connector: Connector) -> None:
+        """Raises ParticipantError. Safe to cancel: nothing is left behind."""
+        self.participant = await connector(self._url, self._token, self, self._options)
+        self.joined_at = monotonic()
+
+    async def leave(self, reason: LossReason) -> None:
+        """Ends what is said here and leaves the room; idempotent."""
+        self._left = reason
+        self.microphone.close()
+        await self.speaker.close(reason)
+        if self.participant is not None:
+            await self.participant.close()
+
+    @property
+    def count(self) -> int:
+        """Participants in the room, with us; 0 when we are not there."""
+        return len(self.participant.remote) + 1 if self.participant is not None else 0
+
+    async def _publish(self, name: str) -> LocalTrack:
+        if self.participant is None or self._left is not None:
+            raise ParticipantError(self._left or LossReason.CLOSED)
+        return await self.participant.publish(name)
+
+    # ---- RoomEvents
+
+    def on_packet(self, packet: Packet) -> None:
+        self.microphone.on_packet(packet)
+
+    def on_audio(self, block: AudioBlock) -> None:
+        self.microphone.on_audio(block)
+
+    def on_participants(self, remote: Mapping[str, RemoteParticipant]) -> None:
+        """Nothing to do: who is here is read when somebody asks."""
+
+    def on_closed(self, closed: Closed) -> None:
+        self.detail = closed.detail
+        self._on_lost(self.ticket, closed.reason)

@@ -1,0 +1,255 @@
+"""The seven RPCs. Translates between the contract and the rooms; decides nothing."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import grpc
+import structlog
+
+from glassbridge import __version__
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.contract import REASON_KEY, SERVICE, TO_WIRE, check_join
+from glassbridge.bridge.fetch import PlaybackError
+from glassbridge.bridge.playback import Player, failed
+from glassbridge.bridge.rooms import Rooms
+from glassbridge.core.room import Refuse
+from glassbridge.core.values import Generation, LossReason, UserId, user_id
+from glassbridge.runtime.queues import QueueClosed
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeServicer
+
+log = structlog.get_logger()
+
+ANSWER_MARGIN = 0.1
+"""Seconds, at most a fifth of what a caller gives us, that are kept back to answer it in time."""
+FIRST_CHUNK_WITHIN = 10.0
+GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
+"""Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class BridgeService(LiveKitBridgeServicer):
+    """One worker's service."""
+
+    def __init__(self, rooms: Rooms, player: Player, config: BridgeConfig, worker: int) -> None:
+        self._rooms = rooms
+        self._player = player
+        self._config = config
+        self._worker = worker
+        self._begun = time.monotonic()
+        self.draining = False
+
+    # ---- rooms
+
+    async def JoinRoom(self, request: pb.JoinRoomRequest, context: Context) -> pb.JoinRoomResponse:
+        if self.draining:
+            return _not_joined(LossReason.CLOSED, "the bridge is shutting down")
+        try:
+            user = user_id(request.user_id)
+            check_join(request)
+        except ValueError as error:
+            return pb.JoinRoomResponse(error=str(error))
+        log.info("JoinRoom received", user_id=user, room_name=request.room_name, generation=request.generation)
+        host = self._rooms.of(user)
+        refusal = await host.join(request, self._time_for(context))
+        if refusal is not None:
+            reason = refusal.reason or LossReason.INTERNAL
+            log.warning(
+                "JoinRoom failed",
+                user_id=user,
+                room_name=request.room_name,
+                generation=request.generation,
+                reason=reason.code,
+                detail=refusal.detail,
+            )
+            return _not_joined(reason, refusal.detail)
+        seat = host.seat
+        if seat is None or seat.participant is None:  # lost again in the meantime
+            return _not_joined(host.machine.reason or LossReason.REPLACED)
+        return pb.JoinRoomResponse(
+            success=True,
+            participant_id=seat.participant.identity,
+            participant_count=seat.count,
+            metadata={"participant_sid": seat.participant.sid, "worker": str(self._worker)},
+        )
+
+    async def LeaveRoom(self, request: pb.LeaveRoomRequest, _context: Context) -> pb.LeaveRoomResponse:
+        try:
+            user = user_id(request.user_id)
+        except ValueError as error:
+            return pb.LeaveRoomResponse(error=str(error))
+        log.info("LeaveRoom received", user_id=user, generation=request.generation, reason=request.reason[:256])
+        host = self._rooms.find(user)
+        if host is None:
+            return pb.LeaveRoomResponse(error="session not found")
+        refusal = host.leave(Generation(request.generation))
+        if refusal is not None:
+            return pb.LeaveRoomResponse(error=_text(refusal))
+        return pb.LeaveRoomResponse(success=True)
+
+    async def GetStatus(self, request: pb.BridgeStatusRequest, _context: Context) -> pb.BridgeStatusResponse:
+        status = pb.BridgeStatusResponse(server_version=__version__, last_audio_age_ms=-1)
+        try:
+            user = user_id(request.user_id)
+        except ValueError:
+            return status
+        last = self._rooms.memory.of(user)
+        if last is not None:
+            status.last_disconnect_at = last.at_ms
+            status.last_disconnect_reason = last.reason.text
+            status.last_disconnect_cause = TO_WIRE[last.reason]
+        host = self._rooms.find(user)
+        seat = host.seat if host is not None else None
+        participant = seat.participant if seat is not None else None
+        if host is None or seat is None or participant is None:
+            return status
+        status.generation = host.machine.generation
+        status.connected = host.machine.state.holds_place
+        status.participant_id = participant.identity
+        status.participant_count = seat.count
+        if seat.microphone.heard_at is not None:
+            status.last_audio_age_ms = int((time.monotonic() - seat.microphone.heard_at) * 1000)
+        return status
+
+    # ---- audio
+
+    async def StreamAudio(self, _chunks: Any, context: Context) -> None:
+        first, user = await self._first_chunk(context)
+        host = self._rooms.find(user)
+        if host is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "session not found: JoinRoom comes first")
+        stream = host.open_stream(Generation(first.generation))
+        if isinstance(stream, Refuse):
+            if stream.reason is not None:
+                await self._end(context, stream.reason)
+                return
+            await context.abort(grpc.StatusCode.NOT_FOUND, stream.detail)
+        about = log.bind(user_id=user, generation=host.machine.generation)
+        about.info("audio stream opened")
+        reason = LossReason.STREAM_BROKEN
+        try:
+            reason = await stream.run(context, first)
+        finally:
+            host.stream_ended(stream)
+            about.info("audio stream ended", reason=reason.code, sent=stream.sent, refused=stream.refused)
+        await self._end(context, reason)
+
+    async def _first_chunk(self, context: Context) -> tuple[pb.AudioChunk, UserId]:
+        try:
+            async with asyncio.timeout(FIRST_CHUNK_WITHIN):
+                first = await context.read()
+        except TimeoutError:
+            first = grpc.aio.EOF
+        if first is grpc.aio.EOF:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first chunk names the user (user_id)")
+        try:
+            return first, user_id(first.user_id)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the first chunk names the user (user_id): {error}")
+
+    async def _end(self, context: Context, reason: LossReason) -> None:
+        """Ends a stream so that the cloud knows why."""
+        if self.draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge is shutting down")
+        trailing = ((REASON_KEY, reason.code),)
+        if reason in GENTLE:
+            context.set_trailing_metadata(trailing)
+            return
+        await context.abort(grpc.StatusCode.ABORTED, reason.text, trailing)
+
+    async def PlayAudio(self, request: pb.PlayAudioRequest, context: Context) -> None:
+        try:
+            user = user_id(request.user_id)
+            playback = self._play(user, request)
+        except ValueError as error:
+            await context.write(failed(request.request_id, "bad_request", str(error)))
+            return
+        except PlaybackError as error:
+            await context.write(failed(request.request_id, error.code, str(error)))
+            return
+        log.info("PlayAudio", user_id=user, request_id=request.request_id, track_id=request.track_id)
+        event = None
+        try:
+            while True:
+                _, event = await playback.events.get()
+                await context.write(event)
+        except QueueClosed:
+            log.info(
+                "playback over",
+                user_id=user,
+                request_id=request.request_id,
+                result=pb.PlayAudioEvent.EventType.Name(event.type) if event else "",
+                error=event.error if event else "",
+            )
+        finally:
+            self._player.over(user, playback)
+
+    def _play(self, user: UserId, request: pb.PlayAudioRequest) -> Any:
+        host = self._rooms.find(user)
+        if host is None or host.seat is None or not host.machine.state.holds_place:
+            raise PlaybackError("session_not_found", "session not found: JoinRoom comes first")
+        return self._player.play(user, host.seat.speaker, request)
+
+    async def StopAudio(self, request: pb.StopAudioRequest, _context: Context) -> pb.StopAudioResponse:
+        try:
+            user = user_id(request.user_id)
+        except ValueError as error:
+            return pb.StopAudioResponse(error=str(error))
+        host = self._rooms.find(user)
+        if host is None or host.seat is None:
+            return pb.StopAudioResponse(error="session not found")
+        stopped = self._player.stop(user, request.request_id, request.track_id)
+        if not request.request_id:
+            host.seat.speaker.silence_live(request.track_id or None)
+        elif not stopped:
+            return pb.StopAudioResponse(error="no such playback is running")
+        log.info("StopAudio", user_id=user, stopped=stopped, reason=request.reason[:256])
+        return pb.StopAudioResponse(success=True, stopped_request_id=stopped[-1] if stopped else "")
+
+    # ---- this worker
+
+    async def HealthCheck(self, request: pb.HealthCheckRequest, _context: Context) -> pb.HealthCheckResponse:
+        if request.service not in ("", SERVICE):
+            return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
+        answer = pb.HealthCheckResponse
+        return pb.HealthCheckResponse(
+            status=answer.NOT_SERVING if self.draining else answer.SERVING,
+            active_sessions=len(self._rooms),
+            active_streams=self._rooms.streams,
+            uptime_seconds=int(time.monotonic() - self._begun),
+            metadata={
+                "version": __version__,
+                "participant": self._config.participant,
+                "worker": str(self._worker),
+                "workers": str(self._config.workers),
+                "rooms": str(self._rooms.joined),
+                "playbacks": str(len(self._player)),
+                "rss_mb": f"{_resident_mb():.1f}",
+                "pid": str(os.getpid()),
+            },
+        )
+
+    def _time_for(self, context: Context) -> float:
+        """Seconds that a join may take: what the caller gives, less what the answer needs."""
+        left: float | None = context.time_remaining()  # None: no deadline
+        if left is None:
+            return self._config.join_timeout
+        return min(self._config.join_timeout, max(left - ANSWER_MARGIN, left * 0.8))
+
+
+def _not_joined(reason: LossReason, detail: str = "") -> pb.JoinRoomResponse:
+    return pb.JoinRoomResponse(error=f"{reason.text}: {detail}" if detail else reason.text, reason=TO_WIRE[reason])
+
+
+def _text(refusal: Refuse) -> str:
+    if refusal.reason is None:
+        return refusal.detail
+    return f"{refusal.reason.text}: {refusal.detail}" if refusal.detail else refusal.reason.text
+
+
+def _resident_mb() -> float:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,121 @@
+"""One StreamAudio call: the microphone goes out, live sound comes in, and a heartbeat says that we are here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.core.room import Ticket
+from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason
+from glassbridge.runtime.queues import AgedQueue, QueueClosed
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import livekit_bridge_pb2 as pb
+
+log = structlog.get_logger()
+
+Say = Callable[[int, bytes], Awaitable[None]]
+"""Takes PCM for a track into the room. Waits while that track is far ahead of real time."""
+
+
+class Call(Protocol):
+    """What we need of grpc.aio's context of a bidirectional call."""
+
+    async def read(self) -> Any: ...
+
+    async def write(self, message: Any) -> None: ...
+
+
+class AudioStream:
+    """Runs until `end`; the first reason stands."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        generation: Generation,
+        frames: AgedQueue[pb.AudioChunk],
+        say: Say,
+        config: BridgeConfig,
+    ) -> None:
+        self.ticket = ticket
+        self._generation = generation
+        self._frames = frames
+        self._say = say
+        self._config = config
+        self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
+        self.sent = 0
+        """Frames of audio or presence that went to the cloud."""
+        self.refused = 0
+        """Chunks of the cloud that are not PCM16 at 16 kHz mono, or name a track that does not exist."""
+
+    def end(self, reason: LossReason) -> None:
+        """Ends run(); idempotent."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def run(self, call: Call, first: pb.AudioChunk) -> LossReason:
+        """Opens with an empty frame, then serves both ways; returns why it ended. Safe to cancel."""
+        tasks = TaskGroup("stream", self._failed)
+        try:
+            async with asyncio.timeout(self._config.send_timeout):
+                await call.write(self._empty())
+            tasks.spawn(self._send(call), "send")
+            tasks.spawn(self._receive(call, first), "receive")
+            tasks.spawn(self._beat(), "heartbeat")
+            return await self._ended
+        except TimeoutError:
+            return LossReason.STREAM_BROKEN
+        finally:
+            self.end(LossReason.STREAM_BROKEN)
+            await tasks.close()
+
+    def _empty(self, heartbeat: bool = False) -> pb.AudioChunk:
+        return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, heartbeat=heartbeat)
+
+    async def _send(self, call: Call) -> None:
+        next_frame, write, timeout = self._frames.get, call.write, self._config.send_timeout
+        try:
+            while True:
+                age, chunk = await next_frame()
+                chunk.age_us = int(age * 1e6)
+                async with asyncio.timeout(timeout):
+                    await write(chunk)
+                self.sent += 1
+        except QueueClosed:
+            return  # the room says in a moment why
+        except TimeoutError:
+            log.warning("send timeout: the cloud does not read its audio stream", seconds=timeout)
+            self.end(LossReason.STREAM_BROKEN)
+
+    async def _receive(self, call: Call, chunk: Any) -> None:
+        while chunk is not grpc.aio.EOF:
+            if chunk.pcm_data:
+                await self._take(chunk)
+            chunk = await call.read()
+        # The cloud has nothing more to say; it may go on listening.
+
+    async def _take(self, chunk: pb.AudioChunk) -> None:
+        if chunk.sample_rate not in (0, SAMPLE_RATE) or chunk.channels not in (0, 1):
+            self._refuse(f"{chunk.sample_rate} Hz with {chunk.channels} channels, where 16000 Hz mono is due")
+            return
+        try:
+            await self._say(chunk.track_id, chunk.pcm_data)
+        except ValueError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, why: str) -> None:
+        self.refused += 1
+        if self.refused == 1:
+            log.warning("chunk refused; further ones are only counted", error=why)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.heartbeat)
+            self._frames.put(self._empty(heartbeat=True))
+
+    def _failed(self, _task: str, error: BaseException) -> None:
+        if not isinstance(error, grpc.aio.BaseError):  # the call is over, and its handler hears of it
+            log.error("audio stream failed", error=type(error).__name__, exc_info=error)
+        self.end(LossReason.STREAM_BROKEN)
