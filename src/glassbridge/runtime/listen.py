@@ -40,9 +40,16 @@ def claim_socket(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise CannotListen(f"{path} exists and is no socket: choose another path, or remove it")
-    if _is_live(path):
-        raise CannotListen(f"{path} is in use: another bridge listens there; stop it, or choose another path")
+    if not remove_stale_socket(path):
+        raise CannotListen(f"{path} is in use: another process listens there; stop it, or choose another path")
+
+
+def remove_stale_socket(path: Path) -> bool:
+    """Removes a socket file that nobody answers; False: somebody does."""
+    if path.is_socket() and _is_live(path):
+        return False
     path.unlink(missing_ok=True)
+    return True
 
 
 def _is_live(path: Path) -> bool:

@@ -42,6 +42,11 @@ class TaskGroup:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    async def settle(self, timeout: float) -> None:
+        """Waits up to `timeout` seconds until all tasks have ended by themselves. Safe to cancel."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+
     async def close(self, timeout: float = 3.0) -> None:
         """Cancels all but the calling task and waits up to `timeout` seconds for them. Idempotent; a cancelled caller
         leaves the tasks cancelled all the same."""
@@ -51,3 +56,11 @@ class TaskGroup:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=timeout)
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels tasks and waits for their end, however long their clean-up takes; their errors are for who reads them."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
