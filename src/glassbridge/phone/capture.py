@@ -1,0 +1,75 @@
+"""The microphone's side of numbered audio: numbers what is captured and keeps it until it is acknowledged."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
+from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FrameNumber
+
+KEPT_BYTES = 90_000 * BYTES_PER_MS
+"""90 s: what a phone can replay after a change of backends (2.9 MB)."""
+
+
+def capture_clock() -> int:
+    """Microseconds on a clock that goes on while the machine sleeps, where it has one."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Captured samples with their number; a presence frame has none."""
+
+    number: FrameNumber
+    pcm: bytes
+
+
+class Capture:
+    """One run of the capture process. Positions count captured samples; they stand while the microphone is off."""
+
+    def __init__(self, epoch: int, clock: Callable[[], int] = capture_clock) -> None:
+        self.epoch = epoch
+        self.position = 0
+        """That the next captured sample will have."""
+        self.acknowledged = 0
+        self._clock = clock
+        self._kept: deque[Frame] = deque()
+        self._kept_bytes = 0
+
+    def take(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
+        """Numbers whole samples that were just captured (ValueError otherwise), the first of them at `captured_us`."""
+        if len(pcm) % BYTES_PER_SAMPLE:
+            raise ValueError("a frame holds whole 16-bit samples")
+        if captured_us is None:
+            captured_us = self._clock() - len(pcm) * 1000 // BYTES_PER_MS
+        flags = FLAG_LAST if last else 0
+        frame = Frame(FrameNumber(self.epoch, self.position, max(0, captured_us), flags), pcm)
+        self.position += len(pcm) // BYTES_PER_SAMPLE
+        self._kept.append(frame)
+        self._kept_bytes += len(pcm)
+        while self._kept_bytes > KEPT_BYTES:
+            self._kept_bytes -= len(self._kept.popleft().pcm)
+        return frame
+
+    def presence(self, *, microphone_on: bool) -> Frame:
+        """Says where the stream stands, without samples."""
+        flags = FLAG_PRESENCE if microphone_on else FLAG_PRESENCE | FLAG_LAST
+        return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
+
+    def acknowledge(self, epoch: int, position: int) -> None:
+        """The cloud has, or has given up, everything before `position`; other epochs and nonsense are ignored."""
+        if epoch != self.epoch or not self.acknowledged < position <= self.position:
+            return
+        self.acknowledged = position
+        while self._kept and self._stop(self._kept[0]) <= position:
+            self._kept_bytes -= len(self._kept.popleft().pcm)
+
+    @property
+    def kept(self) -> tuple[Frame, ...]:
+        """What is not acknowledged yet, the oldest first; at most KEPT_BYTES."""
+        return tuple(self._kept)
+
+    @staticmethod
+    def _stop(frame: Frame) -> int:
+        return frame.number.position + len(frame.pcm) // BYTES_PER_SAMPLE

@@ -1,0 +1,127 @@
+"""What a phone client tells its owner."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class SocketChanged:
+    """The socket to the cloud."""
+
+    state: Literal["open", "closed", "unreachable"]
+    cloud: str
+    code: int | None = None
+    """Close code, where there was one."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The cloud accepted the socket. Says nothing about audio."""
+
+    session_id: str
+    resumed: bool
+    """The session had lived on."""
+    numbered: bool
+    """Audio is numbered from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """The phone's place in its LiveKit room."""
+
+    state: Literal["joined", "left", "lost", "failed"]
+    room: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanged:
+    """Whether the cloud's agent is in the room, as the LiveKit server last told."""
+
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStateChanged:
+    """The truth about the phone's audio, as the cloud sees it."""
+
+    state: Literal["live", "connecting", "interrupted", "unavailable"]
+    reason: str
+    code: str
+    transport: Literal["livekit", "websocket"] | None
+    """Live: the path. Otherwise: the path that is open for audio."""
+    retry_in_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAcknowledged:
+    """Everything before `position` is delivered or given up."""
+
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What was understood."""
+
+    text: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """All captions of what was said until the microphone stopped have come."""
+
+    captioned: bool
+    """False: there is nobody to caption, or not all of it could be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneAsked:
+    """The cloud wants the microphone on or off; the client has obeyed."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Sound out of the room, in portions of about a second."""
+
+    ms: int
+    """Milliseconds heard since the client began."""
+    level: float
+    """Root mean square of this portion, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudError:
+    """The cloud complains; the socket lives."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The client has given up for good: refused, superseded, or the session was ended."""
+
+    message: str
+    """What to do about it, in one line."""
+
+
+PhoneEvent = (
+    SocketChanged
+    | Acknowledged
+    | RoomChanged
+    | AgentChanged
+    | AudioStateChanged
+    | AudioAcknowledged
+    | Caption
+    | SpeechEnded
+    | MicrophoneAsked
+    | Heard
+    | CloudError
+    | Ended
+)

@@ -1,0 +1,33 @@
+"""Counts the sound that a phone plays: how long, how loud."""
+
+from array import array
+from math import sqrt
+from sys import byteorder
+
+from glassbridge.core.values import BYTES_PER_MS
+from glassbridge.phone.events import Heard
+
+PORTION_MS = 1000
+_FULL_SCALE = 32768
+
+
+class Hearing:
+    """Gathers blocks of PCM16 into portions."""
+
+    def __init__(self) -> None:
+        self.ms = 0
+        """Milliseconds heard so far."""
+        self._pending = bytearray()
+
+    def take(self, pcm: bytes) -> Heard | None:
+        """One block; returns a portion when it is full."""
+        self.ms += len(pcm) // BYTES_PER_MS
+        self._pending += pcm
+        if len(self._pending) < PORTION_MS * BYTES_PER_MS:
+            return None
+        samples = array("h", bytes(self._pending[: len(self._pending) // 2 * 2]))
+        self._pending.clear()
+        if byteorder == "big":
+            samples.byteswap()
+        level = sqrt(sum(sample * sample for sample in samples) / len(samples)) / _FULL_SCALE
+        return Heard(self.ms, round(level, 4))

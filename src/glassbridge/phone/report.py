@@ -1,0 +1,82 @@
+"""What the simulator prints: one JSON object a line for programs, readable lines for people."""
+
+import json
+import sys
+from dataclasses import asdict
+from time import monotonic
+from typing import Any, TextIO
+
+from glassbridge.phone import events
+from glassbridge.phone.events import PhoneEvent
+
+_NAMES: dict[type, str] = {
+    events.Caption: "caption",
+    events.AudioStateChanged: "audio_state",
+    events.Acknowledged: "ack",
+    events.RoomChanged: "room",
+    events.AgentChanged: "agent",
+    events.AudioAcknowledged: "audio_ack",
+    events.SocketChanged: "socket",
+    events.SpeechEnded: "speech_end",
+    events.MicrophoneAsked: "microphone",
+    events.Heard: "heard",
+    events.CloudError: "cloud_error",
+    events.Ended: "ended",
+}
+
+
+class Report:
+    """Writes each event as it comes, and flushes it. A reader that went away is noticed (`broken`), not raised."""
+
+    def __init__(self, as_json: bool, out: TextIO | None = None) -> None:
+        self.broken = False
+        """Nobody reads any more."""
+        self._as_json = as_json
+        self._out = out or sys.stdout
+
+    def tell(self, event: PhoneEvent) -> None:
+        """Something that happened to the phone."""
+        if self._as_json:
+            self.say(_NAMES[type(event)], **asdict(event))
+        elif (line := readable(event)) is not None:
+            self._write(line)
+
+    def say(self, name: str, line: str = "", **fields: Any) -> None:
+        """Something of the simulator's own; `line` is what people read, nothing when empty."""
+        if self._as_json:
+            self._write(json.dumps({"event": name, **fields, "t": round(monotonic(), 4)}, ensure_ascii=False))
+        elif line:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except (BrokenPipeError, ValueError):
+            self.broken = True
+
+
+def readable(event: PhoneEvent) -> str | None:
+    """A line for people, None where they need none."""
+    match event:
+        case events.Caption(text, True):
+            return f"  » {text}"
+        case events.AudioStateChanged("live", _, _, transport):
+            return f"audio: live, by {transport}" if transport else "audio: live"
+        case events.AudioStateChanged(state, reason):
+            return f"audio: {state} ({reason})" if reason else f"audio: {state}"
+        case events.Acknowledged(_, resumed):
+            return "session: resumed" if resumed else "session: new"
+        case events.RoomChanged(state, room, reason):
+            return f"room: {state} {reason or room}".rstrip()
+        case events.SocketChanged("open", cloud):
+            return f"cloud: connected to {cloud}"
+        case events.SocketChanged(state, _, _, reason):
+            return f"cloud: {state} ({reason})"
+        case events.MicrophoneAsked(on):
+            return f"microphone: switched {'on' if on else 'off'} by the cloud"
+        case events.CloudError(code, message):
+            return f"cloud: {message} {code}".rstrip()
+        case events.SpeechEnded(False):
+            return "captions: not all that was said could be captioned"
+    return None

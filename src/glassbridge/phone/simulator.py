@@ -1,0 +1,244 @@
+"""`glassbridge phone`: a phone that speaks a sound file and shows what comes back."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from time import monotonic
+
+from glassbridge.core.values import Transport
+from glassbridge.livekit.participant import Connector, connector
+from glassbridge.phone import commands, events, wav
+from glassbridge.phone.client import PhoneClient
+from glassbridge.phone.config import PhoneConfig
+from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.player import play
+from glassbridge.phone.report import Report
+from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.tasks import cancelled
+
+FIRST_CONTACT = 5.0
+"""Seconds in which a cloud must answer at first, where nobody is there to switch to another."""
+AGENT_NEWS = 3.5
+"""Seconds by which the news that the cloud's agent is in the room may be late (traps B7)."""
+QUIET = 5.0
+"""Seconds without a caption after which an original cloud, which does not say so, has none to come."""
+
+
+def run(config: PhoneConfig) -> int:
+    """Runs the phone to its end and returns the exit status. Raises UserError."""
+    if not 20 <= config.frame_ms <= 100:
+        raise UserError("--frame-ms takes 20 to 100", 2)
+    if config.wav is None and not config.control:
+        raise UserError("nothing to speak: give --wav FILE, or --control to take commands", 2)
+    clip = wav.load(config.wav) if config.wav is not None else b""
+    try:
+        connect = connector(config.participant)
+    except ImportError as error:
+        raise UserError(str(error), 2) from None
+    return asyncio.run(Simulator(config, connect, Report(config.json)).run(clip))
+
+
+class Simulator:
+    """One phone and who holds it. Raises UserError where a user has to do something."""
+
+    def __init__(self, config: PhoneConfig, connect: Connector, report: Report) -> None:
+        self._config = config
+        self._report = report
+        self._phone = PhoneClient(
+            config.cloud,
+            config.token,
+            self._on_event,
+            transport=config.transport,
+            numbered=config.numbered,
+            connect=connect,
+        )
+        self._news = asyncio.Event()
+        self._over = asyncio.Event()
+        """The phone has given up, or nobody reads any more."""
+        self._begun = monotonic()
+        self._spoke_at: float | None = None
+        self._first_caption: float | None = None
+        self._last_caption: float | None = None
+        """Of the clip that is being spoken, or was spoken last."""
+        self._captions: list[str] = []
+        """Final ones."""
+        self._speech_ended = False
+        self._welcome_since: float | None = None
+        """Since when the cloud is ready for audio that proves nothing by itself."""
+        self._unreachable = ""
+
+    async def run(self, clip: bytes) -> int:
+        """Speaks the clip, obeys commands where there are any, and returns the exit status."""
+        with stop_on_signals() as stop:
+            work = asyncio.create_task(self._obey(clip) if self._config.control else self._speak(clip), name="work")
+            others = [asyncio.create_task(event.wait()) for event in (stop, self._over)]
+            try:
+                async with self._phone:
+                    await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await cancelled(work, *others)
+                self._summarise()
+        if not work.cancelled():
+            work.result()
+            return 0
+        if self._phone.ended is not None:
+            raise UserError(self._phone.ended.message)
+        return 0 if self._config.loop or self._config.control else 1
+
+    # ---- the clip
+
+    async def _speak(self, clip: bytes) -> None:
+        """Speaks when audio can be heard, and stays until its captions have come."""
+        await self._until_ready()
+        self._spoke_at, self._last_caption, self._speech_ended = monotonic(), None, False
+        await self._phone.microphone(True)
+        await self._phone.voice(True)
+        await play(self._phone, clip, self._config.frame_ms, last=not self._config.loop)
+        while self._config.loop:
+            await play(self._phone, clip, self._config.frame_ms, last=False)
+        await self._phone.flush()
+        await self._phone.voice(False)
+        await self._phone.microphone(False)
+        await self._until_captioned()
+
+    async def _until_ready(self) -> None:
+        if await self._until(self._is_ready, self._config.deadline):
+            return
+        if self._phone.session is None:
+            raise UserError(self._unreachable or f"no cloud answers at {self._phone.cloud}: is it running?")
+        state = self._phone.audio_state
+        why = (state.reason or state.state) if state else "the cloud's agent is not in the room"
+        raise UserError(f"no way for the audio after {self._config.deadline:.0f} s: {why}")
+
+    def _is_ready(self) -> bool:
+        """Audio that is sent now is heard: proven by the cloud, or as near to it as the protocol allows."""
+        phone, state = self._phone, self._phone.audio_state
+        if phone.session is None:
+            if self._unreachable and not self._config.control and monotonic() - self._begun > FIRST_CONTACT:
+                raise UserError(f"{self._unreachable}: is it running?")
+            return False
+        if phone.numbered or (state is not None and state.state == "live"):
+            return state is not None and state.state == "live"
+        if self._config.transport is Transport.WEBSOCKET:
+            return True
+        if not phone.room_joined or (state is not None and state.code != "awaiting_audio"):
+            self._welcome_since = None
+            return False
+        if self._welcome_since is None:
+            self._welcome_since = monotonic()
+        return phone.agent_present or (state is not None and monotonic() - self._welcome_since > AGENT_NEWS)
+
+    async def _until_captioned(self) -> None:
+        spoken = monotonic()
+
+        def quiet() -> bool:
+            if self._last_caption is None:
+                return False
+            return self._speech_ended or monotonic() - max(spoken, self._last_caption) > QUIET
+
+        if not await self._until(lambda: self._speech_ended or quiet(), self._config.deadline):
+            raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
+        if self._last_caption is None:
+            raise UserError("the clip was heard, but no words were found in it")
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Waits for a condition, looking at each event and each 100 ms; False when it is not met in time."""
+        deadline = monotonic() + seconds
+        while not condition():
+            if (rest := deadline - monotonic()) <= 0:
+                return False
+            self._news.clear()
+            try:
+                async with asyncio.timeout(min(rest, 0.1)):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    # ---- commands
+
+    async def _obey(self, clip: bytes) -> None:
+        """Until `quit`, or the end of standard input."""
+        speech = asyncio.create_task(self._speak_up(clip), name="speech")
+        try:
+            async with aclosing(commands.lines()) as lines:
+                async for line in lines:
+                    try:
+                        command = commands.parse(line)
+                        if isinstance(command, commands.Quit):
+                            return
+                        if isinstance(command, commands.Speak):
+                            new = await asyncio.to_thread(wav.load, command.path)
+                            await cancelled(speech)
+                            speech = asyncio.create_task(self._speak_up(new), name="speech")
+                        else:
+                            await self._do(command)
+                    except (commands.BadCommand, UserError) as error:
+                        self._error(str(error))
+        finally:
+            await cancelled(speech)
+
+    async def _do(self, command: commands.Switch | commands.Drop | commands.Microphone) -> None:
+        match command:
+            case commands.Switch(url):
+                await self._phone.switch(url)
+            case commands.Drop(seconds):
+                await self._phone.drop(seconds)
+            case commands.Microphone(on):
+                await self._phone.microphone(on)
+
+    async def _speak_up(self, clip: bytes) -> None:
+        if not clip:
+            return
+        try:
+            await self._speak(clip)
+        except UserError as error:
+            self._error(str(error))
+
+    def _error(self, message: str) -> None:
+        self._report.say("error", f"error: {message}", message=message)
+
+    # ---- news
+
+    def _on_event(self, event: PhoneEvent) -> None:
+        match event:
+            case events.Caption(text, final):
+                self._last_caption = monotonic()
+                if self._first_caption is None:
+                    self._first_caption = self._last_caption
+                if final and text:
+                    self._captions.append(text)
+            case events.SpeechEnded():
+                self._speech_ended = True
+            case events.SocketChanged("unreachable", _, _, reason):
+                self._unreachable = reason
+            case events.SocketChanged("open"):
+                self._unreachable = ""
+            case events.Ended():
+                self._over.set()
+        self._news.set()
+        self._report.tell(event)
+        if self._report.broken:
+            self._over.set()
+
+    def _summarise(self) -> None:
+        sender, capture = self._phone.sender, self._phone.capture
+        first = None
+        if self._first_caption is not None and self._spoke_at is not None:
+            first = round(self._first_caption - self._spoke_at, 3)
+        frames = {path.value: count for path, count in sender.sent.items()}
+        line = f"sent {sum(frames.values())} frames, {sender.dropped} could not be sent"
+        if first is not None:
+            line += f"; first caption {first:.1f} s after the first word"
+        self._report.say(
+            "summary",
+            line,
+            frames=frames,
+            frames_dropped=sender.dropped,
+            samples=capture.position,
+            acknowledged=capture.acknowledged,
+            first_caption=first,
+            heard_ms=self._phone.heard_ms,
+            text=" ".join(self._captions),
+        )

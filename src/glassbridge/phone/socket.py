@@ -1,0 +1,166 @@
+"""The phone's socket to its cloud (`/glasses-ws`)."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import structlog
+
+from glassbridge.runtime.errors import UserError
+from glassbridge.wire import phone as wire
+from glassbridge.wire.close_codes import CloseCode
+
+log = structlog.get_logger()
+
+OnMessage = Callable[[wire.FromCloud | wire.UnknownMessage], Awaitable[None]]
+"""Must return within about a second: meanwhile nothing else is heard."""
+PATH = "/glasses-ws"
+OPEN_TIMEOUT = 5.0
+SEND_TIMEOUT = 2.0
+CLOSE_TIMEOUT = 1.0
+PING_INTERVAL = 1.0
+SILENCE = 3.0
+"""Seconds without a word from a cloud that answers pings, after which the socket is dead (traps 25)."""
+MAX_MESSAGE = 1 << 20
+
+_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_VANISH = struct.pack("ii", 1, 0)
+"""Linger of zero seconds: the connection is reset instead of closed."""
+
+
+class Refused(Exception):
+    """The cloud does not accept this phone; trying again does not help. The text says what to do."""
+
+
+class Unreachable(Exception):
+    """No cloud answers at the address; it may later."""
+
+
+def base_url(text: str) -> str:
+    """The base URL in one spelling (http or https, no slash at the end). Raises UserError (exit status 2)."""
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator or scheme not in _SCHEMES or not rest.strip("/") or any(c in rest for c in " ?#@"):
+        raise UserError(f"not a cloud's URL: {text!r} (it looks like http://127.0.0.1:8002)", 2)
+    return f"{'https' if scheme in ('https', 'wss') else 'http'}://{rest.rstrip('/')}"
+
+
+class CloudSocket:
+    """One connection, used once. Owns its HTTP session, so that cutting it cuts nothing else."""
+
+    def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self._http = http
+        self._ws = ws
+        self._heard_at = monotonic()
+        self._answers = False
+        """The cloud has answered a ping: from now on its silence means something."""
+
+    @classmethod
+    async def open(cls, base: str, core_token: str, *, livekit: bool, numbered: bool) -> "CloudSocket":
+        """Connects. Raises Refused or Unreachable. When cancelled, nothing is left behind."""
+        query = {"livekit": "true"} if livekit else {}
+        if numbered:
+            query["audio"] = "2"
+        http = aiohttp.ClientSession()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                ws = await http.ws_connect(
+                    base.replace("http", "ws", 1) + PATH,
+                    params=query,
+                    headers={"Authorization": f"Bearer {core_token}"},
+                    max_msg_size=MAX_MESSAGE,
+                    compress=0,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            await http.close()
+            if error.status in (401, 403):
+                message = f"the cloud refuses the token ({error.status}): get a fresh one with `glassbridge token`"
+                raise Refused(message) from None
+            if error.status == 404:
+                raise Refused(f"no cloud is at {base}: it knows no {PATH}") from None
+            raise Unreachable(f"the cloud at {base} answers {error.status}") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            await http.close()
+            raise Unreachable(f"no cloud answers at {base} ({type(error).__name__})") from None
+        except BaseException:
+            await http.close()
+            raise
+        return cls(http, ws)
+
+    async def listen(self, on_message: OnMessage) -> int:
+        """Hands on what the cloud says until the socket ends, and returns the close code. Answers and sends pings.
+
+        Releases everything, also when cancelled.
+        """
+        pinger = asyncio.create_task(self._ping(), name="phone:ping")
+        try:
+            async for message in self._ws:
+                self._heard_at = monotonic()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    await self._hear(message.data, on_message)
+            return self._ws.close_code or CloseCode.ABNORMAL
+        finally:
+            pinger.cancel()
+            await self._http.close()
+            await asyncio.wait([pinger])
+
+    async def say(self, message: wire.Message) -> bool:
+        """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
+        return await self._sent(self._ws.send_str(wire.encode(message)))
+
+    async def send_audio(self, frame: bytes) -> bool:
+        """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
+        return await self._sent(self._ws.send_bytes(frame))
+
+    async def close(self, code: int = CloseCode.NORMAL) -> None:
+        """Says goodbye; at most CLOSE_TIMEOUT. `listen` returns then."""
+        with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._ws.close(code=code)
+
+    async def vanish(self) -> None:
+        """Cuts the connection without a word, as a network that goes away: TCP reset, no close frame."""
+        raw = self._ws.get_extra_info("socket")
+        if raw is not None:
+            with suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _VANISH)
+        await self._http.close()
+
+    async def _hear(self, text: str, on_message: OnMessage) -> None:
+        try:
+            said = wire.decode_from_cloud(text)
+        except wire.MalformedMessage as error:
+            log.warning("the cloud sent a malformed message", error=str(error))
+            return
+        if isinstance(said, wire.Ping):
+            await self.say(wire.Pong(timestamp=said.timestamp))
+        elif isinstance(said, wire.Pong):
+            self._answers = True
+        else:
+            await on_message(said)
+
+    async def _ping(self) -> None:
+        while True:
+            before = monotonic()
+            await asyncio.sleep(PING_INTERVAL)
+            now = monotonic()
+            stood_still = now - before > 2 * PING_INTERVAL  # what has come meanwhile is still to be read
+            if self._answers and now - self._heard_at > SILENCE and not stood_still:
+                log.warning("the cloud is silent", seconds=round(now - self._heard_at, 1))
+                await self._http.close()
+                return
+            await self.say(wire.Ping())
+
+    @staticmethod
+    async def _sent(sending: Coroutine[Any, Any, None]) -> bool:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await sending
+        except (TimeoutError, aiohttp.ClientError, ConnectionError):
+            return False
+        return True
