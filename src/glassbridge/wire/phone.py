@@ -143,7 +143,7 @@ class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
     position: int
 
 
-class SpeechEnd(Message, tag="speech_end", frozen=True, kw_only=True):
+class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):
     """Ours. Everything that was said until the microphone stopped has been captioned; no caption of it comes later."""
 
     captioned: bool = True
@@ -187,7 +187,7 @@ FromCloud = (
     | MicrophoneStateChange
     | AudioStateNotice
     | AudioAck
-    | SpeechEnd
+    | SpeechEndNotice
     | DisplayEvent
     | Ping
     | Pong

@@ -1,0 +1,73 @@
+"""The cloud program: `run` serves until it is asked to stop."""
+
+from collections.abc import Callable
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.http import HttpApi
+from glassbridge.cloud.sessions import Sessions
+from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
+from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.speech.base import Recogniser
+from glassbridge.telemetry.access import AccessLogger
+
+log = structlog.get_logger()
+
+
+class Cloud:
+    """A running cloud; `async with` starts and stops it. The recogniser is borrowed."""
+
+    def __init__(self, config: CloudConfig, recogniser: Recogniser) -> None:
+        self._config = config
+        self.sessions = Sessions(config, recogniser)
+        self._runner = web.AppRunner(
+            HttpApi(config, self.sessions).application(),
+            access_log_class=AccessLogger,
+            shutdown_timeout=1.0,
+        )
+        self.port = config.port
+        """Where it listens; the one that was chosen when the configuration says 0."""
+
+    async def __aenter__(self) -> "Cloud":
+        config = self._config
+        claim_port(config.host, config.port)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, config.host, config.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
+        self.port = int(self._runner.addresses[0][1])
+        self.sessions.start()
+        log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.sessions.close()
+        await self._runner.cleanup()
+        log.info("cloud stopped")
+
+
+async def serve(config: CloudConfig, recogniser: Recogniser, ready: Callable[[int], None] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, and closes the recogniser; `ready` is called with the port.
+
+    Raises CannotListen (the user's to put right).
+    """
+    try:
+        with stop_on_signals() as stop:
+            async with Cloud(config, recogniser) as cloud:
+                if ready is not None:
+                    ready(cloud.port)
+                await stop.wait()
+    finally:
+        await recogniser.close()
+
+
+def run(config: CloudConfig, recogniser: Recogniser) -> int:
+    """The whole program; returns its exit status. Raises CannotListen."""
+    raise_descriptor_limit()
+    uvloop.run(serve(config, recogniser))
+    return 0

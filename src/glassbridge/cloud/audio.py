@@ -1,0 +1,141 @@
+"""The microphone of one session: frames from every path come in here, and what is to be heard goes out to listeners.
+
+Numbered frames go through the ledger (core/uplink.py); samples without numbers go straight on, an odd byte carried to
+the next frame of the same way. Each listener has a queue of its own, so a slow one disturbs nobody.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from glassbridge.core.uplink import Account, Ledger, UnnumberedLedger
+from glassbridge.core.values import BYTES_PER_SAMPLE
+from glassbridge.wire.audio_frames import FrameNumber
+
+log = structlog.get_logger()
+
+ACK_EVERY = 1.0
+"""Seconds between acknowledgements while the position moves."""
+
+
+class Listener(Protocol):
+    """Somebody who hears the microphone."""
+
+    @property
+    def wants_late(self) -> bool:
+        """True: completeness counts (recogniser, recording). False: freshness (raw audio to apps)."""
+
+    def put(self, pcm: bytes) -> None:
+        """Takes whole samples into a bounded queue; never waits."""
+
+
+class OddByte:
+    """Makes whole samples of chunks that may end within one; one for each way that carries a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def whole(self, chunk: bytes) -> bytes:
+        """The whole samples so far; an odd byte stays for the next chunk."""
+        data = self._rest + chunk if self._rest else chunk
+        cut = len(data) - len(data) % BYTES_PER_SAMPLE
+        self._rest = data[cut:]
+        return data[:cut]
+
+
+class Microphone:
+    """Owned by one session. `on_position` is told what is delivered or given up, once a second while it moves;
+    `on_last` that everything until the microphone stopped has been handed on (numbered audio only)."""
+
+    def __init__(self, on_position: Callable[[int, int], None], on_last: Callable[[], None]) -> None:
+        self.listeners: list[Listener] = []
+        self.heard_at: float | None = None
+        """Loop time of the last samples that were handed on; None before any."""
+        self._ledger = Ledger()
+        self._unnumbered = UnnumberedLedger()
+        self._on_position = on_position
+        self._on_last = on_last
+        self._last_is_due = False
+        self._told: tuple[int, int] | None = None
+        self._ledger_timer: asyncio.TimerHandle | None = None
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        """(epoch, position) before which all is delivered or given up; None before any numbered frame."""
+        return self._ledger.acknowledged
+
+    def accounts(self) -> tuple[Account, Account]:
+        """What became of the numbered and of the unnumbered audio."""
+        return self._ledger.account(), self._unnumbered.account()
+
+    def take_plain(self, pcm: bytes) -> None:
+        """Whole samples without a number."""
+        if pcm:
+            self._unnumbered.receive(len(pcm) // BYTES_PER_SAMPLE)
+            self._hand_on(pcm, live=True)
+
+    def take_numbered(self, number: FrameNumber, pcm: bytes) -> None:
+        """A numbered frame, with samples or without."""
+        now = self._loop.time()
+        deliveries = self._ledger.receive(
+            number.epoch,
+            number.position,
+            number.capture_time_us,
+            pcm,
+            now=now,
+            replayed=number.replayed,
+            last=number.last,
+        )
+        for delivery in deliveries:
+            self._hand_on(delivery.pcm, delivery.live)
+        if number.last:
+            self._last_is_due = True
+        elif pcm and not number.replayed:
+            self._last_is_due = False
+        self._settle()
+
+    def close(self) -> None:
+        """Hands on what still waited; nothing comes after this."""
+        for timer in (self._ledger_timer, self._ack_timer):
+            if timer is not None:
+                timer.cancel()
+        for delivery in self._ledger.finish(self._loop.time()):
+            self._hand_on(delivery.pcm, delivery.live)
+
+    def _hand_on(self, pcm: bytes, live: bool) -> None:
+        if not pcm:
+            return
+        self.heard_at = self._loop.time()
+        for listener in self.listeners:
+            if live or listener.wants_late:
+                listener.put(pcm)
+
+    def _tick(self) -> None:
+        self._ledger_timer = None
+        for delivery in self._ledger.tick(self._loop.time()):
+            self._hand_on(delivery.pcm, delivery.live)
+        self._settle()
+
+    def _settle(self) -> None:
+        """After each change of the ledger: its timer, the acknowledgement, the end of speech."""
+        deadline = self._ledger.next_deadline()
+        if self._ledger_timer is not None:
+            self._ledger_timer.cancel()
+        self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+        if self._ack_timer is None:
+            self._acknowledge()
+        if self._last_is_due and deadline is None:
+            self._last_is_due = False
+            self._on_last()
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        position = self._ledger.acknowledged
+        if position is not None and position != self._told:
+            self._told = position
+            self._on_position(*position)
+            self._ack_timer = self._loop.call_later(ACK_EVERY, self._acknowledge)

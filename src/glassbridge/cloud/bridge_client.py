@@ -1,0 +1,251 @@
+"""The bridges as a cloud sees them: any that speak the contract, ours or the original's, which knows no additions."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+import structlog
+
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.audio_link import BridgeFault, Trouble
+from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
+from glassbridge.livekit.tokens import agent_token
+from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+
+log = structlog.get_logger()
+
+REASON_KEY = "glassbridge-reason"
+"""Trailing metadata of an audio stream that ends: a LossReason code (see the contract)."""
+_REASONS = {pb.DisconnectReason.Value(f"REASON_{reason.name}"): reason for reason in LossReason}
+_FAULTS = {
+    grpc.StatusCode.UNAVAILABLE: BridgeFault.DIED,
+    grpc.StatusCode.DEADLINE_EXCEEDED: BridgeFault.TIMED_OUT,
+}
+
+
+class BridgeError(Exception):
+    """A bridge did not do what it was asked. The text holds nothing that the bridge said."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.text)
+        self.trouble = trouble
+
+
+class Bridge:
+    """One bridge process behind one gRPC target."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self.stub: Any = LiveKitBridgeStub(self.channel)  # type: ignore[no-untyped-call]
+        self.alive = False
+        """As of the last answer or failure."""
+        self.sessions = 0
+        """Rooms of everybody, as it last said."""
+        self.seats = 0
+        """Rooms of ours, attempts included."""
+
+    @property
+    def load(self) -> int:
+        return max(self.sessions, self.seats)
+
+
+class Seat:
+    """A place that a bridge holds in a user's room for us, and its audio stream. Single use."""
+
+    def __init__(self, bridge: Bridge, user: UserId, generation: Generation, config: CloudConfig) -> None:
+        self.bridge = bridge
+        self.generation = generation
+        self._user = user
+        self._config = config
+        self._call: Any = None
+        bridge.seats += 1
+        self._counted = True
+
+    async def join(self, room: str) -> None:
+        """Puts the bridge into the room with a fresh token and opens the audio stream. Raises BridgeError.
+
+        Safe to cancel: call release() then.
+        """
+        config = self._config
+        request = pb.JoinRoomRequest(
+            user_id=self._user,
+            room_name=room,
+            token=agent_token(config.livekit_keys, user=self._user, room=room, ttl=config.agent_token_ttl),
+            livekit_url=config.livekit_url,
+            target_identity=self._user,
+            generation=self.generation,
+        )
+        try:
+            answer = await self.bridge.stub.JoinRoom(request, timeout=config.join_timeout)
+            if not answer.success:
+                trouble = _REASONS.get(answer.reason, BridgeFault.REFUSED)
+                log.info("join refused", user_id=self._user, generation=self.generation, error=answer.error[:200])
+                raise BridgeError(trouble)
+            self._call = self.bridge.stub.StreamAudio()
+            async with asyncio.timeout(config.bridge_timeout):
+                await self._call.write(self._chunk(heartbeat=False))
+        except (grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
+            raise BridgeError(_trouble_of(error)) from None
+
+    async def listen(self, on_chunk: Callable[[pb.AudioChunk], None]) -> Trouble:
+        """Hands on each chunk until the stream ends; returns why it did. Safe to cancel."""
+        if self._call is None:
+            raise RuntimeError("join comes first")
+        beat = asyncio.get_running_loop().create_task(self._beat(self._call), name=f"heartbeat:{self._user}")
+        limit: float | None = None
+        try:
+            while True:
+                async with asyncio.timeout(limit):
+                    chunk = await self._call.read()
+                if chunk is grpc.aio.EOF:
+                    return LossReason.STREAM_BROKEN
+                if chunk.heartbeat:
+                    limit = 2 * self._config.bridge_heartbeat
+                    continue
+                on_chunk(chunk)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            return _trouble_of(error)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            return BridgeFault.TIMED_OUT  # not we were cancelled but the call: its heartbeat found no taker
+        finally:
+            beat.cancel()
+            self._call.cancel()
+
+    async def status(self) -> Trouble | None:
+        """None when the bridge says that it is in the room for this join; else why not."""
+        request = pb.BridgeStatusRequest(user_id=self._user)
+        try:
+            answer = await self.bridge.stub.GetStatus(request, timeout=self._config.bridge_timeout)
+        except grpc.aio.AioRpcError as error:
+            return _trouble_of(error)
+        if answer.generation not in (0, self.generation):
+            return LossReason.REPLACED
+        return None if answer.connected else _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
+
+    async def leave(self, reason: str) -> None:
+        """Gives the place up, and no newer one (an old bridge cannot tell them apart). Never raises."""
+        request = pb.LeaveRoomRequest(user_id=self._user, reason=reason, generation=self.generation)
+        try:
+            await self.bridge.stub.LeaveRoom(request, timeout=self._config.bridge_timeout)
+        except grpc.aio.AioRpcError as error:
+            log.info("leave failed", user_id=self._user, generation=self.generation, error=error.code().name)
+
+    def release(self) -> None:
+        """Cancels what is open; idempotent."""
+        if self._call is not None:
+            self._call.cancel()
+        if self._counted:
+            self._counted = False
+            self.bridge.seats -= 1
+
+    def _chunk(self, heartbeat: bool) -> pb.AudioChunk:
+        return pb.AudioChunk(
+            user_id=self._user,
+            sample_rate=SAMPLE_RATE,
+            channels=1,
+            generation=self.generation,
+            heartbeat=heartbeat,
+        )
+
+    async def _beat(self, call: Any) -> None:
+        """Tells the bridge that we live; a stream that takes no more is cancelled, which ends listen()."""
+        try:
+            while True:
+                await asyncio.sleep(self._config.bridge_heartbeat)
+                async with asyncio.timeout(self._config.bridge_timeout):
+                    await call.write(self._chunk(heartbeat=True))
+        except (grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError):
+            call.cancel()
+
+
+class BridgePool:
+    """All bridges of this cloud. `on_back` hears when one that was down answers again."""
+
+    def __init__(self, config: CloudConfig, on_back: Callable[[], None]) -> None:
+        self._config = config
+        self._on_back = on_back
+        self.bridges = [Bridge(target) for target in config.bridges]
+
+    @property
+    def live(self) -> int:
+        """How many bridges answer."""
+        return sum(bridge.alive for bridge in self.bridges)
+
+    async def join(self, user: UserId, generation: Generation, trying: Callable[[Seat], None]) -> Seat:
+        """A seat in the user's room on the least loaded bridge; the next one is tried where one is gone.
+
+        The room is named as the user is. `trying` gets each seat before it is tried: whoever cancels this, which is
+        safe, or gives up for good should leave() that one, for the bridge may have got there. Raises BridgeError.
+        """
+        for bridge in self._by_load():
+            seat = Seat(bridge, user, generation, self._config)
+            trying(seat)
+            joined = False
+            try:
+                await seat.join(room=user)
+                joined = True
+            except BridgeError as error:
+                if error.trouble is not BridgeFault.DIED:
+                    raise
+                self._set_alive(bridge, False)
+            finally:
+                if not joined:
+                    seat.release()
+            if joined:
+                return seat
+        raise BridgeError(BridgeFault.NONE_ANSWERS)
+
+    def _by_load(self) -> Iterable[Bridge]:
+        """The live ones, least loaded first; where none is, all: news of a bridge can be old."""
+        live = [bridge for bridge in self.bridges if bridge.alive]
+        return sorted(live or self.bridges, key=lambda bridge: bridge.load)
+
+    async def watch(self) -> None:
+        """Asks each bridge how it is, for ever. Safe to cancel."""
+        async with asyncio.TaskGroup() as group:
+            for bridge in self.bridges:
+                group.create_task(self._watch(bridge), name=f"watch:{bridge.target}")
+
+    async def _watch(self, bridge: Bridge) -> None:
+        while True:
+            await self._ask(bridge)
+            await asyncio.sleep(self._config.bridge_poll)
+
+    async def _ask(self, bridge: Bridge) -> None:
+        try:
+            answer = await bridge.stub.HealthCheck(pb.HealthCheckRequest(), timeout=self._config.bridge_timeout)
+        except grpc.aio.AioRpcError as error:
+            # One that has no such call lives all the same.
+            self._set_alive(bridge, error.code() is grpc.StatusCode.UNIMPLEMENTED)
+        else:
+            bridge.sessions = answer.active_sessions
+            self._set_alive(bridge, answer.status != pb.HealthCheckResponse.NOT_SERVING)
+
+    def _set_alive(self, bridge: Bridge, alive: bool) -> None:
+        if bridge.alive == alive:
+            return
+        bridge.alive = alive
+        log.info("bridge answers" if alive else "bridge does not answer", worker=bridge.target)
+        if alive:
+            self._on_back()
+
+    async def close(self) -> None:
+        """Closes the channels; what is still open on them is cancelled."""
+        for bridge in self.bridges:
+            await bridge.channel.close(None)
+
+
+def _trouble_of(error: Exception) -> Trouble:
+    """What a failed call means. Its text is not used: it may quote what was sent."""
+    if not isinstance(error, grpc.aio.AioRpcError):
+        return BridgeFault.TIMED_OUT if isinstance(error, TimeoutError) else LossReason.STREAM_BROKEN
+    for key, value in error.trailing_metadata() or ():
+        if key == REASON_KEY and (reason := LossReason.from_code(str(value))) is not None:
+            return reason
+    return _FAULTS.get(error.code(), LossReason.STREAM_BROKEN)

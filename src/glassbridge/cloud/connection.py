@@ -1,0 +1,221 @@
+"""One WebSocket of a phone: reads, writes, asks for signs of life. It knows no session; it is given a listener."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from aiohttp import WSMsgType
+from aiohttp.web import Request, WebSocketResponse
+
+from glassbridge.cloud.clock import iso_now
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.session import SocketNumber
+from glassbridge.core.values import UserId
+from glassbridge.wire.audio_frames import FrameError
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.phone import (
+    ConnectionError_,
+    ConnectionInit,
+    FromPhone,
+    MalformedMessage,
+    Message,
+    Ping,
+    Pong,
+    UnknownMessage,
+    decode_from_phone,
+    encode,
+)
+
+log = structlog.get_logger()
+
+OUTBOX = 256
+"""Messages that may wait for a phone that reads slowly; beyond that it is closed."""
+SEND_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 1.0
+"""How long a phone may take to answer our close."""
+MAX_UNKNOWN = 32
+"""Unknown message types that are logged for one socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the phone asked for when it connected."""
+
+    livekit: bool = False
+    """Wants to be told its LiveKit room, and a bridge in it."""
+    numbered: bool = False
+    """Its binary frames are numbered (`audio=2`)."""
+
+    @classmethod
+    def of(cls, request: Request) -> "Wishes":
+        """From the header `livekit: true` or `?livekit=true`, and `?audio=2`."""
+        livekit = request.headers.get("livekit", request.query.get("livekit", ""))
+        return cls(livekit.strip().lower() == "true", request.query.get("audio") == "2")
+
+
+class SocketListener(Protocol):
+    """Who hears what a phone says."""
+
+    def on_message(self, connection: "PhoneConnection", message: FromPhone) -> None: ...
+
+    def on_audio(self, connection: "PhoneConnection", frame: bytes) -> None:
+        """A binary frame. Raises FrameError when it is none: the phone is told."""
+
+
+class PhoneConnection:
+    """Single use. `send` and `close` may be called from anywhere on the loop and never wait."""
+
+    def __init__(
+        self,
+        socket: WebSocketResponse,
+        transport: asyncio.Transport | None,
+        user: UserId,
+        number: SocketNumber,
+        wishes: Wishes,
+        config: CloudConfig,
+    ) -> None:
+        self.user = user
+        self.number = number
+        self.wishes = wishes
+        self._socket = socket
+        self._transport = transport
+        self._config = config
+        self._log = log.bind(user_id=user, socket=number)
+        self._outbox: deque[Message] = deque()
+        self._wake = asyncio.Event()
+        self._close_with: CloseCode | None = None
+        self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
+        self._unanswered = 0
+        """Pings since the phone was last heard."""
+        self._unknown: set[str] = set()
+
+    @property
+    def open(self) -> bool:
+        """False from the moment that somebody closes it."""
+        return self._close_with is None and not self._socket.closed
+
+    def listen(self, listener: SocketListener) -> None:
+        """From now on the phone is read; before that nothing is, so nothing is lost."""
+        if not self._listener.done():
+            self._listener.set_result(listener)
+
+    def send(self, message: Message, *, may_drop: bool = False) -> None:
+        """Queues a message. One that a newer one makes void `may_drop` when the phone reads slowly; any other one that
+        finds the queue full closes the socket: a phone that misses news of its audio must start anew."""
+        if not self.open or (may_drop and len(self._outbox) > OUTBOX // 2):
+            return
+        if len(self._outbox) >= OUTBOX:
+            self.close(CloseCode.SLOW_READER)
+            return
+        self._outbox.append(message)
+        self._wake.set()
+
+    def close(self, code: CloseCode) -> None:
+        """Closes after what is queued; the first code counts."""
+        if self._close_with is None:
+            self._close_with = code
+            if code is CloseCode.SLOW_READER:
+                self._outbox.clear()
+            if not self._listener.done():
+                self._listener.set_result(None)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
+        writer = asyncio.get_running_loop().create_task(self._write(), name=f"phone-writer:{self.user}")
+        try:
+            listener = await self._listener
+            if listener is not None:
+                await self._read(listener)
+            if self._close_with is not None:  # the writer says goodbye
+                await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
+        finally:
+            self._close_with = self._close_with or CloseCode.NORMAL
+            writer.cancel()
+            await asyncio.wait((writer,))
+            self._log.info("phone socket closed", code=self._socket.close_code)
+
+    async def _read(self, listener: SocketListener) -> None:
+        while True:
+            message = await self._socket.receive()
+            self._unanswered = 0
+            match message.type:
+                case WSMsgType.TEXT:
+                    self._take_text(message.data, listener)
+                case WSMsgType.BINARY:
+                    self._take_audio(message.data, listener)
+                case WSMsgType.PING:
+                    with suppress(ConnectionError):
+                        await self._socket.pong(message.data)
+                case WSMsgType.PONG:
+                    pass
+                case _:
+                    return
+
+    def _take_text(self, text: str, listener: SocketListener) -> None:
+        try:
+            message = decode_from_phone(text)
+        except MalformedMessage as error:
+            self._complain(str(error))
+            return
+        match message:
+            case Ping():
+                self.send(Pong(timestamp=message.timestamp), may_drop=True)
+            case Pong() | ConnectionInit():
+                pass  # a sign of life; the greeting was answered when the socket opened
+            case UnknownMessage():
+                if message.type not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+                    self._unknown.add(message.type)
+                    self._log.info("unknown message type", type=message.type)
+            case _:
+                if self.open:
+                    listener.on_message(self, message)
+
+    def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
+        if len(frame) > self._config.max_binary:
+            self._complain(f"a binary frame holds at most {self._config.max_binary} bytes")
+            return
+        try:
+            if self.open:
+                listener.on_audio(self, frame)
+        except FrameError as error:
+            self._complain(str(error))
+
+    def _complain(self, what: str) -> None:
+        self.send(ConnectionError_(code="MALFORMED_MESSAGE", message=what, timestamp=iso_now()), may_drop=True)
+
+    async def _write(self) -> None:
+        """Sends what is queued and asks for signs of life. A phone that takes nothing any more is cut off."""
+        loop = asyncio.get_running_loop()
+        next_ping = loop.time() + self._config.ping_every
+        try:
+            while True:
+                while self._outbox:
+                    async with asyncio.timeout(SEND_TIMEOUT):
+                        await self._socket.send_str(encode(self._outbox.popleft()))
+                if self._close_with is not None:
+                    await self._socket.close(code=self._close_with, message=self._close_with.meaning.encode())
+                    return
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout_at(next_ping):
+                        await self._wake.wait()
+                except TimeoutError:
+                    next_ping = loop.time() + self._config.ping_every
+                    await self._ask_for_life()
+        except (TimeoutError, ConnectionError):
+            if self._transport is not None:
+                self._transport.abort()
+
+    async def _ask_for_life(self) -> None:
+        """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
+        if self._unanswered >= self._config.missed_pings:
+            self.close(CloseCode.SILENT)
+            return
+        self._unanswered += 1
+        self.send(Ping(timestamp=iso_now()), may_drop=True)
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await self._socket.ping()  # old phones know only this one

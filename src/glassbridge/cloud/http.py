@@ -1,0 +1,136 @@
+"""The HTTP side of a cloud: who is let in, and what is answered in JSON."""
+
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
+from glassbridge.cloud.clock import iso_now
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
+from glassbridge.cloud.sessions import Sessions
+from glassbridge.core.values import UserId
+from glassbridge.livekit.tokens import phone_token
+from glassbridge.wire.phone import ConnectionError_, encode
+
+log = structlog.get_logger()
+
+MAX_BODY = 64 << 10
+"""Bytes; nothing here takes a body so far."""
+
+
+def failure(status: int, code: str, message: str) -> web.Response:
+    """An error as every REST call answers it."""
+    error = {"code": code, "message": message}
+    return web.json_response({"success": False, "error": error, "timestamp": iso_now()}, status=status)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Errors of aiohttp itself (no such path, wrong method) in the same shape; a failure of ours says nothing more."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return failure(error.status, error.reason.upper().replace(" ", "_"), error.reason)
+    except CoreTokenError as error:
+        return failure(401, error.code, str(error))
+    except Exception:  # boundary: one request fails, not the server
+        if request.transport is None or request.transport.is_closing():
+            raise
+        log.exception("request failed", path=request.path)
+        return failure(500, "INTERNAL_ERROR", "the server failed; it has logged why")
+    return response
+
+
+class HttpApi:
+    """The handlers. One instance for each running cloud."""
+
+    def __init__(self, config: CloudConfig, sessions: Sessions) -> None:
+        self._config = config
+        self._sessions = sessions
+
+    def application(self) -> web.Application:
+        """All routes."""
+        app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY)
+        app.router.add_get("/glasses-ws", self.phone_socket)
+        app.router.add_get("/ws/client", self.phone_socket)
+        app.router.add_get("/api/client/livekit/token", self.livekit_token)
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/livez", self.live)
+        app.router.add_get("/readyz", self.ready)
+        return app
+
+    def _user(self, request: web.Request) -> UserId:
+        token = bearer(request.headers.get("Authorization"), request.query.get("token"))
+        return verify_core_token(token, self._config.jwt_secret)
+
+    async def phone_socket(self, request: web.Request) -> web.StreamResponse:
+        """`/glasses-ws`: refuses in JSON before the upgrade, or serves the phone until its socket closes."""
+        try:
+            user = self._user(request)
+        except CoreTokenError as error:
+            log.info("phone refused", code=error.code, peer=request.remote)
+            return _refusal(401, error.code, str(error))
+        if self._sessions.draining:
+            return _refusal(503, "SESSION_ERROR", "this server is shutting down: connect again")
+        if not self._sessions.has_room(user):
+            log.warning("phone refused", code="SESSION_ERROR", user_id=user)
+            return _refusal(503, "SESSION_ERROR", "this server has as many sessions as it can: try again later")
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,  # a protocol ping or pong is a sign of life too
+            compress=False,  # speech hardly compresses (traps 28)
+            max_msg_size=self._config.max_text + 1,
+        )
+        if not socket.can_prepare(request):
+            return _refusal(426, "UPGRADE_REQUIRED", "this address speaks WebSocket only")
+        await socket.prepare(request)
+        connection = PhoneConnection(
+            socket, request.transport, user, self._sessions.next_number(), Wishes.of(request), self._config
+        )
+        await self._sessions.serve(connection)
+        return socket
+
+    async def livekit_token(self, request: web.Request) -> web.Response:
+        """Where the phone's LiveKit room is, with a fresh token."""
+        user, config = self._user(request), self._config
+        token = phone_token(config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl)
+        data = {"url": config.livekit_url, "token": token, "room": user, "identity": user}
+        return web.json_response(
+            {"success": True, "data": data, "timestamp": iso_now()}, headers={"Cache-Control": "no-store"}
+        )
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """What is true of this cloud, for people and dashboards; always 200 while it answers at all."""
+        pool = self._sessions.pool
+        status = "draining" if self._sessions.draining else "ok" if pool.live else "degraded"
+        return web.json_response(
+            {
+                "status": status,
+                "sessions": {"activeCount": self._sessions.active},
+                "bridges": {"live": pool.live, "total": len(pool.bridges)},
+                "timestamp": iso_now(),
+            }
+        )
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """The event loop turns."""
+        return web.Response(text="ok")
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Whether new phones are welcome: 503 while draining.
+
+        Without a bridge they still are: sockets carry audio too, and bridges that restart must not turn phones away.
+        """
+        if self._sessions.draining:
+            return failure(503, "DRAINING", "this server is shutting down")
+        return web.json_response({"status": "ready", "bridges": self._sessions.pool.live})
+
+
+def _refusal(status: int, code: str, message: str) -> web.Response:
+    """What a phone gets instead of a socket."""
+    body = encode(ConnectionError_(code=code, message=message, timestamp=iso_now()))
+    return web.Response(status=status, text=body, content_type="application/json")

@@ -1,0 +1,293 @@
+"""One user's session: the shell around core/session.py, and the owner of the user's microphone, link and captions."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from secrets import token_hex
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+
+from glassbridge.cloud.audio import Microphone, OddByte
+from glassbridge.cloud.bridge_client import BridgePool
+from glassbridge.cloud.captions import Captions
+from glassbridge.cloud.clock import iso_now, unix_ms_now
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.connection import PhoneConnection
+from glassbridge.cloud.link import LinkShell
+from glassbridge.cloud.recording import Recorder
+from glassbridge.cloud.speech_end import SpeechEnd
+from glassbridge.core import audio_link
+from glassbridge.core.audio_link import AudioLink, Notice, Path
+from glassbridge.core.machine import Record
+from glassbridge.core.session import (
+    Adopt,
+    Dispose,
+    Effect,
+    End,
+    Event,
+    Refuse,
+    Release,
+    Session,
+    SessionState,
+    SocketClosed,
+    SocketNumber,
+    SocketOpened,
+    Supersede,
+    Tick,
+)
+from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.livekit.tokens import phone_token
+from glassbridge.runtime.shell import Shell
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import Recogniser, Transcript
+from glassbridge.wire.audio_frames import decode_numbered
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.phone import (
+    AudioAck,
+    AudioPosition,
+    AudioStateNotice,
+    ConnectionAck,
+    DisplayEvent,
+    FromPhone,
+    GlassesConnectionState,
+    LiveKitInfo,
+    Message,
+    MicrophoneStateChange,
+    SpeechEndNotice,
+    TextWall,
+    Vad,
+)
+
+log = structlog.get_logger()
+
+DRAINING = "draining"
+FAILED = "internal error"
+_CLOSE_CODES = {DRAINING: CloseCode.DRAINING, FAILED: CloseCode.INTERNAL}
+CAPTIONS = "glassbridge.captions"
+"""Package name under which captions are displayed."""
+CLOSE_TIMEOUT = 2.0
+
+
+class Owner(Protocol):
+    """Who keeps the sessions."""
+
+    def take(self, connection: PhoneConnection) -> None:
+        """Finds or makes the session for a socket."""
+
+    def drop(self, session: "UserSession") -> None:
+        """Forgets the session, if it is still the user's, and sees to it that close() runs."""
+
+
+class UserSession:
+    """Born with its first socket, used once; everything that it owns ends in close()."""
+
+    def __init__(
+        self,
+        user: UserId,
+        owner: Owner,
+        config: CloudConfig,
+        pool: BridgePool,
+        recogniser: Recogniser,
+        former: asyncio.Task[None] | None,
+    ) -> None:
+        self.user = user
+        self.id = token_hex(6)
+        self._owner = owner
+        self._config = config
+        self._log = log.bind(user_id=user, session_id=self.id)
+        self._tasks = TaskGroup(f"session:{user}", self._failed)
+        self._connections: dict[SocketNumber, PhoneConnection] = {}
+        self._phone: PhoneConnection | None = None
+        self._told: tuple[AudioState, int] | None = None
+        """The audio state that the phone knows, and since when (unix milliseconds)."""
+        self._odd = OddByte()
+        self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
+        self._speech = SpeechEnd(lambda: self._spawn(self._end_speech(), "speech-end"))
+        self._captions = Captions(recogniser, self._show, self._say, random.random)
+        self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
+        self.microphone = Microphone(self._acknowledge, self._speech.known)
+        self.microphone.listeners += [self._captions, self._speech]
+        machine = AudioLink(Generation(unix_ms_now()), random.random)
+        self.link = LinkShell(user, self.id, machine, pool, self.microphone, self._notify, self._tasks, former)
+
+    def start(self) -> None:
+        """Sets everything going."""
+        self._spawn(self._shell.run(), "session")
+        self._spawn(self._captions.run(), "captions")
+        if self._recorder is not None:
+            self.microphone.listeners.append(self._recorder)
+            self._recorder.start(self._tasks)
+        self.link.start()
+
+    async def close(self) -> None:
+        """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
+        self._shell.stop()
+        self._speech.cancel()
+        await self.link.close(CLOSE_TIMEOUT)
+        self.microphone.close()
+        if self._recorder is not None:
+            await self._recorder.close(CLOSE_TIMEOUT)
+        await self._tasks.close()
+        await self._captions.close()
+        numbered, plain = self.microphone.accounts()
+        self._log.info("session gone", heard=numbered.delivered + plain.delivered, lost=numbered.lost)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.spawn(coroutine, name)
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        """The supervisor boundary: what nobody expected ends this session and no other."""
+        self._log.error("session failed", task=task, exc_info=error)
+        self._dispose(FAILED)
+
+    # ---- its sockets
+
+    def opened(self, connection: PhoneConnection) -> None:
+        """A socket of the user was accepted."""
+        self._connections[connection.number] = connection
+        self._shell.post(SocketOpened(connection.number))
+
+    def closed(self, connection: PhoneConnection) -> None:
+        """A socket of the user is gone; may come late."""
+        if self._connections.pop(connection.number, None) is not None:
+            self._shell.post(SocketClosed(connection.number))
+
+    def end(self, cause: str) -> None:
+        """Ends the session now."""
+        self._shell.post(End(cause))
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Adopt(number, resumed):
+                if (connection := self._connections.get(number)) is not None:
+                    self._adopt(connection, resumed)
+            case Supersede(number):
+                if (connection := self._connections.get(number)) is not None:
+                    connection.close(CloseCode.SUPERSEDED)
+            case Release():
+                self._phone = None
+                self.link.post(audio_link.Away())
+            case Dispose(cause):
+                self._dispose(cause)
+            case Refuse(number):
+                if (connection := self._connections.pop(number, None)) is not None:
+                    self._owner.take(connection)
+
+    def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
+        self._phone, self._told, self._odd = connection, None, OddByte()
+        connection.send(self._greeting(connection, resumed))
+        connection.send(
+            MicrophoneStateChange(
+                is_microphone_enabled=True, required_data=["pcm"], bypass_vad=False, timestamp=iso_now()
+            )
+        )
+        wishes = connection.wishes
+        self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))
+        connection.listen(self)
+
+    def _greeting(self, connection: PhoneConnection, resumed: bool) -> ConnectionAck:
+        config, position = self._config, self.microphone.position
+        room = str(self.user)
+        livekit = None
+        if connection.wishes.livekit:
+            token = phone_token(config.livekit_keys, user=self.user, room=room, ttl=config.client_token_ttl)
+            livekit = LiveKitInfo(config.livekit_url, room, token)
+        return ConnectionAck(
+            session_id=self.id,
+            timestamp=iso_now(),
+            livekit=livekit,
+            audio=2 if connection.wishes.numbered else 1,
+            known=AudioPosition(*position) if position is not None else None,
+            resumed=resumed,
+        )
+
+    def _dispose(self, cause: str) -> None:
+        code = _CLOSE_CODES.get(cause, CloseCode.SESSION_ENDED)
+        for connection in self._connections.values():
+            connection.close(code)
+        self._phone = None
+        self._owner.drop(self)
+
+    def _record(self, record: Record[SessionState]) -> None:
+        self._log.info(
+            "session", old=record.old.label, event=record.event, new=record.new.label,
+            socket=record.generation, cause=record.cause,
+        )  # fmt: skip
+
+    # ---- what the phone says
+
+    def on_message(self, connection: PhoneConnection, message: FromPhone) -> None:
+        """A message of the phone; one of a superseded socket is not heard."""
+        if connection is not self._phone:
+            return
+        match message:
+            case Vad():
+                self.link.post(audio_link.Voice(message.speaking))
+                self._mark_speech(message.speaking)
+            case MicrophoneStateChange(is_microphone_enabled=on):
+                self.link.post(audio_link.Microphone(on))
+                self._mark_speech(on)
+            case GlassesConnectionState():
+                self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
+
+    def on_audio(self, connection: PhoneConnection, frame: bytes) -> None:
+        """A binary frame of the phone. Raises FrameError."""
+        if connection is not self._phone:
+            return
+        if connection.wishes.numbered:
+            number, pcm = decode_numbered(frame)
+            self.microphone.take_numbered(number, pcm)
+            if number.replayed:
+                return
+        else:
+            self.microphone.take_plain(self._odd.whole(frame))
+        self.link.heard(Path.SOCKET, numbered=connection.wishes.numbered)
+
+    def _mark_speech(self, begins: bool) -> None:
+        if begins:
+            self._speech.speaking()
+        else:
+            self._speech.hint()
+
+    # ---- what the phone is told
+
+    def _tell(self, message: Message, *, may_drop: bool = False) -> None:
+        if self._phone is not None:
+            self._phone.send(message, may_drop=may_drop)
+
+    def _notify(self, notice: Notice) -> None:
+        if self._told is None or self._told[0] is not notice.state:
+            self._told = notice.state, unix_ms_now()
+        wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
+        self._tell(
+            AudioStateNotice(
+                state=notice.state.value,
+                reason=notice.text,
+                code=notice.code,
+                since=self._told[1],
+                retry_in_ms=None if wait is None else round(wait * 1000),
+                transport=notice.path.value if notice.path else None,
+            )
+        )
+
+    def _acknowledge(self, epoch: int, position: int) -> None:
+        self._tell(AudioAck(epoch=epoch, position=position), may_drop=True)
+
+    def _show(self, transcript: Transcript) -> None:
+        if transcript.text:
+            self._tell(_display(transcript.text, transcript.final), may_drop=not transcript.final)
+
+    def _say(self, sentence: str) -> None:
+        self._log.warning("told the phone", text=sentence)
+        self._tell(_display(sentence, final=None))
+
+    async def _end_speech(self) -> None:
+        captioned = await self._captions.finish()
+        self._tell(SpeechEndNotice(captioned=captioned, timestamp=iso_now()))
+
+
+def _display(text: str, final: bool | None) -> DisplayEvent:
+    return DisplayEvent(view="main", layout=TextWall(text), package_name=CAPTIONS, is_final=final, timestamp=iso_now())

@@ -1,0 +1,107 @@
+"""All sessions of this cloud, one for each user."""
+
+import asyncio
+from itertools import count
+
+import structlog
+
+from glassbridge.cloud.bridge_client import BridgePool
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.connection import PhoneConnection
+from glassbridge.cloud.session import DRAINING, UserSession
+from glassbridge.core import audio_link
+from glassbridge.core.session import SocketNumber
+from glassbridge.core.values import UserId
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import Recogniser
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """Owns the sessions and the bridges that they use."""
+
+    def __init__(self, config: CloudConfig, recogniser: Recogniser) -> None:
+        self._config = config
+        self._recogniser = recogniser
+        self.pool = BridgePool(config, self._bridge_back)
+        self._by_user: dict[UserId, UserSession] = {}
+        self._holder: dict[PhoneConnection, UserSession] = {}
+        self._closing: dict[UserId, asyncio.Task[None]] = {}
+        """What is left of the user's newest former session, until it is gone."""
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._tasks = TaskGroup("sessions")
+        self._numbers = count(1)
+        self.draining = False
+
+    def start(self) -> None:
+        """Begins to watch the bridges."""
+        self._tasks.spawn(self.pool.watch(), "bridges")
+
+    @property
+    def active(self) -> int:
+        """Sessions, those in grace included."""
+        return len(self._by_user)
+
+    def has_room(self, user: UserId) -> bool:
+        """Whether a socket of this user can be taken: there is a limit to sessions."""
+        return user in self._by_user or len(self._by_user) < self._config.max_sessions
+
+    def next_number(self) -> SocketNumber:
+        """A number for a socket, greater than all before."""
+        return SocketNumber(next(self._numbers))
+
+    async def serve(self, connection: PhoneConnection) -> None:
+        """Serves a socket until it is closed."""
+        self.take(connection)
+        try:
+            await connection.run()
+        finally:
+            self._holder.pop(connection).closed(connection)
+
+    def take(self, connection: PhoneConnection) -> None:
+        """Finds or makes the session for a socket."""
+        user = connection.user
+        session = self._by_user.get(user)
+        if session is None:
+            former = self._closing.get(user)
+            session = UserSession(user, self, self._config, self.pool, self._recogniser, former)
+            self._by_user[user] = session
+            self._empty.clear()
+            session.start()
+        self._holder[connection] = session
+        session.opened(connection)
+
+    def drop(self, session: UserSession) -> None:
+        """Forgets the session, if it is still the user's, and closes it."""
+        if self._by_user.get(session.user) is not session:
+            return
+        del self._by_user[session.user]
+        task = self._tasks.spawn(session.close(), f"close:{session.user}")
+        self._closing[session.user] = task
+        task.add_done_callback(lambda done: self._forget(session.user, done))
+
+    def _forget(self, user: UserId, task: asyncio.Task[None]) -> None:
+        if self._closing.get(user) is task:
+            del self._closing[user]
+        if not self._by_user and not self._closing:
+            self._empty.set()
+
+    def _bridge_back(self) -> None:
+        for session in self._by_user.values():
+            session.link.post(audio_link.BridgeBack())
+
+    async def close(self) -> None:
+        """Tells every phone that we are going, leaves every room; takes `drain` seconds and little more."""
+        self.draining = True
+        log.info("draining", sessions=len(self._by_user))
+        for session in list(self._by_user.values()):
+            session.end(DRAINING)
+        try:
+            async with asyncio.timeout(self._config.drain):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
+        await self._tasks.close(timeout=1.0)
+        await self.pool.close()
