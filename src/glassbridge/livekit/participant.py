@@ -5,7 +5,7 @@ the first sign of trouble leaves and says why; a fresh join with a fresh token i
 decides about it (system.md 4.3).
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -173,11 +173,14 @@ class ConnectOptions:
     """Further query parameters, for tests."""
 
 
+DEFAULT_OPTIONS = ConnectOptions()
+
+
 class Connector(Protocol):
     """Joins a room: the one function that differs between the implementations."""
 
     async def __call__(
-        self, url: str, token: str, events: RoomEvents, options: ConnectOptions = ConnectOptions()
+        self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
     ) -> Participant:
         """Returns a joined participant: data and audio of others can arrive from now on (even before it returns).
 
@@ -195,3 +198,14 @@ def connector(kind: ParticipantKind) -> Connector:
     from glassbridge.livekit.sdk import connect as sdk_connect
 
     return sdk_connect
+
+
+def drainer(kind: ParticipantKind) -> Callable[[], Awaitable[None]]:
+    """The function that awaits all places of this kind which are still being left; imports its implementation."""
+    if kind == "own":
+        from glassbridge.livekit import own
+
+        return own.drain_closing
+    from glassbridge.livekit import sdk
+
+    return sdk.drain_closing

@@ -172,8 +172,16 @@ class TrackRef(NamedTuple):
     track_sid: str
 
 
+class AudioPayloads(NamedTuple):
+    """RTP payload types by what they carry."""
+
+    opus: frozenset[int] = frozenset()
+    red: frozenset[int] = frozenset()
+
+
 _SSRC = re.compile(r"^a=ssrc:(\d+)(?: msid:(\S+)(?: (\S+))?)?", re.MULTILINE)
 _MSID = re.compile(r"^a=msid:(\S+)(?: (\S+))?", re.MULTILINE)
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+) (\w+)/48000", re.MULTILINE)
 
 
 def stream_id(track: TrackRef) -> str:
@@ -184,16 +192,39 @@ def stream_id(track: TrackRef) -> str:
 def audio_tracks(sdp: str) -> dict[int, TrackRef]:
     """SSRC -> track of every audio line in an offer of the server. Recycled lines make it differ in each (traps A9)."""
     found: dict[int, TrackRef] = {}
-    for section in re.split(r"^m=", sdp.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
-        if not section.startswith("audio "):
-            continue
+    for section in _sections(sdp):
         line = _MSID.search(section)
-        for ssrc, stream, track in _SSRC.findall(section):
+        for ssrc, stream, track in _SSRC.findall(section) if section.startswith("m=audio ") else ():
             stream, track = (stream, track) if stream else line.groups("") if line else ("", "")
             participant, _, sid = stream.partition("|")
             if participant:
                 found[int(ssrc)] = TrackRef(participant, sid or track)
     return found
+
+
+def audio_payloads(sdp: str) -> AudioPayloads:
+    """Which payload types of an offer are Opus, and Opus with redundancy (RED)."""
+    types = [(int(number), codec.lower()) for number, codec in _RTPMAP.findall(sdp)]
+    return AudioPayloads(*(frozenset(n for n, codec in types if codec == name) for name in AudioPayloads._fields))
+
+
+def accept_red(offer: str, answer: str) -> str:
+    """The answer with RED before the other codecs wherever the offer has it: then each packet carries the one before
+    it once more, and single losses are not heard. aiortc does not know RED; we unpack it ourselves (traps A9)."""
+    accepted = re.split(r"^m=", answer, maxsplit=1, flags=re.MULTILINE)[0]
+    for offered, answered in zip(_sections(offer), _sections(answer), strict=True):
+        types = {codec.lower(): number for number, codec in _RTPMAP.findall(offered)}
+        if answered.startswith("m=audio ") and types.keys() >= {"red", "opus"}:
+            red, opus = types["red"], types["opus"]
+            answered = re.sub(r"^(m=audio \d+ \S+)", rf"\1 {red}", answered)
+            answered = f"{answered.rstrip()}\r\na=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {opus}/{opus}\r\n"
+        accepted += answered
+    return accepted
+
+
+def _sections(sdp: str) -> list[str]:
+    """The media sections of a description."""
+    return re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)[1:]
 
 
 def has_udp(sdp: str) -> bool:

@@ -1,0 +1,340 @@
+"""Decides how a place in a LiveKit room begins and ends: what proves life, when to suspect, which reason to report.
+
+Rules
+- A place is never repaired. Every doubt ends it; whoever holds the user decides about a fresh join (system.md 4.3).
+- Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3).
+- Time in which this process stood still is no silence of the peer: the watches are put off by it. Who stood still for
+  `loop_gap` leaves, for others may hold the identity by now.
+- What the server says beats what we make of it: when we wake, or when the media path closes, its word may still wait
+  in the socket. So the place is SETTLING for a moment before our own verdict is reported.
+
+What it does not know: sockets, protobufs, SDP. Offers, answers and candidates go past it to the connections.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from glassbridge.core.machine import Ignored, Record
+from glassbridge.core.values import LossReason
+
+SETTLE = 0.1
+"""Seconds in which the server's own word may overtake our verdict."""
+
+
+class Stage(Enum):
+    """Where a place stands; `overdue` is the reason reported when the deadline of the join passes in this stage."""
+
+    CONNECTING = ("the server was asked to let us in", LossReason.UNREACHABLE)
+    JOINING = ("it has let us in; the media path is being built", LossReason.MEDIA_FAILED)
+    JOINED = ("data can arrive", None)
+    SETTLING = ("lost; what waits in the socket is read to learn why", None)
+    ENDED = ("the place is gone", None)
+
+    def __init__(self, text: str, overdue: LossReason | None) -> None:
+        self.text = text
+        self.overdue = overdue
+
+
+class Timer(Enum):
+    """Deadlines by name."""
+
+    JOIN = "join"
+    PING = "ping"
+    PONG = "pong"
+    MEDIA = "media"
+    SETTLE = "settle"
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The upgrade failed."""
+
+    reason: LossReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The server let us in."""
+
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaReady:
+    """The channels for data have opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAlive:
+    """The media path has answered a consent check."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLost:
+    """A connection has failed or closed, or cannot be built."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The server has answered a ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The server ends the place, whatever repair it proposes."""
+
+    reason: LossReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketEnded:
+    """The socket of the signalling has ended without a word."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """An error of our own, or one thrown by the listener."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The owner wants to go, or has given up waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A deadline may have passed."""
+
+
+Event = (
+    Refused | Joined | MediaReady | MediaAlive | MediaLost | Pong | Left | SocketEnded | Broke | Leave | Tick
+)  # fmt: skip
+EVENTS: tuple[type[Event], ...] = (
+    Refused, Joined, MediaReady, MediaAlive, MediaLost, Pong, Left, SocketEnded, Broke, Leave, Tick,
+)  # fmt: skip
+
+
+# --- effects --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendPing:
+    """Ask the server for a pong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Tell the owner that the place is his."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Release everything and tell the owner why. Comes once."""
+
+    reason: LossReason
+    detail: str
+    say_leave: bool
+    """Whether the server must be told; it is pointless after it told us, or without a socket."""
+
+
+Effect = SendPing | Ready | End
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Durations in seconds; the meaning of each is told at ConnectOptions."""
+
+    join: float = 10.0
+    ping_interval: float = 1.0
+    pong_timeout: float = 2.5
+    media_timeout: float = 3.0
+    loop_gap: float = 10.0
+
+
+class Signalling:
+    """One place in a room, from the upgrade to its end."""
+
+    def __init__(self, limits: Limits, now: float, expected_room: str = "") -> None:
+        self.stage = Stage.CONNECTING
+        self.records: list[Record[Stage]] = []
+        self._limits = limits
+        self._expected_room = expected_room
+        self._timers: dict[Timer, float] = {Timer.JOIN: now + limits.join}
+        self._verdict = (LossReason.INTERNAL, "")
+        """What is reported after SETTLING when the server says nothing."""
+
+    def next_deadline(self) -> float | None:
+        """When step(Tick(), now) is due, in monotonic seconds; None once ended."""
+        return min(self._timers.values(), default=None)
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """What follows from the event."""
+        self._allow_for_standstill(now)
+        cell = TABLE[self.stage, type(event)]
+        return [] if isinstance(cell, Ignored) else cell(self, event, now)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _allow_for_standstill(self, now: float) -> None:
+        """Our own lateness is not the peer's silence; much of it is a reason to go."""
+        due = self.next_deadline()
+        late = 0.0 if due is None else max(0.0, now - due)
+        for timer in (Timer.PONG, Timer.MEDIA):
+            if timer in self._timers:
+                self._timers[timer] += late
+        if late >= self._limits.loop_gap and self.stage in (Stage.JOINING, Stage.JOINED):
+            self._settle(LossReason.FROZEN, f"for {late:.1f} s", "standstill", now)
+
+    def _tick(self, event: Event, now: float) -> list[Effect]:
+        over = {timer for timer, at in self._timers.items() if at <= now}
+        if Timer.JOIN in over and self.stage.overdue is not None:
+            return self._lose(self.stage.overdue, f"not joined within {self._limits.join:g} s", event, now)
+        if Timer.PONG in over:
+            return self._lose(LossReason.NETWORK, f"no pong for {self._limits.pong_timeout:g} s", event, now)
+        if Timer.MEDIA in over:
+            detail = f"no sign of life for {self._limits.media_timeout:g} s"
+            return self._lose(LossReason.MEDIA_FAILED, detail, event, now)
+        if Timer.PING in over:
+            self._timers[Timer.PING] = now + self._limits.ping_interval
+            return [SendPing()]
+        return []
+
+    def _settled(self, event: Event, now: float) -> list[Effect]:
+        return self._lose(*self._verdict, event, now) if now >= self._timers[Timer.SETTLE] else []
+
+    # --- the way in -------------------------------------------------------------------------------------------------
+
+    def _joined(self, event: Joined, now: float) -> list[Effect]:
+        if self._expected_room and event.room != self._expected_room:
+            return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room!r}", event, now)
+        self._timers[Timer.PING] = now + self._limits.ping_interval
+        self._timers[Timer.PONG] = now + self._limits.pong_timeout
+        self._go(Stage.JOINING, "Joined", now)
+        return []
+
+    def _media_ready(self, event: MediaReady, now: float) -> list[Effect]:
+        del self._timers[Timer.JOIN]
+        self._timers[Timer.MEDIA] = now + self._limits.media_timeout
+        self._go(Stage.JOINED, "MediaReady", now)
+        return [Ready()]
+
+    def _media_alive(self, event: MediaAlive, now: float) -> list[Effect]:
+        self._timers[Timer.MEDIA] = now + self._limits.media_timeout
+        return []
+
+    def _pong(self, event: Pong, now: float) -> list[Effect]:
+        self._timers[Timer.PONG] = now + self._limits.pong_timeout
+        return []
+
+    # --- the ways out -----------------------------------------------------------------------------------------------
+
+    def _refused(self, event: Refused, now: float) -> list[Effect]:
+        return self._lose(event.reason, event.detail, event, now, say_leave=False)
+
+    def _left(self, event: Left, now: float) -> list[Effect]:
+        # Only we leave on purpose: were it reported as ours, nobody would come back.
+        reason = LossReason.NETWORK if event.reason is LossReason.CLOSED else event.reason
+        return self._lose(reason, event.detail, event, now, say_leave=False)
+
+    def _socket_ended(self, event: SocketEnded, now: float) -> list[Effect]:
+        return self._lose(LossReason.NETWORK, event.detail, event, now, say_leave=False)
+
+    def _socket_ended_too(self, event: SocketEnded, now: float) -> list[Effect]:
+        return self._lose(*self._verdict, event, now, say_leave=False)
+
+    def _media_lost(self, event: MediaLost, now: float) -> list[Effect]:
+        self._settle(LossReason.MEDIA_FAILED, event.detail, "MediaLost", now)
+        return []
+
+    def _broke(self, event: Broke, now: float) -> list[Effect]:
+        return self._lose(LossReason.INTERNAL, event.detail, event, now)
+
+    def _leave(self, event: Leave, now: float) -> list[Effect]:
+        return self._lose(LossReason.CLOSED, "", event, now)
+
+    def _settle(self, reason: LossReason, detail: str, event: str, now: float) -> None:
+        self._verdict = (reason, detail)
+        self._timers = {Timer.SETTLE: now + SETTLE}
+        self._go(Stage.SETTLING, event, now, detail)
+
+    def _lose(
+        self, reason: LossReason, detail: str, event: Event, now: float, *, say_leave: bool = True
+    ) -> list[Effect]:
+        self._timers.clear()
+        self._go(Stage.ENDED, type(event).__name__, now, f"{reason.code} {detail}".rstrip())
+        return [End(reason, detail, say_leave)]
+
+    def _go(self, new: Stage, event: str, now: float, cause: str = "") -> None:
+        self.records.append(Record("signalling", self.stage, event, new, now, 0, cause))
+        self.stage = new
+
+
+Handler = Callable[[Signalling, Any, float], list[Effect]]
+Cell = Handler | Ignored
+
+_NO_MEDIA_YET = Ignored("there is no media before the join")
+_UPGRADED = Ignored("the upgrade is long answered")
+_TWICE = Ignored("the server says it twice")
+_VERDICT_NEAR = Ignored("the verdict is settled, only the server can better it")
+
+_S = Signalling
+TABLE: dict[tuple[Stage, type], Cell] = {
+    (Stage.CONNECTING, Refused): _S._refused,
+    (Stage.CONNECTING, Joined): _S._joined,
+    (Stage.CONNECTING, MediaReady): _NO_MEDIA_YET,
+    (Stage.CONNECTING, MediaAlive): _NO_MEDIA_YET,
+    (Stage.CONNECTING, MediaLost): _NO_MEDIA_YET,
+    (Stage.CONNECTING, Pong): Ignored("nothing was asked yet"),
+    (Stage.CONNECTING, Left): _S._left,
+    (Stage.CONNECTING, SocketEnded): _S._socket_ended,
+    (Stage.CONNECTING, Broke): _S._broke,
+    (Stage.CONNECTING, Leave): _S._leave,
+    (Stage.CONNECTING, Tick): _S._tick,
+    (Stage.JOINING, Refused): _UPGRADED,
+    (Stage.JOINING, Joined): _TWICE,
+    (Stage.JOINING, MediaReady): _S._media_ready,
+    (Stage.JOINING, MediaAlive): Ignored("the watch begins when data can arrive; until then the join has a deadline"),
+    (Stage.JOINING, MediaLost): _S._media_lost,
+    (Stage.JOINING, Pong): _S._pong,
+    (Stage.JOINING, Left): _S._left,
+    (Stage.JOINING, SocketEnded): _S._socket_ended,
+    (Stage.JOINING, Broke): _S._broke,
+    (Stage.JOINING, Leave): _S._leave,
+    (Stage.JOINING, Tick): _S._tick,
+    (Stage.JOINED, Refused): _UPGRADED,
+    (Stage.JOINED, Joined): _TWICE,
+    (Stage.JOINED, MediaReady): _TWICE,
+    (Stage.JOINED, MediaAlive): _S._media_alive,
+    (Stage.JOINED, MediaLost): _S._media_lost,
+    (Stage.JOINED, Pong): _S._pong,
+    (Stage.JOINED, Left): _S._left,
+    (Stage.JOINED, SocketEnded): _S._socket_ended,
+    (Stage.JOINED, Broke): _S._broke,
+    (Stage.JOINED, Leave): _S._leave,
+    (Stage.JOINED, Tick): _S._tick,
+    (Stage.SETTLING, Refused): _UPGRADED,
+    (Stage.SETTLING, Joined): _TWICE,
+    (Stage.SETTLING, MediaReady): _VERDICT_NEAR,
+    (Stage.SETTLING, MediaAlive): _VERDICT_NEAR,
+    (Stage.SETTLING, MediaLost): _VERDICT_NEAR,
+    (Stage.SETTLING, Pong): _VERDICT_NEAR,
+    (Stage.SETTLING, Left): _S._left,
+    (Stage.SETTLING, SocketEnded): _S._socket_ended_too,
+    (Stage.SETTLING, Broke): _S._broke,
+    (Stage.SETTLING, Leave): _S._leave,
+    (Stage.SETTLING, Tick): _S._settled,
+}
+TABLE.update(((Stage.ENDED, event), Ignored("the place is gone")) for event in EVENTS)

@@ -1,0 +1,160 @@
+"""Every name that aiortc 1.16 and aioice 0.13 call private, and why we reach it. Both are pinned; each has its test.
+
+All of it is done to one connection at a time: nothing here changes the libraries for others in the process.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from aioice import Candidate, Connection, stun
+from aioice.ice import CandidatePair, StunProtocol
+from aiortc import (
+    RTCBundlePolicy,
+    RTCCertificate,
+    RTCConfiguration,
+    RTCDtlsTransport,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+)
+
+CONSENT_RETRY = 0.25
+"""Seconds to the next check after one that was not answered: at 20 % loss a single miss says nothing."""
+_UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
+
+
+class _SharedCertificate(RTCCertificate):
+    """Makes its TLS context once: a context for each connection costs 0.1 MB and half a millisecond."""
+
+    _context: Any = None
+
+    def _create_ssl_context(self, srtp_profiles: Any) -> Any:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+        return self._context
+
+
+@cache
+def _certificate() -> _SharedCertificate:
+    made = RTCCertificate.generateCertificate()
+    return _SharedCertificate(made._key, made._cert)
+
+
+def new_connection() -> RTCPeerConnection:
+    """A connection without STUN servers (an unreachable one delays every join by 5 s: traps A5), with one transport
+    for everything (with the default policy a second new track stays on a closed one: traps A10), and with the
+    certificate of the process."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    connection._RTCPeerConnection__certificates = [_certificate()]  # type: ignore[attr-defined]
+    return connection
+
+
+def dtls_of(connection: RTCPeerConnection) -> RTCDtlsTransport:
+    """The one transport of a connection that has a description."""
+    if connection.sctp is not None:
+        return connection.sctp.transport
+    return connection.getTransceivers()[0].receiver.transport
+
+
+def ice_of(connection: RTCPeerConnection) -> Connection:
+    """Its ICE agent."""
+    return dtls_of(connection).transport._connection
+
+
+def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_alive: Callable[[], None]) -> None:
+    """Has to be called before candidates are gathered.
+
+    `loopback`: the server is on this machine, so offer 127.0.0.1 too, which aioice never gathers (traps A12); where
+    it is the only interface nothing else works. `on_alive` hears of every consent check that was answered.
+    """
+    gather = ice.get_component_candidates
+
+    async def gather_from(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        return await gather(component, [*addresses, "127.0.0.1"] if loopback else addresses, timeout)
+
+    check_incoming = ice.check_incoming
+
+    def check_incoming_and_ask_back(message: stun.Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        check_incoming(message, addr, protocol)
+        _ask_back(ice, addr, protocol)
+
+    def check_all_now() -> bool:
+        return _check_all_now(ice)
+
+    async def query_consent() -> None:
+        await _watch_consent(ice, consent_interval, on_alive)
+
+    ice.get_component_candidates = gather_from  # type: ignore[method-assign]
+    ice.check_incoming = check_incoming_and_ask_back  # type: ignore[method-assign]
+    ice._check_periodic = check_all_now  # type: ignore[method-assign]
+    ice.query_consent = query_consent  # type: ignore[method-assign]
+
+
+def _check_all_now(ice: Connection) -> bool:
+    """aioice starts one check each 20 ms and looks at the result only then. Our lists are short: start all at once.
+
+    Returns whether to ask again in 20 ms: only while there is nothing to check yet.
+    """
+    if ice._check_list_done:
+        return False
+    for pair in ice._check_list:
+        if pair.state in _UNCHECKED:
+            ice.check_start_task(pair)
+    return not ice._check_list
+
+
+def _ask_back(ice: Connection, addr: tuple[str, int], protocol: StunProtocol) -> None:
+    """The server (pion, controlling) settles on a path when we ask on it after it has proven it, else only at its next
+    look, 0.2 s later. Our first check nearly always comes too early; so ask again as soon as it has asked us."""
+    if ice._check_list_done or ice.remote_password is None:
+        return
+    for pair in ice._check_list:
+        if pair.protocol is protocol and pair.remote_addr == addr:
+            request = ice.build_request(pair, nominate=False)
+            request.add_message_integrity(ice.remote_password.encode())
+            protocol.send_stun(request, addr)
+
+
+def check_late_candidate(ice: Connection) -> None:
+    """To be called after a candidate was added: nobody looks at those that come after the first checks."""
+    if ice._early_checks_done:
+        _check_all_now(ice)
+
+
+async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[], None]) -> None:
+    """Instead of aioice's own, which asks each 5 s, needs 30 s to notice, and outlives a close() that comes in the
+    last 20 ms of the checks (traps A4). Here a path that is dead is not closed but silent: who watches decides."""
+    assert ice.remote_password is not None
+    key = ice.remote_password.encode()
+    wait = interval
+    while not ice._closing:
+        await asyncio.sleep(wait)
+        wait = interval
+        for pair in list(ice._nominated.values()):
+            request = ice.build_request(pair, nominate=False)
+            try:
+                await pair.protocol.request(request, pair.remote_addr, integrity_key=key, retransmissions=0)
+            except stun.TransactionError:
+                wait = CONSENT_RETRY
+            else:
+                on_alive()
+
+
+def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:
+    """Hands decrypted RTP to us: aiortc's receivers go deaf when LiveKit recycles a line (traps A9). Idempotent."""
+
+    async def handle(data: bytes, arrival_time_ms: int) -> None:
+        on_rtp(data)
+
+    dtls._handle_rtp_data = handle  # type: ignore[method-assign]
+
+
+def silence_receivers(transceivers: Iterable[RTCRtpTransceiver]) -> None:
+    """Keeps aiortc's receivers from starting a decoder thread, a jitter buffer and a report task each. Idempotent."""
+
+    async def receive(parameters: object) -> None:
+        pass
+
+    for transceiver in transceivers:
+        transceiver.receiver.receive = receive  # type: ignore[method-assign]

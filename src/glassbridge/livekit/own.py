@@ -1,0 +1,397 @@
+"""Our own participant in a LiveKit room: the shell around core/signalling.py. aiohttp signals, aiortc carries media.
+
+Deliberately absent: resuming (`reconnect=1` is never sent: traps A1), STUN, and the second attempt through TURN.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from time import monotonic
+from typing import Any, TypeVar
+
+import aiohttp
+import structlog
+from google.protobuf.message import Message
+from livekit.protocol import models, rtc
+
+from glassbridge.core.signalling import (
+    Broke,
+    Effect,
+    End,
+    Event,
+    Joined,
+    Leave,
+    Left,
+    Limits,
+    MediaAlive,
+    MediaLost,
+    MediaReady,
+    Pong,
+    Ready,
+    Refused,
+    SendPing,
+    Signalling,
+    SocketEnded,
+    Tick,
+)
+from glassbridge.core.values import LossReason
+from glassbridge.livekit import signal
+from glassbridge.livekit.media import Sound
+from glassbridge.livekit.participant import (
+    DEFAULT_OPTIONS,
+    AudioBlock,
+    Closed,
+    ConnectOptions,
+    LocalTrack,
+    Packet,
+    ParticipantError,
+    RemoteParticipant,
+    RoomEvents,
+)
+from glassbridge.livekit.publisher import Publisher
+from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
+from glassbridge.livekit.subscriber import Subscriber
+from glassbridge.livekit.upgrade import is_loopback, open_socket
+from glassbridge.runtime.shell import Shell
+from glassbridge.runtime.tasks import TaskGroup
+
+log = structlog.get_logger()
+
+MAX_PAYLOAD = 15_000
+"""Bytes of a data packet's payload: what one SCTP message is sure to carry through the server."""
+SEND_TIMEOUT = 2.0
+"""Seconds that the socket may take a message; a socket that does not is as good as dead."""
+ABANDON_TIMEOUT = 5.0
+"""Seconds that an upgrade which nobody waits for may still take, in order to be left properly (traps A4)."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds for each step of closing."""
+
+T = TypeVar("T")
+_leaving: set["OwnParticipant"] = set()
+
+
+async def connect(
+    url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
+) -> "OwnParticipant":
+    """See Connector."""
+    participant = OwnParticipant(events, options)
+    participant.start(url, token)
+    try:
+        await participant.settled()
+    except BaseException:
+        participant.leave()
+        raise
+    return participant
+
+
+async def drain_closing() -> None:
+    """Returns when every place of this loop that is being left is left; takes as long as the slowest, 10 s at most."""
+    loop = asyncio.get_running_loop()
+    while mine := [participant for participant in _leaving if participant.loop is loop]:
+        await asyncio.gather(*(participant.gone() for participant in mine))
+
+
+class OwnParticipant:
+    """A place in a room; see Participant. Made by connect()."""
+
+    def __init__(self, events: RoomEvents, options: ConnectOptions) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._events = events
+        self._options = options
+        limits = Limits(
+            join=options.timeout,
+            ping_interval=options.ping_interval,
+            pong_timeout=options.pong_timeout,
+            media_timeout=options.media_timeout,
+            loop_gap=options.loop_gap,
+        )
+        self._machine = Signalling(limits, monotonic(), options.room)
+        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick())
+        self._tasks = TaskGroup("participant", self._task_failed)
+        self._http: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._upgraded = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._handed_over = False
+        self._closed: Closed | None = None
+        self._subscriber: Subscriber | None = None
+        self._publisher: Publisher | None = None
+        self._people: dict[str, models.ParticipantInfo] = {}
+        """Everybody else, by sid."""
+        self._wanted: set[str] = set()
+        """Sids of the audio tracks that we asked for."""
+        self.sid = self.identity = self.room = ""
+
+    def __repr__(self) -> str:
+        return f"<OwnParticipant {self.identity!r} in {self.room!r}: {self._machine.stage.name.lower()}>"
+
+    # --- the interface ----------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> Closed | None:
+        return self._closed
+
+    @property
+    def remote(self) -> Mapping[str, RemoteParticipant]:
+        return {
+            person.identity: RemoteParticipant(person.identity, sid, any(map(_is_heard, person.tracks)))
+            for sid, person in self._people.items()
+        }
+
+    async def publish(self, name: str) -> LocalTrack:
+        self._require_open()
+        return await self._sending_side().publish(name)
+
+    async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
+        if len(payload) > MAX_PAYLOAD:
+            raise ValueError(f"a packet carries at most {MAX_PAYLOAD} bytes, not {len(payload)}")
+        self._require_open()
+        data = signal.encode_data(UserData(payload, topic, to=to), reliable=reliable)
+        await self._sending_side().send(data, reliable=reliable)
+
+    async def close(self) -> None:
+        self.leave()
+        await self.gone()
+
+    # --- what connect() and drain_closing() need --------------------------------------------------------------------
+
+    def start(self, url: str, token: str) -> None:
+        """Begins to join. Called once."""
+        self._main = self.loop.create_task(self._shell.run(), name="participant")
+        self._tasks.spawn(self._signal(url, token), "signal")
+
+    async def settled(self) -> None:
+        """Returns when joined. Raises ParticipantError when not. Safe to cancel."""
+        await self._settled.wait()
+        self._require_open()
+        self._handed_over = True
+
+    def leave(self) -> None:
+        """Begins to leave; idempotent."""
+        if not self._gone.is_set():
+            _leaving.add(self)
+            self._shell.post(Leave())
+
+    async def gone(self) -> None:
+        """Returns when everything is released. Safe to cancel: what goes on goes on."""
+        await self._gone.wait()
+
+    # --- the connections' ears: MediaListener and Link --------------------------------------------------------------
+
+    def media_ready(self) -> None:
+        self._shell.post(MediaReady())
+
+    def media_alive(self) -> None:
+        self._shell.post(MediaAlive())
+
+    def media_lost(self, detail: str) -> None:
+        self._shell.post(MediaLost(detail))
+
+    def data_arrived(self, data: UserData, reliable: bool) -> None:
+        self._tell(self._events.on_packet, Packet(data.payload, data.topic, data.sender, reliable))
+
+    def sound_arrived(self, track: TrackRef, sound: Sound) -> None:
+        person = self._people.get(track.participant_sid)
+        sender = person.identity if person else ""
+        self._tell(self._events.on_audio, AudioBlock(sound.pcm, sender, track.track_sid, sound.concealed))
+
+    def lost(self) -> ParticipantError | None:
+        return None if self._closed is None else ParticipantError(self._closed.reason, self._closed.detail)
+
+    async def request(self, **field: Message) -> None:
+        if self._socket is None:
+            return
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self._socket.send_bytes(signal.encode_request(**field))
+        except (ConnectionError, aiohttp.ClientError, TimeoutError) as error:
+            self._shell.post(SocketEnded(f"cannot send: {type(error).__name__}"))
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case SendPing():
+                await self.request(ping_req=rtc.Ping(timestamp=int(monotonic() * 1000)))
+            case Ready():
+                self._settled.set()
+                if self._options.publish_ready:
+                    self._sending_side()
+            case End():
+                await self._end(effect)
+
+    async def _end(self, end: End) -> None:
+        """Releases everything. Runs in the task of the shell, which nobody cancels: so it is never cut short."""
+        _leaving.add(self)
+        self._closed = Closed(end.reason, end.detail)
+        log.debug("participant ended", room_name=self.room, reason=end.reason.code, detail=end.detail)
+        self._settled.set()
+        if self._handed_over:
+            self._call(self._events.on_closed, self._closed)
+        await _at_most(ABANDON_TIMEOUT, self._upgraded.wait())
+        if end.say_leave:
+            await self.request(leave=rtc.LeaveRequest(reason=models.CLIENT_INITIATED))
+        if self._socket is not None:
+            await _at_most(CLOSE_TIMEOUT, self._socket.close())
+        await self._tasks.close(CLOSE_TIMEOUT)
+        connections = (side.close() for side in (self._publisher, self._subscriber) if side is not None)
+        await _at_most(CLOSE_TIMEOUT, *connections)
+        if self._http is not None:
+            await _at_most(CLOSE_TIMEOUT, self._http.close())
+        self._shell.stop()
+        _leaving.discard(self)
+        self._gone.set()
+
+    # --- signalling -------------------------------------------------------------------------------------------------
+
+    async def _signal(self, url: str, token: str) -> None:
+        self._http = aiohttp.ClientSession()
+        params = JoinQuery(auto_subscribe=False).params() | dict(self._options.extra)
+        try:
+            self._socket = await open_socket(self._http, url, token, params)
+        except ParticipantError as error:
+            self._shell.post(Refused(error.reason, error.detail))
+            return
+        finally:
+            self._upgraded.set()
+        self._subscriber = Subscriber(self, loopback=is_loopback(self._socket))
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await self._heard(signal.decode_response(message.data))
+        self._shell.post(SocketEnded(f"close code {self._socket.close_code}"))
+
+    async def _heard(self, message: signal.Signal) -> None:
+        handler = _HANDLERS.get(message.kind)
+        if handler is not None:
+            await handler(self, message.body)
+
+    async def _on_join(self, join: rtc.JoinResponse) -> None:
+        self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
+        self._shell.post(Joined(self.room))
+        await self._met(join.other_participants)
+
+    async def _on_update(self, update: rtc.ParticipantUpdate) -> None:
+        await self._met(update.participants)
+
+    async def _on_offer(self, offer: rtc.SessionDescription) -> None:
+        if self._subscriber is not None:
+            await self.request(answer=await self._subscriber.answer(offer))
+
+    async def _on_answer(self, answer: rtc.SessionDescription) -> None:
+        if self._publisher is not None:
+            self._publisher.answered(answer)
+
+    async def _on_trickle(self, trickle: rtc.TrickleRequest) -> None:
+        candidate = signal.parse_candidate_init(trickle.candidateInit)
+        side = self._subscriber if trickle.target == rtc.SUBSCRIBER else self._publisher
+        if candidate is not None and side is not None:
+            await side.add_candidate(candidate)
+
+    async def _on_track_published(self, published: rtc.TrackPublishedResponse) -> None:
+        if self._publisher is not None:
+            self._publisher.published(published.cid, published.track.sid)
+
+    async def _on_request_response(self, response: rtc.RequestResponse) -> None:
+        if self._publisher is not None and response.HasField("add_track") and response.reason != rtc.RequestResponse.OK:
+            reason = rtc.RequestResponse.Reason.Name(response.reason)
+            self._publisher.refused(response.add_track.cid, f"the track is not accepted ({reason})")
+
+    async def _on_pong(self, pong: rtc.Pong) -> None:
+        self._shell.post(Pong())
+
+    async def _on_leave(self, leave: rtc.LeaveRequest) -> None:
+        reason = models.DisconnectReason.Name(leave.reason) if leave.reason in signal.LOSS_REASONS else leave.reason
+        self._shell.post(Left(signal.loss_reason(leave.reason), f"the server says {reason}"))
+
+    async def _on_room_moved(self, moved: rtc.RoomMovedResponse) -> None:
+        self._shell.post(Left(LossReason.SERVER_SHUTDOWN, "the server moves us to another room"))
+
+    # --- who else is here -------------------------------------------------------------------------------------------
+
+    async def _met(self, people: Iterable[models.ParticipantInfo]) -> None:
+        for person in people:
+            if person.state == models.ParticipantInfo.DISCONNECTED:
+                self._people.pop(person.sid, None)
+            elif person.sid != self.sid:
+                self._people[person.sid] = person
+        self._tell(self._events.on_participants, self.remote)
+        if self._options.subscribe_audio:
+            await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        """Asks for the audio tracks that are new: for those alone, so that no video comes that nobody watches."""
+        heard = {track.sid: sid for sid, person in self._people.items() for track in person.tracks if _is_audio(track)}
+        new = heard.keys() - self._wanted
+        self._wanted = set(heard)
+        if new:
+            tracks = [models.ParticipantTracks(participant_sid=heard[sid], track_sids=[sid]) for sid in new]
+            wish = rtc.UpdateSubscription(track_sids=new, subscribe=True, participant_tracks=tracks)
+            await self.request(subscription=wish)
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _sending_side(self) -> Publisher:
+        if self._publisher is None:
+            loopback = self._socket is not None and is_loopback(self._socket)
+            self._publisher = Publisher(self, self._tasks, loopback=loopback)
+        return self._publisher
+
+    def _require_open(self) -> None:
+        if (lost := self.lost()) is not None:
+            raise lost
+
+    def _tell(self, hear: Callable[[T], None], what: T) -> None:
+        """Tells the listener; nothing comes after on_closed."""
+        if self._closed is None:
+            self._call(hear, what)
+
+    def _call(self, hear: Callable[[T], None], what: T) -> None:
+        # The boundary to foreign code: whatever a listener throws ends this place and no other.
+        try:
+            hear(what)
+        except Exception as error:
+            log.exception("listener failed", room_name=self.room)
+            self._shell.post(Broke(f"the listener threw {type(error).__name__}"))
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        if isinstance(error, ParticipantError):
+            self._shell.post(MediaLost(error.detail))
+        else:
+            self._shell.post(Broke(f"{name}: {type(error).__name__}"))
+            log.error("participant task failed", task=name, room_name=self.room, exc_info=error)
+
+
+_HANDLERS: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None]]] = {
+    "join": OwnParticipant._on_join,
+    "update": OwnParticipant._on_update,
+    "offer": OwnParticipant._on_offer,
+    "answer": OwnParticipant._on_answer,
+    "trickle": OwnParticipant._on_trickle,
+    "track_published": OwnParticipant._on_track_published,
+    "request_response": OwnParticipant._on_request_response,
+    "pong_resp": OwnParticipant._on_pong,
+    "leave": OwnParticipant._on_leave,
+    "room_moved": OwnParticipant._on_room_moved,
+}
+"""What we listen to; everything else that a server says is safe to pass over."""
+
+
+def _is_audio(track: models.TrackInfo) -> bool:
+    return track.type == models.AUDIO
+
+
+def _is_heard(track: models.TrackInfo) -> bool:
+    return _is_audio(track) and not track.muted
+
+
+async def _at_most(seconds: float, *steps: Awaitable[object]) -> None:
+    """Does steps of closing side by side; one that fails or takes too long does not keep the rest from being done."""
+    try:
+        async with asyncio.timeout(seconds):
+            done = await asyncio.gather(*steps, return_exceptions=True)
+    except TimeoutError:
+        log.warning("closing takes too long", seconds=seconds)
+        return
+    for error in done:
+        if isinstance(error, BaseException):
+            log.warning("closing failed", error=type(error).__name__)

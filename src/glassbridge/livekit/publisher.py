@@ -1,0 +1,201 @@
+"""The connection through which we speak into the room: we offer, the server answers; data and tracks go out."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+from aiortc import RTCIceCandidate, RTCRtpSender, RTCSessionDescription
+from google.protobuf.message import Message
+from livekit.protocol import models, rtc
+
+from glassbridge.core.values import LossReason
+from glassbridge.livekit import aiortc_quirks as quirks
+from glassbridge.livekit import signal
+from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.speaker import Slot, Speaker
+from glassbridge.runtime.tasks import TaskGroup
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which the server has to answer an offer or a wish to publish."""
+CONSENT_INTERVAL = 5.0
+"""Seconds between signs of life: enough for the server to keep this path, whose death the listener notices first."""
+BUFFER_LIMIT = 256 << 10
+"""Bytes that wait to be sent, at most; more is refused (reliable) or dropped (lossy)."""
+
+
+T = TypeVar("T")
+Wish = asyncio.Future[str | ParticipantError]
+"""The id that the server gives to a track, or why it gives none."""
+
+
+class Link(Protocol):
+    """What the publisher needs of the place it belongs to."""
+
+    def lost(self) -> ParticipantError | None:
+        """Why nothing can be sent any more; None while the place is held."""
+
+    async def request(self, **field: Message) -> None:
+        """Sends a message to the server; a failure ends the place, and is not raised."""
+
+    def media_lost(self, detail: str) -> None: ...
+
+
+class Publisher:
+    """One place's outgoing side. Changes are made one at a time, each in a task of its own: a cancelled caller never
+    leaves an offer without its answer."""
+
+    def __init__(self, link: Link, tasks: TaskGroup, *, loopback: bool) -> None:
+        self._link = link
+        self._tasks = tasks
+        self._changing = asyncio.Lock()
+        self._connection = connection = quirks.new_connection()
+        self._reliable = connection.createDataChannel(signal.RELIABLE_LABEL)
+        self._lossy = connection.createDataChannel(signal.LOSSY_LABEL, ordered=False, maxRetransmits=0)
+        self._answer: asyncio.Future[str] | None = None
+        self._offers = 0
+        self._early: list[RTCIceCandidate] | None = []
+        self._wishes: dict[str, Wish] = {}
+        self._free: list[Slot] = []
+        quirks.prepare_ice(
+            quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
+        )
+        self._opened = asyncio.Event()
+        for channel in (self._reliable, self._lossy):
+            channel.on("open", self._channel_opened)
+        connection.on("connectionstatechange", self._state_changed)
+        tasks.spawn(self._open(), "open")
+
+    # --- what the server says ---------------------------------------------------------------------------------------
+
+    def answered(self, answer: rtc.SessionDescription) -> None:
+        """The answer to our offer; one to an older offer is passed over."""
+        if self._answer is not None and not self._answer.done() and answer.id in (0, self._offers):
+            self._answer.set_result(answer.sdp)
+
+    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+        """A trickled candidate; those that come before the answer are kept for it."""
+        if self._early is not None:
+            self._early.append(candidate)
+            return
+        await self._connection.addIceCandidate(candidate)
+        quirks.check_late_candidate(quirks.ice_of(self._connection))
+
+    def published(self, cid: str, sid: str) -> None:
+        """The server has accepted a track."""
+        self._grant(cid, sid)
+
+    def refused(self, cid: str, why: str) -> None:
+        """The server does not accept a track."""
+        self._grant(cid, ParticipantError(LossReason.TOKEN_REFUSED, why))
+
+    def _grant(self, cid: str, outcome: str | ParticipantError) -> None:
+        if (wish := self._wishes.pop(cid, None)) is not None and not wish.done():
+            wish.set_result(outcome)
+
+    # --- what the owner wants ---------------------------------------------------------------------------------------
+
+    async def send(self, data: bytes, *, reliable: bool) -> None:
+        """Raises ParticipantError when the channels do not open, or hold BUFFER_LIMIT unsent (lossy: dropped)."""
+        if not self._opened.is_set():
+            await _within(self._opened.wait(), "the channels for data do not open")
+            self._require_open()
+        channel = self._reliable if reliable else self._lossy
+        if channel.bufferedAmount + len(data) <= BUFFER_LIMIT:
+            channel.send(data)
+        elif reliable:
+            raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")
+
+    async def publish(self, name: str) -> Speaker:
+        """Raises ParticipantError. When cancelled, or refused, the track is taken out again."""
+        adding = self._tasks.spawn(self._add(name), "publish")
+        try:
+            await asyncio.wait([adding])
+            self._require_open()
+            slot, wish = adding.result()
+            sid = await _within(wish, "the server does not accept the track")
+            if isinstance(sid, ParticipantError):
+                raise sid
+        except (asyncio.CancelledError, ParticipantError):
+            adding.add_done_callback(self._withdraw)
+            raise
+        return Speaker(slot, sid, self.unpublish, self._link.lost)
+
+    async def unpublish(self, slot: Slot) -> None:
+        """Takes a track out; a cancelled caller does not stop it."""
+        if self._link.lost() is None:
+            await asyncio.wait([self._tasks.spawn(self._remove(slot), "unpublish")])
+
+    async def close(self) -> None:
+        """Idempotent. The place is lost: who waits for something hears it now."""
+        if (lost := self._link.lost()) is not None:
+            for cid in list(self._wishes):
+                self._grant(cid, lost)
+        self._opened.set()
+        await self._connection.close()
+
+    # --- how it is done ---------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        async with self._changing:
+            await self._negotiate()
+
+    def _require_open(self) -> None:
+        if (lost := self._link.lost()) is not None:
+            raise lost
+
+    async def _add(self, name: str) -> tuple[Slot, Wish]:
+        async with self._changing:
+            slot = self._free.pop() if self._free else self._new_slot()
+            cid = slot.begin()
+            wish = self._wishes[cid] = asyncio.get_running_loop().create_future()
+            await self._link.request(
+                add_track=rtc.AddTrackRequest(
+                    cid=cid, name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True
+                )
+            )
+            await self._negotiate()
+        return slot, wish
+
+    async def _remove(self, slot: Slot) -> None:
+        async with self._changing:
+            slot.end()
+            await self._negotiate()
+            self._free.append(slot)
+
+    def _withdraw(self, adding: asyncio.Task[tuple[Slot, Wish]]) -> None:
+        if self._link.lost() is None and not adding.cancelled() and adding.exception() is None:
+            self._tasks.spawn(self._remove(adding.result()[0]), "withdraw")
+
+    def _new_slot(self) -> Slot:
+        slot = Slot(self._connection)
+        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
+        slot.transceiver.setCodecPreferences(opus)
+        return slot
+
+    async def _negotiate(self) -> None:
+        await self._connection.setLocalDescription(await self._connection.createOffer())
+        self._offers += 1
+        self._answer = asyncio.get_running_loop().create_future()
+        offer = rtc.SessionDescription(type="offer", sdp=self._connection.localDescription.sdp, id=self._offers)
+        await self._link.request(offer=offer)
+        sdp = await _within(self._answer, "the server does not answer our offer")
+        await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        early, self._early = self._early, None
+        for candidate in early or ():
+            await self.add_candidate(candidate)
+
+    def _channel_opened(self) -> None:
+        if self._reliable.readyState == self._lossy.readyState == "open":
+            self._opened.set()
+
+    def _state_changed(self) -> None:
+        if self._connection.connectionState in ("failed", "closed"):
+            self._link.media_lost(f"the outgoing connection has {self._connection.connectionState}")
+
+
+async def _within(what: Awaitable[T], otherwise: str) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            return await what
+    except TimeoutError:
+        raise ParticipantError(LossReason.TIMED_OUT, otherwise) from None

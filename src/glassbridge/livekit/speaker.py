@@ -1,0 +1,131 @@
+"""A track that we publish: PCM in, paced; Opus out, through an ordinary aiortc track that hands on ready packets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from fractions import Fraction
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpTransceiver
+from av.packet import Packet
+
+from glassbridge.livekit.media import RTP_CLOCK
+from glassbridge.livekit.opus import Encoder
+from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
+
+FRAME = FRAME_MS / 1000
+TAIL = 5
+"""Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
+LATE = 0.1
+"""Seconds that a writer may fall behind and still catch up; after more a new stretch of sound begins."""
+_QUEUE = 50
+_TIME_BASE = Fraction(1, RTP_CLOCK)
+_SILENCE = bytes(FRAME_BYTES)
+
+
+class _OpusTrack(MediaStreamTrack):
+    """Hands ready packets to aiortc's sender. Its id changes with each publishing: LiveKit knows tracks by it."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.packets: asyncio.Queue[Packet[Any]] = asyncio.Queue(_QUEUE)
+        self.cid = ""
+
+    @property
+    def id(self) -> str:
+        return self.cid
+
+    async def recv(self) -> "Packet[Any]":
+        return await self.packets.get()
+
+
+class Slot:
+    """A line of the outgoing connection; used by one track after the other, for lines are never taken away again."""
+
+    def __init__(self, connection: RTCPeerConnection) -> None:
+        self._track = _OpusTrack()
+        self._born = monotonic()
+        self._timestamp = 0
+        self.transceiver: RTCRtpTransceiver = connection.addTransceiver(self._track, direction="inactive")
+
+    def begin(self) -> str:
+        """Readies the line for a new track; returns the id by which the server will name it."""
+        self._track.cid = uuid4().hex
+        self.transceiver.sender.replaceTrack(self._track)
+        self.transceiver.direction = "sendonly"
+        return self._track.cid
+
+    def end(self) -> None:
+        """Readies the line to be taken out of use."""
+        self.transceiver.direction = "inactive"
+
+    def tune(self) -> None:
+        """Moves the clock on like the time: else the listener takes a pause for delay (traps A10)."""
+        frames = round((monotonic() - self._born) / FRAME)
+        self._timestamp = max(self._timestamp, frames * FRAME_MS * RTP_CLOCK // 1000)
+
+    def put(self, payload: bytes) -> None:
+        """Sends 20 ms of Opus; dropped where the sender has stopped taking any."""
+        packet = Packet(payload)
+        packet.pts, packet.time_base = self._timestamp, _TIME_BASE
+        self._timestamp += FRAME_MS * RTP_CLOCK // 1000
+        if not self._track.packets.full():
+            self._track.packets.put_nowait(packet)
+
+
+class Speaker:
+    """The LocalTrack of our own participant."""
+
+    def __init__(
+        self,
+        slot: Slot,
+        sid: str,
+        unpublish: Callable[[Slot], Awaitable[None]],
+        lost: Callable[[], ParticipantError | None],
+    ) -> None:
+        self.sid = sid
+        self._slot = slot
+        self._unpublish = unpublish
+        self._lost = lost
+        self._encoder = Encoder()
+        self._due: float | None = None
+        """When the next frame has to go; None in a pause."""
+        self._unpublished = False
+
+    async def write(self, frame: bytes) -> None:
+        """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
+        if len(frame) != FRAME_BYTES:
+            raise ValueError(f"a frame is {FRAME_BYTES} bytes, not {len(frame)}")
+        if (lost := self._lost()) is not None:
+            raise lost
+        if self._unpublished:
+            raise ValueError("the track is unpublished")
+        now = monotonic()
+        if self._due is None or now - self._due > LATE:
+            self._slot.tune()
+            self._due = now
+        self._slot.put(self._encoder.encode(frame))
+        self._due += FRAME
+        await asyncio.sleep(self._due - monotonic())
+
+    async def drain(self) -> None:
+        """See LocalTrack."""
+        if self._due is not None and self._lost() is None:
+            for _ in range(TAIL):
+                await self.write(_SILENCE)
+        self._due = None
+
+    async def unpublish(self) -> None:
+        """See LocalTrack. Ends with silence, as drain() does; a cancelled caller does not stop what follows."""
+        if self._unpublished:
+            return
+        try:
+            await self.drain()
+        except ParticipantError:
+            pass
+        finally:
+            self._unpublished = True
+        await self._unpublish(self._slot)

@@ -1,0 +1,130 @@
+"""The connection through which the room comes in: the server offers, we answer, data and sound arrive."""
+
+import re
+from typing import Protocol
+
+from aiortc import RTCDataChannel, RTCIceCandidate, RTCPeerConnection, RTCSessionDescription
+from livekit.protocol import rtc
+
+from glassbridge.livekit import aiortc_quirks as quirks
+from glassbridge.livekit import signal
+from glassbridge.livekit.media import Sound, TrackReceiver, parse_rtp, unpack_red
+from glassbridge.livekit.signal import TrackRef, UserData
+
+CONSENT_INTERVAL = 1.0
+"""Seconds between proofs that this path lives (traps A3)."""
+_ICE_USER = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
+
+
+class MediaListener(Protocol):
+    """Who hears what comes in. Called on the event loop; must not raise."""
+
+    def media_ready(self) -> None: ...
+
+    def media_alive(self) -> None: ...
+
+    def media_lost(self, detail: str) -> None: ...
+
+    def data_arrived(self, data: UserData, reliable: bool) -> None: ...
+
+    def sound_arrived(self, track: TrackRef, sound: Sound) -> None: ...
+
+
+class Subscriber:
+    """One place's incoming side. Offers and candidates are given to it in the order of their arrival."""
+
+    def __init__(self, listener: MediaListener, *, loopback: bool) -> None:
+        self._listener = listener
+        self._loopback = loopback
+        self._connection: RTCPeerConnection | None = None
+        self._early: list[RTCIceCandidate] = []
+        self._ice_user = ""
+        self._open: set[str] = set()
+        self._tracks: dict[int, TrackRef] = {}
+        self._receivers: dict[int, TrackReceiver] = {}
+        self._payloads = signal.AudioPayloads()
+
+    async def answer(self, offer: rtc.SessionDescription) -> rtc.SessionDescription:
+        """Our answer to an offer of the server. Waits for nothing on the network."""
+        ice_user = "".join(_ICE_USER.findall(offer.sdp)[:1])
+        if self._connection is not None and ice_user != self._ice_user:
+            self._listener.media_lost("the server restarts the media path")
+        self._ice_user = ice_user
+        self._tracks = signal.audio_tracks(offer.sdp)
+        self._receivers = {ssrc: kept for ssrc, kept in self._receivers.items() if ssrc in self._tracks}
+        self._payloads = signal.audio_payloads(offer.sdp)
+        first = self._connection is None
+        connection = self._connection = self._connection or self._new_connection()
+        await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+        quirks.silence_receivers(connection.getTransceivers())
+        if first:
+            quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
+            quirks.prepare_ice(
+                quirks.ice_of(connection),
+                loopback=self._loopback,
+                consent_interval=CONSENT_INTERVAL,
+                on_alive=self._listener.media_alive,
+            )
+        early, self._early = self._early, []
+        for candidate in early:
+            await connection.addIceCandidate(candidate)
+        await connection.setLocalDescription(await connection.createAnswer())
+        sdp = signal.accept_red(offer.sdp, connection.localDescription.sdp)
+        return rtc.SessionDescription(type="answer", sdp=sdp, id=offer.id)
+
+    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+        """A trickled candidate; those that come before the first offer are kept for it (traps A12)."""
+        if self._connection is None:
+            self._early.append(candidate)
+            return
+        await self._connection.addIceCandidate(candidate)
+        quirks.check_late_candidate(quirks.ice_of(self._connection))
+
+    async def close(self) -> None:
+        """Idempotent."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _new_connection(self) -> RTCPeerConnection:
+        connection = quirks.new_connection()
+
+        @connection.on("connectionstatechange")
+        def changed() -> None:
+            if connection.connectionState in ("failed", "closed"):
+                self._listener.media_lost(f"the incoming connection has {connection.connectionState}")
+
+        @connection.on("datachannel")
+        def opened(channel: RTCDataChannel) -> None:
+            reliable = channel.label == signal.RELIABLE_LABEL
+
+            @channel.on("message")
+            def message(data: bytes | str) -> None:
+                if isinstance(data, bytes):
+                    self._data(data, reliable)
+
+            self._open.add(channel.label)
+            if self._open >= {signal.RELIABLE_LABEL, signal.LOSSY_LABEL}:
+                self._listener.media_ready()
+
+        return connection
+
+    def _data(self, data: bytes, reliable: bool) -> None:
+        try:
+            packet = signal.decode_data(data)
+        except signal.SignalError as error:
+            self._listener.media_lost(str(error))
+            return
+        if packet is not None:
+            self._listener.data_arrived(packet, reliable)
+
+    def _rtp(self, data: bytes) -> None:
+        packet = parse_rtp(data)
+        if packet is None or (track := self._tracks.get(packet.ssrc)) is None:
+            return
+        receiver = self._receivers.get(packet.ssrc)
+        if receiver is None:
+            receiver = self._receivers[packet.ssrc] = TrackReceiver()
+        for single in unpack_red(packet) if packet.payload_type in self._payloads.red else (packet,):
+            if single.payload_type in self._payloads.opus:
+                for sound in receiver.push(single):
+                    self._listener.sound_arrived(track, sound)

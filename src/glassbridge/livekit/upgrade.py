@@ -1,0 +1,89 @@
+"""Opens the socket of the signalling, and says in our words why it does not open."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from ipaddress import ip_address
+from time import time
+
+import aiohttp
+import jwt
+from yarl import URL
+
+from glassbridge.core.values import LossReason
+from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.signal import JOIN_PATH, auth_headers
+
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_SCHEMES = ("ws", "wss", "http", "https")
+_REFUSALS = {
+    HTTPStatus.BAD_REQUEST: (LossReason.TOKEN_REFUSED, "the token names no room, or a room that cannot be"),
+    HTTPStatus.UNAUTHORIZED: (LossReason.TOKEN_REFUSED, ""),
+    HTTPStatus.FORBIDDEN: (LossReason.TOKEN_REFUSED, "it does not allow to join this room"),
+    HTTPStatus.NOT_FOUND: (LossReason.UNREACHABLE, "it answers 404: no LiveKit at this path, or no such room"),
+}
+
+
+async def open_socket(
+    http: aiohttp.ClientSession, url: str, token: str, params: Mapping[str, str]
+) -> aiohttp.ClientWebSocketResponse:
+    """Raises ParticipantError, without a trace of the foreign error: aiohttp's can hold the token (traps A6).
+
+    Not safe to cancel once the request is out: the server may have let us in, and would keep us (traps A4).
+    """
+    if not _JWT.fullmatch(token):
+        raise ParticipantError(LossReason.TOKEN_REFUSED, "it is no JWT")
+    address = _address(url)
+    try:
+        return await http.ws_connect(
+            address,
+            params=params,
+            headers=auth_headers(token),
+            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            compress=0,
+        )
+    except aiohttp.WSServerHandshakeError as error:
+        raise _refusal(error.status, token) from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise ParticipantError(LossReason.UNREACHABLE, f"its certificate for {address.host} is not trusted") from None
+    except aiohttp.ClientConnectorError as error:
+        why = error.os_error.strerror or type(error.os_error).__name__
+        raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: {why}") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        where = f"{address.host}:{address.port}"
+        raise ParticipantError(LossReason.UNREACHABLE, f"{where}: {type(error).__name__}") from None
+
+
+def is_loopback(opened: aiohttp.ClientWebSocketResponse) -> bool:
+    """Whether the server is on this machine."""
+    peer = opened.get_extra_info("peername")
+    family_has_address = isinstance(peer, tuple) and len(peer) >= 2
+    return family_has_address and ip_address(peer[0].split("%")[0]).is_loopback
+
+
+def _address(url: str) -> URL:
+    wrong = ParticipantError(LossReason.UNREACHABLE, "the LiveKit URL has to look like wss://host or ws://host:7880")
+    try:
+        address = URL(url.strip())
+    except ValueError:
+        raise wrong from None
+    if address.scheme not in _SCHEMES or not address.host:
+        raise wrong
+    return address.with_path(address.path.rstrip("/") + JOIN_PATH).with_query(None).with_user(None)
+
+
+def _refusal(status: int, token: str) -> ParticipantError:
+    reason, detail = _REFUSALS.get(HTTPStatus(status), (LossReason.UNREACHABLE, f"it answers HTTP {status}"))
+    if status == HTTPStatus.UNAUTHORIZED and _has_expired(token):
+        reason = LossReason.TOKEN_EXPIRED
+    return ParticipantError(reason, detail)
+
+
+def _has_expired(token: str) -> bool:
+    """By the token's own word, unverified."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return False
+    expiry = claims.get("exp")
+    return isinstance(expiry, int | float) and expiry < time()
