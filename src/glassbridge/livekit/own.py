@@ -283,9 +283,12 @@ class OwnParticipant:
 
     async def _on_trickle(self, trickle: rtc.TrickleRequest) -> None:
         candidate = signal.parse_candidate_init(trickle.candidateInit)
-        side = self._subscriber if trickle.target == rtc.SUBSCRIBER else self._publisher
-        if candidate is not None and side is not None:
-            await side.add_candidate(candidate)
+        if candidate is None:
+            return
+        if trickle.target == rtc.SUBSCRIBER and self._subscriber is not None:
+            await self._subscriber.add_candidate(candidate, final=trickle.final)
+        elif trickle.target == rtc.PUBLISHER and self._publisher is not None:
+            await self._publisher.add_candidate(candidate)
 
     async def _on_track_published(self, published: rtc.TrackPublishedResponse) -> None:
         if self._publisher is not None:

@@ -39,6 +39,7 @@ class Subscriber:
         self._connection: RTCPeerConnection | None = None
         self._early: list[RTCIceCandidate] = []
         self._ice_user = ""
+        self._by_udp = False
         self._open: set[str] = set()
         self._tracks: dict[int, TrackRef] = {}
         self._receivers: dict[int, TrackReceiver] = {}
@@ -50,6 +51,7 @@ class Subscriber:
         if self._connection is not None and ice_user != self._ice_user:
             self._listener.media_lost("the server restarts the media path")
         self._ice_user = ice_user
+        self._by_udp |= signal.has_udp(offer.sdp)
         self._tracks = signal.audio_tracks(offer.sdp)
         self._receivers = {ssrc: kept for ssrc, kept in self._receivers.items() if ssrc in self._tracks}
         self._payloads = signal.audio_payloads(offer.sdp)
@@ -72,8 +74,11 @@ class Subscriber:
         sdp = signal.accept_red(offer.sdp, connection.localDescription.sdp)
         return rtc.SessionDescription(type="answer", sdp=sdp, id=offer.id)
 
-    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+    async def add_candidate(self, candidate: RTCIceCandidate, *, final: bool) -> None:
         """A trickled candidate; those that come before the first offer are kept for it (traps A12)."""
+        self._by_udp |= candidate.protocol.lower() == "udp"
+        if final and not self._by_udp:
+            self._listener.media_lost("the server offers only ICE-TCP: open UDP to it, or use the SDK participant")
         if self._connection is None:
             self._early.append(candidate)
             return
