@@ -110,7 +110,7 @@ class LinkShell:
 
     def _record(self, record: Record[LinkState]) -> None:
         self._log.info(
-            "audio link", old=record.old.label, event=record.event, new=record.new.label,
+            "audio link", old=record.old.label, on=record.event, new=record.new.label,
             generation=record.generation, cause=record.cause,
         )  # fmt: skip
 

@@ -213,7 +213,7 @@ class UserSession:
 
     def _record(self, record: Record[SessionState]) -> None:
         self._log.info(
-            "session", old=record.old.label, event=record.event, new=record.new.label,
+            "session", old=record.old.label, on=record.event, new=record.new.label,
             socket=record.generation, cause=record.cause,
         )  # fmt: skip
 

@@ -1,0 +1,222 @@
+"""A cloud in this process with real sockets, a scripted bridge and a scripted recogniser; phones to connect to it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+
+from glassbridge.cloud.app import Cloud
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.values import user_id
+from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.speech.base import RecogniserError, Transcript
+from tests.support.poll import eventually
+from tests.support.scripted_bridge import ScriptedBridge
+
+SECRET = "a-core-token-secret-of-the-tests-0123"
+KEYS = LiveKitKeys("testkey", "a-livekit-secret-of-the-tests-0123456")
+ANN = "ann@example.com"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_is_here() -> None:
+    """gRPC's poller has sockets for the whole process: they are no test's leak."""
+    grpc.aio.init_grpc_aio()
+
+
+class ScriptedStream:
+    """Says of what it is fed how many bytes that was; `partial` and `final` say what a test wants."""
+
+    def __init__(self, on_transcript: Callable[[Transcript], None], on_error: Callable[[RecogniserError], None]) -> None:
+        self.fed = bytearray()
+        self.finished = 0
+        self.closed = False
+        self.final_text = ""
+        """Given as the final transcript by finish()."""
+        self._on_transcript = on_transcript
+        self.fail = on_error
+        self.dropped_bytes = 0
+
+    def feed(self, pcm: bytes) -> None:
+        assert len(pcm) % 2 == 0
+        self.fed += pcm
+
+    def say(self, text: str, final: bool) -> None:
+        self._on_transcript(Transcript(text, final, 0, len(self.fed) // 32))
+
+    async def finish(self) -> None:
+        self.finished += 1
+        await asyncio.sleep(0)
+        if self.final_text:
+            self.say(self.final_text, final=True)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedRecogniser:
+    """`refuse` makes open() fail."""
+
+    def __init__(self) -> None:
+        self.streams: list[ScriptedStream] = []
+        self.refuse: RecogniserError | None = None
+
+    async def open(
+        self,
+        on_transcript: Callable[[Transcript], None],
+        on_error: Callable[[RecogniserError], None],
+        *,
+        language: str = "en-US",
+    ) -> ScriptedStream:
+        if self.refuse is not None:
+            raise self.refuse
+        self.streams.append(ScriptedStream(on_transcript, on_error))
+        return self.streams[-1]
+
+    async def close(self) -> None:
+        pass
+
+    @property
+    def fed(self) -> bytes:
+        """Everything that any stream was fed."""
+        return b"".join(bytes(stream.fed) for stream in self.streams)
+
+
+@dataclass
+class Phone:
+    """A bare WebSocket client that keeps what it was told."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    told: list[dict[str, Any]] = field(default_factory=list)
+    reader: "asyncio.Task[None] | None" = None
+
+    def start(self) -> None:
+        self.reader = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        async for message in self.socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self.told.append(json.loads(message.data))
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.told if message["type"] == kind]
+
+    def audio_states(self) -> list[tuple[str, str]]:
+        return [(m["state"], m.get("code", "")) for m in self.of_type("audio_state")]
+
+    async def until(self, kind: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
+        """The `count`-th message of this type, once it is there."""
+        await eventually(
+            lambda: len(self.of_type(kind)) >= count or f"{count} x {kind}; there are {self.told}", within
+        )
+        return self.of_type(kind)[count - 1]
+
+    async def until_state(self, state: str, code: str = "", within: float = 5.0) -> None:
+        """Until the newest audio_state is this one."""
+        await eventually(
+            lambda: self.audio_states()[-1:] == [(state, code)] or f"({state}, {code}); told {self.audio_states()}",
+            within,
+        )
+
+    async def closed_with(self, within: float = 5.0) -> int | None:
+        """Waits for the server to close; the code."""
+        assert self.reader is not None
+        async with asyncio.timeout(within):
+            await self.reader
+        return self.socket.close_code
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send_json(message)
+
+    async def vanish(self) -> None:
+        """Goes without a word: the TCP connection is cut."""
+        transport = self.socket._conn.transport if getattr(self.socket, "_conn", None) else None
+        response = self.socket._response
+        transport = transport or (response.connection.transport if response.connection else None)
+        assert transport is not None
+        transport.abort()
+
+    async def close(self) -> None:
+        await self.socket.close()
+        if self.reader is not None:
+            await asyncio.wait((self.reader,), timeout=2)
+            self.reader.cancel()
+
+
+class Stage:
+    """The cloud under test and what stands around it."""
+
+    def __init__(self, cloud: Cloud, bridge: ScriptedBridge, recogniser: ScriptedRecogniser) -> None:
+        self.cloud = cloud
+        self.bridge = bridge
+        self.recogniser = recogniser
+        self.http = aiohttp.ClientSession()
+        self.phones: list[Phone] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.cloud.port}"
+
+    async def phone(self, user: str = ANN, *, query: str = "", path: str = "/glasses-ws", **kwargs: Any) -> Phone:
+        """A connected phone that was greeted."""
+        phone = await self.socket(user, query=query, path=path, **kwargs)
+        await phone.until("connection_ack")
+        return phone
+
+    async def socket(self, user: str = ANN, *, query: str = "", path: str = "/glasses-ws", **kwargs: Any) -> Phone:
+        token = mint_core_token(user_id(user), SECRET, 60)
+        headers = {"Authorization": f"Bearer {token}"} | kwargs.pop("headers", {})
+        socket = await self.http.ws_connect(
+            f"{self.url}{path}{query}", headers=headers, max_msg_size=0, autoclose=True, **kwargs
+        )
+        phone = Phone(socket)
+        phone.start()
+        self.phones.append(phone)
+        return phone
+
+    async def close(self) -> None:
+        for phone in self.phones:
+            await phone.close()
+        await self.http.close()
+
+
+def cloud_config(bridge: ScriptedBridge, **changes: Any) -> CloudConfig:
+    """A configuration for tests: ports of its own, quick timers."""
+    values: dict[str, Any] = {
+        "jwt_secret": SECRET,
+        "livekit_url": "ws://livekit.test",
+        "livekit_keys": KEYS,
+        "bridges": (bridge.target,),
+        "port": 0,
+        "bridge_poll": 0.1,
+        "bridge_timeout": 1.0,
+    }
+    return CloudConfig(**(values | changes))
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Callable[..., Any]]:
+    """Starts a stage with the given changes to the configuration; `bridge` may be given."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(bridge: ScriptedBridge | None = None, running: bool = True, **changes: Any) -> Stage:
+            bridge = bridge or ScriptedBridge()
+            await bridge.start()
+            stack.push_async_callback(bridge.stop)
+            config = cloud_config(bridge, **changes)
+            if not running:
+                await bridge.stop()
+            recogniser = ScriptedRecogniser()
+            cloud = await stack.enter_async_context(Cloud(config, recogniser))
+            built = Stage(cloud, bridge, recogniser)
+            stack.push_async_callback(built.close)
+            return built
+
+        yield begin

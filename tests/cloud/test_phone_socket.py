@@ -1,0 +1,262 @@
+"""The phone's socket: who is let in, what it is told, what it may say."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from time import time
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.session import SessionState
+from glassbridge.core.values import user_id
+from glassbridge.wire.close_codes import CloseCode
+from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
+from tests.support.poll import eventually
+
+Begin = Callable[..., Awaitable[Stage]]
+
+
+def token(**claims: Any) -> str:
+    return jwt.encode({"sub": ANN, "exp": time() + 60} | claims, SECRET, algorithm="HS256")
+
+
+# ---- who is let in
+
+
+@pytest.mark.parametrize(
+    ("bearer", "code"),
+    [
+        ("", "MISSING_TOKEN"),
+        ("junk", "INVALID_TOKEN"),
+        ("a.b.c", "INVALID_TOKEN"),
+        (token(exp=time() - 60), "TOKEN_EXPIRED"),
+        (token(sub=""), "INVALID_TOKEN"),
+        (token(sub=7), "INVALID_TOKEN"),
+        (jwt.encode({"sub": ANN}, "x" * 40, algorithm="HS256"), "INVALID_TOKEN"),
+        (jwt.encode({"sub": ANN}, None, algorithm="none"), "INVALID_TOKEN"),
+    ],
+)
+@pytest.mark.parametrize("by", ["header", "query"])
+async def test_a_bad_token_is_refused_in_json_before_the_upgrade(stage: Begin, bearer: str, code: str, by: str) -> None:
+    built = await stage()
+    headers = {"Authorization": f"Bearer {bearer}"} if by == "header" else {}
+    params = {"token": bearer} if by == "query" else {}
+    for path, expected in (("/glasses-ws", "type"), ("/api/client/livekit/token", "success")):
+        async with built.http.get(f"{built.url}{path}", headers=headers, params=params) as answer:
+            body = await answer.json()
+            assert answer.status == 401
+            assert expected in body
+            assert code in (body.get("code"), body.get("error", {}).get("code"))
+            assert not bearer or bearer not in json.dumps(body)
+    assert built.cloud.sessions.active == 0
+
+
+@pytest.mark.parametrize("path", ["/glasses-ws", "/ws/client"])
+async def test_the_ack_names_the_session_and_the_room_only_when_wished(stage: Begin, path: str) -> None:
+    built = await stage()
+    plain = await (await built.phone("Bob@Example.com", path=path)).until("connection_ack")
+    assert "livekit" not in plain
+    wished = await (await built.phone(path=path, query="?livekit=true")).until("connection_ack")
+    assert wished["livekit"]["roomName"] == ANN
+    assert wished["livekit"]["url"] == "ws://livekit.test"
+    claims = jwt.decode(wished["livekit"]["token"], KEYS.secret, algorithms=["HS256"])
+    assert (claims["sub"], claims["video"]["room"]) == (ANN, ANN)
+    by_header = await (await built.phone("c@example.com", headers={"livekit": "true"})).until("connection_ack")
+    assert "livekit" in by_header
+    assert "resumed" not in wished
+
+
+async def test_the_token_call_gives_the_room_of_the_user(stage: Begin) -> None:
+    built = await stage()
+    core = mint_core_token(user_id("Ann@Example.com"), SECRET, 60)
+    async with built.http.get(
+        f"{built.url}/api/client/livekit/token", headers={"Authorization": f"Bearer {core}"}
+    ) as answer:
+        body = await answer.json()
+    assert body["success"] is True
+    assert body["data"]["room"] == body["data"]["identity"] == ANN
+    assert jwt.decode(body["data"]["token"], KEYS.secret, algorithms=["HS256"])["sub"] == ANN
+
+
+async def test_rest_errors_are_json(stage: Begin) -> None:
+    built = await stage()
+    for method, path, status in (("GET", "/nowhere", 404), ("POST", "/health", 405), ("GET", "/glasses-ws", 426)):
+        headers = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 60)}"}
+        async with built.http.request(method, f"{built.url}{path}", headers=headers) as answer:
+            body = await answer.json()
+            assert answer.status == status
+            assert body.get("error", body)["message"]
+            assert body["timestamp"]
+
+
+async def test_health_says_what_is_true(stage: Begin) -> None:
+    built = await stage()
+    await built.phone()
+    await eventually(lambda: built.cloud.sessions.pool.live == 1 or "no bridge is live")
+    async with built.http.get(f"{built.url}/health") as answer:
+        body = await answer.json()
+    assert (body["status"], body["sessions"], body["bridges"]) == ("ok", {"activeCount": 1}, {"live": 1, "total": 1})
+    await built.bridge.stop()
+    await eventually(lambda: built.cloud.sessions.pool.live == 0 or "the bridge counts as live")
+    for path, status in (("/health", 200), ("/livez", 200), ("/readyz", 200)):
+        async with built.http.get(f"{built.url}{path}") as answer:
+            assert answer.status == status
+
+
+async def test_a_full_cloud_refuses_new_users_and_serves_known_ones(stage: Begin) -> None:
+    built = await stage(max_sessions=1)
+    await built.phone()
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+        await built.socket("bob@example.com")
+    assert (await (await built.phone()).until("connection_ack"))["resumed"] is True
+
+
+# ---- what it may say
+
+
+async def test_nonsense_is_answered_and_the_socket_lives(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2")
+    for text in ("", "{", "[]", "7", '{"type": 7}', '{"type": "VAD"}', '{"type": "VAD", "status": 9}', "[" * 100_000):
+        count = len(phone.of_type("connection_error"))
+        await phone.socket.send_str(text)
+        error = await phone.until("connection_error", count + 1)
+        assert error["code"] == "MALFORMED_MESSAGE"
+    for frame in (b"", b"x", bytes(24), bytes(70_000)):
+        count = len(phone.of_type("connection_error"))
+        await phone.socket.send_bytes(frame)
+        await phone.until("connection_error", count + 1)
+    await phone.say(type="from_the_future", deep={"a": [1]})
+    await phone.say(type="connection_init", userId="mallory@example.com", coreToken="x")
+    await phone.say(type="ping", timestamp=7)
+    assert (await phone.until("pong"))["timestamp"] == 7
+    assert built.cloud.sessions.active == 1
+    assert len(phone.of_type("connection_ack")) == 1
+
+
+async def test_a_megabyte_of_junk_disturbs_nobody_else(stage: Begin) -> None:
+    built = await stage()
+    victim = await built.phone("bob@example.com")
+    for path in ("/glasses-ws", "/ws/client"):
+        for junk in (b"\xff" * (1 << 20), b"{" * (1 << 20), b"\0" * (3 << 20)):
+            for kind in ("send_bytes", "send_str"):
+                phone = await built.phone(path=path)
+                await getattr(phone.socket, kind)(junk if kind == "send_bytes" else junk.decode("latin-1"))
+                await eventually(
+                    lambda phone=phone: bool(phone.of_type("connection_error")) or phone.socket.closed or "no answer"  # type: ignore[misc]
+                )
+    await victim.say(type="ping", timestamp=1)
+    await victim.until("pong")
+    assert not victim.of_type("connection_error")
+    assert not victim.socket.closed
+
+
+async def test_raw_junk_on_the_port_disturbs_nobody(stage: Begin) -> None:
+    built = await stage()
+    victim = await built.phone("bob@example.com")
+    for junk in (b"\0" * (1 << 20), b"GET /" + b"a" * (1 << 20), b"\x16\x03\x01" + b"x" * 1000):
+        _, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port)
+        writer.write(junk)
+        writer.close()
+    await victim.say(type="ping", timestamp=1)
+    await victim.until("pong")
+
+
+# ---- one user, many sockets
+
+
+async def test_the_newer_socket_takes_over_and_the_older_is_told(stage: Begin) -> None:
+    built = await stage()
+    older = await built.phone()
+    newer = await built.phone()
+    assert await older.closed_with() == CloseCode.SUPERSEDED
+    first, second = older.of_type("connection_ack")[0], newer.of_type("connection_ack")[0]
+    assert first["sessionId"] == second["sessionId"]
+    assert second["resumed"] is True
+    await newer.say(type="ping", timestamp=1)
+    await newer.until("pong")
+
+
+async def test_fifty_sockets_at_once_end_with_one_session_and_one_join(stage: Begin) -> None:
+    built = await stage()
+    phones = await asyncio.gather(*(built.socket(query="?livekit=true") for _ in range(50)))
+    await eventually(lambda: sum(not phone.socket.closed for phone in phones) == 1 or "several sockets are open")
+    (survivor,) = [phone for phone in phones if not phone.socket.closed]
+    await survivor.until("connection_ack")
+    assert built.cloud.sessions.active == 1
+    assert {phone.socket.close_code for phone in phones if phone is not survivor} == {CloseCode.SUPERSEDED}
+    await survivor.until_state("connecting", "awaiting_audio")
+    assert (len(built.bridge.joins), built.bridge.most_concurrent, len(built.bridge.rooms)) == (1, 1, 1)
+
+
+async def test_a_session_outlives_its_socket_by_its_grace(stage: Begin) -> None:
+    built = await stage(grace=0.5)
+    phone = await built.phone()
+    await phone.vanish()
+    again = await built.phone()
+    assert (await again.until("connection_ack"))["resumed"] is True
+    await again.vanish()
+    took = await eventually(lambda: built.cloud.sessions.active == 0 or "the session lives on", 3.0)
+    assert took >= 0.4
+    new = await (await built.phone()).until("connection_ack")
+    assert "resumed" not in new
+    assert new["sessionId"] != phone.of_type("connection_ack")[0]["sessionId"]
+
+
+# ---- signs of life
+
+
+async def test_a_phone_of_which_nothing_is_heard_is_closed(stage: Begin) -> None:
+    built = await stage(ping_every=0.1)
+    phone = await built.phone(autoping=False)
+    assert await phone.closed_with() == CloseCode.SILENT
+    assert phone.of_type("ping")
+
+
+async def test_answers_to_protocol_pings_are_signs_of_life(stage: Begin) -> None:
+    built = await stage(ping_every=0.05)
+    phone = await built.phone()
+    await phone.until("ping", 10)
+    assert not phone.socket.closed
+
+
+async def test_a_phone_that_does_not_read_is_closed_and_its_queue_is_bounded(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2")
+    session = built.cloud.sessions._by_user[user_id(ANN)]
+    assert session._phone is not None
+    connection = session._phone
+    assert phone.reader
+    phone.reader.cancel()
+    phone.socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+    stream = "x" * 10_000
+    for _ in range(5000):
+        session._say(stream)
+        if not connection.open:
+            break
+        await asyncio.sleep(0)
+    assert not connection.open
+    await eventually(lambda: session._shell.machine.state is SessionState.GRACE or "the socket is kept", 10.0)  # type: ignore[attr-defined]
+
+
+# ---- the end of the program
+
+
+async def test_draining_tells_every_phone_and_leaves_every_room(stage: Begin) -> None:
+    built = await stage()
+    phones = [await built.phone(f"{name}@example.com", query="?livekit=true") for name in "abc"]
+    for phone in phones:
+        await phone.until_state("connecting", "awaiting_audio")
+    took = asyncio.get_running_loop().time()
+    await built.cloud.sessions.close()
+    took = asyncio.get_running_loop().time() - took
+    assert [await phone.closed_with() for phone in phones] == [CloseCode.DRAINING] * 3
+    assert len(built.bridge.leaves) == 3
+    assert built.bridge.rooms == {}
+    assert took < 2.0
+    async with built.http.get(f"{built.url}/readyz") as answer:
+        assert answer.status == 503
