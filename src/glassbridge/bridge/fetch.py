@@ -31,18 +31,24 @@ class PlaybackError(Exception):
 
 
 class Source:
-    """Bytes that arrive on the event loop and are read in a decoder's thread, as a file that can seek."""
+    """Bytes that arrive on the event loop and are read in a decoder's thread."""
 
     def __init__(self, max_bytes: int, stall_timeout: float) -> None:
         self._data = bytearray()
-        self._position = 0
         self._max_bytes = max_bytes
         self._stall_timeout = stall_timeout
         self._complete = False
+        self._expected: int | None = None
         self._error: PlaybackError | None = None
         self._changed = threading.Condition()
 
     # ---- the loop's side
+
+    def expect(self, size: int | None) -> None:
+        """How many bytes will come in all, when the sender says so. Raises PlaybackError when it is too much."""
+        if size is not None and size > self._max_bytes:
+            raise PlaybackError("too_large", f"the audio is larger than {self._max_bytes} bytes")
+        self._expected = size
 
     def feed(self, data: bytes) -> None:
         """Adds what has arrived. Raises PlaybackError when it becomes too much."""
@@ -59,39 +65,55 @@ class Source:
                 self._complete, self._error = True, error
             self._changed.notify_all()
 
-    # ---- the decoder's side: a file
+    # ---- the decoder's side
 
-    def read(self, size: int = -1) -> bytes:
+    def read_at(self, position: int, size: int) -> bytes:
         """Waits for at least one byte; b"" at the end. Raises PlaybackError."""
         with self._changed:
-            while self._position >= len(self._data) and not self._complete:
+            while position >= len(self._data) and not self._complete:
                 if not self._changed.wait(self._stall_timeout):
                     raise PlaybackError("stalled", f"no audio arrived for {self._stall_timeout:g} s")
-            if self._position >= len(self._data) and self._error is not None:
+            if position >= len(self._data) and self._error is not None:
                 raise self._error
-            end = len(self._data) if size < 0 else self._position + size
-            data = bytes(self._data[self._position : end])
-            self._position += len(data)
-            return data
+            return bytes(self._data[position : position + size])
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all; None while nobody knows."""
+        with self._changed:
+            return len(self._data) if self._complete else self._expected
+
+
+class Reader:
+    """A source as a file. What can seek makes some decoders read to the end first, so not everybody may."""
+
+    def __init__(self, source: Source, seekable: bool) -> None:
+        self._source = source
+        self._seekable = seekable
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read_at(self._position, size)
+        self._position += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Anywhere in what has arrived or will; the end is known once everything is here."""
-        with self._changed:
-            if whence == io.SEEK_END:
-                while not self._complete:
-                    if not self._changed.wait(self._stall_timeout):
-                        raise PlaybackError("stalled", f"no audio arrived for {self._stall_timeout:g} s")
-                offset += len(self._data)
-            elif whence == io.SEEK_CUR:
-                offset += self._position
-            self._position = max(0, offset)
-            return self._position
+        """-1 where the end is wanted and nobody knows it yet."""
+        if whence == io.SEEK_END:
+            size = self._source.size
+            if size is None:
+                return -1
+            offset += size
+        elif whence == io.SEEK_CUR:
+            offset += self._position
+        self._position = max(0, offset)
+        return self._position
 
     def tell(self) -> int:
         return self._position
 
     def seekable(self) -> bool:
-        return True
+        return self._seekable
 
 
 class _PublicResolver(AbstractResolver):
@@ -141,7 +163,7 @@ class Fetcher:
     async def fetch(self, url: str, into: Source) -> None:
         """Feeds the source to its end or its error; raises nothing but CancelledError. Safe to cancel."""
         try:
-            if urlsplit(url).scheme == "file":
+            if url.startswith("file:"):
                 await asyncio.to_thread(self._read_file, url, into)
             else:
                 await self._get(url, into)
@@ -169,8 +191,8 @@ class Fetcher:
                     continue
                 if answer.status != 200:
                     raise PlaybackError("http_status", f"the server of the audio answers {answer.status}")
-                if (answer.content_length or 0) > self._limits.max_bytes:
-                    raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
+                if "Content-Encoding" not in answer.headers:
+                    into.expect(answer.content_length)
                 async for data in answer.content.iter_chunked(_BLOCK):
                     into.feed(data)
                 return
@@ -178,10 +200,13 @@ class Fetcher:
 
     def _check(self, url: str) -> None:
         """An address literal does not meet the resolver, so it is judged here. Raises PlaybackError."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise PlaybackError("bad_url", "audio_url is no URL") from None
+        if parts.scheme not in ("http", "https") or not host:
             raise PlaybackError("bad_url", "audio_url is not an http or https URL")
-        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         if host in self._allowed or f"{host}:{port}" in self._allowed:
             return
         literal = False

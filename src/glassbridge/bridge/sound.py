@@ -2,17 +2,22 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from typing import Any, Final
 
-from glassbridge.bridge.fetch import PlaybackError, Source
+from glassbridge.bridge.fetch import PlaybackError, Reader, Source
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
-_AHEAD: Final = 4
+_AHEAD: Final = 10
 """Blocks that may be decoded ahead."""
-_BLOCK_BYTES: Final = SAMPLE_RATE * BYTES_PER_SAMPLE // 4
+_BLOCK_BYTES: Final = SAMPLE_RATE * BYTES_PER_SAMPLE // 10
+_READ_BYTES: Final = 4_096
+_QUICK: Final = {"probesize": "32768", "analyzeduration": "200000"}
+"""Begin to speak as soon as the format is known, not when megabytes have come."""
 _MAX_GAIN: Final = 4.0
+
+Emit = Callable[[bytes | None], None]
 
 
 class Sound:
@@ -25,10 +30,11 @@ class Sound:
         self._source = source
         self._volume = volume
         self._credits = threading.Semaphore(_AHEAD)
+        self._begun = False
         self._stopped = False
 
     async def blocks(self, executor: Executor) -> AsyncGenerator[bytes, None]:
-        """PCM of at most 0.25 s a block. Raises PlaybackError. Close it (aclosing) and its thread ends soon after."""
+        """PCM of at most 0.1 s a block. Raises PlaybackError. Close it (aclosing) and its thread ends soon after."""
         loop = asyncio.get_running_loop()
         ready: asyncio.Queue[bytes | None] = asyncio.Queue()  # bounded by the credits
 
@@ -49,20 +55,32 @@ class Sound:
             if not decoding.done():
                 decoding.add_done_callback(lambda future: future.exception())
 
-    def _decode(self, emit: Any) -> None:
+    def _decode(self, emit: Emit) -> None:
         import av
 
         try:
-            with av.open(self._source, mode="r") as container:
-                if not container.streams.audio:
-                    raise PlaybackError("no_audio", "there is no audio in what the URL gives")
-                if container.duration:
-                    self.duration_ms = container.duration // 1000
-                self._decode_stream(container, emit)
+            self._decode_file(Reader(self._source, seekable=False), _QUICK, emit)
+        except av.error.FFmpegError as error:
+            if self._begun or self._stopped:
+                raise PlaybackError("undecodable", f"the audio cannot be decoded ({error.strerror})") from None
+        else:
+            return
+        try:  # some containers can be read only from their end
+            self._decode_file(Reader(self._source, seekable=True), {}, emit)
         except av.error.FFmpegError as error:
             raise PlaybackError("undecodable", f"the audio cannot be decoded ({error.strerror})") from None
 
-    def _decode_stream(self, container: Any, emit: Any) -> None:
+    def _decode_file(self, file: Reader, options: dict[str, str], emit: Emit) -> None:
+        import av
+
+        with av.open(file, mode="r", options=options, buffer_size=_READ_BYTES) as container:
+            if not container.streams.audio:
+                raise PlaybackError("no_audio", "there is no audio in what the URL gives")
+            if container.duration:
+                self.duration_ms = container.duration // 1000
+            self._decode_stream(container, emit)
+
+    def _decode_stream(self, container: Any, emit: Emit) -> None:
         import av
 
         resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
@@ -80,10 +98,11 @@ class Sound:
         if pending:
             self._emit(emit, bytes(pending))
 
-    def _emit(self, emit: Any, block: bytes) -> bool:
+    def _emit(self, emit: Emit, block: bytes) -> bool:
         self._credits.acquire()
         if self._stopped:
             return False
+        self._begun = True
         emit(self._louder(block))
         return True
 

@@ -1,0 +1,274 @@
+"""StreamAudio of a worker, and what the microphone makes of packets and tracks."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from time import monotonic
+from typing import Any
+
+import grpc
+import pytest
+
+from glassbridge.bridge.contract import REASON_KEY
+from glassbridge.bridge.worker import Worker
+from glassbridge.core.values import LossReason
+from glassbridge.livekit.participant import FRAME_BYTES
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.audio_frames import (
+    FLAG_PRESENCE,
+    FLAG_REPLAYED,
+    TOPIC_NUMBERED,
+    FrameNumber,
+    encode_numbered,
+    encode_sequence,
+)
+from tests.bridge.conftest import AGENT, USER, joined, next_audio, opened
+from tests.support.fake_participant import FakeLiveKit
+from tests.support.poll import eventually
+
+PCM = bytes(range(256)) * 12 + bytes(128)  # 100 ms
+NUMBER = FrameNumber(epoch=0xDEADBEEF, position=2**40 + 5, capture_time_us=2**41 + 7, flags=FLAG_REPLAYED)
+
+
+async def test_the_first_chunk_names_the_user(bridge: Any) -> None:
+    for user in ("", "a\0b"):
+        call = bridge.StreamAudio()
+        await call.write(pb.AudioChunk(user_id=user))
+        assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "user_id" in await call.details()
+    call = bridge.StreamAudio()
+    await call.done_writing()
+    assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_without_a_room_is_not_found(bridge: Any) -> None:
+    call = bridge.StreamAudio()
+    await call.write(pb.AudioChunk(user_id=USER))
+    assert await call.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_stream_of_another_generation_is_not_found(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, generation=5)
+    call = bridge.StreamAudio()
+    await call.write(pb.AudioChunk(user_id=USER, generation=4))
+    assert await call.code() == grpc.StatusCode.NOT_FOUND
+    assert len(fake.open) == 1
+
+
+async def test_every_form_of_microphone_audio_arrives_bit_exact(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, generation=9)
+    call = await opened(bridge)
+    fake.last.packet(encode_numbered(NUMBER, PCM), TOPIC_NUMBERED)
+    fake.last.packet(encode_sequence(7, PCM))
+    fake.last.packet(PCM)
+    fake.last.audio(PCM[:640])
+    presence = FrameNumber(epoch=1, position=2, capture_time_us=3, flags=FLAG_PRESENCE)
+    fake.last.packet(encode_numbered(presence, b""), TOPIC_NUMBERED)
+    got = [await next_audio(call) for _ in range(5)]
+    assert [chunk.source for chunk in got] == [1, 2, 3, 4, 1]
+    assert [chunk.pcm_data for chunk in got] == [PCM, PCM, PCM, PCM[:640], b""]
+    assert {(chunk.sample_rate, chunk.channels, chunk.generation) for chunk in got} == {(16000, 1, 9)}
+    first = got[0].number
+    assert (first.flags, first.epoch, first.position, first.capture_time_us) == (
+        NUMBER.flags,
+        NUMBER.epoch,
+        NUMBER.position,
+        NUMBER.capture_time_us,
+    )
+    assert [chunk.HasField("number") for chunk in got] == [True, False, False, False, True]
+    call.cancel()
+
+
+async def test_what_comes_before_the_stream_is_not_lost(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    fake.last.packet(PCM)
+    call = await opened(bridge)
+    assert (await next_audio(call)).pcm_data == PCM
+    call.cancel()
+
+
+async def test_only_the_target_is_heard(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, target_identity="phone")
+    call = await opened(bridge)
+    fake.last.packet(b"\0\0", sender="somebody")
+    fake.last.packet(b"\0\0", sender=AGENT)
+    fake.last.audio(bytes(640), sender="somebody")
+    fake.last.packet(PCM, sender="phone")
+    assert (await next_audio(call)).pcm_data == PCM
+    call.cancel()
+
+
+async def test_without_a_target_everybody_but_agents_is_heard(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    fake.last.packet(b"\0\0", sender="cloud-agent:other")
+    fake.last.packet(PCM, sender="whoever")
+    assert (await next_audio(call)).pcm_data == PCM
+    call.cancel()
+
+
+async def test_malformed_packets_are_counted_and_the_stream_lives(
+    worker: tuple[Worker, Any], fake: FakeLiveKit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, bridge = worker
+    await joined(bridge)
+    call = await opened(bridge)
+    for payload in (b"", b"\2", b"\1" + bytes(30), encode_numbered(NUMBER, PCM) + b"x"):
+        fake.last.packet(payload, TOPIC_NUMBERED)
+    fake.last.packet(b"")
+    fake.last.packet(b"\1")
+    fake.last.packet(b"hello", topic="lk.chat")
+    fake.last.packet(PCM)
+    assert (await next_audio(call)).pcm_data == PCM
+    host = server.rooms.find(USER)  # type: ignore[arg-type]
+    assert host is not None
+    assert host.seat is not None
+    assert host.seat.microphone.malformed == 6
+    assert capsys.readouterr().out.count("malformed") == 1
+    call.cancel()
+
+
+async def test_one_track_speaks_at_a_time(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    fake.last.audio(b"\1\0" * 320, track_sid="TR_a")
+    fake.last.audio(b"\2\0" * 320, track_sid="TR_b")
+    fake.last.audio(b"\3\0" * 320, track_sid="TR_a")
+    assert [(await next_audio(call)).pcm_data[0] for _ in range(2)] == [1, 3]
+    call.cancel()
+
+
+async def test_heartbeats_come_by_themselves(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    _, bridge = await start(heartbeat=0.05)
+    await joined(bridge)
+    call = await opened(bridge)
+    for _ in range(3):
+        beat = await call.read()
+        assert beat.heartbeat
+        assert not beat.pcm_data
+    call.cancel()
+
+
+@pytest.mark.parametrize("reason", [reason for reason in LossReason if reason.retry])
+async def test_a_lost_room_ends_the_stream_with_its_reason(bridge: Any, fake: FakeLiveKit, reason: LossReason) -> None:
+    if reason is LossReason.REPLACED:
+        pytest.skip("said by the bridge alone")
+    await joined(bridge)
+    call = await opened(bridge)
+    fake.last.lose(reason, "why not")
+    assert await call.code() == grpc.StatusCode.ABORTED
+    assert dict(await call.trailing_metadata())[REASON_KEY] == reason.code
+    health = await bridge.HealthCheck(pb.HealthCheckRequest())
+    assert (health.active_sessions, health.active_streams) == (0, 0)
+
+
+async def test_a_stream_that_is_late_hears_why_the_room_was_lost(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    fake.last.lose(LossReason.SUPERSEDED)
+    call = bridge.StreamAudio()
+    await call.write(pb.AudioChunk(user_id=USER))
+    assert await call.code() == grpc.StatusCode.ABORTED
+    assert dict(await call.trailing_metadata())[REASON_KEY] == "superseded"
+
+
+async def test_a_cancelled_stream_closes_and_deletes_the_session(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    call.cancel()
+    await eventually(lambda: not fake.open or "the room is still held")
+    status = await bridge.GetStatus(pb.BridgeStatusRequest(user_id=USER))
+    assert (status.connected, status.last_disconnect_cause) == (False, pb.REASON_STREAM_BROKEN)
+
+
+async def test_a_second_stream_supersedes_the_first_and_hears_what_comes_then(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    first = await opened(bridge)
+    second = await opened(bridge)
+    assert await first.code() == grpc.StatusCode.OK
+    assert dict(await first.trailing_metadata())[REASON_KEY] == "replaced"
+    fake.last.packet(PCM)
+    assert (await next_audio(second)).pcm_data == PCM
+    assert len(fake.open) == 1
+    second.cancel()
+
+
+async def test_the_end_of_an_old_stream_never_touches_the_new_join(bridge: Any, fake: FakeLiveKit) -> None:
+    for _ in range(20):
+        await joined(bridge)
+        old = await opened(bridge)
+        await joined(bridge)
+        new = await opened(bridge)
+        old.cancel()
+        fake.last.packet(PCM)
+        assert (await next_audio(new)).pcm_data == PCM
+        assert fake.open == [fake.last]
+        new.cancel()
+        await eventually(lambda: not fake.open or "the room is still held")
+
+
+async def test_half_closing_goes_on_listening(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    await call.done_writing()
+    fake.last.packet(PCM)
+    assert (await next_audio(call)).pcm_data == PCM
+    call.cancel()
+
+
+async def test_a_reader_that_stops_is_bounded_and_let_go(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    worker, bridge = await start(send_timeout=0.5, max_age=0.3)
+    await joined(bridge)
+    call = await opened(bridge)
+    microphone = worker.rooms.find(USER).seat.microphone
+    begun = monotonic()
+    while fake.last.closed is None and monotonic() - begun < 10:
+        for _ in range(50):
+            fake.last.packet(PCM)
+        assert len(microphone.claim.__self__._queue) <= 200
+        await asyncio.sleep(0.01)
+    assert fake.last.closed is not None, "a stream that nobody reads must end"
+    assert microphone.dropped > 0
+    call.cancel()
+
+
+async def test_live_sound_goes_to_its_track_when_there_is_some(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    await call.write(pb.AudioChunk(user_id=USER))
+    await call.write(pb.AudioChunk(pcm_data=PCM, sample_rate=16000, channels=1))
+    await call.write(pb.AudioChunk(pcm_data=PCM[:333]))
+    await call.write(pb.AudioChunk(pcm_data=PCM[333:] + b"\5", track_id=0))
+    await call.write(pb.AudioChunk(pcm_data=PCM, track_id=2))
+    both = PCM + PCM + b"\5"
+    await eventually(lambda: len(fake.last.tracks) == 2 or "two tracks are due")
+    speaker, tts = fake.last.tracks
+    assert (speaker.name, tts.name) == ("speaker", "tts")
+    await eventually(lambda: speaker.pcm == both.ljust(-(-len(both) // FRAME_BYTES) * FRAME_BYTES, b"\0"))
+    await eventually(lambda: tts.pcm == PCM)
+    gaps = [b[0] - a[0] for a, b in pairwise(speaker.frames)][:-1]
+    assert max(gaps) < 0.1
+    await eventually(lambda: not speaker.published or "an idle track is still published")
+    call.cancel()
+
+
+async def test_nothing_is_published_for_a_stream_that_only_listens(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    for _ in range(3):
+        await call.write(pb.AudioChunk())
+    fake.last.packet(PCM)
+    await next_audio(call)
+    assert fake.last.tracks == []
+    call.cancel()
+
+
+async def test_senseless_chunks_are_refused_and_the_stream_lives(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    await call.write(pb.AudioChunk(pcm_data=PCM, sample_rate=48000))
+    await call.write(pb.AudioChunk(pcm_data=PCM, channels=2))
+    await call.write(pb.AudioChunk(pcm_data=PCM, track_id=99))
+    await call.write(pb.AudioChunk(pcm_data=PCM, track_id=-1))
+    await call.write(pb.AudioChunk(pcm_data=PCM, track_id=1))
+    await eventually(lambda: [track.name for track in fake.last.tracks] == ["app_audio"])
+    call.cancel()
