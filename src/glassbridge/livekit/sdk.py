@@ -236,7 +236,7 @@ class SdkParticipant:
             if seen != signs:
                 signs, alive = seen, monotonic()
             elif monotonic() - alive > limit:
-                self.end(LossReason.NETWORK, f"nothing over the media path for {limit:g} s")
+                self.end(LossReason.MEDIA_FAILED, f"nothing over the media path for {limit:g} s")
                 return
 
     # --- what the SDK says ------------------------------------------------------------------------------------------

@@ -1,0 +1,107 @@
+"""LiveKit's room service, as far as we use it: who is in a room, put somebody out, delete a room."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from livekit.api.room_service import RoomService as LiveKitRoomService
+from livekit.api.twirp_client import ServerError
+from livekit.protocol import models, room
+
+from glassbridge.livekit.tokens import LiveKitKeys
+
+DEFAULT_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """Somebody in a room, as the server sees it: one that died is listed for 21 s more (traps B7)."""
+
+    identity: str
+    sid: str
+    active: bool
+    """Its media path is up."""
+    joined_at: float
+    """Wall clock seconds."""
+    publishing: bool
+
+
+class RoomServiceError(Exception):
+    """A call failed. `retry` says whether the same call may work later; the text never holds a token."""
+
+    def __init__(self, text: str, *, retry: bool) -> None:
+        super().__init__(text)
+        self.retry = retry
+
+
+class RoomService:
+    """Calls one LiveKit server; each call has a deadline and raises RoomServiceError. Safe to cancel.
+
+    None of these calls revokes a token: who was put out can come back with it (traps B9).
+    """
+
+    def __init__(self, url: str, keys: LiveKitKeys, timeout: float = DEFAULT_TIMEOUT) -> None:
+        self._url = url
+        self._keys = keys
+        self._timeout = timeout
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "RoomService":
+        self._session = aiohttp.ClientSession()
+        # Without failover: it would send the request to hosts that the server names.
+        self._service = LiveKitRoomService(
+            self._session, self._url, self._keys.api_key, self._keys.secret, failover=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def rooms(self) -> list[str]:
+        """Names of the rooms that exist."""
+        answer = await self._call(self._service.list_rooms(room.ListRoomsRequest()))
+        return [found.name for found in answer.rooms]
+
+    async def participants(self, name: str) -> list[Occupant]:
+        """Who is in the room; nobody when there is no such room."""
+        answer = await self._call(self._service.list_participants(room.ListParticipantsRequest(room=name)))
+        return [
+            Occupant(
+                identity=found.identity,
+                sid=found.sid,
+                active=found.state == models.ParticipantInfo.ACTIVE,
+                joined_at=found.joined_at_ms / 1000,
+                publishing=found.is_publisher,
+            )
+            for found in answer.participants
+        ]
+
+    async def remove(self, name: str, identity: str) -> bool:
+        """Puts somebody out; False when they are not there."""
+        who = room.RoomParticipantIdentity(room=name, identity=identity)
+        return await self._call(self._service.remove_participant(who)) is not None
+
+    async def delete(self, name: str) -> bool:
+        """Deletes a room and puts everybody out; False when there is no such room."""
+        return await self._call(self._service.delete_room(room.DeleteRoomRequest(room=name))) is not None
+
+    async def _call(self, call: Any) -> Any:
+        """The answer; None when what is meant does not exist."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call
+        except ServerError as error:
+            if error.code == "not_found":
+                return None
+            if error.status in (401, 403):
+                text = "LiveKit refuses the call: check the API key and secret"
+                raise RoomServiceError(text, retry=False) from None
+            raise RoomServiceError(
+                f"LiveKit answers {error.status} ({error.code})", retry=error.status >= 500
+            ) from None
+        except TimeoutError:
+            raise RoomServiceError(f"no answer from LiveKit within {self._timeout:g} s", retry=True) from None
+        except aiohttp.ClientError as error:
+            raise RoomServiceError(f"no LiveKit server answers there ({type(error).__name__})", retry=True) from None
