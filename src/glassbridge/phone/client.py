@@ -253,7 +253,7 @@ class PhoneClient:
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position))
             case wire.DisplayEvent():
                 self._on_event(events.Caption(message.layout.text, message.is_final is not False))
-            case wire.SpeechEnd():
+            case wire.SpeechEndNotice():
                 self._on_event(events.SpeechEnded(message.captioned))
             case wire.MicrophoneStateChange():
                 self._microphone_allowed = message.is_microphone_enabled

@@ -4,7 +4,6 @@ import asyncio
 import math
 import os
 import stat
-import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +72,8 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def lines(source: TextIO = sys.stdin) -> AsyncGenerator[str, None]:
-    """The lines of standard input as they come, without blanks; ends with it. Safe to cancel."""
+async def lines(source: TextIO) -> AsyncGenerator[str, None]:
+    """The lines of a file, pipe or terminal as they come, blank ones left out; ends with it. Safe to cancel."""
     if stat.S_ISREG(os.fstat(source.fileno()).st_mode):  # a file cannot be waited for, and need not be
         for line in source:
             if line.strip():
@@ -83,7 +82,7 @@ async def lines(source: TextIO = sys.stdin) -> AsyncGenerator[str, None]:
     reader = asyncio.StreamReader(limit=MAX_LINE)
     blocking = os.get_blocking(source.fileno())
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), source
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(source.fileno()), "rb")
     )
     try:
         while True:

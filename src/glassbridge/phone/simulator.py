@@ -1,9 +1,11 @@
 """`glassbridge phone`: a phone that speaks a sound file and shows what comes back."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from time import monotonic
+from typing import TextIO
 
 from glassbridge.core.values import Transport
 from glassbridge.livekit.participant import Connector, connector
@@ -42,8 +44,9 @@ def run(config: PhoneConfig) -> int:
 class Simulator:
     """One phone and who holds it. Raises UserError where a user has to do something."""
 
-    def __init__(self, config: PhoneConfig, connect: Connector, report: Report) -> None:
+    def __init__(self, config: PhoneConfig, connect: Connector, report: Report, source: TextIO | None = None) -> None:
         self._config = config
+        self._source = source or sys.stdin
         self._report = report
         self._phone = PhoneClient(
             config.cloud,
@@ -162,7 +165,7 @@ class Simulator:
         """Until `quit`, or the end of standard input."""
         speech = asyncio.create_task(self._speak_up(clip), name="speech")
         try:
-            async with aclosing(commands.lines()) as lines:
+            async with aclosing(commands.lines(self._source)) as lines:
                 async for line in lines:
                     try:
                         command = commands.parse(line)

@@ -12,6 +12,7 @@ import aiohttp
 import structlog
 
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
 
@@ -58,6 +59,9 @@ class CloudSocket:
         self._heard_at = monotonic()
         self._answers = False
         """The cloud has answered a ping: from now on its silence means something."""
+        self._no_goodbye = asyncio.Event()
+        """Cleared while a goodbye is being said: aiohttp ends `listen` first and says it then."""
+        self._no_goodbye.set()
 
     @classmethod
     async def open(cls, base: str, core_token: str, *, livekit: bool, numbered: bool) -> "CloudSocket":
@@ -106,8 +110,11 @@ class CloudSocket:
             return self._ws.close_code or CloseCode.ABNORMAL
         finally:
             pinger.cancel()
-            await self._http.close()
-            await asyncio.wait([pinger])
+            try:
+                await self._no_goodbye.wait()
+            finally:
+                await self._http.close()
+                await cancelled(pinger)
 
     async def say(self, message: wire.Message) -> bool:
         """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
@@ -118,10 +125,15 @@ class CloudSocket:
         return await self._sent(self._ws.send_bytes(frame))
 
     async def close(self, code: int = CloseCode.NORMAL) -> None:
-        """Says goodbye; at most CLOSE_TIMEOUT. `listen` returns then."""
-        with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
+        """Says goodbye and waits CLOSE_TIMEOUT for the answer; `listen` returns then."""
+        self._no_goodbye.clear()
+        try:
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT):
                 await self._ws.close(code=code)
+        except (TimeoutError, aiohttp.ClientError, ConnectionError):
+            log.debug("the cloud does not hear our goodbye")
+        finally:
+            self._no_goodbye.set()
 
     async def vanish(self) -> None:
         """Cuts the connection without a word, as a network that goes away: TCP reset, no close frame."""
