@@ -21,6 +21,7 @@ import psutil
 
 from glassbridge.core.values import UserId, user_id
 from glassbridge.lab.stamps import Arrival, Stamp
+from glassbridge.livekit.binary import provide_binary
 from glassbridge.livekit.server import LiveKitServer
 from glassbridge.livekit.tokens import LiveKitKeys, agent_token, phone_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
@@ -85,6 +86,8 @@ class PathConfig:
     replaces: int = 20
     workers: int = 1
     participant: str = "own"
+    livekit_bin: Path | None = None
+    """livekit-server; None: found as always (livekit/binary.py)."""
 
 
 class Child:
@@ -144,7 +147,7 @@ async def load_child(role: str, config: dict[str, Any]) -> AsyncIterator[Child]:
 class Meter:
     """CPU and memory of named processes, with their children."""
 
-    def __init__(self, **pids: int) -> None:
+    def __init__(self, **pids: int | None) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
 
     def cpu(self) -> dict[str, float]:
@@ -236,7 +239,7 @@ async def measure(config: PathConfig, say: Any = lambda text: None) -> dict[str,
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
         keys = LiveKitKeys("benchkey", "bench-only-secret-of-at-least-32-chars")
         say("starting livekit-server and phones")
-        server = await stack.enter_async_context(LiveKitServer(keys=keys, port=0))
+        server = await stack.enter_async_context(LiveKitServer(await provide_binary(config.livekit_bin, say), keys))
         phones = []
         for first in range(0, config.sessions, ROOMS_PER_PHONE_PROCESS):
             tokens = [
@@ -256,7 +259,9 @@ async def measure(config: PathConfig, say: Any = lambda text: None) -> dict[str,
     return {"config": asdict(config), "floor": asdict(floor), "ours": asdict(ours), "ratio": ratios(floor, ours)}
 
 
-async def measure_floor(config: PathConfig, url: str, server_pid: int, keys: LiveKitKeys, users: list[UserId]) -> Side:
+async def measure_floor(
+    config: PathConfig, url: str, server_pid: int | None, keys: LiveKitKeys, users: list[UserId]
+) -> Side:
     """The least that a participant on the official SDK reaches here and now."""
     side = Side()
     tokens = [agent_token(keys, user=u, room=u, ttl=TOKEN_TTL) for u in users]
@@ -275,7 +280,7 @@ async def measure_floor(config: PathConfig, url: str, server_pid: int, keys: Liv
 
 
 async def measure_bridge(
-    config: PathConfig, url: str, server_pid: int, keys: LiveKitKeys, users: list[UserId], socket: Path, say: Any
+    config: PathConfig, url: str, server_pid: int | None, keys: LiveKitKeys, users: list[UserId], socket: Path, say: Any
 ) -> Side:
     """Our bridge as a real process, this process playing the cloud."""
     side = Side()
@@ -284,7 +289,7 @@ async def measure_bridge(
         channels = [
             await stack.enter_async_context(grpc.aio.insecure_channel(t, options=CHANNEL_OPTIONS)) for t in targets
         ]
-        stubs = [LiveKitBridgeStub(channel) for channel in channels]
+        stubs = [LiveKitBridgeStub(channel) for channel in channels]  # type: ignore[no-untyped-call]
         for stub in stubs:
             await stub.HealthCheck(pb.HealthCheckRequest(), timeout=20, wait_for_ready=True)
         consumers = [Consumer(stubs[i % len(stubs)], user, url, keys) for i, user in enumerate(users)]

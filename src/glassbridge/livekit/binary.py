@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.errors import UserError
 
 VERSION = "v1.13.5"
 """The newest one that `go install` can build; the next carries replace lines."""
@@ -29,7 +30,7 @@ Or do without: the embedded stand-in needs nothing (--livekit embedded)."""
 Progress = Callable[[str], None]
 
 
-class LiveKitServerError(Exception):
+class LiveKitServerError(UserError):
     """There is no server, or it does not start. The text says what to do."""
 
 

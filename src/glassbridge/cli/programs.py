@@ -1,0 +1,155 @@
+"""`glassbridge cloud`, `glassbridge bridge`, `glassbridge phone`: the three programs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassbridge.cli.common import LogFormat, LogLevel, load_settings, start_logging
+from glassbridge.runtime.errors import UserError
+
+
+class ParticipantName(StrEnum):
+    """Our own LiveKit participant, or the official SDK's."""
+
+    OWN = "own"
+    SDK = "sdk"
+
+
+class TransportName(StrEnum):
+    """How microphone audio travels."""
+
+    DATA = "data"
+    TRACK = "track"
+    WEBSOCKET = "websocket"
+
+
+class AudioForm(StrEnum):
+    """With sample numbers, or as the original's phones send it."""
+
+    NUMBERED = "numbered"
+    PLAIN = "plain"
+
+
+ParticipantOption = Annotated[
+    ParticipantName, typer.Option("--participant", help="LiveKit participant: our own, or the official SDK's.")
+]
+
+
+def cloud(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for phones on other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8002,
+    record: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for one WAV a session: what the recogniser was fed.")
+    ] = None,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "auto",
+) -> None:
+    """Run the cloud: phone socket, sessions, captions; drives the bridges."""
+    settings = load_settings()
+    start_logging("cloud", log_level, log_format)
+    from glassbridge.cloud.app import run
+    from glassbridge.cloud.config import CloudConfig
+    from glassbridge.livekit.tokens import LiveKitKeys
+    from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+
+    try:
+        config = CloudConfig(
+            jwt_secret=settings.jwt_secret.get_secret_value(),
+            livekit_url=settings.livekit_url,
+            livekit_keys=LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()),
+            bridges=settings.bridge_targets(),
+            host=host,
+            port=port,
+            record=record,
+            client_token_ttl=settings.livekit_client_token_ttl,
+            agent_token_ttl=settings.livekit_agent_token_ttl,
+            grace=settings.grace,
+            max_sessions=settings.max_sessions,
+            max_text=settings.max_text_bytes,
+            max_binary=settings.max_binary_bytes,
+        )
+    except ValueError as error:
+        raise UserError(str(error), 2) from None
+    raise typer.Exit(run(config, PocketsphinxRecogniser(settings.recognisers)))
+
+
+def bridge(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes, each with a socket of its own.")] = 1,
+    socket: Annotated[
+        str | None,
+        typer.Option(envvar="LIVEKIT_GRPC_SOCKET", help="Unix socket; with several workers PATH.0, PATH.1, ..."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on, without --socket.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port; with several workers the next ones too.")] = 9090,
+    participant: ParticipantOption = ParticipantName.OWN,
+    reflection: Annotated[bool, typer.Option("--reflection", help="Serve gRPC reflection.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Fetch playback URLs of this host although its address is not public.")
+    ] = None,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "auto",
+) -> None:
+    """Run the bridge: sits in LiveKit rooms, speaks gRPC to the cloud."""
+    start_logging("bridge", log_level, log_format)
+    from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
+    from glassbridge.bridge.supervisor import run
+
+    config = BridgeConfig(
+        workers=workers,
+        socket=socket,
+        host=host,
+        port=port,
+        participant=participant.value,
+        reflection=reflection,
+        playback=PlaybackLimits(hosts=tuple(allow_host or ())),
+        log_level=log_level,
+        log_format=log_format,
+    )
+    raise typer.Exit(run(config))
+
+
+def phone(
+    token: Annotated[str, typer.Option(envvar="GLASSBRIDGE_TOKEN", help="Core token (`glassbridge token --user me`).")],
+    cloud: Annotated[str, typer.Option(help="Base URL of the cloud.")] = "http://127.0.0.1:8002",
+    wav: Annotated[Path | None, typer.Option(dir_okay=False, help="What to speak.")] = None,
+    transport: Annotated[TransportName, typer.Option(help="How audio travels.")] = TransportName.DATA,
+    audio: Annotated[
+        AudioForm, typer.Option(help="With sample numbers, or as old phones send it.")
+    ] = AudioForm.NUMBERED,
+    participant: ParticipantOption = ParticipantName.OWN,
+    frame_ms: Annotated[int, typer.Option(min=20, max=100, help="Milliseconds of audio in a frame.")] = 100,
+    loop: Annotated[bool, typer.Option("--loop", help="Speak the clip again and again.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Keep running; commands on standard input: switch, drop, mic, wav, quit.")
+    ] = False,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for audio to flow, and for captions.")
+    ] = 30.0,
+    log_level: LogLevel = "warning",
+    log_format: LogFormat = "auto",
+) -> None:
+    """Be a phone: speak a WAV file in real time, print captions and notices."""
+    start_logging("phone", log_level, log_format)
+    from glassbridge.core.values import Transport
+    from glassbridge.phone.config import PhoneConfig
+    from glassbridge.phone.simulator import run
+
+    config = PhoneConfig(
+        cloud=cloud,
+        token=token,
+        wav=wav,
+        transport=Transport(transport.value),
+        numbered=audio is AudioForm.NUMBERED,
+        participant=participant.value,
+        frame_ms=frame_ms,
+        loop=loop,
+        json=json,
+        control=control,
+        deadline=deadline,
+    )
+    raise typer.Exit(run(config))
