@@ -121,7 +121,7 @@ def verify(token: str, keys: LiveKitKeys, *, now: float | None = None, leeway: f
             options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
         )
     except jwt.InvalidTokenError:
-        raise TokenError("token signature is invalid") from None
+        raise TokenError("token signature is invalid: signature is invalid") from None
     begins, ends = _seconds(body, "nbf"), _seconds(body, "exp")
     at = time() if now is None else now
     if at > ends + leeway:
