@@ -11,16 +11,14 @@ Rules
 What it does not know: sockets, protobufs, SDP. Offers, answers and candidates go past it to the connections.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
-from glassbridge.core.machine import Ignored, Record
+from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import LossReason
 
 SETTLE = 0.1
-"""Seconds in which the server's own word may overtake our verdict."""
+"""Seconds in which the server's own word, waiting in the socket, may overtake our verdict."""
 
 
 class Stage(Enum):
@@ -184,17 +182,19 @@ class Signalling:
         """What follows from the event."""
         self._allow_for_standstill(now)
         cell = TABLE[self.stage, type(event)]
-        return [] if isinstance(cell, Ignored) else cell(self, event, now)
+        return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _allow_for_standstill(self, now: float) -> None:
         """Our own lateness is not the peer's silence; much of it is a reason to go."""
         due = self.next_deadline()
-        late = 0.0 if due is None else max(0.0, now - due)
+        late = 0.0 if due is None else now - due
+        if late <= SETTLE:
+            return
         for timer in (Timer.PONG, Timer.MEDIA):
             if timer in self._timers:
-                self._timers[timer] += late
+                self._timers[timer] = max(self._timers[timer] + late, now + SETTLE)
         if late >= self._limits.loop_gap and self.stage in (Stage.JOINING, Stage.JOINED):
             self._settle(LossReason.FROZEN, f"for {late:.1f} s", "standstill", now)
 
@@ -282,59 +282,57 @@ class Signalling:
         self.stage = new
 
 
-Handler = Callable[[Signalling, Any, float], list[Effect]]
-Cell = Handler | Ignored
-
 _NO_MEDIA_YET = Ignored("there is no media before the join")
 _UPGRADED = Ignored("the upgrade is long answered")
 _TWICE = Ignored("the server says it twice")
-_VERDICT_NEAR = Ignored("the verdict is settled, only the server can better it")
+_VERDICT_FIXED = Ignored("the verdict is fixed, only the server can better it")
 
-_S = Signalling
-TABLE: dict[tuple[Stage, type], Cell] = {
-    (Stage.CONNECTING, Refused): _S._refused,
-    (Stage.CONNECTING, Joined): _S._joined,
-    (Stage.CONNECTING, MediaReady): _NO_MEDIA_YET,
-    (Stage.CONNECTING, MediaAlive): _NO_MEDIA_YET,
-    (Stage.CONNECTING, MediaLost): _NO_MEDIA_YET,
-    (Stage.CONNECTING, Pong): Ignored("nothing was asked yet"),
-    (Stage.CONNECTING, Left): _S._left,
-    (Stage.CONNECTING, SocketEnded): _S._socket_ended,
-    (Stage.CONNECTING, Broke): _S._broke,
-    (Stage.CONNECTING, Leave): _S._leave,
-    (Stage.CONNECTING, Tick): _S._tick,
-    (Stage.JOINING, Refused): _UPGRADED,
-    (Stage.JOINING, Joined): _TWICE,
-    (Stage.JOINING, MediaReady): _S._media_ready,
-    (Stage.JOINING, MediaAlive): Ignored("the watch begins when data can arrive; until then the join has a deadline"),
-    (Stage.JOINING, MediaLost): _S._media_lost,
-    (Stage.JOINING, Pong): _S._pong,
-    (Stage.JOINING, Left): _S._left,
-    (Stage.JOINING, SocketEnded): _S._socket_ended,
-    (Stage.JOINING, Broke): _S._broke,
-    (Stage.JOINING, Leave): _S._leave,
-    (Stage.JOINING, Tick): _S._tick,
-    (Stage.JOINED, Refused): _UPGRADED,
-    (Stage.JOINED, Joined): _TWICE,
-    (Stage.JOINED, MediaReady): _TWICE,
-    (Stage.JOINED, MediaAlive): _S._media_alive,
-    (Stage.JOINED, MediaLost): _S._media_lost,
-    (Stage.JOINED, Pong): _S._pong,
-    (Stage.JOINED, Left): _S._left,
-    (Stage.JOINED, SocketEnded): _S._socket_ended,
-    (Stage.JOINED, Broke): _S._broke,
-    (Stage.JOINED, Leave): _S._leave,
-    (Stage.JOINED, Tick): _S._tick,
-    (Stage.SETTLING, Refused): _UPGRADED,
-    (Stage.SETTLING, Joined): _TWICE,
-    (Stage.SETTLING, MediaReady): _VERDICT_NEAR,
-    (Stage.SETTLING, MediaAlive): _VERDICT_NEAR,
-    (Stage.SETTLING, MediaLost): _VERDICT_NEAR,
-    (Stage.SETTLING, Pong): _VERDICT_NEAR,
-    (Stage.SETTLING, Left): _S._left,
-    (Stage.SETTLING, SocketEnded): _S._socket_ended_too,
-    (Stage.SETTLING, Broke): _S._broke,
-    (Stage.SETTLING, Leave): _S._leave,
-    (Stage.SETTLING, Tick): _S._settled,
+_S = Stage
+_TO_END = (_S.ENDED,)
+TABLE: dict[tuple[Stage, type], Cell[Stage] | Ignored] = {
+    (_S.CONNECTING, Refused): Cell(Signalling._refused, _TO_END),
+    (_S.CONNECTING, Joined): Cell(Signalling._joined, (_S.JOINING, _S.ENDED)),
+    (_S.CONNECTING, MediaReady): _NO_MEDIA_YET,
+    (_S.CONNECTING, MediaAlive): _NO_MEDIA_YET,
+    (_S.CONNECTING, MediaLost): _NO_MEDIA_YET,
+    (_S.CONNECTING, Pong): Ignored("nothing was asked yet"),
+    (_S.CONNECTING, Left): Cell(Signalling._left, _TO_END),
+    (_S.CONNECTING, SocketEnded): Cell(Signalling._socket_ended, _TO_END),
+    (_S.CONNECTING, Broke): Cell(Signalling._broke, _TO_END),
+    (_S.CONNECTING, Leave): Cell(Signalling._leave, _TO_END),
+    (_S.CONNECTING, Tick): Cell(Signalling._tick, (_S.CONNECTING, _S.ENDED)),
+    (_S.JOINING, Refused): _UPGRADED,
+    (_S.JOINING, Joined): _TWICE,
+    (_S.JOINING, MediaReady): Cell(Signalling._media_ready, (_S.JOINED,)),
+    (_S.JOINING, MediaAlive): Ignored("the watch begins when data can arrive; until then the join has its deadline"),
+    (_S.JOINING, MediaLost): Cell(Signalling._media_lost, (_S.SETTLING,)),
+    (_S.JOINING, Pong): Cell(Signalling._pong, (_S.JOINING,)),
+    (_S.JOINING, Left): Cell(Signalling._left, _TO_END),
+    (_S.JOINING, SocketEnded): Cell(Signalling._socket_ended, _TO_END),
+    (_S.JOINING, Broke): Cell(Signalling._broke, _TO_END),
+    (_S.JOINING, Leave): Cell(Signalling._leave, _TO_END),
+    (_S.JOINING, Tick): Cell(Signalling._tick, (_S.JOINING, _S.ENDED)),
+    (_S.JOINED, Refused): _UPGRADED,
+    (_S.JOINED, Joined): _TWICE,
+    (_S.JOINED, MediaReady): _TWICE,
+    (_S.JOINED, MediaAlive): Cell(Signalling._media_alive, (_S.JOINED,)),
+    (_S.JOINED, MediaLost): Cell(Signalling._media_lost, (_S.SETTLING,)),
+    (_S.JOINED, Pong): Cell(Signalling._pong, (_S.JOINED,)),
+    (_S.JOINED, Left): Cell(Signalling._left, _TO_END),
+    (_S.JOINED, SocketEnded): Cell(Signalling._socket_ended, _TO_END),
+    (_S.JOINED, Broke): Cell(Signalling._broke, _TO_END),
+    (_S.JOINED, Leave): Cell(Signalling._leave, _TO_END),
+    (_S.JOINED, Tick): Cell(Signalling._tick, (_S.JOINED, _S.ENDED)),
+    (_S.SETTLING, Refused): _UPGRADED,
+    (_S.SETTLING, Joined): _TWICE,
+    (_S.SETTLING, MediaReady): _VERDICT_FIXED,
+    (_S.SETTLING, MediaAlive): _VERDICT_FIXED,
+    (_S.SETTLING, MediaLost): _VERDICT_FIXED,
+    (_S.SETTLING, Pong): _VERDICT_FIXED,
+    (_S.SETTLING, Left): Cell(Signalling._left, _TO_END),
+    (_S.SETTLING, SocketEnded): Cell(Signalling._socket_ended_too, _TO_END),
+    (_S.SETTLING, Broke): Cell(Signalling._broke, _TO_END),
+    (_S.SETTLING, Leave): Cell(Signalling._leave, _TO_END),
+    (_S.SETTLING, Tick): Cell(Signalling._settled, (_S.SETTLING, _S.ENDED)),
 }
-TABLE.update(((Stage.ENDED, event), Ignored("the place is gone")) for event in EVENTS)
+TABLE.update(((_S.ENDED, event), Ignored("the place is gone")) for event in EVENTS)

@@ -58,7 +58,7 @@ def unpack_red(packet: Rtp) -> list[Rtp]:
     payload = packet.payload
     headers: list[tuple[int, int, int]] = []
     at = 0
-    while at + 4 <= len(payload) and payload[at] & 0x80:
+    while at < len(payload) and payload[at] & 0x80:
         header = int.from_bytes(payload[at : at + 4], "big")
         headers.append((header >> 24 & 0x7F, header >> 10 & 0x3FFF, header & 0x3FF))
         at += 4

@@ -13,6 +13,7 @@ import structlog
 from google.protobuf.message import Message
 from livekit.protocol import models, rtc
 
+from glassbridge.core.machine import Record
 from glassbridge.core.signalling import (
     Broke,
     Effect,
@@ -31,6 +32,7 @@ from glassbridge.core.signalling import (
     SendPing,
     Signalling,
     SocketEnded,
+    Stage,
     Tick,
 )
 from glassbridge.core.values import LossReason
@@ -105,7 +107,7 @@ class OwnParticipant:
             loop_gap=options.loop_gap,
         )
         self._machine = Signalling(limits, monotonic(), options.room)
-        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick())
+        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._log_record)
         self._tasks = TaskGroup("participant", self._task_failed)
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -224,7 +226,6 @@ class OwnParticipant:
         """Releases everything. Runs in the task of the shell, which nobody cancels: so it is never cut short."""
         _leaving.add(self)
         self._closed = Closed(end.reason, end.detail)
-        log.debug("participant ended", room_name=self.room, reason=end.reason.code, detail=end.detail)
         self._settled.set()
         if self._handed_over:
             self._call(self._events.on_closed, self._closed)
@@ -332,6 +333,10 @@ class OwnParticipant:
             await self.request(subscription=wish)
 
     # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _log_record(self, record: Record[Stage]) -> None:
+        stages = {"old": record.old.name, "new": record.new.name}
+        log.debug("participant stage", room_name=self.room, event_name=record.event, cause=record.cause, **stages)
 
     def _sending_side(self) -> Publisher:
         if self._publisher is None:

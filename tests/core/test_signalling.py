@@ -1,0 +1,293 @@
+"""The machine that decides how a place in a room begins and ends: each cell of its table, and its clocks."""
+
+import random
+
+import pytest
+
+from glassbridge.core.machine import Cell, Ignored, missing_cells
+from glassbridge.core.signalling import (
+    EVENTS,
+    SETTLE,
+    TABLE,
+    Broke,
+    End,
+    Event,
+    Joined,
+    Leave,
+    Left,
+    Limits,
+    MediaAlive,
+    MediaLost,
+    MediaReady,
+    Pong,
+    Ready,
+    Refused,
+    SendPing,
+    Signalling,
+    SocketEnded,
+    Stage,
+    Tick,
+)
+from glassbridge.core.values import LossReason
+
+LIMITS = Limits(join=10.0, ping_interval=1.0, pong_timeout=2.5, media_timeout=3.0, loop_gap=10.0)
+SAMPLES: dict[type, Event] = {
+    Refused: Refused(LossReason.TOKEN_REFUSED, "no"),
+    Joined: Joined("room"),
+    MediaReady: MediaReady(),
+    MediaAlive: MediaAlive(),
+    MediaLost: MediaLost("the connection has failed"),
+    Pong: Pong(),
+    Left: Left(LossReason.SUPERSEDED, "the server says so"),
+    SocketEnded: SocketEnded("close code 1006"),
+    Broke: Broke("ValueError"),
+    Leave: Leave(),
+    Tick: Tick(),
+}
+
+
+def in_stage(stage: Stage) -> Signalling:
+    """A machine that came to `stage` at second 0."""
+    machine = Signalling(LIMITS, 0.0, "room")
+    way: dict[Stage, list[Event]] = {
+        Stage.CONNECTING: [],
+        Stage.JOINING: [Joined("room")],
+        Stage.JOINED: [Joined("room"), MediaReady()],
+        Stage.SETTLING: [Joined("room"), MediaReady(), MediaLost("gone")],
+        Stage.ENDED: [Leave()],
+    }
+    for event in way[stage]:
+        machine.step(event, 0.0)
+    assert machine.stage is stage
+    machine.records.clear()
+    return machine
+
+
+def end(reason: LossReason, detail: str = "", *, say_leave: bool = True) -> list[End]:
+    return [End(reason, detail, say_leave)]
+
+
+def run_until(machine: Signalling, until: float, answer: tuple[Event, ...] = ()) -> tuple[float, list[object]]:
+    """Lets time pass in ticks; each ping is answered by `answer`. Returns when it ended, and what it then said."""
+    while (due := machine.next_deadline()) is not None and due <= until:
+        effects = machine.step(Tick(), due)
+        if SendPing() in effects:
+            for event in answer:
+                machine.step(event, due + 0.01)
+        elif effects:
+            return due, list(effects)
+    return until, []
+
+
+def test_the_table_is_total() -> None:
+    assert missing_cells(TABLE, Stage, EVENTS) == []
+    assert set(SAMPLES) == set(EVENTS)
+
+
+REFUSED = end(LossReason.TOKEN_REFUSED, "no", say_leave=False)
+SUPERSEDED = end(LossReason.SUPERSEDED, "the server says so", say_leave=False)
+SOCKET_LOST = end(LossReason.NETWORK, "close code 1006", say_leave=False)
+BROKEN = end(LossReason.INTERNAL, "ValueError")
+LEFT = end(LossReason.CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("stage", "event", "effects", "after"),
+    [
+        (Stage.CONNECTING, Refused, REFUSED, Stage.ENDED),
+        (Stage.CONNECTING, Joined, [], Stage.JOINING),
+        (Stage.CONNECTING, Left, SUPERSEDED, Stage.ENDED),
+        (Stage.CONNECTING, SocketEnded, SOCKET_LOST, Stage.ENDED),
+        (Stage.CONNECTING, Broke, BROKEN, Stage.ENDED),
+        (Stage.CONNECTING, Leave, LEFT, Stage.ENDED),
+        (Stage.CONNECTING, Tick, [], Stage.CONNECTING),
+        (Stage.JOINING, MediaReady, [Ready()], Stage.JOINED),
+        (Stage.JOINING, MediaLost, [], Stage.SETTLING),
+        (Stage.JOINING, Pong, [], Stage.JOINING),
+        (Stage.JOINING, Left, SUPERSEDED, Stage.ENDED),
+        (Stage.JOINING, SocketEnded, SOCKET_LOST, Stage.ENDED),
+        (Stage.JOINING, Broke, BROKEN, Stage.ENDED),
+        (Stage.JOINING, Leave, LEFT, Stage.ENDED),
+        (Stage.JOINING, Tick, [], Stage.JOINING),
+        (Stage.JOINED, MediaAlive, [], Stage.JOINED),
+        (Stage.JOINED, MediaLost, [], Stage.SETTLING),
+        (Stage.JOINED, Pong, [], Stage.JOINED),
+        (Stage.JOINED, Left, SUPERSEDED, Stage.ENDED),
+        (Stage.JOINED, SocketEnded, SOCKET_LOST, Stage.ENDED),
+        (Stage.JOINED, Broke, BROKEN, Stage.ENDED),
+        (Stage.JOINED, Leave, LEFT, Stage.ENDED),
+        (Stage.JOINED, Tick, [], Stage.JOINED),
+        (Stage.SETTLING, Left, SUPERSEDED, Stage.ENDED),
+        (Stage.SETTLING, SocketEnded, end(LossReason.MEDIA_FAILED, "gone", say_leave=False), Stage.ENDED),
+        (Stage.SETTLING, Broke, BROKEN, Stage.ENDED),
+        (Stage.SETTLING, Leave, LEFT, Stage.ENDED),
+        (Stage.SETTLING, Tick, [], Stage.SETTLING),
+    ],
+)
+def test_cell(stage: Stage, event: type[Event], effects: list[object], after: Stage) -> None:
+    machine = in_stage(stage)
+    assert machine.step(SAMPLES[event], 0.05) == effects
+    assert machine.stage is after
+    changes = [(stage, event.__name__, after, 0.05)] if after is not stage else []
+    assert [(r.old, r.event, r.new, r.at) for r in machine.records] == changes
+    cell = TABLE[stage, event]
+    assert isinstance(cell, Cell)
+    assert after in cell.to
+    assert (machine.next_deadline() is None) == (after is Stage.ENDED)
+
+
+@pytest.mark.parametrize(
+    ("stage", "event"), [(s, e) for (s, e), cell in TABLE.items() if isinstance(cell, Ignored)], ids=str
+)
+def test_ignored_cells_change_nothing(stage: Stage, event: type) -> None:
+    machine = in_stage(stage)
+    before = machine.next_deadline()
+    assert machine.step(SAMPLES[event], 0.05) == []
+    assert (machine.stage, machine.records, machine.next_deadline()) == (stage, [], before)
+
+
+def test_a_token_of_another_room_is_not_ours_to_use() -> None:
+    machine = Signalling(LIMITS, 0.0, "ours")
+    assert machine.step(Joined("theirs"), 0.1) == end(LossReason.WRONG_ROOM, "it is for 'theirs'")
+
+
+def test_any_room_will_do_when_none_is_expected() -> None:
+    machine = Signalling(LIMITS, 0.0)
+    machine.step(Joined("theirs"), 0.1)
+    assert machine.stage is Stage.JOINING
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"), [([], LossReason.UNREACHABLE), ([Joined("room")], LossReason.MEDIA_FAILED)]
+)
+def test_a_join_has_one_deadline_and_says_what_was_missing(events: list[Event], reason: LossReason) -> None:
+    machine = Signalling(LIMITS, 100.0)
+    for event in events:
+        machine.step(event, 100.5)
+    at, effects = run_until(machine, 200.0, answer=(Pong(),))
+    assert (at, effects) == (110.0, end(reason, "not joined within 10 s"))
+
+
+def test_a_joined_place_pings_each_second_and_lives_on_answers() -> None:
+    machine = in_stage(Stage.JOINED)
+    pings = []
+    for second in range(1, 1200):
+        due = machine.next_deadline()
+        assert due is not None
+        assert machine.step(Tick(), due) == [SendPing()]
+        pings.append(due)
+        machine.step(Pong(), due + 0.01)
+        machine.step(MediaAlive(), due + 0.02)
+        assert len(pings) == second
+    assert pings == [float(second) for second in range(1, 1200)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "at", "reason", "detail"),
+    [
+        ((MediaAlive(),), 2.5, LossReason.NETWORK, "no pong for 2.5 s"),
+        ((Pong(),), 3.0, LossReason.MEDIA_FAILED, "no sign of life for 3 s"),
+        ((), 2.5, LossReason.NETWORK, "no pong for 2.5 s"),
+    ],
+)
+def test_either_path_alone_can_die(answer: tuple[Event, ...], at: float, reason: LossReason, detail: str) -> None:
+    machine = in_stage(Stage.JOINED)
+    ended, effects = run_until(machine, 60.0, answer)
+    assert ended == pytest.approx(at)
+    assert effects == end(reason, detail)
+
+
+@pytest.mark.parametrize(("pong", "alive"), [(2.49, True), (2.51, False)])
+def test_the_last_moment_for_a_pong(pong: float, alive: bool) -> None:
+    machine = in_stage(Stage.JOINED)
+    at, effects = run_until(machine, pong)
+    if not effects:
+        machine.step(Pong(), at)
+    assert (machine.stage is Stage.JOINED) == alive
+
+
+def test_the_server_never_makes_a_loss_look_like_our_wish() -> None:
+    machine = in_stage(Stage.JOINED)
+    assert machine.step(Left(LossReason.CLOSED), 1.0) == end(LossReason.NETWORK, say_leave=False)
+
+
+def test_a_closed_media_path_waits_for_the_servers_word() -> None:
+    machine = in_stage(Stage.JOINED)
+    machine.step(MediaLost("the connection has closed"), 5.0)
+    assert machine.step(Left(LossReason.REMOVED), 5.0 + SETTLE / 2) == end(LossReason.REMOVED, say_leave=False)
+
+
+def test_a_failed_media_path_is_reported_when_the_server_says_nothing() -> None:
+    machine = in_stage(Stage.JOINED)
+    machine.step(MediaLost("the connection has failed"), 0.5)
+    assert machine.next_deadline() == 0.5 + SETTLE
+    assert machine.step(Tick(), 0.5 + SETTLE) == end(LossReason.MEDIA_FAILED, "the connection has failed")
+
+
+@pytest.mark.parametrize("stood_still", [0.2, 1.0, 2.4, 2.6, 3.1, 5.0, 9.9])
+@pytest.mark.parametrize("begun", [0.05, 0.5, 0.95])
+def test_standing_still_is_not_the_peers_silence(stood_still: float, begun: float) -> None:
+    machine = in_stage(Stage.JOINED)
+    run_until(machine, 20 + begun, answer=(Pong(), MediaAlive()))
+    woke = 20 + begun + stood_still
+    machine.step(Tick(), woke)
+    assert machine.stage is Stage.JOINED
+    # What waited in the socket is read only after the timers fired.
+    machine.step(Pong(), woke + 0.05)
+    machine.step(MediaAlive(), woke + 0.05)
+    assert run_until(machine, woke + 30, answer=(Pong(), MediaAlive())) == (woke + 30, [])
+
+
+@pytest.mark.parametrize("stage", [Stage.JOINING, Stage.JOINED])
+@pytest.mark.parametrize(("stood_still", "goes"), [(10.9, False), (11.0, True), (30.0, True)])
+def test_who_stood_still_too_long_leaves(stage: Stage, stood_still: float, goes: bool) -> None:
+    machine = Signalling(Limits(join=100.0), 0.0)
+    machine.step(Joined("room"), 0.0)
+    if stage is Stage.JOINED:
+        machine.step(MediaReady(), 0.0)
+    machine.step(Tick(), stood_still)  # the ping was due at 1.0: so much of it is proven
+    assert machine.stage is (Stage.SETTLING if goes else stage)
+    if goes:
+        at, effects = run_until(machine, stood_still + 5)
+        assert at == pytest.approx(stood_still + SETTLE)
+        assert effects == end(LossReason.FROZEN, f"for {stood_still - 1:.1f} s")
+
+
+def test_who_wakes_superseded_says_so() -> None:
+    machine = in_stage(Stage.JOINED)
+    assert machine.step(Tick(), 30.0) == []
+    assert machine.step(Left(LossReason.SUPERSEDED), 30.01) == end(LossReason.SUPERSEDED, say_leave=False)
+
+
+def test_who_wakes_to_the_servers_word_at_once_says_so_too() -> None:
+    machine = in_stage(Stage.JOINED)
+    assert machine.step(Left(LossReason.SUPERSEDED), 30.0) == end(LossReason.SUPERSEDED, say_leave=False)
+
+
+def test_who_wakes_to_an_ended_socket_was_frozen() -> None:
+    machine = in_stage(Stage.JOINED)
+    assert machine.step(SocketEnded(), 30.0) == end(LossReason.FROZEN, "for 29.0 s", say_leave=False)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_any_sequence_keeps_to_the_table(seed: int) -> None:
+    """Random events at random times: every step lands where its cell says, and it ends at most once."""
+    chance = random.Random(seed)
+    machine = Signalling(LIMITS, 0.0, "room")
+    now, ends = 0.0, 0
+    for _ in range(80):
+        now += chance.choice((0.0, 0.01, 0.4, 1.0, 2.6, 12.0))
+        kind = chance.choices(EVENTS, weights=(1, 4, 4, 9, 1, 9, 1, 1, 1, 1, 20))[0]
+        before = machine.stage
+        effects = machine.step(SAMPLES[kind], now)
+        for record in machine.records:
+            assert record.old is before, f"seed {seed}"
+            cell = TABLE[record.old, kind]
+            standstill = record.event == "standstill" and record.new is Stage.SETTLING
+            assert standstill or (isinstance(cell, Cell) and record.new in cell.to), f"seed {seed}: {record}"
+            before = record.new
+        assert before is machine.stage, f"seed {seed}: a change without a record"
+        machine.records.clear()
+        ends += sum(isinstance(effect, End) for effect in effects)
+        assert (machine.next_deadline() is None) == (machine.stage is Stage.ENDED), f"seed {seed}"
+    assert ends == (machine.stage is Stage.ENDED), f"seed {seed}"
