@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import grpc
 import pytest
 
 from glassbridge.cloud.app import Cloud
@@ -17,24 +16,23 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.core.values import user_id
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.speech.base import RecogniserError, Transcript
+from tests.support.grpc_runtime import grpc_is_here
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
+
+__all__ = ["grpc_is_here"]
 
 SECRET = "a-core-token-secret-of-the-tests-0123"
 KEYS = LiveKitKeys("testkey", "a-livekit-secret-of-the-tests-0123456")
 ANN = "ann@example.com"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def grpc_is_here() -> None:
-    """gRPC's poller has sockets for the whole process: they are no test's leak."""
-    grpc.aio.init_grpc_aio()
-
-
 class ScriptedStream:
-    """Says of what it is fed how many bytes that was; `partial` and `final` say what a test wants."""
+    """Keeps what it is fed; `say` gives a transcript, `fail` ends it."""
 
-    def __init__(self, on_transcript: Callable[[Transcript], None], on_error: Callable[[RecogniserError], None]) -> None:
+    def __init__(
+        self, on_transcript: Callable[[Transcript], None], on_error: Callable[[RecogniserError], None]
+    ) -> None:
         self.fed = bytearray()
         self.finished = 0
         self.closed = False
@@ -113,9 +111,7 @@ class Phone:
 
     async def until(self, kind: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
         """The `count`-th message of this type, once it is there."""
-        await eventually(
-            lambda: len(self.of_type(kind)) >= count or f"{count} x {kind}; there are {self.told}", within
-        )
+        await eventually(lambda: len(self.of_type(kind)) >= count or f"{count} x {kind}; there are {self.told}", within)
         return self.of_type(kind)[count - 1]
 
     async def until_state(self, state: str, code: str = "", within: float = 5.0) -> None:
@@ -137,9 +133,8 @@ class Phone:
 
     async def vanish(self) -> None:
         """Goes without a word: the TCP connection is cut."""
-        transport = self.socket._conn.transport if getattr(self.socket, "_conn", None) else None
-        response = self.socket._response
-        transport = transport or (response.connection.transport if response.connection else None)
+        connection = self.socket._response.connection
+        transport = connection.transport if connection is not None else None
         assert transport is not None
         transport.abort()
 

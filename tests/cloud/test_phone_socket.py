@@ -37,7 +37,7 @@ def token(**claims: Any) -> str:
         (token(sub=""), "INVALID_TOKEN"),
         (token(sub=7), "INVALID_TOKEN"),
         (jwt.encode({"sub": ANN}, "x" * 40, algorithm="HS256"), "INVALID_TOKEN"),
-        (jwt.encode({"sub": ANN}, None, algorithm="none"), "INVALID_TOKEN"),
+        (jwt.encode({"sub": ANN}, "", algorithm="none"), "INVALID_TOKEN"),
     ],
 )
 @pytest.mark.parametrize("by", ["header", "query"])

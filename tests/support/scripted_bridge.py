@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
 PROTO = Path(__file__).parents[2] / "proto" / "livekit_bridge.proto"
 SERVICE = "mentra.livekit.bridge.LiveKitBridge"

@@ -57,7 +57,8 @@ class Microphone:
         self._unnumbered = UnnumberedLedger()
         self._on_position = on_position
         self._on_last = on_last
-        self._last_is_due = False
+        self._last: tuple[int, int] | None = None
+        """(epoch, position) at which the phone says that its microphone stopped; None once that is handed on."""
         self._told: tuple[int, int] | None = None
         self._ledger_timer: asyncio.TimerHandle | None = None
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -93,9 +94,7 @@ class Microphone:
         for delivery in deliveries:
             self._hand_on(delivery.pcm, delivery.live)
         if number.last:
-            self._last_is_due = True
-        elif pcm and not number.replayed:
-            self._last_is_due = False
+            self._last = number.epoch, number.position + len(pcm) // BYTES_PER_SAMPLE
         self._settle()
 
     def close(self) -> None:
@@ -128,8 +127,9 @@ class Microphone:
         self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
         if self._ack_timer is None:
             self._acknowledge()
-        if self._last_is_due and deadline is None:
-            self._last_is_due = False
+        epoch, position = self._ledger.acknowledged or (0, 0)
+        if self._last is not None and epoch == self._last[0] and position >= self._last[1]:
+            self._last = None
             self._on_last()
 
     def _acknowledge(self) -> None:

@@ -65,6 +65,11 @@ class Seat:
         bridge.seats += 1
         self._counted = True
 
+    @property
+    def joined(self) -> bool:
+        """Whether the bridge said that it is in the room."""
+        return self._call is not None
+
     async def join(self, room: str) -> None:
         """Puts the bridge into the room with a fresh token and opens the audio stream. Raises BridgeError.
 

@@ -30,7 +30,7 @@ from glassbridge.core.audio_link import (
 from glassbridge.core.machine import Record
 from glassbridge.core.values import Generation, UserId
 from glassbridge.runtime.shell import Shell
-from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import FrameNumber
 
@@ -61,7 +61,7 @@ class LinkShell:
         self._tell = tell
         self._tasks = tasks
         self._former = former
-        """Closes this user's former session: what it leaves must not be what we join."""
+        """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
         self._log = log.bind(user_id=user, session_id=session_id)
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         self._turning: asyncio.Task[None] | None = None
@@ -117,37 +117,37 @@ class LinkShell:
     async def _perform(self, effect: Effect) -> None:
         match effect:
             case Join(generation):
-                await self._let_go()
+                if self._attempt is not None:
+                    await cancelled(self._attempt)
                 self._attempt = self._tasks.spawn(self._serve(generation), f"join-{generation}")
             case Leave(generation):
-                seat = self._seat
-                await self._let_go()
-                if seat is not None and seat.generation == generation:
-                    self._leave(seat)
+                attempt, self._attempt = self._attempt, None
+                seat, self._seat = self._seat, None
+                task = self._tasks.spawn(self._give_up(attempt, seat), f"leave-{generation}")
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
             case AskStatus(generation):
                 self._tasks.spawn(self._ask(generation), f"status-{generation}")
             case Notify(notice):
                 self._log.info("audio state", state=notice.state.value, code=notice.code)
                 self._tell(notice)
 
-    def _leave(self, seat: Seat) -> None:
-        task = self._tasks.spawn(seat.leave("the session does not need it"), f"leave-{seat.generation}")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    async def _let_go(self) -> None:
-        """Ends the attempt or the stream that there is; returns when nothing of it can arrive any more."""
-        attempt, self._attempt = self._attempt, None
+    async def _give_up(self, attempt: asyncio.Task[None] | None, seat: Seat | None) -> None:
+        """A bridge that is in the room is told before its stream ends; one that is on its way is called back first, for
+        only then can it not get there after our word."""
+        joined = seat is not None and seat.joined
+        if attempt is not None and not joined:
+            await cancelled(attempt)
+        if seat is not None:
+            await seat.leave("the session does not need it")
         if attempt is not None:
-            attempt.cancel()
-            await asyncio.wait((attempt,))
-        self._seat = None
+            await cancelled(attempt)
 
     async def _serve(self, generation: Generation) -> None:
         """One attempt and, when it succeeds, its stream until that ends."""
-        if self._former is not None:
-            await asyncio.wait((self._former,))
-            self._former = None
+        earlier = [*self._leaving] if self._former is None else [*self._leaving, self._former]
+        if earlier:
+            await asyncio.wait(earlier)
         try:
             seat = await self._pool.join(self._user, generation, self._sit)
         except BridgeError as error:
