@@ -46,9 +46,10 @@ def claim_socket(path: Path) -> None:
 
 def remove_stale_socket(path: Path) -> bool:
     """Removes a socket file that nobody answers; False: somebody does."""
-    if path.is_socket() and _is_live(path):
-        return False
-    path.unlink(missing_ok=True)
+    if path.is_socket():
+        if _is_live(path):
+            return False
+        path.unlink(missing_ok=True)
     return True
 
 

@@ -1,0 +1,206 @@
+"""`glassbridge bridge` as real processes: start, death, restart, signals, addresses."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+from tests.support.poll import eventually_sync
+
+READY_WITHIN = 15.0
+PROGRAM = """
+import sys
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.supervisor import run
+from glassbridge.runtime.errors import UserError
+from glassbridge.telemetry import logs
+logs.configure("bridge", "info", "json")
+try:
+    sys.exit(run(BridgeConfig.from_json(sys.argv[1])))
+except UserError as error:
+    sys.exit(f"glassbridge: {error}")
+"""
+
+
+class Bridge:
+    """A running supervisor."""
+
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def workers(self) -> list[int]:
+        try:
+            return [child.pid for child in psutil.Process(self.process.pid).children()]
+        except psutil.NoSuchProcess:
+            return []
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def ended_within(self, seconds: float) -> int:
+        return self.process.wait(timeout=seconds)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    from glassbridge.bridge.config import BridgeConfig
+
+    with ExitStack() as stack:
+
+        def start(**fields: Any) -> Bridge:
+            log = tmp_path / f"log{len(list(tmp_path.glob('log*')))}"
+            out = stack.enter_context(log.open("w"))
+            argv = [sys.executable, "-c", PROGRAM, BridgeConfig(**fields).to_json()]
+            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, text=True)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return Bridge(process, log)
+
+        yield start
+
+
+def answer(target: str) -> pb.HealthCheckResponse | None:
+    with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+        try:
+            found: pb.HealthCheckResponse = LiveKitBridgeStub(channel).HealthCheck(  # type: ignore[no-untyped-call]
+                pb.HealthCheckRequest(), timeout=1
+            )
+        except grpc.RpcError:
+            return None
+        return found
+
+
+def up(bridge: Bridge, *targets: str) -> None:
+    def ready() -> bool | str:
+        assert bridge.process.poll() is None, bridge.said
+        return all(map(answer, targets)) or f"no answer yet; the log says {bridge.said}"
+
+    eventually_sync(ready, READY_WITHIN, every=0.1)
+
+
+def gone(*pids: int) -> Callable[[], bool | str]:
+    def check() -> bool | str:
+        left = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        return not left or f"processes {left} are still here"
+
+    return check
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_sigterm_stops_everything_and_leaves_nothing(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "run" / "bridge.sock"
+    bridge = launch(socket=str(path))
+    up(bridge, f"unix:{path}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    workers = bridge.workers
+    assert len(workers) == 1
+    begun = monotonic()
+    bridge.process.send_signal(signal.SIGTERM)
+    assert bridge.ended_within(5) == 0, bridge.said
+    assert monotonic() - begun < 4
+    assert gone(*workers)() is True
+    assert not path.exists()
+    assert "bridge ready" in bridge.said
+    assert "Traceback" not in bridge.said
+
+
+def test_a_dead_worker_is_replaced_and_the_others_live_on(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), workers=2)
+    targets = [f"unix:{path}.{n}" for n in range(2)]
+    up(bridge, *targets)
+    first, second = (int(found.metadata["pid"]) for target in targets if (found := answer(target)))
+    os.kill(first, signal.SIGKILL)
+    killed = monotonic()
+    eventually_sync(lambda: (found := answer(targets[0])) is not None and found.metadata["pid"] != str(first), 8)
+    back = monotonic() - killed
+    found = answer(targets[1])
+    assert found is not None
+    assert found.metadata["pid"] == str(second)
+    assert back < 4.0, f"the worker was back after {back:.1f} s"
+    bridge.process.send_signal(signal.SIGINT)
+    assert bridge.ended_within(5) == 0, bridge.said
+    assert not list(tmp_path.glob("b.sock*"))
+
+
+def test_workers_die_with_their_supervisor_and_the_sockets_are_had_again(
+    launch: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path))
+    up(bridge, f"unix:{path}")
+    workers = bridge.workers
+    bridge.process.kill()
+    eventually_sync(gone(*workers), 3)
+    again = launch(socket=str(path))
+    up(again, f"unix:{path}")
+
+
+def test_an_address_in_use_is_one_clear_line(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path, port = tmp_path / "b.sock", free_port()
+    one, two = launch(socket=str(path)), launch(port=port)
+    up(one, f"unix:{path}")
+    up(two, f"127.0.0.1:{port}")
+    for fields, advice in (
+        ({"socket": str(path)}, "is in use"),
+        ({"port": port}, f"port {port} is in use"),
+        ({"socket": str(tmp_path / ("x" * 120))}, "longer than"),
+        ({"socket": str(tmp_path)}, "is no socket"),
+        ({"host": "198.51.100.1"}, "cannot listen on"),
+    ):
+        late = launch(**fields)
+        assert late.ended_within(READY_WITHIN) == 1
+        (line,) = (line for line in late.said.splitlines() if line.startswith("glassbridge: "))
+        assert advice in line
+        assert "Traceback" not in late.said
+    assert answer(f"unix:{path}")
+    assert answer(f"127.0.0.1:{port}")
+
+
+def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), reflection=True)
+    up(bridge, f"unix:{path}")
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "mentra.livekit.bridge.LiveKitBridge"):
+            found = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=2)
+            assert found.status == health_pb2.HealthCheckResponse.SERVING
+        from google.protobuf.descriptor_pool import DescriptorPool
+        from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+        pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        methods = {method.name for method in pool.FindServiceByName("mentra.livekit.bridge.LiveKitBridge").methods}
+    assert methods == {
+        "StreamAudio",
+        "JoinRoom",
+        "LeaveRoom",
+        "PlayAudio",
+        "StopAudio",
+        "HealthCheck",
+        "GetStatus",
+    }

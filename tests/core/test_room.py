@@ -1,0 +1,320 @@
+"""The room machine, cell by cell and rule by rule."""
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from glassbridge.core.machine import Ignored, missing_cells
+from glassbridge.core.room import (
+    EVENTS,
+    NOBODY,
+    TABLE,
+    UNCLAIMED,
+    Connect,
+    Connected,
+    Disconnect,
+    EndStream,
+    Event,
+    Failed,
+    Forget,
+    GaveUp,
+    Grant,
+    Join,
+    Leave,
+    Lost,
+    Refuse,
+    Room,
+    RoomState,
+    Shutdown,
+    StreamEnded,
+    StreamOpened,
+    Tick,
+    Ticket,
+)
+from glassbridge.core.values import Generation, LossReason
+
+T, G, R = Ticket, Generation, LossReason
+NOW = 1000.0
+JOIN = Join(T(1), G(5))
+STREAM = T(2)
+
+
+def room_in(state: RoomState, stream: bool = False) -> Room:
+    """A room of join 1, generation 5; with stream 2 when asked for."""
+    room = Room()
+    if state is not RoomState.CLOSED:
+        room.step(JOIN, NOW)
+    if state in (RoomState.JOINED, RoomState.LOST):
+        room.step(Connected(T(1)), NOW)
+        if stream:
+            room.step(StreamOpened(STREAM, G(0)), NOW)
+    if state is RoomState.LOST:
+        room.step(Lost(T(1), R.NETWORK), NOW)
+    assert room.state is state
+    return room
+
+
+def some(kind: type, room: Room) -> Event:
+    """An event of this kind that is meant for the room as it is."""
+    made: dict[type, Event] = {
+        Join: Join(T(9), G(6)),
+        Connected: Connected(room.place),
+        Failed: Failed(room.place, R.UNREACHABLE),
+        GaveUp: GaveUp(room.place),
+        Lost: Lost(room.place, R.SUPERSEDED),
+        Leave: Leave(T(9), G(0)),
+        StreamOpened: StreamOpened(T(9), G(0)),
+        StreamEnded: StreamEnded(room.stream),
+        Shutdown: Shutdown(),
+        Tick: Tick(),
+    }
+    return made[kind]
+
+
+def cells() -> Iterator[tuple[RoomState, type, bool]]:
+    for state, kind in itertools.product(RoomState, EVENTS):
+        yield state, kind, False
+        if state in (RoomState.JOINED, RoomState.LOST):
+            yield state, kind, True
+
+
+def test_the_table_is_total() -> None:
+    assert missing_cells(TABLE, RoomState, EVENTS) == []
+    assert len(TABLE) == len(RoomState) * len(EVENTS)
+
+
+@pytest.mark.parametrize(("state", "kind", "stream"), list(cells()))
+@pytest.mark.parametrize("later", [0.0, UNCLAIMED + 1])
+def test_every_cell_keeps_its_word(state: RoomState, kind: type, stream: bool, later: float) -> None:
+    room = room_in(state, stream)
+    before = (room.place, room.stream, room.generation, room.next_deadline())
+    cell = TABLE[state, kind]
+    effects = room.step(some(kind, room), NOW + later)
+    if isinstance(cell, Ignored):
+        assert cell.because
+        assert effects == []
+        assert (room.place, room.stream, room.generation, room.next_deadline()) == before
+        assert room.state is state
+    else:
+        assert room.state in cell.to
+    holds_nothing = room.state is RoomState.CLOSED
+    assert holds_nothing == (room.place == NOBODY)
+    assert room.next_deadline() is None or room.state in (RoomState.JOINED, RoomState.LOST)
+    assert holds_nothing == (Forget() in effects) or state is RoomState.CLOSED
+
+
+@pytest.mark.parametrize(("state", "kind", "stream"), list(cells()))
+def test_the_past_touches_nothing(state: RoomState, kind: type, stream: bool) -> None:
+    if kind not in (Connected, Failed, GaveUp, Lost, StreamEnded):
+        return
+    room = room_in(state, stream)
+    before = (room.state, room.place, room.stream, room.generation, room.next_deadline())
+    stale: dict[type, Event] = {
+        Connected: Connected(T(77)),
+        Failed: Failed(T(77), R.NETWORK),
+        GaveUp: GaveUp(T(77)),
+        Lost: Lost(T(77), R.SUPERSEDED),
+        StreamEnded: StreamEnded(T(77)),
+    }
+    assert room.step(stale[kind], NOW + 99) == []
+    assert (room.state, room.place, room.stream, room.generation, room.next_deadline()) == before
+    assert room.stale[kind.__name__] == 1
+
+
+def test_a_join() -> None:
+    room = Room()
+    assert room.step(JOIN, NOW) == [Connect(T(1))]
+    assert room.step(Connected(T(1)), NOW) == [Grant(T(1))]
+    assert (room.generation, room.place) == (5, 1)
+
+
+def test_a_failed_join_is_answered_with_its_reason_and_forgotten() -> None:
+    room = room_in(RoomState.JOINING)
+    effects = room.step(Failed(T(1), R.TOKEN_REFUSED, "why"), NOW)
+    assert effects == [Refuse(T(1), R.TOKEN_REFUSED, "why"), Disconnect(T(1), R.TOKEN_REFUSED), Forget()]
+
+
+def test_a_newer_join_replaces_a_joined_room_with_its_stream() -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    effects = room.step(Join(T(3), G(6)), NOW)
+    assert effects == [EndStream(STREAM, R.REPLACED), Disconnect(T(1), R.REPLACED), Connect(T(3))]
+    assert room.step(StreamEnded(STREAM), NOW) == [], "the late end of the old stream is of the past"
+    assert room.step(Lost(T(1), R.SUPERSEDED), NOW) == []
+    assert room.state is RoomState.JOINING
+
+
+def test_a_newer_join_replaces_one_that_is_under_way() -> None:
+    room = room_in(RoomState.JOINING)
+    effects = room.step(Join(T(3), G(5)), NOW)
+    assert effects == [Refuse(T(1), R.REPLACED), Disconnect(T(1), R.REPLACED), Connect(T(3))]
+    assert room.step(Connected(T(1)), NOW) == []
+
+
+@pytest.mark.parametrize("state", [RoomState.JOINING, RoomState.JOINED, RoomState.LOST])
+def test_an_older_generation_is_refused_an_equal_or_unfenced_one_is_not(state: RoomState) -> None:
+    room = room_in(state)
+    (no,) = room.step(Join(T(3), G(4)), NOW)
+    assert isinstance(no, Refuse)
+    assert (no.ticket, no.reason) == (3, R.REPLACED)
+    assert room.state is state
+    for generation in (5, 0):
+        room = room_in(state)
+        assert Connect(T(3)) in room.step(Join(T(3), G(generation)), NOW)
+
+
+@pytest.mark.parametrize("state", [RoomState.JOINING, RoomState.JOINED, RoomState.LOST])
+def test_leave_is_fenced(state: RoomState) -> None:
+    room = room_in(state)
+    for generation in (4, 6):
+        (no,) = room.step(Leave(T(3), G(generation)), NOW)
+        assert isinstance(no, Refuse)
+        assert room.state is state
+    assert Grant(T(3)) in room.step(Leave(T(3), G(5)), NOW)
+    assert room.state is RoomState.CLOSED
+
+
+def test_leave_calls_a_join_off_and_answers_its_caller() -> None:
+    room = room_in(RoomState.JOINING)
+    effects = room.step(Leave(T(3), G(0)), NOW)
+    assert [type(effect) for effect in effects] == [Grant, Refuse, Disconnect, Forget]
+
+
+def test_a_caller_who_gave_up_leaves_nothing_unless_a_stream_proves_otherwise() -> None:
+    for state in (RoomState.JOINING, RoomState.JOINED):
+        room = room_in(state)
+        assert room.step(GaveUp(T(1)), NOW) == [Disconnect(T(1), R.CLOSED), Forget()]
+    room = room_in(RoomState.JOINED, stream=True)
+    assert room.step(GaveUp(T(1)), NOW) == []
+
+
+def test_a_lost_room_tells_its_stream_and_ends_with_it() -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    effects = room.step(Lost(T(1), R.SUPERSEDED), NOW)
+    assert effects == [Disconnect(T(1), R.SUPERSEDED), EndStream(STREAM, R.SUPERSEDED)]
+    assert room.step(StreamEnded(STREAM), NOW) == [Forget()]
+    assert (room.state, room.reason) == (RoomState.CLOSED, R.SUPERSEDED)
+
+
+def test_a_late_stream_hears_why_the_room_was_lost() -> None:
+    room = room_in(RoomState.LOST)
+    assert room.step(StreamOpened(T(3), G(0)), NOW) == [Refuse(T(3), R.NETWORK)]
+    assert room.state is RoomState.LOST
+
+
+def test_a_second_stream_supersedes_the_first() -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    assert room.step(StreamOpened(T(3), G(5)), NOW) == [EndStream(STREAM, R.REPLACED), Grant(T(3))]
+    assert room.step(StreamEnded(STREAM), NOW) == []
+    assert room.step(StreamEnded(T(3)), NOW) == [Disconnect(T(1), R.STREAM_BROKEN), Forget()]
+
+
+def test_a_stream_of_another_generation_is_refused() -> None:
+    room = room_in(RoomState.JOINED)
+    (no,) = room.step(StreamOpened(T(3), G(4)), NOW)
+    assert isinstance(no, Refuse)
+    assert no.reason is None
+
+
+@pytest.mark.parametrize("state", [RoomState.JOINED, RoomState.LOST])
+def test_what_no_stream_claims_is_given_up_in_time(state: RoomState) -> None:
+    room = room_in(state)
+    assert room.next_deadline() == NOW + UNCLAIMED
+    assert room.step(Tick(), NOW + UNCLAIMED - 0.1) == []
+    assert Forget() in room.step(Tick(), NOW + UNCLAIMED)
+
+
+def test_a_claimed_room_waits_for_ever() -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    assert room.next_deadline() is None
+    assert room.step(Tick(), NOW + 1e9) == []
+
+
+@pytest.mark.parametrize("state", [RoomState.JOINING, RoomState.JOINED, RoomState.LOST])
+def test_shutdown_ends_everything(state: RoomState) -> None:
+    room = room_in(state, stream=state is not RoomState.JOINING)
+    effects = room.step(Shutdown(), NOW)
+    assert room.state is RoomState.CLOSED
+    assert effects[-1] == Forget()
+    assert any(isinstance(effect, EndStream | Refuse) for effect in effects)
+
+
+class World:
+    """What the effects of a room do outside, and what must always be true of it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.room = Room()
+        self.now = NOW
+        self.waiting: set[Ticket] = set()
+        """Callers without an answer."""
+        self.held: set[Ticket] = set()
+        self.streams: set[Ticket] = set()
+        self._chance = chance
+
+    def event(self, number: int) -> Event:
+        """Any event, of the present or of the past."""
+        ticket, some = Ticket(number), Ticket(self._chance.randint(1, number))
+        place, stream = (self._chance.choice([some, now]) for now in (self.room.place, self.room.stream))
+        events: list[Event] = [
+            Join(ticket, G(self._chance.choice([0, number, max(1, number - 30)]))),
+            Connected(place),
+            Failed(place, R.NETWORK),
+            GaveUp(place),
+            Lost(place, R.NETWORK),
+            Leave(ticket, G(self._chance.choice([0, some]))),
+            StreamOpened(ticket, G(0)),
+            StreamEnded(stream),
+            Shutdown(),
+            Tick(),
+        ]
+        return self._chance.choice(events)
+
+    def happen(self, event: Event) -> None:
+        """One step and what it does."""
+        self.now += self._chance.choice([0.0, 0.5, 20.0])
+        match event:
+            case Join(ticket) | Leave(ticket) | StreamOpened(ticket):
+                self.waiting.add(ticket)
+            case GaveUp(place):
+                self.waiting.discard(place)
+            case StreamEnded(stream):
+                self.streams.discard(stream)
+        for effect in self.room.step(event, self.now):
+            match effect:
+                case Connect(place):
+                    assert not self.held, f"{event}: two places at once"
+                    self.held.add(place)
+                case Disconnect(place):
+                    self.held.discard(place)
+                case Grant(ticket):
+                    if isinstance(event, StreamOpened):
+                        self.streams.add(ticket)
+                    self.answered(ticket)
+                case Refuse(ticket):
+                    self.answered(ticket)
+                case EndStream(stream):
+                    self.streams.discard(stream)
+                case Forget():
+                    assert not self.held | self.streams, f"{event}: forgot what is still there"
+        assert len(self.streams) <= 1
+        assert self.held <= {self.room.place}
+        # Whoever waits, waits for the join that is under way.
+        joining = {self.room.place} if self.room.state is RoomState.JOINING else set()
+        assert self.waiting <= joining, f"{event}: somebody waits for ever"
+
+    def answered(self, ticket: Ticket) -> None:
+        assert ticket in self.waiting, f"{ticket} was answered twice"
+        self.waiting.discard(ticket)
+
+
+def test_any_history_leaves_at_most_one_place_and_answers_everybody() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for _ in range(300):
+        world = World(chance)
+        for number in range(1, 120):
+            world.happen(world.event(number))
+        world.happen(Shutdown())
+        assert not world.held | world.streams | world.waiting
