@@ -27,7 +27,7 @@ def path(
     participant: ParticipantOption = ParticipantName.OWN,
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
-    """From a phone's packet to the gRPC stream: joins, latency, CPU, memory, loss; ours beside bare SDK participants."""
+    """From a phone's packet to the gRPC stream: joins, latency, CPU, memory, loss; ours beside the bare SDK."""
     start_logging("bench", "warning", "auto")
     from glassbridge.lab.bench_path import PathConfig, measure, table
 

@@ -49,11 +49,11 @@ async def _serve(port: int, keys: "LiveKitKeys", binary: Path | None, embedded: 
     from glassbridge.runtime.signals import stop_on_signals
 
     server: EmbeddedLiveKit | LiveKitServer
+    if embedded:
+        server = EmbeddedLiveKit(keys, port=port)
+    else:
+        server = LiveKitServer(await provide_binary(binary, _say), keys, port=port)
     with stop_on_signals() as stop:
-        if embedded:
-            server = EmbeddedLiveKit(keys, port=port)
-        else:
-            server = LiveKitServer(await provide_binary(binary, _say), keys, port=port)
         async with server:
             print(f"LiveKit is ready at {server.url} (API key {keys.api_key}); Ctrl-C stops it", flush=True)
             await stop.wait()
