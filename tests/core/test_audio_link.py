@@ -406,8 +406,29 @@ def test_a_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() -> None
         if deadline is not None and deadline <= tenth / 10:
             told += notices(machine.step(Tick(), tenth / 10))
     assert machine.state is LinkState.LIVE
-    assert set(told) == {(AudioState.LIVE, "")}
-    assert machine._path() is Path.SOCKET
+    assert told == []
+
+
+def path_told(effects: list[Effect]) -> list[Path]:
+    return [effect.notice.path for effect in effects if isinstance(effect, Notify)]
+
+
+def test_where_audio_is_welcome() -> None:
+    """In the room as soon as there is a place; on the socket before, and once the room was silent until it is heard."""
+    machine = link()
+    by_socket = heard(path=Path.SOCKET, numbered=True)
+    steps: list[tuple[Event, float, list[Path]]] = [
+        (OUR_PHONE, 0.0, [Path.SOCKET]),
+        (by_socket, 0.1, [Path.SOCKET]),
+        (Joined(G1), 0.2, [Path.ROOM]),
+        (by_socket, 0.3, []),
+        (Tick(), 3.3, [Path.SOCKET]),
+        (by_socket, 3.4, [Path.SOCKET]),
+        (heard(), 3.5, [Path.ROOM]),
+        (StreamBroke(G1, LossReason.NETWORK), 3.6, [Path.SOCKET]),
+    ]
+    for event, now, told in steps:
+        assert path_told(machine.step(event, now)) == told, f"{event} at {now}"
 
 
 # ---- all of it

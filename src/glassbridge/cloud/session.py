@@ -269,7 +269,7 @@ class UserSession:
                 code=notice.code,
                 since=self._told[1],
                 retry_in_ms=None if wait is None else round(wait * 1000),
-                transport=notice.path.value if notice.path else None,
+                transport=notice.path.value,
             )
         )
 

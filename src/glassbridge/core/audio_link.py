@@ -217,8 +217,8 @@ class Notice:
     """For people; empty when live."""
     retry_at: float | None = None
     """Monotonic seconds of the next attempt; None when none is planned."""
-    path: Path | None = None
-    """Live: by which path. Otherwise: on which path audio is welcome now."""
+    path: Path = Path.SOCKET
+    """Where audio is welcome now: in the room, unless there is no place in it or nothing came through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +230,7 @@ class Notify:
 
 Effect = Join | Leave | AskStatus | Notify
 
+_LIVE = Notice(AudioState.LIVE)
 _JOINING = Notice(AudioState.CONNECTING, "joining", "joining the room")
 _AWAITING = Notice(AudioState.CONNECTING, "awaiting_audio", "ready; nothing has been heard yet")
 _SILENT = Notice(AudioState.INTERRUPTED, "no_audio", f"nothing has arrived from the phone for {SILENCE:.0f} seconds")
@@ -265,8 +266,10 @@ class AudioLink:
         """Results of former generations, by name."""
         self._backoff = Backoff(ladder, chance)
         self._phone = _Phone()
-        self._heard: dict[Path, float] = {}
-        """When each path last brought something; a path that is lost or at fault is not in here."""
+        self._heard: set[Path] = set()
+        """Paths that brought something since they were last lost or at fault."""
+        self._deaf = False
+        """The room was silent where it should not have been, and has not been heard since."""
         self._listening_since: float | None = None
         """From when silence counts; None while it proves nothing or is told already."""
         self._live_since = 0.0
@@ -297,7 +300,7 @@ class AudioLink:
         self.state = state
         self._retry_at = None
         if not state.placed:
-            self._heard.pop(Path.ROOM, None)
+            self._heard.discard(Path.ROOM)
 
     # ---- truth
 
@@ -309,15 +312,9 @@ class AudioLink:
         return [Notify(notice)]
 
     def _truth(self) -> Notice:
-        if self._heard:
-            return Notice(AudioState.LIVE, path=self._path())
-        notice = self._trouble or (_JOINING if self.state is LinkState.JOINING else _AWAITING)
-        return replace(notice, path=Path.ROOM if self.state.placed else Path.SOCKET)
-
-    def _path(self) -> Path:
-        """The room, unless only the socket was heard lately."""
-        newest = max(self._heard.values())
-        return Path.ROOM if self._heard.get(Path.ROOM, newest - SILENCE) > newest - SILENCE else Path.SOCKET
+        waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
+        notice = _LIVE if self._heard else self._trouble or waiting
+        return replace(notice, path=Path.ROOM if self.state.placed and not self._deaf else Path.SOCKET)
 
     def _fault_at(self) -> float | None:
         """When silence becomes a fault if nothing more comes; None where silence proves nothing."""
@@ -331,8 +328,12 @@ class AudioLink:
     def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
         self.generation = Generation(self.generation + 1)
         self._go(LinkState.JOINING, event, now, cause)
-        self._listening_since = self._heard.get(Path.SOCKET)
+        self._listen_on(now)
         return [Join(self.generation)]
+
+    def _listen_on(self, now: float) -> None:
+        """Without a place in the room, silence means something only where the socket was heard."""
+        self._listening_since = now if self._heard else None
 
     def _join_later(self, event: Event, now: float, trouble: Notice, wait_in: LinkState) -> list[Effect]:
         """Joins at once or waits in `wait_in`, as the ladder says; the phone is told `trouble`."""
@@ -343,7 +344,7 @@ class AudioLink:
         if delay == 0.0:
             return self._join(event, now, trouble.code)
         self._go(wait_in, event, now, trouble.code)
-        self._listening_since = self._heard.get(Path.SOCKET)
+        self._listen_on(now)
         self._retry_at = now + delay
         return []
 
@@ -352,6 +353,7 @@ class AudioLink:
         self._backoff.reset()
         self._phone = _Phone(here=True, room=self._phone.room or event.room, numbers=event.numbers)
         self._told = self._trouble = None
+        self._deaf = False
         self._heard.clear()
         self._listening_since = now
 
@@ -445,7 +447,10 @@ class AudioLink:
         return []
 
     def _hear(self, event: Heard, now: float) -> None:
-        self._heard[event.path] = self._listening_since = now
+        self._heard.add(event.path)
+        self._listening_since = now
+        if event.path is Path.ROOM:
+            self._deaf = False
         if event.numbered and not self._phone.numbers:
             self._phone = replace(self._phone, numbers=True)
 
@@ -480,6 +485,7 @@ class AudioLink:
         self._heard.clear()
         self._listening_since = None
         if self.state.placed:
+            self._deaf = True
             return self._join_later(event, now, _SILENT, LinkState.INTERRUPTED)
         if self.state is LinkState.IDLE:
             self._trouble = _SILENT

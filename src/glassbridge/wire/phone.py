@@ -133,7 +133,7 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     since: Millis
     retry_in_ms: int | None = None
     transport: Literal["livekit", "websocket"] | None = None
-    """Live: how the audio comes. Otherwise: where audio is welcome now (on the socket while there is no room)."""
+    """Where audio is welcome now: in the LiveKit room, unless nobody is there to hear it, or nothing came through."""
 
 
 class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
