@@ -63,6 +63,7 @@ class Place:
         self.rooms, self.url, self.token, self.events = rooms, url, token, events
         self.room = "me"
         self.closed: Closed | None = None
+        self.vanished = False
         self.tracks: list[Track] = []
         self.remote: Mapping[str, RemoteParticipant] = {}
 
@@ -85,6 +86,11 @@ class Place:
 
     async def close(self) -> None:
         self.end(LossReason.CLOSED)
+        await asyncio.sleep(0)
+
+    async def vanish(self) -> None:
+        self.vanished = True
+        self.end(LossReason.NETWORK)
 
     def end(self, reason: LossReason) -> None:
         if self.closed is None:
@@ -239,6 +245,9 @@ class ScriptedCloud:
             number.epoch, number.position, number.capture_time_us, pcm, now=monotonic(), last=number.last
         ):
             self.delivered += delivery.pcm
+        if number.last and (known := self.ledger.acknowledged) is not None:
+            epoch, position = known
+            asyncio.get_running_loop().create_task(self.say(wire.AudioAck(epoch=epoch, position=position)))
         self._prove()
 
     def _prove(self) -> None:

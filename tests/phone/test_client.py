@@ -92,6 +92,14 @@ async def test_the_same_bytes_arrive(transport: Transport, numbered: bool) -> No
             assert (account.live, account.lost, account.repeated) == (16_001, 0, 0)
 
 
+async def test_frames_that_are_none_are_refused() -> None:
+    rooms = Rooms()
+    async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:
+        for pcm in (b"abc", bytes(401 * 32)):
+            with pytest.raises(ValueError, match="frame"):
+                me.client.speak(pcm)
+
+
 async def test_a_track_carries_whole_blocks_and_ends_with_the_microphone() -> None:
     rooms, pcm = Rooms(), noise(3300)  # 10.3 blocks of 20 ms
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms, transport=Transport.TRACK) as me:
@@ -122,6 +130,7 @@ async def test_the_old_room_is_left_before_the_new_one_is_joined_with_a_token_of
         await eventually(lambda: a.tokens == 2 and me.client.room_joined)
         assert rooms.log == ["join ws://A", "leave ws://A", "join ws://B", "leave ws://B", "join ws://A"]
         assert a.sockets[0].close_code == CloseCode.NORMAL
+        assert {event.code for event in me.all(events.SocketChanged) if event.state == "closed"} == {CloseCode.NORMAL}
         assert me.client.ended is None
 
 
@@ -221,7 +230,7 @@ async def test_what_is_acknowledged_is_not_kept() -> None:
     rooms = Rooms()
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:
         await me.live()
-        await speak(me.client, noise(4800))
+        await speak(me.client, noise(4800), last=False)
         assert [frame.number.position for frame in me.client.capture.kept] == [0, 1600, 3200]
         await cloud.say(wire.AudioAck(epoch=me.client.capture.epoch, position=3200))
         await eventually(lambda: len(me.client.capture.kept) == 1)
@@ -277,6 +286,8 @@ async def test_a_network_that_goes_away_comes_back() -> None:
         await me.live()
         await me.client.drop(0.5)
         assert not me.client.room_joined
+        assert rooms.places[0].vanished
+        assert [event.state for event in me.all(events.RoomChanged)] == ["joined", "lost"]
         took = await eventually(lambda: len(cloud.sockets) == 2)
         assert took > 0.3
         await me.live()

@@ -155,6 +155,13 @@ class OwnParticipant:
         self.leave()
         await self.gone()
 
+    async def vanish(self) -> None:
+        """Ends as when the network goes away: no Leave, so the server takes us for present until it misses us."""
+        if not self._gone.is_set():
+            _leaving.add(self)
+            self._shell.post(SocketEnded("cut off"))
+        await self.gone()
+
     # --- what connect() and drain_closing() need --------------------------------------------------------------------
 
     def start(self, url: str, token: str) -> None:

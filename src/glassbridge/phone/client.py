@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.core.values import Transport
+from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import Connector, connector
 from glassbridge.phone import events
 from glassbridge.phone.capture import Capture
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 RECONNECT = Ladder(base=0.25, cap=1.0)
 REJOIN = Ladder(base=0.25, cap=2.0)
+MAX_FRAME_MS = 400
+"""What surely fits into one packet."""
 SETTLED = 5.0
 """Seconds that a socket must have lasted for the next attempt to be a first one."""
 NOW_JITTER = 0.5
@@ -132,8 +134,13 @@ class PhoneClient:
         return self._room.heard_ms
 
     def speak(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> bool:
-        """Sends one frame of captured samples (PCM16 LE, 16 kHz, mono; up to 400 ms); False while the microphone is
-        off: then nothing is captured. `last` says that the microphone stops after it. Never waits."""
+        """Sends one frame of captured samples (PCM16 LE, 16 kHz, mono); False while the microphone is off: then
+        nothing is captured. `last` says that the microphone stops after it. Never waits.
+
+        Raises ValueError: half a sample, or longer than MAX_FRAME_MS.
+        """
+        if len(pcm) > MAX_FRAME_MS * BYTES_PER_MS:
+            raise ValueError(f"a frame is at most {MAX_FRAME_MS} ms long")
         if not self.microphone_on:
             return False
         self._sender.put(self._capture.take(pcm, captured_us, last=last))
@@ -164,6 +171,7 @@ class PhoneClient:
         """The network goes away for so many seconds: everything is cut without a goodbye."""
         self._dark_until = monotonic() + seconds
         await self._end_socket(vanish=True)
+        await self._room.vanish()
         await self._leave_room()
 
     # ---- the socket

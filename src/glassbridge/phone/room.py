@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
+from typing import Protocol, runtime_checkable
 
 import aiohttp
 import msgspec
@@ -48,6 +49,13 @@ class _Answer(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer)
+
+
+@runtime_checkable
+class CanVanish(Protocol):
+    """A participant that can go without telling the server."""
+
+    async def vanish(self) -> None: ...
 
 
 class NoTicket(Exception):
@@ -122,6 +130,12 @@ class Room:
         """Milliseconds of sound that came out of rooms so far."""
         return self._hearing.ms
 
+    async def vanish(self) -> None:
+        """The place is lost without a word to the server, where the participant can do that."""
+        participant: object = self._participant
+        if isinstance(participant, CanVanish):
+            await participant.vanish()
+
     async def keep(self, base: str, core_token: str) -> None:
         """Joins, and joins again with a fresh token whenever the place is lost, until cancelled."""
         async with self._one_at_a_time:
@@ -140,17 +154,20 @@ class Room:
         """Joins and stays until the place is lost. Raises ParticipantError when there is none to be had."""
         ears = _Ears(self._tell, self._hearing)
         participant = await self._connect(ticket.url, ticket.token, ears, ConnectOptions(room=ticket.room))
-        joined_at, lost = monotonic(), None
+        joined_at = monotonic()
         self._participant = participant
         try:
             self._tell(RoomChanged("joined", ticket.room))
             ears.on_participants(participant.remote)
-            lost = await ears.closed
+            await ears.closed
         finally:
             self._participant = self._track = None
-            await participant.close()
-            ears.agent_is_here(False)
-            self._tell(RoomChanged("lost" if lost else "left", ticket.room, lost.reason.text if lost else ""))
+            lost = participant.closed
+            try:
+                await participant.close()
+            finally:
+                ears.agent_is_here(False)
+                self._tell(RoomChanged("lost" if lost else "left", ticket.room, lost.reason.text if lost else ""))
         if monotonic() - joined_at >= SETTLED:
             self._backoff.reset()
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
 from typing import TextIO
 
 from glassbridge.core.values import Transport
-from glassbridge.livekit.participant import Connector, connector
+from glassbridge.livekit.participant import Connector, connector, drainer
 from glassbridge.phone import commands, events, wav
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.config import PhoneConfig
@@ -23,6 +23,9 @@ FIRST_CONTACT = 5.0
 """Seconds in which a cloud must answer at first, where nobody is there to switch to another."""
 AGENT_NEWS = 3.5
 """Seconds by which the news that the cloud's agent is in the room may be late (traps B7)."""
+LAST_ACK = 1.5
+"""Seconds in which the acknowledgement of the last sample must come to be counted."""
+INTERRUPTED = 130
 QUIET = 5.0
 """Seconds without a caption after which an original cloud, which does not say so, has none to come."""
 
@@ -38,7 +41,14 @@ def run(config: PhoneConfig) -> int:
         connect = connector(config.participant)
     except ImportError as error:
         raise UserError(str(error), 2) from None
-    return asyncio.run(Simulator(config, connect, Report(config.json)).run(clip))
+    return asyncio.run(_run(Simulator(config, connect, Report(config.json)), drainer(config.participant), clip))
+
+
+async def _run(phone: "Simulator", drain: Callable[[], Awaitable[None]], clip: bytes) -> int:
+    try:
+        return await phone.run(clip)
+    finally:
+        await drain()
 
 
 class Simulator:
@@ -87,7 +97,7 @@ class Simulator:
             return 0
         if self._phone.ended is not None:
             raise UserError(self._phone.ended.message)
-        return 0 if self._config.loop or self._config.control else 1
+        return 0 if self._config.loop or self._config.control else INTERRUPTED
 
     # ---- the clip
 
@@ -142,6 +152,9 @@ class Simulator:
 
         if not await self._until(lambda: self._speech_ended or quiet(), self._config.deadline):
             raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
+        if self._phone.numbered:
+            capture = self._phone.capture
+            await self._until(lambda: capture.acknowledged == capture.position, LAST_ACK)
         if self._last_caption is None:
             raise UserError("the clip was heard, but no words were found in it")
 

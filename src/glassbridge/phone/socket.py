@@ -107,7 +107,6 @@ class CloudSocket:
                 self._heard_at = monotonic()
                 if message.type is aiohttp.WSMsgType.TEXT:
                     await self._hear(message.data, on_message)
-            return self._ws.close_code or CloseCode.ABNORMAL
         finally:
             pinger.cancel()
             try:
@@ -115,6 +114,7 @@ class CloudSocket:
             finally:
                 await self._http.close()
                 await cancelled(pinger)
+        return self._ws.close_code or CloseCode.ABNORMAL
 
     async def say(self, message: wire.Message) -> bool:
         """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
