@@ -13,14 +13,16 @@ from typing import IO, Any
 _PR_SET_PDEATHSIG = 1
 
 
-def _dies_with_us() -> Callable[[], None] | None:
-    """What the child runs before exec, so that the kernel kills it when we are gone, however we go (Linux only)."""
+def _own_group_and_end() -> Callable[[], None]:
+    """What the child runs before exec: a group of its own (uvloop knows no `process_group`), and on Linux the kernel
+    kills it when we are gone, however we go."""
     if sys.platform != "linux":
-        return None
+        return os.setpgrp
     libc = ctypes.CDLL(None)  # before the fork: afterwards nothing may be loaded or allocated
     parent = os.getpid()
 
     def arm() -> None:
+        os.setpgrp()
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
@@ -55,8 +57,7 @@ class Child:
             stdout=stdout,
             stderr=stderr,
             pass_fds=pass_fds,
-            process_group=0,
-            preexec_fn=_dies_with_us(),
+            preexec_fn=_own_group_and_end(),
         )
         return cls(process)
 
