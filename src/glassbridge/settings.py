@@ -39,18 +39,19 @@ class Settings(BaseSettings):
     max_text_bytes: int = 1 << 20
     max_binary_bytes: int = 64 << 10
     max_sessions: int = 2_000
-    recognisers: int = 2
-    """Recogniser processes (about 90 MB and a quarter of a core for each stream)."""
-
-    log_level: str = "info"
-    log_format: str = "auto"
-    """auto (console on a terminal, else JSON), console, json."""
+    recognisers: int = Field(8, ge=1)
+    """Streams of speech that are recognised at a time: for each a process, 120 MB, a quarter of a core while it hears words."""
 
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""
         if self.bridge_socket:
             return tuple(f"unix:{path.strip()}" for path in self.bridge_socket.split(",") if path.strip())
         return tuple(target.strip() for target in self.bridge_urls.split(",") if target.strip())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that no log, message or repr may hold."""
+        return self.livekit_api_secret.get_secret_value(), self.jwt_secret.get_secret_value()
 
     @property
     def development_secrets(self) -> tuple[str, ...]:

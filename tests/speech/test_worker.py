@@ -1,0 +1,117 @@
+"""What the process does with its audio, without the process: a decoder that writes down what it is given."""
+
+import io
+import random
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from glassbridge.speech.base import Transcript
+from glassbridge.speech.worker import (
+    AUDIO,
+    FINISH,
+    FINISHED,
+    FRAME,
+    FRAME_SAMPLES,
+    PARTIAL_EVERY,
+    READY,
+    Listener,
+    serve,
+)
+
+
+class Decoder:
+    """Its text is the number of bytes that it heard in the utterance."""
+
+    def __init__(self) -> None:
+        self.utterances: list[bytes] = []
+        self.open = False
+
+    def start_utt(self) -> None:
+        assert not self.open
+        self.open = True
+        self.utterances.append(b"")
+
+    def process_raw(self, pcm: bytes) -> None:
+        assert self.open
+        self.utterances[-1] += pcm
+
+    def end_utt(self) -> None:
+        assert self.open
+        self.open = False
+
+    def hyp(self) -> Any:
+        return SimpleNamespace(hypstr=str(len(self.utterances[-1])))
+
+
+def loud(frame: bytes) -> bool:
+    return frame.count(0) < len(frame) // 2
+
+
+def make() -> tuple[Decoder, Listener]:
+    decoder = Decoder()
+    return decoder, Listener(decoder, loud)
+
+
+SPEECH, SILENCE = b"\x11" * 64_000, bytes(64_000)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_fed_is_what_is_decoded_in_chunks_of_any_size(seed: int) -> None:
+    random_ = random.Random(seed)
+    decoder, listener = make()
+    position, fed = 0, bytes(random_.randrange(1, 256) for _ in range(50_002))
+    finals = []
+    while position < len(fed) // 2:
+        samples = random_.randrange(1, 3_000)
+        chunk = fed[2 * position : 2 * (position + samples)]
+        finals += [said for said in listener.feed(position, chunk) if said.final]
+        position += len(chunk) // 2
+    finals += listener.finish()
+    assert b"".join(decoder.utterances) == fed, f"seed {seed}"
+    assert [said.final for said in finals] == [True] * len(decoder.utterances)
+
+
+def test_partials_come_every_300_ms_and_times_count_from_the_first_sample() -> None:
+    _, listener = make()
+    said = [*listener.feed(0, SILENCE + SPEECH + SILENCE)]
+    partials, finals = [t for t in said if not t.final], [t for t in said if t.final]
+    [final] = finals
+    assert 2000 - 300 <= final.start_ms <= 2000
+    assert 4000 <= final.end_ms <= 4000 + 600
+    steps = [b.end_ms - a.end_ms for a, b in pairwise(partials)]
+    assert set(steps) == {300}
+    assert all(t.start_ms == final.start_ms for t in partials)
+
+
+def test_a_gap_ends_the_utterance_and_moves_the_clock() -> None:
+    decoder, listener = make()
+    said = [*listener.feed(0, SPEECH), *listener.feed(16_000 * 60, SPEECH), *listener.finish()]
+    first, second = [t for t in said if t.final]
+    assert (first.start_ms, first.end_ms) == (0, 2000)
+    assert (second.start_ms, second.end_ms) == (60_000, 62_000)
+    assert decoder.utterances == [SPEECH, SPEECH]
+
+
+def test_finish_in_silence_says_nothing_and_the_stream_goes_on() -> None:
+    _, listener = make()
+    assert [*listener.feed(0, SILENCE), *listener.finish()] == []
+    assert [t.final for t in listener.feed(32_000, SPEECH)][-1] is False
+    assert [t.final for t in listener.finish()] == [True]
+    assert [*listener.finish()] == []
+
+
+def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:
+    _, listener = make()
+    frame = SPEECH[: FRAME_SAMPLES * 2 * PARTIAL_EVERY * 2]
+    source = io.BytesIO(FRAME.pack(AUDIO, 0, len(frame)) + frame + FRAME.pack(FINISH, len(frame) // 2, 0) + b"cut")
+    sink = io.BytesIO()
+    serve(source, sink, listener)
+    first, *transcripts, last = [msgspec.json.decode(line, type=Transcript | str) for line in sink.getvalue().split()]
+    assert (first, last) == (READY, FINISHED)
+    assert all(isinstance(said, Transcript) for said in transcripts)
+    assert isinstance(transcripts[-1], Transcript)
+    assert transcripts[-1].final
