@@ -130,6 +130,9 @@ class Microphone:
         epoch, position = self._ledger.acknowledged or (0, 0)
         if self._last is not None and epoch == self._last[0] and position >= self._last[1]:
             self._last = None
+            if self._ack_timer is not None:
+                self._ack_timer.cancel()
+            self._acknowledge()
             self._on_last()
 
     def _acknowledge(self) -> None:
