@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -46,7 +47,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def leaves_nothing_behind() -> Iterator[None]:
     """Threads, descriptors and child processes are as before, once all fixtures of the test are closed."""
     threads, descriptors, children = set(threading.enumerate()), _descriptors(), _children()
+    native = _native_library_runs()
     yield
+    if _native_library_runs() and not native:
+        descriptors += Counter(pipe=2, socket=4)  # which it keeps
 
     def leaks() -> bool | str:
         found = [
@@ -84,6 +88,12 @@ async def leaves_no_task() -> AsyncIterator[None]:
 
 def _lasting(thread: threading.Thread) -> bool:
     return thread.name.startswith(LASTING_THREADS) or "_poll_wrapper" in thread.name
+
+
+def _native_library_runs() -> bool:
+    """Whether the official SDK has started its native part: once, for the life of the process."""
+    ffi = sys.modules.get("livekit.rtc._ffi_client")
+    return ffi is not None and ffi.FfiClient._instance is not None
 
 
 def _descriptors() -> Counter[str]:

@@ -3,7 +3,8 @@ end-to-end encryption, and as the oracle of the contract suite.
 
 The SDK repairs by itself, and its repair steals the user from a successor (traps B3). So here the first sign of one
 (`reconnecting`), of a freeze or of a silent media path ends the place: the Room is left at once, and somebody else
-decides about a fresh join. A Room is used once, and Room.connect() is never cancelled: that would end the process.
+decides about a fresh join. What this cannot prevent: after a cut the SDK's first request to resume is out already, and
+can cost a successor its place once. A Room is used once; Room.connect() is never cancelled, that would end the process.
 """
 
 import asyncio

@@ -1,0 +1,244 @@
+"""The SDK-backed participant where it differs from our own: what the SDK does by itself, and must not.
+
+What both have to do is the contract suite's matter (tests/contract).
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from livekit import rtc
+
+from glassbridge.core.values import LossReason
+from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
+from glassbridge.livekit import own, sdk
+from glassbridge.livekit.embedded import EmbeddedLiveKit
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.rooms import RoomService
+from glassbridge.livekit.sdk_native import connect_failure
+from tests.support.livekit import KEYS, LiveKit, forged_token, real_server, token
+from tests.support.participants import Recorder
+from tests.support.poll import eventually
+from tests.support.process import Program
+
+pytestmark = [pytest.mark.sdk]
+
+
+WITHOUT_SDK = """
+import sys
+sys.modules["livekit.rtc"] = None
+from glassbridge.livekit.embedded import EmbeddedLiveKit
+from glassbridge.livekit.participant import connector
+connector("own")
+try:
+    connector("sdk")
+except ImportError as error:
+    print(error)
+"""
+
+
+async def test_a_missing_sdk_gives_advice_and_own_needs_none() -> None:
+    async with Program.python(WITHOUT_SDK) as program:
+        await program.says("pip install 'glassbridge[sdk]'")
+        assert await program.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "engine: signal failure: client error: 401 - invalid token: eyJ.a.b, error: token is expired",
+            "token_expired",
+        ),
+        ("engine: signal failure: client error: 401 - invalid token: eyJ.a.b, error: bad signature", "token_refused"),
+        ("engine: signal failure: client error: 400 Bad Request - no room name", "token_refused"),
+        ("engine: signal failure: client error: 404 Not Found - ", "unreachable"),
+        ("transport connection error: IO error: Connection refused (os error 111)", "unreachable"),
+        ("engine: wait_pc_connection timed out", "media_failed"),
+        ("something new about eyJhbGciOi", "unreachable"),
+    ],
+)
+def test_errors_are_told_in_our_words_without_the_token(text: str, reason: str) -> None:
+    failure = connect_failure(rtc.ConnectError(text))
+    assert failure.reason is LossReason.from_code(reason)
+    assert "eyJ" not in f"{failure} {failure!r} {failure.detail}"
+
+
+REFUSED = """
+import asyncio, sys
+from glassbridge.livekit import sdk
+from glassbridge.livekit.embedded import EmbeddedLiveKit
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from tests.support.participants import Recorder
+
+async def main():
+    try:
+        await sdk.connect(sys.argv[1], sys.argv[2], Recorder())
+    except ParticipantError as error:
+        print(repr(error))
+    await sdk.drain_closing()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_refused_token_shows_nowhere_not_even_in_native_output(livekit: LiveKit) -> None:
+    bad = forged_token("ann")
+    async with Program.python(REFUSED, livekit.url, bad) as program:
+        await program.says("LiveKit refuses the token")
+        await program.ends()
+    said = "\n".join([*program.out, *program.err])
+    assert bad not in said
+    assert "eyJ" not in said
+
+
+CANCELS = """
+import asyncio, sys, time
+from random import Random
+from glassbridge.livekit import sdk
+from tests.support.livekit import token
+from tests.support.participants import Recorder
+
+async def main():
+    chance = Random(int(sys.argv[2]))
+    for i in range(25):
+        task = asyncio.create_task(sdk.connect(sys.argv[1], token(f"ann-{i}"), Recorder()))
+        await asyncio.sleep(chance.uniform(0, 0.12))
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await task.result().close()
+    await sdk.drain_closing()
+    print("drained", flush=True)
+    await asyncio.sleep(float(sys.argv[3]))
+    print("lives", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_cancelled_joins_leave_no_ghost_and_do_not_kill_the_process_later(livekit: LiveKit) -> None:
+    seed = Random().randrange(1000)
+    print("seed", seed)
+    # An SDK whose connect() was cancelled ends its process 15 s later (traps B1); that is the same on any server.
+    linger = 16 if isinstance(livekit, EmbeddedLiveKit) else 0
+    async with (
+        Program.python(CANCELS, livekit.url, str(seed), str(linger)) as program,
+        RoomService(livekit.url, KEYS) as service,
+    ):
+        await program.says("drained", within=40)
+        assert await service.participants("room") == []
+        await program.says("lives", within=30)
+        assert await program.ends() == 0
+
+
+async def test_a_join_that_takes_too_long_is_given_up(livekit: LiveKit) -> None:
+    with pytest.raises(ParticipantError) as caught:
+        await sdk.connect(livekit.url, token("ann"), Recorder(), ConnectOptions(timeout=0.01))
+    assert caught.value.reason is LossReason.UNREACHABLE
+    await sdk.drain_closing()
+    async with RoomService(livekit.url, KEYS) as service:
+        assert await service.participants("room") == []
+
+
+FAULTS: dict[str, tuple[Callable[[Link], None], str]] = {
+    "hold": (Link.hold, "media_failed"),
+    "media": (lambda link: link.drop(Path.MEDIA), "media_failed"),
+    "refuse": (Link.refuse, "network"),
+    "cut": (Link.cut, "network"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_it_leaves_instead_of_resuming_and_never_takes_the_identity_back(fault: str) -> None:
+    breaks, reason = FAULTS[fault]
+    async with real_server(rtc=behind_breaker()) as server, LinkBreaker(server) as breaker:
+        link, old_heard, new_heard = await breaker.link(), Recorder(), Recorder()
+        old = await sdk.connect(link.url, token("ann"), old_heard)
+        breaks(link)
+        if fault == "cut":  # its request to resume is on its way at once, and would hit a successor (livekit-real B3)
+            await eventually(lambda: bool(old_heard.closed) or "not noticed", 1)
+            await sdk.drain_closing()
+        new = await own.connect(server.url, token("ann"), new_heard)
+        await eventually(lambda: bool(old_heard.closed) or "not noticed", 9)
+        assert old_heard.reason in (reason, "superseded")
+        link.heal()
+        await old.close()
+        await sdk.drain_closing()
+        async with RoomService(server.url, KEYS) as service:
+            assert [found.sid for found in await service.participants("room")] == [new.sid]
+        assert (new.closed, new_heard.closed) == (None, [])
+        await new.close()
+
+
+SLEEPER = """
+import asyncio, sys
+from glassbridge.livekit import sdk
+from tests.support.participants import Recorder
+
+async def main():
+    heard = Recorder()
+    await sdk.connect(sys.argv[1], sys.argv[2], heard)
+    print("joined", flush=True)
+    while not heard.closed:
+        await asyncio.sleep(0.05)
+    print("closed", heard.reason, flush=True)
+    await sdk.drain_closing()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.real
+async def test_who_stood_still_leaves_at_once_and_its_successor_is_not_disturbed(real_livekit: LiveKit) -> None:
+    async with Program.python(SLEEPER, real_livekit.url, token("ann")) as sleeper:
+        await sleeper.says("joined")
+        sleeper.signal(signal.SIGSTOP)
+        heard = Recorder()
+        new = await own.connect(real_livekit.url, token("ann"), heard)
+        await asyncio.sleep(7)
+        sleeper.signal(signal.SIGCONT)
+        await sleeper.says("closed", within=5)
+        assert await sleeper.ends() == 0
+        assert heard.closed == []
+        await new.close()
+
+
+async def test_after_the_end_everything_says_why(livekit: LiveKit) -> None:
+    heard = Recorder()
+    place = await sdk.connect(livekit.url, token("ann"), heard)
+    track = await place.publish("speaker")
+    with pytest.raises(ValueError, match="15000"):
+        await place.send(bytes(15_001))
+    with pytest.raises(ValueError, match="640"):
+        await track.write(bytes(10))
+    again = await own.connect(livekit.url, token("ann"), Recorder())
+    await eventually(lambda: heard.reason == "superseded" or f"{heard.closed}")
+    for call in (place.send(b"x"), place.publish("other"), track.write(bytes(640))):
+        with pytest.raises(ParticipantError) as caught:
+            await call
+        assert caught.value.reason is LossReason.SUPERSEDED
+    await track.drain()
+    await track.unpublish()
+    await track.unpublish()
+    await place.close()
+    await place.close()
+    assert len(heard.closed) == 1
+    await again.close()
+
+
+async def test_a_listener_that_throws_ends_its_own_place_only(livekit: LiveKit) -> None:
+    class Clumsy(Recorder):
+        def on_packet(self, packet: object) -> None:
+            raise RuntimeError("oops")
+
+    clumsy, other = Clumsy(), Recorder()
+    ann = await sdk.connect(livekit.url, token("ann"), clumsy)
+    bob = await sdk.connect(livekit.url, token("bob"), other)
+    await bob.send(b"x", to=("ann",))
+    await eventually(lambda: clumsy.reason == "internal" or f"{clumsy.closed}")
+    assert other.closed == []
+    await asyncio.gather(ann.close(), bob.close())
