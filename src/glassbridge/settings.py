@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     max_binary_bytes: int = 64 << 10
     max_sessions: int = 2_000
     recognisers: int = Field(8, ge=1)
-    """Streams of speech that are recognised at a time: for each a process, 120 MB, a quarter of a core while it hears words."""
+    """Streams of speech recognised at a time: for each a process, 120 MB, a quarter of a core while somebody speaks."""
 
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""

@@ -1,0 +1,71 @@
+"""The `glassbridge` program: its commands and the one place where an error becomes a line and an exit status.
+
+Commands import what they need when they run, so `glassbridge --help` stays quick.
+"""
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from glassbridge import __version__
+from glassbridge.cli import bench, livekit, programs, token
+from glassbridge.runtime.errors import UserError
+
+DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
+INTERRUPTED = 130
+
+# Rich help and tracebacks would triple the time of --help; tracebacks of typer show local variables.
+app = typer.Typer(
+    help="Live-audio sessions for smart glasses and phones: audio that comes back.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+app.command("cloud")(programs.cloud)
+app.command("bridge")(programs.bridge)
+app.command("phone")(programs.phone)
+app.command("token")(token.token)
+app.add_typer(livekit.app, name="livekit")
+app.add_typer(bench.app, name="bench")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"glassbridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
+def main() -> NoReturn:
+    """Runs the command line; never returns, never shows a traceback unless asked to."""
+    try:
+        app()
+    except UserError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+    except Exception as error:  # the boundary: whatever nobody expected
+        if os.environ.get(DEBUG_VARIABLE):
+            import traceback
+
+            _end(f"unexpected error\n{traceback.format_exc()}", 1)
+        what = f"{type(error).__name__}: {error}".split("\n")[0]
+        _end(f"unexpected error: {what} ({DEBUG_VARIABLE}=1 shows where)", 1)
+    sys.exit(0)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    from glassbridge.cli.common import redactor
+
+    print(f"glassbridge: {redactor()(message)}", file=sys.stderr)
+    sys.exit(status)
