@@ -431,6 +431,20 @@ def test_where_audio_is_welcome() -> None:
         assert path_told(machine.step(event, now)) == told, f"{event} at {now}"
 
 
+@pytest.mark.parametrize(("phone", "welcome"), [(OUR_PHONE, Path.SOCKET), (OLD_PHONE, Path.ROOM)])
+def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the_room(
+    phone: Wanted, welcome: Path
+) -> None:
+    machine = link()
+    for event in (phone, Joined(G1), heard(), Voice(speaking=True)):
+        machine.step(event, 0.0)
+    machine.step(heard(), SETTLED)
+    machine.step(Tick(), SETTLED + SILENCE)
+    machine.step(heard(path=Path.SOCKET), SETTLED + SILENCE)
+    effects = machine.step(Joined(G2), SETTLED + SILENCE + 0.1)
+    assert path_told(effects) == ([Path.ROOM] if welcome is Path.ROOM else [])
+
+
 # ---- all of it
 
 

@@ -398,6 +398,7 @@ class AudioLink:
         self._go(LinkState.AWAITING_AUDIO, event, now)
         silent = self._trouble is not None and self._trouble.code == _SILENT.code
         self._trouble = _SILENT if silent and self._phone.due_since() is not None else None
+        self._deaf = self._deaf and self._phone.numbers  # one that numbers goes on proving the room from afar
         self._listening_since = now
         return []
 

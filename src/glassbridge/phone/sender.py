@@ -4,6 +4,7 @@
   room, and while the cloud says that it listens on the socket only.
 - Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, so that a
   dead path is known before the next word. A change of path can then neither lose nor double a sample unseen.
+- On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What cannot be sent for MAX_AGE seconds is dropped here and counted: backpressure alone never bounds age.
 """
 
@@ -29,6 +30,8 @@ PRESENCE = 1.0
 """Seconds between presence frames."""
 PROVING = 0.2
 """The same until the path is proven."""
+HUM_AFTER = 0.3
+"""Seconds without a frame after which a track carries silence."""
 
 
 class Path(Enum):
@@ -92,7 +95,12 @@ class Sender:
         while True:
             if not len(self._queue):
                 self._idle.set()
-            _, frame = await self._queue.get()
+            try:
+                async with asyncio.timeout(HUM_AFTER if self._transport is Transport.TRACK else None):
+                    _, frame = await self._queue.get()
+            except TimeoutError:
+                await self._hum()
+                continue
             if not frame.number.presence:
                 await self._speak(frame)
             elif self.numbered:
@@ -106,7 +114,8 @@ class Sender:
                 async with asyncio.timeout(interval):
                     await self._nudged.wait()
             except TimeoutError:
-                if monotonic() - self._queued_at < interval:
+                # While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
+                if monotonic() - self._queued_at < interval and self.path is not Path.WEBSOCKET:
                     continue
             self._nudged.clear()
             if self.numbered:
@@ -154,6 +163,14 @@ class Sender:
         if frame.number.last:
             await self._room.unpublish(timeout=SEND_TIMEOUT)
         return True
+
+    async def _hum(self) -> None:
+        """Silence on the track until something is said or the microphone goes off; then the track goes too."""
+        while self._microphone_on() and self.path is Path.TRACK and not len(self._queue):
+            if not await self._room.write(bytes(FRAME_BYTES), timeout=SEND_TIMEOUT):
+                return
+        if not self._microphone_on():
+            await self._room.unpublish(timeout=SEND_TIMEOUT)
 
     async def _be_present(self, frame: Frame) -> None:
         """On the room always; on the socket where audio goes by it, but not while the room is only being joined."""
