@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -44,6 +44,8 @@ class Track:
         assert len(frame) == FRAME_MS * 32
         self._due = max(self._due, monotonic()) + FRAME_MS / 1000
         self._place.rooms.audio += frame
+        for cloud in self._place.rooms.clouds:
+            cloud.hear_track()
         await asyncio.sleep(max(0.0, self._due - monotonic()))
 
     async def drain(self) -> None:
@@ -169,6 +171,8 @@ class ScriptedCloud:
         self.binary = 0
         """Binary frames on the socket."""
         self.tokens = 0
+        self.ticket: Callable[[], tuple[str, str]] = lambda: (f"ws://{self.name}", f"room-token-{self.tokens}")
+        """Where it sends the phone: address and token of a LiveKit server."""
         self.sockets: list[web.WebSocketResponse] = []
         self._transports: list[asyncio.WriteTransport] = []
         self.known = False
@@ -239,6 +243,10 @@ class ScriptedCloud:
             self.plain += decode_unnumbered(payload)[1]
             self._prove()
 
+    def hear_track(self) -> None:
+        if self.sockets and not self.sockets[-1].closed:
+            self._prove()
+
     def _hear_numbered(self, frame: bytes) -> None:
         number, pcm = decode_numbered(frame)
         for delivery in self.ledger.receive(
@@ -259,7 +267,8 @@ class ScriptedCloud:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({"success": False}, status=401)
         self.tokens += 1
-        data = {"url": f"ws://{self.name}", "token": f"room-token-{self.tokens}", "room": "me", "identity": "me"}
+        url, token = self.ticket()
+        data = {"url": url, "token": token, "room": "me", "identity": "me"}
         return web.json_response({"success": True, "data": data, "timestamp": 0})
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:

@@ -104,10 +104,24 @@ async def test_a_track_carries_whole_blocks_and_ends_with_the_microphone() -> No
     rooms, pcm = Rooms(), noise(3300)  # 10.3 blocks of 20 ms
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms, transport=Transport.TRACK) as me:
         await eventually(lambda: me.client.room_joined)
+        await eventually(lambda: bool(rooms.audio))
         await speak(me.client, pcm)
-        assert bytes(rooms.audio) == pcm + bytes(-len(pcm) % 640)
+        heard = bytes(rooms.audio)
+        silence = heard.index(pcm)
+        assert silence % 640 == 0
+        assert heard == bytes(silence) + pcm + bytes(-len(pcm) % 640)
         assert [track.published for track in rooms.here.tracks] == [False]
         assert cloud.queries == [{"livekit": "true"}], "a track has no numbers"
+
+
+async def test_a_track_ends_when_the_microphone_is_switched_off_in_silence() -> None:
+    rooms = Rooms()
+    async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms, transport=Transport.TRACK) as me:
+        await eventually(lambda: me.client.room_joined and bool(rooms.here.tracks))
+        await me.client.microphone(False)
+        await eventually(lambda: not rooms.here.tracks[0].published)
+        await me.client.microphone(True)
+        await eventually(lambda: len(rooms.here.tracks) == 2)
 
 
 async def test_a_cloud_that_does_not_know_numbers_gets_plain_audio() -> None:

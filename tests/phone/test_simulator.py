@@ -69,7 +69,7 @@ async def test_a_clip_is_spoken_captioned_and_over(transport: Transport, numbere
         assert sum(summary["frames"].values()) == 5
         assert 0.4 < summary["first_caption"] < 2.0
         if transport is Transport.TRACK:
-            assert bytes(rooms.audio).startswith(CLIP)
+            assert CLIP in rooms.audio
         elif numbered:
             assert bytes(cloud.delivered) == CLIP
             assert run.named("audio_state")[-1]["state"] == "live"

@@ -131,8 +131,10 @@ class Simulator:
             if self._unreachable and not self._config.control and monotonic() - self._begun > FIRST_CONTACT:
                 raise UserError(f"{self._unreachable}: is it running?")
             return False
-        if phone.numbered or (state is not None and state.state == "live"):
-            return state is not None and state.state == "live"
+        if state is not None and state.state == "live":
+            return True
+        if phone.numbered or (state is not None and self._config.transport is Transport.TRACK):
+            return False  # presence, or the silence of the track, proves the path
         if self._config.transport is Transport.WEBSOCKET:
             return True
         if not phone.room_joined or (state is not None and state.code != "awaiting_audio"):

@@ -1,0 +1,91 @@
+"""The phone in real rooms, with either participant: what it says is heard, it hears, and it comes back."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from glassbridge.core.values import Transport
+from glassbridge.livekit.own import connect
+from glassbridge.livekit.participant import Packet, ParticipantKind, connector, drainer
+from glassbridge.phone import PhoneClient, events
+from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.player import play
+from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
+from tests.support.livekit import LiveKit, token
+from tests.support.participants import Recorder
+from tests.support.poll import eventually
+from tests.support.sound import loud, pitch, tone
+
+
+class Agent(Recorder):
+    """The cloud's agent in the room: hands packets to the scripted cloud."""
+
+    def __init__(self, cloud: ScriptedCloud) -> None:
+        super().__init__()
+        self._cloud = cloud
+
+    def on_packet(self, packet: Packet) -> None:
+        super().on_packet(packet)
+        self._cloud.hear_room(packet.topic, packet.payload)
+
+
+@pytest.fixture(params=["own", pytest.param("sdk", marks=pytest.mark.sdk)])
+def kind(request: pytest.FixtureRequest) -> ParticipantKind:
+    found: ParticipantKind = request.param
+    return found
+
+
+@asynccontextmanager
+async def real_rooms(livekit: LiveKit) -> AsyncIterator[tuple[ScriptedCloud, Agent]]:
+    """A scripted cloud whose phone is sent to a real LiveKit server, where the agent is already."""
+    async with ScriptedCloud(Rooms()) as cloud:
+        cloud.ticket = lambda: (livekit.url, token("me", "me"))
+        agent = Agent(cloud)
+        place = await connect(livekit.url, token(AGENT, "me"), agent)
+        try:
+            yield cloud, agent
+        finally:
+            await place.close()
+            await drainer("own")()
+
+
+@asynccontextmanager
+async def phone(
+    cloud: ScriptedCloud, kind: ParticipantKind, transport: Transport
+) -> AsyncIterator[tuple[PhoneClient, list[PhoneEvent]]]:
+    told: list[PhoneEvent] = []
+    async with PhoneClient(cloud.url, TOKEN, told.append, transport=transport, connect=connector(kind)) as client:
+        await eventually(lambda: client.room_joined and client.agent_present)
+        yield client, told
+    await drainer(kind)()
+
+
+async def test_numbered_packets_arrive_bit_for_bit_and_again_after_a_cut(
+    livekit: LiveKit, kind: ParticipantKind
+) -> None:
+    clip = tone(1.0)
+    async with real_rooms(livekit) as (cloud, _), phone(cloud, kind, Transport.DATA) as (client, told):
+        await eventually(lambda: cloud.live)
+        await play(client, clip, 20, last=False)
+        await eventually(lambda: bytes(cloud.delivered) == clip or f"{len(cloud.delivered)} bytes")
+        await client.drop(0.2)
+        await eventually(lambda: client.room_joined and cloud.live and client.agent_present)
+        await play(client, clip, 100)
+        await eventually(lambda: bytes(cloud.delivered) == 2 * clip or f"{len(cloud.delivered)} bytes")
+        account = cloud.ledger.account()
+        assert (account.live, account.lost, account.epochs[0].microphone_off) == (32_000, 0, True)
+        assert len([event for event in told if isinstance(event, events.Acknowledged)]) == 2
+
+
+async def test_a_track_is_heard_and_ends_with_the_clip(livekit: LiveKit, kind: ParticipantKind) -> None:
+    async with real_rooms(livekit) as (cloud, agent), phone(cloud, kind, Transport.TRACK) as (client, _):
+        await eventually(lambda: len(agent.blocks) > 5 or "the silence before the clip is not heard")
+        await play(client, tone(1.0), 100)
+        await client.flush()
+
+        def heard() -> bytes:
+            return b"".join(block.pcm for block in agent.blocks)
+
+        await eventually(lambda: loud(heard()) == pytest.approx(1.0, abs=0.05) or f"{loud(heard())} s heard")
+        assert pitch(heard()) == pytest.approx(440, abs=2)
