@@ -166,6 +166,30 @@ async def test_raw_junk_on_the_port_disturbs_nobody(stage: Begin) -> None:
     await victim.until("pong")
 
 
+async def test_a_flood_of_messages_is_taken_in_turns(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+    for index in range(5000):
+        await phone.say(type="VAD", status=index % 2 == 0)
+    await phone.say(type="ping", timestamp=1)
+    await phone.until("pong")
+    assert not phone.socket.closed
+
+
+async def test_a_failure_of_ours_ends_one_session_and_the_phone_may_come_back(stage: Begin) -> None:
+    built = await stage()
+    other = await built.phone("bob@example.com")
+    phone = await built.phone()
+    built.recogniser.refuse = ValueError("a defect")  # type: ignore[assignment]
+    await phone.socket.send_bytes(bytes(640))
+    assert await phone.closed_with() == CloseCode.INTERNAL
+    built.recogniser.refuse = None
+    again = await built.phone()
+    assert "resumed" not in again.of_type("connection_ack")[0]
+    await other.say(type="ping", timestamp=1)
+    await other.until("pong")
+
+
 # ---- one user, many sockets
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import structlog
@@ -36,6 +37,8 @@ OUTBOX = 256
 SEND_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 1.0
 """How long a phone may take to answer our close."""
+FAIR_SHARE = 50
+"""Messages of one phone that are taken in one go."""
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
 
@@ -139,9 +142,11 @@ class PhoneConnection:
             self._log.info("phone socket closed", code=self._socket.close_code)
 
     async def _read(self, listener: SocketListener) -> None:
-        while True:
+        for number in count(1):
             message = await self._socket.receive()
             self._unanswered = 0
+            if number % FAIR_SHARE == 0:
+                await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             match message.type:
                 case WSMsgType.TEXT:
                     self._take_text(message.data, listener)
