@@ -219,8 +219,15 @@ def _decode(text: str | bytes, decoder: "msgspec.json.Decoder[D]", tags: frozens
         kind = _tag.decode(text).type
         return decoder.decode(text) if kind in tags else UnknownMessage(kind[:64])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        what = str(error) if isinstance(error, msgspec.ValidationError) else "not a JSON object"
-        raise MalformedMessage(what) from None
+        raise MalformedMessage(_what_is_wrong(error)) from None
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """In words that hold nothing of what was sent; msgspec quotes values that are not among the allowed ones."""
+    if not isinstance(error, msgspec.ValidationError):
+        return "not a JSON object"
+    what, at, where = str(error).rpartition(" - at ")
+    return f"a value that is not allowed{at}{where}" if what.startswith("Invalid enum value") else str(error)
 
 
 def decode_from_phone(text: str | bytes) -> FromPhone | UnknownMessage:
