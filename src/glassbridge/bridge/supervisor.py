@@ -116,6 +116,7 @@ class Keeper:
                 return "", await child.wait()
             return rest, await child.stop(STOP_GRACE)
         finally:
+            await child.stop(STOP_GRACE)  # before its lifeline ends: the two together are a second request, which kills
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()

@@ -1,0 +1,130 @@
+"""One of our programs as a real child process, its output read line by line."""
+
+import asyncio
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from glassbridge.runtime.child import Child
+from glassbridge.runtime.tasks import TaskGroup
+
+MAX_LINES = 5_000
+"""Lines kept of each program; the oldest go."""
+LAST_LINES = 0.5
+"""Seconds in which what an ended program wrote must have been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that a program wrote."""
+
+    program: str
+    text: str
+    log: bool
+    """From standard error, where the logs go."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The object that it holds; empty where it holds none."""
+        if not self.text.startswith("{"):
+            return {}
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass
+class Program:
+    """`glassbridge ARGS` as a child; it dies with us. `on_line` hears what it writes."""
+
+    name: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    on_line: Callable[[Line], None] = field(default=lambda _: None)
+    lines: deque[Line] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
+
+    def __post_init__(self) -> None:
+        self._child: Child | None = None
+        self._readers = TaskGroup(self.name)
+
+    async def start(self) -> None:
+        """Starts it; whether it is ready is the caller's question. Can be started again once it has ended."""
+        pipe = asyncio.subprocess.PIPE
+        argv = [sys.executable, "-m", "glassbridge", *self.args]
+        self._child = child = await Child.start(argv, env=os.environ | self.env, stdin=pipe, stdout=pipe, stderr=pipe)
+        for stream, log in ((child.stdout, False), (child.stderr, True)):
+            assert stream is not None
+            self._readers.spawn(self._read(stream, log), "read")
+
+    @property
+    def pid(self) -> int:
+        """Raises RuntimeError before the start."""
+        return self._started.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative: the number of the signal that ended it."""
+        return self._started.returncode
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+    @property
+    def last_words(self) -> str:
+        """Its error message, else the last line that it wrote."""
+        said = [line.text for line in self.lines]
+        return next((text.removeprefix("glassbridge: ") for text in reversed(said) if text), "it said nothing")
+
+    def events(self, name: str) -> list[Mapping[str, Any]]:
+        """The objects that it wrote so far whose `event` is this."""
+        return [fields for line in self.lines if (fields := line.fields).get("event") == name]
+
+    def tell(self, line: str) -> None:
+        """Writes a line to its standard input."""
+        assert self._started.stdin is not None
+        self._started.stdin.write(line.encode() + b"\n")
+
+    def signal(self, number: int) -> None:
+        """Sends a signal; ignored when it does not run."""
+        if self._child is not None:
+            self._child.signal(number)
+
+    async def wait(self) -> int:
+        """Returns its exit status once it has ended and all that it wrote has been read. Safe to cancel."""
+        status = await self._started.wait()
+        await self._readers.settle(LAST_LINES)
+        return status
+
+    async def stop(self, grace: float) -> None:
+        """Ends it, with SIGKILL after `grace` seconds; idempotent."""
+        if self._child is None:
+            return
+        await self._child.stop(grace)
+        await self._readers.settle(LAST_LINES)
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+
+    @property
+    def _started(self) -> Child:
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._child
+
+    async def _read(self, stream: asyncio.StreamReader, log: bool) -> None:
+        while True:
+            try:
+                raw = await stream.readline()
+            except ValueError:  # longer than the reader's limit, and dropped
+                continue
+            if not raw:
+                return
+            line = Line(self.name, raw.decode(errors="replace").rstrip(), log)
+            self.lines.append(line)
+            self.on_line(line)
