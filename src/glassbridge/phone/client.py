@@ -264,9 +264,10 @@ class PhoneClient:
             case wire.SpeechEndNotice():
                 self._on_event(events.SpeechEnded(message.captioned))
             case wire.MicrophoneStateChange():
-                self._microphone_allowed = message.is_microphone_enabled
-                self._sender.nudge()
-                self._on_event(events.MicrophoneAsked(message.is_microphone_enabled))
+                if message.is_microphone_enabled != self._microphone_allowed:
+                    self._microphone_allowed = message.is_microphone_enabled
+                    self._sender.nudge()
+                    self._on_event(events.MicrophoneAsked(message.is_microphone_enabled))
             case wire.ConnectionError_():
                 self._on_event(events.CloudError(message.code or "", message.message))
             case wire.AuthError():

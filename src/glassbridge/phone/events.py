@@ -80,7 +80,7 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneAsked:
-    """The cloud wants the microphone on or off; the client has obeyed."""
+    """The cloud has changed its mind about the microphone (on at first); the client has obeyed."""
 
     on: bool
 

@@ -32,13 +32,16 @@ class Report:
         self.broken = False
         """Nobody reads any more."""
         self._as_json = as_json
+        self._line = ""
+        """The last one for people: not said twice in a row."""
         self._out = out or sys.stdout
 
     def tell(self, event: PhoneEvent) -> None:
         """Something that happened to the phone."""
         if self._as_json:
             self.say(_NAMES[type(event)], **asdict(event))
-        elif (line := readable(event)) is not None:
+        elif (line := readable(event)) is not None and line != self._line:
+            self._line = line
             self._write(line)
 
     def say(self, name: str, line: str = "", **fields: Any) -> None:
@@ -46,6 +49,7 @@ class Report:
         if self._as_json:
             self._write(json.dumps({"event": name, **fields, "t": round(monotonic(), 4)}, ensure_ascii=False))
         elif line:
+            self._line = line
             self._write(line)
 
     def _write(self, line: str) -> None:
@@ -61,8 +65,6 @@ def readable(event: PhoneEvent) -> str | None:
     match event:
         case events.Caption(text, True):
             return f"  » {text}"
-        case events.AudioStateChanged("live", _, _, transport):
-            return f"audio: live, by {transport}" if transport else "audio: live"
         case events.AudioStateChanged(state, reason):
             return f"audio: {state} ({reason})" if reason else f"audio: {state}"
         case events.Acknowledged(_, resumed):

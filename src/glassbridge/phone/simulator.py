@@ -246,7 +246,9 @@ class Simulator:
         if self._first_caption is not None and self._spoke_at is not None:
             first = round(self._first_caption - self._spoke_at, 3)
         frames = {path.value: count for path, count in sender.sent.items()}
-        line = f"sent {sum(frames.values())} frames, {sender.dropped} could not be sent"
+        line = f"sent {sum(frames.values())} frames" if frames else ""
+        if sender.dropped:
+            line += f", {sender.dropped} could not be sent"
         if first is not None:
             line += f"; first caption {first:.1f} s after the first word"
         self._report.say(

@@ -1,6 +1,7 @@
 """The phone's socket to its cloud (`/glasses-ws`)."""
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
@@ -90,7 +91,7 @@ class CloudSocket:
             raise Unreachable(f"the cloud at {base} answers {error.status}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await http.close()
-            raise Unreachable(f"no cloud answers at {base} ({type(error).__name__})") from None
+            raise Unreachable(f"no cloud answers at {base} ({_why(error)})") from None
         except BaseException:
             await http.close()
             raise
@@ -176,3 +177,12 @@ class CloudSocket:
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             return False
         return True
+
+
+def _why(error: Exception) -> str:
+    """In words, without what the library adds."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, OSError) and error.errno is not None:
+        return (os.strerror(error.errno) if error.errno > 0 else error.strerror or "name not known").lower()
+    return type(error).__name__
