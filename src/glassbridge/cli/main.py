@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import bench, livekit, programs, token
+from glassbridge.cli import bench, livekit, programs, together, token
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
+app.command("demo")(together.demo)
+app.command("dev")(together.dev)
 app.command("cloud")(programs.cloud)
 app.command("bridge")(programs.bridge)
 app.command("phone")(programs.phone)

@@ -17,6 +17,8 @@ MAX_LINES = 5_000
 LAST_LINES = 0.5
 """Seconds in which what an ended program wrote must have been read."""
 
+_PREFIX = "glassbridge: "
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -78,9 +80,10 @@ class Program:
 
     @property
     def last_words(self) -> str:
-        """Its error message, else the last line that it wrote."""
-        said = [line.text for line in self.lines]
-        return next((text.removeprefix("glassbridge: ") for text in reversed(said) if text), "it said nothing")
+        """The message with which it ended, without the program's name; else the last line of its log."""
+        said = [line.text for line in self.lines if line.log and line.text]
+        messages = [text.removeprefix(_PREFIX) for text in said if text.startswith(_PREFIX)]
+        return (messages or said or ["it said nothing"])[-1]
 
     def events(self, name: str) -> list[Mapping[str, Any]]:
         """The objects that it wrote so far whose `event` is this."""

@@ -195,6 +195,11 @@ class Stack:
         await phone.start()
         return phone
 
+    @property
+    def bridge_socket(self) -> Path:
+        """Of the only worker."""
+        return self._folder / "bridge.sock"
+
     def core_token(self, user: UserId) -> str:
         """What a phone shows to sign in."""
         return mint_core_token(user, self._config.jwt_secret, TOKEN_LIFE)
@@ -203,7 +208,7 @@ class Stack:
 
     def _program(self, command: str, *options: str, **env: str) -> Program:
         config = self._config
-        bridge = BridgeConfig(workers=config.workers, socket=str(self._folder / "bridge.sock"))
+        bridge = BridgeConfig(workers=config.workers, socket=str(self.bridge_socket))
         sockets = ",".join(str(bridge.address(worker).path) for worker in range(config.workers))
         shared = {
             "LIVEKIT_URL": self.livekit_url,

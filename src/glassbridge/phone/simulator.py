@@ -5,7 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from glassbridge.core.values import Transport
 from glassbridge.livekit.participant import Connector, connector, drainer
@@ -25,6 +25,7 @@ AGENT_NEWS = 3.5
 """Seconds by which the news that the cloud's agent is in the room may be late (traps B7)."""
 LAST_ACK = 1.5
 """Seconds in which the acknowledgement of the last sample must come to be counted."""
+COUNT_EVERY = 0.25
 INTERRUPTED = 130
 QUIET = 5.0
 """Seconds without a caption after which an original cloud, which does not say so, has none to come."""
@@ -86,11 +87,12 @@ class Simulator:
         with stop_on_signals() as stop:
             work = asyncio.create_task(self._obey(clip) if self._config.control else self._speak(clip), name="work")
             others = [asyncio.create_task(event.wait()) for event in (stop, self._over)]
+            counting = asyncio.create_task(self._count(), name="count")
             try:
                 async with self._phone:
                     await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await cancelled(work, *others)
+                await cancelled(work, counting, *others)
                 self._summarise()
         if not work.cancelled():
             work.result()
@@ -239,6 +241,15 @@ class Simulator:
         self._report.tell(event)
         if self._report.broken:
             self._over.set()
+
+    async def _count(self) -> NoReturn:
+        """Tells programs what has been spoken so far while it grows: for meters."""
+        told = 0
+        while True:
+            await asyncio.sleep(COUNT_EVERY)
+            if (samples := self._phone.capture.position) != told:
+                told = samples
+                self._report.say("spoke", samples=samples, frames=self._phone.sender.sent.total())
 
     def _summarise(self) -> None:
         sender, capture = self._phone.sender, self._phone.capture

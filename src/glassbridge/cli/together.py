@@ -1,0 +1,138 @@
+"""`glassbridge demo` and `glassbridge dev`: the whole system on this machine."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from glassbridge.cli.common import LogFormat, LogLevel, load_settings, start_logging
+from glassbridge.cli.programs import ParticipantName, ParticipantOption
+from glassbridge.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from glassbridge.lab.program import Line
+    from glassbridge.lab.stack import Stack, StackConfig
+
+INTERRUPTED = 130
+
+LiveKitOption = Annotated[
+    str,
+    typer.Option(
+        "--livekit",
+        help="real, embedded (a stand-in in Python), the URL of a running server (keys: LIVEKIT_API_KEY and "
+        "LIVEKIT_API_SECRET), or auto: real where a livekit-server is at hand, else embedded.",
+    ),
+]
+
+
+def demo(
+    livekit: LiveKitOption = "auto",
+    participant: ParticipantOption = ParticipantName.OWN,
+    log_level: LogLevel = "info",
+) -> None:
+    """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
+    start_logging("demo", "warning", "auto")
+    raise typer.Exit(_until_signal(_demo(_config(livekit, participant, log_level=log_level))))
+
+
+def dev(
+    livekit: LiveKitOption = "auto",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the cloud; 0 takes a free one.")] = 8002,
+    livekit_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of LiveKit; 0 takes a free one.")] = 7880,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Workers of the bridge.")] = 1,
+    user: Annotated[str, typer.Option(help="Whose core token is printed.")] = "me",
+    participant: ParticipantOption = ParticipantName.OWN,
+    log_level: LogLevel = "info",
+    log_format: LogFormat = "auto",
+) -> None:
+    """Run LiveKit, bridge and cloud for a client of your own; Ctrl-C stops all."""
+    start_logging("dev", log_level, log_format)
+    fmt = "console" if log_format == "auto" and sys.stderr.isatty() else log_format
+    config = _config(
+        livekit,
+        participant,
+        log_level=log_level,
+        log_format=fmt,
+        cloud_port=port,
+        livekit_port=livekit_port,
+        workers=workers,
+    )
+    raise typer.Exit(_until_signal(_dev(config, user)))
+
+
+def _config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
+    from glassbridge.lab.stack import StackConfig
+    from glassbridge.livekit.tokens import LiveKitKeys
+
+    settings = load_settings()
+    return StackConfig(
+        livekit=livekit,
+        keys=LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()),
+        jwt_secret=settings.jwt_secret.get_secret_value(),
+        livekit_bin=settings.livekit_server_bin,
+        participant=participant.value,
+        **options,
+    )
+
+
+def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+    """Runs it; the first SIGINT or SIGTERM cancels it, and with it everything that it started."""
+    from glassbridge.runtime.signals import stop_on_signals
+
+    async def run() -> int:
+        with stop_on_signals() as stop:
+            task = asyncio.create_task(work)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            task.cancel()
+            await asyncio.wait((task,))
+            return INTERRUPTED if task.cancelled() else task.result()
+
+    return asyncio.run(run())
+
+
+async def _demo(config: "StackConfig") -> int:
+    from glassbridge.lab.demo import Demo
+    from glassbridge.lab.demo_view import view
+
+    with view() as shown:
+        verdict = await Demo(config, shown).run()
+    print(verdict.line)
+    return 0 if verdict.passed else 1
+
+
+async def _dev(config: "StackConfig", name: str) -> NoReturn:
+    from glassbridge.core.values import user_id
+    from glassbridge.lab.stack import Stack
+
+    def show(line: "Line") -> None:
+        print(f"{line.program:7} | {line.text}", file=sys.stderr, flush=True)
+
+    async with Stack(config, show, lambda text: print(text, file=sys.stderr, flush=True)) as stack:
+        print(
+            f"""glassbridge is ready; Ctrl-C stops it.
+  cloud    {stack.cloud_url}  (phones connect to /glasses-ws, `livekit: true` asks for a room)
+  LiveKit  {stack.livekit_url}  ({stack.livekit_kind})
+  bridge   unix:{stack.bridge_socket}
+Speak to it:
+  glassbridge phone --cloud {stack.cloud_url} --token "$(glassbridge token --user {name} | tail -n 1)" --wav FILE
+A core token for {name}, for 24 hours:
+{stack.core_token(user_id(name))}""",
+            flush=True,
+        )
+        await _first_to_end(stack)
+
+
+async def _first_to_end(stack: "Stack") -> NoReturn:
+    """None should end by itself."""
+    programs = {asyncio.create_task(program.wait()): program for program in (stack.bridge, stack.cloud)}
+    try:
+        done, _ = await asyncio.wait(programs, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in programs:
+            task.cancel()
+    program = programs[done.pop()]
+    raise UserError(f"the {program.name} has ended (status {program.returncode}): {program.last_words}")
