@@ -7,8 +7,9 @@ import pytest
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.signalling import (
     EVENTS,
-    SETTLE,
+    MEDIA_SETTLE,
     TABLE,
+    WAKE_SETTLE,
     Broke,
     End,
     Event,
@@ -214,14 +215,14 @@ def test_the_server_never_makes_a_loss_look_like_our_wish() -> None:
 def test_a_closed_media_path_waits_for_the_servers_word() -> None:
     machine = in_stage(Stage.JOINED)
     machine.step(MediaLost("the connection has closed"), 5.0)
-    assert machine.step(Left(LossReason.REMOVED), 5.0 + SETTLE / 2) == end(LossReason.REMOVED, say_leave=False)
+    assert machine.step(Left(LossReason.REMOVED), 5.0 + MEDIA_SETTLE / 2) == end(LossReason.REMOVED, say_leave=False)
 
 
 def test_a_failed_media_path_is_reported_when_the_server_says_nothing() -> None:
     machine = in_stage(Stage.JOINED)
     machine.step(MediaLost("the connection has failed"), 0.5)
-    assert machine.next_deadline() == 0.5 + SETTLE
-    assert machine.step(Tick(), 0.5 + SETTLE) == end(LossReason.MEDIA_FAILED, "the connection has failed")
+    assert machine.next_deadline() == 0.5 + MEDIA_SETTLE
+    assert machine.step(Tick(), 0.5 + MEDIA_SETTLE) == end(LossReason.MEDIA_FAILED, "the connection has failed")
 
 
 @pytest.mark.parametrize("stood_still", [0.2, 1.0, 2.4, 2.6, 3.1, 5.0, 9.9])
@@ -249,7 +250,7 @@ def test_who_stood_still_too_long_leaves(stage: Stage, stood_still: float, goes:
     assert machine.stage is (Stage.SETTLING if goes else stage)
     if goes:
         at, effects = run_until(machine, stood_still + 5)
-        assert at == pytest.approx(stood_still + SETTLE)
+        assert at == pytest.approx(stood_still + WAKE_SETTLE)
         assert effects == end(LossReason.FROZEN, f"for {stood_still - 1:.1f} s")
 
 

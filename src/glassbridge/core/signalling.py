@@ -17,8 +17,10 @@ from enum import Enum
 from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import LossReason
 
-SETTLE = 0.1
-"""Seconds in which the server's own word, waiting in the socket, may overtake our verdict."""
+WAKE_SETTLE = 0.1
+"""Seconds in which the server's own word, waiting in the socket, may overtake our verdict after a standstill."""
+MEDIA_SETTLE = 0.5
+"""The same after a connection has closed: a server that goes closes them some time before it says so."""
 
 
 class Stage(Enum):
@@ -190,13 +192,13 @@ class Signalling:
         """Our own lateness is not the peer's silence; much of it is a reason to go."""
         due = self.next_deadline()
         late = 0.0 if due is None else now - due
-        if late <= SETTLE:
+        if late <= WAKE_SETTLE:
             return
         for timer in (Timer.PONG, Timer.MEDIA):
             if timer in self._timers:
-                self._timers[timer] = max(self._timers[timer] + late, now + SETTLE)
+                self._timers[timer] = max(self._timers[timer] + late, now + WAKE_SETTLE)
         if late >= self._limits.loop_gap and self.stage in (Stage.JOINING, Stage.JOINED):
-            self._settle(LossReason.FROZEN, f"for {late:.1f} s", "standstill", now)
+            self._settle(LossReason.FROZEN, f"for {late:.1f} s", "standstill", now, WAKE_SETTLE)
 
     def _tick(self, event: Event, now: float) -> list[Effect]:
         over = {timer for timer, at in self._timers.items() if at <= now}
@@ -256,7 +258,7 @@ class Signalling:
         return self._lose(*self._verdict, event, now, say_leave=False)
 
     def _media_lost(self, event: MediaLost, now: float) -> list[Effect]:
-        self._settle(LossReason.MEDIA_FAILED, event.detail, "MediaLost", now)
+        self._settle(LossReason.MEDIA_FAILED, event.detail, "MediaLost", now, MEDIA_SETTLE)
         return []
 
     def _broke(self, event: Broke, now: float) -> list[Effect]:
@@ -265,9 +267,9 @@ class Signalling:
     def _leave(self, event: Leave, now: float) -> list[Effect]:
         return self._lose(LossReason.CLOSED, "", event, now)
 
-    def _settle(self, reason: LossReason, detail: str, event: str, now: float) -> None:
+    def _settle(self, reason: LossReason, detail: str, event: str, now: float, wait: float) -> None:
         self._verdict = (reason, detail)
-        self._timers = {Timer.SETTLE: now + SETTLE}
+        self._timers = {Timer.SETTLE: now + wait}
         self._go(Stage.SETTLING, event, now, detail)
 
     def _lose(

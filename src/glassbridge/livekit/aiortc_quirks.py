@@ -71,7 +71,15 @@ def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_
     gather = ice.get_component_candidates
 
     async def gather_from(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
-        return await gather(component, [*addresses, "127.0.0.1"] if loopback else addresses, timeout)
+        if loopback:
+            addresses = [*addresses, "127.0.0.1"]
+        gathering = asyncio.ensure_future(gather(component, addresses, timeout))
+        try:
+            return await asyncio.shield(gathering)
+        except asyncio.CancelledError:
+            # Cut short it would forget the sockets that it has opened; without servers to ask it takes no time.
+            await gathering
+            raise
 
     check_incoming = ice.check_incoming
 

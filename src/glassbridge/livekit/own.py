@@ -213,8 +213,10 @@ class OwnParticipant:
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await self._socket.send_bytes(signal.encode_request(**field))
-        except (ConnectionError, aiohttp.ClientError, TimeoutError) as error:
-            self._shell.post(SocketEnded(f"cannot send: {type(error).__name__}"))
+        except TimeoutError:
+            self._shell.post(SocketEnded(f"it takes no message for {SEND_TIMEOUT:g} s"))
+        except (ConnectionError, aiohttp.ClientError):
+            pass  # closed: who reads comes to its end too, and to the server's last word before it
 
     # --- effects ----------------------------------------------------------------------------------------------------
 

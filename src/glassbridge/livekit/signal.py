@@ -51,6 +51,9 @@ def loss_reason(disconnect_reason: int) -> LossReason:
     return LOSS_REASONS.get(disconnect_reason, LossReason.NETWORK)
 
 
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+
+
 class SignalError(Exception):
     """The peer sent what is not LiveKit signalling."""
 
@@ -124,6 +127,11 @@ class JoinQuery:
             version=params.get("version", ""),
             reconnect=params.get("reconnect", "0") in ("1", "true"),
         )
+
+
+def is_jwt(token: str) -> bool:
+    """Whether it has the form of a token; what has not is not worth asking a server, nor safe in a header."""
+    return _JWT.fullmatch(token) is not None
 
 
 def auth_headers(token: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Opens the socket of the signalling, and says in our words why it does not open."""
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -12,9 +11,8 @@ from yarl import URL
 
 from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import ParticipantError
-from glassbridge.livekit.signal import JOIN_PATH, auth_headers
+from glassbridge.livekit.signal import JOIN_PATH, auth_headers, is_jwt
 
-_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _SCHEMES = ("ws", "wss", "http", "https")
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST: (LossReason.TOKEN_REFUSED, "the token names no room, or a room that cannot be"),
@@ -31,9 +29,9 @@ async def open_socket(
 
     Not safe to cancel once the request is out: the server may have let us in, and would keep us (traps A4).
     """
-    if not _JWT.fullmatch(token):
-        raise ParticipantError(LossReason.TOKEN_REFUSED, "it is no JWT")
-    address = _address(url)
+    require_jwt(token)
+    address = parse_url(url)
+    address = address.with_path(address.path.rstrip("/") + JOIN_PATH)
     try:
         return await http.ws_connect(
             address,
@@ -57,11 +55,17 @@ async def open_socket(
 def is_loopback(opened: aiohttp.ClientWebSocketResponse) -> bool:
     """Whether the server is on this machine."""
     peer = opened.get_extra_info("peername")
-    family_has_address = isinstance(peer, tuple) and len(peer) >= 2
-    return family_has_address and ip_address(peer[0].split("%")[0]).is_loopback
+    return peer is not None and ip_address(peer[0].split("%")[0]).is_loopback
 
 
-def _address(url: str) -> URL:
+def require_jwt(token: str) -> None:
+    """Raises ParticipantError for what cannot be a token, before it travels anywhere."""
+    if not is_jwt(token):
+        raise ParticipantError(LossReason.TOKEN_REFUSED, "it is no JWT")
+
+
+def parse_url(url: str) -> URL:
+    """The address of a LiveKit server, without what has no place in it. Raises ParticipantError."""
     wrong = ParticipantError(LossReason.UNREACHABLE, "the LiveKit URL has to look like wss://host or ws://host:7880")
     try:
         address = URL(url.strip())
@@ -69,7 +73,7 @@ def _address(url: str) -> URL:
         raise wrong from None
     if address.scheme not in _SCHEMES or not address.host:
         raise wrong
-    return address.with_path(address.path.rstrip("/") + JOIN_PATH).with_query(None).with_user(None)
+    return address.with_query(None).with_user(None)
 
 
 def _refusal(status: int, token: str) -> ParticipantError:
