@@ -14,7 +14,7 @@ from glassbridge.core.audio_link import BridgeFault
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
-from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage
+from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, stays
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
 
@@ -222,9 +222,10 @@ async def test_unnumbered_speech_ends_once_nothing_is_in_flight(stage: Begin, hi
     loop = asyncio.get_running_loop()
     await phone.socket.send_bytes(bytes(3200))
     await phone.say(**hint)
-    for _ in range(4):
-        await asyncio.sleep(0.1)  # audio that the hint overtook
+    for count in range(4):  # audio that the hint overtook
+        await stays(lambda: not phone.of_type("speech_end") or "a speech_end", 0.1)
         await phone.socket.send_bytes(bytes(3200))
+        await eventually(lambda count=count: len(built.recogniser.fed) == (count + 2) * 3200 or "not fed")  # type: ignore[misc]
     last = loop.time()
     await eventually(lambda: bool(built.recogniser.streams) or "no stream")
     built.recogniser.streams[0].final_text = "the last word"
@@ -256,8 +257,7 @@ async def test_a_pause_is_not_the_end(stage: Begin) -> None:
     await phone.socket.send_bytes(bytes(3200))
     await phone.say(type="VAD", status=False)
     await phone.say(type="VAD", status=True)
-    await asyncio.sleep(0.9)  # longer than a hint waits
-    assert not phone.of_type("speech_end")
+    await stays(lambda: not phone.of_type("speech_end") or "a speech_end", 0.9)  # longer than a hint waits
     await phone.say(type="VAD", status=False)
     await phone.until("speech_end")
 
@@ -278,13 +278,23 @@ async def test_a_recogniser_that_fails_is_replaced(stage: Begin) -> None:
     assert len(built.recogniser.streams) == 2
 
 
+async def test_what_a_slow_recogniser_dropped_is_admitted_once(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+    for count, (dropped, captioned) in enumerate([(0, True), (640, False), (640, True)], 1):
+        await phone.socket.send_bytes(bytes(640))
+        await eventually(lambda count=count: len(built.recogniser.fed) == 640 * count or "not fed")  # type: ignore[misc]
+        built.recogniser.streams[0].dropped_bytes = dropped
+        await phone.say(type="VAD", status=False)
+        assert (await phone.until("speech_end", count)).get("captioned", True) is captioned
+
+
 async def test_without_a_recogniser_the_phone_is_told_once_and_audio_goes_on(stage: Begin, tmp_path: Path) -> None:
     built = await stage(record=tmp_path)
     built.recogniser.refuse = RecogniserError("all 2 recognisers are busy")
     phone = await built.phone()
     for _ in range(10):
         await phone.socket.send_bytes(bytes(3200))
-        await asyncio.sleep(0.05)
     notice = await phone.until("display_event")
     assert "all 2 recognisers are busy" in notice["layout"]["text"]
     await phone.until_state("live")
@@ -425,3 +435,33 @@ async def test_the_least_loaded_live_bridge_is_chosen(stage: Begin) -> None:
         assert (len(busy.rooms), len(idle.rooms)) == (0, 5)
         await idle.stop()
         await eventually(lambda: len(busy.rooms) == 5 or "not moved to the other bridge")
+
+
+async def test_a_stream_that_carried_heartbeats_and_fell_silent_is_broken(stage: Begin) -> None:
+    built = await stage(bridge_heartbeat=0.2)
+    phone = await built.phone(query="?livekit=true")
+    await phone.until_state("connecting", "awaiting_audio")
+    room = built.bridge.rooms[ANN]
+    await eventually(lambda: sum(chunk.heartbeat for chunk in room.heard) >= 2 or "the cloud's heartbeat is missing")
+    assert {chunk.generation for chunk in room.heard} == {room.join.generation}
+    for _ in range(4):
+        built.bridge.send(ANN, b"", heartbeat=True)
+        await stays(lambda: len(built.bridge.joins) == 1 or "joined again", 0.15)
+    await eventually(lambda: len(built.bridge.joins) == 2 or "the silent stream was kept", 2.0)
+    assert ("interrupted", BridgeFault.TIMED_OUT.code) in phone.audio_states()
+
+
+async def test_a_new_session_waits_for_the_former_one_to_leave(stage: Begin) -> None:
+    built = await stage(grace=0.1)
+    phone = await built.phone(query="?livekit=true")
+    await phone.until_state("connecting", "awaiting_audio")
+    built.bridge.leave_takes = 0.5
+    await phone.vanish()
+    await eventually(lambda: built.cloud.sessions.active == 0 or "the session lives")
+    again = await built.phone(query="?livekit=true")
+    assert built.bridge.leaves == []
+    await again.until_state("connecting", "awaiting_audio")
+    assert len(built.bridge.leaves) == 1
+    assert ANN in built.bridge.rooms
+    built.bridge.send(ANN, bytes(640))
+    await again.until_state("live")

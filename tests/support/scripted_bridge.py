@@ -86,6 +86,8 @@ class ScriptedBridge:
         self.hang = False
         self.connected = True
         """What GetStatus says of a room that there is."""
+        self.leave_takes = 0.0
+        """Seconds until a LeaveRoom has its effect."""
         self.load = 0
         self.concurrent = self.most_concurrent = 0
         """Joins of one user under way."""
@@ -167,6 +169,7 @@ class ScriptedBridge:
             self.concurrent -= 1
 
     async def _leave(self, request: Any, context: Any) -> Any:
+        await asyncio.sleep(self.leave_takes)
         self.leaves.append(request)
         room = self.rooms.pop(request.user_id, None)
         if room is None:

@@ -50,6 +50,8 @@ class Captions:
         """Streams that failed and are still to be closed."""
         self._gap = False
         """Something said since the last finish() will never be captioned."""
+        self._drops = (0, 0)
+        """Chunks dropped by our queue, bytes dropped by the stream, as far as counted."""
         self._trouble = False
         """A stream is wanted and not to be had."""
         self._all_fed = asyncio.Event()
@@ -83,7 +85,6 @@ class Captions:
 
         Takes FINISH_TIMEOUT seconds at most. Safe to cancel.
         """
-        dropped = self._queue.dropped
         if self._trouble:
             return False
         try:
@@ -94,9 +95,15 @@ class Captions:
         except (TimeoutError, RecogniserError) as error:
             log.warning("speech not finished", error=type(error).__name__)
             self._gap = True
-        complete = not self._gap and dropped == self._queue.dropped
-        self._gap = False
+        self._count_drops()
+        complete, self._gap = not self._gap, False
         return complete
+
+    def _count_drops(self) -> None:
+        """Notes a gap when something was dropped since the last time; call it before a stream goes, too."""
+        drops = self._queue.dropped, self._stream.dropped_bytes if self._stream is not None else 0
+        self._gap = self._gap or drops[0] > self._drops[0] or drops[1] > self._drops[1]
+        self._drops = drops
 
     async def close(self) -> None:
         """Gives the stream back; run() has ended or been cancelled before."""
@@ -149,6 +156,7 @@ class Captions:
             del self._broken[0]
 
     async def _release(self) -> None:
+        self._count_drops()
         stream, self._stream = self._stream, None
         self._backoff.reset()
         await self._close_broken()

@@ -1,0 +1,97 @@
+"""The shell: one step at a time, one timer, records told before effects, a mailbox that never grows without bound."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from glassbridge.core.machine import Record
+from glassbridge.runtime.shell import MAILBOX, MailboxFull, Shell
+from tests.support.poll import eventually
+
+
+class S(Enum):
+    ONLY = 1
+
+
+@dataclass
+class Counter:
+    """Gives each event back as an effect; "arm" sets a deadline 50 ms ahead, "tick" takes it away."""
+
+    seen: list[str] = field(default_factory=list)
+    records: list[Record[Any]] = field(default_factory=list)
+    deadline: float | None = None
+
+    def step(self, event: str, now: float) -> list[str]:
+        self.seen.append(event)
+        self.records.append(Record("counter", S.ONLY, event, S.ONLY, now, 0))
+        self.deadline = now + 0.05 if event == "arm" else None if event == "tick" else self.deadline
+        return [event]
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+
+async def test_events_become_effects_in_order_and_records_come_first() -> None:
+    told: list[str] = []
+    shell: Shell[str] = Shell(
+        machine := Counter(),
+        lambda effect: told.append(f"did {effect}"),
+        "tick",
+        lambda r: told.append(f"saw {r.event}"),
+    )
+    for event in ("a", "b"):
+        shell.post(event)
+    shell.stop()
+    shell.post("late")
+    await shell.run()
+    assert told == ["saw a", "did a", "saw b", "did b"]
+    assert machine.records == []
+
+
+async def test_a_slow_effect_holds_up_the_next_step() -> None:
+    gate, machine = asyncio.Event(), Counter()
+
+    async def perform(_effect: str) -> None:
+        await gate.wait()
+
+    shell: Shell[str] = Shell(machine, perform, "tick")
+    running = asyncio.create_task(shell.run())
+    shell.post("a")
+    shell.post("b")
+    await eventually(lambda: machine.seen == ["a"] or f"{machine.seen}")
+    gate.set()
+    await eventually(lambda: machine.seen == ["a", "b"] or f"{machine.seen}")
+    shell.stop()
+    await running
+
+
+async def test_the_deadline_brings_one_tick() -> None:
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    running = asyncio.create_task(shell.run())
+    shell.post("arm")
+    await eventually(lambda: machine.seen == ["arm", "tick"] or f"{machine.seen}")
+    shell.stop()
+    await running
+    assert machine.seen == ["arm", "tick"]
+
+
+async def test_an_effect_that_fails_ends_the_shell_and_is_heard() -> None:
+    def perform(_effect: str) -> None:
+        raise LookupError("a defect")
+
+    shell: Shell[str] = Shell(Counter(), perform, "tick")
+    shell.post("a")
+    with pytest.raises(LookupError):
+        await shell.run()
+
+
+async def test_a_machine_that_does_not_keep_up_ends_instead_of_growing() -> None:
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    for _ in range(MAILBOX + 1000):
+        shell.post("a")
+    with pytest.raises(MailboxFull):
+        await shell.run()
+    assert machine.seen == []
