@@ -14,7 +14,7 @@ from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, auth_headers, is_jwt
 
 _SCHEMES = ("ws", "wss", "http", "https")
-_REFUSALS = {
+_REFUSALS: Mapping[int, tuple[LossReason, str]] = {
     HTTPStatus.BAD_REQUEST: (LossReason.TOKEN_REFUSED, "the token names no room, or a room that cannot be"),
     HTTPStatus.UNAUTHORIZED: (LossReason.TOKEN_REFUSED, ""),
     HTTPStatus.FORBIDDEN: (LossReason.TOKEN_REFUSED, "it does not allow to join this room"),
@@ -77,7 +77,7 @@ def parse_url(url: str) -> URL:
 
 
 def _refusal(status: int, token: str) -> ParticipantError:
-    reason, detail = _REFUSALS.get(HTTPStatus(status), (LossReason.UNREACHABLE, f"it answers HTTP {status}"))
+    reason, detail = _REFUSALS.get(status, (LossReason.UNREACHABLE, f"it answers HTTP {status}"))
     if status == HTTPStatus.UNAUTHORIZED and _has_expired(token):
         reason = LossReason.TOKEN_EXPIRED
     return ParticipantError(reason, detail)
