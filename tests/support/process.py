@@ -35,9 +35,9 @@ class Program:
         return cls(sys.executable, "-m", "glassbridge", *argv, env=env)
 
     @classmethod
-    def python(cls, script: str, *argv: str) -> "Program":
+    def python(cls, script: str, *argv: str, env: Mapping[str, str] | None = None) -> "Program":
         """A few lines of Python."""
-        return cls(sys.executable, "-c", script, *argv)
+        return cls(sys.executable, "-c", script, *argv, env=env)
 
     async def __aenter__(self) -> "Program":
         pipe = asyncio.subprocess.PIPE

@@ -3,8 +3,8 @@ end-to-end encryption, and as the oracle of the contract suite.
 
 The SDK repairs by itself, and its repair steals the user from a successor (traps B3). So here the first sign of one
 (`reconnecting`), of a freeze or of a silent media path ends the place: the Room is left at once, and somebody else
-decides about a fresh join. What this cannot prevent: after a cut the SDK's first request to resume is out already, and
-can cost a successor its place once. A Room is used once; Room.connect() is never cancelled, that would end the process.
+decides about a fresh join; what the SDK tries meanwhile ends at a fence. A Room is used once, and Room.connect() is
+never cancelled: that would end the process.
 """
 
 import asyncio
@@ -35,8 +35,10 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
     RoomEvents,
 )
+from glassbridge.livekit.sdk_fence import Fence
 from glassbridge.livekit.sdk_track import SdkTrack
 from glassbridge.livekit.signal import loss_reason
+from glassbridge.livekit.upgrade import parse_url, require_jwt
 from glassbridge.runtime.tasks import TaskGroup
 
 log = structlog.get_logger()
@@ -63,9 +65,11 @@ async def connect(
     url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
 ) -> "SdkParticipant":
     """See Connector. The SDK's part of a join that is given up goes on for up to 20 s, and is then left."""
+    require_jwt(token)
+    fence = Fence(parse_url(url))
     sdk_native.quieten()
-    participant = SdkParticipant(events, options)
-    attempt = _keep(participant.join(url, token), "join")
+    participant = SdkParticipant(fence, events, options)
+    attempt = _keep(participant.join(token), "join")
     try:
         async with asyncio.timeout(options.timeout):
             await asyncio.shield(attempt)
@@ -98,7 +102,8 @@ def _keep(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 class SdkParticipant:
     """A place in a room; see Participant. Made by connect()."""
 
-    def __init__(self, events: RoomEvents, options: ConnectOptions) -> None:
+    def __init__(self, fence: Fence, events: RoomEvents, options: ConnectOptions) -> None:
+        self._fence = fence
         self._events = events
         self._options = options
         self._room = rtc.Room()
@@ -166,15 +171,18 @@ class SdkParticipant:
 
     # --- joining and leaving ----------------------------------------------------------------------------------------
 
-    async def join(self, url: str, token: str) -> None:
+    async def join(self, token: str) -> None:
         """Joins, to the end: not to be cancelled. What nobody wants any more when it is done is left."""
         options = rtc.RoomOptions(auto_subscribe=False)
+        await self._fence.open()
         try:
-            await self._room.connect(url, token, options)
+            await self._room.connect(self._fence.url, token, options)
         except rtc.ConnectError as error:
-            failure = sdk_native.connect_failure(error)
+            failure = self._fence.failure or sdk_native.connect_failure(error)
             self.end(failure.reason, failure.detail)
+            await self._fence.close()
             return
+        self._fence.shut()
         self._joined = True
         if self._closed is not None:
             await self._leave()
@@ -195,6 +203,7 @@ class SdkParticipant:
         if self._closed is not None:
             return
         self._closed = Closed(reason, detail)
+        self._fence.shut()
         log.debug("participant ended", room_name=self.room, reason=reason.code, detail=detail)
         if self._joined:
             self._leaving = _keep(self._leave(), "leave")
@@ -211,6 +220,7 @@ class SdkParticipant:
         self._streams.clear()
         for track in self._tracks:
             await track.release()
+        await self._fence.close()
 
     def failure(self) -> ParticipantError | None:
         """Why the place is lost; None while it is held."""
