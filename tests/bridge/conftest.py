@@ -15,15 +15,12 @@ from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.support.fake_participant import FakeLiveKit
+from tests.support.grpc_runtime import grpc_is_here
+
+__all__ = ["grpc_is_here"]
 
 USER = "ann@example.com"
 AGENT = f"cloud-agent:{USER}"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def grpc_is_here() -> None:
-    """gRPC's poller has two sockets for the whole process: they are no test's leak."""
-    grpc.aio.init_grpc_aio()
 
 
 @pytest.fixture

@@ -20,21 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+from tests.support.bridge import SCRIPT
 from tests.support.poll import eventually_sync
 
 READY_WITHIN = 15.0
-PROGRAM = """
-import sys
-from glassbridge.bridge.config import BridgeConfig
-from glassbridge.bridge.supervisor import run
-from glassbridge.runtime.errors import UserError
-from glassbridge.telemetry import logs
-logs.configure("bridge", "info", "json")
-try:
-    sys.exit(run(BridgeConfig.from_json(sys.argv[1])))
-except UserError as error:
-    sys.exit(f"glassbridge: {error}")
-"""
 
 
 class Bridge:
@@ -68,7 +57,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
         def start(**fields: Any) -> Bridge:
             log = tmp_path / f"log{len(list(tmp_path.glob('log*')))}"
             out = stack.enter_context(log.open("w"))
-            argv = [sys.executable, "-c", PROGRAM, BridgeConfig(**fields).to_json()]
+            argv = [sys.executable, "-c", SCRIPT, BridgeConfig(**fields).to_json()]
             process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, text=True)
             stack.callback(process.wait)
             stack.callback(process.kill)

@@ -1,0 +1,368 @@
+"""Our bridge, as real processes in real rooms, serves any client that speaks the contract: one that knows only what the
+original's does, and one that knows our additions."""
+
+import asyncio
+import signal
+import wave
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
+from glassbridge.livekit.own import connect, drain_closing
+from glassbridge.livekit.participant import Participant
+from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered, encode_sequence
+from tests.support.bridge import bridge_program
+from tests.support.contract_client import ContractClient
+from tests.support.livekit import LiveKit, expired_token, forged_token, token
+from tests.support.participants import Recorder
+from tests.support.poll import eventually
+from tests.support.process import Program
+from tests.support.scripted_bridge import original_contract, our_contract
+from tests.support.sound import loud, pitch, tone
+
+pytestmark = pytest.mark.real
+
+USER = "ann@example.com"
+ROOM = USER
+FRAME = bytes(range(200)) * 16  # 100 ms
+
+
+@pytest.fixture(params=["original", "ours"])
+def words(request: pytest.FixtureRequest) -> SimpleNamespace:
+    return original_contract() if request.param == "original" else our_contract()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(drain_closing)
+        yield stack
+
+
+@pytest.fixture
+async def program(stack: AsyncExitStack, tmp_path: Path) -> Program:
+    """A bridge with one worker."""
+    config = BridgeConfig(socket=str(tmp_path / "b.sock"), playback=PlaybackLimits(folder=str(tmp_path)))
+    bridge = await stack.enter_async_context(bridge_program(config))
+    await bridge.says("bridge ready")
+    return bridge
+
+
+@pytest.fixture
+async def target(program: Program, tmp_path: Path) -> str:
+    return f"unix:{tmp_path / 'b.sock'}"
+
+
+@pytest.fixture
+async def client(stack: AsyncExitStack, target: str, words: SimpleNamespace) -> ContractClient:
+    return await stack.enter_async_context(ContractClient(target, words))
+
+
+@pytest.fixture
+async def ours(stack: AsyncExitStack, target: str) -> ContractClient:
+    """A client that knows our additions."""
+    return await stack.enter_async_context(ContractClient(target, our_contract()))
+
+
+@pytest.fixture
+async def ear() -> Recorder:
+    """What the phone hears."""
+    return Recorder()
+
+
+@pytest.fixture
+async def phone(stack: AsyncExitStack, real_livekit: LiveKit, ear: Recorder) -> Participant:
+    """A phone in the user's room."""
+    participant = await connect(real_livekit.url, token("phone", ROOM), ear)
+    stack.push_async_callback(participant.close)
+    return participant
+
+
+def joining(livekit: LiveKit, user: str = USER, **fields: Any) -> dict[str, Any]:
+    """The fields of a JoinRoomRequest."""
+    identity = f"cloud-agent:{user}"
+    return {
+        "user_id": user,
+        "room_name": user,
+        "token": token(identity, user),
+        "livekit_url": livekit.url,
+        "target_identity": "phone",
+    } | fields
+
+
+async def join(client: ContractClient, livekit: LiveKit, **fields: Any) -> Any:
+    answer = await client.join_room(**joining(livekit, **fields))
+    assert answer.success, answer.error
+    return answer
+
+
+class Speaking:
+    """A phone that sends a frame each 20 ms while the context lasts."""
+
+    def __init__(self, phone: Participant) -> None:
+        self._phone = phone
+        self._task: asyncio.Task[None] | None = None
+        self.sent = 0
+
+    async def __aenter__(self) -> "Speaking":
+        self._task = asyncio.create_task(self._speak())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _speak(self) -> None:
+        while True:
+            await self._phone.send(self.sent.to_bytes(4, "little") * 160, reliable=False)
+            self.sent += 1
+            await asyncio.sleep(0.02)
+
+
+async def test_the_whole_conversation(
+    client: ContractClient, real_livekit: LiveKit, phone: Participant, ear: Recorder, tmp_path: Path
+) -> None:
+    answer = await join(client, real_livekit)
+    assert answer.participant_id == f"cloud-agent:{USER}"
+    assert answer.participant_count == 2
+    call = await client.open_stream(USER)
+
+    await phone.send(FRAME)
+    await phone.send(encode_sequence(3, FRAME))
+    await phone.send(encode_numbered(FrameNumber(7, 1600, 5), FRAME), topic=TOPIC_NUMBERED)
+    for _ in range(3):
+        chunk = await client.hear(call)
+        assert chunk.pcm_data == FRAME
+        assert (chunk.sample_rate, chunk.channels, chunk.timestamp_ms) == (16000, 1, 0)
+
+    status = await client.get_status(user_id=USER)
+    assert (status.connected, status.participant_count, status.last_disconnect_at) == (True, 2, 0)
+    health = await client.health_check()
+    assert (health.status, health.active_sessions, health.active_streams) == (1, 1, 1)
+
+    with wave.open(str(tmp_path / "clip.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(tone(1.2))
+    play = client.play_audio(
+        user_id=USER, request_id="p1", audio_url=(tmp_path / "clip.wav").as_uri(), volume=1.0, track_id=2
+    )
+    events = [event async for event in play]
+    assert [event.type for event in events] == [0, 1, 2], events
+    assert events[-1].duration_ms == 1200
+    await eventually(lambda: loud(b"".join(b.pcm for b in ear.blocks)) > 1.1 or f"heard {loud(b''.join(b.pcm for b in ear.blocks))} s in {len(ear.blocks)} blocks")
+    heard = b"".join(block.pcm for block in ear.blocks)
+    assert 1.1 < loud(heard) < 1.35
+    assert abs(pitch(heard) - 440) < 4
+
+    stopped = await client.stop_audio(user_id=USER)
+    assert stopped.success
+    left = await client.leave_room(user_id=USER, reason="done")
+    assert left.success
+    assert await call.code() == grpc.StatusCode.OK
+    status = await client.get_status(user_id=USER)
+    assert (status.connected, status.participant_count) == (False, 0)
+    assert status.last_disconnect_at > 0
+    assert not (await client.leave_room(user_id=USER)).success
+    await eventually(lambda: not phone.remote or "the bridge is still in the room")
+
+
+async def test_a_track_is_heard_as_16_khz_mono(
+    client: ContractClient, real_livekit: LiveKit, phone: Participant
+) -> None:
+    await join(client, real_livekit)
+    call = await client.open_stream(USER)
+    track = await phone.publish("microphone")
+    sound = tone(1.5, 523.0)
+
+    async def speak() -> None:
+        for at in range(0, len(sound), 640):
+            await track.write(sound[at : at + 640].ljust(640, b"\0"))
+
+    speaking = asyncio.create_task(speak())
+    heard = b""
+    while loud(heard) < 1.2:
+        heard += (await client.hear(call)).pcm_data
+    await speaking
+    assert abs(pitch(heard[-32000:]) - 523) < 4
+    call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (lambda lk: {"token": forged_token(f"cloud-agent:{USER}", ROOM)}, "REASON_TOKEN_REFUSED"),
+        (lambda lk: {"token": expired_token(f"cloud-agent:{USER}", ROOM)}, "REASON_TOKEN_EXPIRED"),
+        (lambda lk: {"token": "nonsense"}, "REASON_TOKEN_REFUSED"),
+        (lambda lk: {"room_name": "elsewhere"}, "REASON_WRONG_ROOM"),
+        (lambda lk: {"livekit_url": "ws://127.0.0.1:9"}, "REASON_UNREACHABLE"),
+    ],
+)
+async def test_a_join_that_cannot_be_says_why(
+    ours: ContractClient, program: Program, real_livekit: LiveKit, fields: Callable[[LiveKit], Any], reason: str
+) -> None:
+    request = joining(real_livekit) | fields(real_livekit)
+    answer = await ours.join_room(**request)
+    names = ours.words.JoinRoomResponse.DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_number
+    assert (answer.success, names[answer.reason].name) == (False, reason)
+    assert answer.error
+    assert request["token"] not in answer.error
+    assert not any(request["token"] in line for line in (*program.out, *program.err))
+    assert (await ours.health_check()).active_sessions == 0
+
+
+async def _replace(client: ContractClient, livekit: LiveKit, phone: Participant, times: int) -> None:
+    async with Speaking(phone):
+        call: Any = None
+        for number in range(times):
+            await join(client, livekit)
+            old, call = call, await client.open_stream(USER)
+            await client.hear(call)
+            if old is not None:
+                assert await old.code() == grpc.StatusCode.OK, number
+        health = await client.health_check()
+        assert (health.active_sessions, health.active_streams) == (1, 1)
+        await eventually(lambda: len(phone.remote) == 1 or f"in the room: {list(phone.remote)}")
+        call.cancel()
+
+
+async def test_joins_replace_each_other_under_live_audio(
+    client: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program
+) -> None:
+    await _replace(client, real_livekit, phone, 30)
+    assert not [line for line in program.err if "Traceback" in line or '"error"' in line]
+
+
+@pytest.mark.slow
+async def test_two_hundred_joins_replace_each_other_under_live_audio(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program
+) -> None:
+    await _replace(ours, real_livekit, phone, 200)
+    assert not [line for line in program.err if "Traceback" in line or '"error"' in line]
+
+
+async def test_fifty_joins_at_once_end_in_one_room_with_audio(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant
+) -> None:
+    async with Speaking(phone):
+        answers = await asyncio.gather(*(ours.join_room(timeout=20, **joining(real_livekit)) for _ in range(50)))
+        assert sum(answer.success for answer in answers) == 1
+        call = await ours.open_stream(USER)
+        for _ in range(50):  # a second of audio: nobody kicks the winner
+            await ours.hear(call)
+        assert list(phone.remote) == [f"cloud-agent:{USER}"]
+        call.cancel()
+
+
+async def test_a_late_leave_of_an_older_generation_is_refused(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant
+) -> None:
+    await join(ours, real_livekit, generation=1)
+    await join(ours, real_livekit, generation=2)
+    call = await ours.open_stream(USER, generation=2)
+    late = await ours.leave_room(user_id=USER, generation=1)
+    assert not late.success
+    stale = await ours.join_room(**joining(real_livekit, generation=1))
+    assert not stale.success
+    await phone.send(FRAME)
+    assert (await ours.hear(call)).generation == 2
+    call.cancel()
+
+
+async def test_cancelled_joins_leave_nothing(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program
+) -> None:
+    for after in (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06) * 3:
+        call = ours.join_room(**joining(real_livekit))
+        await asyncio.sleep(after)
+        call.cancel()
+    await _eventually_idle(ours)
+    await eventually(lambda: not phone.remote or f"still in the room: {list(phone.remote)}", 10)
+    assert not [line for line in program.err if "Traceback" in line]
+
+
+async def test_a_takeover_ends_the_stream_and_says_superseded(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant, stack: AsyncExitStack
+) -> None:
+    await join(ours, real_livekit)
+    call = await ours.open_stream(USER)
+    other = await connect(real_livekit.url, token(f"cloud-agent:{USER}", ROOM), Recorder())
+    stack.push_async_callback(other.close)
+    assert await call.code() == grpc.StatusCode.ABORTED
+    assert dict(await call.trailing_metadata())["glassbridge-reason"] == "superseded"
+    status = await ours.get_status(user_id=USER)
+    assert (status.connected, status.last_disconnect_cause) == (False, 1)
+    assert other.closed is None, "the bridge never fights"
+
+
+async def test_the_death_of_livekit_ends_the_stream(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant
+) -> None:
+    await join(ours, real_livekit)
+    call = await ours.open_stream(USER)
+    await real_livekit.kill()
+    async with asyncio.timeout(5):
+        assert await call.code() == grpc.StatusCode.ABORTED
+    assert dict(await call.trailing_metadata())["glassbridge-reason"] == "network"
+
+
+CLIENT = """
+import asyncio, os, sys
+from tests.support.bridge import bridge_program
+from tests.support.contract_client import ContractClient
+from tests.support.scripted_bridge import our_contract
+async def main():
+    async with ContractClient(sys.argv[1], our_contract()) as client:
+        answer = await client.join_room(user_id=sys.argv[2], room_name=sys.argv[3], token=sys.argv[4],
+                                        livekit_url=sys.argv[5], target_identity="phone")
+        assert answer.success, answer.error
+        call = await client.open_stream(sys.argv[2])
+        print("streaming", flush=True)
+        while True:
+            await client.hear(call)
+asyncio.run(main())
+"""
+
+
+async def _eventually_idle(client: ContractClient, within: float = 5.0) -> None:
+    begun = monotonic()
+    while (health := await client.health_check()).active_sessions or health.active_streams:
+        assert monotonic() - begun < within, f"still here: {health}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_cloud_that_dies_or_freezes_loses_its_room_at_once(
+    ours: ContractClient,
+    target: str,
+    real_livekit: LiveKit,
+    phone: Participant,
+    number: signal.Signals,
+) -> None:
+    request = joining(real_livekit)
+    argv = (request["user_id"], request["room_name"], request["token"], request["livekit_url"])
+    async with Program.python(CLIENT, target, *argv) as cloud, Speaking(phone):
+        await cloud.says("streaming")
+        assert (await ours.health_check()).active_streams == 1
+        cloud.signal(number)
+        await _eventually_idle(ours, within=8)
+        await eventually(lambda: not phone.remote or "the bridge is still in the room")
+
+
+async def test_sigterm_says_unavailable_and_leaves_the_room(
+    ours: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program, tmp_path: Path
+) -> None:
+    await join(ours, real_livekit)
+    call = await ours.open_stream(USER)
+    program.signal(signal.SIGTERM)
+    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    assert await program.ends(within=5) == 0
+    await eventually(lambda: not phone.remote or "the bridge is still in the room", 1)
+    assert not (tmp_path / "b.sock").exists()
