@@ -49,7 +49,8 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 @pytest.fixture
 async def program(stack: AsyncExitStack, tmp_path: Path) -> Program:
     """A bridge with one worker."""
-    config = BridgeConfig(socket=str(tmp_path / "b.sock"), playback=PlaybackLimits(folder=str(tmp_path)))
+    playback = PlaybackLimits(folder=str(tmp_path))
+    config = BridgeConfig(socket=str(tmp_path / "b.sock"), unclaimed=2.0, playback=playback)
     bridge = await stack.enter_async_context(bridge_program(config))
     await bridge.says("bridge ready")
     return bridge

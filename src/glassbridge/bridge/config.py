@@ -64,7 +64,7 @@ class BridgeConfig:
     heartbeat: float = 5.0
     join_timeout: float = 10.0
     """For callers without a deadline."""
-    unclaimed: float = 30.0
+    unclaimed: float = 10.0
     """A joined room that no stream claims is left after so long."""
     drain: float = 3.0
     """How long a stopping worker takes at most to leave its rooms."""

@@ -26,7 +26,7 @@ Ticket = NewType("Ticket", int)
 
 NOBODY: Final = Ticket(0)
 
-UNCLAIMED: Final = 30.0
+UNCLAIMED: Final = 10.0
 """Seconds that a joined place, or the news of a lost one, waits for a stream."""
 
 
