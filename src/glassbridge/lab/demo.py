@@ -165,7 +165,7 @@ class Demo:
         if line.log:
             if said.get("level") in ("warning", "error", "critical"):
                 self._view.tell(f"{line.program}: {event} {said.get('error', '')}".rstrip())
-            self._scene.happened.append(f"{line.program}: {event}" if event else line.text)
+            self._scene.happened.append(f"{line.program}: {_described(said) or line.text}")
         elif line.program == "phone" and event in _HEARERS:
             _HEARERS[event](self, said)
 
@@ -246,6 +246,12 @@ _HEARERS: Mapping[str, Callable[[Demo, Mapping[str, Any]], None]] = {
     "summary": Demo._on_summary,
 }
 """What is done with each event of the phone."""
+
+
+def _described(said: Mapping[str, Any]) -> str:
+    """A log line in short: its event, and what tells one from another."""
+    telling = (said.get(key) for key in ("old", "new", "state", "code", "reason", "path", "error"))
+    return " · ".join(str(word) for word in (said.get("event"), *telling) if word)
 
 
 def words_found(spoken: list[str], heard: list[str]) -> int:

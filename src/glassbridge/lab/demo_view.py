@@ -63,7 +63,7 @@ def picture(scene: Scene) -> RenderableType:
         passed = f"{meter.seconds:5.1f} s" if meter.seconds is not None else ""
         meters.add_row(Text(name, style="bold"), _bar(meter), Text(passed), Text(meter.note, style="dim"))
     spoken = [Text(text) for text in scene.captions[-CAPTIONS:]]
-    captions = Group(*spoken, Text(scene.partial or "…", style="dim italic"))
+    captions = Group(*spoken, Text(scene.partial, style="dim italic"))
     events = Group(*(Text(line[:120], style="dim", no_wrap=True, overflow="ellipsis") for line in scene.happened))
     return Group(
         Panel(parts, title="parts", title_align="left"),

@@ -47,7 +47,7 @@ class Program:
 
     name: str
     args: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     on_line: Callable[[Line], None] = field(default=lambda _: None)
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
 

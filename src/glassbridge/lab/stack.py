@@ -55,7 +55,7 @@ class StackConfig:
     """Folder for what the recogniser is fed."""
     log_level: str = "info"
     log_format: str = "json"
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further environment of all programs."""
 
 
@@ -149,7 +149,7 @@ class Stack:
                 tasks.create_task(self.start_cloud())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-        await until(self._bridges_are_seen, self.bridge, self.cloud)
+        await self.ready()
 
     # ---- parts
 
@@ -176,6 +176,10 @@ class Stack:
         port = config.livekit_port or free_port()
         program = self._program("livekit", "start", "--embedded", "--port", str(port))
         return EmbeddedProcess(program, f"ws://{LOOPBACK}:{port}", self._http)
+
+    async def ready(self) -> None:
+        """Returns when the cloud sees all workers of the bridge. Raises UserError."""
+        await until(self._bridges_are_seen, self.bridge, self.cloud)
 
     async def start_bridge(self) -> None:
         """Starts the bridge, for the first time or again after its end."""
