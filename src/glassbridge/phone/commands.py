@@ -74,7 +74,8 @@ def _seconds(text: str) -> float:
 
 async def lines(source: TextIO) -> AsyncGenerator[str, None]:
     """The lines of a file, pipe or terminal as they come, blank ones left out; ends with it. Safe to cancel."""
-    if stat.S_ISREG(os.fstat(source.fileno()).st_mode):  # a file cannot be waited for, and need not be
+    mode = os.fstat(source.fileno()).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or source.isatty()):  # cannot be waited for, and need not be
         for line in source:
             if line.strip():
                 yield line

@@ -72,6 +72,7 @@ class Simulator:
         """The phone has given up, or nobody reads any more."""
         self._begun = monotonic()
         self._spoke_at: float | None = None
+        """The first time."""
         self._first_caption: float | None = None
         self._last_caption: float | None = None
         """Of the clip that is being spoken, or was spoken last."""
@@ -106,7 +107,9 @@ class Simulator:
     async def _speak(self, clip: bytes) -> None:
         """Speaks when audio can be heard, and stays until its captions have come."""
         await self._until_ready()
-        self._spoke_at, self._last_caption, self._speech_ended = monotonic(), None, False
+        self._last_caption, self._speech_ended = None, False
+        if self._spoke_at is None:
+            self._spoke_at = monotonic()
         await self._phone.microphone(True)
         await self._phone.voice(True)
         await play(self._phone, clip, self._config.frame_ms, last=not self._config.loop)
