@@ -304,6 +304,10 @@ class OwnParticipant:
         if self._publisher is not None:
             self._publisher.published(published.cid, published.track.sid)
 
+    async def _on_track_subscribed(self, subscribed: rtc.TrackSubscribed) -> None:
+        if self._publisher is not None:
+            self._publisher.subscribed(subscribed.track_sid)
+
     async def _on_request_response(self, response: rtc.RequestResponse) -> None:
         if self._publisher is not None and response.HasField("add_track") and response.reason != rtc.RequestResponse.OK:
             reason = rtc.RequestResponse.Reason.Name(response.reason)
@@ -385,6 +389,7 @@ _HANDLERS: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None
     "answer": OwnParticipant._on_answer,
     "trickle": OwnParticipant._on_trickle,
     "track_published": OwnParticipant._on_track_published,
+    "track_subscribed": OwnParticipant._on_track_subscribed,
     "request_response": OwnParticipant._on_request_response,
     "pong_resp": OwnParticipant._on_pong,
     "leave": OwnParticipant._on_leave,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from aiortc import RTCIceCandidate, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCIceCandidate, RTCSessionDescription
 from google.protobuf.message import Message
 from livekit.protocol import models, rtc
 
@@ -15,6 +15,8 @@ from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.speaker import Slot, Speaker
 from glassbridge.runtime.tasks import TaskGroup
 
+AUDIENCE_TIMEOUT = 0.25
+"""Seconds that a new track waits for its first listener: what is said before is lost to everybody."""
 ANSWER_TIMEOUT = 5.0
 """Seconds in which the server has to answer an offer or a wish to publish."""
 CONSENT_INTERVAL = 5.0
@@ -24,8 +26,6 @@ BUFFER_LIMIT = 256 << 10
 
 
 T = TypeVar("T")
-Wish = asyncio.Future[str | ParticipantError]
-"""The id that the server gives to a track, or why it gives none."""
 
 
 class Link(Protocol):
@@ -54,8 +54,7 @@ class Publisher:
         self._answer: asyncio.Future[str] | None = None
         self._offers = 0
         self._early: list[RTCIceCandidate] | None = []
-        self._wishes: dict[str, Wish] = {}
-        self._free: list[Slot] = []
+        self._slots: list[Slot] = []
         quirks.prepare_ice(
             quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
         )
@@ -89,8 +88,15 @@ class Publisher:
         self._grant(cid, ParticipantError(LossReason.TOKEN_REFUSED, why))
 
     def _grant(self, cid: str, outcome: str | ParticipantError) -> None:
-        if (wish := self._wishes.pop(cid, None)) is not None and not wish.done():
-            wish.set_result(outcome)
+        for slot in self._slots:
+            if slot.cid == cid:
+                slot.grant(outcome)
+
+    def subscribed(self, sid: str) -> None:
+        """Somebody hears a track."""
+        for slot in self._slots:
+            if slot.sid == sid:
+                slot.heard.set()
 
     # --- what the owner wants ---------------------------------------------------------------------------------------
 
@@ -106,19 +112,24 @@ class Publisher:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")
 
     async def publish(self, name: str) -> Speaker:
-        """Raises ParticipantError. When cancelled, or refused, the track is taken out again."""
+        """Returns when somebody hears the track, or nobody does for AUDIENCE_TIMEOUT.
+
+        Raises ParticipantError. When cancelled, or refused, the track is taken out again.
+        """
         adding = self._tasks.spawn(self._add(name), "publish")
         try:
             await asyncio.wait([adding])
             self._require_open()
-            slot, wish = adding.result()
-            sid = await _within(wish, "the server does not accept the track")
+            slot = adding.result()
+            sid = await _within(slot.granted, "the server does not accept the track")
             if isinstance(sid, ParticipantError):
                 raise sid
+            speaker = Speaker(slot, self.unpublish, self._link.lost)
+            await speaker.find_listener(AUDIENCE_TIMEOUT)
         except (asyncio.CancelledError, ParticipantError):
             adding.add_done_callback(self._withdraw)
             raise
-        return Speaker(slot, sid, self.unpublish, self._link.lost)
+        return speaker
 
     async def unpublish(self, slot: Slot) -> None:
         """Takes a track out; a cancelled caller does not stop it."""
@@ -128,8 +139,8 @@ class Publisher:
     async def close(self) -> None:
         """Idempotent. The place is lost: who waits for something hears it now."""
         if (lost := self._link.lost()) is not None:
-            for cid in list(self._wishes):
-                self._grant(cid, lost)
+            for slot in self._slots:
+                slot.grant(lost)
         self._opened.set()
         await self._connection.close()
 
@@ -143,33 +154,29 @@ class Publisher:
         if (lost := self._link.lost()) is not None:
             raise lost
 
-    async def _add(self, name: str) -> tuple[Slot, Wish]:
+    async def _add(self, name: str) -> Slot:
         async with self._changing:
-            slot = self._free.pop() if self._free else self._new_slot()
-            cid = slot.begin()
-            wish = self._wishes[cid] = asyncio.get_running_loop().create_future()
-            await self._link.request(
-                add_track=rtc.AddTrackRequest(
-                    cid=cid, name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True
-                )
+            slot = next((slot for slot in self._slots if slot.free), None) or self._new_slot()
+            track = rtc.AddTrackRequest(
+                cid=slot.begin(), name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True
             )
+            await self._link.request(add_track=track)
             await self._negotiate()
-        return slot, wish
+        return slot
 
     async def _remove(self, slot: Slot) -> None:
         async with self._changing:
             slot.end()
             await self._negotiate()
-            self._free.append(slot)
+            slot.free = True
 
-    def _withdraw(self, adding: asyncio.Task[tuple[Slot, Wish]]) -> None:
+    def _withdraw(self, adding: asyncio.Task[Slot]) -> None:
         if self._link.lost() is None and not adding.cancelled() and adding.exception() is None:
-            self._tasks.spawn(self._remove(adding.result()[0]), "withdraw")
+            self._tasks.spawn(self._remove(adding.result()), "withdraw")
 
     def _new_slot(self) -> Slot:
         slot = Slot(self._connection)
-        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
-        slot.transceiver.setCodecPreferences(opus)
+        self._slots.append(slot)
         return slot
 
     async def _negotiate(self) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from fractions import Fraction
 from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpTransceiver
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
 from av.packet import Packet
 
 from glassbridge.livekit.media import RTP_CLOCK
@@ -49,18 +50,34 @@ class Slot:
         self._track = _OpusTrack()
         self._born = monotonic()
         self._timestamp = 0
-        self.transceiver: RTCRtpTransceiver = connection.addTransceiver(self._track, direction="inactive")
+        self._sender: RTCRtpTransceiver = connection.addTransceiver(self._track, direction="inactive")
+        opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
+        self._sender.setCodecPreferences(opus)
+        self.free = True
 
     def begin(self) -> str:
         """Readies the line for a new track; returns the id by which the server will name it."""
-        self._track.cid = uuid4().hex
-        self.transceiver.sender.replaceTrack(self._track)
-        self.transceiver.direction = "sendonly"
-        return self._track.cid
+        self.cid = self._track.cid = uuid4().hex
+        self.sid = ""
+        self.granted: asyncio.Future[str | ParticipantError] = asyncio.get_running_loop().create_future()
+        """The sid that the server gives to the track, or why it gives none."""
+        self.heard = asyncio.Event()
+        """Set when somebody listens."""
+        self._sender.sender.replaceTrack(self._track)
+        self._sender.direction = "sendonly"
+        self.free = False
+        return self.cid
+
+    def grant(self, outcome: str | ParticipantError) -> None:
+        """The server has decided; only its first word counts."""
+        if not self.granted.done():
+            self.granted.set_result(outcome)
+        if isinstance(outcome, str):
+            self.sid = outcome
 
     def end(self) -> None:
         """Readies the line to be taken out of use."""
-        self.transceiver.direction = "inactive"
+        self._sender.direction = "inactive"
 
     def tune(self) -> None:
         """Moves the clock on like the time: else the listener takes a pause for delay (traps A10)."""
@@ -82,11 +99,10 @@ class Speaker:
     def __init__(
         self,
         slot: Slot,
-        sid: str,
         unpublish: Callable[[Slot], Awaitable[None]],
         lost: Callable[[], ParticipantError | None],
     ) -> None:
-        self.sid = sid
+        self.sid = slot.sid
         self._slot = slot
         self._unpublish = unpublish
         self._lost = lost
@@ -94,6 +110,17 @@ class Speaker:
         self._due: float | None = None
         """When the next frame has to go; None in a pause."""
         self._unpublished = False
+
+    async def find_listener(self, within: float) -> None:
+        """Speaks silence until somebody listens, or the time is over: a server tells others of a track only when it
+        has heard of it, and what is said before they listen is lost to them."""
+        for _ in range(round(within / FRAME)):
+            if self._slot.heard.is_set():
+                return
+            self._slot.tune()
+            self._slot.put(self._encoder.encode(_SILENCE))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._slot.heard.wait(), FRAME)
 
     async def write(self, frame: bytes) -> None:
         """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""

@@ -91,6 +91,7 @@ class Member:
             self._tasks,
             on_connected=self._active,
             on_offer=lambda offer: self.send(offer=offer),
+            on_heard=room.track_heard,
         )
 
     def _link(self, **options: Any) -> Link:
@@ -148,6 +149,9 @@ class Member:
 
     def stop_listening(self, track: Track) -> None:
         self._subscriber.stop_listening(track)
+
+    def heard(self, track_sid: str) -> None:
+        self.send(track_subscribed=rtc.TrackSubscribed(track_sid=track_sid))
 
     def deliver(self, packet: bytes, *, reliable: bool) -> None:
         self._subscriber.link.send_data(packet, reliable=reliable)

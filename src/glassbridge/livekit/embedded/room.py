@@ -93,6 +93,8 @@ class Occupant(Protocol):
 
     def stop_listening(self, track: Track) -> None: ...
 
+    def heard(self, track_sid: str) -> None: ...
+
     def deliver(self, packet: bytes, *, reliable: bool) -> None: ...
 
     def dismissed(self, reason: "models.DisconnectReason", action: "rtc.LeaveRequest.Action") -> None: ...
@@ -175,6 +177,12 @@ class Room:
         for other in self._others(owner):
             other.stop_listening(track)
         self.announce(owner)
+
+    def track_heard(self, sid: str) -> None:
+        """Somebody listens to it from now on: its owner may want to know before it speaks."""
+        for member in self.members.values():
+            if any(track.sid == sid for track in member.live_tracks):
+                member.heard(sid)
 
     def find_track(self, sid: str) -> Track | None:
         """A live track of anybody."""

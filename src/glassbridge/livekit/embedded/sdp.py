@@ -63,11 +63,13 @@ class Slot:
     track: TrackRef | None = None
     offered_idle: bool = False
     """So it was in the last offer."""
+    agreed: bool = False
+    """The client has answered an offer with this track."""
     free: bool = False
     """The client has agreed that nothing comes here: a new track may."""
 
     def take(self, track: TrackRef) -> None:
-        self.track, self.free, self.ssrc = track, False, secrets.randbelow(2**32 - 1) + 1
+        self.track, self.free, self.agreed, self.ssrc = track, False, False, secrets.randbelow(2**32 - 1) + 1
 
 
 def parse(text: str) -> Remote:

@@ -21,10 +21,12 @@ class Subscriber(Listener):
         tasks: TaskGroup,
         on_connected: Callable[[], None],
         on_offer: Callable[[rtc.SessionDescription], None],
+        on_heard: Callable[[str], None],
     ) -> None:
         self.link = new_link(offering=True, on_connected=on_connected)
         self._tasks = tasks
         self._on_offer = on_offer
+        self._on_heard = on_heard
         self._end: sdp.LocalTransport | None = None
         self._slots: list[Slot] = []
         self._version = 0
@@ -74,6 +76,9 @@ class Subscriber(Listener):
             self._tasks.spawn(self.link.start(remote), "connect subscriber")
         for slot in self._slots:
             slot.free = slot.offered_idle and slot.track is None
+            if slot.track is not None and not slot.offered_idle and not slot.agreed:
+                slot.agreed = True
+                self._on_heard(slot.track.track_sid)
         self._negotiate()
 
     def _negotiate(self, *, changed: bool = False) -> None:
