@@ -159,6 +159,7 @@ class ScriptedCloud:
         self.answers_pings = not original
         self.captions = ["hello", "hello world"]
         self.ends_speech = not original
+        self.captioned = True
         self.path = "livekit"
         self.agent_in_room = True
         self.heard: list[wire.FromPhone | wire.UnknownMessage] = []
@@ -313,4 +314,4 @@ class ScriptedCloud:
                     )
                 )
             if self.ends_speech:
-                await self.say(wire.SpeechEndNotice())
+                await self.say(wire.SpeechEndNotice(captioned=self.captioned))

@@ -126,6 +126,9 @@ async def test_no_words_found_is_told_at_once() -> None:
         cloud.captions = []
         with pytest.raises(UserError, match="no words"):
             await Run(cloud, rooms, deadline=60.0).task
+        cloud.captioned = False
+        with pytest.raises(UserError, match="its log says why"):
+            await Run(cloud, rooms, deadline=60.0).task
 
 
 async def test_no_way_for_the_audio_says_why() -> None:

@@ -78,7 +78,8 @@ class Simulator:
         """Of the clip that is being spoken, or was spoken last."""
         self._captions: list[str] = []
         """Final ones."""
-        self._speech_ended = False
+        self._speech_end: events.SpeechEnded | None = None
+        """Of the clip that was spoken last."""
         self._welcome_since: float | None = None
         """Since when the cloud is ready for audio that proves nothing by itself."""
         self._unreachable = ""
@@ -107,7 +108,7 @@ class Simulator:
     async def _speak(self, clip: bytes) -> None:
         """Speaks when audio can be heard, and stays until its captions have come."""
         await self._until_ready()
-        self._last_caption, self._speech_ended = None, False
+        self._last_caption = None
         if self._spoke_at is None:
             self._spoke_at = monotonic()
         await self._phone.microphone(True)
@@ -116,6 +117,7 @@ class Simulator:
         while self._config.loop:
             await play(self._phone, clip, self._config.frame_ms, last=False)
         await self._phone.flush()
+        self._speech_end = None
         await self._phone.voice(False)
         await self._phone.microphone(False)
         await self._until_captioned()
@@ -152,18 +154,20 @@ class Simulator:
     async def _until_captioned(self) -> None:
         spoken = monotonic()
 
-        def quiet() -> bool:
-            if self._last_caption is None:
-                return False
-            return self._speech_ended or monotonic() - max(spoken, self._last_caption) > QUIET
+        def over() -> bool:
+            if self._speech_end is not None or self._last_caption is None:
+                return self._speech_end is not None
+            return monotonic() - max(spoken, self._last_caption) > QUIET
 
-        if not await self._until(lambda: self._speech_ended or quiet(), self._config.deadline):
+        if not await self._until(over, self._config.deadline):
             raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
         if self._phone.numbered:
             capture = self._phone.capture
             await self._until(lambda: capture.acknowledged == capture.position, LAST_ACK)
         if self._last_caption is None:
-            raise UserError("the clip was heard, but no words were found in it")
+            captioned = self._speech_end is None or self._speech_end.captioned
+            why = "no words were found in it" if captioned else "the cloud could not caption it (its log says why)"
+            raise UserError(f"the clip was heard, but {why}")
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Waits for a condition, looking at each event and each 100 ms; False when it is not met in time."""
@@ -226,14 +230,14 @@ class Simulator:
 
     def _on_event(self, event: PhoneEvent) -> None:
         match event:
-            case events.Caption(text, final):
+            case events.Caption(text, final) if text:
                 self._last_caption = monotonic()
                 if self._first_caption is None:
                     self._first_caption = self._last_caption
-                if final and text:
+                if final:
                     self._captions.append(text)
             case events.SpeechEnded():
-                self._speech_ended = True
+                self._speech_end = event
             case events.SocketChanged("unreachable", _, _, reason):
                 self._unreachable = reason
             case events.SocketChanged("open"):
@@ -260,14 +264,14 @@ class Simulator:
         if self._first_caption is not None and self._spoke_at is not None:
             first = round(self._first_caption - self._spoke_at, 3)
         frames = {path.value: count for path, count in sender.sent.items()}
-        line = f"sent {sum(frames.values())} frames" if frames else ""
+        parts = [f"sent {sum(frames.values())} frames"] if frames else []
         if sender.dropped:
-            line += f", {sender.dropped} could not be sent"
+            parts.append(f"{sender.dropped} could not be sent")
         if first is not None:
-            line += f"; first caption {first:.1f} s after the first word"
+            parts.append(f"first caption {first:.1f} s after the first word")
         self._report.say(
             "summary",
-            line,
+            "; ".join(parts),
             frames=frames,
             frames_dropped=sender.dropped,
             samples=capture.position,
