@@ -22,7 +22,6 @@ def signed(**claims: object) -> str:
         ({"sub": "7f3e", "email": " ANN@example.com "}, ANN),
         ({"email": "a-b+c@example.com"}, "a-b+c@example.com"),
         ({"sub": ANN, "aud": "authenticated", "organizations": []}, ANN),
-        ({"sub": ANN, "exp": time() - CLOCK_SKEW / 2}, ANN),
     ],
 )
 def test_whose_a_token_is(claims: dict[str, object], user: str) -> None:
@@ -34,7 +33,7 @@ def test_whose_a_token_is(claims: dict[str, object], user: str) -> None:
     [
         ("", "MISSING_TOKEN"),
         (signed(sub=ANN, exp=time() - 60), "TOKEN_EXPIRED"),
-        (signed(sub=ANN, nbf=time() + 60), "INVALID_TOKEN"),
+        (signed(sub=ANN, nbf=time() + 86_400), "INVALID_TOKEN"),
         (signed(sub=" "), "INVALID_TOKEN"),
         (signed(email=["a"]), "INVALID_TOKEN"),
         (signed(email="a\nb"), "INVALID_TOKEN"),
@@ -55,6 +54,10 @@ def test_what_is_minted_is_verified_and_ends() -> None:
     assert verify_core_token(mint_core_token(user_id(ANN), SECRET, 60), SECRET) == ANN
     with pytest.raises(CoreTokenError, match="expired"):
         verify_core_token(mint_core_token(user_id(ANN), SECRET, -60), SECRET)
+
+
+def test_clocks_may_differ_a_little() -> None:
+    assert verify_core_token(signed(sub=ANN, exp=time() - CLOCK_SKEW / 2), SECRET) == ANN
 
 
 def test_the_header_wins_over_the_query() -> None:

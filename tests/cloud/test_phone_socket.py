@@ -21,7 +21,7 @@ Begin = Callable[..., Awaitable[Stage]]
 
 
 def token(**claims: Any) -> str:
-    return jwt.encode({"sub": ANN, "exp": time() + 60} | claims, SECRET, algorithm="HS256")
+    return jwt.encode({"sub": ANN, "exp": time() + 86_400} | claims, SECRET, algorithm="HS256")
 
 
 # ---- who is let in
