@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
 from typing import Any, Protocol
 
 import grpc
@@ -45,6 +47,7 @@ class AudioStream:
         self._say = say
         self._config = config
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
+        self._writing_since: float | None = None
         self.sent = 0
         """Frames of audio or presence that went to the cloud."""
         self.refused = 0
@@ -63,7 +66,7 @@ class AudioStream:
                 await call.write(self._empty())
             tasks.spawn(self._send(call), "send")
             tasks.spawn(self._receive(call, first), "receive")
-            tasks.spawn(self._beat(), "heartbeat")
+            tasks.spawn(self._watch(), "watch")
             return await self._ended
         except TimeoutError:
             return LossReason.STREAM_BROKEN
@@ -75,19 +78,15 @@ class AudioStream:
         return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, heartbeat=heartbeat)
 
     async def _send(self, call: Call) -> None:
-        next_frame, write, timeout = self._frames.get, call.write, self._config.send_timeout
-        try:
+        next_frame, write = self._frames.get, call.write
+        with suppress(QueueClosed):  # the room says in a moment why
             while True:
                 age, chunk = await next_frame()
                 chunk.age_us = int(age * 1e6)
-                async with asyncio.timeout(timeout):
-                    await write(chunk)
+                self._writing_since = monotonic()
+                await write(chunk)
+                self._writing_since = None
                 self.sent += 1
-        except QueueClosed:
-            return  # the room says in a moment why
-        except TimeoutError:
-            log.warning("send timeout: the cloud does not read its audio stream", seconds=timeout)
-            self.end(LossReason.STREAM_BROKEN)
 
     async def _receive(self, call: Call, chunk: Any) -> None:
         while chunk is not grpc.aio.EOF:
@@ -110,10 +109,19 @@ class AudioStream:
         if self.refused == 1:
             log.warning("chunk refused; further ones are only counted", error=why)
 
-    async def _beat(self) -> None:
+    async def _watch(self) -> None:
+        """Heartbeats, and the end of a stream that nobody reads (a timer for each frame would cost CPU)."""
+        heartbeat, timeout = self._config.heartbeat, self._config.send_timeout
+        beat_at = monotonic() + heartbeat
         while True:
-            await asyncio.sleep(self._config.heartbeat)
-            self._frames.put(self._empty(heartbeat=True))
+            await asyncio.sleep(min(heartbeat, timeout / 2))
+            now = monotonic()
+            if self._writing_since is not None and now - self._writing_since > timeout:
+                log.warning("send timeout: the cloud does not read its audio stream", seconds=timeout)
+                self.end(LossReason.STREAM_BROKEN)
+            if now >= beat_at:
+                beat_at = now + heartbeat
+                self._frames.put(self._empty(heartbeat=True))
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, grpc.aio.BaseError):  # the call is over, and its handler hears of it
