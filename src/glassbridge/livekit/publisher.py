@@ -58,6 +58,7 @@ class Publisher:
         quirks.prepare_ice(
             quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
         )
+        self._connected = asyncio.Event()
         self._opened = asyncio.Event()
         for channel in (self._reliable, self._lossy):
             channel.on("open", self._channel_opened)
@@ -147,8 +148,10 @@ class Publisher:
     # --- how it is done ---------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        # A line that is added while the transport is being connected would never be started by aiortc.
         async with self._changing:
             await self._negotiate()
+            await _within(self._connected.wait(), "the outgoing connection does not come up")
 
     def _require_open(self) -> None:
         if (lost := self._link.lost()) is not None:
@@ -196,7 +199,9 @@ class Publisher:
             self._opened.set()
 
     def _state_changed(self) -> None:
-        if self._connection.connectionState in ("failed", "closed"):
+        if self._connection.connectionState == "connected":
+            self._connected.set()
+        elif self._connection.connectionState in ("failed", "closed"):
             self._link.media_lost(f"the outgoing connection has {self._connection.connectionState}")
 
 

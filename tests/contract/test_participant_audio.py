@@ -1,0 +1,197 @@
+"""The contract of a place in a room: sound, both ways, between both participants on both servers."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from glassbridge.livekit.participant import FRAME_BYTES, LocalTrack, ParticipantError
+from tests.support.livekit import LiveKit, token
+from tests.support.places import OWN, SDK, Kind, Seat, Seats, say
+from tests.support.poll import eventually
+from tests.support.sound import level, loud, pitch, tone
+
+QUIET = 500.0
+"""Levels below are silence; the tones have 5,657."""
+GRACE = 5.0
+"""Seconds in which sound must have come."""
+
+
+def clip(seat: Seat) -> bytes:
+    """What was heard, without the silence around it."""
+    blocks = [block.pcm for block in seat.heard.blocks]
+    heard = [at for at, pcm in enumerate(blocks) if level(pcm) > QUIET]
+    return b"".join(blocks[heard[0] : heard[-1] + 1]) if heard else b""
+
+
+def silent_again(seat: Seat, frames: int = 1) -> Callable[[], bool | str]:
+    """True when sound came, and the last blocks are silent."""
+
+    def check() -> bool | str:
+        last = [level(block.pcm) for block in seat.heard.blocks[-frames:]]
+        return (bool(clip(seat)) and max(last) < QUIET) or f"{len(seat.heard.blocks)} blocks, the last {last}"
+
+    return check
+
+
+async def all_heard(speaker: Seat, listener: Seat, pcm: bytes, *, track: LocalTrack | None = None) -> bytes:
+    """Speaks, and gives back what the listener heard."""
+    listener.heard.blocks.clear()
+    speaking = track or await speaker.place.publish("speaker")
+    await say(speaking, pcm)
+    await speaking.drain()
+    if track is None:
+        await speaking.unpublish()
+    await eventually(silent_again(listener), GRACE)
+    return clip(listener)
+
+
+async def warmed(speaker: Seat, listener: Seat) -> LocalTrack:
+    """A track to which the listener listens already: the SDK, as the speaker, does not wait for that."""
+    track = await speaker.place.publish("speaker")
+
+    async def insist() -> None:
+        while not clip(listener):
+            await say(track, tone(0.1, 2000.0))
+
+    await asyncio.wait_for(insist(), GRACE)
+    await track.drain()
+    await eventually(silent_again(listener), GRACE)
+    return track
+
+
+async def pair(kind: Kind, other: Kind, seats: Seats, speaks: str) -> tuple[Seat, Seat]:
+    ann, bob = await seats.join(kind, "ann"), await seats.join(other, "bob")
+    return (ann, bob) if speaks == "this" else (bob, ann)
+
+
+@pytest.mark.parametrize("speaks", ["this", "other"])
+async def test_a_tone_arrives_whole(speaks: str, kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats, speaks)
+    track = await warmed(speaker, listener)
+    heard = await all_heard(speaker, listener, tone(3.0), track=track)
+    # The SDK's listener stretches or squeezes time a little around the ends; ours plays what was sent.
+    assert loud(heard) == pytest.approx(3.0, rel=0.01 if listener.kind is OWN else 0.04)
+    assert pitch(heard) == pytest.approx(440.0, abs=0.5)
+    assert level(heard[16_000:-16_000]) == pytest.approx(level(tone(1.0)), rel=0.1)
+    assert {block.sender for block in listener.heard.blocks} == {speaker.place.identity}
+    assert {block.track_sid for block in listener.heard.blocks} == {track.sid}
+    assert track.sid.startswith("TR_")
+
+
+async def test_the_first_word_is_not_lost(seats: Seats) -> None:
+    """Our own speaker waits for its first listener, whoever that is."""
+    for listening in (OWN, SDK):
+        speaker = await seats.join(OWN, f"speaker of {listening.name}")
+        listener = await seats.join(listening, f"listener {listening.name}")
+        for _ in range(3):
+            heard = await all_heard(speaker, listener, tone(1.0))
+            assert loud(heard) == pytest.approx(1.0, rel=0.01 if listening is OWN else 0.06)
+        await asyncio.gather(speaker.place.close(), listener.place.close())
+
+
+async def test_a_track_can_come_and_go(kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats, "this")
+    sids = set()
+    for round_ in range(5):
+        hertz = 400.0 + 100 * round_
+        listener.heard.blocks.clear()
+        track = await speaker.place.publish("speaker")
+        sids.add(track.sid)
+        await say(track, tone(1.0, hertz))
+        await track.unpublish()
+        await track.unpublish()
+        await eventually(silent_again(listener), GRACE)
+        assert pitch(clip(listener)) == pytest.approx(hertz, abs=2)
+        assert {block.track_sid for block in listener.heard.blocks if level(block.pcm) > QUIET} == {track.sid}
+    assert len(sids) == 5
+
+
+async def test_two_tracks_at_once_are_kept_apart(kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats, "this")
+    first, second = await speaker.place.publish("one"), await speaker.place.publish("two")
+    await asyncio.gather(say(first, tone(1.5, 440.0)), say(second, tone(1.5, 1000.0)))
+    await asyncio.gather(first.drain(), second.drain())
+    await eventually(silent_again(listener), GRACE)
+    for track, hertz in ((first, 440.0), (second, 1000.0)):
+        pcm = b"".join(block.pcm for block in listener.heard.blocks if block.track_sid == track.sid)
+        assert pitch(pcm) == pytest.approx(hertz, abs=2)
+
+
+async def test_a_pause_inside_stays_a_pause(kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats, "this")
+    track = await warmed(speaker, listener)
+    for _ in range(2):
+        heard = await all_heard(speaker, listener, tone(0.5) + bytes(32_000) + tone(0.5), track=track)
+        assert loud(heard) == pytest.approx(2.0, abs=0.08)
+
+
+async def test_speaking_is_paced_and_stops_at_once(kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats, "this")
+    track = await warmed(speaker, listener)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await say(track, tone(2.0))
+    assert loop.time() - begun == pytest.approx(2.0, abs=0.1)
+    speaking = asyncio.create_task(say(track, tone(60.0)))
+    await asyncio.sleep(0.3)
+    speaking.cancel()
+    stopped = loop.time()
+    await track.unpublish()
+    await eventually(silent_again(listener), GRACE)
+    assert loop.time() - stopped < 1.0
+
+
+async def test_who_does_not_want_sound_gets_none(kind: Kind, other: Kind, seats: Seats) -> None:
+    deaf = await seats.join(kind, "deaf", subscribe_audio=False)
+    listener = await seats.join(kind, "listener")
+    speaker = await seats.join(other, "speaker")
+    await all_heard(speaker, listener, tone(0.5) if speaker.kind is OWN else tone(1.5))
+    assert deaf.heard.blocks == []
+
+
+async def test_who_publishes_is_seen_to(kind: Kind, other: Kind, seats: Seats) -> None:
+    ann, bob = await seats.join(kind, "ann"), await seats.join(other, "bob")
+    track = await bob.place.publish("microphone")
+    speaking = asyncio.create_task(say(track, tone(60.0)))  # nobody is told of a track that was never used
+
+    def publishing(wanted: bool) -> Callable[[], bool | str]:
+        def check() -> bool | str:
+            seen = ann.place.remote.get("bob")
+            return (seen is not None and seen.publishing is wanted) or f"{seen}"
+
+        return check
+
+    await eventually(publishing(True), GRACE)
+    speaking.cancel()
+    await track.unpublish()
+    await eventually(publishing(False), GRACE)
+
+
+async def test_frames_have_one_length(kind: Kind, seats: Seats) -> None:
+    ann = await seats.join(kind, "ann")
+    track = await ann.place.publish("speaker")
+    for wrong in (0, FRAME_BYTES - 2, FRAME_BYTES + 1):
+        with pytest.raises(ValueError, match="640 bytes"):
+            await track.write(bytes(wrong))
+    assert ann.place.closed is None
+
+
+async def test_a_lost_place_says_so_to_its_speaker(kind: Kind, seats: Seats, livekit: LiveKit) -> None:
+    ann = await seats.join(kind, "ann")
+    track = await ann.place.publish("speaker")
+    speaking = asyncio.create_task(say(track, tone(60.0)))
+    await asyncio.sleep(0.1)
+    await livekit.kill()
+    with pytest.raises(ParticipantError) as caught:
+        await asyncio.wait_for(speaking, 2 * kind.patience)
+    assert ann.place.closed is not None
+    assert caught.value.reason is ann.place.closed.reason
+    await track.unpublish()
+
+
+async def test_who_may_not_speak_is_told(kind: Kind, seats: Seats) -> None:
+    ann = await seats.join(kind, "ann", pass_=token("ann", video={"canPublish": False}))
+    with pytest.raises(ParticipantError):
+        await ann.place.publish("speaker")
+    assert ann.place.closed is None
