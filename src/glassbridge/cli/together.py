@@ -34,7 +34,7 @@ def demo(
 ) -> None:
     """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
     start_logging("demo", "warning", "auto")
-    raise typer.Exit(_until_signal(_demo(_config(livekit, participant, log_level=log_level))))
+    raise typer.Exit(_until_signal(_demo(_config(livekit, participant, log_level=log_level)), stopped=INTERRUPTED))
 
 
 def dev(
@@ -59,7 +59,7 @@ def dev(
         livekit_port=livekit_port,
         workers=workers,
     )
-    raise typer.Exit(_until_signal(_dev(config, user)))
+    raise typer.Exit(_until_signal(_dev(config, user), stopped=0))
 
 
 def _config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
@@ -77,8 +77,8 @@ def _config(livekit: str, participant: ParticipantName, **options: Any) -> "Stac
     )
 
 
-def _until_signal(work: Coroutine[Any, Any, int]) -> int:
-    """Runs it; the first SIGINT or SIGTERM cancels it, and with it everything that it started."""
+def _until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
+    """Runs it; the first SIGINT or SIGTERM cancels it, and with it everything that it started: status `stopped`."""
     from glassbridge.runtime.signals import stop_on_signals
 
     async def run() -> int:
@@ -89,7 +89,7 @@ def _until_signal(work: Coroutine[Any, Any, int]) -> int:
             stopping.cancel()
             task.cancel()
             await asyncio.wait((task,))
-            return INTERRUPTED if task.cancelled() else task.result()
+            return stopped if task.cancelled() else task.result()
 
     return asyncio.run(run())
 

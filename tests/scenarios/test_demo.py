@@ -1,0 +1,64 @@
+"""`glassbridge demo`, as a newcomer runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glassbridge.lab import clips
+from tests.scenarios.systems import isolated
+from tests.support.process import Program
+
+CLIP = " ".join(clips.words())
+
+
+def assert_passed(output: str) -> None:
+    verdict = output.strip().splitlines()[-1]
+    assert verdict.startswith("PASSED: first audio"), output
+    assert f'"{CLIP}"' in verdict
+    assert "bit for bit, 0 lost" in verdict
+    assert "Traceback" not in output
+
+
+@pytest.mark.real
+async def test_audio_and_words_arrive(tmp_path: Path) -> None:
+    async with Program.glassbridge("demo", "--livekit", "real", env={"TMPDIR": str(tmp_path)}) as demo:
+        status = await demo.ends(within=90)
+    assert_passed("\n".join([*demo.err, *demo.out]))
+    assert status == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.sdk
+@pytest.mark.slow
+async def test_with_the_official_sdk() -> None:
+    async with Program.glassbridge("demo", "--livekit", "embedded", "--participant", "sdk") as demo:
+        status = await demo.ends(within=90)
+    assert_passed("\n".join([*demo.err, *demo.out]))
+    assert status == 0
+
+
+def test_offline() -> None:
+    """In a network namespace with only `lo`: no cable, no Wi-Fi, no name server."""
+    if shutil.which("unshare") is None or isolated(["true"], os.environ, 10).returncode != 0:
+        pytest.skip("no network namespace can be made here (needs Linux and root)")
+    ran = isolated([sys.executable, "-m", "glassbridge", "demo"], os.environ, 100)
+    assert_passed(ran.stderr + ran.stdout)
+    assert ran.returncode == 0
+
+
+def test_on_a_terminal_it_is_a_live_picture(tmp_path: Path) -> None:
+    if shutil.which("script") is None:
+        pytest.skip("no `script` here that makes a terminal")
+    command = f"{sys.executable} -m glassbridge demo --livekit embedded"
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "50"}
+    typescript = tmp_path / "typescript"
+    ran = subprocess.run(["script", "-qec", command, typescript], env=env, stdout=subprocess.DEVNULL, timeout=100)
+    shown = typescript.read_text(errors="replace")
+    assert ran.returncode == 0
+    for panel in ("parts", "audio: live", "captions", "events", "recogniser", "█"):
+        assert panel in shown
+    assert "PASSED: first audio" in shown

@@ -1,0 +1,70 @@
+"""Ctrl-C, SIGTERM and even SIGKILL: everything is gone in time, and nothing is left behind."""
+
+import signal
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from glassbridge.livekit.rooms import RoomService
+from tests.scenarios.systems import ENVIRONMENT, alive, family
+from tests.support.livekit import KEYS as TEST_KEYS
+from tests.support.livekit import LiveKit
+from tests.support.poll import eventually
+from tests.support.process import Program
+
+STOP_WITHIN = 5.0
+DEV = ("dev", "--livekit", "embedded", "--port", "0", "--livekit-port", "0")
+DEMO = ("demo", "--livekit", "embedded")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("argv", "under_way", "status"), [(DEMO, "caption: good morning", 130), (DEV, "eyJ", 0)])
+async def test_one_signal_stops_all(
+    argv: tuple[str, ...], under_way: str, status: int, number: int, tmp_path: Path
+) -> None:
+    async with Program.glassbridge(*argv, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
+        await program.says(under_way, within=60)
+        processes = family(program.pid)
+        assert len(processes) >= 5, f"demo or dev, livekit, bridge and its worker, cloud: {processes}"
+        begun = monotonic()
+        program.signal(number)
+        assert await program.ends(within=STOP_WITHIN) == status
+        assert monotonic() - begun < STOP_WITHIN
+    assert alive(processes) == []
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in "\n".join([*program.out, *program.err])
+
+
+@pytest.mark.parametrize("when", ["starting LiveKit", "LiveKit: embedded"])
+async def test_a_signal_while_it_starts(when: str, tmp_path: Path) -> None:
+    async with Program.glassbridge(*DEMO, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
+        await program.says(when, within=60)
+        processes = family(program.pid)
+        program.signal(signal.SIGINT)
+        assert await program.ends(within=STOP_WITHIN) == 130
+    assert alive(processes) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_killed_demo_takes_its_processes_with_it(tmp_path: Path) -> None:
+    async with Program.glassbridge(*DEMO, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
+        await program.says("caption: good morning", within=60)
+        processes = family(program.pid)
+        program.signal(signal.SIGKILL)
+        await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", STOP_WITHIN)
+
+
+async def test_no_room_is_left_on_a_server_that_goes_on(embedded_livekit: LiveKit, tmp_path: Path) -> None:
+    env = ENVIRONMENT | {
+        "TMPDIR": str(tmp_path),
+        "LIVEKIT_API_KEY": TEST_KEYS.api_key,
+        "LIVEKIT_API_SECRET": TEST_KEYS.secret,
+    }
+    async with RoomService(embedded_livekit.url, TEST_KEYS) as rooms:
+        async with Program.glassbridge("demo", "--livekit", embedded_livekit.url, env=env) as program:
+            await program.says("audio: live", within=60)
+            assert len(await rooms.rooms()) == 1
+            program.signal(signal.SIGINT)
+            await program.ends(within=STOP_WITHIN)
+        assert await rooms.rooms() == []
