@@ -193,3 +193,34 @@ def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: 
         "HealthCheck",
         "GetStatus",
     }
+
+
+def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path))
+    up(bridge, f"unix:{path}")
+    with grpc.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
+        stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
+        stub.HealthCheck(pb.HealthCheckRequest(), timeout=2)
+        (worker,) = bridge.workers
+        os.kill(worker, signal.SIGSTOP)
+        begun = monotonic()
+        with pytest.raises(grpc.RpcError) as failure:
+            stub.HealthCheck(pb.HealthCheckRequest(), timeout=30)
+        assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert monotonic() - begun < 5.0, "keep-alive pings must notice (traps 21)"
+        os.kill(worker, signal.SIGCONT)
+        stub.HealthCheck(pb.HealthCheckRequest(), timeout=5, wait_for_ready=True)
+    assert bridge.process.poll() is None
+
+
+def test_a_frozen_worker_does_not_hold_up_the_end(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path))
+    up(bridge, f"unix:{path}")
+    (worker,) = bridge.workers
+    os.kill(worker, signal.SIGSTOP)
+    bridge.process.send_signal(signal.SIGTERM)
+    assert bridge.ended_within(5.5) == 0
+    assert gone(worker)() is True
+    assert not path.exists()

@@ -224,10 +224,32 @@ async def test_a_reader_that_stops_is_bounded_and_let_go(start: Callable[..., An
     while fake.last.closed is None and monotonic() - begun < 10:
         for _ in range(50):
             fake.last.packet(PCM)
-        assert len(microphone.claim.__self__._queue) <= 200
+        assert microphone.waiting <= 200
         await asyncio.sleep(0.01)
     assert fake.last.closed is not None, "a stream that nobody reads must end"
     assert microphone.dropped > 0
+    call.cancel()
+
+
+async def test_a_reader_that_pauses_hears_nothing_old_as_live(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    worker, bridge = await start(send_timeout=20.0, max_age=0.5)
+    await joined(bridge)
+    call = await opened(bridge)
+    begun = monotonic()
+    spoken: dict[int, float] = {}
+    while (now := monotonic() - begun) < 5.0:  # the phone speaks, nobody reads
+        number = len(spoken)
+        spoken[number] = now
+        fake.last.packet(encode_numbered(FrameNumber(1, number * 1600, 0), PCM), TOPIC_NUMBERED)
+        await asyncio.sleep(0.1 - (monotonic() - begun) % 0.1)
+    numbers: list[int] = []
+    while not numbers or numbers[-1] < len(spoken) - 1:
+        numbers.append((await next_audio(call)).number.position // 1600)
+    assert worker.rooms.find(USER).seat.microphone.dropped == len(spoken) - len(numbers) > 0
+    after_the_buffers = next(b for a, b in pairwise(numbers) if b != a + 1)
+    assert 5.0 - spoken[after_the_buffers] < 0.7, "what waited in our queue is younger than the age limit"
+    hidden = [number for number in numbers if number < after_the_buffers]
+    assert len(hidden) * 0.1 < 1.5, f"{len(hidden) * 0.1:.1f} s of old audio hid in gRPC's buffers (traps 22)"
     call.cancel()
 
 

@@ -375,3 +375,24 @@ async def test_sigterm_says_unavailable_and_leaves_the_room(
     assert await program.ends(within=5) == 0
     await eventually(lambda: not phone.remote or "the bridge is still in the room", 1)
     assert not (tmp_path / "b.sock").exists()
+
+
+@pytest.mark.sdk
+async def test_the_official_sdk_can_be_the_participant(
+    stack: AsyncExitStack, real_livekit: LiveKit, phone: Participant, tmp_path: Path
+) -> None:
+    config = BridgeConfig(socket=str(tmp_path / "sdk.sock"), participant="sdk")
+    program = await stack.enter_async_context(bridge_program(config))
+    await program.says("bridge ready")
+    client = await stack.enter_async_context(ContractClient(f"unix:{tmp_path / 'sdk.sock'}", our_contract()))
+    await join(client, real_livekit)
+    call = await client.open_stream(USER)
+    await phone.send(FRAME)
+    assert (await client.hear(call)).pcm_data == FRAME
+    await join(client, real_livekit)
+    call = await client.open_stream(USER)
+    await phone.send(FRAME)
+    assert (await client.hear(call)).pcm_data == FRAME
+    program.signal(signal.SIGTERM)
+    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    assert await program.ends(within=6) == 0

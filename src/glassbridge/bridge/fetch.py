@@ -91,9 +91,16 @@ class Reader:
         self._source = source
         self._seekable = seekable
         self._position = 0
+        self.failure: PlaybackError | None = None
+        """Why no more could be read; None: the end was the end."""
 
     def read(self, size: int) -> bytes:
-        data = self._source.read_at(self._position, size)
+        """b"" at the end and at a failure: FFmpeg has no way to carry our exceptions."""
+        try:
+            data = self._source.read_at(self._position, size)
+        except PlaybackError as error:
+            self.failure = error
+            return b""
         self._position += len(data)
         return data
 

@@ -50,6 +50,11 @@ class Microphone:
         """Frames that were too old or too many for the stream."""
         return self._dropped + self._queue.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Frames in the queue."""
+        return len(self._queue)
+
     def claim(self) -> AgedQueue[pb.AudioChunk]:
         """The queue for a stream: what waits since the join for the first one, a new one for each that follows."""
         if self._claimed:

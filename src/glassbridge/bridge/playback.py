@@ -155,9 +155,9 @@ class Player:
 
     def play(self, user: UserId, speaker: Speaker, request: pb.PlayAudioRequest) -> Playback:
         """Starts a playback; whoever got it must call over(). Raises PlaybackError: it cannot even begin."""
-        mine = self._running.get(user, [])
-        if len(mine) >= self._limits.per_user or len(self) >= self._limits.per_worker:
-            raise PlaybackError("too_many", f"{len(mine)} playbacks are running for this user: stop one first")
+        mine = 0 if request.stop_other else len(self._running.get(user, []))
+        if mine >= self._limits.per_user or len(self) >= self._limits.per_worker:
+            raise PlaybackError("too_many", f"{mine} playbacks are running for this user: stop one first")
         if len(request.request_id) > MAX_NAME or len(request.audio_url) > MAX_URL:
             raise PlaybackError("bad_request", "request_id or audio_url is too long")
         try:
@@ -167,6 +167,7 @@ class Player:
         playback = Playback(request, channel, self._limits)
         if request.stop_other:
             self.stop(user, why="replaced")
+            speaker.silence_live(None)
         playback.start(self, speaker)
         self._running.setdefault(user, []).append(playback)
         return playback

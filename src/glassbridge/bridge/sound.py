@@ -56,19 +56,24 @@ class Sound:
                 decoding.add_done_callback(lambda future: future.exception())
 
     def _decode(self, emit: Emit) -> None:
+        """Runs in a thread. Raises PlaybackError."""
         import av
 
-        try:
-            self._decode_file(Reader(self._source, seekable=False), _QUICK, emit)
-        except av.error.FFmpegError as error:
-            if self._begun or self._stopped:
-                raise PlaybackError("undecodable", f"the audio cannot be decoded ({error.strerror})") from None
-        else:
-            return
-        try:  # some containers can be read only from their end
-            self._decode_file(Reader(self._source, seekable=True), {}, emit)
-        except av.error.FFmpegError as error:
-            raise PlaybackError("undecodable", f"the audio cannot be decoded ({error.strerror})") from None
+        undecodable = ""
+        for seekable in (False, True):  # some containers can be read only from their end
+            file = Reader(self._source, seekable)
+            try:
+                self._decode_file(file, {} if seekable else _QUICK, emit)
+            except av.error.FFmpegError as error:
+                undecodable = f"the audio cannot be decoded ({error.strerror})"
+            else:
+                undecodable = ""
+            if file.failure is not None:
+                raise file.failure
+            if not undecodable or self._begun or self._stopped:
+                break
+        if undecodable:
+            raise PlaybackError("undecodable", undecodable)
 
     def _decode_file(self, file: Reader, options: dict[str, str], emit: Emit) -> None:
         import av

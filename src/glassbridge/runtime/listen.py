@@ -13,6 +13,7 @@ from glassbridge.runtime.errors import UserError
 
 MAX_SOCKET_PATH = 107
 """Bytes that Linux allows for the path of a Unix socket."""
+MAX_PORT = 65_535
 _ANSWERS_WITHIN = 1.0
 
 
@@ -67,9 +68,11 @@ def _is_live(path: Path) -> bool:
 
 def claim_port(host: str, port: int) -> None:
     """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
+    if not 0 <= port <= MAX_PORT:
+        raise CannotListen(f"cannot listen on port {port}: ports end at {MAX_PORT}")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, OverflowError, UnicodeError):
+    except (socket.gaierror, UnicodeError):
         raise CannotListen(f"cannot listen on {host}:{port}: there is no such address") from None
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
