@@ -128,8 +128,13 @@ async def test_cancelled_joins_leave_no_ghost_and_do_not_kill_the_process_later(
         Program.python(CANCELS, livekit.url, str(seed), str(linger)) as program,
         RoomService(livekit.url, KEYS) as service,
     ):
+
+        async def nobody_is_there() -> bool | str:
+            there = await service.participants("room")
+            return not there or f"ghosts: {there}"
+
         await program.says("drained", within=40)
-        assert await service.participants("room") == []
+        await eventually(nobody_is_there, 3)  # the server may not have read every goodbye yet
         await program.says("lives", within=30)
         assert await program.ends() == 0
 

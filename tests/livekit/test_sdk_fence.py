@@ -24,10 +24,12 @@ class Echo:
 
     def __init__(self) -> None:
         self.connections = 0
+        self.lines = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         while line := await reader.readline():
+            self.lines += 1
             writer.write(line)
         writer.close()
 
@@ -62,6 +64,19 @@ async def test_it_names_the_real_server_and_is_shut_for_good(echo: tuple[Echo, U
     await fence.close()
     await fence.close()
     assert served.connections == 1
+
+
+async def test_the_last_words_get_through(echo: tuple[Echo, URL]) -> None:
+    served, server = echo
+    fence = Fence(server)
+    await fence.open()
+    _, writer = await dial(fence)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    await eventually(lambda: served.lines == 2)
+    writer.write(b"goodbye\n")
+    writer.close()
+    await fence.close()
+    await eventually(lambda: served.lines == 3 or f"{served.lines} lines")
 
 
 async def test_closing_breaks_what_is_there(echo: tuple[Echo, URL]) -> None:

@@ -50,6 +50,9 @@ MAX_BLOCKS = 50
 SEND_TIMEOUT = 2.0
 PUBLISH_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 2.5
+BURST = 0.3
+"""Seconds after a join in which the SDK says much. It hangs up right behind its goodbye, and a server that is busy with
+what came before then misses it: a ghost for 21 s."""
 WATCH_INTERVAL = 1.0
 GAP = 5.0
 """Seconds of standing still after which others may hold the identity. Longer ones are resumed by the SDK: at once."""
@@ -112,7 +115,7 @@ class SdkParticipant:
         self._tracks: list[SdkTrack] = []
         self._closed: Closed | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._joined = False
+        self._joined_at: float | None = None
         self.handed_over = False
         """True once connect() has returned: from then on on_closed is due."""
         self.sid = self.identity = self.room = ""
@@ -183,7 +186,7 @@ class SdkParticipant:
             await self._fence.close()
             return
         self._fence.shut()
-        self._joined = True
+        self._joined_at = monotonic()
         if self._closed is not None:
             await self._leave()
             return
@@ -205,7 +208,7 @@ class SdkParticipant:
         self._closed = Closed(reason, detail)
         self._fence.shut()
         log.debug("participant ended", room_name=self.room, reason=reason.code, detail=detail)
-        if self._joined:
+        if self._joined_at is not None:
             self._leaving = _keep(self._leave(), "leave")
         if self.handed_over:
             self._call(self._events.on_closed, self._closed)
@@ -214,6 +217,8 @@ class SdkParticipant:
         """Leaves the Room and frees what it does not free itself. Runs in tasks that nobody cancels."""
         await self._tasks.close()
         if self._room.isconnected():
+            since_joined = monotonic() - (self._joined_at or 0.0)
+            await asyncio.sleep(max(0.0, BURST - since_joined))
             await self._room.disconnect()
         for stream in self._streams.values():
             await stream.aclose()  # they never end by themselves (traps B2)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import ssl
-from contextlib import suppress
+from collections.abc import Callable
 
 from yarl import URL
 
@@ -18,10 +18,12 @@ from glassbridge.livekit.participant import ParticipantError
 from glassbridge.runtime.tasks import TaskGroup
 
 CONNECT_TIMEOUT = 5.0
+LAST_WORDS = 1.0
+"""Seconds in which a goodbye is passed on; one that is lost leaves a ghost in the room."""
 MAX_HEAD = 64 << 10
-_CHUNK = 64 << 10
 _SECURE = ("wss", "https")
 _HOST = re.compile(rb"^host:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class Fence:
@@ -31,13 +33,16 @@ class Fence:
         self._to = server
         self._tasks = TaskGroup("sdk fence")
         self._listener: asyncio.Server | None = None
+        self._ends: set[_End] = set()
+        self._empty = asyncio.Event()
         self.url = ""
         self.failure: ParticipantError | None = None
         """Why the server could not be reached, in better words than the SDK has for a socket that breaks."""
 
     async def open(self) -> None:
         """Begins to let through. Raises OSError when there is no loopback."""
-        self._listener = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=MAX_HEAD)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(lambda: _Client(self._track, self._asked), "127.0.0.1", 0)
         port = self._listener.sockets[0].getsockname()[1]
         self.url = str(URL.build(scheme="ws", host="127.0.0.1", port=port, path=self._to.path))
 
@@ -47,33 +52,43 @@ class Fence:
             self._listener.close()
 
     async def close(self) -> None:
-        """Breaks what is still there. Idempotent."""
+        """Waits a moment for the last words to get through, then breaks what is still there. Idempotent."""
         self.shut()
+        if self._ends:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._empty.wait()
+            except TimeoutError:
+                for end in self._ends:
+                    end.transport.abort()
         await self._tasks.close()
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.spawn(self._carry(reader, writer), "connection")
+    def _track(self, end: "_End", there: bool) -> None:
+        if there:
+            self._ends.add(end)
+        else:
+            self._ends.discard(end)
+            if not self._ends:
+                self._empty.set()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server: asyncio.StreamWriter | None = None
+    def _asked(self, client: "_Client", request: bytes) -> None:
+        self._tasks.spawn(self._connect(client, request), "connect")
+
+    async def _connect(self, client: "_Client", request: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        tls = ssl.create_default_context() if self._to.scheme in _SECURE else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                head = await reader.readuntil(b"\r\n\r\n")
-                answers, server = await self._connect()
-            server.write(_HOST.sub(b"Host: " + self._to.authority.encode(), head, count=1))
-            async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(_pump(reader, server))
-                pumps.create_task(_pump(answers, writer))
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+                _, server = await loop.create_connection(
+                    lambda: _End(self._track), self._to.host, self._to.port, ssl=tls
+                )
+        except (TimeoutError, OSError) as error:
             self.failure = ParticipantError(LossReason.UNREACHABLE, self._explain(error))
-        finally:
-            for end in (writer, server):
-                if end is not None:
-                    end.transport.abort()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        tls = ssl.create_default_context() if self._to.scheme in _SECURE else None
-        return await asyncio.open_connection(self._to.host, self._to.port, ssl=tls)
+            client.transport.abort()
+            return
+        server.transport.write(_HOST.sub(b"Host: " + self._to.authority.encode(), request, count=1))
+        client.join(server)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -84,11 +99,63 @@ class Fence:
         return f"{self._to.host}:{self._to.port}: {why}"
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carries bytes until either end is gone; then the other end hears of it."""
-    with suppress(ConnectionError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    with suppress(OSError, RuntimeError):
-        writer.close()
+class _End(asyncio.Protocol):
+    """One end of a connection: what arrives here goes out at the other.
+
+    Not a stream: those forget what has arrived when the peer resets, and a goodbye is mostly followed by that.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, track: Callable[["_End", bool], None]) -> None:
+        self._track = track
+        self._other: _End | None = None
+
+    def join(self, other: "_End") -> None:
+        """Makes the two ends of one connection, also when one of them is gone already."""
+        self._other, other._other = other, self
+        if self.transport.is_closing():
+            other.transport.close()
+        else:
+            self.transport.resume_reading()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._track(self, True)
+
+    def data_received(self, data: bytes) -> None:
+        if self._other is not None:
+            self._other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._other is not None:
+            self._other.transport.close()  # after what is still to be written
+        self._track(self, False)
+
+
+class _Client(_End):
+    """The SDK's end: waits for the other one until its request has come."""
+
+    def __init__(self, track: Callable[[_End, bool], None], asked: Callable[["_Client", bytes], None]) -> None:
+        super().__init__(track)
+        self._asked = asked
+        self._request = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self._other is not None:
+            super().data_received(data)
+            return
+        self._request += data
+        if _END_OF_HEAD in self._request:
+            self.transport.pause_reading()
+            self._asked(self, self._request)
+        elif len(self._request) > MAX_HEAD:
+            self.transport.abort()
