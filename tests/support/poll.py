@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic, sleep
 
-
 Verdict = bool | str
 
 
