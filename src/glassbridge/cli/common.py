@@ -7,6 +7,8 @@ import typer
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from glassbridge.core.values import UserId
+    from glassbridge.livekit.tokens import LiveKitKeys
     from glassbridge.settings import Settings
     from glassbridge.telemetry.redaction import Redactor
 
@@ -36,6 +38,27 @@ def load_settings() -> "Settings":
 
 def _variable(location: str) -> str:
     return location if location.isupper() else f"GLASSBRIDGE_{location.upper()}"
+
+
+def livekit_keys() -> "LiveKitKeys":
+    """The settings' pair that signs LiveKit tokens. Raises UserError where half of it is missing."""
+    from glassbridge.livekit.tokens import LiveKitKeys
+
+    settings = load_settings()
+    try:
+        return LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
+    except ValueError as error:
+        raise UserError(str(error), 2) from None
+
+
+def parse_user(text: str) -> "UserId":
+    """What --user names. Raises UserError."""
+    from glassbridge.core.values import user_id
+
+    try:
+        return user_id(text)
+    except ValueError as error:
+        raise UserError(f"--user: {error}", 2) from None
 
 
 def start_logging(service: str, level: str, fmt: str) -> None:

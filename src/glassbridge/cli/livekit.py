@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassbridge.cli.common import LogFormat, LogLevel, load_settings, start_logging
+from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ def start(
     """Run a real livekit-server until Ctrl-C: found, or built once with Go (LIVEKIT_SERVER_BIN, PATH, cache)."""
     settings = load_settings()
     start_logging("livekit", log_level, log_format)
-    from glassbridge.livekit.tokens import LiveKitKeys
-
+    keys = livekit_keys()
     try:
-        keys = LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
         keys.require_strong()
     except ValueError as error:
         raise UserError(str(error), 2) from None

@@ -54,6 +54,9 @@ def main() -> NoReturn:
         app()
     except UserError as error:
         _end(str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read our output has gone; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except Exception as error:  # the boundary: whatever nobody expected

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from glassbridge.cli.common import LogFormat, LogLevel, load_settings, start_logging
-from glassbridge.runtime.errors import UserError
+from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
 
 
 class ParticipantName(StrEnum):
@@ -53,28 +52,25 @@ def cloud(
     start_logging("cloud", log_level, log_format)
     from glassbridge.cloud.app import run
     from glassbridge.cloud.config import CloudConfig
-    from glassbridge.livekit.tokens import LiveKitKeys
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 
-    try:
-        config = CloudConfig(
-            jwt_secret=settings.jwt_secret.get_secret_value(),
-            livekit_url=settings.livekit_url,
-            livekit_keys=LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()),
-            bridges=settings.bridge_targets(),
-            host=host,
-            port=port,
-            record=record,
-            client_token_ttl=settings.livekit_client_token_ttl,
-            agent_token_ttl=settings.livekit_agent_token_ttl,
-            grace=settings.grace,
-            max_sessions=settings.max_sessions,
-            max_text=settings.max_text_bytes,
-            max_binary=settings.max_binary_bytes,
-        )
-    except ValueError as error:
-        raise UserError(str(error), 2) from None
-    raise typer.Exit(run(config, PocketsphinxRecogniser(settings.recognisers)))
+    config = CloudConfig(
+        jwt_secret=settings.jwt_secret.get_secret_value(),
+        livekit_url=settings.livekit_url,
+        livekit_keys=livekit_keys(),
+        bridges=settings.bridge_targets(),
+        host=host,
+        port=port,
+        record=record,
+        client_token_ttl=settings.livekit_client_token_ttl,
+        agent_token_ttl=settings.livekit_agent_token_ttl,
+        grace=settings.grace,
+        max_sessions=settings.max_sessions,
+        max_text=settings.max_text_bytes,
+        max_binary=settings.max_binary_bytes,
+    )
+    recogniser = PocketsphinxRecogniser(settings.recognisers)
+    raise typer.Exit(run(config, recogniser, ready=lambda _port: recogniser.warm_up()))
 
 
 def bridge(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from glassbridge.cli.common import LogFormat, LogLevel, load_settings, start_logging
+from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, parse_user, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from glassbridge.core.values import UserId
     from glassbridge.lab.program import Line
     from glassbridge.lab.stack import Stack, StackConfig
 
@@ -33,7 +34,7 @@ def demo(
     log_level: LogLevel = "info",
 ) -> None:
     """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
-    start_logging("demo", "warning", "auto")
+    start_logging("demo", "error", "auto")  # warnings are part of the picture
     raise typer.Exit(_until_signal(_demo(_config(livekit, participant, log_level=log_level)), stopped=INTERRUPTED))
 
 
@@ -59,17 +60,16 @@ def dev(
         livekit_port=livekit_port,
         workers=workers,
     )
-    raise typer.Exit(_until_signal(_dev(config, user), stopped=0))
+    raise typer.Exit(_until_signal(_dev(config, parse_user(user)), stopped=0))
 
 
 def _config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
     from glassbridge.lab.stack import StackConfig
-    from glassbridge.livekit.tokens import LiveKitKeys
 
     settings = load_settings()
     return StackConfig(
         livekit=livekit,
-        keys=LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value()),
+        keys=livekit_keys(),
         jwt_secret=settings.jwt_secret.get_secret_value(),
         livekit_bin=settings.livekit_server_bin,
         participant=participant.value,
@@ -104,8 +104,7 @@ async def _demo(config: "StackConfig") -> int:
     return 0 if verdict.passed else 1
 
 
-async def _dev(config: "StackConfig", name: str) -> NoReturn:
-    from glassbridge.core.values import user_id
+async def _dev(config: "StackConfig", user: "UserId") -> NoReturn:
     from glassbridge.lab.stack import Stack
 
     def show(line: "Line") -> None:
@@ -118,9 +117,9 @@ async def _dev(config: "StackConfig", name: str) -> NoReturn:
   LiveKit  {stack.livekit_url}  ({stack.livekit_kind})
   bridge   unix:{stack.bridge_socket}
 Speak to it:
-  glassbridge phone --cloud {stack.cloud_url} --token "$(glassbridge token --user {name} | tail -n 1)" --wav FILE
-A core token for {name}, for 24 hours:
-{stack.core_token(user_id(name))}""",
+  glassbridge phone --cloud {stack.cloud_url} --token "$(glassbridge token --user {user} | tail -n 1)" --wav FILE
+A core token for {user}, for 24 hours:
+{stack.core_token(user)}""",
             flush=True,
         )
         await _first_to_end(stack)

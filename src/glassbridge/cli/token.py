@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from glassbridge.cli.common import load_settings
-from glassbridge.runtime.errors import UserError
+from glassbridge.cli.common import load_settings, parse_user
 
 
 def token(
@@ -15,13 +14,9 @@ def token(
 ) -> None:
     """Print a core token: what a phone shows to sign in. It is the last line of the output."""
     from glassbridge.cloud.auth import mint_core_token
-    from glassbridge.core.values import user_id
 
+    name = parse_user(user)
     settings = load_settings()
-    try:
-        name = user_id(user)
-    except ValueError as error:
-        raise UserError(f"--user: {error}", 2) from None
     if "AUGMENTOS_AUTH_JWT_SECRET" in settings.development_secrets:
         print(
             "signed with the public development secret; set AUGMENTOS_AUTH_JWT_SECRET to the cloud's own",

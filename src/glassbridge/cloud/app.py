@@ -66,8 +66,8 @@ async def serve(config: CloudConfig, recogniser: Recogniser, ready: Callable[[in
         await recogniser.close()
 
 
-def run(config: CloudConfig, recogniser: Recogniser) -> int:
+def run(config: CloudConfig, recogniser: Recogniser, ready: Callable[[int], None] | None = None) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
-    uvloop.run(serve(config, recogniser))
+    uvloop.run(serve(config, recogniser, ready))
     return 0

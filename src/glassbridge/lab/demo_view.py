@@ -1,7 +1,7 @@
 """The demo on a terminal (rich, live) and elsewhere (plain lines)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 
 from rich.console import Console, Group, RenderableType
@@ -23,7 +23,8 @@ class PlainView:
         self._begun = monotonic()
 
     def tell(self, text: str) -> None:
-        print(f"{monotonic() - self._begun:6.1f} s  {text}", flush=True)
+        with suppress(BrokenPipeError):
+            print(f"{monotonic() - self._begun:6.1f} s  {text}", flush=True)
 
     def show(self, scene: Scene) -> None:
         """Nothing: what matters was told."""

@@ -1,0 +1,39 @@
+"""The wheel: built, complete, installed into a clean environment, and the demo runs from there."""
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*argv: str | Path, cwd: Path = ROOT, **env: str) -> str:
+    done = subprocess.run(argv, cwd=cwd, env=os.environ | env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_runs_from_the_wheel(tmp_path: Path) -> None:
+    uv = run("sh", "tools/bootstrap.sh").strip()
+    run(uv, "build", "--wheel", "--quiet", "--out-dir", tmp_path)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {"glassbridge/py.typed", "glassbridge/lab/clips/clip.wav", "glassbridge/lab/clips/clip.txt"} <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if not name.startswith("glassbridge")]
+
+    locked = tmp_path / "requirements.txt"
+    run(uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--quiet", "--output-file", locked)
+    home = tmp_path / "venv"
+    run(uv, "venv", "--quiet", home)
+    run(uv, "pip", "install", "--quiet", "--requirements", locked, VIRTUAL_ENV=str(home))
+    run(uv, "pip", "install", "--quiet", "--no-deps", wheel, VIRTUAL_ENV=str(home))
+    glassbridge = home / "bin" / "glassbridge"
+    assert "demo" in run(glassbridge, "--help", cwd=tmp_path)
+    assert run(glassbridge, "demo", cwd=tmp_path).splitlines()[-1].startswith("PASSED")
