@@ -12,6 +12,9 @@ from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
 
+# gRPC's fork handlers, where gRPC is loaded too, can kill a child between fork and exec. Read when grpc is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 
 def _own_group_and_end() -> Callable[[], None]:
     """What the child runs before exec: a group of its own (uvloop knows no `process_group`), and on Linux the kernel
