@@ -121,7 +121,7 @@ class OwnParticipant:
         self._people: dict[str, models.ParticipantInfo] = {}
         """Everybody else, by sid."""
         self._wanted: set[str] = set()
-        """Sids of the audio tracks that we asked for."""
+        """Sids of the audio tracks that are there, all asked for."""
         self.sid = self.identity = self.room = ""
 
     def __repr__(self) -> str:
@@ -201,8 +201,9 @@ class OwnParticipant:
 
     def sound_arrived(self, track: TrackRef, sound: Sound) -> None:
         person = self._people.get(track.participant_sid)
-        sender = person.identity if person else ""
-        self._tell(self._events.on_audio, AudioBlock(sound.pcm, sender, track.track_sid, sound.concealed))
+        # The server goes on with silence for half a second after a track was taken out: in the midst of its successor.
+        if person is not None and track.track_sid in self._wanted:
+            self._tell(self._events.on_audio, AudioBlock(sound.pcm, person.identity, track.track_sid, sound.concealed))
 
     def lost(self) -> ParticipantError | None:
         return None if self._closed is None else ParticipantError(self._closed.reason, self._closed.detail)
