@@ -226,10 +226,37 @@ async def test_after_the_end_everything_says_why(livekit: LiveKit) -> None:
     await track.drain()
     await track.unpublish()
     await track.unpublish()
+    with pytest.raises(ParticipantError):
+        await track.write(bytes(640))
     await place.close()
     await place.close()
     assert len(heard.closed) == 1
     await again.close()
+
+
+async def test_a_cancelled_publish_leaves_no_track(livekit: LiveKit) -> None:
+    heard = Recorder()
+    ann = await sdk.connect(livekit.url, token("ann"), Recorder())
+    bob = await own.connect(livekit.url, token("bob"), heard)
+    for delay in (0, 0.002, 0.01, 0.05):
+        publishing = asyncio.create_task(ann.publish("speaker"))
+        await asyncio.sleep(delay)
+        publishing.cancel()
+        await asyncio.wait([publishing])
+        if not publishing.cancelled():
+            await publishing.result().unpublish()
+
+    def silent() -> bool | str:
+        there = bob.remote.get("ann")
+        return (there is not None and not there.publishing) or f"{bob.remote}"
+
+    await eventually(silent)
+    track = await ann.publish("speaker")
+    await eventually(lambda: bob.remote["ann"].publishing)
+    await track.write(bytes(640))
+    await track.unpublish()
+    await eventually(silent)
+    await asyncio.gather(ann.close(), bob.close())
 
 
 async def test_a_listener_that_throws_ends_its_own_place_only(livekit: LiveKit) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 try:
     from livekit import rtc
-    from livekit.rtc.participant import PublishDataError, PublishTrackError
+    from livekit.rtc.participant import PublishDataError
 except ImportError as error:
     raise ImportError("the official LiveKit SDK is not installed: pip install 'glassbridge[sdk]'") from error
 
@@ -144,14 +144,24 @@ class SdkParticipant:
         self._require_open()
         track = SdkTrack(self._room, name, self.failure)
         self._tracks.append(track)
+        starting = self._tasks.spawn(track.start(), "publish")
         try:
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                await track.start()
-        except TimeoutError:
-            raise self.failure() or ParticipantError(LossReason.TIMED_OUT, "the track was not accepted") from None
-        except PublishTrackError:
-            raise self.failure() or ParticipantError(LossReason.TIMED_OUT, "the track is not accepted") from None
+                await asyncio.shield(starting)
+            await track.find_listener()
+        except (asyncio.CancelledError, ParticipantError, TimeoutError) as error:
+            if self._closed is None:
+                self._tasks.spawn(self._withdraw(track, starting), "withdraw")
+            if isinstance(error, TimeoutError):
+                detail = f"the track was not accepted within {PUBLISH_TIMEOUT:g} s"
+                raise self.failure() or ParticipantError(LossReason.TIMED_OUT, detail) from None
+            raise
         return track
+
+    async def _withdraw(self, track: SdkTrack, starting: asyncio.Task[None]) -> None:
+        """Takes back a track that nobody waits for any more, once it is there."""
+        await asyncio.wait([starting])
+        await track.unpublish()
 
     async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
         if len(payload) > MAX_PAYLOAD:
@@ -318,6 +328,8 @@ class SdkParticipant:
             self.end(LossReason.INTERNAL, f"the listener threw {type(error).__name__}")
 
     def _task_failed(self, name: str, error: BaseException) -> None:
+        if isinstance(error, ParticipantError):
+            return  # somebody waits for that task, and is told
         if isinstance(error, TimeoutError):
             self.end(LossReason.NETWORK, "the SDK does not answer")
             return

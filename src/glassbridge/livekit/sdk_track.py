@@ -6,9 +6,9 @@ from contextlib import suppress
 from time import monotonic
 
 from livekit import rtc
-from livekit.rtc.participant import UnpublishTrackError
+from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
-from glassbridge.core.values import SAMPLE_RATE
+from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
 
 FRAME = FRAME_MS / 1000
@@ -16,6 +16,9 @@ TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
 LATE = 0.1
 """Seconds that a writer may fall behind and still catch up."""
+CAPTURE_TIMEOUT = 2.0
+AUDIENCE_TIMEOUT = 0.5
+"""Seconds that a new track waits for its first listener."""
 UNPUBLISH_TIMEOUT = 2.0
 _SILENCE = bytes(FRAME_BYTES)
 _HALF = FRAME_BYTES // 2
@@ -31,51 +34,84 @@ class SdkTrack:
         # No queue in the SDK: its length would be latency for ever after the first stall (traps B14).
         self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=0)
         self._track = rtc.LocalAudioTrack.create_audio_track(name, self._source)
-        self._due = 0.0
+        self._publication: rtc.LocalTrackPublication | None = None
+        self._due: float | None = None
+        """When the next frame has to go; None in a pause."""
         self._writing = asyncio.Lock()
-        self._ended = False
-        self.sid = ""
+        self._unpublished = False
+
+    @property
+    def sid(self) -> str:
+        return self._publication.sid if self._publication is not None else ""
 
     async def start(self) -> None:
-        """Publishes it. Raises rtc's PublishTrackError. Safe to cancel: the caller closes the room then, or goes on."""
+        """Publishes it. Raises ParticipantError. Not to be cancelled: nobody could take it back."""
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-        self.sid = (await self._room.local_participant.publish_track(self._track, options)).sid
+        try:
+            self._publication = await self._room.local_participant.publish_track(self._track, options)
+        except PublishTrackError:
+            refused = ParticipantError(LossReason.TIMED_OUT, "the track is not accepted")
+            raise self._failure() or refused from None
+
+    async def find_listener(self) -> None:
+        """Speaks silence until somebody listens, or the time is over: what is said before is lost to them."""
+        if self._publication is None:
+            return
+        listened = asyncio.ensure_future(self._publication.wait_for_subscription())
+        try:
+            for _ in range(round(AUDIENCE_TIMEOUT / FRAME)):
+                if listened.done():
+                    break
+                await self.write(_SILENCE)
+        finally:
+            listened.cancel()
+        self._due = None
 
     async def write(self, frame: bytes) -> None:
+        """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
         if len(frame) != FRAME_BYTES:
-            raise ValueError(f"a frame has {FRAME_BYTES} bytes, not {len(frame)}")
+            raise ValueError(f"a frame is {FRAME_BYTES} bytes, not {len(frame)}")
         async with self._writing:  # one writer per source (traps B14)
             if (failure := self._failure()) is not None:
                 raise failure
-            if self._ended:
-                return
+            if self._unpublished:
+                raise ValueError("the track is unpublished")
             now = monotonic()
-            if self._due < now - LATE:
+            if self._due is None or now - self._due > LATE:
                 self._due = now
-            for half in (frame[:_HALF], frame[_HALF:]):
-                await self._source.capture_frame(rtc.AudioFrame(half, SAMPLE_RATE, 1, _HALF // 2))
+            await self._capture(frame)
             self._due += FRAME
-            await asyncio.sleep(max(0.0, self._due - monotonic()))
+            await asyncio.sleep(self._due - monotonic())
+
+    async def _capture(self, frame: bytes) -> None:
+        try:
+            async with asyncio.timeout(CAPTURE_TIMEOUT):
+                for half in (frame[:_HALF], frame[_HALF:]):
+                    await self._source.capture_frame(rtc.AudioFrame(half, SAMPLE_RATE, 1, _HALF // 2))
+        except Exception:  # the SDK has no type of its own for this
+            raise self._failure() or ParticipantError(LossReason.INTERNAL, "the SDK takes no sound") from None
 
     async def drain(self) -> None:
-        for _ in range(TAIL):
-            if self._failure() is not None:
-                return
-            with suppress(ParticipantError):
+        if self._due is not None and self._failure() is None and not self._unpublished:
+            for _ in range(TAIL):
                 await self.write(_SILENCE)
+        self._due = None
 
     async def unpublish(self) -> None:
-        if self._ended:
+        if self._unpublished:
             return
-        await self.drain()
-        self._ended = True
-        with suppress(UnpublishTrackError, TimeoutError):
-            if self._failure() is None:
+        try:
+            with suppress(ParticipantError):
+                await self.drain()
+        finally:
+            self._unpublished = True
+        if self._publication is not None and self._failure() is None:
+            with suppress(UnpublishTrackError, TimeoutError):
                 async with asyncio.timeout(UNPUBLISH_TIMEOUT):
                     await self._room.local_participant.unpublish_track(self.sid)
         await self.release()
 
     async def release(self) -> None:
         """Frees the native source; idempotent."""
-        self._ended = True
+        self._unpublished = True
         await self._source.aclose()
