@@ -99,7 +99,6 @@ async def test_no_livekit_for_the_demo() -> None:
         ("livekit", "start", "--embedded", "--port", "{port}"),
         pytest.param(("livekit", "start", "--port", "{port}"), marks=pytest.mark.real),
         ("dev", "--livekit", "embedded", "--livekit-port", "0", "--port", "{port}"),
-        ("dev", "--livekit", "embedded", "--livekit-port", "{port}", "--port", "0"),
     ],
     ids=" ".join,
 )

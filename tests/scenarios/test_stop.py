@@ -18,10 +18,13 @@ DEV = ("dev", "--livekit", "embedded", "--port", "0", "--livekit-port", "0")
 DEMO = ("demo", "--livekit", "embedded")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(("argv", "under_way", "status"), [(DEMO, "caption: good morning", 130), (DEV, "eyJ", 0)])
+@pytest.mark.parametrize(
+    ("argv", "under_way", "number", "status"),
+    [(DEMO, "audio: live", signal.SIGINT, 130), (DEV, "eyJ", signal.SIGTERM, 0)],
+    ids=["demo-SIGINT", "dev-SIGTERM"],
+)
 async def test_one_signal_stops_all(
-    argv: tuple[str, ...], under_way: str, status: int, number: int, tmp_path: Path
+    argv: tuple[str, ...], under_way: str, number: int, status: int, tmp_path: Path
 ) -> None:
     async with Program.glassbridge(*argv, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
         await program.says(under_way, within=60)
@@ -49,7 +52,7 @@ async def test_a_signal_while_it_starts(when: str, tmp_path: Path) -> None:
 
 async def test_a_killed_demo_takes_its_processes_with_it(tmp_path: Path) -> None:
     async with Program.glassbridge(*DEMO, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
-        await program.says("caption: good morning", within=60)
+        await program.says("audio: live", within=60)
         processes = family(program.pid)
         program.signal(signal.SIGKILL)
         await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", STOP_WITHIN)
