@@ -173,7 +173,7 @@ async def test_the_whole_conversation(
     assert stopped.success
     left = await client.leave_room(user_id=USER, reason="done")
     assert left.success
-    assert await call.code() == grpc.StatusCode.OK
+    assert await client.end_of(call) == grpc.StatusCode.OK
     status = await client.get_status(user_id=USER)
     assert (status.connected, status.participant_count) == (False, 0)
     assert status.last_disconnect_at > 0
@@ -195,8 +195,9 @@ async def test_a_track_is_heard_as_16_khz_mono(
 
     speaking = asyncio.create_task(speak())
     heard = b""
-    while loud(heard) < 1.2:
-        heard += (await client.hear(call)).pcm_data
+    async with asyncio.timeout(10):
+        while loud(heard) < 1.2:
+            heard += (await client.hear(call)).pcm_data
     await speaking
     assert abs(pitch(heard[-32000:]) - 523) < 4
     call.cancel()
@@ -229,11 +230,11 @@ async def _replace(client: ContractClient, livekit: LiveKit, phone: Participant,
     async with Speaking(phone):
         call: Any = None
         for number in range(times):
-            await join(client, livekit)
-            old, call = call, await client.open_stream(USER)
-            await client.hear(call)
-            if old is not None:
-                assert await old.code() == grpc.StatusCode.OK, number
+            async with asyncio.timeout(10):
+                await join(client, livekit)
+                old, call = call, await client.open_stream(USER)
+                await client.hear(call)
+                assert old is None or await client.end_of(old) == grpc.StatusCode.OK, number
         health = await client.health_check()
         assert (health.active_sessions, health.active_streams) == (1, 1)
         await eventually(lambda: len(phone.remote) == 1 or f"in the room: {list(phone.remote)}")
@@ -304,7 +305,7 @@ async def test_a_takeover_ends_the_stream_and_says_superseded(
     call = await ours.open_stream(USER)
     other = await connect(real_livekit.url, token(f"cloud-agent:{USER}", ROOM), Recorder())
     stack.push_async_callback(other.close)
-    assert await call.code() == grpc.StatusCode.ABORTED
+    assert await ours.end_of(call) == grpc.StatusCode.ABORTED
     assert dict(await call.trailing_metadata())["glassbridge-reason"] == "superseded"
     status = await ours.get_status(user_id=USER)
     assert (status.connected, status.last_disconnect_cause) == (False, 1)
@@ -318,7 +319,7 @@ async def test_the_death_of_livekit_ends_the_stream(
     call = await ours.open_stream(USER)
     await real_livekit.kill()
     async with asyncio.timeout(5):
-        assert await call.code() == grpc.StatusCode.ABORTED
+        assert await ours.end_of(call) == grpc.StatusCode.ABORTED
     assert dict(await call.trailing_metadata())["glassbridge-reason"] == "network"
 
 
@@ -371,7 +372,7 @@ async def test_sigterm_says_unavailable_and_leaves_the_room(
     await join(ours, real_livekit)
     call = await ours.open_stream(USER)
     program.signal(signal.SIGTERM)
-    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    assert await ours.end_of(call) == grpc.StatusCode.UNAVAILABLE
     assert await program.ends(within=5) == 0
     await eventually(lambda: not phone.remote or "the bridge is still in the room", 1)
     assert not (tmp_path / "b.sock").exists()
@@ -394,5 +395,5 @@ async def test_the_official_sdk_can_be_the_participant(
     await phone.send(FRAME)
     assert (await client.hear(call)).pcm_data == FRAME
     program.signal(signal.SIGTERM)
-    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    assert await client.end_of(call) == grpc.StatusCode.UNAVAILABLE
     assert await program.ends(within=6) == 0

@@ -1,5 +1,6 @@
 """A client of the bridge contract that is made from a .proto and nothing else (tests/support/scripted_bridge.py)."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,3 +57,11 @@ class ContractClient:
             assert chunk is not grpc.aio.EOF, f"the stream has ended: {await call.code()} {await call.details()}"
             if chunk.pcm_data:
                 return chunk
+
+    async def end_of(self, call: Any) -> grpc.StatusCode:
+        """The status with which a stream ends; reads what comes before, for gRPC gives no status before its messages."""
+        async with asyncio.timeout(10):
+            while await call.read() is not grpc.aio.EOF:
+                pass
+            status: grpc.StatusCode = await call.code()
+        return status
