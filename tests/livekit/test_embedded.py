@@ -12,9 +12,11 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import time
+from typing import Any
 
 import aiohttp
 import pytest
+from aiortc import RTCCertificate
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,6 +253,40 @@ async def test_junk_disturbs_nobody(embedded_livekit: LiveKit) -> None:
     await bob.send(b"all is well")
     await eventually(lambda: b"all is well" in to_ann.payloads or "no packet came")
     await asyncio.gather(ann.close(), bob.close())
+
+
+def spare_link(**options: object) -> link.Link:
+    certificate = RTCCertificate.generateCertificate()
+    nothing: dict[str, Any] = {"offering": True, "on_data": lambda label, data: None, "on_lost": lambda: None}
+    return link.Link("127.0.0.1", certificate, **nothing | options)
+
+
+async def test_media_is_received_on_the_given_address_alone() -> None:
+    spare = spare_link()
+    end = await spare.open()
+    assert len(end.candidates) == 1
+    assert " 127.0.0.1 " in end.candidates[0]
+    await spare.close()
+
+
+@pytest.mark.parametrize("silently", [True, False])
+async def test_two_links_connect_and_closing_at_any_moment_leaves_nothing(silently: bool) -> None:
+    for delay in (0, 0.001, 0.005, 0.02, 0.05, 0.1):
+        ends = spare_link(), spare_link(offering=False)
+        offer_end, answer_end = [await end.open() for end in ends]
+        ends[0].offer_channels()
+        offered = parse(offer(offer_end, [], 1))
+        starts = [
+            asyncio.create_task(ends[1].start(offered)),
+            asyncio.create_task(ends[0].start(parse(answer(offered, answer_end)))),
+        ]
+        await asyncio.sleep(delay)
+        for task in starts:
+            task.cancel()
+        await asyncio.wait(starts)
+        for end in ends:
+            await end.close(silently=silently)
+    assert ends[0].connected is False
 
 
 @given(st.text())

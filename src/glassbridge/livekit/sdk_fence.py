@@ -31,6 +31,7 @@ class Fence:
 
     def __init__(self, server: URL) -> None:
         self._to = server
+        self._host, self._port = server.host or "", server.port or 0
         self._tasks = TaskGroup("sdk fence")
         self._listener: asyncio.Server | None = None
         self._ends: set[_End] = set()
@@ -80,9 +81,7 @@ class Fence:
         tls = ssl.create_default_context() if self._to.scheme in _SECURE else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, server = await loop.create_connection(
-                    lambda: _End(self._track), self._to.host, self._to.port, ssl=tls
-                )
+                _, server = await loop.create_connection(lambda: _End(self._track), self._host, self._port, ssl=tls)
         except (TimeoutError, OSError) as error:
             self.failure = ParticipantError(LossReason.UNREACHABLE, self._explain(error))
             client.transport.abort()
@@ -92,11 +91,11 @@ class Fence:
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return f"its certificate for {self._to.host} is not trusted"
+            return f"its certificate for {self._host} is not trusted"
         why = type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:
             why = os.strerror(error.errno) if error.errno > 0 else error.strerror or why
-        return f"{self._to.host}:{self._to.port}: {why}"
+        return f"{self._host}:{self._port}: {why}"
 
 
 class _End(asyncio.Protocol):

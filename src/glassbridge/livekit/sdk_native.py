@@ -51,8 +51,8 @@ def quieten() -> None:
     load, level = _ffi_client.get_ffi_lib, os.environ.get("RUST_LOG")
 
     def load_quietly() -> Any:
-        library = load()
-        library.livekit_ffi_initialize = _WithoutLogs(library.livekit_ffi_initialize)  # type: ignore[assignment]
+        library: Any = load()
+        library.livekit_ffi_initialize = _WithoutLogs(library.livekit_ffi_initialize)
         return library
 
     _ffi_client.get_ffi_lib = load_quietly

@@ -1,7 +1,8 @@
 """One connection of the stand-in: ICE, DTLS, SRTP and SCTP over one socket, on the ORTC-like classes of aiortc.
 
 There are two for each participant, as in LiveKit: one that it publishes on (its offer) and one that it hears on (ours).
-RTP is taken and given at the DTLS transport, as it is: nothing is decoded.
+RTP is taken and given at the DTLS transport, as it is: nothing is decoded. A client's own checks tell us its addresses,
+so its candidates are not needed.
 """
 
 import asyncio
@@ -9,19 +10,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-import aioice
 import pylibsrtp
 import structlog
-from aioice import stun
 from aiortc import (
     RTCCertificate,
     RTCDataChannel,
     RTCDataChannelParameters,
-    RTCDtlsTransport,
     RTCSctpCapabilities,
     RTCSctpTransport,
 )
 
+from glassbridge.livekit.aiortc_quirks import ServerDtls, ServerIce
 from glassbridge.livekit.embedded.sdp import SCTP_PORT, LocalTransport, Remote
 from glassbridge.livekit.signal import LOSSY_LABEL, RELIABLE_LABEL
 
@@ -36,55 +35,6 @@ MAX_WAITING_PACKETS = 500
 
 OnRtp = Callable[[bytes], Awaitable[None]]
 OnData = Callable[[str, bytes], None]
-
-
-class _Ice(aioice.Connection):
-    """An ICE agent on one address alone. The client's own checks tell us its addresses, so its candidates are not
-    needed. The methods with an underscore are what RTCDtlsTransport asks of its transport.
-    """
-
-    def __init__(self, address: str, controlling: bool) -> None:
-        super().__init__(ice_controlling=controlling)
-        self._address = address
-        self._recv = self.recv
-        self._send = self.send
-
-    @property
-    def role(self) -> str:
-        return "controlling" if self.ice_controlling else "controlled"
-
-    async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[aioice.Candidate]:
-        return await super().get_component_candidates(component, [self._address], timeout)
-
-    async def query_consent(self) -> None:
-        """Closes when the other end has not answered for long. Unlike the inherited one it always ends (traps A4)."""
-        assert self.remote_password is not None
-        misses = 0
-        while not self._closing and misses < CONSENT_MISSES:
-            await asyncio.sleep(CONSENT_INTERVAL)
-            for pair in list(self._nominated.values()):
-                key = self.remote_password.encode()
-                request = self.build_request(pair, nominate=False)
-                try:
-                    await pair.protocol.request(request, pair.remote_addr, integrity_key=key, retransmissions=0)
-                    misses = 0
-                except stun.TransactionError:
-                    misses += 1
-        if not self._closing:
-            self._query_consent_task = None
-            await self.close()
-
-
-class _Dtls(RTCDtlsTransport):
-    def __init__(self, ice: _Ice, certificate: RTCCertificate, on_rtp: OnRtp | None) -> None:
-        super().__init__(ice, [certificate])  # type: ignore[arg-type]
-        self._on_rtp = on_rtp
-
-    async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
-        if self._on_rtp is not None:
-            await self._on_rtp(data)
 
 
 class Link:
@@ -102,8 +52,10 @@ class Link:
         on_rtp: OnRtp | None = None,
     ) -> None:
         self._certificate = certificate
-        self._ice = _Ice(address, offering)
-        self._dtls = _Dtls(self._ice, certificate, on_rtp)
+        self._ice = ServerIce(
+            address, controlling=offering, consent_interval=CONSENT_INTERVAL, consent_misses=CONSENT_MISSES
+        )
+        self._dtls = ServerDtls(self._ice, certificate, on_rtp)
         self._sctp = RTCSctpTransport(self._dtls, SCTP_PORT)
         self._on_data = on_data
         self._on_connected = on_connected
@@ -164,7 +116,7 @@ class Link:
             self.dropped += 1
             return
         try:
-            await self._dtls._send_rtp(packet)
+            await self._dtls.send_rtp(packet)
         except (ConnectionError, pylibsrtp.Error):
             self.dropped += 1
 
