@@ -141,7 +141,7 @@ async def test_a_stuck_process_costs_the_oldest_audio_and_nothing_else(recognise
         stream.feed(bytes(3_200))
         await asyncio.sleep(0)
     assert monotonic() - begun < 1.0, "feeding waited"
-    assert stream.dropped_bytes > 40 * 32_000
+    assert stream.dropped_bytes > 20 * 32_000
     os.kill(stream.pid, signal.SIGCONT)
     stream.feed(pcm("short"))
     await stream.finish()

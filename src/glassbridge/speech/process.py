@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-m", "glassbridge.speech.worker")
 START_TIMEOUT = 15.0
 FINISH_TIMEOUT = 10.0
 STOP_TIMEOUT = 1.0
-MAX_PENDING_BYTES = 5_000 * BYTES_PER_MS
+MAX_PENDING_BYTES = 30_000 * BYTES_PER_MS
 """Audio that may wait for a slow process, beside the 2 s that its pipe holds; the oldest is dropped."""
 _UNSENT_BYTES = 200 * BYTES_PER_MS
 
