@@ -5,6 +5,7 @@ All of it is done to one connection at a time: nothing here changes the librarie
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -60,6 +61,20 @@ def dtls_of(connection: RTCPeerConnection) -> RTCDtlsTransport:
 def ice_of(connection: RTCPeerConnection) -> Connection:
     """Its ICE agent."""
     return dtls_of(connection).transport._connection
+
+
+def flush_quietly(connection: RTCPeerConnection) -> None:
+    """aiortc sends what is queued in tasks that nobody awaits: one that finds the transport closed is no news."""
+    sctp = connection.sctp
+    if sctp is None:
+        return
+    flush = sctp._data_channel_flush
+
+    async def flush_while_connected() -> None:
+        with suppress(ConnectionError):
+            await flush()
+
+    sctp._data_channel_flush = flush_while_connected  # type: ignore[method-assign]
 
 
 def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_alive: Callable[[], None]) -> None:

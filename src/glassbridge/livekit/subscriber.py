@@ -61,6 +61,7 @@ class Subscriber:
         quirks.silence_receivers(connection.getTransceivers())
         if first:
             quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
+            quirks.flush_quietly(connection)
             quirks.prepare_ice(
                 quirks.ice_of(connection),
                 loopback=self._loopback,
