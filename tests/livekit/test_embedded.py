@@ -123,6 +123,20 @@ async def test_a_good_token_validates_in_header_and_query(livekit: LiveKit) -> N
             assert response.status == 200
 
 
+async def test_newer_clients_learn_to_take_the_older_path_and_pages_may_ask(embedded_livekit: LiveKit) -> None:
+    http = embedded_livekit.url.replace("ws:", "http:")
+    page = {"Origin": "http://example.com"}
+    async with aiohttp.ClientSession(headers=page) as session:
+        for path in ("/rtc/v1", "/rtc/v1/validate"):
+            async with session.get(http + path, headers=auth_headers(token("ann"))) as response:
+                assert response.status == 404
+                assert response.headers["Access-Control-Allow-Origin"] == "*"
+        ask = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+        async with session.options(http + "/rtc/validate", headers=ask) as response:
+            assert response.ok
+            assert response.headers["Access-Control-Allow-Headers"] == "authorization"
+
+
 async def test_a_join_is_answered_with_who_is_there_and_a_refreshed_token(livekit: LiveKit) -> None:
     ann, _ = await joined(livekit, "ann")
     async with raw(livekit) as client:

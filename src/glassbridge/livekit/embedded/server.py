@@ -6,6 +6,7 @@ from time import monotonic
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from aiortc import RTCCertificate
 from livekit.protocol import rtc
 
@@ -22,6 +23,18 @@ log = structlog.get_logger()
 MAX_MESSAGE_BYTES = 512 << 10
 MAX_REQUEST_BYTES = 64 << 10
 CLOSE_TIMEOUT = 5.0
+
+
+async def _for_any_page(request: web.Request, response: web.StreamResponse) -> None:
+    """Browsers may ask from pages of any origin, as of the real server: what counts is the token."""
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    if wanted := request.headers.get("Access-Control-Request-Headers"):
+        response.headers["Access-Control-Allow-Headers"] = wanted
+
+
+@web.middleware
+async def _preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return web.Response(status=204) if request.method == "OPTIONS" else await handler(request)
 
 
 class EmbeddedLiveKit:
@@ -57,7 +70,8 @@ class EmbeddedLiveKit:
     async def start(self) -> None:
         """Returns when it answers. Raises LiveKitServerError when its port is in use."""
         begun = monotonic()
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[_preflight])
+        app.on_response_prepare.append(_for_any_page)
         app.router.add_get("/", self._health)
         app.router.add_get(JOIN_PATH, self._join)
         app.router.add_get(VALIDATE_PATH, self._validate)
