@@ -12,10 +12,13 @@ import pytest
 
 from glassbridge.livekit import binary
 from glassbridge.livekit.binary import ADVICE, LiveKitServerError, cached_binary, find_binary, provide_binary
+from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.server import LiveKitServer, free_port
 from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.settings import settings
 from tests.support.livekit import KEYS, real_server
 from tests.support.poll import eventually, eventually_sync
+from tests.support.process import Program
 
 real = pytest.mark.real
 
@@ -245,3 +248,40 @@ def test_it_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
     eventually_sync(lambda: not Path(f"/proc/{int(line)}").exists() or f"server {int(line)} lives on", within=3)
+
+
+START = ("livekit", "start", "--port", "0")
+
+
+def livekit_child(of: int) -> int:
+    """The server that the command has started."""
+    (child,) = Path(f"/proc/{of}/task/{of}/children").read_text().split()
+    return int(child)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("real", marks=real), "embedded"])
+async def test_the_command_runs_it_until_it_is_asked_to_stop(kind: str) -> None:
+    async with Program.glassbridge(*START, *(["--embedded"] if kind == "embedded" else [])) as command:
+        said = await command.says("LiveKit is ready at ws://127.0.0.1:")
+        url = said.split()[4]
+        keys = settings()
+        async with RoomService(
+            url, LiveKitKeys(keys.livekit_api_key, keys.livekit_api_secret.get_secret_value())
+        ) as service:
+            assert await service.rooms() == []
+        begun = monotonic()
+        command.signal(signal.SIGTERM)
+        assert await command.ends() == 0
+        assert monotonic() - begun < 5
+        if kind == "embedded":
+            await command.says("for development only")
+
+
+@real
+async def test_the_command_says_when_its_server_has_ended_by_itself() -> None:
+    async with Program.glassbridge(*START) as command:
+        await command.says("LiveKit is ready")
+        os.kill(livekit_child(command.pid), signal.SIGKILL)
+        await command.says("livekit-server has ended by itself, status -9")
+        assert await command.ends() == 1
+        assert not any("Traceback" in line for line in command.err)

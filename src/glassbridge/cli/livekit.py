@@ -11,6 +11,7 @@ from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_setti
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from glassbridge.livekit.server import LiveKitServer
     from glassbridge.livekit.tokens import LiveKitKeys
 
 app = typer.Typer(help="A LiveKit server on this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -54,7 +55,22 @@ async def _serve(port: int, keys: "LiveKitKeys", binary: Path | None, embedded: 
     with stop_on_signals() as stop:
         async with server:
             print(f"LiveKit is ready at {server.url} (API key {keys.api_key}); Ctrl-C stops it", flush=True)
-            await stop.wait()
+            if isinstance(server, LiveKitServer):
+                await _watch(server, stop)
+            else:
+                await stop.wait()
+
+
+async def _watch(server: "LiveKitServer", stop: asyncio.Event) -> None:
+    """Returns when asked to stop. Raises UserError when the server ends by itself."""
+    ended, stopping = asyncio.create_task(server.wait()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        stopping.cancel()
+    if not stop.is_set():
+        raise UserError(f"livekit-server has ended by itself, {ended.result()}")
 
 
 def _say(text: str) -> None:
