@@ -1,14 +1,20 @@
 """The link breaker breaks what it is told to break, for whom, and nothing else."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
+from socket import SO_LINGER, SOCK_DGRAM, SOL_SOCKET
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from yarl import URL
 
 from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, Way, behind_breaker
 from glassbridge.livekit import own
 from glassbridge.livekit.own import OwnParticipant
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.server import LiveKitServer, free_port
 from tests.support.livekit import real_server, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
@@ -136,3 +142,31 @@ async def test_a_refusing_link_refuses(two: tuple[Guest, Link, Guest]) -> None:
     link.heal()
     again = await own.connect(link.url, token("ann"), Recorder())
     await again.close()
+
+
+async def test_what_was_said_before_a_reset_is_delivered_when_healed() -> None:
+    """A held goodbye arrives, as it would out of a network that comes back, whatever its sender has become."""
+    heard = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        stand_in = SimpleNamespace(port=server.sockets[0].getsockname()[1], udp_port=free_port(SOCK_DGRAM))
+        async with LinkBreaker(cast(LiveKitServer, stand_in)) as breaker:
+            link = await breaker.link()
+            url = URL(link.url)
+            _, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(b"hello, ")
+            await eventually(lambda: heard != b"" or link._connections != set())
+            link.hold()
+            for part in (b"good", b"bye"):
+                writer.write(part)
+                await asyncio.sleep(0.05)
+            # Closed without lingering: a reset, not a goodbye of TCP.
+            writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+            link.heal()
+            await eventually(lambda: heard == b"hello, goodbye" or f"{bytes(heard)!r}")

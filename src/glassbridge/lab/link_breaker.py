@@ -138,7 +138,10 @@ class Link:
         return self._gates[Path.MEDIA, way]
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, LOOPBACK, 0)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(_PatientReader(), self._accepted), LOOPBACK, 0
+        )
         self.url = f"ws://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
 
     async def _close(self) -> None:
@@ -157,7 +160,7 @@ class Link:
         up, down = self._gates[Path.SIGNAL, Way.UP], self._gates[Path.SIGNAL, Way.DOWN]
         try:
             await up.opened.wait()
-            server_reader, server_writer = await asyncio.open_connection(LOOPBACK, self._breaker.signal_port)
+            server_reader, server_writer = await _dial(self._breaker.signal_port)
         except OSError:
             writer.transport.abort()
             return
@@ -178,6 +181,20 @@ class Link:
     def _watch(self, seen: bytes) -> None:
         for ufrag in _UFRAG.findall(seen):
             self._breaker.owners[ufrag] = self
+
+
+class _PatientReader(asyncio.StreamReader):
+    """Gives what has arrived even after the peer has reset the connection, as the kernel does."""
+
+    def set_exception(self, exc: Exception) -> None:
+        self.feed_eof()
+
+
+async def _dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop, reader = asyncio.get_running_loop(), _PatientReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.create_connection(lambda: protocol, LOOPBACK, port)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _pump(
