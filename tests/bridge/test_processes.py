@@ -210,7 +210,14 @@ def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge]
         assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
         assert monotonic() - begun < 5.0, "keep-alive pings must notice (traps 21)"
         os.kill(worker, signal.SIGCONT)
-        stub.HealthCheck(pb.HealthCheckRequest(), timeout=5, wait_for_ready=True)
+
+        def back() -> bool | str:
+            try:
+                return bool(stub.HealthCheck(pb.HealthCheckRequest(), timeout=2).metadata)
+            except grpc.RpcError as error:
+                return f"no answer after waking: {error}"
+
+        eventually_sync(back, 5, every=0.1)
     assert bridge.process.poll() is None
 
 

@@ -1,6 +1,7 @@
 """A client of the bridge contract that is made from a .proto and nothing else (tests/support/scripted_bridge.py)."""
 
 import asyncio
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,9 +60,10 @@ class ContractClient:
                 return chunk
 
     async def end_of(self, call: Any) -> grpc.StatusCode:
-        """The status with which a stream ends; reads what comes before, for gRPC gives no status before its messages."""
+        """The status with which a stream ends. Reads what comes before it: gRPC gives no status ahead of messages."""
         async with asyncio.timeout(10):
-            while await call.read() is not grpc.aio.EOF:
-                pass
+            with suppress(grpc.aio.AioRpcError):
+                while await call.read() is not grpc.aio.EOF:
+                    pass
             status: grpc.StatusCode = await call.code()
         return status
