@@ -50,6 +50,8 @@ MAX_BLOCKS = 50
 SEND_TIMEOUT = 2.0
 PUBLISH_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 2.5
+LEAVE_TIMEOUT = 10.0
+"""Seconds; an attempt to resume that is under way holds the SDK for 5."""
 BURST = 0.3
 """Seconds after a join in which the SDK says much. It hangs up right behind its goodbye, and a server that is busy with
 what came before then misses it: a ghost for 21 s."""
@@ -146,17 +148,20 @@ class SdkParticipant:
         self._tracks.append(track)
         starting = self._tasks.spawn(track.start(), "publish")
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT):
-                await asyncio.shield(starting)
+            await self._accepted(starting)
             await track.find_listener()
-        except (asyncio.CancelledError, ParticipantError, TimeoutError) as error:
+        except (asyncio.CancelledError, ParticipantError):
             if self._closed is None:
                 self._tasks.spawn(self._withdraw(track, starting), "withdraw")
-            if isinstance(error, TimeoutError):
-                detail = f"the track was not accepted within {PUBLISH_TIMEOUT:g} s"
-                raise self.failure() or ParticipantError(LossReason.TIMED_OUT, detail) from None
             raise
         return track
+
+    async def _accepted(self, starting: asyncio.Task[None]) -> None:
+        await asyncio.wait([starting], timeout=PUBLISH_TIMEOUT)
+        self._require_open()
+        if not starting.done():
+            raise ParticipantError(LossReason.TIMED_OUT, "the track was not accepted in time")
+        await starting
 
     async def _withdraw(self, track: SdkTrack, starting: asyncio.Task[None]) -> None:
         """Takes back a track that nobody waits for any more, once it is there."""
@@ -187,13 +192,16 @@ class SdkParticipant:
     async def join(self, token: str) -> None:
         """Joins, to the end: not to be cancelled. What nobody wants any more when it is done is left."""
         options = rtc.RoomOptions(auto_subscribe=False)
-        await self._fence.open()
         try:
+            await self._fence.open()
             await self._room.connect(self._fence.url, token, options)
         except rtc.ConnectError as error:
             failure = self._fence.failure or sdk_native.connect_failure(error)
             self.end(failure.reason, failure.detail)
             await self._fence.close()
+            return
+        except OSError as error:
+            self.end(LossReason.INTERNAL, f"no socket on loopback: {error.strerror}")
             return
         self._fence.shut()
         self._joined_at = monotonic()
@@ -226,12 +234,16 @@ class SdkParticipant:
     async def _leave(self) -> None:
         """Leaves the Room and frees what it does not free itself. Runs in tasks that nobody cancels."""
         await self._tasks.close()
-        if self._room.isconnected():
-            since_joined = monotonic() - (self._joined_at or 0.0)
-            await asyncio.sleep(max(0.0, BURST - since_joined))
-            await self._room.disconnect()
-        for stream in self._streams.values():
-            await stream.aclose()  # they never end by themselves (traps B2)
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                if self._room.isconnected():
+                    since_joined = monotonic() - (self._joined_at or 0.0)
+                    await asyncio.sleep(max(0.0, BURST - since_joined))
+                    await self._room.disconnect()
+                for stream in self._streams.values():
+                    await stream.aclose()  # they never end by themselves (traps B2)
+        except TimeoutError:
+            log.warning("the SDK does not let go", room_name=self.room)
         self._streams.clear()
         for track in self._tracks:
             await track.release()
@@ -257,8 +269,11 @@ class SdkParticipant:
             if stood_still > gap:
                 self.end(LossReason.FROZEN, f"for {stood_still:.1f} s")
                 return
-            async with asyncio.timeout(limit):
-                seen = sdk_native.life_signs(await self._room.get_rtc_stats())
+            try:
+                async with asyncio.timeout(limit):
+                    seen = sdk_native.life_signs(await self._room.get_rtc_stats())
+            except RuntimeError:  # not connected any more: why is about to be told
+                seen = signs
             if seen != signs:
                 signs, alive = seen, monotonic()
             elif monotonic() - alive > limit:
