@@ -355,15 +355,15 @@ def test_rtp_is_relabelled_without_extensions_sources_and_padding() -> None:
 
 
 OFFLINE = """
-import asyncio
+import asyncio, sys
 from glassbridge.livekit import own
 from glassbridge.livekit.embedded import EmbeddedLiveKit
-from tests.support.livekit import KEYS, token
+from tests.support.livekit import KEYS, real_server, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
 
 async def main():
-    async with EmbeddedLiveKit(KEYS) as server:
+    async with real_server() if sys.argv[1] == "real" else EmbeddedLiveKit(KEYS) as server:
         ears = Recorder()
         ann = await own.connect(server.url, token("ann"), Recorder())
         bob = await own.connect(server.url, token("bob"), ears)
@@ -376,10 +376,11 @@ print("heard")
 """
 
 
-def test_it_works_where_loopback_is_the_only_interface() -> None:
+@pytest.mark.parametrize("kind", [pytest.param("real", marks=pytest.mark.real), "embedded"])
+def test_it_works_where_loopback_is_the_only_interface(kind: str) -> None:
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rn", "true"], capture_output=True).returncode:
         pytest.skip("no network namespaces here")
-    script = f"ip link set lo up && exec {sys.executable} -c '{OFFLINE}'"
-    done = subprocess.run([unshare, "-rn", "sh", "-c", script], capture_output=True, text=True, timeout=30)
+    script = f'ip link set lo up && exec {sys.executable} -c "$0" {kind}'
+    done = subprocess.run([unshare, "-rn", "sh", "-c", script, OFFLINE], capture_output=True, text=True, timeout=30)
     assert "heard" in done.stdout, done.stderr
