@@ -60,20 +60,20 @@ async def warmed(speaker: Seat, listener: Seat) -> LocalTrack:
     return track
 
 
-async def pair(kind: Kind, other: Kind, seats: Seats, speaks: str) -> tuple[Seat, Seat]:
-    ann, bob = await seats.join(kind, "ann"), await seats.join(other, "bob")
-    return (ann, bob) if speaks == "this" else (bob, ann)
+async def pair(kind: Kind, other: Kind, seats: Seats) -> tuple[Seat, Seat]:
+    """Who speaks and who listens. The speaker comes last: it publishes while its connection is still being made."""
+    listener = await seats.join(other, "listener")
+    return await seats.join(kind, "speaker"), listener
 
 
-@pytest.mark.parametrize("speaks", ["this", "other"])
-async def test_a_tone_arrives_whole(speaks: str, kind: Kind, other: Kind, seats: Seats) -> None:
-    speaker, listener = await pair(kind, other, seats, speaks)
+async def test_a_tone_arrives_whole(kind: Kind, other: Kind, seats: Seats) -> None:
+    speaker, listener = await pair(kind, other, seats)
     track = await warmed(speaker, listener)
-    heard = await all_heard(speaker, listener, tone(3.0), track=track)
+    heard = await all_heard(speaker, listener, tone(2.0), track=track)
     # The SDK's listener stretches time to hide late packets, on a busy machine by a tenth; ours plays what was sent.
-    assert loud(heard) == pytest.approx(3.0, rel=0.01 if listener.kind is OWN else 0.15)
+    assert loud(heard) == pytest.approx(2.0, rel=0.01 if listener.kind is OWN else 0.15)
     assert pitch(heard) == pytest.approx(440.0, abs=0.5)
-    assert level(heard[16_000:-16_000]) == pytest.approx(level(tone(1.0)), rel=0.1)
+    assert level(heard[6_400:-6_400]) == pytest.approx(level(tone(1.0)), rel=0.1)
     assert {block.sender for block in listener.heard.blocks} == {speaker.place.identity}
     assert {block.track_sid for block in listener.heard.blocks} == {track.sid}
     assert track.sid.startswith("TR_")
@@ -84,30 +84,30 @@ async def test_the_first_word_is_not_lost(seats: Seats) -> None:
     for listening in (OWN, SDK):
         speaker = await seats.join(OWN, f"speaker of {listening.name}")
         listener = await seats.join(listening, f"listener {listening.name}")
-        for _ in range(3):
-            heard = await all_heard(speaker, listener, tone(1.0))
-            assert loud(heard) == pytest.approx(1.0, rel=0.01 if listening is OWN else 0.2)
+        for _ in range(2):
+            heard = await all_heard(speaker, listener, tone(0.6))
+            assert loud(heard) == pytest.approx(0.6, abs=0.01 if listening is OWN else 0.15)
         await asyncio.gather(speaker.place.close(), listener.place.close())
 
 
 async def test_a_track_can_come_and_go(kind: Kind, other: Kind, seats: Seats) -> None:
-    speaker, listener = await pair(kind, other, seats, "this")
+    speaker, listener = await pair(kind, other, seats)
     sids = set()
-    for round_ in range(5):
+    for round_ in range(3):
         hertz = 400.0 + 100 * round_
         track = await speaker.place.publish("speaker")
         sids.add(track.sid)
-        assert pitch(await all_heard(speaker, listener, tone(1.0, hertz), track=track)) == pytest.approx(hertz, abs=2)
+        assert pitch(await all_heard(speaker, listener, tone(0.6, hertz), track=track)) == pytest.approx(hertz, abs=2)
         assert {block.track_sid for block in listener.heard.blocks if level(block.pcm) > QUIET} == {track.sid}
         await track.unpublish()
         await track.unpublish()
-    assert len(sids) == 5
+    assert len(sids) == 3
 
 
 async def test_two_tracks_at_once_are_kept_apart(kind: Kind, other: Kind, seats: Seats) -> None:
-    speaker, listener = await pair(kind, other, seats, "this")
+    speaker, listener = await pair(kind, other, seats)
     first, second = await speaker.place.publish("one"), await speaker.place.publish("two")
-    await asyncio.gather(say(first, tone(1.5, 440.0)), say(second, tone(1.5, 1000.0)))
+    await asyncio.gather(say(first, tone(0.8, 440.0)), say(second, tone(0.8, 1000.0)))
     await asyncio.gather(first.drain(), second.drain())
     await eventually(silent_again(listener), GRACE)
     for track, hertz in ((first, 440.0), (second, 1000.0)):
@@ -116,25 +116,24 @@ async def test_two_tracks_at_once_are_kept_apart(kind: Kind, other: Kind, seats:
 
 
 async def test_a_pause_inside_stays_a_pause(kind: Kind, other: Kind, seats: Seats) -> None:
-    speaker, listener = await pair(kind, other, seats, "this")
+    speaker, listener = await pair(kind, other, seats)
     track = await warmed(speaker, listener)
-    for _ in range(2):
-        heard = await all_heard(speaker, listener, tone(0.5) + bytes(32_000) + tone(0.5), track=track)
-        assert loud(heard) == pytest.approx(2.0, abs=0.08)
+    heard = await all_heard(speaker, listener, tone(0.3) + bytes(32_000) + tone(0.3), track=track)
+    assert loud(heard) == pytest.approx(1.6, abs=0.02 if listener.kind is OWN else 0.25)
 
 
 async def test_speaking_is_paced_and_stops_at_once(kind: Kind, other: Kind, seats: Seats) -> None:
-    speaker, listener = await pair(kind, other, seats, "this")
+    speaker, listener = await pair(kind, other, seats)
     track = await warmed(speaker, listener)
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    await say(track, tone(2.0))
-    assert loop.time() - begun == pytest.approx(2.0, abs=0.1)
+    await say(track, tone(1.0))
+    assert loop.time() - begun == pytest.approx(1.0, abs=0.1)
     speaking = asyncio.create_task(say(track, tone(60.0)))
     await asyncio.sleep(0.3)
     speaking.cancel()
     await track.unpublish()
-    assert loop.time() - begun < 3.0
+    assert loop.time() - begun < 2.0
     heard = sum(level(block.pcm) > QUIET for block in listener.heard.blocks)
     await asyncio.sleep(0.3)
     still = sum(level(block.pcm) > QUIET for block in listener.heard.blocks) - heard

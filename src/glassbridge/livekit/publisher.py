@@ -115,22 +115,19 @@ class Publisher:
     async def publish(self, name: str) -> Speaker:
         """Returns when somebody hears the track, or nobody does for AUDIENCE_TIMEOUT.
 
-        Raises ParticipantError. When cancelled, or refused, the track is taken out again.
+        Raises ParticipantError. When cancelled, the track is taken out again.
         """
-        adding = self._tasks.spawn(self._add(name), "publish")
+        bringing: asyncio.Task[Speaker | ParticipantError] = self._tasks.spawn(self._bring_up(name), "publish")
         try:
-            await asyncio.wait([adding])
-            self._require_open()
-            slot = adding.result()
-            sid = await _within(slot.granted, "the server does not accept the track")
-            if isinstance(sid, ParticipantError):
-                raise sid
-            speaker = Speaker(slot, self.unpublish, self._link.lost)
-            await speaker.find_listener(AUDIENCE_TIMEOUT)
-        except (asyncio.CancelledError, ParticipantError):
-            adding.add_done_callback(self._withdraw)
+            await asyncio.wait([bringing])
+        except asyncio.CancelledError:
+            bringing.add_done_callback(self._withdraw)
             raise
-        return speaker
+        self._require_open()
+        outcome = bringing.result()
+        if isinstance(outcome, ParticipantError):
+            raise outcome
+        return outcome
 
     async def unpublish(self, slot: Slot) -> None:
         """Takes a track out; a cancelled caller does not stop it."""
@@ -157,9 +154,26 @@ class Publisher:
         if (lost := self._link.lost()) is not None:
             raise lost
 
+    async def _bring_up(self, name: str) -> Speaker | ParticipantError:
+        # To the end, even if nobody waits for it any more: a track that was asked for and never spoke cannot be
+        # taken out again, and is announced to others for ever.
+        slot = await self._add(name)
+        try:
+            granted = await _within(slot.granted, "the server does not accept the track")
+        except ParticipantError as error:
+            granted = error
+        if isinstance(granted, ParticipantError):
+            await self._remove(slot)
+            return granted
+        speaker = Speaker(slot, self.unpublish, self._link.lost)
+        await speaker.find_listener(AUDIENCE_TIMEOUT)
+        return speaker
+
     async def _add(self, name: str) -> Slot:
         async with self._changing:
-            slot = next((slot for slot in self._slots if slot.free), None) or self._new_slot()
+            # A line is used again only while it is the only one: beside others livekit-server 1.13 does not let go of
+            # its second track. So descriptions grow only where tracks overlap.
+            slot = self._slots[0] if len(self._slots) == 1 and self._slots[0].idle else self._new_slot()
             track = rtc.AddTrackRequest(
                 cid=slot.begin(), name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True
             )
@@ -171,11 +185,12 @@ class Publisher:
         async with self._changing:
             slot.end()
             await self._negotiate()
-            slot.free = True
+            slot.idle = True
 
-    def _withdraw(self, adding: asyncio.Task[Slot]) -> None:
-        if self._link.lost() is None and not adding.cancelled() and adding.exception() is None:
-            self._tasks.spawn(self._remove(adding.result()), "withdraw")
+    def _withdraw(self, bringing: asyncio.Task[Speaker | ParticipantError]) -> None:
+        lost = self._link.lost() is not None or bringing.cancelled() or bringing.exception() is not None
+        if not lost and isinstance(speaker := bringing.result(), Speaker):
+            self._tasks.spawn(speaker.unpublish(), "withdraw")
 
     def _new_slot(self) -> Slot:
         slot = Slot(self._connection)

@@ -44,7 +44,7 @@ class _OpusTrack(MediaStreamTrack):
 
 
 class Slot:
-    """A line of the outgoing connection; used by one track after the other, for lines are never taken away again."""
+    """A line of the outgoing connection, for one track at a time; lines are never taken away again."""
 
     def __init__(self, connection: RTCPeerConnection) -> None:
         self._track = _OpusTrack()
@@ -53,7 +53,8 @@ class Slot:
         self._sender: RTCRtpTransceiver = connection.addTransceiver(self._track, direction="inactive")
         opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
         self._sender.setCodecPreferences(opus)
-        self.free = True
+        self.idle = True
+        """Agreed to be out of use."""
 
     def begin(self) -> str:
         """Readies the line for a new track; returns the id by which the server will name it."""
@@ -65,7 +66,7 @@ class Slot:
         """Set when somebody listens."""
         self._sender.sender.replaceTrack(self._track)
         self._sender.direction = "sendonly"
-        self.free = False
+        self.idle = False
         return self.cid
 
     def grant(self, outcome: str | ParticipantError) -> None:

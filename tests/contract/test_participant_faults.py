@@ -1,0 +1,309 @@
+"""The contract of a place in a room under faults: cancelled, over and over, frozen, cut off."""
+
+import asyncio
+import gc
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import psutil
+import pytest
+
+from glassbridge.core.values import LossReason
+from glassbridge.lab.link_breaker import LinkBreaker, Path, Way, behind_breaker
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError, connector
+from tests.support.livekit import LiveKit, real_server, token
+from tests.support.participants import Recorder
+from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, present
+from tests.support.poll import eventually
+
+TOLD = 4.0
+"""Seconds in which a lost place must be known to be lost."""
+
+# --- cancelled ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"), [(OWN, 300), pytest.param(SDK, 4, marks=pytest.mark.sdk)], ids=["own", "sdk"]
+)
+async def test_a_join_can_be_cancelled_at_any_moment(kind: Kind, times: int, livekit: LiveKit) -> None:
+    """Nothing stays: no participant on the server, and (conftest.py) no task, socket or file here."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    slowest, cancelled = 0.0, 0
+    for _ in range(times):
+        joining = asyncio.create_task(connector(kind.name)(livekit.url, token("ann", ROOM), Recorder()))
+        await asyncio.wait([joining], timeout=chance.uniform(0, 0.06))
+        joining.cancel()
+        begun = asyncio.get_running_loop().time()
+        [outcome] = await asyncio.gather(joining, return_exceptions=True)
+        match outcome:
+            case asyncio.CancelledError():
+                cancelled += 1
+                slowest = max(slowest, asyncio.get_running_loop().time() - begun)
+            case ParticipantError():  # the server took its predecessor, which is leaving, for its successor
+                assert outcome.reason is LossReason.SUPERSEDED, f"seed {seed}: {outcome}"
+            case BaseException():
+                raise outcome
+            case place:
+                await place.close()
+    await kind.drain()
+    assert cancelled > times / 10, f"seed {seed}: only {cancelled} were cancelled"
+    assert slowest < 0.5, f"seed {seed}: cancelling took {slowest:.2f} s"
+    await nobody_is_left(livekit.url, kind, f"seed {seed}")
+
+
+async def nobody_is_left(url: str, kind: Kind, what: str = "") -> None:
+    """On the server; the SDK's last word is out before it has arrived there."""
+    for _ in range(20):
+        if not (left := await present(url)):
+            return
+        await asyncio.sleep(kind.patience / 20)
+    raise AssertionError(f"{what}: {left}")
+
+
+async def test_a_publish_can_be_cancelled_at_any_moment(seats: Seats) -> None:
+    ann, bob = await seats.join(OWN, "ann"), await seats.join(OWN, "bob")
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    for _ in range(40):
+        publishing = asyncio.create_task(ann.place.publish("speaker"))
+        await asyncio.wait([publishing], timeout=chance.uniform(0, 0.04))
+        publishing.cancel()
+        with suppress(asyncio.CancelledError):
+            await (await publishing).unpublish()
+    track = await ann.place.publish("speaker")
+
+    def only_this() -> bool | str:
+        seen = bob.place.remote.get("ann")
+        return (seen is not None and seen.publishing) or f"seed {seed}: {seen}"
+
+    await eventually(only_this)
+    await track.unpublish()
+    await eventually(lambda: not bob.place.remote["ann"].publishing or f"seed {seed}: a track was left behind", 10)
+
+
+# --- over and over --------------------------------------------------------------------------------------------------
+
+
+async def cycle(kind: Kind, livekit: LiveKit, times: int) -> tuple[int, int]:
+    """Joins and leaves so often; returns the growth in objects and in bytes of memory, once it is warm."""
+    warm = 20 if kind is OWN else 3
+    process = psutil.Process()
+    objects = memory = 0
+    for round_ in range(warm + times):
+        if round_ == warm:
+            gc.collect()
+            objects, memory = len(gc.get_objects()), process.memory_info().rss
+        place = await connector(kind.name)(livekit.url, token("ann", ROOM), Recorder())
+        await place.send(b"here")
+        await place.close()
+    await kind.drain()
+    gc.collect()
+    return len(gc.get_objects()) - objects, process.memory_info().rss - memory
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"), [(OWN, 60), pytest.param(SDK, 6, marks=pytest.mark.sdk)], ids=["own", "sdk"]
+)
+async def test_joining_and_leaving_leaves_nothing(kind: Kind, times: int, livekit: LiveKit) -> None:
+    objects, _ = await cycle(kind, livekit, times)
+    assert objects < 10 * times, "objects stay behind with each join"
+    await nobody_is_left(livekit.url, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_thousand_joins_need_no_more_memory_than_a_few(livekit: LiveKit) -> None:
+    objects, memory = await cycle(OWN, livekit, 1000)
+    assert objects < 2000
+    assert memory < 10 << 20
+    await nobody_is_left(livekit.url, OWN)
+
+
+# --- frozen ---------------------------------------------------------------------------------------------------------
+
+
+class Sitter:
+    """A participant in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.told: list[dict[str, Any]] = []
+
+    async def listen(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.told.append(json.loads(line))
+
+    def all(self, what: str) -> list[Any]:
+        return [told[what] for told in self.told if what in told]
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+@asynccontextmanager
+async def sitting(kind: Kind, url: str, identity: str, **options: float) -> AsyncIterator[Sitter]:
+    words = [sys.executable, "-m", "tests.support.sitter", kind.name, url, token(identity, ROOM), json.dumps(options)]
+    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=None, env=os.environ)
+    sitter = Sitter(process)
+    listening = asyncio.create_task(sitter.listen())
+    try:
+        await eventually(lambda: bool(sitter.all("joined")) or "the sitter does not join", 15)
+        yield sitter
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await listening
+
+
+@pytest.mark.real
+async def test_a_short_freeze_is_survived(kind: Kind, real_livekit: LiveKit) -> None:
+    """Shorter than others need to take over: all that was said meanwhile comes late."""
+    seats = Seats(real_livekit.url)
+    async with sitting(kind, real_livekit.url, "ann") as ann:
+        bob = await seats.join(OWN, "bob")
+        await bob.place.send(b"before")
+        await eventually(lambda: "before" in ann.all("packet") or f"{ann.told}")
+        ann.send(signal.SIGSTOP)
+        for number in range(30):
+            await bob.place.send(b"%d" % number)
+            await asyncio.sleep(0.1)
+        ann.send(signal.SIGCONT)
+        expected = [str(number) for number in range(30)]
+        await eventually(lambda: ann.all("packet")[1:] == expected or f"{ann.told}")
+        assert ann.all("closed") == []
+    await seats.leave_all()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("frozen", [3.0, pytest.param(8.0, marks=pytest.mark.slow)])
+async def test_who_wakes_superseded_leaves_the_successor_in_peace(
+    frozen: float, kind: Kind, real_livekit: LiveKit
+) -> None:
+    seats = Seats(real_livekit.url)
+    async with sitting(kind, real_livekit.url, "ann", loop_gap=5.0) as old:
+        old.send(signal.SIGSTOP)
+        new = await seats.join(OWN, "ann")
+        await asyncio.sleep(frozen)
+        old.send(signal.SIGCONT)
+        await eventually(lambda: bool(old.all("closed")) or "it does not notice", kind.patience)
+        # The SDK's word may come later than our own judgement of the gap.
+        assert old.all("closed")[0] in (("superseded",) if kind is OWN else ("superseded", "frozen", "network"))
+        await asyncio.sleep(1.0)
+        assert new.place.closed is None
+        assert [who.sid for who in await present(real_livekit.url)] == [new.place.sid]
+    await seats.leave_all()
+
+
+@pytest.mark.real
+async def test_who_stood_still_too_long_leaves_unasked(kind: Kind, real_livekit: LiveKit) -> None:
+    async with sitting(kind, real_livekit.url, "ann", loop_gap=2.0) as ann:
+        ann.send(signal.SIGSTOP)
+        await asyncio.sleep(5.0)
+        ann.send(signal.SIGCONT)
+        await eventually(lambda: ann.all("closed") == ["frozen"] or f"{ann.told}", kind.patience)
+        await asyncio.wait_for(ann.process.wait(), 10)
+        await nobody_is_left(real_livekit.url, kind)
+
+
+# --- cut off --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def breaker(kind: Kind) -> AsyncIterator[LinkBreaker]:
+    async with real_server(rtc=behind_breaker()) as server, LinkBreaker(server) as broken:
+        yield broken
+
+
+@pytest.fixture
+async def behind(breaker: LinkBreaker) -> AsyncIterator[Seats]:
+    seats = Seats(f"ws://127.0.0.1:{breaker.signal_port}")
+    yield seats
+    await seats.leave_all()
+
+
+def ended(seat: Seat, *reasons: str) -> Callable[[], bool | str]:
+    return lambda: seat.heard.reason in reasons or f"ended: {seat.heard.closed}"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "fault", ["hold", *(pytest.param(other, marks=pytest.mark.slow) for other in ("drop", "hold up", "hold down"))]
+)
+async def test_a_cut_is_noticed_and_the_successor_left_in_peace(
+    fault: str, kind: Kind, breaker: LinkBreaker, behind: Seats
+) -> None:
+    link = await breaker.link()
+    old = await behind.join(kind, "ann", url=link.url)
+    match fault:
+        case "hold":
+            link.hold()
+        case "drop":
+            link.drop()
+        case "hold up":
+            link.hold(ways=Way.UP)
+        case "hold down":
+            link.hold(ways=Way.DOWN)
+    # The SDK looks for pongs each 5 s, so there it is the silent media path that is noticed first.
+    reasons, within = (["network"], TOLD) if kind is OWN else (["network", "media_failed"], 15)
+    await eventually(ended(old, *reasons), within)
+    new = await behind.join(OWN, "ann")
+    link.heal()
+    await asyncio.sleep(1.5)
+    assert new.place.closed is None
+    assert [who.sid for who in await present(behind.url)] == [new.place.sid]
+
+
+@pytest.mark.real
+async def test_a_dead_media_path_is_noticed(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
+    link = await breaker.link()
+    ann = await behind.join(kind, "ann", url=link.url)
+    link.drop(Path.MEDIA)
+    await eventually(ended(ann, "media_failed"), TOLD if kind is OWN else 12)
+
+
+@pytest.mark.real
+async def test_a_reset_is_known_at_once(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
+    link = await breaker.link()
+    ann = await behind.join(kind, "ann", url=link.url)
+    link.refuse()
+    await eventually(ended(ann, "network"), kind.patience)
+
+
+@pytest.mark.real
+async def test_a_blip_is_no_reason_to_go(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
+    link = await breaker.link()
+    ann = await behind.join(kind, "ann", url=link.url)
+    bob = await behind.join(OWN, "bob")
+    await asyncio.sleep(1.0)
+    link.hold()
+    await asyncio.sleep(1.0)
+    link.heal()
+    await bob.place.send(b"after")
+    await eventually(lambda: ann.heard.payloads == [b"after"] or f"{ann.heard}", 5)
+    await asyncio.sleep(3.0)
+    assert ann.place.closed is None
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("paths", [Path.BOTH, Path.MEDIA], ids=["both", "media"])
+async def test_a_join_into_nothing_has_its_deadline(
+    paths: Path, kind: Kind, breaker: LinkBreaker, behind: Seats
+) -> None:
+    link = await breaker.link()
+    link.hold(paths)
+    with pytest.raises(ParticipantError) as caught:
+        await connector(kind.name)(link.url, token("ann", ROOM), Recorder(), ConnectOptions(timeout=2.0))
+    expected = "unreachable" if paths is Path.BOTH or kind is SDK else "media_failed"
+    assert caught.value.reason.code == expected
+    link.heal()
+    await kind.drain()
+    await nobody_is_left(behind.url, kind)
