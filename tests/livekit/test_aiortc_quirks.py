@@ -1,0 +1,240 @@
+"""One test for each private name that we reach in aiortc and aioice: who raises the pins sees here what has changed."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from itertools import pairwise
+from time import monotonic
+
+import pytest
+from aioice import Connection
+from aioice.ice import StunProtocol
+from aiortc import RTCPeerConnection
+from aiortc.mediastreams import AudioStreamTrack
+
+from glassbridge.livekit import aiortc_quirks as quirks
+from glassbridge.livekit.media import parse_rtp
+from tests.support.poll import eventually
+
+INTERVAL = 0.1
+
+
+@asynccontextmanager
+async def connections() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
+    """One that will offer, with channels and no candidates yet, and one that will answer."""
+    offering, answering = quirks.new_connection(), quirks.new_connection()
+    offering.createDataChannel("data")
+    try:
+        yield offering, answering
+    finally:
+        await offering.close()
+        await answering.close()
+
+
+def prepare(connection: RTCPeerConnection, on_alive: Callable[[], None] = lambda: None) -> Connection:
+    ice = quirks.ice_of(connection)
+    quirks.prepare_ice(ice, loopback=True, consent_interval=INTERVAL, on_alive=on_alive)
+    return ice
+
+
+async def connect(offering: RTCPeerConnection, answering: RTCPeerConnection) -> float:
+    """Seconds from the answer to the connection."""
+    await offering.setLocalDescription(await offering.createOffer())
+    await answering.setRemoteDescription(offering.localDescription)
+    prepare(answering)
+    await answering.setLocalDescription(await answering.createAnswer())
+    begun = monotonic()
+    await offering.setRemoteDescription(answering.localDescription)
+    states = (offering, answering)
+    await eventually(lambda: {c.connectionState for c in states} == {"connected"} or "not connected", every=0.001)
+    return monotonic() - begun
+
+
+def test_the_pins_hold() -> None:
+    assert (version("aiortc"), version("aioice")) == ("1.16.0", "0.13.0")
+
+
+async def test_all_connections_share_one_certificate_and_one_tls_context() -> None:
+    async with connections() as (one, other):
+        await connect_prepared(one, other)
+        first, second = quirks.dtls_of(one), quirks.dtls_of(other)
+        assert first.getLocalParameters().fingerprints == second.getLocalParameters().fingerprints
+        assert quirks._certificate()._context is not None
+        assert first._ssl is not None
+        assert second._ssl is not None
+        assert first._ssl.get_context() is second._ssl.get_context() is quirks._certificate()._context
+
+
+async def connect_prepared(one: RTCPeerConnection, other: RTCPeerConnection) -> float:
+    prepare(one)
+    return await connect(one, other)
+
+
+async def renegotiate(one: RTCPeerConnection, other: RTCPeerConnection) -> None:
+    await one.setLocalDescription(await one.createOffer())
+    await other.setRemoteDescription(one.localDescription)
+    quirks.silence_receivers(other.getTransceivers())
+    await other.setLocalDescription(await other.createAnswer())
+    await one.setRemoteDescription(other.localDescription)
+
+
+async def test_everything_goes_over_one_transport() -> None:
+    """With aiortc's default policy the second of two new tracks stays on a closed transport."""
+    async with connections() as (one, other):
+        await connect_prepared(one, other)
+        heard: list[bytes] = []
+        quirks.take_rtp(quirks.dtls_of(other), heard.append)
+        for _ in range(2):
+            one.addTrack(AudioStreamTrack())
+        await renegotiate(one, other)
+        for connection in (one, other):
+            transports = {transceiver.sender.transport for transceiver in connection.getTransceivers()}
+            assert transports == {quirks.dtls_of(connection)}
+            assert quirks.ice_of(connection) is quirks.dtls_of(connection).transport._connection
+        await eventually(lambda: len({data[8:12] for data in heard}) == 2 or "not both are heard")
+
+
+@pytest.mark.parametrize("loopback", [True, False])
+async def test_127_0_0_1_is_offered_only_to_this_machine(loopback: bool) -> None:
+    async with connections() as (one, _):
+        quirks.prepare_ice(quirks.ice_of(one), loopback=loopback, consent_interval=1.0, on_alive=lambda: None)
+        await one.setLocalDescription(await one.createOffer())
+        assert (" 127.0.0.1 " in one.localDescription.sdp) is loopback
+
+
+async def test_gathering_that_is_cancelled_forgets_no_socket() -> None:
+    """conftest.py counts the sockets."""
+    for turns in range(12):
+        async with connections() as (one, _):
+            ice = prepare(one)
+            gathering = asyncio.create_task(ice.gather_candidates())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            gathering.cancel()
+            await asyncio.gather(gathering, return_exceptions=True)
+
+
+async def test_checks_do_not_wait_for_one_another() -> None:
+    times = []
+    for _ in range(5):
+        async with connections() as (one, other):
+            times.append(await connect_prepared(one, other))
+    assert min(times) < 0.02, f"aioice waits 20 ms before it looks at the first result: {times}"
+
+
+async def test_a_candidate_that_comes_late_is_checked_too() -> None:
+    async with connections() as (one, other):
+        prepare(one)
+        await one.setLocalDescription(await one.createOffer())
+        await other.setRemoteDescription(one.localDescription)
+        prepare(other)
+        await other.setLocalDescription(await other.createAnswer())
+        sdp = other.localDescription
+        candidates = [line for line in sdp.sdp.splitlines() if line.startswith("a=candidate")]
+        # A path that leads nowhere is known from the start; the true ones are told afterwards.
+        useless = candidates[0].replace(candidates[0].split()[4], "127.0.0.1").replace(candidates[0].split()[5], "9")
+        without = "\r\n".join(
+            useless if line == candidates[0] else line
+            for line in sdp.sdp.splitlines()
+            if line not in (*candidates[1:], "a=end-of-candidates")
+        )
+        ice = quirks.ice_of(one)
+        ignore_incoming_checks(ice)
+        await one.setRemoteDescription(type(sdp)(without + "\r\n", "answer"))
+        await eventually(lambda: ice._early_checks_done or "the checks have not begun")
+        for candidate in quirks.ice_of(other).local_candidates:
+            await ice.add_remote_candidate(candidate)
+        quirks.check_late_candidate(ice)
+        await eventually(lambda: one.connectionState == "connected" or one.connectionState)
+
+
+def ignore_incoming_checks(ice: Connection) -> None:
+    """Else the far end's checks would make a path by themselves."""
+    ice.check_incoming = lambda message, addr, protocol: None  # type: ignore[method-assign]
+
+
+async def test_who_is_asked_asks_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, bytes]] = []
+    send = StunProtocol.send_stun
+
+    def recorded(self: StunProtocol, message: object, addr: tuple[str, int]) -> None:
+        if self.receiver is answering_ice:
+            sent.append((message.message_class.name, message.transaction_id))  # type: ignore[attr-defined]
+        send(self, message, addr)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StunProtocol, "send_stun", recorded)
+    async with connections() as (one, other):
+        prepare(one)
+        await one.setLocalDescription(await one.createOffer())
+        await other.setRemoteDescription(one.localDescription)
+        answering_ice = prepare(other)
+        await other.setLocalDescription(await other.createAnswer())
+        await one.setRemoteDescription(other.localDescription)
+        await eventually(lambda: one.connectionState == other.connectionState == "connected" or "not connected")
+    answered = next(at for at, (kind, _) in enumerate(sent) if kind == "RESPONSE")
+    assert sent[answered + 1][0] == "REQUEST"
+
+
+async def test_consent_is_asked_for_and_its_silence_told() -> None:
+    async with connections() as (one, other):
+        alive: list[float] = []
+        ice = prepare(one, lambda: alive.append(monotonic()))
+        await connect(one, other)
+        await eventually(lambda: len(alive) >= 5 or f"{len(alive)} answers")
+        gaps = [later - earlier for earlier, later in pairwise(alive)]
+        assert min(gaps) > 0.8 * INTERVAL
+        far = quirks.ice_of(other)
+        answer, far.request_received = far.request_received, lambda *_: None  # type: ignore[method-assign]
+        count = len(alive)
+        await asyncio.sleep(5 * INTERVAL)
+        assert len(alive) <= count + 1
+        assert one.connectionState == "connected", "who watches decides, not aioice"
+        far.request_received = answer  # type: ignore[method-assign]
+        await eventually(lambda: len(alive) > count + 1 or "no life after the silence")
+        assert ice.query_consent.__module__ == quirks.__name__
+
+
+async def test_a_close_at_any_moment_of_the_checks_leaves_no_watch() -> None:
+    """aioice's own would outlive a close() in the last 20 ms; conftest.py counts the tasks."""
+    for turns in range(0, 60, 3):
+        async with connections() as (one, other):
+            prepare(one)
+            await one.setLocalDescription(await one.createOffer())
+            await other.setRemoteDescription(one.localDescription)
+            prepare(other)
+            await other.setLocalDescription(await other.createAnswer())
+            await one.setRemoteDescription(other.localDescription)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+
+async def test_rtp_comes_to_us_and_starts_no_decoder() -> None:
+    async with connections() as (one, other):
+        await connect_prepared(one, other)
+        heard: list[bytes] = []
+        one.addTrack(AudioStreamTrack())
+        for _ in range(2):  # both are asked for again with each offer
+            quirks.take_rtp(quirks.dtls_of(other), heard.append)
+            await renegotiate(one, other)
+        await eventually(lambda: len(heard) >= 5 or f"{len(heard)} packets")
+        packets = [parse_rtp(data) for data in heard]
+        assert all(packet is not None and packet.payload for packet in packets)
+        assert not [thread for thread in threading.enumerate() if "decoder" in thread.name]
+
+
+async def test_nothing_is_changed_for_others_in_the_process() -> None:
+    async with connections() as (one, other):
+        await connect_prepared(one, other)
+    gc.collect()
+    plain = RTCPeerConnection()
+    plain.createDataChannel("data")
+    ice = plain.sctp.transport.transport._connection  # type: ignore[union-attr]
+    for name in ("query_consent", "_check_periodic", "check_incoming", "get_component_candidates"):
+        assert getattr(ice, name).__module__ == "aioice.ice"
+    assert plain.sctp is not None
+    ours = quirks._certificate().getFingerprints()
+    assert plain.sctp.transport.getLocalParameters().fingerprints != ours
+    await plain.close()
