@@ -1,0 +1,322 @@
+"""What is particular to our own participant: what it says to a server, and what it makes of odd ones."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import pytest
+from aiohttp import web
+from livekit.protocol import models, rtc
+
+from glassbridge.core.values import LossReason
+from glassbridge.livekit import aiortc_quirks as quirks
+from glassbridge.livekit import signal
+from glassbridge.livekit.media import Sound
+from glassbridge.livekit.own import OwnParticipant, connect, drain_closing
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.server import free_port
+from glassbridge.livekit.signal import TrackRef, UserData
+from glassbridge.livekit.subscriber import Subscriber
+from tests.support.livekit import LiveKit, real_server, token
+from tests.support.participants import Recorder
+from tests.support.poll import eventually
+
+TOKEN = token("ann")
+JOIN = rtc.JoinResponse(
+    room=models.Room(name="room"),
+    participant=models.ParticipantInfo(sid="PA_ann", identity="ann"),
+    ping_interval=5,
+    ping_timeout=15,
+)
+
+Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[str]:
+    """A server that does what it is told at /rtc."""
+    app = web.Application()
+    app.router.add_get("/rtc", script)
+    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def saying(*messages: bytes, heard: list[signal.Signal] | None = None) -> Script:
+    """Lets the client in, says this, and listens until it goes."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for said in messages:
+            await socket.send_bytes(said)
+        async for message in socket:
+            if heard is not None:
+                heard.append(signal.decode_request(message.data))
+        return socket
+
+    return script
+
+
+async def failure(url: str, **options: float | str) -> ParticipantError:
+    """The error of a join that must fail."""
+    with pytest.raises(ParticipantError) as caught:
+        await connect(url, TOKEN, Recorder(), ConnectOptions(**options))  # type: ignore[arg-type]
+    await drain_closing()
+    return caught.value
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------
+
+
+async def test_it_asks_as_agreed_and_keeps_the_token_out_of_the_url() -> None:
+    requests: list[web.Request] = []
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        requests.append(request)
+        raise web.HTTPServiceUnavailable
+
+    async with scripted(script) as url:
+        await failure(f"{url}/?token=mine#here")
+        await failure(url.replace("ws:", "http:"))
+    for request in requests:
+        assert dict(request.query) == {"protocol": "15", "sdk": "go", "version": "1.0.0", "auto_subscribe": "0"}
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        assert "token" not in str(request.url)
+    assert len(requests) == 2
+
+
+async def test_it_wants_sound_and_no_video() -> None:
+    people = [
+        models.ParticipantInfo(
+            sid="PA_bob",
+            identity="bob",
+            tracks=[
+                models.TrackInfo(sid="TR_mic", type=models.AUDIO),
+                models.TrackInfo(sid="TR_cam", type=models.VIDEO),
+                models.TrackInfo(sid="TR_data", type=models.DATA),
+            ],
+        )
+    ]
+    update = rtc.ParticipantUpdate(participants=people)
+    heard: list[signal.Signal] = []
+    script = saying(signal.encode_response(join=JOIN), *[signal.encode_response(update=update)] * 3, heard=heard)
+    async with scripted(script) as url:
+        await failure(url, timeout=0.5)
+    wishes = [body for kind, body in heard if kind == "subscription"]
+    assert [(list(wish.track_sids), wish.subscribe) for wish in wishes] == [(["TR_mic"], True)]
+
+
+async def test_it_says_leave_when_it_gives_up() -> None:
+    heard: list[signal.Signal] = []
+    async with scripted(saying(signal.encode_response(join=JOIN), heard=heard)) as url:
+        error = await failure(url, timeout=1.2)
+    assert error.reason is LossReason.MEDIA_FAILED
+    assert [kind for kind, _ in heard] == ["ping_req", "leave"]
+    assert heard[-1].body.reason == models.CLIENT_INITIATED
+
+
+# --- what it makes of odd servers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, LossReason.TOKEN_REFUSED),
+        (401, LossReason.TOKEN_REFUSED),
+        (403, LossReason.TOKEN_REFUSED),
+        (404, LossReason.UNREACHABLE),
+        (418, LossReason.UNREACHABLE),
+        (503, LossReason.UNREACHABLE),
+        (599, LossReason.UNREACHABLE),
+        (200, LossReason.UNREACHABLE),
+    ],
+)
+async def test_a_refused_upgrade(status: int, reason: LossReason) -> None:
+    async def script(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=f"invalid token: {TOKEN}")
+
+    async with scripted(script) as url:
+        error = await failure(url)
+    assert error.reason is reason
+    assert TOKEN not in f"{error} {error!r}"
+
+
+@pytest.mark.parametrize("action", [rtc.LeaveRequest.DISCONNECT, rtc.LeaveRequest.RESUME, rtc.LeaveRequest.RECONNECT])
+@pytest.mark.parametrize("number", [*models.DisconnectReason.values(), 99])
+async def test_a_leave_ends_it_whatever_it_proposes(number: int, action: "rtc.LeaveRequest.Action") -> None:
+    leave = rtc.LeaveRequest(reason=number, action=action, can_reconnect=True)  # type: ignore[arg-type]
+    heard: list[signal.Signal] = []
+    script = saying(signal.encode_response(join=JOIN), signal.encode_response(leave=leave), heard=heard)
+    async with scripted(script) as url:
+        error = await failure(url)
+    expected = signal.loss_reason(number)
+    assert error.reason is (LossReason.NETWORK if expected is LossReason.CLOSED else expected)
+    assert heard == []
+
+
+async def test_a_moved_room_ends_it() -> None:
+    moved = signal.encode_response(room_moved=rtc.RoomMovedResponse())
+    async with scripted(saying(signal.encode_response(join=JOIN), moved)) as url:
+        assert (await failure(url)).reason is LossReason.SERVER_SHUTDOWN
+
+
+async def test_what_it_does_not_know_is_passed_over() -> None:
+    unknown = [b"\xfa\x3e\x01x", signal.encode_response(speakers_changed=rtc.SpeakersChanged()), b""]
+    script = saying(*unknown, signal.encode_response(join=JOIN), *unknown)
+    async with scripted(script) as url:
+        assert (await failure(url, timeout=0.5)).reason is LossReason.MEDIA_FAILED
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\xff\xff\xff\xff",
+        signal.encode_response(trickle=rtc.TrickleRequest(candidateInit="{", target=rtc.SUBSCRIBER)),
+        signal.encode_response(offer=rtc.SessionDescription(type="offer", sdp="junk")),
+    ],
+    ids=["no message", "no candidate", "no description"],
+)
+async def test_junk_ends_it_and_nothing_else(junk: bytes) -> None:
+    async with scripted(saying(signal.encode_response(join=JOIN), junk)) as url:
+        begun = monotonic()
+        assert (await failure(url)).reason is LossReason.INTERNAL
+        assert monotonic() - begun < 2
+
+
+async def test_a_server_that_hangs_up() -> None:
+    async def script(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        return socket
+
+    async with scripted(script) as url:
+        assert (await failure(url)).reason is LossReason.NETWORK
+
+
+async def test_a_server_that_never_answers() -> None:
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    async with server:
+        begun = monotonic()
+        with pytest.raises(ParticipantError) as caught:
+            await connect(
+                f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", TOKEN, Recorder(), ConnectOptions(timeout=0.5)
+            )
+        assert caught.value.reason is LossReason.UNREACHABLE
+        assert monotonic() - begun < 1.0
+        await drain_closing()
+        assert 5.0 < monotonic() - begun < 7.0, "an upgrade that nobody waits for is waited for, but not for ever"
+
+
+@pytest.mark.real
+async def test_a_server_without_udp_is_known_at_once() -> None:
+    only_tcp = {"udp_port": 0, "port_range_start": 0, "tcp_port": free_port(), "force_tcp": True}
+    async with real_server(rtc=only_tcp) as server:
+        begun = monotonic()
+        error = await failure(server.url)
+    assert error.reason is LossReason.MEDIA_FAILED
+    assert "ICE-TCP" in error.detail
+    assert monotonic() - begun < 2.0
+
+
+# --- its connections ------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """A MediaListener that remembers."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+
+    def media_ready(self) -> None: ...
+
+    def media_alive(self) -> None: ...
+
+    def media_lost(self, detail: str) -> None:
+        self.lost.append(detail)
+
+    def data_arrived(self, data: UserData, reliable: bool) -> None: ...
+
+    def sound_arrived(self, track: TrackRef, sound: Sound) -> None: ...
+
+
+async def test_a_restarted_media_path_is_a_lost_one() -> None:
+    listener = Listener()
+    subscriber = Subscriber(listener, loopback=True)
+    offering = quirks.new_connection()
+    offering.createDataChannel(signal.RELIABLE_LABEL)
+    await offering.setLocalDescription(await offering.createOffer())
+    offer = rtc.SessionDescription(type="offer", sdp=offering.localDescription.sdp, id=7)
+    answer = await subscriber.answer(offer)
+    assert (answer.type, answer.id) == ("answer", 7)
+    await subscriber.answer(offer)
+    assert listener.lost == []
+    ufrag = quirks.ice_of(offering).local_username
+    offer.sdp = offer.sdp.replace(f"a=ice-ufrag:{ufrag}", "a=ice-ufrag:other")
+    await subscriber.answer(offer)
+    assert listener.lost == ["the server restarts the media path"]
+    await subscriber.close()
+    await offering.close()
+
+
+async def test_the_sending_side_can_wait_until_it_is_needed(livekit: LiveKit) -> None:
+    heard = Recorder()
+    listener = await connect(livekit.url, token("bob"), heard)
+    place = await connect(livekit.url, token("ann"), Recorder(), ConnectOptions(publish_ready=False))
+    await asyncio.sleep(0.2)
+    assert place._publisher is None
+    await place.send(b"first")
+    await eventually(lambda: heard.payloads == [b"first"] or f"{heard.payloads}")
+    for either in (place, listener):
+        await either.close()
+
+
+async def test_a_repr_tells_where_but_no_secret(livekit: LiveKit) -> None:
+    place = await connect(livekit.url, TOKEN, Recorder())
+    assert repr(place) == "<OwnParticipant 'ann' in 'room': joined>"
+    assert TOKEN not in repr(vars(place))
+    await place.close()
+    assert isinstance(place, OwnParticipant)
+
+
+OFFLINE = """
+import asyncio
+from glassbridge.livekit.embedded import EmbeddedLiveKit
+from glassbridge.livekit.own import connect
+from tests.support.livekit import KEYS, token
+from tests.support.participants import Recorder
+from tests.support.poll import eventually
+
+async def main():
+    async with EmbeddedLiveKit(KEYS) as server:
+        heard = Recorder()
+        ann, bob = await connect(server.url, token("ann"), Recorder()), await connect(server.url, token("bob"), heard)
+        await ann.send(b"hello")
+        await eventually(lambda: heard.payloads == [b"hello"] or "nothing comes")
+        await asyncio.gather(ann.close(), bob.close())
+
+asyncio.run(main())
+"""
+
+
+def test_it_works_where_loopback_is_the_only_interface() -> None:
+    namespace = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c"]
+    ready = "ip link set lo up" if shutil.which("ip") else "ifconfig lo up"
+    if subprocess.run([*namespace, ready], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody make a network namespace")
+    command = [*namespace, f'{ready} && exec "$0" -c "$1"', sys.executable, OFFLINE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
