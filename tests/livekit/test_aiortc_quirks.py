@@ -211,6 +211,40 @@ async def test_a_close_at_any_moment_of_the_checks_leaves_no_watch() -> None:
                 await asyncio.sleep(0)
 
 
+async def test_one_acknowledgement_is_enough_for_several_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connections() as (one, other):
+        heard: list[bytes] = []
+        other.on("datachannel", lambda channel: channel.on("message", heard.append))
+        channel = one.createDataChannel("more")
+        await connect_prepared(one, other)
+        await eventually(lambda: channel.readyState == "open" or channel.readyState)
+        assert one.sctp is not None
+        assert other.sctp is not None
+        acknowledged: list[int] = []
+        send = other.sctp._send_sack
+
+        async def counted() -> None:
+            acknowledged.append(1)
+            await send()
+
+        monkeypatch.setattr(other.sctp, "_send_sack", counted)
+        quirks.acknowledge_lazily(other.sctp)
+        for number in range(40):
+            channel.send(b"%d" % number + bytes(500))
+            await asyncio.sleep(0)
+        await eventually(lambda: len(heard) == 40 or f"{len(heard)} of 40")
+        # The sender hears of the last ones too, and forgets them.
+        await eventually(lambda: not one.sctp._sent_queue or "not all is acknowledged", 0.5)  # type: ignore[union-attr]
+        assert 40 / quirks.SACK_EVERY <= len(acknowledged) < 25
+        acknowledged.clear()
+        channel.send(b"one")
+        await eventually(lambda: not one.sctp._sent_queue or "not acknowledged", 0.15)  # type: ignore[union-attr]
+        other.sctp._sack_misordered.add((other.sctp._last_received_tsn or 0) + 5)
+        acknowledged.clear()
+        await other.sctp._send_sack()
+        assert acknowledged == [1], "a hole is told at once"
+
+
 async def test_rtp_comes_to_us_and_starts_no_decoder() -> None:
     async with connections() as (one, other):
         await connect_prepared(one, other)

@@ -18,10 +18,14 @@ from aiortc import (
     RTCDtlsTransport,
     RTCPeerConnection,
     RTCRtpTransceiver,
+    RTCSctpTransport,
 )
 
 CONSENT_RETRY = 0.25
 """Seconds to the next check after one that was not answered: at 20 % loss a single miss says nothing."""
+SACK_EVERY = 4
+SACK_DELAY = 0.01
+"""Seconds; the sender's window, and with it a large message, waits for it."""
 _UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
 
@@ -162,6 +166,40 @@ async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[]
                 wait = CONSENT_RETRY
             else:
                 on_alive()
+
+
+def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
+    """One acknowledgement for SACK_EVERY datagrams, or SACK_DELAY after the first: aiortc sends one for each, which is
+    a fifth of the work of listening. What is missing or came twice is told at once. Call it once."""
+    send = sctp._send_sack
+    waiting = 0
+    timer: asyncio.TimerHandle | None = None
+    late: asyncio.Task[None] | None = None
+
+    async def send_now() -> None:
+        nonlocal waiting, timer
+        waiting = 0
+        if timer is not None:
+            timer.cancel()
+            timer = None
+        with suppress(ConnectionError):
+            await send()
+
+    def send_late() -> None:
+        nonlocal late
+        late = asyncio.ensure_future(send_now())
+
+    async def send_sack() -> None:
+        nonlocal waiting, timer
+        waiting += 1
+        if waiting >= SACK_EVERY or sctp._sack_misordered or sctp._sack_duplicates:
+            await send_now()
+            return
+        sctp._sack_needed = False
+        if timer is None:
+            timer = asyncio.get_running_loop().call_later(SACK_DELAY, send_late)
+
+    sctp._send_sack = send_sack  # type: ignore[method-assign]
 
 
 def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:

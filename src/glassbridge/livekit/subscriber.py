@@ -61,6 +61,8 @@ class Subscriber:
         quirks.silence_receivers(connection.getTransceivers())
         if first:
             quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
+            if connection.sctp is not None:
+                quirks.acknowledge_lazily(connection.sctp)
             quirks.flush_quietly(connection)
             quirks.prepare_ice(
                 quirks.ice_of(connection),
