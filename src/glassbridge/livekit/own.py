@@ -50,6 +50,7 @@ from glassbridge.livekit.participant import (
     RoomEvents,
 )
 from glassbridge.livekit.publisher import Publisher
+from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
 from glassbridge.livekit.upgrade import is_loopback, open_socket
@@ -118,10 +119,7 @@ class OwnParticipant:
         self._closed: Closed | None = None
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
-        self._people: dict[str, models.ParticipantInfo] = {}
-        """Everybody else, by sid."""
-        self._wanted: set[str] = set()
-        """Sids of the audio tracks that are there, all asked for."""
+        self._roster = Roster()
         self.sid = self.identity = self.room = ""
 
     def __repr__(self) -> str:
@@ -135,10 +133,7 @@ class OwnParticipant:
 
     @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
-        return {
-            person.identity: RemoteParticipant(person.identity, sid, any(map(_is_heard, person.tracks)))
-            for sid, person in self._people.items()
-        }
+        return self._roster.remote
 
     async def publish(self, name: str) -> LocalTrack:
         self._require_open()
@@ -200,10 +195,10 @@ class OwnParticipant:
         self._tell(self._events.on_packet, Packet(data.payload, data.topic, data.sender, reliable))
 
     def sound_arrived(self, track: TrackRef, sound: Sound) -> None:
-        person = self._people.get(track.participant_sid)
+        speaker = self._roster.speaker(track)
         # The server goes on with silence for half a second after a track was taken out: in the midst of its successor.
-        if person is not None and track.track_sid in self._wanted:
-            self._tell(self._events.on_audio, AudioBlock(sound.pcm, person.identity, track.track_sid, sound.concealed))
+        if speaker is not None:
+            self._tell(self._events.on_audio, AudioBlock(sound.pcm, speaker, track.track_sid, sound.concealed))
 
     def lost(self) -> ParticipantError | None:
         return None if self._closed is None else ParticipantError(self._closed.reason, self._closed.detail)
@@ -324,26 +319,13 @@ class OwnParticipant:
     async def _on_room_moved(self, moved: rtc.RoomMovedResponse) -> None:
         self._shell.post(Left(LossReason.SERVER_SHUTDOWN, "the server moves us to another room"))
 
-    # --- who else is here -------------------------------------------------------------------------------------------
-
     async def _met(self, people: Iterable[models.ParticipantInfo]) -> None:
-        for person in people:
-            if person.state == models.ParticipantInfo.DISCONNECTED:
-                self._people.pop(person.sid, None)
-            elif person.sid != self.sid:
-                self._people[person.sid] = person
+        new = self._roster.meet(person for person in people if person.sid != self.sid)
         self._tell(self._events.on_participants, self.remote)
-        if self._options.subscribe_audio:
-            await self._subscribe()
-
-    async def _subscribe(self) -> None:
-        """Asks for the audio tracks that are new: for those alone, so that no video comes that nobody watches."""
-        heard = {track.sid: sid for sid, person in self._people.items() for track in person.tracks if _is_audio(track)}
-        new = heard.keys() - self._wanted
-        self._wanted = set(heard)
-        if new:
-            tracks = [models.ParticipantTracks(participant_sid=heard[sid], track_sids=[sid]) for sid in new]
-            wish = rtc.UpdateSubscription(track_sids=new, subscribe=True, participant_tracks=tracks)
+        if new and self._options.subscribe_audio:
+            # Tracks are asked for one by one, so that no video comes that nobody watches.
+            sids = [sid for tracks in new for sid in tracks.track_sids]
+            wish = rtc.UpdateSubscription(track_sids=sids, subscribe=True, participant_tracks=new)
             await self.request(subscription=wish)
 
     # --- helpers ----------------------------------------------------------------------------------------------------
@@ -397,14 +379,6 @@ _HANDLERS: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None
     "room_moved": OwnParticipant._on_room_moved,
 }
 """What we listen to; everything else that a server says is safe to pass over."""
-
-
-def _is_audio(track: models.TrackInfo) -> bool:
-    return track.type == models.AUDIO
-
-
-def _is_heard(track: models.TrackInfo) -> bool:
-    return _is_audio(track) and not track.muted
 
 
 async def _at_most(seconds: float, *steps: Awaitable[object]) -> None:

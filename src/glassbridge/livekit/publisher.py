@@ -55,6 +55,7 @@ class Publisher:
         self._offers = 0
         self._early: list[RTCIceCandidate] | None = []
         self._slots: list[Slot] = []
+        quirks.flush_quietly(connection)
         quirks.prepare_ice(
             quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
         )
