@@ -98,6 +98,7 @@ async def test_closing_breaks_what_is_there(echo: tuple[Echo, URL]) -> None:
         (f"ws://127.0.0.1:{free_port()}", "Connection refused"),
         ("ws://no-such-host.invalid:1", "no-such-host.invalid:1: "),
     ],
+    ids=["nobody listens", "no such host"],
 )
 async def test_it_says_why_the_server_cannot_be_reached(server: str, why: str) -> None:
     fence = Fence(URL(server))
