@@ -1,0 +1,152 @@
+"""A track that we publish: its clock, its pace, its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+
+from glassbridge.livekit import aiortc_quirks as quirks
+from glassbridge.livekit import speaker
+from glassbridge.livekit.participant import FRAME_BYTES
+from glassbridge.livekit.speaker import TAIL, Slot, Speaker
+from tests.support.sound import tone
+
+FRAME_CLOCK = 960
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += max(0.0, seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(speaker, "monotonic", made)
+    monkeypatch.setattr(asyncio, "sleep", made.sleep)
+    return made
+
+
+@pytest.fixture
+async def slot(clock: Clock) -> AsyncIterator[Slot]:
+    connection = quirks.new_connection()
+    made = Slot(connection)
+    made.begin()
+    made.grant("TR_1")
+    yield made
+    await connection.close()
+
+
+def speaking(slot: Slot) -> Speaker:
+    async def unpublish(slot: Slot) -> None:
+        slot.end()
+
+    return Speaker(slot, unpublish, lambda: None)
+
+
+def taken(slot: Slot) -> list[tuple[int, int]]:
+    """Time stamps and lengths of the packets that wait to be sent."""
+    packets = slot._track.packets
+    found = [packets.get_nowait() for _ in range(packets.qsize())]
+    return [(int(packet.pts or 0), packet.size) for packet in found]
+
+
+async def test_frames_leave_one_by_one_in_time(slot: Slot, clock: Clock) -> None:
+    track = speaking(slot)
+    begun = clock.now
+    for frame in range(50):
+        await track.write(tone(0.02))
+        assert clock.now == pytest.approx(begun + 0.02 * (frame + 1))
+        taken(slot)
+
+
+async def test_the_clock_of_the_sound_goes_on_in_a_pause(slot: Slot, clock: Clock) -> None:
+    track = speaking(slot)
+    for _ in range(3):
+        await track.write(tone(0.02))
+    stamps = [stamp for stamp, _ in taken(slot)]
+    assert stamps == [0, FRAME_CLOCK, 2 * FRAME_CLOCK]
+    clock.now += 10.0
+    await track.write(tone(0.02))
+    [(stamp, _)] = taken(slot)
+    assert stamp == pytest.approx(2 * FRAME_CLOCK + 48_000 * 10, abs=2 * FRAME_CLOCK)
+    assert stamp % FRAME_CLOCK == 0
+
+
+@pytest.mark.parametrize(("late", "catches_up"), [(0.05, True), (0.5, False)])
+async def test_a_writer_that_is_late_catches_up_or_begins_anew(
+    late: float, catches_up: bool, slot: Slot, clock: Clock
+) -> None:
+    track = speaking(slot)
+    await track.write(tone(0.02))
+    due = clock.now
+    clock.now += late
+    for _ in range(5):
+        await track.write(tone(0.02))
+    assert clock.now == pytest.approx(due + 0.1 + (0 if catches_up else late))
+    stamps = [stamp for stamp, _ in taken(slot)]
+    steps = {later - earlier for earlier, later in pairwise(stamps[1:])}
+    assert steps == {FRAME_CLOCK}
+    assert (stamps[1] - stamps[0] == FRAME_CLOCK) is catches_up
+
+
+async def test_a_drain_ends_with_silence_and_only_once(slot: Slot, clock: Clock) -> None:
+    track = speaking(slot)
+    await track.drain()
+    assert taken(slot) == []
+    await track.write(tone(0.02))
+    taken(slot)
+    begun = clock.now
+    await track.drain()
+    assert len(taken(slot)) == TAIL
+    assert clock.now == pytest.approx(begun + TAIL * 0.02)
+    await track.drain()
+    assert taken(slot) == []
+
+
+async def test_an_unpublished_track_says_nothing(slot: Slot) -> None:
+    track = speaking(slot)
+    await track.write(tone(0.02))
+    await track.unpublish()
+    await track.unpublish()
+    assert len(taken(slot)) == 1 + TAIL
+    with pytest.raises(ValueError, match="unpublished"):
+        await track.write(bytes(FRAME_BYTES))
+
+
+async def test_a_sender_that_takes_nothing_does_not_pile_up(slot: Slot) -> None:
+    track = speaking(slot)
+    for _ in range(200):
+        await track.write(tone(0.02))
+    assert len(taken(slot)) == 50
+
+
+async def test_it_is_silent_until_somebody_listens(slot: Slot) -> None:
+    track = speaking(slot)
+    searching = asyncio.create_task(track.find_listener(5.0))
+    await asyncio.wait([searching], timeout=0.07)
+    slot.heard.set()
+    await searching
+    packets = taken(slot)
+    assert 2 <= len(packets) <= 6
+    assert max(size for _, size in packets[1:]) < 20, "silence is small"
+    await track.find_listener(5.0)
+    assert taken(slot) == []
+
+
+async def test_a_line_used_again_has_a_new_name(slot: Slot) -> None:
+    names = {slot.begin() for _ in range(3)}
+    assert len(names) == 3
+    assert slot.cid in names
+    slot.grant("TR_2")
+    slot.grant("TR_3")
+    assert await slot.granted == "TR_2"
