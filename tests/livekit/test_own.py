@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 from aiohttp import web
+from aiortc.sdp import candidate_from_sdp
 from livekit.protocol import models, rtc
 
 from glassbridge.core.values import LossReason
@@ -251,6 +252,22 @@ class Listener:
     def data_arrived(self, data: UserData, reliable: bool) -> None: ...
 
     def sound_arrived(self, track: TrackRef, sound: Sound) -> None: ...
+
+
+async def test_candidates_that_come_before_the_offer_are_kept_for_it() -> None:
+    subscriber = Subscriber(Listener(), loopback=True)
+    early = candidate_from_sdp("1 1 udp 2130706431 127.0.0.1 5000 typ host")
+    early.sdpMLineIndex = 0
+    await subscriber.add_candidate(early, final=True)
+    offering = quirks.new_connection()
+    offering.createDataChannel(signal.RELIABLE_LABEL)
+    await offering.setLocalDescription(await offering.createOffer())
+    await subscriber.answer(rtc.SessionDescription(type="offer", sdp=offering.localDescription.sdp))
+    assert subscriber._connection is not None
+    known = quirks.ice_of(subscriber._connection).remote_candidates
+    assert ("127.0.0.1", 5000) in [(candidate.host, candidate.port) for candidate in known]
+    await subscriber.close()
+    await offering.close()
 
 
 async def test_a_restarted_media_path_is_a_lost_one() -> None:
