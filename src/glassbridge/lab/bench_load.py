@@ -25,6 +25,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
     connector,
 )
+from glassbridge.telemetry.logs import configure
 
 
 class Listener:
@@ -134,6 +135,7 @@ async def floor(config: dict[str, Any], commands: asyncio.StreamReader) -> None:
 
 async def main(role: str) -> None:
     """Runs one role over standard input and output."""
+    configure(f"bench {role}", "warning", "json")
     commands = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     config = json.loads(await commands.readline())
