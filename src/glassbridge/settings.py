@@ -36,6 +36,8 @@ class Settings(BaseSettings):
 
     grace: float = 60.0
     """How long a session waits for its phone after the socket closed."""
+    tap: Path | None = None
+    """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
     max_text_bytes: int = 1 << 20
     max_binary_bytes: int = 64 << 10
     max_sessions: int = 2_000

@@ -62,6 +62,7 @@ def cloud(
         host=host,
         port=port,
         record=record,
+        tap=settings.tap,
         client_token_ttl=settings.livekit_client_token_ttl,
         agent_token_ttl=settings.livekit_agent_token_ttl,
         grace=settings.grace,

@@ -24,6 +24,8 @@ class CloudConfig:
     port: int = 8002
     record: Path | None = None
     """Folder for what the recogniser was fed, one WAV for each session."""
+    tap: Path | None = None
+    """Development: a Unix datagram socket that gets every block of microphone audio (cloud/tap.py)."""
 
     client_token_ttl: float = 24 * 3600.0
     agent_token_ttl: float = 600.0

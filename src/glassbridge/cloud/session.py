@@ -19,6 +19,7 @@ from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.speech_end import SpeechEnd
+from glassbridge.cloud.tap import Tap
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.machine import Record
@@ -110,6 +111,8 @@ class UserSession:
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
         self.microphone = Microphone(self._acknowledge, self._speech.known)
         self.microphone.listeners += [self._captions, self._speech]
+        self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
+        self.microphone.listeners += self._taps
         machine = AudioLink(Generation(unix_ms_now()), random.random)
         self.link = LinkShell(user, self.id, machine, pool, self.microphone, self._notify, self._tasks, former)
 
@@ -132,6 +135,8 @@ class UserSession:
             await self._recorder.close(CLOSE_TIMEOUT)
         await self._tasks.close()
         await self._captions.close()
+        for tap in self._taps:
+            tap.close()
         numbered, plain = self.microphone.accounts()
         self._log.info("session gone", heard=numbered.delivered + plain.delivered, lost=numbered.lost)
 

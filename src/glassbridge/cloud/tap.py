@@ -1,0 +1,47 @@
+"""A window on the audio for the lab: every block that listeners get also goes to a Unix datagram socket at once.
+
+For development (`GLASSBRIDGE_TAP`): it proves what a subscriber hears, and when, from outside of this process.
+"""
+
+import json
+import socket
+import struct
+from pathlib import Path
+from time import monotonic_ns
+
+HEADER = struct.Struct("<QBH")
+"""CLOCK_MONOTONIC nanoseconds at which it was handed on; 1 when this is the live view, which leaves out late audio; the
+size of the JSON object that follows: `user`, `session`. The rest is PCM."""
+
+
+class Tap:
+    """A listener. One that nobody reads, or that reads too slowly, loses blocks; the session is never held up."""
+
+    def __init__(self, path: Path, user: str, session_id: str, *, wants_late: bool) -> None:
+        self.wants_late = wants_late
+        self.dropped = 0
+        """Blocks that the reader did not take in time."""
+        self._path = str(path)
+        self._about = json.dumps({"user": user, "session": session_id}).encode()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def put(self, pcm: bytes) -> None:
+        """Passes samples on; never waits."""
+        header = HEADER.pack(monotonic_ns(), not self.wants_late, len(self._about))
+        try:
+            self._socket.sendto(header + self._about + pcm, self._path)
+        except OSError:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Releases the socket."""
+        self._socket.close()
+
+
+def read(datagram: bytes) -> tuple[int, bool, str, str, bytes]:
+    """(handed on at, live, user, session id, PCM) of what a tap sent. Raises ValueError or struct.error for anything
+    else."""
+    at, live, size = HEADER.unpack_from(datagram)
+    about = json.loads(datagram[HEADER.size : HEADER.size + size])
+    return at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :]
