@@ -58,7 +58,7 @@ REASON_TIMED_OUT: DisconnectReason
 REASON_INTERNAL: DisconnectReason
 
 class AudioChunk(_message.Message):
-    __slots__ = ("pcm_data", "sample_rate", "channels", "timestamp_ms", "user_id", "track_id", "generation", "number", "source", "heartbeat", "age_us")
+    __slots__ = ("pcm_data", "sample_rate", "channels", "timestamp_ms", "user_id", "track_id", "generation", "number", "source", "heartbeat", "age_us", "news")
     PCM_DATA_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class AudioChunk(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     AGE_US_FIELD_NUMBER: _ClassVar[int]
+    NEWS_FIELD_NUMBER: _ClassVar[int]
     pcm_data: bytes
     sample_rate: int
     channels: int
@@ -81,7 +82,18 @@ class AudioChunk(_message.Message):
     source: AudioSource
     heartbeat: bool
     age_us: int
-    def __init__(self, pcm_data: _Optional[bytes] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., generation: _Optional[int] = ..., number: _Optional[_Union[FrameNumber, _Mapping]] = ..., source: _Optional[_Union[AudioSource, str]] = ..., heartbeat: _Optional[bool] = ..., age_us: _Optional[int] = ...) -> None: ...
+    news: RoomNews
+    def __init__(self, pcm_data: _Optional[bytes] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., generation: _Optional[int] = ..., number: _Optional[_Union[FrameNumber, _Mapping]] = ..., source: _Optional[_Union[AudioSource, str]] = ..., heartbeat: _Optional[bool] = ..., age_us: _Optional[int] = ..., news: _Optional[_Union[RoomNews, _Mapping]] = ...) -> None: ...
+
+class RoomNews(_message.Message):
+    __slots__ = ("phone_here", "phone_publishes", "leaving")
+    PHONE_HERE_FIELD_NUMBER: _ClassVar[int]
+    PHONE_PUBLISHES_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    phone_here: bool
+    phone_publishes: bool
+    leaving: bool
+    def __init__(self, phone_here: _Optional[bool] = ..., phone_publishes: _Optional[bool] = ..., leaving: _Optional[bool] = ...) -> None: ...
 
 class FrameNumber(_message.Message):
     __slots__ = ("flags", "coding", "epoch", "position", "capture_time_us")
@@ -269,7 +281,7 @@ class BridgeStatusRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ...) -> None: ...
 
 class BridgeStatusResponse(_message.Message):
-    __slots__ = ("connected", "participant_id", "participant_count", "last_disconnect_at", "last_disconnect_reason", "server_version", "generation", "last_disconnect_cause", "last_audio_age_ms")
+    __slots__ = ("connected", "participant_id", "participant_count", "last_disconnect_at", "last_disconnect_reason", "server_version", "generation", "last_disconnect_cause", "last_audio_age_ms", "news")
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANT_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +291,7 @@ class BridgeStatusResponse(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     LAST_DISCONNECT_CAUSE_FIELD_NUMBER: _ClassVar[int]
     LAST_AUDIO_AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    NEWS_FIELD_NUMBER: _ClassVar[int]
     connected: bool
     participant_id: str
     participant_count: int
@@ -288,7 +301,8 @@ class BridgeStatusResponse(_message.Message):
     generation: int
     last_disconnect_cause: DisconnectReason
     last_audio_age_ms: int
-    def __init__(self, connected: _Optional[bool] = ..., participant_id: _Optional[str] = ..., participant_count: _Optional[int] = ..., last_disconnect_at: _Optional[int] = ..., last_disconnect_reason: _Optional[str] = ..., server_version: _Optional[str] = ..., generation: _Optional[int] = ..., last_disconnect_cause: _Optional[_Union[DisconnectReason, str]] = ..., last_audio_age_ms: _Optional[int] = ...) -> None: ...
+    news: RoomNews
+    def __init__(self, connected: _Optional[bool] = ..., participant_id: _Optional[str] = ..., participant_count: _Optional[int] = ..., last_disconnect_at: _Optional[int] = ..., last_disconnect_reason: _Optional[str] = ..., server_version: _Optional[str] = ..., generation: _Optional[int] = ..., last_disconnect_cause: _Optional[_Union[DisconnectReason, str]] = ..., last_audio_age_ms: _Optional[int] = ..., news: _Optional[_Union[RoomNews, _Mapping]] = ...) -> None: ...
 
 class SessionStats(_message.Message):
     __slots__ = ("user_id", "audio_frames_sent", "audio_frames_received", "bytes_sent", "bytes_received", "session_duration_ms", "room_name", "participant_count")
