@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check format proto bench lab wheel clean
+.PHONY: help setup demo dev test test-all check format proto machines bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 
@@ -28,12 +28,13 @@ test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## format, lint, types, imports, generated code
+check: setup ## format, lint, types, imports, what is generated
 	@$(BIN)/ruff format --check src tests tools
 	@$(BIN)/ruff check src tests tools
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/generate_proto.py --check
+	@$(BIN)/python tools/draw_machines.py --check
 
 format: setup ## write the format and the safe lint fixes
 	@$(BIN)/ruff format src tests tools
@@ -41,6 +42,9 @@ format: setup ## write the format and the safe lint fixes
 
 proto: setup ## generate the gRPC code from proto/
 	@$(BIN)/python tools/generate_proto.py
+
+machines: setup ## draw the machines in docs/machines.md from their tables
+	@$(BIN)/python tools/draw_machines.py
 
 bench: setup ## measure the path beside its floor
 	@$(BIN)/glassbridge bench path $(ARGS)
