@@ -4,7 +4,8 @@ Decode with `decode_from_phone` / `decode_from_cloud`. Unknown types are tolerat
 MalformedMessage, whose text says what is wrong and quotes nothing that was sent.
 """
 
-from typing import Any, Literal, TypeVar
+import re
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -65,6 +66,13 @@ class GlassesConnectionState(Message, tag="glasses_connection_state", frozen=Tru
     timestamp: Any = None
 
 
+class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_only=True):
+    """Ours. The phone's network is back or another one, or the phone has taken a new place in its room: what the cloud
+    would wait for to try again is tried now. More than one a second is not heard."""
+
+    timestamp: Any = None
+
+
 class Ping(Message, tag="ping", frozen=True, kw_only=True):
     """Either side may ask at any time; `timestamp` comes back in the pong."""
 
@@ -122,14 +130,24 @@ class AuthError(Message, tag="auth_error", frozen=True, kw_only=True):
     timestamp: Any = None
 
 
+PHONE_REJOINS: Final = frozenset({"phone_not_in_room", "phone_unheard"})
+"""Codes of an audio_state (its `hop` is then `phone`) that ask the phone to leave its LiveKit room and join it anew with
+a fresh token, unless it is joining already. The cloud keeps its own place meanwhile."""
+
+
 class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
-    """Ours. Sent after the ack and on each change; the truth about audio."""
+    """Ours. Sent after the ack and on each change; the truth about audio.
+
+    When audio is missed it comes first without `hop`, within three seconds, and again as soon as the dead hop is known.
+    """
 
     state: Literal["live", "connecting", "interrupted", "unavailable"]
     reason: str = ""
-    """A reason a person can read; empty when live."""
+    """A reason a person can read; empty when live, unless only the recogniser fails."""
     code: str = ""
     """The same for programs: `joining`, `awaiting_audio`, `no_audio`, or the code of what is wrong."""
+    hop: Literal["phone", "livekit", "bridge", "stream", "recogniser"] | None = None
+    """Where on the way audio dies, once that is known. `recogniser` comes with `live`: audio flows, captions do not."""
     since: Millis
     retry_in_ms: int | None = None
     transport: Literal["livekit", "websocket"] | None = None
@@ -173,13 +191,14 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     """A message of a type that this side does not know: tolerated, logged once."""
 
     type: str
+    """Fit for a log: `(unprintable)` unless it looks like the name of a type."""
 
 
 class MalformedMessage(ValueError):
     """No JSON object, no type, or fields of the wrong shape: the sender's fault; the socket lives."""
 
 
-FromPhone = ConnectionInit | MicrophoneStateChange | Vad | GlassesConnectionState | Ping | Pong
+FromPhone = ConnectionInit | MicrophoneStateChange | Vad | GlassesConnectionState | NetworkStateChange | Ping | Pong
 FromCloud = (
     ConnectionAck
     | ConnectionError_
@@ -203,6 +222,7 @@ class _Tag(msgspec.Struct):
 
 
 _tag = msgspec.json.Decoder(_Tag)
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
 def _tags(union: Any) -> frozenset[str]:
@@ -217,7 +237,9 @@ D = TypeVar("D")
 def _decode(text: str | bytes, decoder: "msgspec.json.Decoder[D]", tags: frozenset[str]) -> D | UnknownMessage:
     try:
         kind = _tag.decode(text).type
-        return decoder.decode(text) if kind in tags else UnknownMessage(kind[:64])
+        return (
+            decoder.decode(text) if kind in tags else UnknownMessage(kind if _NAME.fullmatch(kind) else "(unprintable)")
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(_what_is_wrong(error)) from None
 
