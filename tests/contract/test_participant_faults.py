@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from glassbridge.core.values import LossReason
-from glassbridge.lab.link_breaker import LinkBreaker, Path, Way, behind_breaker
+from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
+from glassbridge.lab.links import Way
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError, connector
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 from yarl import URL
 
-from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, Way, behind_breaker
+from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
+from glassbridge.lab.links import Way
 from glassbridge.livekit import own
 from glassbridge.livekit.own import OwnParticipant
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
@@ -159,7 +160,7 @@ async def test_what_was_said_before_a_reset_is_delivered_when_healed() -> None:
             url = URL(link.url)
             _, writer = await asyncio.open_connection(url.host, url.port)
             writer.write(b"hello, ")
-            await eventually(lambda: heard != b"" or link._connections != set())
+            await eventually(lambda: heard != b"" or link.connections != 0)
             link.hold()
             for part in (b"good", b"bye"):
                 writer.write(part)

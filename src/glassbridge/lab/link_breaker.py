@@ -15,17 +15,14 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from enum import Enum, Flag, auto
+from enum import Flag, auto
 from typing import Any
 
+from glassbridge.lab.links import ByteLink, Gate, Mode, Way
 from glassbridge.livekit.server import LOOPBACK, LiveKitServer
 from glassbridge.runtime.tasks import TaskGroup
 
 MEDIA_ADDRESS = "127.0.0.9"
-MAX_HELD = 4_000
-"""Datagrams that one direction of one client may hold; the oldest are lost first."""
-_CHUNK = 64 << 10
 _UFRAG = re.compile(rb"a=ice-ufrag:([\w+/]+)")
 _LONGEST_UFRAG_LINE = 300
 _STUN_USERNAME = 0x0006
@@ -37,15 +34,6 @@ def behind_breaker() -> dict[str, Any]:
     return {"node_ip": MEDIA_ADDRESS, "use_ice_lite": True}
 
 
-class Way(Flag):
-    """A direction."""
-
-    UP = auto()
-    """From client to server."""
-    DOWN = auto()
-    BOTH = UP | DOWN
-
-
 class Path(Flag):
     """A kind of traffic."""
 
@@ -54,51 +42,28 @@ class Path(Flag):
     BOTH = SIGNAL | MEDIA
 
 
-class Mode(Enum):
-    """What happens to bytes."""
-
-    THROUGH = "through"
-    HOLD = "hold"
-    """Kept, and delivered when healed."""
-    DROP = "drop"
-    """Lost. TCP cannot lose a part: connections that lost something are reset when healed."""
-
-
-class _Gate:
-    """One direction of one path of one client."""
-
-    def __init__(self) -> None:
-        self.mode = Mode.THROUGH
-        self.opened = asyncio.Event()
-        self.opened.set()
-        self._held: deque[Callable[[], None]] = deque(maxlen=MAX_HELD)
-
-    def set(self, mode: Mode) -> None:
-        self.mode = mode
-        if mode is not Mode.THROUGH:
-            self.opened.clear()
-            return
-        self.opened.set()
-        while self._held:
-            self._held.popleft()()
-
-    def datagram(self, deliver: Callable[[], None]) -> None:
-        if self.mode is Mode.THROUGH:
-            deliver()
-        elif self.mode is Mode.HOLD:
-            self._held.append(deliver)
-
-
 class Link:
     """The way of one client. All faults take effect at once and last until heal()."""
 
     def __init__(self, breaker: "LinkBreaker") -> None:
         self._breaker = breaker
-        self._gates = {(path, way): _Gate() for path in Path for way in Way}
-        self._server: asyncio.Server | None = None
-        self._connections: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._refusing = False
+        self._signal = ByteLink(self._watch, _LONGEST_UFRAG_LINE)
+        self._media = {way: Gate() for way in Way}
         self.url = ""
+
+    async def listen(self) -> None:
+        """Called by the LinkBreaker."""
+        port = await self._signal.to(self._breaker.signal_port)
+        self.url = f"ws://{LOOPBACK}:{port}"
+
+    async def close(self) -> None:
+        """Called by the LinkBreaker."""
+        await self._signal.__aexit__()
+
+    @property
+    def connections(self) -> int:
+        """Signalling connections that are open now."""
+        return len(self._signal.connections)
 
     def hold(self, paths: Path = Path.BOTH, ways: Way = Way.BOTH) -> None:
         """Withholds every byte, and delivers it when healed."""
@@ -108,113 +73,40 @@ class Link:
         """Loses every byte; signalling connections are reset when healed."""
         self._set(Mode.DROP, paths, ways)
 
+    def part(self, ways: Way = Way.BOTH) -> None:
+        """A network that is gone for a while: TCP waits (and is delivered when healed), datagrams are lost."""
+        self.hold(Path.SIGNAL, ways)
+        self.drop(Path.MEDIA, ways)
+
     def cut(self) -> None:
         """Resets the signalling connections; new ones are let through."""
-        for ends in self._connections:
-            for writer in ends:
-                writer.transport.abort()
+        self._signal.cut()
 
     def refuse(self) -> None:
         """Resets the signalling connections, resets new ones too, and loses all media."""
-        self._refusing = True
         self.drop(Path.MEDIA)
-        self.cut()
+        self._signal.refuse()
 
     def heal(self) -> None:
         """Lets everything through again; what was held is delivered first."""
-        self._refusing = False
-        if any(self._gates[Path.SIGNAL, way].mode is Mode.DROP for way in Way):
-            self.cut()
-        for gate in self._gates.values():
+        self._signal.heal()
+        for gate in self._media.values():
             gate.set(Mode.THROUGH)
 
-    def _set(self, mode: Mode, paths: Path, ways: Way) -> None:
-        for path in paths:
-            for way in ways:
-                self._gates[path, way].set(mode)
-
-    def gate(self, way: Way) -> _Gate:
+    def gate(self, way: Way) -> Gate:
         """What media has to pass."""
-        return self._gates[Path.MEDIA, way]
+        return self._media[way]
 
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: asyncio.StreamReaderProtocol(_PatientReader(), self._accepted), LOOPBACK, 0
-        )
-        self.url = f"ws://{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self.cut()
-            await self._server.wait_closed()
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._refusing:
-            writer.transport.abort()
-        else:
-            self._breaker.tasks.spawn(self._forward(reader, writer), "signal")
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up, down = self._gates[Path.SIGNAL, Way.UP], self._gates[Path.SIGNAL, Way.DOWN]
-        try:
-            await up.opened.wait()
-            server_reader, server_writer = await _dial(self._breaker.signal_port)
-        except OSError:
-            writer.transport.abort()
-            return
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        ends = (writer, server_writer)
-        self._connections.add(ends)
-        try:
-            async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(_pump(reader, server_writer, up))
-                pumps.create_task(_pump(server_reader, writer, down, self._watch))
-        finally:
-            self._connections.discard(ends)
-            for end in ends:
-                end.close()
+    def _set(self, mode: Mode, paths: Path, ways: Way) -> None:
+        if Path.SIGNAL in paths:
+            {Mode.HOLD: self._signal.hold, Mode.DROP: self._signal.drop}[mode](ways)
+        if Path.MEDIA in paths:
+            for way in ways:
+                self._media[way].set(mode)
 
     def _watch(self, seen: bytes) -> None:
         for ufrag in _UFRAG.findall(seen):
             self._breaker.owners[ufrag] = self
-
-
-class _PatientReader(asyncio.StreamReader):
-    """Gives what has arrived even after the peer has reset the connection, as the kernel does."""
-
-    def set_exception(self, exc: Exception) -> None:
-        self.feed_eof()
-
-
-async def _dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    loop, reader = asyncio.get_running_loop(), _PatientReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await loop.create_connection(lambda: protocol, LOOPBACK, port)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-
-
-async def _pump(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    gate: _Gate,
-    watch: Callable[[bytes], None] = lambda _: None,
-) -> None:
-    """Carries bytes until either end is gone; then the other end is gone too."""
-    tail = b""
-    with suppress(ConnectionError):
-        while data := await reader.read(_CHUNK):
-            await gate.opened.wait()
-            tail += data
-            watch(tail)
-            tail = tail[-_LONGEST_UFRAG_LINE:]
-            writer.write(data)
-            await writer.drain()
-    await gate.opened.wait()
-    writer.close()
 
 
 class LinkBreaker:
@@ -238,7 +130,7 @@ class LinkBreaker:
 
     async def __aexit__(self, *_: object) -> None:
         for link in self._links:
-            await link._close()
+            await link.close()
         await self.tasks.close()
         for flow in self._flows.values():
             flow.close()
@@ -248,7 +140,7 @@ class LinkBreaker:
     async def link(self) -> Link:
         """A way for one more client."""
         link = Link(self)
-        await link._listen()
+        await link.listen()
         self._links.append(link)
         return link
 
