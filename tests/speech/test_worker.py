@@ -37,6 +37,8 @@ class Decoder:
 
     def process_raw(self, pcm: bytes) -> None:
         assert self.open
+        if not pcm:
+            raise IndexError("as the real one says")
         self.utterances[-1] += pcm
 
     def end_utt(self) -> None:
@@ -102,6 +104,13 @@ def test_finish_in_silence_says_nothing_and_the_stream_goes_on() -> None:
     assert [t.final for t in listener.feed(32_000, SPEECH)][-1] is False
     assert [t.final for t in listener.finish()] == [True]
     assert [*listener.finish()] == []
+
+
+def test_speech_may_end_with_a_whole_frame() -> None:
+    decoder, listener = make()
+    whole = SPEECH[: FRAME_SAMPLES * 2 * 40]
+    assert [t.final for t in [*listener.feed(0, whole), *listener.finish()]][-1] is True
+    assert decoder.utterances == [whole]
 
 
 def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:

@@ -64,7 +64,8 @@ class Listener:
         rest, self._buffer = self._buffer, b""
         self._position += len(rest) // 2
         if self._endpointer.in_speech:
-            self._decoder.process_raw(rest)
+            if rest:  # of nothing it makes an IndexError
+                self._decoder.process_raw(rest)
             yield from self._final()
         self._endpointer.reset()
 
