@@ -17,6 +17,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GLASSBRIDGE_", populate_by_name=True, extra="ignore")
 
     livekit_url: str = Field("ws://127.0.0.1:7880", validation_alias=AliasChoices("LIVEKIT_URL"))
+    livekit_public_url: str | None = None
+    """Where phones find LiveKit, if it is not where bridges do."""
     livekit_api_key: str = Field(DEV_LIVEKIT_KEY, validation_alias=AliasChoices("LIVEKIT_API_KEY"))
     livekit_api_secret: SecretStr = Field(
         SecretStr(DEV_LIVEKIT_SECRET), validation_alias=AliasChoices("LIVEKIT_API_SECRET")

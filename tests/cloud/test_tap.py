@@ -1,10 +1,12 @@
 """The window on the audio for the lab."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 
 from glassbridge.cloud.tap import Tap, read
+from tests.support.poll import eventually
 
 
 def test_each_block_comes_out_with_whose_it_is_and_when(tmp_path: Path) -> None:
@@ -21,6 +23,28 @@ def test_each_block_comes_out_with_whose_it_is_and_when(tmp_path: Path) -> None:
         assert read(reader.recv(65536))[1:] == (True, "ada", "s1", b"cd")
         complete.close()
         live.close()
+
+
+async def test_what_comes_at_once_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(path))
+        reader.setblocking(False)
+        tap = Tap(path, "ada", "s1", wants_late=True)
+        blocks = [bytes([number]) * 3200 for number in range(200)]
+        for block in blocks:
+            tap.put(block)
+        got: list[bytes] = []
+
+        def all_read() -> bool | str:
+            with suppress(BlockingIOError):
+                while True:
+                    got.append(read(reader.recv(65536))[4])
+            return got == blocks or f"{len(got)} of {len(blocks)} blocks"
+
+        await eventually(all_read)
+        assert tap.dropped == 0
+        tap.close()
 
 
 def test_a_tap_that_nobody_reads_only_counts(tmp_path: Path) -> None:

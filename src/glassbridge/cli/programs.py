@@ -57,6 +57,7 @@ def cloud(
     config = CloudConfig(
         jwt_secret=settings.jwt_secret.get_secret_value(),
         livekit_url=settings.livekit_url,
+        livekit_public_url=settings.livekit_public_url,
         livekit_keys=livekit_keys(),
         bridges=settings.bridge_targets(),
         host=host,

@@ -84,6 +84,13 @@ class Seat:
             target_identity=self._user,
             generation=self.generation,
         )
+        log.info(
+            "LiveKit token minted",
+            holder="bridge",
+            user_id=self._user,
+            generation=self.generation,
+            seconds=config.agent_token_ttl,
+        )
         try:
             answer = await self.bridge.stub.JoinRoom(request, timeout=config.join_timeout)
             if not answer.success:

@@ -13,12 +13,13 @@ class CloudConfig:
     jwt_secret: str = field(repr=False)
     """Verifies core tokens (HS256)."""
     livekit_url: str
-    """Where phones and bridges find LiveKit."""
+    """Where bridges find LiveKit, and phones unless livekit_public_url says otherwise."""
     livekit_keys: LiveKitKeys
     """Sign LiveKit tokens; their repr hides the secret."""
     bridges: tuple[str, ...]
     """gRPC targets; the least loaded live one gets a new room."""
 
+    livekit_public_url: str | None = None
     host: str = "127.0.0.1"
     """Phones elsewhere can reach the cloud only on an address that is open to them, such as 0.0.0.0."""
     port: int = 8002
@@ -49,3 +50,8 @@ class CloudConfig:
     """How often each bridge is asked whether it lives."""
     drain: float = 3.0
     """How long a stopping cloud takes at most to end its sessions."""
+
+    @property
+    def phones_livekit_url(self) -> str:
+        """What phones are told."""
+        return self.livekit_public_url or self.livekit_url

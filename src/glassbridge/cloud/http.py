@@ -1,5 +1,6 @@
 """The HTTP side of a cloud: who is let in, and what is answered in JSON."""
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -98,7 +99,8 @@ class HttpApi:
         """Where the phone's LiveKit room is, with a fresh token."""
         user, config = self._user(request), self._config
         token = phone_token(config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl)
-        data = {"url": config.livekit_url, "token": token, "room": user, "identity": user}
+        log.info("LiveKit token minted", holder="phone", user_id=user, seconds=config.client_token_ttl)
+        data = {"url": config.phones_livekit_url, "token": token, "room": user, "identity": user}
         return web.json_response(
             {"success": True, "data": data, "timestamp": iso_now()}, headers={"Cache-Control": "no-store"}
         )
@@ -112,6 +114,7 @@ class HttpApi:
                 "status": status,
                 "sessions": {"activeCount": self._sessions.active},
                 "bridges": {"live": pool.live, "total": len(pool.bridges)},
+                "tasks": len(asyncio.all_tasks()),
                 "timestamp": iso_now(),
             }
         )

@@ -199,7 +199,8 @@ class UserSession:
         livekit = None
         if connection.wishes.livekit:
             token = phone_token(config.livekit_keys, user=self.user, room=room, ttl=config.client_token_ttl)
-            livekit = LiveKitInfo(config.livekit_url, room, token)
+            self._log.info("LiveKit token minted", holder="phone", seconds=config.client_token_ttl)
+            livekit = LiveKitInfo(config.phones_livekit_url, room, token)
         return ConnectionAck(
             session_id=self.id,
             timestamp=iso_now(),

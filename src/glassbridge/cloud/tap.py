@@ -3,15 +3,21 @@
 For development (`GLASSBRIDGE_TAP`): it proves what a subscriber hears, and when, from outside of this process.
 """
 
+import asyncio
 import json
 import socket
 import struct
+from collections import deque
 from pathlib import Path
 from time import monotonic_ns
 
 HEADER = struct.Struct("<QBH")
 """CLOCK_MONOTONIC nanoseconds at which it was handed on; 1 when this is the live view, which leaves out late audio; the
 size of the JSON object that follows: `user`, `session`. The rest is PCM."""
+
+MAX_WAITING = 500
+"""Blocks that wait for the reader; the oldest go first."""
+RETRY = 0.002
 
 
 class Tap:
@@ -21,6 +27,8 @@ class Tap:
         self.wants_late = wants_late
         self.dropped = 0
         """Blocks that the reader did not take in time."""
+        self._waiting: deque[bytes] = deque()
+        self._retry: asyncio.TimerHandle | None = None
         self._path = str(path)
         self._about = json.dumps({"user": user, "session": session_id}).encode()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -29,13 +37,33 @@ class Tap:
     def put(self, pcm: bytes) -> None:
         """Passes samples on; never waits."""
         header = HEADER.pack(monotonic_ns(), not self.wants_late, len(self._about))
+        self._waiting.append(header + self._about + pcm)
+        if self._retry is None:
+            self._send()
+
+    def _send(self) -> None:
+        """The kernel queues only ten datagrams or so: what comes at once (after a hole) goes bit by bit."""
+        self._retry = None
         try:
-            self._socket.sendto(header + self._about + pcm, self._path)
-        except OSError:
-            self.dropped += 1
+            while self._waiting:
+                self._socket.sendto(self._waiting[0], self._path)
+                self._waiting.popleft()
+        except BlockingIOError:
+            while len(self._waiting) > MAX_WAITING:
+                self._drop()
+            self._retry = asyncio.get_running_loop().call_later(RETRY, self._send)
+        except OSError:  # nobody reads
+            while self._waiting:
+                self._drop()
+
+    def _drop(self) -> None:
+        self._waiting.popleft()
+        self.dropped += 1
 
     def close(self) -> None:
         """Releases the socket."""
+        if self._retry is not None:
+            self._retry.cancel()
         self._socket.close()
 
 

@@ -4,6 +4,8 @@ import struct
 from dataclasses import dataclass
 from typing import ClassVar
 
+from glassbridge.core.values import BYTES_PER_MS
+
 Arrival = tuple[int, int, int]
 """(sequence, sent, received) of one frame; both times in CLOCK_MONOTONIC nanoseconds."""
 
@@ -13,21 +15,55 @@ class Stamp:
     """The first 24 bytes of a frame of test audio: who, which, when."""
 
     MAGIC: ClassVar[int] = 0x47425354
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<IIQQ")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<IIIIQ")
 
     user: int
     sequence: int
     sent_ns: int
     """CLOCK_MONOTONIC of the sender, nanoseconds."""
+    generation: int = 0
+    """Which life of the speaker; each counts its frames anew."""
 
     def write(self, size: int) -> bytes:
         """A frame of `size` bytes that begins with this stamp; the rest is silence."""
-        return self.LAYOUT.pack(self.MAGIC, self.user, self.sequence, self.sent_ns).ljust(size, b"\0")
+        fields = (self.MAGIC, self.user, self.generation, self.sequence, self.sent_ns)
+        return self.LAYOUT.pack(*fields).ljust(size, b"\0")
 
     @classmethod
     def read(cls, pcm: bytes) -> "Stamp | None":
         """The stamp at the head of a frame; None where there is none."""
         if len(pcm) < cls.LAYOUT.size:
             return None
-        magic, user, sequence, sent_ns = cls.LAYOUT.unpack_from(pcm)
-        return cls(user, sequence, sent_ns) if magic == cls.MAGIC else None
+        magic, user, generation, sequence, sent_ns = cls.LAYOUT.unpack_from(pcm)
+        return cls(user, sequence, sent_ns, generation) if magic == cls.MAGIC else None
+
+
+FRAME_MS = 10
+FRAME_BYTES = FRAME_MS * BYTES_PER_MS
+_REST = bytes(FRAME_BYTES - Stamp.LAYOUT.size)
+
+
+def speech(user: int, generation: int, first: int, count: int, sent_ns: int) -> bytes:
+    """`count` frames of 10 ms, each with a stamp of its own, numbered from `first`."""
+    return b"".join(Stamp(user, first + at, sent_ns, generation).write(FRAME_BYTES) for at in range(count))
+
+
+def stamps_in(pcm: bytes) -> tuple[list[Stamp], int]:
+    """The whole frames of 10 ms in a block, in order, and how many bytes belong to none of them.
+
+    A block that begins in the middle of a frame costs that frame, and no other.
+    """
+    found, at, strange = [], 0, 0
+    while at < len(pcm):
+        stamp = Stamp.read(pcm[at : at + FRAME_BYTES])
+        if stamp is not None and pcm[at + Stamp.LAYOUT.size : at + FRAME_BYTES] == _REST:
+            found.append(stamp)
+            at += FRAME_BYTES
+            continue
+        next_at = pcm.find(_MAGIC, at + 1)
+        strange += (next_at if next_at > 0 else len(pcm)) - at
+        at = next_at if next_at > 0 else len(pcm)
+    return found, strange
+
+
+_MAGIC = Stamp.MAGIC.to_bytes(4, "little")
