@@ -1,0 +1,245 @@
+"""The phone's link to its cloud: one machine that a phone's shell turns, made of its socket and its place in the room.
+
+Rules
+- The socket (core/phone_socket.py) and the place (core/phone_place.py) decide for themselves; here they hear of each
+  other: a place is wanted once the cloud has acknowledged the phone, kept while the socket is lost, left when the phone
+  moves to another cloud, stops, or is told not to come back.
+- A deadline that is STOOD_STILL seconds late says that this process stood still, or the machine slept: what was open
+  may be dead without a word. The socket is then probed; after a long sleep the place is taken anew at once.
+- A place that was taken while the cloud missed audio is worth a hint: the cloud then tries at once what it waits for.
+- What a person is told is computed from all this after each step, and told when it changed: never that all is well
+  while nothing is heard.
+
+It does not know addresses, tokens, LiveKit, bytes, clocks or chance.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from math import ceil
+from typing import Any, Final
+
+from glassbridge.core import phone_place, phone_socket
+from glassbridge.core.machine import Record
+from glassbridge.core.phone_place import (
+    FROZEN,
+    AudioTold,
+    Away,
+    Doubted,
+    Join,
+    Leave,
+    PhonePlace,
+    PlaceFailed,
+    PlaceJoined,
+    PlaceLeft,
+    PlaceLost,
+    PlaceState,
+    Unwanted,
+    Wanted,
+)
+from glassbridge.core.phone_socket import (
+    Accepted,
+    CloseSocket,
+    Heard,
+    Hint,
+    NetworkChanged,
+    NetworkLost,
+    OpenSocket,
+    PhoneSocket,
+    Ping,
+    SocketClosed,
+    SocketFailed,
+    SocketState,
+    Start,
+    Stop,
+    Switch,
+    Tick,
+    Woke,
+)
+from glassbridge.core.values import AudioState
+
+STOOD_STILL: Final = 1.0
+
+Event = (
+    Start
+    | Stop
+    | Switch
+    | NetworkChanged
+    | NetworkLost
+    | Woke
+    | Accepted
+    | SocketFailed
+    | SocketClosed
+    | Heard
+    | AudioTold
+    | PlaceJoined
+    | PlaceFailed
+    | PlaceLost
+    | PlaceLeft
+    | Tick
+)
+
+
+class Situation(Enum):
+    """What a person should know about the phone."""
+
+    CONNECTING = "connecting"
+    OFFLINE = "offline"
+    UNREACHABLE = "unreachable"
+    CONNECTED = "connected"
+    """Nothing has been heard yet, and nothing is missed."""
+    UNHEARD = "unheard"
+    """Connected, but audio does not arrive."""
+    RENEWING = "renewing"
+    """The same, and the phone takes a fresh place in its room."""
+    HEARD = "heard"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the person."""
+
+    situation: Situation
+    text: str
+    retry_at: float | None = None
+    """Monotonic seconds of the next attempt; None where none is planned."""
+
+
+Effect = OpenSocket | CloseSocket | Ping | Hint | Join | Leave | Tell
+
+_UNHEARD = "you are connected, but nothing is heard"
+_RENEWING = Tell(Situation.RENEWING, f"{_UNHEARD}: the phone's place in the room is being renewed")
+_OFFLINE = Tell(Situation.OFFLINE, "there is no network; it goes on as soon as there is one")
+
+
+class PhoneLink:
+    """Begins with Start. `room`: audio is to travel through a LiveKit room. `chance` gives numbers in [0, 1)."""
+
+    def __init__(self, chance: Callable[[], float], *, room: bool = True) -> None:
+        self.socket = PhoneSocket(chance)
+        self.place = PhonePlace(chance)
+        self.records: list[Record[Any]] = []
+        self._room = room
+        self._audio: AudioTold | None = None
+        """What the cloud said last on this socket."""
+        self._told: Tell | None = None
+        self._unheard_since: float | None = None
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Decides; `now` is seconds on a clock that never jumps back and goes on in sleep."""
+        deadline = self.next_deadline()
+        effects: list[Effect] = []
+        if deadline is not None and now - deadline > STOOD_STILL:
+            effects += self._route(Woke(now - deadline), now)
+        effects += self._route(event, now)
+        return effects + self._tell(now)
+
+    def next_deadline(self) -> float | None:
+        due = (self.socket.next_deadline(), self.place.next_deadline())
+        return min((at for at in due if at is not None), default=None)
+
+    def _route(self, event: Event, now: float) -> list[Effect]:
+        was_here = self.socket.state.here
+        effects: list[Effect] = []
+        if isinstance(event, phone_socket.Event):
+            effects += self.socket.step(event, now)
+        if not self.socket.state.here or not was_here:
+            self._audio = None
+        for news in self._news(event, was_here):
+            effects += self.place.step(news, now)
+        if isinstance(event, PlaceJoined) and self._is_missed() and self.place.state is PlaceState.HELD:
+            effects.append(Hint(self.socket.generation))
+        for machine in (self.socket, self.place):
+            self.records += machine.records
+            machine.records.clear()
+        return effects
+
+    def _news(self, event: Event, was_here: bool) -> list[phone_place.Event]:
+        """What the place hears of it, once the socket has."""
+        here = self.socket.state.here
+        match event:
+            case Switch() | Stop():
+                return [Unwanted(goodbye=True)]
+            case NetworkLost():
+                return [Unwanted(goodbye=False)]
+            case Accepted(same_room=same) if here and not was_here and self._room:
+                return [Wanted(same)]
+            case AudioTold() if here and event.socket == self.socket.generation:
+                self._audio = event
+                return [event]
+            case PlaceJoined() | PlaceFailed() | PlaceLost() | PlaceLeft():
+                return [event]
+            case Tick():
+                found: list[phone_place.Event] = [phone_place.Tick()]
+            case NetworkChanged():
+                found = [Doubted("the network changed")]
+            case Woke(seconds) if seconds >= FROZEN:
+                found = [Doubted(f"stood still for {seconds:.1f} s")]
+            case _:
+                found = []
+        if self.socket.state.final:
+            return [Unwanted(goodbye=True)]
+        return [Away(), *found] if was_here and not here else found
+
+    # ---- what a person is told
+
+    def _is_missed(self) -> bool:
+        return self._audio is not None and self._audio.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE)
+
+    def _tell(self, now: float) -> list[Effect]:
+        truth = self._truth(now)
+        told = self._told
+        if truth is None or (told is not None and (truth.situation, truth.text) == (told.situation, told.text)):
+            return []
+        if truth.situation is Situation.HEARD:
+            if told is not None and told.situation is Situation.HEARD:
+                return []
+            if self._unheard_since is not None:
+                truth = replace(truth, text=f"audio is back after {now - self._unheard_since:.1f} s")
+        elif told is not None and told.situation is Situation.HEARD:
+            self._unheard_since = now
+        self._told = truth
+        return [truth]
+
+    def _truth(self, now: float) -> Tell | None:
+        """None: nothing new can be said."""
+        socket = self.socket
+        if socket.state.here:
+            return self._truth_of_audio(now)
+        match socket.state:
+            case SocketState.IDLE:
+                return None
+            case SocketState.ENDED:
+                return Tell(Situation.ENDED, socket.trouble) if socket.trouble else None
+            case SocketState.OFFLINE:
+                return _OFFLINE
+        if not socket.trouble:
+            return Tell(Situation.CONNECTING, "connecting to the cloud")
+        if socket.was_here:
+            return Tell(
+                Situation.UNREACHABLE, f"the connection to the cloud is lost ({socket.trouble}): connecting again"
+            )
+        if socket.retry_at is None:
+            return None  # it is being tried, as was told
+        text = f"the cloud cannot be reached ({socket.trouble}), {_trying_again(socket.retry_at, now)}"
+        return Tell(Situation.UNREACHABLE, text, socket.retry_at)
+
+    def _truth_of_audio(self, now: float) -> Tell:
+        audio, place = self._audio, self.place
+        if audio is not None and audio.state is AudioState.LIVE:
+            return Tell(Situation.HEARD, "you are heard")
+        renewing = self._room and place.state in (PlaceState.LEAVING, PlaceState.WAITING, PlaceState.JOINING)
+        if renewing and (self._is_missed() or place.trouble):
+            return _RENEWING
+        if audio is None or audio.state is AudioState.CONNECTING:
+            return Tell(Situation.CONNECTED, "connected; nothing has been heard yet")
+        if audio.state is AudioState.INTERRUPTED or audio.retry_at is None:
+            return Tell(Situation.UNHEARD, f"{_UNHEARD}: {audio.reason}", audio.retry_at)
+        return Tell(
+            Situation.UNHEARD, f"{_UNHEARD}: {audio.reason}, {_trying_again(audio.retry_at, now)}", audio.retry_at
+        )
+
+
+def _trying_again(at: float, now: float) -> str:
+    return f"trying again in {max(1, ceil(at - now))} s"

@@ -1,0 +1,474 @@
+"""The phone's socket to its cloud: when to open one, whether it can be trusted, when to try again, when to stop.
+
+Rules
+- One socket at a time, each with a generation of its own; what an older one still says is counted and dropped. So the
+  cloud's word that an older socket was superseded by our newer one ends nothing.
+- The first attempt goes at once, later ones wait with full jitter under a cap, counted from the start of the one
+  before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
+- An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
+  a connection that was tried while it was away.
+- A cloud that has answered a ping is alive only while it answers: after SILENCE seconds the socket is given up without
+  a goodbye. One that never answered (the original's) is left in peace.
+- What may have killed the path without a word (another network, a process that stood still) makes the socket doubtful:
+  it must answer a ping within PROBE seconds. A cloud that answers no pings cannot be asked: there it is opened anew.
+- The close code says whether to come back. Told to come back at once, phones spread over SPREAD seconds.
+
+It does not know addresses, bytes, clocks or chance. It does not know the room (core/phone_place.py); who joins the two
+is core/phone_link.py.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.machine import Cell, Ignored, Record
+from glassbridge.core.values import Generation
+
+LADDER: Final = Ladder(base=0.25, cap=1.0)
+PATIENCE: Final = (3.5, 1.5)
+"""Seconds for an attempt, in turn: time enough for a slow network; soon enough for one that is back (TCP repeats a lost
+greeting after 1 and 3 s)."""
+PING_EVERY: Final = 1.0
+SILENCE: Final = 3.0
+PROBE: Final = 1.0
+SETTLED: Final = 5.0
+SPREAD: Final = 0.5
+
+
+class SocketState(Enum):
+    """`here` says whether the cloud has acknowledged us; `final` whether anything can still happen."""
+
+    IDLE = ("idle", False, False)
+    OPENING = ("opening", False, False)
+    READY = ("ready", True, False)
+    DOUBTFUL = ("doubtful", True, False)
+    """Acknowledged; a probe is on its way."""
+    WAITING = ("waiting", False, False)
+    """Until the next attempt is due."""
+    OFFLINE = ("offline", False, False)
+    """The owner says that there is no network: nothing is tried."""
+    ENDED = ("ended", False, True)
+
+    def __init__(self, label: str, here: bool, final: bool) -> None:
+        self.label = label
+        self.here = here
+        self.final = final
+
+
+class ComeBack(Enum):
+    """What the end of a socket asks of the phone."""
+
+    NO = "no"
+    NOW = "now"
+    LATER = "later"
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The phone wants to be connected from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The cloud has acknowledged the socket."""
+
+    socket: Generation
+    same_room: bool
+    """The place in the room that the phone may hold is still the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFailed:
+    """The attempt ended without a socket."""
+
+    socket: Generation
+    final: bool
+    """True: trying again does not help."""
+    reason: str
+    """For people; for a final one, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClosed:
+    """A socket that was open is gone; may come late."""
+
+    socket: Generation
+    come_back: ComeBack
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The cloud said something."""
+
+    socket: Generation
+    echo: int | None = None
+    """It answers the ping of this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """Another network, or the network is back: what was open may be dead, what was tried in vain may work now."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLost:
+    """There is no network until NetworkChanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """This process stood still."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From now on another cloud is the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The phone goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline has come."""
+
+
+Event = (
+    Start | Accepted | SocketFailed | SocketClosed | Heard | NetworkChanged | NetworkLost | Woke | Switch | Stop | Tick
+)
+EVENTS: Final = Event.__args__
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """Connect to the cloud that is the right one now."""
+
+    socket: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSocket:
+    """Give up this attempt or socket."""
+
+    socket: Generation
+    goodbye: bool
+    """False: the path is dead or in doubt, nothing is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask the cloud for a sign of life; the answer carries the number."""
+
+    socket: Generation
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Tell the cloud that it is worth trying again now: the phone's network changed, or its place is a new one."""
+
+    socket: Generation
+
+
+Effect = OpenSocket | CloseSocket | Ping | Hint
+
+
+class PhoneSocket:
+    """The machine of one phone's socket; begins IDLE. `chance` gives numbers in [0, 1)."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self.state = SocketState.IDLE
+        self.generation = Generation(0)
+        """Of the newest attempt or socket."""
+        self.trouble = ""
+        """Why there is no socket, for people; empty while none was lost or failed. In ENDED: why it is over."""
+        self.was_here = False
+        """The socket that `trouble` tells of was acknowledged: it was lost, not sought in vain."""
+        self.retry_at: float | None = None
+        """When the next attempt is due; None unless WAITING."""
+        self.records: list[Record[SocketState]] = []
+        self.stale: Counter[str] = Counter()
+        """What older sockets still said, by name."""
+        self._chance = chance
+        self._backoff = Backoff(LADDER, chance)
+        self._begun_at = 0.0
+        self._attempts = 0
+        self._give_up_at: float | None = None
+        """Until when the attempt, or the probe, must have succeeded."""
+        self._since = 0.0
+        self._ping_at: float | None = None
+        self._pings = 0
+        self._probe = 0
+        """The number of the first ping that was sent after the doubt arose."""
+        self._heard_at = 0.0
+        self._answers = False
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Decides; `now` is monotonic seconds, on a clock that goes on in sleep."""
+        if getattr(event, "socket", self.generation) != self.generation:
+            self.stale[type(event).__name__] += 1
+            return []
+        cell = TABLE[self.state, type(event)]
+        return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
+
+    def next_deadline(self) -> float | None:
+        silent_at = self._heard_at + SILENCE if self.state.here and self._answers else None
+        due = (self.retry_at, self._give_up_at, self._ping_at, silent_at)
+        return min((at for at in due if at is not None), default=None)
+
+    def _go(self, state: SocketState, event: Event, now: float, cause: str = "") -> None:
+        self.records.append(
+            Record("phone_socket", self.state, type(event).__name__, state, now, self.generation, cause)
+        )
+        self.state = state
+        self.retry_at = self._give_up_at = None
+        if not state.here:
+            self._ping_at = None
+
+    # ---- attempts
+
+    def _open(self, event: Event, now: float, cause: str = "") -> list[Effect]:
+        self.generation = Generation(self.generation + 1)
+        self._go(SocketState.OPENING, event, now, cause)
+        self._begun_at = now
+        self._give_up_at = now + PATIENCE[self._attempts % len(PATIENCE)]
+        self._attempts += 1
+        self._answers = False
+        return [OpenSocket(self.generation)]
+
+    def _open_first(self, event: Event, now: float, cause: str = "") -> list[Effect]:
+        """An attempt that does not wait, and from which the ladder counts anew."""
+        self._backoff.reset()
+        self._attempts = 0
+        self._backoff.next_delay()
+        return self._open(event, now, cause)
+
+    def _open_anew(self, event: Event, now: float, cause: str) -> list[Effect]:
+        """In place of the socket or attempt that there is, which is in doubt."""
+        return [CloseSocket(self.generation, goodbye=False), *self._open_first(event, now, cause)]
+
+    def _start(self, event: Start, now: float) -> list[Effect]:
+        return self._open_first(event, now)
+
+    def _accepted(self, event: Accepted, now: float) -> list[Effect]:
+        self._go(SocketState.READY, event, now)
+        self.trouble, self.was_here = "", True
+        self._since = self._heard_at = now
+        self._ping_at = now + PING_EVERY
+        return self._ping()
+
+    def _failed(self, event: SocketFailed, now: float) -> list[Effect]:
+        self.trouble = event.reason
+        if event.final:
+            self._go(SocketState.ENDED, event, now, event.reason)
+            return []
+        self.was_here = False
+        return self._try_later(event, now)
+
+    def _try_later(self, event: Event, now: float) -> list[Effect]:
+        due = self._begun_at + self._backoff.next_delay()
+        if due <= now:
+            return self._open(event, now, self.trouble)
+        self._go(SocketState.WAITING, event, now, self.trouble)
+        self.retry_at = due
+        return []
+
+    def _closed(self, event: SocketClosed, now: float) -> list[Effect]:
+        self.trouble = event.reason
+        if event.come_back is ComeBack.NO:
+            self._go(SocketState.ENDED, event, now, event.reason)
+            return []
+        if event.come_back is ComeBack.NOW:
+            self._backoff.reset()
+            self._go(SocketState.WAITING, event, now, event.reason)
+            self.retry_at = now + SPREAD * self._chance()
+            return []
+        return self._lose(event, now)
+
+    def _lose(self, event: Event, now: float) -> list[Effect]:
+        """The socket is gone: at once a new one, if this one had settled."""
+        if self.state.here and now - self._since >= SETTLED:
+            self._backoff.reset()
+            self._attempts = 0
+        self._begun_at = now
+        return self._try_later(event, now)
+
+    # ---- is it alive
+
+    def _ping(self) -> list[Effect]:
+        self._pings += 1
+        return [Ping(self.generation, self._pings)]
+
+    def _hear(self, event: Heard, now: float) -> list[Effect]:
+        self._heard_at = now
+        if event.echo is not None:
+            self._answers = True
+            if self.state is SocketState.DOUBTFUL and event.echo >= self._probe:
+                self._go(SocketState.READY, event, now)
+        return []
+
+    def _changed(self, event: NetworkChanged, now: float) -> list[Effect]:
+        effects = self._doubt(event, now, "the network changed")
+        return [*effects, Hint(self.generation)] if self.state.here else effects
+
+    def _woke(self, event: Woke, now: float) -> list[Effect]:
+        return self._doubt(event, now, f"stood still for {event.seconds:.1f} s")
+
+    def _doubt(self, event: Event, now: float, cause: str) -> list[Effect]:
+        if not self._answers:
+            return self._open_anew(event, now, cause)
+        self._go(SocketState.DOUBTFUL, event, now, cause)
+        self._give_up_at = now + PROBE
+        self._heard_at = now  # what is in doubt is judged by the probe alone
+        self._ping_at = now + PING_EVERY
+        self._probe = self._pings + 1
+        return self._ping()
+
+    def _tick(self, event: Tick, now: float) -> list[Effect]:
+        if self._give_up_at is not None and now >= self._give_up_at:
+            return self._give_up(event, now, "no answer in time")
+        if self._answers and now >= self._heard_at + SILENCE:
+            return self._give_up(event, now, f"the cloud was silent for {SILENCE:.0f} seconds")
+        if self._ping_at is not None and now >= self._ping_at:
+            self._ping_at = now + PING_EVERY
+            return self._ping()
+        return []
+
+    def _give_up(self, event: Tick, now: float, why: str) -> list[Effect]:
+        self.trouble = why
+        dead = CloseSocket(self.generation, goodbye=False)
+        if self.state.here:
+            return [dead, *self._lose(event, now)]
+        self.was_here = False
+        return [dead, *self._try_later(event, now)]
+
+    def _retry(self, event: Tick, now: float) -> list[Effect]:
+        if self.retry_at is None or now < self.retry_at:
+            return []
+        return self._open(event, now)
+
+    # ---- what the owner says
+
+    def _restart(self, event: NetworkChanged, now: float) -> list[Effect]:
+        return self._open_anew(event, now, "the network changed")
+
+    def _hasten(self, event: NetworkChanged, now: float) -> list[Effect]:
+        return self._open_first(event, now, "the network changed")
+
+    def _lose_network(self, event: NetworkLost, now: float) -> list[Effect]:
+        had = self.state.here or self.state is SocketState.OPENING
+        self._go(SocketState.OFFLINE, event, now)
+        self.trouble = ""
+        return [CloseSocket(self.generation, goodbye=False)] if had else []
+
+    def _switch(self, event: Switch, now: float) -> list[Effect]:
+        self.trouble = ""
+        had = self.state.here or self.state is SocketState.OPENING
+        former = [CloseSocket(self.generation, goodbye=True)] if had else []
+        return [*former, *self._open_first(event, now, "switched")]
+
+    def _stop(self, event: Stop, now: float) -> list[Effect]:
+        had = self.state.here or self.state is SocketState.OPENING
+        self._go(SocketState.ENDED, event, now)
+        self.trouble = ""
+        return [CloseSocket(self.generation, goodbye=True)] if had else []
+
+
+_S = SocketState
+_NOT_STARTED = Ignored("nothing was started")
+_OVER = Ignored("it is over")
+_NONE_OPEN = Ignored("no socket is open: this one was given up")
+_FRESH = Ignored("an attempt has a deadline of its own")
+_NO_TIMER = Ignored("no timer runs here: it was late")
+TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
+    (_S.IDLE, Start): Cell(PhoneSocket._start, (_S.OPENING,)),
+    (_S.IDLE, Accepted): _NOT_STARTED,
+    (_S.IDLE, SocketFailed): _NOT_STARTED,
+    (_S.IDLE, SocketClosed): _NOT_STARTED,
+    (_S.IDLE, Heard): _NOT_STARTED,
+    (_S.IDLE, NetworkChanged): _NOT_STARTED,
+    (_S.IDLE, NetworkLost): _NOT_STARTED,
+    (_S.IDLE, Woke): _NOT_STARTED,
+    (_S.IDLE, Switch): _NOT_STARTED,
+    (_S.IDLE, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.IDLE, Tick): _NO_TIMER,
+    (_S.OPENING, Start): Ignored("it is started once"),
+    (_S.OPENING, Accepted): Cell(PhoneSocket._accepted, (_S.READY,)),
+    (_S.OPENING, SocketFailed): Cell(PhoneSocket._failed, (_S.WAITING, _S.OPENING, _S.ENDED)),
+    (_S.OPENING, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
+    (_S.OPENING, Heard): Ignored("only the acknowledgement counts"),
+    (_S.OPENING, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
+    (_S.OPENING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
+    (_S.OPENING, Woke): _FRESH,
+    (_S.OPENING, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
+    (_S.OPENING, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.OPENING, Tick): Cell(PhoneSocket._tick, (_S.OPENING, _S.WAITING)),
+    (_S.READY, Start): Ignored("it is started once"),
+    (_S.READY, Accepted): Ignored("it is acknowledged once"),
+    (_S.READY, SocketFailed): Ignored("this attempt has succeeded"),
+    (_S.READY, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
+    (_S.READY, Heard): Cell(PhoneSocket._hear, (_S.READY,)),
+    (_S.READY, NetworkChanged): Cell(PhoneSocket._changed, (_S.DOUBTFUL, _S.OPENING)),
+    (_S.READY, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
+    (_S.READY, Woke): Cell(PhoneSocket._woke, (_S.DOUBTFUL, _S.OPENING)),
+    (_S.READY, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
+    (_S.READY, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.READY, Tick): Cell(PhoneSocket._tick, (_S.READY, _S.OPENING, _S.WAITING)),
+    (_S.DOUBTFUL, Start): Ignored("it is started once"),
+    (_S.DOUBTFUL, Accepted): Ignored("it is acknowledged once"),
+    (_S.DOUBTFUL, SocketFailed): Ignored("this attempt has succeeded"),
+    (_S.DOUBTFUL, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
+    (_S.DOUBTFUL, Heard): Cell(PhoneSocket._hear, (_S.DOUBTFUL, _S.READY)),
+    (_S.DOUBTFUL, NetworkChanged): Cell(PhoneSocket._changed, (_S.DOUBTFUL,)),
+    (_S.DOUBTFUL, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
+    (_S.DOUBTFUL, Woke): Cell(PhoneSocket._woke, (_S.DOUBTFUL,)),
+    (_S.DOUBTFUL, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
+    (_S.DOUBTFUL, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.DOUBTFUL, Tick): Cell(PhoneSocket._tick, (_S.DOUBTFUL, _S.OPENING, _S.WAITING)),
+    (_S.WAITING, Start): Ignored("it is started once"),
+    (_S.WAITING, Accepted): _NONE_OPEN,
+    (_S.WAITING, SocketFailed): _NONE_OPEN,
+    (_S.WAITING, SocketClosed): _NONE_OPEN,
+    (_S.WAITING, Heard): _NONE_OPEN,
+    (_S.WAITING, NetworkChanged): Cell(PhoneSocket._hasten, (_S.OPENING,)),
+    (_S.WAITING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
+    (_S.WAITING, Woke): Ignored("nothing is open that could have died"),
+    (_S.WAITING, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
+    (_S.WAITING, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.WAITING, Tick): Cell(PhoneSocket._retry, (_S.WAITING, _S.OPENING)),
+    (_S.OFFLINE, Start): Ignored("it is started once"),
+    (_S.OFFLINE, Accepted): _NONE_OPEN,
+    (_S.OFFLINE, SocketFailed): _NONE_OPEN,
+    (_S.OFFLINE, SocketClosed): _NONE_OPEN,
+    (_S.OFFLINE, Heard): _NONE_OPEN,
+    (_S.OFFLINE, NetworkChanged): Cell(PhoneSocket._hasten, (_S.OPENING,)),
+    (_S.OFFLINE, NetworkLost): Ignored("it is known"),
+    (_S.OFFLINE, Woke): Ignored("nothing is open that could have died"),
+    (_S.OFFLINE, Switch): Ignored("without a network nothing is tried; the new cloud is the right one afterwards"),
+    (_S.OFFLINE, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
+    (_S.OFFLINE, Tick): _NO_TIMER,
+    (_S.ENDED, Start): _OVER,
+    (_S.ENDED, Accepted): _OVER,
+    (_S.ENDED, SocketFailed): _OVER,
+    (_S.ENDED, SocketClosed): _OVER,
+    (_S.ENDED, Heard): _OVER,
+    (_S.ENDED, NetworkChanged): _OVER,
+    (_S.ENDED, NetworkLost): _OVER,
+    (_S.ENDED, Woke): _OVER,
+    (_S.ENDED, Switch): _OVER,
+    (_S.ENDED, Stop): _OVER,
+    (_S.ENDED, Tick): _OVER,
+}
