@@ -25,6 +25,8 @@ from tests.support.poll import eventually
 
 TOLD = 4.0
 """Seconds in which a lost place must be known to be lost."""
+NEWS = 4.0
+"""Seconds in which others must be known to be gone: the server tells of those without a track each 3 s only."""
 
 # --- cancelled ------------------------------------------------------------------------------------------------------
 
@@ -57,6 +59,28 @@ async def test_a_join_can_be_cancelled_at_any_moment(kind: Kind, times: int, liv
     assert cancelled > times / 10, f"seed {seed}: only {cancelled} were cancelled"
     assert slowest < 0.5, f"seed {seed}: cancelling took {slowest:.2f} s"
     await nobody_is_left(livekit.url, kind, f"seed {seed}")
+
+
+async def test_a_bystander_knows_who_is_left(kind: Kind, livekit: LiveKit, seats: Seats) -> None:
+    """The server says nothing of the end of a session whose successor has come: also when that one was given up."""
+    bystander = await seats.join(kind, "bob")
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    for _ in range(20):
+        joining = asyncio.create_task(connector("own")(livekit.url, token("ann", ROOM), Recorder()))
+        await asyncio.wait([joining], timeout=chance.uniform(0, 0.08))
+        joining.cancel()
+        [outcome] = await asyncio.gather(joining, return_exceptions=True)
+        if not isinstance(outcome, BaseException):
+            await outcome.close()
+    await OWN.drain()
+
+    async def agrees() -> bool | str:
+        listed = {who.identity: who.sid for who in await present(livekit.url) if who.identity != "bob"}
+        seen = {identity: who.sid for identity, who in bystander.place.remote.items()}
+        return listed == seen == {} or f"seed {seed}: on the server {listed}, bob sees {seen}"
+
+    await eventually(agrees, NEWS, every=0.2)
 
 
 async def nobody_is_left(url: str, kind: Kind, what: str = "") -> None:

@@ -11,14 +11,16 @@ MUTED = models.TrackInfo(sid="TR_mic", type=models.AUDIO, muted=True)
 CAMERA = models.TrackInfo(sid="TR_cam", type=models.VIDEO)
 
 
-def person(sid: str, identity: str, *tracks: models.TrackInfo, gone: bool = False) -> models.ParticipantInfo:
+def person(
+    sid: str, identity: str, *tracks: models.TrackInfo, gone: bool = False, at: int = 0
+) -> models.ParticipantInfo:
     state = models.ParticipantInfo.DISCONNECTED if gone else models.ParticipantInfo.ACTIVE
-    return models.ParticipantInfo(sid=sid, identity=identity, state=state, tracks=tracks)
+    return models.ParticipantInfo(sid=sid, identity=identity, state=state, tracks=tracks, joined_at_ms=at)
 
 
 def test_only_new_audio_is_new() -> None:
     roster = Roster()
-    wanted = models.ParticipantTracks(participant_sid="PA_bob", track_sids=["TR_mic"])
+    wanted = TrackRef("PA_bob", "TR_mic")
     assert roster.meet([person("PA_bob", "bob", MICROPHONE, CAMERA)]) == [wanted]
     assert roster.meet([person("PA_bob", "bob", MUTED, CAMERA)]) == []
     assert roster.meet([person("PA_bob", "bob")]) == []
@@ -39,6 +41,18 @@ def test_a_predecessor_that_goes_late_takes_nobody_along() -> None:
     assert roster.remote["bob"].sid == "PA_new"
     roster.meet([person("PA_old", "bob", gone=True)])
     assert roster.remote == {"bob": RemoteParticipant("bob", "PA_new", False)}
+
+
+def test_a_successor_takes_the_place_of_those_whose_end_is_never_told() -> None:
+    roster = Roster()
+    roster.meet([person("PA_1", "bob", MICROPHONE, at=1)])
+    roster.meet([person("PA_2", "bob", at=2)])
+    assert roster.remote == {"bob": RemoteParticipant("bob", "PA_2", False)}
+    assert roster.speaker(TrackRef("PA_1", "TR_mic")) is None
+    roster.meet([person("PA_1", "bob", gone=True, at=1)])
+    assert roster.remote["bob"].sid == "PA_2"
+    roster.meet([person("PA_3", "bob", gone=True, at=3)])
+    assert roster.remote == {}, "a successor that was never announced is gone: so are those before it"
 
 
 def test_a_track_speaks_for_its_owner_while_it_is_there() -> None:

@@ -320,12 +320,16 @@ class OwnParticipant:
         self._shell.post(Left(LossReason.SERVER_SHUTDOWN, "the server moves us to another room"))
 
     async def _met(self, people: Iterable[models.ParticipantInfo]) -> None:
-        new = self._roster.meet(person for person in people if person.sid != self.sid)
+        new = self._roster.meet(person for person in people if person.identity != self.identity)
         self._tell(self._events.on_participants, self.remote)
         if new and self._options.subscribe_audio:
             # Tracks are asked for one by one, so that no video comes that nobody watches.
-            sids = [sid for tracks in new for sid in tracks.track_sids]
-            wish = rtc.UpdateSubscription(track_sids=sids, subscribe=True, participant_tracks=new)
+            tracks = [
+                models.ParticipantTracks(participant_sid=track.participant_sid, track_sids=[track.track_sid])
+                for track in new
+            ]
+            sids = [track.track_sid for track in new]
+            wish = rtc.UpdateSubscription(track_sids=sids, subscribe=True, participant_tracks=tracks)
             await self.request(subscription=wish)
 
     # --- helpers ----------------------------------------------------------------------------------------------------

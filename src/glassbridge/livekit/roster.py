@@ -9,41 +9,48 @@ from glassbridge.livekit.signal import TrackRef
 
 
 class Roster:
-    """Kept by sid: in a takeover the newcomer of an identity may be announced before its predecessor is gone."""
+    """One entry for each identity, its newest session: of those before it the server mostly says nothing more, not even
+    that they are gone; and when it does, the successor may have been announced already."""
 
     def __init__(self) -> None:
         self._people: dict[str, models.ParticipantInfo] = {}
-        self._audio: dict[str, str] = {}
-        """Sid of each audio track that is there -> sid of its owner."""
+        self._speakers: dict[TrackRef, str] = {}
+        """Identity of the owner of each audio track that is there."""
 
     @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
         """By identity."""
         return {
-            person.identity: RemoteParticipant(
-                person.identity, sid, any(_is_audio(track) and not track.muted for track in person.tracks)
+            identity: RemoteParticipant(
+                identity, person.sid, any(_is_audio(track) and not track.muted for track in person.tracks)
             )
-            for sid, person in self._people.items()
+            for identity, person in self._people.items()
         }
 
-    def meet(self, people: Iterable[models.ParticipantInfo]) -> list[models.ParticipantTracks]:
+    def meet(self, people: Iterable[models.ParticipantInfo]) -> list[TrackRef]:
         """Takes in the news of others; returns the audio tracks that are new."""
         for person in people:
-            if person.state == models.ParticipantInfo.DISCONNECTED:
-                self._people.pop(person.sid, None)
-            else:
-                self._people[person.sid] = person
-        known = self._audio.keys()
-        self._audio = {
-            track.sid: sid for sid, person in self._people.items() for track in person.tracks if _is_audio(track)
+            if person.state != models.ParticipantInfo.DISCONNECTED:
+                self._people[person.identity] = person
+            elif (known := self._people.get(person.identity)) is not None and not _is_older(person, known):
+                del self._people[person.identity]
+        known_tracks = self._speakers.keys()
+        self._speakers = {
+            TrackRef(person.sid, track.sid): identity
+            for identity, person in self._people.items()
+            for track in person.tracks
+            if _is_audio(track)
         }
-        new = self._audio.keys() - known
-        return [models.ParticipantTracks(participant_sid=self._audio[sid], track_sids=[sid]) for sid in new]
+        return sorted(self._speakers.keys() - known_tracks)
 
     def speaker(self, track: TrackRef) -> str | None:
         """Identity of who publishes a track; None when nobody does (any more)."""
-        person = self._people.get(track.participant_sid)
-        return person.identity if person is not None and track.track_sid in self._audio else None
+        return self._speakers.get(track)
+
+
+def _is_older(gone: models.ParticipantInfo, known: models.ParticipantInfo) -> bool:
+    """Whether who is gone was a predecessor of the session that is known."""
+    return gone.sid != known.sid and gone.joined_at_ms <= known.joined_at_ms
 
 
 def _is_audio(track: models.TrackInfo) -> bool:
