@@ -7,10 +7,20 @@ from typing import Any
 import pytest
 
 from glassbridge.core.audio_link import (
+    ANSWERED,
     EVENTS,
+    GONE,
+    HINT_EVERY,
+    LOOK_AGAIN,
+    PRESENCE_MISSED,
     SETTLED,
+    SIGN_OF_LIFE,
     SILENCE,
+    STATUS_EVERY,
+    STATUS_EVERY_OF_OLD,
+    STOOD_STILL,
     TABLE,
+    AskPhone,
     AskStatus,
     AudioLink,
     Away,
@@ -18,6 +28,8 @@ from glassbridge.core.audio_link import (
     BridgeFault,
     Effect,
     Event,
+    Examine,
+    Examined,
     Heard,
     Join,
     Joined,
@@ -25,9 +37,12 @@ from glassbridge.core.audio_link import (
     Leave,
     LinkState,
     Microphone,
+    NetworkBack,
+    News,
     Notice,
     Notify,
     Path,
+    PhoneAnswered,
     Status,
     StreamBroke,
     Tick,
@@ -35,8 +50,18 @@ from glassbridge.core.audio_link import (
     Voice,
     Wanted,
 )
+from glassbridge.core.diagnosis import BridgeSays, Evidence, Hop, LiveKitSays
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.values import AudioState, Generation, LossReason
+
+COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
+DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
+OURS_DEAF = Evidence(DEAF, COMPLETE)
+"""Our place is to be renewed; after that it is the phone's."""
+PHONE_OUT = Evidence(DEAF, LiveKitSays(agent_here=True, phone_here=False, phone_publishes=False))
+BRIDGE_GONE = Evidence(None, COMPLETE)
+LIVEKIT_DOWN = Evidence(DEAF, None)
+PHONE_DEAD = Evidence(DEAF, COMPLETE, phone_answers=False)
 
 FIRST = Generation(100)
 G1, G2, G3 = Generation(101), Generation(102), Generation(103)
@@ -58,7 +83,10 @@ WAYS: dict[LinkState, list[Event]] = {
     LinkState.JOINING: [OUR_PHONE],
     LinkState.AWAITING_AUDIO: [OUR_PHONE, Joined(G1)],
     LinkState.LIVE: [OUR_PHONE, Joined(G1), heard()],
-    LinkState.INTERRUPTED: [OUR_PHONE, Joined(G1), Tick()],
+    LinkState.SUSPECT: [OUR_PHONE, Joined(G1), Tick()],
+    LinkState.INTERRUPTED: [OUR_PHONE, Joined(G1), Tick(), Examined(G1, OURS_DEAF)],
+    LinkState.UNHEARD: [OUR_PHONE, Joined(G1), Tick(), Examined(G1, PHONE_OUT)],
+    LinkState.DOUBTFUL: [OUR_PHONE, Joined(G1), StreamBroke(G1, LossReason.SUPERSEDED)],
     LinkState.BACKING_OFF: [OUR_PHONE, JoinFailed(G1, LossReason.UNREACHABLE)],
     LinkState.HELD: [OUR_PHONE, Joined(G1), Away()],
 }
@@ -68,7 +96,12 @@ def in_state(state: LinkState) -> AudioLink:
     """A link of one of our phones that came to `state` at second 0."""
     machine = link()
     for event in WAYS[state]:
-        machine.step(event, 0.0 if state is not LinkState.INTERRUPTED or event == Tick() else -SILENCE)
+        if isinstance(event, Joined) and Tick() in WAYS[state]:
+            machine.step(event, -SILENCE)
+        elif isinstance(event, Wanted) and state is LinkState.DOUBTFUL:
+            machine.step(event, -SIGN_OF_LIFE)
+        else:
+            machine.step(event, 0.0)
     assert machine.state is state
     machine.records.clear()
     return machine
@@ -83,6 +116,10 @@ def example(event: type, generation: Generation) -> Event:
         Joined: Joined(generation),
         JoinFailed: JoinFailed(generation, LossReason.TIMED_OUT),
         StreamBroke: StreamBroke(generation, LossReason.NETWORK),
+        News: News(generation, phone_here=False),
+        Examined: Examined(generation, OURS_DEAF),
+        PhoneAnswered: PhoneAnswered(generation, answers=True),
+        NetworkBack: NetworkBack(),
         Status: Status(generation, LossReason.SUPERSEDED),
         BridgeBack: BridgeBack(),
         Heard: heard(generation),
@@ -99,6 +136,14 @@ def notices(effects: list[Effect]) -> list[tuple[AudioState, str]]:
 
 def doings(effects: list[Effect]) -> list[Effect]:
     return [e for e in effects if not isinstance(e, Notify)]
+
+
+def pass_time(machine: AudioLink, until: float) -> list[Effect]:
+    """Ticks at each deadline up to and including `until`."""
+    effects: list[Effect] = []
+    while (due := machine.next_deadline()) is not None and due <= until:
+        effects += machine.step(Tick(), due)
+    return effects
 
 
 # ---- the table
@@ -134,12 +179,45 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
         (LinkState.AWAITING_AUDIO, heard(), [], LinkState.LIVE),
         (LinkState.AWAITING_AUDIO, OUR_PHONE, [AskStatus(G1)], LinkState.AWAITING_AUDIO),
         (LinkState.AWAITING_AUDIO, Status(G1, None), [], LinkState.AWAITING_AUDIO),
-        (LinkState.AWAITING_AUDIO, Status(G1, LossReason.SUPERSEDED), [], LinkState.BACKING_OFF),
+        (LinkState.AWAITING_AUDIO, Status(G1, LossReason.SUPERSEDED), [AskPhone(G1)], LinkState.DOUBTFUL),
+        (LinkState.AWAITING_AUDIO, Status(G1, LossReason.FROZEN), [], LinkState.BACKING_OFF),
+        (LinkState.AWAITING_AUDIO, Tick(), [Examine(G1)], LinkState.SUSPECT),
+        (LinkState.AWAITING_AUDIO, News(G1, phone_here=True), [], LinkState.AWAITING_AUDIO),
+        (LinkState.AWAITING_AUDIO, News(G1, phone_here=True, leaving=True), [], LinkState.BACKING_OFF),
         (LinkState.AWAITING_AUDIO, StreamBroke(G1, LossReason.NETWORK), [], LinkState.BACKING_OFF),
         (LinkState.LIVE, OUR_PHONE, [AskStatus(G1)], LinkState.AWAITING_AUDIO),
         (LinkState.LIVE, Away(), [], LinkState.HELD),
         (LinkState.LIVE, Unwanted(), [Leave(G1)], LinkState.IDLE),
-        (LinkState.LIVE, Status(G1, LossReason.SUPERSEDED), [], LinkState.LIVE),
+        (LinkState.LIVE, Status(G1, LossReason.FROZEN), [Join(G2, elsewhere=True)], LinkState.JOINING),
+        (LinkState.LIVE, Tick(), [Examine(G1)], LinkState.SUSPECT),
+        (LinkState.LIVE, News(G1, phone_here=True, leaving=True), [Join(G2, elsewhere=True)], LinkState.JOINING),
+        (LinkState.LIVE, NetworkBack(), [], LinkState.LIVE),
+        (LinkState.SUSPECT, heard(), [], LinkState.LIVE),
+        (LinkState.SUSPECT, Status(G1, LossReason.NETWORK), [], LinkState.SUSPECT),
+        (LinkState.SUSPECT, StreamBroke(G1, LossReason.NETWORK), [], LinkState.BACKING_OFF),
+        (LinkState.SUSPECT, Examined(G1, OURS_DEAF), [], LinkState.INTERRUPTED),
+        (LinkState.SUSPECT, Examined(G1, BRIDGE_GONE), [], LinkState.INTERRUPTED),
+        (LinkState.SUSPECT, Examined(G1, LIVEKIT_DOWN), [], LinkState.INTERRUPTED),
+        (LinkState.SUSPECT, Examined(G1, PHONE_OUT), [], LinkState.UNHEARD),
+        (LinkState.SUSPECT, Examined(G1, PHONE_DEAD), [], LinkState.UNHEARD),
+        (LinkState.SUSPECT, Tick(), [], LinkState.INTERRUPTED),
+        (LinkState.SUSPECT, Away(), [], LinkState.HELD),
+        (LinkState.UNHEARD, heard(), [], LinkState.LIVE),
+        (LinkState.UNHEARD, Tick(), [Examine(G1)], LinkState.SUSPECT),
+        (LinkState.UNHEARD, News(G1, phone_here=True), [], LinkState.AWAITING_AUDIO),
+        (LinkState.UNHEARD, News(G1, phone_here=False), [], LinkState.UNHEARD),
+        (LinkState.UNHEARD, NetworkBack(), [], LinkState.AWAITING_AUDIO),
+        (LinkState.UNHEARD, OUR_PHONE, [AskStatus(G1)], LinkState.AWAITING_AUDIO),
+        (LinkState.DOUBTFUL, PhoneAnswered(G1, answers=True), [], LinkState.BACKING_OFF),
+        (LinkState.DOUBTFUL, PhoneAnswered(G1, answers=False), [], LinkState.DOUBTFUL),
+        (LinkState.DOUBTFUL, Tick(), [AskPhone(G1)], LinkState.DOUBTFUL),
+        (LinkState.DOUBTFUL, heard(), [], LinkState.DOUBTFUL),
+        (LinkState.DOUBTFUL, heard(path=Path.SOCKET), [], LinkState.BACKING_OFF),
+        (LinkState.DOUBTFUL, NetworkBack(), [], LinkState.BACKING_OFF),
+        (LinkState.DOUBTFUL, OUR_PHONE, [Join(G2)], LinkState.JOINING),
+        (LinkState.DOUBTFUL, Away(), [], LinkState.IDLE),
+        (LinkState.INTERRUPTED, NetworkBack(), [Join(G2)], LinkState.JOINING),
+        (LinkState.BACKING_OFF, NetworkBack(), [Join(G2)], LinkState.JOINING),
         (LinkState.INTERRUPTED, heard(), [], LinkState.LIVE),
         (LinkState.INTERRUPTED, OUR_PHONE, [AskStatus(G1)], LinkState.AWAITING_AUDIO),
         (LinkState.INTERRUPTED, StreamBroke(G1, LossReason.NETWORK), [], LinkState.BACKING_OFF),
@@ -153,8 +231,11 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
     ],
 )
 def test_cell(state: LinkState, event: Event, doing: list[Effect], after: LinkState) -> None:
+    """At second 5, in which a first join after audio that stayed goes at once; a tick comes when it is due."""
     machine = in_state(state)
-    assert doings(machine.step(event, 1.0)) == doing
+    now = machine.next_deadline() if event == Tick() else 5.0
+    assert now is not None
+    assert doings(machine.step(event, now)) == doing
     assert machine.state is after
 
 
@@ -219,21 +300,22 @@ def test_the_first_rejoin_is_at_once_and_then_they_wait_and_never_end() -> None:
 @pytest.mark.parametrize(("lived", "at_once"), [(SETTLED - 0.1, False), (SETTLED, True)])
 def test_only_audio_that_stayed_makes_the_next_join_a_first_one(lived: float, at_once: bool) -> None:
     machine = in_state(LinkState.LIVE)
-    machine.step(StreamBroke(G1, LossReason.SUPERSEDED), SETTLED)
+    machine.step(StreamBroke(G1, LossReason.NETWORK), SETTLED)
     machine.step(Joined(G2), SETTLED)
     machine.step(heard(G2), SETTLED)
-    effects = machine.step(StreamBroke(G2, LossReason.SUPERSEDED), SETTLED + lived)
+    effects = machine.step(StreamBroke(G2, LossReason.NETWORK), SETTLED + lived)
     assert (doings(effects) == [Join(G3)]) is at_once
 
 
 def test_a_loss_is_told_with_its_reason_and_when_the_next_attempt_is() -> None:
     machine = in_state(LinkState.AWAITING_AUDIO)
-    (effect,) = machine.step(StreamBroke(G1, LossReason.SUPERSEDED), 10.0)
+    (effect,) = machine.step(StreamBroke(G1, LossReason.NETWORK), 10.0)
     assert effect == Notify(
         Notice(
             AudioState.INTERRUPTED,
-            "superseded",
-            LossReason.SUPERSEDED.text,
+            "network",
+            LossReason.NETWORK.text,
+            Hop.LIVEKIT,
             retry_at=10.25,
             path=Path.SOCKET,
         )
@@ -297,72 +379,288 @@ def test_generations_only_grow() -> None:
 # ---- silence
 
 
-def test_a_numbering_phone_is_missed_after_three_seconds() -> None:
+def test_a_numbering_phone_is_missed_told_and_the_hop_is_named_before_anything_is_rebuilt() -> None:
     machine = in_state(LinkState.LIVE)
-    machine.step(heard(numbered=True), 9.0)
-    assert machine.next_deadline() == 9.0 + SILENCE
-    assert machine.step(Tick(), 11.9) == []
-    effects = machine.step(Tick(), 12.0)
+    machine.step(heard(numbered=True), SETTLED)
+    missed = SETTLED + PRESENCE_MISSED
+    assert machine.next_deadline() == missed
+    assert machine.step(Tick(), missed - 0.1) == []
+    effects = machine.step(Tick(), missed)
     assert notices(effects) == [(AudioState.INTERRUPTED, "no_audio")]
-    assert doings(effects) == [Join(G2)]
+    assert doings(effects) == [Examine(G1)]
+    told, join = sorted(machine.step(Examined(G1, OURS_DEAF), missed + 0.1), key=lambda e: isinstance(e, Join))
+    assert isinstance(told, Notify)
+    assert (told.notice.hop, told.notice.code) == (Hop.LIVEKIT, "room_silent")
+    assert join == Join(G2)
+
+
+def test_a_phone_that_was_heard_only_once_in_three_seconds_is_not_missed() -> None:
+    """One lost presence frame and 0.3 s of jitter."""
+    machine = in_state(LinkState.LIVE)
+    for second in range(0, 20, 2):
+        assert pass_time(machine, second + 0.29) == [] or second == 10  # the status is asked for then
+        assert machine.step(heard(numbered=True), second + 0.29) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "renews", "elsewhere"),
+    [(OURS_DEAF, True, False), (BRIDGE_GONE, True, True), (LIVEKIT_DOWN, False, False)],
+)
+def test_what_is_ours_is_rebuilt_by_a_join(evidence: Evidence, renews: bool, elsewhere: bool) -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(heard(), SETTLED)
+    pass_time(machine, SETTLED + PRESENCE_MISSED)
+    effects = machine.step(Examined(G1, evidence), 8.0)
+    if renews:
+        assert doings(effects) == [Join(G2, elsewhere)]
+    else:
+        assert doings(effects) == []
+        assert machine.state is LinkState.INTERRUPTED
+        assert machine.next_deadline() == 8.25
+
+
+def test_our_place_stays_while_the_phone_is_asked_to_join_anew() -> None:
+    machine = in_state(LinkState.SUSPECT)
+    (told,) = machine.step(Examined(G1, PHONE_OUT), 0.1)
+    assert isinstance(told, Notify)
+    assert (told.notice.code, told.notice.hop, told.notice.path) == ("phone_not_in_room", Hop.PHONE, Path.SOCKET)
+    asked: list[Effect] = []
+    for _ in range(10):
+        due = machine.next_deadline()
+        assert due is not None
+        asked += machine.step(Tick(), due) + machine.step(Examined(G1, PHONE_OUT), due)
+    assert notices(asked) == [], "nothing is told twice"
+    assert asked.count(Examine(G1)) >= 5
+    assert machine.step(News(G1, phone_here=True), 40.0) == []
+    assert notices(machine.step(heard(), 40.1)) == [(AudioState.LIVE, "")]
+
+
+def test_where_a_fresh_place_hears_nothing_either_it_is_the_phones_turn_and_then_ours_again() -> None:
+    machine = in_state(LinkState.LIVE)
+    codes, joins, now = list[str](), 0, 0.0
+    for _ in range(60):
+        due = machine.next_deadline()
+        assert due is not None
+        now = max(now, due)
+        effects = machine.step(Tick(), now)
+        if machine.state is LinkState.SUSPECT:
+            effects += machine.step(Examined(machine.generation, OURS_DEAF), now)
+        if machine.state is LinkState.JOINING:
+            joins += 1
+            effects += machine.step(Joined(machine.generation), now)
+        codes += [code for _, code in notices(effects)]
+    assert codes[:5] == ["no_audio", "room_silent", "phone_unheard", "room_silent", "phone_unheard"]
+    assert joins >= 5
+
+
+def test_nothing_is_rebuilt_for_a_phone_that_does_not_answer() -> None:
+    machine = in_state(LinkState.SUSPECT)
+    told = machine.step(Examined(G1, PHONE_DEAD), 0.1)
+    assert notices(told) == [(AudioState.INTERRUPTED, "phone_unreachable")]
+    for _ in range(20):
+        due = machine.next_deadline()
+        assert due is not None
+        assert doings(machine.step(Tick(), due)) in ([Examine(G1)], [AskStatus(G1)])
+        assert machine.step(Examined(G1, PHONE_DEAD), due) == []
+    assert machine.generation == G1
 
 
 def test_silence_after_a_rejoin_stays_interrupted_and_waits_longer_each_time() -> None:
     machine = in_state(LinkState.LIVE)
     machine.step(heard(), SETTLED)
-    now, waits = SETTLED + SILENCE, list[float]()
-    told = notices(machine.step(Tick(), now)) + notices(machine.step(Joined(machine.generation), now))
+    now = SETTLED + PRESENCE_MISSED
+    told, waits = list[tuple[AudioState, str]](), list[float]()
     for _ in range(6):
-        now += SILENCE
-        told += notices(machine.step(Tick(), now))
-        assert machine.state is LinkState.INTERRUPTED
-        due = machine.next_deadline()
-        assert due is not None
-        waits.append(due - now)
-        now = due
-        assert doings(machine.step(Tick(), now)) == [Join(machine.generation)]
+        told += notices(pass_time(machine, now))
+        told += notices(machine.step(Examined(machine.generation, BRIDGE_GONE), now))
+        if machine.state is LinkState.INTERRUPTED:
+            due = machine.next_deadline()
+            assert due is not None
+            waits.append(due - now)
+            now = due
+            assert doings(machine.step(Tick(), now)) == [Join(machine.generation, elsewhere=True)]
         told += notices(machine.step(Joined(machine.generation), now))
-    assert set(told) == {(AudioState.INTERRUPTED, "no_audio")}
+        now += SILENCE
+    assert {state for state, _ in told} == {AudioState.INTERRUPTED}
     assert waits == sorted(waits)
-    assert notices(machine.step(heard(machine.generation), now + 1)) == [(AudioState.LIVE, "")]
+    assert len(waits) == 5
+    assert notices(machine.step(heard(machine.generation), now - 1)) == [(AudioState.LIVE, "")]
 
 
-def test_a_phone_that_never_numbered_but_said_that_it_does_is_missed_from_the_start() -> None:
+def test_an_examination_without_any_answer_ends_by_itself() -> None:
+    machine = in_state(LinkState.SUSPECT)
+    assert machine.next_deadline() == ANSWERED
+    assert notices(machine.step(Tick(), ANSWERED)) == [(AudioState.INTERRUPTED, "bridge_silent")]
+
+
+def test_a_phone_that_said_that_it_numbers_is_missed_from_the_start() -> None:
     machine = in_state(LinkState.AWAITING_AUDIO)
-    assert notices(machine.step(Tick(), SILENCE)) == [(AudioState.INTERRUPTED, "no_audio")]
+    assert notices(pass_time(machine, SILENCE)) == [(AudioState.INTERRUPTED, "no_audio")]
 
 
 def test_an_old_phone_is_judged_only_while_it_speaks_with_its_microphone_on() -> None:
     machine = link()
     for event in (OLD_PHONE, Joined(G1), heard()):
         machine.step(event, 0.0)
-    assert machine.next_deadline() is None
-    machine.step(Voice(speaking=True), 100.0)
-    assert machine.next_deadline() == 100.0 + SILENCE
+    assert pass_time(machine, 99.0) == [AskStatus(G1)] * 9
+    machine.step(Voice(speaking=True), 99.0)
+    assert machine.next_deadline() == 100.0  # the status
+    assert pass_time(machine, 100.0) == [AskStatus(G1)]
+    assert machine.next_deadline() == 99.0 + SILENCE
     machine.step(Microphone(on=False), 101.0)
-    assert machine.next_deadline() is None
-    machine.step(Microphone(on=True), 102.0)
-    assert machine.next_deadline() == 100.0 + SILENCE
-    machine.step(Voice(speaking=False), 102.5)
-    assert machine.next_deadline() is None
-    machine.step(Voice(speaking=True), 200.0)
-    assert notices(machine.step(Tick(), 203.0)) == [(AudioState.INTERRUPTED, "no_audio")]
+    assert machine.next_deadline() == 110.0
+    machine.step(Microphone(on=True), 101.5)
+    assert machine.next_deadline() == 99.0 + SILENCE
+    machine.step(Voice(speaking=False), 101.9)
+    assert machine.next_deadline() == 110.0
+    machine.step(Voice(speaking=True), 105.0)
+    assert notices(machine.step(Tick(), 108.0)) == [(AudioState.INTERRUPTED, "no_audio")]
 
 
-def test_an_old_phone_that_falls_silent_is_healthy_again() -> None:
+@pytest.mark.parametrize("found", [None, PHONE_OUT, OURS_DEAF])
+def test_an_old_phone_that_falls_silent_is_healthy_again(found: Evidence | None) -> None:
     machine = link()
     for event, now in ((OLD_PHONE, 0.0), (Joined(G1), 0.0), (Voice(speaking=True), 0.0), (Tick(), 3.0)):
         machine.step(event, now)
-    assert machine.state is LinkState.INTERRUPTED
+    assert machine.state is LinkState.SUSPECT
+    if found is not None:
+        machine.step(Examined(G1, found), 3.05)
     assert notices(machine.step(Voice(speaking=False), 3.1)) == [(AudioState.CONNECTING, "awaiting_audio")]
-    assert machine.next_deadline() is None
+    assert machine.next_deadline() == STATUS_EVERY_OF_OLD
 
 
-def test_a_sleep_of_our_own_is_not_the_phones_silence() -> None:
-    machine = in_state(LinkState.LIVE)
-    assert machine.step(Tick(), 600.0) == []
+@pytest.mark.parametrize("late", [STOOD_STILL + 0.1, 600.0])
+@pytest.mark.parametrize("phone", [OUR_PHONE, OLD_PHONE])
+def test_a_sleep_of_our_own_is_not_the_phones_silence(phone: Wanted, late: float) -> None:
+    machine = link()
+    for event in (phone, Joined(G1), heard(), Voice(speaking=True)):
+        machine.step(event, 0.0)
+    due = machine.next_deadline()
+    assert due is not None
+    woken = due + late
+    assert [e for e in machine.step(Tick(), woken) if not isinstance(e, AskStatus)] == []
     assert machine.state is LinkState.LIVE
-    assert notices(machine.step(Tick(), 603.0)) == [(AudioState.INTERRUPTED, "no_audio")]
+    effects = pass_time(machine, woken + 0.99)
+    assert notices(effects) == []
+    assert notices(pass_time(machine, woken + 1.01)) == [(AudioState.INTERRUPTED, "no_audio")]
+
+
+# ---- the bridge's news
+
+
+def test_a_phone_that_is_out_of_the_room_for_long_is_missed_at_once() -> None:
+    machine = in_state(LinkState.LIVE)
+    assert machine.step(News(G1, phone_here=False), 1.0) == []
+    assert machine.next_deadline() == 1.0 + GONE
+    assert doings(machine.step(Tick(), 1.0 + GONE)) == [Examine(G1)]
+
+
+@pytest.mark.parametrize("back", [News(G1, phone_here=True), heard()])
+def test_a_phone_that_joins_anew_by_itself_disturbs_nothing(back: Event) -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(News(G1, phone_here=False), 1.0)
+    assert machine.step(back, 1.4) == []
+    assert pass_time(machine, 2.0) == []
+    assert machine.state is LinkState.LIVE
+
+
+def test_an_old_phone_that_is_silent_may_be_out_of_the_room() -> None:
+    machine = link()
+    for event in (OLD_PHONE, Joined(G1), heard(), News(G1, phone_here=False)):
+        machine.step(event, 0.0)
+    assert pass_time(machine, 20.0) == []
+    machine.step(Voice(speaking=True), 20.0)
+    assert doings(machine.step(Tick(), 20.0)) == [Examine(G1)]
+
+
+@pytest.mark.parametrize(("pushes", "every"), [(True, STATUS_EVERY), (False, STATUS_EVERY_OF_OLD)])
+def test_the_status_is_asked_for_less_often_where_news_are_pushed(pushes: bool, every: float) -> None:
+    machine = link()
+    machine.step(OLD_PHONE, 0.0)
+    machine.step(Joined(G1), 0.0)
+    if pushes:
+        machine.step(News(G1, phone_here=True), 0.0)
+    asked: list[float] = []
+    for _ in range(3):
+        due = machine.next_deadline()
+        assert due is not None
+        assert machine.step(Tick(), due - 0.1) == []
+        assert machine.step(Tick(), due) == [AskStatus(G1)]
+        assert machine.step(Status(G1, None), due) == []
+        asked.append(due)
+    assert asked == [every, 2 * every, 3 * every]
+
+
+def test_a_status_counts_less_than_what_is_heard() -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(heard(), 10.0)
+    assert machine.step(Status(G1, BridgeFault.TIMED_OUT), 10.5) == []
+    assert machine.state is LinkState.LIVE
+
+
+def test_a_silent_old_phone_keeps_its_place_only_as_long_as_the_bridge_says_so() -> None:
+    machine = link()
+    for event in (OLD_PHONE, Joined(G1), heard()):
+        machine.step(event, 0.0)
+    assert doings(machine.step(Status(G1, LossReason.NETWORK), 10.0)) == [Join(G2)]
+
+
+# ---- who owns the user
+
+
+def test_a_place_that_was_taken_is_taken_back_only_when_the_phone_answers_here() -> None:
+    machine = in_state(LinkState.LIVE)
+    effects = machine.step(StreamBroke(G1, LossReason.SUPERSEDED), 10.0)
+    assert doings(effects) == [AskPhone(G1)]
+    assert notices(effects) == [(AudioState.INTERRUPTED, "superseded")]
+    machine.step(PhoneAnswered(G1, answers=False), 11.0)
+    assert machine.next_deadline() == 11.0 + LOOK_AGAIN
+    assert machine.step(Tick(), 14.0) == [AskPhone(G1)]
+    assert doings(machine.step(PhoneAnswered(G1, answers=True), 14.1)) == [Join(G2)]
+
+
+def test_a_half_open_socket_never_fights() -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(StreamBroke(G1, LossReason.SUPERSEDED), 10.0)
+    for _ in range(20):
+        due = machine.next_deadline()
+        assert due is not None
+        assert machine.step(Tick(), due) == [AskPhone(G1)]
+        assert machine.step(PhoneAnswered(G1, answers=False), due + 1.0) == []
+    assert machine.step(Away(), 200.0) == []
+    assert machine.state is LinkState.IDLE
+
+
+@pytest.mark.parametrize("sign", [Voice(speaking=True), Microphone(on=True), NetworkBack(), heard(path=Path.SOCKET)])
+def test_a_phone_that_just_spoke_need_not_be_asked(sign: Event) -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(sign, 10.0)
+    effects = machine.step(StreamBroke(G1, LossReason.SUPERSEDED), 10.0 + SIGN_OF_LIFE - 0.1)
+    assert doings(effects) == [Join(G2)]
+
+
+def test_a_generation_that_is_too_old_is_exceeded() -> None:
+    machine = in_state(LinkState.JOINING)
+    machine.step(JoinFailed(G1, LossReason.REPLACED, above=Generation(5_000)), 0.1)
+    assert doings(pass_time(machine, 1.0)) == [Join(Generation(5_001))]
+    assert machine.step(Joined(Generation(5_001)), 1.1)
+
+
+# ---- the phone's hint
+
+
+def test_a_hint_collapses_the_wait_once_a_second() -> None:
+    machine = in_state(LinkState.BACKING_OFF)
+    for attempt in range(20):
+        machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), attempt)
+        if machine.state is LinkState.JOINING:
+            machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), attempt)
+        machine.step(Tick(), machine.next_deadline() or 0.0)
+    machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), 50.0)
+    assert doings(machine.step(NetworkBack(), 50.1)) == [Join(machine.generation)]
+    machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), 50.2)
+    assert machine.step(NetworkBack(), 50.1 + HINT_EVERY - 0.01) == []
+    assert doings(machine.step(NetworkBack(), 50.1 + HINT_EVERY)) == [Join(machine.generation)]
 
 
 # ---- the other path
@@ -371,7 +669,7 @@ def test_a_sleep_of_our_own_is_not_the_phones_silence() -> None:
 def test_a_phone_without_a_room_is_live_by_its_socket_and_missed_there() -> None:
     machine = link()
     told = [notices(machine.step(BY_SOCKET, 0.0)), notices(machine.step(heard(path=Path.SOCKET, numbered=True), 1.0))]
-    told += [notices(machine.step(Tick(), 4.0)), notices(machine.step(heard(path=Path.SOCKET), 9.0))]
+    told += [notices(pass_time(machine, 4.0)), notices(machine.step(heard(path=Path.SOCKET), 9.0))]
     assert told == [
         [(AudioState.CONNECTING, "awaiting_audio")],
         [(AudioState.LIVE, "")],
@@ -381,32 +679,65 @@ def test_a_phone_without_a_room_is_live_by_its_socket_and_missed_there() -> None
     assert machine.generation == FIRST
 
 
-@pytest.mark.parametrize("state", [LinkState.JOINING, LinkState.BACKING_OFF])
-def test_audio_by_the_socket_is_live_while_the_room_is_being_joined(state: LinkState) -> None:
+@pytest.mark.parametrize(
+    ("state", "wrong"), [(LinkState.JOINING, ("", None)), (LinkState.BACKING_OFF, ("unreachable", Hop.LIVEKIT))]
+)
+def test_audio_by_the_socket_is_live_while_the_room_is_being_joined(
+    state: LinkState, wrong: tuple[str, Hop | None]
+) -> None:
+    """And says what is wrong with the room."""
     machine = in_state(state)
     (effect,) = machine.step(heard(path=Path.SOCKET), 0.1)
-    assert effect == Notify(Notice(AudioState.LIVE, path=Path.SOCKET))
+    assert isinstance(effect, Notify)
+    told = effect.notice
+    assert (told.state, told.code, told.hop, told.path, told.retry_at) == (AudioState.LIVE, *wrong, Path.SOCKET, None)
     assert machine.state is state
-    deadline = machine.next_deadline()
-    assert deadline is not None
-    while machine.state is LinkState.BACKING_OFF and deadline < 0.1 + SILENCE:
-        machine.step(Tick(), deadline)
-        machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), deadline)
-        deadline = machine.next_deadline() or 99.0
-    assert (AudioState.LIVE, "") not in notices(machine.step(Tick(), 0.1 + SILENCE))
-    assert machine.step(OUR_PHONE, 4.0)
+    while (due := machine.next_deadline()) is not None and due < 0.1 + PRESENCE_MISSED:
+        machine.step(Tick(), due)
+        machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), due)
+    assert AudioState.LIVE not in [state for state, _ in notices(machine.step(Tick(), 0.1 + PRESENCE_MISSED))]
 
 
-def test_a_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() -> None:
+def test_a_numbering_phone_that_is_heard_by_its_socket_is_missed_in_the_room() -> None:
+    """It is live all the time; the room is repaired behind it."""
     machine = in_state(LinkState.LIVE)
-    told: list[tuple[AudioState, str]] = []
-    for tenth in range(100):
-        told += notices(machine.step(heard(path=Path.SOCKET, numbered=True), tenth / 10))
-        deadline = machine.next_deadline()
-        if deadline is not None and deadline <= tenth / 10:
-            told += notices(machine.step(Tick(), tenth / 10))
+    effects: list[Effect] = []
+    for tenth in range(60):
+        effects += machine.step(heard(path=Path.SOCKET, numbered=True), tenth / 10)
+        effects += pass_time(machine, tenth / 10)
+        if machine.state is LinkState.SUSPECT:
+            effects += machine.step(Examined(G1, PHONE_OUT), tenth / 10)
+    assert doings(effects) == [Examine(G1)] * 2
+    told = [e.notice for e in effects if isinstance(e, Notify)]
+    assert {notice.state for notice in told} == {AudioState.LIVE}
+    assert [(notice.code, notice.path) for notice in told] == [("", Path.SOCKET), ("phone_not_in_room", Path.SOCKET)]
+    (back,) = machine.step(heard(), 6.0)
+    assert back == Notify(Notice(AudioState.LIVE, path=Path.ROOM))
+
+
+def test_an_old_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() -> None:
+    machine = link()
+    for event in (OLD_PHONE, Joined(G1), heard(), Voice(speaking=True)):
+        machine.step(event, 0.0)
+    for tenth in range(90):
+        assert machine.step(heard(path=Path.SOCKET), tenth / 10) == []
+        assert pass_time(machine, tenth / 10) == []
     assert machine.state is LinkState.LIVE
-    assert told == []
+
+
+def test_a_phone_that_comes_back_without_the_wish_for_a_room_is_sent_to_its_socket() -> None:
+    """Its place is kept all the same: the original's phones say the wish once (S-4)."""
+    machine = in_state(LinkState.HELD)
+    effects = machine.step(Wanted(room=False, numbers=True), 1.0)
+    assert doings(effects) == [AskStatus(G1)]
+    assert path_told(effects) == [Path.SOCKET]
+    assert notices(effects) == [(AudioState.CONNECTING, "awaiting_audio")]
+    assert path_told(machine.step(heard(path=Path.SOCKET), 1.1)) == [Path.SOCKET]
+    effects = machine.step(StreamBroke(G1, LossReason.NETWORK), 1.2)
+    assert doings(effects) == [Join(G2)]
+    assert notices(effects) == []
+    machine.step(Joined(G2), 1.3)
+    assert path_told(machine.step(heard(G2), 1.4)) == [Path.ROOM], "it was in the room after all"
 
 
 def path_told(effects: list[Effect]) -> list[Path]:
@@ -419,13 +750,14 @@ def test_where_audio_is_welcome() -> None:
     by_socket = heard(path=Path.SOCKET, numbered=True)
     steps: list[tuple[Event, float, list[Path]]] = [
         (OUR_PHONE, 0.0, [Path.SOCKET]),
-        (by_socket, 0.1, [Path.SOCKET]),
-        (Joined(G1), 0.2, [Path.ROOM]),
-        (by_socket, 0.3, []),
-        (Tick(), 3.3, [Path.SOCKET]),
-        (by_socket, 3.4, [Path.SOCKET]),
-        (heard(), 3.5, [Path.ROOM]),
-        (StreamBroke(G1, LossReason.NETWORK), 3.6, [Path.SOCKET]),
+        (Joined(G1), 0.1, [Path.ROOM]),
+        (by_socket, 0.2, [Path.SOCKET]),
+        (heard(), 0.3, [Path.ROOM]),
+        (by_socket, 0.4, []),
+        (Tick(), 2.6, [Path.SOCKET]),
+        (by_socket, 2.65, []),
+        (heard(), 2.7, [Path.ROOM]),
+        (StreamBroke(G1, LossReason.NETWORK), 2.8, [Path.SOCKET]),
     ]
     for event, now, told in steps:
         assert path_told(machine.step(event, now)) == told, f"{event} at {now}"
@@ -439,9 +771,11 @@ def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the
     for event in (phone, Joined(G1), heard(), Voice(speaking=True)):
         machine.step(event, 0.0)
     machine.step(heard(), SETTLED)
-    machine.step(Tick(), SETTLED + SILENCE)
-    machine.step(heard(path=Path.SOCKET), SETTLED + SILENCE)
-    effects = machine.step(Joined(G2), SETTLED + SILENCE + 0.1)
+    now = machine.next_deadline() or 0.0
+    machine.step(Tick(), now)
+    machine.step(heard(path=Path.SOCKET), now)
+    machine.step(Examined(G1, OURS_DEAF), now)
+    effects = machine.step(Joined(G2), now + 0.1)
     assert path_told(effects) == ([Path.ROOM] if welcome is Path.ROOM else [])
 
 

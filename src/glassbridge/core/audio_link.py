@@ -3,237 +3,133 @@
 Rules
 - Only audio proves audio. A join, an open stream, an answered status prove that the way is built; `live` is told on
   the first samples or the first presence frame, by whichever path they come.
-- Silence is a fault only where there should be none. A phone that numbers its audio sends something each second: three
-  seconds of nothing is a fault. An old phone is judged only while its voice detector says speech and its microphone is
-  on. A phone that is heard on one path is not missed on the other.
-- A fresh join is the only repair. One attempt is in flight at most, each with a generation of its own; what carries
-  another generation is counted and dropped. The first attempt goes at once, later ones wait (core/backoff.py), and they
-  never end while the phone is here. Only a new socket of the phone, or audio that stayed for SETTLED seconds, makes
-  the next attempt a first one again, so that two backends cannot fight at full speed.
+- Silence is a fault only where there should be none. A phone that numbers its audio sends something each second, by the
+  room even while its audio goes by the socket: it is missed on each path by itself, and the room is repaired while the
+  socket serves. An old phone is judged only while its voice detector says speech and its microphone is on, and one
+  that is heard on one path is not missed on the other.
+- The phone is told at the first suspicion. Then everybody on the way is asked, the dead hop is named
+  (core/diagnosis.py), told, and only that hop is rebuilt: ours by a fresh join, the phone's place by the phone.
+- A fresh join is the only repair of ours. One attempt is in flight at most, each with a generation of its own; what
+  carries another generation is counted and dropped. When the first attempt goes, and where, is a table
+  (core/recovery.py); later ones wait (core/backoff.py), and they never end while the phone is here. Only a new socket
+  of the phone, or audio that stayed for SETTLED seconds, makes the next attempt a first one again, so that two
+  backends cannot fight at full speed.
 - While the phone is away its place in the room is held, and a lost place is not fought for: whoever holds the phone's
-  socket owns the user. When the phone is back, the bridge is asked whether the place is still there.
+  socket owns the user. Where somebody took the place although a socket is here, the phone has to answer on it first.
+  When the phone is back, the bridge is asked whether the place is still there.
+- The socket stays welcome until the room is proven again by what numbers its audio, so that nothing is lost between.
 - What the phone is told is computed from all this after each step, and sent when it changed.
 
-It does not know bridges, sockets, LiveKit, clocks or chance; time and chance are arguments.
+It does not know bridges, sockets, LiveKit, clocks or chance; time and chance are arguments. What it is told and what
+it wants is core/link_events.py.
 """
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from math import inf
 from typing import Final
 
 from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.diagnosis import PHONE_UNHEARD, Action, Evidence, Hop, diagnose
+from glassbridge.core.link_events import (
+    EVENTS,
+    AskPhone,
+    AskStatus,
+    Away,
+    BridgeBack,
+    Effect,
+    Event,
+    Examine,
+    Examined,
+    Heard,
+    Join,
+    Joined,
+    JoinFailed,
+    Leave,
+    LinkState,
+    Microphone,
+    NetworkBack,
+    News,
+    Notice,
+    Notify,
+    Path,
+    PhoneAnswered,
+    Status,
+    StreamBroke,
+    Tick,
+    Unwanted,
+    Voice,
+    Wanted,
+)
 from glassbridge.core.machine import Cell, Ignored, Record
-from glassbridge.core.values import AudioState, Generation, LossReason
+from glassbridge.core.recovery import DECISIONS, BridgeFault, Decision, Trouble
+from glassbridge.core.values import AudioState, Generation
+
+__all__ = [
+    "EVENTS",
+    "TABLE",
+    "AskPhone",
+    "AskStatus",
+    "AudioLink",
+    "Away",
+    "BridgeBack",
+    "BridgeFault",
+    "Effect",
+    "Event",
+    "Examine",
+    "Examined",
+    "Heard",
+    "Join",
+    "JoinFailed",
+    "Joined",
+    "Leave",
+    "LinkState",
+    "Microphone",
+    "NetworkBack",
+    "News",
+    "Notice",
+    "Notify",
+    "Path",
+    "PhoneAnswered",
+    "Status",
+    "StreamBroke",
+    "Tick",
+    "Trouble",
+    "Unwanted",
+    "Voice",
+    "Wanted",
+]
 
 SILENCE: Final = 3.0
 """Seconds without a frame, where frames are due, that make a fault."""
+PRESENCE_MISSED: Final = 2.3
+"""The same for a phone that numbers its audio, once it was heard: it sends each second, and one frame may be lost."""
+GONE: Final = 0.5
+"""Seconds that a phone may be out of its room, while it joins anew, before that is a fault."""
 SETTLED: Final = 5.0
 """Seconds of audio after which a join counts as a success."""
-STOOD_STILL: Final = 1.0
+STOOD_STILL: Final = 0.5
 """A deadline that is late by more than so many seconds says that we were frozen, not that the phone was silent."""
+CATCH_UP: Final = 1.0
+"""Seconds that what has arrived meanwhile then has to be read."""
+ANSWERED: Final = 2.0
+"""Seconds after which a question that got no answer at all counts as answered so."""
+LOOK_AGAIN: Final = 3.0
+"""Seconds until the way is looked at again where only the phone can help."""
+SIGN_OF_LIFE: Final = 1.0
+"""Seconds for which something that the phone said proves that it is here."""
+HINT_EVERY: Final = 1.0
+"""Seconds after a hint of the phone in which further ones are not heard."""
+STATUS_EVERY: Final = 30.0
+"""Seconds between two questions to a bridge that pushes its news: the safety net."""
+STATUS_EVERY_OF_OLD: Final = 10.0
+"""The same for a bridge that never pushed any."""
 
-
-class Path(Enum):
-    """How audio comes from the phone."""
-
-    ROOM = "livekit"
-    SOCKET = "websocket"
-
-
-class LinkState(Enum):
-    """`placed` says whether a bridge holds a place in the room for us, as far as we know."""
-
-    IDLE = ("idle", False)
-    JOINING = ("joining", False)
-    AWAITING_AUDIO = ("awaiting_audio", True)
-    LIVE = ("live", True)
-    INTERRUPTED = ("interrupted", True)
-    """The place is there, and nothing is heard that should be; the next join is due at a deadline."""
-    BACKING_OFF = ("backing_off", False)
-    HELD = ("held", True)
-    """The phone is away; the place is kept for it."""
-
-    def __init__(self, label: str, placed: bool) -> None:
-        self.label = label
-        self.placed = placed
-
-
-class BridgeFault(Enum):
-    """What can be wrong with a bridge, before or beside its place in a room (that is LossReason)."""
-
-    NONE_ANSWERS = ("no_bridge", "no bridge can be reached")
-    TIMED_OUT = ("bridge_timed_out", "the bridge did not answer in time")
-    REFUSED = ("bridge_refused", "the bridge could not join the room")
-    DIED = ("bridge_died", "the bridge is gone")
-
-    def __init__(self, code: str, text: str) -> None:
-        self.code = code
-        self.text = text
-
-
-Trouble = LossReason | BridgeFault
-
-# ---- events
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A new socket of the phone is here and wants audio to flow."""
-
-    room: bool
-    """It wants the LiveKit room; once wanted it stays so for the session."""
-    numbers: bool
-    """It numbers its audio, and so sends something each second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Away:
-    """The phone's socket is gone; it may come back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unwanted:
-    """The session ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The bridge is in the room and its audio stream is open."""
-
-    generation: Generation
-
-
-@dataclass(frozen=True, slots=True)
-class JoinFailed:
-    """The attempt ended without a place or without a stream."""
-
-    generation: Generation
-    reason: Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class StreamBroke:
-    """The audio stream ended, and the place with it."""
-
-    generation: Generation
-    reason: Trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The bridge's answer to AskStatus, or that there was none."""
-
-    generation: Generation
-    lost: Trouble | None
-    """None: it says that it is in the room."""
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeBack:
-    """A bridge that was down answers again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Samples or a presence frame came. Owners may leave out frames that follow one within a fraction of SILENCE."""
-
-    path: Path
-    generation: Generation
-    """Of the stream that brought it; of no meaning for the socket."""
-    numbered: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Microphone:
-    """The phone switched its microphone."""
-
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """The phone's voice detector."""
-
-    speaking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The deadline has come."""
-
-
-Event = (
-    Wanted
-    | Away
-    | Unwanted
-    | Joined
-    | JoinFailed
-    | StreamBroke
-    | Status
-    | BridgeBack
-    | Heard
-    | Microphone
-    | Voice
-    | Tick
-)
-EVENTS: Final = Event.__args__
-
-
-# ---- effects
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Put a bridge into the room with a fresh token and open its audio stream, in place of what there is of ours."""
-
-    generation: Generation
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Give up the attempt or the place of this generation, and no other."""
-
-    generation: Generation
-
-
-@dataclass(frozen=True, slots=True)
-class AskStatus:
-    """Ask the bridge whether it still is in the room."""
-
-    generation: Generation
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What is true of the phone's audio."""
-
-    state: AudioState
-    code: str = ""
-    """For programs: the code of a Trouble, `joining`, `awaiting_audio` or `no_audio`."""
-    text: str = ""
-    """For people; empty when live."""
-    retry_at: float | None = None
-    """Monotonic seconds of the next attempt; None when none is planned."""
-    path: Path = Path.SOCKET
-    """Where audio is welcome now: in the room, unless there is no place in it or nothing came through it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """Tell the phone."""
-
-    notice: Notice
-
-
-Effect = Join | Leave | AskStatus | Notify
-
-_LIVE = Notice(AudioState.LIVE)
 _JOINING = Notice(AudioState.CONNECTING, "joining", "joining the room")
 _AWAITING = Notice(AudioState.CONNECTING, "awaiting_audio", "ready; nothing has been heard yet")
-_SILENT = Notice(AudioState.INTERRUPTED, "no_audio", f"nothing has arrived from the phone for {SILENCE:.0f} seconds")
+_SILENT = Notice(AudioState.INTERRUPTED, "no_audio", "nothing arrives from the phone any more")
+_SOCKET_SILENT = replace(_SILENT, hop=Hop.PHONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +138,9 @@ class _Phone:
 
     here: bool = False
     room: bool = False
+    """It wanted the room once in this session."""
+    uses_room: bool = False
+    """It wanted the room with its newest socket, or has been heard in it since."""
     numbers: bool = False
     microphone: bool = True
     speaking_since: float | None = None
@@ -255,7 +154,8 @@ class _Phone:
 
 class AudioLink:
     """The machine of one session's audio; begins IDLE. `first` must exceed every generation that was used for this user
-    before, by this process or another: unix milliseconds do. `chance` gives numbers in [0, 1)."""
+    before, by this process or another: unix milliseconds do, and where a clock was set back JoinFailed says so.
+    `chance` gives numbers in [0, 1)."""
 
     def __init__(self, first: Generation, chance: Callable[[], float], ladder: Ladder = Ladder()) -> None:  # noqa: B008
         self.state = LinkState.IDLE
@@ -268,12 +168,25 @@ class AudioLink:
         self._phone = _Phone()
         self._heard: set[Path] = set()
         """Paths that brought something since they were last lost or at fault."""
+        self._since: dict[Path, float] = {}
+        """From when silence counts, for each path where it does: not where it proves nothing or is told already."""
+        self._gone_since: float | None = None
+        """From when the phone is out of the room in which it was heard."""
         self._deaf = False
         """The room was silent where it should not have been, and has not been heard since."""
-        self._listening_since: float | None = None
-        """From when silence counts; None while it proves nothing or is told already."""
-        self._live_since = 0.0
-        self._retry_at: float | None = None
+        self._renewed = False
+        """Our place was joined anew for that, and nothing was heard since."""
+        self._live_since = inf
+        """Since when the room is heard; counts until it is left."""
+        self._due_at: float | None = None
+        """The deadline of this state: the next join, the next look, or the end of waiting for an answer."""
+        self._elsewhere = False
+        """The next join prefers another bridge."""
+        self._status_at: float | None = None
+        self._pushes = False
+        """The bridge of this place pushes its news."""
+        self._sign_at = self._hinted_at = -inf
+        """When the phone last said anything on its socket, and when it last gave a hint."""
         self._trouble: Notice | None = None
         """What the phone is told until the way is built again."""
         self._told: Notice | None = None
@@ -283,102 +196,124 @@ class AudioLink:
         if self._is_stale(event):
             self.stale[type(event).__name__] += 1
             return []
+        if isinstance(event, (Wanted, NetworkBack, Microphone, Voice)) or self._is_by_socket(event):
+            self._sign_at = now
         cell = TABLE[self.state, type(event)]
         effects: list[Effect] = [] if isinstance(cell, Ignored) else cell.by(self, event, now)
         return effects + self._tell()
 
     def next_deadline(self) -> float | None:
-        return min((at for at in (self._retry_at, self._fault_at()) if at is not None), default=None)
+        times = (self._due_at, self._status_at, self._fault_at(Path.ROOM), self._fault_at(Path.SOCKET))
+        return min((at for at in times if at is not None), default=None)
+
+    @staticmethod
+    def _is_by_socket(event: Event) -> bool:
+        return isinstance(event, Heard) and event.path is Path.SOCKET
 
     def _is_stale(self, event: Event) -> bool:
-        if isinstance(event, Heard) and event.path is Path.SOCKET:
-            return False
-        return getattr(event, "generation", self.generation) != self.generation
+        return not self._is_by_socket(event) and getattr(event, "generation", self.generation) != self.generation
 
     def _go(self, state: LinkState, event: Event, now: float, cause: str = "") -> None:
         self.records.append(Record("audio_link", self.state, type(event).__name__, state, now, self.generation, cause))
+        self._settle(now)
         self.state = state
-        self._retry_at = None
+        self._due_at = None
         if not state.placed:
             self._heard.discard(Path.ROOM)
+        if not state.placed or state is LinkState.HELD:
+            self._status_at = None
+        if state is LinkState.AWAITING_AUDIO and self._phone.uses_room:
+            self._since[Path.ROOM] = now
+        elif state is not LinkState.LIVE:
+            self._since.pop(Path.ROOM, None)
+        self._gone_since = None
+
+    def _settle(self, now: float) -> None:
+        """LIVE is being left: audio that stayed counts as a success."""
+        if now - self._live_since >= SETTLED:
+            self._backoff.reset()
+        self._live_since = inf
 
     # ---- truth
 
     def _tell(self) -> list[Effect]:
-        notice = self._truth() if self._phone.here else None
-        if notice is None or notice == self._told:
+        if not self._phone.here:
+            return []
+        notice, told = self._truth(), self._told
+        if told is not None and notice in (told, replace(told, retry_at=None)):
             return []
         self._told = notice
         return [Notify(notice)]
 
     def _truth(self) -> Notice:
-        waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
-        notice = _LIVE if self._heard else self._trouble or waiting
-        return replace(notice, path=Path.ROOM if self.state.placed and not self._deaf else Path.SOCKET)
+        if not self._phone.uses_room:
+            notice = _AWAITING if Path.SOCKET in self._since else _SOCKET_SILENT
+            return Notice(AudioState.LIVE) if self._heard else notice
+        path, trouble = self._welcome(), self._trouble
+        if not self._heard:
+            waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
+            return replace(trouble or waiting, path=path)
+        if Path.ROOM in self._heard or trouble is None or trouble.hop is None:
+            return Notice(AudioState.LIVE, path=path)
+        return replace(trouble, state=AudioState.LIVE, retry_at=None, path=path)
 
-    def _fault_at(self) -> float | None:
-        """When silence becomes a fault if nothing more comes; None where silence proves nothing."""
-        due_since = self._phone.due_since()
-        if self._listening_since is None or due_since is None:
+    def _welcome(self) -> Path:
+        """Where audio is welcome now."""
+        if not self.state.placed:
+            return Path.SOCKET
+        proving = self._deaf or (self._phone.numbers and Path.SOCKET in self._heard)
+        return Path.ROOM if Path.ROOM in self._heard or not proving else Path.SOCKET
+
+    def _fault_at(self, path: Path) -> float | None:
+        """When silence of this path becomes a fault if nothing more comes; None where silence proves nothing."""
+        since, due_since = self._since.get(path), self._phone.due_since()
+        if since is None or due_since is None:
             return None
-        return max(self._listening_since, due_since) + SILENCE
+        patience = PRESENCE_MISSED if self._phone.numbers and path in self._heard else SILENCE
+        at = max(since, due_since) + patience
+        if path is Path.ROOM and self._gone_since is not None:
+            return min(at, max(self._gone_since + GONE, due_since))
+        return at
 
-    # ---- the way to the room
-
-    def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
-        self.generation = Generation(self.generation + 1)
-        self._go(LinkState.JOINING, event, now, cause)
-        self._listen_on(now)
-        return [Join(self.generation)]
-
-    def _listen_on(self, now: float) -> None:
-        """Without a place in the room, silence means something only where the socket was heard."""
-        self._listening_since = now if self._heard else None
-
-    def _join_later(self, event: Event, now: float, trouble: Notice, wait_in: LinkState) -> list[Effect]:
-        """Joins at once or waits in `wait_in`, as the ladder says; the phone is told `trouble`."""
-        if self.state is LinkState.LIVE and now - self._live_since >= SETTLED:
-            self._backoff.reset()
-        delay = self._backoff.next_delay()
-        self._trouble = replace(trouble, retry_at=now + delay)
-        if delay == 0.0:
-            return self._join(event, now, trouble.code)
-        self._go(wait_in, event, now, trouble.code)
-        self._listen_on(now)
-        self._retry_at = now + delay
-        return []
+    # ---- the phone comes and goes
 
     def _arrive(self, event: Wanted, now: float) -> None:
         """A new socket: what was proven by the former one is to be proven anew, and the next join is a first one."""
         self._backoff.reset()
-        self._phone = _Phone(here=True, room=self._phone.room or event.room, numbers=event.numbers)
+        self._phone = _Phone(
+            here=True, room=self._phone.room or event.room, uses_room=event.room, numbers=event.numbers
+        )
         self._told = self._trouble = None
-        self._deaf = False
+        self._deaf = self._renewed = self._elsewhere = False
         self._heard.clear()
-        self._listening_since = now
+        self._since.clear()
+        if not event.room:
+            self._since[Path.SOCKET] = now
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
         if not self._phone.room:
             return []
-        self._backoff.next_delay()  # the first one is at once
+        self._backoff.not_at_once()  # this one is
         return self._join(event, now)
 
     def _want_more(self, event: Wanted, now: float) -> list[Effect]:
         trouble = self._trouble
         self._arrive(event, now)
-        self._listening_since, self._trouble = None, trouble
+        self._backoff.not_at_once()
+        self._trouble = trouble
         return []
 
     def _want_again(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
         self._go(LinkState.AWAITING_AUDIO, event, now)
-        return [AskStatus(self.generation)]
+        return self._ask_status(now)
 
     def _depart(self) -> None:
         self._phone = replace(self._phone, here=False)
         self._heard.clear()
-        self._listening_since = self._trouble = None
+        self._since.clear()
+        self._trouble = None
 
     def _hold(self, event: Away, now: float) -> list[Effect]:
         self._depart()
@@ -390,70 +325,171 @@ class AudioLink:
         self._go(LinkState.IDLE, event, now)
         return [Leave(self.generation)]
 
+    def _let_go(self, event: Away | Unwanted, now: float) -> list[Effect]:
+        """The place is somebody else's: there is nothing to give up."""
+        self._depart()
+        self._go(LinkState.IDLE, event, now)
+        return []
+
     def _go_away(self, _event: Away | Unwanted, _now: float) -> list[Effect]:
         self._depart()
         return []
 
+    # ---- the way to the room
+
+    def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
+        self.generation = Generation(self.generation + 1)
+        self._go(LinkState.JOINING, event, now, cause)
+        elsewhere, self._elsewhere = self._elsewhere, False
+        return [Join(self.generation, elsewhere)]
+
+    def _join_by(
+        self,
+        decision: Decision,
+        event: Event,
+        now: float,
+        trouble: Notice,
+        wait_in: LinkState = LinkState.BACKING_OFF,
+    ) -> list[Effect]:
+        """Joins at once, or waits in `wait_in`, as the ladder says; the phone is told `trouble`."""
+        self._settle(now)
+        if not decision.at_once:
+            self._backoff.not_at_once()
+        self._elsewhere = decision.elsewhere
+        delay = self._backoff.next_delay()
+        self._trouble = replace(trouble, retry_at=now + delay)
+        if delay == 0.0:
+            return self._join(event, now, trouble.code)
+        self._go(wait_in, event, now, trouble.code)
+        self._due_at = now + delay
+        return []
+
     def _joined(self, event: Joined, now: float) -> list[Effect]:
-        self._go(LinkState.AWAITING_AUDIO, event, now)
-        silent = self._trouble is not None and self._trouble.code == _SILENT.code
-        self._trouble = _SILENT if silent and self._phone.due_since() is not None else None
+        missed = self._trouble if self._deaf and self._phone.due_since() is not None else None
+        self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
         self._deaf = self._deaf and self._phone.numbers  # one that numbers goes on proving the room from afar
-        self._listening_since = now
+        self._pushes = False
+        self._go(LinkState.AWAITING_AUDIO, event, now)
+        self._status_at = now + STATUS_EVERY_OF_OLD
         return []
 
     def _joined_too_late(self, _event: Joined, _now: float) -> list[Effect]:
         return [Leave(self.generation)]
 
     def _failed(self, event: JoinFailed, now: float) -> list[Effect]:
-        trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, event.reason.text)
-        return self._join_later(event, now, trouble, LinkState.BACKING_OFF)
+        decision = replace(DECISIONS[event.reason], at_once=False)
+        self.generation = max(self.generation, event.above)
+        trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, event.reason.text, decision.hop)
+        return self._join_by(decision, event, now, trouble)
 
     def _broke(self, event: StreamBroke, now: float) -> list[Effect]:
         return self._lost(event, event.reason, now)
 
     def _answered(self, event: Status, now: float) -> list[Effect]:
-        return [] if event.lost is None else self._lost(event, event.lost, now)
+        heard_at = self._since.get(Path.ROOM, -inf) if Path.ROOM in self._heard else -inf
+        if event.lost is None or now - heard_at < SILENCE:  # what is heard counts more
+            return []
+        return self._lost(event, event.lost, now)
 
     def _lost(self, event: Event, reason: Trouble, now: float) -> list[Effect]:
-        trouble = Notice(AudioState.INTERRUPTED, reason.code, reason.text)
-        return self._join_later(event, now, trouble, LinkState.BACKING_OFF)
+        decision = DECISIONS[reason]
+        trouble = Notice(AudioState.INTERRUPTED, reason.code, reason.text, decision.hop)
+        if not decision.doubt or now - self._sign_at < SIGN_OF_LIFE:
+            return self._join_by(decision, event, now, trouble)
+        self._trouble = trouble
+        self._go(LinkState.DOUBTFUL, event, now, reason.code)
+        return self._ask_phone(now)
 
     def _release(self, event: StreamBroke, now: float) -> list[Effect]:
         self._go(LinkState.IDLE, event, now, event.reason.code)
         return []
 
+    def _ask_phone(self, now: float) -> list[Effect]:
+        self._due_at = now + ANSWERED
+        return [AskPhone(self.generation)]
+
+    def _phone_answered(self, event: PhoneAnswered, now: float) -> list[Effect]:
+        if event.answers:
+            return self._join_after_doubt(event, now)
+        self._due_at = now + LOOK_AGAIN
+        return []
+
+    def _hear_in_doubt(self, event: Heard, now: float) -> list[Effect]:
+        if event.path is Path.ROOM:  # on its way when the place was lost
+            return []
+        self._hear(event, now)
+        return self._join_after_doubt(event, now)
+
+    def _join_after_doubt(self, event: Event, now: float) -> list[Effect]:
+        assert self._trouble is not None, "a doubt has its reason"
+        return self._join_by(Decision(Hop.BRIDGE), event, now, self._trouble)
+
     def _hasten(self, _event: BridgeBack, now: float) -> list[Effect]:
         """All who wait for a bridge come within the first rung of the ladder, spread over it."""
-        if self._retry_at is not None and self._trouble is not None:
-            self._retry_at = min(self._retry_at, now + self._backoff.spread())
-            self._trouble = replace(self._trouble, retry_at=self._retry_at)
+        if self._due_at is not None and self._trouble is not None:
+            self._due_at = min(self._due_at, now + self._backoff.spread())
+            self._trouble = replace(self._trouble, retry_at=self._due_at)
         return []
+
+    def _take_hint(self, event: NetworkBack, now: float) -> list[Effect]:
+        """The wait is over; what the phone cannot do is to make us try more often than HINT_EVERY."""
+        if now - self._hinted_at < HINT_EVERY:
+            return []
+        self._hinted_at = now
+        if self.state is LinkState.DOUBTFUL:
+            return self._join_after_doubt(event, now)
+        if self.state is LinkState.UNHEARD:
+            return self._listen_again(event, now)
+        return self._join(event, now, "network_back")
+
+    # ---- news of the place
+
+    def _hear_news(self, event: News, now: float) -> list[Effect]:
+        if not self._pushes:
+            self._pushes, self._status_at = True, now + STATUS_EVERY
+        if event.leaving:
+            return self._lost(event, BridgeFault.LEAVING, now)
+        if event.phone_here:
+            self._gone_since = None
+            return self._listen_again(event, now) if self.state is LinkState.UNHEARD else []
+        if self.state is LinkState.LIVE and self._gone_since is None:
+            self._gone_since = now
+        return []
+
+    def _listen_again(self, event: Event, now: float) -> list[Effect]:
+        self._go(LinkState.AWAITING_AUDIO, event, now)
+        return []
+
+    def _ask_status(self, now: float) -> list[Effect]:
+        self._status_at = now + (STATUS_EVERY if self._pushes else STATUS_EVERY_OF_OLD)
+        return [AskStatus(self.generation)]
 
     # ---- what is heard, and what should be
 
     def _hear_placed(self, event: Heard, now: float) -> list[Effect]:
-        self._hear(event, now)
-        if self.state is not LinkState.LIVE:
+        if event.path is Path.ROOM and self.state is not LinkState.LIVE:
             self._trouble = None
-            self._live_since = now
             self._go(LinkState.LIVE, event, now)
+            self._live_since = now
+        self._hear(event, now)
         return []
 
     def _hear_unplaced(self, event: Heard, now: float) -> list[Effect]:
         if event.path is Path.SOCKET:
             self._hear(event, now)
-            if self.state is LinkState.IDLE:
-                self._trouble = None
         return []
 
     def _hear(self, event: Heard, now: float) -> None:
         self._heard.add(event.path)
-        self._listening_since = now
         if event.path is Path.ROOM:
-            self._deaf = False
-        if event.numbered and not self._phone.numbers:
+            self._deaf = self._renewed = False
+            self._gone_since = None
+            self._phone = replace(self._phone, uses_room=True)
+        if event.numbered:
             self._phone = replace(self._phone, numbers=True)
+        self._since[event.path] = now
+        if not self._phone.numbers:
+            self._since = dict.fromkeys(self._since, now)
 
     def _learn(self, event: Microphone | Voice, now: float) -> list[Effect]:
         if isinstance(event, Microphone):
@@ -462,6 +498,8 @@ class AudioLink:
             self._phone = replace(self._phone, speaking_since=None)
         elif self._phone.speaking_since is None:
             self._phone = replace(self._phone, speaking_since=now)
+        if not self._phone.uses_room and self._phone.due_since() is None:
+            self._since.setdefault(Path.SOCKET, now)
         return []
 
     def _learn_placed(self, event: Microphone | Voice, now: float) -> list[Effect]:
@@ -469,27 +507,70 @@ class AudioLink:
         self._learn(event, now)
         if self.state is not LinkState.LIVE and self._phone.due_since() is None:
             self._trouble = None
-            self._listening_since = now
-            if self.state is LinkState.INTERRUPTED:
+            if self.state is not LinkState.AWAITING_AUDIO:
                 self._go(LinkState.AWAITING_AUDIO, event, now)
         return []
 
+    # ---- time
+
     def _tick(self, event: Tick, now: float) -> list[Effect]:
-        if self._retry_at is not None and now >= self._retry_at:
-            return self._join(event, now)
-        fault_at = self._fault_at()
-        if fault_at is None or now < fault_at:
-            return []
-        if now - fault_at > STOOD_STILL:  # it was us who slept: what has arrived meanwhile is still to be read
-            self._listening_since = now
-            return []
-        self._heard.clear()
-        self._listening_since = None
-        if self.state.placed:
-            self._deaf = True
-            return self._join_later(event, now, _SILENT, LinkState.INTERRUPTED)
-        if self.state is LinkState.IDLE:
-            self._trouble = _SILENT
+        for path in Path:
+            fault_at = self._fault_at(path)
+            if fault_at is None or now < fault_at:
+                continue
+            if now - fault_at > STOOD_STILL:
+                self._forgive(path, now)
+            elif path is Path.ROOM:
+                return self._suspect(event, now)
+            else:
+                self._heard.discard(path)
+                del self._since[path]
+        if self._due_at is not None and now >= self._due_at:
+            return self._come_due(event, now)
+        if self._status_at is not None and now >= self._status_at:
+            return self._ask_status(now)
+        return []
+
+    def _forgive(self, path: Path, now: float) -> None:
+        """It was us who slept: what has arrived meanwhile is still to be read."""
+        self._gone_since = None
+        patience = PRESENCE_MISSED if self._phone.numbers and path in self._heard else SILENCE
+        self._since[path] = now + CATCH_UP - patience
+        if self._phone.speaking_since is not None:
+            self._phone = replace(self._phone, speaking_since=min(self._phone.speaking_since, self._since[path]))
+
+    def _come_due(self, event: Tick, now: float) -> list[Effect]:
+        match self.state:
+            case LinkState.UNHEARD:
+                return self._suspect(event, now)
+            case LinkState.SUSPECT:
+                return self._examined(Examined(self.generation, Evidence()), now)
+            case LinkState.DOUBTFUL:
+                return self._ask_phone(now)
+            case _:
+                return self._join(event, now)
+
+    def _suspect(self, event: Tick, now: float) -> list[Effect]:
+        self._heard.discard(Path.ROOM)
+        self._deaf = True
+        self._trouble = self._trouble or _SILENT
+        self._go(LinkState.SUSPECT, event, now, self._trouble.code)
+        self._due_at = now + ANSWERED
+        return [Examine(self.generation)]
+
+    def _examined(self, event: Examined, now: float) -> list[Effect]:
+        finding = diagnose(event.evidence, renewed=self._renewed)
+        notice = Notice(AudioState.INTERRUPTED, finding.code, finding.text, finding.hop)
+        if finding.action in (Action.REJOIN, Action.REJOIN_LATER):
+            self._renewed = True
+            decision = Decision(
+                finding.hop, at_once=finding.action is Action.REJOIN, elsewhere=finding.hop is Hop.BRIDGE
+            )
+            return self._join_by(decision, event, now, notice, LinkState.INTERRUPTED)
+        self._renewed = self._renewed and finding is not PHONE_UNHEARD  # if it stays so it may be ours after all
+        self._trouble = notice
+        self._go(LinkState.UNHEARD, event, now, finding.code)
+        self._due_at = now + LOOK_AGAIN
         return []
 
 
@@ -498,8 +579,11 @@ _NO_PLACE = Ignored("nothing of ours is in a room")
 _NOT_NOW = Ignored("this attempt has not got so far")
 _DECIDED = Ignored("this attempt has ended")
 _BETTER = Ignored("what is heard, or a join that is due, counts more")
+_UNDER_WAY = Ignored("more than that is being asked")
 _NOBODY = Ignored("the phone is away")
-_NOT_WAITING = Ignored("no join waits for a bridge")
+_NOT_WAITING = Ignored("nothing waits for that")
+_NOT_ASKED = Ignored("nobody asked, or the answer is not needed any more")
+_ENDS_SOON = Ignored("the stream ends when the bridge has left")
 TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, Wanted): Cell(AudioLink._want, (_L.IDLE, _L.JOINING)),
     (_L.IDLE, Away): Cell(AudioLink._go_away, (_L.IDLE,)),
@@ -507,8 +591,12 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, Joined): Cell(AudioLink._joined_too_late, (_L.IDLE,)),
     (_L.IDLE, JoinFailed): _NO_PLACE,
     (_L.IDLE, StreamBroke): _NO_PLACE,
+    (_L.IDLE, News): _NO_PLACE,
     (_L.IDLE, Status): _NO_PLACE,
+    (_L.IDLE, Examined): _NOT_ASKED,
+    (_L.IDLE, PhoneAnswered): _NOT_ASKED,
     (_L.IDLE, BridgeBack): _NOT_WAITING,
+    (_L.IDLE, NetworkBack): _NOT_WAITING,
     (_L.IDLE, Heard): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
     (_L.IDLE, Microphone): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Voice): Cell(AudioLink._learn, (_L.IDLE,)),
@@ -517,10 +605,14 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, Away): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Joined): Cell(AudioLink._joined, (_L.AWAITING_AUDIO,)),
-    (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.JOINING)),
+    (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF,)),
     (_L.JOINING, StreamBroke): _NOT_NOW,
+    (_L.JOINING, News): _NOT_NOW,
     (_L.JOINING, Status): _NOT_NOW,
+    (_L.JOINING, Examined): _NOT_ASKED,
+    (_L.JOINING, PhoneAnswered): _NOT_ASKED,
     (_L.JOINING, BridgeBack): _NOT_WAITING,
+    (_L.JOINING, NetworkBack): _NOT_WAITING,
     (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
@@ -530,45 +622,111 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.AWAITING_AUDIO, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.AWAITING_AUDIO, Joined): _DECIDED,
     (_L.AWAITING_AUDIO, JoinFailed): _DECIDED,
-    (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.JOINING, _L.BACKING_OFF)),
-    (_L.AWAITING_AUDIO, Status): Cell(AudioLink._answered, (_L.AWAITING_AUDIO, _L.JOINING, _L.BACKING_OFF)),
+    (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.AWAITING_AUDIO, News): Cell(AudioLink._hear_news, (_L.AWAITING_AUDIO, _L.BACKING_OFF, _L.JOINING)),
+    (_L.AWAITING_AUDIO, Status): Cell(
+        AudioLink._answered, (_L.AWAITING_AUDIO, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)
+    ),
+    (_L.AWAITING_AUDIO, Examined): _NOT_ASKED,
+    (_L.AWAITING_AUDIO, PhoneAnswered): _NOT_ASKED,
     (_L.AWAITING_AUDIO, BridgeBack): _NOT_WAITING,
-    (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
+    (_L.AWAITING_AUDIO, NetworkBack): _NOT_WAITING,
+    (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.AWAITING_AUDIO, _L.LIVE)),
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
-    (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.JOINING, _L.INTERRUPTED)),
+    (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.SUSPECT)),
     (_L.LIVE, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
     (_L.LIVE, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.LIVE, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.LIVE, Joined): _DECIDED,
     (_L.LIVE, JoinFailed): _DECIDED,
-    (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.JOINING, _L.BACKING_OFF)),
-    (_L.LIVE, Status): _BETTER,
+    (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.LIVE, News): Cell(AudioLink._hear_news, (_L.LIVE, _L.BACKING_OFF, _L.JOINING)),
+    (_L.LIVE, Status): Cell(AudioLink._answered, (_L.LIVE, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.LIVE, Examined): _NOT_ASKED,
+    (_L.LIVE, PhoneAnswered): _NOT_ASKED,
     (_L.LIVE, BridgeBack): _NOT_WAITING,
+    (_L.LIVE, NetworkBack): _NOT_WAITING,
     (_L.LIVE, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
-    (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.JOINING, _L.INTERRUPTED)),
+    (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.SUSPECT)),
+    (_L.SUSPECT, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.SUSPECT, Away): Cell(AudioLink._hold, (_L.HELD,)),
+    (_L.SUSPECT, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
+    (_L.SUSPECT, Joined): _DECIDED,
+    (_L.SUSPECT, JoinFailed): _DECIDED,
+    (_L.SUSPECT, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.SUSPECT, News): Cell(AudioLink._hear_news, (_L.SUSPECT, _L.BACKING_OFF, _L.JOINING)),
+    (_L.SUSPECT, Status): _UNDER_WAY,
+    (_L.SUSPECT, Examined): Cell(AudioLink._examined, (_L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
+    (_L.SUSPECT, PhoneAnswered): _NOT_ASKED,
+    (_L.SUSPECT, BridgeBack): _NOT_WAITING,
+    (_L.SUSPECT, NetworkBack): _NOT_WAITING,
+    (_L.SUSPECT, Heard): Cell(AudioLink._hear_placed, (_L.SUSPECT, _L.LIVE)),
+    (_L.SUSPECT, Microphone): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
+    (_L.SUSPECT, Voice): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
+    (_L.SUSPECT, Tick): Cell(AudioLink._tick, (_L.SUSPECT, _L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
     (_L.INTERRUPTED, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
     (_L.INTERRUPTED, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.INTERRUPTED, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.INTERRUPTED, Joined): _DECIDED,
     (_L.INTERRUPTED, JoinFailed): _DECIDED,
-    (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.BACKING_OFF, _L.JOINING)),
+    (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.INTERRUPTED, News): Cell(AudioLink._hear_news, (_L.INTERRUPTED, _L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, Status): _BETTER,
-    (_L.INTERRUPTED, BridgeBack): _NOT_WAITING,
-    (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
+    (_L.INTERRUPTED, Examined): _NOT_ASKED,
+    (_L.INTERRUPTED, PhoneAnswered): _NOT_ASKED,
+    (_L.INTERRUPTED, BridgeBack): Cell(AudioLink._hasten, (_L.INTERRUPTED,)),
+    (_L.INTERRUPTED, NetworkBack): Cell(AudioLink._take_hint, (_L.INTERRUPTED, _L.JOINING)),
+    (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.INTERRUPTED, _L.LIVE)),
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Tick): Cell(AudioLink._tick, (_L.INTERRUPTED, _L.JOINING)),
+    (_L.UNHEARD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.UNHEARD, Away): Cell(AudioLink._hold, (_L.HELD,)),
+    (_L.UNHEARD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
+    (_L.UNHEARD, Joined): _DECIDED,
+    (_L.UNHEARD, JoinFailed): _DECIDED,
+    (_L.UNHEARD, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.UNHEARD, News): Cell(AudioLink._hear_news, (_L.UNHEARD, _L.AWAITING_AUDIO, _L.BACKING_OFF, _L.JOINING)),
+    (_L.UNHEARD, Status): Cell(AudioLink._answered, (_L.UNHEARD, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.UNHEARD, Examined): _NOT_ASKED,
+    (_L.UNHEARD, PhoneAnswered): _NOT_ASKED,
+    (_L.UNHEARD, BridgeBack): _NOT_WAITING,
+    (_L.UNHEARD, NetworkBack): Cell(AudioLink._take_hint, (_L.UNHEARD, _L.AWAITING_AUDIO)),
+    (_L.UNHEARD, Heard): Cell(AudioLink._hear_placed, (_L.UNHEARD, _L.LIVE)),
+    (_L.UNHEARD, Microphone): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
+    (_L.UNHEARD, Voice): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
+    (_L.UNHEARD, Tick): Cell(AudioLink._tick, (_L.UNHEARD, _L.SUSPECT)),
+    (_L.DOUBTFUL, Wanted): Cell(AudioLink._want, (_L.JOINING,)),
+    (_L.DOUBTFUL, Away): Cell(AudioLink._let_go, (_L.IDLE,)),
+    (_L.DOUBTFUL, Unwanted): Cell(AudioLink._let_go, (_L.IDLE,)),
+    (_L.DOUBTFUL, Joined): _DECIDED,
+    (_L.DOUBTFUL, JoinFailed): _DECIDED,
+    (_L.DOUBTFUL, StreamBroke): _DECIDED,
+    (_L.DOUBTFUL, News): _NO_PLACE,
+    (_L.DOUBTFUL, Status): _NO_PLACE,
+    (_L.DOUBTFUL, Examined): _NOT_ASKED,
+    (_L.DOUBTFUL, PhoneAnswered): Cell(AudioLink._phone_answered, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.DOUBTFUL, BridgeBack): _NOT_WAITING,
+    (_L.DOUBTFUL, NetworkBack): Cell(AudioLink._take_hint, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.DOUBTFUL, Heard): Cell(AudioLink._hear_in_doubt, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.DOUBTFUL, Microphone): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
+    (_L.DOUBTFUL, Voice): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
+    (_L.DOUBTFUL, Tick): Cell(AudioLink._tick, (_L.DOUBTFUL,)),
     (_L.BACKING_OFF, Wanted): Cell(AudioLink._want, (_L.JOINING,)),
     (_L.BACKING_OFF, Away): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.BACKING_OFF, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.BACKING_OFF, Joined): _DECIDED,
     (_L.BACKING_OFF, JoinFailed): _DECIDED,
     (_L.BACKING_OFF, StreamBroke): _DECIDED,
+    (_L.BACKING_OFF, News): _NO_PLACE,
     (_L.BACKING_OFF, Status): _NO_PLACE,
+    (_L.BACKING_OFF, Examined): _NOT_ASKED,
+    (_L.BACKING_OFF, PhoneAnswered): _NOT_ASKED,
     (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
+    (_L.BACKING_OFF, NetworkBack): Cell(AudioLink._take_hint, (_L.BACKING_OFF, _L.JOINING)),
     (_L.BACKING_OFF, Heard): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
@@ -579,8 +737,12 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.HELD, Joined): _DECIDED,
     (_L.HELD, JoinFailed): _DECIDED,
     (_L.HELD, StreamBroke): Cell(AudioLink._release, (_L.IDLE,)),
+    (_L.HELD, News): _ENDS_SOON,
     (_L.HELD, Status): _NOBODY,
+    (_L.HELD, Examined): _NOT_ASKED,
+    (_L.HELD, PhoneAnswered): _NOT_ASKED,
     (_L.HELD, BridgeBack): _NOT_WAITING,
+    (_L.HELD, NetworkBack): _NOBODY,
     (_L.HELD, Heard): _NOBODY,
     (_L.HELD, Microphone): _NOBODY,
     (_L.HELD, Voice): _NOBODY,

@@ -41,6 +41,10 @@ class Backoff:
         """Seconds to wait when many are called at once: within the first rung, and no attempt is counted."""
         return self._ladder.base * self._chance()
 
+    def not_at_once(self) -> None:
+        """The next attempt is not a first one: at once it would fail."""
+        self.attempt = max(self.attempt, 1)
+
     def reset(self) -> None:
         """It worked: the next attempt is again at once."""
         self.attempt = 0

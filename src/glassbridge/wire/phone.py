@@ -4,17 +4,20 @@ Decode with `decode_from_phone` / `decode_from_cloud`. Unknown types are tolerat
 MalformedMessage, whose text says what is wrong and quotes nothing that was sent.
 """
 
-import re
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 
+from glassbridge.wire.codec import Decoder
+from glassbridge.wire.codec import MalformedMessage as MalformedMessage
+from glassbridge.wire.codec import Message as Message
+from glassbridge.wire.codec import UnknownMessage as UnknownMessage
+from glassbridge.wire.codec import encode as encode
+from glassbridge.wire.display import Layout
+from glassbridge.wire.display import TextWall as TextWall
+
 Millis = int
 """Unix time in milliseconds, as the original's timestamps that are numbers."""
-
-
-class Message(msgspec.Struct, tag_field="type", rename="camel", omit_defaults=True, frozen=True):
-    """Base of all; `type` is the tag."""
 
 
 # ---- phone to cloud
@@ -70,6 +73,20 @@ class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_on
     """Ours. The phone's network is back or another one, or the phone has taken a new place in its room: what the cloud
     would wait for to try again is tried now. More than one a second is not heard."""
 
+    timestamp: Any = None
+
+
+class StartApp(Message, tag="start_app", frozen=True, kw_only=True):
+    """The user starts an app; answered by app_started, or by app_stopped with what is wrong."""
+
+    package_name: str
+    timestamp: Any = None
+
+
+class StopApp(Message, tag="stop_app", frozen=True, kw_only=True):
+    """The user stops an app."""
+
+    package_name: str
     timestamp: Any = None
 
 
@@ -131,8 +148,8 @@ class AuthError(Message, tag="auth_error", frozen=True, kw_only=True):
 
 
 PHONE_REJOINS: Final = frozenset({"phone_not_in_room", "phone_unheard"})
-"""Codes of an audio_state (its `hop` is then `phone`) that ask the phone to leave its LiveKit room and join it anew with
-a fresh token, unless it is joining already. The cloud keeps its own place meanwhile."""
+"""Codes of an audio_state (its `hop` is then `phone`) that ask the phone to leave its LiveKit room and to join it anew
+with a fresh token, unless it is joining already. The cloud keeps its own place meanwhile."""
 
 
 class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
@@ -169,17 +186,11 @@ class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):
     timestamp: Any = None
 
 
-class TextWall(msgspec.Struct, tag_field="layoutType", tag="text_wall", rename="camel", frozen=True):
-    """The layout that captions use."""
-
-    text: str
-
-
 class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     """Something to show on the glasses."""
 
     view: Literal["main", "dashboard"]
-    layout: TextWall
+    layout: Layout
     package_name: str
     duration_ms: int | None = None
     is_final: bool | None = None
@@ -187,18 +198,44 @@ class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     timestamp: Any = None
 
 
-class UnknownMessage(msgspec.Struct, frozen=True):
-    """A message of a type that this side does not know: tolerated, logged once."""
+class AppStarted(Message, tag="app_started", frozen=True, kw_only=True):
+    """The app runs: it has a socket here."""
 
-    type: str
-    """Fit for a log: `(unprintable)` unless it looks like the name of a type."""
-
-
-class MalformedMessage(ValueError):
-    """No JSON object, no type, or fields of the wrong shape: the sender's fault; the socket lives."""
+    package_name: str
+    timestamp: Any = None
 
 
-FromPhone = ConnectionInit | MicrophoneStateChange | Vad | GlassesConnectionState | NetworkStateChange | Ping | Pong
+class AppStateChange(Message, tag="app_state_change", frozen=True, kw_only=True):
+    """How an app is, on each change."""
+
+    package_name: str
+    state: Literal["starting", "running", "reconnecting"] | None = None
+    """Ours."""
+    timestamp: Any = None
+
+
+class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
+    """The app does not run any more, or could not be started."""
+
+    package_name: str
+    reason: str = ""
+    """Ours: user_disabled, system_stop or error."""
+    error: str | None = None
+    """Ours: a reason a person can read, when nobody asked for the stop."""
+    timestamp: Any = None
+
+
+FromPhone = (
+    ConnectionInit
+    | MicrophoneStateChange
+    | Vad
+    | GlassesConnectionState
+    | NetworkStateChange
+    | StartApp
+    | StopApp
+    | Ping
+    | Pong
+)
 FromCloud = (
     ConnectionAck
     | ConnectionError_
@@ -208,60 +245,22 @@ FromCloud = (
     | AudioAck
     | SpeechEndNotice
     | DisplayEvent
+    | AppStarted
+    | AppStateChange
+    | AppStopped
     | Ping
     | Pong
 )
 
-_from_phone = msgspec.json.Decoder(FromPhone)
-_from_cloud = msgspec.json.Decoder(FromCloud)
-_encoder = msgspec.json.Encoder()
-
-
-class _Tag(msgspec.Struct):
-    type: str
-
-
-_tag = msgspec.json.Decoder(_Tag)
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-
-
-def _tags(union: Any) -> frozenset[str]:
-    return frozenset(member.__struct_config__.tag for member in union.__args__)
-
-
-_PHONE_TAGS = _tags(FromPhone)
-_CLOUD_TAGS = _tags(FromCloud)
-D = TypeVar("D")
-
-
-def _decode(text: str | bytes, decoder: "msgspec.json.Decoder[D]", tags: frozenset[str]) -> D | UnknownMessage:
-    try:
-        kind = _tag.decode(text).type
-        return (
-            decoder.decode(text) if kind in tags else UnknownMessage(kind if _NAME.fullmatch(kind) else "(unprintable)")
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(_what_is_wrong(error)) from None
-
-
-def _what_is_wrong(error: Exception) -> str:
-    """In words that hold nothing of what was sent; msgspec quotes values that are not among the allowed ones."""
-    if not isinstance(error, msgspec.ValidationError):
-        return "not a JSON object"
-    what, at, where = str(error).rpartition(" - at ")
-    return f"a value that is not allowed{at}{where}" if what.startswith("Invalid enum value") else str(error)
+_from_phone: Decoder[FromPhone] = Decoder(FromPhone)
+_from_cloud: Decoder[FromCloud] = Decoder(FromCloud)
 
 
 def decode_from_phone(text: str | bytes) -> FromPhone | UnknownMessage:
     """What a phone said. Raises MalformedMessage."""
-    return _decode(text, _from_phone, _PHONE_TAGS)
+    return _from_phone.decode(text)
 
 
 def decode_from_cloud(text: str | bytes) -> FromCloud | UnknownMessage:
     """What a cloud said. Raises MalformedMessage."""
-    return _decode(text, _from_cloud, _CLOUD_TAGS)
-
-
-def encode(message: Message) -> str:
-    """The message as the JSON text of one WebSocket frame."""
-    return _encoder.encode(message).decode()
+    return _from_cloud.decode(text)

@@ -1,0 +1,188 @@
+"""Which hop is dead? From what can be asked within a second to one finding: the hop, its cause, what to do about it.
+
+Rules
+- A hop is named by what its neighbours say of it, never by its own word alone: a bridge that answers and hears the
+  phone convicts the stream; one that answers and hears nothing leaves the room service to say who is missing.
+- Nothing of ours is rebuilt for a phone that answers nowhere: it may be with another backend by now, and a join of ours
+  would take it from there.
+- Only the dead hop is rebuilt. The phone's place is the phone's to renew: it is asked, and ours stays. A stream is not
+  rebuilt without its place: a fresh join gives both within 20 ms, and a stream that stalled once has no other cure.
+- Where both sides are in the room and nothing passes, either may be deaf. Ours is renewed first, as that costs least;
+  when a fresh place hears nothing either, it is the phone's.
+- A question without an answer is an answer: whoever is silent for a second is suspect.
+
+It does not ask (cloud/examination.py does) and does not act (core/audio_link.py does).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+HEARS: Final = 1.5
+"""Seconds since the phone's last frame within which a bridge counts as hearing it: presence comes each second."""
+
+
+class Hop(Enum):
+    """The ways on which audio can die; the values are those of the wire."""
+
+    PHONE = "phone"
+    LIVEKIT = "livekit"
+    BRIDGE = "bridge"
+    STREAM = "stream"
+    RECOGNISER = "recogniser"
+
+
+class Action(Enum):
+    """What is done about a finding. The values are for the log."""
+
+    WAIT = "wait"
+    """Nothing of ours can help: look again later."""
+    ASK_PHONE = "ask_phone"
+    """The phone is asked to join its room anew; our place stays."""
+    REJOIN = "rejoin"
+    """A fresh join, at once the first time."""
+    REJOIN_LATER = "rejoin_later"
+    """A fresh join after a wait: at once it would fail. Audio is welcome on the socket until then."""
+    RESTART_RECOGNISER = "restart_recogniser"
+    """Only the recogniser is started anew; audio goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A dead hop by name."""
+
+    hop: Hop
+    code: str
+    """For programs."""
+    text: str
+    """For people."""
+    action: Action
+
+
+# ---- what was asked, and answered
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSays:
+    """The bridge's GetStatus. None: it does not tell, as the original's bridge."""
+
+    in_room: bool
+    """It holds this very place."""
+    audio_age: float | None = None
+    """Seconds since the phone's last frame or presence; None also when there was none yet."""
+    phone_here: bool | None = None
+    phone_publishes: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKitSays:
+    """LiveKit's room service. It lists a participant that died for 21 s more."""
+
+    agent_here: bool
+    phone_here: bool
+    phone_publishes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The answers; None where there was none within a second."""
+
+    bridge: BridgeSays | None = None
+    livekit: LiveKitSays | None = None
+    phone_answers: bool = True
+    """Something came by the phone's socket since it was pinged for this."""
+    stream_age: float | None = None
+    """Seconds since anything came by the audio stream, heartbeats too; None: nothing ever. For the log: a stream whose
+    bridge lives ends by itself when heartbeats stay out."""
+
+
+# ---- what it amounts to
+
+
+class BridgeLooks(Enum):
+    """The bridge, from its answer."""
+
+    SILENT = "silent"
+    OUT = "out"
+    DEAF = "deaf"
+    HEARING = "hearing"
+
+
+class RoomLooks(Enum):
+    """The room, from LiveKit's answer; who is missing may also be the bridge's news."""
+
+    SILENT = "silent"
+    WITHOUT_AGENT = "without_agent"
+    WITHOUT_PHONE = "without_phone"
+    COMPLETE = "complete"
+
+
+def bridge_looks(evidence: Evidence) -> BridgeLooks:
+    """What the bridge's answer amounts to."""
+    says = evidence.bridge
+    if says is None:
+        return BridgeLooks.SILENT
+    if not says.in_room:
+        return BridgeLooks.OUT
+    hears = says.audio_age is not None and says.audio_age < HEARS
+    return BridgeLooks.HEARING if hears else BridgeLooks.DEAF
+
+
+def room_looks(evidence: Evidence) -> RoomLooks:
+    """What LiveKit's answer amounts to."""
+    says = evidence.livekit
+    if says is None:
+        absent = evidence.bridge is not None and evidence.bridge.phone_here is False
+        return RoomLooks.WITHOUT_PHONE if absent else RoomLooks.SILENT
+    if not says.agent_here:
+        return RoomLooks.WITHOUT_AGENT
+    return RoomLooks.COMPLETE if says.phone_here else RoomLooks.WITHOUT_PHONE
+
+
+PHONE_UNREACHABLE: Final = Finding(Hop.PHONE, "phone_unreachable", "the phone does not answer", Action.WAIT)
+PHONE_NOT_IN_ROOM: Final = Finding(
+    Hop.PHONE, "phone_not_in_room", "the phone is not in its LiveKit room", Action.ASK_PHONE
+)
+PHONE_UNHEARD: Final = Finding(
+    Hop.PHONE, "phone_unheard", "everything else works, but nothing comes from the phone", Action.ASK_PHONE
+)
+LIVEKIT_SILENT: Final = Finding(Hop.LIVEKIT, "livekit_silent", "LiveKit does not answer", Action.REJOIN_LATER)
+ROOM_SILENT: Final = Finding(
+    Hop.LIVEKIT, "room_silent", "phone and bridge are in the room, but no audio passes between them", Action.REJOIN
+)
+BRIDGE_SILENT: Final = Finding(Hop.BRIDGE, "bridge_silent", "the bridge does not answer", Action.REJOIN)
+BRIDGE_NOT_IN_ROOM: Final = Finding(
+    Hop.BRIDGE, "bridge_not_in_room", "the bridge is not in the room any more", Action.REJOIN
+)
+STREAM_SILENT: Final = Finding(
+    Hop.STREAM, "stream_silent", "the bridge hears the phone, but its stream to the cloud is silent", Action.REJOIN
+)
+RECOGNISER_FAILED: Final = Finding(
+    Hop.RECOGNISER, "recogniser_failed", "audio arrives, but the recogniser fails", Action.RESTART_RECOGNISER
+)
+RECOGNISER_STUCK: Final = Finding(
+    Hop.RECOGNISER, "recogniser_stuck", "audio arrives, but the recogniser takes none", Action.RESTART_RECOGNISER
+)
+
+_ANY = None
+TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool | None, Finding], ...]] = (
+    # phone answers, bridge, room, a fresh place heard nothing either: the first row that fits counts; None fits all
+    (_ANY, BridgeLooks.HEARING, _ANY, _ANY, STREAM_SILENT),
+    (False, _ANY, _ANY, _ANY, PHONE_UNREACHABLE),
+    (_ANY, BridgeLooks.SILENT, _ANY, _ANY, BRIDGE_SILENT),
+    (_ANY, BridgeLooks.OUT, RoomLooks.SILENT, _ANY, LIVEKIT_SILENT),
+    (_ANY, BridgeLooks.OUT, _ANY, _ANY, BRIDGE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomLooks.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomLooks.WITHOUT_AGENT, _ANY, BRIDGE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomLooks.SILENT, False, LIVEKIT_SILENT),
+    (_ANY, _ANY, RoomLooks.COMPLETE, False, ROOM_SILENT),
+    (_ANY, _ANY, _ANY, _ANY, PHONE_UNHEARD),
+)
+
+
+def diagnose(evidence: Evidence, *, renewed: bool) -> Finding:
+    """The dead hop. `renewed`: our place was joined anew since the phone was last heard, and that changed nothing."""
+    looks = (evidence.phone_answers, bridge_looks(evidence), room_looks(evidence), renewed)
+    return next(
+        row[-1] for row in TABLE if all(want in (None, have) for want, have in zip(row[:-1], looks, strict=True))
+    )

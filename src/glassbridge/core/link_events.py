@@ -1,0 +1,251 @@
+"""What the audio link (core/audio_link.py) is told, and what it wants done: its states, events and effects."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from glassbridge.core.diagnosis import Evidence, Hop
+from glassbridge.core.recovery import Trouble
+from glassbridge.core.values import AudioState, Generation
+
+
+class Path(Enum):
+    """How audio comes from the phone."""
+
+    ROOM = "livekit"
+    SOCKET = "websocket"
+
+
+class LinkState(Enum):
+    """Of the way through the room. `placed` says whether a bridge holds a place in it for us, as far as we know."""
+
+    IDLE = ("idle", False)
+    JOINING = ("joining", False)
+    AWAITING_AUDIO = ("awaiting_audio", True)
+    LIVE = ("live", True)
+    SUSPECT = ("suspect", True)
+    """Nothing is heard that should be; everybody on the way is being asked."""
+    INTERRUPTED = ("interrupted", True)
+    """The place is there and serves no more; the next join is due at a deadline."""
+    UNHEARD = ("unheard", True)
+    """The place is there and sound; the phone has to act, or to come back. Looked at again at a deadline."""
+    DOUBTFUL = ("doubtful", False)
+    """Somebody took the place; the phone is asked whether it is still with us."""
+    BACKING_OFF = ("backing_off", False)
+    HELD = ("held", True)
+    """The phone is away; the place is kept for it."""
+
+    def __init__(self, label: str, placed: bool) -> None:
+        self.label = label
+        self.placed = placed
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A new socket of the phone is here and wants audio to flow."""
+
+    room: bool
+    """It wants the LiveKit room; once wanted, a place is kept for the session."""
+    numbers: bool
+    """It numbers its audio, and so sends something each second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The phone's socket is gone; it may come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The session ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The bridge is in the room and its audio stream is open."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class JoinFailed:
+    """The attempt ended without a place or without a stream."""
+
+    generation: Generation
+    reason: Trouble
+    above: Generation = Generation(0)  # noqa: RUF009 - a plain number
+    """The bridge's own generation, where it refuses ours as older: the next one must exceed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBroke:
+    """The audio stream ended, and the place with it."""
+
+    generation: Generation
+    reason: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The bridge tells what is new in the room."""
+
+    generation: Generation
+    phone_here: bool
+    leaving: bool = False
+    """The bridge is about to leave for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The bridge's answer to AskStatus, or that there was none."""
+
+    generation: Generation
+    lost: Trouble | None
+    """None: it says that it is in the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the answers to Examine were."""
+
+    generation: Generation
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneAnswered:
+    """The answer to AskPhone, or that there was none."""
+
+    generation: Generation
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeBack:
+    """A bridge, or LiveKit behind it, that was down answers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkBack:
+    """The phone says that its network is back, or that it has taken a new place in its room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Samples or a presence frame came. Owners may leave out frames that follow one within 0.1 s."""
+
+    path: Path
+    generation: Generation
+    """Of the stream that brought it; of no meaning for the socket."""
+    numbered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Microphone:
+    """The phone switched its microphone."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The phone's voice detector."""
+
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline has come."""
+
+
+Event = (
+    Wanted
+    | Away
+    | Unwanted
+    | Joined
+    | JoinFailed
+    | StreamBroke
+    | News
+    | Status
+    | Examined
+    | PhoneAnswered
+    | BridgeBack
+    | NetworkBack
+    | Heard
+    | Microphone
+    | Voice
+    | Tick
+)
+EVENTS: Final = Event.__args__
+
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Put a bridge into the room with a fresh token and open its audio stream, in place of what there is of ours."""
+
+    generation: Generation
+    elsewhere: bool = False
+    """On another bridge than the last one, where there is another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Give up the attempt or the place of this generation, and no other."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """Ask the bridge whether it still is in the room; Status within a second."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Ask everybody on the way: bridge, LiveKit, phone; Examined within little more than a second."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class AskPhone:
+    """Ask the phone on its socket for a sign of life; PhoneAnswered within a second."""
+
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is true of the phone's audio."""
+
+    state: AudioState
+    code: str = ""
+    """For programs: the code of a Trouble or a Finding, `joining`, `awaiting_audio` or `no_audio`. With LIVE: what is
+    wrong with the room while audio flows by the socket."""
+    text: str = ""
+    """For people; empty when all is well."""
+    hop: Hop | None = None
+    """Where audio dies, once that is known."""
+    retry_at: float | None = None
+    """Monotonic seconds of the next attempt; None when none is planned."""
+    path: Path = Path.SOCKET
+    """Where audio is welcome now: in the room, unless there is no place in it or nothing came through it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell the phone."""
+
+    notice: Notice
+
+
+Effect = Join | Leave | AskStatus | Examine | AskPhone | Notify

@@ -1,0 +1,113 @@
+"""Naming the dead hop: every cell of the table, and what the answers amount to."""
+
+from itertools import product
+
+import pytest
+
+from glassbridge.core.diagnosis import (
+    HEARS,
+    TABLE,
+    Action,
+    BridgeLooks,
+    BridgeSays,
+    Evidence,
+    Hop,
+    LiveKitSays,
+    RoomLooks,
+    bridge_looks,
+    diagnose,
+    room_looks,
+)
+
+HEARING = BridgeSays(in_room=True, audio_age=0.2, phone_here=True)
+DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
+OUT = BridgeSays(in_room=False)
+BRIDGE = {"silent": None, "out": OUT, "deaf": DEAF, "hearing": HEARING}
+
+COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
+NO_PHONE = LiveKitSays(agent_here=True, phone_here=False, phone_publishes=False)
+NO_AGENT = LiveKitSays(agent_here=False, phone_here=True, phone_publishes=False)
+ROOM = {"silent": None, "without agent": NO_AGENT, "without phone": NO_PHONE, "complete": COMPLETE}
+
+GRID = """
+             | silent         | without agent      | without phone     | complete
+    silent   | bridge_silent  | bridge_silent      | bridge_silent     | bridge_silent
+    out      | livekit_silent | bridge_not_in_room | bridge_not_in_room| bridge_not_in_room
+    deaf     | livekit_silent | bridge_not_in_room | phone_not_in_room | room_silent
+    hearing  | stream_silent  | stream_silent      | stream_silent     | stream_silent
+"""
+"""What a phone that answers has: the bridge downwards, the room across."""
+AFTER_A_FRESH_JOIN = {("deaf", "silent"): "phone_unheard", ("deaf", "complete"): "phone_unheard"}
+
+
+def cells() -> list[tuple[str, str, str]]:
+    head, *rows = (line.split("|") for line in GRID.strip("\n").splitlines())
+    return [
+        (row[0].strip(), room.strip(), code.strip())
+        for row in rows
+        for room, code in zip(head[1:], row[1:], strict=True)
+    ]
+
+
+def test_the_grid_holds_every_cell() -> None:
+    assert {cell[:2] for cell in cells()} == set(product(BRIDGE, ROOM))
+
+
+@pytest.mark.parametrize(("bridge", "room", "code"), cells())
+def test_every_cell(bridge: str, room: str, code: str) -> None:
+    evidence = Evidence(BRIDGE[bridge], ROOM[room])
+    assert diagnose(evidence, renewed=False).code == code
+    assert diagnose(evidence, renewed=True).code == AFTER_A_FRESH_JOIN.get((bridge, room), code)
+
+
+@pytest.mark.parametrize(("bridge", "room", "renewed"), list(product(BRIDGE, ROOM, (False, True))))
+def test_a_phone_that_answers_nowhere_is_the_dead_hop_unless_a_bridge_hears_it(
+    bridge: str, room: str, renewed: bool
+) -> None:
+    finding = diagnose(Evidence(BRIDGE[bridge], ROOM[room], phone_answers=False), renewed=renewed)
+    if bridge == "hearing":
+        assert (finding.hop, finding.code, finding.action) == (Hop.STREAM, "stream_silent", Action.REJOIN)
+    else:
+        assert (finding.hop, finding.code, finding.action) == (Hop.PHONE, "phone_unreachable", Action.WAIT)
+
+
+def test_every_row_of_the_table_is_reached_and_every_code_is_one_finding() -> None:
+    reached = {
+        diagnose(Evidence(bridge, room, answers), renewed=renewed)
+        for bridge, room, answers, renewed in product(BRIDGE.values(), ROOM.values(), (True, False), (True, False))
+    }
+    assert reached == {row[-1] for row in TABLE}
+    assert len({finding.code for finding in reached}) == len(reached)
+
+
+@pytest.mark.parametrize(
+    ("says", "looks"),
+    [
+        (None, BridgeLooks.SILENT),
+        (OUT, BridgeLooks.OUT),
+        (BridgeSays(in_room=False, audio_age=0.1), BridgeLooks.OUT),
+        (BridgeSays(in_room=True), BridgeLooks.DEAF),
+        (BridgeSays(in_room=True, audio_age=HEARS), BridgeLooks.DEAF),
+        (BridgeSays(in_room=True, audio_age=HEARS - 0.01), BridgeLooks.HEARING),
+    ],
+)
+def test_what_a_bridge_looks_like(says: BridgeSays | None, looks: BridgeLooks) -> None:
+    assert bridge_looks(Evidence(says)) is looks
+
+
+@pytest.mark.parametrize(
+    ("here", "looks"),
+    [(None, RoomLooks.SILENT), (True, RoomLooks.SILENT), (False, RoomLooks.WITHOUT_PHONE)],
+)
+def test_without_the_room_service_the_bridge_tells_who_is_missing(here: bool | None, looks: RoomLooks) -> None:
+    assert room_looks(Evidence(BridgeSays(in_room=True, phone_here=here))) is looks
+
+
+def test_nothing_at_all_known_is_a_bridge_that_does_not_answer() -> None:
+    assert diagnose(Evidence(), renewed=False).code == "bridge_silent"
+
+
+def test_the_codes_that_ask_the_phone_are_those_of_the_wire() -> None:
+    from glassbridge.wire.phone import PHONE_REJOINS
+
+    assert {row[-1].code for row in TABLE if row[-1].action is Action.ASK_PHONE} == PHONE_REJOINS
