@@ -1,0 +1,225 @@
+"""What apps listen to: streams, the permissions that they need, and one set of subscriptions for each app.
+
+Rules
+- A subscription names a stream: `VAD`, `audio_chunk`, `button_press`; with languages `transcription:en-US` and
+  `translation:es-ES-to-en-US`, with options after a `?`. Bare `transcription` is en-US. `all` and `*` are every stream
+  that the app may hear.
+- An update replaces the app's whole set: what is in force is what was last asked for, less what was refused, each
+  refusal with its reason. Nothing is added up from events, so nothing drifts when an app comes back (hazards L-4, L-5).
+- Languages are spelled one way (`en-us` is `en-US`), and `auto` leaves the language to the recogniser. An option
+  changes how a stream is made, not who hears it.
+
+It does not know which recognisers there are: what can be had in this place is an argument.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+MAX_SUBSCRIPTIONS: Final = 64
+"""For one app."""
+MAX_LENGTH: Final = 200
+"""Characters of one subscription."""
+DEFAULT_LANGUAGE: Final = "en-US"
+AUTO: Final = "auto"
+WILDCARDS: Final = frozenset({"all", "*"})
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
+_OPTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Permission(Enum):
+    """What a user lets an app do; ALL passes everything."""
+
+    MICROPHONE = "MICROPHONE"
+    CAMERA = "CAMERA"
+    LOCATION = "LOCATION"
+    CALENDAR = "CALENDAR"
+    READ_NOTIFICATIONS = "READ_NOTIFICATIONS"
+    ALL = "ALL"
+
+
+class Stream(Enum):
+    """Everything that an app can hear. `permission` is what it takes, None when nothing; `languages` how many a
+    subscription names."""
+
+    TRANSCRIPTION = ("transcription", Permission.MICROPHONE, 1)
+    TRANSLATION = ("translation", Permission.MICROPHONE, 2)
+    AUDIO_CHUNK = ("audio_chunk", Permission.MICROPHONE, 0)
+    VAD = ("VAD", Permission.MICROPHONE, 0)
+    AUDIO_STATE = ("audio_state", None, 0)
+    GLASSES_CONNECTION_STATE = ("glasses_connection_state", None, 0)
+
+    def __init__(self, label: str, permission: Permission | None, languages: int) -> None:
+        self.label = label
+        self.permission = permission
+        self.languages = languages
+
+    def allowed(self, permissions: frozenset[Permission]) -> bool:
+        """Whether these permissions are enough."""
+        return self.permission is None or bool(permissions & {self.permission, Permission.ALL})
+
+
+_STREAMS: Final = {stream.label: stream for stream in Stream}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One stream; `stream` is None for a wildcard."""
+
+    stream: Stream | None
+    languages: tuple[str, ...] = ()
+    """(spoken,) or (spoken, wanted)."""
+    options: tuple[tuple[str, str], ...] = ()
+    """In order of their names."""
+
+    @property
+    def text(self) -> str:
+        """The one spelling."""
+        if self.stream is None:
+            return "*"
+        languages = f":{'-to-'.join(self.languages)}" if self.languages else ""
+        options = "&".join(f"{name}={value}" for name, value in self.options)
+        return f"{self.stream.label}{languages}{'?' if options else ''}{options}"
+
+    def hears(self, stream: Stream, languages: tuple[str, ...] = ()) -> bool:
+        """Whether something of this stream is meant."""
+        return self.stream is None or (self.stream is stream and self.languages == languages)
+
+
+def parse(text: str) -> Subscription:
+    """Reads a subscription. Raises ValueError (the app's fault), whose text is for its developer."""
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a subscription has at most {MAX_LENGTH} characters")
+    name, _, options = text.partition("?")
+    label, separator, spoken = name.partition(":")
+    if name in WILDCARDS:
+        return Subscription(None)
+    stream = _STREAMS.get(label)
+    if stream is None:
+        raise ValueError("there is no such stream here")
+    return Subscription(stream, _languages(stream, spoken if separator else None), _options(options))
+
+
+def _languages(stream: Stream, text: str | None) -> tuple[str, ...]:
+    if stream.languages == 0:
+        if text is not None:
+            raise ValueError(f"{stream.label} has no languages")
+        return ()
+    if stream.languages == 1:
+        return (_language(DEFAULT_LANGUAGE if text is None else text),)
+    spoken, separator, wanted = (text or "").partition("-to-")
+    if not separator:
+        raise ValueError(f"{stream.label} names two languages: {stream.label}:es-ES-to-en-US")
+    if wanted.lower() == AUTO:
+        raise ValueError("the language to translate to must be named")
+    return _language(spoken), _language(wanted)
+
+
+def _language(text: str) -> str:
+    """en-us becomes en-US, zh-hans-cn zh-Hans-CN. Raises ValueError."""
+    if text.lower() == AUTO:
+        return AUTO
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError("a language looks like en-US")
+    first, *rest = text.lower().split("-")
+    return "-".join([first, *(part.upper() if len(part) < 4 else part.title() for part in rest)])
+
+
+def _options(text: str) -> tuple[tuple[str, str], ...]:
+    options = {}
+    for part in filter(None, text.split("&")):
+        name, _, value = part.partition("=")
+        if not _OPTION.fullmatch(name) or (value and not _OPTION.fullmatch(value)):
+            raise ValueError("options look like ?name=value&name=value")
+        options[name] = value
+    return tuple(sorted(options.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A subscription that is not in force."""
+
+    text: str
+    """As it was asked for."""
+    why: str
+    permission: Permission | None = None
+    """What is missing, when it is a permission."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer to an update."""
+
+    in_force: frozenset[Subscription]
+    refused: tuple[Refusal, ...]
+
+
+Offer = Callable[[Subscription], str | None]
+"""Why a subscription cannot be had in this place, None when it can."""
+
+
+def grant(asked: Iterable[str], permissions: frozenset[Permission], offer: Offer) -> Grant:
+    """Judges each on its own; never raises."""
+    in_force: set[Subscription] = set()
+    refused = []
+    for text in asked:
+        try:
+            wanted = parse(text)
+        except ValueError as error:
+            refused.append(Refusal(text[:MAX_LENGTH], str(error)))
+            continue
+        stream = wanted.stream
+        if stream is not None and not stream.allowed(permissions):
+            refused.append(Refusal(text, f"{stream.label} needs a permission that the app lacks", stream.permission))
+        elif (why := offer(wanted)) is not None:
+            refused.append(Refusal(text, why))
+        elif len(in_force) >= MAX_SUBSCRIPTIONS:
+            refused.append(Refusal(text, f"an app has at most {MAX_SUBSCRIPTIONS} subscriptions"))
+        else:
+            in_force.add(wanted)
+    return Grant(frozenset(in_force), tuple(refused))
+
+
+@dataclass(slots=True)
+class _App:
+    permissions: frozenset[Permission]
+    subscriptions: frozenset[Subscription] = frozenset()
+
+    def hears(self, stream: Stream, languages: tuple[str, ...]) -> bool:
+        return stream.allowed(self.permissions) and any(s.hears(stream, languages) for s in self.subscriptions)
+
+
+@dataclass(slots=True)
+class Book:
+    """Who listens to what, for one user; apps go by their package names."""
+
+    offer: Offer = lambda _: None
+    _apps: dict[str, _App] = field(default_factory=dict)
+
+    def replace(self, app: str, asked: Iterable[str], permissions: frozenset[Permission]) -> Grant:
+        """The app's set is now this one."""
+        given = grant(asked, permissions, self.offer)
+        self._apps[app] = _App(permissions, given.in_force)
+        return given
+
+    def drop(self, app: str) -> None:
+        """The app listens no more; idempotent."""
+        self._apps.pop(app, None)
+
+    def in_force(self, app: str) -> list[str]:
+        """What the app listens to, in order of the alphabet."""
+        entry = self._apps.get(app)
+        return [] if entry is None else sorted(s.text for s in entry.subscriptions)
+
+    def listeners(self, stream: Stream, *languages: str) -> list[str]:
+        """The apps that hear this, in the order in which they came."""
+        return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]
+
+    def wanted(self, stream: Stream) -> frozenset[tuple[str, ...]]:
+        """The languages of a stream that somebody asks for by name."""
+        return frozenset(
+            s.languages for entry in self._apps.values() for s in entry.subscriptions if s.stream is stream
+        )

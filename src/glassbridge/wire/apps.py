@@ -1,0 +1,315 @@
+"""Messages of the app socket (`/app-ws`) and bodies of the webhook, with the original's type and field names.
+
+What an app is sent as raw microphone audio (`audio_chunk`) is no message but a binary frame: PCM16 LE, 16 kHz, mono.
+"""
+
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+import msgspec
+
+from glassbridge.wire.codec import Decoder, Message, UnknownMessage
+from glassbridge.wire.display import Layout
+from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, Vad
+
+APP_PATHS: Final = ("/app-ws", "/ws/miniapp")
+WEBHOOK_PATH: Final = "/webhook"
+USER_HEADER: Final = "x-user-id"
+SESSION_HEADER: Final = "x-session-id"
+
+
+class ErrorCode(StrEnum):
+    """Codes of tpa_connection_error. `fatal`: the socket is closed after it (1008); any other leaves it open."""
+
+    fatal: bool
+
+    def __new__(cls, code: str, fatal: bool) -> "ErrorCode":
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.fatal = fatal
+        return member
+
+    MISSING_HEADERS = "MISSING_HEADERS", True
+    JWT_INVALID = "JWT_INVALID", True
+    PACKAGE_NOT_FOUND = "PACKAGE_NOT_FOUND", True
+    INVALID_API_KEY = "INVALID_API_KEY", True
+    SESSION_NOT_FOUND = "SESSION_NOT_FOUND", True
+    APP_NOT_STARTED = "APP_NOT_STARTED", True
+    MALFORMED_MESSAGE = "MALFORMED_MESSAGE", False
+    INTERNAL_ERROR = "INTERNAL_ERROR", False
+
+
+def app_session_id(user: str, package: str) -> str:
+    """The name of an app's session; `user_of` is its inverse."""
+    return f"{user}-{package}"
+
+
+def user_of(session_id: str, package: str) -> str | None:
+    """Whose session it is; None when it is no session of this app. Nothing is split: both names may hold a hyphen
+    (hazard C-8)."""
+    user = session_id.removesuffix(f"-{package}")
+    return user if user and user != session_id else None
+
+
+# ---- app to cloud
+
+
+class ConnectionInit(Message, tag="tpa_connection_init", frozen=True, kw_only=True):
+    """The first message of an app that did not sign in by headers; harmless from one that did."""
+
+    package_name: str
+    session_id: str
+    api_key: str = ""
+    timestamp: Any = None
+
+    def __repr__(self) -> str:
+        return f"ConnectionInit(package_name={self.package_name!r})"
+
+
+class StreamRequest(msgspec.Struct, rename="camel", frozen=True):
+    """A stream with a rate: the original's form for locations."""
+
+    stream: str
+    rate: str | None = None
+
+
+class SubscriptionUpdate(Message, tag="subscription_update", frozen=True, kw_only=True):
+    """Everything that the app wants to hear from now on; it replaces what was wanted before."""
+
+    package_name: str
+    subscriptions: list[str | StreamRequest]
+    session_id: str | None = None
+    request_id: str | None = None
+    """Ours: asks for a subscription_ack that carries it."""
+    timestamp: Any = None
+
+
+class DisplayRequest(Message, tag="display_event", frozen=True, kw_only=True):
+    """Shows something on the glasses, in place of what the app showed before."""
+
+    package_name: str
+    layout: Layout
+    view: Literal["main", "dashboard"] = "main"
+    duration_ms: int | None = None
+    force_display: bool | None = None
+    session_id: str | None = None
+    timestamp: Any = None
+
+
+class AudioPlayRequest(Message, tag="audio_play_request", frozen=True, kw_only=True, omit_defaults=False):
+    """Plays a URL to the user; answered by one audio_play_response when it has ended."""
+
+    package_name: str
+    request_id: str
+    audio_url: str
+    volume: float = 1.0
+    """0 (mute) to 1."""
+    stop_other_audio: bool = True
+    track_id: int = 0
+    """0 speaker, 1 app audio, 2 speech."""
+    session_id: str = ""
+    timestamp: Any = None
+
+
+class AudioStopRequest(Message, tag="audio_stop_request", frozen=True, kw_only=True):
+    """Stops what this app plays: one request (ours), a track, or all of it."""
+
+    package_name: str
+    track_id: int | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    timestamp: Any = None
+
+
+FromApp = ConnectionInit | SubscriptionUpdate | DisplayRequest | AudioPlayRequest | AudioStopRequest | Ping | Pong
+
+# ---- cloud to app
+
+
+class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True, omit_defaults=False):
+    """The app is let in. `subscriptions` are in force now: those of before, when it comes back."""
+
+    session_id: str
+    settings: tuple[Any, ...] = ()
+    mentraos_settings: dict[str, Any] = msgspec.field(name="mentraosSettings", default_factory=dict)
+    augmentos_settings: dict[str, Any] = msgspec.field(name="augmentosSettings", default_factory=dict)
+    capabilities: dict[str, Any] | None = None
+    subscriptions: tuple[str, ...] = ()
+    """Ours."""
+    resumed: bool = False
+    """Ours: this app's session lived already."""
+    timestamp: Any = None
+
+
+class ConnectionError_(Message, tag="tpa_connection_error", frozen=True, kw_only=True):
+    """Something is wrong; whether the socket is closed is a fact of the code (ErrorCode.fatal)."""
+
+    message: str
+    code: str = ""
+    timestamp: Any = None
+
+
+class Refused(msgspec.Struct, rename="camel", frozen=True):
+    """A subscription that is not in force, and why."""
+
+    stream: str
+    message: str
+    required_permission: str | None = None
+    """None: no permission would help."""
+
+
+class SubscriptionAck(Message, tag="subscription_ack", frozen=True, kw_only=True):
+    """Ours. What is in force now."""
+
+    request_id: str
+    subscriptions: tuple[str, ...]
+    refused: tuple[Refused, ...] = ()
+    timestamp: Any = None
+
+
+class PermissionError_(Message, tag="permission_error", frozen=True, kw_only=True):
+    """Subscriptions that were left out."""
+
+    message: str
+    details: tuple[Refused, ...]
+    timestamp: Any = None
+
+
+class DataStream(Message, tag="data_stream", frozen=True, kw_only=True):
+    """Something of a stream; `read_data` decodes what it carries."""
+
+    session_id: str
+    stream_type: str
+    data: msgspec.Raw
+    timestamp: Any = None
+
+
+class AudioPlayResponse(Message, tag="audio_play_response", frozen=True, kw_only=True):
+    """How a playback ended."""
+
+    request_id: str
+    success: bool
+    error: str | None = None
+    duration: int | None = None
+    """Milliseconds that were heard."""
+    timestamp: Any = None
+
+
+class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
+    """This app's session is over: do not come back to it. Reasons: user_disabled, system_stop, error."""
+
+    session_id: str | None = None
+    reason: str
+    message: str | None = None
+    """Ours: a reason a person can read."""
+    timestamp: Any = None
+
+
+FromCloud = (
+    ConnectionAck
+    | ConnectionError_
+    | SubscriptionAck
+    | PermissionError_
+    | DataStream
+    | AudioPlayResponse
+    | AppStopped
+    | Ping
+    | Pong
+)
+
+# ---- what a data_stream carries
+
+
+class Transcription(Message, tag="transcription", frozen=True, kw_only=True):
+    """What was understood; times in milliseconds of the recogniser's stream."""
+
+    text: str
+    is_final: bool
+    """False: may still change."""
+    start_time: int
+    end_time: int
+    transcribe_language: str
+    confidence: float | None = None
+    speaker_id: str | None = None
+    provider: str | None = None
+
+
+class Translation(Message, tag="translation", frozen=True, kw_only=True):
+    """The same in another language."""
+
+    text: str
+    original_text: str | None = None
+    is_final: bool
+    start_time: int
+    end_time: int
+    transcribe_language: str
+    translate_language: str
+    did_translate: bool = True
+    speaker_id: str | None = None
+    provider: str | None = None
+
+
+class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):
+    """Ours, sent unasked: this app reads too slowly, so that something was left out."""
+
+    audio_chunks: int
+    """Dropped since the last such notice."""
+    messages: int
+
+
+StreamData = Transcription | Translation | Vad | AudioStateNotice | DeliveryGap
+
+_from_app: Decoder[FromApp] = Decoder(FromApp)
+_from_cloud: Decoder[FromCloud] = Decoder(FromCloud)
+_data: Decoder[StreamData] = Decoder(StreamData)
+
+
+def decode_from_app(text: str | bytes) -> FromApp | UnknownMessage:
+    """What an app said. Raises MalformedMessage."""
+    return _from_app.decode(text)
+
+
+def decode_from_cloud(text: str | bytes) -> FromCloud | UnknownMessage:
+    """What a cloud said. Raises MalformedMessage."""
+    return _from_cloud.decode(text)
+
+
+def read_data(message: DataStream) -> StreamData | UnknownMessage:
+    """What the message carries. Raises MalformedMessage."""
+    return _data.decode(bytes(message.data))
+
+
+# ---- webhook
+
+
+class SessionRequest(Message, tag="session_request", frozen=True, kw_only=True):
+    """The app is to open a socket for this user at the given URL."""
+
+    session_id: str
+    user_id: str
+    mentraos_websocket_url: str = msgspec.field(name="mentraOSWebsocketUrl", default="")
+    augmentos_websocket_url: str = msgspec.field(name="augmentOSWebsocketUrl", default="")
+    """The same URL under its older name."""
+    timestamp: Any = None
+
+    @property
+    def websocket_url(self) -> str:
+        return self.mentraos_websocket_url or self.augmentos_websocket_url
+
+
+class StopRequest(Message, tag="stop_request", frozen=True, kw_only=True):
+    """The app's session is over."""
+
+    session_id: str
+    user_id: str
+    reason: str
+    timestamp: Any = None
+
+
+WebhookRequest = SessionRequest | StopRequest
+_webhook: Decoder[WebhookRequest] = Decoder(WebhookRequest)
+
+
+def decode_webhook(body: bytes) -> WebhookRequest | UnknownMessage:
+    """What a webhook was called with. Raises MalformedMessage."""
+    return _webhook.decode(body)

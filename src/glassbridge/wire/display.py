@@ -1,0 +1,58 @@
+"""What can be shown on the glasses: the original's layouts, told apart by `layoutType`."""
+
+import msgspec
+
+
+class _Layout(msgspec.Struct, tag_field="layoutType", rename="camel", frozen=True):
+    """Base of all; `layoutType` is the tag."""
+
+
+class TextWall(_Layout, tag="text_wall", frozen=True):
+    """One block of text."""
+
+    text: str
+
+
+class DoubleTextWall(_Layout, tag="double_text_wall", frozen=True):
+    """Two blocks of text."""
+
+    top_text: str
+    bottom_text: str
+
+
+class ReferenceCard(_Layout, tag="reference_card", frozen=True):
+    """A title and text."""
+
+    title: str
+    text: str
+
+
+class DashboardCard(_Layout, tag="dashboard_card", frozen=True):
+    """Two short texts side by side."""
+
+    left_text: str
+    right_text: str
+
+
+class BitmapView(_Layout, tag="bitmap_view", frozen=True):
+    """A picture, in the form that the glasses know; nobody on the way reads it."""
+
+    data: str
+
+
+class ClearView(_Layout, tag="clear_view", frozen=True):
+    """Nothing."""
+
+
+Layout = TextWall | DoubleTextWall | ReferenceCard | DashboardCard | BitmapView | ClearView
+
+
+def words(layout: Layout) -> str:
+    """The text of a layout, a line for each of its blocks; empty when it has none."""
+    match layout:
+        case TextWall(text):
+            return text
+        case DoubleTextWall(first, second) | ReferenceCard(first, second) | DashboardCard(first, second):
+            return f"{first}\n{second}"
+        case _:
+            return ""

@@ -1,0 +1,139 @@
+"""Subscriptions: the forms of the original, one spelling, reasons for what is refused, and sets that never drift."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbridge.core.subscriptions import (
+    MAX_SUBSCRIPTIONS,
+    Book,
+    Permission,
+    Stream,
+    Subscription,
+    grant,
+    parse,
+)
+
+MIC = frozenset({Permission.MICROPHONE})
+ALL = frozenset({Permission.ALL})
+NONE: frozenset[Permission] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("transcription", "transcription:en-US"),
+        ("transcription:en-US", "transcription:en-US"),
+        ("transcription:EN-us", "transcription:en-US"),
+        ("transcription:zh-hans-cn", "transcription:zh-Hans-CN"),
+        ("transcription:fil", "transcription:fil"),
+        ("transcription:auto", "transcription:auto"),
+        (
+            "transcription:de-DE?no-language-identification=true",
+            "transcription:de-DE?no-language-identification=true",
+        ),
+        ("transcription?b=2&a=1", "transcription:en-US?a=1&b=2"),
+        ("translation:es-ES-to-en-US", "translation:es-ES-to-en-US"),
+        ("translation:to-TO-to-en-US", "translation:to-TO-to-en-US"),
+        ("translation:auto-to-fr-FR", "translation:auto-to-fr-FR"),
+        ("audio_chunk", "audio_chunk"),
+        ("VAD", "VAD"),
+        ("audio_state", "audio_state"),
+        ("all", "*"),
+        ("*", "*"),
+    ],
+)
+def test_each_form_has_one_spelling(text: str, spelled: str) -> None:
+    assert parse(text).text == spelled
+    assert parse(spelled) == parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "vad", "transcription:", "transcription:e", "transcription:en-US-to-de-DE-to-fr-FR", "translation",
+     "translation:en-US", "translation:en-US-to-", "translation:en-US-to-auto", "VAD:en-US", "transcription:en US",
+     "transcription?a b=1", "transcription:en-US?" + "a" * 300, "transcription:ünicode"],
+)  # fmt: skip
+def test_what_is_no_subscription_is_refused_with_a_reason(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert str(caught.value)
+
+
+@given(st.one_of(st.text(), st.text(alphabet=string.ascii_letters + ":?=&-*_", max_size=30)))
+def test_any_text_is_one_or_refused(text: str) -> None:
+    given_ = grant([text], ALL, lambda _: None)
+    assert len(given_.in_force) + len(given_.refused) == 1
+    for subscription in given_.in_force:
+        assert parse(subscription.text) == subscription
+
+
+def test_permissions_gate_streams_and_wildcards() -> None:
+    given_ = grant(["transcription", "audio_state", "*"], NONE, lambda _: None)
+    assert {s.text for s in given_.in_force} == {"audio_state", "*"}
+    assert [(r.text, r.permission) for r in given_.refused] == [("transcription", Permission.MICROPHONE)]
+
+    book = Book()
+    book.replace("deaf", ["*"], NONE)
+    book.replace("hears", ["*"], MIC)
+    assert book.listeners(Stream.AUDIO_CHUNK) == ["hears"]
+    assert book.listeners(Stream.AUDIO_STATE) == ["deaf", "hears"]
+
+
+def test_what_cannot_be_had_here_is_refused_in_the_words_of_the_place() -> None:
+    def offer(wanted: Subscription) -> str | None:
+        return "no recogniser for it" if wanted.languages == ("fr-FR",) else None
+
+    given_ = grant(["transcription:fr-FR", "transcription"], MIC, offer)
+    assert {s.text for s in given_.in_force} == {"transcription:en-US"}
+    assert [(r.text, r.why) for r in given_.refused] == [("transcription:fr-FR", "no recogniser for it")]
+
+
+def test_an_app_has_so_many_and_no_more() -> None:
+    asked = [f"transcription:en-US?n={number}" for number in range(MAX_SUBSCRIPTIONS + 2)]
+    given_ = grant(asked, MIC, lambda _: None)
+    assert len(given_.in_force) == MAX_SUBSCRIPTIONS
+    assert len(given_.refused) == 2
+    assert not grant(asked[:1] * 1000, MIC, lambda _: None).refused
+
+
+def test_languages_are_told_apart_and_options_are_not() -> None:
+    book = Book()
+    book.replace("en", ["transcription"], MIC)
+    book.replace("quick", ["transcription:en-US?speed=1"], MIC)
+    book.replace("de", ["transcription:de-DE"], MIC)
+    book.replace("es", ["translation:es-ES-to-en-US"], MIC)
+    assert book.listeners(Stream.TRANSCRIPTION, "en-US") == ["en", "quick"]
+    assert book.listeners(Stream.TRANSLATION, "es-ES", "en-US") == ["es"]
+    assert book.listeners(Stream.TRANSLATION, "en-US", "es-ES") == []
+    assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",), ("de-DE",)}
+    book.drop("de")
+    book.drop("de")
+    assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",)}
+
+
+UPDATES = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.one_of(st.none(), st.lists(st.sampled_from(["transcription", "VAD", "audio_chunk", "*", "junk"]))),
+    )
+)
+
+
+@given(UPDATES)
+def test_the_last_word_of_each_app_is_what_is_in_force(updates: list[tuple[str, list[str] | None]]) -> None:
+    """Hazards L-4 and L-5: nothing is counted, an empty set is a set, and no app touches another."""
+    book = Book()
+    last: dict[str, list[str] | None] = {}
+    for app, asked in updates:
+        if asked is None:
+            book.drop(app)
+        else:
+            book.replace(app, asked, MIC)
+        last[app] = asked
+    for app, asked in last.items():
+        assert set(book.in_force(app)) == {parse(text).text for text in asked or [] if text != "junk"}
+    hear = {app for app, asked in last.items() if asked and {"VAD", "*"} & set(asked)}
+    assert set(book.listeners(Stream.VAD)) == hear
