@@ -157,6 +157,8 @@ class ScriptedCloud:
         self.original = original
         """Knows nothing of what is ours: audio_state, speech_end, pings."""
         self.answers_pings = not original
+        self.pings = 0
+        """Answered ones."""
         self.captions = ["hello", "hello world"]
         self.ends_speech = not original
         self.captioned = True
@@ -302,6 +304,7 @@ class ScriptedCloud:
     async def _hear(self, message: wire.FromPhone | wire.UnknownMessage) -> None:
         if isinstance(message, wire.Ping):
             if self.answers_pings:
+                self.pings += 1
                 await self.say(wire.Pong(timestamp=message.timestamp))
             return
         self.heard.append(message)

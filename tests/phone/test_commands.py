@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.phone import commands
-from glassbridge.phone.commands import BadCommand, Drop, Microphone, Quit, Speak, Switch
+from glassbridge.phone.commands import BadCommand, Drop, Microphone, Network, Quit, Speak, Switch
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from glassbridge.phone.commands import BadCommand, Drop, Microphone, Quit, Speak
     [
         ("switch http://h:1\n", Switch("http://h:1")),
         ("  drop 2.5 ", Drop(2.5)),
+        ("network", Network()),
         ("mic on", Microphone(True)),
         ("mic off", Microphone(False)),
         ("wav a file.wav", Speak(Path("a file.wav"))),
@@ -26,7 +27,7 @@ def test_commands_are_read(line: str, command: commands.Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "dance", "switch", "wav", "mic", "mic loud", "drop", "drop -1", "drop nan", "quit now"]
+    "line", ["", "dance", "switch", "wav", "mic", "mic loud", "drop", "drop -1", "drop nan", "quit now", "network off"]
 )
 def test_other_lines_are_refused_with_what_would_be_right(line: str) -> None:
     with pytest.raises(BadCommand, match="drop"):

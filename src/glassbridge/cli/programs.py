@@ -123,7 +123,10 @@ def phone(
     loop: Annotated[bool, typer.Option("--loop", help="Speak the clip again and again.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     control: Annotated[
-        bool, typer.Option("--control", help="Keep running; commands on standard input: switch, drop, mic, wav, quit.")
+        bool,
+        typer.Option(
+            "--control", help="Keep running; take commands (switch, drop, network, mic, wav, quit) from stdin."
+        ),
     ] = False,
     deadline: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for audio to flow, and for captions.")

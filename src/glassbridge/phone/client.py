@@ -1,45 +1,70 @@
-"""A phone: stays connected to one cloud at a time, keeps its place in the room, speaks, and tells what it hears."""
+"""A phone: stays connected to one cloud at a time, keeps its place in the room, speaks, and tells what it hears.
+
+What it decides is in core/phone_link.py; this is the shell around it.
+"""
 
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
-from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.core.values import BYTES_PER_MS, Transport
+from glassbridge.core.machine import Record
+from glassbridge.core.phone_link import Effect, Event, PhoneLink, Situation, Tell
+from glassbridge.core.phone_place import AudioTold, Blame, Join, Leave
+from glassbridge.core.phone_socket import (
+    Accepted,
+    CloseSocket,
+    ComeBack,
+    Heard,
+    Hint,
+    NetworkChanged,
+    NetworkLost,
+    OpenSocket,
+    Ping,
+    SocketClosed,
+    SocketFailed,
+    Start,
+    Stop,
+    Switch,
+    Tick,
+)
+from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
 from glassbridge.livekit.participant import Connector, connector
 from glassbridge.phone import events
-from glassbridge.phone.capture import Capture
+from glassbridge.phone.capture import Capture, capture_clock
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.room import Room
 from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable, base_url
+from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import phone as wire
-from glassbridge.wire.close_codes import CloseCode, ComeBack, come_back
+from glassbridge.wire.close_codes import CloseCode, come_back
 
 log = structlog.get_logger()
 
-RECONNECT = Ladder(base=0.25, cap=1.0)
-REJOIN = Ladder(base=0.25, cap=2.0)
 MAX_FRAME_MS = 400
 """What surely fits into one packet."""
-SETTLED = 5.0
-"""Seconds that a socket must have lasted for the next attempt to be a first one."""
-NOW_JITTER = 0.5
-"""Seconds over which phones that are told to come back at once spread."""
+HEARD_EVERY = 0.25
+"""Seconds after a message in which further ones are not told to the machine."""
+CLOSE_TIMEOUT = 4.0
+
+
+def link_clock() -> float:
+    """Seconds on a clock that goes on while the machine sleeps: so a sleep is seen as a deadline that is late."""
+    return capture_clock() / 1e6
 
 
 class PhoneClient:
     """Use as `async with`. What happens is told through `on_event`, on the event loop; it must not block.
 
     `core_token` signs in; `connect` joins LiveKit rooms (our own participant when left out); `chance` gives numbers in
-    [0, 1) for the jitter. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had.
+    [0, 1) for the jitter. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had. Any
+    number of phones may live in one event loop.
     """
 
     def __init__(
@@ -64,22 +89,26 @@ class PhoneClient:
         self._on_event = on_event
         self._transport = transport
         self._numbers = numbered and transport is not Transport.TRACK
-        self._chance = chance
         self._microphone = self._microphone_allowed = True
         self._speaking = False
-        self._capture = Capture(random.getrandbits(32))
-        self._room = Room(self._hear_of_room, connect or connector("own"), Backoff(REJOIN, chance))
-        self._sender = Sender(self._capture, self._room, transport, lambda: self.microphone_on)
+        self._log = log
+        self._link = PhoneLink(chance, room=transport is not Transport.WEBSOCKET)
+        self._shell: Shell[Event] = Shell(self._link, self._perform, Tick(), self._record, link_clock)
         self._tasks = TaskGroup("phone", self._on_failure)
-        self._socket: CloudSocket | None = None
-        self._place: asyncio.Task[None] | None = None
-        self._place_cloud = ""
-        self._moved = asyncio.Event()
-        """The socket ended, or its wait is to end, because we said so."""
-        self._dark_until = 0.0
+        self._farewells = TaskGroup("phone-farewell", self._on_failure)
+        """What goes on for a moment after the phone was told to go."""
+        self._capture = Capture(random.getrandbits(32))
+        self._room = Room(self._hear_of_room, self._shell.post, connect or connector("own"), self._farewells)
+        self._sender = Sender(self._capture, self._room, transport, lambda: self.microphone_on)
+        self._conversations: dict[Generation, asyncio.Task[None]] = {}
+        self._sockets: dict[Generation, CloudSocket] = {}
+        """Those that are open; the newest is the one that counts."""
+        self._heard_at = 0.0
+        self._network_back: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._tasks.spawn(self._stay_connected(), "socket")
+        self._turning = self._tasks.spawn(self._shell.run(), "link")
+        self._shell.post(Start())
         self._tasks.spawn(self._sender.run(), "sender")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         return self
@@ -91,10 +120,13 @@ class PhoneClient:
 
     async def close(self) -> None:
         """Leaves the room, says goodbye, releases everything; idempotent; about 5 s at most."""
-        self._moved.set()
-        await self._leave_room()
-        if self._socket is not None:
-            await self._socket.close()
+        if self._network_back is not None:
+            self._network_back.cancel()
+        self._shell.post(Stop())
+        self._shell.stop()
+        await asyncio.wait((self._turning,), timeout=1.0)
+        await self._farewells.settle(CLOSE_TIMEOUT)
+        await self._farewells.close()
         await self._tasks.close()
 
     # ---- what the owner does
@@ -162,105 +194,141 @@ class PhoneClient:
         await self._say(wire.Vad(status=speaking))
 
     async def switch(self, cloud: str) -> None:
-        """Moves to another cloud: leaves the old room first, then the old socket. Raises UserError for a bad URL."""
+        """Moves to another cloud; the old room is left before a new one is joined. Raises UserError for a bad URL."""
         self.cloud = base_url(cloud)
-        await self._leave_room()
-        await self._end_socket(vanish=False)
+        self._shell.post(Switch())
+
+    def network_changed(self) -> None:
+        """To be called when the operating system tells of another network, or that there is one again: what is open is
+        then tested or renewed at once, and nothing waits any longer."""
+        self._shell.post(NetworkChanged())
+
+    def network_lost(self) -> None:
+        """To be called when the operating system says that there is no network: nothing is tried until
+        `network_changed`. A phone that is never told finds out by itself, within 4 s."""
+        self._shell.post(NetworkLost())
 
     async def drop(self, seconds: float) -> None:
         """The network goes away for so many seconds: everything is cut without a goodbye."""
-        self._dark_until = monotonic() + seconds
-        await self._end_socket(vanish=True)
+        self.network_lost()
         await self._room.vanish()
-        await self._leave_room()
+        for socket in list(self._sockets.values()):
+            await socket.vanish()
+        if self._network_back is not None:
+            self._network_back.cancel()
+        self._network_back = asyncio.get_running_loop().call_later(seconds, self.network_changed)
+
+    # ---- the machine
+
+    def _record(self, record: Record[Any]) -> None:
+        self._log.info(
+            record.machine.replace("_", " "), old=record.old.label, on=record.event, new=record.new.label,
+            generation=record.generation, cause=record.cause,
+        )  # fmt: skip
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case OpenSocket(number):
+                self._conversations[number] = self._farewells.spawn(self._converse(number), f"socket-{number}")
+            case CloseSocket(number, goodbye):
+                self._forget(number)
+                self._farewells.spawn(self._hang_up(number, goodbye), f"hang-up-{number}")
+            case Ping(number, ping):
+                self._tasks.spawn(self._say_to(number, wire.Ping(timestamp=ping)), "ping")
+            case Hint(number):
+                self._tasks.spawn(self._say_to(number, wire.NetworkStateChange()), "hint")
+            case Join(place):
+                self._room.join(place, self.cloud, self._core_token)
+            case Leave(place, goodbye):
+                self._farewells.spawn(self._room.leave(place, goodbye=goodbye), f"leave-{place}")
+            case Tell(situation, text, retry_at):
+                retry_in = None if retry_at is None else max(0.0, retry_at - link_clock())
+                self._on_event(events.Told(situation.value, text, retry_in))
+                if situation is Situation.ENDED:
+                    self._end(text)
+
+    def _end(self, message: str) -> None:
+        self.ended = events.Ended(message)
+        self._on_event(self.ended)
+
+    def _on_failure(self, task: str, error: BaseException) -> None:
+        self._log.error("the phone failed", task=task, error=type(error).__name__, exc_info=error)
+        if self.ended is None:
+            self._end(f"the phone failed: {type(error).__name__}")
+        self._shell.post(Stop())
 
     # ---- the socket
 
-    async def _stay_connected(self) -> None:
-        backoff = Backoff(RECONNECT, self._chance)
-        while self.ended is None:
-            await self._wait(backoff.next_delay())
-            cloud = self.cloud
-            try:
-                socket = await CloudSocket.open(
-                    cloud,
-                    self._core_token,
-                    livekit=self._transport is not Transport.WEBSOCKET,
-                    numbered=self._numbers,
-                )
-            except Refused as error:
-                self._end(str(error))
-            except Unreachable as error:
-                self._on_event(events.SocketChanged("unreachable", cloud, reason=str(error)))
-            else:
-                opened = monotonic()
-                code = await self._attend(socket, cloud)
-                if self._moved.is_set() or monotonic() - opened >= SETTLED:
-                    backoff.reset()
-                self._after_close(code)
-
-    async def _wait(self, seconds: float) -> None:
-        """Waits, but not on after a switch; and as long as the network is away."""
-        self._moved.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._moved.wait()
-        await asyncio.sleep(max(0.0, self._dark_until - monotonic()))
-        self._moved.clear()
-
-    async def _attend(self, socket: CloudSocket, cloud: str) -> int:
-        if self._moved.is_set():  # while it was being opened
-            await socket.vanish()
-        self._socket = socket
+    async def _converse(self, number: Generation) -> None:
+        """One attempt and, when it succeeds, its socket until that ends."""
+        cloud = self.cloud
+        try:
+            socket = await CloudSocket.open(
+                cloud,
+                self._core_token,
+                livekit=self._transport is not Transport.WEBSOCKET,
+                numbered=self._numbers,
+            )
+        except Refused as error:
+            self._shell.post(SocketFailed(number, final=True, reason=str(error)))
+            return
+        except Unreachable as error:
+            self._on_event(events.SocketChanged("unreachable", cloud, reason=str(error)))
+            self._shell.post(SocketFailed(number, final=False, reason=error.why))
+            return
+        self._sockets[number] = socket
         self._on_event(events.SocketChanged("open", cloud))
         try:
-            code = await socket.listen(lambda message: self._hear(socket, cloud, message))
+            code = await socket.listen(lambda message: self._hear(number, socket, message))
         finally:
-            self._socket = self._sender.socket = None
-            self.session = self._sender.told = None
-        self._on_event(events.SocketChanged("closed", cloud, code, _meaning(code)))
-        return code
+            self._forget(number)
+            del self._sockets[number], self._conversations[number]
+        meaning = _meaning(code)
+        self._on_event(events.SocketChanged("closed", cloud, code, meaning))
+        back = ComeBack[come_back(code).name]
+        reason = meaning if back is not ComeBack.NO else f"the cloud closed the connection: {meaning}"
+        self._shell.post(SocketClosed(number, back, reason))
 
-    def _after_close(self, code: int) -> None:
-        if self._moved.is_set():
-            return
-        match come_back(code):
-            case ComeBack.NO:
-                self._end(f"the cloud closed the connection: {_meaning(code)}")
-            case ComeBack.NOW:
-                self._dark_until = max(self._dark_until, monotonic() + NOW_JITTER * self._chance())
-            case ComeBack.LATER:
-                pass
-
-    async def _end_socket(self, *, vanish: bool) -> None:
-        self._moved.set()
-        socket = self._socket
+    async def _hang_up(self, number: Generation, goodbye: bool) -> None:
+        socket = self._sockets.get(number)
         if socket is None:
-            return
-        if vanish:
-            await socket.vanish()
-        else:
+            if (attempt := self._conversations.pop(number, None)) is not None:
+                await cancelled(attempt)
+        elif goodbye:
             await socket.close(CloseCode.NORMAL)
+        else:
+            await socket.vanish()
+
+    def _forget(self, number: Generation) -> None:
+        """Nothing is said to this socket any more."""
+        if self._sender.socket is not None and self._sender.socket is self._sockets.get(number):
+            self._sender.socket = self._sender.told = self.session = None
 
     async def _say(self, message: wire.Message) -> None:
         """Says it if there is somebody to hear it; what lasts is said again after the next acknowledgement."""
-        if self._socket is not None and self.session is not None:
-            await self._socket.say(message)
+        if self._sender.socket is not None:
+            await self._sender.socket.say(message)
 
-    async def _hear(self, socket: CloudSocket, cloud: str, message: wire.FromCloud | wire.UnknownMessage) -> None:
+    async def _say_to(self, number: Generation, message: wire.Message) -> None:
+        if (socket := self._sockets.get(number)) is not None:
+            await socket.say(message)
+
+    async def _hear(
+        self, number: Generation, socket: CloudSocket, message: wire.FromCloud | wire.UnknownMessage
+    ) -> None:
+        if number != self._link.socket.generation:
+            return
+        self._notice(number, message)
         match message:
             case wire.ConnectionAck():
-                await self._accepted(socket, cloud, message)
+                await self._accepted(number, socket, message)
             case wire.AudioStateNotice():
-                self._sender.told = events.AudioStateChanged(
-                    message.state, message.reason, message.code, message.transport, message.retry_in_ms
-                )
-                self._on_event(self._sender.told)
+                self._learn(number, message)
             case wire.AudioAck():
                 self._capture.acknowledge(message.epoch, message.position)
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position))
-            case wire.DisplayEvent():
-                self._on_event(events.Caption(message.layout.text, message.is_final is not False))
+            case wire.DisplayEvent(layout=wire.TextWall(text=text)):
+                self._on_event(events.Caption(text, message.is_final is not False))
             case wire.SpeechEndNotice():
                 self._on_event(events.SpeechEnded(message.captioned))
             case wire.MicrophoneStateChange():
@@ -271,53 +339,44 @@ class PhoneClient:
             case wire.ConnectionError_():
                 self._on_event(events.CloudError(message.code or "", message.message))
             case wire.AuthError():
-                self._end(f"the cloud refuses the token: {message.message}")
+                reason = f"the cloud refuses the token: {message.message}"
+                self._shell.post(SocketClosed(number, ComeBack.NO, reason))
                 await socket.close()
             case wire.UnknownMessage():
-                log.debug("message of an unknown type", type=message.type)
+                self._log.debug("message of an unknown type", type=message.type)
 
-    async def _accepted(self, socket: CloudSocket, cloud: str, ack: wire.ConnectionAck) -> None:
+    def _notice(self, number: Generation, message: wire.FromCloud | wire.UnknownMessage) -> None:
+        """A sign of life; only few of them need the mailbox."""
+        echo = message.timestamp if isinstance(message, wire.Pong) and isinstance(message.timestamp, int) else None
+        if echo is not None or monotonic() - self._heard_at >= HEARD_EVERY:
+            self._heard_at = monotonic()
+            self._shell.post(Heard(number, echo))
+
+    def _learn(self, number: Generation, notice: wire.AudioStateNotice) -> None:
+        told = events.AudioStateChanged(
+            notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop
+        )
+        self._sender.told = told
+        self._on_event(told)
+        retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
+        self._shell.post(AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at))
+
+    async def _accepted(self, number: Generation, socket: CloudSocket, ack: wire.ConnectionAck) -> None:
         self.session = ack
+        self._log = log.bind(session_id=ack.session_id)
         self._sender.numbered = self._numbers and ack.audio >= 2
-        self._sender.socket = socket
+        self._sender.socket, self._sender.told = socket, None
+        told = ack.livekit
+        same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._room.where)
+        self._shell.post(Accepted(number, same_room))
         self._on_event(events.Acknowledged(ack.session_id, ack.resumed, self._sender.numbered))
-        if self._transport is not Transport.WEBSOCKET:
-            self._enter_room(cloud, keep=ack.resumed)
         self._sender.nudge()
         await socket.say(wire.GlassesConnectionState(status="CONNECTED", model_name="glassbridge phone"))
         await socket.say(wire.MicrophoneStateChange(is_microphone_enabled=self.microphone_on))
         if self._speaking:
             await socket.say(wire.Vad(status=True))
 
-    def _end(self, message: str) -> None:
-        self.ended = events.Ended(message)
-        self._tasks.spawn(self._leave_room(), "leave")
-        self._on_event(self.ended)
-
-    def _on_failure(self, task: str, error: BaseException) -> None:
-        log.error("the phone failed", task=task, error=type(error).__name__, exc_info=error)
-        if self.ended is None:
-            self._end(f"the phone failed: {type(error).__name__}")
-
     # ---- the room
-
-    def _enter_room(self, cloud: str, *, keep: bool) -> None:
-        """A place in the room of this cloud; the one that there is stays when it is the same session's."""
-        former = self._place
-        if keep and former is not None and not former.done() and self._place_cloud == cloud:
-            return
-        self._place_cloud = cloud
-        self._place = self._tasks.spawn(self._keep_place(former, cloud), "room")
-
-    async def _keep_place(self, former: "asyncio.Task[None] | None", cloud: str) -> None:
-        if former is not None:
-            await cancelled(former)
-        await self._room.keep(cloud, self._core_token)
-
-    async def _leave_room(self) -> None:
-        former, self._place = self._place, None
-        if former is not None:
-            await cancelled(former)
 
     def _hear_of_room(self, event: PhoneEvent) -> None:
         if isinstance(event, events.AgentChanged):
@@ -332,3 +391,10 @@ def _meaning(code: int) -> str:
         return CloseCode(code).meaning  # type: ignore[call-arg]
     except ValueError:
         return f"code {code}"
+
+
+def _blame(notice: wire.AudioStateNotice) -> Blame:
+    """Whether a fresh place of the phone's could be what helps."""
+    if notice.code in wire.PHONE_REJOINS:
+        return Blame.PHONE
+    return Blame.UNKNOWN if notice.hop is None and notice.code == "no_audio" else Blame.ELSEWHERE

@@ -1,4 +1,4 @@
-"""Commands on standard input: `switch URL`, `drop SECONDS`, `mic on|off`, `wav FILE`, `quit`."""
+"""Commands on standard input: `switch URL`, `drop SECONDS`, `network`, `mic on|off`, `wav FILE`, `quit`."""
 
 import asyncio
 import math
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 MAX_LINE = 8192
+USAGE = "switch URL, drop SECONDS, network, mic on|off, wav FILE, quit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class Switch:
 @dataclass(frozen=True, slots=True)
 class Drop:
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The phone's address changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Quit:
     pass
 
 
-Command = Switch | Drop | Microphone | Speak | Quit
+Command = Switch | Drop | Network | Microphone | Speak | Quit
 
 
 class BadCommand(ValueError):
@@ -53,13 +59,15 @@ def parse(line: str) -> Command:
             return Switch(url)
         case "drop", seconds:
             return Drop(_seconds(seconds))
+        case "network", "":
+            return Network()
         case "mic", "on" | "off":
             return Microphone(rest == "on")
         case "wav", file if file:
             return Speak(Path(file))
         case "quit", "":
             return Quit()
-    raise BadCommand(f"not a command: {line.strip()[:80]!r} (switch URL, drop SECONDS, mic on|off, wav FILE, quit)")
+    raise BadCommand(f"not a command: {line.strip()[:80]!r} ({USAGE})")
 
 
 def _seconds(text: str) -> float:

@@ -52,6 +52,18 @@ class AudioStateChanged:
     transport: Literal["livekit", "websocket"] | None
     """Live: the path. Otherwise: the path that is open for audio."""
     retry_in_ms: int | None
+    hop: Literal["phone", "livekit", "bridge", "stream", "recogniser"] | None = None
+    """Where on the way audio dies, once the cloud knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a person should know about the phone now, in words."""
+
+    situation: Literal["connecting", "offline", "unreachable", "connected", "unheard", "renewing", "heard", "ended"]
+    text: str
+    retry_in: float | None
+    """Seconds until the next attempt; None where none is planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,7 @@ PhoneEvent = (
     | RoomChanged
     | AgentChanged
     | AudioStateChanged
+    | Told
     | AudioAcknowledged
     | Caption
     | SpeechEnded

@@ -15,6 +15,7 @@ _NAMES: dict[type, str] = {
     events.Acknowledged: "ack",
     events.RoomChanged: "room",
     events.AgentChanged: "agent",
+    events.Told: "told",
     events.AudioAcknowledged: "audio_ack",
     events.SocketChanged: "socket",
     events.SpeechEnded: "speech_end",

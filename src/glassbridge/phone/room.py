@@ -1,17 +1,17 @@
-"""The phone's place in its LiveKit room: a token from the current cloud, one join after the other, the old room left
-before a new one is taken (two places of one phone would fight for the identity)."""
+"""Does what core/phone_place.py decides: takes a place in the LiveKit room with a fresh token of the cloud, speaks
+through it, leaves it."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import monotonic
 from typing import Protocol, runtime_checkable
 
 import aiohttp
 import msgspec
 import structlog
 
-from glassbridge.core.backoff import Backoff
+from glassbridge.core.phone_place import PlaceFailed, PlaceJoined, PlaceLeft, PlaceLost
+from glassbridge.core.values import Generation, LossReason
 from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
@@ -25,13 +25,16 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
 from glassbridge.phone.hearing import Hearing
+from glassbridge.runtime.tasks import TaskGroup, cancelled
 
 log = structlog.get_logger()
 
 TOKEN_PATH = "/api/client/livekit/token"  # noqa: S105 - a path
 TOKEN_TIMEOUT = 5.0
-SETTLED = 5.0
-"""Seconds in the room after which a join counts as a success."""
+GOODBYE = 1.5
+"""Seconds that a goodbye may take before the next join."""
+CUT = 0.25
+"""The same where nobody is told; what is still to be released then is released beside it."""
 AGENT = "cloud-agent:"
 
 
@@ -110,16 +113,27 @@ class _Ears:
 
 
 class Room:
-    """Keeps a place while `keep` runs; cancelling it leaves the room."""
+    """Holds one place at a time. `post` hears what becomes of it, `tasks` outlives it by what its clean-up takes."""
 
-    def __init__(self, tell: Callable[[PhoneEvent], None], connect: Connector, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        tell: Callable[[PhoneEvent], None],
+        post: Callable[[PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft], None],
+        connect: Connector,
+        tasks: TaskGroup,
+    ) -> None:
+        self.where: tuple[str, str] | None = None
+        """URL and name of the room of the newest place."""
         self._tell = tell
+        self._post = post
         self._connect = connect
-        self._backoff = backoff
+        self._tasks = tasks
+        self._holding: asyncio.Task[None] | None = None
+        self._goodbye = True
+        """Say it when the place is left."""
         self._participant: Participant | None = None
         self._track: LocalTrack | None = None
         self._hearing = Hearing()
-        self._one_at_a_time = asyncio.Lock()
 
     @property
     def joined(self) -> bool:
@@ -130,46 +144,58 @@ class Room:
         """Milliseconds of sound that came out of rooms so far."""
         return self._hearing.ms
 
+    def join(self, place: Generation, base: str, core_token: str) -> None:
+        """Begins to take a place with a token of the cloud at `base`; the one before must have been left."""
+        self._goodbye = True
+        self._holding = self._tasks.spawn(self._hold(place, base, core_token), f"place-{place}")
+
+    async def leave(self, place: Generation, *, goodbye: bool) -> None:
+        """Leaves the place, or gives up the join, and says so."""
+        self._goodbye = goodbye
+        if self._holding is not None:
+            await cancelled(self._holding)
+        self._post(PlaceLeft(place))
+
     async def vanish(self) -> None:
         """The place is lost without a word to the server, where the participant can do that."""
-        participant: object = self._participant
-        if isinstance(participant, CanVanish):
-            await participant.vanish()
+        if self._participant is not None:
+            await _vanish(self._participant)
 
-    async def keep(self, base: str, core_token: str) -> None:
-        """Joins, and joins again with a fresh token whenever the place is lost, until cancelled."""
-        async with self._one_at_a_time:
-            self._backoff.reset()
-            while True:
-                await asyncio.sleep(self._backoff.next_delay())
-                try:
-                    await self._stay(await fetch_ticket(base, core_token))
-                except NoTicket as error:
-                    self._tell(RoomChanged("failed", reason=str(error)))
-                except ParticipantError as error:
-                    log.warning("cannot join the room", reason=error.reason.code, detail=error.detail)
-                    self._tell(RoomChanged("failed", reason=error.reason.text))
-
-    async def _stay(self, ticket: _Ticket) -> None:
-        """Joins and stays until the place is lost. Raises ParticipantError when there is none to be had."""
+    async def _hold(self, place: Generation, base: str, core_token: str) -> None:
         ears = _Ears(self._tell, self._hearing)
-        participant = await self._connect(ticket.url, ticket.token, ears, ConnectOptions(room=ticket.room))
-        joined_at = monotonic()
+        try:
+            ticket = await fetch_ticket(base, core_token)
+            self.where = ticket.url, ticket.room
+            participant = await self._connect(ticket.url, ticket.token, ears, ConnectOptions(room=ticket.room))
+        except NoTicket as error:
+            self._fail(place, str(error))
+        except ParticipantError as error:
+            log.warning("cannot join the room", place=place, reason=error.reason.code, detail=error.detail)
+            self._fail(place, error.reason.text)
+        else:
+            reason = await self._stay(place, participant, ears)
+            self._post(PlaceLost(place, reason))
+
+    def _fail(self, place: Generation, reason: str) -> None:
+        self._tell(RoomChanged("failed", reason=reason))
+        self._post(PlaceFailed(place, reason))
+
+    async def _stay(self, place: Generation, participant: Participant, ears: _Ears) -> LossReason:
         self._participant = participant
         try:
-            self._tell(RoomChanged("joined", ticket.room))
+            self._tell(RoomChanged("joined", participant.room))
+            self._post(PlaceJoined(place))
             ears.on_participants(participant.remote)
-            await ears.closed
+            return (await ears.closed).reason
         finally:
             self._participant = self._track = None
             lost = participant.closed
-            try:
-                await participant.close()
-            finally:
-                ears.agent_is_here(False)
-                self._tell(RoomChanged("lost" if lost else "left", ticket.room, lost.reason.text if lost else ""))
-        if monotonic() - joined_at >= SETTLED:
-            self._backoff.reset()
+            leaving = _vanish(participant) if lost or not self._goodbye else participant.close()
+            released = self._tasks.spawn(leaving, f"leave-{place}")
+            ears.agent_is_here(False)
+            text = lost.reason.text if lost else ""
+            self._tell(RoomChanged("lost" if lost else "left", participant.room, text))
+            await asyncio.wait((released,), timeout=GOODBYE if self._goodbye and not lost else CUT)
 
     async def send(self, payload: bytes, topic: str, *, timeout: float) -> bool:
         """A lossy packet to all; False when the place is lost. Safe to cancel."""
@@ -206,3 +232,9 @@ class Room:
             async with asyncio.timeout(timeout):
                 await track.drain()
                 await track.unpublish()
+
+
+async def _vanish(participant: Participant) -> None:
+    """Ends a place as when the network goes away; says goodbye where the participant cannot do that."""
+    silent: object = participant
+    await (silent.vanish() if isinstance(silent, CanVanish) else participant.close())

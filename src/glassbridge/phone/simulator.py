@@ -206,8 +206,10 @@ class Simulator:
         finally:
             await cancelled(speech)
 
-    async def _do(self, command: commands.Switch | commands.Drop | commands.Microphone) -> None:
+    async def _do(self, command: commands.Command) -> None:
         match command:
+            case commands.Network():
+                self._phone.network_changed()
             case commands.Switch(url):
                 await self._phone.switch(url)
             case commands.Drop(seconds):

@@ -6,14 +6,12 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 import aiohttp
 import structlog
 
 from glassbridge.runtime.errors import UserError
-from glassbridge.runtime.tasks import cancelled
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
 
@@ -22,12 +20,8 @@ log = structlog.get_logger()
 OnMessage = Callable[[wire.FromCloud | wire.UnknownMessage], Awaitable[None]]
 """Must return within about a second: meanwhile nothing else is heard."""
 PATH = "/glasses-ws"
-OPEN_TIMEOUT = 5.0
 SEND_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 1.0
-PING_INTERVAL = 1.0
-SILENCE = 3.0
-"""Seconds without a word from a cloud that answers pings, after which the socket is dead (traps 25)."""
 MAX_MESSAGE = 1 << 20
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -42,6 +36,11 @@ class Refused(Exception):
 class Unreachable(Exception):
     """No cloud answers at the address; it may later."""
 
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+        """In two or three words."""
+
 
 def base_url(text: str) -> str:
     """The base URL in one spelling (http or https, no slash at the end). Raises UserError (exit status 2)."""
@@ -52,14 +51,14 @@ def base_url(text: str) -> str:
 
 
 class CloudSocket:
-    """One connection, used once. Owns its HTTP session, so that cutting it cuts nothing else."""
+    """One connection, used once. Owns its HTTP session, so that cutting it cuts nothing else.
+
+    Deadlines for opening it and for its silence are the machine's (core/phone_socket.py).
+    """
 
     def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
         self._http = http
         self._ws = ws
-        self._heard_at = monotonic()
-        self._answers = False
-        """The cloud has answered a ping: from now on its silence means something."""
         self._no_goodbye = asyncio.Event()
         """Cleared while a goodbye is being said: aiohttp ends `listen` first and says it then."""
         self._no_goodbye.set()
@@ -72,15 +71,14 @@ class CloudSocket:
             query["audio"] = "2"
         http = aiohttp.ClientSession()
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
-                ws = await http.ws_connect(
-                    base.replace("http", "ws", 1) + PATH,
-                    params=query,
-                    headers={"Authorization": f"Bearer {core_token}"},
-                    max_msg_size=MAX_MESSAGE,
-                    compress=0,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
-                )
+            ws = await http.ws_connect(
+                base.replace("http", "ws", 1) + PATH,
+                params=query,
+                headers={"Authorization": f"Bearer {core_token}"},
+                max_msg_size=MAX_MESSAGE,
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
+            )
         except aiohttp.WSServerHandshakeError as error:
             await http.close()
             if error.status in (401, 403):
@@ -88,33 +86,29 @@ class CloudSocket:
                 raise Refused(message) from None
             if error.status == 404:
                 raise Refused(f"no cloud is at {base}: it knows no {PATH}") from None
-            raise Unreachable(f"the cloud at {base} answers {error.status}") from None
+            raise Unreachable(f"the cloud at {base} answers {error.status}", f"status {error.status}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await http.close()
-            raise Unreachable(f"no cloud answers at {base} ({_why(error)})") from None
+            raise Unreachable(f"no cloud answers at {base} ({_why(error)})", _why(error)) from None
         except BaseException:
             await http.close()
             raise
         return cls(http, ws)
 
     async def listen(self, on_message: OnMessage) -> int:
-        """Hands on what the cloud says until the socket ends, and returns the close code. Answers and sends pings.
+        """Hands on what the cloud says until the socket ends, and returns the close code. Answers pings.
 
         Releases everything, also when cancelled.
         """
-        pinger = asyncio.create_task(self._ping(), name="phone:ping")
         try:
             async for message in self._ws:
-                self._heard_at = monotonic()
                 if message.type is aiohttp.WSMsgType.TEXT:
                     await self._hear(message.data, on_message)
         finally:
-            pinger.cancel()
             try:
                 await self._no_goodbye.wait()
             finally:
                 await self._http.close()
-                await cancelled(pinger)
         return self._ws.close_code or CloseCode.ABNORMAL
 
     async def say(self, message: wire.Message) -> bool:
@@ -152,22 +146,8 @@ class CloudSocket:
             return
         if isinstance(said, wire.Ping):
             await self.say(wire.Pong(timestamp=said.timestamp))
-        elif isinstance(said, wire.Pong):
-            self._answers = True
         else:
             await on_message(said)
-
-    async def _ping(self) -> None:
-        while True:
-            before = monotonic()
-            await asyncio.sleep(PING_INTERVAL)
-            now = monotonic()
-            stood_still = now - before > 2 * PING_INTERVAL  # what has come meanwhile is still to be read
-            if self._answers and now - self._heard_at > SILENCE and not stood_still:
-                log.warning("the cloud is silent", seconds=round(now - self._heard_at, 1))
-                await self._http.close()
-                return
-            await self.say(wire.Ping())
 
     @staticmethod
     async def _sent(sending: Coroutine[Any, Any, None]) -> bool:
