@@ -13,7 +13,7 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.server import free_port
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, future_token, token
 from tests.support.participants import Recorder
-from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, present
+from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, nobody_is_left, present
 from tests.support.poll import eventually
 
 OPEN = b"open"
@@ -78,7 +78,7 @@ async def test_close_leaves_at_once_and_says_so_once(kind: Kind, seats: Seats) -
     await seat.place.close()
     assert seat.heard.closed == [Closed(LossReason.CLOSED)]
     assert seat.place.closed == Closed(LossReason.CLOSED)
-    assert await present(seats.url) == []
+    await nobody_is_left(seats.url, kind)
 
 
 async def test_a_cancelled_close_goes_on(kind: Kind, seats: Seats) -> None:
@@ -90,7 +90,7 @@ async def test_a_cancelled_close_goes_on(kind: Kind, seats: Seats) -> None:
         await closing
     await kind.drain()
     assert seat.heard.reason == "closed"
-    assert await present(seats.url) == []
+    await nobody_is_left(seats.url, kind)
 
 
 async def test_a_lost_place_sends_nothing(kind: Kind, seats: Seats) -> None:
@@ -223,7 +223,7 @@ async def test_a_bad_token_is_named_but_never_shown(
     if pass_:
         shown = f"{error!r} {error} {caplog.text} {capsys.readouterr()}"
         assert pass_ not in shown
-    assert await present(seats.url) == []
+    await nobody_is_left(seats.url, kind)
 
 
 @pytest.mark.parametrize(

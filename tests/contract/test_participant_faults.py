@@ -20,7 +20,7 @@ from glassbridge.lab.links import Way
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError, connector
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
-from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, present
+from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, nobody_is_left, present
 from tests.support.poll import eventually
 
 TOLD = 4.0
@@ -81,15 +81,6 @@ async def test_a_bystander_knows_who_is_left(kind: Kind, livekit: LiveKit, seats
         return listed == seen == {} or f"seed {seed}: on the server {listed}, bob sees {seen}"
 
     await eventually(agrees, NEWS, every=0.2)
-
-
-async def nobody_is_left(url: str, kind: Kind, what: str = "") -> None:
-    """On the server; the SDK's last word is out before it has arrived there."""
-    for _ in range(20):
-        if not (left := await present(url)):
-            return
-        await asyncio.sleep(kind.patience / 20)
-    raise AssertionError(f"{what}: {left}")
 
 
 async def test_a_publish_can_be_cancelled_at_any_moment(seats: Seats) -> None:

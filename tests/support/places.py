@@ -15,6 +15,7 @@ from glassbridge.livekit.rooms import Occupant, RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 from tests.support.livekit import KEYS, LiveKit, token
 from tests.support.participants import Recorder
+from tests.support.poll import eventually
 
 ROOM = "room"
 
@@ -107,6 +108,16 @@ async def present(url: str, keys: LiveKitKeys = KEYS) -> list[Occupant]:
     """Who is in ROOM, as the server sees it."""
     async with RoomService(url, keys) as service:
         return await service.participants(ROOM)
+
+
+async def nobody_is_left(url: str, kind: Kind, what: str = "") -> None:
+    """In ROOM, on the server; the SDK's last word is out before it has arrived there."""
+
+    async def empty() -> bool | str:
+        left = await present(url)
+        return not left or f"{what}: {left}"
+
+    await eventually(empty, kind.patience, every=0.05)
 
 
 async def say(track: LocalTrack, pcm: bytes) -> None:

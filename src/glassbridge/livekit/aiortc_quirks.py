@@ -187,7 +187,8 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
 
     def send_late() -> None:
         nonlocal late
-        late = asyncio.ensure_future(send_now())
+        if sctp.transport.state == "connected":  # else the loop may end before the task begins
+            late = asyncio.ensure_future(send_now())
 
     async def send_sack() -> None:
         nonlocal waiting, timer
