@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import bench, livekit, programs, together, token
+from glassbridge.cli import bench, lab, livekit, programs, together, token
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -32,6 +32,7 @@ app.command("phone")(programs.phone)
 app.command("token")(token.token)
 app.add_typer(livekit.app, name="livekit")
 app.add_typer(bench.app, name="bench")
+app.add_typer(lab.app, name="lab")
 
 
 def _print_version(wanted: bool) -> None:

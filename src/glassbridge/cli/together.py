@@ -35,7 +35,7 @@ def demo(
 ) -> None:
     """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
     start_logging("demo", "error", "auto")  # warnings are part of the picture
-    raise typer.Exit(_until_signal(_demo(_config(livekit, participant, log_level=log_level)), stopped=INTERRUPTED))
+    raise typer.Exit(until_signal(_demo(stack_config(livekit, participant, log_level=log_level)), stopped=INTERRUPTED))
 
 
 def dev(
@@ -51,7 +51,7 @@ def dev(
     """Run LiveKit, bridge and cloud for a client of your own; Ctrl-C stops all."""
     start_logging("dev", log_level, log_format)
     fmt = "console" if log_format == "auto" and sys.stderr.isatty() else log_format
-    config = _config(
+    config = stack_config(
         livekit,
         participant,
         log_level=log_level,
@@ -60,10 +60,10 @@ def dev(
         livekit_port=livekit_port,
         workers=workers,
     )
-    raise typer.Exit(_until_signal(_dev(config, parse_user(user)), stopped=0))
+    raise typer.Exit(until_signal(_dev(config, parse_user(user)), stopped=0))
 
 
-def _config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
+def stack_config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
     from glassbridge.lab.stack import StackConfig
 
     settings = load_settings()
@@ -77,7 +77,7 @@ def _config(livekit: str, participant: ParticipantName, **options: Any) -> "Stac
     )
 
 
-def _until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
+def until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
     """Runs it; the first SIGINT or SIGTERM cancels it, and with it everything that it started: status `stopped`."""
     from glassbridge.runtime.signals import stop_on_signals
 

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import Any
 
 from glassbridge.runtime.child import Child
@@ -28,6 +29,8 @@ class Line:
     text: str
     log: bool
     """From standard error, where the logs go."""
+    at_ns: int = 0
+    """When it was read, CLOCK_MONOTONIC nanoseconds."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -43,12 +46,14 @@ class Line:
 
 @dataclass
 class Program:
-    """`glassbridge ARGS` as a child; it dies with us. `on_line` hears what it writes."""
+    """`python -m MODULE ARGS` as a child; it dies with us. `on_line` hears what it writes."""
 
     name: str
     args: tuple[str, ...]
-    env: Mapping[str, str] = field(repr=False)
+    env: dict[str, str] = field(repr=False)
+    """Beside our own; a change counts from the next start."""
     on_line: Callable[[Line], None] = field(default=lambda _: None)
+    module: str = "glassbridge"
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
 
     def __post_init__(self) -> None:
@@ -58,7 +63,7 @@ class Program:
     async def start(self) -> None:
         """Starts it; whether it is ready is the caller's question. Can be started again once it has ended."""
         pipe = asyncio.subprocess.PIPE
-        argv = [sys.executable, "-m", "glassbridge", *self.args]
+        argv = [sys.executable, "-m", self.module, *self.args]
         self._child = child = await Child.start(argv, env=os.environ | self.env, stdin=pipe, stdout=pipe, stderr=pipe)
         for stream, log in ((child.stdout, False), (child.stderr, True)):
             assert stream is not None
@@ -128,6 +133,6 @@ class Program:
                 continue
             if not raw:
                 return
-            line = Line(self.name, raw.decode(errors="replace").rstrip(), log)
+            line = Line(self.name, raw.decode(errors="replace").rstrip(), log, monotonic_ns())
             self.lines.append(line)
             self.on_line(line)

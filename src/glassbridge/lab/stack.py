@@ -1,26 +1,28 @@
-"""The whole system on one machine: LiveKit, bridge and cloud as real processes, phones on request.
+"""The whole system on one machine: LiveKit, one or more backends and phones, as real processes.
 
 Everything is owned: whatever ends the `async with` block ends all of it within STOP_WITHIN seconds, in order (phones,
 cloud, bridge, LiveKit), and leaves no process, socket file or room. Should this process be killed, so are its children.
 """
 
 import asyncio
+import signal
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from string import ascii_uppercase
+from typing import Protocol
 
-import aiohttp
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import UserId
+from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend
+from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
 from glassbridge.lab.program import Line, Program
+from glassbridge.lab.readiness import Http, until
 from glassbridge.livekit.binary import find_binary, provide_binary
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.livekit.rooms import RoomService, RoomServiceError
@@ -30,11 +32,9 @@ from glassbridge.runtime.errors import UserError
 
 log = structlog.get_logger()
 
-LOOPBACK = "127.0.0.1"
-READY_WITHIN = 30.0
 STOP_WITHIN = 5.0
-_PHONE_GRACE, _CLOUD_GRACE, _BRIDGE_GRACE, _LIVEKIT_GRACE = 0.8, 1.7, 1.3, 0.7
-"""Seconds from SIGTERM to SIGKILL; together less than STOP_WITHIN."""
+_PHONE_GRACE, _LIVEKIT_GRACE = 0.8, 0.7
+"""Seconds from SIGTERM to SIGKILL; with those of a backend less than STOP_WITHIN."""
 TOKEN_LIFE = 24 * 3600.0
 
 
@@ -49,6 +49,10 @@ class StackConfig:
     livekit_bin: Path | None = None
     livekit_port: int = 0
     cloud_port: int = 0
+    backends: int = 1
+    """Clouds, each with a bridge of its own; all share LiveKit."""
+    breakable: bool = False
+    """All ways between the programs can be broken; those to LiveKit only where it is a real server of ours."""
     workers: int = 1
     participant: ParticipantKind = "own"
     record: Path | None = None
@@ -57,6 +61,8 @@ class StackConfig:
     log_format: str = "json"
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further environment of all programs."""
+    taps: Mapping[str, Path] = field(default_factory=dict)
+    """By the name of a backend, where its cloud sends what it hands on to listeners (cloud/tap.py)."""
 
 
 class LiveKit(Protocol):
@@ -68,6 +74,9 @@ class LiveKit(Protocol):
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+    async def kill(self) -> None:
+        """Ends it as a crash does; start() brings it back on the same address."""
 
 
 class EmbeddedProcess:
@@ -85,6 +94,10 @@ class EmbeddedProcess:
 
     async def stop(self) -> None:
         await self._program.stop(_LIVEKIT_GRACE)
+
+    async def kill(self) -> None:
+        self._program.signal(signal.SIGKILL)
+        await self._program.wait()
 
 
 class Stack:
@@ -106,10 +119,14 @@ class Stack:
         self._cleanup = AsyncExitStack()
         self._users: set[UserId] = set()
         self.phones: list[Program] = []
+        self.backends: list[Backend] = []
+        self.livekit: LiveKit | None = None
+        """None: it runs elsewhere."""
         self.livekit_kind = "elsewhere"
         """real, embedded, or elsewhere; known once it runs, as all below."""
         self.livekit_url = config.livekit
-        self.cloud_url = f"http://{LOOPBACK}:{config.cloud_port or free_port()}"
+        self.phones_to_livekit: Link | None = None
+        """The way of all phones to LiveKit; None: not breakable."""
 
     async def __aenter__(self) -> "Stack":
         try:
@@ -126,30 +143,60 @@ class Stack:
         clean, config = self._cleanup, self._config
         await clean.enter_async_context(self._http)
         self._folder = Path(clean.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-")))
-        livekit = await self._livekit()
-        if livekit is not None:
-            self.livekit_url = livekit.url
-            clean.push_async_callback(livekit.stop)
+        self.livekit = await self._livekit()
+        if self.livekit is not None:
+            self.livekit_url = self.livekit.url
+            clean.push_async_callback(self.livekit.stop)
         elif not await self._http.answers(self.livekit_url):
             raise UserError(f"no LiveKit server answers at {self.livekit_url}: check the address, and that it runs")
         else:
             clean.push_async_callback(self._delete_rooms)
-        record = ("--record", str(config.record)) if config.record is not None else ()
-        port = str(urlsplit(self.cloud_url).port)
-        self.bridge = self._program("bridge", "--workers", str(config.workers), "--participant", config.participant)
-        self.cloud = self._program("cloud", "--port", port, *record)
-        clean.push_async_callback(self.bridge.stop, _BRIDGE_GRACE)
-        clean.push_async_callback(self.cloud.stop, _CLOUD_GRACE)
-        clean.push_async_callback(self._stop_phones)
+        breaker = None
+        if config.breakable and isinstance(self.livekit, LiveKitServer):
+            breaker = await clean.enter_async_context(LinkBreaker(self.livekit))
+            self.phones_to_livekit = await breaker.link()
+        for name in ascii_uppercase[: config.backends]:
+            self.backends.append(await self._backend(name, breaker))
+        clean.push_async_callback(self._stop_programs)
         try:
             async with asyncio.TaskGroup() as tasks:
-                if livekit is not None:
-                    tasks.create_task(livekit.start())
-                tasks.create_task(self.start_bridge())
-                tasks.create_task(self.start_cloud())
+                if self.livekit is not None:
+                    tasks.create_task(self.livekit.start())
+                for backend in self.backends:
+                    tasks.create_task(backend.start())
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None
-        await self.ready()
+            raise _first(group) from None
+
+    # ---- the first backend, which often is the only one
+
+    @property
+    def bridge(self) -> Program:
+        return self.backends[0].bridge
+
+    @property
+    def cloud(self) -> Program:
+        return self.backends[0].cloud
+
+    @property
+    def cloud_url(self) -> str:
+        return self.backends[0].cloud_url
+
+    @property
+    def bridge_socket(self) -> Path:
+        """Of its only worker."""
+        return self._folder / "bridge.sock"
+
+    async def start_bridge(self) -> None:
+        """As of Backend."""
+        await self.backends[0].start_bridge()
+
+    async def start_cloud(self) -> None:
+        """As of Backend."""
+        await self.backends[0].start_cloud()
+
+    async def ready(self) -> None:
+        """As of Backend."""
+        await self.backends[0].ready()
 
     # ---- parts
 
@@ -171,38 +218,49 @@ class Stack:
             binary = find_binary(config.livekit_bin)
         if binary is not None:
             self.livekit_kind = "real"
-            return LiveKitServer(binary, config.keys, port=config.livekit_port)
+            rtc = behind_breaker() if config.breakable else None
+            return LiveKitServer(binary, config.keys, port=config.livekit_port, rtc=rtc)
         self.livekit_kind = "embedded"
         port = config.livekit_port or free_port()
-        program = self._program("livekit", "start", "--embedded", "--port", str(port))
+        program = self._program("livekit", ("livekit", "start", "--embedded", "--port", str(port)), {})
         return EmbeddedProcess(program, f"ws://{LOOPBACK}:{port}", self._http)
 
-    async def ready(self) -> None:
-        """Returns when the cloud sees all workers of the bridge. Raises UserError."""
-        await until(self._bridges_are_seen, self.bridge, self.cloud)
-
-    async def start_bridge(self) -> None:
-        """Starts the bridge, for the first time or again after its end."""
-        await self.bridge.start()
-
-    async def start_cloud(self) -> None:
-        """Starts the cloud, for the first time or again after its end; returns when it answers."""
-        await self.cloud.start()
-        await until(lambda: self._http.answers(f"{self.cloud_url}/readyz"), self.cloud)
+    async def _backend(self, name: str, breaker: LinkBreaker | None) -> Backend:
+        """Not started yet."""
+        config = self._config
+        alone = config.backends == 1
+        suffix = "" if alone else f"-{name}"
+        bridge_config = BridgeConfig(workers=config.workers, socket=str(self._folder / f"bridge{suffix}.sock"))
+        port = config.cloud_port if alone and config.cloud_port else free_port()
+        to_livekit = await breaker.link() if breaker is not None else None
+        env = {"LIVEKIT_URL": to_livekit.url} if to_livekit is not None else {}
+        record = ("--record", str(config.record)) if config.record is not None else ()
+        bridge = self._program(
+            f"bridge{suffix}",
+            ("bridge", "--workers", str(config.workers), "--participant", config.participant),
+            env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket)},
+        )
+        if name in config.taps:
+            env["GLASSBRIDGE_TAP"] = str(config.taps[name])
+        cloud = self._program(f"cloud{suffix}", ("cloud", "--port", str(port), *record), env)
+        backend = Backend(name, bridge, cloud, bridge_config, f"http://{LOOPBACK}:{port}")
+        cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, backend.sockets))
+        if self.phones_to_livekit is not None:
+            cloud.env["GLASSBRIDGE_LIVEKIT_PUBLIC_URL"] = self.phones_to_livekit.url
+        backend.to_livekit = to_livekit
+        await self._cleanup.enter_async_context(backend)
+        if config.breakable:
+            await backend.make_breakable()
+        return backend
 
     async def start_phone(self, user: UserId, *options: str) -> Program:
         """A phone of this user that prints JSON; `options` as of `glassbridge phone`."""
         self._users.add(user)
-        fixed = ("--cloud", self.cloud_url, "--participant", self._config.participant, "--json")
-        phone = self._program("phone", *fixed, *options, GLASSBRIDGE_TOKEN=self.core_token(user))
+        fixed = ("phone", "--cloud", self.cloud_url, "--participant", self._config.participant, "--json")
+        phone = self._program("phone", (*fixed, *options), {"GLASSBRIDGE_TOKEN": self.core_token(user)})
         self.phones.append(phone)
         await phone.start()
         return phone
-
-    @property
-    def bridge_socket(self) -> Path:
-        """Of the only worker."""
-        return self._folder / "bridge.sock"
 
     def core_token(self, user: UserId) -> str:
         """What a phone shows to sign in."""
@@ -210,27 +268,22 @@ class Stack:
 
     # ---- how
 
-    def _program(self, command: str, *options: str, **env: str) -> Program:
+    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str]) -> Program:
         config = self._config
-        bridge = BridgeConfig(workers=config.workers, socket=str(self.bridge_socket))
-        sockets = ",".join(str(bridge.address(worker).path) for worker in range(config.workers))
         shared = {
             "LIVEKIT_URL": self.livekit_url,
             "LIVEKIT_API_KEY": config.keys.api_key,
             "LIVEKIT_API_SECRET": config.keys.secret,
             "AUGMENTOS_AUTH_JWT_SECRET": config.jwt_secret,
-            "LIVEKIT_GRPC_SOCKET": str(bridge.socket) if command == "bridge" else sockets,
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "GLASSBRIDGE_LOG_FORMAT": config.log_format,
         }
-        return Program(command, (command, *options), shared | env | dict(config.env), self._on_line)
+        return Program(name, args, shared | dict(config.env) | env, self._on_line)
 
-    async def _bridges_are_seen(self) -> bool:
-        said = await self._http.json(f"{self.cloud_url}/readyz")
-        return said.get("bridges") == self._config.workers
-
-    async def _stop_phones(self) -> None:
+    async def _stop_programs(self) -> None:
         await asyncio.gather(*(phone.stop(_PHONE_GRACE) for phone in self.phones))
+        await asyncio.gather(*(backend.cloud.stop(CLOUD_GRACE) for backend in self.backends))
+        await asyncio.gather(*(backend.bridge.stop(BRIDGE_GRACE) for backend in self.backends))
 
     async def _delete_rooms(self) -> None:
         """On a server that goes on without us: it would keep our empty rooms for a while."""
@@ -242,47 +295,6 @@ class Stack:
             log.warning("rooms are left to LiveKit's own clean-up", error=str(error))
 
 
-class Http:
-    """Questions to programs of ours that may not listen yet."""
-
-    async def __aenter__(self) -> "Http":
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
-
-    async def answers(self, url: str) -> bool:
-        """Whether an HTTP (or ws) server answers there, with anything but a 5xx."""
-        try:
-            async with self._session.get(_as_http(url)) as response:
-                return response.status < 500
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return False
-
-    async def json(self, url: str) -> Mapping[str, Any]:
-        """The object that a GET answers; empty when it does not."""
-        try:
-            async with self._session.get(url) as response:
-                found = await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-
-def _as_http(url: str) -> str:
-    return "http" + url.removeprefix("ws") if url.startswith("ws") else url
-
-
-async def until(ready: Callable[[], Awaitable[bool]], *programs: Program) -> None:
-    """Returns when it is ready. Raises UserError: a program has ended, or READY_WITHIN is over."""
-    deadline = monotonic() + READY_WITHIN
-    while not await ready():
-        for program in programs:
-            if not program.running:
-                await program.wait()
-                raise UserError(f"the {program.name} does not start: {program.last_words}")
-        if monotonic() > deadline:
-            names = " and ".join(program.name for program in programs)
-            raise UserError(f"the {names} did not become ready within {READY_WITHIN:.0f} s")
-        await asyncio.sleep(0.05)
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error

@@ -1,0 +1,94 @@
+"""One backend: a cloud and its bridge, as processes that can be killed and started again, on ways that can break."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.links import ByteLink
+from glassbridge.lab.program import Program
+from glassbridge.lab.readiness import Http, until
+
+LOOPBACK = "127.0.0.1"
+CLOUD_GRACE, BRIDGE_GRACE = 1.7, 1.3
+"""Seconds from SIGTERM to SIGKILL."""
+
+
+class Backend:
+    """Made by a Stack, which also stops it."""
+
+    def __init__(self, name: str, bridge: Program, cloud: Program, config: BridgeConfig, cloud_url: str) -> None:
+        self.name = name
+        self.bridge = bridge
+        self.cloud = cloud
+        self.cloud_url = cloud_url
+        """Where the cloud listens."""
+        self.phone_url = cloud_url
+        """Where phones find it: the same, or the front of `from_phones`."""
+        self.from_phones: ByteLink | None = None
+        """The way of the phones to this cloud; None, as all ways: not breakable."""
+        self.to_bridge: ByteLink | None = None
+        """The way of the cloud to its bridge."""
+        self.to_livekit: Link | None = None
+        """The way of the bridge to LiveKit."""
+        self._config = config
+        self._http = Http()
+        self._cleanup = AsyncExitStack()
+
+    async def __aenter__(self) -> "Backend":
+        await self._cleanup.enter_async_context(self._http)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cleanup.aclose()
+
+    async def make_breakable(self) -> None:
+        """Puts breakable ways between phones and cloud, cloud and bridge; before the start."""
+        self.from_phones = await self._cleanup.enter_async_context(ByteLink())
+        self.to_bridge = await self._cleanup.enter_async_context(ByteLink())
+        port = await self.from_phones.to(_port(self.cloud_url))
+        self.phone_url = f"http://{LOOPBACK}:{port}"
+        fronts = [await self.to_bridge.to(socket) for socket in self.sockets]
+        self.cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, fronts))
+
+    @property
+    def sockets(self) -> list[Path]:
+        """Of the workers."""
+        addresses = (self._config.address(worker) for worker in range(self._config.workers))
+        return [address.path for address in addresses if address.path is not None]
+
+    @property
+    def programs(self) -> tuple[Program, Program]:
+        return self.bridge, self.cloud
+
+    async def start(self) -> None:
+        """Returns when the cloud sees all workers of the bridge. Raises UserError."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.start_bridge())
+            tasks.create_task(self.start_cloud())
+        await self.ready()
+
+    async def start_bridge(self) -> None:
+        """Starts the bridge, for the first time or again after its end."""
+        await self.bridge.start()
+
+    async def start_cloud(self) -> None:
+        """Starts the cloud, for the first time or again after its end; returns when it answers."""
+        await self.cloud.start()
+        await until(lambda: self._http.answers(f"{self.cloud_url}/readyz"), self.cloud)
+
+    async def ready(self) -> None:
+        """Returns when the cloud sees all workers of the bridge. Raises UserError."""
+        await until(self._bridges_are_seen, self.bridge, self.cloud)
+
+    async def _bridges_are_seen(self) -> bool:
+        said = await self._http.json(f"{self.cloud_url}/readyz")
+        return said.get("bridges") == self._config.workers
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port

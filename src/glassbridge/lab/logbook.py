@@ -1,0 +1,41 @@
+"""All that the programs of a system write: one file for each, and their JSON lines by the moment they were read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from glassbridge.lab.program import Line
+
+
+class Logbook:
+    """Use as a context; files are `<program>.log` in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, TextIO] = {}
+        self._entries: list[Mapping[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def write(self, line: Line) -> None:
+        """Takes a line; ignored when the book is closed."""
+        if line.program not in self._files:
+            self._files[line.program] = (self.folder / f"{line.program}.log").open("a", buffering=1)
+        self._files[line.program].write(line.text + "\n")
+        if line.fields:
+            self._entries.append({"program": line.program, "at_ns": line.at_ns, **line.fields})
+
+    def find(self, wanted: Mapping[str, Any], since_ns: int = 0) -> list[Mapping[str, Any]]:
+        """Entries that were read since then and hold all these fields; `at_ns` is when, `program` whose."""
+        return [
+            entry
+            for entry in self._entries
+            if entry["at_ns"] >= since_ns and all(entry.get(key) == value for key, value in wanted.items())
+        ]

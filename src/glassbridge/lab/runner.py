@@ -1,0 +1,126 @@
+"""Runs scenarios: each on a fresh system, all its runs on the same; judges by the numbers, keeps logs of failures."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+
+from glassbridge.lab.judge import percentile
+from glassbridge.lab.leaks import Holdings
+from glassbridge.lab.scenario import LabError, Limit, Scenario
+from glassbridge.lab.stack import StackConfig
+from glassbridge.lab.system import Sample, System
+from glassbridge.livekit.participant import ParticipantKind
+
+AT_BASELINE = 25.0
+"""Seconds in which what a fault left behind must be gone (numbers.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One limit and what was measured."""
+
+    limit: Limit
+    value: float | None
+    holds: bool
+
+
+@dataclass
+class Outcome:
+    """What came of one scenario with one kind of participant."""
+
+    scenario: Scenario
+    participant: ParticipantKind
+    livekit: str = ""
+    samples: list[Sample] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    floor_s: float | None = None
+    """Median of the bare participant's join to first packet."""
+    before: Holdings | None = None
+    after: Holdings | None = None
+    leaks: list[str] = field(default_factory=list)
+    error: str = ""
+    """Why nothing, or not all, was measured."""
+    logs: Path | None = None
+    """Kept after a failure."""
+    took_s: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return not self.error and not self.leaks and all(judged.holds for judged in self.judged)
+
+    @property
+    def tta_ratio(self) -> float | None:
+        """Our p95 over the floor."""
+        values = [sample.figures["tta_s"] for sample in self.samples if "tta_s" in sample.figures]
+        return percentile(values, 0.95) / self.floor_s if values and self.floor_s else None
+
+
+class Runner:
+    """`say` gets a line for each thing that goes on."""
+
+    def __init__(self, config: StackConfig, out: Path, say: Callable[[str], None], *, keep_logs: bool = False) -> None:
+        self._config = config
+        self._out = out
+        self._say = say
+        self._keep_logs = keep_logs
+
+    async def run_all(
+        self, scenarios: Sequence[Scenario], participants: Sequence[ParticipantKind], runs: int | None
+    ) -> AsyncIterator[Outcome]:
+        """One outcome after the other; with the SDK-backed participant only where a scenario must hold with it."""
+        for scenario in scenarios:
+            for participant in participants:
+                if participant == "own" or scenario.sdk or len(participants) == 1:
+                    yield await self.run(scenario, participant, runs)
+
+    async def run(self, scenario: Scenario, participant: ParticipantKind, runs: int | None = None) -> Outcome:
+        """Raises UserError when the system cannot be started at all. When cancelled, everything is stopped."""
+        outcome = Outcome(scenario, participant)
+        begun = monotonic()
+        folder = self._out / f"{scenario.id}-{participant}" / "logs"
+        shutil.rmtree(folder, ignore_errors=True)
+        config = replace(self._config, participant=participant)
+
+        def say(text: str) -> None:
+            self._say(f"{scenario.id} {participant}: {text}")
+
+        async with System(config, scenario.needs, scenario.users, folder, say) as system:
+            outcome.livekit = system.stack.livekit_kind
+            try:
+                await self._measure(scenario, system, outcome, scenario.runs if runs is None else runs)
+            except LabError as error:
+                outcome.error = str(error)
+        outcome.samples = system.samples
+        figures = [sample.figures for sample in outcome.samples]
+        outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in scenario.must]
+        outcome.took_s = monotonic() - begun
+        if not outcome.passed or self._keep_logs:
+            outcome.logs = folder
+        else:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+        return outcome
+
+    async def _measure(self, scenario: Scenario, system: System, outcome: Outcome, runs: int) -> None:
+        floor = await system.floor()
+        outcome.floor_s = percentile(floor, 0.5)
+        for run in range(runs):
+            system.say(f"run {run + 1} of {runs}")
+            if run == min(1, runs - 1):  # pools fill in the first run, where there is a second one
+                outcome.before = await system.holdings()
+            await scenario.run(system)
+            await system.speaking()
+        if outcome.before is not None and scenario.keeps:
+            await self._wait_for_baseline(system, outcome, outcome.before)
+
+    @staticmethod
+    async def _wait_for_baseline(system: System, outcome: Outcome, before: Holdings) -> None:
+        deadline = monotonic() + AT_BASELINE
+        while True:
+            outcome.after = await system.holdings()
+            outcome.leaks = outcome.after.grown_since(before)
+            if not outcome.leaks or monotonic() > deadline:
+                return
+            await asyncio.sleep(0.5)

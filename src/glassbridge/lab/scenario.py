@@ -1,0 +1,201 @@
+"""What a scenario is: a fault done to real processes, and the numbers that must hold. Registered by a decorator.
+
+    @scenario(
+        "F7", "a brief blip of the phone's socket", story="S-8",
+        needs=Needs(breakable=True),
+        must=(p95("tta_s", 1.0), most("joins", 0), always("same_session")),
+    )
+    async def blip(system: System) -> None:
+        users = await system.speaking()
+        async with system.episode(users, "2 s") as episode:
+            episode.cause()
+            system.a.from_phones.refuse()
+            await asyncio.sleep(2)
+            system.a.from_phones.heal()
+            episode.gone()
+            await episode.audio(within=5)
+
+Each user of each episode is one sample with the figures of lab/episode.py and those that the scenario adds.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from math import inf, isfinite
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Literal
+
+from glassbridge.lab.judge import percentile
+from glassbridge.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from glassbridge.lab.system import System
+
+Figures = Mapping[str, float]
+"""Of one sample; truths are 1 or 0."""
+
+
+class LabError(Exception):
+    """The system was not as it has to be before a fault, or a part of the lab failed: nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number that must hold over all samples that have the figure; at least one must."""
+
+    figure: str
+    kind: Literal["p95", "most", "least"]
+    bound: float
+
+    def value(self, samples: Sequence[Figures]) -> float | None:
+        """What is compared with the bound; None: no sample has the figure."""
+        values = [sample[self.figure] for sample in samples if self.figure in sample]
+        if not values:
+            return None
+        return {"p95": lambda: percentile(values, 0.95), "most": lambda: max(values), "least": lambda: min(values)}[
+            self.kind
+        ]()
+
+    def holds(self, samples: Sequence[Figures]) -> bool:
+        """Whether it does; never without samples."""
+        value = self.value(samples)
+        if value is None:
+            return False
+        return value >= self.bound if self.kind == "least" else value <= self.bound
+
+    def __str__(self) -> str:
+        sign = ">=" if self.kind == "least" else "<="
+        name = f"p95 {self.figure}" if self.kind == "p95" else self.figure
+        return f"{name} {sign} {self.bound:g}"
+
+
+def p95(figure: str, bound: float) -> Limit:
+    """95 of 100 samples are at most that."""
+    return Limit(figure, "p95", bound)
+
+
+def most(figure: str, bound: float) -> Limit:
+    """No sample is over that."""
+    return Limit(figure, "most", bound)
+
+
+def least(figure: str, bound: float) -> Limit:
+    """No sample is below that."""
+    return Limit(figure, "least", bound)
+
+
+def always(figure: str) -> Limit:
+    """True in each sample."""
+    return Limit(figure, "least", 1)
+
+
+def never(figure: str) -> Limit:
+    """False, or nothing, in each sample."""
+    return Limit(figure, "most", 0)
+
+
+INTACT = (never("foreign"), never("strange"), never("duplicated"), never("reordered"), never("lost_later"))
+"""What holds in every scenario: nothing of another, nothing twice, all in order, nothing lost once audio is back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the system has to be like."""
+
+    backends: int = 1
+    workers: int = 1
+    breakable: bool = False
+    """Ways that can be broken, those to LiveKit too: needs a real livekit-server."""
+    real: bool = False
+    """A real livekit-server."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """For all programs: short token lifetimes, a short grace, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One entry of the catalogue."""
+
+    id: str
+    title: str
+    story: str
+    """What it is of the original's catalogue."""
+    needs: Needs
+    must: tuple[Limit, ...]
+    users: int
+    """Who speak before the fault and after it."""
+    runs: int
+    """How often; with several users a run, 10 samples and more."""
+    keeps: bool
+    """What the system holds after the runs must be what it held before."""
+    sdk: bool
+    """Must hold with the SDK-backed participant too."""
+    run: "Callable[[System], Awaitable[None]]"
+
+
+_found: dict[str, Scenario] = {}
+
+
+def scenario(
+    id: str,
+    title: str,
+    *,
+    story: str,
+    must: Sequence[Limit],
+    needs: Needs | None = None,
+    users: int = 5,
+    runs: int = 2,
+    keeps: bool = True,
+    sdk: bool = False,
+) -> "Callable[[Callable[[System], Awaitable[None]]], Callable[[System], Awaitable[None]]]":
+    """Registers a scenario; INTACT is added to what must hold."""
+
+    def register(run: "Callable[[System], Awaitable[None]]") -> "Callable[[System], Awaitable[None]]":
+        if id in _found:
+            raise ValueError(f"there are two scenarios {id}")
+        _found[id] = Scenario(id, title, story, needs or Needs(), (*must, *INTACT), users, runs, keeps, sdk, run)
+        return run
+
+    return register
+
+
+def catalogue() -> list[Scenario]:
+    """All scenarios, F2 before F10."""
+    from glassbridge.lab import scenarios as package
+
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
+    return sorted(_found.values(), key=lambda found: _order(found.id))
+
+
+def find(names: Sequence[str]) -> list[Scenario]:
+    """The named ones (F4 also finds F4a and F4b; `all` finds all). Raises UserError for a name that means nothing."""
+    known = catalogue()
+    if [name.casefold() for name in names] == ["all"]:
+        return known
+    chosen: list[Scenario] = []
+    for name in names:
+        family = [found for found in known if _family(found.id, name)]
+        if not family:
+            raise UserError(f"no scenario {name!r}: `glassbridge lab list` shows them", 2)
+        chosen += [found for found in family if found not in chosen]
+    return chosen
+
+
+def _family(id: str, name: str) -> bool:
+    id, name = id.casefold(), name.casefold()
+    return id == name or (id.startswith(name) and not id[len(name) :][0].isdigit())
+
+
+def _order(id: str) -> tuple[int, str]:
+    digits = "".join(char for char in id if char.isdigit())
+    return int(digits or 0), id
+
+
+def spelled(value: float | None) -> str:
+    """A figure as people read it."""
+    if value is None:
+        return "-"
+    if not isfinite(value):
+        return "never" if value == inf else str(value)
+    return f"{value:.0f}" if value == int(value) else f"{value:.3f}"

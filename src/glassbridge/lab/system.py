@@ -1,0 +1,190 @@
+"""What a scenario works with: the running system, its phones, its logs, and what its subscribers heard."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from string import ascii_uppercase
+from time import monotonic, monotonic_ns
+from typing import Any
+
+from glassbridge.core.values import UserId
+from glassbridge.lab.backend import Backend
+from glassbridge.lab.crowd import Crowd, User
+from glassbridge.lab.episode import Episode
+from glassbridge.lab.floor import join_to_first_packet
+from glassbridge.lab.judge import first_new, says_live
+from glassbridge.lab.leaks import Holdings, held_by, on_livekit
+from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.readiness import Http
+from glassbridge.lab.scenario import Figures, LabError, Needs
+from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.lab.taps import Taps
+from glassbridge.livekit.rooms import RoomService
+
+LIVE_WITHIN = 15.0
+FLOOR_SAMPLES = 5
+ENVIRONMENT = {"GLASSBRIDGE_RECOGNISERS": "1"}
+"""Nobody says a word here, and recognisers take memory."""
+
+
+@dataclass
+class Sample:
+    """One user in one episode."""
+
+    episode: str
+    user: str
+    figures: Figures = field(default_factory=dict)
+
+
+class System:
+    """`async with`: started as `needs` says, in `stack`'s manner; logs go to `folder`. Raises UserError."""
+
+    def __init__(self, config: StackConfig, needs: Needs, users: int, folder: Path, say: Callable[[str], None]) -> None:
+        self.say = say
+        """For a line about what is going on."""
+        self.logbook = Logbook(folder)
+        self.samples: list[Sample] = []
+        """What was measured so far."""
+        self.stack: Stack
+        self.taps: Taps
+        self.crowd: Crowd
+        self.rooms: RoomService
+        self._config = config
+        self._needs = needs
+        self._users = users
+        self._cleanup = AsyncExitStack()
+        self._indexes = count(1)
+        self._http = Http()
+
+    async def __aenter__(self) -> "System":
+        async with AsyncExitStack() as clean:
+            folder = Path(clean.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-lab-")))
+            clean.enter_context(self.logbook)
+            needs, config = self._needs, self._config
+            self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
+            config = replace(
+                config,
+                livekit="real" if needs.real or needs.breakable else config.livekit,
+                backends=needs.backends,
+                workers=needs.workers,
+                breakable=needs.breakable,
+                env=ENVIRONMENT | dict(needs.env),
+                taps=self.taps.paths,
+            )
+            stack = Stack(config, self.logbook.write, self.say)
+            self.stack = await clean.enter_async_context(stack)
+            self.rooms = await clean.enter_async_context(RoomService(stack.livekit_url, config.keys))
+            await clean.enter_async_context(self._http)
+            self.crowd = await self.another_crowd("phones", clean)
+            self._cleanup = clean.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cleanup.aclose()
+
+    # ---- parts
+
+    @property
+    def a(self) -> Backend:
+        """The first backend."""
+        return self.stack.backends[0]
+
+    @property
+    def b(self) -> Backend:
+        """The second one, where the scenario needs two."""
+        return self.stack.backends[1]
+
+    async def another_crowd(self, name: str, clean: AsyncExitStack | None = None) -> Crowd:
+        """One more process of phones, stopped with the system."""
+        crowd = Crowd(name, dict(ENVIRONMENT), self.stack.core_token, self._indexes, self.logbook.write)
+        (clean or self._cleanup).push_async_callback(crowd.stop)
+        await crowd.start()
+        return crowd
+
+    # ---- phones
+
+    async def speaking(self, backend: Backend | None = None, **options: Any) -> list[User]:
+        """The scenario's users, their audio flowing at the backend (the first one if left out).
+
+        Always the same ones: they are added at first (`options` as of lab/phones.py) and switched over later. Raises
+        LabError when their audio does not flow within LIVE_WITHIN.
+        """
+        backend = backend or self.a
+        names = [UserId(f"lab-{number}@example.org") for number in range(1, self._users + 1)]
+        users = [self.crowd.users.get(name) or self.add(name, backend, **options) for name in names]
+        for user in users:
+            if user.backend is not backend:
+                user.switch(backend)
+        await self.live(users, backend)
+        return users
+
+    def add(self, name: UserId, backend: Backend, crowd: Crowd | None = None, **options: Any) -> User:
+        """A phone of the kind of this run; again, with the same name, after its process was killed."""
+        return (crowd or self.crowd).add(name, backend, **{"participant": self._config.participant} | options)
+
+    async def live(self, users: list[User], backend: Backend, within: float = LIVE_WITHIN) -> None:
+        """Waits until new frames of all come out at the backend and the phones know. Raises LabError."""
+        begun = monotonic_ns()
+
+        def flows(user: User) -> bool:
+            blocks = self.taps.blocks(user.id, begun)
+            return first_new(user.index, blocks, begun, backend.name) is not None and says_live(user.events)
+
+        deadline = monotonic() + within
+        waiting = users
+        while waiting := [user for user in waiting if not flows(user)]:
+            for crowd in {user.crowd for user in waiting}:
+                if crowd.failure:
+                    raise LabError(f"the phones failed: {crowd.failure}")
+            if monotonic() > deadline:
+                names = ", ".join(user.id for user in waiting)
+                raise LabError(f"audio of {names} does not flow at {backend.name} after {within:.0f} s")
+            await asyncio.sleep(0.05)
+
+    # ---- measuring
+
+    def episode(self, users: list[User], label: str, prefix: str = "") -> Episode:
+        """One fault that concerns these users; a prefix tells their figures from those of others (`others_tta_s`)."""
+        return Episode(self, users, label, prefix)
+
+    def take(self, episode: Episode) -> None:
+        """Called by an episode that is over."""
+        self.samples += [Sample(episode.label, user.id, figures) for user, figures in episode.figures.items()]
+
+    def logged(self, event: str, user: User | None = None, since_ns: int = 0, **fields: Any) -> list[Mapping[str, Any]]:
+        """Log lines of all programs with this event, of this user, that were read since."""
+        wanted = {"event": event, **fields} | ({"user_id": user.id} if user is not None else {})
+        return self.logbook.find(wanted, since_ns)
+
+    async def until_logged(self, event: str, since_ns: int, within: float, **fields: Any) -> Mapping[str, Any]:
+        """The first such line since then. Raises LabError when none comes within so many seconds."""
+        deadline = monotonic() + within
+        while not (found := self.logged(event, None, since_ns, **fields)):
+            if monotonic() > deadline:
+                raise LabError(f"nobody logged {event!r} within {within:g} s")
+            await asyncio.sleep(0.01)
+        return found[0]
+
+    async def holdings(self) -> Holdings:
+        """What all programs hold now."""
+        programs = {}
+        for backend in self.stack.backends:
+            for program in backend.programs:
+                programs[program.name] = held_by(program)
+            said = await self._http.json(f"{backend.cloud_url}/health")
+            if "tasks" in said:
+                programs[backend.cloud.name]["tasks"] = float(said["tasks"])
+        programs[self.crowd.program.name] = held_by(self.crowd.program)
+        return Holdings(programs, *await on_livekit(self.rooms))
+
+    async def floor(self) -> list[float]:
+        """Seconds that a bare participant takes from connect() to its first packet, here and now."""
+        users = await self.speaking()
+        return [
+            await join_to_first_packet(self.stack.livekit_url, self._config.keys, users[0].id)
+            for _ in range(FLOOR_SAMPLES)
+        ]
