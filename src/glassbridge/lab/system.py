@@ -105,6 +105,16 @@ class System:
         await crowd.start()
         return crowd
 
+    def worker_of(self, user: User) -> int:
+        """Which worker of the user's bridge joined the room last."""
+        program = user.backend.bridge.name
+        return int(self.logged("JoinRoom received", user, program=program)[-1]["worker"])
+
+    def worker_pid(self, worker: int = 0, backend: Backend | None = None) -> int:
+        """Of the newest process of this number."""
+        program = (backend or self.a).bridge.name
+        return int(self.logged("worker listening", program=program, worker=worker)[-1]["pid"])
+
     # ---- phones
 
     async def speaking(self, backend: Backend | None = None, **options: Any) -> list[User]:

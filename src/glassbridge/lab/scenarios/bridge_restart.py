@@ -3,7 +3,6 @@
 import os
 import signal
 
-from glassbridge.lab.crowd import User
 from glassbridge.lab.scenario import LabError, Limit, Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
@@ -24,8 +23,8 @@ RESTART: Limit = most("restart_s", 2.0)
 async def killed_worker(system: System) -> None:
     """Its rooms rejoin on the other one at once, the rooms of the other one notice nothing."""
     users = await system.speaking()
-    worker = worker_of(system, users[0])
-    hit = [user for user in users if worker_of(system, user) == worker]
+    worker = system.worker_of(users[0])
+    hit = [user for user in users if system.worker_of(user) == worker]
     others = [user for user in users if user not in hit]
     if not others:
         raise LabError("all rooms are on one worker")
@@ -33,7 +32,7 @@ async def killed_worker(system: System) -> None:
         system.episode(hit, f"kill -9 worker {worker}") as episode,
         system.episode(others, "rooms of the other worker", prefix="others_") as beside,
     ):
-        os.kill(worker_pid(system, worker), signal.SIGKILL)
+        os.kill(system.worker_pid(worker), signal.SIGKILL)
         episode.gone()
         beside.gone()
         await episode.audio(within=10)
@@ -48,7 +47,7 @@ async def killed_only_worker(system: System) -> None:
     users = await system.speaking()
     async with system.episode(users, "kill -9 the worker") as episode:
         episode.cause()
-        os.kill(worker_pid(system, 0), signal.SIGKILL)
+        os.kill(system.worker_pid(), signal.SIGKILL)
         up = await system.until_logged("worker listening", episode.cause_ns, within=15)
         episode.gone()
         await episode.audio(within=10)
@@ -71,13 +70,3 @@ async def restarted_bridge(system: System) -> None:
             episode.gone()
             await episode.audio(within=10)
         await system.a.ready()
-
-
-def worker_of(system: System, user: User) -> int:
-    """Which worker serves this user."""
-    return int(system.logged("JoinRoom received", user)[-1]["worker"])
-
-
-def worker_pid(system: System, worker: int) -> int:
-    """Of the newest process of this number."""
-    return int(system.logged("worker listening", worker=worker)[-1]["pid"])
