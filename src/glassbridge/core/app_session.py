@@ -1,0 +1,345 @@
+"""One app of one user: from "start it" to "it is gone", and back from whatever it goes through in between.
+
+Rules
+- The app's own server is asked by webhook to connect; the newest socket speaks, an older one is closed.
+- A socket that is lost, with whatever close code, leaves `grace` seconds for the app to come back by itself; then its
+  server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. Only the
+  user stops an app. When nothing helps, it has ended and the user is told.
+- A webhook that is answered but brings no socket within `connect` seconds counts as a failure.
+- An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds.
+
+It does not know what a webhook or a socket is, nor the time. Sockets are numbered by their owner, greater for each
+newer one; webhook calls are numbered here.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.machine import Cell, Ignored, Record
+from glassbridge.core.session import SocketNumber
+from glassbridge.core.values import Generation
+
+LADDER: Final = Ladder(base=1.0, cap=8.0)
+"""Seconds between webhooks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppTimes:
+    """Seconds."""
+
+    grace: float = 5.0
+    start: float = 30.0
+    """Budget of a start: two webhooks that take their whole time limit, and more."""
+    revival: float = 120.0
+    """Budget to get a lost app back, from the loss."""
+    connect: float = 10.0
+    """From the answer of a webhook to the app's socket."""
+    settled: float = 30.0
+
+
+TIMES: Final = AppTimes()
+
+
+class AppState(Enum):
+    """`shown` is what the phone is told, `final` says whether anything can still happen."""
+
+    ABSENT = ("absent", "stopped", False)
+    STARTING = ("starting", "starting", False)
+    RUNNING = ("running", "running", False)
+    GRACE = ("grace", "reconnecting", False)
+    REVIVING = ("reviving", "reconnecting", False)
+    STOPPED = ("stopped", "stopped", True)
+
+    def __init__(self, label: str, shown: str, final: bool) -> None:
+        self.label = label
+        self.shown = shown
+        self.final = final
+
+
+class StopReason(Enum):
+    """Why an app ended: `code` is what it and the phone are told."""
+
+    USER = ("user_disabled", "stopped by the user")
+    SYSTEM = ("system_stop", "the user's session has ended")
+    NEVER_CAME = ("error", "the app's server did not answer")
+    LOST = ("error", "the app's server went away and did not come back")
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        self.text = text
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The user wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The user does not want it any more, or the user's session has ended."""
+
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOpened:
+    """The app has connected and proven who it is."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClosed:
+    """A socket of the app is gone; may come late, and for any socket."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A webhook call has ended."""
+
+    call: int
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The deadline has come."""
+
+
+Event = Start | Stop | SocketOpened | SocketClosed | Called | Tick
+EVENTS: Final = (Start, Stop, SocketOpened, SocketClosed, Called, Tick)
+
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class CallWebhook:
+    """Ask the app's server to connect; Called comes back, however it ends."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """This socket speaks for the app now."""
+
+    socket: SocketNumber
+    resumed: bool
+    """True when the app had a socket before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supersede:
+    """Close this socket: a newer one took over."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """This socket came for an app that does not run."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the phone how the app is now."""
+
+    state: AppState
+
+
+@dataclass(frozen=True, slots=True)
+class Dispose:
+    """It is over: tell the app and its server, tell the phone, forget it; `socket` is the one to close."""
+
+    reason: StopReason
+    socket: SocketNumber | None
+
+
+Effect = CallWebhook | Adopt | Supersede | Refuse | Announce | Dispose
+
+
+class AppSession:
+    """The machine of one app; begins ABSENT, is used once. `chance` gives numbers in [0, 1)."""
+
+    def __init__(self, chance: Callable[[], float], times: AppTimes = TIMES) -> None:
+        self.state = AppState.ABSENT
+        self.socket: SocketNumber | None = None
+        """The socket that speaks; None in every state but RUNNING."""
+        self.records: list[Record[AppState]] = []
+        self.stale: Counter[str] = Counter()
+        """Late events of superseded sockets and webhook calls, by name."""
+        self._times = times
+        self._backoff = Backoff(LADDER, chance)
+        self._calls = 0
+        self._met = False
+        """It has had a socket."""
+        self._opened_at = 0.0
+        self._due: float | None = None
+        """When its server is asked next; None while it is being asked."""
+        self._gives_up_at: float | None = None
+        """The end of the budget, which a running app keeps until it has settled."""
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Decides; `now` is monotonic seconds."""
+        cell = TABLE[self.state, type(event)]
+        return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
+
+    def next_deadline(self) -> float | None:
+        if self.state is AppState.RUNNING:
+            return None
+        return min((at for at in (self._due, self._gives_up_at) if at is not None), default=None)
+
+    def _go(self, state: AppState, event: Event, now: float, cause: str = "") -> list[Effect]:
+        number = Generation(self.socket or 0)
+        told = state.shown != self.state.shown and not state.final
+        self.records.append(Record("app_session", self.state, type(event).__name__, state, now, number, cause))
+        self.state = state
+        self._due = None
+        return [Announce(state)] if told else []
+
+    # ---- asking the app's server
+
+    def _begin(self, event: Start, now: float) -> list[Effect]:
+        self._gives_up_at = now + self._times.start
+        return [*self._go(AppState.STARTING, event, now), self._call()]
+
+    def _call(self) -> CallWebhook:
+        self._calls += 1
+        self._due = None
+        return CallWebhook(self._calls)
+
+    def _called(self, event: Called, now: float) -> list[Effect]:
+        if event.call != self._calls:
+            self.stale["Called"] += 1
+            return []
+        if event.accepted:
+            self._due = now + self._times.connect
+        else:
+            self._backoff.not_at_once()
+            self._due = now + self._backoff.next_delay()
+        return []
+
+    def _ask(self, event: Tick, now: float) -> list[Effect]:
+        """A deadline while the app is missed."""
+        if self._gives_up_at is not None and now >= self._gives_up_at:
+            return self._end(event, now, StopReason.LOST if self._met else StopReason.NEVER_CAME)
+        if self._due is None or now < self._due:
+            return []
+        told = self._go(AppState.REVIVING, event, now) if self.state is AppState.GRACE else []
+        return [*told, self._call()]
+
+    def _hasten(self, _event: Start, now: float) -> list[Effect]:
+        """The user asks again: a whole budget, and no waiting."""
+        self._gives_up_at = now + self._times.revival
+        if self._due is None:
+            return []
+        self._backoff.reset()
+        return [self._call()]
+
+    # ---- its sockets
+
+    def _adopt(self, event: SocketOpened, now: float) -> list[Effect]:
+        self.socket = event.socket
+        self._opened_at = now
+        told = self._go(AppState.RUNNING, event, now)
+        resumed, self._met = self._met, True
+        if not resumed:
+            self._gives_up_at = None
+        return [Adopt(event.socket, resumed), *told]
+
+    def _supersede(self, event: SocketOpened, now: float) -> list[Effect]:
+        older = self.socket
+        if older is None or event.socket <= older:
+            self.stale["SocketOpened"] += 1
+            return [Supersede(event.socket)]
+        return [Supersede(older), *self._adopt(event, now)]
+
+    def _lose(self, event: SocketClosed, now: float) -> list[Effect]:
+        if event.socket != self.socket:
+            self.stale["SocketClosed"] += 1
+            return []
+        if self._gives_up_at is None or now - self._opened_at >= self._times.settled:
+            self._backoff.reset()
+            self._gives_up_at = now + self._times.revival
+        told = self._go(AppState.GRACE, event, now)
+        self.socket = None
+        self._due = now + self._times.grace
+        return told
+
+    def _revive(self, event: Start, now: float) -> list[Effect]:
+        self._gives_up_at = now + self._times.revival
+        return [*self._go(AppState.REVIVING, event, now), self._call()]
+
+    def _stale(self, event: Event, _now: float) -> list[Effect]:
+        self.stale[type(event).__name__] += 1
+        return []
+
+    # ---- its end
+
+    def _stop(self, event: Stop, now: float) -> list[Effect]:
+        return self._end(event, now, event.reason)
+
+    def _end(self, event: Event, now: float, reason: StopReason) -> list[Effect]:
+        self._go(AppState.STOPPED, event, now, reason.code)
+        self._gives_up_at = None
+        socket, self.socket = self.socket, None
+        return [Dispose(reason, socket)]
+
+    def _refuse(self, event: SocketOpened, _now: float) -> list[Effect]:
+        return [Refuse(event.socket)]
+
+
+_A = AppState
+_NO_SOCKET = Ignored("it has had no socket yet")
+_NOT_ASKED = Ignored("its server has not been asked")
+_ENDED = Ignored("it ends once")
+TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
+    (_A.ABSENT, Start): Cell(AppSession._begin, (_A.STARTING,)),
+    (_A.ABSENT, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.ABSENT, SocketOpened): Cell(AppSession._refuse, (_A.ABSENT,)),
+    (_A.ABSENT, SocketClosed): _NO_SOCKET,
+    (_A.ABSENT, Called): _NOT_ASKED,
+    (_A.ABSENT, Tick): _NOT_ASKED,
+    (_A.STARTING, Start): Ignored("it is being started"),
+    (_A.STARTING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.STARTING, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
+    (_A.STARTING, SocketClosed): _NO_SOCKET,
+    (_A.STARTING, Called): Cell(AppSession._called, (_A.STARTING,)),
+    (_A.STARTING, Tick): Cell(AppSession._ask, (_A.STARTING, _A.STOPPED)),
+    (_A.RUNNING, Start): Ignored("it runs"),
+    (_A.RUNNING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.RUNNING, SocketOpened): Cell(AppSession._supersede, (_A.RUNNING,)),
+    (_A.RUNNING, SocketClosed): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE)),
+    (_A.RUNNING, Called): Cell(AppSession._stale, (_A.RUNNING,)),
+    (_A.RUNNING, Tick): Ignored("no timer runs here: it was late"),
+    (_A.GRACE, Start): Cell(AppSession._revive, (_A.REVIVING,)),
+    (_A.GRACE, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.GRACE, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
+    (_A.GRACE, SocketClosed): Cell(AppSession._stale, (_A.GRACE,)),
+    (_A.GRACE, Called): Cell(AppSession._stale, (_A.GRACE,)),
+    (_A.GRACE, Tick): Cell(AppSession._ask, (_A.GRACE, _A.REVIVING, _A.STOPPED)),
+    (_A.REVIVING, Start): Cell(AppSession._hasten, (_A.REVIVING,)),
+    (_A.REVIVING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.REVIVING, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
+    (_A.REVIVING, SocketClosed): Cell(AppSession._stale, (_A.REVIVING,)),
+    (_A.REVIVING, Called): Cell(AppSession._called, (_A.REVIVING,)),
+    (_A.REVIVING, Tick): Cell(AppSession._ask, (_A.REVIVING, _A.STOPPED)),
+    (_A.STOPPED, Start): Ignored("it is used once: the next start is another one"),
+    (_A.STOPPED, Stop): _ENDED,
+    (_A.STOPPED, SocketOpened): Cell(AppSession._refuse, (_A.STOPPED,)),
+    (_A.STOPPED, SocketClosed): Ignored("its socket was closed with it"),
+    (_A.STOPPED, Called): Ignored("nobody waits for its server any more"),
+    (_A.STOPPED, Tick): _ENDED,
+}

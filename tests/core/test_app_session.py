@@ -1,0 +1,183 @@
+"""The machine of one app: each cell of its table, its budgets at their edges, in virtual time."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassbridge.core.app_session import (
+    EVENTS,
+    TABLE,
+    TIMES,
+    Adopt,
+    Announce,
+    AppSession,
+    AppState,
+    Called,
+    CallWebhook,
+    Dispose,
+    Effect,
+    Event,
+    Refuse,
+    SocketClosed,
+    SocketOpened,
+    Start,
+    Stop,
+    StopReason,
+    Supersede,
+    Tick,
+)
+from glassbridge.core.machine import Cell, missing_cells
+from glassbridge.core.session import SocketNumber
+
+ONE, TWO, THREE = SocketNumber(1), SocketNumber(2), SocketNumber(3)
+A = AppState
+WAYS: dict[AppState, list[tuple[Event, float]]] = {
+    A.ABSENT: [],
+    A.STARTING: [(Start(), 0.0)],
+    A.RUNNING: [(Start(), 0.0), (SocketOpened(ONE), 1.0)],
+    A.GRACE: [(Start(), 0.0), (SocketOpened(ONE), 1.0), (SocketClosed(ONE), 100.0)],
+    A.REVIVING: [(Start(), 0.0), (SocketOpened(ONE), 1.0), (SocketClosed(ONE), 100.0), (Tick(), 105.0)],
+    A.STOPPED: [(Stop(StopReason.USER), 0.0)],
+}
+
+
+def in_state(state: AppState) -> AppSession:
+    """An app that came to `state`; the socket it had is 1, lost at second 100."""
+    app = AppSession(lambda: 0.5)
+    for event, now in WAYS[state]:
+        app.step(event, now)
+    assert app.state is state
+    app.records.clear()
+    return app
+
+
+def test_the_table_is_total() -> None:
+    assert missing_cells(TABLE, AppState, EVENTS) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "now", "effects", "after"),
+    [
+        (A.ABSENT, Start(), 0.0, [Announce(A.STARTING), CallWebhook(1)], A.STARTING),
+        (A.ABSENT, SocketOpened(ONE), 0.0, [Refuse(ONE)], A.ABSENT),
+        (A.STARTING, SocketOpened(ONE), 1.0, [Adopt(ONE, resumed=False), Announce(A.RUNNING)], A.RUNNING),
+        (A.STARTING, Stop(StopReason.USER), 1.0, [Dispose(StopReason.USER, None)], A.STOPPED),
+        (A.STARTING, Tick(), TIMES.start - 0.1, [], A.STARTING),
+        (A.STARTING, Tick(), TIMES.start, [Dispose(StopReason.NEVER_CAME, None)], A.STOPPED),
+        (A.RUNNING, SocketOpened(TWO), 2.0, [Supersede(ONE), Adopt(TWO, resumed=True)], A.RUNNING),
+        (A.RUNNING, SocketClosed(ONE), 2.0, [Announce(A.GRACE)], A.GRACE),
+        (A.RUNNING, SocketClosed(TWO), 2.0, [], A.RUNNING),
+        (A.RUNNING, Stop(StopReason.SYSTEM), 2.0, [Dispose(StopReason.SYSTEM, ONE)], A.STOPPED),
+        (A.GRACE, SocketOpened(TWO), 104.9, [Adopt(TWO, resumed=True), Announce(A.RUNNING)], A.RUNNING),
+        (A.GRACE, Tick(), 104.9, [], A.GRACE),
+        (A.GRACE, Tick(), 105.0, [CallWebhook(2)], A.REVIVING),
+        (A.GRACE, Start(), 101.0, [CallWebhook(2)], A.REVIVING),
+        (A.GRACE, SocketClosed(ONE), 101.0, [], A.GRACE),
+        (A.REVIVING, SocketOpened(TWO), 110.0, [Adopt(TWO, resumed=True), Announce(A.RUNNING)], A.RUNNING),
+        (A.REVIVING, Start(), 110.0, [], A.REVIVING),
+        (A.REVIVING, Tick(), 100.0 + TIMES.revival, [Dispose(StopReason.LOST, None)], A.STOPPED),
+        (A.STOPPED, SocketOpened(TWO), 1.0, [Refuse(TWO)], A.STOPPED),
+        (A.STOPPED, Called(1, accepted=True), 1.0, [], A.STOPPED),
+    ],
+)
+def test_cell(state: AppState, event: Event, now: float, effects: list[Effect], after: AppState) -> None:
+    app = in_state(state)
+    assert app.step(event, now) == effects
+    assert app.state is after
+
+
+def test_a_webhook_without_a_socket_is_tried_again_and_late_answers_count_for_nothing() -> None:
+    app = in_state(A.STARTING)
+    assert app.next_deadline() == TIMES.start  # nothing but the budget while the call is under way
+    assert app.step(Called(1, accepted=True), 1.0) == []
+    assert app.next_deadline() == 1.0 + TIMES.connect
+    assert app.step(Tick(), 1.0 + TIMES.connect) == [CallWebhook(2)]
+    assert app.step(Called(1, accepted=False), 12.0) == []
+    assert app.stale["Called"] == 1
+    assert app.next_deadline() == TIMES.start
+
+
+def test_a_lost_app_is_asked_for_longer_than_moving_a_server_takes() -> None:
+    """Hazard L-11: the original gave up after 6.6 s, a server takes 25 s to move."""
+    app = in_state(A.REVIVING)
+    now, calls, gaps = 105.0, [105.0], []
+    while not app.state.final:
+        app.step(Called(len(calls) + 1, accepted=False), now)
+        due = app.next_deadline()
+        assert due is not None
+        effects = app.step(Tick(), due)
+        gaps.append(due - now)
+        now = due
+        calls += [now for effect in effects if isinstance(effect, CallWebhook)]
+    assert now == 100.0 + TIMES.revival
+    assert 15 < len(calls) < 60
+    assert min(gaps[:-1]) > 0.4
+    assert max(gaps) <= 8.0
+
+
+def test_an_app_that_comes_and_goes_has_one_budget_until_it_settles() -> None:
+    app = in_state(A.GRACE)  # lost at 100
+    number, now = 2, 101.0
+    while now < 100.0 + TIMES.revival:
+        app.step(SocketOpened(SocketNumber(number)), now)
+        app.step(SocketClosed(SocketNumber(number)), now + 1.0)
+        assert app.state is A.GRACE
+        number, now = number + 1, now + 2.0
+    assert app.step(Tick(), now) == [Dispose(StopReason.LOST, None)]
+
+    app = in_state(A.GRACE)
+    app.step(SocketOpened(TWO), 101.0)
+    assert app.next_deadline() is None
+    app.step(SocketClosed(TWO), 101.0 + TIMES.settled)
+    app.step(Tick(), 101.0 + TIMES.settled + TIMES.grace)
+    assert app.state is A.REVIVING
+    assert app.step(Tick(), 101.0 + TIMES.settled + TIMES.revival) == [Dispose(StopReason.LOST, None)]
+
+
+def test_an_app_lost_just_after_its_start_has_the_whole_budget() -> None:
+    app = in_state(A.RUNNING)
+    app.step(SocketClosed(ONE), 2.0)
+    assert app.step(Tick(), TIMES.start + 1.0) == [CallWebhook(2)]
+    assert app.state is A.REVIVING
+
+
+def test_the_user_who_asks_again_does_not_wait() -> None:
+    app = in_state(A.REVIVING)
+    app.step(Called(2, accepted=False), 106.0)
+    assert app.step(Start(), 106.1) == [CallWebhook(3)]
+    app.step(Tick(), 100.0 + TIMES.revival)
+    assert app.state is A.REVIVING
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.one_of(
+            st.just(Start()),
+            st.sampled_from(StopReason).map(Stop),
+            st.integers(1, 4).map(SocketNumber).map(SocketOpened),
+            st.integers(1, 4).map(SocketNumber).map(SocketClosed),
+            st.builds(Called, st.integers(0, 4), st.booleans()),
+            st.just(Tick()),
+        ),
+        st.floats(0, 50),
+    )
+)
+
+
+@given(STEPS, st.integers(0, 1 << 32))
+def test_whatever_comes_it_stays_on_its_table_and_ends_once(steps: list[tuple[Event, float]], seed: int) -> None:
+    app = AppSession(random.Random(seed).random)
+    now, disposed, under_way = 0.0, 0, 0
+    for event, gap in steps:
+        now += gap
+        before = app.state
+        cell = TABLE[before, type(event)]
+        effects = app.step(event, now)
+        assert app.state in cell.to if isinstance(cell, Cell) else app.state is before
+        disposed += sum(isinstance(effect, Dispose) for effect in effects)
+        under_way = max([under_way, *(e.call for e in effects if isinstance(e, CallWebhook))])
+        assert (app.socket is not None) == (app.state is A.RUNNING)
+        assert (app.next_deadline() is None) == (app.state in (A.ABSENT, A.RUNNING, A.STOPPED))
+    assert disposed == app.state.final
