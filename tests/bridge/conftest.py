@@ -1,7 +1,7 @@
 """A worker on a Unix socket in this process, with scripted rooms behind it, and a client."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -84,10 +84,29 @@ async def opened(bridge: Any, user: str = USER, generation: int = 0) -> Any:
     return call
 
 
-async def next_audio(call: Any) -> pb.AudioChunk:
-    """The next chunk that is no heartbeat."""
+async def next_chunk(call: Any, wanted: Callable[[pb.AudioChunk], bool]) -> pb.AudioChunk:
+    """The next chunk that is wanted."""
     while True:
         chunk: Any = await call.read()
         assert chunk is not grpc.aio.EOF, "the stream has ended"
-        if not chunk.heartbeat:
+        if wanted(chunk):
             return cast(pb.AudioChunk, chunk)
+
+
+async def next_audio(call: Any) -> pb.AudioChunk:
+    """The next frame of audio or presence."""
+    return await next_chunk(call, lambda chunk: not chunk.heartbeat and not chunk.HasField("news"))
+
+
+async def next_news(call: Any) -> pb.RoomNews:
+    """The next news of the room."""
+    return (await next_chunk(call, lambda chunk: chunk.HasField("news"))).news
+
+
+async def ended(call: Any) -> grpc.StatusCode:
+    """The status with which a stream ends; reads what comes before it, for gRPC gives no status ahead of messages."""
+    with suppress(grpc.aio.AioRpcError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    code: grpc.StatusCode = await call.code()
+    return code

@@ -11,7 +11,7 @@ from glassbridge.bridge.contract import TO_WIRE
 from glassbridge.bridge.worker import Worker
 from glassbridge.core.values import LossReason
 from glassbridge.wire import livekit_bridge_pb2 as pb
-from tests.bridge.conftest import AGENT, USER, join_request, joined, next_audio, opened
+from tests.bridge.conftest import AGENT, USER, ended, join_request, joined, next_audio, next_news, opened
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.poll import eventually
 
@@ -146,6 +146,7 @@ async def test_status_of_nobody_is_all_defaults(bridge: Any) -> None:
     status = await bridge.GetStatus(pb.BridgeStatusRequest(user_id="nobody"))
     assert (status.connected, status.participant_count, status.last_disconnect_at) == (False, 0, 0)
     assert status.last_audio_age_ms == -1
+    assert not status.HasField("news")
 
 
 async def test_status_says_what_is_true(bridge: Any, fake: FakeLiveKit) -> None:
@@ -158,8 +159,9 @@ async def test_status_says_what_is_true(bridge: Any, fake: FakeLiveKit) -> None:
     assert (status.connected, status.participant_id, status.participant_count) == (True, AGENT, 2)
     assert (status.generation, status.last_disconnect_at) == (4, 0)
     assert 0 <= status.last_audio_age_ms < 1000
+    assert (status.news.phone_here, status.news.phone_publishes, status.news.leaving) == (True, False, False)
     fake.last.lose(LossReason.SUPERSEDED)
-    await call.code()
+    await ended(call)
     status = await bridge.GetStatus(pb.BridgeStatusRequest(user_id=USER))
     assert (status.connected, status.last_disconnect_cause) == (False, pb.REASON_SUPERSEDED)
     assert status.last_disconnect_reason == LossReason.SUPERSEDED.text
@@ -184,6 +186,7 @@ async def test_the_end_of_a_worker_tells_streams_and_leaves_rooms(start: Callabl
     await joined(bridge)
     call = await opened(bridge)
     await worker.__aexit__()
-    assert await call.code() == grpc.StatusCode.UNAVAILABLE
+    assert (await next_news(call)).leaving
+    assert await ended(call) == grpc.StatusCode.UNAVAILABLE
     assert not fake.open
     assert not worker.address.path.exists()

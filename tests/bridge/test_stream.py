@@ -22,7 +22,7 @@ from glassbridge.wire.audio_frames import (
     encode_numbered,
     encode_sequence,
 )
-from tests.bridge.conftest import AGENT, USER, joined, next_audio, opened
+from tests.bridge.conftest import AGENT, USER, joined, next_audio, next_news, opened
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.poll import eventually
 
@@ -146,6 +146,42 @@ async def test_heartbeats_come_by_themselves(start: Callable[..., Any], fake: Fa
         beat = await call.read()
         assert beat.heartbeat
         assert not beat.pcm_data
+    call.cancel()
+
+
+async def test_what_is_new_in_the_room_is_pushed(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, target_identity="phone", generation=3)
+    fake.last.enter("somebody", publishing=True)
+    call = bridge.StreamAudio()
+    await call.write(pb.AudioChunk(user_id=USER))
+    first = await call.read()
+    assert (first.pcm_data, first.generation, first.HasField("news")) == (b"", 3, True)
+    assert first.news == pb.RoomNews()
+    fake.last.enter("phone")
+    assert await next_news(call) == pb.RoomNews(phone_here=True)
+    fake.last.enter("phone", publishing=True)
+    assert await next_news(call) == pb.RoomNews(phone_here=True, phone_publishes=True)
+    fake.last.go("somebody")
+    fake.last.go("phone")
+    assert await next_news(call) == pb.RoomNews()
+    second = bridge.StreamAudio()
+    await second.write(pb.AudioChunk(user_id=USER))
+    assert (await second.read()).news == pb.RoomNews()
+    fake.last.enter("phone")
+    assert (await second.read()).news == pb.RoomNews(phone_here=True)
+    second.cancel()
+
+
+async def test_a_slow_reader_gets_the_newest_news_and_all_audio_in_order(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge)
+    call = await opened(bridge)
+    for number in range(40):  # in one go: the writer has had no turn yet
+        fake.last.packet(number.to_bytes(2, "little") * 160)
+        fake.last.enter("phone", publishing=number % 2 == 0)
+    got = [await call.read() for _ in range(41)]
+    news = [chunk.news for chunk in got if chunk.HasField("news")]
+    assert news == [pb.RoomNews(phone_here=True)]
+    assert [int.from_bytes(chunk.pcm_data[:2], "little") for chunk in got if chunk.pcm_data] == list(range(40))
     call.cancel()
 
 

@@ -99,9 +99,14 @@ class FakeParticipant:
         """A track delivers a block."""
         self._events.on_audio(AudioBlock(pcm, sender, track_sid))
 
-    def enter(self, identity: str) -> None:
-        """Somebody else comes."""
-        self._remote[identity] = RemoteParticipant(identity, f"PA_{identity}", publishing=False)
+    def enter(self, identity: str, publishing: bool = False) -> None:
+        """Somebody else comes, or publishes something else than before."""
+        self._remote[identity] = RemoteParticipant(identity, f"PA_{identity}", publishing)
+        self._events.on_participants(self._remote)
+
+    def go(self, identity: str) -> None:
+        """Somebody else leaves."""
+        del self._remote[identity]
         self._events.on_participants(self._remote)
 
     def lose(self, reason: LossReason, detail: str = "") -> None:

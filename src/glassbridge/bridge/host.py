@@ -139,6 +139,11 @@ class RoomHost:
             self.stream = None
         self._step(StreamEnded(stream.ticket))
 
+    def announce_leaving(self) -> None:
+        """Tells the cloud that the place is about to be given up for good."""
+        if self.seat is not None:
+            self.seat.microphone.announce_leaving()
+
     def shut_down(self) -> None:
         """Ends everything; the tasks of the group do the rest."""
         self._step(Shutdown())

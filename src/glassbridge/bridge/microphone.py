@@ -3,11 +3,12 @@
 Runs for each packet on the event loop: no logging, no tasks, no copies beyond the chunk itself.
 """
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
 from glassbridge.core.values import SAMPLE_RATE, AudioSource, Generation
-from glassbridge.livekit.participant import AudioBlock, Packet
+from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameError, decode_numbered, decode_unnumbered
@@ -44,6 +45,8 @@ class Microphone:
         """Monotonic seconds of the last frame or presence; None: none yet."""
         self.received = 0
         self.malformed = 0
+        self.news = pb.RoomNews()
+        """What the stream was last told of the room."""
 
     @property
     def dropped(self) -> int:
@@ -56,12 +59,16 @@ class Microphone:
         return len(self._queue)
 
     def claim(self) -> AgedQueue[pb.AudioChunk]:
-        """The queue for a stream: what waits since the join for the first one, a new one for each that follows."""
+        """The queue for a stream: what waits since the join for the first one, a new one for each that follows.
+
+        The first thing in it is the news of the room.
+        """
         if self._claimed:
             self._dropped += self._queue.dropped
             self._queue.close()
             self._queue = AgedQueue(self._queue_frames, self._max_age)
         self._claimed = True
+        self._queue.put_urgent(self._tidings())
         if self._closed:
             self._queue.close()
         return self._queue
@@ -70,6 +77,17 @@ class Microphone:
         """Nothing more will be heard; the stream may still send what waits."""
         self._closed = True
         self._queue.close()
+
+    def on_people(self, people: Iterable[RemoteParticipant]) -> None:
+        """Tells the stream whether the phone is in the room and publishes, when that has changed."""
+        phones = [person for person in people if self._wants(person.identity)]
+        publishes = any(phone.publishing for phone in phones)
+        self._learn(pb.RoomNews(phone_here=bool(phones), phone_publishes=publishes, leaving=self.news.leaving))
+
+    def announce_leaving(self) -> None:
+        """Tells the stream that this place is about to be given up for good."""
+        now = self.news
+        self._learn(pb.RoomNews(phone_here=now.phone_here, phone_publishes=now.phone_publishes, leaving=True))
 
     def on_packet(self, packet: Packet) -> None:
         """Queues the audio of a data packet; a malformed one is counted, and logged once."""
@@ -98,6 +116,22 @@ class Microphone:
             self._track_sid = block.track_sid
         self._track_at = now
         self._hear(self._chunk(block.pcm, TRACK))
+
+    def _learn(self, news: pb.RoomNews) -> None:
+        if news == self.news:
+            return
+        self.news = news
+        self._log.info(
+            "room news",
+            phone_here=news.phone_here,
+            phone_publishes=news.phone_publishes,
+            leaving=news.leaving,
+        )
+        if self._claimed:
+            self._queue.put_urgent(self._tidings())
+
+    def _tidings(self) -> pb.AudioChunk:
+        return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, news=self.news)
 
     def _wants(self, sender: str) -> bool:
         return sender == self._target if self._target else not sender.startswith(AGENTS)

@@ -107,6 +107,11 @@ class Rooms:
         """Users of whom anything is here."""
         return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
 
+    def announce_leaving(self) -> None:
+        """Tells every stream that its room is about to be left."""
+        for host in self._hosts.values():
+            host.announce_leaving()
+
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
         deadline = monotonic() + timeout

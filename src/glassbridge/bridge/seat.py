@@ -87,7 +87,7 @@ class Seat:
         self.microphone.on_audio(block)
 
     def on_participants(self, remote: Mapping[str, RemoteParticipant]) -> None:
-        """Nothing to do: who is here is read when somebody asks."""
+        self.microphone.on_people(remote.values())
 
     def on_closed(self, closed: Closed) -> None:
         self.detail = closed.detail

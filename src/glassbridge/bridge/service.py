@@ -110,6 +110,7 @@ class BridgeService(LiveKitBridgeServicer):
         status.connected = host.machine.state.holds_place
         status.participant_id = participant.identity
         status.participant_count = seat.count
+        status.news.CopyFrom(seat.microphone.news)
         if seat.microphone.heard_at is not None:
             status.last_audio_age_ms = int((time.monotonic() - seat.microphone.heard_at) * 1000)
         return status
@@ -229,6 +230,7 @@ class BridgeService(LiveKitBridgeServicer):
                 "playbacks": str(len(self._player)),
                 "rss_mb": f"{_resident_mb():.1f}",
                 "pid": str(os.getpid()),
+                "tasks": str(len(asyncio.all_tasks())),
             },
         )
 

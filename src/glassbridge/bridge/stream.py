@@ -42,8 +42,8 @@ class AudioStream:
         config: BridgeConfig,
     ) -> None:
         self.ticket = ticket
-        self._generation = generation
         self._frames = frames
+        self._heartbeat = pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=generation, heartbeat=True)
         self._say = say
         self._config = config
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
@@ -59,23 +59,16 @@ class AudioStream:
             self._ended.set_result(reason)
 
     async def run(self, call: Call, first: pb.AudioChunk) -> LossReason:
-        """Opens with an empty frame, then serves both ways; returns why it ended. Safe to cancel."""
+        """Serves both ways, what is new in the room first; returns why it ended. Safe to cancel."""
         tasks = TaskGroup("stream", self._failed)
         try:
-            async with asyncio.timeout(self._config.send_timeout):
-                await call.write(self._empty())
             tasks.spawn(self._send(call), "send")
             tasks.spawn(self._receive(call, first), "receive")
             tasks.spawn(self._watch(), "watch")
             return await self._ended
-        except TimeoutError:
-            return LossReason.STREAM_BROKEN
         finally:
             self.end(LossReason.STREAM_BROKEN)
             await tasks.close()
-
-    def _empty(self, heartbeat: bool = False) -> pb.AudioChunk:
-        return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, heartbeat=heartbeat)
 
     async def _send(self, call: Call) -> None:
         next_frame, write = self._frames.get, call.write
@@ -86,7 +79,7 @@ class AudioStream:
                 self._writing_since = monotonic()
                 await write(chunk)
                 self._writing_since = None
-                self.sent += 1
+                self.sent += not (chunk.heartbeat or chunk.HasField("news"))
 
     async def _receive(self, call: Call, chunk: Any) -> None:
         while chunk is not grpc.aio.EOF:
@@ -121,7 +114,7 @@ class AudioStream:
                 self.end(LossReason.STREAM_BROKEN)
             if now >= beat_at:
                 beat_at = now + heartbeat
-                self._frames.put(self._empty(heartbeat=True))
+                self._frames.put(self._heartbeat)
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, grpc.aio.BaseError):  # the call is over, and its handler hears of it

@@ -80,6 +80,7 @@ class Worker:
         deadline = monotonic() + self._config.drain
         self.service.draining = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.rooms.announce_leaving()
         await self.rooms.shut_down(self._config.drain)
         await self._server.stop(LAST_WORDS)
         await self.player.__aexit__()

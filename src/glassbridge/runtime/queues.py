@@ -24,6 +24,7 @@ class AgedQueue(Generic[T]):
         self._maxlen = maxlen
         self._max_age = max_age
         self._clock = clock
+        self._urgent: T | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self.dropped_full = 0
@@ -47,9 +48,19 @@ class AgedQueue(Generic[T]):
         self._items.append((self._clock(), item))
         self._wake()
 
+    def put_urgent(self, item: T) -> None:
+        """Adds an item that goes ahead of all and is never dropped, but replaces an urgent one that still waits."""
+        if not self._closed:
+            self._urgent = item
+            self._wake()
+
     async def get(self) -> tuple[float, T]:
-        """The oldest fresh item with its age in seconds. Raises QueueClosed once closed and empty. Safe to cancel."""
+        """The urgent item, else the oldest fresh one, with its age in seconds (urgent: 0). Raises QueueClosed once
+        closed and empty. Safe to cancel."""
         while True:
+            if self._urgent is not None:
+                urgent, self._urgent = self._urgent, None
+                return 0.0, urgent
             now = self._clock()
             while self._items:
                 at, item = self._items.popleft()
