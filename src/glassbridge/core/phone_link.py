@@ -220,8 +220,6 @@ class PhoneLink:
             return Tell(
                 Situation.UNREACHABLE, f"the connection to the cloud is lost ({socket.trouble}): connecting again"
             )
-        if socket.retry_at is None:
-            return None  # it is being tried, as was told
         text = f"the cloud cannot be reached ({socket.trouble}), {_trying_again(socket.retry_at, now)}"
         return Tell(Situation.UNREACHABLE, text, socket.retry_at)
 
@@ -241,5 +239,7 @@ class PhoneLink:
         )
 
 
-def _trying_again(at: float, now: float) -> str:
-    return f"trying again in {max(1, ceil(at - now))} s"
+def _trying_again(at: float | None, now: float) -> str:
+    """Within a second is at once, for people."""
+    seconds = 0 if at is None else ceil(at - now)
+    return f"trying again in {seconds} s" if seconds > 1 else "trying again"

@@ -1,0 +1,333 @@
+"""The machine of the phone's socket: each cell of its table, its ladder and its doubts in virtual time."""
+
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from glassbridge.core.machine import Cell, Ignored, missing_cells
+from glassbridge.core.phone_socket import (
+    EVENTS,
+    LADDER,
+    PATIENCE,
+    PROBE,
+    SETTLED,
+    SILENCE,
+    SPREAD,
+    TABLE,
+    Accepted,
+    CloseSocket,
+    ComeBack,
+    Effect,
+    Event,
+    Heard,
+    Hint,
+    NetworkChanged,
+    NetworkLost,
+    OpenSocket,
+    PhoneSocket,
+    Ping,
+    SocketClosed,
+    SocketFailed,
+    SocketState,
+    Start,
+    Stop,
+    Switch,
+    Tick,
+    Woke,
+)
+from glassbridge.core.values import Generation
+
+S = SocketState
+ONE, TWO, THREE = Generation(1), Generation(2), Generation(3)
+WAYS: dict[SocketState, list[Event]] = {
+    S.IDLE: [],
+    S.OPENING: [Start()],
+    S.READY: [Start(), Accepted(ONE, True), Heard(ONE, 1)],
+    S.DOUBTFUL: [Start(), Accepted(ONE, True), Heard(ONE, 1), Woke(2.0)],
+    S.WAITING: [Start(), Accepted(ONE, True), SocketClosed(ONE, ComeBack.NOW, "drained")],
+    S.OFFLINE: [Start(), NetworkLost()],
+    S.ENDED: [Start(), SocketFailed(ONE, True, "refused")],
+}
+EXAMPLES: dict[type, Event] = {
+    Start: Start(),
+    Accepted: Accepted(ONE, True),
+    SocketFailed: SocketFailed(ONE, False, "connection refused"),
+    SocketClosed: SocketClosed(ONE, ComeBack.LATER, "the connection broke"),
+    Heard: Heard(ONE, 2),
+    NetworkChanged: NetworkChanged(),
+    NetworkLost: NetworkLost(),
+    Woke: Woke(2.0),
+    Switch: Switch(),
+    Stop: Stop(),
+    Tick: Tick(),
+}
+
+
+def in_state(state: SocketState, chance: float = 0.5) -> PhoneSocket:
+    """A machine that came to `state` at second 0 with socket 1; its cloud answers pings."""
+    machine = PhoneSocket(lambda: chance)
+    for event in WAYS[state]:
+        machine.step(event, 0.0)
+    assert machine.state is state
+    machine.records.clear()
+    return machine
+
+
+def cut(number: Generation) -> CloseSocket:
+    return CloseSocket(number, goodbye=False)
+
+
+def bye(number: Generation) -> CloseSocket:
+    return CloseSocket(number, goodbye=True)
+
+
+def test_the_table_is_total() -> None:
+    assert missing_cells(TABLE, SocketState, EVENTS) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "now", "effects", "after"),
+    [
+        (S.IDLE, Start(), 1.0, [OpenSocket(ONE)], S.OPENING),
+        (S.IDLE, Stop(), 1.0, [], S.ENDED),
+        (S.OPENING, Accepted(ONE, True), 1.0, [Ping(ONE, 1)], S.READY),
+        (S.OPENING, SocketFailed(ONE, False, "refused"), 0.05, [], S.WAITING),
+        (S.OPENING, SocketFailed(ONE, False, "timed out"), 2.0, [OpenSocket(TWO)], S.OPENING),
+        (S.OPENING, SocketFailed(ONE, True, "bad token"), 1.0, [], S.ENDED),
+        (S.OPENING, SocketClosed(ONE, ComeBack.LATER, "broke"), 1.0, [], S.WAITING),
+        (S.OPENING, SocketClosed(ONE, ComeBack.NO, "superseded"), 1.0, [], S.ENDED),
+        (S.OPENING, NetworkChanged(), 1.0, [cut(ONE), OpenSocket(TWO)], S.OPENING),
+        (S.OPENING, NetworkLost(), 1.0, [cut(ONE)], S.OFFLINE),
+        (S.OPENING, Switch(), 1.0, [bye(ONE), OpenSocket(TWO)], S.OPENING),
+        (S.OPENING, Stop(), 1.0, [bye(ONE)], S.ENDED),
+        (S.OPENING, Tick(), PATIENCE[0] - 0.1, [], S.OPENING),
+        (S.OPENING, Tick(), PATIENCE[0], [cut(ONE), OpenSocket(TWO)], S.OPENING),
+        (S.READY, SocketClosed(ONE, ComeBack.LATER, "broke"), SETTLED, [OpenSocket(TWO)], S.OPENING),
+        (S.READY, SocketClosed(ONE, ComeBack.LATER, "broke"), SETTLED - 0.1, [], S.WAITING),
+        (S.READY, SocketClosed(ONE, ComeBack.NOW, "drained"), 9.0, [], S.WAITING),
+        (S.READY, SocketClosed(ONE, ComeBack.NO, "superseded"), 1.0, [], S.ENDED),
+        (S.READY, Heard(ONE, 2), 1.0, [], S.READY),
+        (S.READY, NetworkChanged(), 1.0, [Ping(ONE, 2), Hint(ONE)], S.DOUBTFUL),
+        (S.READY, NetworkLost(), 1.0, [cut(ONE)], S.OFFLINE),
+        (S.READY, Woke(2.0), 1.0, [Ping(ONE, 2)], S.DOUBTFUL),
+        (S.READY, Switch(), 1.0, [bye(ONE), OpenSocket(TWO)], S.OPENING),
+        (S.READY, Stop(), 1.0, [bye(ONE)], S.ENDED),
+        (S.READY, Tick(), 0.9, [], S.READY),
+        (S.READY, Tick(), 1.0, [Ping(ONE, 2)], S.READY),
+        (S.READY, Tick(), SILENCE, [cut(ONE)], S.WAITING),
+        (S.DOUBTFUL, SocketClosed(ONE, ComeBack.LATER, "broke"), 6.0, [OpenSocket(TWO)], S.OPENING),
+        (S.DOUBTFUL, SocketClosed(ONE, ComeBack.NO, "superseded"), 0.5, [], S.ENDED),
+        (S.DOUBTFUL, Heard(ONE), 0.5, [], S.DOUBTFUL),
+        (S.DOUBTFUL, Heard(ONE, 1), 0.5, [], S.DOUBTFUL),
+        (S.DOUBTFUL, Heard(ONE, 2), 0.5, [], S.READY),
+        (S.DOUBTFUL, NetworkChanged(), 0.5, [Ping(ONE, 3), Hint(ONE)], S.DOUBTFUL),
+        (S.DOUBTFUL, NetworkLost(), 0.5, [cut(ONE)], S.OFFLINE),
+        (S.DOUBTFUL, Woke(2.0), 0.5, [Ping(ONE, 3)], S.DOUBTFUL),
+        (S.DOUBTFUL, Switch(), 0.5, [bye(ONE), OpenSocket(TWO)], S.OPENING),
+        (S.DOUBTFUL, Stop(), 0.5, [bye(ONE)], S.ENDED),
+        (S.DOUBTFUL, Tick(), PROBE - 0.1, [], S.DOUBTFUL),
+        (S.DOUBTFUL, Tick(), PROBE, [cut(ONE)], S.WAITING),
+        (S.WAITING, NetworkChanged(), 0.1, [OpenSocket(TWO)], S.OPENING),
+        (S.WAITING, NetworkLost(), 0.1, [], S.OFFLINE),
+        (S.WAITING, Switch(), 0.1, [OpenSocket(TWO)], S.OPENING),
+        (S.WAITING, Stop(), 0.1, [], S.ENDED),
+        (S.WAITING, Tick(), SPREAD / 2 - 0.01, [], S.WAITING),
+        (S.WAITING, Tick(), SPREAD / 2, [OpenSocket(TWO)], S.OPENING),
+        (S.OFFLINE, NetworkChanged(), 9.0, [OpenSocket(TWO)], S.OPENING),
+        (S.OFFLINE, Stop(), 9.0, [], S.ENDED),
+    ],
+)
+def test_cell(state: SocketState, event: Event, now: float, effects: list[Effect], after: SocketState) -> None:
+    machine = in_state(state)
+    cell = TABLE[state, type(event)]
+    assert machine.step(event, now) == effects
+    assert machine.state is after
+    assert isinstance(cell, Cell)
+    assert after in cell.to
+    assert [(r.old, r.new, r.at) for r in machine.records if r.old is not r.new] == (
+        [(state, after, now)] if after is not state else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "event"), [(s, e) for (s, e), cell in TABLE.items() if isinstance(cell, Ignored)], ids=str
+)
+def test_ignored_cells_change_nothing(state: SocketState, event: type) -> None:
+    machine = in_state(state)
+    before = machine.next_deadline()
+    assert machine.step(EXAMPLES[event], 100.0) == []
+    assert (machine.state, machine.records, machine.next_deadline()) == (state, [], before)
+
+
+@pytest.mark.parametrize("state", [s for s in SocketState if s not in (S.IDLE, S.ENDED)])
+@pytest.mark.parametrize("kind", [Accepted, SocketFailed, SocketClosed, Heard])
+def test_an_older_socket_is_not_heard(state: SocketState, kind: type) -> None:
+    """So the close of a socket that our own newer one superseded ends nothing."""
+    machine = in_state(state)
+    machine.step(Switch(), 1.0) if state is not S.OFFLINE else machine.step(NetworkChanged(), 1.0)
+    newest = machine.state, machine.generation
+    for event in (EXAMPLES[kind], SocketClosed(ONE, ComeBack.NO, "superseded")):
+        assert machine.step(event, 2.0) == []
+    assert (machine.state, machine.generation) == newest
+    assert machine.stale.total() == 2
+
+
+@dataclass
+class World:
+    """Turns a machine in virtual time; nothing answers unless told."""
+
+    machine: PhoneSocket
+    now: float = 0.0
+    done: list[tuple[float, Effect]] = field(default_factory=list)
+
+    def step(self, event: Event) -> None:
+        self.done += [(self.now, effect) for effect in self.machine.step(event, self.now)]
+
+    def until(self, end: float, answer: Any = None) -> None:
+        while (due := self.machine.next_deadline()) is not None and due <= end:
+            self.now = max(self.now, due)
+            before = len(self.done)
+            self.step(Tick())
+            for _, effect in self.done[before:]:
+                if answer is not None and (event := answer(effect)) is not None:
+                    self.step(event)
+        self.now = end
+
+    def times(self, kind: type) -> list[float]:
+        return [at for at, effect in self.done if isinstance(effect, kind)]
+
+
+def refused(effect: Effect) -> Event | None:
+    return SocketFailed(effect.socket, False, "refused") if isinstance(effect, OpenSocket) else None
+
+
+def test_attempts_go_up_a_ladder_with_full_jitter_and_a_cap() -> None:
+    world = World(PhoneSocket(lambda: 0.999))
+    world.step(Start())
+    world.step(SocketFailed(ONE, False, "refused"))
+    world.until(20.0, refused)
+    times = world.times(OpenSocket)
+    gaps = [b - a for a, b in pairwise(times)]
+    assert gaps[:3] == pytest.approx([0.25, 0.5, 1.0], rel=0.01)
+    assert all(gap == pytest.approx(LADDER.cap, rel=0.01) for gap in gaps[3:])
+    assert times[0] == 0.0
+
+
+def test_a_thousand_phones_do_not_come_in_step() -> None:
+    chance = random.Random(5)
+    seconds = [0] * 40
+    for _ in range(1000):
+        world = World(PhoneSocket(chance.random))
+        world.step(Start())
+        world.step(SocketFailed(ONE, False, "refused"))
+        world.until(10.0, refused)
+        for at in world.times(OpenSocket):
+            seconds[int(at * 4)] += 1
+    late = seconds[16:40]
+    assert max(late) < 1.3 * sum(late) / len(late), "seed 5: no quarter of a second has many more than its share"
+
+
+def test_a_network_that_swallows_everything_is_tried_often_enough_to_be_met_within_two_seconds() -> None:
+    """TCP itself repeats its greeting 1 and 3 s after the start of an attempt."""
+    world = World(PhoneSocket(random.Random(7).random))
+    world.step(Start())
+    world.until(120.0)
+    ends = [*world.times(OpenSocket)[1:], 120.0]
+    greetings = [
+        at + after
+        for at, end in zip(world.times(OpenSocket), ends, strict=True)
+        for after in (0, 1, 3)
+        if at + after < end
+    ]
+    gaps = [b - a for a, b in pairwise(greetings)]
+    assert max(gaps) <= 2.0, "seed 7"
+    assert sum(gaps) / len(gaps) < 1.2
+
+
+def test_a_half_open_socket_is_known_within_three_seconds() -> None:
+    world = World(in_state(S.READY))
+    world.until(60.0, lambda effect: Heard(ONE, effect.number) if isinstance(effect, Ping) else None)
+    assert world.times(Ping) == [float(second) for second in range(1, 61)]
+    world.until(70.0)
+    assert world.times(CloseSocket)[0] == 63.0
+    assert world.times(OpenSocket)[0] == 63.0, "it had settled: at once"
+
+
+def test_a_cloud_that_never_answers_pings_is_left_in_peace_and_opened_anew_when_in_doubt() -> None:
+    world = World(PhoneSocket(lambda: 0.5))
+    world.step(Start())
+    world.step(Accepted(ONE, True))
+    world.step(Heard(ONE))
+    world.until(100.0)
+    assert world.times(CloseSocket) == []
+    assert world.machine.step(Woke(3.0), 100.0) == [cut(ONE), OpenSocket(TWO)]
+    world.machine.step(Accepted(TWO, True), 100.1)
+    assert world.machine.step(NetworkChanged(), 101.0) == [cut(TWO), OpenSocket(THREE)]
+
+
+def test_a_socket_in_doubt_is_not_saved_by_what_came_before_the_doubt() -> None:
+    machine = in_state(S.READY)
+    machine.step(Tick(), 1.0)
+    assert machine.step(Woke(60.0), 61.0) == [Ping(ONE, 3)]
+    machine.step(Heard(ONE, 2), 61.0)
+    assert machine.state is S.DOUBTFUL
+    assert machine.next_deadline() == 61.0 + PROBE
+    assert machine.step(Tick(), 61.0 + PROBE) == [cut(ONE), OpenSocket(TWO)]
+
+
+def test_what_waits_longest_is_over_at_once_when_the_network_is_back() -> None:
+    world = World(PhoneSocket(lambda: 0.999))
+    world.step(Start())
+    world.step(SocketFailed(ONE, False, "refused"))
+    world.until(10.05, refused)
+    assert world.machine.state is S.WAITING
+    world.step(NetworkChanged())
+    assert world.times(OpenSocket)[-1] == 10.05
+    world.step(refused(OpenSocket(world.machine.generation)) or Tick())
+    assert world.machine.retry_at == pytest.approx(10.05 + 0.25, abs=0.01), "and the ladder counts anew"
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_any_sequence_keeps_to_the_table(seed: int) -> None:
+    """One socket at a time: each is closed by us or by itself before the next is opened; a deadline is never stuck."""
+    chance = random.Random(seed)
+    machine = PhoneSocket(chance.random)
+    now, live = 0.0, set[Generation]()
+    for _ in range(200):
+        number = Generation(max(1, machine.generation - chance.choice((0, 0, 0, 1))))
+        events: list[Event] = [
+            Start(),
+            Accepted(number, True),
+            SocketFailed(number, chance.random() < 0.02, "x"),
+            SocketClosed(number, chance.choice((ComeBack.NOW, ComeBack.LATER)), "x"),
+            Heard(number, chance.randint(1, 5)),
+            NetworkChanged(),
+            NetworkLost(),
+            Woke(3.0),
+            Switch(),
+            Tick(),
+            Tick(),
+        ]
+        event = chance.choice(events)
+        due = machine.next_deadline()
+        now = max(now, due) if isinstance(event, Tick) and due is not None else now + chance.random()
+        old, generation = machine.state, machine.generation
+        if isinstance(event, SocketFailed | SocketClosed) and event.socket == generation:
+            live.discard(generation)
+        cell = TABLE[old, type(event)]
+        for effect in machine.step(event, now):
+            if isinstance(effect, CloseSocket):
+                live.discard(effect.socket)
+            if isinstance(effect, OpenSocket):
+                assert not live, f"seed {seed}: {live} and {effect}"
+                live.add(effect.socket)
+        if isinstance(cell, Cell):
+            assert machine.state in cell.to or getattr(event, "socket", generation) != generation, (
+                f"seed {seed}: {event}"
+            )
+        if machine.state in (S.OPENING, S.READY, S.DOUBTFUL, S.WAITING):
+            assert machine.next_deadline() is not None, f"seed {seed}: stuck in {machine.state}"
+        assert (machine.state is S.ENDED) <= (not live), f"seed {seed}"
