@@ -9,6 +9,7 @@ import typer
 
 from glassbridge.cli.common import start_logging
 from glassbridge.cli.programs import ParticipantName
+from glassbridge.cli.sim import sim
 from glassbridge.cli.together import LiveKitOption, stack_config, until_signal
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     help="Break a running system, prove that audio comes back.", no_args_is_help=True, rich_markup_mode=None
 )
+app.command("sim")(sim)
 
 
 @app.command("list")

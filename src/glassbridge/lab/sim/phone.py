@@ -1,0 +1,352 @@
+"""A phone: what phone/client.py, room.py and sender.py do around the real phone machine."""
+
+from functools import partial
+from typing import Any
+
+from glassbridge.core import phone_socket
+from glassbridge.core.audio_link import Notice
+from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
+from glassbridge.core.phone_place import (
+    AudioTold,
+    Blame,
+    Join,
+    Leave,
+    PlaceFailed,
+    PlaceJoined,
+    PlaceLeft,
+    PlaceLost,
+    PlaceState,
+)
+from glassbridge.core.phone_socket import (
+    Accepted,
+    CloseSocket,
+    Heard,
+    Hint,
+    NetworkChanged,
+    NetworkLost,
+    OpenSocket,
+    Ping,
+    SocketClosed,
+    SocketFailed,
+    SocketState,
+    Start,
+    Stop,
+    Switch,
+    Tick,
+)
+from glassbridge.core.values import AudioState, Generation, LossReason, UserId
+from glassbridge.lab.sim.cloud import Cloud
+from glassbridge.lab.sim.livekit import Frame, LiveKit, Participant, Token
+from glassbridge.lab.sim.net import Connection, Link
+from glassbridge.lab.sim.world import Alarm, Process, World
+from glassbridge.wire.close_codes import CloseCode, come_back
+from glassbridge.wire.phone import PHONE_REJOINS
+
+PACES = (0.4, 1.0, 1.0)
+"""Seconds between frames once the cloud says live: somebody speaks (real frames come each 20 to 100 ms), or only
+presence goes out."""
+PROVING = 0.2
+"""The same until then."""
+FETCH_TIMEOUT = 5.0
+JOIN_TIMEOUT = 10.0
+
+
+class Phone:
+    """One user's phone. `clouds` are the backends that it may use, each with the way there."""
+
+    def __init__(self, world: World, user: UserId, livekit: LiveKit, *, numbers: bool, room: bool, sdk: bool) -> None:
+        self.process = Process(world, f"phone-{user}", user)
+        self.process.boot = self._boot
+        self.process.die = self._die
+        self.user = user
+        self.livekit = livekit
+        self.link: Link
+        """To LiveKit."""
+        self.clouds: list[tuple[Cloud, Link]] = []
+        self.current = 0
+        self.numbers = numbers
+        self.room = room
+        self.sdk = sdk
+        """Its participant is the SDK's: blind for 14 s."""
+        self.speaking = True
+        self.machine = PhoneLink(world.chance.random, room=room)
+        self.told: Notice | None = None
+        self.connection: Connection | None = None
+        self.session = ""
+        """The last one that acknowledged us."""
+        self._acknowledged: Connection | None = None
+        self.place: Participant | None = None
+        self._socket = Generation(0)
+        """Of the connection."""
+        self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
+        self._pace = world.chance.choice(PACES) if numbers else PACES[0]
+        self._frames = 0
+
+    def _boot(self) -> None:
+        self.machine = PhoneLink(self.process.world.chance.random, room=self.room)
+        self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
+        self.told = self.connection = self.place = None
+        self.session = ""
+        self.step(Start())
+        self.process.after(self.process.world.chance.random() * PROVING, self._speak)
+
+    def _die(self) -> None:
+        self._believe("off")
+        self.told = self.connection = self.place = None
+
+    # ---- what happens to it
+
+    def switch(self, cloud: int) -> None:
+        """The person moves to another backend."""
+        if self.process.awake:
+            self.process.note("switch", self.user, self.clouds[cloud][0].process.name)
+            self.current = cloud
+            self.step(Switch())
+
+    def say_goodbye(self) -> None:
+        """The person stops the phone."""
+        if self.process.awake:
+            self.process.note("goodbye", self.user)
+            self.step(Stop())
+
+    def roam(self, told: bool) -> None:
+        """Another network: what was open is dead without a word; `told`: the phone's system says so."""
+        self.process.note("roams", self.user)
+        for link in (self.link, *(link for _, link in self.clouds)):
+            for connection in list(link.connections):
+                connection.orphan()
+        if self.place is not None:
+            self.place.orphan()
+        if told and self.process.awake:
+            self.process.after(0.05, self.step, NetworkChanged())
+
+    def offline(self) -> None:
+        """The phone's system says that there is no network."""
+        if self.process.awake:
+            self.step(NetworkLost())
+
+    def online(self) -> None:
+        """It says that there is one again."""
+        if self.process.awake:
+            self.step(NetworkChanged())
+
+    def online_if_offline(self) -> None:
+        """The same, where it thinks otherwise."""
+        if self.machine.socket.state is SocketState.OFFLINE:
+            self.online()
+
+    def speak_up(self, speaking: bool) -> None:
+        """Somebody begins or stops to speak."""
+        if self.process.awake and self.speaking != speaking:
+            self.speaking = speaking
+            self.process.note("speaks" if speaking else "silent", self.user)
+            self._say("voice", speaking)
+
+    # ---- the shell
+
+    def step(self, event: Event, now: float | None = None) -> None:
+        """One step of the machine, with its effects."""
+        effects = self.machine.step(event, self.process.clock() if now is None else now)
+        for record in self.machine.records:
+            self.process.note(
+                record.machine, self.user, f"{record.old.label} -> {record.new.label}",
+                record.event, record.generation, record.cause,
+            )  # fmt: skip
+        self.machine.records.clear()
+        for effect in effects:
+            self._perform(effect)
+        self._alarm.set(self.machine.next_deadline())
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case OpenSocket(socket):
+                self._open(socket)
+            case CloseSocket(socket, goodbye):
+                self._close(socket, goodbye)
+            case Ping(_, number):
+                self._say("ping", number)
+            case Hint():
+                self._say("hint", None)
+            case Join(place):
+                self._fetch(place)
+            case Leave(place, goodbye):
+                self._leave(place, goodbye)
+            case Tell(situation, text):
+                self.process.note("told", self.user, situation.value, text)
+
+    # ---- its socket
+
+    @property
+    def _way(self) -> tuple[Cloud, Link, int]:
+        cloud, link = self.clouds[self.current]
+        return cloud, link, 0 if link.ends[0] is self.process else 1
+
+    def _open(self, socket: Generation) -> None:
+        cloud, link, end = self._way
+        self._socket = socket
+
+        def opened(connection: Connection) -> None:
+            if self._socket != socket:
+                connection.close(end)
+                return
+            self.connection = connection
+            connection.on_way[end] = lambda down: self.process.note("way down" if down else "way up", self.user)
+            connection.on_close[end] = partial(self._closed, socket, connection)
+            connection.send(end, cloud.accept, connection, 1 - end, self, self.user, self.room, self.numbers)
+
+        def failed(refused: bool) -> None:
+            self.step(SocketFailed(socket, False, "refused" if refused else "no answer"))
+
+        self.process.note("dials", self.user, cloud.process.name, socket)
+        link.dial(end, 20.0, opened, failed)
+
+    def _closed(self, socket: Generation, connection: Connection, code: int) -> None:
+        self._drop(connection)
+        back = phone_socket.ComeBack(come_back(code).value)
+        self.process.note("socket closed", self.user, int(code))
+        self.step(SocketClosed(socket, back, f"code {code}"))
+
+    def _close(self, socket: Generation, goodbye: bool) -> None:
+        if self._socket == socket:
+            self._socket = Generation(0)
+        connection = self.connection
+        if connection is not None:
+            end = self._end_of(connection)
+            if goodbye or self._acknowledged is not connection:  # what an attempt has sent, TCP goes on sending
+                connection.close(end, CloseCode.NORMAL if goodbye else CloseCode.ABNORMAL)
+            else:
+                connection.abort(end)
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        if self.connection is connection:
+            self.connection = None
+            self._believe("off")
+            self.process.note("way gone", self.user)
+
+    def _end_of(self, connection: Connection) -> int:
+        return 0 if connection.link.ends[0] is self.process else 1
+
+    def hear(self, connection: Connection, kind: str, *what: Any) -> None:
+        """What the cloud says."""
+        if connection is not self.connection:
+            return
+        match kind:
+            case "ack":
+                session, resumed = what
+                same = resumed and session == self.session
+                self.session = session
+                self._acknowledged = connection
+                self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
+                self.step(Accepted(self._socket, same))
+                self._believe("connecting")
+                if not self.numbers and self.speaking:
+                    self._say("voice", True)
+            case "state":
+                self._learn(what[0])
+                self.step(Heard(self._socket))
+            case "pong":
+                self.step(Heard(self._socket, what[0]))
+            case "ping":
+                self._say("pong", None)
+                self.step(Heard(self._socket))
+
+    def _learn(self, notice: Notice) -> None:
+        self.told = notice
+        self._believe(notice.state.value)
+        blame = Blame.UNKNOWN if notice.hop is None else Blame.ELSEWHERE
+        if notice.code in PHONE_REJOINS:
+            blame = Blame.PHONE
+        self.step(AudioTold(self._socket, notice.state, blame, notice.text, None))
+
+    def _believe(self, what: str) -> None:
+        """What the phone takes for the truth about its audio, for the checkers."""
+        if what in ("off", "connecting"):
+            self.told = None
+        self.process.note("believes", self.user, what)
+
+    def _say(self, kind: str, what: Any) -> None:
+        connection = self.connection
+        if connection is not None:
+            cloud = next(cloud for cloud, link in self.clouds if link is connection.link)
+            connection.send(self._end_of(connection), cloud.hear, connection, kind, what)
+
+    # ---- its place in the room
+
+    def _fetch(self, place: Generation) -> None:
+        """A token from the cloud that is the right one now, then the join."""
+        cloud, link, end = self._way
+        done = False
+
+        def finish(token: Token | None) -> None:
+            nonlocal done
+            if done:
+                return
+            done = True
+            if self.machine.place.generation != place or self.machine.place.state is not PlaceState.JOINING:
+                return
+            if token is None:
+                self.step(PlaceFailed(place, "no token"))
+            else:
+                self._join(place, token)
+
+        def opened(connection: Connection) -> None:
+            def serve() -> None:
+                cloud.mint(lambda token: connection.send(1 - end, finish, token), self.user)
+                connection.close(1 - end)
+
+            connection.send(end, serve)
+
+        self.process.after(FETCH_TIMEOUT, finish, None)
+        link.dial(end, FETCH_TIMEOUT, opened, lambda _refused: finish(None))
+
+    def _join(self, place: Generation, token: Token) -> None:
+        def done(failure: LossReason | None) -> None:
+            self.step(PlaceJoined(place) if failure is None else PlaceFailed(place, failure.text))
+
+        def lost(reason: LossReason) -> None:
+            self.place = None
+            self.step(PlaceLost(place, reason))
+
+        self.place = Participant(
+            self.process, self.link, self.livekit, token,
+            on_packet=lambda _frame, _sender: None, on_closed=lost, watchful=not self.sdk,
+        )  # fmt: skip
+        self.place.connect(JOIN_TIMEOUT, done)
+
+    def _leave(self, place: Generation, goodbye: bool) -> None:
+        former, self.place = self.place, None
+        if former is not None:
+            former.close()
+        self.process.after(0.02 if goodbye else 0.0, self.step, PlaceLeft(place))
+
+    # ---- its voice
+
+    def _speak(self) -> None:
+        """A frame by the way that is welcome; presence in the room beside it (numbered phones)."""
+        if self.machine.socket.state is SocketState.ENDED:
+            return
+        told = self.told
+        live = told is not None and told.state is AudioState.LIVE
+        self.process.after(self._pace if live else PROVING, self._speak)
+        if not (self.numbers or self.speaking):
+            return
+        place, room = self.place, self.place is not None and self.place.joined
+        told_socket = told is not None and told.path.value == "websocket"
+        by_socket = not self.room or told_socket or not room
+        self._frames += 1
+        frame = Frame(self.user, self._frames, self.numbers, self.process.world.now)
+        if place is not None and room and (self.numbers or not by_socket):
+            place.send(frame)
+        settled = not self.room or (told is not None and told.state is not AudioState.CONNECTING)
+        if by_socket and settled and self.machine.socket.state.here:
+            self._say("frame", frame)
+
+    # ---- for the checkers
+
+    def stuck(self) -> str:
+        """Why nothing will ever happen here, empty when something will."""
+        state = self.machine.socket.state
+        if not self.process.running or state in (SocketState.ENDED, SocketState.OFFLINE, SocketState.IDLE):
+            return ""
+        return "" if self._alarm.is_set else f"its socket is {state.label} without a deadline"

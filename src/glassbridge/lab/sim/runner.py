@@ -1,0 +1,143 @@
+"""Runs schedules and judges them, one or thousands."""
+
+import gc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from glassbridge.lab.sim import checks
+from glassbridge.lab.sim.schedule import Schedule, make
+from glassbridge.lab.sim.system import System
+from glassbridge.lab.sim.world import Fact
+
+WATCH = 20.0
+"""Seconds after healing in which audio must come back and stay."""
+AFTERWARDS = 90.0
+"""Seconds after the phones have gone: the grace, what is to be gone 25 s after it, and some to spare."""
+LOOK_EVERY = 5.0
+SHARE = 100
+"""Schedules that a process is given at a time."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one schedule led to."""
+
+    schedule: Schedule
+    violations: list[str]
+    history: list[Fact]
+    back: list[checks.Back]
+
+    def story(self) -> Iterator[str]:
+        """The schedule and what happened, in order of time; single frames are left out."""
+        yield f"users: {'; '.join(map(str, self.schedule.users))}"
+        yield f"setup: {self.schedule.about()}"
+        for fact in self.history:
+            if fact.what not in checks.SMALL_TALK:
+                yield str(fact)
+
+
+def run(schedule: Schedule) -> Outcome:
+    """Plays a schedule to its end. The same one gives the same history."""
+    system = System(schedule)
+    world, look = system.world, checks.Look(system)
+    system.begin()
+    while world.now + LOOK_EVERY < schedule.heal_at:
+        world.run(world.now + LOOK_EVERY)
+        look.at_any_time()
+    world.run(schedule.heal_at)
+    system.heal()
+    left = schedule.heal_at + WATCH
+    while world.now < left:
+        world.run(min(left, world.now + LOOK_EVERY))
+        look.at_any_time()
+    look.when_settled()
+    system.leave()
+    world.run(left + AFTERWARDS)
+    look.at_the_end()
+    verdict = checks.judge(system, schedule.heal_at, left)
+    return Outcome(schedule, look.violations + verdict.violations, world.history, verdict.back)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of many seeds."""
+
+    schedules: int = 0
+    faults: int = 0
+    virtual_s: float = 0.0
+    violations: dict[int, list[str]] = field(default_factory=dict)
+    """By seed."""
+    back: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds from healing until audio was back, by what had become of the phone's socket."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts one more."""
+        self.schedules += 1
+        self.faults += len(outcome.schedule.faults)
+        self.virtual_s += outcome.history[-1].at if outcome.history else 0.0
+        if outcome.violations:
+            self.violations[outcome.schedule.seed] = outcome.violations
+        for back in outcome.back:
+            self.back.setdefault(back.socket, []).append(back.seconds)
+
+    def merge(self, other: "Tally") -> None:
+        """Counts what another process did."""
+        self.schedules += other.schedules
+        self.faults += other.faults
+        self.virtual_s += other.virtual_s
+        self.violations |= other.violations
+        for socket, seconds in other.back.items():
+            self.back.setdefault(socket, []).extend(seconds)
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "schedules": self.schedules,
+            "faults": self.faults,
+            "virtual_s": round(self.virtual_s),
+            "violations": {str(seed): texts for seed, texts in sorted(self.violations.items())},
+            "audio_back_s": {socket: _percentiles(values) for socket, values in sorted(self.back.items())},
+        }
+
+
+def run_seeds(first: int, count: int, processes: int = 1, progress: Callable[[Tally], None] | None = None) -> Tally:
+    """Plays `count` schedules from the seed `first` on; `progress` hears now and then how far it has come."""
+    tally = Tally()
+    shares = [(start, min(SHARE, first + count - start)) for start in range(first, first + count, SHARE)]
+    if processes == 1:
+        for share in shares:
+            tally.merge(_share(share))
+            if progress is not None:
+                progress(tally)
+        return tally
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for done in pool.map(_share, shares):
+            tally.merge(done)
+            if progress is not None:
+                progress(tally)
+    return tally
+
+
+def _share(share: tuple[int, int]) -> Tally:
+    first, count = share
+    tally = Tally()
+    collects = gc.isenabled()
+    gc.disable()  # a schedule is thrown away as a whole; until then nothing of it is garbage
+    try:
+        for seed in range(first, first + count):
+            tally.add(run(make(seed)))
+            if seed % 10 == 0:
+                gc.collect()
+    finally:
+        if collects:
+            gc.enable()
+    return tally
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    at = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    found = {name: round(ordered[int(len(ordered) * share)], 3) for name, share in at.items()}
+    return {"n": len(ordered), **found, "max": round(ordered[-1], 3)}
