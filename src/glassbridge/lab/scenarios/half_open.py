@@ -1,0 +1,66 @@
+"""F16: the stream between cloud and bridge is half dead, and nobody says so."""
+
+import asyncio
+from typing import Final
+
+from glassbridge.lab.crowd import User
+from glassbridge.lab.episode import Episode
+from glassbridge.lab.faults import frozen
+from glassbridge.lab.links import Way
+from glassbridge.lab.scenario import Needs, always, most, p95, scenario
+from glassbridge.lab.system import System
+from glassbridge.lab.witnesses import bridge_knows, cloud_knows, in_room, places, room_back
+
+LASTS: Final = 10.0
+MUST: Final = (
+    p95("noticed_s", 5.0),
+    p95("tta_s", 2.0),
+    p95("room_s", 9.0),
+    most("untold_s", 4.0),
+    most("places", 2),
+    always("same_session"),
+    always("says_live"),
+)
+
+
+async def _healed(system: System, episode: Episode, users: list[User], *, both: bool) -> None:
+    await episode.audio()
+    await in_room(users)
+    for user in users:
+        noticed = [cloud_knows(system, user, episode.cause_ns)]
+        if both:
+            noticed.append(bridge_knows(system, user, episode.cause_ns))
+        episode.note(
+            user,
+            noticed_s=max(noticed),
+            room_s=room_back(user, episode.gone_ns),
+            places=places(system, user, episode.cause_ns),
+        )
+
+
+@scenario("F16a", "the bridge worker stands still for a while", story="S-26", needs=Needs(breakable=True), must=MUST)
+async def worker_stands_still(system: System) -> None:
+    """The cloud notices; the worker gives up what it had, or goes on with it, but never both."""
+    users = await system.speaking()
+    async with system.episode(users, f"worker frozen for {LASTS:.0f} s") as episode:
+        episode.cause()
+        with frozen(system.worker_pid()):
+            await asyncio.sleep(LASTS)
+        episode.gone()
+        await _healed(system, episode, users, both=False)
+
+
+@scenario(
+    "F16b", "one direction between cloud and bridge is dead", story="S-26", needs=Needs(breakable=True), must=MUST
+)
+async def one_direction(system: System) -> None:
+    """First nothing comes from the bridge any more, then nothing gets to it: both sides notice each time."""
+    for way in (Way.DOWN, Way.UP):
+        users = await system.speaking()
+        async with system.episode(users, f"bytes {way.name} lost for {LASTS:.0f} s") as episode:
+            episode.cause()
+            system.a.to_bridge.drop(way)
+            await asyncio.sleep(LASTS)
+            system.a.to_bridge.heal()
+            episode.gone()
+            await _healed(system, episode, users, both=True)
