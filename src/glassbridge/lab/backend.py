@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from glassbridge.bridge.config import BridgeConfig
@@ -11,6 +12,7 @@ from glassbridge.lab.links import ByteLink
 from glassbridge.lab.program import Program
 from glassbridge.lab.readiness import Http, until
 
+T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 CLOUD_GRACE, BRIDGE_GRACE = 1.7, 1.3
 """Seconds from SIGTERM to SIGKILL."""
@@ -27,12 +29,9 @@ class Backend:
         """Where the cloud listens."""
         self.phone_url = cloud_url
         """Where phones find it: the same, or the front of `from_phones`."""
-        self.from_phones: ByteLink | None = None
-        """The way of the phones to this cloud; None, as all ways: not breakable."""
-        self.to_bridge: ByteLink | None = None
-        """The way of the cloud to its bridge."""
-        self.to_livekit: Link | None = None
-        """The way of the bridge to LiveKit."""
+        self._from_phones: ByteLink | None = None
+        self._to_bridge: ByteLink | None = None
+        self._to_livekit: Link | None = None
         self._config = config
         self._http = Http()
         self._cleanup = AsyncExitStack()
@@ -44,14 +43,30 @@ class Backend:
     async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
 
-    async def make_breakable(self) -> None:
-        """Puts breakable ways between phones and cloud, cloud and bridge; before the start."""
-        self.from_phones = await self._cleanup.enter_async_context(ByteLink())
-        self.to_bridge = await self._cleanup.enter_async_context(ByteLink())
-        port = await self.from_phones.to(_port(self.cloud_url))
+    async def make_breakable(self, to_livekit: Link | None) -> None:
+        """Puts breakable ways between the programs, before they are started."""
+        self._to_livekit = to_livekit
+        self._from_phones = await self._cleanup.enter_async_context(ByteLink())
+        self._to_bridge = await self._cleanup.enter_async_context(ByteLink())
+        port = await self._from_phones.to(_port(self.cloud_url))
         self.phone_url = f"http://{LOOPBACK}:{port}"
-        fronts = [await self.to_bridge.to(socket) for socket in self.sockets]
+        fronts = [await self._to_bridge.to(socket) for socket in self.sockets]
         self.cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, fronts))
+
+    @property
+    def from_phones(self) -> ByteLink:
+        """The way of the phones to this cloud. Raises RuntimeError, as all ways, where nothing was made breakable."""
+        return breakable(self._from_phones)
+
+    @property
+    def to_bridge(self) -> ByteLink:
+        """The way of the cloud to its bridge."""
+        return breakable(self._to_bridge)
+
+    @property
+    def to_livekit(self) -> Link:
+        """The way of the bridge to LiveKit."""
+        return breakable(self._to_livekit)
 
     @property
     def sockets(self) -> list[Path]:
@@ -86,6 +101,13 @@ class Backend:
     async def _bridges_are_seen(self) -> bool:
         said = await self._http.json(f"{self.cloud_url}/readyz")
         return said.get("bridges") == self._config.workers
+
+
+def breakable(way: T | None) -> T:
+    """The way, if it is one. Raises RuntimeError."""
+    if way is None:
+        raise RuntimeError("this system was started without breakable ways")
+    return way
 
 
 def _port(url: str) -> int:

@@ -29,6 +29,8 @@ class User:
     crowd: "Crowd"
     backend: Backend
     """To which it was sent last."""
+    here: bool = True
+    """Its phone exists: it was neither removed nor killed."""
     events: list[Mapping[str, Any]] = field(default_factory=list)
     """What its phone told, the oldest first (lab/phones.py)."""
     spoken: list[Run] = field(default_factory=list)
@@ -58,6 +60,7 @@ class User:
     def remove(self) -> None:
         """Says goodbye, for good."""
         self._do("remove")
+        self.here = False
 
     def _do(self, command: str, **fields: Any) -> None:
         self.crowd.tell(do=command, user=self.id, **fields)
@@ -88,6 +91,8 @@ class Crowd:
     async def start(self) -> None:
         """Without phones, for the first time or again after a kill. Raises UserError."""
         self._ready.clear()
+        for user in self.users.values():
+            user.here = False
         await self.program.start()
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -111,7 +116,7 @@ class Crowd:
         if found is None:
             found = self.users[user] = User(user, next(self._indexes), self, backend)
             self._by_index[found.index] = found
-        found.backend = backend
+        found.backend, found.here = backend, True
         self._generation[user] += 1
         self.tell(
             do="add",

@@ -108,7 +108,7 @@ class Runner:
         outcome.floor_s = percentile(floor, 0.5)
         for run in range(runs):
             system.say(f"run {run + 1} of {runs}")
-            if run == min(1, runs - 1):  # pools fill in the first run, where there is a second one
+            if run == 1:  # in the first one pools fill, and sessions that the phones left behind begin their grace
                 outcome.before = await system.holdings()
             await scenario.run(system)
             await system.speaking()

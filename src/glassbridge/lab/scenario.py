@@ -146,14 +146,17 @@ def scenario(
     users: int = 5,
     runs: int = 2,
     keeps: bool = True,
+    intact: bool = True,
     sdk: bool = False,
 ) -> "Callable[[Callable[[System], Awaitable[None]]], Callable[[System], Awaitable[None]]]":
-    """Registers a scenario; INTACT is added to what must hold."""
+    """Registers a scenario; INTACT is added to what must hold, unless its samples come from no episode."""
 
     def register(run: "Callable[[System], Awaitable[None]]") -> "Callable[[System], Awaitable[None]]":
         if id in _found:
             raise ValueError(f"there are two scenarios {id}")
-        _found[id] = Scenario(id, title, story, needs or Needs(), (*must, *INTACT), users, runs, keeps, sdk, run)
+        _found[id] = Scenario(
+            id, title, story, needs or Needs(), (*must, *(INTACT if intact else ())), users, runs, keeps, sdk, run
+        )
         return run
 
     return register

@@ -19,7 +19,7 @@ import structlog
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import UserId
-from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend
+from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend, breakable
 from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
@@ -125,8 +125,7 @@ class Stack:
         self.livekit_kind = "elsewhere"
         """real, embedded, or elsewhere; known once it runs, as all below."""
         self.livekit_url = config.livekit
-        self.phones_to_livekit: Link | None = None
-        """The way of all phones to LiveKit; None: not breakable."""
+        self._phones_to_livekit: Link | None = None
 
     async def __aenter__(self) -> "Stack":
         try:
@@ -154,7 +153,7 @@ class Stack:
         breaker = None
         if config.breakable and isinstance(self.livekit, LiveKitServer):
             breaker = await clean.enter_async_context(LinkBreaker(self.livekit))
-            self.phones_to_livekit = await breaker.link()
+            self._phones_to_livekit = await breaker.link()
         for name in ascii_uppercase[: config.backends]:
             self.backends.append(await self._backend(name, breaker))
         clean.push_async_callback(self._stop_programs)
@@ -166,6 +165,11 @@ class Stack:
                     tasks.create_task(backend.start())
         except ExceptionGroup as group:
             raise _first(group) from None
+
+    @property
+    def phones_to_livekit(self) -> Link:
+        """The way of all phones to LiveKit. Raises RuntimeError where nothing was made breakable."""
+        return breakable(self._phones_to_livekit)
 
     # ---- the first backend, which often is the only one
 
@@ -245,12 +249,11 @@ class Stack:
         cloud = self._program(f"cloud{suffix}", ("cloud", "--port", str(port), *record), env)
         backend = Backend(name, bridge, cloud, bridge_config, f"http://{LOOPBACK}:{port}")
         cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, backend.sockets))
-        if self.phones_to_livekit is not None:
-            cloud.env["GLASSBRIDGE_LIVEKIT_PUBLIC_URL"] = self.phones_to_livekit.url
-        backend.to_livekit = to_livekit
+        if self._phones_to_livekit is not None:
+            cloud.env["GLASSBRIDGE_LIVEKIT_PUBLIC_URL"] = self._phones_to_livekit.url
         await self._cleanup.enter_async_context(backend)
         if config.breakable:
-            await backend.make_breakable()
+            await backend.make_breakable(to_livekit)
         return backend
 
     async def start_phone(self, user: UserId, *options: str) -> Program:

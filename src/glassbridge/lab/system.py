@@ -24,6 +24,7 @@ from glassbridge.lab.scenario import Figures, LabError, Needs
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.lab.taps import Taps
 from glassbridge.livekit.rooms import RoomService
+from glassbridge.livekit.tokens import LiveKitKeys
 
 LIVE_WITHIN = 15.0
 FLOOR_SAMPLES = 5
@@ -52,6 +53,9 @@ class System:
         self.stack: Stack
         self.taps: Taps
         self.crowd: Crowd
+        """The phones of the scenario's users."""
+        self.crowds: dict[str, Crowd] = {}
+        """All processes of phones, by name."""
         self.rooms: RoomService
         self._config = config
         self._needs = needs
@@ -101,9 +105,15 @@ class System:
     async def another_crowd(self, name: str, clean: AsyncExitStack | None = None) -> Crowd:
         """One more process of phones, stopped with the system."""
         crowd = Crowd(name, dict(ENVIRONMENT), self.stack.core_token, self._indexes, self.logbook.write)
+        self.crowds[name] = crowd
         (clean or self._cleanup).push_async_callback(crowd.stop)
         await crowd.start()
         return crowd
+
+    @property
+    def keys(self) -> LiveKitKeys:
+        """Sign tokens for its LiveKit."""
+        return self._config.keys
 
     def worker_of(self, user: User) -> int:
         """Which worker of the user's bridge joined the room last."""
@@ -125,10 +135,14 @@ class System:
         """
         backend = backend or self.a
         names = [UserId(f"lab-{number}@example.org") for number in range(1, self._users + 1)]
-        users = [self.crowd.users.get(name) or self.add(name, backend, **options) for name in names]
-        for user in users:
-            if user.backend is not backend:
+        users = []
+        for name in names:
+            user = self.crowd.users.get(name)
+            if user is None or not user.here:
+                user = self.add(name, backend, **options)
+            elif user.backend is not backend:
                 user.switch(backend)
+            users.append(user)
         await self.live(users, backend)
         return users
 
@@ -160,6 +174,10 @@ class System:
     def episode(self, users: list[User], label: str, prefix: str = "") -> Episode:
         """One fault that concerns these users; a prefix tells their figures from those of others (`others_tta_s`)."""
         return Episode(self, users, label, prefix)
+
+    def note(self, user: User, label: str, **figures: float) -> None:
+        """A sample without an episode: where no audio is waited for."""
+        self.samples.append(Sample(label, user.id, figures))
 
     def take(self, episode: Episode) -> None:
         """Called by an episode that is over."""
@@ -195,6 +213,5 @@ class System:
         """Seconds that a bare participant takes from connect() to its first packet, here and now."""
         users = await self.speaking()
         return [
-            await join_to_first_packet(self.stack.livekit_url, self._config.keys, users[0].id)
-            for _ in range(FLOOR_SAMPLES)
+            await join_to_first_packet(self.stack.livekit_url, self.keys, users[0].id) for _ in range(FLOOR_SAMPLES)
         ]

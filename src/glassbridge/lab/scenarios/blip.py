@@ -15,7 +15,6 @@ from glassbridge.lab.system import System
 )
 async def blip(system: System) -> None:
     """2 s and 5 s without a socket: the session waits, and the bridge, which is fine, stays where it is."""
-    assert system.a.from_phones is not None
     users = await system.speaking()
     for seconds in (2, 5):
         async with system.episode(users, f"socket down {seconds} s") as episode:

@@ -1,0 +1,159 @@
+"""F2, F3, F4, F8: phones that move between two backends that share one LiveKit."""
+
+import asyncio
+from time import monotonic_ns
+
+from glassbridge.lab.backend import Backend
+from glassbridge.lab.crowd import User
+from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.system import System
+
+TWO = Needs(backends=2)
+THERE = (p95("there_tta_s", 2.0), p95("there_told_s", 4.0))
+BACK = (p95("tta_s", 2.0), most("untold_s", 4.0), always("says_live"))
+
+
+async def move(system: System, users: list[User], to: Backend, label: str, prefix: str = "") -> None:
+    """One switch; audio must come out there."""
+    async with system.episode(users, label, prefix) as episode:
+        for user in users:
+            user.switch(to)
+        episode.gone()
+        await episode.audio(within=10, at=to)
+        await system.live(users, to)
+
+
+async def until_away(begun_ns: int, seconds: float) -> None:
+    """Until so many seconds after the phones have left."""
+    await asyncio.sleep(max(0.0, seconds - (monotonic_ns() - begun_ns) / 1e9))
+
+
+@scenario(
+    "F2",
+    "A to B and back to A inside grace, after 3, 10 and 59 s",
+    story="S-2, S-4, S-9",
+    needs=TWO,
+    users=9,
+    must=(*THERE, *BACK, always("same_session"), most("joins", 2)),
+    runs=4,
+    sdk=True,
+)
+async def inside_grace(system: System) -> None:
+    """All three absences at the same time, each with users of its own."""
+
+    async def group(users: list[User], seconds: float) -> None:
+        sessions = {user: user.session for user in users}
+        left = monotonic_ns()
+        await move(system, users, system.b, f"to B, for {seconds:g} s", "there_")
+        await until_away(left, seconds)
+        async with system.episode(users, f"back to A after {seconds:g} s") as episode:
+            for user in users:
+                user.switch(system.a)
+            episode.gone()
+            await episode.audio(within=10, at=system.a)
+            await system.live(users, system.a)
+            for user in users:
+                episode.note(user, same_session=float(user.session == sessions[user]))
+
+    users = await system.speaking()
+    await asyncio.gather(group(users[:3], 3), group(users[3:6], 10), group(users[6:], 59))
+
+
+@scenario(
+    "F3",
+    "A to B and back to A after grace",
+    story="S-13",
+    needs=TWO,
+    must=(*THERE, *BACK, never("same_session"), never("cleanup_joins"), most("cleanup_hole_s", 0.5)),
+    runs=3,
+)
+async def after_grace(system: System) -> None:
+    """Return after 65 s. What A clears away at 60 s is only its own: at B nobody notices."""
+    users = await system.speaking()
+    sessions = {user: user.session for user in users}
+    left = monotonic_ns()
+    await move(system, users, system.b, "to B, for 65 s", "there_")
+    await until_away(left, 58)
+    async with system.episode(users, "A's sessions end", "cleanup_") as episode:
+        episode.gone()
+        await until_away(left, 64)
+    await until_away(left, 65)
+    async with system.episode(users, "back to A after 65 s") as episode:
+        for user in users:
+            user.switch(system.a)
+        episode.gone()
+        await episode.audio(within=10, at=system.a)
+        await system.live(users, system.a)
+        await asyncio.sleep(2)  # whatever comes late
+        for user in users:
+            episode.note(user, same_session=float(user.session == sessions[user]))
+
+
+@scenario(
+    "F4",
+    "5 switches in 60 s",
+    story="S-12",
+    needs=TWO,
+    must=(*BACK, most("joins", 2)),
+    runs=2,
+)
+async def slow_switches(system: System) -> None:
+    """One each 12 s; audio after each."""
+    users = await system.speaking()
+    for number in range(1, 6):
+        begun = monotonic_ns()
+        await move(system, users, (system.a, system.b)[number % 2], f"switch {number}")
+        await until_away(begun, 12)
+
+
+@scenario(
+    "F4b",
+    "20 switches in 10 s",
+    story="S-12, S-14",
+    needs=TWO,
+    must=(*BACK, most("joins", 21)),
+    runs=2,
+)
+async def quick_switches(system: System) -> None:
+    """Nothing can settle in between; audio is waited for after the last."""
+    users = await system.speaking()
+    async with system.episode(users, "20 switches") as episode:
+        episode.cause()
+        for number in range(1, 21):
+            to = (system.a, system.b)[number % 2]
+            for user in users:
+                user.switch(to)
+            if number < 20:
+                await asyncio.sleep(0.5)
+        episode.gone()
+        await episode.audio(within=10, at=to)
+        await system.live(users, to)
+
+
+@scenario(
+    "F8",
+    "region switch with the old room still open",
+    story="S-10",
+    needs=TWO,
+    must=(*BACK, always("left_first"), always("token_of_new"), never("token_of_old")),
+    runs=2,
+)
+async def region_switch(system: System) -> None:
+    """The phone leaves the old room before it joins the new one, and has its token from where it goes."""
+    users = await system.speaking()
+    async with system.episode(users, "A to B") as episode:
+        for user in users:
+            user.switch(system.b)
+        episode.gone()
+        await episode.audio(within=10, at=system.b)
+        await system.live(users, system.b)
+        for user in users:
+            since = episode.gone_ns
+            room = [event["state"] for event in user.events if event["event"] == "room" and event["t_ns"] >= since]
+            minted = [line["program"] for line in system.logged("LiveKit token minted", user, since, holder="phone")]
+            episode.note(
+                user,
+                left_first=float(room[:2] == ["left", "joined"]),
+                token_of_new=float(system.b.cloud.name in minted),
+                token_of_old=float(system.a.cloud.name in minted),
+            )
