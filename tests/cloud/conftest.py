@@ -19,6 +19,7 @@ from glassbridge.speech.base import RecogniserError, Transcript
 from tests.support.grpc_runtime import grpc_is_here
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
+from tests.support.scripted_rooms import ScriptedRooms
 
 __all__ = ["grpc_is_here"]
 
@@ -41,6 +42,7 @@ class ScriptedStream:
         self._on_transcript = on_transcript
         self.fail = on_error
         self.dropped_bytes = 0
+        self.stalled = 0.0
 
     def feed(self, pcm: bytes) -> None:
         assert len(pcm) % 2 == 0
@@ -148,9 +150,12 @@ class Phone:
 class Stage:
     """The cloud under test and what stands around it."""
 
-    def __init__(self, cloud: Cloud, bridge: ScriptedBridge, recogniser: ScriptedRecogniser) -> None:
+    def __init__(
+        self, cloud: Cloud, bridge: ScriptedBridge, recogniser: ScriptedRecogniser, rooms: ScriptedRooms
+    ) -> None:
         self.cloud = cloud
         self.bridge = bridge
+        self.rooms = rooms
         self.recogniser = recogniser
         self.http = aiohttp.ClientSession()
         self.phones: list[Phone] = []
@@ -191,11 +196,12 @@ async def stays(condition: Callable[[], bool | str], seconds: float) -> None:
         await asyncio.sleep(0.02)
 
 
-def cloud_config(bridge: ScriptedBridge, **changes: Any) -> CloudConfig:
+def cloud_config(bridge: ScriptedBridge, rooms: ScriptedRooms | None = None, **changes: Any) -> CloudConfig:
     """A configuration for tests: ports of its own, quick timers."""
     values: dict[str, Any] = {
         "jwt_secret": SECRET,
-        "livekit_url": "ws://livekit.test",
+        "livekit_url": rooms.url if rooms is not None else "ws://livekit.test",
+        "livekit_public_url": "ws://livekit.test",
         "livekit_keys": KEYS,
         "bridges": (bridge.target,),
         "port": 0,
@@ -207,19 +213,27 @@ def cloud_config(bridge: ScriptedBridge, **changes: Any) -> CloudConfig:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Callable[..., Any]]:
-    """Starts a stage with the given changes to the configuration; `bridge` may be given."""
+    """Starts a stage with the given changes to the configuration; `bridge` may be given, and another one."""
     async with AsyncExitStack() as stack:
 
-        async def begin(bridge: ScriptedBridge | None = None, running: bool = True, **changes: Any) -> Stage:
+        async def begin(
+            bridge: ScriptedBridge | None = None,
+            running: bool = True,
+            and_bridge: ScriptedBridge | None = None,
+            **changes: Any,
+        ) -> Stage:
             bridge = bridge or ScriptedBridge()
             await bridge.start()
             stack.push_async_callback(bridge.stop)
-            config = cloud_config(bridge, **changes)
+            rooms = await stack.enter_async_context(ScriptedRooms())
+            if and_bridge is not None:
+                changes["bridges"] = (bridge.target, and_bridge.target)
+            config = cloud_config(bridge, rooms, **changes)
             if not running:
                 await bridge.stop()
             recogniser = ScriptedRecogniser()
             cloud = await stack.enter_async_context(Cloud(config, recogniser))
-            built = Stage(cloud, bridge, recogniser)
+            built = Stage(cloud, bridge, recogniser, rooms)
             stack.push_async_callback(built.close)
             return built
 

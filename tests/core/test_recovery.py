@@ -1,5 +1,7 @@
 """What each trouble means for the next join: the table is total, and says what the rules say."""
 
+from collections.abc import Callable
+
 import pytest
 
 from glassbridge.core.diagnosis import Hop
@@ -39,12 +41,12 @@ def test_every_trouble_has_its_decision() -> None:
 )
 def test_decisions(where: str, chosen: set[str]) -> None:
     """Spelled out a second time, so that a change is seen."""
-    is_so = {
+    is_so: dict[str, Callable[[Trouble], bool]] = {
         "doubt": lambda trouble: DECISIONS[trouble].doubt,
         "later": lambda trouble: not DECISIONS[trouble].at_once,
         "elsewhere": lambda trouble: DECISIONS[trouble].elsewhere,
-    }[where]
-    assert {trouble.code for trouble in ALL if is_so(trouble)} == chosen
+    }
+    assert {trouble.code for trouble in ALL if is_so[where](trouble)} == chosen
 
 
 def test_nobody_fights_where_somebody_else_may_be_right() -> None:

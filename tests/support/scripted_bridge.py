@@ -21,6 +21,8 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 PROTO = Path(__file__).parents[2] / "proto" / "livekit_bridge.proto"
 SERVICE = "mentra.livekit.bridge.LiveKitBridge"
 _PACKAGE = "mentra.livekit.bridge"
+REPLACED = 13
+"""DisconnectReason of the contract."""
 
 
 @cache
@@ -88,6 +90,12 @@ class ScriptedBridge:
         """What GetStatus says of a room that there is."""
         self.leave_takes = 0.0
         """Seconds until a LeaveRoom has its effect."""
+        self.audio_age_ms = -1
+        """What GetStatus says of when the phone was last heard."""
+        self.silent = False
+        """GetStatus gets no answer."""
+        self.newest = 0
+        """A generation that the bridge holds: older joins are refused."""
         self.load = 0
         self.concurrent = self.most_concurrent = 0
         """Joins of one user under way."""
@@ -121,6 +129,11 @@ class ScriptedBridge:
         """One chunk of the user's microphone to the cloud."""
         chunk = self.contract.AudioChunk(pcm_data=pcm, sample_rate=16_000, channels=1, **fields)
         self.rooms[user].stream.put_nowait(chunk)
+
+    def tell(self, user: str, *, phone_here: bool = True, leaving: bool = False) -> None:
+        """News of the user's room."""
+        news = self.contract.RoomNews(phone_here=phone_here, leaving=leaving)
+        self.send(user, b"", news=news)
 
     def end(self, user: str, code: grpc.StatusCode = grpc.StatusCode.ABORTED, reason: str = "") -> None:
         """Ends the user's stream and forgets the room."""
@@ -160,6 +173,8 @@ class ScriptedBridge:
                 if self.refuse_reason:
                     answer.reason = self.refuse_reason
                 return answer
+            if self._fences and 0 < request.generation < self.newest:
+                return self.contract.JoinRoomResponse(success=False, error="older", reason=REPLACED)
             former = self.rooms.get(request.user_id)
             if former is not None:
                 former.stream.put_nowait((grpc.StatusCode.ABORTED, ()))
@@ -179,8 +194,18 @@ class ScriptedBridge:
 
     async def _status(self, request: Any, context: Any) -> Any:
         self.asked.append(request.user_id)
+        if self.silent:
+            await asyncio.Event().wait()
         here = request.user_id in self.rooms
-        return self.contract.BridgeStatusResponse(connected=here and self.connected, server_version="1.0.0")
+        answer = self.contract.BridgeStatusResponse(connected=here and self.connected, server_version="1.0.0")
+        if self._fences:
+            answer.generation = max(self.newest, self.rooms[request.user_id].join.generation if here else 0)
+            answer.last_audio_age_ms = self.audio_age_ms
+        return answer
+
+    @property
+    def _fences(self) -> bool:
+        return hasattr(self.contract, "RoomNews")
 
     async def _health(self, request: Any, context: Any) -> Any:
         return self.contract.HealthCheckResponse(status=1, active_sessions=self.load + len(self.rooms))

@@ -9,6 +9,7 @@ from aiohttp import web
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.sessions import Sessions
+from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
@@ -22,7 +23,8 @@ class Cloud:
 
     def __init__(self, config: CloudConfig, recogniser: Recogniser) -> None:
         self._config = config
-        self.sessions = Sessions(config, recogniser)
+        self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
+        self.sessions = Sessions(config, recogniser, self._rooms)
         self._runner = web.AppRunner(
             HttpApi(config, self.sessions).application(),
             access_log_class=AccessLogger,
@@ -41,12 +43,14 @@ class Cloud:
             await self._runner.cleanup()
             raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
         self.port = int(self._runner.addresses[0][1])
+        await self._rooms.__aenter__()
         self.sessions.start()
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.sessions.close()
+        await self._rooms.__aexit__()
         await self._runner.cleanup()
         log.info("cloud stopped")
 

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from glassbridge.core.uplink import Account, Ledger, UnnumberedLedger
+from glassbridge.core import diagnosis
+from glassbridge.core.uplink import NEVER_CAME, Account, Fate, Hop, Kind, Ledger, UnnumberedLedger
 from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.wire.audio_frames import FrameNumber
 
@@ -18,6 +19,15 @@ log = structlog.get_logger()
 
 ACK_EVERY = 1.0
 """Seconds between acknowledgements while the position moves."""
+
+FORGIVEN_AFTER = 1.0
+"""Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
+_WHERE = {
+    diagnosis.Hop.PHONE: Hop.PHONE,
+    diagnosis.Hop.LIVEKIT: Hop.ROOM,
+    diagnosis.Hop.BRIDGE: Hop.BRIDGE,
+    diagnosis.Hop.STREAM: Hop.STREAM,
+}
 
 
 class Listener(Protocol):
@@ -54,6 +64,7 @@ class Microphone:
         self.heard_at: float | None = None
         """Loop time of the last samples that were handed on; None before any."""
         self._ledger = Ledger()
+        self._forgive_at: float | None = None
         self._unnumbered = UnnumberedLedger()
         self._on_position = on_position
         self._on_last = on_last
@@ -73,6 +84,17 @@ class Microphone:
         """What became of the numbered and of the unnumbered audio."""
         return self._ledger.account(), self._unnumbered.account()
 
+    def blame(self, hop: diagnosis.Hop, code: str) -> None:
+        """Books samples that turn out to be lost to this hop, until it is forgiven."""
+        if (where := _WHERE.get(hop)) is not None:
+            self._ledger.lost_as = Fate(Kind.LOST, code, where)
+            self._forgive_at = None
+
+    def forgive(self) -> None:
+        """Audio is back: what comes from now on shows what was lost, and then nobody is to blame."""
+        if self._ledger.lost_as is not NEVER_CAME and self._forgive_at is None:
+            self._forgive_at = self._loop.time() + FORGIVEN_AFTER
+
     def take_plain(self, pcm: bytes) -> None:
         """Whole samples without a number."""
         if pcm:
@@ -82,6 +104,8 @@ class Microphone:
     def take_numbered(self, number: FrameNumber, pcm: bytes) -> None:
         """A numbered frame, with samples or without."""
         now = self._loop.time()
+        if self._forgive_at is not None and now >= self._forgive_at:
+            self._ledger.lost_as, self._forgive_at = NEVER_CAME, None
         deliveries = self._ledger.receive(
             number.epoch,
             number.position,

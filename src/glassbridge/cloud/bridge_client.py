@@ -1,14 +1,17 @@
 """The bridges as a cloud sees them: any that speak the contract, ours or the original's, which knows no additions."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import structlog
 
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.core.audio_link import BridgeFault, Trouble
+from glassbridge.core.diagnosis import BridgeSays, Hop
+from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.livekit.tokens import agent_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
@@ -17,6 +20,10 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 log = structlog.get_logger()
 
+JOINS_AT_A_TIME = 8
+"""Joins of ours under way on one bridge; more would only wait inside of it, where they cannot be called off."""
+ON_ITS_WAY_OUT = (BridgeFault.DIED, LossReason.CLOSED)
+"""What a bridge that is gone, or about to be, says to a join: the next one is tried at once."""
 REASON_KEY = "glassbridge-reason"
 """Trailing metadata of an audio stream that ends: a LossReason code (see the contract)."""
 _REASONS = {pb.DisconnectReason.Value(f"REASON_{reason.name}"): reason for reason in LossReason}
@@ -29,9 +36,23 @@ _FAULTS = {
 class BridgeError(Exception):
     """A bridge did not do what it was asked. The text holds nothing that the bridge said."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: Trouble, above: Generation = Generation(0)) -> None:  # noqa: B008 - a plain number
         super().__init__(trouble.text)
         self.trouble = trouble
+        self.above = above
+        """The generation that the bridge holds, where ours is too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatStatus:
+    """What a bridge answered when it was asked for a place of ours."""
+
+    lost: Trouble | None
+    """Why it is not there any more; None: it is."""
+    says: BridgeSays | None
+    """None: no answer in time."""
+    generation: Generation = Generation(0)  # noqa: RUF009 - a plain number
+    """Of the place that the bridge holds; 0: none, or it does not fence."""
 
 
 class Bridge:
@@ -47,10 +68,24 @@ class Bridge:
         """Rooms of everybody, as it last said."""
         self.seats = 0
         """Rooms of ours, attempts included."""
+        self._joins = asyncio.Semaphore(JOINS_AT_A_TIME)
 
     @property
     def load(self) -> int:
         return max(self.sessions, self.seats)
+
+    @asynccontextmanager
+    async def turn_to_join(self, timeout: float) -> AsyncIterator[None]:
+        """One's turn among JOINS_AT_A_TIME, first come first served. Raises BridgeError. Safe to cancel."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._joins.acquire()
+        except TimeoutError:
+            raise BridgeError(BridgeFault.TIMED_OUT) from None
+        try:
+            yield
+        finally:
+            self._joins.release()
 
 
 class Seat:
@@ -62,6 +97,7 @@ class Seat:
         self._user = user
         self._config = config
         self._call: Any = None
+        self._heard_at: float | None = None
         bridge.seats += 1
         self._counted = True
 
@@ -69,6 +105,11 @@ class Seat:
     def joined(self) -> bool:
         """Whether the bridge said that it is in the room."""
         return self._call is not None
+
+    @property
+    def stream_age(self) -> float | None:
+        """Seconds since anything came by the stream, heartbeats too; None before anything did."""
+        return None if self._heard_at is None else asyncio.get_running_loop().time() - self._heard_at
 
     async def join(self, room: str) -> None:
         """Puts the bridge into the room with a fresh token and opens the audio stream. Raises BridgeError.
@@ -96,7 +137,8 @@ class Seat:
             if not answer.success:
                 trouble = _REASONS.get(answer.reason, BridgeFault.REFUSED)
                 log.info("join refused", user_id=self._user, generation=self.generation, error=answer.error[:200])
-                raise BridgeError(trouble)
+                above = (await self.status()).generation if trouble is LossReason.REPLACED else Generation(0)
+                raise BridgeError(trouble, above)
             self._call = self.bridge.stub.StreamAudio()
             async with asyncio.timeout(config.bridge_timeout):
                 await self._call.write(self._chunk(heartbeat=False))
@@ -109,10 +151,12 @@ class Seat:
             raise RuntimeError("join comes first")
         beat = asyncio.get_running_loop().create_task(self._beat(self._call), name=f"heartbeat:{self._user}")
         limit: float | None = None
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 async with asyncio.timeout(limit):
                     chunk = await self._call.read()
+                self._heard_at = loop.time()
                 if chunk is grpc.aio.EOF:
                     return LossReason.STREAM_BROKEN
                 if chunk.heartbeat:
@@ -129,24 +173,40 @@ class Seat:
             beat.cancel()
             self._call.cancel()
 
-    async def status(self) -> Trouble | None:
-        """None when the bridge says that it is in the room for this join; else why not."""
+    async def status(self) -> SeatStatus:
+        """Whether the bridge says that it is in the room for this join, and what it hears there; takes a second."""
         request = pb.BridgeStatusRequest(user_id=self._user)
         try:
-            answer = await self.bridge.stub.GetStatus(request, timeout=self._config.bridge_timeout)
+            answer = await self.bridge.stub.GetStatus(request, timeout=self._config.status_timeout)
         except grpc.aio.AioRpcError as error:
-            return _trouble_of(error)
-        if answer.generation not in (0, self.generation):
-            return LossReason.REPLACED
-        return None if answer.connected else _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # one without this call is believed
+                return SeatStatus(None, BridgeSays(in_room=True))
+            return SeatStatus(_trouble_of(error), None)
+        generation = Generation(answer.generation)
+        if generation not in (0, self.generation):
+            return SeatStatus(LossReason.REPLACED, BridgeSays(in_room=False), generation)
+        if not answer.connected:
+            lost = _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
+            return SeatStatus(lost, BridgeSays(in_room=False), generation)
+        tells_age = generation != 0 and answer.last_audio_age_ms >= 0  # an old bridge leaves it at 0
+        news = answer.news if answer.HasField("news") else None
+        says = BridgeSays(
+            in_room=True,
+            audio_age=answer.last_audio_age_ms / 1000 if tells_age else None,
+            phone_here=news.phone_here if news is not None else None,
+            phone_publishes=news.phone_publishes if news is not None else None,
+        )
+        return SeatStatus(None, says, generation)
 
-    async def leave(self, reason: str) -> None:
-        """Gives the place up, and no newer one (an old bridge cannot tell them apart). Never raises."""
+    async def leave(self, reason: str) -> bool:
+        """Gives the place up, and no newer one (an old bridge cannot tell them apart); False when nobody answered."""
         request = pb.LeaveRoomRequest(user_id=self._user, reason=reason, generation=self.generation)
         try:
             await self.bridge.stub.LeaveRoom(request, timeout=self._config.bridge_timeout)
         except grpc.aio.AioRpcError as error:
             log.info("leave failed", user_id=self._user, generation=self.generation, error=error.code().name)
+            return False
+        return True
 
     def release(self) -> None:
         """Cancels what is open; idempotent."""
@@ -177,46 +237,71 @@ class Seat:
 
 
 class BridgePool:
-    """All bridges of this cloud. `on_back` hears when one that was down answers again."""
+    """All bridges of this cloud. `on_back` hears when one that was down, or LiveKit behind them, is back."""
 
     def __init__(self, config: CloudConfig, on_back: Callable[[], None]) -> None:
         self._config = config
         self._on_back = on_back
         self.bridges = [Bridge(target) for target in config.bridges]
+        self._livekit_down = False
+        """As of the last join that LiveKit made fail or succeed."""
 
     @property
     def live(self) -> int:
         """How many bridges answer."""
         return sum(bridge.alive for bridge in self.bridges)
 
-    async def join(self, user: UserId, generation: Generation, trying: Callable[[Seat], None]) -> Seat:
+    async def join(
+        self,
+        user: UserId,
+        generation: Generation,
+        trying: Callable[[Seat], None],
+        not_on: Bridge | None = None,
+    ) -> Seat:
         """A seat in the user's room on the least loaded bridge; the next one is tried where one is gone.
 
-        The room is named as the user is. `trying` gets each seat before it is tried: whoever cancels this, which is
-        safe, or gives up for good should leave() that one, for the bridge may have got there. Raises BridgeError.
+        The room is named as the user is. `not_on` comes last. `trying` gets each seat before it is tried: whoever
+        cancels this, which is safe, or gives up for good should leave() that one, for the bridge may have got there.
+        Raises BridgeError.
         """
-        for bridge in self._by_load():
+        for bridge in self._by_load(not_on):
             seat = Seat(bridge, user, generation, self._config)
             trying(seat)
             joined = False
             try:
-                await seat.join(room=user)
+                async with bridge.turn_to_join(self._config.join_timeout):
+                    await seat.join(room=user)
                 joined = True
             except BridgeError as error:
-                if error.trouble is not BridgeFault.DIED:
+                self._note_livekit(DECISIONS[error.trouble].hop is not Hop.LIVEKIT, failed=True)
+                if error.trouble not in ON_ITS_WAY_OUT:
                     raise
-                self._set_alive(bridge, False)
+                self.is_leaving(bridge)
             finally:
                 if not joined:
                     seat.release()
             if joined:
+                self._note_livekit(True)
                 return seat
         raise BridgeError(BridgeFault.NONE_ANSWERS)
 
-    def _by_load(self) -> Iterable[Bridge]:
+    def _note_livekit(self, answers: bool, *, failed: bool = False) -> None:
+        """The first join that LiveKit lets through again calls all who wait for one."""
+        if not answers:
+            self._livekit_down = True
+        elif self._livekit_down and not failed:
+            self._livekit_down = False
+            log.info("LiveKit answers again")
+            self._on_back()
+
+    def is_leaving(self, bridge: Bridge) -> None:
+        """Takes no more rooms there until it says that it serves."""
+        self._set_alive(bridge, False)
+
+    def _by_load(self, not_on: Bridge | None) -> Iterable[Bridge]:
         """The live ones, least loaded first; where none is, all: news of a bridge can be old."""
         live = [bridge for bridge in self.bridges if bridge.alive]
-        return sorted(live or self.bridges, key=lambda bridge: bridge.load)
+        return sorted(live or self.bridges, key=lambda bridge: (bridge is not_on, bridge.load))
 
     async def watch(self) -> None:
         """Asks each bridge how it is, for ever. Safe to cancel."""

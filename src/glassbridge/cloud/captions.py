@@ -8,6 +8,7 @@ from time import monotonic
 import structlog
 
 from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Finding
 from glassbridge.runtime.queues import AgedQueue, QueueClosed
 from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Transcript
 
@@ -20,11 +21,14 @@ OPEN_TIMEOUT = 15.0
 FINISH_TIMEOUT = 10.0
 IDLE = 30.0
 """Seconds without audio after which the stream is given back: recognisers are few."""
+STUCK = 5.0
+"""Seconds without taking audio that waits, after which a recogniser is replaced."""
 UNAVAILABLE = "Captions are not available"
 
 
 class Captions:
-    """A listener. `show` gets every transcript; `tell` a sentence for people, once for each trouble."""
+    """A listener. `show` gets every transcript; `tell` a sentence for people, once for each trouble that lasts;
+    `on_health` a finding when the recogniser fails, and None when there is one again."""
 
     wants_late = True
 
@@ -33,11 +37,14 @@ class Captions:
         recogniser: Recogniser,
         show: Callable[[Transcript], None],
         tell: Callable[[str], None],
+        on_health: Callable[[Finding | None], None],
         chance: Callable[[], float],
     ) -> None:
         self._recogniser = recogniser
         self._show = show
         self._tell = tell
+        self._on_health = on_health
+        self._finding: Finding | None = None
         self._queue: AgedQueue[bytes] = AgedQueue(QUEUE_CHUNKS, MAX_AGE)
         self._backoff = Backoff(Ladder(), chance)
         self._stream: RecogniserStream | None = None
@@ -76,7 +83,10 @@ class Captions:
             stream = self._stream or await self._open()
             if stream is None:
                 return
-            stream.feed(pcm)
+            if pcm:
+                stream.feed(pcm)
+            if stream.stalled >= STUCK:
+                self._lose(self._number, RECOGNISER_STUCK, f"it has taken no audio for {stream.stalled:.0f} s")
             if not len(self._queue):
                 self._all_fed.set()
 
@@ -128,20 +138,33 @@ class Captions:
                 self._broken.append(stream)
                 continue
             self._trouble = False
+            self._judge(None)
             self._stream, self._opened_at = stream, monotonic()
             return stream
 
     def _say_once(self, reason: str) -> None:
         if not self._trouble:
             log.warning("captions unavailable", error=reason)
+            self._judge(self._finding or RECOGNISER_FAILED)
             self._tell(f"{UNAVAILABLE}: {reason}")
         self._trouble = self._gap = True
 
+    def _judge(self, finding: Finding | None) -> None:
+        if finding is not self._finding:
+            self._finding = finding
+            self._on_health(finding)
+
     def _fail(self, number: int, error: RecogniserError) -> None:
         """A stream says that it has ended."""
-        if number != self._number:
+        self._lose(number, RECOGNISER_FAILED, str(error))
+
+    def _lose(self, number: int, finding: Finding, why: str) -> None:
+        """A stream is of no use any more; the next one is opened at once, not with the next word."""
+        if number != self._number or self._failed == number:
             return
-        log.warning("recogniser stream failed", error=str(error))
+        log.warning("recogniser stream failed", error=why)
+        self._judge(finding)
+        self._queue.put(b"")
         self._failed = number
         self._gap = True
         if self._stream is not None:

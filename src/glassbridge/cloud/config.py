@@ -42,8 +42,10 @@ class CloudConfig:
     """A phone of which nothing at all was heard over so many pings is gone."""
     bridge_timeout: float = 2.0
     """Deadline of every call to a bridge but JoinRoom."""
+    status_timeout: float = 1.0
+    """How long a bridge, LiveKit and the phone may take to say how they are."""
     join_timeout: float = 8.0
-    """Deadline of JoinRoom."""
+    """Deadline of JoinRoom, and of the wait for one's turn to call it."""
     bridge_heartbeat: float = 5.0
     """The cloud's heartbeat on an audio stream; a bridge that sent one itself must send within two of these."""
     bridge_poll: float = 1.0

@@ -93,6 +93,8 @@ class PhoneConnection:
         self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
         self._unanswered = 0
         """Pings since the phone was last heard."""
+        self._sign: asyncio.Future[None] | None = None
+        """Waits for the next sign of life."""
         self._unknown: set[str] = set()
 
     @property
@@ -126,6 +128,21 @@ class PhoneConnection:
                 self._listener.set_result(None)
             self._wake.set()
 
+    async def answers(self, within: float) -> bool:
+        """Asks for a sign of life now; whether one comes within so many seconds. Safe to cancel."""
+        if not self.open:
+            return False
+        if self._sign is None or self._sign.done():
+            self._sign = asyncio.get_running_loop().create_future()
+        self.send(Ping(timestamp=iso_now()), may_drop=True)
+        try:
+            async with asyncio.timeout(within):
+                await self._socket.ping()  # old phones know only this one
+                await asyncio.shield(self._sign)  # several may ask at a time
+        except (TimeoutError, ConnectionError):
+            return False
+        return True
+
     async def run(self) -> None:
         """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
         writer = asyncio.get_running_loop().create_task(self._write(), name=f"phone-writer:{self.user}")
@@ -145,6 +162,8 @@ class PhoneConnection:
         for number in count(1):
             message = await self._socket.receive()
             self._unanswered = 0
+            if self._sign is not None and not self._sign.done():
+                self._sign.set_result(None)
             if number % FAIR_SHARE == 0:
                 await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             match message.type:

@@ -1,47 +1,50 @@
 """The shell around the audio link (core/audio_link.py): turns its effects into calls to a bridge, and what bridges do
-into its events."""
+into its events. What it logs, read from top to bottom, is the story of a fault (cloud/story.py)."""
 
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from glassbridge.cloud.audio import Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat
+from glassbridge.cloud.examination import AskPhone, Examiner
+from glassbridge.cloud.story import Story
+from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (
     AskStatus,
     AudioLink,
     Effect,
     Event,
+    Examine,
+    Examined,
     Heard,
     Join,
     Joined,
     JoinFailed,
     Leave,
     LinkState,
+    News,
     Notice,
     Notify,
     Path,
+    PhoneAnswered,
     Status,
     StreamBroke,
     Tick,
     Unwanted,
 )
 from glassbridge.core.machine import Record
-from glassbridge.core.values import Generation, UserId
+from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import FrameNumber
 
-HEARD_EVERY = 0.25
-"""Seconds after a frame in which further ones are not told to the machine."""
-
-log = structlog.get_logger()
+HEARD_EVERY = 0.1
+"""Seconds after a frame in which others by the same path are not told to the machine, unless its state changed."""
 
 
 class LinkShell:
-    """Owned by one session. `tell` gets each notice for the phone."""
+    """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life."""
 
     def __init__(
         self,
@@ -49,27 +52,31 @@ class LinkShell:
         session_id: str,
         machine: AudioLink,
         pool: BridgePool,
+        examiner: Examiner,
         microphone: Microphone,
         tell: Callable[[Notice], None],
+        ask_phone: AskPhone,
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
     ) -> None:
         self._user = user
         self._machine = machine
         self._pool = pool
+        self._examiner = examiner
         self._microphone = microphone
         self._tell = tell
+        self._ask_phone = ask_phone
         self._tasks = tasks
         self._former = former
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
-        self._log = log.bind(user_id=user, session_id=session_id)
+        self._loop = asyncio.get_running_loop()
+        self._story = Story(user, session_id, self._loop.time)
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._seat: Seat | None = None
         self._heard_at: dict[Path, float] = {}
-        self._loop = asyncio.get_running_loop()
 
     @property
     def state(self) -> LinkState:
@@ -86,10 +93,7 @@ class LinkShell:
     def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None) -> None:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
         now = self._loop.time()
-        if (
-            self._machine.state in (LinkState.LIVE, LinkState.IDLE)
-            and now - self._heard_at.get(path, 0.0) < HEARD_EVERY
-        ):
+        if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
         self._shell.post(Heard(path, self._machine.generation if generation is None else generation, numbered))
@@ -109,54 +113,71 @@ class LinkShell:
             await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._loop.time()))
 
     def _record(self, record: Record[LinkState]) -> None:
-        self._log.info(
-            "audio link", old=record.old.label, on=record.event, new=record.new.label,
-            generation=record.generation, cause=record.cause,
-        )  # fmt: skip
+        self._heard_at.clear()
+        self._story.changed(record)
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case Join(generation):
+            case Join(generation, elsewhere):
                 if self._attempt is not None:
                     await cancelled(self._attempt)
-                self._attempt = self._tasks.spawn(self._serve(generation), f"join-{generation}")
+                self._attempt = self._tasks.spawn(self._serve(generation, elsewhere), f"join-{generation}")
             case Leave(generation):
                 attempt, self._attempt = self._attempt, None
                 seat, self._seat = self._seat, None
-                task = self._tasks.spawn(self._give_up(attempt, seat), f"leave-{generation}")
+                task = self._tasks.spawn(self._give_up(attempt, seat, generation), f"leave-{generation}")
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
             case AskStatus(generation):
-                self._tasks.spawn(self._ask(generation), f"status-{generation}")
+                self._tasks.spawn(self._ask_status(generation), f"status-{generation}")
+            case Examine(generation):
+                self._tasks.spawn(self._examine(generation), f"examine-{generation}")
+            case machine_of.AskPhone(generation):
+                self._tasks.spawn(self._ask(generation), f"ask-phone-{generation}")
             case Notify(notice):
-                self._log.info("audio state", state=notice.state.value, code=notice.code)
-                self._tell(notice)
+                self._notify(notice)
 
-    async def _give_up(self, attempt: asyncio.Task[None] | None, seat: Seat | None) -> None:
+    def _notify(self, notice: Notice) -> None:
+        self._story.told(notice, self._machine.generation)
+        if notice.hop is not None:
+            self._microphone.blame(notice.hop, notice.code)
+        if notice.state is AudioState.LIVE:
+            self._microphone.forgive()
+        self._tell(notice)
+
+    # ---- a place
+
+    async def _give_up(self, attempt: asyncio.Task[None] | None, seat: Seat | None, generation: Generation) -> None:
         """A bridge that is in the room is told before its stream ends; one that is on its way is called back first, for
         only then can it not get there after our word."""
         joined = seat is not None and seat.joined
         if attempt is not None and not joined:
             await cancelled(attempt)
         if seat is not None:
-            await seat.leave("the session does not need it")
+            left = await seat.leave("the session does not need it")
+            self._story.done("leave", generation, "left" if left else "unanswered", bridge=seat.bridge.target)
         if attempt is not None:
             await cancelled(attempt)
 
-    async def _serve(self, generation: Generation) -> None:
+    async def _serve(self, generation: Generation, elsewhere: bool) -> None:
         """One attempt and, when it succeeds, its stream until that ends."""
         earlier = [*self._leaving] if self._former is None else [*self._leaving, self._former]
         if earlier:
             await asyncio.wait(earlier)
+        begun = self._loop.time()
+        not_on = self._seat.bridge if elsewhere and self._seat is not None else None
         try:
-            seat = await self._pool.join(self._user, generation, self._sit)
+            seat = await self._pool.join(self._user, generation, self._sit, not_on)
         except BridgeError as error:
-            self.post(JoinFailed(generation, error.trouble))
+            self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
+            self.post(JoinFailed(generation, error.trouble, error.above))
             return
         try:
+            self._story.done("join", generation, "joined", took=self._loop.time() - begun, bridge=seat.bridge.target)
             self.post(Joined(generation))
             odd = OddByte()
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))
+            self._story.lost(generation, trouble, bridge=seat.bridge.target)
             self.post(StreamBroke(generation, trouble))
         finally:
             seat.release()
@@ -164,13 +185,10 @@ class LinkShell:
     def _sit(self, seat: Seat) -> None:
         self._seat = seat
 
-    async def _ask(self, generation: Generation) -> None:
-        seat = self._seat
-        if seat is not None and seat.generation == generation:
-            self.post(Status(generation, await seat.status()))
-
     def _take(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
-        if chunk.HasField("number"):
+        if chunk.HasField("news"):
+            self._hear_news(chunk.news, generation)
+        elif chunk.HasField("number"):
             given = chunk.number
             number = FrameNumber(given.epoch, given.position, given.capture_time_us, given.flags, given.coding)
             self._microphone.take_numbered(number, chunk.pcm_data)
@@ -179,3 +197,29 @@ class LinkShell:
         elif chunk.pcm_data:
             self._microphone.take_plain(odd.whole(chunk.pcm_data))
             self.heard(Path.ROOM, numbered=False, generation=generation)
+
+    def _hear_news(self, news: pb.RoomNews, generation: Generation) -> None:
+        self._story.news(generation, phone_here=news.phone_here, leaving=news.leaving)
+        if news.leaving and self._seat is not None and self._seat.generation == generation:
+            self._pool.is_leaving(self._seat.bridge)
+        self.post(News(generation, phone_here=news.phone_here, leaving=news.leaving))
+
+    # ---- questions
+
+    async def _ask_status(self, generation: Generation) -> None:
+        seat = self._seat
+        if seat is not None and seat.generation == generation:
+            status = await seat.status()
+            self._story.done("ask_status", generation, status.lost.code if status.lost is not None else "in_room")
+            self.post(Status(generation, status.lost))
+
+    async def _examine(self, generation: Generation) -> None:
+        seat = self._seat if self._seat is not None and self._seat.generation == generation else None
+        evidence = await self._examiner.examine(self._user, seat, self._ask_phone)
+        self._story.examined(generation, evidence)
+        self.post(Examined(generation, evidence))
+
+    async def _ask(self, generation: Generation) -> None:
+        answers = await self._ask_phone()
+        self._story.done("ask_phone", generation, "answers" if answers else "silent")
+        self.post(PhoneAnswered(generation, answers))

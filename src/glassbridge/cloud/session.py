@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from time import monotonic
@@ -16,12 +17,14 @@ from glassbridge.cloud.captions import Captions
 from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
+from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.speech_end import SpeechEnd
 from glassbridge.cloud.tap import Tap
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
+from glassbridge.core.diagnosis import Action, Finding
 from glassbridge.core.machine import Record
 from glassbridge.core.session import (
     Adopt,
@@ -57,6 +60,7 @@ from glassbridge.wire.phone import (
     LiveKitInfo,
     Message,
     MicrophoneStateChange,
+    NetworkStateChange,
     SpeechEndNotice,
     TextWall,
     Vad,
@@ -92,6 +96,7 @@ class UserSession:
         config: CloudConfig,
         pool: BridgePool,
         recogniser: Recogniser,
+        examiner: Examiner,
         former: asyncio.Task[None] | None,
     ) -> None:
         self.user = user
@@ -104,17 +109,31 @@ class UserSession:
         self._phone: PhoneConnection | None = None
         self._told: tuple[AudioState, int] | None = None
         """The audio state that the phone knows, and since when (unix milliseconds)."""
+        self._notice: Notice | None = None
+        """The newest of the link; None while no phone is here."""
+        self._recogniser_trouble: Finding | None = None
         self._odd = OddByte()
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
         self._speech = SpeechEnd(lambda: self._spawn(self._end_speech(), "speech-end"))
-        self._captions = Captions(recogniser, self._show, self._say, random.random)
+        self._captions = Captions(recogniser, self._show, self._say, self._judge_recogniser, random.random)
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
         self.microphone = Microphone(self._acknowledge, self._speech.known)
         self.microphone.listeners += [self._captions, self._speech]
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
         machine = AudioLink(Generation(unix_ms_now()), random.random)
-        self.link = LinkShell(user, self.id, machine, pool, self.microphone, self._notify, self._tasks, former)
+        self.link = LinkShell(
+            user,
+            self.id,
+            machine,
+            pool,
+            examiner,
+            self.microphone,
+            self._notify,
+            self._ask_phone,
+            self._tasks,
+            former,
+        )
 
     def start(self) -> None:
         """Sets everything going."""
@@ -173,7 +192,7 @@ class UserSession:
                 if (connection := self._connections.get(number)) is not None:
                     connection.close(CloseCode.SUPERSEDED)
             case Release():
-                self._phone = None
+                self._phone = self._notice = None
                 self.link.post(audio_link.Away())
             case Dispose(cause):
                 self._dispose(cause)
@@ -182,7 +201,8 @@ class UserSession:
                     self._owner.take(connection)
 
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
-        self._phone, self._told, self._odd = connection, None, OddByte()
+        self._phone, self._odd = connection, OddByte()
+        self._told = self._notice = None
         connection.send(self._greeting(connection, resumed))
         connection.send(
             MicrophoneStateChange(
@@ -214,7 +234,7 @@ class UserSession:
         code = _CLOSE_CODES.get(cause, CloseCode.SESSION_ENDED)
         for connection in self._connections.values():
             connection.close(code)
-        self._phone = None
+        self._phone = self._notice = None
         self._owner.drop(self)
 
     def _record(self, record: Record[SessionState]) -> None:
@@ -236,6 +256,8 @@ class UserSession:
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self.link.post(audio_link.Microphone(on))
                 self._mark_speech(on)
+            case NetworkStateChange():
+                self.link.post(audio_link.NetworkBack())
             case GlassesConnectionState():
                 self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
 
@@ -264,7 +286,14 @@ class UserSession:
         if self._phone is not None:
             self._phone.send(message, may_drop=may_drop)
 
+    async def _ask_phone(self) -> bool:
+        return self._phone is not None and await self._phone.answers(self._config.status_timeout)
+
     def _notify(self, notice: Notice) -> None:
+        self._notice = notice
+        trouble = self._recogniser_trouble
+        if trouble is not None and notice.state is AudioState.LIVE and notice.hop is None:
+            notice = replace(notice, code=trouble.code, text=trouble.text, hop=trouble.hop)
         if self._told is None or self._told[0] is not notice.state:
             self._told = notice.state, unix_ms_now()
         wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
@@ -273,6 +302,7 @@ class UserSession:
                 state=notice.state.value,
                 reason=notice.text,
                 code=notice.code,
+                hop=notice.hop and notice.hop.value,
                 since=self._told[1],
                 retry_in_ms=None if wait is None else round(wait * 1000),
                 transport=notice.path.value,
@@ -289,6 +319,20 @@ class UserSession:
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)
         self._tell(_display(sentence, final=None))
+
+    def _judge_recogniser(self, finding: Finding | None) -> None:
+        """Audio goes on; only what becomes of it is told."""
+        former, self._recogniser_trouble = self._recogniser_trouble, finding
+        told = finding or former
+        self._log.info(
+            "recovery",
+            action=Action.RESTART_RECOGNISER.value,
+            cause=told.code if told is not None else "",
+            result="under way" if finding is not None else "recognises",
+            generation=self.link.generation,
+        )
+        if self._notice is not None and self._notice.state is AudioState.LIVE:
+            self._notify(self._notice)
 
     async def _end_speech(self) -> None:
         captioned = await self._captions.finish()

@@ -8,6 +8,7 @@ import structlog
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
+from glassbridge.cloud.examination import Examiner, RoomList
 from glassbridge.cloud.session import DRAINING, UserSession
 from glassbridge.core import audio_link
 from glassbridge.core.session import SocketNumber
@@ -21,8 +22,9 @@ log = structlog.get_logger()
 class Sessions:
     """Owns the sessions and the bridges that they use."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser) -> None:
+    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomList) -> None:
         self._config = config
+        self._examiner = Examiner(rooms)
         self._recogniser = recogniser
         self.pool = BridgePool(config, self._bridge_back)
         self._by_user: dict[UserId, UserSession] = {}
@@ -66,7 +68,7 @@ class Sessions:
         session = self._by_user.get(user)
         if session is None:
             former = self._closing.get(user)
-            session = UserSession(user, self, self._config, self.pool, self._recogniser, former)
+            session = UserSession(user, self, self._config, self.pool, self._recogniser, self._examiner, former)
             self._by_user[user] = session
             self._empty.clear()
             session.start()

@@ -295,7 +295,7 @@ class AudioLink:
         if not self._phone.room:
             return []
         self._backoff.not_at_once()  # this one is
-        return self._join(event, now)
+        return self._join(event, now, "wanted")
 
     def _want_more(self, event: Wanted, now: float) -> list[Effect]:
         trouble = self._trouble
@@ -548,7 +548,7 @@ class AudioLink:
             case LinkState.DOUBTFUL:
                 return self._ask_phone(now)
             case _:
-                return self._join(event, now)
+                return self._join(event, now, self._trouble.code if self._trouble is not None else "")
 
     def _suspect(self, event: Tick, now: float) -> list[Effect]:
         self._heard.discard(Path.ROOM)

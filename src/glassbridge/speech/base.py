@@ -36,6 +36,10 @@ class RecogniserStream(Protocol):
     def dropped_bytes(self) -> int:
         """Bytes that were dropped because the recogniser did not keep up."""
 
+    @property
+    def stalled(self) -> float:
+        """Seconds for which audio has been waiting and none was taken; 0.0 while any is taken, or none waits."""
+
 
 class Recogniser(Protocol):
     """A provider of streams."""

@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 import msgspec
 import structlog
@@ -50,6 +51,7 @@ class RecogniserProcess:
         self._finishing: deque[asyncio.Future[None]] = deque()
         self._tasks = TaskGroup(f"recogniser {child.pid}", on_error=self._failed)
         self._dropped_bytes = 0
+        self._taken_at = 0.0
         self.ended = False
         """True once nothing more comes, for whatever reason."""
 
@@ -93,10 +95,17 @@ class RecogniserProcess:
         """Bytes that were dropped because the recogniser did not keep up."""
         return self._dropped_bytes
 
+    @property
+    def stalled(self) -> float:
+        """Seconds for which audio has been waiting and none was taken."""
+        return monotonic() - self._taken_at if self._pending else 0.0
+
     def feed(self, pcm: bytes) -> None:
         """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits; ignored once ended."""
         if self.ended:
             return
+        if not self._pending:
+            self._taken_at = monotonic()
         self._queue(AUDIO, pcm)
         self._position += len(pcm) // BYTES_PER_SAMPLE
         while self._pending_bytes > MAX_PENDING_BYTES:
@@ -144,6 +153,7 @@ class RecogniserProcess:
                     self._pending_bytes -= len(pcm)
                     self._stdin.write(FRAME.pack(kind, position, len(pcm)) + pcm)
                     await self._stdin.drain()
+                    self._taken_at = monotonic()
 
     async def _receive(self) -> None:
         while (answer := await self._read()) is not None:

@@ -1,0 +1,45 @@
+"""LiveKit's room service without LiveKit: an HTTP server that says what a test tells it about who is in a room."""
+
+import asyncio
+
+from aiohttp import web
+from livekit.protocol import models, room
+
+
+class ScriptedRooms:
+    """`async with`; everybody is in each room unless a test takes somebody out."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.without_phone = False
+        self.without_agent = False
+        self.silent = False
+        """No call gets an answer."""
+        self.asked: list[str] = []
+        """Rooms of which somebody wanted to know who is there."""
+        self._over = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> "ScriptedRooms":
+        app = web.Application()
+        app.router.add_post("/twirp/livekit.RoomService/ListParticipants", self._participants)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._over.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _participants(self, request: web.Request) -> web.Response:
+        name = room.ListParticipantsRequest.FromString(await request.read()).room
+        self.asked.append(name)
+        if self.silent:
+            await self._over.wait()
+        here = [(name, self.without_phone), (f"cloud-agent:{name}", self.without_agent)]
+        participants = [models.ParticipantInfo(identity=identity) for identity, absent in here if not absent]
+        answer = room.ListParticipantsResponse(participants=participants)
+        return web.Response(body=answer.SerializeToString(), content_type="application/protobuf")
