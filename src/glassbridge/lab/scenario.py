@@ -172,7 +172,7 @@ def catalogue() -> list[Scenario]:
 
 
 def find(names: Sequence[str]) -> list[Scenario]:
-    """The named ones (F4 also finds F4a and F4b; `all` finds all). Raises UserError for a name that means nothing."""
+    """The named ones (F4: all of F4a, F4b, ...; `all` finds all). Raises UserError for a name that means nothing."""
     known = catalogue()
     if [name.casefold() for name in names] == ["all"]:
         return known

@@ -11,7 +11,7 @@ RESTART: Limit = most("restart_s", 2.0)
 
 
 @scenario(
-    "F18",
+    "F18a",
     "kill -9 one of two workers",
     story="S-28",
     needs=Needs(workers=2),

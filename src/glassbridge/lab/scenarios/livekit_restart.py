@@ -29,7 +29,7 @@ async def livekit_restart(system: System, seconds: float) -> None:
         await system.live(users, system.a)
 
 
-for name, seconds, runs in (("F22", 1, 2), ("F22b", 5, 2), ("F22c", 20, 2)):
+for name, seconds, runs in (("F22a", 1, 2), ("F22b", 5, 2), ("F22c", 20, 2)):
     scenario(
         name,
         f"LiveKit dies, back after {seconds} s",

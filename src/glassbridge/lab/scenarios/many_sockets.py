@@ -27,7 +27,7 @@ FRAMES = 10
 
 
 @scenario(
-    "F12",
+    "F12a",
     "two sockets of one phone 34 ms apart",
     story="S-23",
     needs=SHORT,

@@ -1,0 +1,95 @@
+"""Limits, the catalogue, and what the lab says of an outcome."""
+
+import json
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from glassbridge.lab import report
+from glassbridge.lab.leaks import Holdings
+from glassbridge.lab.runner import Judged, Outcome
+from glassbridge.lab.scenario import Limit, always, catalogue, find, least, most, never, p95
+from glassbridge.lab.system import Sample
+from glassbridge.runtime.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("limit", "values", "holds"),
+    [
+        (p95("x", 2.0), [0.1] * 19 + [9.0], True),
+        (p95("x", 2.0), [0.1] * 18 + [9.0, 9.0], False),
+        (p95("x", 2.0), [0.1, inf], False),
+        (most("x", 1), [0, 1], True),
+        (most("x", 1), [0, 2], False),
+        (least("x", 3), [3, 4], True),
+        (least("x", 3), [2, 4], False),
+        (always("x"), [1.0, 1.0], True),
+        (always("x"), [1.0, 0.0], False),
+        (never("x"), [0.0], True),
+        (never("x"), [1.0], False),
+    ],
+)
+def test_limits(limit: Limit, values: list[float], holds: bool) -> None:
+    assert limit.holds([{"x": value} for value in values]) is holds
+
+
+def test_a_limit_on_what_was_not_measured_does_not_hold() -> None:
+    assert not never("x").holds([])
+    assert not never("x").holds([{"y": 0.0}])
+    assert never("x").holds([{"y": 9.0}, {"x": 0.0}])
+
+
+def test_every_scenario_is_found_by_its_name_and_its_family() -> None:
+    known = [scenario.id for scenario in catalogue()]
+    assert known == sorted(known, key=lambda id: (int(id.strip("Fabcdefghij")), id))
+    assert [scenario.id for scenario in find(["all"])] == known
+    assert [scenario.id for scenario in find(["f2"])] == ["F2a", "F2b", "F2c"]
+    assert [scenario.id for scenario in find(["F7", "F2b"])] == ["F7", "F2b"]
+    with pytest.raises(UserError, match="lab list"):
+        find(["F99"])
+
+
+def outcome(tta: float, leaks: list[str]) -> Outcome:
+    [scenario] = find(["F7"])
+    samples = [Sample("down", "ada", {"tta_s": 0.1}), Sample("down", "bob", {"tta_s": tta})]
+    figures = [sample.figures for sample in samples]
+    limit = p95("tta_s", 1.0)
+    judged = [Judged(limit, limit.value(figures), limit.holds(figures))]
+    held = Holdings({"cloud": {"threads": 4.0}}, rooms=2, participants=4)
+    return Outcome(scenario, "own", "real", samples, judged, 0.1, held, held, leaks, logs=Path("kept"))
+
+
+def test_a_good_outcome() -> None:
+    good = outcome(0.2, [])
+    assert good.passed
+    assert good.tta_ratio == pytest.approx(2.0)
+    assert report.line(good).startswith("PASSED; F7 ")
+    assert json.loads(json.dumps(report.as_json(good)))["limits"] == [
+        {"limit": "p95 tta_s <= 1", "value": 0.2, "holds": True}
+    ]
+
+
+def test_audio_that_never_came_back_is_said_so() -> None:
+    bad = outcome(inf, [])
+    assert not bad.passed
+    assert "measured: never" in report.line(bad)
+    assert report.as_json(bad)["tta_s"]["max"] is None
+    assert "**does not hold**" in report.markdown([bad])
+    assert "logs: kept" in report.line(bad)
+
+
+def test_what_was_left_behind_fails_a_scenario_whose_numbers_hold() -> None:
+    assert not outcome(0.2, ["cloud: threads 4 -> 40"]).passed
+
+
+def test_growth_is_what_is_more_than_the_slack() -> None:
+    before = Holdings({"cloud": {"threads": 4.0, "memory_mb": 90.0}}, rooms=2, participants=4)
+    same = Holdings({"cloud": {"threads": 8.0, "memory_mb": 109.0, "tasks": 99.0}}, rooms=1, participants=4)
+    more = Holdings({"cloud": {"threads": 9.0, "memory_mb": 111.0}}, rooms=2, participants=5)
+    assert same.grown_since(before) == []
+    assert more.grown_since(before) == [
+        "cloud: threads 4 -> 9",
+        "cloud: memory_mb 90 -> 111",
+        "LiveKit: participants 4 -> 5",
+    ]
