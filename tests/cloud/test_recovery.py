@@ -19,13 +19,15 @@ Begin = Callable[..., Awaitable[Stage]]
 OUR_PHONE = "?livekit=true&audio=2"
 
 
-def present(built: Stage, position: int = 0, pcm: bytes = b"", bridge: ScriptedBridge | None = None) -> None:
+def present(
+    built: Stage, position: int = 0, pcm: bytes = b"", bridge: ScriptedBridge | None = None, user: str = ANN
+) -> None:
     """One numbered frame, or a presence frame, through the room."""
     bridge = bridge or built.bridge
     number = bridge.contract.FrameNumber(epoch=7, position=position, capture_time_us=position * 125 // 2)
     if not pcm:
         number.flags = 2
-    bridge.send(ANN, pcm, number=number)
+    bridge.send(user, pcm, number=number)
 
 
 async def live(built: Stage, query: str = OUR_PHONE) -> Phone:

@@ -97,8 +97,14 @@ class ScriptedBridge:
         self.newest = 0
         """A generation that the bridge holds: older joins are refused."""
         self.load = 0
-        self.concurrent = self.most_concurrent = 0
-        """Joins of one user under way."""
+        self.join_takes = 0.0
+        """Seconds that a join takes, one after the other: a bridge has one processor."""
+        self.most_concurrent = 0
+        """Joins of one user under way, at most."""
+        self.most_at_once = 0
+        """Joins of anybody under way, at most."""
+        self._under_way: list[str] = []
+        self._processor = asyncio.Lock()
         self._server: Any = None
 
     async def start(self) -> None:
@@ -163,9 +169,13 @@ class ScriptedBridge:
 
     async def _join(self, request: Any, context: Any) -> Any:
         self.joins.append(request)
-        self.concurrent += 1
-        self.most_concurrent = max(self.most_concurrent, self.concurrent)
+        self._under_way.append(request.user_id)
+        self.most_concurrent = max(self.most_concurrent, self._under_way.count(request.user_id))
+        self.most_at_once = max(self.most_at_once, len(self._under_way))
         try:
+            if self.join_takes:
+                async with self._processor:
+                    await asyncio.sleep(self.join_takes)
             if self.hang:
                 await asyncio.Event().wait()
             if self.refuse:
@@ -181,7 +191,7 @@ class ScriptedBridge:
             self.rooms[request.user_id] = ScriptedRoom(request)
             return self.contract.JoinRoomResponse(success=True, participant_id="PA_1", participant_count=2)
         finally:
-            self.concurrent -= 1
+            self._under_way.remove(request.user_id)
 
     async def _leave(self, request: Any, context: Any) -> Any:
         await asyncio.sleep(self.leave_takes)

@@ -177,7 +177,8 @@ class LinkShell:
             self.post(Joined(generation))
             odd = OddByte()
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))
-            self._story.lost(generation, trouble, bridge=seat.bridge.target)
+            if self._seat is seat:  # not given up meanwhile
+                self._story.lost(generation, trouble, bridge=seat.bridge.target)
             self.post(StreamBroke(generation, trouble))
         finally:
             seat.release()

@@ -169,6 +169,11 @@ class UserSession:
 
     # ---- its sockets
 
+    @property
+    def has_phone(self) -> bool:
+        """False in grace."""
+        return self._phone is not None
+
     def opened(self, connection: PhoneConnection) -> None:
         """A socket of the user was accepted."""
         self._connections[connection.number] = connection

@@ -18,6 +18,9 @@ from glassbridge.speech.base import Recogniser
 
 log = structlog.get_logger()
 
+DRAIN_PACE = 0.002
+"""Seconds between two phones that are sent away, while time allows: they all come back at once, somewhere else."""
+
 
 class Sessions:
     """Owns the sessions and the bridges that they use."""
@@ -95,13 +98,18 @@ class Sessions:
             session.link.post(audio_link.BridgeBack())
 
     async def close(self) -> None:
-        """Tells every phone that we are going, leaves every room; takes `drain` seconds and little more."""
+        """Tells every phone that we are going, one after the other, and leaves every room; takes `drain` seconds and
+        little more."""
         self.draining = True
-        log.info("draining", sessions=len(self._by_user))
-        for session in list(self._by_user.values()):
-            session.end(DRAINING)
+        sessions = sorted(self._by_user.values(), key=lambda session: session.has_phone)
+        log.info("draining", sessions=len(sessions))
+        pace = min(DRAIN_PACE, self._config.drain / 2 / max(1, len(sessions)))
         try:
             async with asyncio.timeout(self._config.drain):
+                for session in sessions:
+                    session.end(DRAINING)
+                    if session.has_phone:
+                        await asyncio.sleep(pace)
                 await self._empty.wait()
         except TimeoutError:
             log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
