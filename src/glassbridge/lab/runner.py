@@ -18,6 +18,10 @@ AT_BASELINE = 25.0
 """Seconds in which what a fault left behind must be gone (numbers.md)."""
 
 
+SETTLED = 3.0
+"""Seconds after the first audio in which everything that serves it is there: a place opens some of its ways late."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """One limit and what was measured."""
@@ -109,6 +113,7 @@ class Runner:
         for run in range(runs):
             system.say(f"run {run + 1} of {runs}")
             if run == 1:  # in the first one pools fill, and sessions that the phones left behind begin their grace
+                await asyncio.sleep(SETTLED)
                 outcome.before = await system.holdings()
             await scenario.run(system)
             await system.speaking()
