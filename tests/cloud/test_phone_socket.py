@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import aiohttp
@@ -239,6 +239,20 @@ async def test_a_phone_of_which_nothing_is_heard_is_closed(stage: Begin) -> None
     phone = await built.phone(autoping=False)
     assert await phone.closed_with() == CloseCode.SILENT
     assert phone.of_type("ping")
+
+
+async def test_a_phone_that_pings_by_itself_is_missed_soon(stage: Begin) -> None:
+    """Long before a phone that only answers would be: with these settings that takes 15 s."""
+    built = await stage()
+    phone = await built.phone(autoping=False)
+    for number in range(3):
+        await phone.say(type="ping", timestamp=number)
+        await phone.until("pong", number + 1)
+    spoke_at = monotonic()
+    assert await phone.closed_with() == CloseCode.SILENT
+    assert 2.9 < monotonic() - spoke_at < 6.0
+    session = built.cloud.sessions._by_user[user_id(ANN)]
+    await eventually(lambda: session._shell.machine.state is SessionState.GRACE or "the socket counts as open", 3.0)  # type: ignore[attr-defined]
 
 
 async def test_answers_to_protocol_pings_are_signs_of_life(stage: Begin) -> None:

@@ -5,6 +5,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -41,6 +42,10 @@ FAIR_SHARE = 50
 """Messages of one phone that are taken in one go."""
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
+STEADY = 2.0
+"""A phone whose own pings are no further apart than so many seconds is missed soon."""
+LOOK_EVERY, MISSED_LOOKS = 0.75, 4
+"""Such a phone is gone when nothing was heard of it at so many looks in a row, 3.0 to 3.75 s after its last word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,10 @@ class PhoneConnection:
         self._close_with: CloseCode | None = None
         self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
         self._unanswered = 0
-        """Pings since the phone was last heard."""
+        """Pings, or looks at a steady phone, since it was last heard."""
+        self._pinged_at = -inf
+        self._steady = False
+        """The phone pings often by itself; it needs no pings of ours."""
         self._sign: asyncio.Future[None] | None = None
         """Waits for the next sign of life."""
         self._unknown: set[str] = set()
@@ -150,7 +158,7 @@ class PhoneConnection:
             listener = await self._listener
             if listener is not None:
                 await self._read(listener)
-            if self._close_with is not None:  # the writer says goodbye
+            if self._close_with not in (None, CloseCode.SILENT):  # the writer says goodbye; a silent phone answers none
                 await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
         finally:
             self._close_with = self._close_with or CloseCode.NORMAL
@@ -187,6 +195,7 @@ class PhoneConnection:
             return
         match message:
             case Ping():
+                self._learn_pace()
                 self.send(Pong(timestamp=message.timestamp), may_drop=True)
             case Pong() | ConnectionInit():
                 pass  # a sign of life; the greeting was answered when the socket opened
@@ -197,6 +206,13 @@ class PhoneConnection:
             case _:
                 if self.open:
                     listener.on_message(self, message)
+
+    def _learn_pace(self) -> None:
+        now = asyncio.get_running_loop().time()
+        was_steady, self._steady = self._steady, now - self._pinged_at <= STEADY
+        self._pinged_at = now
+        if self._steady and not was_steady:
+            self._wake.set()  # the next look is sooner than the next ping was
 
     def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
         if len(frame) > self._config.max_binary:
@@ -214,7 +230,7 @@ class PhoneConnection:
     async def _write(self) -> None:
         """Sends what is queued and asks for signs of life. A phone that takes nothing any more is cut off."""
         loop = asyncio.get_running_loop()
-        next_ping = loop.time() + self._config.ping_every
+        asked_at = loop.time()
         try:
             while True:
                 while self._outbox:
@@ -225,10 +241,10 @@ class PhoneConnection:
                     return
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout_at(next_ping):
+                    async with asyncio.timeout_at(asked_at + (LOOK_EVERY if self._steady else self._config.ping_every)):
                         await self._wake.wait()
                 except TimeoutError:
-                    next_ping = loop.time() + self._config.ping_every
+                    asked_at = loop.time()
                     await self._ask_for_life()
         except (TimeoutError, ConnectionError):
             if self._transport is not None:
@@ -236,10 +252,13 @@ class PhoneConnection:
 
     async def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
-        if self._unanswered >= self._config.missed_pings:
+        if self._unanswered >= (MISSED_LOOKS if self._steady else self._config.missed_pings):
+            self._log.warning("phone is silent", steady=self._steady)
             self.close(CloseCode.SILENT)
             return
         self._unanswered += 1
+        if self._steady:
+            return
         self.send(Ping(timestamp=iso_now()), may_drop=True)
         async with asyncio.timeout(SEND_TIMEOUT):
             await self._socket.ping()  # old phones know only this one
