@@ -6,6 +6,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.registry import Registry, StaticRegistry
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.sessions import Sessions
@@ -19,14 +21,16 @@ log = structlog.get_logger()
 
 
 class Cloud:
-    """A running cloud; `async with` starts and stops it. The recogniser is borrowed."""
+    """A running cloud; `async with` starts and stops it. The recogniser is borrowed; without a registry there are no
+    apps."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser) -> None:
+    def __init__(self, config: CloudConfig, recogniser: Recogniser, registry: Registry | None = None) -> None:
         self._config = config
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
-        self.sessions = Sessions(config, recogniser, self._rooms)
+        self._apps = AppHost(config.apps, registry or StaticRegistry())
+        self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._runner = web.AppRunner(
-            HttpApi(config, self.sessions).application(),
+            HttpApi(config, self.sessions, self._apps).application(),
             access_log_class=AccessLogger,
             shutdown_timeout=1.0,
         )
@@ -42,27 +46,34 @@ class Cloud:
         except OSError as error:
             await self._runner.cleanup()
             raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
-        self.port = int(self._runner.addresses[0][1])
+        self.port = self._apps.port = int(self._runner.addresses[0][1])
         await self._rooms.__aenter__()
+        await self._apps.__aenter__()
         self.sessions.start()
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.sessions.close()
+        await self._apps.__aexit__()
         await self._rooms.__aexit__()
         await self._runner.cleanup()
         log.info("cloud stopped")
 
 
-async def serve(config: CloudConfig, recogniser: Recogniser, ready: Callable[[int], None] | None = None) -> None:
+async def serve(
+    config: CloudConfig,
+    recogniser: Recogniser,
+    ready: Callable[[int], None] | None = None,
+    registry: Registry | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT, and closes the recogniser; `ready` is called with the port.
 
     Raises CannotListen (the user's to put right).
     """
     try:
         with stop_on_signals() as stop:
-            async with Cloud(config, recogniser) as cloud:
+            async with Cloud(config, recogniser, registry) as cloud:
                 if ready is not None:
                     ready(cloud.port)
                 await stop.wait()
@@ -70,8 +81,13 @@ async def serve(config: CloudConfig, recogniser: Recogniser, ready: Callable[[in
         await recogniser.close()
 
 
-def run(config: CloudConfig, recogniser: Recogniser, ready: Callable[[int], None] | None = None) -> int:
+def run(
+    config: CloudConfig,
+    recogniser: Recogniser,
+    ready: Callable[[int], None] | None = None,
+    registry: Registry | None = None,
+) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
-    uvloop.run(serve(config, recogniser, ready))
+    uvloop.run(serve(config, recogniser, ready, registry))
     return 0

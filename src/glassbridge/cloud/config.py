@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.livekit.tokens import LiveKitKeys
 
 
@@ -52,6 +53,7 @@ class CloudConfig:
     """How often each bridge is asked whether it lives."""
     drain: float = 3.0
     """How long a stopping cloud takes at most to end its sessions."""
+    apps: AppsConfig = field(default_factory=AppsConfig)
 
     @property
     def phones_livekit_url(self) -> str:

@@ -6,6 +6,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.rest import AppRoutes
+from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
@@ -19,12 +23,6 @@ log = structlog.get_logger()
 
 MAX_BODY = 64 << 10
 """Bytes; nothing here takes a body so far."""
-
-
-def failure(status: int, code: str, message: str) -> web.Response:
-    """An error as every REST call answers it."""
-    error = {"code": code, "message": message}
-    return web.json_response({"success": False, "error": error, "timestamp": iso_now()}, status=status)
 
 
 @web.middleware
@@ -49,9 +47,11 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
 class HttpApi:
     """The handlers. One instance for each running cloud."""
 
-    def __init__(self, config: CloudConfig, sessions: Sessions) -> None:
+    def __init__(self, config: CloudConfig, sessions: Sessions, apps: AppHost) -> None:
         self._config = config
         self._sessions = sessions
+        sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
+        self._apps = AppRoutes(apps, sessions, sockets, self._user)
 
     def application(self) -> web.Application:
         """All routes."""
@@ -62,6 +62,7 @@ class HttpApi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/livez", self.live)
         app.router.add_get("/readyz", self.ready)
+        self._apps.add_to(app.router)
         return app
 
     def _user(self, request: web.Request) -> UserId:
@@ -101,9 +102,7 @@ class HttpApi:
         token = phone_token(config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl)
         log.info("LiveKit token minted", holder="phone", user_id=user, seconds=config.client_token_ttl)
         data = {"url": config.phones_livekit_url, "token": token, "room": user, "identity": user}
-        return web.json_response(
-            {"success": True, "data": data, "timestamp": iso_now()}, headers={"Cache-Control": "no-store"}
-        )
+        return success(data, headers={"Cache-Control": "no-store"})
 
     async def health(self, _request: web.Request) -> web.Response:
         """What is true of this cloud, for people and dashboards; always 200 while it answers at all."""

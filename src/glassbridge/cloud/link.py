@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
-from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat
+from glassbridge.cloud.bridge_client import Bridge, BridgeError, BridgePool, Seat
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.story import Story
 from glassbridge.core import audio_link as machine_of
@@ -85,6 +85,13 @@ class LinkShell:
     @property
     def generation(self) -> Generation:
         return self._machine.generation
+
+    @property
+    def speaker(self) -> Bridge | None:
+        """The bridge that is in the room and can play there; None when none is."""
+        seat, machine = self._seat, self._machine
+        here = seat is not None and seat.joined and seat.generation == machine.generation and machine.state.placed
+        return seat.bridge if seat is not None and here else None
 
     def post(self, event: Event) -> None:
         """Puts an event into the machine's mailbox."""

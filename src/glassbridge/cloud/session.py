@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.audio import Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.captions import Captions
@@ -42,6 +44,7 @@ from glassbridge.core.session import (
     Supersede,
     Tick,
 )
+from glassbridge.core.subscriptions import DEFAULT_LANGUAGE, Stream
 from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
@@ -62,6 +65,8 @@ from glassbridge.wire.phone import (
     MicrophoneStateChange,
     NetworkStateChange,
     SpeechEndNotice,
+    StartApp,
+    StopApp,
     TextWall,
     Vad,
 )
@@ -97,6 +102,7 @@ class UserSession:
         pool: BridgePool,
         recogniser: Recogniser,
         examiner: Examiner,
+        apps: AppHost,
         former: asyncio.Task[None] | None,
     ) -> None:
         self.user = user
@@ -135,6 +141,11 @@ class UserSession:
             former,
         )
 
+        self.apps = UserApps(
+            user, self.id, apps, lambda message: self._tell(message, may_drop=True), lambda: self.link.speaker
+        )
+        self.microphone.listeners.append(self.apps)
+
     def start(self) -> None:
         """Sets everything going."""
         self._spawn(self._shell.run(), "session")
@@ -148,6 +159,7 @@ class UserSession:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
         self._speech.cancel()
+        await self.apps.close()
         await self.link.close(CLOSE_TIMEOUT)
         self.microphone.close()
         if self._recorder is not None:
@@ -199,6 +211,7 @@ class UserSession:
             case Release():
                 self._phone = self._notice = None
                 self.link.post(audio_link.Away())
+                self.apps.audio_state(_away())
             case Dispose(cause):
                 self._dispose(cause)
             case Refuse(number):
@@ -258,6 +271,7 @@ class UserSession:
             case Vad():
                 self.link.post(audio_link.Voice(message.speaking))
                 self._mark_speech(message.speaking)
+                self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self.link.post(audio_link.Microphone(on))
                 self._mark_speech(on)
@@ -265,6 +279,11 @@ class UserSession:
                 self.link.post(audio_link.NetworkBack())
             case GlassesConnectionState():
                 self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
+                self.apps.relay(Stream.GLASSES_CONNECTION_STATE, message)
+            case StartApp(package_name=package):
+                self.apps.start_for_phone(package)
+            case StopApp(package_name=package):
+                self.apps.stop(package)
 
     def on_audio(self, connection: PhoneConnection, frame: bytes) -> None:
         """A binary frame of the phone. Raises FrameError."""
@@ -302,17 +321,17 @@ class UserSession:
         if self._told is None or self._told[0] is not notice.state:
             self._told = notice.state, unix_ms_now()
         wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
-        self._tell(
-            AudioStateNotice(
-                state=notice.state.value,
-                reason=notice.text,
-                code=notice.code,
-                hop=notice.hop and notice.hop.value,
-                since=self._told[1],
-                retry_in_ms=None if wait is None else round(wait * 1000),
-                transport=notice.path.value,
-            )
+        said = AudioStateNotice(
+            state=notice.state.value,
+            reason=notice.text,
+            code=notice.code,
+            hop=notice.hop and notice.hop.value,
+            since=self._told[1],
+            retry_in_ms=None if wait is None else round(wait * 1000),
+            transport=notice.path.value,
         )
+        self._tell(said)
+        self.apps.audio_state(said)
 
     def _acknowledge(self, epoch: int, position: int) -> None:
         self._tell(AudioAck(epoch=epoch, position=position), may_drop=True)
@@ -320,6 +339,7 @@ class UserSession:
     def _show(self, transcript: Transcript) -> None:
         if transcript.text:
             self._tell(_display(transcript.text, transcript.final), may_drop=not transcript.final)
+        self.apps.transcript(transcript, DEFAULT_LANGUAGE)
 
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)
@@ -342,6 +362,12 @@ class UserSession:
     async def _end_speech(self) -> None:
         captioned = await self._captions.finish()
         self._tell(SpeechEndNotice(captioned=captioned, timestamp=iso_now()))
+
+
+def _away() -> AudioStateNotice:
+    """What apps are told while no phone is here to be told."""
+    reason = "the phone is not connected"
+    return AudioStateNotice(state="unavailable", reason=reason, code="phone_away", hop="phone", since=unix_ms_now())
 
 
 def _display(text: str, final: bool | None) -> DisplayEvent:

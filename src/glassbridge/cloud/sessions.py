@@ -5,6 +5,8 @@ from itertools import count
 
 import structlog
 
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
@@ -25,8 +27,9 @@ DRAIN_PACE = 0.002
 class Sessions:
     """Owns the sessions and the bridges that they use."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomList) -> None:
+    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomList, apps: AppHost) -> None:
         self._config = config
+        self._apps = apps
         self._examiner = Examiner(rooms)
         self._recogniser = recogniser
         self.pool = BridgePool(config, self._bridge_back)
@@ -53,6 +56,11 @@ class Sessions:
         """Whether a socket of this user can be taken: there is a limit to sessions."""
         return user in self._by_user or len(self._by_user) < self._config.max_sessions
 
+    def apps_of(self, user: UserId) -> UserApps | None:
+        """None: this user has no session here."""
+        session = self._by_user.get(user)
+        return None if session is None else session.apps
+
     def next_number(self) -> SocketNumber:
         """A number for a socket, greater than all before."""
         return SocketNumber(next(self._numbers))
@@ -71,7 +79,9 @@ class Sessions:
         session = self._by_user.get(user)
         if session is None:
             former = self._closing.get(user)
-            session = UserSession(user, self, self._config, self.pool, self._recogniser, self._examiner, former)
+            session = UserSession(
+                user, self, self._config, self.pool, self._recogniser, self._examiner, self._apps, former
+            )
             self._by_user[user] = session
             self._empty.clear()
             session.start()

@@ -67,6 +67,7 @@ class StopReason(Enum):
     SYSTEM = ("system_stop", "the user's session has ended")
     NEVER_CAME = ("error", "the app's server did not answer")
     LOST = ("error", "the app's server went away and did not come back")
+    FAILED = ("error", "this cloud failed while it served the app")
 
     def __init__(self, code: str, text: str) -> None:
         self.code = code

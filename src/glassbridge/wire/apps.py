@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from glassbridge.wire.codec import Decoder, Message, UnknownMessage
+from glassbridge.wire.codec import Decoder, Message, UnknownMessage, encode
 from glassbridge.wire.display import Layout
 from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, Vad
 
@@ -313,3 +313,8 @@ _webhook: Decoder[WebhookRequest] = Decoder(WebhookRequest)
 def decode_webhook(body: bytes) -> WebhookRequest | UnknownMessage:
     """What a webhook was called with. Raises MalformedMessage."""
     return _webhook.decode(body)
+
+
+def raw(data: Message) -> msgspec.Raw:
+    """A message as what a data_stream carries."""
+    return msgspec.Raw(encode(data).encode())

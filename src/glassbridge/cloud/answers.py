@@ -1,0 +1,16 @@
+"""The shape of every REST answer."""
+
+from aiohttp import web
+
+from glassbridge.cloud.clock import iso_now
+
+
+def success(data: object, **options: object) -> web.Response:
+    """What was asked for; `options` are those of aiohttp's json_response."""
+    return web.json_response({"success": True, "data": data, "timestamp": iso_now()}, **options)  # type: ignore[arg-type]
+
+
+def failure(status: int, code: str, message: str) -> web.Response:
+    """An error: `code` for programs, `message` for people."""
+    error = {"code": code, "message": message}
+    return web.json_response({"success": False, "error": error, "timestamp": iso_now()}, status=status)

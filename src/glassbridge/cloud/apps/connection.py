@@ -1,0 +1,263 @@
+"""One WebSocket of an app: reads, writes, asks for signs of life. It knows no session; it is given a listener.
+
+Three queues lead to the socket, so that an app that reads slowly loses what is least worth, and nobody else anything:
+answers (never dropped: an app that takes none is closed), messages of streams, and microphone audio. The last two drop
+what has become too old, and the app is told so.
+"""
+
+import asyncio
+import math
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import structlog
+from aiohttp import WSMsgType
+from aiohttp.web import WebSocketResponse
+
+from glassbridge.cloud.clock import iso_now
+from glassbridge.core.session import SocketNumber
+from glassbridge.runtime.queues import AgedQueue
+from glassbridge.runtime.tasks import cancelled
+from glassbridge.wire import apps as wire
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
+from glassbridge.wire.phone import Ping, Pong
+
+log = structlog.get_logger()
+
+ANSWERS = 256
+"""Answers that may wait; beyond that the app is closed."""
+MESSAGES, MESSAGE_AGE = 1_000, 10.0
+CHUNKS, CHUNK_AGE = 200, 1.0
+"""How many wait at most, and for how many seconds."""
+SEND_TIMEOUT = 15.0
+"""Seconds in which an app takes nothing at all, after which it is cut off."""
+WRITE_BUFFER = 16 << 10
+"""Bytes that this process and this machine buffer beyond the queues: what waits there cannot be dropped any more."""
+CLOSE_TIMEOUT = 1.0
+PING_EVERY = 10.0
+MISSED_PINGS = 3
+GAP_NOTICE_EVERY = 5.0
+FAIR_SHARE = 50
+"""Messages of one app that are taken in one go."""
+MAX_UNKNOWN = 32
+"""Unknown message types that are logged for one socket."""
+
+Hear = Callable[["AppConnection", wire.FromApp], None]
+
+
+class AppConnection:
+    """Single use. All but `run` may be called from anywhere on the loop and never waits."""
+
+    def __init__(
+        self,
+        websocket: WebSocketResponse,
+        transport: asyncio.Transport | None,
+        number: SocketNumber,
+        *,
+        user: str,
+        package: str,
+    ) -> None:
+        self.number = number
+        self.user = user
+        self.package = package
+        self.session_id = wire.app_session_id(user, package)
+        self._socket = websocket
+        self._transport = transport
+        self._log = log.bind(user_id=user, package=package, socket=number)
+        self._answers = AgedQueue[Message | None](ANSWERS + 1, math.inf)
+        """None: say goodbye."""
+        self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE)
+        self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE)
+        self._goodbye: tuple[CloseCode, str] | None = None
+        self._hear: asyncio.Future[Hear | None] = asyncio.get_running_loop().create_future()
+        self._pings = False
+        """It has sent or answered a ping: from then on its silence means something (hazard L-7)."""
+        self._unanswered = 0
+        self._unknown: set[str] = set()
+        self._told_drops = (0, 0)
+        self._told_at = -math.inf
+
+    @property
+    def open(self) -> bool:
+        """False from the moment that somebody closes it."""
+        return self._goodbye is None
+
+    @property
+    def dropped(self) -> tuple[int, int]:
+        """(audio chunks, messages) that the app was too slow for."""
+        return self._chunks.dropped, self._messages.dropped
+
+    def listen(self, hear: Hear) -> None:
+        """From now on the app is read; before that nothing is, so nothing is lost."""
+        if not self._hear.done():
+            self._hear.set_result(hear)
+
+    def send(self, message: Message) -> None:
+        """An answer."""
+        if not self.open:
+            return
+        if len(self._answers) >= ANSWERS:
+            self._cut(CloseCode.SLOW_READER)
+        else:
+            self._answers.put(message)
+
+    def stream(self, message: wire.DataStream) -> None:
+        """Something of a stream."""
+        if self.open:
+            self._messages.put(encode(message))
+
+    def audio(self, pcm: bytes) -> None:
+        """Microphone audio."""
+        if self.open:
+            self._chunks.put(pcm)
+
+    def complain(self, code: wire.ErrorCode, message: str) -> None:
+        """Something is wrong; after what is fatal the socket is closed."""
+        self.send(wire.ConnectionError_(code=code, message=message, timestamp=iso_now()))
+        if code.fatal:
+            self.close(CloseCode.POLICY, code)
+
+    def close(self, code: CloseCode, why: str = "") -> None:
+        """Closes after the answers that wait; the first code counts."""
+        if self._goodbye is None:
+            self._goodbye = code, why or code.meaning
+            self._answers.put(None)
+            if not self._hear.done():
+                self._hear.set_result(None)
+
+    def _cut(self, code: CloseCode) -> None:
+        """It takes nothing: no goodbye would arrive."""
+        self.close(code)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def run(self) -> None:
+        """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
+        self._buffer_little()
+        loop = asyncio.get_running_loop()
+        jobs = {
+            "answers": self._guarded(self._write_answers()),
+            "messages": self._guarded(self._write(self._messages, self._socket.send_str)),
+            "audio": self._guarded(self._write(self._chunks, self._socket.send_bytes)),
+            "pings": self._guarded(self._ask_for_life()),
+        }
+        writer, *others = [loop.create_task(job, name=f"app-{n}:{self.session_id}") for n, job in jobs.items()]
+        try:
+            hear = await self._hear
+            if hear is not None:
+                await self._read(hear)
+            if self._goodbye is not None:
+                await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
+        finally:
+            self._goodbye = self._goodbye or (CloseCode.NORMAL, "")
+            await cancelled(writer, *others)
+            chunks, messages = self.dropped
+            self._log.info(
+                "app socket closed", code=self._socket.close_code, dropped_chunks=chunks, dropped_messages=messages
+            )
+
+    def _buffer_little(self) -> None:
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+            if (raw := self._transport.get_extra_info("socket")) is not None:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WRITE_BUFFER)
+
+    # ---- reading
+
+    async def _read(self, hear: Hear) -> None:
+        for number in count(1):
+            message = await self._socket.receive()
+            self._unanswered = 0
+            if number % FAIR_SHARE == 0:
+                await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
+            match message.type:
+                case WSMsgType.TEXT:
+                    self._take(message.data, hear)
+                case WSMsgType.PING:
+                    with suppress(ConnectionError):
+                        await self._socket.pong(message.data)
+                case WSMsgType.PONG:
+                    self._pings = True
+                case WSMsgType.BINARY:
+                    self.complain(wire.ErrorCode.MALFORMED_MESSAGE, "an app sends no binary frames")
+                case _:
+                    return
+
+    def _take(self, text: str, hear: Hear) -> None:
+        try:
+            message = wire.decode_from_app(text)
+        except MalformedMessage as error:
+            self.complain(wire.ErrorCode.MALFORMED_MESSAGE, str(error))
+            return
+        match message:
+            case Ping():
+                self._pings = True
+                self.send(Pong(timestamp=message.timestamp))
+            case Pong():
+                pass  # a sign of life
+            case UnknownMessage():
+                if message.type not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+                    self._unknown.add(message.type)
+                    self._log.info("unknown message type", type=message.type)
+            case _:
+                if self.open:
+                    hear(self, message)
+
+    # ---- writing
+
+    async def _guarded(self, job: Awaitable[None]) -> None:
+        """An app that takes nothing any more, or is gone, is cut off."""
+        try:
+            await job
+        except (TimeoutError, ConnectionError):
+            self._cut(CloseCode.SLOW_READER)
+
+    async def _write_answers(self) -> None:
+        while (answer := (await self._answers.get())[1]) is not None:
+            await self._put(self._socket.send_str(encode(answer)))
+        code, why = self._goodbye or (CloseCode.NORMAL, "")
+        await self._socket.close(code=code, message=why.encode()[:120])
+
+    async def _write(self, queue: AgedQueue[Any], send: Callable[[Any], Awaitable[None]]) -> None:
+        while True:
+            _, item = await queue.get()
+            await self._put(send(item))
+            self._tell_gap()
+
+    async def _put(self, sending: Awaitable[None]) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await sending
+
+    def _tell_gap(self) -> None:
+        """It reads again: it is told what it missed."""
+        now = asyncio.get_running_loop().time()
+        if self.dropped == self._told_drops or now - self._told_at < GAP_NOTICE_EVERY:
+            return
+        chunks, messages = (new - old for new, old in zip(self.dropped, self._told_drops, strict=True))
+        self._told_drops, self._told_at = self.dropped, now
+        self._log.warning("app reads too slowly", dropped_chunks=chunks, dropped_messages=messages)
+        self.send(data_stream(self.session_id, wire.DeliveryGap(audio_chunks=chunks, messages=messages)))
+
+    async def _ask_for_life(self) -> None:
+        """Missed pings are counted, not seconds: when this process stood still, the app is not to blame."""
+        while True:
+            await asyncio.sleep(PING_EVERY)
+            if self._pings and self._unanswered >= MISSED_PINGS:
+                self.close(CloseCode.SILENT)
+                return
+            self._unanswered += 1
+            await self._put(self._socket.ping())
+
+
+def data_stream(session_id: str, data: Message) -> wire.DataStream:
+    """A data_stream message; its stream goes by the name of what it carries."""
+    return wire.DataStream(
+        session_id=session_id,
+        stream_type=str(data.__struct_config__.tag),
+        data=wire.raw(data),
+        timestamp=iso_now(),
+    )

@@ -1,0 +1,87 @@
+"""What the apps of all users share: the registry, the way to their servers, and what they are told of this cloud."""
+
+import asyncio
+from time import time
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+
+from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.cloud.apps.registry import AppRecord, Registry
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import apps as wire
+from glassbridge.wire.app_keys import SIGNATURE_HEADER, sign
+from glassbridge.wire.codec import encode
+
+log = structlog.get_logger()
+
+
+class AppHost:
+    """Shared by all sessions; use as an async context. `port` is set once the cloud listens."""
+
+    def __init__(self, config: AppsConfig, registry: Registry) -> None:
+        self.config = config
+        self.registry = registry
+        self.port = 0
+        self._http: aiohttp.ClientSession | None = None
+        self._tasks = TaskGroup("webhooks")
+
+    async def __aenter__(self) -> "AppHost":
+        self._http = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._tasks.settle(timeout=1.0)
+        await self._tasks.close()
+        if self._http is not None:
+            await self._http.close()
+
+    @property
+    def websocket_url(self) -> str:
+        """Where an app opens its socket."""
+        base = urlsplit(self.config.public_url or f"http://127.0.0.1:{self.port}")
+        scheme = {"http": "ws", "https": "wss"}.get(base.scheme, base.scheme)
+        return f"{scheme}://{base.netloc}{base.path.rstrip('/')}{wire.APP_PATHS[0]}"
+
+    async def ask_to_connect(self, app: AppRecord, user: str) -> bool:
+        """Asks the app's server to open a socket for this user; whether it said yes. Never raises."""
+        url = self.websocket_url
+        return await self._call(
+            app,
+            wire.SessionRequest(
+                session_id=wire.app_session_id(user, app.package),
+                user_id=user,
+                mentraos_websocket_url=url,
+                augmentos_websocket_url=url,
+                timestamp=int(time() * 1000),
+            ),
+        )
+
+    def tell_stopped(self, app: AppRecord, user: str, reason: str) -> None:
+        """Tells the app's server, once and in the background, that the user's app has stopped."""
+        request = wire.StopRequest(
+            session_id=wire.app_session_id(user, app.package),
+            user_id=user,
+            reason=reason,
+            timestamp=int(time() * 1000),
+        )
+        self._tasks.spawn(self._call(app, request), f"stop:{app.package}")
+
+    async def _call(self, app: AppRecord, request: wire.WebhookRequest) -> bool:
+        if self._http is None:
+            raise RuntimeError("enter the host first")
+        body = encode(request).encode()
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign(app.key_hash, body, int(time()))}
+        about = log.bind(package=app.package, user_id=request.user_id, asked=type(request).__name__)
+        try:
+            async with self._http.post(
+                app.url.rstrip("/") + wire.WEBHOOK_PATH, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                about.info("webhook", status=answer.status)
+                return 200 <= answer.status < 300
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:  # noqa: UP041 - aiohttp raises its own
+            about.info("webhook", error=type(error).__name__)
+            return False

@@ -1,0 +1,248 @@
+"""The apps that this cloud knows, in a TOML file or in SQLite. Of an API key only its hash is kept."""
+
+import json
+import re
+import sqlite3
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from glassbridge.core.subscriptions import Permission
+from glassbridge.runtime.errors import UserError
+from glassbridge.wire.app_keys import hash_key
+
+MAX_PACKAGE = 128
+LOCKED_FOR = 1.0
+"""Seconds to wait for another process that writes to the same SQLite file."""
+_PACKAGE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_SELECT = "SELECT package, name, url, key_hash, permissions FROM apps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppRecord:
+    """One app. Raises ValueError (the operator's fault) for what cannot be one."""
+
+    package: str
+    """com.example.captions"""
+    url: str
+    """Of the app's server; its webhook is below it."""
+    key_hash: str = field(repr=False)
+    name: str = ""
+    permissions: frozenset[Permission] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not _PACKAGE.fullmatch(self.package) or len(self.package) > MAX_PACKAGE:
+            raise ValueError("a package name looks like com.example.captions")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+            raise ValueError("the URL of an app looks like https://captions.example.com")
+        if not _HASH.fullmatch(self.key_hash):
+            raise ValueError("key_hash is the SHA-256 of the API key, as 64 hex digits")
+        if not self.name.isprintable():
+            raise ValueError("a name is printable")
+
+
+class Registry(Protocol):
+    """Answers from this machine within milliseconds. Raises RegistryError where its file cannot be used."""
+
+    def find(self, package: str) -> AppRecord | None: ...
+
+    def all(self) -> Sequence[AppRecord]:
+        """In order of their packages."""
+
+    def add(self, record: AppRecord) -> None:
+        """Raises RegistryError for a package that is there already."""
+
+    def remove(self, package: str) -> bool:
+        """Whether it was there."""
+
+
+class RegistryError(UserError):
+    """The registry's file is missing, broken, or says what is no app: the operator's to put right."""
+
+
+def open_registry(path: Path) -> Registry:
+    """By the ending: .toml, or SQLite's .db and .sqlite. A file that is missing is an empty registry."""
+    if path.suffix == ".toml":
+        return TomlRegistry(path)
+    if path.suffix in (".db", ".sqlite", ".sqlite3"):
+        return SqliteRegistry(path)
+    raise RegistryError(f"a registry of apps ends in .toml, .db or .sqlite, and {path} does not", 2)
+
+
+def new_app(package: str, url: str, name: str, permissions: Sequence[str]) -> tuple[AppRecord, str]:
+    """A record and the API key that fits it, which is nowhere else. Raises RegistryError."""
+    key = token_urlsafe(32)
+    try:
+        granted = frozenset(Permission(word.upper()) for word in permissions)
+    except ValueError:
+        known = ", ".join(permission.value for permission in Permission)
+        raise RegistryError(f"a permission is one of {known}", 2) from None
+    try:
+        return AppRecord(package=package, url=url, name=name, key_hash=hash_key(key), permissions=granted), key
+    except ValueError as error:
+        raise RegistryError(str(error), 2) from None
+
+
+class StaticRegistry:
+    """In memory: for tests, and for a cloud without apps."""
+
+    def __init__(self, *records: AppRecord) -> None:
+        self._records = {record.package: record for record in records}
+
+    def find(self, package: str) -> AppRecord | None:
+        return self._records.get(package)
+
+    def all(self) -> Sequence[AppRecord]:
+        return [self._records[package] for package in sorted(self._records)]
+
+    def add(self, record: AppRecord) -> None:
+        if record.package in self._records:
+            raise _there_already(record.package)
+        self._records[record.package] = record
+
+    def remove(self, package: str) -> bool:
+        return self._records.pop(package, None) is not None
+
+
+class TomlRegistry:
+    """A file for people: one table `[apps."com.example.captions"]` for each app. Read again whenever it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        """Time of change and size of what was read."""
+        self._read = StaticRegistry()
+
+    def find(self, package: str) -> AppRecord | None:
+        return self._current().find(package)
+
+    def all(self) -> Sequence[AppRecord]:
+        return self._current().all()
+
+    def add(self, record: AppRecord) -> None:
+        if self.find(record.package) is not None:
+            raise _there_already(record.package)
+        lines = [
+            f"\n[apps.{_quoted(record.package)}]",
+            f"name = {_quoted(record.name)}",
+            f"url = {_quoted(record.url)}",
+            f"key_hash = {_quoted(record.key_hash)}",
+            f"permissions = [{', '.join(_quoted(word) for word in _words(record.permissions))}]",
+        ]
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+        except OSError as error:
+            raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def remove(self, package: str) -> bool:
+        if self.find(package) is None:
+            return False
+        raise RegistryError(f"take the table of {package} out of {self._path} by hand: what you wrote there is yours")
+
+    def _current(self) -> StaticRegistry:
+        try:
+            status = self._path.stat()
+            now = status.st_mtime_ns, status.st_size
+            if now != self._seen:
+                self._read, self._seen = StaticRegistry(*self._parse(self._path.read_bytes())), now
+        except FileNotFoundError:
+            return StaticRegistry()
+        except OSError as error:
+            raise RegistryError(f"cannot read {self._path}: {error.strerror}") from None
+        return self._read
+
+    def _parse(self, text: bytes) -> Iterator[AppRecord]:
+        try:
+            tables = tomllib.loads(text.decode()).get("apps", {})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RegistryError(f"{self._path} is no TOML: {error}") from None
+        if not isinstance(tables, dict):
+            raise RegistryError(f'{self._path}: apps are tables such as [apps."com.example.captions"]')
+        for package, fields in tables.items():
+            yield _record(f"{self._path}, {package}", package, fields)
+
+
+class SqliteRegistry:
+    """A table `apps`, made when it is missing. Each call opens the file anew: other processes may write to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def find(self, package: str) -> AppRecord | None:
+        found = self._select("WHERE package = ?", package)
+        return found[0] if found else None
+
+    def all(self) -> Sequence[AppRecord]:
+        return self._select("ORDER BY package")
+
+    def add(self, record: AppRecord) -> None:
+        row = record.package, record.name, record.url, record.key_hash, ",".join(_words(record.permissions))
+        try:
+            with self._database() as database:
+                database.execute("INSERT INTO apps VALUES (?, ?, ?, ?, ?)", row)
+        except sqlite3.IntegrityError:
+            raise _there_already(record.package) from None
+
+    def remove(self, package: str) -> bool:
+        with self._database() as database:
+            return database.execute("DELETE FROM apps WHERE package = ?", (package,)).rowcount > 0
+
+    def _select(self, how: str, *values: str) -> list[AppRecord]:
+        if not self._path.exists():
+            return []
+        with self._database() as database:
+            rows = database.execute(f"{_SELECT} {how}", values).fetchall()
+        return [
+            _record(
+                f"{self._path}, {package}",
+                package,
+                {"name": name, "url": url, "key_hash": key_hash, "permissions": list(filter(None, words.split(",")))},
+            )
+            for package, name, url, key_hash, words in rows
+        ]
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """One transaction."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_FOR)) as database, database:
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS apps (package TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL,"
+                    " key_hash TEXT NOT NULL, permissions TEXT NOT NULL)"
+                )
+                yield database
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise RegistryError(f"cannot use {self._path}: {error}") from None
+
+
+def _record(where: str, package: str, fields: Any) -> AppRecord:
+    """What a file says of an app. Raises RegistryError."""
+    try:
+        known = {"name": "", **fields}
+        permissions = frozenset(Permission(word) for word in known.pop("permissions", []))
+        return AppRecord(package=package, permissions=permissions, **known)
+    except (TypeError, ValueError) as error:
+        raise RegistryError(f"{where}: {error}") from None
+
+
+def _there_already(package: str) -> RegistryError:
+    return RegistryError(f"there is an app {package} already: remove it first, or choose another package name")
+
+
+def _words(permissions: frozenset[Permission]) -> list[str]:
+    return sorted(permission.value for permission in permissions)
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text, ensure_ascii=False)

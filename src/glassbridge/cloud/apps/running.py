@@ -1,0 +1,239 @@
+"""One app of one user: the shell around core/app_session.py, and the owner of its sockets and playbacks."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from glassbridge.cloud.apps.connection import AppConnection
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.playback import Playbacks, Speaker
+from glassbridge.cloud.apps.registry import AppRecord
+from glassbridge.cloud.clock import iso_now
+from glassbridge.core.app_session import (
+    Adopt,
+    Announce,
+    AppSession,
+    AppState,
+    Called,
+    CallWebhook,
+    Dispose,
+    Effect,
+    Event,
+    Refuse,
+    SocketClosed,
+    SocketOpened,
+    Start,
+    Stop,
+    StopReason,
+    Supersede,
+    Tick,
+)
+from glassbridge.core.machine import Record
+from glassbridge.core.session import SocketNumber
+from glassbridge.core.values import UserId
+from glassbridge.runtime.shell import Shell
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import apps as wire
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import Message
+from glassbridge.wire.phone import AppStarted, AppStateChange, AppStopped, DisplayEvent
+
+log = structlog.get_logger()
+
+OWED = 32
+"""Answers that wait for an app that is away; the oldest go."""
+
+
+class Owner(Protocol):
+    """Who keeps the apps of a user."""
+
+    def tell_phone(self, message: Message) -> None: ...
+
+    def subscriptions_of(self, app: "RunningApp") -> list[str]:
+        """What is in force."""
+
+    def subscribe(self, app: "RunningApp", asked: list[str], request_id: str | None) -> None:
+        """The app's whole set is now this."""
+
+    def drop(self, app: "RunningApp") -> None:
+        """Forgets the app, and sees to it that close() runs, once."""
+
+
+class RunningApp:
+    """Born with a start, used once; everything that it owns ends in close()."""
+
+    def __init__(
+        self,
+        user: UserId,
+        session_id: str,
+        record: AppRecord,
+        host: AppHost,
+        owner: Owner,
+        speaker: Callable[[], Speaker | None],
+    ) -> None:
+        self.record = record
+        self.user = user
+        self._host = host
+        self._owner = owner
+        self._log = log.bind(user_id=user, session_id=session_id, package=record.package)
+        self._tasks = TaskGroup(f"app:{user}:{record.package}", self._failed)
+        self._machine = AppSession(random.random, host.config.times)
+        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._note)
+        self._connections: dict[SocketNumber, AppConnection] = {}
+        self._socket: AppConnection | None = None
+        """The one that speaks."""
+        self._owed: deque[Message] = deque(maxlen=OWED)
+        self._playbacks = Playbacks(user, record.package, speaker, self.answer, self._tasks, host.config.play_start)
+        self.outcome: asyncio.Future[StopReason | None] = asyncio.get_running_loop().create_future()
+        """Of the start: None when the app runs."""
+
+    @property
+    def package(self) -> str:
+        return self.record.package
+
+    @property
+    def state(self) -> AppState:
+        return self._machine.state
+
+    def start(self) -> None:
+        """Asks for it; may be asked again."""
+        if self.state is AppState.ABSENT:
+            self._tasks.spawn(self._shell.run(), "app")
+        self._shell.post(Start())
+
+    def stop(self, reason: StopReason) -> None:
+        """Ends it."""
+        self._shell.post(Stop(reason))
+
+    async def close(self) -> None:
+        """Releases everything; called once, by the owner, after drop(). Takes 4 s at most."""
+        await self._tasks.settle(timeout=1.0)
+        await self._tasks.close()
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        """The supervisor boundary: what nobody expected ends this app and no other."""
+        self._log.error("app failed", task=task, exc_info=error)
+        self._dispose(StopReason.FAILED)
+
+    # ---- its sockets
+
+    def opened(self, connection: AppConnection) -> None:
+        """A socket that has proven to be this app's."""
+        self._connections[connection.number] = connection
+        self._shell.post(SocketOpened(connection.number))
+
+    def closed(self, connection: AppConnection) -> None:
+        """A socket is gone; may come late."""
+        if self._connections.pop(connection.number, None) is not None:
+            self._shell.post(SocketClosed(connection.number))
+
+    def answer(self, message: Message) -> None:
+        """Sends it now, or when the app is back: an app is never left waiting."""
+        if self._socket is not None:
+            self._socket.send(message)
+        else:
+            self._owed.append(message)
+
+    @property
+    def socket(self) -> AppConnection | None:
+        """Where streams go; None while the app is away: what it misses then is gone."""
+        return self._socket
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case CallWebhook(call):
+                self._tasks.spawn(self._call(call), f"webhook-{call}")
+            case Adopt(number, resumed):
+                if (connection := self._connections.get(number)) is not None:
+                    self._adopt(connection, resumed)
+            case Supersede(number):
+                if (connection := self._connections.get(number)) is not None:
+                    connection.close(CloseCode.NORMAL, "a newer socket of this app took over")
+            case Refuse(number):
+                if (connection := self._connections.get(number)) is not None:
+                    connection.complain(wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app")
+            case Announce(state):
+                self._announce(state)
+            case Dispose(reason, _):
+                self._dispose(reason)
+
+    async def _call(self, call: int) -> None:
+        accepted = await self._host.ask_to_connect(self.record, self.user)
+        self._shell.post(Called(call, accepted))
+
+    def _adopt(self, connection: AppConnection, resumed: bool) -> None:
+        self._socket = connection
+        connection.send(
+            wire.ConnectionAck(
+                session_id=connection.session_id,
+                subscriptions=tuple(self._owner.subscriptions_of(self)),
+                resumed=resumed,
+                timestamp=iso_now(),
+            )
+        )
+        while self._owed:
+            connection.send(self._owed.popleft())
+        connection.listen(self._hear)
+
+    def _announce(self, state: AppState) -> None:
+        if state is not AppState.RUNNING:
+            self._socket = None
+        elif not self.outcome.done():
+            self.outcome.set_result(None)
+            self._owner.tell_phone(AppStarted(package_name=self.package, timestamp=iso_now()))
+        self._owner.tell_phone(AppStateChange(package_name=self.package, state=state.shown, timestamp=iso_now()))  # type: ignore[arg-type]
+
+    def _dispose(self, reason: StopReason) -> None:
+        self._socket = None
+        self._shell.stop()
+        self._playbacks.stop_all()
+        for connection in self._connections.values():
+            connection.send(
+                wire.AppStopped(
+                    session_id=connection.session_id, reason=reason.code, message=reason.text, timestamp=iso_now()
+                )
+            )
+            connection.close(CloseCode.NORMAL, reason.text)
+        self._host.tell_stopped(self.record, self.user, reason.code)
+        error = None if reason is StopReason.USER else reason.text
+        self._owner.tell_phone(
+            AppStopped(package_name=self.package, reason=reason.code, error=error, timestamp=iso_now())
+        )
+        if not self.outcome.done():
+            self.outcome.set_result(reason)
+        self._owner.drop(self)
+
+    def _note(self, record: Record[AppState]) -> None:
+        self._log.info(
+            "app", old=record.old.label, on=record.event, new=record.new.label,
+            socket=record.generation, cause=record.cause,
+        )  # fmt: skip
+
+    # ---- what the app says
+
+    def _hear(self, connection: AppConnection, message: wire.FromApp) -> None:
+        """Of a superseded socket nothing is heard. Who speaks has been proven: the names in a message do not count."""
+        if connection is not self._socket:
+            return
+        match message:
+            case wire.SubscriptionUpdate(subscriptions=asked, request_id=request_id):
+                names = [item if isinstance(item, str) else item.stream for item in asked]
+                self._owner.subscribe(self, names, request_id)
+            case wire.DisplayRequest():
+                self._owner.tell_phone(
+                    DisplayEvent(
+                        view=message.view,
+                        layout=message.layout,
+                        package_name=self.package,
+                        duration_ms=message.duration_ms,
+                        timestamp=iso_now(),
+                    )
+                )
+            case wire.AudioPlayRequest():
+                self._playbacks.play(message)
+            case wire.AudioStopRequest():
+                self._playbacks.stop(message)

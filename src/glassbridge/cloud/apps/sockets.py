@@ -1,0 +1,191 @@
+"""The app socket's door: both ways to sign in, and what is said to those who may not."""
+
+import asyncio
+from itertools import count
+from typing import Protocol
+
+import jwt
+import structlog
+from aiohttp import WSMsgType, web
+
+from glassbridge.cloud.apps.connection import AppConnection
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.registry import AppRecord, RegistryError
+from glassbridge.cloud.apps.running import RunningApp
+from glassbridge.cloud.apps.user_apps import UserApps
+from glassbridge.cloud.auth import bearer
+from glassbridge.cloud.clock import iso_now
+from glassbridge.core.session import SocketNumber
+from glassbridge.core.values import UserId, user_id
+from glassbridge.wire import apps as wire
+from glassbridge.wire.app_keys import key_fits
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MalformedMessage, encode
+
+log = structlog.get_logger()
+
+SIGN_IN_TIMEOUT = 10.0
+"""Seconds in which an app that sent no headers says who it is."""
+CLOSE_TIMEOUT = 1.0
+
+
+class Sessions(Protocol):
+    """The sessions of this cloud, as apps see them."""
+
+    @property
+    def draining(self) -> bool: ...
+
+    def apps_of(self, user: UserId) -> UserApps | None:
+        """None: this user has no session here."""
+
+
+class SignInError(Exception):
+    """Why an app is not let in; the text is for its developer and holds nothing that was sent."""
+
+    def __init__(self, code: wire.ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AppSockets:
+    """The handler of `/app-ws`. One instance for each running cloud."""
+
+    def __init__(self, host: AppHost, sessions: Sessions, jwt_secret: str, max_text: int) -> None:
+        self._host = host
+        self._sessions = sessions
+        self._jwt_secret = jwt_secret
+        self._max_text = max_text
+        self._numbers = count(1)
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
+        if self._sessions.draining:
+            return _refusal(503, wire.ErrorCode.INTERNAL_ERROR, "this server is shutting down: connect again")
+        app: RunningApp | None = None
+        try:
+            if "Authorization" in request.headers:
+                app = self._by_headers(request)
+        except SignInError as error:
+            log.info("app refused", code=error.code, peer=request.remote)
+            return _refusal(401, error.code, str(error))
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,
+            compress=False,
+            max_msg_size=self._max_text + 1,
+            writer_limit=1,  # each send waits until the app takes it: what is too old is dropped before (traps 26)
+        )
+        if not socket.can_prepare(request):
+            return _refusal(426, wire.ErrorCode.MALFORMED_MESSAGE, "this address speaks WebSocket only")
+        await socket.prepare(request)
+        if app is None:
+            app = await self._by_first_message(socket)
+        if app is not None:
+            await self._attend(socket, request.transport, app)
+        return socket
+
+    async def _attend(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, app: RunningApp
+    ) -> None:
+        connection = AppConnection(
+            socket, transport, SocketNumber(next(self._numbers)), user=app.user, package=app.package
+        )
+        app.opened(connection)
+        try:
+            await connection.run()
+        finally:
+            app.closed(connection)
+
+    # ---- who it is
+
+    def _by_headers(self, request: web.Request) -> RunningApp:
+        """An app JWT, and whose session it is about. Raises SignInError."""
+        token = bearer(request.headers.get("Authorization"), None)
+        user, session_id = request.headers.get(wire.USER_HEADER), request.headers.get(wire.SESSION_HEADER)
+        if not token or not user or not session_id:
+            raise SignInError(
+                wire.ErrorCode.MISSING_HEADERS,
+                f"send `Authorization: Bearer`, `{wire.USER_HEADER}` and `{wire.SESSION_HEADER}`",
+            )
+        try:
+            claims = jwt.decode(
+                token,
+                self._jwt_secret,
+                algorithms=["HS256"],
+                options={"verify_aud": False, "verify_iat": False, "verify_sub": False},
+            )
+            package, key = claims["packageName"], claims["apiKey"]
+        except (jwt.InvalidTokenError, KeyError):
+            package = key = None
+        if not isinstance(package, str) or not isinstance(key, str):
+            raise SignInError(wire.ErrorCode.JWT_INVALID, "the app's token is not valid here")
+        return self._find(package, key, user)
+
+    async def _by_first_message(self, socket: web.WebSocketResponse) -> RunningApp | None:
+        """The first message says who it is; what is malformed may be said again, while there is time."""
+        try:
+            async with asyncio.timeout(SIGN_IN_TIMEOUT):
+                while True:
+                    received = await socket.receive()
+                    if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                        return None
+                    if received.type is not WSMsgType.TEXT:
+                        continue
+                    try:
+                        return self._by_init(received.data)
+                    except SignInError as error:
+                        log.info("app refused", code=error.code)
+                        await socket.send_str(_error(error.code, str(error)))
+                        if error.code.fatal:
+                            await socket.close(code=CloseCode.POLICY, message=error.code.encode())
+                            return None
+        except TimeoutError:
+            await socket.close(code=CloseCode.POLICY, message=b"say tpa_connection_init first")
+            return None
+        except ConnectionError:
+            return None
+
+    def _by_init(self, text: str) -> RunningApp:
+        """Raises SignInError."""
+        try:
+            message = wire.decode_from_app(text)
+        except MalformedMessage as error:
+            raise SignInError(wire.ErrorCode.MALFORMED_MESSAGE, str(error)) from None
+        if not isinstance(message, wire.ConnectionInit):
+            raise SignInError(wire.ErrorCode.MALFORMED_MESSAGE, "tpa_connection_init comes first")
+        user = wire.user_of(message.session_id, message.package_name)
+        return self._find(message.package_name, message.api_key, user)
+
+    def _find(self, package: str, key: str, user: str | None) -> RunningApp:
+        """The app that has been started. Raises SignInError."""
+        record = self._record(package)
+        if record is None:
+            raise SignInError(wire.ErrorCode.PACKAGE_NOT_FOUND, "no app of this package name is registered here")
+        if not key_fits(key, record.key_hash):
+            raise SignInError(wire.ErrorCode.INVALID_API_KEY, "this is not the API key of this app")
+        try:
+            apps = self._sessions.apps_of(user_id(user or ""))
+        except ValueError:
+            apps = None
+        if apps is None:
+            raise SignInError(wire.ErrorCode.SESSION_NOT_FOUND, "this user has no session here")
+        app = apps.find(package)
+        if app is None:
+            raise SignInError(wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app")
+        return app
+
+    def _record(self, package: str) -> AppRecord | None:
+        try:
+            return self._host.registry.find(package)
+        except RegistryError as error:
+            log.warning("registry of apps cannot be used", error=str(error))
+            raise SignInError(wire.ErrorCode.INTERNAL_ERROR, "the registry of apps cannot be read") from None
+
+
+def _error(code: wire.ErrorCode, message: str) -> str:
+    return encode(wire.ConnectionError_(code=code, message=message, timestamp=iso_now()))
+
+
+def _refusal(status: int, code: wire.ErrorCode, message: str) -> web.Response:
+    """What an app gets instead of a socket."""
+    return web.Response(status=status, text=_error(code, message), content_type="application/json")

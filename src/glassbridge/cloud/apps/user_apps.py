@@ -1,0 +1,216 @@
+"""All apps of one user: started and stopped, told what they listen to."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from glassbridge.cloud.apps.connection import data_stream
+from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.playback import Speaker
+from glassbridge.cloud.apps.registry import RegistryError
+from glassbridge.cloud.apps.running import RunningApp
+from glassbridge.cloud.clock import iso_now
+from glassbridge.core.app_session import AppState, StopReason
+from glassbridge.core.subscriptions import AUTO, Book, Refusal, Stream, Subscription
+from glassbridge.core.values import UserId
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import Transcript
+from glassbridge.wire import apps as wire
+from glassbridge.wire.codec import Message
+from glassbridge.wire.phone import AppStopped, AudioStateNotice
+
+log = structlog.get_logger()
+
+MAX_APPS = 64
+"""Of one user, at once."""
+
+
+class CannotStart(Exception):
+    """Why an app cannot be started: the text is for people. `code` is for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UserApps:
+    """Owned by one session; a listener of its microphone. `phone` gets messages for the phone, which may be dropped
+    when it reads slowly; `speaker` gives the bridge in the user's room."""
+
+    wants_late = False
+
+    def __init__(
+        self,
+        user: UserId,
+        session_id: str,
+        host: AppHost,
+        phone: Callable[[Message], None],
+        speaker: Callable[[], Speaker | None],
+    ) -> None:
+        self._user = user
+        self._session_id = session_id
+        self._host = host
+        self._phone = phone
+        self._speaker = speaker
+        self._log = log.bind(user_id=user, session_id=session_id)
+        self._tasks = TaskGroup(f"apps:{user}")
+        self._apps: dict[str, RunningApp] = {}
+        self._book = Book(self._why_not)
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._hearers: list[RunningApp] = []
+        """Of raw audio: asked for with every frame, changed seldom."""
+        self._audio_state: AudioStateNotice | None = None
+
+    async def close(self) -> None:
+        """The user's session has ended: so have its apps, and they are told. Takes 3 s at most."""
+        self.stop_all()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=2.0)
+        await self._tasks.close()
+
+    # ---- what the user wants
+
+    def start(self, package: str) -> RunningApp:
+        """Starts an app, or asks again for one that is being started. Raises CannotStart."""
+        app = self._apps.get(package)
+        if app is None:
+            app = self._new(package)
+            self._apps[package] = app
+        app.start()
+        return app
+
+    def _new(self, package: str) -> RunningApp:
+        try:
+            record = self._host.registry.find(package)
+        except RegistryError as error:
+            self._log.warning("registry of apps cannot be used", error=str(error))
+            raise CannotStart("INTERNAL_ERROR", "the registry of apps cannot be read") from None
+        if record is None:
+            raise CannotStart("PACKAGE_NOT_FOUND", "there is no such app here")
+        if len(self._apps) >= MAX_APPS:
+            raise CannotStart("TOO_MANY_APPS", f"at most {MAX_APPS} apps run at once: stop one first")
+        return RunningApp(self._user, self._session_id, record, self._host, self, self._speaker)
+
+    def start_for_phone(self, package: str) -> None:
+        """The same for `start_app`: what is wrong is told to the phone."""
+        try:
+            self.start(package)
+        except CannotStart as error:
+            self.tell_phone(AppStopped(package_name=package, reason="error", error=str(error), timestamp=iso_now()))
+
+    def stop(self, package: str) -> bool:
+        """Stops an app, which may be started anew at once; whether it was there."""
+        app = self._apps.get(package)
+        if app is not None:
+            self._end(app, StopReason.USER)
+        return app is not None
+
+    def stop_all(self) -> None:
+        """The session ends."""
+        for app in list(self._apps.values()):
+            self._end(app, StopReason.SYSTEM)
+
+    def _end(self, app: RunningApp, reason: StopReason) -> None:
+        app.stop(reason)
+        self.drop(app)
+
+    def find(self, package: str) -> RunningApp | None:
+        """The app that there is."""
+        return self._apps.get(package)
+
+    def states(self) -> dict[str, AppState]:
+        """All that there are, by package."""
+        return {package: app.state for package, app in self._apps.items()}
+
+    # ---- what apps hear
+
+    def put(self, pcm: bytes) -> None:
+        """Live microphone audio; never waits."""
+        for app in self._hearers:
+            if app.socket is not None:
+                app.socket.audio(pcm)
+
+    def transcript(self, said: Transcript, language: str) -> None:
+        """What the recogniser understood."""
+        if said.text:
+            data = wire.Transcription(
+                text=said.text,
+                is_final=said.final,
+                start_time=said.start_ms,
+                end_time=said.end_ms,
+                transcribe_language=language,
+            )
+            self.relay(Stream.TRANSCRIPTION, data, language)
+
+    def audio_state(self, notice: AudioStateNotice) -> None:
+        """The truth about the user's audio; who subscribes later is told at once."""
+        self._audio_state = notice
+        self.relay(Stream.AUDIO_STATE, notice)
+
+    def relay(self, stream: Stream, data: Message, *languages: str) -> None:
+        """To everybody who listens to this and is here."""
+        for package in self._book.listeners(stream, *languages):
+            app = self._apps.get(package)
+            if app is not None and app.socket is not None:
+                app.socket.stream(data_stream(app.socket.session_id, data))
+
+    # ---- what apps ask
+
+    def subscriptions_of(self, app: RunningApp) -> list[str]:
+        """What is in force."""
+        return self._book.in_force(app.package)
+
+    def subscribe(self, app: RunningApp, asked: list[str], request_id: str | None) -> None:
+        """The app's whole set is now this. It is told what is in force when it gave the update an id (apps of the
+        original know no such answer), and what was refused in any case."""
+        knew_state = app in self._listening(Stream.AUDIO_STATE)
+        given = self._book.replace(app.package, asked, app.record.permissions)
+        self._hearers = self._listening(Stream.AUDIO_CHUNK)
+        refused = tuple(_refused(refusal) for refusal in given.refused)
+        self._log.info("subscriptions", package=app.package, in_force=self.subscriptions_of(app), refused=len(refused))
+        if request_id is not None:
+            in_force = tuple(self.subscriptions_of(app))
+            app.answer(
+                wire.SubscriptionAck(
+                    request_id=request_id[:64], subscriptions=in_force, refused=refused, timestamp=iso_now()
+                )
+            )
+        elif refused:
+            app.answer(
+                wire.PermissionError_(
+                    message="some subscriptions are not in force", details=refused, timestamp=iso_now()
+                )
+            )
+        if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):
+            app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
+
+    def _listening(self, stream: Stream) -> list[RunningApp]:
+        return [self._apps[package] for package in self._book.listeners(stream) if package in self._apps]
+
+    def tell_phone(self, message: Message) -> None:
+        self._phone(message)
+
+    def drop(self, app: RunningApp) -> None:
+        """Forgets the app, if it is still the one of its package (hazard L-16), and closes it."""
+        if self._apps.get(app.package) is app:
+            del self._apps[app.package]
+            self._book.drop(app.package)
+            self._hearers = self._listening(Stream.AUDIO_CHUNK)
+            closing = self._tasks.spawn(app.close(), f"close:{app.package}")
+            self._leaving.add(closing)
+            closing.add_done_callback(self._leaving.discard)
+
+    def _why_not(self, wanted: Subscription) -> str | None:
+        """What this cloud cannot give."""
+        languages = self._host.config.languages
+        if wanted.stream is Stream.TRANSLATION:
+            return "there is no translation here"
+        if wanted.stream is Stream.TRANSCRIPTION and wanted.languages[0] not in (AUTO, *languages):
+            return f"the recogniser here understands {', '.join(sorted(languages))}"
+        return None
+
+
+def _refused(refusal: Refusal) -> wire.Refused:
+    permission = refusal.permission
+    return wire.Refused(refusal.text, refusal.why, None if permission is None else permission.value)

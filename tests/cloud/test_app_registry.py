@@ -1,0 +1,126 @@
+"""The registry of apps: one contract for every kind of file, hashes only, errors that say what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from glassbridge.cloud.apps.registry import (
+    AppRecord,
+    Registry,
+    RegistryError,
+    StaticRegistry,
+    TomlRegistry,
+    new_app,
+    open_registry,
+)
+from glassbridge.core.subscriptions import Permission
+from glassbridge.wire.app_keys import key_fits
+
+FIRST, FIRST_KEY = new_app("com.example.first-app", "https://first.example.com/", 'a "name" é', ["microphone", "ALL"])
+SECOND, _ = new_app("com.example.second", "http://127.0.0.1:7010", "", [])
+KINDS: list[Callable[[Path], Registry]] = [
+    lambda folder: open_registry(folder / "apps.toml"),
+    lambda folder: open_registry(folder / "apps.db"),
+    lambda _: StaticRegistry(),
+]
+
+
+@pytest.fixture(params=KINDS, ids=["toml", "sqlite", "static"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
+    made: Registry = request.param(tmp_path)
+    return made
+
+
+def test_what_is_added_is_found_as_it_was(registry: Registry) -> None:
+    assert registry.all() == []
+    assert registry.find(FIRST.package) is None
+    registry.add(SECOND)
+    registry.add(FIRST)
+    assert registry.find(FIRST.package) == FIRST
+    assert list(registry.all()) == [FIRST, SECOND]
+    with pytest.raises(RegistryError, match="already"):
+        registry.add(FIRST)
+
+
+@pytest.mark.parametrize("name", ["apps.toml", "apps.sqlite"])
+def test_no_key_is_in_the_file_and_each_process_sees_what_another_wrote(tmp_path: Path, name: str) -> None:
+    reader, writer = open_registry(tmp_path / name), open_registry(tmp_path / name)
+    assert reader.find(FIRST.package) is None
+    writer.add(FIRST)
+    assert reader.find(FIRST.package) == FIRST
+    assert FIRST_KEY.encode() not in (tmp_path / name).read_bytes()
+    assert key_fits(FIRST_KEY, FIRST.key_hash)
+    assert FIRST.key_hash not in repr(FIRST)
+
+
+def test_an_app_is_removed_where_the_file_is_ours(tmp_path: Path) -> None:
+    ours = open_registry(tmp_path / "apps.db")
+    ours.add(FIRST)
+    assert ours.remove(FIRST.package)
+    assert not ours.remove(FIRST.package)
+    theirs = open_registry(tmp_path / "apps.toml")
+    theirs.add(FIRST)
+    with pytest.raises(RegistryError, match="by hand"):
+        theirs.remove(FIRST.package)
+
+
+def test_a_file_written_by_hand_is_read_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "apps.toml"
+    path.write_text(
+        f'[apps."com.example.x"]\nurl = "http://127.0.0.1:1"\nkey_hash = "{"0" * 64}"\npermissions = ["MICROPHONE"]\n'
+    )
+    registry = TomlRegistry(path)
+    found = registry.find("com.example.x")
+    assert found is not None
+    assert (found.permissions, found.name) == (frozenset({Permission.MICROPHONE}), "")
+    path.write_text("")
+    assert registry.find("com.example.x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[", "TOML"),
+        ("apps = 3", "tables"),
+        ("[apps.x]\nurl = 'http://x'", "key_hash"),
+        (f"[apps.x]\nurl = 'ftp://x'\nkey_hash = '{'0' * 64}'", "URL"),
+        ("[apps.x]\nurl = 'http://x'\nkey_hash = 'secret'", "SHA-256"),
+        (f"[apps.x]\nurl = 'http://x'\nkey_hash = '{'0' * 64}'\npermissions = ['X']", "X"),
+        (f"[apps.x]\nurl = 'http://x'\nkey_hash = '{'0' * 64}'\napi_key = 'k'", "api_key"),
+        ("[apps]\nx = 3", "x"),
+    ],
+)
+def test_a_broken_file_says_what_is_wrong(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "apps.toml"
+    path.write_text(text)
+    with pytest.raises(RegistryError, match=word) as caught:
+        TomlRegistry(path).all()
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "apps.db"
+    path.write_text("this is no database, but long enough to be read as one" * 20)
+    with pytest.raises(RegistryError, match="cannot use"):
+        open_registry(path).find("x")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"\.toml"):
+        open_registry(tmp_path / "apps.yaml")
+
+
+@pytest.mark.parametrize(
+    ("package", "url", "permissions"),
+    [("a b", "http://x", []), ("", "http://x", []), ("x" * 200, "http://x", []), ("x", "x", []),
+     ("x", "http://u:p@x", []), ("x", "http://x", ["FLY"])],
+)  # fmt: skip
+def test_what_is_no_app_is_refused(package: str, url: str, permissions: list[str]) -> None:
+    with pytest.raises(RegistryError):
+        new_app(package, url, "", permissions)
+
+
+def test_a_record_holds_a_hash_and_nothing_else() -> None:
+    with pytest.raises(ValueError, match="SHA-256"):
+        AppRecord(package="x", url="http://x", key_hash="the-key-itself")
