@@ -48,13 +48,14 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def program(stack: AsyncExitStack, tmp_path: Path) -> Program:
-    """A bridge with one worker."""
+async def program(stack: AsyncExitStack, tmp_path: Path) -> AsyncIterator[Program]:
+    """A bridge with one worker; its log is shown with a failure."""
     playback = PlaybackLimits(folder=str(tmp_path))
     config = BridgeConfig(socket=str(tmp_path / "b.sock"), unclaimed=2.0, playback=playback)
     bridge = await stack.enter_async_context(bridge_program(config))
     await bridge.says("bridge ready")
-    return bridge
+    yield bridge
+    print(*bridge.out, *bridge.err, sep="\n")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from glassbridge.runtime.listen import CannotListen, claim_port, claim_socket, private_files, remove_socket
+from glassbridge.runtime.listen import CannotListen, claim_port, claim_socket, private_files
 
 
 def bound(path: Path) -> socket.socket:
@@ -38,19 +38,6 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="no socket"):
         claim_socket(path)
     assert path.read_text() == "data"
-
-
-def test_only_our_own_socket_is_removed(tmp_path: Path) -> None:
-    path = tmp_path / "x.sock"
-    with bound(path):
-        ours = path.stat().st_ino
-        path.rename(tmp_path / "kept")
-        with bound(path):
-            remove_socket(path, ours)
-            assert path.is_socket(), "a successor's socket stays"
-    remove_socket(path, path.stat().st_ino)
-    remove_socket(path, 1)
-    assert not path.exists()
 
 
 def test_sockets_are_private(tmp_path: Path) -> None:

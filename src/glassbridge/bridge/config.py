@@ -66,8 +66,17 @@ class BridgeConfig:
     """For callers without a deadline."""
     unclaimed: float = 10.0
     """A joined room that no stream claims is left after so long."""
-    drain: float = 3.0
-    """How long a stopping worker takes at most to leave its rooms."""
+    drain: float = 2.0
+    """How long a stopping worker waits at most for clouds to take their users elsewhere."""
+    leave: float = 1.5
+    """How long it takes at most to leave its rooms then."""
+    spare: bool = True
+    """Keep one more process warm that takes over from a dead worker at once; costs its memory."""
+    health_every: float = 1.0
+    health_misses: int = 5
+    """So many questions of the supervisor in a row without an answer: the worker is frozen and is replaced."""
+    max_resident_mb: float = 0.0
+    """A worker that has grown larger is replaced; 0: may grow."""
     playback: PlaybackLimits = PlaybackLimits()
 
     log_level: str = "info"

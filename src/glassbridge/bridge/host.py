@@ -139,10 +139,12 @@ class RoomHost:
             self.stream = None
         self._step(StreamEnded(stream.ticket))
 
-    def announce_leaving(self) -> None:
-        """Tells the cloud that the place is about to be given up for good."""
-        if self.seat is not None:
+    def hand_over(self) -> None:
+        """Tells the cloud to take the user elsewhere; where no stream can tell it, the room is left at once."""
+        if self.seat is not None and self.stream is not None:
             self.seat.microphone.announce_leaving()
+        else:
+            self.shut_down()
 
     def shut_down(self) -> None:
         """Ends everything; the tasks of the group do the rest."""

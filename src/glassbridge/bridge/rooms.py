@@ -1,8 +1,10 @@
 """All rooms of one worker, by user, and what is remembered of those that are gone."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -72,6 +74,7 @@ class Rooms:
         self._hosts: dict[UserId, RoomHost] = {}
         self._tasks = TaskGroup("rooms", self._failed)
         self._tickets = count(1)
+        self._emptied = asyncio.Event()
 
     def find(self, user: UserId) -> RoomHost | None:
         """The user's room, when there is one in any state."""
@@ -107,10 +110,18 @@ class Rooms:
         """Users of whom anything is here."""
         return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
 
-    def announce_leaving(self) -> None:
-        """Tells every stream that its room is about to be left."""
-        for host in self._hosts.values():
-            host.announce_leaving()
+    async def hand_over(self, timeout: float) -> None:
+        """Tells the clouds to take their users elsewhere; returns when all have, after `timeout` seconds at the latest.
+
+        Rooms that no stream claims are left at once.
+        """
+        for host in list(self._hosts.values()):
+            host.hand_over()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._hosts:
+                    self._emptied.clear()
+                    await self._emptied.wait()
 
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
@@ -129,6 +140,8 @@ class Rooms:
     def _forget(self, host: RoomHost) -> None:
         if self._hosts.get(host.user) is host and host.machine.state is RoomState.CLOSED:
             del self._hosts[host.user]
+            if not self._hosts:
+                self._emptied.set()
 
     def _failed(self, task: str, error: BaseException) -> None:
         log.error("room task failed", task=task, error=type(error).__name__, exc_info=error)

@@ -45,8 +45,7 @@ class BridgeService(LiveKitBridgeServicer):
     # ---- rooms
 
     async def JoinRoom(self, request: pb.JoinRoomRequest, context: Context) -> pb.JoinRoomResponse:
-        if self.draining:
-            return _not_joined(LossReason.CLOSED, "the bridge is shutting down")
+        await self._refuse_if_draining(context)
         try:
             user = user_id(request.user_id)
             check_join(request)
@@ -55,6 +54,7 @@ class BridgeService(LiveKitBridgeServicer):
         log.info("JoinRoom received", user_id=user, room_name=request.room_name, generation=request.generation)
         host = self._rooms.of(user)
         refusal = await host.join(request, self._time_for(context))
+        await self._refuse_if_draining(context)
         if refusal is not None:
             reason = refusal.reason or LossReason.INTERNAL
             log.warning(
@@ -153,8 +153,7 @@ class BridgeService(LiveKitBridgeServicer):
 
     async def _end(self, context: Context, reason: LossReason) -> None:
         """Ends a stream so that the cloud knows why."""
-        if self.draining:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge is shutting down")
+        await self._refuse_if_draining(context)
         trailing = ((REASON_KEY, reason.code),)
         if reason in GENTLE:
             context.set_trailing_metadata(trailing)
@@ -228,11 +227,16 @@ class BridgeService(LiveKitBridgeServicer):
                 "workers": str(self._config.workers),
                 "rooms": str(self._rooms.joined),
                 "playbacks": str(len(self._player)),
-                "rss_mb": f"{_resident_mb():.1f}",
+                "rss_mb": f"{resident_mb():.1f}",
                 "pid": str(os.getpid()),
                 "tasks": str(len(asyncio.all_tasks())),
             },
         )
+
+    async def _refuse_if_draining(self, context: Context) -> None:
+        """UNAVAILABLE sends a cloud elsewhere, the original's too."""
+        if self.draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the bridge is shutting down: go to another one")
 
     def _time_for(self, context: Context) -> float:
         """Seconds that a join may take: what the caller gives, less what the answer needs."""
@@ -252,6 +256,7 @@ def _text(refusal: Refuse) -> str:
     return f"{refusal.reason.text}: {refusal.detail}" if refusal.detail else refusal.reason.text
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
+    """Memory of this process, in MB."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

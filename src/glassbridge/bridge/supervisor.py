@@ -1,31 +1,30 @@
-"""`glassbridge bridge`: starts the workers, starts dead ones again, stops them all. Knows no gRPC and no LiveKit.
+"""`glassbridge bridge`: starts the workers, replaces those that die, freeze or grow, stops them all. Knows no gRPC and
+no LiveKit.
 
-Each worker has an address of its own, so losing one costs its rooms one join, and nobody else anything.
+Each worker has an address of its own, so losing one costs its rooms one join, and nobody else anything. A spare process
+stands by with all that takes long behind it (importing: 1.6 s); a dead worker's successor listens in milliseconds.
+SIGUSR1 recycles the workers one after the other: the successor listens while the old one sees its streams off.
 """
 
 import asyncio
 import random
-import socket
-import sys
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.process import CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.runtime.child import Child
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import stop_on_signals
 
 log = structlog.get_logger()
 
-START_TIMEOUT: Final = 20.0
-"""Seconds in which a worker must be ready."""
-STOP_GRACE: Final = 4.5
-"""Seconds from SIGTERM to SIGKILL."""
 SETTLED: Final = 30.0
 """A worker that lived so long is started again at once; one that keeps dying waits longer each time."""
 RESTARTS: Final = Ladder(base=0.5, cap=10.0)
@@ -37,19 +36,23 @@ def run(config: BridgeConfig) -> int:
 
 
 async def _supervise(config: BridgeConfig) -> int:
-    with stop_on_signals() as stop:
+    pool = WorkerPool(config)
+    keepers = [Keeper(config, number, pool) for number in range(config.workers)]
+    with stop_on_signals() as stop, _asked_to_recycle() as recycle:
         log.info("bridge starting", workers=config.workers, participant=config.participant)
-        keepers = [Keeper(config, number) for number in range(config.workers)]
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
-        tasks.append(asyncio.create_task(_announce(config, keepers)))
+        helper = asyncio.create_task(_serve_requests(config, keepers, pool, recycle))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([*tasks[:-1], stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("bridge stopping")
-            for task in [*tasks, stopping]:
+            for task in [*tasks, helper, stopping]:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, helper, stopping, return_exceptions=True)
+            await pool.close()
+            for keeper in keepers:
+                keeper.clear_address()
         for error in ended:
             if isinstance(error, Exception):
                 raise error
@@ -57,66 +60,131 @@ async def _supervise(config: BridgeConfig) -> int:
         return 0
 
 
-async def _announce(config: BridgeConfig, keepers: list["Keeper"]) -> None:
+async def _serve_requests(
+    config: BridgeConfig, keepers: list["Keeper"], pool: WorkerPool, recycle: asyncio.Event
+) -> None:
     for keeper in keepers:
         await keeper.ready.wait()
     log.info("bridge ready", addresses=[str(config.address(keeper.number)) for keeper in keepers])
+    pool.refill()
+    while True:
+        await recycle.wait()
+        recycle.clear()
+        for keeper in keepers:
+            await keeper.recycle("asked for")
+
+
+@contextmanager
+def _asked_to_recycle() -> Iterator[asyncio.Event]:
+    """The event that SIGUSR1 sets."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, asked.set)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
 class Keeper:
-    """Owns one worker process and its successors."""
+    """Keeps one worker alive: owns its number and address, not its process, which is the pool's."""
 
-    def __init__(self, config: BridgeConfig, number: int) -> None:
+    def __init__(self, config: BridgeConfig, number: int, pool: WorkerPool) -> None:
         self.number = number
         self.ready = asyncio.Event()
-        """Set once a worker has listened."""
+        """Set while a worker listens."""
         self._config = config
+        self._pool = pool
+        self._worker: WorkerProcess | None = None
+        self._cause = ""
+        """Why we end this life of the worker; empty: it is not we who do."""
         self._backoff = Backoff(RESTARTS, random.random)
+        self._log = log.bind(worker=number)
 
     async def run(self) -> None:
-        """Runs until cancelled; leaves no process and no socket. Raises UserError: the first worker cannot listen."""
+        """Runs until cancelled. Raises UserError: the first worker cannot listen."""
+        first = True
         while True:
-            begun = monotonic()
-            word, status = await self._live()
-            if word and not self.ready.is_set():
-                raise UserError(word)
-            lived = monotonic() - begun
-            if lived > SETTLED:
-                self._backoff.reset()
-            delay = self._backoff.next_delay()
-            log.error("worker died", worker=self.number, status=status, lived_s=round(lived, 1), restart_in_s=delay)
-            await asyncio.sleep(delay)
-
-    async def _live(self) -> tuple[str, int]:
-        """One life of a worker: why it could not listen (empty: it could), and its exit status."""
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                argv = [sys.executable, "-m", "glassbridge.bridge.worker", str(theirs.fileno()), str(self.number)]
-                child = await Child.start(argv, pass_fds=[theirs.fileno()])
+            asked = monotonic()
+            worker = self._worker = await self._pool.take()
+            warm = worker.warm
             try:
-                return await self._talk(ours, child)
-            finally:
-                await child.stop(STOP_GRACE)
-                path = self._config.address(self.number).path
-                if path is not None:
-                    remove_stale_socket(path)
+                await worker.serve(self.number)
+            except CannotServe as error:
+                self._pool.discard(worker)
+                if first:
+                    raise UserError(str(error)) from None
+                self._log.error("worker cannot listen", error=str(error), pid=worker.pid)
+                await self._pause()
+                continue
+            first, begun = False, monotonic()
+            self.ready.set()
+            self._log.info("worker ready", pid=worker.pid, warm=warm, took_s=round(begun - asked, 3))
+            self._pool.refill()
+            await self._watch(worker)
+            self.ready.clear()
+            await self._after(worker, monotonic() - begun)
 
-    async def _talk(self, ours: socket.socket, child: Child) -> tuple[str, int]:
-        reader, writer = await asyncio.open_connection(sock=ours)
-        try:
-            writer.write(self._config.to_json().encode() + b"\n")
-            line = b""
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(START_TIMEOUT):
-                    line = await reader.readline()
-            word, _, rest = line.decode(errors="replace").strip().partition(" ")
-            if word == "ready":
-                self.ready.set()
-                return "", await child.wait()
-            return rest, await child.stop(STOP_GRACE)
-        finally:
-            await child.stop(STOP_GRACE)  # before its lifeline ends: the two together are a second request, which kills
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+    async def recycle(self, cause: str) -> None:
+        """Has the worker replaced by a fresh one; returns when that listens. Safe to cancel."""
+        if self._worker is not None and self.ready.is_set():
+            self.ready.clear()
+            self._ask_to_go(self._worker, cause)
+        await self.ready.wait()
+
+    def clear_address(self) -> None:
+        """Removes the socket file that a killed worker has left."""
+        path = self._config.address(self.number).path
+        if path is not None:
+            remove_stale_socket(path)
+
+    async def _watch(self, worker: WorkerProcess) -> None:
+        """Returns when it serves no more; sees to it that one which does not answer, or has grown, is replaced."""
+        missed = 0
+        while True:
+            before = worker.answers
+            worker.ping()
+            try:
+                async with asyncio.timeout(self._config.health_every):
+                    await worker.over.wait()
+                return
+            except TimeoutError:
+                # Counted, not timed: in a machine that slept nobody answered, and nobody is to blame.
+                missed = missed + 1 if worker.answers == before else 0
+            if missed >= self._config.health_misses:
+                self._cause = f"frozen: {missed} pings without an answer"
+                worker.kill()
+                await worker.over.wait()
+                return
+            limit = self._config.max_resident_mb
+            if limit and worker.resident_mb > limit and not self._cause:
+                self._ask_to_go(worker, f"grown to {worker.resident_mb:.0f} MB")
+
+    def _ask_to_go(self, worker: WorkerProcess, cause: str) -> None:
+        self._cause = cause
+        self._log.info("worker is asked to go", pid=worker.pid, cause=cause, action="drain, then start another")
+        worker.drain()
+
+    async def _after(self, worker: WorkerProcess, lived: float) -> None:
+        """Decides when the next one starts."""
+        cause, self._cause = self._cause, ""
+        self._pool.discard(worker)
+        if worker.released:
+            cause = cause or "SIGTERM from elsewhere"
+            self._log.info("worker hands over", pid=worker.pid, cause=cause, lived_s=round(lived, 1))
+            return
+        if lived > SETTLED:
+            self._backoff.reset()
+        await self._pause(pid=worker.pid, cause=cause or _end_of(worker.exit_status), lived_s=round(lived, 1))
+
+    async def _pause(self, **about: object) -> None:
+        delay = self._backoff.next_delay()
+        if about:
+            self._log.error("worker died", **about, action="start another", restart_in_s=round(delay, 2))
+        await asyncio.sleep(delay)
+
+
+def _end_of(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exit status {status}"
+    return signal.Signals(-status).name

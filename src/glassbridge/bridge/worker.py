@@ -1,15 +1,16 @@
 """One worker process: a gRPC server and the rooms behind it.
 
-    python -m glassbridge.bridge.worker FD WORKER
+    python -m glassbridge.bridge.worker FD
 
-FD is its lifeline to the supervisor: the configuration comes as one line, `ready` or `failed` goes back as one, and its
-end means that the supervisor is gone.
+FD is its lifeline to the supervisor (bridge/process.py tells what is said on it); its end means that the supervisor is
+gone.
 """
 
 import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -23,7 +24,7 @@ from glassbridge.bridge.contract import SERVICE
 from glassbridge.bridge.host import Drain
 from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
-from glassbridge.bridge.service import BridgeService
+from glassbridge.bridge.service import BridgeService, resident_mb
 from glassbridge.livekit.participant import Connector, connector, drainer
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.grpc_options import SERVER_OPTIONS
@@ -33,7 +34,6 @@ from glassbridge.runtime.listen import (
     claim_socket,
     private_files,
     raise_descriptor_limit,
-    remove_socket,
 )
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.telemetry import logs
@@ -41,16 +41,26 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import add_LiveKitBridgeServicer_t
 
 log = structlog.get_logger()
 
-READY: Final = b"ready\n"
-FAILED: Final = b"failed "
 LAST_WORDS: Final = 0.5
 """Seconds in which streams that were told to end may still say so."""
+LETTING_GO: Final = 1.0
+"""Seconds that gRPC may take to let go of an address; it takes 5 ms."""
 
 
 class Worker:
-    """A listening worker; use as an async context. Leaving it drains: nothing is left behind after config.drain."""
+    """A listening worker; use as an async context. Leaving it hands over: nothing is left behind then.
 
-    def __init__(self, config: BridgeConfig, number: int, join: Connector, drain: Drain) -> None:
+    `released` is called as soon as a successor can have the address, while the streams here are still seen off.
+    """
+
+    def __init__(
+        self,
+        config: BridgeConfig,
+        number: int,
+        join: Connector,
+        drain: Drain,
+        released: Callable[[], None] = lambda: None,
+    ) -> None:
         self.address = config.address(number)
         self.rooms = Rooms(config, join, drain)
         self.player = Player(config.playback)
@@ -58,6 +68,7 @@ class Worker:
         self.health = health.aio.HealthServicer()
         self._config = config
         self._drain = drain
+        self._released = released
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._inode: int | None = None
 
@@ -77,18 +88,40 @@ class Worker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        deadline = monotonic() + self._config.drain
+        config = self._config
         self.service.draining = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.rooms.announce_leaving()
-        await self.rooms.shut_down(self._config.drain)
-        await self._server.stop(LAST_WORDS)
+        # From now on the channels of the clouds look for another server; what is open goes on.
+        stopping = asyncio.get_running_loop().create_task(self._server.stop(config.drain + config.leave + LAST_WORDS))
+        await asyncio.gather(self.rooms.hand_over(config.drain), self._let_go())
+        deadline = monotonic() + config.leave
+        await self.rooms.shut_down(config.leave)
+        await asyncio.wait([stopping], timeout=LAST_WORDS)
+        await self._server.stop(None)
+        await stopping
         await self.player.__aexit__()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.1, deadline - monotonic())):
                 await self._drain()
-        if self.address.path is not None and self._inode is not None:
-            remove_socket(self.address.path, self._inode)
+
+    async def _let_go(self) -> None:
+        """Returns when the address is free, at the latest after LETTING_GO seconds."""
+        deadline = monotonic() + LETTING_GO
+        while self._is_bound() and monotonic() < deadline:  # noqa: ASYNC110 - gRPC does not say when
+            await asyncio.sleep(0.005)
+        self._released()
+
+    def _is_bound(self) -> bool:
+        path = self.address.path
+        try:
+            if path is not None:
+                return path.lstat().st_ino == self._inode
+            claim_port(self.address.host, self.address.port)
+        except FileNotFoundError:
+            return False
+        except CannotListen:
+            return True
+        return False
 
     def _bind(self, address: Address) -> None:
         if address.path is not None:
@@ -108,19 +141,19 @@ class Worker:
             await self.health.set(name, status)
 
 
-async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline") -> None:
+async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: Connector, drain: Drain) -> None:
     """Serves until SIGTERM or the end of the supervisor. Raises UserError."""
     structlog.contextvars.bind_contextvars(worker=number)
     descriptors = raise_descriptor_limit()
     with stop_on_signals() as stop:
-        async with Worker(config, number, connector(config.participant), drainer(config.participant)) as worker:
+        async with Worker(config, number, join, drain, lambda: lifeline.say("released")) as worker:
             log.info("worker listening", address=str(worker.address), pid=os.getpid(), descriptors=descriptors)
-            lifeline.say(READY)
+            lifeline.say("ready")
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(lifeline.watch(stop))
                 await stop.wait()
                 watch.cancel()
-            log.info("worker stopping", rooms=worker.rooms.joined)
+            log.info("worker stopping", rooms=worker.rooms.joined, streams=worker.rooms.streams)
     log.info("worker stopped")
 
 
@@ -131,21 +164,21 @@ class Lifeline:
         self._socket = socket.socket(fileno=fd)
         self._file = self._socket.makefile("rb")
 
-    def configuration(self) -> BridgeConfig:
-        """Blocks until the supervisor has said it."""
-        return BridgeConfig.from_json(self._file.readline())
+    def listen(self) -> str:
+        """The next line that the supervisor says; blocks until then. Empty: it is gone."""
+        return self._file.readline().decode()
 
-    def say(self, word: bytes) -> None:
+    def say(self, line: str) -> None:
         """Tells the supervisor; ignored when it is gone."""
         with suppress(OSError):
-            self._socket.send(word)
+            self._socket.send(line.encode() + b"\n")
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Sets `stop` when the supervisor is gone. Safe to cancel."""
+        """Answers each ping; sets `stop` when the supervisor is gone. Safe to cancel."""
         self._socket.setblocking(False)
         with suppress(ConnectionError):
             while await asyncio.get_running_loop().sock_recv(self._socket, 64):
-                pass
+                self.say(f"pong {resident_mb():.1f}")
         log.warning("the supervisor is gone")
         stop.set()
 
@@ -153,22 +186,27 @@ class Lifeline:
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
     lifeline = Lifeline(int(sys.argv[1]))
-    config = lifeline.configuration()
+    config = BridgeConfig.from_json(lifeline.listen())
     logs.configure("bridge", config.log_level, config.log_format)
+    run = _runner()
+    join, drain = connector(config.participant), drainer(config.participant)
+    lifeline.say("warm")
+    word, _, number = lifeline.listen().partition(" ")
+    if word != "serve":  # the supervisor is gone
+        return
     try:
-        _run(serve(config, int(sys.argv[2]), lifeline))
+        run(serve(config, int(number), lifeline, join, drain))
     except UserError as error:
-        lifeline.say(FAILED + str(error).encode() + b"\n")
+        lifeline.say(f"failed {error}")
         sys.exit(1)
 
 
-def _run(program: Any) -> None:
+def _runner() -> Callable[[Any], None]:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(program)
-    else:
-        uvloop.run(program)
+        return asyncio.run
+    return uvloop.run
 
 
 if __name__ == "__main__":

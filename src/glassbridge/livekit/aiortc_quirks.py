@@ -20,6 +20,7 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSctpTransport,
 )
+from OpenSSL import SSL
 
 CONSENT_RETRY = 0.25
 """Seconds to the next check after one that was not answered: at 20 % loss a single miss says nothing."""
@@ -182,7 +183,7 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
         if timer is not None:
             timer.cancel()
             timer = None
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, SSL.Error):  # the peer has said goodbye in this moment
             await send()
 
     def send_late() -> None:

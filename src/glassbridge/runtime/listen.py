@@ -97,13 +97,6 @@ def private_files() -> Iterator[None]:
         os.umask(before)
 
 
-def remove_socket(path: Path, inode: int) -> None:
-    """Removes the socket file that we made, known by its inode; a successor's file stays."""
-    with suppress(FileNotFoundError):
-        if path.lstat().st_ino == inode:
-            path.unlink()
-
-
 def raise_descriptor_limit() -> int:
     """Takes as many file descriptors as the system allows us; returns how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
