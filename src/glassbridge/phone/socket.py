@@ -101,9 +101,11 @@ class CloudSocket:
         Releases everything, also when cancelled.
         """
         try:
-            async for message in self._ws:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    await self._hear(message.data, on_message)
+            # aiohttp answers pings while it reads, also those before an end that it has not read yet.
+            with suppress(aiohttp.ClientError, ConnectionError):
+                async for message in self._ws:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        await self._hear(message.data, on_message)
         finally:
             try:
                 await self._no_goodbye.wait()
