@@ -24,10 +24,10 @@ def phone_knows(user: User, since_ns: int) -> float:
 
 
 def cloud_knows(system: "System", user: User, since_ns: int) -> float:
-    """Until a cloud wrote that the phone's socket is gone, or told anything else than `live`."""
+    """Until a cloud wrote that the phone's socket is gone, or told anything else than `live` by the room."""
     lines = [
         *system.logged("phone socket closed", user, since_ns),
-        *(line for line in system.logged("audio state", user, since_ns) if line["state"] != "live"),
+        *(line for line in system.logged("audio state", user, since_ns) if not _is_well(line)),
     ]
     return seconds(since_ns, _first(line["at_ns"] for line in lines))
 
@@ -43,8 +43,7 @@ def room_back(user: User, since_ns: int) -> float:
     back: int | None = None
     for event in user.events:
         if event["event"] == "audio_state":
-            by_room = event["state"] == "live" and event["transport"] == "livekit"
-            back = (back or event["t_ns"]) if by_room else None
+            back = (back or event["t_ns"]) if _is_well(event) else None
     return seconds(since_ns, None if back is None else max(back, since_ns))
 
 
@@ -69,11 +68,15 @@ def _since(user: User, since_ns: int) -> list[Mapping[str, Any]]:
 def _is_trouble(event: Mapping[str, Any]) -> bool:
     """Also one that costs no audio: the room is dead, and the socket carries on."""
     match event["event"], event.get("state"):
-        case "audio_state", "live":
-            return bool(event["transport"] != "livekit")
-        case ("audio_state", _) | ("socket", "closed" | "unreachable") | ("room", "lost" | "failed"):
+        case "audio_state", _:
+            return not _is_well(event)
+        case ("socket", "closed" | "unreachable") | ("room", "lost" | "failed"):
             return True
     return False
+
+
+def _is_well(state: Mapping[str, Any]) -> bool:
+    return state["state"] == "live" and state["transport"] == "livekit"
 
 
 def _first(times: Iterable[int]) -> int | None:

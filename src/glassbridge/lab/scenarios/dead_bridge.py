@@ -21,6 +21,7 @@ MUST: Final = (
 
 async def _lose_media(system: System, way: Link, label: str) -> None:
     users = await system.speaking()
+    await in_room(users)
     async with system.episode(users, label) as episode:
         episode.cause()
         way.drop(Path.MEDIA)

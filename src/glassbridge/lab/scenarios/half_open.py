@@ -42,6 +42,7 @@ async def _healed(system: System, episode: Episode, users: list[User], *, both: 
 async def worker_stands_still(system: System) -> None:
     """The cloud notices; the worker gives up what it had, or goes on with it, but never both."""
     users = await system.speaking()
+    await in_room(users)
     async with system.episode(users, f"worker frozen for {LASTS:.0f} s") as episode:
         episode.cause()
         with frozen(system.worker_pid()):
@@ -57,6 +58,7 @@ async def one_direction(system: System) -> None:
     """First nothing comes from the bridge any more, then nothing gets to it: both sides notice each time."""
     for way in (Way.DOWN, Way.UP):
         users = await system.speaking()
+        await in_room(users)
         async with system.episode(users, f"bytes {way.name} lost for {LASTS:.0f} s") as episode:
             episode.cause()
             system.a.to_bridge.drop(way)

@@ -36,6 +36,7 @@ async def _partition(system: System, link: ByteLink | Link, name: str, ends: tup
     for seconds in LENGTHS:
         for way in (Way.UP, Way.DOWN, Way.BOTH):
             users = await system.speaking()
+            await in_room(users)
             async with system.episode(users, f"{name}, {str(way.name).lower()}, {seconds:.0f} s") as episode:
                 episode.cause()
                 cut(ways=way)

@@ -56,6 +56,7 @@ async def _awake(system: System, episode: Episode, users: list[User]) -> None:
 async def worker_sleeps(system: System) -> None:
     """It gives up its rooms on waking; the cloud has it join anew."""
     users = await system.speaking()
+    await in_room(users)
     async with system.episode(users, f"worker asleep for {ASLEEP:.0f} s") as episode:
         episode.cause()
         with frozen(system.worker_pid()):
@@ -76,6 +77,7 @@ async def worker_sleeps(system: System) -> None:
 async def phone_sleeps(system: System) -> None:
     """It wakes after the end of its session, and gets a new one."""
     users = await system.speaking()
+    await in_room(users)
     async with system.episode(users, f"phones asleep for {ASLEEP:.0f} s") as episode:
         episode.cause()
         with frozen(system.crowd.program.pid):
@@ -97,6 +99,7 @@ async def livekit_away(system: System) -> None:
     """Audio goes by the phones' sockets meanwhile; back in the room within the longest wait between two attempts."""
     ways = system.a.to_livekit, system.stack.phones_to_livekit
     users = await system.speaking()
+    await in_room(users)
     async with system.episode(users, f"LiveKit refuses for {ASLEEP:.0f} s") as episode:
         episode.cause()
         for way in ways:
