@@ -76,7 +76,7 @@ def _is_trouble(event: Mapping[str, Any]) -> bool:
 
 
 def _is_well(state: Mapping[str, Any]) -> bool:
-    return state["state"] == "live" and state["transport"] == "livekit"
+    return bool(state["state"] == "live" and state["transport"] == "livekit")
 
 
 def _first(times: Iterable[int]) -> int | None:
