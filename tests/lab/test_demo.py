@@ -2,9 +2,11 @@
 
 import pytest
 
-from glassbridge.lab.demo import Demo, Scene, loudness, words_found
+from glassbridge.lab.demo import Demo
 from glassbridge.lab.demo_view import picture
 from glassbridge.lab.program import Line
+from glassbridge.lab.scene import Scene
+from glassbridge.lab.sound import loudness, words_found
 from glassbridge.lab.stack import StackConfig
 from tests.support.livekit import KEYS
 
@@ -51,11 +53,11 @@ def test_lines_become_a_scene() -> None:
         '{"event": "something new", "t": 3.0}',
         "not JSON",
     ):
-        demo._on_line(Line("phone", text, log=False))
-    demo._on_line(Line("bridge", '{"event": "room", "level": "warning", "error": "why"}', log=True))
-    demo._on_line(Line("cloud", "plain text", log=True))
+        demo._seen.on_line(Line("phone", text, log=False))
+    demo._seen.on_line(Line("bridge", '{"event": "room", "level": "warning", "error": "why"}', log=True))
+    demo._seen.on_line(Line("cloud", "plain text", log=True))
 
-    scene = demo._scene
+    scene = demo._seen.scene
     assert scene.captions == ["good morning"]
     assert scene.partial == ""
     assert scene.meters["phone"].seconds == 1.0

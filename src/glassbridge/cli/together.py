@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -28,14 +29,22 @@ LiveKitOption = Annotated[
 ]
 
 
+BreakOption = Annotated[
+    bool,
+    typer.Option("--break", help="Keys break things while it runs: watch the audio die and come back; q quits."),
+]
+
+
 def demo(
     livekit: LiveKitOption = "auto",
+    break_: BreakOption = False,
     participant: ParticipantOption = ParticipantName.OWN,
     log_level: LogLevel = "info",
 ) -> None:
     """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
     start_logging("demo", "error", "auto")  # warnings are part of the picture
-    raise typer.Exit(until_signal(_demo(stack_config(livekit, participant, log_level=log_level)), stopped=INTERRUPTED))
+    config = stack_config(_breakable(livekit) if break_ else livekit, participant, log_level=log_level)
+    raise typer.Exit(until_signal(_demo(config, break_), stopped=INTERRUPTED))
 
 
 def dev(
@@ -44,23 +53,33 @@ def dev(
     livekit_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of LiveKit; 0 takes a free one.")] = 7880,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Workers of the bridge.")] = 1,
     user: Annotated[str, typer.Option(help="Whose core token is printed.")] = "me",
+    break_: BreakOption = False,
     participant: ParticipantOption = ParticipantName.OWN,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
 ) -> None:
     """Run LiveKit, bridge and cloud for a client of your own; Ctrl-C stops all."""
     start_logging("dev", log_level, log_format)
-    fmt = "console" if log_format == "auto" and sys.stderr.isatty() else log_format
+    fmt = "console" if log_format == "auto" and sys.stderr.isatty() and not break_ else log_format
     config = stack_config(
-        livekit,
+        _breakable(livekit) if break_ else livekit,
         participant,
         log_level=log_level,
         log_format=fmt,
         cloud_port=port,
         livekit_port=livekit_port,
         workers=workers,
+        breakable=break_,
     )
-    raise typer.Exit(until_signal(_dev(config, parse_user(user)), stopped=0))
+    serve = _dev_and_break if break_ else _dev
+    raise typer.Exit(until_signal(serve(config, parse_user(user)), stopped=0))
+
+
+def _breakable(livekit: str) -> str:
+    """Only a real server of ours has ways that can be broken."""
+    if livekit not in ("auto", "real"):
+        raise UserError("--break needs a livekit-server of its own: leave --livekit out, or say real", 2)
+    return "real"
 
 
 def stack_config(livekit: str, participant: ParticipantName, **options: Any) -> "StackConfig":
@@ -94,35 +113,59 @@ def until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
     return asyncio.run(run())
 
 
-async def _demo(config: "StackConfig") -> int:
+async def _demo(config: "StackConfig", break_: bool) -> int:
+    from glassbridge.lab.break_demo import BreakDemo
     from glassbridge.lab.demo import Demo
     from glassbridge.lab.demo_view import view
 
     with view() as shown:
-        verdict = await Demo(config, shown).run()
+        verdict = await (BreakDemo(config, shown) if break_ else Demo(config, shown)).run()
     print(verdict.line)
     return 0 if verdict.passed else 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 async def _dev(config: "StackConfig", user: "UserId") -> NoReturn:
     from glassbridge.lab.stack import Stack
 
-    def show(line: "Line") -> None:
-        print(f"{line.program:7} | {line.text}", file=sys.stderr, flush=True)
+    async with Stack(config, lambda line: _say(f"{line.program:7} | {line.text}"), _say) as stack:
+        _greet(stack, user)
+        await _first_to_end(stack)
 
-    async with Stack(config, show, lambda text: print(text, file=sys.stderr, flush=True)) as stack:
-        print(
-            f"""glassbridge is ready; Ctrl-C stops it.
-  cloud    {stack.cloud_url}  (phones connect to /glasses-ws, `livekit: true` asks for a room)
+
+async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
+    from glassbridge.lab.break_it import BreakIt
+    from glassbridge.lab.scene import described
+    from glassbridge.lab.stack import Stack
+
+    async with BreakIt(_say) as breaking:
+
+        def show(line: "Line") -> None:
+            _say(f"{line.program:7} | {described(line.fields) or line.text}")
+            breaking.on_line(line)
+
+        async with Stack(replace(config, taps=breaking.taps), show, _say) as stack:
+            _greet(stack, user)
+            await breaking.run(stack)
+    return 1 if breaking.failed else 0
+
+
+def _greet(stack: "Stack", user: "UserId") -> None:
+    cloud = stack.backends[0].phone_url
+    print(
+        f"""glassbridge is ready; Ctrl-C stops it.
+  cloud    {cloud}  (phones connect to /glasses-ws, `livekit: true` asks for a room)
   LiveKit  {stack.livekit_url}  ({stack.livekit_kind})
   bridge   unix:{stack.bridge_socket}
 Speak to it:
-  glassbridge phone --cloud {stack.cloud_url} --token "$(glassbridge token --user {user} | tail -n 1)" --wav FILE
+  glassbridge phone --cloud {cloud} --token "$(glassbridge token --user {user} | tail -n 1)" --wav FILE
 A core token for {user}, for 24 hours:
 {stack.core_token(user)}""",
-            flush=True,
-        )
-        await _first_to_end(stack)
+        flush=True,
+    )
 
 
 async def _first_to_end(stack: "Stack") -> NoReturn:

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from glassbridge.lab.demo import Meter, Scene, View
+from glassbridge.lab.scene import Meter, Scene, View
 
 BAR_CELLS = 24
 CAPTIONS = 6
@@ -66,12 +66,22 @@ def picture(scene: Scene) -> RenderableType:
     spoken = [Text(text) for text in scene.captions[-CAPTIONS:]]
     captions = Group(*spoken, Text(scene.partial, style="dim italic"))
     events = Group(*(Text(line[:120], style="dim", no_wrap=True, overflow="ellipsis") for line in scene.happened))
-    return Group(
+    panels = [
         Panel(parts, title="parts", title_align="left"),
         Panel(meters, title=f"audio: {scene.audio or 'not yet'}", title_align="left"),
         Panel(captions, title="captions", title_align="left"),
         Panel(events, title="events", title_align="left"),
-    )
+    ]
+    if scene.keys:
+        told = f"on the phone: {scene.told}" if scene.told else "nothing is broken"
+        trouble = Group(*(Text(line[:150], no_wrap=True, overflow="ellipsis") for line in scene.trouble))
+        panels.insert(2, Panel(trouble, title=told, title_align="left", border_style=_mood(scene)))
+        panels.append(Panel(Text(scene.keys), title="break it", title_align="left"))
+    return Group(*panels)
+
+
+def _mood(scene: Scene) -> str:
+    return "red" if scene.trouble and "no audio for" in scene.trouble[0] else "green"
 
 
 def _bar(meter: Meter) -> Text:
