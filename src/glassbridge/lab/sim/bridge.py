@@ -7,7 +7,6 @@ from typing import Any
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.core.diagnosis import BridgeSays
 from glassbridge.core.room import (
-    NOBODY,
     Connect,
     Connected,
     Disconnect,
@@ -302,7 +301,7 @@ class Host:
         """Why nothing will ever happen here, empty when something will."""
         if self.machine.state is RoomState.JOINING and (self.seat is None or self.seat.closed):
             return "a join that nobody carries out"
-        if self.machine.state is RoomState.JOINED and self.machine.stream == NOBODY and not self._alarm.is_set:
+        if self.machine.state is RoomState.JOINED and self.stream is None and not self._alarm.is_set:
             return "a room without a stream and without a deadline"
         return ""
 

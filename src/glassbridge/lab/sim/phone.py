@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from glassbridge.core import phone_socket
-from glassbridge.core.audio_link import Notice
+from glassbridge.core.audio_link import Notice, Path
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
 from glassbridge.core.phone_place import (
     AudioTold,
@@ -42,9 +42,10 @@ from glassbridge.lab.sim.world import Alarm, Process, World
 from glassbridge.wire.close_codes import CloseCode, come_back
 from glassbridge.wire.phone import PHONE_REJOINS
 
-PACES = (0.4, 1.0, 1.0)
-"""Seconds between frames once the cloud says live: somebody speaks (real frames come each 20 to 100 ms), or only
-presence goes out."""
+SPEECH = 0.4
+"""Seconds between frames of speech (real ones come each 20 to 100 ms)."""
+PRESENCE = 1.0
+"""Seconds between presence frames of one who is silent, once the cloud says live."""
 PROVING = 0.2
 """The same until then."""
 FETCH_TIMEOUT = 5.0
@@ -79,7 +80,9 @@ class Phone:
         self._socket = Generation(0)
         """Of the connection."""
         self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
-        self._pace = world.chance.choice(PACES) if numbers else PACES[0]
+        self._speaks = not numbers or world.chance.random() < 0.4
+        """Else it is silent by its voice detector, and only presence goes out."""
+        self._voice = Alarm(self.process, self._speak)
         self._frames = 0
 
     def _boot(self) -> None:
@@ -88,7 +91,8 @@ class Phone:
         self.told = self.connection = self.place = None
         self.session = ""
         self.step(Start())
-        self.process.after(self.process.world.chance.random() * PROVING, self._speak)
+        self._voice = Alarm(self.process, self._speak)
+        self._nudge()
 
     def _die(self) -> None:
         self._believe("off")
@@ -220,7 +224,7 @@ class Phone:
 
     def _drop(self, connection: Connection) -> None:
         if self.connection is connection:
-            self.connection = None
+            self.connection = self.told = None
             self._believe("off")
             self.process.note("way gone", self.user)
 
@@ -238,8 +242,10 @@ class Phone:
                 self.session = session
                 self._acknowledged = connection
                 self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
+                self.told = None
                 self.step(Accepted(self._socket, same))
                 self._believe("connecting")
+                self._nudge()
                 if not self.numbers and self.speaking:
                     self._say("voice", True)
             case "state":
@@ -261,8 +267,6 @@ class Phone:
 
     def _believe(self, what: str) -> None:
         """What the phone takes for the truth about its audio, for the checkers."""
-        if what in ("off", "connecting"):
-            self.told = None
         self.process.note("believes", self.user, what)
 
     def _say(self, kind: str, what: Any) -> None:
@@ -302,6 +306,7 @@ class Phone:
 
     def _join(self, place: Generation, token: Token) -> None:
         def done(failure: LossReason | None) -> None:
+            self._nudge()
             self.step(PlaceJoined(place) if failure is None else PlaceFailed(place, failure.text))
 
         def lost(reason: LossReason) -> None:
@@ -322,23 +327,27 @@ class Phone:
 
     # ---- its voice
 
-    def _speak(self) -> None:
-        """A frame by the way that is welcome; presence in the room beside it (numbered phones)."""
+    def _nudge(self) -> None:
+        """Something changed that the other side should learn at once."""
+        self._voice.set(self.process.clock())
+
+    def _speak(self, now: float) -> None:
+        """Speech goes by the way that is welcome. Presence goes through the room beside it, and by the socket where
+        that is the way, but not while the room is only being joined."""
         if self.machine.socket.state is SocketState.ENDED:
             return
-        told = self.told
+        told, place = self.told, self.place
         live = told is not None and told.state is AudioState.LIVE
-        self.process.after(self._pace if live else PROVING, self._speak)
+        self._voice.set(now + (SPEECH if self._speaks else PRESENCE if live else PROVING))
         if not (self.numbers or self.speaking):
             return
-        place, room = self.place, self.place is not None and self.place.joined
-        told_socket = told is not None and told.path.value == "websocket"
-        by_socket = not self.room or told_socket or not room
+        joined = place is not None and place.joined
+        by_socket = not self.room or not joined or (told is not None and told.path is Path.SOCKET)
         self._frames += 1
         frame = Frame(self.user, self._frames, self.numbers, self.process.world.now)
-        if place is not None and room and (self.numbers or not by_socket):
+        if place is not None and (self.numbers or not by_socket):
             place.send(frame)
-        settled = not self.room or (told is not None and told.state is not AudioState.CONNECTING)
+        settled = self._speaks or not self.room or (told is not None and told.state is not AudioState.CONNECTING)
         if by_socket and settled and self.machine.socket.state.here:
             self._say("frame", frame)
 

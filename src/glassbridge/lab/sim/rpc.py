@@ -10,7 +10,9 @@ from glassbridge.lab.sim.world import Process
 KEEPALIVE = (2.0, 3.2)
 """Seconds of silence after which a side breaks the connection: pings each second, each with 2 s to be answered."""
 RECONNECT_AFTER = 0.5
-"""Seconds after a refused connection in which calls fail at once."""
+"""Seconds after a failed connection in which calls fail at once."""
+CONNECT_WITHIN = 1.0
+"""Seconds that an attempt to connect has: between the least and the greatest reconnect backoff of our options."""
 
 
 class ClientCall:
@@ -118,7 +120,7 @@ class Channel:
         self.connection: Connection | None = None
         self._on_broken = on_calls_lost
         self._dialling = False
-        self._refused_at: float | None = None
+        self._failed_at: float | None = None
         self._waiting: list[tuple[ClientCall, Callable[..., None], tuple[Any, ...]]] = []
         self._open: dict[ClientCall, None] = {}
         self._served: dict[ServerCall, None] = {}
@@ -136,7 +138,7 @@ class Channel:
         self._open[call] = None
         if self.connection is not None:
             self._begin(call, method, args)
-        elif self._refused_at is not None and self.process.clock() - self._refused_at < RECONNECT_AFTER:
+        elif self._failed_at is not None and self.process.clock() - self._failed_at < RECONNECT_AFTER:
             self.process.after(0.0, call.end, BridgeFault.DIED)
         else:
             self._waiting.append((call, method, args))
@@ -151,23 +153,23 @@ class Channel:
         """This side has died."""
         self.connection = None
         self._dialling = False
-        self._refused_at = None
+        self._failed_at = None
         self._waiting.clear()
         self._open.clear()
 
     def _dial(self) -> None:
         if not self._dialling:
             self._dialling = True
-            self.link.dial(self.end, 20.0, self._connected, self._failed)
+            self.link.dial(self.end, CONNECT_WITHIN, self._connected, self._failed)
 
     def _failed(self, _refused: bool) -> None:
         self._dialling = False
-        self._refused_at = self.process.clock()
+        self._failed_at = self.process.clock()
         self._fail_all()
 
     def _connected(self, connection: Connection) -> None:
         self._dialling = False
-        self._refused_at = None
+        self._failed_at = None
         self.connection = connection
         served: dict[ServerCall, None] = {}
         self._served = served

@@ -6,16 +6,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from glassbridge.lab.sim import checks
+from glassbridge.core.session import GRACE
+from glassbridge.lab.sim.judge import judge
+from glassbridge.lab.sim.look import Look
 from glassbridge.lab.sim.schedule import Schedule, make
 from glassbridge.lab.sim.system import System
+from glassbridge.lab.sim.verdict import RELEASED_AFTER, Checker, Verdict, Violation
 from glassbridge.lab.sim.world import Fact
 
 WATCH = 20.0
 """Seconds after healing in which audio must come back and stay."""
-AFTERWARDS = 90.0
-"""Seconds after the phones have gone: the grace, what is to be gone 25 s after it, and some to spare."""
 LOOK_EVERY = 5.0
+SMALL_TALK = frozenset({"heard"})
+"""Facts that a story is better without."""
 SHARE = 100
 """Schedules that a process is given at a time."""
 
@@ -25,23 +28,30 @@ class Outcome:
     """What one schedule led to."""
 
     schedule: Schedule
-    violations: list[str]
+    verdict: Verdict
     history: list[Fact]
-    back: list[checks.Back]
+
+    @property
+    def violations(self) -> list[Violation]:
+        return self.verdict.violations
+
+    def violates(self, checker: Checker) -> bool:
+        """Whether this checker has found something."""
+        return any(violation.checker is checker for violation in self.violations)
 
     def story(self) -> Iterator[str]:
         """The schedule and what happened, in order of time; single frames are left out."""
         yield f"users: {'; '.join(map(str, self.schedule.users))}"
         yield f"setup: {self.schedule.about()}"
         for fact in self.history:
-            if fact.what not in checks.SMALL_TALK:
+            if fact.what not in SMALL_TALK:
                 yield str(fact)
 
 
 def run(schedule: Schedule) -> Outcome:
     """Plays a schedule to its end. The same one gives the same history."""
-    system = System(schedule)
-    world, look = system.world, checks.Look(system)
+    system, verdict = System(schedule), Verdict()
+    world, look = system.world, Look(system, verdict)
     system.begin()
     while world.now + LOOK_EVERY < schedule.heal_at:
         world.run(world.now + LOOK_EVERY)
@@ -54,10 +64,10 @@ def run(schedule: Schedule) -> Outcome:
         look.at_any_time()
     look.when_settled()
     system.leave()
-    world.run(left + AFTERWARDS)
+    world.run(left + GRACE + RELEASED_AFTER)
     look.at_the_end()
-    verdict = checks.judge(system, schedule.heal_at, left)
-    return Outcome(schedule, look.violations + verdict.violations, world.history, verdict.back)
+    judge(schedule, world.history, left, verdict)
+    return Outcome(schedule, verdict, world.history)
 
 
 @dataclass(slots=True)
@@ -78,8 +88,8 @@ class Tally:
         self.faults += len(outcome.schedule.faults)
         self.virtual_s += outcome.history[-1].at if outcome.history else 0.0
         if outcome.violations:
-            self.violations[outcome.schedule.seed] = outcome.violations
-        for back in outcome.back:
+            self.violations[outcome.schedule.seed] = [str(violation) for violation in outcome.violations]
+        for back in outcome.verdict.back:
             self.back.setdefault(back.socket, []).append(back.seconds)
 
     def merge(self, other: "Tally") -> None:

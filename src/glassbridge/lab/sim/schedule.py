@@ -45,6 +45,12 @@ class Fault:
     how: str = ""
     amount: float = 0.0
 
+    def touches(self, user: User) -> bool:
+        """It may cost this user a join."""
+        return self.where in (user.name, user.phone, *WORKERS, *CLOUDS, LIVEKIT) or (
+            "~" in self.where and ("phone" not in self.where or user.phone in self.where)
+        )
+
     def __str__(self) -> str:
         length = f" for {self.seconds:.2f} s" if self.seconds else ""
         about = " ".join(part for part in (self.how, f"{self.amount:.2f}" if self.amount else "") if part)
@@ -140,6 +146,13 @@ class _Maker:
         how = f"{planes} {ways}" if what in ("cut", "hold") else ""
         self.add(what, self.link(), 0.0 if what == "reset" else self.length(), how, amount)
 
+    def silent_media(self) -> None:
+        """Audio stops while every socket stays up (F6)."""
+        user = self.chance.choice(self.users)
+        link = self.chance.choice((f"{user.phone}~{LIVEKIT}", f"{WORKERS[user.cloud]}~{LIVEKIT}"))
+        directions = self.chance.choice(("both", "there", "back"))
+        self.add("cut", link, round(self.chance.uniform(2.0, 14.0), 3), f"udp {directions}")
+
     def sick_process(self) -> None:
         what = self.chance.choice(("freeze", "freeze", "kill", "kill", "stop"))
         where = self.process()
@@ -216,7 +229,7 @@ def make(seed: int) -> Schedule:
             cloud=chance.choice((0, 0, 1)),
             numbers=chance.random() < 0.8,
             room=chance.random() < 0.9,
-            sdk=chance.random() < 0.25,
+            sdk=chance.random() < 0.3,
         )
         for number in range(chance.choice((2, 2, 2, 3, 3, 4, 5)))
     )
@@ -225,6 +238,7 @@ def make(seed: int) -> Schedule:
     kinds = [
         (maker.broken_link, 6),
         (maker.sick_process, 6),
+        (maker.silent_media, 2),
         (maker.restless_user, 4),
         (maker.double, 3),
         (maker.back_and_forth, 1),
