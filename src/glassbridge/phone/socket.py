@@ -24,6 +24,9 @@ SEND_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 1.0
 MAX_MESSAGE = 1 << 20
 
+_ENDS = frozenset(
+    {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+)
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _VANISH = struct.pack("ii", 1, 0)
 """Linger of zero seconds: the connection is reset instead of closed."""
@@ -100,18 +103,22 @@ class CloudSocket:
 
         Releases everything, also when cancelled.
         """
+        said: int | None = None
         try:
             # aiohttp answers pings while it reads, also those before an end that it has not read yet.
             with suppress(aiohttp.ClientError, ConnectionError):
-                async for message in self._ws:
+                while (message := await self._ws.receive()).type not in _ENDS:
                     if message.type is aiohttp.WSMsgType.TEXT:
                         await self._hear(message.data, on_message)
+                if message.type is aiohttp.WSMsgType.CLOSE:
+                    said = message.data
         finally:
             try:
                 await self._no_goodbye.wait()
             finally:
                 await self._http.close()
-        return self._ws.close_code or CloseCode.ABNORMAL
+        # aiohttp forgets what was said where its own answer cannot be written any more.
+        return said or self._ws.close_code or CloseCode.ABNORMAL
 
     async def say(self, message: wire.Message) -> bool:
         """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
