@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import sys
+import termios
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_each_key_has_one_meaning_and_none_quits() -> None:
 
 async def test_keys_come_without_enter_and_leave_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     master, slave = pty.openpty()
-    before = os.popen(f"stty -g < {os.ttyname(slave)}").read()
+    before = termios.tcgetattr(slave)
     with os.fdopen(slave) as terminal, os.fdopen(master, "wb", buffering=0) as typing:
         monkeypatch.setattr(sys, "stdin", terminal)
         pressed = keys()
@@ -74,7 +75,7 @@ async def test_keys_come_without_enter_and_leave_the_terminal_as_it_was(monkeypa
         async with asyncio.timeout(5):
             assert [await first, await anext(pressed)] == ["k", "2"]
         await pressed.aclose()
-        assert os.popen(f"stty -g < {os.ttyname(terminal.fileno())}").read() == before
+        assert termios.tcgetattr(terminal.fileno()) == before
 
 
 @pytest.mark.real
