@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from glassbridge.core.audio_link import (
     HINT_EVERY,
     LOOK_AGAIN,
     PRESENCE_MISSED,
+    RENEWED_FOR,
     SETTLED,
     SIGN_OF_LIFE,
     SILENCE,
@@ -435,10 +437,10 @@ def test_our_place_stays_while_the_phone_is_asked_to_join_anew() -> None:
     assert notices(machine.step(heard(), 40.1)) == [(AudioState.LIVE, "")]
 
 
-def test_where_a_fresh_place_hears_nothing_either_it_is_the_phones_turn_and_then_ours_again() -> None:
+def test_where_a_fresh_place_hears_nothing_either_it_is_the_phones_turn_and_a_minute_later_ours_again() -> None:
     machine = in_state(LinkState.LIVE)
-    codes, joins, now = list[str](), 0, 0.0
-    for _ in range(60):
+    codes, joined_at, now = list[str](), list[float](), 0.0
+    while now < 150.0:
         due = machine.next_deadline()
         assert due is not None
         now = max(now, due)
@@ -446,11 +448,11 @@ def test_where_a_fresh_place_hears_nothing_either_it_is_the_phones_turn_and_then
         if machine.state is LinkState.SUSPECT:
             effects += machine.step(Examined(machine.generation, OURS_DEAF), now)
         if machine.state is LinkState.JOINING:
-            joins += 1
+            joined_at.append(now)
             effects += machine.step(Joined(machine.generation), now)
         codes += [code for _, code in notices(effects)]
     assert codes[:5] == ["no_audio", "room_silent", "phone_unheard", "room_silent", "phone_unheard"]
-    assert joins >= 5
+    assert [later - earlier > RENEWED_FOR for earlier, later in pairwise(joined_at)] == [True, True]
 
 
 def test_nothing_is_rebuilt_for_a_phone_that_does_not_answer() -> None:

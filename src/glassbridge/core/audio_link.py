@@ -31,7 +31,7 @@ from math import inf
 from typing import Final
 
 from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.core.diagnosis import PHONE_UNHEARD, Action, Evidence, Hop, diagnose
+from glassbridge.core.diagnosis import Action, Evidence, Hop, diagnose
 from glassbridge.core.link_events import (
     EVENTS,
     AskPhone,
@@ -121,6 +121,8 @@ SIGN_OF_LIFE: Final = 1.0
 """Seconds for which something that the phone said proves that it is here."""
 HINT_EVERY: Final = 1.0
 """Seconds after a hint of the phone in which further ones are not heard."""
+RENEWED_FOR: Final = 60.0
+"""Seconds for which a place of ours that was joined anew is not to blame for silence again."""
 STATUS_EVERY: Final = 30.0
 """Seconds between two questions to a bridge that pushes its news: the safety net."""
 STATUS_EVERY_OF_OLD: Final = 10.0
@@ -174,8 +176,8 @@ class AudioLink:
         """From when the phone is out of the room in which it was heard."""
         self._deaf = False
         """The room was silent where it should not have been, and has not been heard since."""
-        self._renewed = False
-        """Our place was joined anew for that, and nothing was heard since."""
+        self._renewed_at = -inf
+        """When our place was joined anew for that, if nothing was heard since."""
         self._live_since = inf
         """Since when the room is heard; counts until it is left."""
         self._due_at: float | None = None
@@ -284,7 +286,8 @@ class AudioLink:
             here=True, room=self._phone.room or event.room, uses_room=event.room, numbers=event.numbers
         )
         self._told = self._trouble = None
-        self._deaf = self._renewed = self._elsewhere = False
+        self._deaf = self._elsewhere = False
+        self._renewed_at = -inf
         self._heard.clear()
         self._since.clear()
         if not event.room:
@@ -482,7 +485,8 @@ class AudioLink:
     def _hear(self, event: Heard, now: float) -> None:
         self._heard.add(event.path)
         if event.path is Path.ROOM:
-            self._deaf = self._renewed = False
+            self._deaf = False
+            self._renewed_at = -inf
             self._gone_since = None
             self._phone = replace(self._phone, uses_room=True)
         if event.numbered:
@@ -559,15 +563,14 @@ class AudioLink:
         return [Examine(self.generation)]
 
     def _examined(self, event: Examined, now: float) -> list[Effect]:
-        finding = diagnose(event.evidence, renewed=self._renewed)
+        finding = diagnose(event.evidence, renewed=now - self._renewed_at < RENEWED_FOR)
         notice = Notice(AudioState.INTERRUPTED, finding.code, finding.text, finding.hop)
         if finding.action in (Action.REJOIN, Action.REJOIN_LATER):
-            self._renewed = True
+            self._renewed_at = now
             decision = Decision(
                 finding.hop, at_once=finding.action is Action.REJOIN, elsewhere=finding.hop is Hop.BRIDGE
             )
             return self._join_by(decision, event, now, notice, LinkState.INTERRUPTED)
-        self._renewed = self._renewed and finding is not PHONE_UNHEARD  # if it stays so it may be ours after all
         self._trouble = notice
         self._go(LinkState.UNHEARD, event, now, finding.code)
         self._due_at = now + LOOK_AGAIN
