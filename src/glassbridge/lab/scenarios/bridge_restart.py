@@ -2,6 +2,7 @@
 
 import os
 import signal
+from time import monotonic_ns
 
 from glassbridge.lab.scenario import LabError, Limit, Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
@@ -14,7 +15,7 @@ RESTART: Limit = most("restart_s", 2.0)
     "F18a",
     "kill -9 one of two workers",
     story="S-28",
-    needs=Needs(workers=2),
+    needs=Needs(workers=2, env={"GLASSBRIDGE_GRACE": "1"}),
     users=6,
     must=(*BACK, RESTART, never("others_joins"), most("others_hole_s", 0.5)),
     runs=4,
@@ -39,6 +40,13 @@ async def killed_worker(system: System) -> None:
         up = await system.until_logged("worker listening", episode.gone_ns, within=15, worker=worker)
         for user in hit:
             episode.note(user, restart_s=(up["at_ns"] - episode.gone_ns) / 1e9)
+    await system.a.ready()
+    # The next run finds them on both workers again: nobody moves rooms that are well where they are.
+    left = monotonic_ns()
+    for user in hit:
+        user.remove()
+    for user in hit:
+        await system.until_logged("session gone", left, within=10, user_id=user.id)
 
 
 @scenario("F18b", "kill -9 the only worker", story="S-28", must=(*BACK, RESTART), runs=2, sdk=True)

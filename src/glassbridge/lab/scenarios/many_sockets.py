@@ -73,9 +73,9 @@ async def sockets(system: System, number: int, apart: float) -> None:
             return await clean.enter_async_context(http.ws_connect(url, headers=headers))
 
         opened = await asyncio.gather(*(connect(at) for at in range(number)))
-        heard = [asyncio.create_task(listen(socket)) for socket in opened]
+        heard = {socket: asyncio.create_task(close_code(socket)) for socket in opened}
         await asyncio.sleep(SETTLED)
-        alive = [socket for socket in opened if not socket.closed]
+        alive = [socket for socket in opened if not heard[socket].done()]
         speaks = monotonic_ns()
         for first in range(0, int(SPEAKS * 100), FRAMES):
             pcm = speech(user.index, 1, first, FRAMES, monotonic_ns())
@@ -87,19 +87,25 @@ async def sockets(system: System, number: int, apart: float) -> None:
             user,
             f"{number} sockets",
             one_survives=float(len(alive) == 1),
-            own_code=float(all(socket.close_code == CloseCode.SUPERSEDED for socket in opened if socket.closed)),
+            own_code=float(
+                all(heard[socket].result() == CloseCode.SUPERSEDED for socket in opened if socket not in alive)
+            ),
             joins=len(system.logged("JoinRoom received", user, begun)),
             one_agent=float(len(agents) == 1),
             tta_s=(min(blocks) - speaks) / 1e9 if blocks else float("inf"),
         )
-        for task in heard:
+        for task in heard.values():
             task.cancel()
 
 
-async def listen(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Until it is closed: only who reads hears the goodbye."""
-    async for _ in socket:
-        pass
+async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int:
+    """Waits for it. Taken from the message: aiohttp forgets it when the answer finds no connection any more."""
+    while True:
+        message = await socket.receive()
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return int(message.data)
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            return CloseCode.ABNORMAL
 
 
 @scenario(
