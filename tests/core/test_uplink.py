@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
@@ -225,6 +225,49 @@ def test_what_waits_is_bounded() -> None:
     for index in range(20):
         line.ledger.receive(EPOCH, 100_000 + 40_000 * index, captured(100_000), pcm(0, 32_000), now=0.1)
         assert line.ledger.account().epochs[0].waiting <= uplink.WAITING_SAMPLES
+
+
+def test_what_never_came_is_known_by_its_place_until_it_comes() -> None:
+    line = Line()
+    for position in (0, 4800, 9600):
+        line.frame(position, 1600)
+        line.wait()
+    assert list(line.ledger.missing) == [(1600, 4800), (6400, 9600)]
+    assert line.ledger.lost == 2 * 3200
+    assert line.ledger.lacks(EPOCH, 0, 1700)
+    assert not line.ledger.lacks(EPOCH, 0, 1600)
+    line.frame(1600, 3200, replayed=True)
+    assert list(line.ledger.missing) == [(6400, 9600)]
+    line.frame(6400, 3200, replayed=True)
+    assert (list(line.ledger.missing), line.ledger.lost) == ([], 0)
+
+
+def test_what_is_missing_is_asked_for_as_long_as_the_phone_may_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uplink, "REPLAYABLE", 16_000)
+    monkeypatch.setattr(uplink, "MISSING_RUNS", 2)
+    line = Line()
+    for position in (0, 3200, 6400, 9600, 25_600):
+        line.frame(position, 1600)
+        line.wait()
+    assert list(line.ledger.missing) == [(11_200, 25_600)]
+    line.frame(11_200, 14_400, replayed=True)
+    for position in (28_800, 32_000, 35_200):
+        line.frame(position, 1600)
+        line.wait()
+    assert list(line.ledger.missing) == [(30_400, 32_000), (33_600, 35_200)], "the newest two"
+
+
+def test_what_another_backend_has_is_neither_lost_nor_missing() -> None:
+    line = Line()
+    line.frame(0, 1600)
+    line.frame(48_000, 0, replayed=True)
+    line.frame(49_600, 1600)
+    line.wait()
+    account = line.ledger.account()
+    assert (account.skipped, account.lost) == (48_000 - 1600, 1600)
+    assert list(line.ledger.missing) == [(48_000, 49_600)]
+    line.frame(1600, 0, replayed=True)
+    assert line.ledger.account() == replace(account, frames=4), "what it knows better stays"
 
 
 def test_history_is_bounded_and_the_totals_stay() -> None:

@@ -10,6 +10,7 @@ from typing import Self
 
 from aiohttp import WSMsgType, web
 
+from glassbridge.core.in_order import InOrder
 from glassbridge.core.uplink import Ledger
 from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import (
@@ -83,7 +84,7 @@ class Place:
         assert not reliable
         assert len(payload) <= 15_000
         self.rooms.packets.append((topic, payload))
-        for cloud in self.rooms.clouds:
+        for cloud in () if self.rooms.swallow else self.rooms.clouds:
             cloud.hear_room(topic, payload)
 
     async def close(self) -> None:
@@ -120,6 +121,8 @@ class Rooms:
     clouds: list["ScriptedCloud"] = field(default_factory=list)
     refusals: int = 0
     """So many joins are refused."""
+    swallow: bool = False
+    """What is sent into a room is heard by nobody."""
 
     async def __call__(
         self,
@@ -169,6 +172,14 @@ class ScriptedCloud:
         self.ledger = Ledger()
         self.delivered = bytearray()
         """Numbered audio, put in order."""
+        self.fresh = bytearray()
+        """What of it was live."""
+        self.asks = True
+        """For what never came."""
+        self.replayed_at: list[tuple[float, int]] = []
+        """When something came again, and how many milliseconds."""
+        self._in_order = InOrder(self.ledger.lacks)
+        self._asked: tuple[tuple[int, int], ...] = ()
         self.plain = bytearray()
         """Audio without numbers."""
         self.binary = 0
@@ -224,6 +235,12 @@ class ScriptedCloud:
     async def say_raw(self, text: str) -> None:
         await self.sockets[-1].send_str(text)
 
+    async def acknowledge(self) -> None:
+        """Says what it has, and what it misses."""
+        self._asked = self.ledger.missing if self.asks else ()
+        epoch, position = self.ledger.acknowledged or (0, 0)
+        await self.say(wire.AudioAck(epoch=epoch, position=position, missing=self._asked))
+
     async def state(self, state: str, **fields: object) -> None:
         self.live = state == "live"
         await self.say_raw(json.dumps({"type": "audio_state", "state": state, "since": 0} | fields))
@@ -252,13 +269,23 @@ class ScriptedCloud:
 
     def _hear_numbered(self, frame: bytes) -> None:
         number, pcm = decode_numbered(frame)
+        self._in_order.begin(number.epoch, number.position)
         for delivery in self.ledger.receive(
-            number.epoch, number.position, number.capture_time_us, pcm, now=monotonic(), last=number.last
+            number.epoch,
+            number.position,
+            number.capture_time_us,
+            pcm,
+            now=monotonic(),
+            replayed=number.replayed,
+            last=number.last,
         ):
-            self.delivered += delivery.pcm
-        if number.last and (known := self.ledger.acknowledged) is not None:
-            epoch, position = known
-            asyncio.get_running_loop().create_task(self.say(wire.AudioAck(epoch=epoch, position=position)))
+            self.fresh += delivery.pcm if delivery.live else b""
+            self.delivered += b"".join(whole.pcm for whole in self._in_order.take(delivery, monotonic()))
+        if number.replayed and pcm:
+            self.replayed_at.append((monotonic(), len(pcm) // 32))
+        known, missing = self.ledger.acknowledged, self.ledger.missing if self.asks else ()
+        if known is not None and (number.last or missing != self._asked):
+            asyncio.get_running_loop().create_task(self.acknowledge())
         self._prove()
 
     def _prove(self) -> None:
@@ -285,7 +312,15 @@ class ScriptedCloud:
         self._transports.append(request.transport)
         self.live = False
         numbers = self.understands_numbers and request.query.get("audio") == "2"
-        await self.say(wire.ConnectionAck(session_id="me", audio=2 if numbers else 1, resumed=self.known))
+        position = self.ledger.acknowledged
+        await self.say(
+            wire.ConnectionAck(
+                session_id="me",
+                audio=2 if numbers else 1,
+                known=wire.AudioPosition(*position) if position is not None else None,
+                resumed=self.known,
+            )
+        )
         self.known = not self.original
         if not self.original:
             await self.state("connecting", code="awaiting_audio", reason="ready", transport=self.path)

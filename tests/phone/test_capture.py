@@ -41,3 +41,17 @@ def test_acknowledged_audio_is_released_and_nonsense_ignored() -> None:
     assert [frame.number.position for frame in microphone.kept] == [3200]
     microphone.acknowledge(1, 1600)
     assert microphone.acknowledged == 3300
+
+
+def test_what_the_cloud_misses_is_kept_until_it_has_it() -> None:
+    microphone = Capture(1)
+    for _ in range(5):
+        microphone.take(bytes(3200))
+    microphone.acknowledge(1, 6400, [(1700, 3300)])
+    assert [frame.number.position for frame in microphone.kept] == [1600, 3200, 6400]
+    assert [frame.number.position for frame in microphone.missing] == [1600, 3200]
+    microphone.acknowledge(1, 6400, [(1700, 3200)])
+    assert [frame.number.position for frame in microphone.missing] == [1600]
+    microphone.acknowledge(1, 6400)
+    assert [frame.number.position for frame in microphone.kept] == [6400]
+    assert microphone.missing == ()

@@ -1,7 +1,9 @@
 """The microphone of one session: frames from every path come in here, and what is to be heard goes out to listeners.
 
 Numbered frames go through the ledger (core/uplink.py); samples without numbers go straight on, an odd byte carried to
-the next frame of the same way. Each listener has a queue of its own, so a slow one disturbs nobody.
+the next frame of the same way. Who wants freshness gets live audio as it comes; who wants completeness gets everything
+in order, and waits for what the phone sends again (core/in_order.py). Each listener has a queue of its own, so a slow
+one disturbs nobody.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ from typing import Protocol
 import structlog
 
 from glassbridge.core import diagnosis
-from glassbridge.core.uplink import NEVER_CAME, Account, Fate, Hop, Kind, Ledger, UnnumberedLedger
+from glassbridge.core.in_order import InOrder
+from glassbridge.core.uplink import NEVER_CAME, Account, Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
 from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.wire.audio_frames import FrameNumber
 
@@ -20,6 +23,8 @@ log = structlog.get_logger()
 ACK_EVERY = 1.0
 """Seconds between acknowledgements while the position moves."""
 
+Holes = tuple[tuple[int, int], ...]
+"""Stretches [start, stop) of positions."""
 FORGIVEN_AFTER = 1.0
 """Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
 _WHERE = {
@@ -56,21 +61,25 @@ class OddByte:
 
 
 class Microphone:
-    """Owned by one session. `on_position` is told what is delivered or given up, once a second while it moves;
-    `on_last` that everything until the microphone stopped has been handed on (numbered audio only)."""
+    """Owned by one session. `on_position` is told epoch, position and holes: what is delivered or given up, once a
+    second while it moves, and what of it never came, as soon as that is known; `on_last` that everything until the
+    microphone stopped has been handed on (numbered audio only)."""
 
-    def __init__(self, on_position: Callable[[int, int], None], on_last: Callable[[], None]) -> None:
+    def __init__(self, on_position: Callable[[int, int, Holes], None], on_last: Callable[[], None]) -> None:
         self.listeners: list[Listener] = []
         self.heard_at: float | None = None
         """Loop time of the last samples that were handed on; None before any."""
         self._ledger = Ledger()
+        self._in_order = InOrder(self._ledger.lacks)
         self._forgive_at: float | None = None
         self._unnumbered = UnnumberedLedger()
         self._on_position = on_position
         self._on_last = on_last
         self._last: tuple[int, int] | None = None
         """(epoch, position) at which the phone says that its microphone stopped; None once that is handed on."""
-        self._told: tuple[int, int] | None = None
+        self._told: tuple[int, int, Holes] | None = None
+        self._lost = 0
+        """Samples that never came, as far as the phone was told."""
         self._ledger_timer: asyncio.TimerHandle | None = None
         self._ack_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -99,7 +108,7 @@ class Microphone:
         """Whole samples without a number."""
         if pcm:
             self._unnumbered.receive(len(pcm) // BYTES_PER_SAMPLE)
-            self._hand_on(pcm, live=True)
+            self._give(pcm, self.listeners)
 
     def take_numbered(self, number: FrameNumber, pcm: bytes) -> None:
         """A numbered frame, with samples or without."""
@@ -115,54 +124,79 @@ class Microphone:
             replayed=number.replayed,
             last=number.last,
         )
-        for delivery in deliveries:
-            self._hand_on(delivery.pcm, delivery.live)
+        self._hand_on(self._in_order.begin(number.epoch, number.position), live=False)
+        if number.replayed and pcm:
+            self._in_order.replayed()
+        self._deliver(deliveries, now)
         if number.last:
             self._last = number.epoch, number.position + len(pcm) // BYTES_PER_SAMPLE
         self._settle()
+
+    def reached(self, *, numbered: bool) -> None:
+        """The phone has a new socket; one that numbers its audio can be asked to send again what never came."""
+        self._in_order.fills = numbered
+        self._told = None
+        if self._ack_timer is None:
+            self._acknowledge()
 
     def close(self) -> None:
         """Hands on what still waited; nothing comes after this."""
         for timer in (self._ledger_timer, self._ack_timer):
             if timer is not None:
                 timer.cancel()
-        for delivery in self._ledger.finish(self._loop.time()):
-            self._hand_on(delivery.pcm, delivery.live)
+        now = self._loop.time()
+        self._deliver(self._ledger.finish(now), now)
+        self._hand_on(self._in_order.flush(), live=False)
 
-    def _hand_on(self, pcm: bytes, live: bool) -> None:
-        if not pcm:
-            return
+    def _deliver(self, deliveries: list[Delivery], now: float) -> None:
+        for delivery in deliveries:
+            if delivery.live:
+                self._hand_on([delivery], live=True)
+            self._hand_on(self._in_order.take(delivery, now), live=False)
+
+    def _hand_on(self, deliveries: list[Delivery], *, live: bool) -> None:
+        """To those who want freshness, or to those who want completeness."""
+        for delivery in deliveries:
+            self._give(delivery.pcm, [listener for listener in self.listeners if listener.wants_late is not live])
+
+    def _give(self, pcm: bytes, listeners: list[Listener]) -> None:
         self.heard_at = self._loop.time()
-        for listener in self.listeners:
-            if live or listener.wants_late:
-                listener.put(pcm)
+        for listener in listeners:
+            listener.put(pcm)
 
     def _tick(self) -> None:
         self._ledger_timer = None
-        for delivery in self._ledger.tick(self._loop.time()):
-            self._hand_on(delivery.pcm, delivery.live)
+        now = self._loop.time()
+        self._deliver(self._ledger.tick(now), now)
+        self._hand_on(self._in_order.tick(now), live=False)
         self._settle()
 
     def _settle(self) -> None:
         """After each change of the ledger: its timer, the acknowledgement, the end of speech."""
-        deadline = self._ledger.next_deadline()
+        deadlines = (self._ledger.next_deadline(), self._in_order.next_deadline())
+        deadline = min((at for at in deadlines if at is not None), default=None)
         if self._ledger_timer is not None:
             self._ledger_timer.cancel()
         self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
-        if self._ack_timer is None:
+        lost, self._lost = self._lost, self._ledger.lost
+        if self._ack_timer is None or self._lost > lost:
             self._acknowledge()
         epoch, position = self._ledger.acknowledged or (0, 0)
-        if self._last is not None and epoch == self._last[0] and position >= self._last[1]:
+        all_heard = self._last is not None and epoch == self._last[0] and position >= self._last[1]
+        if all_heard and not self._in_order.holding:
             self._last = None
-            if self._ack_timer is not None:
-                self._ack_timer.cancel()
             self._acknowledge()
             self._on_last()
 
     def _acknowledge(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
         self._ack_timer = None
         position = self._ledger.acknowledged
-        if position is not None and position != self._told:
-            self._told = position
-            self._on_position(*position)
+        if position is None:
+            return
+        news = (*position, self._ledger.missing)
+        if news != self._told:
+            self._told = news
+            self._on_position(*news)
             self._ack_timer = self._loop.call_later(ACK_EVERY, self._acknowledge)

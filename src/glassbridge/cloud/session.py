@@ -13,7 +13,7 @@ import structlog
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.audio import Microphone, OddByte
+from glassbridge.cloud.audio import Holes, Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.captions import Captions
 from glassbridge.cloud.clock import iso_now, unix_ms_now
@@ -228,6 +228,7 @@ class UserSession:
             )
         )
         wishes = connection.wishes
+        self.microphone.reached(numbered=wishes.numbered)
         self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))
         connection.listen(self)
 
@@ -333,8 +334,8 @@ class UserSession:
         self._tell(said)
         self.apps.audio_state(said)
 
-    def _acknowledge(self, epoch: int, position: int) -> None:
-        self._tell(AudioAck(epoch=epoch, position=position), may_drop=True)
+    def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
+        self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
 
     def _show(self, transcript: Transcript) -> None:
         if transcript.text:

@@ -10,7 +10,8 @@ What it decides
   Replayed frames, holes filled later and frames of a former epoch are never live.
 - Lost or skipped: the capture clock tells. A hole can hold only as many lost samples as there was time to capture;
   what is beyond that was never captured: the phone skipped it. The other way round, time that passes without
-  positions is a pause (microphone off, or silence that is not sent).
+  positions is a pause (microphone off, or silence that is not sent). What another backend got meanwhile, as the phone
+  says, is skipped too.
 
 What it does not know: frames as bytes, sockets, clocks. Time is an argument, monotonic seconds. Who owns a ledger
 hands on what `receive` and `tick` return, in that order, and calls `tick` at `next_deadline`.
@@ -37,6 +38,10 @@ WAITING_FRAMES = 1_000
 HISTORY = 120 * SAMPLE_RATE
 """Samples for which the ledger knows each interval; a phone replays at most 90 s. Older ones stay in the totals."""
 HISTORY_RUNS = 20_000
+REPLAYABLE = 90 * SAMPLE_RATE
+"""Samples that a phone keeps in order to send them again."""
+MISSING_RUNS = 32
+"""Holes that are asked for at a time, the newest ones."""
 EPOCHS = 4
 """Epochs that are kept; the totals of older ones stay."""
 CLOCK_SLACK = 0.1
@@ -75,6 +80,8 @@ class Fate:
 
 
 LIVE, LATE, SKIPPED = Fate(Kind.LIVE), Fate(Kind.LATE), Fate(Kind.SKIPPED)
+ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", Hop.PHONE)
+"""The phone says that it does not have these samples any more: whoever it spoke to meanwhile has acknowledged them."""
 NEVER_CAME = Fate(Kind.LOST, "never_came", Hop.UNKNOWN)
 
 
@@ -189,6 +196,11 @@ class _Epoch:
                 out += self.release(now, lost)
         return out
 
+    def skip_to(self, frame: _Frame) -> None:
+        if frame.position > self.runs.stop:
+            self.runs.append(frame.position, ELSEWHERE)
+            self.captured_end = frame.captured
+
     def release(self, now: float, lost: Fate, *, wait: bool = True) -> list[Delivery]:
         """What is in order, or has waited long enough (or need not wait)."""
         out: list[Delivery] = []
@@ -268,6 +280,9 @@ class _Epoch:
         self.runs.prepend(frame.position, NEVER_CAME)
         self.captured_first = frame.captured
 
+    def lost(self, start: int, stop: int) -> list[Run[Fate]]:
+        return [run for run in self.runs.within(start, stop) if run.label.kind is Kind.LOST]
+
     def account(self) -> EpochAccount:
         count = _by_kind(self.runs.totals)
         return EpochAccount(
@@ -308,14 +323,19 @@ class Ledger:
         replayed: bool = False,
         last: bool = False,
     ) -> list[Delivery]:
-        """One frame; `pcm` holds whole samples and is empty for a presence frame. Returns what is to be handed on."""
+        """One frame; `pcm` holds whole samples and is empty for a presence frame. Returns what is to be handed on.
+
+        A presence frame that is marked as replayed says that nothing before its position will be sent (again).
+        """
         self._frames += 1
         frame = _Frame(position, pcm, capture_time_us / 1e6, replayed, now + REORDER_WAIT)
         out: list[Delivery] = []
         if epoch not in self._epochs:
             out = self._begin(epoch, frame, now)
         book = self._epochs[epoch]
-        if frame.stop >= book.runs.stop:
+        if replayed and not pcm:
+            book.skip_to(frame)
+        elif frame.stop >= book.runs.stop:
             book.microphone_off = last
         return out + book.receive(frame, now, self.lost_as)
 
@@ -339,6 +359,25 @@ class Ledger:
             return None
         book = next(reversed(self._epochs.values()))
         return book.epoch, book.runs.stop
+
+    @property
+    def lost(self) -> int:
+        """Samples of the newest epoch that never came."""
+        book = next(reversed(self._epochs.values()), None)
+        return 0 if book is None else _by_kind(book.runs.totals)[Kind.LOST]
+
+    @property
+    def missing(self) -> tuple[tuple[int, int], ...]:
+        """The stretches of the newest epoch that never came and that the phone may still have, the oldest first."""
+        if not self.lost:
+            return ()
+        book = next(reversed(self._epochs.values()))
+        return tuple(_joined(book.lost(book.runs.stop - REPLAYABLE, book.runs.stop))[-MISSING_RUNS:])
+
+    def lacks(self, epoch: int, start: int, stop: int) -> bool:
+        """Something of [start, stop) was captured and has not come."""
+        book = self._epochs.get(epoch)
+        return book is not None and bool(book.lost(start, stop))
 
     def account(self) -> Account:
         """A snapshot."""

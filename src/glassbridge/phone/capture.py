@@ -2,11 +2,11 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
-from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FrameNumber
+from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 
 KEPT_BYTES = 90_000 * BYTES_PER_MS
 """90 s: what a phone can replay after a change of backends (2.9 MB)."""
@@ -24,6 +24,11 @@ class Frame:
     number: FrameNumber
     pcm: bytes
 
+    @property
+    def stop(self) -> int:
+        """The position after the last sample."""
+        return self.number.position + len(self.pcm) // BYTES_PER_SAMPLE
+
 
 class Capture:
     """One run of the capture process. Positions count captured samples; they stand while the microphone is off."""
@@ -36,6 +41,7 @@ class Capture:
         self._clock = clock
         self._kept: deque[Frame] = deque()
         self._kept_bytes = 0
+        self._missing: tuple[tuple[int, int], ...] = ()
 
     def take(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
         """Numbers whole samples that were just captured (ValueError otherwise), the first of them at `captured_us`."""
@@ -57,19 +63,32 @@ class Capture:
         flags = FLAG_PRESENCE if microphone_on else FLAG_PRESENCE | FLAG_LAST
         return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
 
-    def acknowledge(self, epoch: int, position: int) -> None:
-        """The cloud has, or has given up, everything before `position`; other epochs and nonsense are ignored."""
-        if epoch != self.epoch or not self.acknowledged < position <= self.position:
+    def acknowledge(self, epoch: int, position: int, missing: Iterable[tuple[int, int]] = ()) -> None:
+        """The cloud has, or has given up, everything before `position`, but would still take what is `missing`; other
+        epochs and nonsense are ignored."""
+        if epoch != self.epoch or not self.acknowledged <= position <= self.position:
             return
         self.acknowledged = position
-        while self._kept and self._stop(self._kept[0]) <= position:
-            self._kept_bytes -= len(self._kept.popleft().pcm)
+        self._missing = tuple(missing)
+        self._kept = deque(frame for frame in self._kept if frame.stop > position or self._is_missing(frame))
+        self._kept_bytes = sum(len(frame.pcm) for frame in self._kept)
+
+    def beginning(self) -> Frame:
+        """Says where that begins which a backend may still get."""
+        flags = FLAG_PRESENCE | FLAG_REPLAYED
+        if self._kept:
+            return Frame(replace(self._kept[0].number, flags=flags), b"")
+        return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
 
     @property
     def kept(self) -> tuple[Frame, ...]:
-        """What is not acknowledged yet, the oldest first; at most KEPT_BYTES."""
+        """What the cloud may not have, the oldest first; at most KEPT_BYTES."""
         return tuple(self._kept)
 
-    @staticmethod
-    def _stop(frame: Frame) -> int:
-        return frame.number.position + len(frame.pcm) // BYTES_PER_SAMPLE
+    @property
+    def missing(self) -> tuple[Frame, ...]:
+        """What of it the cloud has asked for."""
+        return tuple(frame for frame in self._kept if self._is_missing(frame))
+
+    def _is_missing(self, frame: Frame) -> bool:
+        return any(frame.number.position < stop and start < frame.stop for start, stop in self._missing)

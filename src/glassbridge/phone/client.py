@@ -111,6 +111,7 @@ class PhoneClient:
         self._shell.post(Start())
         self._tasks.spawn(self._sender.run(), "sender")
         self._tasks.spawn(self._sender.keep_present(), "presence")
+        self._tasks.spawn(self._sender.replay(), "replay")
         return self
 
     async def __aexit__(
@@ -325,7 +326,8 @@ class PhoneClient:
             case wire.AudioStateNotice():
                 self._learn(number, message)
             case wire.AudioAck():
-                self._capture.acknowledge(message.epoch, message.position)
+                self._capture.acknowledge(message.epoch, message.position, message.missing)
+                self._sender.send_missing()
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position))
             case wire.DisplayEvent(layout=wire.TextWall(text=text)):
                 self._on_event(events.Caption(text, message.is_final is not False))
@@ -365,6 +367,7 @@ class PhoneClient:
         self.session = ack
         self._log = log.bind(session_id=ack.session_id)
         self._sender.numbered = self._numbers and ack.audio >= 2
+        await self._sender.introduce(socket)
         self._sender.socket, self._sender.told = socket, None
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._room.where)

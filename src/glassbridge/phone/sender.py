@@ -6,22 +6,25 @@
   dead path is known before the next word. A change of path can then neither lose nor double a sample unseen.
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What cannot be sent for MAX_AGE seconds is dropped here and counted: backpressure alone never bounds age.
+- Numbered audio that the cloud says it never got is sent again on the WebSocket, marked, while no newer audio waits, at
+  no more than REPLAY_SPEED times real time. Each socket begins with from where on it can ask.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from time import monotonic
 
-from glassbridge.core.values import Transport
+from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
 from glassbridge.runtime.queues import AgedQueue
-from glassbridge.wire.audio_frames import TOPIC_NUMBERED, encode_numbered, encode_sequence
+from glassbridge.wire.audio_frames import FLAG_REPLAYED, TOPIC_NUMBERED, encode_numbered, encode_sequence
 
 QUEUE_FRAMES = 256
 MAX_AGE = 5.0
@@ -30,6 +33,7 @@ PRESENCE = 1.0
 """Seconds between presence frames."""
 PROVING = 0.2
 """The same until the path is proven."""
+REPLAY_SPEED = 4
 HUM_AFTER = 0.3
 """Seconds without a frame after which a track carries silence."""
 
@@ -43,18 +47,24 @@ class Path(Enum):
 
 
 class Sender:
-    """One task sends (`run`), one sees to presence (`keep_present`)."""
+    """One task sends (`run`), one sees to presence (`keep_present`), one sends again what was missed (`replay`)."""
 
     def __init__(self, capture: Capture, room: Room, transport: Transport, microphone_on: Callable[[], bool]) -> None:
-        self.socket: CloudSocket | None = None
-        """Open and acknowledged."""
         self.numbered = False
         self.told: AudioStateChanged | None = None
         """What the cloud said last on this socket."""
         self.sent: Counter[Path] = Counter()
         """Frames with samples, by path."""
         self.unsent = 0
-        """Frames with samples that no path took."""
+        """Frames with samples that no path took at once."""
+        self.replayed = 0
+        """Frames that were sent again."""
+        self._socket: CloudSocket | None = None
+        self._missed: deque[Frame] = deque()
+        """To be sent again, the oldest first."""
+        self._resent: set[int] = set()
+        """Positions of the frames that this socket got again, or will."""
+        self._any_missed = asyncio.Event()
         self._capture = capture
         self._room = room
         self._transport = transport
@@ -68,8 +78,19 @@ class Sender:
         """Samples that do not fill a block of the track yet."""
 
     @property
+    def socket(self) -> CloudSocket | None:
+        """Open and acknowledged."""
+        return self._socket
+
+    @socket.setter
+    def socket(self, socket: CloudSocket | None) -> None:
+        self._socket = socket
+        self._missed.clear()
+        self._resent.clear()
+
+    @property
     def dropped(self) -> int:
-        """Frames that no path took in time."""
+        """Frames that no path took in time, at first."""
         return self.unsent + self._queue.dropped
 
     def put(self, frame: Frame) -> None:
@@ -81,6 +102,20 @@ class Sender:
     def nudge(self) -> None:
         """Sends a presence frame now: something changed that the other side should learn."""
         self._nudged.set()
+
+    def send_missing(self) -> None:
+        """Sends again what the cloud has asked for, once on each socket."""
+        for frame in self._capture.missing if self.numbered else ():
+            if frame.number.position not in self._resent:
+                self._resent.add(frame.number.position)
+                self._missed.append(frame)
+        if self._missed:
+            self._any_missed.set()
+
+    async def introduce(self, socket: CloudSocket) -> None:
+        """Before anything else that a backend hears: where that begins which it may ask for."""
+        if self.numbered:
+            await socket.send_audio(self._encoded(self._capture.beginning()))
 
     async def flush(self, timeout: float = SEND_TIMEOUT) -> None:
         """Returns when all is sent, or after `timeout` seconds."""
@@ -120,6 +155,20 @@ class Sender:
             self._nudged.clear()
             if self.numbered:
                 self.put(self._capture.presence(microphone_on=self._microphone_on()))
+
+    async def replay(self) -> None:
+        """Sends again what is missed, behind all that is newer; until cancelled."""
+        while True:
+            await self._any_missed.wait()
+            await self._idle.wait()
+            if self._socket is None or not self._missed:
+                self._any_missed.clear()
+                continue
+            frame = self._missed.popleft()
+            again = Frame(replace(frame.number, flags=FLAG_REPLAYED), frame.pcm)
+            if await self._socket.send_audio(self._encoded(again)):
+                self.replayed += 1
+            await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     @property
     def path(self) -> Path | None:

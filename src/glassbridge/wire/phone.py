@@ -176,6 +176,8 @@ class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
 
     epoch: int
     position: int
+    missing: tuple[tuple[int, int], ...] = ()
+    """Stretches [start, stop) before it that never came, the oldest first: a phone that has them sends them again."""
 
 
 class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):

@@ -1,0 +1,135 @@
+"""The complete view: in order while what is missing can still come."""
+
+import random
+
+import pytest
+
+from glassbridge.core import in_order
+from glassbridge.core.in_order import HELD, PATIENCE, InOrder
+from glassbridge.core.uplink import Delivery, Ledger
+from glassbridge.core.values import SAMPLE_RATE
+
+MS = SAMPLE_RATE // 1000
+
+
+def block(start_ms: int, ms: int = 100, epoch: int = 1, *, live: bool = True) -> Delivery:
+    """Samples that say where they belong."""
+    pcm = b"".join((start_ms + at).to_bytes(4, "little") * (MS // 2) for at in range(ms))
+    return Delivery(epoch, start_ms * MS, pcm, live, 0.0)
+
+
+class Line:
+    """A view whose holes are all lost, unless `skipped` names them."""
+
+    def __init__(self) -> None:
+        self.skipped: set[int] = set()
+        self.view = InOrder(lambda _epoch, start, _stop: start // MS not in self.skipped)
+        self.out: list[int] = []
+        """Starts of what was handed on, in milliseconds."""
+
+    def take(self, start_ms: int, now: float, epoch: int = 1) -> None:
+        self.out += [found.position // MS for found in self.view.take(block(start_ms, epoch=epoch), now)]
+
+    def tick(self, now: float) -> None:
+        self.out += [found.position // MS for found in self.view.tick(now)]
+
+
+def test_what_is_in_order_does_not_wait() -> None:
+    line = Line()
+    for start in (0, 100, 200):
+        line.take(start, 0.0)
+        assert not line.view.holding
+    assert line.out == [0, 100, 200]
+    assert line.view.next_deadline() is None
+
+
+def test_what_comes_after_a_hole_waits_until_it_is_filled() -> None:
+    line = Line()
+    for start in (0, 300, 400, 100):
+        line.take(start, 0.1)
+    assert line.out == [0, 100]
+    assert line.view.holding
+    line.take(200, 1.0)
+    assert line.out == [0, 100, 200, 300, 400]
+
+
+def test_a_hole_that_makes_no_progress_is_given_up() -> None:
+    line = Line()
+    for start, now in ((0, 0.0), (400, 1.0), (100, 2.0)):
+        line.take(start, now)
+    assert line.view.next_deadline() == 2.0 + PATIENCE, "progress counts"
+    line.tick(2.0 + PATIENCE - 0.01)
+    assert line.out == [0, 100]
+    line.tick(2.0 + PATIENCE)
+    assert line.out == [0, 100, 400]
+    line.take(200, 4.0)
+    assert line.out == [0, 100, 400, 200], "better late than never"
+
+
+def test_a_phone_that_sends_nothing_again_is_waited_for_once() -> None:
+    line = Line()
+    for start, now in ((0, 0.0), (200, 1.0)):
+        line.take(start, now)
+    line.tick(1.0 + PATIENCE)
+    line.take(400, 3.0)
+    assert line.out == [0, 200, 400]
+    line.view.replayed()
+    line.take(600, 4.0)
+    assert line.view.holding
+
+
+def test_what_was_never_captured_is_not_waited_for() -> None:
+    line = Line()
+    line.skipped.add(100)
+    for start in (0, 5000):
+        line.take(start, 0.0)
+    assert line.out == [0, 5000]
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HELD == 30 * SAMPLE_RATE
+    monkeypatch.setattr(in_order, "HELD", 250 * MS)
+    line = Line()
+    for start in (0, 200, 300, 400):
+        line.take(start, 0.0)
+    assert line.out == [0, 200, 300, 400]
+
+
+def test_a_new_epoch_ends_the_wait_and_an_old_one_is_not_waited_for() -> None:
+    line = Line()
+    for start, epoch in ((0, 1), (200, 1), (7000, 2), (100, 1), (7100, 2)):
+        line.take(start, 0.0, epoch)
+    assert line.out == [0, 200, 7000, 100, 7100]
+
+
+def test_everything_comes_out_in_the_end() -> None:
+    line = Line()
+    for start in (0, 200, 300):
+        line.take(start, 0.0)
+    assert [found.position // MS for found in line.view.flush()] == [200, 300]
+    assert not line.view.holding
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_with_a_ledger_before_it_everything_that_is_sent_again_in_time_comes_in_order(seed: int) -> None:
+    """Frames are lost at random, live audio goes on, each hole is sent again within a second."""
+    chance = random.Random(seed)
+    ledger = Ledger()
+    view = InOrder(ledger.lacks)
+    out, again = b"", dict[float, int]()
+    for index in range(200):
+        now = index / 10
+        for due in [at for at in sorted(again) if at <= now]:
+            start = again.pop(due)
+            for found in ledger.receive(1, start * MS, start * 1000, block(start).pcm, now=now, replayed=True):
+                out += b"".join(whole.pcm for whole in view.take(found, now))
+        if 0 < index < 150 and chance.random() < 0.3:
+            again[now + chance.uniform(0.25, 1.0)] = index * 100
+            continue
+        for found in ledger.receive(1, index * 1600, index * 100_000, block(index * 100).pcm, now=now):
+            out += b"".join(whole.pcm for whole in view.take(found, now))
+        for found in ledger.tick(now):
+            out += b"".join(whole.pcm for whole in view.take(found, now))
+        out += b"".join(whole.pcm for whole in view.tick(now))
+    assert out == b"".join(block(index * 100).pcm for index in range(200)), f"seed {seed}"
+    assert ledger.missing == ()
