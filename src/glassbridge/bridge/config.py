@@ -58,10 +58,13 @@ class BridgeConfig:
     reflection: bool = False
 
     queue_frames: int = 200
-    max_age: float = 1.0
+    max_age: float = 0.5
     """A frame of the microphone that waited longer is dropped."""
     send_timeout: float = 2.0
+    """A cloud that takes nothing for so long is let go."""
     heartbeat: float = 5.0
+    silence: float = 15.0
+    """A cloud that has sent heartbeats, and then nothing for so long, is gone; one that sends none never is."""
     join_timeout: float = 10.0
     """For callers without a deadline."""
     unclaimed: float = 10.0
@@ -77,6 +80,8 @@ class BridgeConfig:
     """So many questions of the supervisor in a row without an answer: the worker is frozen and is replaced."""
     max_resident_mb: float = 0.0
     """A worker that has grown larger is replaced; 0: may grow."""
+    settled: float = 30.0
+    """A worker that lived so long may be replaced for its size, and when it dies the next one starts at once."""
     playback: PlaybackLimits = PlaybackLimits()
 
     log_level: str = "info"

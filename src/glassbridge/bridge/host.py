@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.pulse import Pulse
 from glassbridge.bridge.seat import Seat
 from glassbridge.bridge.stream import AudioStream
 from glassbridge.core.room import (
@@ -72,6 +73,7 @@ class RoomHost:
         config: BridgeConfig,
         connector: Connector,
         drain: Drain,
+        pulse: Pulse,
         tasks: TaskGroup,
         tickets: Callable[[], Ticket],
         ended: Callable[["RoomHost", LossReason], None],
@@ -82,9 +84,13 @@ class RoomHost:
         self.seat: Seat | None = None
         """Of the current join."""
         self.stream: AudioStream | None = None
+        self._room_name = ""
+        self._generation = Generation(0)
+        """Of the last join, for the log of what still comes after its end."""
         self._config = config
         self._connector = connector
         self._drain = drain
+        self._pulse = pulse
         self._tasks = tasks
         self._tickets = tickets
         self._ended = ended
@@ -100,6 +106,7 @@ class RoomHost:
         ticket = self._tickets()
         answer: asyncio.Future[Refuse | None] = asyncio.get_running_loop().create_future()
         self._asked[ticket] = _Asked(request, timeout, answer)
+        self._room_name = request.room_name
         if self.machine.state is not RoomState.CLOSED:
             log.info(
                 "Replacing existing session",
@@ -130,7 +137,7 @@ class RoomHost:
             return no
         assert seat is not None, "a granted stream belongs to a place"
         current = self.machine.generation
-        self.stream = AudioStream(ticket, current, seat.microphone.claim(), seat.speaker.say, self._config)
+        self.stream = AudioStream(ticket, current, seat.microphone.claim(), seat.speaker.say, self._config, seat.log)
         return self.stream
 
     def stream_ended(self, stream: AudioStream) -> None:
@@ -146,6 +153,11 @@ class RoomHost:
         else:
             self.shut_down()
 
+    def woke(self) -> None:
+        """This process stood still: what waits to be said is old."""
+        if self.seat is not None:
+            self.seat.speaker.silence_live(None)
+
     def shut_down(self) -> None:
         """Ends everything; the tasks of the group do the rest."""
         self._step(Shutdown())
@@ -154,21 +166,27 @@ class RoomHost:
 
     def _step(self, event: Event) -> list[Effect]:
         effects = self.machine.step(event, monotonic())
-        for record in self.machine.records:
-            log.debug(
-                "room",
-                user_id=self.user,
-                old=record.old.label,
-                on=record.event,
-                new=record.new.label,
-                generation=record.generation,
-                cause=record.cause,
-            )
         self.machine.records.clear()
+        if effects:
+            self._log_decision(event, effects)
         for effect in effects:
             self._perform(effect)
         self._arm()
         return effects
+
+    def _log_decision(self, event: Event, effects: list[Effect]) -> None:
+        """One line for each step that does something: what happened, what is done about it, where that leads."""
+        current = self.machine.generation
+        log.info(
+            "room decision",
+            user_id=self.user,
+            room_name=self._room_name,
+            generation=getattr(event, "generation", 0) or current or self._generation,
+            cause=_spelled(event),
+            action=", ".join(map(_spelled, effects)),
+            result=self.machine.state.label,
+        )
+        self._generation = current or self._generation
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -203,7 +221,7 @@ class RoomHost:
 
     def _connect(self, place: Ticket) -> None:
         asked = self._asked[place]
-        self.seat = Seat(place, self.user, asked.request, asked.timeout, self._config, self._on_lost)
+        self.seat = Seat(place, self.user, asked.request, asked.timeout, self._config, self._pulse, self._on_lost)
         # One at a time: a join that was called off has let go before the next one begins.
         before = self._connecting if self._connecting and not self._connecting.done() else None
         self._connecting = self._tasks.spawn(self._take_seat(self.seat, before), f"join:{self.user}")
@@ -249,6 +267,7 @@ class RoomHost:
             held_s=held,
             received=seat.microphone.received,
             dropped=seat.microphone.dropped,
+            stale=seat.microphone.stale,
             malformed=seat.microphone.malformed,
         )
         self._ended(self, reason)
@@ -256,6 +275,13 @@ class RoomHost:
 
     def _on_lost(self, place: Ticket, reason: LossReason) -> None:
         self._step(Lost(place, reason))
+
+
+def _spelled(thing: Event | Effect) -> str:
+    """An event or effect as the log says it: `lost (network)`."""
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(thing).__name__).strip()
+    reason = getattr(thing, "reason", None)
+    return f"{words} ({reason.code})" if reason is not None else words
 
 
 def _answer(effects: list[Effect], ticket: Ticket) -> Refuse | None:

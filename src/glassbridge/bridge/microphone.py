@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
-from glassbridge.core.values import SAMPLE_RATE, AudioSource, Generation
+from glassbridge.bridge.pulse import Pace, Pulse
+from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, AudioSource, Generation
 from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -17,6 +18,8 @@ AGENTS: Final = "cloud-agent:"
 """Identities of bridges begin so; nobody wants to hear them."""
 OTHER_TOPICS: Final = ("lk.", "lk-", "gb.")
 """Topics of LiveKit's own features (chat, text streams) and of ours; everything else is the original's audio."""
+MAX_PACKET_BYTES: Final = 64 << 10
+"""Two seconds of audio."""
 TRACK_HOLDS: Final = 1.0
 """Seconds after its last sound in which a track keeps others from speaking between."""
 
@@ -29,9 +32,13 @@ TRACK: Final = AudioSource.TRACK.value
 class Microphone:
     """Hears `target` (empty: everybody but agents) and queues what it says; the queue has one consumer at a time."""
 
-    def __init__(self, target: str, generation: Generation, queue_frames: int, max_age: float, log: Any) -> None:
+    def __init__(
+        self, target: str, generation: Generation, queue_frames: int, max_age: float, pulse: Pulse, log: Any
+    ) -> None:
         self._target = target
         self._generation = generation
+        self._pulse = pulse
+        self._pace = Pace()
         self._queue_frames = queue_frames
         self._max_age = max_age
         self._log = log
@@ -45,6 +52,8 @@ class Microphone:
         """Monotonic seconds of the last frame or presence; None: none yet."""
         self.received = 0
         self.malformed = 0
+        self.stale = 0
+        """Frames without numbers that came late in a burst, because we stood still."""
         self.news = pb.RoomNews()
         """What the stream was last told of the room."""
 
@@ -100,6 +109,8 @@ class Microphone:
                 return
             else:
                 chunk = self._unnumbered(packet.payload)
+                if self._is_stale(chunk.pcm_data):
+                    return
         except FrameError as error:
             self._refuse(error)
             return
@@ -115,6 +126,8 @@ class Microphone:
                 return
             self._track_sid = block.track_sid
         self._track_at = now
+        if self._is_stale(block.pcm):
+            return
         self._hear(self._chunk(block.pcm, TRACK))
 
     def _learn(self, news: pb.RoomNews) -> None:
@@ -132,6 +145,13 @@ class Microphone:
 
     def _tidings(self) -> pb.AudioChunk:
         return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, news=self.news)
+
+    def _is_stale(self, pcm: bytes) -> bool:
+        live = self._pace.is_live(monotonic(), len(pcm) / BYTES_PER_MS / 1000)
+        if live or not self._pulse.backlog_may_come():
+            return False
+        self.stale += 1
+        return True
 
     def _wants(self, sender: str) -> bool:
         return sender == self._target if self._target else not sender.startswith(AGENTS)
@@ -154,6 +174,8 @@ class Microphone:
         return chunk
 
     def _unnumbered(self, payload: bytes) -> pb.AudioChunk:
+        if len(payload) > MAX_PACKET_BYTES:
+            raise FrameError(f"a packet of {len(payload)} bytes: more than {MAX_PACKET_BYTES} is no microphone")
         counter, pcm = decode_unnumbered(payload)
         if not pcm:
             raise FrameError("a packet without samples")

@@ -14,6 +14,7 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.host import Drain, RoomHost
+from glassbridge.bridge.pulse import Pulse
 from glassbridge.core.room import RoomState, Ticket
 from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.participant import Connector
@@ -72,9 +73,11 @@ class Rooms:
         self._connector = connector
         self._drain = drain
         self._hosts: dict[UserId, RoomHost] = {}
+        self._pulsing: asyncio.Task[None] | None = None
         self._tasks = TaskGroup("rooms", self._failed)
         self._tickets = count(1)
         self._emptied = asyncio.Event()
+        self._pulse = Pulse(self._woke)
 
     def find(self, user: UserId) -> RoomHost | None:
         """The user's room, when there is one in any state."""
@@ -89,6 +92,7 @@ class Rooms:
                 self._config,
                 self._connector,
                 self._drain,
+                self._pulse,
                 self._tasks,
                 self._ticket,
                 self._note_end,
@@ -110,6 +114,10 @@ class Rooms:
         """Users of whom anything is here."""
         return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
 
+    def start(self) -> None:
+        """Begins to watch over this process; shut_down() ends that."""
+        self._pulsing = asyncio.get_running_loop().create_task(self._pulse.run(), name="pulse")
+
     async def hand_over(self, timeout: float) -> None:
         """Tells the clouds to take their users elsewhere; returns when all have, after `timeout` seconds at the latest.
 
@@ -126,6 +134,8 @@ class Rooms:
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
         deadline = monotonic() + timeout
+        if self._pulsing is not None:
+            self._pulsing.cancel()
         for host in list(self._hosts.values()):
             host.shut_down()
         await self._tasks.settle(timeout)
@@ -133,6 +143,10 @@ class Rooms:
 
     def _ticket(self) -> Ticket:
         return Ticket(next(self._tickets))
+
+    def _woke(self) -> None:
+        for host in self._hosts.values():
+            host.woke()
 
     def _note_end(self, host: RoomHost, reason: LossReason) -> None:
         self.memory.note(host.user, reason)

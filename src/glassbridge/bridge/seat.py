@@ -7,6 +7,7 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.microphone import Microphone
+from glassbridge.bridge.pulse import Pulse
 from glassbridge.bridge.speaker import Speaker
 from glassbridge.core.room import Ticket
 from glassbridge.core.values import Generation, LossReason, UserId
@@ -36,6 +37,7 @@ class Seat:
         request: pb.JoinRoomRequest,
         timeout: float,
         config: BridgeConfig,
+        pulse: Pulse,
         on_lost: Callable[[Ticket, LossReason], None],
     ) -> None:
         self.ticket = ticket
@@ -51,7 +53,12 @@ class Seat:
         """Monotonic seconds; None: not in the room yet."""
         self.participant: Participant | None = None
         self.microphone = Microphone(
-            request.target_identity, Generation(request.generation), config.queue_frames, config.max_age, self.log
+            request.target_identity,
+            Generation(request.generation),
+            config.queue_frames,
+            config.max_age,
+            pulse,
+            self.log,
         )
         self.speaker = Speaker(self._publish, self.log)
 

@@ -136,6 +136,7 @@ class BridgeService(LiveKitBridgeServicer):
         finally:
             host.stream_ended(stream)
             about.info("audio stream ended", reason=reason.code, sent=stream.sent, refused=stream.refused)
+        await stream.flushed()
         await self._end(context, reason)
 
     async def _first_chunk(self, context: Context) -> tuple[pb.AudioChunk, UserId]:

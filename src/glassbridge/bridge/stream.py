@@ -3,20 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
-import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.core.room import Ticket
-from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason
+from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, Generation, LossReason
 from glassbridge.runtime.queues import AgedQueue, QueueClosed
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
-log = structlog.get_logger()
+MAX_CHUNK_BYTES: Final = 10_000 * BYTES_PER_MS
+"""Ten seconds of live sound."""
 
 Say = Callable[[int, bytes], Awaitable[None]]
 """Takes PCM for a track into the room. Waits while that track is far ahead of real time."""
@@ -40,14 +39,23 @@ class AudioStream:
         frames: AgedQueue[pb.AudioChunk],
         say: Say,
         config: BridgeConfig,
+        about: Any,
     ) -> None:
         self.ticket = ticket
         self._frames = frames
         self._heartbeat = pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=generation, heartbeat=True)
         self._say = say
         self._config = config
+        self._log = about
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
+        self._sending: asyncio.Task[None] | None = None
+        self._awake = 0.0
+        """Seconds in which this process did not stand still: our sleep is nobody's silence."""
         self._writing_since: float | None = None
+        self._heard_at = 0.0
+        self._beats = False
+        """Whether this cloud sends heartbeats."""
+        self._taking = False
         self.sent = 0
         """Frames of audio or presence that went to the cloud."""
         self.refused = 0
@@ -59,38 +67,70 @@ class AudioStream:
             self._ended.set_result(reason)
 
     async def run(self, call: Call, first: pb.AudioChunk) -> LossReason:
-        """Serves both ways, what is new in the room first; returns why it ended. Safe to cancel."""
+        """Serves both ways, what is new in the room first; returns why it ended. Safe to cancel.
+
+        The last chunk may still be on its way then: see flushed().
+        """
         tasks = TaskGroup("stream", self._failed)
+        self._sending = asyncio.get_running_loop().create_task(self._send(call), name="stream:send")
+        self._sending.add_done_callback(self._sent)
         try:
-            tasks.spawn(self._send(call), "send")
             tasks.spawn(self._receive(call, first), "receive")
             tasks.spawn(self._watch(), "watch")
             return await self._ended
+        except asyncio.CancelledError:
+            self._sending.cancel()
+            raise
         finally:
             self.end(LossReason.STREAM_BROKEN)
+            self._frames.close()
             await tasks.close()
+
+    async def flushed(self) -> None:
+        """Returns when nothing is being written any more: gRPC takes no status beside a chunk, and the cloud would
+        never hear of the end. Waits as long as the cloud keeps the call and does not read. Safe to cancel."""
+        if self._sending is None:
+            return
+        try:
+            await asyncio.wait([self._sending])
+        finally:
+            self._sending.cancel()
 
     async def _send(self, call: Call) -> None:
         next_frame, write = self._frames.get, call.write
         with suppress(QueueClosed):  # the room says in a moment why
             while True:
                 age, chunk = await next_frame()
+                if self._ended.done():
+                    return
                 chunk.age_us = int(age * 1e6)
-                self._writing_since = monotonic()
+                self._writing_since = self._awake
                 await write(chunk)
                 self._writing_since = None
                 self.sent += not (chunk.heartbeat or chunk.HasField("news"))
 
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed("send", error)
+
     async def _receive(self, call: Call, chunk: Any) -> None:
         while chunk is not grpc.aio.EOF:
+            self._heard_at = self._awake
+            self._beats = self._beats or chunk.heartbeat
             if chunk.pcm_data:
+                self._taking = True
                 await self._take(chunk)
+                self._taking = False
             chunk = await call.read()
         # The cloud has nothing more to say; it may go on listening.
+        self._beats = False
 
     async def _take(self, chunk: pb.AudioChunk) -> None:
         if chunk.sample_rate not in (0, SAMPLE_RATE) or chunk.channels not in (0, 1):
             self._refuse(f"{chunk.sample_rate} Hz with {chunk.channels} channels, where 16000 Hz mono is due")
+            return
+        if len(chunk.pcm_data) > MAX_CHUNK_BYTES:
+            self._refuse(f"{len(chunk.pcm_data)} bytes in one chunk, of at most {MAX_CHUNK_BYTES}")
             return
         try:
             await self._say(chunk.track_id, chunk.pcm_data)
@@ -100,23 +140,29 @@ class AudioStream:
     def _refuse(self, why: str) -> None:
         self.refused += 1
         if self.refused == 1:
-            log.warning("chunk refused; further ones are only counted", error=why)
+            self._log.warning("chunk refused; further ones are only counted", error=why)
 
     async def _watch(self) -> None:
         """Heartbeats, and the end of a stream that nobody reads (a timer for each frame would cost CPU)."""
-        heartbeat, timeout = self._config.heartbeat, self._config.send_timeout
-        beat_at = monotonic() + heartbeat
+        config = self._config
+        tick = min(config.heartbeat, config.send_timeout / 2, config.silence / 3)
+        beat_at = config.heartbeat
         while True:
-            await asyncio.sleep(min(heartbeat, timeout / 2))
-            now = monotonic()
-            if self._writing_since is not None and now - self._writing_since > timeout:
-                log.warning("send timeout: the cloud does not read its audio stream", seconds=timeout)
-                self.end(LossReason.STREAM_BROKEN)
-            if now >= beat_at:
-                beat_at = now + heartbeat
+            await asyncio.sleep(tick)
+            self._awake += tick
+            if self._writing_since is not None and self._awake - self._writing_since > config.send_timeout:
+                self._give_up("send timeout: the cloud does not read its audio stream", config.send_timeout)
+            if self._beats and not self._taking and self._awake - self._heard_at > config.silence:
+                self._give_up("the cloud's heartbeats have ended", config.silence)
+            if self._awake >= beat_at:
+                beat_at += config.heartbeat
                 self._frames.put(self._heartbeat)
+
+    def _give_up(self, why: str, seconds: float) -> None:
+        self._log.warning(why, seconds=seconds, action="end the stream, leave the room")
+        self.end(LossReason.STREAM_BROKEN)
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, grpc.aio.BaseError):  # the call is over, and its handler hears of it
-            log.error("audio stream failed", error=type(error).__name__, exc_info=error)
+            self._log.error("audio stream failed", error=type(error).__name__, exc_info=error)
         self.end(LossReason.STREAM_BROKEN)

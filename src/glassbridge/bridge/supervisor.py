@@ -25,9 +25,8 @@ from glassbridge.runtime.signals import stop_on_signals
 
 log = structlog.get_logger()
 
-SETTLED: Final = 30.0
-"""A worker that lived so long is started again at once; one that keeps dying waits longer each time."""
 RESTARTS: Final = Ladder(base=0.5, cap=10.0)
+"""A worker that keeps dying waits longer each time."""
 
 
 def run(config: BridgeConfig) -> int:
@@ -140,7 +139,7 @@ class Keeper:
 
     async def _watch(self, worker: WorkerProcess) -> None:
         """Returns when it serves no more; sees to it that one which does not answer, or has grown, is replaced."""
-        missed = 0
+        missed, begun = 0, monotonic()
         while True:
             before = worker.answers
             worker.ping()
@@ -157,7 +156,8 @@ class Keeper:
                 await worker.over.wait()
                 return
             limit = self._config.max_resident_mb
-            if limit and worker.resident_mb > limit and not self._cause:
+            too_large = 0 < limit < worker.resident_mb and monotonic() - begun > self._config.settled
+            if too_large and not self._cause:
                 self._ask_to_go(worker, f"grown to {worker.resident_mb:.0f} MB")
 
     def _ask_to_go(self, worker: WorkerProcess, cause: str) -> None:
@@ -173,7 +173,7 @@ class Keeper:
             cause = cause or "SIGTERM from elsewhere"
             self._log.info("worker hands over", pid=worker.pid, cause=cause, lived_s=round(lived, 1))
             return
-        if lived > SETTLED:
+        if lived > self._config.settled:
             self._backoff.reset()
         await self._pause(pid=worker.pid, cause=cause or _end_of(worker.exit_status), lived_s=round(lived, 1))
 

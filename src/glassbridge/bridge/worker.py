@@ -85,6 +85,7 @@ class Worker:
         self._bind(self.address)
         await self.player.__aenter__()
         await self._server.start()
+        self.rooms.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,0 +1,64 @@
+"""Notices that this process stood still (SIGSTOP, a machine that slept, a blocked loop).
+
+What arrives right after waking is a backlog: it comes in a burst, late by as much as we slept, and SCTP's clock for
+retransmission may hold its rest back for seconds more. Without sample numbers only its pace tells it from live audio.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger()
+
+EVERY: Final = 0.1
+STANDSTILL: Final = 0.5
+"""Seconds; what is older is not live."""
+BACKLOG: Final = 8.0
+"""Seconds after waking in which a backlog may still come."""
+
+
+class Pulse:
+    """One for each process. `on_wake` is called after each standstill."""
+
+    def __init__(self, on_wake: Callable[[], None] = lambda: None, clock: Callable[[], float] = monotonic) -> None:
+        self._on_wake = on_wake
+        self._clock = clock
+        self._beat = clock()
+        self._doubt_until = 0.0
+
+    def backlog_may_come(self) -> bool:
+        """Whether what arrives now may be late because we stood still."""
+        now = self._clock()
+        # The packets of a burst are handled before the timer that would notice.
+        return now < self._doubt_until or now - self._beat > EVERY + STANDSTILL
+
+    def beat(self) -> None:
+        """To be called each EVERY seconds."""
+        now = self._clock()
+        stood, self._beat = now - self._beat - EVERY, now
+        if stood > STANDSTILL:
+            self._doubt_until = now + BACKLOG
+            log.warning("this process stood still", seconds=round(stood, 2))
+            self._on_wake()
+
+    async def run(self) -> None:
+        """Beats for ever. Safe to cancel."""
+        self._beat = self._clock()
+        while True:
+            await asyncio.sleep(EVERY)
+            self.beat()
+
+
+class Pace:
+    """Tells live frames from a backlog: live ones come one at a time, each about as long after the last as it lasts."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def is_live(self, now: float, seconds: float) -> bool:
+        """Whether a frame that lasts `seconds` and arrives `now` keeps the pace of a microphone."""
+        gap, self._last = now - self._last, now
+        return 0.5 * seconds <= gap <= 3.0 * seconds
