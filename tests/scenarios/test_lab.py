@@ -11,8 +11,8 @@ import pytest
 from tests.scenarios.systems import ENVIRONMENT
 from tests.support.livekit import server_binary
 
-NAMES = ["F2a", "F18a", *(["F7"] if server_binary() is not None else [])]
-"""F7 needs breakable ways, and those a real server."""
+NAMES = ["F2a", "F18a", *(["F7a"] if server_binary() is not None else [])]
+"""F7a needs breakable ways, and those a real server."""
 
 
 @pytest.mark.timeout(240)

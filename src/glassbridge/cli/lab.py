@@ -3,6 +3,7 @@
 import json as json_module
 import sys
 from pathlib import Path
+from random import randrange
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,6 +50,9 @@ def run(
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the report and the logs of failures.")] = Path(
         "out/lab"
     ),
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="For what is random. Left out: a random one, printed.")
+    ] = None,
     keep_logs: Annotated[bool, typer.Option("--keep-logs", help="Keep the logs of what passed, too.")] = False,
 ) -> None:
     """Run scenarios on real processes. Exit status 0 if all numbers hold."""
@@ -59,7 +63,9 @@ def run(
     participants: list[ParticipantKind] = ["own", "sdk"] if participant is None else [participant.value]
     out.mkdir(parents=True, exist_ok=True)
     config = stack_config(livekit, participant or ParticipantName.OWN)
-    raise typer.Exit(until_signal(_run(config, chosen, participants, runs, json, out, keep_logs), stopped=INTERRUPTED))
+    raise typer.Exit(
+        until_signal(_run(config, chosen, participants, runs, json, out, seed, keep_logs), stopped=INTERRUPTED)
+    )
 
 
 async def _run(
@@ -69,20 +75,26 @@ async def _run(
     runs: int | None,
     json: bool,
     out: Path,
+    seed: int | None,
     keep_logs: bool,
 ) -> int:
     from glassbridge.lab.report import as_json, line, save
     from glassbridge.lab.runner import Runner
 
+    if seed is None:
+        seed = randrange(1 << 32)  # noqa: S311 - no secret
     outcomes: list[Outcome] = []
     progress = Progress()
-    runner = Runner(config, out, progress.say, keep_logs=keep_logs)
+    runner = Runner(config, out, progress.say, seed=seed, keep_logs=keep_logs)
     async for outcome in runner.run_all(chosen, participants, runs):
         outcomes.append(outcome)
         progress.clear()
         print(json_module.dumps(as_json(outcome)) if json else line(outcome), flush=True)
         save(outcomes, out)
-    print(f"{sum(found.passed for found in outcomes)} of {len(outcomes)} passed; {out / 'report.md'}", file=sys.stderr)
+    print(
+        f"{sum(found.passed for found in outcomes)} of {len(outcomes)} passed (seed {seed}); {out / 'report.md'}",
+        file=sys.stderr,
+    )
     return 0 if all(found.passed for found in outcomes) else 1
 
 

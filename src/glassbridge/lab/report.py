@@ -20,6 +20,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "title": scenario.title,
             "story": scenario.story,
             "participant": outcome.participant,
+            "seed": outcome.seed,
             "livekit": outcome.livekit,
             "passed": outcome.passed,
             "error": outcome.error,

@@ -18,10 +18,6 @@ AT_BASELINE = 25.0
 """Seconds in which what a fault left behind must be gone (numbers.md)."""
 
 
-SETTLED = 3.0
-"""Seconds after the first audio in which everything that serves it is there: a place opens some of its ways late."""
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """One limit and what was measured."""
@@ -37,6 +33,7 @@ class Outcome:
 
     scenario: Scenario
     participant: ParticipantKind
+    seed: int = 0
     livekit: str = ""
     samples: list[Sample] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
@@ -65,10 +62,13 @@ class Outcome:
 class Runner:
     """`say` gets a line for each thing that goes on."""
 
-    def __init__(self, config: StackConfig, out: Path, say: Callable[[str], None], *, keep_logs: bool = False) -> None:
+    def __init__(
+        self, config: StackConfig, out: Path, say: Callable[[str], None], *, seed: int, keep_logs: bool = False
+    ) -> None:
         self._config = config
         self._out = out
         self._say = say
+        self._seed = seed
         self._keep_logs = keep_logs
 
     async def run_all(
@@ -82,7 +82,7 @@ class Runner:
 
     async def run(self, scenario: Scenario, participant: ParticipantKind, runs: int | None = None) -> Outcome:
         """Raises UserError when the system cannot be started at all. When cancelled, everything is stopped."""
-        outcome = Outcome(scenario, participant)
+        outcome = Outcome(scenario, participant, self._seed)
         begun = monotonic()
         folder = self._out / f"{scenario.id}-{participant}" / "logs"
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +91,7 @@ class Runner:
         def say(text: str) -> None:
             self._say(f"{scenario.id} {participant}: {text}")
 
-        async with System(config, scenario.needs, scenario.users, folder, say) as system:
+        async with System(config, scenario.needs, scenario.users, folder, say, self._seed) as system:
             outcome.livekit = system.stack.livekit_kind
             try:
                 await self._measure(scenario, system, outcome, scenario.runs if runs is None else runs)
@@ -112,16 +112,18 @@ class Runner:
         outcome.floor_s = percentile(floor, 0.5)
         for run in range(runs):
             system.say(f"run {run + 1} of {runs}")
-            if run == 1:  # in the first one pools fill, and sessions that the phones left behind begin their grace
-                await asyncio.sleep(SETTLED)
-                outcome.before = await system.holdings()
+            if (
+                run == 1 and system.baseline is None
+            ):  # in the first one pools fill, and sessions that the phones left behind begin their grace
+                await system.mark_baseline()
             await scenario.run(system)
             await system.speaking()
-        if outcome.before is not None and scenario.keeps:
-            await self._wait_for_baseline(system, outcome, outcome.before)
+        if system.baseline is not None and scenario.keeps:
+            await self._wait_for_baseline(system, outcome, system.baseline)
 
     @staticmethod
     async def _wait_for_baseline(system: System, outcome: Outcome, before: Holdings) -> None:
+        outcome.before = before
         deadline = monotonic() + AT_BASELINE
         while True:
             outcome.after = await system.holdings()

@@ -27,6 +27,8 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
 LIVE_WITHIN = 15.0
+SETTLED = 3.0
+"""Seconds after the first audio in which everything that serves it is there: a place opens some of its ways late."""
 FLOOR_SAMPLES = 5
 ENVIRONMENT = {"GLASSBRIDGE_RECOGNISERS": "1"}
 """Nobody says a word here, and recognisers take memory."""
@@ -44,12 +46,18 @@ class Sample:
 class System:
     """`async with`: started as `needs` says, in `stack`'s manner; logs go to `folder`. Raises UserError."""
 
-    def __init__(self, config: StackConfig, needs: Needs, users: int, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: StackConfig, needs: Needs, users: int, folder: Path, say: Callable[[str], None], seed: int = 0
+    ) -> None:
         self.say = say
         """For a line about what is going on."""
         self.logbook = Logbook(folder)
+        self.seed = seed
+        """Of all that is random in a scenario."""
         self.samples: list[Sample] = []
         """What was measured so far."""
+        self.baseline: Holdings | None = None
+        """What all programs held before the faults that count."""
         self.stack: Stack
         self.taps: Taps
         self.crowd: Crowd
@@ -196,6 +204,11 @@ class System:
                 raise LabError(f"nobody logged {event!r} within {within:g} s")
             await asyncio.sleep(0.01)
         return found[0]
+
+    async def mark_baseline(self) -> None:
+        """Notes what is held now, when audio flows."""
+        await asyncio.sleep(SETTLED)
+        self.baseline = await self.holdings()
 
     async def holdings(self) -> Holdings:
         """What all programs hold now."""
