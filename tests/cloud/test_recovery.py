@@ -299,6 +299,19 @@ async def test_what_is_lost_is_booked_to_the_hop_that_was_dead(stage: Begin) -> 
     assert (run.label.hop, run.label.reason) == (Hop.PHONE, "phone_not_in_room")
 
 
+async def test_livekit_that_is_back_is_noticed_before_the_next_attempt_is_due(stage: Begin) -> None:
+    built = await stage()
+    built.rooms.silent = True
+    built.bridge.refuse, built.bridge.refuse_reason = "LiveKit is down", 9
+    phone = await built.phone(query=OUR_PHONE)
+    await eventually(lambda: len(built.bridge.joins) >= 5 or "does not keep trying", 20.0)
+    built.bridge.refuse, built.rooms.silent = "", False
+    took = await eventually(lambda: ANN in built.bridge.rooms or "not joined", 8.0)
+    assert took < 2.2, "it may just have asked, for a second"
+    present(built)
+    await phone.until_state("live")
+
+
 # ---- the recogniser
 
 

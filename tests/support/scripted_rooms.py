@@ -23,6 +23,7 @@ class ScriptedRooms:
     async def __aenter__(self) -> "ScriptedRooms":
         app = web.Application()
         app.router.add_post("/twirp/livekit.RoomService/ListParticipants", self._participants)
+        app.router.add_post("/twirp/livekit.RoomService/ListRooms", self._rooms)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -33,6 +34,11 @@ class ScriptedRooms:
         self._over.set()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _rooms(self, _request: web.Request) -> web.Response:
+        if self.silent:
+            await self._over.wait()
+        return web.Response(body=b"", content_type="application/protobuf")
 
     async def _participants(self, request: web.Request) -> web.Response:
         name = room.ListParticipantsRequest.FromString(await request.read()).room

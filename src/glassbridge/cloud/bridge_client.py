@@ -237,14 +237,14 @@ class Seat:
 
 
 class BridgePool:
-    """All bridges of this cloud. `on_back` hears when one that was down, or LiveKit behind them, is back."""
+    """All bridges of this cloud. `on_back` hears when one that was down answers again, `on_livekit_fault` when a join
+    failed because of LiveKit."""
 
-    def __init__(self, config: CloudConfig, on_back: Callable[[], None]) -> None:
+    def __init__(self, config: CloudConfig, on_back: Callable[[], None], on_livekit_fault: Callable[[], None]) -> None:
         self._config = config
         self._on_back = on_back
+        self._on_livekit_fault = on_livekit_fault
         self.bridges = [Bridge(target) for target in config.bridges]
-        self._livekit_down = False
-        """As of the last join that LiveKit made fail or succeed."""
 
     @property
     def live(self) -> int:
@@ -273,7 +273,8 @@ class BridgePool:
                     await seat.join(room=user)
                 joined = True
             except BridgeError as error:
-                self._note_livekit(DECISIONS[error.trouble].hop is not Hop.LIVEKIT, failed=True)
+                if DECISIONS[error.trouble].hop is Hop.LIVEKIT:
+                    self._on_livekit_fault()
                 if error.trouble not in ON_ITS_WAY_OUT:
                     raise
                 self.is_leaving(bridge)
@@ -281,18 +282,8 @@ class BridgePool:
                 if not joined:
                     seat.release()
             if joined:
-                self._note_livekit(True)
                 return seat
         raise BridgeError(BridgeFault.NONE_ANSWERS)
-
-    def _note_livekit(self, answers: bool, *, failed: bool = False) -> None:
-        """The first join that LiveKit lets through again calls all who wait for one."""
-        if not answers:
-            self._livekit_down = True
-        elif self._livekit_down and not failed:
-            self._livekit_down = False
-            log.info("LiveKit answers again")
-            self._on_back()
 
     def is_leaving(self, bridge: Bridge) -> None:
         """Takes no more rooms there until it says that it serves."""

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import structlog
 
 from glassbridge.cloud.bridge_client import Seat, SeatStatus
 from glassbridge.core.diagnosis import Evidence, LiveKitSays
 from glassbridge.core.values import UserId, agent_identity
-from glassbridge.livekit.rooms import Occupant, RoomServiceError
+from glassbridge.livekit.rooms import Occupant, RoomService, RoomServiceError
 
 log = structlog.get_logger()
 
@@ -17,17 +16,10 @@ AskPhone = Callable[[], Awaitable[bool]]
 """Whether the phone gives a sign of life on its socket within a second."""
 
 
-class RoomList(Protocol):
-    """LiveKit's room service, as far as it is asked here."""
-
-    async def participants(self, name: str) -> list[Occupant]:
-        """Who is in the room. Raises RoomServiceError within a second."""
-
-
 class Examiner:
-    """One for each cloud."""
+    """One for each cloud. `rooms` answers, or fails, within a second."""
 
-    def __init__(self, rooms: RoomList) -> None:
+    def __init__(self, rooms: RoomService) -> None:
         self._rooms = rooms
 
     async def examine(self, user: UserId, seat: Seat | None, ask_phone: AskPhone) -> Evidence:

@@ -10,11 +10,13 @@ from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
-from glassbridge.cloud.examination import Examiner, RoomList
+from glassbridge.cloud.examination import Examiner
+from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.session import DRAINING, UserSession
 from glassbridge.core import audio_link
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
+from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
 
@@ -27,12 +29,13 @@ DRAIN_PACE = 0.002
 class Sessions:
     """Owns the sessions and the bridges that they use."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomList, apps: AppHost) -> None:
+    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomService, apps: AppHost) -> None:
         self._config = config
         self._apps = apps
         self._examiner = Examiner(rooms)
         self._recogniser = recogniser
-        self.pool = BridgePool(config, self._bridge_back)
+        self._watch = LiveKitWatch(rooms, self._way_back)
+        self.pool = BridgePool(config, self._way_back, self._watch.complain)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
         self._closing: dict[UserId, asyncio.Task[None]] = {}
@@ -46,6 +49,7 @@ class Sessions:
     def start(self) -> None:
         """Begins to watch the bridges."""
         self._tasks.spawn(self.pool.watch(), "bridges")
+        self._tasks.spawn(self._watch.run(), "livekit")
 
     @property
     def active(self) -> int:
@@ -103,7 +107,7 @@ class Sessions:
         if not self._by_user and not self._closing:
             self._empty.set()
 
-    def _bridge_back(self) -> None:
+    def _way_back(self) -> None:
         for session in self._by_user.values():
             session.link.post(audio_link.BridgeBack())
 
