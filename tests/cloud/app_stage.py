@@ -237,22 +237,26 @@ Begin = Callable[..., Any]
 
 @asynccontextmanager
 async def app_stages() -> AsyncIterator[Begin]:
-    """Gives what starts a stage with the given changes to the configuration of apps."""
+    """Gives what starts a stage with the given changes to the configuration of apps; `url` is where the apps' own
+    server is when it is not the scripted one, `cloud_changes` changes to the cloud's configuration."""
     async with AsyncExitStack() as stack:
 
-        async def begin(times: AppTimes = QUICK, **changes: Any) -> AppStage:
+        async def begin(
+            times: AppTimes = QUICK, url: str = "", cloud_changes: dict[str, Any] | None = None, **changes: Any
+        ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
             await bridge.start()
             stack.push_async_callback(bridge.stop)
             await apps.start()
             stack.push_async_callback(apps.stop)
             microphone = frozenset({Permission.MICROPHONE})
+            at = url or apps.url
             records = [
-                AppRecord(package=PACKAGE, url=apps.url, key_hash=hash_key(KEY), permissions=microphone, name="Test"),
-                AppRecord(package=DEAF, url=apps.url, key_hash=hash_key(KEY)),
+                AppRecord(package=PACKAGE, url=at, key_hash=hash_key(KEY), permissions=microphone, name="Test"),
+                AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             rooms = await stack.enter_async_context(ScriptedRooms())
-            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes))
+            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes), **(cloud_changes or {}))
             recogniser = ScriptedRecogniser()
             cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records)))
             built = AppStage(cloud, bridge, recogniser, rooms, apps)

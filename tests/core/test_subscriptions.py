@@ -108,6 +108,10 @@ def test_languages_are_told_apart_and_options_are_not() -> None:
     assert book.listeners(Stream.TRANSCRIPTION, "en-US") == ["en", "quick"]
     assert book.listeners(Stream.TRANSLATION, "es-ES", "en-US") == ["es"]
     assert book.listeners(Stream.TRANSLATION, "en-US", "es-ES") == []
+    book.replace("any", ["transcription:auto", "translation:auto-to-en-US"], MIC)
+    assert book.listeners(Stream.TRANSCRIPTION, "fr-FR") == ["any"]
+    assert book.listeners(Stream.TRANSLATION, "fr-FR", "de-DE") == []
+    book.drop("any")
     assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",), ("de-DE",)}
     book.drop("de")
     book.drop("de")

@@ -86,7 +86,13 @@ class Subscription:
 
     def hears(self, stream: Stream, languages: tuple[str, ...] = ()) -> bool:
         """Whether something of this stream is meant."""
-        return self.stream is None or (self.stream is stream and self.languages == languages)
+        if self.stream is None:
+            return True
+        return self.stream is stream and all(map(_means, self.languages, languages))
+
+
+def _means(asked: str, language: str) -> bool:
+    return asked in (AUTO, language)
 
 
 def parse(text: str) -> Subscription:

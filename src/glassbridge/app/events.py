@@ -1,0 +1,89 @@
+"""What an app is told."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """What the user said, as far as it is understood."""
+
+    text: str
+    final: bool
+    """False: may still change; the next one replaces it."""
+    language: str
+    start_ms: int
+    end_ms: int
+    """Of the recogniser's stream."""
+    confidence: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The same in another language."""
+
+    text: str
+    final: bool
+    spoken: str
+    """Language."""
+    language: str
+    """Of `text`."""
+    start_ms: int
+    end_ms: int
+    original: str | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioState:
+    """The truth about the user's audio: anything but `live` means that nothing can be heard, and `reason` says why."""
+
+    state: Literal["live", "connecting", "interrupted", "unavailable"]
+    reason: str = ""
+    code: str = ""
+    hop: str | None = None
+    """Where it is dead: phone, livekit, bridge, stream; `recogniser` when only captions are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """This app read too slowly, so that something was left out."""
+
+    audio_chunks: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that the app wants to hear and will not."""
+
+    stream: str
+    reason: str
+    permission: str | None = None
+    """What the app lacks, when it is that."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudError:
+    """The cloud complains about something that this app did."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """The user has heard it to its end."""
+
+    duration_ms: int | None
+    """None: the bridge does not know."""
+
+
+class Track(IntEnum):
+    """Sounds on different tracks can be heard at once; a new one on the same track takes the older one's place."""
+
+    SPEAKER = 0
+    APP = 1
+    SPEECH = 2

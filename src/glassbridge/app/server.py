@@ -1,0 +1,188 @@
+"""The app's own server: answers webhooks, one session for each user who has started the app."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from time import time
+from types import TracebackType
+from typing import Self, TypeVar
+
+import structlog
+from aiohttp import web
+
+from glassbridge.app.handlers import call
+from glassbridge.app.session import Begin, Session
+from glassbridge.runtime.listen import CannotListen, claim_port
+from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import apps as wire
+from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signed_by
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MalformedMessage
+
+log = structlog.get_logger()
+
+MAX_BODY = 64 << 10
+MAX_SESSIONS = 10_000
+STOPPING = "the app's server stops"
+
+Ended = Callable[[Session, str], Awaitable[None] | None]
+BeginT = TypeVar("BeginT", bound=Begin)
+EndedT = TypeVar("EndedT", bound=Ended)
+
+
+class AppServer:
+    """`run()` serves until Ctrl-C; `async with` serves within a program of your own.
+
+    `api_key` is the one that `glassbridge apps add` printed, and proves each side to the other: a webhook that is not
+    signed with it is refused, since its answer is to open a socket to the caller and to show the key there.
+    `unsigned_from` names hosts whose webhooks are believed without a signature: the original's clouds do not sign.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        api_key: str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 7010,
+        unsigned_from: tuple[str, ...] = (),
+    ) -> None:
+        if not package or not api_key:
+            raise ValueError("an app has a package name and an API key: see `glassbridge apps add`")
+        self.package = package
+        self.host = host
+        self.port = port
+        """The one that was chosen, once it listens, when it was 0."""
+        self._api_key = api_key
+        self._key_hash = hash_key(api_key)
+        self._unsigned_from = unsigned_from
+        self._begin: Begin | None = None
+        self._ended: Ended | None = None
+        self._sessions: dict[str, Session] = {}
+        self._tasks: TaskGroup | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """Those that are alive, by session id."""
+        return self._sessions
+
+    def on_session(self, begin: BeginT) -> BeginT:
+        """Names the function that gets each new session, once it is connected: it registers what is to be heard."""
+        self._begin = begin
+        return begin
+
+    def on_stop(self, ended: EndedT) -> EndedT:
+        """Names the function that gets each session that is over, and why."""
+        self._ended = ended
+        return ended
+
+    def run(self) -> None:
+        """Serves until SIGINT or SIGTERM."""
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        with stop_on_signals() as stop:
+            async with self:
+                await stop.wait()
+
+    async def __aenter__(self) -> Self:
+        """Raises CannotListen."""
+        self._tasks = TaskGroup(f"app:{self.package}")
+        claim_port(self.host, self.port)
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_post(wire.WEBHOOK_PATH, self._webhook)
+        app.router.add_get("/health", self._health)
+        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise CannotListen(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
+        self.port = int(runner.addresses[0][1])
+        log.info("app listens", package=self.package, host=self.host, port=self.port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Says goodbye in a way that lets the cloud look for us elsewhere: users have stopped nothing."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._tasks is not None:
+            sessions = self._sessions.values()
+            await asyncio.gather(*(session.end(STOPPING, CloseCode.GOING_AWAY) for session in sessions))
+            await self._tasks.settle(timeout=2.0)
+            await self._tasks.close()
+
+    # ---- webhooks
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if not self._believes(request, body):
+            log.warning("webhook refused", peer=request.remote)
+            return _answer(401, "this webhook is not signed with the app's API key")
+        try:
+            asked = wire.decode_webhook(body)
+        except MalformedMessage as error:
+            return _answer(400, str(error))
+        match asked:
+            case wire.SessionRequest():
+                return self._open(asked)
+            case wire.StopRequest():
+                await self._stop(asked)
+        return _answer(200)
+
+    def _believes(self, request: web.Request, body: bytes) -> bool:
+        if request.remote in self._unsigned_from:
+            return True
+        return signed_by(self._key_hash, body, request.headers.get(SIGNATURE_HEADER, ""), time())
+
+    def _open(self, asked: wire.SessionRequest) -> web.Response:
+        url, at = asked.websocket_url, asked.timestamp if isinstance(asked.timestamp, int) else 0
+        if not url.startswith(("ws://", "wss://")):
+            return _answer(400, "a session_request names a WebSocket URL")
+        session = self._sessions.get(asked.session_id)
+        if session is not None:
+            session.nudge(url, at)
+            return _answer(200)
+        if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
+            return _answer(503, "this server has as many sessions as it can")
+        session = Session(self.package, self._api_key, user_id=asked.user_id, session_id=asked.session_id, url=url)
+        session.asked_at = at
+        self._sessions[session.session_id] = session
+        self._tasks.spawn(self._keep(session), session.session_id)
+        return _answer(200)
+
+    async def _stop(self, asked: wire.StopRequest) -> None:
+        """What a connected session hears on its socket counts more; what was said before the last start does not."""
+        session = self._sessions.get(asked.session_id)
+        at = asked.timestamp if isinstance(asked.timestamp, int) else session.asked_at if session is not None else 0
+        if session is not None and not session.connected and at >= session.asked_at:
+            await session.end(asked.reason)
+
+    async def _keep(self, session: Session) -> None:
+        about = log.bind(user_id=session.user_id, session_id=session.session_id)
+        about.info("session begins")
+        why = STOPPING
+        try:
+            why = await session.run(self._begin)
+        finally:
+            if self._sessions.get(session.session_id) is session:
+                del self._sessions[session.session_id]
+            about.info("session ended", cause=why)
+        if self._ended is not None:
+            await call(self._ended, session, why)
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        connected = sum(session.connected for session in self._sessions.values())
+        return web.json_response(
+            {"status": "ok", "package": self.package, "sessions": len(self._sessions), "connected": connected}
+        )
+
+
+def _answer(status: int, message: str = "") -> web.Response:
+    """In the original's shape."""
+    body = {"status": "success"} if status == 200 else {"status": "error", "message": message}
+    return web.json_response(body, status=status)

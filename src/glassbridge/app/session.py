@@ -1,0 +1,299 @@
+"""One user who runs this app."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import structlog
+
+from glassbridge.app import events
+from glassbridge.app.errors import NotConnected, PlaybackFailed, SessionEnded
+from glassbridge.app.handlers import Handler, Handling, call
+from glassbridge.app.layouts import Layouts
+from glassbridge.app.link import Link
+from glassbridge.core.subscriptions import Stream, Subscription, parse
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.wire import apps as wire
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
+from glassbridge.wire.phone import AudioStateNotice, Vad
+
+log = structlog.get_logger()
+
+Begin = Callable[["Session"], Awaitable[None] | None]
+HearsTranscription = TypeVar("HearsTranscription", bound=Handler[events.Transcription])
+HearsTranslation = TypeVar("HearsTranslation", bound=Handler[events.Translation])
+HearsAudio = TypeVar("HearsAudio", bound=Handler[bytes])
+HearsVad = TypeVar("HearsVad", bound=Handler[bool])
+HearsAudioState = TypeVar("HearsAudioState", bound=Handler[events.AudioState])
+HearsTrouble = TypeVar("HearsTrouble", bound=Handler["events.Missed | events.Refusal | events.CloudError"])
+
+
+class Session:
+    """Given to the function that `AppServer.on_session` names. It stays connected by itself; what the app has said it
+    wants to hear holds across reconnects. Handlers are functions or coroutine functions of one argument."""
+
+    def __init__(self, package: str, api_key: str, *, user_id: str, session_id: str, url: str) -> None:
+        self.user_id = user_id
+        self.session_id = session_id
+        self.subscriptions: tuple[str, ...] = ()
+        """What is in force now, as the cloud last said."""
+        self.layouts = Layouts(package, self._send)
+        self.asked_at = 0
+        """Unix milliseconds at which the cloud last asked for us."""
+        self._package = package
+        self._url = url
+        self._log = log.bind(user_id=user_id, session_id=session_id)
+        self._tasks = TaskGroup(f"session:{session_id}")
+        init = wire.ConnectionInit(package_name=package, session_id=session_id, api_key=api_key)
+        self._link = Link(url, init, self._hear, lambda pcm: self._tell(pcm, Stream.AUDIO_CHUNK))
+        self._handlers: dict[Subscription, list[Handling[Any]]] = {}
+        self._trouble: list[Handling[Any]] = []
+        self._begin: Begin | None = None
+        self._begun = False
+        self._numbers = count(1)
+        self._playing: dict[str, asyncio.Future[wire.AudioPlayResponse]] = {}
+        self._changed = asyncio.Event()
+        """What the app wants to hear is not what the cloud was told."""
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    # ---- what the app wants to hear
+
+    def on_transcription(self, language: str = "en-US") -> Callable[[HearsTranscription], HearsTranscription]:
+        """What the user says in this language; `auto`: in whichever is recognised. Raises ValueError."""
+        return self._registers(f"{Stream.TRANSCRIPTION.label}:{language}")
+
+    def on_translation(self, spoken: str, language: str) -> Callable[[HearsTranslation], HearsTranslation]:
+        """What the user says, translated. Raises ValueError."""
+        return self._registers(f"{Stream.TRANSLATION.label}:{spoken}-to-{language}")
+
+    def on_audio(self, handler: HearsAudio) -> HearsAudio:
+        """The microphone itself: PCM16 LE, 16 kHz, mono, in pieces of any length."""
+        self._register(Stream.AUDIO_CHUNK.label, handler)
+        return handler
+
+    def on_vad(self, handler: HearsVad) -> HearsVad:
+        """True when the user begins to speak, False when that is over."""
+        self._register(Stream.VAD.label, handler)
+        return handler
+
+    def on_audio_state(self, handler: HearsAudioState) -> HearsAudioState:
+        """The truth about the user's audio: now, and on each change."""
+        self._register(Stream.AUDIO_STATE.label, handler)
+        return handler
+
+    def on_trouble(self, handler: HearsTrouble) -> HearsTrouble:
+        """What this app does not get, and why."""
+        self._trouble.append(Handling(handler, self._tasks))
+        return handler
+
+    def off(self, handler: Callable[..., Any]) -> None:
+        """The handler hears nothing any more; a stream without handlers is given up."""
+        for handlings in (*self._handlers.values(), self._trouble):
+            for handling in [one for one in handlings if one.handler is handler]:
+                handling.stop()
+                handlings.remove(handling)
+        self._handlers = {wanted: handlings for wanted, handlings in self._handlers.items() if handlings}
+        self._changed.set()
+
+    def _registers(self, stream: str) -> Callable[[Any], Any]:
+        parse(stream)  # a mistake shows where it was made
+
+        def register(handler: Any) -> Any:
+            self._register(stream, handler)
+            return handler
+
+        return register
+
+    def _register(self, stream: str, handler: Handler[Any]) -> None:
+        self._handlers.setdefault(parse(stream), []).append(Handling(handler, self._tasks))
+        self._changed.set()
+
+    # ---- what the app does
+
+    async def play(
+        self,
+        url: str,
+        *,
+        volume: float = 1.0,
+        track: int = events.Track.SPEAKER,
+        stop_other: bool = True,
+        timeout: float | None = None,
+    ) -> events.Played:
+        """Plays a sound and returns when the user has heard it. `volume` is 0 (mute) to 1; `stop_other=False` plays
+        beside what is playing. Raises PlaybackFailed, NotConnected, SessionEnded, and TimeoutError after `timeout`
+        seconds; the cloud always answers. Cancelling stops the sound."""
+        request_id = f"{next(self._numbers)}"
+        answer: asyncio.Future[wire.AudioPlayResponse] = asyncio.get_running_loop().create_future()
+        self._playing[request_id] = answer
+        try:
+            await self._send(
+                wire.AudioPlayRequest(
+                    package_name=self._package,
+                    request_id=request_id,
+                    audio_url=url,
+                    volume=volume,
+                    stop_other_audio=stop_other,
+                    track_id=track,
+                    session_id=self.session_id,
+                )
+            )
+            async with asyncio.timeout(timeout):
+                response = await answer
+        except (asyncio.CancelledError, TimeoutError):
+            stop = wire.AudioStopRequest(package_name=self._package, request_id=request_id, session_id=self.session_id)
+            self._tasks.spawn(self._try_send(stop), "stop")
+            raise
+        finally:
+            del self._playing[request_id]
+        if not response.success:
+            raise PlaybackFailed(response.error or "the cloud does not say why")
+        return events.Played(response.duration)
+
+    async def speak(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        volume: float = 1.0,
+        track: int = events.Track.SPEECH,
+        stop_other: bool = True,
+    ) -> events.Played:
+        """Says it with the cloud's voice; as `play`. A cloud without a voice: PlaybackFailed."""
+        base = urlsplit(self._url)
+        query = urlencode({"text": text} | ({"voice_id": voice} if voice is not None else {}))
+        scheme = "https" if base.scheme == "wss" else "http"
+        url = f"{scheme}://{base.netloc}/api/tts?{query}"
+        return await self.play(url, volume=volume, track=track, stop_other=stop_other)
+
+    async def stop(self, track: int | None = None) -> None:
+        """Stops what this app plays on a track, or all of it. Raises NotConnected, SessionEnded."""
+        await self._send(wire.AudioStopRequest(package_name=self._package, track_id=track, session_id=self.session_id))
+
+    async def _send(self, message: Message) -> None:
+        await self._link.send(message)
+
+    async def _try_send(self, message: Message) -> None:
+        """For what the next acknowledgement makes good, or void."""
+        with suppress(NotConnected, SessionEnded):
+            await self._send(message)
+
+    # ---- its life, which the server looks after
+
+    async def run(self, begin: Begin | None) -> str:
+        """Runs until the session is over; returns why. Safe to cancel."""
+        self._begin = begin
+        self._tasks.spawn(self._keep_subscribed(), "subscriptions")
+        try:
+            return await self._link.run()
+        finally:
+            for answer in self._playing.values():
+                if not answer.done():
+                    answer.set_exception(SessionEnded("the session has ended"))
+            await self._tasks.close()
+
+    def nudge(self, url: str, at: int) -> None:
+        """The cloud asks for us again."""
+        self._url, self.asked_at = url, at
+        self._link.nudge(url)
+
+    async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None:
+        """Ends it from our side."""
+        await self._link.end(why, code)
+
+    async def _keep_subscribed(self) -> None:
+        """What is registered together is asked for together."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(0)
+            self._changed.clear()
+            update = wire.SubscriptionUpdate(
+                package_name=self._package,
+                subscriptions=[wanted.text for wanted in self._handlers],
+                session_id=self.session_id,
+                request_id=f"s{next(self._numbers)}",
+            )
+            await self._try_send(update)
+
+    # ---- what the cloud says
+
+    def _accepted(self, ack: wire.ConnectionAck) -> None:
+        """We are in. A cloud that does not know this session any more has forgotten what was playing."""
+        self.subscriptions = tuple(ack.subscriptions)
+        if not self._begun:
+            self._begun = True
+            if self._begin is not None:
+                self._tasks.spawn(call(self._begin, self), "begin")
+            return
+        if not ack.resumed:
+            for answer in self._playing.values():
+                if not answer.done():
+                    answer.set_exception(PlaybackFailed("the cloud was started anew"))
+        self._changed.set()
+
+    def _hear(self, message: wire.FromCloud | UnknownMessage) -> None:
+        match message:
+            case wire.ConnectionAck():
+                self._accepted(message)
+            case wire.DataStream():
+                self._stream(message)
+            case wire.AudioPlayResponse(request_id=request_id):
+                answer = self._playing.get(request_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            case wire.SubscriptionAck(subscriptions=in_force, refused=refused):
+                self.subscriptions = in_force
+                self._refused(refused)
+            case wire.PermissionError_(details=refused):
+                self._refused(refused)
+            case wire.ConnectionError_(code=code, message=text):
+                self._log.warning("the cloud complains", code=code, reason=text)
+                self._tell_trouble(events.CloudError(code, text))
+            case UnknownMessage(type=kind):
+                self._log.debug("message of an unknown type", type=kind)
+
+    def _refused(self, refused: tuple[wire.Refused, ...]) -> None:
+        for one in refused:
+            self._log.warning("not subscribed", stream=one.stream, reason=one.message)
+            self._tell_trouble(events.Refusal(one.stream, one.message, one.required_permission))
+
+    def _stream(self, message: wire.DataStream) -> None:
+        try:
+            data = wire.read_data(message)
+        except MalformedMessage as error:
+            self._log.warning("the cloud sent a malformed message", error=str(error))
+            return
+        match data:
+            case wire.Transcription(transcribe_language=language):
+                heard = events.Transcription(
+                    data.text, data.is_final, language, data.start_time, data.end_time, data.confidence, data.speaker_id
+                )
+                self._tell(heard, Stream.TRANSCRIPTION, language)
+            case wire.Translation(transcribe_language=spoken, translate_language=language):
+                translated = events.Translation(
+                    data.text, data.is_final, spoken, language, data.start_time, data.end_time, data.original_text,
+                    data.speaker_id,
+                )  # fmt: skip
+                self._tell(translated, Stream.TRANSLATION, spoken, language)
+            case Vad():
+                self._tell(data.speaking, Stream.VAD)
+            case AudioStateNotice():
+                self._tell(events.AudioState(data.state, data.reason, data.code, data.hop), Stream.AUDIO_STATE)
+            case wire.DeliveryGap(audio_chunks=chunks, messages=messages):
+                self._tell_trouble(events.Missed(chunks, messages))
+
+    def _tell(self, event: object, stream: Stream, *languages: str) -> None:
+        for wanted, handlings in self._handlers.items():
+            if wanted.hears(stream, languages):
+                for handling in handlings:
+                    handling.put(event)
+
+    def _tell_trouble(self, event: object) -> None:
+        for handling in self._trouble:
+            handling.put(event)

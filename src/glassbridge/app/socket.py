@@ -1,0 +1,120 @@
+"""The app's socket to its cloud (`/app-ws`)."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import structlog
+
+from glassbridge.runtime.tasks import cancelled
+from glassbridge.wire import apps as wire
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
+from glassbridge.wire.phone import Ping, Pong
+
+log = structlog.get_logger()
+
+OPEN_TIMEOUT = 5.0
+SEND_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 1.0
+PING_EVERY = 5.0
+SILENCE = 16.0
+"""Seconds without a word from a cloud that answers pings, after which the socket is dead."""
+MAX_MESSAGE = 4 << 20
+
+OnMessage = Callable[[wire.FromCloud | UnknownMessage], None]
+OnAudio = Callable[[bytes], None]
+
+
+class Unreachable(Exception):
+    """No cloud answers there."""
+
+
+class AppSocket:
+    """One connection, used once."""
+
+    def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self._http = http
+        self._ws = ws
+        self._heard_at = monotonic()
+        self._answers = False
+        """The cloud has answered a ping: from now on its silence means something."""
+
+    @classmethod
+    async def open(cls, url: str, init: wire.ConnectionInit) -> "AppSocket":
+        """Connects and introduces the app. Raises Unreachable. When cancelled, nothing is left behind."""
+        http = aiohttp.ClientSession()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                ws = await http.ws_connect(
+                    url, max_msg_size=MAX_MESSAGE, compress=0, timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT)
+                )
+                await ws.send_str(encode(init))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            await http.close()
+            raise Unreachable(type(error).__name__) from None
+        except BaseException:
+            await http.close()
+            raise
+        return cls(http, ws)
+
+    async def listen(self, on_message: OnMessage, on_audio: OnAudio) -> int:
+        """Hands on what the cloud says until the socket ends; returns the close code. Releases everything, also when
+        cancelled."""
+        pinger = asyncio.create_task(self._ping(), name="app:ping")
+        try:
+            async for message in self._ws:
+                self._heard_at = monotonic()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    await self._hear(message.data, on_message)
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    on_audio(message.data)
+        finally:
+            await cancelled(pinger)
+            await self._http.close()
+        return self._ws.close_code or CloseCode.ABNORMAL
+
+    async def say(self, message: Message) -> bool:
+        """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
+        return await _sent(self._ws.send_str(encode(message)))
+
+    async def close(self, code: CloseCode) -> None:
+        """Says goodbye; `listen` returns then."""
+        await _sent(self._ws.close(code=code))
+
+    async def _hear(self, text: str, on_message: OnMessage) -> None:
+        try:
+            said = wire.decode_from_cloud(text)
+        except MalformedMessage as error:
+            log.warning("the cloud sent a malformed message", error=str(error))
+            return
+        match said:
+            case Ping():
+                await self.say(Pong(timestamp=said.timestamp))
+            case Pong():
+                self._answers = True
+            case _:
+                on_message(said)
+
+    async def _ping(self) -> None:
+        while True:
+            before = monotonic()
+            await asyncio.sleep(PING_EVERY)
+            now = monotonic()
+            stood_still = now - before > 2 * PING_EVERY  # what has come meanwhile is still to be read
+            if self._answers and now - self._heard_at > SILENCE and not stood_still:
+                log.warning("the cloud is silent", seconds=round(now - self._heard_at, 1))
+                await self._http.close()
+                return
+            await self.say(Ping())
+
+
+async def _sent(sending: Coroutine[Any, Any, Any]) -> bool:
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await sending
+    except (TimeoutError, aiohttp.ClientError, ConnectionError):
+        return False
+    return True
