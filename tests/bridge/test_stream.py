@@ -10,6 +10,8 @@ import grpc
 import pytest
 
 from glassbridge.bridge.contract import REASON_KEY
+from glassbridge.bridge.microphone import MAX_PACKET_BYTES
+from glassbridge.bridge.stream import MAX_CHUNK_BYTES
 from glassbridge.bridge.worker import Worker
 from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import FRAME_BYTES
@@ -22,7 +24,7 @@ from glassbridge.wire.audio_frames import (
     encode_numbered,
     encode_sequence,
 )
-from tests.bridge.conftest import AGENT, USER, joined, next_audio, next_news, opened
+from tests.bridge.conftest import AGENT, USER, ended, joined, next_audio, next_news, opened
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.poll import eventually
 
@@ -117,13 +119,14 @@ async def test_malformed_packets_are_counted_and_the_stream_lives(
         fake.last.packet(payload, TOPIC_NUMBERED)
     fake.last.packet(b"")
     fake.last.packet(b"\1")
+    fake.last.packet(bytes(MAX_PACKET_BYTES + 1))
     fake.last.packet(b"hello", topic="lk.chat")
     fake.last.packet(PCM)
     assert (await next_audio(call)).pcm_data == PCM
     host = server.rooms.find(USER)  # type: ignore[arg-type]
     assert host is not None
     assert host.seat is not None
-    assert host.seat.microphone.malformed == 6
+    assert host.seat.microphone.malformed == 7
     assert capsys.readouterr().out.count("malformed") == 1
     call.cancel()
 
@@ -196,6 +199,80 @@ async def test_a_lost_room_ends_the_stream_with_its_reason(bridge: Any, fake: Fa
     assert dict(await call.trailing_metadata())[REASON_KEY] == reason.code
     health = await bridge.HealthCheck(pb.HealthCheckRequest())
     assert (health.active_sessions, health.active_streams) == (0, 0)
+
+
+async def test_the_end_is_told_while_chunks_are_on_their_way(bridge: Any, fake: FakeLiveKit) -> None:
+    for number in range(30):
+        await joined(bridge)
+        call = await opened(bridge)
+        for _ in range(number % 4 + 1):
+            fake.last.packet(PCM)
+        await asyncio.sleep(0)
+        fake.last.lose(LossReason.NETWORK)
+        async with asyncio.timeout(5):
+            assert await ended(call) == grpc.StatusCode.ABORTED, "gRPC takes no status beside a chunk in flight"
+
+
+async def test_a_reader_that_comes_back_too_late_hears_the_end(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    _, bridge = await start(send_timeout=0.4)
+    await joined(bridge)
+    call = await opened(bridge)
+    while fake.last.closed is None:
+        fake.last.packet(PCM)
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(5):
+        assert await ended(call) == grpc.StatusCode.ABORTED
+    assert dict(await call.trailing_metadata())[REASON_KEY] == "stream_broken"
+
+
+async def test_a_cloud_whose_heartbeats_end_is_let_go(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    _, bridge = await start(silence=0.6)
+    await joined(bridge)
+    call = await opened(bridge)
+    for _ in range(5):
+        await call.write(pb.AudioChunk(user_id=USER, heartbeat=True))
+        await asyncio.sleep(0.2)
+    assert fake.open
+    begun = monotonic()
+    assert await ended(call) == grpc.StatusCode.ABORTED
+    assert 0.3 < monotonic() - begun < 1.5
+    assert not fake.open
+
+
+async def test_a_cloud_without_heartbeats_may_be_as_silent_as_its_user(
+    start: Callable[..., Any], fake: FakeLiveKit
+) -> None:
+    _, bridge = await start(silence=0.3, heartbeat=0.2)
+    await joined(bridge)
+    call = await opened(bridge)
+    begun = monotonic()
+    while monotonic() - begun < 1.5:  # the user is silent by VAD, the original's cloud says nothing
+        assert (await call.read()).heartbeat
+    fake.last.packet(PCM)
+    assert (await next_audio(call)).pcm_data == PCM
+    call.cancel()
+
+
+async def test_a_stream_that_stops_reading_disturbs_no_other(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    _, bridge = await start(send_timeout=5.0)
+    await joined(bridge, user="slow", token="slow")
+    slow = await opened(bridge, user="slow")
+    stuck = fake.last
+    await joined(bridge, user="quick", token="quick")
+    quick = await opened(bridge, user="quick")
+    late = []
+    for number in range(150):
+        for _ in range(5):
+            stuck.packet(PCM)
+        begun = monotonic()
+        fake.last.packet(number.to_bytes(2, "little") * 160)
+        chunk = await next_audio(quick)
+        assert int.from_bytes(chunk.pcm_data[:2], "little") == number
+        late.append(monotonic() - begun)
+        await asyncio.sleep(0.01)
+    assert sorted(late)[len(late) // 2] < 0.02, f"latencies {late}"
+    slow.cancel()
+    quick.cancel()
 
 
 async def test_a_stream_that_is_late_hears_why_the_room_was_lost(bridge: Any, fake: FakeLiveKit) -> None:
@@ -320,13 +397,16 @@ async def test_nothing_is_published_for_a_stream_that_only_listens(bridge: Any, 
     call.cancel()
 
 
-async def test_senseless_chunks_are_refused_and_the_stream_lives(bridge: Any, fake: FakeLiveKit) -> None:
+async def test_senseless_chunks_are_refused_and_the_stream_lives(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    worker, bridge = await start()
     await joined(bridge)
     call = await opened(bridge)
     await call.write(pb.AudioChunk(pcm_data=PCM, sample_rate=48000))
     await call.write(pb.AudioChunk(pcm_data=PCM, channels=2))
     await call.write(pb.AudioChunk(pcm_data=PCM, track_id=99))
     await call.write(pb.AudioChunk(pcm_data=PCM, track_id=-1))
+    await call.write(pb.AudioChunk(pcm_data=bytes(MAX_CHUNK_BYTES + 2), track_id=2))
     await call.write(pb.AudioChunk(pcm_data=PCM, track_id=1))
     await eventually(lambda: [track.name for track in fake.last.tracks] == ["app_audio"])
+    assert worker.rooms.find(USER).stream.refused == 5
     call.cancel()

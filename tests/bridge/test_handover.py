@@ -1,0 +1,118 @@
+"""A worker that goes: it tells the clouds, lets a successor have its address, and sees its streams off."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import grpc
+import pytest
+
+from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.worker import Worker
+from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+from tests.bridge.conftest import USER, ended, join_request, joined, next_audio, next_news, opened
+from tests.support.fake_participant import FakeLiveKit
+from tests.support.poll import eventually
+
+PCM = bytes(range(256)) * 12 + bytes(128)
+
+
+class Bench:
+    """Workers that follow each other at one address, and a client of whichever is there."""
+
+    def __init__(self, config: BridgeConfig, fake: FakeLiveKit, stack: AsyncExitStack) -> None:
+        self.config = config
+        self.fake = fake
+        self._stack = stack
+        channel = grpc.aio.insecure_channel(config.address(0).target, options=CHANNEL_OPTIONS)
+        self._stack.push_async_callback(channel.close)
+        self.bridge: Any = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
+
+    async def worker(self) -> tuple[Worker, asyncio.Event]:
+        """One that listens, and the event of its release."""
+        released = asyncio.Event()
+        worker = Worker(self.config, 0, self.fake, self.fake.drain, released.set)
+        await worker.__aenter__()
+        return worker, released
+
+
+@pytest.fixture(params=["unix", "tcp"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path, fake: FakeLiveKit) -> AsyncIterator[Bench]:
+    if request.param == "unix":
+        config = BridgeConfig(socket=str(tmp_path / "b.sock"), drain=1.0)
+    else:
+        port = request.getfixturevalue("unused_tcp_port")
+        config = BridgeConfig(port=port, drain=1.0)
+    async with AsyncExitStack() as stack:
+        yield Bench(config, fake, stack)
+
+
+async def test_the_successor_listens_while_the_old_one_still_serves_its_stream(bench: Bench, fake: FakeLiveKit) -> None:
+    old, released = await bench.worker()
+    await joined(bench.bridge, generation=1)
+    call = await opened(bench.bridge, generation=1)
+    place = fake.last
+    leaving = asyncio.create_task(old.__aexit__())
+    assert (await next_news(call)).leaving
+    async with asyncio.timeout(0.5):
+        await released.wait()
+    new, _ = await bench.worker()
+    place.packet(PCM)
+    assert (await next_audio(call)).pcm_data == PCM, "what is open goes on"
+    await joined(bench.bridge, generation=2)
+    assert place.closed is not None, "the same identity took over"
+    successor = await opened(bench.bridge, generation=2)
+    assert await ended(call) == grpc.StatusCode.UNAVAILABLE
+    begun = monotonic()
+    await leaving
+    assert monotonic() - begun < 0.8, "nobody is left to wait for"
+    fake.last.packet(PCM)
+    assert (await next_audio(successor)).pcm_data == PCM
+    assert fake.open == [fake.last]
+    successor.cancel()
+    await new.__aexit__()
+    assert not fake.open
+
+
+async def test_a_cloud_that_does_not_move_is_let_go_in_time(bench: Bench, fake: FakeLiveKit) -> None:
+    worker, _ = await bench.worker()
+    await joined(bench.bridge)
+    call = await opened(bench.bridge)
+    await joined(bench.bridge, user="nobody's")
+    begun = monotonic()
+    leaving = asyncio.create_task(worker.__aexit__())
+    await eventually(lambda: len(fake.open) == 1 or "a room that no stream claims is left at once", 0.5)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await bench.bridge.JoinRoom(join_request(user="new"), timeout=1)
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert await ended(call) == grpc.StatusCode.UNAVAILABLE
+    await leaving
+    assert 0.9 < monotonic() - begun < 1.8
+    assert not fake.open
+
+
+async def test_a_join_under_way_is_called_off_and_sent_elsewhere(bench: Bench, fake: FakeLiveKit) -> None:
+    worker, _ = await bench.worker()
+    fake.delay = 30
+    call = bench.bridge.JoinRoom(join_request(), timeout=20)
+    await eventually(lambda: fake.under_way == 1 or "the join has not begun")
+    begun = monotonic()
+    await worker.__aexit__()
+    assert monotonic() - begun < 0.9
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert (fake.under_way, fake.open) == (0, [])
+
+
+async def test_an_idle_worker_goes_at_once(bench: Bench) -> None:
+    worker, _ = await bench.worker()
+    await bench.bridge.GetStatus(pb.BridgeStatusRequest(user_id=USER))
+    begun = monotonic()
+    await worker.__aexit__()
+    assert monotonic() - begun < 0.5
