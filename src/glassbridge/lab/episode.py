@@ -9,6 +9,7 @@ Figures of each sample:
     same_session the session at the end is the one of the beginning
     joins        JoinRoom calls that bridges got; tokens: LiveKit tokens that clouds minted for bridges
     sent, delivered, late, lost, duplicated, reordered, foreign, strange, oldest_s    see judge.Fates
+    stalled_s    the longest time in which the machine gave the lab no processor: a measure of the other figures
     lost_later   frames lost of those that were spoken a second after audio was back, or later
 """
 
@@ -113,6 +114,7 @@ class Episode:
             "same_session": float(user.session == self._begun_with[user]),
             "joins": len(logged("JoinRoom received", user, self.cause_ns)),
             "tokens": len(logged("LiveKit token minted", user, self.cause_ns, holder="bridge")),
+            "stalled_s": self._system.pulse.stalled(self.cause_ns),
             "lost_later": judge.fates(user.index, later, blocks).lost,
             **asdict(judge.fates(user.index, spoken, blocks)),
         }

@@ -10,6 +10,9 @@ from glassbridge.lab.judge import percentile
 from glassbridge.lab.runner import Outcome
 from glassbridge.lab.scenario import spelled
 
+WORTH_TELLING = 0.2
+"""Seconds; a machine that stands still for so long shows in the figures."""
+
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """One object; what never came is null."""
@@ -58,6 +61,8 @@ def line(outcome: Outcome) -> str:
     if tta:
         ratio = "" if outcome.tta_ratio is None else f" = {spelled(outcome.tta_ratio)} x floor"
         parts.append(f"TTA p50 {spelled(tta['p50'])} s, p95 {spelled(tta['p95'])} s{ratio}")
+    if (stalled := _spread(outcome, "stalled_s")) and stalled["max"] > WORTH_TELLING:
+        parts.append(f"the machine stood still for {spelled(stalled['max'])} s")
     parts.append(f"{outcome.took_s:.0f} s")
     return "\n".join(["; ".join(parts), *(f"    {text}" for text in _failures(outcome))])
 

@@ -19,6 +19,7 @@ from glassbridge.lab.floor import join_to_first_packet
 from glassbridge.lab.judge import first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
 from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.pulse import Pulse
 from glassbridge.lab.readiness import Http
 from glassbridge.lab.scenario import Figures, LabError, Needs
 from glassbridge.lab.stack import Stack, StackConfig
@@ -60,6 +61,7 @@ class System:
         """What all programs held before the faults that count."""
         self.stack: Stack
         self.taps: Taps
+        self.pulse: Pulse
         self.crowd: Crowd
         """The phones of the scenario's users."""
         self.crowds: dict[str, Crowd] = {}
@@ -76,6 +78,7 @@ class System:
         async with AsyncExitStack() as clean:
             folder = Path(clean.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-lab-")))
             clean.enter_context(self.logbook)
+            self.pulse = clean.enter_context(Pulse())
             needs, config = self._needs, self._config
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
@@ -172,6 +175,9 @@ class System:
             for crowd in {user.crowd for user in waiting}:
                 if crowd.failure:
                     raise LabError(f"the phones failed: {crowd.failure}")
+            for user in waiting:
+                if user.events and user.events[-1]["event"] == "ended":
+                    raise LabError(f"the phone of {user.id} has ended: {user.events[-1]['message']}")
             if monotonic() > deadline:
                 names = ", ".join(user.id for user in waiting)
                 raise LabError(f"audio of {names} does not flow at {backend.name} after {within:.0f} s")
