@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from glassbridge.core.audio_link import PRESENCE_MISSED, BridgeFault
+from glassbridge.core.arrival import PRESENCE_MISSED
+from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.uplink import Hop
 from glassbridge.core.values import LossReason
 from tests.cloud.conftest import ANN, Phone, Stage, stays

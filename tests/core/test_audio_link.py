@@ -7,20 +7,17 @@ from typing import Any
 
 import pytest
 
+from glassbridge.core.arrival import GONE, PRESENCE_MISSED, SILENCE, STOOD_STILL
 from glassbridge.core.audio_link import (
     ANSWERED,
     EVENTS,
-    GONE,
     HINT_EVERY,
     LOOK_AGAIN,
-    PRESENCE_MISSED,
     RENEWED_FOR,
     SETTLED,
     SIGN_OF_LIFE,
-    SILENCE,
     STATUS_EVERY,
     STATUS_EVERY_OF_OLD,
-    STOOD_STILL,
     TABLE,
     AskPhone,
     AskStatus,

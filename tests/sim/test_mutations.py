@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from glassbridge.core import audio_link, room
+from glassbridge.core.arrival import Arrival
 from glassbridge.core.audio_link import AudioLink, LinkState
 from glassbridge.core.backoff import Backoff
 from glassbridge.core.machine import Cell
@@ -94,7 +95,7 @@ def link_without_retry(patch: Patch) -> None:
 
 def link_that_hears_no_silence(patch: Patch) -> None:
     """Missing audio is never a fault."""
-    patch.setattr(AudioLink, "_fault_at", lambda _self, _path: None)
+    patch.setattr(Arrival, "fault_at", lambda _self, _path: None)
 
 
 def backend_that_fights(patch: Patch) -> None:

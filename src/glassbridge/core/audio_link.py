@@ -3,10 +3,8 @@
 Rules
 - Only audio proves audio. A join, an open stream, an answered status prove that the way is built; `live` is told on
   the first samples or the first presence frame, by whichever path they come.
-- Silence is a fault only where there should be none. A phone that numbers its audio sends something each second, by the
-  room even while its audio goes by the socket: it is missed on each path by itself, and the room is repaired while the
-  socket serves. An old phone is judged only while its voice detector says speech and its microphone is on, and one
-  that is heard on one path is not missed on the other.
+- Silence is a fault only where there should be none (core/arrival.py). A phone that numbers its audio sends something
+  each second, by the room even while its audio goes by the socket: so the room is repaired while the socket serves.
 - The phone is told at the first suspicion. Then everybody on the way is asked, the dead hop is named
   (core/diagnosis.py), told, and only that hop is rebuilt: ours by a fresh join, the phone's place by the phone.
 - A fresh join is the only repair of ours. One attempt is in flight at most, each with a generation of its own; what
@@ -26,10 +24,11 @@ it wants is core/link_events.py.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final
 
+from glassbridge.core.arrival import SILENCE, Arrival
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.core.diagnosis import Action, Evidence, Hop, diagnose
 from glassbridge.core.link_events import (
@@ -68,6 +67,7 @@ from glassbridge.core.values import AudioState, Generation
 
 __all__ = [
     "EVENTS",
+    "SILENCE",
     "TABLE",
     "AskPhone",
     "AskStatus",
@@ -101,18 +101,8 @@ __all__ = [
     "Wanted",
 ]
 
-SILENCE: Final = 3.0
-"""Seconds without a frame, where frames are due, that make a fault."""
-PRESENCE_MISSED: Final = 2.3
-"""The same for a phone that numbers its audio, once it was heard: it sends each second, and one frame may be lost."""
-GONE: Final = 0.5
-"""Seconds that a phone may be out of its room, while it joins anew, before that is a fault."""
 SETTLED: Final = 5.0
 """Seconds of audio after which a join counts as a success."""
-STOOD_STILL: Final = 0.5
-"""A deadline that is late by more than so many seconds says that we were frozen, not that the phone was silent."""
-CATCH_UP: Final = 1.0
-"""Seconds that what has arrived meanwhile then has to be read."""
 ANSWERED: Final = 2.0
 """Seconds after which a question that got no answer at all counts as answered so."""
 LOOK_AGAIN: Final = 3.0
@@ -134,26 +124,6 @@ _SILENT = Notice(AudioState.INTERRUPTED, "no_audio", "nothing arrives from the p
 _SOCKET_SILENT = replace(_SILENT, hop=Hop.PHONE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Phone:
-    """What the phone said of itself. Its microphone is on until it says otherwise: the cloud asks for that."""
-
-    here: bool = False
-    room: bool = False
-    """It wanted the room once in this session."""
-    uses_room: bool = False
-    """It wanted the room with its newest socket, or has been heard in it since."""
-    numbers: bool = False
-    microphone: bool = True
-    speaking_since: float | None = None
-
-    def due_since(self) -> float | None:
-        """From when something should be arriving from this phone; None while it may be silent."""
-        if self.numbers:
-            return -inf
-        return self.speaking_since if self.microphone else None
-
-
 class AudioLink:
     """The machine of one session's audio; begins IDLE. `first` must exceed every generation that was used for this user
     before, by this process or another: unix milliseconds do, and where a clock was set back JoinFailed says so.
@@ -167,13 +137,7 @@ class AudioLink:
         self.stale: Counter[str] = Counter()
         """Results of former generations, by name."""
         self._backoff = Backoff(ladder, chance)
-        self._phone = _Phone()
-        self._heard: set[Path] = set()
-        """Paths that brought something since they were last lost or at fault."""
-        self._since: dict[Path, float] = {}
-        """From when silence counts, for each path where it does: not where it proves nothing or is told already."""
-        self._gone_since: float | None = None
-        """From when the phone is out of the room in which it was heard."""
+        self._arrival = Arrival()
         self._deaf = False
         """The room was silent where it should not have been, and has not been heard since."""
         self._renewed_at = -inf
@@ -205,7 +169,7 @@ class AudioLink:
         return effects + self._tell()
 
     def next_deadline(self) -> float | None:
-        times = (self._due_at, self._status_at, self._fault_at(Path.ROOM), self._fault_at(Path.SOCKET))
+        times = (self._due_at, self._status_at, *map(self._arrival.fault_at, Path))
         return min((at for at in times if at is not None), default=None)
 
     @staticmethod
@@ -221,14 +185,13 @@ class AudioLink:
         self.state = state
         self._due_at = None
         if not state.placed:
-            self._heard.discard(Path.ROOM)
+            self._arrival.lose(Path.ROOM)
         if not state.placed or state is LinkState.HELD:
             self._status_at = None
-        if state is LinkState.AWAITING_AUDIO and self._phone.uses_room:
-            self._since[Path.ROOM] = now
+        if state is LinkState.AWAITING_AUDIO:
+            self._arrival.listen_to_room(now)
         elif state is not LinkState.LIVE:
-            self._since.pop(Path.ROOM, None)
-        self._gone_since = None
+            self._arrival.ignore_room()
 
     def _settle(self, now: float) -> None:
         """LIVE is being left: audio that stayed counts as a success."""
@@ -239,7 +202,7 @@ class AudioLink:
     # ---- truth
 
     def _tell(self) -> list[Effect]:
-        if not self._phone.here:
+        if not self._arrival.phone.here:
             return []
         notice, told = self._truth(), self._told
         if told is not None and notice in (told, replace(told, retry_at=None)):
@@ -248,54 +211,37 @@ class AudioLink:
         return [Notify(notice)]
 
     def _truth(self) -> Notice:
-        if not self._phone.uses_room:
-            notice = _AWAITING if Path.SOCKET in self._since else _SOCKET_SILENT
-            return Notice(AudioState.LIVE) if self._heard else notice
+        heard = self._arrival.heard
+        if not self._arrival.phone.uses_room:
+            silent = not self._arrival.awaits(Path.SOCKET)
+            return Notice(AudioState.LIVE) if heard else _SOCKET_SILENT if silent else _AWAITING
         path, trouble = self._welcome(), self._trouble
-        if not self._heard:
+        if not heard:
             waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
             return replace(trouble or waiting, path=path)
-        if Path.ROOM in self._heard or trouble is None or trouble.hop is None:
+        if Path.ROOM in heard or trouble is None or trouble.hop is None:
             return Notice(AudioState.LIVE, path=path)
         return replace(trouble, state=AudioState.LIVE, retry_at=None, path=path)
 
     def _welcome(self) -> Path:
         """Where audio is welcome now."""
-        if not self.state.placed:
-            return Path.SOCKET
-        proving = self._deaf or (self._phone.numbers and Path.SOCKET in self._heard)
-        return Path.ROOM if Path.ROOM in self._heard or not proving else Path.SOCKET
-
-    def _fault_at(self, path: Path) -> float | None:
-        """When silence of this path becomes a fault if nothing more comes; None where silence proves nothing."""
-        since, due_since = self._since.get(path), self._phone.due_since()
-        if since is None or due_since is None:
-            return None
-        patience = PRESENCE_MISSED if self._phone.numbers and path in self._heard else SILENCE
-        at = max(since, due_since) + patience
-        if path is Path.ROOM and self._gone_since is not None:
-            return min(at, max(self._gone_since + GONE, due_since))
-        return at
+        heard = self._arrival.heard
+        proving = self._deaf or (self._arrival.phone.numbers and Path.SOCKET in heard)
+        return Path.ROOM if self.state.placed and (Path.ROOM in heard or not proving) else Path.SOCKET
 
     # ---- the phone comes and goes
 
     def _arrive(self, event: Wanted, now: float) -> None:
         """A new socket: what was proven by the former one is to be proven anew, and the next join is a first one."""
         self._backoff.reset()
-        self._phone = _Phone(
-            here=True, room=self._phone.room or event.room, uses_room=event.room, numbers=event.numbers
-        )
+        self._arrival.arrive(event, now)
         self._told = self._trouble = None
         self._deaf = self._elsewhere = False
         self._renewed_at = -inf
-        self._heard.clear()
-        self._since.clear()
-        if not event.room:
-            self._since[Path.SOCKET] = now
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
-        if not self._phone.room:
+        if not self._arrival.phone.room:
             return []
         self._backoff.not_at_once()  # this one is
         return self._join(event, now, "wanted")
@@ -313,9 +259,7 @@ class AudioLink:
         return self._ask_status(now)
 
     def _depart(self) -> None:
-        self._phone = replace(self._phone, here=False)
-        self._heard.clear()
-        self._since.clear()
+        self._arrival.depart()
         self._trouble = None
 
     def _hold(self, event: Away, now: float) -> list[Effect]:
@@ -368,9 +312,9 @@ class AudioLink:
         return []
 
     def _joined(self, event: Joined, now: float) -> list[Effect]:
-        missed = self._trouble if self._deaf and self._phone.due_since() is not None else None
+        missed = self._trouble if self._deaf and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._deaf = self._deaf and self._phone.numbers  # one that numbers goes on proving the room from afar
+        self._deaf = self._deaf and self._arrival.phone.numbers  # one that numbers goes on proving the room from afar
         self._pushes = False
         self._go(LinkState.AWAITING_AUDIO, event, now)
         self._status_at = now + STATUS_EVERY_OF_OLD
@@ -389,8 +333,7 @@ class AudioLink:
         return self._lost(event, event.reason, now)
 
     def _answered(self, event: Status, now: float) -> list[Effect]:
-        heard_at = self._since.get(Path.ROOM, -inf) if Path.ROOM in self._heard else -inf
-        if event.lost is None or now - heard_at < SILENCE:  # what is heard counts more
+        if event.lost is None or self._arrival.heard_since(Path.ROOM, now - SILENCE):  # what is heard counts more
             return []
         return self._lost(event, event.lost, now)
 
@@ -452,12 +395,8 @@ class AudioLink:
             self._pushes, self._status_at = True, now + STATUS_EVERY
         if event.leaving:
             return self._lost(event, BridgeFault.LEAVING, now)
-        if event.phone_here:
-            self._gone_since = None
-            return self._listen_again(event, now) if self.state is LinkState.UNHEARD else []
-        if self.state is LinkState.LIVE and self._gone_since is None:
-            self._gone_since = now
-        return []
+        self._arrival.phone_in_room(event.phone_here, now)
+        return self._listen_again(event, now) if event.phone_here and self.state is LinkState.UNHEARD else []
 
     def _listen_again(self, event: Event, now: float) -> list[Effect]:
         self._go(LinkState.AWAITING_AUDIO, event, now)
@@ -483,33 +422,19 @@ class AudioLink:
         return []
 
     def _hear(self, event: Heard, now: float) -> None:
-        self._heard.add(event.path)
+        self._arrival.hear(event.path, event.numbered, now)
         if event.path is Path.ROOM:
             self._deaf = False
             self._renewed_at = -inf
-            self._gone_since = None
-            self._phone = replace(self._phone, uses_room=True)
-        if event.numbered:
-            self._phone = replace(self._phone, numbers=True)
-        self._since[event.path] = now
-        if not self._phone.numbers:
-            self._since = dict.fromkeys(self._since, now)
 
     def _learn(self, event: Microphone | Voice, now: float) -> list[Effect]:
-        if isinstance(event, Microphone):
-            self._phone = replace(self._phone, microphone=event.on)
-        elif not event.speaking:
-            self._phone = replace(self._phone, speaking_since=None)
-        elif self._phone.speaking_since is None:
-            self._phone = replace(self._phone, speaking_since=now)
-        if not self._phone.uses_room and self._phone.due_since() is None:
-            self._since.setdefault(Path.SOCKET, now)
+        self._arrival.learn(event, now)
         return []
 
     def _learn_placed(self, event: Microphone | Voice, now: float) -> list[Effect]:
         """A phone that falls silent on purpose is healthy: what its silence was taken for is taken back."""
         self._learn(event, now)
-        if self.state is not LinkState.LIVE and self._phone.due_since() is None:
+        if self.state is not LinkState.LIVE and not self._arrival.is_due:
             self._trouble = None
             if self.state is not LinkState.AWAITING_AUDIO:
                 self._go(LinkState.AWAITING_AUDIO, event, now)
@@ -518,30 +443,15 @@ class AudioLink:
     # ---- time
 
     def _tick(self, event: Tick, now: float) -> list[Effect]:
-        for path in Path:
-            fault_at = self._fault_at(path)
-            if fault_at is None or now < fault_at:
-                continue
-            if now - fault_at > STOOD_STILL:
-                self._forgive(path, now)
-            elif path is Path.ROOM:
-                return self._suspect(event, now)
-            else:
-                self._heard.discard(path)
-                del self._since[path]
+        if self._arrival.fault(Path.ROOM, now):
+            return self._suspect(event, now)
+        if self._arrival.fault(Path.SOCKET, now):
+            self._arrival.lose(Path.SOCKET)
         if self._due_at is not None and now >= self._due_at:
             return self._come_due(event, now)
         if self._status_at is not None and now >= self._status_at:
             return self._ask_status(now)
         return []
-
-    def _forgive(self, path: Path, now: float) -> None:
-        """It was us who slept: what has arrived meanwhile is still to be read."""
-        self._gone_since = None
-        patience = PRESENCE_MISSED if self._phone.numbers and path in self._heard else SILENCE
-        self._since[path] = now + CATCH_UP - patience
-        if self._phone.speaking_since is not None:
-            self._phone = replace(self._phone, speaking_since=min(self._phone.speaking_since, self._since[path]))
 
     def _come_due(self, event: Tick, now: float) -> list[Effect]:
         match self.state:
@@ -555,7 +465,7 @@ class AudioLink:
                 return self._join(event, now, self._trouble.code if self._trouble is not None else "")
 
     def _suspect(self, event: Tick, now: float) -> list[Effect]:
-        self._heard.discard(Path.ROOM)
+        self._arrival.lose(Path.ROOM)
         self._deaf = True
         self._trouble = self._trouble or _SILENT
         self._go(LinkState.SUSPECT, event, now, self._trouble.code)
