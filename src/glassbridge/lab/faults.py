@@ -5,6 +5,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
+
+from glassbridge.lab.program import Program
+
+
+def family(program: Program) -> list[int]:
+    """Process ids of a program and of all that it has started, its own first."""
+    root = psutil.Process(program.pid)
+    return [root.pid, *(child.pid for child in root.children(recursive=True))]
+
 
 @contextmanager
 def frozen(*pids: int) -> Iterator[None]:
