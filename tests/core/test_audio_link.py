@@ -641,6 +641,7 @@ def test_a_phone_that_just_spoke_need_not_be_asked(sign: Event) -> None:
 def test_a_generation_that_is_too_old_is_exceeded() -> None:
     machine = in_state(LinkState.JOINING)
     machine.step(JoinFailed(G1, LossReason.REPLACED, above=Generation(5_000)), 0.1)
+    assert machine.generation == G1, "what is not ours is not given up as ours"
     assert doings(pass_time(machine, 1.0)) == [Join(Generation(5_001))]
     assert machine.step(Joined(Generation(5_001)), 1.1)
 

@@ -133,6 +133,8 @@ class AudioLink:
         self.state = LinkState.IDLE
         self.generation = first
         """Of the current attempt or place."""
+        self._above = first
+        """What the next generation must exceed."""
         self.records: list[Record[LinkState]] = []
         self.stale: Counter[str] = Counter()
         """Results of former generations, by name."""
@@ -285,7 +287,7 @@ class AudioLink:
     # ---- the way to the room
 
     def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
-        self.generation = Generation(self.generation + 1)
+        self.generation = Generation(max(self.generation, self._above) + 1)
         self._go(LinkState.JOINING, event, now, cause)
         elsewhere, self._elsewhere = self._elsewhere, False
         return [Join(self.generation, elsewhere)]
@@ -325,7 +327,7 @@ class AudioLink:
 
     def _failed(self, event: JoinFailed, now: float) -> list[Effect]:
         decision = replace(DECISIONS[event.reason], at_once=False)
-        self.generation = max(self.generation, event.above)
+        self._above = max(self._above, event.above)
         trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, event.reason.text, decision.hop)
         return self._join_by(decision, event, now, trouble)
 
