@@ -5,7 +5,7 @@ from typing import Final
 
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
-from glassbridge.lab.faults import frozen
+from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.links import Way
 from glassbridge.lab.scenario import Needs, always, most, p95, scenario
 from glassbridge.lab.system import System
@@ -38,17 +38,21 @@ async def _healed(system: System, episode: Episode, users: list[User], *, both: 
         )
 
 
-@scenario("F16a", "the bridge worker stands still for a while", story="S-26", needs=Needs(breakable=True), must=MUST)
-async def worker_stands_still(system: System) -> None:
-    """The cloud notices; the worker gives up what it had, or goes on with it, but never both."""
+async def _stand_still(system: System, pids: list[int], label: str) -> None:
     users = await system.speaking()
     await in_room(users)
-    async with system.episode(users, f"worker frozen for {LASTS:.0f} s") as episode:
+    async with system.episode(users, label) as episode:
         episode.cause()
-        with frozen(system.worker_pid()):
+        with frozen(*pids):
             await asyncio.sleep(LASTS)
         episode.gone()
         await _healed(system, episode, users, both=False)
+
+
+@scenario("F16a", "a worker stands still", story="S-26", needs=Needs(breakable=True), must=MUST)
+async def worker_stands_still(system: System) -> None:
+    """Cloud and supervisor notice; the supervisor replaces it."""
+    await _stand_still(system, [system.worker_pid()], f"worker frozen for {LASTS:.0f} s")
 
 
 @scenario(
@@ -66,3 +70,9 @@ async def one_direction(system: System) -> None:
             system.a.to_bridge.heal()
             episode.gone()
             await _healed(system, episode, users, both=True)
+
+
+@scenario("F16c", "the whole bridge stands still", story="S-26", needs=Needs(breakable=True), must=MUST)
+async def bridge_stands_still(system: System) -> None:
+    """The cloud notices; on waking nobody is killed for having been silent."""
+    await _stand_still(system, family(system.a.bridge), f"bridge frozen for {LASTS:.0f} s")

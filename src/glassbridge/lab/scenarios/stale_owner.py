@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from time import monotonic, monotonic_ns
 from typing import Final
 
-from glassbridge.lab.faults import frozen
+from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.judge import first_new, seconds
 from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.scenario import Limit, Needs, always, most, never, p95, scenario
@@ -74,7 +74,7 @@ async def _return(system: System, fault: Fault, name: str) -> None:
 @scenario("F23a", "a frozen former owner comes back", story="S-2", needs=NEEDS, must=MUST, runs=1, sdk=True)
 async def frozen_owner(system: System) -> None:
     """All of bridge A stands still."""
-    await _return(system, lambda system: frozen(system.worker_pid()), "frozen")
+    await _return(system, lambda system: frozen(*family(system.a.bridge)), "frozen")
 
 
 @scenario(
