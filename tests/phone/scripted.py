@@ -286,7 +286,8 @@ class ScriptedCloud:
         known, missing = self.ledger.acknowledged, self.ledger.missing if self.asks else ()
         if known is not None and (number.last or missing != self._asked):
             asyncio.get_running_loop().create_task(self.acknowledge())
-        self._prove()
+        if not number.replayed:
+            self._prove()
 
     def _prove(self) -> None:
         if not self.live and not self.original:

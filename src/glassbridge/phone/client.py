@@ -44,6 +44,7 @@ from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode, come_back
+from glassbridge.wire.display import words
 
 log = structlog.get_logger()
 
@@ -91,6 +92,10 @@ class PhoneClient:
         self._numbers = numbered and transport is not Transport.TRACK
         self._microphone = self._microphone_allowed = True
         self._speaking = False
+        self._apps: set[str] = set()
+        """Those that the owner has started."""
+        self._introduced: set[str] = set()
+        """Those that our clouds have told of: what they show is no caption. In the original, captions are an app's."""
         self._log = log
         self._link = PhoneLink(chance, room=transport is not Transport.WEBSOCKET)
         self._shell: Shell[Event] = Shell(self._link, self._perform, Tick(), self._record, link_clock)
@@ -193,6 +198,16 @@ class PhoneClient:
         """What the voice detector says."""
         self._speaking = speaking
         await self._say(wire.Vad(status=speaking))
+
+    async def start_app(self, package: str) -> None:
+        """Starts an app, and again whenever the session is a new one."""
+        self._apps.add(package)
+        await self._say(wire.StartApp(package_name=package))
+
+    async def stop_app(self, package: str) -> None:
+        """Stops an app."""
+        self._apps.discard(package)
+        await self._say(wire.StopApp(package_name=package))
 
     async def switch(self, cloud: str) -> None:
         """Moves to another cloud; the old room is left before a new one is joined. Raises UserError for a bad URL."""
@@ -329,8 +344,15 @@ class PhoneClient:
                 self._capture.acknowledge(message.epoch, message.position, message.missing)
                 self._sender.send_missing()
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position))
-            case wire.DisplayEvent(layout=wire.TextWall(text=text)):
-                self._on_event(events.Caption(text, message.is_final is not False))
+            case wire.DisplayEvent(package_name=package, layout=layout) if package in self._introduced:
+                self._on_event(events.Shown(package, words(layout)))
+            case wire.DisplayEvent(layout=layout):
+                self._on_event(events.Caption(words(layout), message.is_final is not False))
+            case wire.AppStateChange(package_name=package, state=state) if state is not None:
+                self._introduced.add(package)
+                self._on_event(events.AppChanged(package, state))
+            case wire.AppStopped(package_name=package, error=error):
+                self._on_event(events.AppChanged(package, "stopped", error or ""))
             case wire.SpeechEndNotice():
                 self._on_event(events.SpeechEnded(message.captioned))
             case wire.MicrophoneStateChange():
@@ -378,6 +400,8 @@ class PhoneClient:
         await socket.say(wire.MicrophoneStateChange(is_microphone_enabled=self.microphone_on))
         if self._speaking:
             await socket.say(wire.Vad(status=True))
+        for package in () if ack.resumed else sorted(self._apps):
+            await socket.say(wire.StartApp(package_name=package))
 
     # ---- the room
 

@@ -30,5 +30,7 @@ class PhoneConfig:
     """One object a line, instead of text for people."""
     control: bool = False
     """Keep running and take commands on standard input."""
+    apps: tuple[str, ...] = ()
+    """Package names of apps to start."""
     deadline: float = 30.0
     """How long to wait for a way for the audio before speaking, and for the captions after it."""

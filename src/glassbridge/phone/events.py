@@ -83,6 +83,25 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What an app shows on the glasses, in place of what it showed before."""
+
+    package: str
+    text: str
+    """Empty for what holds no words."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppChanged:
+    """How an app is now."""
+
+    package: str
+    state: Literal["starting", "running", "reconnecting", "stopped"]
+    reason: str = ""
+    """A reason a person can read, when it stopped although nobody asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEnded:
     """All captions of what was said until the microphone stopped have come."""
 
@@ -132,6 +151,8 @@ PhoneEvent = (
     | Told
     | AudioAcknowledged
     | Caption
+    | Shown
+    | AppChanged
     | SpeechEnded
     | MicrophoneAsked
     | Heard

@@ -11,6 +11,8 @@ from glassbridge.phone.events import PhoneEvent
 
 _NAMES: dict[type, str] = {
     events.Caption: "caption",
+    events.Shown: "shown",
+    events.AppChanged: "app",
     events.AudioStateChanged: "audio_state",
     events.Acknowledged: "ack",
     events.RoomChanged: "room",
@@ -66,16 +68,22 @@ def readable(event: PhoneEvent) -> str | None:
     match event:
         case events.Caption(text, True):
             return f"  » {text}"
-        case events.AudioStateChanged(state, reason):
-            return f"audio: {state} ({reason})" if reason else f"audio: {state}"
+        case events.Shown(package, text) if text:
+            return f"  {package.rpartition('.')[2]}: {text}"
+        case events.AppChanged(package, state, reason):
+            return f"app: {package} {state} ({reason})" if reason else f"app: {package} {state}"
+        case events.Told(situation, text):
+            return text if situation != "ended" else None
+        case events.AudioStateChanged("live", reason) if reason:
+            return f"captions: {reason}"
         case events.Acknowledged(_, resumed):
             return "session: resumed" if resumed else "session: new"
-        case events.RoomChanged(state, room, reason):
-            return f"room: {state} {reason or room}".rstrip()
+        case events.RoomChanged("joined" | "left" as state, room):
+            return f"room: {state} {room}"
+        case events.RoomChanged(state, _, reason):
+            return f"room: {'lost' if state == 'lost' else 'cannot be joined'} ({reason})"
         case events.SocketChanged("open", cloud):
             return f"cloud: connected to {cloud}"
-        case events.SocketChanged(state, _, _, reason):
-            return f"cloud: {state} ({reason})"
         case events.MicrophoneAsked(on):
             return f"microphone: switched {'on' if on else 'off'} by the cloud"
         case events.CloudError(code, message):

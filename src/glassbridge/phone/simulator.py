@@ -92,6 +92,8 @@ class Simulator:
             counting = asyncio.create_task(self._count(), name="count")
             try:
                 async with self._phone:
+                    for package in self._config.apps:
+                        await self._phone.start_app(package)
                     await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await cancelled(work, counting, *others)
@@ -268,7 +270,9 @@ class Simulator:
         frames = {path.value: count for path, count in sender.sent.items()}
         parts = [f"sent {sum(frames.values())} frames"] if frames else []
         if sender.dropped:
-            parts.append(f"{sender.dropped} could not be sent")
+            parts.append(f"{sender.dropped} could not be sent at once")
+        if sender.replayed:
+            parts.append(f"{sender.replayed} were sent again")
         if first is not None:
             parts.append(f"first caption {first:.1f} s after the first word")
         self._report.say(
@@ -276,6 +280,7 @@ class Simulator:
             "; ".join(parts),
             frames=frames,
             frames_dropped=sender.dropped,
+            frames_replayed=sender.replayed,
             samples=capture.position,
             acknowledged=capture.acknowledged,
             first_caption=first,
