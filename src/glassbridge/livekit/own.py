@@ -341,7 +341,7 @@ class OwnParticipant:
     def _sending_side(self) -> Publisher:
         if self._publisher is None:
             loopback = self._socket is not None and is_loopback(self._socket)
-            self._publisher = Publisher(self, self._tasks, loopback=loopback)
+            self._publisher = Publisher(self, self._tasks, loopback=loopback, catch_up=self._options.catch_up)
         return self._publisher
 
     def _require_open(self) -> None:

@@ -15,6 +15,9 @@ FRAME_MS = 20
 """Milliseconds of audio in one playback frame and in one block that a track delivers."""
 FRAME_BYTES = FRAME_MS * 32
 """The same in bytes of PCM16 mono at 16 kHz: 640."""
+TRACK_BITRATE = 96_000
+"""Bits per second of what we publish. At 32,000 a recogniser reads a human voice otherwise than the file of it; more
+than this changes nothing (docs/track-audio.md)."""
 
 ParticipantKind = Literal["own", "sdk"]
 
@@ -169,6 +172,9 @@ class ConnectOptions:
     """No sign of life of the media path (ICE consent, once a second) for so long: left."""
     loop_gap: float = 10.0
     """The process stood still for so long: left, what others may hold is not taken back (traps A7)."""
+    catch_up: float = 0.1
+    """A writer of a track who is later than this begins a new stretch of sound; less is made good, faster than real
+    time. Little suits what is played, for a listener keeps the delay; a microphone must not tear its words apart."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further query parameters, for tests."""
 

@@ -44,9 +44,10 @@ class Publisher:
     """One place's outgoing side. Changes are made one at a time, each in a task of its own: a cancelled caller never
     leaves an offer without its answer."""
 
-    def __init__(self, link: Link, tasks: TaskGroup, *, loopback: bool) -> None:
+    def __init__(self, link: Link, tasks: TaskGroup, *, loopback: bool, catch_up: float) -> None:
         self._link = link
         self._tasks = tasks
+        self._catch_up = catch_up
         self._changing = asyncio.Lock()
         self._connection = connection = quirks.new_connection()
         self._reliable = connection.createDataChannel(signal.RELIABLE_LABEL)
@@ -103,11 +104,14 @@ class Publisher:
     # --- what the owner wants ---------------------------------------------------------------------------------------
 
     async def send(self, data: bytes, *, reliable: bool) -> None:
-        """Raises ParticipantError when the channels do not open, or hold BUFFER_LIMIT unsent (lossy: dropped)."""
+        """Raises ParticipantError when the channels do not open or are closed, or hold BUFFER_LIMIT unsent (lossy:
+        dropped). They close some time before the server says why the place is lost."""
         if not self._opened.is_set():
             await _within(self._opened.wait(), "the channels for data do not open")
             self._require_open()
         channel = self._reliable if reliable else self._lossy
+        if channel.readyState != "open":
+            raise ParticipantError(LossReason.MEDIA_FAILED, "the channels for data have closed")
         if channel.bufferedAmount + len(data) <= BUFFER_LIMIT:
             channel.send(data)
         elif reliable:
@@ -166,7 +170,7 @@ class Publisher:
         if isinstance(granted, ParticipantError):
             await self._remove(slot)
             return granted
-        speaker = Speaker(slot, self.unpublish, self._link.lost)
+        speaker = Speaker(slot, self.unpublish, self._link.lost, self._catch_up)
         await speaker.find_listener(AUDIENCE_TIMEOUT)
         return speaker
 

@@ -144,7 +144,7 @@ class SdkParticipant:
 
     async def publish(self, name: str) -> LocalTrack:
         self._require_open()
-        track = SdkTrack(self._room, name, self.failure)
+        track = SdkTrack(self._room, name, self.failure, self._options.catch_up)
         self._tracks.append(track)
         starting = self._tasks.spawn(track.start(), "publish")
         try:

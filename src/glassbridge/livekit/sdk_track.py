@@ -3,19 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from glassbridge.core.values import SAMPLE_RATE, LossReason
-from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
+from glassbridge.livekit.pace import FRAME, Pace
+from glassbridge.livekit.participant import FRAME_BYTES, TRACK_BITRATE, ParticipantError
 
-FRAME = FRAME_MS / 1000
 TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
-LATE = 0.1
-"""Seconds that a writer may fall behind and still catch up."""
 CAPTURE_TIMEOUT = 2.0
 AUDIENCE_TIMEOUT = 0.5
 """Seconds that a new track waits for its first listener."""
@@ -28,15 +25,16 @@ _HALF = FRAME_BYTES // 2
 class SdkTrack:
     """The LocalTrack of the SDK-backed participant. `failure` gives why the place is lost, None while it is held."""
 
-    def __init__(self, room: rtc.Room, name: str, failure: Callable[[], ParticipantError | None]) -> None:
+    def __init__(
+        self, room: rtc.Room, name: str, failure: Callable[[], ParticipantError | None], catch_up: float
+    ) -> None:
         self._room = room
         self._failure = failure
         # No queue in the SDK: its length would be latency for ever after the first stall (traps B14).
         self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=0)
         self._track = rtc.LocalAudioTrack.create_audio_track(name, self._source)
         self._publication: rtc.LocalTrackPublication | None = None
-        self._due: float | None = None
-        """When the next frame has to go; None in a pause."""
+        self._pace = Pace(catch_up)
         self._writing = asyncio.Lock()
         self._unpublished = False
 
@@ -47,6 +45,7 @@ class SdkTrack:
     async def start(self) -> None:
         """Publishes it. Raises ParticipantError. Not to be cancelled: nobody could take it back."""
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
+        options.audio_encoding.max_bitrate = TRACK_BITRATE
         try:
             self._publication = await self._room.local_participant.publish_track(self._track, options)
         except PublishTrackError:
@@ -65,7 +64,7 @@ class SdkTrack:
                 await self.write(_SILENCE)
         finally:
             listened.cancel()
-        self._due = None
+        self._pace.pause()
 
     async def write(self, frame: bytes) -> None:
         """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
@@ -76,12 +75,9 @@ class SdkTrack:
                 raise failure
             if self._unpublished:
                 raise ValueError("the track is unpublished")
-            now = monotonic()
-            if self._due is None or now - self._due > LATE:
-                self._due = now
+            self._pace.begin()
             await self._capture(frame)
-            self._due += FRAME
-            await asyncio.sleep(self._due - monotonic())
+            await self._pace.due()
 
     async def _capture(self, frame: bytes) -> None:
         try:
@@ -92,10 +88,10 @@ class SdkTrack:
             raise self._failure() or ParticipantError(LossReason.INTERNAL, "the SDK takes no sound") from None
 
     async def drain(self) -> None:
-        if self._due is not None and self._failure() is None and not self._unpublished:
+        if not self._pace.pausing and self._failure() is None and not self._unpublished:
             for _ in range(TAIL):
                 await self.write(_SILENCE)
-        self._due = None
+        self._pace.pause()
 
     async def unpublish(self) -> None:
         if self._unpublished:

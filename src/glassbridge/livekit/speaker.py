@@ -13,13 +13,11 @@ from av.packet import Packet
 
 from glassbridge.livekit.media import RTP_CLOCK
 from glassbridge.livekit.opus import Encoder
-from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
+from glassbridge.livekit.pace import FRAME, Pace
+from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, TRACK_BITRATE, ParticipantError
 
-FRAME = FRAME_MS / 1000
 TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
-LATE = 0.1
-"""Seconds that a writer may fall behind and still catch up; after more a new stretch of sound begins."""
 _QUEUE = 50
 _TIME_BASE = Fraction(1, RTP_CLOCK)
 _SILENCE = bytes(FRAME_BYTES)
@@ -102,14 +100,14 @@ class Speaker:
         slot: Slot,
         unpublish: Callable[[Slot], Awaitable[None]],
         lost: Callable[[], ParticipantError | None],
+        catch_up: float,
     ) -> None:
         self.sid = slot.sid
         self._slot = slot
         self._unpublish = unpublish
         self._lost = lost
-        self._encoder = Encoder()
-        self._due: float | None = None
-        """When the next frame has to go; None in a pause."""
+        self._encoder = Encoder(TRACK_BITRATE)
+        self._pace = Pace(catch_up)
         self._unpublished = False
 
     async def find_listener(self, within: float) -> None:
@@ -131,20 +129,17 @@ class Speaker:
             raise lost
         if self._unpublished:
             raise ValueError("the track is unpublished")
-        now = monotonic()
-        if self._due is None or now - self._due > LATE:
+        if self._pace.begin():
             self._slot.tune()
-            self._due = now
         self._slot.put(self._encoder.encode(frame))
-        self._due += FRAME
-        await asyncio.sleep(self._due - monotonic())
+        await self._pace.due()
 
     async def drain(self) -> None:
         """See LocalTrack."""
-        if self._due is not None and self._lost() is None:
+        if not self._pace.pausing and self._lost() is None:
             for _ in range(TAIL):
                 await self.write(_SILENCE)
-        self._due = None
+        self._pace.pause()
 
     async def unpublish(self) -> None:
         """See LocalTrack. Ends with silence, as drain() does; a cancelled caller does not stop what follows."""
