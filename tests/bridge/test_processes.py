@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -24,7 +25,7 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.support.bridge import SCRIPT
 from tests.support.poll import eventually_sync
 
-READY_WITHIN = 15.0
+READY_WITHIN = 30.0
 
 
 class Bridge:
@@ -262,3 +263,102 @@ def test_a_frozen_worker_does_not_hold_up_the_end(launch: Callable[..., Bridge],
     assert bridge.ended_within(5.5) == 0
     assert gone(worker)() is True
     assert not path.exists()
+
+
+def test_a_worker_that_dies_again_and_again_waits_longer_each_time(
+    launch: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), spare=False)
+    up(bridge, f"unix:{path}")
+    for life in range(3):
+        eventually_sync(
+            lambda life=life: len(bridge.logged("worker ready")) > life or bridge.said,  # type: ignore[misc]
+            20,
+        )
+        os.kill(bridge.pid_of(0), signal.SIGKILL)
+    eventually_sync(lambda: len(bridge.logged("worker died")) == 3 or bridge.said, 5)
+    delays = [death["restart_in_s"] for death in bridge.logged("worker died")]
+    assert delays[0] == 0.0
+    assert all(delay <= ceiling for delay, ceiling in zip(delays[1:], (0.5, 1.0), strict=True)), delays
+    assert {death["cause"] for death in bridge.logged("worker died")} == {"SIGKILL"}
+
+
+def test_a_frozen_worker_is_replaced(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    up(bridge, f"unix:{path}")
+    bridge.has_a_warm_spare()
+    frozen = bridge.pid_of(0)
+    os.kill(frozen, signal.SIGSTOP)
+    back = eventually_sync(
+        lambda: (found := answer(f"unix:{path}")) is not None and found.metadata["pid"] != str(frozen), 8
+    )
+    assert back > 0.8, "five questions in a row are to be missed"
+    assert gone(frozen)() is True
+    (death,) = bridge.logged("worker died")
+    assert death["cause"].startswith("frozen")
+
+
+def test_a_machine_that_slept_costs_no_worker(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    up(bridge, f"unix:{path}")
+    bridge.has_a_warm_spare()
+    worker = bridge.pid_of(0)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in (bridge.process.pid, worker):
+            os.kill(pid, number)
+        if number is signal.SIGSTOP:
+            Event().wait(2.0)  # the fault itself: twice as long as a frozen worker is given
+    eventually_sync(lambda: (found := answer(f"unix:{path}")) is not None and found.metadata["pid"] == str(worker), 5)
+    Event().wait(1.2)
+    found = answer(f"unix:{path}")
+    assert found is not None
+    assert found.metadata["pid"] == str(worker), bridge.said
+    assert not bridge.logged("worker died")
+
+
+@pytest.mark.parametrize("address", ["unix", pytest.param("tcp", marks=pytest.mark.slow)])
+def test_workers_are_recycled_one_after_the_other_and_the_address_always_answers(
+    launch: Callable[..., Bridge], tmp_path: Path, address: str
+) -> None:
+    path, port = tmp_path / "b.sock", free_port()
+    bridge = launch(**({"socket": str(path)} if address == "unix" else {"port": port}), workers=2)
+    targets = [f"unix:{path}.{n}" if address == "unix" else f"127.0.0.1:{port + n}" for n in range(2)]
+    up(bridge, *targets)
+    bridge.has_a_warm_spare()
+    before = [bridge.pid_of(number) for number in range(2)]
+    bridge.process.send_signal(signal.SIGUSR1)
+    eventually_sync(lambda: len(bridge.logged("worker ready")) == 4 or bridge.said, READY_WITHIN)
+    after = [bridge.pid_of(number) for number in range(2)]
+    assert not set(before) & set(after)
+    assert [hand["worker"] for hand in bridge.logged("worker hands over")] == [0, 1]
+    eventually_sync(gone(*before), 5)
+    for target, pid in zip(targets, after, strict=True):
+        found = answer(target)
+        assert found is not None
+        assert found.metadata["pid"] == str(pid)
+    assert not bridge.logged("worker died")
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_grown_is_recycled(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), max_resident_mb=1.0, settled=0.5, health_every=0.1)
+    up(bridge, f"unix:{path}")
+    eventually_sync(lambda: len(bridge.logged("worker ready")) >= 2 or bridge.said, READY_WITHIN)
+    assert bridge.logged("worker is asked to go")[0]["cause"].startswith("grown to")
+
+
+def test_the_end_of_the_supervisor_frees_the_port(launch: Callable[..., Bridge]) -> None:
+    port = free_port()
+    bridge = launch(port=port)
+    up(bridge, f"127.0.0.1:{port}")
+    bridge.has_a_warm_spare()
+    workers = bridge.workers
+    assert len(workers) == 2, "one that serves and one that is warm"
+    bridge.process.kill()
+    eventually_sync(gone(*workers), 3)
+    again = launch(port=port)
+    up(again, f"127.0.0.1:{port}")

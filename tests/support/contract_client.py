@@ -7,15 +7,16 @@ from typing import Any
 
 import grpc
 
+from glassbridge.runtime.grpc_options import Options
 from tests.support.scripted_bridge import SERVICE
 
 
 class ContractClient:
     """Calls any bridge in the words of `contract`; use as an async context. Has one method for each RPC."""
 
-    def __init__(self, target: str, contract: SimpleNamespace) -> None:
+    def __init__(self, target: str, contract: SimpleNamespace, options: Options = ()) -> None:
         self.words = contract
-        self._channel = grpc.aio.insecure_channel(target)
+        self._channel = grpc.aio.insecure_channel(target, options=options)
         unary = self._channel.unary_unary
         self.join_room = self._call(unary, "JoinRoom", "JoinRoomRequest", "JoinRoomResponse")
         self.leave_room = self._call(unary, "LeaveRoom", "LeaveRoomRequest", "LeaveRoomResponse")

@@ -19,7 +19,7 @@ from glassbridge.runtime.tasks import TaskGroup
 
 log = structlog.get_logger()
 
-START_TIMEOUT: Final = 20.0
+START_TIMEOUT: Final = 30.0
 """Seconds in which a worker must be ready."""
 STOP_GRACE: Final = 4.5
 """Seconds from SIGTERM to SIGKILL."""
