@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(SecretStr(DEV_JWT_SECRET), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET"))
     """Signs and verifies core tokens (HS256)."""
 
+    public_url: str = ""
+    """Where apps elsewhere find this cloud, such as https://cloud.example.com."""
+    public_host_name: str = Field("", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME"))
+    """The same as the original says it: a host name behind HTTPS."""
+
     grace: float = 60.0
     """How long a session waits for its phone after the socket closed."""
     tap: Path | None = None
@@ -51,6 +56,11 @@ class Settings(BaseSettings):
         if self.bridge_socket:
             return tuple(f"unix:{path.strip()}" for path in self.bridge_socket.split(",") if path.strip())
         return tuple(target.strip() for target in self.bridge_urls.split(",") if target.strip())
+
+    @property
+    def apps_find_us_at(self) -> str:
+        """The base URL that apps are given; empty: on this machine."""
+        return self.public_url or (f"https://{self.public_host_name}" if self.public_host_name else "")
 
     @property
     def secrets(self) -> tuple[str, ...]:

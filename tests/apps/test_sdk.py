@@ -21,10 +21,13 @@ from glassbridge.app import (
     Transcription,
 )
 from glassbridge.cloud.apps.connection import AppConnection
-from glassbridge.core.values import user_id
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.values import Transport, user_id
+from glassbridge.phone import PhoneClient
+from glassbridge.phone.events import Acknowledged, AppChanged, Caption, Shown
 from glassbridge.wire import app_keys
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
-from tests.cloud.conftest import ANN, Phone, stays
+from tests.cloud.conftest import ANN, SECRET, Phone, stays
 from tests.support.poll import eventually
 
 PCM = bytes(range(256)) * 50
@@ -279,6 +282,20 @@ async def test_the_answer_comes_although_the_connection_broke_meanwhile(theatre:
     assert (await playing).duration_ms == 7
 
 
+async def test_a_request_that_was_lost_with_its_connection_is_asked_again(theatre: Open) -> None:
+    scene = await theatre(livekit=True)
+    await scene.start()
+    await eventually(lambda: (len(scene.server.sessions) == 1 and scene.session.connected) or "not connected")
+    scene.cut()  # what is written now arrives nowhere
+    playing = asyncio.create_task(scene.session.play("https://x.test/a.mp3"))
+    plays = scene.built.player.plays
+    await eventually(lambda: len(plays) == 1 or "not asked")
+    await asyncio.sleep(0)
+    next(iter(plays.values())).put_nowait({"type": 2, "duration_ms": 7})
+    assert (await playing).duration_ms == 7
+    assert len(scene.built.player.requests) == 1
+
+
 async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
     scene = await theatre(livekit=True)
     await scene.start()
@@ -369,3 +386,23 @@ def test_an_app_needs_a_name_and_a_key() -> None:
 
 def test_what_was_missed_is_a_value() -> None:
     assert Missed(1, 2) == Missed(audio_chunks=1, messages=2)
+
+
+async def test_our_own_phone_starts_apps_and_tells_their_words_from_captions(theatre: Open) -> None:
+    async def begin(session: Session) -> None:
+        await session.layouts.show_two_texts("hello", "there")
+
+    scene = await theatre(begin)
+    await scene.phone.close()
+    told = list[Any]()
+    token = mint_core_token(user_id(ANN), SECRET, 60)
+    async with PhoneClient(scene.built.url, token, told.append, transport=Transport.WEBSOCKET) as client:
+        await client.start_app(PACKAGE)
+        await eventually(lambda: Shown(PACKAGE, "hello\nthere") in told or str(told))
+        assert [event.state for event in told if isinstance(event, AppChanged)] == ["starting", "running"]
+        assert not [event for event in told if isinstance(event, Caption)]
+        await client.drop(0.1)
+        await eventually(lambda: sum(isinstance(event, Acknowledged) for event in told) == 2 or str(told), 10.0)
+        await eventually(lambda: [e.state for e in told if isinstance(e, AppChanged)][-1] == "running" or str(told))
+        await client.stop_app(PACKAGE)
+        await eventually(lambda: AppChanged(PACKAGE, "stopped") in told or str(told))

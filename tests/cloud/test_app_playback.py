@@ -138,9 +138,11 @@ async def test_an_id_in_use_and_too_many_at_once_are_refused(stage: Begin) -> No
     app = await in_room(built)
     for number in range(10):
         await play(built, app, str(number))
+    await app.say("audio_play_request", requestId="0", audioUrl="https://x.test/a.mp3")  # asked again: the same sound
     for count, (request_id, word) in enumerate((("0", "in use"), ("10", "at most")), 1):
-        await app.say("audio_play_request", requestId=request_id, audioUrl="https://x.test/a.mp3")
+        await app.say("audio_play_request", requestId=request_id, audioUrl="https://x.test/other.mp3")
         assert word in (await app.until("audio_play_response", count))["error"]
+    assert len(built.player.requests) == 10
     tell(built, f"{PACKAGE}/0", {"type": COMPLETED})
     await eventually(lambda: any(answer["success"] for answer in app.of_type("audio_play_response")) or "no end")
 

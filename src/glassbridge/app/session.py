@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from secrets import token_hex
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import structlog
 
 from glassbridge.app import events
-from glassbridge.app.errors import NotConnected, PlaybackFailed, SessionEnded
+from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded
 from glassbridge.app.handlers import Handler, Handling, call
 from glassbridge.app.layouts import Layouts
 from glassbridge.app.link import Link
@@ -22,6 +23,9 @@ from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
 from glassbridge.wire.phone import AudioStateNotice, Vad
 
 log = structlog.get_logger()
+
+ASK_AGAIN = 1.0
+"""Seconds after a reconnect in which the cloud has told the results that we may have missed."""
 
 Begin = Callable[["Session"], Awaitable[None] | None]
 HearsTranscription = TypeVar("HearsTranscription", bound=Handler[events.Transcription])
@@ -55,7 +59,7 @@ class Session:
         self._begin: Begin | None = None
         self._begun = False
         self._numbers = count(1)
-        self._playing: dict[str, asyncio.Future[wire.AudioPlayResponse]] = {}
+        self._playing: dict[str, tuple[wire.AudioPlayRequest, asyncio.Future[wire.AudioPlayResponse]]] = {}
         self._changed = asyncio.Event()
         """What the app wants to hear is not what the cloud was told."""
 
@@ -129,29 +133,26 @@ class Session:
         """Plays a sound and returns when the user has heard it. `volume` is 0 (mute) to 1; `stop_other=False` plays
         beside what is playing. Raises PlaybackFailed, NotConnected, SessionEnded, and TimeoutError after `timeout`
         seconds; the cloud always answers. Cancelling stops the sound."""
-        request_id = f"{next(self._numbers)}"
+        request = wire.AudioPlayRequest(
+            package_name=self._package,
+            request_id=token_hex(8),
+            audio_url=url,
+            volume=volume,
+            stop_other_audio=stop_other,
+            track_id=track,
+            session_id=self.session_id,
+        )
         answer: asyncio.Future[wire.AudioPlayResponse] = asyncio.get_running_loop().create_future()
-        self._playing[request_id] = answer
+        self._playing[request.request_id] = request, answer
         try:
-            await self._send(
-                wire.AudioPlayRequest(
-                    package_name=self._package,
-                    request_id=request_id,
-                    audio_url=url,
-                    volume=volume,
-                    stop_other_audio=stop_other,
-                    track_id=track,
-                    session_id=self.session_id,
-                )
-            )
+            await self._send(request)
             async with asyncio.timeout(timeout):
                 response = await answer
         except (asyncio.CancelledError, TimeoutError):
-            stop = wire.AudioStopRequest(package_name=self._package, request_id=request_id, session_id=self.session_id)
-            self._tasks.spawn(self._try_send(stop), "stop")
+            self._tasks.spawn(self._try_send(self._stop_request(request_id=request.request_id)), "stop")
             raise
         finally:
-            del self._playing[request_id]
+            del self._playing[request.request_id]
         if not response.success:
             raise PlaybackFailed(response.error or "the cloud does not say why")
         return events.Played(response.duration)
@@ -174,7 +175,12 @@ class Session:
 
     async def stop(self, track: int | None = None) -> None:
         """Stops what this app plays on a track, or all of it. Raises NotConnected, SessionEnded."""
-        await self._send(wire.AudioStopRequest(package_name=self._package, track_id=track, session_id=self.session_id))
+        await self._send(self._stop_request(track=track))
+
+    def _stop_request(self, *, track: int | None = None, request_id: str | None = None) -> wire.AudioStopRequest:
+        return wire.AudioStopRequest(
+            package_name=self._package, track_id=track, request_id=request_id, session_id=self.session_id
+        )
 
     async def _send(self, message: Message) -> None:
         await self._link.send(message)
@@ -193,9 +199,7 @@ class Session:
         try:
             return await self._link.run()
         finally:
-            for answer in self._playing.values():
-                if not answer.done():
-                    answer.set_exception(SessionEnded("the session has ended"))
+            self._fail_playing(SessionEnded("the session has ended"))
             await self._tasks.close()
 
     def nudge(self, url: str, at: int) -> None:
@@ -231,11 +235,22 @@ class Session:
             if self._begin is not None:
                 self._tasks.spawn(call(self._begin, self), "begin")
             return
-        if not ack.resumed:
-            for answer in self._playing.values():
-                if not answer.done():
-                    answer.set_exception(PlaybackFailed("the cloud was started anew"))
+        if ack.resumed:
+            self._tasks.spawn(self._ask_again(), "ask again")
+        else:
+            self._fail_playing(PlaybackFailed("the cloud was started anew"))
         self._changed.set()
+
+    async def _ask_again(self) -> None:
+        """For what is still unanswered: the request may have been lost with the former socket. Played it is once."""
+        await asyncio.sleep(ASK_AGAIN)
+        for request, _ in list(self._playing.values()):
+            await self._try_send(request)
+
+    def _fail_playing(self, error: AppError) -> None:
+        for _, answer in self._playing.values():
+            if not answer.done():
+                answer.set_exception(error)
 
     def _hear(self, message: wire.FromCloud | UnknownMessage) -> None:
         match message:
@@ -244,7 +259,7 @@ class Session:
             case wire.DataStream():
                 self._stream(message)
             case wire.AudioPlayResponse(request_id=request_id):
-                answer = self._playing.get(request_id)
+                _, answer = self._playing.get(request_id, (None, None))
                 if answer is not None and not answer.done():
                     answer.set_result(message)
             case wire.SubscriptionAck(subscriptions=in_force, refused=refused):

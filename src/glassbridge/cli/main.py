@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import bench, lab, livekit, programs, together, token
+from glassbridge.cli import apps, bench, lab, livekit, programs, together, token
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -30,6 +30,7 @@ app.command("cloud")(programs.cloud)
 app.command("bridge")(programs.bridge)
 app.command("phone")(programs.phone)
 app.command("token")(token.token)
+app.add_typer(apps.app, name="apps")
 app.add_typer(livekit.app, name="livekit")
 app.add_typer(bench.app, name="bench")
 app.add_typer(lab.app, name="lab")

@@ -44,13 +44,19 @@ def cloud(
     record: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder for one WAV a session: what the recogniser was fed.")
     ] = None,
+    apps: Annotated[
+        Path | None,
+        typer.Option(envvar="GLASSBRIDGE_APPS", dir_okay=False, help="Registry of apps (see `glassbridge apps`)."),
+    ] = None,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
 ) -> None:
-    """Run the cloud: phone socket, sessions, captions; drives the bridges."""
+    """Run the cloud: phone socket, sessions, captions, apps; drives the bridges."""
     settings = load_settings()
     start_logging("cloud", log_level, log_format)
     from glassbridge.cloud.app import run
+    from glassbridge.cloud.apps.config import AppsConfig
+    from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 
@@ -70,9 +76,13 @@ def cloud(
         max_sessions=settings.max_sessions,
         max_text=settings.max_text_bytes,
         max_binary=settings.max_binary_bytes,
+        apps=AppsConfig(public_url=settings.apps_find_us_at),
     )
+    registry = None if apps is None else open_registry(apps)
+    if registry is not None:
+        registry.all()  # what is wrong with it shows now
     recogniser = PocketsphinxRecogniser(settings.recognisers)
-    raise typer.Exit(run(config, recogniser, ready=lambda _port: recogniser.warm_up()))
+    raise typer.Exit(run(config, recogniser, ready=lambda _port: recogniser.warm_up(), registry=registry))
 
 
 def bridge(
@@ -86,7 +96,11 @@ def bridge(
     participant: ParticipantOption = ParticipantName.OWN,
     reflection: Annotated[bool, typer.Option("--reflection", help="Serve gRPC reflection.")] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Fetch playback URLs of this host although its address is not public.")
+        list[str] | None,
+        typer.Option(
+            envvar="GLASSBRIDGE_ALLOW_HOST",
+            help="Fetch playback URLs of this host although its address is not public.",
+        ),
     ] = None,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
@@ -122,6 +136,7 @@ def phone(
     frame_ms: Annotated[int, typer.Option(min=20, max=100, help="Milliseconds of audio in a frame.")] = 100,
     loop: Annotated[bool, typer.Option("--loop", help="Speak the clip again and again.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    app: Annotated[list[str] | None, typer.Option(help="Start this app (package name); may be given again.")] = None,
     control: Annotated[
         bool,
         typer.Option(
@@ -151,6 +166,7 @@ def phone(
         loop=loop,
         json=json,
         control=control,
+        apps=tuple(app or ()),
         deadline=deadline,
     )
     raise typer.Exit(run(config))

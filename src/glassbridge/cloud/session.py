@@ -230,6 +230,7 @@ class UserSession:
         wishes = connection.wishes
         self.microphone.reached(numbered=wishes.numbered)
         self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))
+        self.apps.introduce()
         connection.listen(self)
 
     def _greeting(self, connection: PhoneConnection, resumed: bool) -> ConnectionAck:

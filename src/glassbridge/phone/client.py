@@ -200,7 +200,7 @@ class PhoneClient:
         await self._say(wire.Vad(status=speaking))
 
     async def start_app(self, package: str) -> None:
-        """Starts an app, and again whenever the session is a new one."""
+        """Starts an app, and again wherever and whenever the phone connects."""
         self._apps.add(package)
         await self._say(wire.StartApp(package_name=package))
 
@@ -400,7 +400,7 @@ class PhoneClient:
         await socket.say(wire.MicrophoneStateChange(is_microphone_enabled=self.microphone_on))
         if self._speaking:
             await socket.say(wire.Vad(status=True))
-        for package in () if ack.resumed else sorted(self._apps):
+        for package in sorted(self._apps):  # one that runs is not disturbed
             await socket.say(wire.StartApp(package_name=package))
 
     # ---- the room

@@ -65,7 +65,10 @@ class Playbacks:
         self._log = log.bind(user_id=user, package=package)
 
     def play(self, request: AudioPlayRequest) -> None:
-        """Begins; what is wrong is answered at once."""
+        """Begins; what is wrong is answered at once. One that is being played already is asked for by an app that
+        came back and cannot know: it is played once."""
+        if self._running.get(request.request_id) == request:
+            return
         wrong = self._wrong(request)
         if wrong is not None:
             self._answer(AudioPlayResponse(request_id=request.request_id[:MAX_ID], success=False, error=wrong))

@@ -44,8 +44,9 @@ from glassbridge.wire.phone import AppStarted, AppStateChange, AppStopped, Displ
 
 log = structlog.get_logger()
 
-OWED = 32
-"""Answers that wait for an app that is away; the oldest go."""
+KEPT, KEEP = 64, 60.0
+"""How many results of playbacks are kept to be told again, and for how many seconds before the loss of a socket: what
+was last written into one that breaks may never have arrived."""
 
 
 class Owner(Protocol):
@@ -86,9 +87,12 @@ class RunningApp:
         self._connections: dict[SocketNumber, AppConnection] = {}
         self._socket: AppConnection | None = None
         """The one that speaks."""
-        self._owed: deque[Message] = deque(maxlen=OWED)
-        self._playbacks = Playbacks(user, record.package, speaker, self.answer, self._tasks, host.config.play_start)
-        self.outcome: asyncio.Future[StopReason | None] = asyncio.get_running_loop().create_future()
+        self._lost_at: float | None = None
+        """Loop time at which the app went away; None while it is here."""
+        self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
+        self._playbacks = Playbacks(user, record.package, speaker, self._played, self._tasks, host.config.play_start)
+        self._loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
         """Of the start: None when the app runs."""
 
     @property
@@ -132,11 +136,14 @@ class RunningApp:
             self._shell.post(SocketClosed(connection.number))
 
     def answer(self, message: Message) -> None:
-        """Sends it now, or when the app is back: an app is never left waiting."""
+        """Sends it to the app if it is here; what it needs to know when it comes back is in the acknowledgement."""
         if self._socket is not None:
             self._socket.send(message)
-        else:
-            self._owed.append(message)
+
+    def _played(self, result: wire.AudioPlayResponse) -> None:
+        """An app is never left waiting: this one is told again when it comes back."""
+        self._results.append((self._loop.time(), result))
+        self.answer(result)
 
     @property
     def socket(self) -> AppConnection | None:
@@ -175,16 +182,27 @@ class RunningApp:
                 timestamp=iso_now(),
             )
         )
-        while self._owed:
-            connection.send(self._owed.popleft())
+        lost_at, self._lost_at = self._lost_at or self._loop.time(), None
+        for at, result in self._results:
+            if at >= lost_at - KEEP:
+                connection.send(result)
         connection.listen(self._hear)
 
     def _announce(self, state: AppState) -> None:
         if state is not AppState.RUNNING:
             self._socket = None
+            self._lost_at = self._lost_at or self._loop.time()
         elif not self.outcome.done():
             self.outcome.set_result(None)
             self._owner.tell_phone(AppStarted(package_name=self.package, timestamp=iso_now()))
+        self._tell_state(state)
+
+    def introduce(self) -> None:
+        """Tells the phone how the app is."""
+        if self.state is not AppState.ABSENT:
+            self._tell_state(self.state)
+
+    def _tell_state(self, state: AppState) -> None:
         self._owner.tell_phone(AppStateChange(package_name=self.package, state=state.shown, timestamp=iso_now()))  # type: ignore[arg-type]
 
     def _dispose(self, reason: StopReason) -> None:

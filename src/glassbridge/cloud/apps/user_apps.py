@@ -123,6 +123,11 @@ class UserApps:
         """All that there are, by package."""
         return {package: app.state for package, app in self._apps.items()}
 
+    def introduce(self) -> None:
+        """Tells a phone that has just come which apps there are."""
+        for app in self._apps.values():
+            app.introduce()
+
     # ---- what apps hear
 
     def put(self, pcm: bytes) -> None:

@@ -1,0 +1,62 @@
+"""`glassbridge apps`: which apps a cloud knows."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glassbridge.runtime.errors import UserError
+
+app = typer.Typer(help="Say which apps a cloud knows.", no_args_is_help=True, rich_markup_mode=None)
+
+RegistryOption = Annotated[
+    Path,
+    typer.Option(
+        "--registry",
+        envvar="GLASSBRIDGE_APPS",
+        dir_okay=False,
+        help="File of the registry: .toml for people, .db for SQLite.",
+    ),
+]
+PackageArgument = Annotated[str, typer.Argument(help="Package name, such as com.example.captions.")]
+DEFAULT_REGISTRY = Path("apps.toml")
+
+
+@app.command()
+def add(
+    package: PackageArgument,
+    url: Annotated[str, typer.Option(help="Where the app's own server is.")],
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    permission: Annotated[
+        list[str] | None,
+        typer.Option(help="MICROPHONE, CAMERA, LOCATION, CALENDAR, READ_NOTIFICATIONS or ALL; may be given again."),
+    ] = None,
+    registry: RegistryOption = DEFAULT_REGISTRY,
+) -> None:
+    """Register an app and print its API key, which is stored nowhere: the last line of the output."""
+    from glassbridge.cloud.apps.registry import new_app, open_registry
+
+    record, key = new_app(package, url, name, permission or [])
+    open_registry(registry).add(record)
+    print(f"{package} is in {registry}; this is its API key, which is shown once:", file=sys.stderr)
+    print(key)
+
+
+@app.command(name="list")
+def list_(registry: RegistryOption = DEFAULT_REGISTRY) -> None:
+    """Show the apps: package, URL, permissions."""
+    from glassbridge.cloud.apps.registry import open_registry
+
+    for record in open_registry(registry).all():
+        permissions = ",".join(sorted(permission.value for permission in record.permissions))
+        print("\t".join((record.package, record.url, permissions or "-")))
+
+
+@app.command()
+def remove(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY) -> None:
+    """Forget an app: it cannot be started any more."""
+    from glassbridge.cloud.apps.registry import open_registry
+
+    if not open_registry(registry).remove(package):
+        raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")
