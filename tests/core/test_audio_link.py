@@ -638,6 +638,26 @@ def test_a_phone_that_just_spoke_need_not_be_asked(sign: Event) -> None:
     assert doings(effects) == [Join(G2)]
 
 
+def test_somebody_newer_at_the_bridge_is_not_fought_before_the_phone_answers() -> None:
+    machine = in_state(LinkState.JOINING)
+    effects = machine.step(JoinFailed(G1, LossReason.REPLACED, above=Generation(5_000)), SIGN_OF_LIFE)
+    assert doings(effects) == [AskPhone(G1)]
+    assert machine.state is LinkState.DOUBTFUL
+    machine.step(PhoneAnswered(G1, answers=False), SIGN_OF_LIFE + 1.0)
+    assert doings(machine.step(Away(), 15.0)) == [], "there is nothing of ours to give up"
+
+
+def test_an_old_phone_that_is_back_in_the_room_is_let_in() -> None:
+    machine = link()
+    for event, now in ((OLD_PHONE, 0.0), (Voice(speaking=True), 0.0), (Joined(G1), 0.0), (Tick(), 3.0)):
+        machine.step(event, now)
+    told = machine.step(Examined(G1, PHONE_OUT), 3.1)
+    assert [e.notice.path for e in told if isinstance(e, Notify)] == [Path.SOCKET]
+    machine.step(heard(path=Path.SOCKET), 3.2)
+    told = machine.step(News(G1, phone_here=True), 4.0)
+    assert [e.notice.path for e in told if isinstance(e, Notify)] == [Path.ROOM], "it speaks on one way only"
+
+
 def test_a_generation_that_is_too_old_is_exceeded() -> None:
     machine = in_state(LinkState.JOINING)
     machine.step(JoinFailed(G1, LossReason.REPLACED, above=Generation(5_000)), 0.1)

@@ -158,7 +158,7 @@ class Seat:
                     chunk = await self._call.read()
                 self._heard_at = loop.time()
                 if chunk is grpc.aio.EOF:
-                    return LossReason.STREAM_BROKEN
+                    return _reason_in(await self._call.trailing_metadata()) or LossReason.STREAM_BROKEN
                 if chunk.heartbeat:
                     limit = 2 * self._config.bridge_heartbeat
                     continue
@@ -333,7 +333,11 @@ def _trouble_of(error: Exception) -> Trouble:
     """What a failed call means. Its text is not used: it may quote what was sent."""
     if not isinstance(error, grpc.aio.AioRpcError):
         return BridgeFault.TIMED_OUT if isinstance(error, TimeoutError) else LossReason.STREAM_BROKEN
-    for key, value in error.trailing_metadata() or ():
-        if key == REASON_KEY and (reason := LossReason.from_code(str(value))) is not None:
-            return reason
+    if (reason := _reason_in(error.trailing_metadata())) is not None:
+        return reason
     return _FAULTS.get(error.code(), LossReason.STREAM_BROKEN)
+
+
+def _reason_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> LossReason | None:
+    """Why the bridge ended its stream; None where it did not say, or says what we do not know."""
+    return next((LossReason.from_code(str(value)) for key, value in metadata or () if key == REASON_KEY), None)

@@ -191,6 +191,8 @@ class AudioLink:
         if not state.placed or state is LinkState.HELD:
             self._status_at = None
         if state is LinkState.AWAITING_AUDIO:
+            # A phone that numbers goes on proving the room from afar; an old one has to be let in again.
+            self._deaf = self._deaf and self._arrival.phone.numbers
             self._arrival.listen_to_room(now)
         elif state is not LinkState.LIVE:
             self._arrival.ignore_room()
@@ -316,7 +318,6 @@ class AudioLink:
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         missed = self._trouble if self._deaf and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._deaf = self._deaf and self._arrival.phone.numbers  # one that numbers goes on proving the room from afar
         self._pushes = False
         self._go(LinkState.AWAITING_AUDIO, event, now)
         self._status_at = now + STATUS_EVERY_OF_OLD
@@ -329,7 +330,7 @@ class AudioLink:
         decision = replace(DECISIONS[event.reason], at_once=False)
         self._above = max(self._above, event.above)
         trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, event.reason.text, decision.hop)
-        return self._join_by(decision, event, now, trouble)
+        return self._join_unless_in_doubt(decision, event, now, trouble)
 
     def _broke(self, event: StreamBroke, now: float) -> list[Effect]:
         return self._lost(event, event.reason, now)
@@ -342,10 +343,14 @@ class AudioLink:
     def _lost(self, event: Event, reason: Trouble, now: float) -> list[Effect]:
         decision = DECISIONS[reason]
         trouble = Notice(AudioState.INTERRUPTED, reason.code, reason.text, decision.hop)
+        return self._join_unless_in_doubt(decision, event, now, trouble)
+
+    def _join_unless_in_doubt(self, decision: Decision, event: Event, now: float, trouble: Notice) -> list[Effect]:
+        """Where somebody else may be right, the phone has to show first that it is with us."""
         if not decision.doubt or now - self._sign_at < SIGN_OF_LIFE:
             return self._join_by(decision, event, now, trouble)
         self._trouble = trouble
-        self._go(LinkState.DOUBTFUL, event, now, reason.code)
+        self._go(LinkState.DOUBTFUL, event, now, trouble.code)
         return self._ask_phone(now)
 
     def _release(self, event: StreamBroke, now: float) -> list[Effect]:
@@ -520,7 +525,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, Away): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Joined): Cell(AudioLink._joined, (_L.AWAITING_AUDIO,)),
-    (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF,)),
+    (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.DOUBTFUL)),
     (_L.JOINING, StreamBroke): _NOT_NOW,
     (_L.JOINING, News): _NOT_NOW,
     (_L.JOINING, Status): _NOT_NOW,

@@ -6,6 +6,7 @@ from typing import Any
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.core.diagnosis import BridgeSays
+from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.room import (
     Connect,
     Connected,
@@ -227,9 +228,7 @@ class Host:
             case EndStream(stream, reason):
                 if self.stream is not None and self.stream[0] == stream:
                     call, self.stream = self.stream[1], None
-                    call.answer(
-                        LossReason.STREAM_BROKEN if reason in (LossReason.REPLACED, LossReason.CLOSED) else reason
-                    )
+                    call.answer(BridgeFault.DIED if self.worker.draining else reason)
             case Forget():
                 if self.worker.hosts.get(self.user) is self:
                     del self.worker.hosts[self.user]
