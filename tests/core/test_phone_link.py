@@ -104,6 +104,17 @@ def test_the_place_outlives_the_socket_and_stays_when_it_is_still_the_right_one(
     assert phone.states == (SocketState.READY, after)
 
 
+def test_a_place_that_outlived_a_socket_which_died_without_a_word_is_renewed_by_the_next_one() -> None:
+    phone = Phone().live()
+    assert phone.answering(0.5, 9.0) == []
+    for second in (10.0, 11.0):
+        assert [type(effect) for effect in phone.do(Tick(), second)] == [Ping]
+    assert phone.do(Tick(), 12.0) == [CloseSocket(ONE, False), OpenSocket(TWO)]
+    assert phone.states == (SocketState.OPENING, PlaceState.HELD)
+    assert phone.do(Accepted(TWO, True), 12.1)[1:] == [Leave(ONE, False)]
+    assert phone.do(PlaceLeft(ONE), 12.1) == [Join(TWO)]
+
+
 def test_a_place_lost_without_a_socket_is_taken_again_when_the_cloud_is_back() -> None:
     phone = Phone().live()
     phone.do(SocketClosed(ONE, ComeBack.LATER, "the connection broke"), 0.9)

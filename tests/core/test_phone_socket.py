@@ -256,6 +256,14 @@ def test_a_half_open_socket_is_known_within_three_seconds() -> None:
     assert world.times(OpenSocket)[0] == 63.0, "it had settled: at once"
 
 
+def test_a_cloud_that_talks_but_does_not_answer_hears_us_no_more() -> None:
+    machine = in_state(S.READY)
+    for second in (1.0, 2.0):
+        machine.step(Tick(), second)
+        machine.step(Heard(ONE), second)
+    assert machine.step(Tick(), SILENCE) == [cut(ONE)]
+
+
 def test_a_cloud_that_never_answers_pings_is_left_in_peace_and_opened_anew_when_in_doubt() -> None:
     world = World(PhoneSocket(lambda: 0.5))
     world.step(Start())

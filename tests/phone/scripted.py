@@ -24,7 +24,7 @@ from glassbridge.livekit.participant import (
     RoomEvents,
 )
 from glassbridge.wire import phone as wire
-from glassbridge.wire.audio_frames import TOPIC_NUMBERED, decode_numbered, decode_unnumbered
+from glassbridge.wire.audio_frames import HEADER_BYTES, TOPIC_NUMBERED, decode_numbered, decode_unnumbered
 
 TOKEN = "core-token"
 AGENT = "cloud-agent:me"
@@ -183,7 +183,7 @@ class ScriptedCloud:
         self.plain = bytearray()
         """Audio without numbers."""
         self.binary = 0
-        """Binary frames on the socket."""
+        """Binary frames with samples on the socket."""
         self.tokens = 0
         self.ticket: Callable[[], tuple[str, str]] = lambda: (f"ws://{self.name}", f"room-token-{self.tokens}")
         """Where it sends the phone: address and token of a LiveKit server."""
@@ -327,7 +327,7 @@ class ScriptedCloud:
             await self.state("connecting", code="awaiting_audio", reason="ready", transport=self.path)
         async for message in socket:
             if message.type is WSMsgType.BINARY:
-                self.binary += 1
+                self.binary += len(message.data) > HEADER_BYTES
                 if numbers:
                     self._hear_numbered(message.data)
                 else:

@@ -6,6 +6,8 @@ Rules
   moves to another cloud, stops, or is told not to come back.
 - A deadline that is STOOD_STILL seconds late says that this process stood still, or the machine slept: what was open
   may be dead without a word. The socket is then probed; after a long sleep the place is taken anew at once.
+- A place that outlived a socket whose path died without a word is taken anew once the next socket is acknowledged:
+  it may have died with it. Until then it is kept, for it may be only the cloud that could not be reached.
 - A place that was taken while the cloud missed audio is worth a hint: the cloud then tries at once what it waits for.
 - What a person is told is computed from all this after each step, and told when it changed: never that all is well
   while nothing is heard.
@@ -164,7 +166,7 @@ class PhoneLink:
             case NetworkLost():
                 return [Unwanted(goodbye=False)]
             case Accepted(same_room=same) if here and not was_here and self._room:
-                return [Wanted(same)]
+                return [Wanted(same), Doubted("the socket died without a word")] if self._outlived() else [Wanted(same)]
             case AudioTold() if here and event.socket == self.socket.generation:
                 self._audio = event
                 return [event]
@@ -181,6 +183,11 @@ class PhoneLink:
         if self.socket.state.final:
             return [Unwanted(goodbye=True)]
         return [Away(), *found] if was_here and not here else found
+
+    def _outlived(self) -> bool:
+        """The place was there already when the last socket died without a word."""
+        dead_since, place = self.socket.dead_since, self.place
+        return dead_since is not None and place.state is PlaceState.HELD and place.held_since <= dead_since
 
     # ---- what a person is told
 

@@ -174,6 +174,8 @@ class PhonePlace:
         self.records: list[Record[PlaceState]] = []
         self.stale: Counter[str] = Counter()
         """What former places still said, by name."""
+        self.held_since = 0.0
+        """HELD: when it was joined."""
         self._backoff = Backoff(LADDER, chance)
         self._attempts = 0
         self._wanted = False
@@ -248,6 +250,7 @@ class PhonePlace:
 
     def _joined(self, event: PlaceJoined, now: float) -> list[Effect]:
         self._go(PlaceState.HELD, event, now)
+        self.held_since = now
         self.trouble = ""
         self._judge(now)
         return []

@@ -7,8 +7,9 @@ Rules
   before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
 - An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
   a connection that was tried while it was away.
-- A cloud that has answered a ping is alive only while it answers: after SILENCE seconds the socket is given up without
-  a goodbye. One that never answered (the original's) is left in peace.
+- A cloud that has answered a ping is alive only while it answers: after SILENCE seconds without an answer the socket is
+  given up without a goodbye, whatever else comes: it may hear us no more. One that never answered (the original's) is
+  left in peace.
 - What may have killed the path without a word (another network, a process that stood still) makes the socket doubtful:
   it must answer a ping within PROBE seconds. A cloud that answers no pings cannot be asked: there it is opened anew.
 - The close code says whether to come back. Told to come back at once, phones spread over SPREAD seconds.
@@ -105,7 +106,7 @@ class SocketClosed:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The cloud said something."""
+    """The cloud said something. Owners may leave out what is no answer."""
 
     socket: Generation
     echo: int | None = None
@@ -195,6 +196,8 @@ class PhoneSocket:
         """Of the newest attempt or socket."""
         self.trouble = ""
         """Why there is no socket, for people; empty while none was lost or failed. In ENDED: why it is over."""
+        self.dead_since: float | None = None
+        """By when the path of the last socket was dead, if that ended without a word; None otherwise."""
         self.was_here = False
         """The socket that `trouble` tells of was acknowledged: it was lost, not sought in vain."""
         self.retry_at: float | None = None
@@ -213,7 +216,7 @@ class PhoneSocket:
         self._pings = 0
         self._probe = 0
         """The number of the first ping that was sent after the doubt arose."""
-        self._heard_at = 0.0
+        self._answered_at = 0.0
         self._answers = False
 
     def step(self, event: Event, now: float) -> list[Effect]:
@@ -225,7 +228,7 @@ class PhoneSocket:
         return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
 
     def next_deadline(self) -> float | None:
-        silent_at = self._heard_at + SILENCE if self.state.here and self._answers else None
+        silent_at = self._answered_at + SILENCE if self.state.here and self._answers else None
         due = (self.retry_at, self._give_up_at, self._ping_at, silent_at)
         return min((at for at in due if at is not None), default=None)
 
@@ -266,7 +269,7 @@ class PhoneSocket:
     def _accepted(self, event: Accepted, now: float) -> list[Effect]:
         self._go(SocketState.READY, event, now)
         self.trouble, self.was_here = "", True
-        self._since = self._heard_at = now
+        self._since = self._answered_at = now
         self._ping_at = now + PING_EVERY
         return self._ping()
 
@@ -287,6 +290,7 @@ class PhoneSocket:
         return []
 
     def _closed(self, event: SocketClosed, now: float) -> list[Effect]:
+        self.dead_since = None
         self.trouble = event.reason
         if event.come_back is ComeBack.NO:
             self._go(SocketState.ENDED, event, now, event.reason)
@@ -313,11 +317,12 @@ class PhoneSocket:
         return [Ping(self.generation, self._pings)]
 
     def _hear(self, event: Heard, now: float) -> list[Effect]:
-        self._heard_at = now
-        if event.echo is not None:
-            self._answers = True
-            if self.state is SocketState.DOUBTFUL and event.echo >= self._probe:
-                self._go(SocketState.READY, event, now)
+        if event.echo is None:
+            return []
+        self._answers = True
+        self._answered_at = now
+        if self.state is SocketState.DOUBTFUL and event.echo >= self._probe:
+            self._go(SocketState.READY, event, now)
         return []
 
     def _changed(self, event: NetworkChanged, now: float) -> list[Effect]:
@@ -332,7 +337,7 @@ class PhoneSocket:
             return self._open_anew(event, now, cause)
         self._go(SocketState.DOUBTFUL, event, now, cause)
         self._give_up_at = now + PROBE
-        self._heard_at = now  # what is in doubt is judged by the probe alone
+        self._answered_at = now  # what is in doubt is judged by the probe alone
         self._ping_at = now + PING_EVERY
         self._probe = self._pings + 1
         return self._ping()
@@ -340,7 +345,7 @@ class PhoneSocket:
     def _tick(self, event: Tick, now: float) -> list[Effect]:
         if self._give_up_at is not None and now >= self._give_up_at:
             return self._give_up(event, now, "no answer in time")
-        if self._answers and now >= self._heard_at + SILENCE:
+        if self._answers and now >= self._answered_at + SILENCE:
             return self._give_up(event, now, f"the cloud was silent for {SILENCE:.0f} seconds")
         if self._ping_at is not None and now >= self._ping_at:
             self._ping_at = now + PING_EVERY
@@ -351,6 +356,7 @@ class PhoneSocket:
         self.trouble = why
         dead = CloseSocket(self.generation, goodbye=False)
         if self.state.here:
+            self.dead_since = self._answered_at if self.state is SocketState.DOUBTFUL else now
             return [dead, *self._lose(event, now)]
         self.was_here = False
         return [dead, *self._try_later(event, now)]

@@ -6,7 +6,6 @@ What it decides is in core/phone_link.py; this is the shell around it.
 import asyncio
 import random
 from collections.abc import Callable
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,8 +49,6 @@ log = structlog.get_logger()
 
 MAX_FRAME_MS = 400
 """What surely fits into one packet."""
-HEARD_EVERY = 0.25
-"""Seconds after a message in which further ones are not told to the machine."""
 CLOSE_TIMEOUT = 4.0
 
 
@@ -108,7 +105,6 @@ class PhoneClient:
         self._conversations: dict[Generation, asyncio.Task[None]] = {}
         self._sockets: dict[Generation, CloudSocket] = {}
         """Those that are open; the newest is the one that counts."""
-        self._heard_at = 0.0
         self._network_back: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -334,8 +330,9 @@ class PhoneClient:
     ) -> None:
         if number != self._link.socket.generation:
             return
-        self._notice(number, message)
         match message:
+            case wire.Pong(timestamp=int(ping)):
+                self._shell.post(Heard(number, ping))
             case wire.ConnectionAck():
                 await self._accepted(number, socket, message)
             case wire.AudioStateNotice():
@@ -368,13 +365,6 @@ class PhoneClient:
                 await socket.close()
             case wire.UnknownMessage():
                 self._log.debug("message of an unknown type", type=message.type)
-
-    def _notice(self, number: Generation, message: wire.FromCloud | wire.UnknownMessage) -> None:
-        """A sign of life; only few of them need the mailbox."""
-        echo = message.timestamp if isinstance(message, wire.Pong) and isinstance(message.timestamp, int) else None
-        if echo is not None or monotonic() - self._heard_at >= HEARD_EVERY:
-            self._heard_at = monotonic()
-            self._shell.post(Heard(number, echo))
 
     def _learn(self, number: Generation, notice: wire.AudioStateNotice) -> None:
         told = events.AudioStateChanged(
