@@ -29,16 +29,16 @@ test-all: setup ## the suite with its slow part
 	@$(BIN)/pytest $(ARGS)
 
 check: setup ## format, lint, types, imports, what is generated
-	@$(BIN)/ruff format --check src tests tools
-	@$(BIN)/ruff check src tests tools
+	@$(BIN)/ruff format --check src tests tools examples
+	@$(BIN)/ruff check src tests tools examples
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
 
 format: setup ## write the format and the safe lint fixes
-	@$(BIN)/ruff format src tests tools
-	@$(BIN)/ruff check --fix src tests tools
+	@$(BIN)/ruff format src tests tools examples
+	@$(BIN)/ruff check --fix src tests tools examples
 
 proto: setup ## generate the gRPC code from proto/
 	@$(BIN)/python tools/generate_proto.py
