@@ -298,3 +298,17 @@ async def test_draining_tells_every_phone_and_leaves_every_room(stage: Begin) ->
     assert took < 2.0
     async with built.http.get(f"{built.url}/readyz") as answer:
         assert answer.status == 503
+
+
+async def test_an_attempt_that_the_phone_gave_up_and_that_comes_late_supersedes_nothing(stage: Begin) -> None:
+    built = await stage()
+    late = "?phone=abc&attempt=6"
+    phone = await built.phone(query="?phone=abc&attempt=7")
+    await phone.until("connection_ack")
+    assert await (await built.socket(query=late)).closed_with() == CloseCode.SUPERSEDED
+    assert not phone.socket.closed, "the late one has no part in the session"
+    assert built.cloud.sessions.active == 1
+    for newer in ("?phone=abc&attempt=8", "?phone=other&attempt=1", ""):
+        following = await built.phone(query=newer)
+        assert await phone.closed_with() == CloseCode.SUPERSEDED
+        phone = following

@@ -178,6 +178,30 @@ async def test_a_draining_cloud_sends_its_phones_elsewhere_and_they_do_not_come_
             await eventually(lambda: rooms.log[-3:] == ["join ws://A", "leave ws://A", "join ws://B"])
 
 
+async def test_an_attempt_that_is_given_up_is_forgotten_by_the_kernel_too() -> None:
+    """Else a network that comes back delivers it, and the cloud takes it for the newest socket."""
+    asked, reset = asyncio.Event(), asyncio.Event()
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"attempt=1" in await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        try:
+            await reader.read()
+        except ConnectionResetError:
+            reset.set()
+        writer.close()
+
+    rooms = Rooms()
+    async with ScriptedCloud(rooms) as cloud:
+        server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+        async with server, phone(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", rooms) as me:
+            await asyncio.wait_for(asked.wait(), 3.0)
+            await me.client.switch(cloud.url)
+            await asyncio.wait_for(reset.wait(), 3.0)
+            await me.live()
+            assert cloud.queries[0]["attempt"] == "2"
+
+
 async def test_many_phones_live_in_one_loop_and_have_nothing_in_common() -> None:
     count = 12
     worlds = [Rooms() for _ in range(count)]

@@ -31,7 +31,8 @@ async def test_a_phone_that_slept_reads_pings_before_the_end_of_its_socket() -> 
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         [address] = runner.addresses
-        socket = await CloudSocket.open(f"http://127.0.0.1:{address[1]}", "token", livekit=False, numbered=True)
+        base = f"http://127.0.0.1:{address[1]}"
+        socket = await CloudSocket.open(base, "token", livekit=False, numbered=True, phone="me", attempt=1)
         await cut.wait()
         # Nobody reads meanwhile, as in a process that stands still.
         await eventually(lambda: socket._ws._writer.transport.is_closing() or "the end has not arrived", 5.0)

@@ -56,12 +56,27 @@ class Wishes:
     """Wants to be told its LiveKit room, and a bridge in it."""
     numbered: bool = False
     """Its binary frames are numbered (`audio=2`)."""
+    phone: str = ""
+    """Which phone, and which run of its program, where it says so (`phone`)."""
+    attempt: int = 0
+    """Counts its attempts to connect (`attempt`)."""
 
     @classmethod
     def of(cls, request: Request) -> "Wishes":
-        """From the header `livekit: true` or `?livekit=true`, and `?audio=2`."""
-        livekit = request.headers.get("livekit", request.query.get("livekit", ""))
-        return cls(livekit.strip().lower() == "true", request.query.get("audio") == "2")
+        """From the header `livekit: true` or `?livekit=true`, and `?audio=2`, `?phone=`, `?attempt=`."""
+        query = request.query
+        livekit = request.headers.get("livekit", query.get("livekit", ""))
+        attempt = query.get("attempt", "")
+        return cls(
+            livekit=livekit.strip().lower() == "true",
+            numbered=query.get("audio") == "2",
+            phone=query.get("phone", "")[:64],
+            attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 10 else 0,
+        )
+
+    def given_up_for(self, other: "Wishes") -> bool:
+        """The same phone came with `other` later: this attempt it had given up, and a slow network has brought it."""
+        return self.phone != "" and self.phone == other.phone and self.attempt < other.attempt
 
 
 class SocketListener(Protocol):

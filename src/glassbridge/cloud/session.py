@@ -188,6 +188,10 @@ class UserSession:
 
     def opened(self, connection: PhoneConnection) -> None:
         """A socket of the user was accepted."""
+        if any(connection.wishes.given_up_for(other.wishes) for other in self._connections.values()):
+            self._log.info("late socket refused", socket=connection.number, attempt=connection.wishes.attempt)
+            connection.close(CloseCode.SUPERSEDED)
+            return
         self._connections[connection.number] = connection
         self._shell.post(SocketOpened(connection.number))
 

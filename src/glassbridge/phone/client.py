@@ -6,6 +6,7 @@ What it decides is in core/phone_link.py; this is the shell around it.
 import asyncio
 import random
 from collections.abc import Callable
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -93,6 +94,8 @@ class PhoneClient:
         """Those that the owner has started."""
         self._introduced: set[str] = set()
         """Those that our clouds have told of: what they show is no caption. In the original, captions are an app's."""
+        self.name = token_hex(8)
+        """By which a cloud knows the sockets of this object."""
         self._log = log
         self._link = PhoneLink(chance, room=transport is not Transport.WEBSOCKET)
         self._shell: Shell[Event] = Shell(self._link, self._perform, Tick(), self._record, link_clock)
@@ -280,6 +283,8 @@ class PhoneClient:
                 self._core_token,
                 livekit=self._transport is not Transport.WEBSOCKET,
                 numbered=self._numbers,
+                phone=self.name,
+                attempt=number,
             )
         except Refused as error:
             self._shell.post(SocketFailed(number, final=True, reason=str(error)))

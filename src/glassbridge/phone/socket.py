@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from aiohttp import AddrInfoType
 
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire import phone as wire
@@ -30,6 +31,8 @@ _ENDS = frozenset(
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _VANISH = struct.pack("ii", 1, 0)
 """Linger of zero seconds: the connection is reset instead of closed."""
+_LINGER = struct.pack("ii", 0, 0)
+"""The usual: what was sent is still delivered."""
 
 
 class Refused(Exception):
@@ -67,12 +70,19 @@ class CloudSocket:
         self._no_goodbye.set()
 
     @classmethod
-    async def open(cls, base: str, core_token: str, *, livekit: bool, numbered: bool) -> "CloudSocket":
-        """Connects. Raises Refused or Unreachable. When cancelled, nothing is left behind."""
-        query = {"livekit": "true"} if livekit else {}
+    async def open(
+        cls, base: str, core_token: str, *, livekit: bool, numbered: bool, phone: str, attempt: int
+    ) -> "CloudSocket":
+        """Connects. Raises Refused or Unreachable. When cancelled, nothing is left behind.
+
+        `phone` names this run of this phone, `attempt` grows: so a cloud knows an attempt that comes late.
+        """
+        query = {"phone": phone, "attempt": str(attempt)}
+        if livekit:
+            query["livekit"] = "true"
         if numbered:
             query["audio"] = "2"
-        http = aiohttp.ClientSession()
+        http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=_abrupt_socket))
         try:
             ws = await http.ws_connect(
                 base.replace("http", "ws", 1) + PATH,
@@ -96,6 +106,8 @@ class CloudSocket:
         except BaseException:
             await http.close()
             raise
+        if (raw := ws.get_extra_info("socket")) is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         return cls(http, ws)
 
     async def listen(self, on_message: OnMessage) -> int:
@@ -166,6 +178,14 @@ class CloudSocket:
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             return False
         return True
+
+
+def _abrupt_socket(address: AddrInfoType) -> socket.socket:
+    """For an attempt: given up, it is forgotten by the kernel too, which else delivers it when the network is back."""
+    family, kind, protocol, *_ = address
+    raw = socket.socket(family, kind, protocol)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _VANISH)
+    return raw
 
 
 def _why(error: Exception) -> str:
