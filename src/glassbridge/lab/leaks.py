@@ -21,6 +21,11 @@ class Holdings:
     rooms: int
     participants: int
 
+    @property
+    def descriptors(self) -> float:
+        """Of all programs."""
+        return sum(holds["descriptors"] for holds in self.programs.values())
+
     def grown_since(self, before: "Holdings") -> list[str]:
         """What is more than before, and by how much; empty: nothing."""
         found = [

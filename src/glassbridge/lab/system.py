@@ -28,8 +28,7 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
 LIVE_WITHIN = 15.0
-SETTLED = 3.0
-"""Seconds after the first audio in which everything that serves it is there: a place opens some of its ways late."""
+SETTLED, SETTLED_WITHIN = 3.0, 25.0
 FLOOR_SAMPLES = 5
 ENVIRONMENT = {"GLASSBRIDGE_RECOGNISERS": "1"}
 """Nobody says a word here, and recognisers take memory."""
@@ -212,9 +211,15 @@ class System:
         return found[0]
 
     async def mark_baseline(self) -> None:
-        """Notes what is held now, when audio flows."""
-        await asyncio.sleep(SETTLED)
+        """Notes what is held when audio flows, once it has not grown for SETTLED seconds: participants open some of
+        their ways late, the SDK's above all."""
         self.baseline = await self.holdings()
+        since, deadline = monotonic(), monotonic() + SETTLED_WITHIN
+        while monotonic() - since < SETTLED and monotonic() < deadline:
+            await asyncio.sleep(1.0)
+            now = await self.holdings()
+            if now.descriptors > self.baseline.descriptors:
+                self.baseline, since = now, monotonic()
 
     async def holdings(self) -> Holdings:
         """What all programs hold now."""
