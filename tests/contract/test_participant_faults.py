@@ -7,17 +7,19 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from time import monotonic, sleep
 from typing import Any
 
 import psutil
 import pytest
 
 from glassbridge.core.values import LossReason
-from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
+from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
 from glassbridge.lab.links import Way
-from glassbridge.livekit.participant import ConnectOptions, ParticipantError, connector
+from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError, connector
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
 from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, nobody_is_left, present
@@ -185,61 +187,124 @@ async def sitting(kind: Kind, url: str, identity: str, **options: float) -> Asyn
         await listening
 
 
+async def beside(kinds: tuple[Kind, ...], proof: Callable[[Kind], Coroutine[Any, Any, None]]) -> None:
+    """One proof for all kinds at once: most of it is waiting."""
+    async with asyncio.TaskGroup() as proofs:
+        for kind in kinds:
+            proofs.create_task(proof(kind))
+
+
+@pytest.fixture
+async def real_seats(real_livekit: LiveKit) -> AsyncIterator[Seats]:
+    seats = Seats(real_livekit.url)
+    yield seats
+    await seats.leave_all()
+
+
 @pytest.mark.real
-async def test_a_short_freeze_is_survived(kind: Kind, real_livekit: LiveKit) -> None:
+async def test_a_short_freeze_is_survived(kinds: tuple[Kind, ...], real_seats: Seats) -> None:
     """Shorter than others need to take over: all that was said meanwhile comes late."""
-    seats = Seats(real_livekit.url)
-    async with sitting(kind, real_livekit.url, "ann") as ann:
-        bob = await seats.join(OWN, "bob")
-        await bob.place.send(b"before")
-        await eventually(lambda: "before" in ann.all("packet") or f"{ann.told}")
-        ann.send(signal.SIGSTOP)
-        for number in range(30):
-            await bob.place.send(b"%d" % number)
-            await asyncio.sleep(0.1)
-        ann.send(signal.SIGCONT)
-        expected = [str(number) for number in range(30)]
-        await eventually(lambda: ann.all("packet")[1:] == expected or f"{ann.told}")
-        assert ann.all("closed") == []
-    await seats.leave_all()
+
+    async def proof(kind: Kind) -> None:
+        async with sitting(kind, real_seats.url, kind.name) as ann:
+            bob = await real_seats.join(OWN, f"beside {kind.name}")
+            await bob.place.send(b"before", to=(kind.name,))
+            await eventually(lambda: "before" in ann.all("packet") or f"{ann.told}")
+            ann.send(signal.SIGSTOP)
+            for number in range(30):
+                await bob.place.send(b"%d" % number, to=(kind.name,))
+                await asyncio.sleep(0.1)
+            ann.send(signal.SIGCONT)
+            expected = [str(number) for number in range(30)]
+            await eventually(lambda: ann.all("packet")[1:] == expected or f"{ann.told}")
+            assert ann.all("closed") == []
+
+    await beside(kinds, proof)
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("frozen", [3.0, pytest.param(8.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frozen", [8.0, *(pytest.param(longer, marks=pytest.mark.slow) for longer in (20.0, 30.0))])
 async def test_who_wakes_superseded_leaves_the_successor_in_peace(
-    frozen: float, kind: Kind, real_livekit: LiveKit
+    frozen: float, kinds: tuple[Kind, ...], real_seats: Seats
 ) -> None:
-    seats = Seats(real_livekit.url)
-    async with sitting(kind, real_livekit.url, "ann", loop_gap=5.0) as old:
-        old.send(signal.SIGSTOP)
-        new = await seats.join(OWN, "ann")
-        await asyncio.sleep(frozen)
-        old.send(signal.SIGCONT)
-        await eventually(lambda: bool(old.all("closed")) or "it does not notice", kind.patience)
-        # The SDK's word may come later than our own judgement of the gap.
-        assert old.all("closed")[0] in (("superseded",) if kind is OWN else ("superseded", "frozen", "network"))
-        await asyncio.sleep(1.0)
-        assert new.place.closed is None
-        assert [who.sid for who in await present(real_livekit.url)] == [new.place.sid]
-    await seats.leave_all()
+    async def proof(kind: Kind) -> None:
+        async with sitting(kind, real_seats.url, kind.name) as old:
+            old.send(signal.SIGSTOP)
+            new = await real_seats.join(OWN, kind.name)
+            await asyncio.sleep(frozen)
+            old.send(signal.SIGCONT)
+            await eventually(lambda: bool(old.all("closed")) or "it does not notice", TOLD)
+            # The SDK's word may come later than our own judgement of the gap.
+            assert old.all("closed") in ([["superseded"]] if kind is OWN else [["superseded"], ["frozen"], ["network"]])
+            await asyncio.wait_for(old.process.wait(), 10)
+            assert new.place.closed is None
+            await only(new, real_seats.url)
+
+    await beside(kinds, proof)
+
+
+async def only(seat: Seat, url: str) -> None:
+    """Nobody else has the identity of this seat, on the server."""
+    here = [who.sid for who in await present(url) if who.identity == seat.place.identity]
+    assert here == [seat.place.sid]
 
 
 @pytest.mark.real
-async def test_who_stood_still_too_long_leaves_unasked(kind: Kind, real_livekit: LiveKit) -> None:
-    async with sitting(kind, real_livekit.url, "ann", loop_gap=2.0) as ann:
-        ann.send(signal.SIGSTOP)
-        await asyncio.sleep(5.0)
-        ann.send(signal.SIGCONT)
-        await eventually(lambda: ann.all("closed") == ["frozen"] or f"{ann.told}", kind.patience)
-        await asyncio.wait_for(ann.process.wait(), 10)
-        await nobody_is_left(real_livekit.url, kind)
+async def test_who_stood_still_too_long_leaves_unasked(kinds: tuple[Kind, ...], real_livekit: LiveKit) -> None:
+    async def proof(kind: Kind) -> None:
+        async with sitting(kind, real_livekit.url, kind.name, loop_gap=2.0) as ann:
+            ann.send(signal.SIGSTOP)
+            await asyncio.sleep(4.0)
+            ann.send(signal.SIGCONT)
+            await eventually(lambda: ann.all("closed") == ["frozen"] or f"{ann.told}", TOLD)
+            await asyncio.wait_for(ann.process.wait(), 10)
+
+    await beside(kinds, proof)
+    await nobody_is_left(real_livekit.url, SDK)
+
+
+# --- superseded -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("times", [25, pytest.param(100, marks=pytest.mark.slow)])
+async def test_who_is_superseded_while_it_speaks_says_so(times: int, real_seats: Seats) -> None:
+    """What it sends meanwhile fails before it has read why: the loop stands still while the server's word arrives."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    seats, speakers = [await real_seats.join(OWN, "ann")], []
+    for number in range(times):
+        speakers.append(asyncio.create_task(speak(seats[-1], by_track=number % 2 == 1)))
+        joining = asyncio.create_task(real_seats.join(OWN, "ann"))
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        sleep(chance.uniform(0, 0.2))
+        seats.append(await joining)
+        await eventually(ended(seats[-2], "superseded"))
+    assert [seat.heard.reason for seat in seats] == ["superseded"] * times + [""], f"seed {seed}"
+    for error in await asyncio.gather(*speakers):
+        # The channels close some time before the server says why.
+        assert error.reason in (LossReason.SUPERSEDED, LossReason.MEDIA_FAILED), f"seed {seed}: {error}"
+
+
+async def speak(seat: Seat, *, by_track: bool) -> ParticipantError:
+    """50 frames a second, until there is no place any more."""
+    try:
+        track = await seat.place.publish("microphone") if by_track else None
+        while True:
+            if track is not None:
+                await track.write(bytes(FRAME_BYTES))
+            else:
+                await seat.place.send(bytes(FRAME_BYTES), reliable=False)
+                await asyncio.sleep(0.02)
+    except ParticipantError as error:
+        return error
 
 
 # --- cut off --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-async def breaker(kind: Kind) -> AsyncIterator[LinkBreaker]:
+async def breaker() -> AsyncIterator[LinkBreaker]:
     async with real_server(rtc=behind_breaker()) as server, LinkBreaker(server) as broken:
         yield broken
 
@@ -255,76 +320,97 @@ def ended(seat: Seat, *reasons: str) -> Callable[[], bool | str]:
     return lambda: seat.heard.reason in reasons or f"ended: {seat.heard.closed}"
 
 
+CUTS: dict[str, Callable[[Link], None]] = {
+    "hold": Link.hold,
+    "drop": Link.drop,
+    "hold up": partial(Link.hold, ways=Way.UP),
+    "hold down": partial(Link.hold, ways=Way.DOWN),
+    "reset": Link.refuse,
+    "reset once": Link.cut,
+}
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
-    "fault", ["hold", *(pytest.param(other, marks=pytest.mark.slow) for other in ("drop", "hold up", "hold down"))]
+    ("fault", "held"),
+    [
+        ("hold", 8.0),
+        ("reset once", 2.0),
+        *(pytest.param("hold", longer, marks=pytest.mark.slow) for longer in (20.0, 30.0)),
+        *(pytest.param(fault, 8.0, marks=pytest.mark.slow) for fault in ("drop", "hold up", "hold down", "reset")),
+    ],
 )
-async def test_a_cut_is_noticed_and_the_successor_left_in_peace(
-    fault: str, kind: Kind, breaker: LinkBreaker, behind: Seats
+async def test_who_was_cut_off_tells_and_never_takes_the_place_back(
+    fault: str, held: float, kinds: tuple[Kind, ...], breaker: LinkBreaker, behind: Seats
 ) -> None:
-    link = await breaker.link()
-    old = await behind.join(kind, "ann", url=link.url)
-    match fault:
-        case "hold":
-            link.hold()
-        case "drop":
-            link.drop()
-        case "hold up":
-            link.hold(ways=Way.UP)
-        case "hold down":
-            link.hold(ways=Way.DOWN)
-    # The SDK looks for pongs each 5 s, so there it is the silent media path that is noticed first.
-    reasons, within = (["network"], TOLD) if kind is OWN else (["network", "media_failed"], 15)
-    await eventually(ended(old, *reasons), within)
-    new = await behind.join(OWN, "ann")
-    link.heal()
-    await asyncio.sleep(1.5)
-    assert new.place.closed is None
-    assert [who.sid for who in await present(behind.url)] == [new.place.sid]
+    async def proof(kind: Kind) -> None:
+        link = await breaker.link()
+        old = await behind.join(kind, kind.name, url=link.url)
+        CUTS[fault](link)
+        cut = monotonic()
+        new = await behind.join(OWN, kind.name)
+        # The SDK looks for pongs each 5 s, so there it is the silent media path that is noticed first.
+        within = TOLD if kind is OWN or fault.startswith("reset") else 15
+        await eventually(ended(old, "network", "media_failed", "superseded"), within)
+        await asyncio.sleep(max(0.0, cut + held - monotonic()))
+        link.heal()
+        await asyncio.sleep(2.0)
+        assert new.place.closed is None
+        assert len(old.heard.closed) == 1
+        await only(new, behind.url)
+
+    await beside(kinds, proof)
 
 
 @pytest.mark.real
-async def test_a_dead_media_path_is_noticed(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
-    link = await breaker.link()
-    ann = await behind.join(kind, "ann", url=link.url)
-    link.drop(Path.MEDIA)
-    await eventually(ended(ann, "media_failed"), TOLD if kind is OWN else 12)
+async def test_a_cut_and_a_dead_media_path_are_told_apart(
+    kinds: tuple[Kind, ...], breaker: LinkBreaker, behind: Seats
+) -> None:
+    async def proof(kind: Kind, path: Path, reasons: tuple[str, ...]) -> None:
+        link = await breaker.link()
+        ann = await behind.join(kind, f"{kind.name} {path}", url=link.url)
+        link.drop(path)
+        await eventually(ended(ann, *reasons), TOLD if kind is OWN else 15)
+
+    await beside(kinds, lambda kind: proof(kind, Path.MEDIA, ("media_failed",)))
+    await beside(
+        kinds, lambda kind: proof(kind, Path.BOTH, ("network",) if kind is OWN else ("network", "media_failed"))
+    )
 
 
 @pytest.mark.real
-async def test_a_reset_is_known_at_once(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
-    link = await breaker.link()
-    ann = await behind.join(kind, "ann", url=link.url)
-    link.refuse()
-    await eventually(ended(ann, "network"), kind.patience)
+async def test_a_blip_is_no_reason_to_go(kinds: tuple[Kind, ...], breaker: LinkBreaker, behind: Seats) -> None:
+    async def proof(kind: Kind) -> None:
+        link = await breaker.link()
+        ann = await behind.join(kind, kind.name, url=link.url)
+        bob = await behind.join(OWN, f"beside {kind.name}")
+        await asyncio.sleep(1.0)
+        link.hold()
+        await asyncio.sleep(1.0)
+        link.heal()
+        await bob.place.send(b"after", to=(kind.name,))
+        await eventually(lambda: ann.heard.payloads == [b"after"] or f"{ann.heard}", 5)
+        await asyncio.sleep(3.0)
+        assert ann.place.closed is None
 
-
-@pytest.mark.real
-async def test_a_blip_is_no_reason_to_go(kind: Kind, breaker: LinkBreaker, behind: Seats) -> None:
-    link = await breaker.link()
-    ann = await behind.join(kind, "ann", url=link.url)
-    bob = await behind.join(OWN, "bob")
-    await asyncio.sleep(1.0)
-    link.hold()
-    await asyncio.sleep(1.0)
-    link.heal()
-    await bob.place.send(b"after")
-    await eventually(lambda: ann.heard.payloads == [b"after"] or f"{ann.heard}", 5)
-    await asyncio.sleep(3.0)
-    assert ann.place.closed is None
+    await beside(kinds, proof)
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("paths", [Path.BOTH, Path.MEDIA], ids=["both", "media"])
 async def test_a_join_into_nothing_has_its_deadline(
-    paths: Path, kind: Kind, breaker: LinkBreaker, behind: Seats
+    paths: Path, kinds: tuple[Kind, ...], breaker: LinkBreaker, behind: Seats
 ) -> None:
-    link = await breaker.link()
-    link.hold(paths)
-    with pytest.raises(ParticipantError) as caught:
-        await connector(kind.name)(link.url, token("ann", ROOM), Recorder(), ConnectOptions(timeout=2.0))
-    expected = "unreachable" if paths is Path.BOTH or kind is SDK else "media_failed"
-    assert caught.value.reason.code == expected
-    link.heal()
-    await kind.drain()
-    await nobody_is_left(behind.url, kind)
+    async def proof(kind: Kind) -> None:
+        link = await breaker.link()
+        link.hold(paths)
+        joining = connector(kind.name)(link.url, token(kind.name, ROOM), Recorder(), ConnectOptions(timeout=2.0))
+        with pytest.raises(ParticipantError) as caught:
+            await joining
+        expected = "unreachable" if paths is Path.BOTH or kind is SDK else "media_failed"
+        assert caught.value.reason.code == expected
+        link.heal()
+        await kind.drain()
+
+    await beside(kinds, proof)
+    await nobody_is_left(behind.url, SDK)

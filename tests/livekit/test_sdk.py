@@ -4,21 +4,17 @@ What both have to do is the contract suite's matter (tests/contract).
 """
 
 import asyncio
-import signal
-from collections.abc import Callable
 from random import Random
 
 import pytest
 from livekit import rtc
 
 from glassbridge.core.values import LossReason
-from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
 from glassbridge.livekit import own, sdk
-from glassbridge.livekit.embedded import EmbeddedLiveKit
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.sdk_native import connect_failure
-from tests.support.livekit import KEYS, LiveKit, forged_token, real_server, token
+from tests.support.livekit import KEYS, LiveKit, forged_token, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
 from tests.support.process import Program
@@ -119,14 +115,17 @@ asyncio.run(main())
 """
 
 
-async def test_cancelled_joins_leave_no_ghost_and_do_not_kill_the_process_later(livekit: LiveKit) -> None:
+@pytest.mark.parametrize("linger", [0, pytest.param(16, marks=pytest.mark.slow)])
+async def test_cancelled_joins_leave_no_ghost_and_do_not_kill_the_process_later(
+    linger: int, embedded_livekit: LiveKit
+) -> None:
+    """An SDK whose connect() was cancelled ends its process 15 s later (traps B1): there the contract suite would end,
+    which cancels joins too. Here it is one process that does nothing else."""
     seed = Random().randrange(1000)
     print("seed", seed)
-    # An SDK whose connect() was cancelled ends its process 15 s later (traps B1); that is the same on any server.
-    linger = 16 if isinstance(livekit, EmbeddedLiveKit) else 0
     async with (
-        Program.python(CANCELS, livekit.url, str(seed), str(linger)) as program,
-        RoomService(livekit.url, KEYS) as service,
+        Program.python(CANCELS, embedded_livekit.url, str(seed), str(linger)) as program,
+        RoomService(embedded_livekit.url, KEYS) as service,
     ):
 
         async def nobody_is_there() -> bool | str:
@@ -146,67 +145,6 @@ async def test_a_join_that_takes_too_long_is_given_up(livekit: LiveKit) -> None:
     await sdk.drain_closing()
     async with RoomService(livekit.url, KEYS) as service:
         assert await service.participants("room") == []
-
-
-FAULTS: dict[str, tuple[Callable[[Link], None], str]] = {
-    "hold": (Link.hold, "media_failed"),
-    "media": (lambda link: link.drop(Path.MEDIA), "media_failed"),
-    "refuse": (Link.refuse, "network"),
-    "cut": (Link.cut, "network"),
-}
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_it_leaves_instead_of_resuming_and_never_takes_the_identity_back(fault: str) -> None:
-    breaks, reason = FAULTS[fault]
-    async with real_server(rtc=behind_breaker()) as server, LinkBreaker(server) as breaker:
-        link, old_heard, new_heard = await breaker.link(), Recorder(), Recorder()
-        old = await sdk.connect(link.url, token("ann"), old_heard)
-        breaks(link)
-        new = await own.connect(server.url, token("ann"), new_heard)
-        await eventually(lambda: bool(old_heard.closed) or "not noticed", 9)
-        assert old_heard.reason in (reason, "superseded")
-        link.heal()
-        await old.close()
-        await sdk.drain_closing()
-        async with RoomService(server.url, KEYS) as service:
-            assert [found.sid for found in await service.participants("room")] == [new.sid]
-        assert (new.closed, new_heard.closed) == (None, [])
-        await new.close()
-
-
-SLEEPER = """
-import asyncio, sys
-from glassbridge.livekit import sdk
-from tests.support.participants import Recorder
-
-async def main():
-    heard = Recorder()
-    await sdk.connect(sys.argv[1], sys.argv[2], heard)
-    print("joined", flush=True)
-    while not heard.closed:
-        await asyncio.sleep(0.05)
-    print("closed", heard.reason, flush=True)
-    await sdk.drain_closing()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.real
-async def test_who_stood_still_leaves_at_once_and_its_successor_is_not_disturbed(real_livekit: LiveKit) -> None:
-    async with Program.python(SLEEPER, real_livekit.url, token("ann")) as sleeper:
-        await sleeper.says("joined")
-        sleeper.signal(signal.SIGSTOP)
-        heard = Recorder()
-        new = await own.connect(real_livekit.url, token("ann"), heard)
-        await asyncio.sleep(7)
-        sleeper.signal(signal.SIGCONT)
-        await sleeper.says("closed", within=5)
-        assert await sleeper.ends() == 0
-        assert heard.closed == []
-        await new.close()
 
 
 async def test_after_the_end_everything_says_why(livekit: LiveKit) -> None:
@@ -256,18 +194,4 @@ async def test_a_cancelled_publish_leaves_no_track(livekit: LiveKit) -> None:
     await track.write(bytes(640))
     await track.unpublish()
     await eventually(silent)
-    await asyncio.gather(ann.close(), bob.close())
-
-
-async def test_a_listener_that_throws_ends_its_own_place_only(livekit: LiveKit) -> None:
-    class Clumsy(Recorder):
-        def on_packet(self, packet: object) -> None:
-            raise RuntimeError("oops")
-
-    clumsy, other = Clumsy(), Recorder()
-    ann = await sdk.connect(livekit.url, token("ann"), clumsy)
-    bob = await sdk.connect(livekit.url, token("bob"), other)
-    await bob.send(b"x", to=("ann",))
-    await eventually(lambda: clumsy.reason == "internal" or f"{clumsy.closed}")
-    assert other.closed == []
     await asyncio.gather(ann.close(), bob.close())

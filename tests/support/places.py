@@ -92,6 +92,12 @@ def kind(request: pytest.FixtureRequest, sdk_is_awake: None) -> Kind:
 
 
 @pytest.fixture
+def kinds(sdk_is_awake: None) -> tuple[Kind, ...]:
+    """All that can be had here."""
+    return (OWN, SDK) if find_spec("livekit.rtc") else (OWN,)
+
+
+@pytest.fixture
 def other(kind: Kind) -> Kind:
     """The kind at the far end: the SDK for ours, ours for the SDK, so that they are held to one another."""
     return SDK if kind is OWN and find_spec("livekit.rtc") else OWN
