@@ -298,7 +298,9 @@ async def test_without_a_recogniser_the_phone_is_told_once_and_audio_goes_on(sta
     notice = await phone.until("display_event")
     assert "all 2 recognisers are busy" in notice["layout"]["text"]
     await phone.until_state("live", "recogniser_failed")
-    assert phone.of_type("audio_state")[-1]["hop"] == "recogniser"
+    told = phone.of_type("audio_state")[-1]
+    assert told["hop"] == "recogniser"
+    assert "all 2 recognisers are busy" in told["reason"]
     await phone.say(type="VAD", status=False)
     assert (await phone.until("speech_end"))["captioned"] is False
     assert len(phone.of_type("display_event")) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 
@@ -145,7 +146,7 @@ class Captions:
     def _say_once(self, reason: str) -> None:
         if not self._trouble:
             log.warning("captions unavailable", error=reason)
-            self._judge(self._finding or RECOGNISER_FAILED)
+            self._judge(replace(RECOGNISER_FAILED, text=f"audio arrives, but it is not captioned: {reason}"))
             self._tell(f"{UNAVAILABLE}: {reason}")
         self._trouble = self._gap = True
 
