@@ -459,11 +459,7 @@ async def test_after_a_standstill_nothing_old_is_heard_as_live(
         while len(ages) < 100:
             number = int.from_bytes((await ours.hear(call)).pcm_data[:4], "little")
             ages.append((speaking.sent - 1 - number) * 0.02)
-    woken = next(at for at, age in enumerate(ages) if age < 0.5)
-    buffered = ages[:woken]
-    print(f"{len(buffered)} frames were on their way already; then the oldest was {max(ages[woken:]):.2f} s old")
-    assert max(ages[woken:]) <= 0.5
-    assert len(buffered) * 0.02 < 0.3, "only what we had sent before we stood still may come late"
+    assert max(ages) <= 0.5, f"{sum(age > 0.5 for age in ages)} frames of {len(ages)} are old"
     call.cancel()
 
 

@@ -12,6 +12,7 @@ from glassbridge.core.room import (
     NOBODY,
     TABLE,
     UNCLAIMED,
+    AnnounceLeaving,
     Connect,
     Connected,
     Disconnect,
@@ -21,6 +22,7 @@ from glassbridge.core.room import (
     Forget,
     GaveUp,
     Grant,
+    HandOver,
     Join,
     Leave,
     Lost,
@@ -67,6 +69,7 @@ def some(kind: type, room: Room) -> Event:
         Leave: Leave(T(9), G(0)),
         StreamOpened: StreamOpened(T(9), G(0)),
         StreamEnded: StreamEnded(room.stream),
+        HandOver: HandOver(),
         Shutdown: Shutdown(),
         Tick: Tick(),
     }
@@ -240,6 +243,17 @@ def test_shutdown_ends_everything(state: RoomState) -> None:
     assert any(isinstance(effect, EndStream | Refuse) for effect in effects)
 
 
+def test_a_hand_over_tells_the_stream_and_ends_what_nobody_hears() -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    assert room.step(HandOver(), NOW) == [AnnounceLeaving(STREAM)]
+    assert room.state is RoomState.JOINED, "its audio goes on until the cloud has moved"
+    assert room.step(StreamEnded(STREAM), NOW) == [Disconnect(T(1), R.STREAM_BROKEN), Forget()]
+    for state in (RoomState.JOINING, RoomState.JOINED, RoomState.LOST):
+        room = room_in(state)
+        assert room.step(HandOver(), NOW)[-1] == Forget()
+        assert room.state is RoomState.CLOSED
+
+
 class World:
     """What the effects of a room do outside, and what must always be true of it."""
 
@@ -265,6 +279,7 @@ class World:
             Leave(ticket, G(self._chance.choice([0, some]))),
             StreamOpened(ticket, G(0)),
             StreamEnded(stream),
+            HandOver(),
             Shutdown(),
             Tick(),
         ]

@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from glassbridge.core.room import (
     UNCLAIMED,
+    AnnounceLeaving,
     Connect,
     Connected,
     Disconnect,
@@ -16,6 +17,7 @@ from glassbridge.core.room import (
     Forget,
     GaveUp,
     Grant,
+    HandOver,
     Join,
     Leave,
     Lost,
@@ -172,6 +174,14 @@ class RoomModel(RuleBasedStateMachine):
         assert current or effects == [], "news of an old place touched something"
 
     # ---- the bridge itself
+
+    @rule()
+    def it_is_about_to_stop(self) -> None:
+        effects, stream = self.step(HandOver()), self.open
+        if stream is not None and self.machine.state is RoomState.JOINED:
+            assert effects == [AnnounceLeaving(stream)]
+        else:
+            assert self.machine.state is RoomState.CLOSED
 
     @rule()
     def it_shuts_down(self) -> None:

@@ -19,6 +19,7 @@ from glassbridge.bridge.pulse import Pulse
 from glassbridge.bridge.seat import Seat
 from glassbridge.bridge.stream import AudioStream
 from glassbridge.core.room import (
+    AnnounceLeaving,
     Connect,
     Connected,
     Disconnect,
@@ -29,6 +30,7 @@ from glassbridge.core.room import (
     Forget,
     GaveUp,
     Grant,
+    HandOver,
     Join,
     Leave,
     Lost,
@@ -148,10 +150,7 @@ class RoomHost:
 
     def hand_over(self) -> None:
         """Tells the cloud to take the user elsewhere; where no stream can tell it, the room is left at once."""
-        if self.seat is not None and self.stream is not None:
-            self.seat.microphone.announce_leaving()
-        else:
-            self.shut_down()
+        self._step(HandOver())
 
     def woke(self) -> None:
         """This process stood still: what waits to be said is old."""
@@ -207,6 +206,9 @@ class RoomHost:
                 self._reply(ticket, None)
             case Refuse(ticket):
                 self._reply(ticket, effect)
+            case AnnounceLeaving():
+                if self.seat is not None:
+                    self.seat.microphone.announce_leaving()
             case EndStream(_, reason):
                 if self.stream is not None:
                     self.stream.end(reason)

@@ -111,6 +111,11 @@ class StreamEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """The bridge is about to stop: the cloud should take the user elsewhere before that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """The bridge stops."""
 
@@ -120,8 +125,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Join | Connected | Failed | GaveUp | Lost | Leave | StreamOpened | StreamEnded | Shutdown | Tick
-EVENTS: Final = (Join, Connected, Failed, GaveUp, Lost, Leave, StreamOpened, StreamEnded, Shutdown, Tick)
+Event = Join | Connected | Failed | GaveUp | Lost | Leave | StreamOpened | StreamEnded | HandOver | Shutdown | Tick
+EVENTS: Final = (Join, Connected, Failed, GaveUp, Lost, Leave, StreamOpened, StreamEnded, HandOver, Shutdown, Tick)
 
 
 # ---- effects
@@ -159,6 +164,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceLeaving:
+    """Tell the stream that this place is about to be given up for good."""
+
+    stream: Ticket
+
+
+@dataclass(frozen=True, slots=True)
 class EndStream:
     """End the audio stream and say why."""
 
@@ -171,7 +183,7 @@ class Forget:
     """Nothing is left: the owner may drop this machine."""
 
 
-Effect = Connect | Disconnect | Grant | Refuse | EndStream | Forget
+Effect = Connect | Disconnect | Grant | Refuse | AnnounceLeaving | EndStream | Forget
 
 
 class Room:
@@ -298,7 +310,10 @@ class Room:
     def _end_stream(self, event: StreamEnded, now: float) -> list[Effect]:
         return self._close(event, now, self.reason or LossReason.STREAM_BROKEN)
 
-    def _shut_down(self, event: Shutdown, now: float) -> list[Effect]:
+    def _hand_over(self, event: HandOver, now: float) -> list[Effect]:
+        return [AnnounceLeaving(self.stream)] if self.stream else self._shut_down(event, now)
+
+    def _shut_down(self, event: HandOver | Shutdown, now: float) -> list[Effect]:
         effects: list[Effect] = []
         if self.state is RoomState.JOINING:
             effects.append(Refuse(self.place, LossReason.CLOSED, "the bridge is shutting down"))
@@ -327,6 +342,7 @@ TABLE: Final[dict[tuple[RoomState, type], Cell[RoomState] | Ignored]] = {
     (_S.CLOSED, Leave): Cell(Room._nothing_to_leave, (_S.CLOSED,)),
     (_S.CLOSED, StreamOpened): Cell(Room._nothing_to_hear, (_S.CLOSED,)),
     (_S.CLOSED, StreamEnded): _NOTHING_HERE,
+    (_S.CLOSED, HandOver): _NOTHING_HERE,
     (_S.CLOSED, Shutdown): _NOTHING_HERE,
     (_S.CLOSED, Tick): _NO_TIMER,
     (_S.JOINING, Join): Cell(Room._replace, (_S.JOINING,)),
@@ -337,6 +353,7 @@ TABLE: Final[dict[tuple[RoomState, type], Cell[RoomState] | Ignored]] = {
     (_S.JOINING, Leave): Cell(Room._leave, (_S.JOINING, _S.CLOSED)),
     (_S.JOINING, StreamOpened): Cell(Room._nothing_to_hear, (_S.JOINING,)),
     (_S.JOINING, StreamEnded): _NO_STREAM,
+    (_S.JOINING, HandOver): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.JOINING, Shutdown): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.JOINING, Tick): _NO_TIMER,
     (_S.JOINED, Join): Cell(Room._replace, (_S.JOINING, _S.JOINED)),
@@ -347,6 +364,7 @@ TABLE: Final[dict[tuple[RoomState, type], Cell[RoomState] | Ignored]] = {
     (_S.JOINED, Leave): Cell(Room._leave, (_S.JOINED, _S.CLOSED)),
     (_S.JOINED, StreamOpened): Cell(Room._open_stream, (_S.JOINED,)),
     (_S.JOINED, StreamEnded): Cell(Room._end_stream, (_S.CLOSED,)),
+    (_S.JOINED, HandOver): Cell(Room._hand_over, (_S.JOINED, _S.CLOSED)),
     (_S.JOINED, Shutdown): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.JOINED, Tick): Cell(Room._tick, (_S.JOINED, _S.CLOSED)),
     (_S.LOST, Join): Cell(Room._replace, (_S.JOINING, _S.LOST)),
@@ -357,6 +375,7 @@ TABLE: Final[dict[tuple[RoomState, type], Cell[RoomState] | Ignored]] = {
     (_S.LOST, Leave): Cell(Room._leave, (_S.LOST, _S.CLOSED)),
     (_S.LOST, StreamOpened): Cell(Room._open_stream, (_S.LOST,)),
     (_S.LOST, StreamEnded): Cell(Room._end_stream, (_S.CLOSED,)),
+    (_S.LOST, HandOver): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.LOST, Shutdown): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.LOST, Tick): Cell(Room._tick, (_S.LOST, _S.CLOSED)),
 }
