@@ -20,6 +20,8 @@ def test_random_schedules_violate_nothing() -> None:
     told = [f"{texts[0]}: glassbridge lab sim --seed {seed} --story" for seed, texts in tally.violations.items()]
     assert not told, "\n".join(told)
     assert tally.schedules == SCHEDULES
+    survived = sorted(tally.back["survived"])
+    assert survived[int(len(survived) * 0.98)] < 2.0, "audio is seldom back within its number"
     assert tally.faults > SCHEDULES
 
 

@@ -38,21 +38,37 @@ HINTS_APART = 1.0
 """Seconds; more hints of a phone are not heard."""
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a phone says when it connects."""
+
+    user: UserId
+    room: bool
+    numbers: bool
+    run: int
+    """Of the phone's program."""
+    attempt: int
+    """Of this run to connect."""
+
+
 @dataclass(slots=True, eq=False)
 class PhoneSocket:
     """A socket of a phone, as the cloud sees it."""
 
     number: SocketNumber
-    user: UserId
     connection: Connection
     end: int
     """Ours."""
     phone: Any
     """Who sits at the other end; gets `hear(connection, kind, *what)`."""
-    wants_room: bool
-    numbers: bool
+    wishes: Greeting
     heard_at: float = 0.0
     """Monotonic seconds of the cloud."""
+
+    def given_up_for(self, other: "PhoneSocket") -> bool:
+        """The same phone came with `other` later; a slow network has brought this one only now."""
+        mine, newer = self.wishes, other.wishes
+        return self.phone is other.phone and mine.run == newer.run and mine.attempt < newer.attempt
 
     def send(self, kind: str, *what: Any) -> None:
         """Tells the phone something."""
@@ -115,20 +131,21 @@ class Cloud:
 
     # ---- phones
 
-    def accept(self, connection: Connection, end: int, phone: Any, user: UserId, room: bool, numbers: bool) -> None:
+    def accept(self, connection: Connection, end: int, phone: Any, greeting: Greeting) -> None:
         """A phone's greeting on a new connection."""
         if self.draining:
             connection.close(end, CloseCode.DRAINING)
             return
-        socket = PhoneSocket(SocketNumber(next(self._numbers)), user, connection, end, phone, room, numbers)
-        self.take(socket)
+        number = SocketNumber(next(self._numbers))
+        self.take(PhoneSocket(number, connection, end, phone, greeting))
 
     def take(self, socket: PhoneSocket) -> None:
         """Finds or makes the session for a socket."""
-        session = self.sessions.get(socket.user)
+        user = socket.wishes.user
+        session = self.sessions.get(user)
         if session is None:
-            session = UserSession(self, socket.user, f"{self.process.name}/{self.process.life}.{next(self._ids)}")
-            self.sessions[socket.user] = session
+            session = UserSession(self, user, f"{self.process.name}/{self.process.life}.{next(self._ids)}")
+            self.sessions[user] = session
         self._holder[socket.connection] = (session, socket)
         session.opened(socket)
 
@@ -185,6 +202,10 @@ class UserSession:
 
     def opened(self, socket: PhoneSocket) -> None:
         """A socket of the user was accepted."""
+        if any(socket.given_up_for(other) for other in self._sockets.values()):
+            socket.close(CloseCode.SUPERSEDED)
+            self.cloud.forget(socket)
+            return
         self._sockets[socket.number] = socket
         socket.connection.on_close[socket.end] = lambda _code: self._closed(socket)
         patience = CONFIG.ping_every * CONFIG.missed_pings
@@ -242,7 +263,7 @@ class UserSession:
         self.phone = socket
         self.process.note("adopted", self.user, self.name, socket.number, "resumed" if resumed else "new")
         socket.send("ack", self.name, resumed)
-        self.link.post(audio_link.Wanted(room=socket.wants_room, numbers=socket.numbers))
+        self.link.post(audio_link.Wanted(room=socket.wishes.room, numbers=socket.wishes.numbers))
 
     def close(self) -> None:
         """Releases everything; the owner hears when that is done."""
@@ -266,7 +287,7 @@ class UserSession:
                 socket.send("pong", what)
             case "frame":
                 self.deliver(what, "socket", None)
-                self.link.heard(audio_link.Path.SOCKET, numbered=socket.numbers)
+                self.link.heard(audio_link.Path.SOCKET, numbered=socket.wishes.numbers)
             case "voice":
                 self.link.post(audio_link.Voice(what))
             case "microphone":

@@ -33,7 +33,7 @@ def judge(schedule: Schedule, history: list[Fact], left: float, verdict: Verdict
         facts = by_user[user.name]
         _one_owner(user.name, facts, verdict)
         _Truth(user.name, verdict).judge(facts, left)
-        _back(user.name, facts, schedule.heal_at, left, verdict)
+        _back(user, facts, schedule, left, verdict)
         _calm(user, facts, schedule, left, verdict)
 
 
@@ -108,6 +108,7 @@ class _Truth:
         self._deaf_since: float | None = None
         """Since when its way is dead, or it sleeps, or both."""
         self._asleep = self._cut_off = False
+        self._awake_since = 0.0
         self._excused = 0.0
         """Seconds since it was last heard that its own way or sleep took."""
         self._hushed = False
@@ -141,12 +142,13 @@ class _Truth:
                 self._begin(now)
             case "frozen" | "thawed":
                 self._asleep = fact.what == "frozen"
+                self._awake_since = now
                 self._go_deaf(now)
             case "way down":
                 self._cut_off = True
                 self._go_deaf(now)
             case "way up" | "way gone":
-                deaf = now - max(self._deaf_since or now, self._live_since)
+                deaf = now - max(self._deaf_since or now, self._live_since, self._awake_since)
                 if self._cut_off and self._live and not self._asleep and deaf > TOLD_WITHIN + SLACK:
                     text = f"took itself for live {deaf:.3f} s without a way, at {now:.3f}"
                     self._verdict.add(Checker.TRUTH, self._user, text)
@@ -174,8 +176,11 @@ class _Truth:
             self._verdict.add(Checker.TRUTH, self._user, text)
 
 
-def _back(user: str, facts: list[Fact], healed: float, left: float, verdict: Verdict) -> None:
-    """Audio that was spoken after healing is heard soon, in the session that the phone is with."""
+def _back(user: User, facts: list[Fact], schedule: Schedule, left: float, verdict: Verdict) -> None:
+    """Audio that was spoken after healing is heard soon, in the session that the phone is with. What healing does not
+    undo, another network under a phone that nobody told, is healed when it must be noticed."""
+    roams = [fault.at for fault in schedule.faults if fault.what == "roam" and fault.where == user.name]
+    healed = max([schedule.heal_at, *(at + TOLD_WITHIN for at in roams if at < schedule.heal_at)])
     session, socket = "", "new"
     for fact in facts:
         if fact.at >= left:
@@ -186,13 +191,13 @@ def _back(user: str, facts: list[Fact], healed: float, left: float, verdict: Ver
             socket = "new"
         elif fact.what == "believes" and fact.at <= healed:
             socket = "survived"
-        elif fact.what == "heard" and fact.more[0] == session and fact.more[1] and fact.more[5] >= healed:
-            back = Back(user, socket, fact.at - healed)
+        elif fact.what == "heard" and fact.more[0] == session and fact.more[1] and fact.more[5] >= schedule.heal_at:
+            back = Back(user.name, socket, max(0.0, fact.at - healed))
             verdict.back.append(back)
             if back.seconds > BACK_WITHIN[socket]:
-                verdict.add(Checker.BACK, user, f"after {back.seconds:.3f} s, its socket {socket}")
+                verdict.add(Checker.BACK, user.name, f"after {back.seconds:.3f} s, its socket {socket}")
             return
-    verdict.add(Checker.BACK, user, f"not heard within {left - healed:.0f} s")
+    verdict.add(Checker.BACK, user.name, f"not heard within {left - healed:.0f} s")
 
 
 def _calm(user: User, facts: list[Fact], schedule: Schedule, left: float, verdict: Verdict) -> None:

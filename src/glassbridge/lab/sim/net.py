@@ -184,8 +184,9 @@ class Connection:
             self._shut(end)
 
     def abort(self, end: int) -> None:
-        """Closes from this end and drops what is still to be sent."""
-        self._held[end].clear()
+        """Closes from this end and drops what is still to be sent; what something between holds comes all the same."""
+        if self.link.ways[Plane.STREAM][end] is not Way.HELD:
+            self._held[end].clear()
         self.close(end)
 
     def reset(self) -> None:

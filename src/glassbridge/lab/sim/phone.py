@@ -35,7 +35,7 @@ from glassbridge.core.phone_socket import (
     Tick,
 )
 from glassbridge.core.values import AudioState, Generation, LossReason, UserId
-from glassbridge.lab.sim.cloud import Cloud
+from glassbridge.lab.sim.cloud import Cloud, Greeting
 from glassbridge.lab.sim.livekit import Frame, LiveKit, Participant, Token
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Alarm, Process, World
@@ -75,7 +75,6 @@ class Phone:
         self.connection: Connection | None = None
         self.session = ""
         """The last one that acknowledged us."""
-        self._acknowledged: Connection | None = None
         self.place: Participant | None = None
         self._socket = Generation(0)
         """Of the connection."""
@@ -196,7 +195,8 @@ class Phone:
             self.connection = connection
             connection.on_way[end] = lambda down: self.process.note("way down" if down else "way up", self.user)
             connection.on_close[end] = partial(self._closed, socket, connection)
-            connection.send(end, cloud.accept, connection, 1 - end, self, self.user, self.room, self.numbers)
+            greeting = Greeting(self.user, self.room, self.numbers, self.process.life, socket)
+            connection.send(end, cloud.accept, connection, 1 - end, self, greeting)
 
         def failed(refused: bool) -> None:
             self.step(SocketFailed(socket, False, "refused" if refused else "no answer"))
@@ -216,8 +216,8 @@ class Phone:
         connection = self.connection
         if connection is not None:
             end = self._end_of(connection)
-            if goodbye or self._acknowledged is not connection:  # what an attempt has sent, TCP goes on sending
-                connection.close(end, CloseCode.NORMAL if goodbye else CloseCode.ABNORMAL)
+            if goodbye:
+                connection.close(end, CloseCode.NORMAL)
             else:
                 connection.abort(end)
             self._drop(connection)
@@ -240,7 +240,6 @@ class Phone:
                 session, resumed = what
                 same = resumed and session == self.session
                 self.session = session
-                self._acknowledged = connection
                 self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
                 self.told = None
                 self.step(Accepted(self._socket, same))
