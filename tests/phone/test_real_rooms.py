@@ -1,5 +1,6 @@
 """The phone in real rooms, with either participant: what it says is heard, it hears, and it comes back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from glassbridge.core.values import Transport
 from glassbridge.livekit.own import connect
 from glassbridge.livekit.participant import Packet, ParticipantKind, connector, drainer
 from glassbridge.phone import PhoneClient, events
+from glassbridge.phone.client import link_clock
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.player import play
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
@@ -89,3 +91,59 @@ async def test_a_track_is_heard_and_ends_with_the_clip(livekit: LiveKit, kind: P
 
         await eventually(lambda: loud(heard()) == pytest.approx(1.0, abs=0.05) or f"{loud(heard())} s heard")
         assert pitch(heard()) == pytest.approx(440, abs=2)
+
+
+async def test_a_switch_leaves_the_old_place_before_the_new_one_is_taken(
+    livekit: LiveKit, kind: ParticipantKind
+) -> None:
+    """As the server tells the agent (of those who publish it tells at once); the token is from the new cloud."""
+    async with (
+        real_rooms(livekit) as (a, agent),
+        ScriptedCloud(Rooms(), name="B") as b,
+        phone(a, kind, Transport.TRACK) as (client, told),
+    ):
+        b.ticket = a.ticket
+        await eventually(lambda: any(found.publishing for found in agent.people[-1].values()) or "no track yet")
+        await client.switch(b.url)
+        await eventually(lambda: len(present(agent, "me")) == 3 or str(present(agent, "me")))
+        first, between, second = present(agent, "me")
+        assert between is None, "it had left before it came again"
+        assert first != second
+        assert (a.tokens, b.tokens) == (1, 1)
+        await eventually(lambda: client.room_joined)
+        rooms = [event.state for event in told if isinstance(event, events.RoomChanged)]
+        assert rooms == ["joined", "left", "joined"], "and was not put out by itself"
+
+
+@pytest.mark.real
+async def test_a_phone_that_slept_longer_than_its_token_lives_takes_one_fresh_place(
+    real_livekit: LiveKit, kind: ParticipantKind
+) -> None:
+    """All that the phone can see of a sleep is a clock that has jumped. LiveKit lets a token live 60 s longer."""
+    slept = 0.0
+    async with real_rooms(real_livekit) as (cloud, agent):
+        cloud.ticket = lambda: (real_livekit.url, token("me", "me", ttl=-58.0 if cloud.tokens == 1 else 600.0, nbf=1))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("glassbridge.phone.client.link_clock", lambda: link_clock() + slept)
+            async with phone(cloud, kind, Transport.DATA) as (client, told):
+                await eventually(lambda: cloud.live and cloud.pings > 0)
+                await asyncio.sleep(2.5)  # the token's life is over
+                heard = len(agent.packets)
+                slept = 690.0
+                took = await eventually(lambda: len(agent.packets) > heard and cloud.tokens == 2 and client.room_joined)
+                assert took < 2.0
+                assert [event.state for event in told if isinstance(event, events.RoomChanged)][-1] == "joined"
+                await asyncio.sleep(0.5)
+                assert (cloud.tokens, len(cloud.sockets)) == (2, 1), (
+                    "one fresh token; the socket has answered its probe"
+                )
+
+
+def present(agent: Recorder, identity: str) -> list[str | None]:
+    """The ids under which the server listed somebody, one after the other; None while it did not."""
+    found: list[str | None] = []
+    for people in agent.people:
+        sid = people[identity].sid if identity in people else None
+        if found[-1:] != [sid] and (found or sid):
+            found.append(sid)
+    return found
