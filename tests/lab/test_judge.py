@@ -35,14 +35,14 @@ def spoken(first: int, count: int, at: float = 0.0) -> Run:
 
 
 def test_frames_come_out_of_a_block_as_they_went_in() -> None:
-    stamps, strange = stamps_in(speech(ADA, 7, 100, 3, 42))
+    stamps, strange, rest = stamps_in(speech(ADA, 7, 100, 3, 42))
     assert stamps == [Stamp(ADA, number, 42, 7) for number in (100, 101, 102)]
-    assert strange == 0
+    assert (strange, rest) == (0, b"")
 
 
 @pytest.mark.parametrize("cut", [1, 24, 319])
 def test_a_block_that_begins_inside_of_a_frame_costs_that_frame(cut: int) -> None:
-    stamps, strange = stamps_in(speech(ADA, 1, 0, 3, 42)[cut:])
+    stamps, strange, _ = stamps_in(speech(ADA, 1, 0, 3, 42)[cut:])
     assert [stamp.sequence for stamp in stamps] == [1, 2]
     assert strange == FRAME_BYTES - cut
 
@@ -50,13 +50,22 @@ def test_a_block_that_begins_inside_of_a_frame_costs_that_frame(cut: int) -> Non
 def test_a_frame_whose_samples_were_touched_is_none() -> None:
     pcm = bytearray(speech(ADA, 1, 0, 2, 42))
     pcm[100] = 1
-    stamps, strange = stamps_in(bytes(pcm))
+    stamps, strange, _ = stamps_in(bytes(pcm))
     assert [stamp.sequence for stamp in stamps] == [1]
     assert strange == FRAME_BYTES
 
 
 def test_silence_holds_no_frames() -> None:
-    assert stamps_in(bytes(1000)) == ([], 1000)
+    assert stamps_in(bytes(1000)) == ([], 1000, b"")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 24, 25, 319, 320, 321])
+def test_a_frame_may_come_in_two_blocks(cut: int) -> None:
+    pcm = speech(ADA, 1, 0, 3, 42)
+    before, strange, rest = stamps_in(pcm[:cut])
+    after, more, end = stamps_in(rest + pcm[cut:])
+    assert [stamp.sequence for stamp in before + after] == [0, 1, 2]
+    assert (strange, more, end) == (0, 0, b"")
 
 
 def test_each_frame_has_one_fate() -> None:

@@ -48,22 +48,27 @@ def speech(user: int, generation: int, first: int, count: int, sent_ns: int) -> 
     return b"".join(Stamp(user, first + at, sent_ns, generation).write(FRAME_BYTES) for at in range(count))
 
 
-def stamps_in(pcm: bytes) -> tuple[list[Stamp], int]:
-    """The whole frames of 10 ms in a block, in order, and how many bytes belong to none of them.
+def stamps_in(pcm: bytes) -> tuple[list[Stamp], int, bytes]:
+    """The whole frames of 10 ms in a block, in order; how many bytes belong to none of them; and the beginning of a
+    frame at its end, to be put before the next block of the same listener.
 
-    A block that begins in the middle of a frame costs that frame, and no other.
+    Where something is missing, that costs the frames that it was part of, and no other.
     """
-    found, at, strange = [], 0, 0
+    found: list[Stamp] = []
+    at = strange = 0
     while at < len(pcm):
-        stamp = Stamp.read(pcm[at : at + FRAME_BYTES])
-        if stamp is not None and pcm[at + Stamp.LAYOUT.size : at + FRAME_BYTES] == _REST:
+        frame = pcm[at : at + FRAME_BYTES]
+        if len(frame) < FRAME_BYTES and frame.startswith(_MAGIC[: len(frame)]):
+            return found, strange, frame
+        stamp = Stamp.read(frame)
+        if stamp is not None and frame[Stamp.LAYOUT.size :] == _REST:
             found.append(stamp)
             at += FRAME_BYTES
             continue
         next_at = pcm.find(_MAGIC, at + 1)
         strange += (next_at if next_at > 0 else len(pcm)) - at
         at = next_at if next_at > 0 else len(pcm)
-    return found, strange
+    return found, strange, b""
 
 
 _MAGIC = Stamp.MAGIC.to_bytes(4, "little")

@@ -20,6 +20,8 @@ class Taps:
     def __init__(self, folder: Path, backends: Iterable[str]) -> None:
         self.paths = {backend: folder / f"tap-{backend}" for backend in backends}
         self._blocks: defaultdict[str, list[Block]] = defaultdict(list)
+        self._rests: defaultdict[tuple[str, str, bool], bytes] = defaultdict(bytes)
+        """What each listener has got of a frame that its next block completes."""
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = os.pipe()
@@ -58,7 +60,8 @@ class Taps:
                 if not isinstance(key.fileobj, socket.socket):
                     return
                 at_ns, live, user, session, pcm = tap.read(key.fileobj.recv(1 << 20))
-                stamps, strange = stamps_in(pcm)
+                listener = (key.data, session, live)
+                stamps, strange, self._rests[listener] = stamps_in(self._rests[listener] + pcm)
                 block = Block(key.data, session, live, at_ns, tuple(stamps), strange)
                 with self._lock:
                     self._blocks[user].append(block)
