@@ -20,12 +20,13 @@ def sim(
     first: Annotated[int | None, typer.Option(min=0, help="First seed. Left out: a random one, printed.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Play only this one.")] = None,
     story: Annotated[bool, typer.Option("--story", help="With --seed: what happened, in order of time.")] = False,
+    shrink: Annotated[bool, typer.Option("--shrink", help="With --seed: the least that violates the same.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the work.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="The figures as one JSON object.")] = False,
 ) -> None:
     """Play schedules of faults on the real machines in virtual time. Exit status 0 if nothing was violated."""
     if seed is not None:
-        raise typer.Exit(_one(seed, story))
+        raise typer.Exit(_one(seed, story=story, smaller=shrink))
     from glassbridge.lab.sim.runner import run_seeds
 
     begin = random.randrange(10**9) if first is None else first  # noqa: S311 - not for secrets
@@ -41,11 +42,16 @@ def sim(
     raise typer.Exit(1 if tally.violations else 0)
 
 
-def _one(seed: int, story: bool) -> int:
+def _one(seed: int, *, story: bool, smaller: bool) -> int:
     from glassbridge.lab.sim.runner import run
     from glassbridge.lab.sim.schedule import make
+    from glassbridge.lab.sim.shrink import shrink
 
     outcome = run(make(seed))
+    if smaller and outcome.violations:
+        least = shrink(outcome.schedule, outcome.violations[0].checker)
+        print(json_module.dumps(least.to_dict()))
+        outcome = run(least)
     if story:
         for line in outcome.story():
             print(line)

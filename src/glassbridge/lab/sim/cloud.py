@@ -203,6 +203,7 @@ class UserSession:
     def opened(self, socket: PhoneSocket) -> None:
         """A socket of the user was accepted."""
         if any(socket.given_up_for(other) for other in self._sockets.values()):
+            self.process.note("late socket", self.user, socket.wishes.attempt)
             socket.close(CloseCode.SUPERSEDED)
             self.cloud.forget(socket)
             return

@@ -1,0 +1,50 @@
+"""What the simulation has found, each as the least that shows it, under several chances of everything else."""
+
+import pytest
+
+from glassbridge.lab.sim.net import Connection
+from glassbridge.lab.sim.runner import Outcome, run
+from glassbridge.lab.sim.schedule import Fault, Schedule, User
+
+U0 = User("u0")
+CHANCES = range(12)
+
+
+def played(*faults: Fault, user: User = U0, shared: bool = False) -> list[Outcome]:
+    """The same under several chances; none may violate anything."""
+    heal_at = max(fault.at + fault.seconds for fault in faults) + 1.0
+    outcomes = [run(Schedule(chance, (user,), faults, heal_at, shared=shared)) for chance in CHANCES]
+    violations = [f"chance {chance}: {text}" for chance, out in enumerate(outcomes) for text in out.violations]
+    assert not violations, "\n".join(violations)
+    return outcomes
+
+
+def facts(outcomes: list[Outcome], what: str) -> int:
+    return sum(fact.what == what for outcome in outcomes for fact in outcome.history)
+
+
+def test_an_attempt_that_a_phone_gave_up_and_the_network_brings_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds 127 and 1685: it superseded the live socket, and the phone went away for ever (close code 4001)."""
+    monkeypatch.setattr(Connection, "abort", Connection.close)  # a phone whose kernel goes on sending what it was given
+    outcomes = [
+        outcome
+        for cut in (4.03, 4.05, 4.07)
+        for outcome in played(Fault(4.0, "switch", "u0"), Fault(cut, "cut", "phone-u0~cloud-B", 4.0, "both both"))
+    ]
+    assert facts(outcomes, "late socket") > 0, "no attempt came late: this proves nothing"
+
+
+def test_two_backends_do_not_fight_over_a_shared_bridge() -> None:
+    """Seed 9012: with a half-open socket the old one took the place back 16 times in 12 s."""
+    played(Fault(8.0, "roam", "u0", how="told"), Fault(8.0, "switch", "u0"), shared=True)
+    played(Fault(8.0, "hold", "phone-u0~cloud-A", 12.0, "tcp both"), Fault(8.0, "switch", "u0"), shared=True)
+
+
+def test_a_phone_that_does_not_number_is_let_back_into_the_room() -> None:
+    """Seeds 1039 and 218: it spoke by the socket for ever."""
+    played(Fault(4.0, "roam", "u0"), Fault(4.0, "delete", "u0"), user=User("u0", numbers=False, sdk=True))
+
+
+def test_a_place_that_died_with_the_network_is_renewed_with_the_socket() -> None:
+    """Seed 5289: it was kept until the cloud missed audio, 3 s later."""
+    played(Fault(4.0, "roam", "u0"), user=User("u0", sdk=True))
