@@ -97,6 +97,33 @@ async def test_an_older_generation_is_refused_and_touches_nothing(bridge: Any, f
     await joined(bridge, generation=8)
 
 
+async def test_every_decision_is_one_line_of_the_log(
+    bridge: Any, fake: FakeLiveKit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await joined(bridge, generation=7, room_name="the room")
+    call = await opened(bridge, generation=7)
+    await bridge.LeaveRoom(pb.LeaveRoomRequest(user_id=USER, generation=6))
+    await joined(bridge, generation=8, room_name="the room")
+    fake.last.lose(LossReason.NETWORK)
+    call.cancel()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "room decision" in line]
+    story = [
+        ("'join'", "'connect'", "joining", "7"),
+        ("connected", "grant", "joined", "7"),
+        ("'stream opened'", "grant", "joined", "7"),
+        ("leave", "'refuse (replaced)'", "joined", "6"),
+        ("join", "'end stream (replaced), disconnect (replaced), connect'", "joining", "8"),
+        ("connected", "grant", "joined", "8"),
+        ("'lost (network)'", "'disconnect (network)'", "lost", "8"),
+    ]
+    assert len(lines) == len(story), lines
+    for line, (cause, action, result, generation) in zip(lines, story, strict=True):
+        for part in (f"cause={cause}", f"action={action}", f"result={result}", f"generation={generation}"):
+            assert part.replace("'", "") in line.replace("'", ""), line
+        assert f"user_id={USER}" in line
+        assert "room_name='the room'" in line
+
+
 async def test_leave(bridge: Any, fake: FakeLiveKit) -> None:
     nobody = await bridge.LeaveRoom(pb.LeaveRoomRequest(user_id=USER))
     assert (nobody.success, nobody.error) == (False, "session not found")

@@ -15,7 +15,6 @@ from typing import Final
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
-from glassbridge.bridge.pulse import Pulse
 from glassbridge.bridge.seat import Seat
 from glassbridge.bridge.stream import AudioStream
 from glassbridge.core.room import (
@@ -45,6 +44,7 @@ from glassbridge.core.room import (
 )
 from glassbridge.core.values import Generation, LossReason, UserId
 from glassbridge.livekit.participant import Connector, ParticipantError
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import livekit_bridge_pb2 as pb
 

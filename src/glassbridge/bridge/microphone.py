@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Final
 
-from glassbridge.bridge.pulse import Pace, Pulse
 from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, AudioSource, Generation
 from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
+from glassbridge.runtime.pulse import Pace, Pulse
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameError, decode_numbered, decode_unnumbered

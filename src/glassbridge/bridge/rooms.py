@@ -14,10 +14,10 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.host import Drain, RoomHost
-from glassbridge.bridge.pulse import Pulse
 from glassbridge.core.room import RoomState, Ticket
 from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.participant import Connector
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
 
 log = structlog.get_logger()

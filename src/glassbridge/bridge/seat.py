@@ -7,7 +7,6 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.microphone import Microphone
-from glassbridge.bridge.pulse import Pulse
 from glassbridge.bridge.speaker import Speaker
 from glassbridge.core.room import Ticket
 from glassbridge.core.values import Generation, LossReason, UserId
@@ -22,6 +21,7 @@ from glassbridge.livekit.participant import (
     ParticipantError,
     RemoteParticipant,
 )
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()

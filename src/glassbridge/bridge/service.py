@@ -128,7 +128,7 @@ class BridgeService(LiveKitBridgeServicer):
                 await self._end(context, stream.reason)
                 return
             await context.abort(grpc.StatusCode.NOT_FOUND, stream.detail)
-        about = log.bind(user_id=user, generation=host.machine.generation)
+        about = stream.log
         about.info("audio stream opened")
         reason = LossReason.STREAM_BROKEN
         try:

@@ -39,14 +39,14 @@ class AudioStream:
         frames: AgedQueue[pb.AudioChunk],
         say: Say,
         config: BridgeConfig,
-        about: Any,
+        log: Any,
     ) -> None:
         self.ticket = ticket
         self._frames = frames
         self._heartbeat = pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=generation, heartbeat=True)
         self._say = say
         self._config = config
-        self._log = about
+        self.log = log
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
         self._sending: asyncio.Task[None] | None = None
         self._awake = 0.0
@@ -140,7 +140,7 @@ class AudioStream:
     def _refuse(self, why: str) -> None:
         self.refused += 1
         if self.refused == 1:
-            self._log.warning("chunk refused; further ones are only counted", error=why)
+            self.log.warning("chunk refused; further ones are only counted", error=why)
 
     async def _watch(self) -> None:
         """Heartbeats, and the end of a stream that nobody reads (a timer for each frame would cost CPU)."""
@@ -159,10 +159,10 @@ class AudioStream:
                 self._frames.put(self._heartbeat)
 
     def _give_up(self, why: str, seconds: float) -> None:
-        self._log.warning(why, seconds=seconds, action="end the stream, leave the room")
+        self.log.warning(why, seconds=seconds, action="end the stream, leave the room")
         self.end(LossReason.STREAM_BROKEN)
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, grpc.aio.BaseError):  # the call is over, and its handler hears of it
-            self._log.error("audio stream failed", error=type(error).__name__, exc_info=error)
+            self.log.error("audio stream failed", error=type(error).__name__, exc_info=error)
         self.end(LossReason.STREAM_BROKEN)

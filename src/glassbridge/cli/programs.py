@@ -94,6 +94,12 @@ def bridge(
     host: Annotated[str, typer.Option(help="Address to listen on, without --socket.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port; with several workers the next ones too.")] = 9090,
     participant: ParticipantOption = ParticipantName.OWN,
+    spare: Annotated[
+        bool, typer.Option(help="Keep one more process warm, which replaces a dead worker in milliseconds (90 MB).")
+    ] = True,
+    max_memory: Annotated[
+        float, typer.Option(min=0.0, help="Replace a worker that has grown over so many MB; 0: let it grow.")
+    ] = 0.0,
     reflection: Annotated[bool, typer.Option("--reflection", help="Serve gRPC reflection.")] = False,
     allow_host: Annotated[
         list[str] | None,
@@ -117,6 +123,8 @@ def bridge(
         port=port,
         participant=participant.value,
         reflection=reflection,
+        spare=spare,
+        max_resident_mb=max_memory,
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
         log_level=log_level,
         log_format=log_format,

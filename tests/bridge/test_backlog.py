@@ -4,9 +4,9 @@ import pytest
 import structlog
 
 from glassbridge.bridge.microphone import Microphone
-from glassbridge.bridge.pulse import BACKLOG, EVERY, STANDSTILL, Pace, Pulse
 from glassbridge.core.values import Generation
 from glassbridge.livekit.participant import AudioBlock, Packet
+from glassbridge.runtime.pulse import BACKLOG, EVERY, STANDSTILL, Pace, Pulse
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
 FRAME = bytes(3_200)  # 100 ms
