@@ -10,6 +10,11 @@ from glassbridge.livekit.rooms import RoomService, RoomServiceError
 
 SLACK: Mapping[str, float] = {"processes": 0, "threads": 4, "descriptors": 8, "tasks": 4, "memory_mb": 20}
 """By how much a program may hold more than before and still count as the same: pools that fill as they are used."""
+SDK_SLACK = {**SLACK, "threads": 40, "descriptors": 200}
+"""The SDK's native library has 25 to 75 descriptors for each room, opened and closed as it goes: five rooms differ
+by that much from one look to the next, and do not grow over many."""
+RECOGNISER = "glassbridge.speech.worker"
+"""Not counted: recognisers come and go with speech, and their number has a limit of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,13 @@ class Holdings:
         """Of all programs."""
         return sum(holds["descriptors"] for holds in self.programs.values())
 
-    def grown_since(self, before: "Holdings") -> list[str]:
+    def grown_since(self, before: "Holdings", slack: Mapping[str, float] = SLACK) -> list[str]:
         """What is more than before, and by how much; empty: nothing."""
         found = [
             f"{name}: {kind} {round(before.programs[name][kind])} -> {round(amount)}"
             for name, holds in self.programs.items()
             for kind, amount in holds.items()
-            if amount > before.programs.get(name, {}).get(kind, amount) + SLACK[kind]
+            if amount > before.programs.get(name, {}).get(kind, amount) + slack[kind]
         ]
         pairs = (("rooms", before.rooms, self.rooms), ("participants", before.participants, self.participants))
         return found + [f"LiveKit: {kind} {old} -> {new}" for kind, old, new in pairs if new > old]
@@ -46,6 +51,8 @@ def held_by(program: Program) -> dict[str, float]:
     root = psutil.Process(program.pid)
     for process in [root, *root.children(recursive=True)]:
         try:
+            if RECOGNISER in process.cmdline():
+                continue
             threads, descriptors, memory = process.num_threads(), process.num_fds(), process.memory_info().rss
         except psutil.Error:
             continue  # it has just ended

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from glassbridge.lab.judge import percentile
-from glassbridge.lab.leaks import Holdings
+from glassbridge.lab.leaks import SDK_SLACK, SLACK, Holdings
 from glassbridge.lab.scenario import LabError, Limit, Scenario
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
@@ -127,7 +127,7 @@ class Runner:
         deadline = monotonic() + AT_BASELINE
         while True:
             outcome.after = await system.holdings()
-            outcome.leaks = outcome.after.grown_since(before)
+            outcome.leaks = outcome.after.grown_since(before, SDK_SLACK if outcome.participant == "sdk" else SLACK)
             if not outcome.leaks or monotonic() > deadline:
                 return
             await asyncio.sleep(0.5)
