@@ -236,6 +236,32 @@ async def test_after_a_blip_the_bridge_is_not_rejoined(stage: Begin) -> None:
     assert len(built.bridge.joins) == 1
 
 
+async def test_a_bridge_that_knows_no_status_is_believed(stage: Begin) -> None:
+    built = await stage(bridge=ScriptedBridge(original_contract()))
+    built.bridge.knows_status = False
+    phone = await built.phone(query="?livekit=true")
+    await phone.until_state("connecting", "awaiting_audio")
+    await phone.vanish()
+    again = await built.phone(query="?livekit=true")
+    await eventually(lambda: built.bridge.asked == [ANN] or "not asked")
+    built.bridge.send(ANN, bytes(640))
+    await again.until_state("live")
+    assert len(built.bridge.joins) == 1
+
+
+async def test_a_phone_whose_network_is_back_waits_for_nothing(stage: Begin) -> None:
+    built = await stage()
+    built.bridge.refuse = "no"
+    phone = await built.phone(query=OUR_PHONE)
+    await eventually(lambda: len(built.bridge.joins) >= 5 or "does not keep trying", 20.0)
+    await phone.until_state("unavailable", BridgeFault.REFUSED.code)
+    with capture_logs() as logs:
+        await phone.say(type="network_state_change")
+        await eventually(lambda: any(line.get("on") == "NetworkBack" for line in logs) or "the hint changed nothing")
+    (joining,) = [line for line in logs if line.get("on") == "NetworkBack"]
+    assert (joining["new"], joining["cause"]) == ("joining", "network_back")
+
+
 async def test_a_phone_that_returns_by_its_socket_only_is_not_sent_to_the_room(stage: Begin) -> None:
     built = await stage()
     phone = await live(built)

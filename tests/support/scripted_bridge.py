@@ -94,6 +94,8 @@ class ScriptedBridge:
         """What GetStatus says of when the phone was last heard."""
         self.silent = False
         """GetStatus gets no answer."""
+        self.knows_status = True
+        """False: there is no GetStatus."""
         self.newest = 0
         """A generation that the bridge holds: older joins are refused."""
         self.load = 0
@@ -204,6 +206,8 @@ class ScriptedBridge:
 
     async def _status(self, request: Any, context: Any) -> Any:
         self.asked.append(request.user_id)
+        if not self.knows_status:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "method GetStatus not implemented")
         if self.silent:
             await asyncio.Event().wait()
         here = request.user_id in self.rooms
