@@ -6,15 +6,17 @@ import json
 import os
 import random
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
 
 from glassbridge.core.values import Transport
-from glassbridge.phone import simulator
+from glassbridge.phone import events, simulator
 from glassbridge.phone.config import PhoneConfig
-from glassbridge.phone.report import Report
+from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.report import Report, readable
 from glassbridge.phone.simulator import Simulator
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire import phone as wire
@@ -182,6 +184,22 @@ async def test_people_get_lines() -> None:
         assert "  » hello world" in lines
         assert "you are heard" in lines
         assert lines[-1].startswith("sent 5 frames; first caption 0.")
+
+
+def test_turns_of_things_are_one_sentence_each() -> None:
+    state = events.AudioStateChanged("live", "no bridge can be reached", "no_bridge", "websocket", 500, "bridge")
+    wordless = replace(state, reason="the recogniser fails", hop="recogniser")
+    lines: dict[PhoneEvent, str | None] = {
+        events.Told("heard", "audio is back after 3.2 s", None): "audio is back after 3.2 s",
+        events.Told("ended", "the cloud refuses the token", None): None,
+        state: "audio goes by the cloud's socket: no bridge can be reached",
+        wordless: "captions: the recogniser fails",
+        replace(state, reason=""): None,
+        events.RoomChanged("lost", "me", "the link is gone"): "room: lost (the link is gone)",
+        events.RoomChanged("failed", reason="no answer"): "room: cannot be joined (no answer)",
+        events.SocketChanged("closed", "http://h:1", 1006, "the connection broke"): None,
+    }
+    assert {event: readable(event) for event in lines} == lines
 
 
 async def test_a_reader_that_goes_away_ends_it() -> None:

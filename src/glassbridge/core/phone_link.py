@@ -61,6 +61,8 @@ from glassbridge.core.phone_socket import (
 from glassbridge.core.values import AudioState
 
 STOOD_STILL: Final = 1.0
+NOTICED: Final = 0.3
+"""Seconds without audio that are worth a number."""
 
 Event = (
     Start
@@ -203,7 +205,7 @@ class PhoneLink:
             if told is not None and told.situation is Situation.HEARD:
                 return []
             if self._unheard_since is not None:
-                truth = replace(truth, text=f"audio is back after {now - self._unheard_since:.1f} s")
+                truth = replace(truth, text=_back_after(now - self._unheard_since))
         elif told is not None and told.situation is Situation.HEARD:
             self._unheard_since = now
         self._told = truth
@@ -244,6 +246,10 @@ class PhoneLink:
         return Tell(
             Situation.UNHEARD, f"{_UNHEARD}: {audio.reason}, {_trying_again(audio.retry_at, now)}", audio.retry_at
         )
+
+
+def _back_after(seconds: float) -> str:
+    return f"audio is back after {seconds:.1f} s" if seconds >= NOTICED else "audio is back"
 
 
 def _trying_again(at: float | None, now: float) -> str:
