@@ -89,7 +89,7 @@ async def test_a_publish_can_be_cancelled_at_any_moment(seats: Seats) -> None:
     ann, bob = await seats.join(OWN, "ann"), await seats.join(OWN, "bob")
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    for _ in range(40):
+    for _ in range(20):  # each takes a line of its own: the descriptions grow with the square
         publishing = asyncio.create_task(ann.place.publish("speaker"))
         await asyncio.wait([publishing], timeout=chance.uniform(0, 0.04))
         publishing.cancel()
@@ -349,9 +349,7 @@ async def test_who_was_cut_off_tells_and_never_takes_the_place_back(
         CUTS[fault](link)
         cut = monotonic()
         new = await behind.join(OWN, kind.name)
-        # The SDK looks for pongs each 5 s, so there it is the silent media path that is noticed first.
-        within = TOLD if kind is OWN or fault.startswith("reset") else 15
-        await eventually(ended(old, "network", "media_failed", "superseded"), within)
+        await eventually(ended(old, "network", "media_failed", "superseded"), TOLD)
         await asyncio.sleep(max(0.0, cut + held - monotonic()))
         link.heal()
         await asyncio.sleep(2.0)
@@ -370,12 +368,10 @@ async def test_a_cut_and_a_dead_media_path_are_told_apart(
         link = await breaker.link()
         ann = await behind.join(kind, f"{kind.name} {path}", url=link.url)
         link.drop(path)
-        await eventually(ended(ann, *reasons), TOLD if kind is OWN else 15)
+        await eventually(ended(ann, *reasons), TOLD if kind is OWN or path is Path.BOTH else 15)
 
     await beside(kinds, lambda kind: proof(kind, Path.MEDIA, ("media_failed",)))
-    await beside(
-        kinds, lambda kind: proof(kind, Path.BOTH, ("network",) if kind is OWN else ("network", "media_failed"))
-    )
+    await beside(kinds, lambda kind: proof(kind, Path.BOTH, ("network",)))
 
 
 @pytest.mark.real

@@ -12,6 +12,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit import own
 from glassbridge.livekit.sdk_fence import Fence
 from glassbridge.livekit.server import free_port
+from glassbridge.livekit.websocket_edges import MASKED_PING
 from tests.support.livekit import LiveKit, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
@@ -90,6 +91,40 @@ async def test_closing_breaks_what_is_there(echo: tuple[Echo, URL]) -> None:
         assert await reader.read() == b""
     assert reader.at_eof() or reader.exception() is not None
     writer.close()
+
+
+async def test_it_asks_for_signs_of_life_between_the_frames_of_the_sdk() -> None:
+    """A half frame is left whole; what the server says then, or answers later, is a sign of life."""
+    asked, arrived, frame = asyncio.Event(), bytearray(), b"\x82\x83\0\0\0\0abc"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        while data := await reader.read(1 << 10):
+            arrived.extend(data)
+            if arrived.endswith(MASKED_PING):
+                writer.write(b"\x8a\x00")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        fence = Fence(URL(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        await fence.open()
+        reader, writer = await dial(fence)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await asked.wait()
+        writer.write(frame[:4])
+        await eventually(lambda: bytes(arrived) == frame[:4] or f"{arrived!r}")
+        assert fence.silent_for == 0.0
+        fence.ask()
+        await eventually(lambda: fence.silent_for > 0.2 or "nobody was asked")
+        writer.write(frame[4:])
+        await eventually(lambda: bytes(arrived) == frame or f"{arrived!r}")
+        fence.ask()
+        await eventually(lambda: fence.silent_for == 0.0 or "the answer was not heard")
+        assert arrived == frame + MASKED_PING
+        assert await reader.readexactly(2) == b"\x8a\x00"
+        writer.close()
+        await fence.close()
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,7 @@ class SdkParticipant:
             self.end(LossReason.WRONG_ROOM)
             return
         self._tasks.spawn(self._watch(), "watch")
+        self._tasks.spawn(self._watch_signalling(), "watch signalling")
         for person in self._room.remote_participants.values():
             for publication in person.track_publications.values():
                 self._on_track_published(publication)
@@ -278,6 +279,17 @@ class SdkParticipant:
                 signs, alive = seen, monotonic()
             elif monotonic() - alive > limit:
                 self.end(LossReason.MEDIA_FAILED, f"nothing over the media path for {limit:g} s")
+                return
+
+    async def _watch_signalling(self) -> None:
+        """The SDK would wait 14 s for a server that does not answer. When we stood still, its answer is yet unread."""
+        interval, timeout = self._options.ping_interval / 2, self._options.pong_timeout
+        while True:
+            self._fence.ask()
+            due = monotonic() + interval
+            await asyncio.sleep(interval)
+            if monotonic() - due < interval and self._fence.silent_for > timeout:
+                self.end(LossReason.NETWORK, f"no pong for {timeout:g} s")
                 return
 
     # --- what the SDK says ------------------------------------------------------------------------------------------

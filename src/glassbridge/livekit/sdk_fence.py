@@ -3,6 +3,8 @@
 The SDK resumes by itself, which cannot be switched off, and by that steals the user from a successor (traps B3). Asked
 to leave it may still finish the attempt that is under way. So it signals through a loopback socket of ours, which takes
 no new connection once the fence is shut: whatever the SDK tries then, it cannot get back in. Media goes past.
+
+It also asks the server for signs of life: the SDK notices a dead way after 14 s.
 """
 
 import asyncio
@@ -10,11 +12,13 @@ import os
 import re
 import ssl
 from collections.abc import Callable
+from time import monotonic
 
 from yarl import URL
 
 from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.websocket_edges import MASKED_PING, FrameEdges
 from glassbridge.runtime.tasks import TaskGroup
 
 CONNECT_TIMEOUT = 5.0
@@ -36,6 +40,8 @@ class Fence:
         self._listener: asyncio.Server | None = None
         self._ends: set[_End] = set()
         self._empty = asyncio.Event()
+        self._asked_at: float | None = None
+        """When the server was asked first since it said anything."""
         self.url = ""
         self.failure: ParticipantError | None = None
         """Why the server could not be reached, in better words than the SDK has for a socket that breaks."""
@@ -51,6 +57,22 @@ class Fence:
         """Lets no new connection through; those that are there stay. Idempotent."""
         if self._listener is not None:
             self._listener.close()
+
+    def ask(self) -> None:
+        """Asks the server for a sign of life, over the connections that are there."""
+        if self._asked_at is None:
+            self._asked_at = monotonic()
+        for end in self._ends:
+            if isinstance(end, _Client):
+                end.ping()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the server was asked without a word from it; 0.0: it has answered."""
+        return 0.0 if self._asked_at is None else monotonic() - self._asked_at
+
+    def _heard(self) -> None:
+        self._asked_at = None
 
     async def close(self) -> None:
         """Waits a moment for the last words to get through, then breaks what is still there. Idempotent."""
@@ -81,7 +103,9 @@ class Fence:
         tls = ssl.create_default_context() if self._to.scheme in _SECURE else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, server = await loop.create_connection(lambda: _End(self._track), self._host, self._port, ssl=tls)
+                _, server = await loop.create_connection(
+                    lambda: _Server(self._track, self._heard), self._host, self._port, ssl=tls
+                )
         except (TimeoutError, OSError) as error:
             self.failure = ParticipantError(LossReason.UNREACHABLE, self._explain(error))
             client.transport.abort()
@@ -140,6 +164,18 @@ class _End(asyncio.Protocol):
         self._track(self, False)
 
 
+class _Server(_End):
+    """The server's end."""
+
+    def __init__(self, track: Callable[[_End, bool], None], heard: Callable[[], None]) -> None:
+        super().__init__(track)
+        self._heard = heard
+
+    def data_received(self, data: bytes) -> None:
+        self._heard()
+        super().data_received(data)
+
+
 class _Client(_End):
     """The SDK's end: waits for the other one until its request has come."""
 
@@ -147,10 +183,17 @@ class _Client(_End):
         super().__init__(track)
         self._asked = asked
         self._request = b""
+        self._edges = FrameEdges()
+
+    def ping(self) -> None:
+        """Puts a ping between two frames of the SDK's; not while one is on its way, which asks as well."""
+        if self._other is not None and self._edges.between:
+            self._other.transport.write(MASKED_PING)
 
     def data_received(self, data: bytes) -> None:
         if self._other is not None:
             super().data_received(data)
+            self._edges.passed(data)
             return
         self._request += data
         if _END_OF_HEAD in self._request:
