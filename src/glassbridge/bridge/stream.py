@@ -83,7 +83,7 @@ class AudioStream:
             raise
         finally:
             self.end(LossReason.STREAM_BROKEN)
-            self._frames.close()
+            self._frames.discard()
             await tasks.close()
 
     async def flushed(self) -> None:

@@ -80,6 +80,12 @@ class AgedQueue(Generic[T]):
         self._closed = True
         self._wake()
 
+    def discard(self) -> None:
+        """Closes it; what waits is dropped and counted."""
+        self.dropped_old += len(self._items)
+        self._items.clear()
+        self.close()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
