@@ -288,6 +288,8 @@ class Member:
     def _on_add_track(self, request: rtc.AddTrackRequest) -> None:
         if not self._claims.publish or (track := self._publisher.add_track(request)) is None:
             log.warning("track refused", identity=self.identity, kind=models.TrackType.Name(request.type).lower())
+            refusal = rtc.RequestResponse(reason=rtc.RequestResponse.NOT_ALLOWED, add_track=request)
+            self.send(request_response=refusal)
             return
         self.send(track_published=rtc.TrackPublishedResponse(cid=request.cid, track=track.info))
 
