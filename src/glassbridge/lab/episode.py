@@ -49,6 +49,7 @@ class Episode:
 
     async def __aenter__(self) -> "Episode":
         self._system.say(self.label)
+        self._system.logbook.note(self.label)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -67,10 +68,12 @@ class Episode:
     def cause(self) -> None:
         """Now it breaks."""
         self.cause_ns = monotonic_ns()
+        self._system.logbook.note(f"{self.label}: broken")
 
     def gone(self) -> None:
         """Now the cause is gone; from here on audio is waited for. For a kill: right after cause()."""
         self.gone_ns = monotonic_ns()
+        self._system.logbook.note(f"{self.label}: the cause is gone")
         if not self.cause_ns:
             self.cause_ns = self.gone_ns
 

@@ -1,7 +1,9 @@
 """All that the programs of a system write: one file for each, and their JSON lines by the moment they were read."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, Self, TextIO
 
 from glassbridge.lab.program import Line
@@ -23,6 +25,11 @@ class Logbook:
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+    def note(self, text: str) -> None:
+        """What the lab itself does."""
+        at_ns = monotonic_ns()
+        self.write(Line("lab", json.dumps({"event": text, "t_ns": at_ns}), log=True, at_ns=at_ns))
 
     def write(self, line: Line) -> None:
         """Takes a line; ignored when the book is closed."""

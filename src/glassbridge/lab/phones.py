@@ -15,6 +15,8 @@ from dataclasses import asdict
 from time import monotonic_ns
 from typing import Any
 
+import structlog
+
 from glassbridge.core.values import Transport
 from glassbridge.lab.stamps import FRAME_MS, speech
 from glassbridge.livekit.participant import connector
@@ -68,6 +70,7 @@ class Speaker:
 
     async def run(self) -> None:
         """Is there until cancelled."""
+        structlog.contextvars.bind_contextvars(user_id=self._user)
         async with self.client:
             await self._speak()
 
@@ -128,8 +131,10 @@ class Phones:
         await self._client(command).switch(command["cloud"])
 
     async def drop(self, command: Mapping[str, Any]) -> None:
-        """Its network is away for `seconds`."""
+        """Its network is away for `seconds`: told with `until_ns`."""
+        until = monotonic_ns() + round(command["seconds"] * 1e9)
         await self._client(command).drop(command["seconds"])
+        tell("dropped", user=command["user"], until_ns=until)
 
     async def microphone(self, command: Mapping[str, Any]) -> None:
         """`on` or off."""
