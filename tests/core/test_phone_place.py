@@ -192,6 +192,17 @@ def test_silence_that_nobody_is_named_for_is_ours_after_a_while() -> None:
     assert machine.next_deadline() == 13.2 + UNHEARD, "it is still told that nothing is heard"
 
 
+def test_a_place_that_is_blamed_is_renewed_although_audio_goes_by_the_socket() -> None:
+    machine = in_state(P.HELD)
+    machine.step(AudioTold(ONE, AudioState.LIVE, Blame.PHONE, "nothing comes from the phone in its room"), 10.0)
+    assert machine.state is P.LEAVING
+    machine.step(PlaceLeft(ONE), 10.1)
+    machine.step(PlaceJoined(TWO), 10.2)
+    assert machine.next_deadline() == 10.2 + UNHEARD, "it is still blamed"
+    machine.step(LIVE, 10.4)
+    assert machine.next_deadline() is None
+
+
 @pytest.mark.parametrize("news", [LIVE, THEIRS, AudioTold(ONE, AudioState.UNAVAILABLE)])
 def test_silence_that_is_over_or_somebody_elses_renews_nothing(news: AudioTold) -> None:
     machine = in_state(P.HELD)

@@ -48,3 +48,9 @@ def test_a_phone_that_does_not_number_is_let_back_into_the_room() -> None:
 def test_a_place_that_died_with_the_network_is_renewed_with_the_socket() -> None:
     """Seed 5289: it was kept until the cloud missed audio, 3 s later."""
     played(Fault(4.0, "roam", "u0"), user=User("u0", sdk=True))
+
+
+def test_a_phone_that_is_blamed_renews_its_place_while_it_is_heard_by_the_socket() -> None:
+    """Seeds 30456 and 31005: told `live` with the code phone_unheard, it kept the dead place for ever."""
+    user = User("u0", numbers=False, sdk=True)
+    played(Fault(4.0, "switch", "u0"), Fault(6.1, "cut", "phone-u0~livekit", 10.0, "udp both"), user=user, shared=True)

@@ -82,6 +82,8 @@ class RoomModel(RuleBasedStateMachine):
                 if ticket in self.joins:
                     assert ticket in self.waiting, "a join is answered twice"
                     self.waiting.discard(ticket)
+            case AnnounceLeaving(stream):
+                assert stream == self.open, "somebody else is told"
             case EndStream(stream):
                 assert stream in (self.open, self.ending), "a stream is ended that is not open"
                 self.open, self.ending = None, stream
@@ -182,6 +184,12 @@ class RoomModel(RuleBasedStateMachine):
             assert effects == [AnnounceLeaving(stream)]
         else:
             assert self.machine.state is RoomState.CLOSED
+
+    @rule()
+    def it_hands_over(self) -> None:
+        claimed = self.machine.state is RoomState.JOINED and self.machine.stream != 0
+        self.step(HandOver())
+        assert claimed or not self.machine.state.holds_place, "a place that nobody claims is kept by a bridge that goes"
 
     @rule()
     def it_shuts_down(self) -> None:

@@ -321,7 +321,7 @@ class PhonePlace:
 
     def _told_held(self, event: AudioTold, now: float) -> list[Effect]:
         self._told = event
-        if event.state is AudioState.INTERRUPTED and event.blame is Blame.PHONE:
+        if event.blame is Blame.PHONE:  # also while audio goes by the socket: nobody else can bring it back to the room
             return self._renew(event, now, event.reason)
         self._judge(now)
         return []
@@ -329,14 +329,15 @@ class PhonePlace:
     def _judge(self, now: float) -> None:
         """After a join, or news of the cloud: whether all is well, or how long the cloud may go on hearing nothing."""
         told = self._told
-        if told is None or told.state is AudioState.LIVE:
+        blamed = told is not None and told.blame is Blame.PHONE
+        if told is None or (told.state is AudioState.LIVE and not blamed):
             self._due_at = None
             if self._well_since is None:
                 self._well_since = now
             return
         self._settle(now)
         ours = told.state is AudioState.INTERRUPTED and told.blame is not Blame.ELSEWHERE
-        self._due_at = now + UNHEARD if ours else None
+        self._due_at = now + UNHEARD if ours or blamed else None
 
     def _settle(self, now: float) -> None:
         if self._well_since is not None and now - self._well_since >= SETTLED:

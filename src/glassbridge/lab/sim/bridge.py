@@ -8,6 +8,7 @@ from glassbridge.bridge.config import BridgeConfig
 from glassbridge.core.diagnosis import BridgeSays
 from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.room import (
+    AnnounceLeaving,
     Connect,
     Connected,
     Disconnect,
@@ -18,6 +19,7 @@ from glassbridge.core.room import (
     Forget,
     GaveUp,
     Grant,
+    HandOver,
     Join,
     Leave,
     Lost,
@@ -66,16 +68,21 @@ class Worker:
         self.draining = False
 
     def stop(self) -> None:
-        """SIGTERM: says so, leaves its rooms, ends."""
-        if not self.process.awake or self.draining:
+        """SIGTERM: tells the clouds to take their users elsewhere, waits a while, leaves what is left, ends."""
+        if self.process.awake and not self.draining:
+            self.process.note("stopping")
+            self.draining = True
+            for host in list(self.hosts.values()):
+                host.step(HandOver())
+            self._stop_when_empty(self.process.clock() + CONFIG.drain)
+
+    def _stop_when_empty(self, deadline: float) -> None:
+        if self.hosts and self.process.clock() < deadline:
+            self.process.after(0.05, self._stop_when_empty, deadline)
             return
-        self.process.note("stopping")
-        self.draining = True
-        for host in list(self.hosts.values()):
-            host.announce_leaving()
         for host in list(self.hosts.values()):
             host.step(Shutdown())
-        self.process.after(0.2, self.process.kill)
+        self.process.after(0.1, self.process.kill)
 
     # ---- its calls
 
@@ -187,11 +194,6 @@ class Host:
             self.stream = None
         self.step(StreamEnded(ticket))
 
-    def announce_leaving(self) -> None:
-        """Tells the cloud that the place is about to be given up for good."""
-        self.leaving = True
-        self._tell_news()
-
     # ---- the shell
 
     def step(self, event: Event, now: float | None = None) -> list[Effect]:
@@ -221,6 +223,9 @@ class Host:
                 self._connect(place)
             case Disconnect(_, reason):
                 self._disconnect(reason)
+            case AnnounceLeaving():
+                self.leaving = True
+                self._tell_news()
             case Grant(ticket):
                 self._answer(ticket, (True, None, Generation(0)))
             case Refuse(ticket):

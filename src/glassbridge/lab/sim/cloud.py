@@ -26,8 +26,9 @@ from glassbridge.core.session import (
 from glassbridge.core.values import UserId
 from glassbridge.lab.sim.cloud_link import LinkShell
 from glassbridge.lab.sim.livekit import Frame, LiveKit, Token
-from glassbridge.lab.sim.net import Connection, Link
+from glassbridge.lab.sim.net import Connection
 from glassbridge.lab.sim.pool import Pool
+from glassbridge.lab.sim.room_service import LiveKitWatch, RoomService
 from glassbridge.lab.sim.world import Alarm, Process, World
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.wire.close_codes import CloseCode
@@ -87,9 +88,9 @@ class Cloud:
         self.process.boot = self._boot
         self.process.die = self._die
         self.livekit = livekit
-        self.link: Link
-        """To LiveKit's room service."""
-        self.pool = Pool(self.process, self._bridge_back)
+        self.room_service: RoomService
+        self.watch: LiveKitWatch
+        self.pool = Pool(self.process, self.way_back)
         self.token_life = token_life
         """Seconds that a token for a bridge lives."""
         self.sessions: dict[UserId, UserSession] = {}
@@ -103,6 +104,7 @@ class Cloud:
         self.sessions = {}
         self.closing = {}
         self.draining = False
+        self.watch.reset()
         self.pool.start()
 
     def _die(self) -> None:
@@ -176,7 +178,8 @@ class Cloud:
         if (newer := self.sessions.get(session.user)) is not None:
             newer.link.former_idle()
 
-    def _bridge_back(self) -> None:
+    def way_back(self) -> None:
+        """A bridge, or LiveKit behind it, answers again."""
         for session in list(self.sessions.values()):
             session.link.post(audio_link.BridgeBack())
 

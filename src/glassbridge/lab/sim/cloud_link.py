@@ -1,14 +1,17 @@
 """What cloud/link.py does around the real audio-link machine: joins, streams, questions, and what comes of them."""
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from glassbridge.cloud.bridge_client import ON_ITS_WAY_OUT
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, BridgeFault
-from glassbridge.core.diagnosis import BridgeSays, Evidence, LiveKitSays
+from glassbridge.core.diagnosis import BridgeSays, Evidence, Hop, LiveKitSays
+from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import Generation, LossReason, agent_identity
-from glassbridge.lab.sim.livekit import Frame
+from glassbridge.lab.sim.livekit import Frame, LiveKit
 from glassbridge.lab.sim.pool import BridgeRef, Pool, Seat
 from glassbridge.lab.sim.world import Alarm
 
@@ -57,7 +60,9 @@ class Attempt:
     def _joined(self, seat: Seat, bridge: BridgeRef, trouble: Any, above: Generation) -> None:
         if self.over:
             return
-        if trouble is BridgeFault.DIED:
+        if trouble is not None and DECISIONS[trouble].hop is Hop.LIVEKIT:
+            self._shell.session.cloud.watch.complain()
+        if trouble in ON_ITS_WAY_OUT:
             self._shell.pool.set_alive(bridge, False)
             seat.release()
             self._try()
@@ -76,6 +81,8 @@ class Attempt:
             self._shell.take(message, self._generation)
         else:
             here, leaving = message
+            if leaving and self._shell.seat is not None:
+                self._shell.pool.set_alive(self._shell.seat.bridge, False)
             self._shell.post(audio_link.News(self._generation, here, leaving))
 
     def _broke(self, seat: Seat, trouble: Any) -> None:
@@ -210,8 +217,6 @@ class LinkShell:
         seat = self.seat
         if seat is not None and seat.generation == generation:
             seat.status(ANSWER_WITHIN, lambda lost, _says: self.post(audio_link.Status(generation, lost)))
-        else:
-            self.post(audio_link.Status(generation, BridgeFault.DIED))
 
     def _examine(self, generation: Generation) -> None:
         answers: dict[str, Any] = {}
@@ -236,31 +241,14 @@ class LinkShell:
         self._ask_livekit(lambda says: answered("livekit", says))
         self._ask_phone(lambda answers: answered("phone", answers))
 
-    def _ask_livekit(self, done: Any) -> None:
-        """The room service, over a connection of its own."""
-        session, cloud = self.session, self.session.cloud
-        livekit, link, process = cloud.livekit, cloud.link, cloud.process
-        end = 0 if link.ends[0] is process else 1
-        over = False
+    def _ask_livekit(self, done: Callable[[LiveKitSays | None], None]) -> None:
+        user = self.session.user
 
-        def answer(says: LiveKitSays | None) -> None:
-            nonlocal over
-            if not over:
-                over = True
-                done(says)
+        def read(livekit: LiveKit) -> LiveKitSays:
+            members = livekit.members(user)
+            return LiveKitSays(agent_identity(user) in members, user in members, False)
 
-        def serve(connection: Any) -> None:
-            members = livekit.members(str(session.user))
-            says = LiveKitSays(agent_identity(session.user) in members, str(session.user) in members, False)
-            connection.send(1 - end, answer, says)
-            connection.close(1 - end)
-
-        def opened(connection: Any) -> None:
-            connection.send(end, serve, connection)
-            process.after(ANSWER_WITHIN, connection.close, end)
-
-        process.after(ANSWER_WITHIN, answer, None)
-        link.dial(end, ANSWER_WITHIN, opened, lambda _refused: answer(None))
+        self.session.cloud.room_service.ask(read, done)
 
     def _ask_phone(self, done: Any) -> None:
         """A ping on its socket: anything that comes since is an answer."""

@@ -9,6 +9,7 @@ from glassbridge.lab.sim.cloud import Cloud
 from glassbridge.lab.sim.livekit import LiveKit
 from glassbridge.lab.sim.net import Link, Plane, Way
 from glassbridge.lab.sim.phone import Phone
+from glassbridge.lab.sim.room_service import LiveKitWatch, RoomService
 from glassbridge.lab.sim.schedule import CLOUDS, LIVEKIT, WORKERS, Fault, Schedule, inner_links
 from glassbridge.lab.sim.world import Process, World
 
@@ -69,7 +70,9 @@ class System:
             worker.link = self._link(worker.process.name, LIVEKIT)
             worker.watchful = not self.schedule.blind_bridges
         for cloud in self.clouds:
-            cloud.link = self._link(cloud.process.name, LIVEKIT)
+            link = self._link(cloud.process.name, LIVEKIT)
+            cloud.room_service = RoomService(cloud.process, self.livekit, link)
+            cloud.watch = LiveKitWatch(cloud.room_service, cloud.way_back)
         for name in inner_links(self.schedule.shared):
             first, second = name.split("~")
             if second != LIVEKIT:
