@@ -10,8 +10,8 @@ from glassbridge.core.values import Transport
 from glassbridge.livekit.own import connect
 from glassbridge.livekit.participant import Packet, ParticipantKind, connector, drainer
 from glassbridge.phone import PhoneClient, events
-from glassbridge.phone.client import link_clock
 from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.link import link_clock
 from glassbridge.phone.player import play
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
 from tests.support.livekit import LiveKit, token
@@ -124,7 +124,7 @@ async def test_a_phone_that_slept_longer_than_its_token_lives_takes_one_fresh_pl
     async with real_rooms(real_livekit) as (cloud, agent):
         cloud.ticket = lambda: (real_livekit.url, token("me", "me", ttl=-58.0 if cloud.tokens == 1 else 600.0, nbf=1))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("glassbridge.phone.client.link_clock", lambda: link_clock() + slept)
+            patch.setattr("glassbridge.phone.link.link_clock", lambda: link_clock() + slept)
             async with phone(cloud, kind, Transport.DATA) as (client, told):
                 await eventually(lambda: cloud.live and cloud.pings > 0)
                 await asyncio.sleep(2.5)  # the token's life is over

@@ -1,6 +1,6 @@
 """A phone: stays connected to one cloud at a time, keeps its place in the room, speaks, and tells what it hears.
 
-What it decides is in core/phone_link.py; this is the shell around it.
+What it decides about its connections is in core/phone_link.py; phone/link.py does it.
 """
 
 import asyncio
@@ -8,54 +8,38 @@ import random
 from collections.abc import Callable
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 
-from glassbridge.core.machine import Record
-from glassbridge.core.phone_link import Effect, Event, PhoneLink, Situation, Tell
-from glassbridge.core.phone_place import AudioTold, Blame, Join, Leave
+from glassbridge.core.phone_link import PhoneLink
+from glassbridge.core.phone_place import AudioTold, Blame
 from glassbridge.core.phone_socket import (
     Accepted,
-    CloseSocket,
     ComeBack,
     Heard,
-    Hint,
     NetworkChanged,
     NetworkLost,
-    OpenSocket,
-    Ping,
     SocketClosed,
-    SocketFailed,
-    Start,
     Stop,
     Switch,
-    Tick,
 )
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
 from glassbridge.livekit.participant import Connector, connector
 from glassbridge.phone import events
-from glassbridge.phone.capture import Capture, capture_clock
+from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent
-from glassbridge.phone.room import Room
+from glassbridge.phone.link import Link, Message, link_clock
 from glassbridge.phone.sender import Sender
-from glassbridge.phone.socket import CloudSocket, Refused, Unreachable, base_url
-from glassbridge.runtime.shell import Shell
-from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.phone.socket import CloudSocket, base_url
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import phone as wire
-from glassbridge.wire.close_codes import CloseCode, come_back
 from glassbridge.wire.display import words
 
 log = structlog.get_logger()
 
 MAX_FRAME_MS = 400
 """What surely fits into one packet."""
-CLOSE_TIMEOUT = 4.0
-
-
-def link_clock() -> float:
-    """Seconds on a clock that goes on while the machine sleeps: so a sleep is seen as a deadline that is late."""
-    return capture_clock() / 1e6
 
 
 class PhoneClient:
@@ -96,23 +80,24 @@ class PhoneClient:
         """Those that our clouds have told of: what they show is no caption. In the original, captions are an app's."""
         self.name = token_hex(8)
         """By which a cloud knows the sockets of this object."""
-        self._log = log
-        self._link = PhoneLink(chance, room=transport is not Transport.WEBSOCKET)
-        self._shell: Shell[Event] = Shell(self._link, self._perform, Tick(), self._record, link_clock)
         self._tasks = TaskGroup("phone", self._on_failure)
-        self._farewells = TaskGroup("phone-farewell", self._on_failure)
-        """What goes on for a moment after the phone was told to go."""
+        self._link = Link(
+            PhoneLink(chance, room=transport is not Transport.WEBSOCKET),
+            connect or connector("own"),
+            core_token,
+            lambda: self.cloud,
+            self._dial,
+            self._hear,
+            self._on_loss,
+            self._on_news,
+            self._on_failure,
+        )
         self._capture = Capture(random.getrandbits(32))
-        self._room = Room(self._hear_of_room, self._shell.post, connect or connector("own"), self._farewells)
-        self._sender = Sender(self._capture, self._room, transport, lambda: self.microphone_on)
-        self._conversations: dict[Generation, asyncio.Task[None]] = {}
-        self._sockets: dict[Generation, CloudSocket] = {}
-        """Those that are open; the newest is the one that counts."""
+        self._sender = Sender(self._capture, self._link.room, transport, lambda: self.microphone_on)
         self._network_back: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._turning = self._tasks.spawn(self._shell.run(), "link")
-        self._shell.post(Start())
+        self._link.start()
         self._tasks.spawn(self._sender.run(), "sender")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         self._tasks.spawn(self._sender.replay(), "replay")
@@ -127,11 +112,7 @@ class PhoneClient:
         """Leaves the room, says goodbye, releases everything; idempotent; about 5 s at most."""
         if self._network_back is not None:
             self._network_back.cancel()
-        self._shell.post(Stop())
-        self._shell.stop()
-        await asyncio.wait((self._turning,), timeout=1.0)
-        await self._farewells.settle(CLOSE_TIMEOUT)
-        await self._farewells.close()
+        await self._link.close()
         await self._tasks.close()
 
     # ---- what the owner does
@@ -148,7 +129,7 @@ class PhoneClient:
 
     @property
     def room_joined(self) -> bool:
-        return self._room.joined
+        return self._link.room.joined
 
     @property
     def audio_state(self) -> events.AudioStateChanged | None:
@@ -168,7 +149,7 @@ class PhoneClient:
     @property
     def heard_ms(self) -> int:
         """Milliseconds of sound that came out of the room."""
-        return self._room.heard_ms
+        return self._link.room.heard_ms
 
     def speak(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> bool:
         """Sends one frame of captured samples (PCM16 LE, 16 kHz, mono); False while the microphone is off: then
@@ -211,133 +192,71 @@ class PhoneClient:
     async def switch(self, cloud: str) -> None:
         """Moves to another cloud; the old room is left before a new one is joined. Raises UserError for a bad URL."""
         self.cloud = base_url(cloud)
-        self._shell.post(Switch())
+        self._link.post(Switch())
 
     def network_changed(self) -> None:
         """To be called when the operating system tells of another network, or that there is one again: what is open is
         then tested or renewed at once, and nothing waits any longer."""
-        self._shell.post(NetworkChanged())
+        self._link.post(NetworkChanged())
 
     def network_lost(self) -> None:
         """To be called when the operating system says that there is no network: nothing is tried until
         `network_changed`. A phone that is never told finds out by itself, within 4 s."""
-        self._shell.post(NetworkLost())
+        self._link.post(NetworkLost())
 
     async def drop(self, seconds: float) -> None:
         """The network goes away for so many seconds: everything is cut without a goodbye."""
         self.network_lost()
-        await self._room.vanish()
-        for socket in list(self._sockets.values()):
-            await socket.vanish()
+        await self._link.cut()
         if self._network_back is not None:
             self._network_back.cancel()
         self._network_back = asyncio.get_running_loop().call_later(seconds, self.network_changed)
 
-    # ---- the machine
+    # ---- what happens to it
 
-    def _record(self, record: Record[Any]) -> None:
-        self._log.info(
-            record.machine.replace("_", " "), old=record.old.label, on=record.event, new=record.new.label,
-            generation=record.generation, cause=record.cause,
-        )  # fmt: skip
-
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case OpenSocket(number):
-                self._conversations[number] = self._farewells.spawn(self._converse(number), f"socket-{number}")
-            case CloseSocket(number, goodbye):
-                self._forget(number)
-                self._farewells.spawn(self._hang_up(number, goodbye), f"hang-up-{number}")
-            case Ping(number, ping):
-                self._tasks.spawn(self._say_to(number, wire.Ping(timestamp=ping)), "ping")
-            case Hint(number):
-                self._tasks.spawn(self._say_to(number, wire.NetworkStateChange()), "hint")
-            case Join(place):
-                self._room.join(place, self.cloud, self._core_token)
-            case Leave(place, goodbye):
-                self._farewells.spawn(self._room.leave(place, goodbye=goodbye), f"leave-{place}")
-            case Tell(situation, text, retry_at):
-                retry_in = None if retry_at is None else max(0.0, retry_at - link_clock())
-                self._on_event(events.Told(situation.value, text, retry_in))
-                if situation is Situation.ENDED:
-                    self._end(text)
-
-    def _end(self, message: str) -> None:
-        self.ended = events.Ended(message)
-        self._on_event(self.ended)
+    def _on_news(self, event: PhoneEvent) -> None:
+        match event:
+            case events.AgentChanged(present):
+                self.agent_present = present
+            case events.Told("ended", message):
+                self.ended = events.Ended(message)
+        if isinstance(event, events.AgentChanged | events.RoomChanged):
+            self._sender.nudge()
+        self._on_event(event)
+        if isinstance(event, events.Told) and self.ended is not None:
+            self._on_event(self.ended)
 
     def _on_failure(self, task: str, error: BaseException) -> None:
-        self._log.error("the phone failed", task=task, error=type(error).__name__, exc_info=error)
+        log.error("the phone failed", task=task, error=type(error).__name__, exc_info=error)
         if self.ended is None:
-            self._end(f"the phone failed: {type(error).__name__}")
-        self._shell.post(Stop())
+            self._on_news(events.Told("ended", f"the phone failed: {type(error).__name__}", None))
+        self._link.post(Stop())
 
-    # ---- the socket
+    async def _dial(self, cloud: str, attempt: Generation) -> CloudSocket:
+        return await CloudSocket.open(
+            cloud,
+            self._core_token,
+            livekit=self._transport is not Transport.WEBSOCKET,
+            numbered=self._numbers,
+            phone=self.name,
+            attempt=attempt,
+        )
 
-    async def _converse(self, number: Generation) -> None:
-        """One attempt and, when it succeeds, its socket until that ends."""
-        cloud = self.cloud
-        try:
-            socket = await CloudSocket.open(
-                cloud,
-                self._core_token,
-                livekit=self._transport is not Transport.WEBSOCKET,
-                numbered=self._numbers,
-                phone=self.name,
-                attempt=number,
-            )
-        except Refused as error:
-            self._shell.post(SocketFailed(number, final=True, reason=str(error)))
-            return
-        except Unreachable as error:
-            self._on_event(events.SocketChanged("unreachable", cloud, reason=str(error)))
-            self._shell.post(SocketFailed(number, final=False, reason=error.why))
-            return
-        self._sockets[number] = socket
-        self._on_event(events.SocketChanged("open", cloud))
-        try:
-            code = await socket.listen(lambda message: self._hear(number, socket, message))
-        finally:
-            self._forget(number)
-            del self._sockets[number], self._conversations[number]
-        meaning = _meaning(code)
-        self._on_event(events.SocketChanged("closed", cloud, code, meaning))
-        back = ComeBack[come_back(code).name]
-        reason = meaning if back is not ComeBack.NO else f"the cloud closed the connection: {meaning}"
-        self._shell.post(SocketClosed(number, back, reason))
-
-    async def _hang_up(self, number: Generation, goodbye: bool) -> None:
-        socket = self._sockets.get(number)
-        if socket is None:
-            if (attempt := self._conversations.pop(number, None)) is not None:
-                await cancelled(attempt)
-        elif goodbye:
-            await socket.close(CloseCode.NORMAL)
-        else:
-            await socket.vanish()
-
-    def _forget(self, number: Generation) -> None:
-        """Nothing is said to this socket any more."""
-        if self._sender.socket is not None and self._sender.socket is self._sockets.get(number):
+    def _on_loss(self, socket: CloudSocket) -> None:
+        if self._sender.socket is socket:
             self._sender.socket = self._sender.told = self.session = None
+
+    # ---- what the cloud says
 
     async def _say(self, message: wire.Message) -> None:
         """Says it if there is somebody to hear it; what lasts is said again after the next acknowledgement."""
         if self._sender.socket is not None:
             await self._sender.socket.say(message)
 
-    async def _say_to(self, number: Generation, message: wire.Message) -> None:
-        if (socket := self._sockets.get(number)) is not None:
-            await socket.say(message)
-
-    async def _hear(
-        self, number: Generation, socket: CloudSocket, message: wire.FromCloud | wire.UnknownMessage
-    ) -> None:
-        if number != self._link.socket.generation:
-            return
+    async def _hear(self, number: Generation, socket: CloudSocket, message: Message) -> None:
         match message:
             case wire.Pong(timestamp=int(ping)):
-                self._shell.post(Heard(number, ping))
+                self._link.post(Heard(number, ping))
             case wire.ConnectionAck():
                 await self._accepted(number, socket, message)
             case wire.AudioStateNotice():
@@ -366,10 +285,10 @@ class PhoneClient:
                 self._on_event(events.CloudError(message.code or "", message.message))
             case wire.AuthError():
                 reason = f"the cloud refuses the token: {message.message}"
-                self._shell.post(SocketClosed(number, ComeBack.NO, reason))
+                self._link.post(SocketClosed(number, ComeBack.NO, reason))
                 await socket.close()
             case wire.UnknownMessage():
-                self._log.debug("message of an unknown type", type=message.type)
+                log.debug("message of an unknown type", type=message.type)
 
     def _learn(self, number: Generation, notice: wire.AudioStateNotice) -> None:
         told = events.AudioStateChanged(
@@ -378,17 +297,16 @@ class PhoneClient:
         self._sender.told = told
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
-        self._shell.post(AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at))
+        self._link.post(AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at))
 
     async def _accepted(self, number: Generation, socket: CloudSocket, ack: wire.ConnectionAck) -> None:
-        self.session = ack
-        self._log = log.bind(session_id=ack.session_id)
+        self._link.session_id = ack.session_id
         self._sender.numbered = self._numbers and ack.audio >= 2
         await self._sender.introduce(socket)
-        self._sender.socket, self._sender.told = socket, None
+        self.session, self._sender.socket, self._sender.told = ack, socket, None
         told = ack.livekit
-        same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._room.where)
-        self._shell.post(Accepted(number, same_room))
+        same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
+        self._link.post(Accepted(number, same_room))
         self._on_event(events.Acknowledged(ack.session_id, ack.resumed, self._sender.numbered))
         self._sender.nudge()
         await socket.say(wire.GlassesConnectionState(status="CONNECTED", model_name="glassbridge phone"))
@@ -397,22 +315,6 @@ class PhoneClient:
             await socket.say(wire.Vad(status=True))
         for package in sorted(self._apps):  # one that runs is not disturbed
             await socket.say(wire.StartApp(package_name=package))
-
-    # ---- the room
-
-    def _hear_of_room(self, event: PhoneEvent) -> None:
-        if isinstance(event, events.AgentChanged):
-            self.agent_present = event.present
-        if not isinstance(event, events.Heard):
-            self._sender.nudge()
-        self._on_event(event)
-
-
-def _meaning(code: int) -> str:
-    try:
-        return CloseCode(code).meaning  # type: ignore[call-arg]
-    except ValueError:
-        return f"code {code}"
 
 
 def _blame(notice: wire.AudioStateNotice) -> Blame:
