@@ -17,6 +17,8 @@ from glassbridge.core.values import AudioState, Generation, UserId
 
 log = structlog.get_logger()
 
+MAX_NOTED = 20
+
 
 class Story:
     """Owned by one link; `clock` gives monotonic seconds."""
@@ -29,7 +31,7 @@ class Story:
         self._fault: tuple[str, float] | None = None
         """The code of what the phone was first told to be wrong, and when; None while nothing is."""
         self._done: list[str] = []
-        """What was done about it, and what came of that."""
+        """What was done about it, and what came of that; the first MAX_NOTED of it."""
 
     def changed(self, record: Record[LinkState]) -> None:
         """The machine changed its state."""
@@ -43,7 +45,7 @@ class Story:
         self, action: str, generation: Generation, result: str, *, took: float | None = None, bridge: str | None = None
     ) -> None:
         """Something was done, and came to this."""
-        self._done.append(f"{action}:{result}")
+        self._note(f"{action}:{result}")
         more = {"bridge": bridge, "took_ms": None if took is None else round(took * 1000)}
         self._log.info(
             "recovery", action=action, generation=generation, cause=self._cause, result=result,
@@ -62,7 +64,7 @@ class Story:
         """Everybody on the way was asked; which hop that convicts is told to the phone next."""
         bridge, room = bridge_looks(evidence).value, room_looks(evidence).value
         phone = "answers" if evidence.phone_answers else "silent"
-        self._done.append("examine")
+        self._note("examine")
         self._log.info(
             "recovery", action="examine", generation=generation, cause=self._cause,
             result=f"bridge {bridge}, room {room}, phone {phone}",
@@ -70,6 +72,10 @@ class Story:
             stream_age_s=None if evidence.stream_age is None else round(evidence.stream_age, 1),
             phone_publishes=evidence.livekit.phone_publishes if evidence.livekit is not None else None,
         )  # fmt: skip
+
+    def _note(self, what: str) -> None:
+        if self._fault is not None and len(self._done) < MAX_NOTED:
+            self._done.append(what)
 
     def told(self, notice: Notice, generation: Generation) -> None:
         """The phone is told what is true."""
