@@ -1,8 +1,10 @@
-"""The clip through phone, LiveKit, bridge and cloud: the recogniser is fed the very bytes of the file."""
+"""The clip through phone, LiveKit, bridge and cloud: the recogniser is fed the very bytes of the file. By track, which
+is Opus, every sample once and in its place (docs/track-audio.md)."""
 
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glassbridge.core.values import UserId
@@ -21,7 +23,11 @@ WAYS = [
 """Transport, form, milliseconds in a frame: 33 do not divide the clip."""
 
 
-@pytest.mark.parametrize("livekit", [pytest.param("real", marks=pytest.mark.real), "embedded"])
+BOTH = [pytest.param("real", marks=pytest.mark.real), pytest.param("embedded", marks=pytest.mark.slow)]
+"""The stand-in is held to the same by the demo, whose verdict says "bit for bit"."""
+
+
+@pytest.mark.parametrize("livekit", BOTH)
 async def test_every_way_but_the_track_is_bit_exact(livekit: str, tmp_path: Path) -> None:
     """All phones speak at the same time, each as a user of its own."""
     clip = samples(clips.wav("short"))
@@ -50,11 +56,22 @@ async def test_every_way_but_the_track_is_bit_exact(livekit: str, tmp_path: Path
     assert accounts == {user: (len(clip) // 2, 0) for user in users.values()}, "the ledger counts something else"
 
 
-@pytest.mark.parametrize("livekit", [pytest.param("real", marks=pytest.mark.real), "embedded"])
+@pytest.mark.parametrize("livekit", BOTH)
 async def test_a_track_brings_the_words(livekit: str, tmp_path: Path) -> None:
     async with Stack(config(livekit=livekit, record=tmp_path)) as stack:
         phone = await stack.start_phone(UserId("ada"), "--transport", "track", "--wav", str(clips.wav("short")))
         assert await phone.wait() == 0, phone.last_words
     assert said(phone.events("caption")) == clips.words("short")
-    heard, spoken = len(recording(tmp_path, UserId("ada"))), len(samples(clips.wav("short")))
-    assert heard >= 0.98 * spoken, f"{(spoken - heard) / 32_000:.2f} s of the track are missing"
+    assert likeness(recording(tmp_path, UserId("ada")), samples(clips.wav("short"))) > 10.0
+
+
+def likeness(heard: bytes, spoken: bytes) -> float:
+    """Decibels by which the sound is louder than its difference from what was heard, at the one shift that fits best:
+    22 for the codec alone, below 1 when 20 ms are missing in the middle or were put in there."""
+    ours, theirs = (np.frombuffer(pcm, "<i2").astype(np.float64) for pcm in (heard, spoken))
+    size = 2 * (len(ours) + len(theirs))
+    fits = np.fft.irfft(np.fft.rfft(ours, size) * np.conj(np.fft.rfft(theirs, size)))
+    shift = int(np.argmax(fits[: len(ours)]))
+    same = ours[shift : shift + len(theirs)]
+    off = theirs - np.pad(same, (0, len(theirs) - len(same)))
+    return float(10 * np.log10(np.mean(theirs**2) / np.mean(off**2)))

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,16 @@ def assert_passed(output: str) -> None:
     assert "Traceback" not in output
 
 
-@pytest.mark.real
-async def test_audio_and_words_arrive(tmp_path: Path) -> None:
-    async with Program.glassbridge("demo", "--livekit", "real", env={"TMPDIR": str(tmp_path)}) as demo:
-        status = await demo.ends(within=90)
-    assert_passed("\n".join([*demo.err, *demo.out]))
-    assert status == 0
+def test_audio_and_words_arrive(tmp_path: Path) -> None:
+    """Offline, where that can be had: in a network namespace with only `lo` (no cable, no Wi-Fi, no name server)."""
+    argv, env = [sys.executable, "-m", "glassbridge", "demo"], os.environ | {"TMPDIR": str(tmp_path)}
+    if shutil.which("unshare") is not None and isolated(["true"], os.environ, 10).returncode == 0:
+        ran = isolated(argv, env, 100)
+    else:
+        warnings.warn("no network namespace can be made here (needs Linux and root): not tested offline", stacklevel=1)
+        ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
+    assert_passed(ran.stderr + ran.stdout)
+    assert ran.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -39,15 +44,6 @@ async def test_with_the_official_sdk() -> None:
         status = await demo.ends(within=90)
     assert_passed("\n".join([*demo.err, *demo.out]))
     assert status == 0
-
-
-def test_offline() -> None:
-    """In a network namespace with only `lo`: no cable, no Wi-Fi, no name server."""
-    if shutil.which("unshare") is None or isolated(["true"], os.environ, 10).returncode != 0:
-        pytest.skip("no network namespace can be made here (needs Linux and root)")
-    ran = isolated([sys.executable, "-m", "glassbridge", "demo"], os.environ, 100)
-    assert_passed(ran.stderr + ran.stdout)
-    assert ran.returncode == 0
 
 
 def test_on_a_terminal_it_is_a_live_picture(tmp_path: Path) -> None:

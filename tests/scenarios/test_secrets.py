@@ -42,7 +42,7 @@ def leaks(lines: list[Line]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("participant", ["own", pytest.param("sdk", marks=[pytest.mark.sdk, pytest.mark.slow])])
-@pytest.mark.parametrize("livekit", [pytest.param("real", marks=pytest.mark.real), "embedded"])
+@pytest.mark.parametrize("livekit", [pytest.param("real", marks=[pytest.mark.real, pytest.mark.slow]), "embedded"])
 async def test_no_output_holds_a_secret(livekit: str, participant: str) -> None:
     lines: list[Line] = []
     options = {
