@@ -25,6 +25,7 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import Transport, user_id
 from glassbridge.phone import PhoneClient
 from glassbridge.phone.events import Acknowledged, AppChanged, Caption, Shown
+from glassbridge.speech.voice import Voice
 from glassbridge.wire import app_keys
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, SECRET, Phone, stays
@@ -80,12 +81,14 @@ Open = Callable[..., Any]
 async def theatre() -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack, app_stages() as begin:
 
-        async def open_(on_session: Callable[[Session], Any] | None = None, livekit: bool = False) -> Theatre:
+        async def open_(
+            on_session: Callable[[Session], Any] | None = None, livekit: bool = False, voice: Voice | None = None
+        ) -> Theatre:
             server = AppServer(PACKAGE, KEY, port=0)
             if on_session is not None:
                 server.on_session(on_session)
             await stack.enter_async_context(server)
-            built = await begin(url=f"http://127.0.0.1:{server.port}")
+            built = await begin(url=f"http://127.0.0.1:{server.port}", voice=voice)
             phone = await built.phone(query="?livekit=true" if livekit else "")
             if livekit:
                 await eventually(lambda: ANN in built.bridge.rooms or "the bridge is not in the room")
@@ -297,7 +300,11 @@ async def test_a_request_that_was_lost_with_its_connection_is_asked_again(theatr
 
 
 async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
-    scene = await theatre(livekit=True)
+    class Mute:
+        async def say(self, text: str, voice: str | None = None) -> bytes:
+            return text.encode()
+
+    scene = await theatre(livekit=True, voice=Mute())
     await scene.start()
     await eventually(lambda: (len(scene.server.sessions) == 1 and scene.session.connected) or "not connected")
     speaking = asyncio.create_task(scene.session.speak("Hello & goodbye"))
@@ -305,6 +312,8 @@ async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
     request = scene.built.player.requests[0]
     assert request.audio_url.startswith(f"{scene.built.url}/api/tts?text=Hello+%26+goodbye")
     assert request.track_id == Track.SPEECH
+    async with scene.built.http.get(request.audio_url) as answer:  # as the bridge does
+        assert await answer.read() == b"Hello & goodbye"
     next(iter(scene.built.player.plays.values())).put_nowait({"type": 2})
     await speaking
 

@@ -17,6 +17,7 @@ from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.core.app_session import AppTimes
 from glassbridge.core.subscriptions import Permission
+from glassbridge.speech.voice import Voice
 from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signed_by
 from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
@@ -238,12 +239,10 @@ Begin = Callable[..., Any]
 @asynccontextmanager
 async def app_stages() -> AsyncIterator[Begin]:
     """Gives what starts a stage with the given changes to the configuration of apps; `url` is where the apps' own
-    server is when it is not the scripted one, `cloud_changes` changes to the cloud's configuration."""
+    server is when it is not the scripted one."""
     async with AsyncExitStack() as stack:
 
-        async def begin(
-            times: AppTimes = QUICK, url: str = "", cloud_changes: dict[str, Any] | None = None, **changes: Any
-        ) -> AppStage:
+        async def begin(times: AppTimes = QUICK, url: str = "", voice: Voice | None = None, **changes: Any) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
             await bridge.start()
             stack.push_async_callback(bridge.stop)
@@ -256,9 +255,9 @@ async def app_stages() -> AsyncIterator[Begin]:
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             rooms = await stack.enter_async_context(ScriptedRooms())
-            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes), **(cloud_changes or {}))
+            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes))
             recogniser = ScriptedRecogniser()
-            cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records)))
+            cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
             built = AppStage(cloud, bridge, recogniser, rooms, apps)
             stack.push_async_callback(built.close)
             return built

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
 from secrets import token_hex
+from time import time
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -18,6 +19,7 @@ from glassbridge.app.link import Link
 from glassbridge.core.subscriptions import Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
+from glassbridge.wire.app_keys import hash_key, sign, speech_claim
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
 from glassbridge.wire.phone import AudioStateNotice, Vad
@@ -49,6 +51,7 @@ class Session:
         self.asked_at = 0
         """Unix milliseconds at which the cloud last asked for us."""
         self._package = package
+        self._key_hash = hash_key(api_key)
         self._url = url
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
@@ -167,10 +170,13 @@ class Session:
         stop_other: bool = True,
     ) -> events.Played:
         """Says it with the cloud's voice; as `play`. A cloud without a voice: PlaybackFailed."""
+        query = {"text": text} | ({"voice_id": voice} if voice is not None else {})
+        claim = speech_claim(self._package, text, voice or "")
+        query |= {"app": self._package, "signature": sign(self._key_hash, claim, int(time()))}
         base = urlsplit(self._url)
-        query = urlencode({"text": text} | ({"voice_id": voice} if voice is not None else {}))
+        path = base.path.removesuffix(wire.APP_PATHS[0]).removesuffix(wire.APP_PATHS[1])
         scheme = "https" if base.scheme == "wss" else "http"
-        url = f"{scheme}://{base.netloc}/api/tts?{query}"
+        url = f"{scheme}://{base.netloc}{path}/api/tts?{urlencode(query)}"
         return await self.play(url, volume=volume, track=track, stop_other=stop_other)
 
     async def stop(self, track: int | None = None) -> None:

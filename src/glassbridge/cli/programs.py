@@ -59,6 +59,7 @@ def cloud(
     from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+    from glassbridge.speech.voice import find_voice
 
     config = CloudConfig(
         jwt_secret=settings.jwt_secret.get_secret_value(),
@@ -82,7 +83,7 @@ def cloud(
     if registry is not None:
         registry.all()  # what is wrong with it shows now
     recogniser = PocketsphinxRecogniser(settings.recognisers)
-    raise typer.Exit(run(config, recogniser, ready=lambda _port: recogniser.warm_up(), registry=registry))
+    raise typer.Exit(run(config, recogniser, lambda _port: recogniser.warm_up(), registry, find_voice()))
 
 
 def bridge(

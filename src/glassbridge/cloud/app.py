@@ -15,6 +15,7 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
+from glassbridge.speech.voice import Voice
 from glassbridge.telemetry.access import AccessLogger
 
 log = structlog.get_logger()
@@ -22,15 +23,21 @@ log = structlog.get_logger()
 
 class Cloud:
     """A running cloud; `async with` starts and stops it. The recogniser is borrowed; without a registry there are no
-    apps."""
+    apps, without a voice nothing is said."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        config: CloudConfig,
+        recogniser: Recogniser,
+        registry: Registry | None = None,
+        voice: Voice | None = None,
+    ) -> None:
         self._config = config
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._apps = AppHost(config.apps, registry or StaticRegistry())
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._runner = web.AppRunner(
-            HttpApi(config, self.sessions, self._apps).application(),
+            HttpApi(config, self.sessions, self._apps, voice).application(),
             access_log_class=AccessLogger,
             shutdown_timeout=1.0,
         )
@@ -66,6 +73,7 @@ async def serve(
     recogniser: Recogniser,
     ready: Callable[[int], None] | None = None,
     registry: Registry | None = None,
+    voice: Voice | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, and closes the recogniser; `ready` is called with the port.
 
@@ -73,7 +81,7 @@ async def serve(
     """
     try:
         with stop_on_signals() as stop:
-            async with Cloud(config, recogniser, registry) as cloud:
+            async with Cloud(config, recogniser, registry, voice) as cloud:
                 if ready is not None:
                     ready(cloud.port)
                 await stop.wait()
@@ -86,8 +94,9 @@ def run(
     recogniser: Recogniser,
     ready: Callable[[int], None] | None = None,
     registry: Registry | None = None,
+    voice: Voice | None = None,
 ) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
-    uvloop.run(serve(config, recogniser, ready, registry))
+    uvloop.run(serve(config, recogniser, ready, registry, voice))
     return 0

@@ -10,6 +10,7 @@ from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
 from glassbridge.cloud.apps.sockets import AppSockets
+from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
@@ -17,6 +18,7 @@ from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
+from glassbridge.speech.voice import Voice
 from glassbridge.wire.phone import ConnectionError_, encode
 
 log = structlog.get_logger()
@@ -47,11 +49,12 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
 class HttpApi:
     """The handlers. One instance for each running cloud."""
 
-    def __init__(self, config: CloudConfig, sessions: Sessions, apps: AppHost) -> None:
+    def __init__(self, config: CloudConfig, sessions: Sessions, apps: AppHost, voice: Voice | None) -> None:
         self._config = config
         self._sessions = sessions
         sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
+        self._tts = Tts(apps, voice, self._user)
 
     def application(self) -> web.Application:
         """All routes."""
@@ -62,6 +65,7 @@ class HttpApi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/livez", self.live)
         app.router.add_get("/readyz", self.ready)
+        app.router.add_get("/api/tts", self._tts.get)
         self._apps.add_to(app.router)
         return app
 

@@ -39,3 +39,8 @@ def signed_by(key_hash: str, body: bytes, header: str, now: float) -> bool:
 
 def _mac(key_hash: str, body: bytes, at: str) -> str:
     return hmac.new(key_hash.lower().encode(), at.encode() + b"." + body, sha256).hexdigest()
+
+
+def speech_claim(package: str, text: str, voice: str) -> bytes:
+    """What an app signs to have a text said (`/api/tts`)."""
+    return "\0".join(("tts", package, voice, text)).encode(errors="replace")
