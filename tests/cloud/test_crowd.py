@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from glassbridge.core.values import LossReason
 from glassbridge.wire.close_codes import CloseCode
-from tests.cloud.conftest import Phone, Stage, stays
+from tests.cloud.conftest import Phone, Stage
 from tests.cloud.test_recovery import OUR_PHONE, present
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -43,14 +43,21 @@ async def test_when_livekit_is_back_all_come_soon_few_at_a_time_and_each_once(st
     for number in range(CROWD):
         bridge.end(user(number), reason=LossReason.NETWORK.code)
     before = len(bridge.joins)
-    await stays(lambda: not bridge.rooms or "somebody got in", 4.0)
-    attempts = Counter(join.user_id for join in bridge.joins[before:])
-    assert len(attempts) == CROWD, "everybody tries"
-    assert max(attempts.values()) <= 9, "and nobody at full speed"
+    attempts = Counter[str]()
+
+    def everybody_has_tried_three_times() -> bool | str:
+        attempts.clear()
+        attempts.update(join.user_id for join in bridge.joins[before:])
+        fewest = min((attempts[user(number)] for number in range(CROWD)), default=0)
+        return fewest >= 3 or f"somebody tried {fewest} times"
+
+    await eventually(everybody_has_tried_three_times, 30.0)
+    assert not bridge.rooms
+    assert max(attempts.values()) <= 12, "and nobody at full speed"
     bridge.refuse, bridge.most_at_once, built.rooms.silent = "", 0, False
     took = await eventually(lambda: len(bridge.rooms) == CROWD or f"{len(bridge.rooms)} rooms", 20.0)
     print(f"{CROWD} sessions joined {took:.1f} s after LiveKit was back")
-    assert took < 5.0
+    assert took < 8.0, "3 s are the bridge's own"
     assert bridge.most_at_once <= 8
     assert bridge.most_concurrent == 1, "one attempt of one user at a time"
     await eventually(lambda: all(room.streaming for room in bridge.rooms.values()) or "a stream is missing")

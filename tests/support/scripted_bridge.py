@@ -100,7 +100,7 @@ class ScriptedBridge:
         """A generation that the bridge holds: older joins are refused."""
         self.load = 0
         self.join_takes = 0.0
-        """Seconds that a join takes, one after the other: a bridge has one processor."""
+        """Seconds that a join which succeeds takes, one after the other: a bridge has one processor."""
         self.most_concurrent = 0
         """Joins of one user under way, at most."""
         self.most_at_once = 0
@@ -175,9 +175,6 @@ class ScriptedBridge:
         self.most_concurrent = max(self.most_concurrent, self._under_way.count(request.user_id))
         self.most_at_once = max(self.most_at_once, len(self._under_way))
         try:
-            if self.join_takes:
-                async with self._processor:
-                    await asyncio.sleep(self.join_takes)
             if self.hang:
                 await asyncio.Event().wait()
             if self.refuse:
@@ -187,6 +184,9 @@ class ScriptedBridge:
                 return answer
             if self._fences and 0 < request.generation < self.newest:
                 return self.contract.JoinRoomResponse(success=False, error="older", reason=REPLACED)
+            if self.join_takes:
+                async with self._processor:
+                    await asyncio.sleep(self.join_takes)
             former = self.rooms.get(request.user_id)
             if former is not None:
                 former.stream.put_nowait((grpc.StatusCode.ABORTED, ()))
