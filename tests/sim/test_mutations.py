@@ -15,8 +15,9 @@ from glassbridge.core.phone_socket import PhoneSocket
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.room import Join, Room
 from glassbridge.core.values import LossReason
-from glassbridge.lab.sim import cloud
+from glassbridge.lab.sim import bridge, cloud
 from glassbridge.lab.sim.cloud import UserSession
+from glassbridge.lab.sim.livekit import Participant
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
@@ -45,6 +46,7 @@ LATE_JOIN = plan(
     shared=True,
 )
 MEDIA_STOPS = plan(Fault(6.0, "cut", "phone-u0~livekit", 10.0, "udp both"), user=replace(U0, sdk=True))
+STALE_OWNER = plan(Fault(6.0, "hold", "bridge-a~livekit", 20.0, "both both"), Fault(7.0, "switch", "u0"))
 MOVED_UNSEEN = plan(Fault(6.0, "hold", "phone-u0~cloud-A", 12.0, "tcp both"), Fault(6.1, "switch", "u0"))
 
 
@@ -115,6 +117,15 @@ def session_that_leaves_its_link(patch: Patch) -> None:
     patch.setattr(UserSession, "close", lambda self: self.closed())
 
 
+def bridge_that_resumes(patch: Patch) -> None:
+    """It sits in the room with the bare SDK, whose own repair steals the user from a successor (traps B3)."""
+
+    def bare(*args: Any, **options: Any) -> Participant:
+        return Participant(*args, **{**options, "resumes": True, "watchful": False})
+
+    patch.setattr(bridge, "Participant", bare)
+
+
 @pytest.mark.parametrize(
     ("defect", "checker", "schedules"),
     [
@@ -128,6 +139,7 @@ def session_that_leaves_its_link(patch: Patch) -> None:
         (link_without_retry, Checker.DEADLOCK, BRIDGE_DIES),
         (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
         (backend_that_fights, Checker.CALM, MOVED_UNSEEN),
+        (bridge_that_resumes, Checker.SETTLED, STALE_OWNER),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Checker) else getattr(value, "__name__", "in"),
 )
@@ -142,7 +154,9 @@ def test_defect_is_found(
     pytest.fail(f"{defect.__name__}: {checker.value!r} found nothing in {len(schedules)} schedules")
 
 
-@pytest.mark.parametrize("schedules", [BACK_AND_FORTH, BRIDGE_DIES, CLOUD_DIES, HALF_OPEN, LATE_JOIN, MEDIA_STOPS])
+@pytest.mark.parametrize(
+    "schedules", [BACK_AND_FORTH, BRIDGE_DIES, CLOUD_DIES, HALF_OPEN, LATE_JOIN, MEDIA_STOPS, STALE_OWNER]
+)
 def test_without_a_defect_they_are_silent(schedules: list[Schedule]) -> None:
     for schedule in schedules[:5]:
         assert [str(violation) for violation in run(schedule).violations] == []
