@@ -54,7 +54,7 @@ class AudioStream:
         self._writing_since: float | None = None
         self._heard_at = 0.0
         self._beats = False
-        """Whether this cloud sends heartbeats."""
+        """Whether this cloud sends heartbeats: one that fences its joins does, the original's never do."""
         self._taking = False
         self.sent = 0
         """Frames of audio or presence that went to the cloud."""
@@ -72,6 +72,7 @@ class AudioStream:
         The last chunk may still be on its way then: see flushed().
         """
         tasks = TaskGroup("stream", self._failed)
+        self._beats = first.generation != 0
         self._sending = asyncio.get_running_loop().create_task(self._send(call), name="stream:send")
         self._sending.add_done_callback(self._sent)
         try:
