@@ -41,7 +41,7 @@ class Fence:
         self._ends: set[_End] = set()
         self._empty = asyncio.Event()
         self._asked_at: float | None = None
-        """When the server was asked first since it said anything."""
+        """When the server was asked first since it answered. What else it says proves one direction only."""
         self.url = ""
         self.failure: ParticipantError | None = None
         """Why the server could not be reached, in better words than the SDK has for a socket that breaks."""
@@ -68,10 +68,10 @@ class Fence:
 
     @property
     def silent_for(self) -> float:
-        """Seconds since the server was asked without a word from it; 0.0: it has answered."""
+        """Seconds since the server was asked without an answer; 0.0: it has answered."""
         return 0.0 if self._asked_at is None else monotonic() - self._asked_at
 
-    def _heard(self) -> None:
+    def _answered(self) -> None:
         self._asked_at = None
 
     async def close(self) -> None:
@@ -104,7 +104,7 @@ class Fence:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 _, server = await loop.create_connection(
-                    lambda: _Server(self._track, self._heard), self._host, self._port, ssl=tls
+                    lambda: _Server(self._track, self._answered), self._host, self._port, ssl=tls
                 )
         except (TimeoutError, OSError) as error:
             self.failure = ParticipantError(LossReason.UNREACHABLE, self._explain(error))
@@ -165,15 +165,26 @@ class _End(asyncio.Protocol):
 
 
 class _Server(_End):
-    """The server's end."""
+    """The server's end: tells of answers to pings, which come once it has accepted the WebSocket."""
 
-    def __init__(self, track: Callable[[_End, bool], None], heard: Callable[[], None]) -> None:
+    def __init__(self, track: Callable[[_End, bool], None], answered: Callable[[], None]) -> None:
         super().__init__(track)
-        self._heard = heard
+        self._answered = answered
+        self._head = b""
+        self._edges: FrameEdges | None = None
 
     def data_received(self, data: bytes) -> None:
-        self._heard()
         super().data_received(data)
+        if self._edges is None:
+            self._head += data
+            _, end, data = self._head.partition(_END_OF_HEAD)
+            if not end:
+                return
+            self._edges, self._head = FrameEdges(), b""
+        before = self._edges.pongs
+        self._edges.passed(data)
+        if self._edges.pongs > before:
+            self._answered()
 
 
 class _Client(_End):
@@ -186,7 +197,7 @@ class _Client(_End):
         self._edges = FrameEdges()
 
     def ping(self) -> None:
-        """Puts a ping between two frames of the SDK's; not while one is on its way, which asks as well."""
+        """Puts a ping between two frames of the SDK's; not within one: the next ask comes soon."""
         if self._other is not None and self._edges.between:
             self._other.transport.write(MASKED_PING)
 

@@ -1,10 +1,11 @@
-"""Where in a stream of WebSocket frames one of our own may be put (RFC 6455, 5.2)."""
+"""Where in a stream of WebSocket frames one of our own may be put, and what answers it (RFC 6455, 5.2)."""
 
 from typing import Final
 
 MASKED_PING: Final = b"\x89\x80\x00\x00\x00\x00"
 """A whole frame, as a client sends it; the other side answers by itself."""
 
+_PONG: Final = 0x8A
 _EXTENDED: Final = {126: 2, 127: 8}
 """Bytes of the length where the first one does not tell it."""
 
@@ -15,6 +16,8 @@ class FrameEdges:
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
+        self.pongs = 0
+        """Pongs that have passed."""
 
     @property
     def between(self) -> bool:
@@ -30,6 +33,7 @@ class FrameEdges:
             else:
                 self._head += data[:1]
                 if (length := _payload(self._head)) is not None:
+                    self.pongs += self._head[0] == _PONG
                     self._left, self._head = length, b""
             data = data[step:]
 
