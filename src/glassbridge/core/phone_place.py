@@ -233,7 +233,7 @@ class PhonePlace:
     def _want(self, event: Wanted, now: float) -> list[Effect]:
         self._wanted = True
         self._reset()
-        return self._join(event, now)
+        return self._join(event, now, "wanted")
 
     def _want_still(self, event: Wanted, now: float) -> list[Effect]:
         self._wanted = True

@@ -1,14 +1,19 @@
-"""The shell around core/phone_link.py: opens and closes sockets, takes and leaves places, as the machine decides."""
+"""The shell around core/phone_link.py: opens and closes sockets, takes and leaves places, as the machine decides.
+
+Its log: `phone socket` and `phone place` for each change of state, with its cause; `recovery` for each attempt, with
+its `action`, `cause` and `result`.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import structlog
 
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
-from glassbridge.core.phone_place import Join, Leave
+from glassbridge.core.phone_place import Join, Leave, PlaceFailed, PlaceJoined, PlaceLeft, PlaceLost
 from glassbridge.core.phone_socket import (
     CloseSocket,
     ComeBack,
@@ -74,7 +79,11 @@ class Link:
         self._tell = tell
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, link_clock)
         self._tasks = TaskGroup("phone-link", on_failure)
-        self.room = Room(tell, self._shell.post, connect, self._tasks)
+        self.room = Room(tell, self._came_of, connect, self._tasks)
+        self._causes: dict[str, str] = {}
+        """Of the newest change of each machine that had one."""
+        self._begun: dict[str, float] = {}
+        """When the newest attempt of each machine began, monotonic seconds."""
         self._turning: asyncio.Task[None] | None = None
         self._conversations: dict[Generation, asyncio.Task[None]] = {}
         self._sockets: dict[Generation, CloudSocket] = {}
@@ -103,14 +112,31 @@ class Link:
         await self._tasks.close()
 
     def _record(self, record: Record[Any]) -> None:
+        self._causes[record.machine] = record.cause or self._causes.get(record.machine, "started")
         log.info(
             record.machine.replace("_", " "), old=record.old.label, on=record.event, new=record.new.label,
             generation=record.generation, cause=record.cause, session_id=self.session_id,
         )  # fmt: skip
 
+    def _log_result(self, action: str, machine: str, generation: Generation, result: str) -> None:
+        took = round((monotonic() - self._begun[machine]) * 1000)
+        log.info(
+            "recovery", action=action, generation=generation, cause=self._causes[machine], result=result, took_ms=took,
+            session_id=self.session_id,
+        )  # fmt: skip
+
+    def _came_of(self, event: PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft) -> None:
+        match event:
+            case PlaceJoined(place):
+                self._log_result("join_room", "phone_place", place, "joined")
+            case PlaceFailed(place, reason):
+                self._log_result("join_room", "phone_place", place, reason)
+        self.post(event)
+
     def _perform(self, effect: Effect) -> None:
         match effect:
             case OpenSocket(number):
+                self._begun["phone_socket"] = monotonic()
                 task = self._tasks.spawn(self._converse(number), f"socket-{number}")
                 self._conversations[number] = task
                 task.add_done_callback(lambda _: self._conversations.pop(number, None))
@@ -122,6 +148,7 @@ class Link:
             case Hint(number):
                 self._say(number, wire.NetworkStateChange())
             case Join(place):
+                self._begun["phone_place"] = monotonic()
                 self.room.join(place, self._cloud(), self._core_token)
             case Leave(place, goodbye):
                 self._tasks.spawn(self.room.leave(place, goodbye=goodbye), f"leave-{place}")
@@ -135,13 +162,16 @@ class Link:
         try:
             socket = await self._dial(cloud, number)
         except Refused as error:
+            self._log_result("open_socket", "phone_socket", number, "refused")
             self.post(SocketFailed(number, final=True, reason=str(error)))
             return
         except Unreachable as error:
+            self._log_result("open_socket", "phone_socket", number, error.why)
             self._tell(events.SocketChanged("unreachable", cloud, reason=str(error)))
             self.post(SocketFailed(number, final=False, reason=error.why))
             return
         self._sockets[number] = socket
+        self._log_result("open_socket", "phone_socket", number, "open")
         self._tell(events.SocketChanged("open", cloud))
         try:
             code = await socket.listen(lambda message: self._listen(number, socket, message))
