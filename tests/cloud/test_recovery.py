@@ -160,7 +160,7 @@ async def test_a_bridge_that_is_about_to_leave_is_left_for_another(stage: Begin)
         phone = await live(built)
         first.tell(ANN, leaving=True)
         took = await eventually(lambda: ANN in other.rooms or "not on the other bridge", every=0.002)
-        assert took < 0.5
+        assert took < 1.0, "audio had not stayed for long: the first rung, 0.5 s, and the join"
         present(built, bridge=other)
         await phone.until_state("live")
         assert ("interrupted", BridgeFault.LEAVING.code) in phone.audio_states()
@@ -348,7 +348,7 @@ async def test_a_recogniser_that_takes_nothing_is_replaced_while_audio_goes_on(s
     await phone.socket.send_bytes(bytes(640))
     await eventually(lambda: bool(built.recogniser.streams) or "no stream")
     stuck = built.recogniser.streams[0]
-    stuck.stalled = 5.0
+    stuck.stalled = 10.0
     await phone.socket.send_bytes(bytes(640))
     told = await until_told(phone, "recogniser_stuck")
     assert (told["state"], told["hop"]) == ("live", "recogniser")

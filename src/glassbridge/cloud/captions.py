@@ -22,8 +22,9 @@ OPEN_TIMEOUT = 15.0
 FINISH_TIMEOUT = 10.0
 IDLE = 30.0
 """Seconds without audio after which the stream is given back: recognisers are few."""
-STUCK = 5.0
-"""Seconds without taking audio that waits, after which a recogniser is replaced."""
+STUCK = 10.0
+"""Seconds without taking audio that waits, after which a recogniser is replaced: one on a machine that is too busy
+takes some now and then, and a new one would only cost more."""
 UNAVAILABLE = "Captions are not available"
 
 

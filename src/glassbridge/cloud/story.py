@@ -27,7 +27,7 @@ class Story:
         self._log = log.bind(user_id=user, session_id=session_id)
         self._clock = clock
         self._cause = ""
-        """Of the newest change of state that had one."""
+        """Of the newest change of state that had one; empty once the room is heard."""
         self._fault: tuple[str, float] | None = None
         """The code of what the phone was first told to be wrong, and when; None while nothing is."""
         self._done: list[str] = []
@@ -35,7 +35,7 @@ class Story:
 
     def changed(self, record: Record[LinkState]) -> None:
         """The machine changed its state."""
-        self._cause = record.cause or self._cause
+        self._cause = "" if record.new is LinkState.LIVE else record.cause or self._cause
         self._log.info(
             "audio link", old=record.old.label, on=record.event, new=record.new.label,
             generation=record.generation, cause=record.cause,
