@@ -9,6 +9,7 @@ import pytest
 
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.phone_socket import (
+    ASLEEP,
     EVENTS,
     LADDER,
     PATIENCE,
@@ -271,7 +272,8 @@ def test_a_cloud_that_never_answers_pings_is_left_in_peace_and_opened_anew_when_
     world.step(Heard(ONE))
     world.until(100.0)
     assert world.times(CloseSocket) == []
-    assert world.machine.step(Woke(3.0), 100.0) == [cut(ONE), OpenSocket(TWO)]
+    assert world.machine.step(Woke(ASLEEP - 0.1), 100.0) == []
+    assert world.machine.step(Woke(ASLEEP), 100.0) == [cut(ONE), OpenSocket(TWO)]
     world.machine.step(Accepted(TWO, True), 100.1)
     assert world.machine.step(NetworkChanged(), 101.0) == [cut(TWO), OpenSocket(THREE)]
 

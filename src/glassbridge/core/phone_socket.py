@@ -35,6 +35,7 @@ greeting after 1 and 3 s)."""
 PING_EVERY: Final = 1.0
 SILENCE: Final = 3.0
 PROBE: Final = 1.0
+ASLEEP: Final = 5.0
 SETTLED: Final = 5.0
 SPREAD: Final = 0.5
 
@@ -330,6 +331,8 @@ class PhoneSocket:
         return [*effects, Hint(self.generation)] if self.state.here else effects
 
     def _woke(self, event: Woke, now: float) -> list[Effect]:
+        if not self._answers and event.seconds < ASLEEP:
+            return []
         return self._doubt(event, now, f"stood still for {event.seconds:.1f} s")
 
     def _doubt(self, event: Event, now: float, cause: str) -> list[Effect]:
@@ -429,7 +432,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.READY, Heard): Cell(PhoneSocket._hear, (_S.READY,)),
     (_S.READY, NetworkChanged): Cell(PhoneSocket._changed, (_S.DOUBTFUL, _S.OPENING)),
     (_S.READY, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
-    (_S.READY, Woke): Cell(PhoneSocket._woke, (_S.DOUBTFUL, _S.OPENING)),
+    (_S.READY, Woke): Cell(PhoneSocket._woke, (_S.READY, _S.DOUBTFUL, _S.OPENING)),
     (_S.READY, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
     (_S.READY, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
     (_S.READY, Tick): Cell(PhoneSocket._tick, (_S.READY, _S.OPENING, _S.WAITING)),

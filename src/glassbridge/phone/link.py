@@ -108,6 +108,8 @@ class Link:
         """Leaves the room, says goodbye, releases everything; idempotent; about 5 s at most."""
         self.post(Stop())
         self._shell.stop()
+        if self._turning is not None:
+            await asyncio.wait((self._turning,), timeout=1.0)
         await self._tasks.settle(CLOSE_TIMEOUT)
         await self._tasks.close()
 
