@@ -35,6 +35,9 @@ from glassbridge.wire.close_codes import CloseCode
 
 CONFIG = CloudConfig(jwt_secret="", livekit_url="", livekit_keys=LiveKitKeys("key", "secret"), bridges=())
 DRAINING = "draining"
+MISSED = (1.6, 3.25)
+"""Seconds from the break of its way until a phone is missed: 2.6 to 3.25 s after its last word, which it says each
+second by itself (cloud/connection.py)."""
 HINTS_APART = 1.0
 """Seconds; more hints of a phone are not heard."""
 
@@ -212,9 +215,7 @@ class UserSession:
             return
         self._sockets[socket.number] = socket
         socket.connection.on_close[socket.end] = lambda _code: self._closed(socket)
-        patience = CONFIG.ping_every * CONFIG.missed_pings
-        limits = (patience, patience + CONFIG.ping_every)
-        socket.connection.watch(socket.end, limits, lambda: self._silent(socket))
+        socket.connection.watch(socket.end, MISSED, lambda: self._silent(socket))
         self.post(SocketOpened(socket.number))
 
     def _silent(self, socket: PhoneSocket) -> None:

@@ -42,7 +42,7 @@ from glassbridge.lab.sim.world import Alarm, Process, World
 from glassbridge.wire.close_codes import CloseCode, come_back
 from glassbridge.wire.phone import PHONE_REJOINS
 
-SPEECH = 0.4
+SPEECH = 0.5
 """Seconds between frames of speech (real ones come each 20 to 100 ms)."""
 PRESENCE = 1.0
 """Seconds between presence frames of one who is silent, once the cloud says live."""
@@ -166,8 +166,8 @@ class Phone:
                 self._open(socket)
             case CloseSocket(socket, goodbye):
                 self._close(socket, goodbye)
-            case Ping(_, number):
-                self._say("ping", number)
+            case Ping(socket, number):
+                self._ping(socket, number)
             case Hint():
                 self._say("hint", None)
             case Join(place):
@@ -267,6 +267,15 @@ class Phone:
     def _believe(self, what: str) -> None:
         """What the phone takes for the truth about its audio, for the checkers."""
         self.process.note("believes", self.user, what)
+
+    def _ping(self, socket: Generation, number: int) -> None:
+        """Asks and, where nothing is between, gets the answer without the two messages: they would change nothing."""
+        connection = self.connection
+        if connection is None or not connection.clear:
+            self._say("ping", number)
+            return
+        trip = connection.link.latency() + connection.link.latency()
+        self.process.world.push(self.process.world.now + trip, self.process, True, self.step, (Heard(socket, number),))
 
     def _say(self, kind: str, what: Any) -> None:
         connection = self.connection

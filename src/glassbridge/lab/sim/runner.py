@@ -14,7 +14,7 @@ from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import RELEASED_AFTER, Checker, Verdict, Violation
 from glassbridge.lab.sim.world import Fact
 
-WATCH = 20.0
+WATCH = 16.0
 """Seconds after healing in which audio must come back and stay."""
 LOOK_EVERY = 5.0
 SMALL_TALK = frozenset({"heard"})

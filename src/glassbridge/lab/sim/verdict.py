@@ -17,7 +17,7 @@ RELEASED_AFTER: Final = 25.0
 """Seconds from the end of the last session until nothing is left anywhere."""
 FREE_JOINS: Final = 3
 JOINS_PER_FAULT: Final = 2
-CALM_AFTER: Final = 15.0
+CALM_AFTER: Final = 11.0
 """Seconds after healing by when all is as it should be."""
 
 
