@@ -8,6 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from glassbridge.cloud.apps import connection
+from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.app_session import AppTimes
 from glassbridge.core.values import user_id
@@ -386,3 +388,36 @@ async def test_a_draining_cloud_takes_no_apps(stage: Begin) -> None:
     built.cloud.sessions.draining = True
     with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
         await built.app_socket()
+
+
+async def test_an_app_that_falls_silent_is_missed(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one that has answered before: what swallows pongs on the way must not cost a healthy socket (L-7)."""
+    monkeypatch.setattr(connection, "PING_EVERY", 0.1)
+    built = await stage()
+    phone = await built.phone()
+    app = await built.running()
+    await stays(lambda: not app.socket.closed or "closed although it answers", 0.6)
+    assert app.reader is not None
+    app.reader.cancel()  # from now on it reads nothing, so it answers nothing
+    await eventually(lambda: phone.of_type("app_state_change")[-1]["state"] == "reconnecting" or "not missed")
+
+
+async def test_a_registry_that_breaks_while_the_cloud_runs_is_told(
+    stage: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = await stage()
+    phone = await built.phone()
+
+    def broken(*_: object) -> None:
+        raise RegistryError("cannot read /secret/path")
+
+    for name in ("find", "all"):
+        monkeypatch.setattr(StaticRegistry, name, broken)
+    for method, path in (("POST", f"/apps/{PACKAGE}/start"), ("GET", "/api/client/apps")):
+        status, body = await rest(built, method, path)
+        assert (status, body["error"]["code"]) == (500, "INTERNAL_ERROR")
+        assert "secret" not in json.dumps(body)
+    await phone.say(type="start_app", packageName=PACKAGE)
+    assert "registry" in (await phone.until("app_stopped"))["error"]
+    app = await built.app()
+    assert (await app.until("tpa_connection_error"))["code"] == "INTERNAL_ERROR"

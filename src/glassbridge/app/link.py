@@ -124,14 +124,15 @@ class Link:
         waiting = asyncio.create_task(accepted.wait(), name="app:accepted")
         try:
             await asyncio.wait((listening, waiting), timeout=ACK_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-            if not accepted.is_set():
+            silent = not accepted.is_set() and not listening.done()
+            if silent:
                 await socket.close(CloseCode.NORMAL)
             code = await listening
         finally:
             self._forget(socket)
             await cancelled(listening, waiting)
         self._log.info("app socket closed", code=code, error=self._error)
-        return accepted.is_set(), code
+        return accepted.is_set(), CloseCode.ABNORMAL if silent else code
 
     def _hear(self, message: wire.FromCloud | UnknownMessage, socket: AppSocket, accepted: asyncio.Event) -> None:
         match message:

@@ -78,8 +78,11 @@ class AppServer:
         return ended
 
     def run(self) -> None:
-        """Serves until SIGINT or SIGTERM."""
-        asyncio.run(self._serve())
+        """Serves until SIGINT or SIGTERM. Raises SystemExit with a line that says what is wrong."""
+        try:
+            asyncio.run(self._serve())
+        except CannotListen as error:
+            raise SystemExit(f"{self.package}: {error}") from None
 
     async def _serve(self) -> None:
         with stop_on_signals() as stop:

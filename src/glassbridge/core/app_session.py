@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.core.machine import Cell, Ignored, Record
@@ -44,6 +44,9 @@ class AppTimes:
 TIMES: Final = AppTimes()
 
 
+Shown = Literal["starting", "running", "reconnecting", "stopped"]
+
+
 class AppState(Enum):
     """`shown` is what the phone is told, `final` says whether anything can still happen."""
 
@@ -54,7 +57,7 @@ class AppState(Enum):
     REVIVING = ("reviving", "reconnecting", False)
     STOPPED = ("stopped", "stopped", True)
 
-    def __init__(self, label: str, shown: str, final: bool) -> None:
+    def __init__(self, label: str, shown: Shown, final: bool) -> None:
         self.label = label
         self.shown = shown
         self.final = final

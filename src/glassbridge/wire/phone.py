@@ -211,7 +211,7 @@ class AppStateChange(Message, tag="app_state_change", frozen=True, kw_only=True)
     """How an app is, on each change."""
 
     package_name: str
-    state: Literal["starting", "running", "reconnecting"] | None = None
+    state: Literal["starting", "running", "reconnecting", "stopped"] | None = None
     """Ours."""
     timestamp: Any = None
 

@@ -203,7 +203,7 @@ class RunningApp:
             self._tell_state(self.state)
 
     def _tell_state(self, state: AppState) -> None:
-        self._owner.tell_phone(AppStateChange(package_name=self.package, state=state.shown, timestamp=iso_now()))  # type: ignore[arg-type]
+        self._owner.tell_phone(AppStateChange(package_name=self.package, state=state.shown, timestamp=iso_now()))
 
     def _dispose(self, reason: StopReason) -> None:
         self._socket = None
