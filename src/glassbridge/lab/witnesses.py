@@ -56,6 +56,16 @@ async def in_room(users: Iterable[User], within: float = IN_ROOM_WITHIN) -> None
         await asyncio.sleep(0.05)
 
 
+async def by_room(system: "System", *, baseline: bool = False) -> list[User]:
+    """The scenario's users, their audio by the room. What is held then is noted once: when asked, or after the first
+    episode, in which pools fill; so leaks show also where there is but one run."""
+    users = await system.speaking()
+    await in_room(users)
+    if system.baseline is None and (baseline or system.samples):
+        await system.mark_baseline()
+    return users
+
+
 def places(system: "System", user: User, since_ns: int, **fields: Any) -> int:
     """How often a bridge took a place in the user's room."""
     return len(system.logged(JOINED, user, since_ns, **fields))

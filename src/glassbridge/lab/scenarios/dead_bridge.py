@@ -6,7 +6,7 @@ from typing import Final
 from glassbridge.lab.link_breaker import Link, Path
 from glassbridge.lab.scenario import Needs, always, least, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room, phone_knows, room_back
+from glassbridge.lab.witnesses import by_room, in_room, phone_knows, room_back
 
 LASTS: Final = 8.0
 MUST: Final = (
@@ -20,8 +20,7 @@ MUST: Final = (
 
 
 async def _lose_media(system: System, way: Link, label: str) -> None:
-    users = await system.speaking()
-    await in_room(users)
+    users = await by_room(system)
     async with system.episode(users, label) as episode:
         episode.cause()
         way.drop(Path.MEDIA)

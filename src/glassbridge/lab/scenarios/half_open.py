@@ -9,7 +9,7 @@ from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.links import Way
 from glassbridge.lab.scenario import Needs, always, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import bridge_knows, cloud_knows, in_room, places, room_back
+from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, in_room, places, room_back
 
 LASTS: Final = 10.0
 MUST: Final = (
@@ -39,8 +39,7 @@ async def _healed(system: System, episode: Episode, users: list[User], *, both: 
 
 
 async def _stand_still(system: System, pids: list[int], label: str) -> None:
-    users = await system.speaking()
-    await in_room(users)
+    users = await by_room(system)
     async with system.episode(users, label) as episode:
         episode.cause()
         with frozen(*pids):
@@ -61,8 +60,7 @@ async def worker_stands_still(system: System) -> None:
 async def one_direction(system: System) -> None:
     """First nothing comes from the bridge any more, then nothing gets to it: both sides notice each time."""
     for way in (Way.DOWN, Way.UP):
-        users = await system.speaking()
-        await in_room(users)
+        users = await by_room(system)
         async with system.episode(users, f"bytes {way.name} lost for {LASTS:.0f} s") as episode:
             episode.cause()
             system.a.to_bridge.drop(way)

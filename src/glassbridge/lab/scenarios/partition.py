@@ -9,7 +9,7 @@ from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.lab.scenario import Limit, Needs, always, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import bridge_knows, cloud_knows, in_room, phone_knows, places, room_back
+from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, in_room, phone_knows, places, room_back
 
 LENGTHS: Final = (5.0, 30.0)
 NEEDS: Final = Needs(breakable=True)
@@ -35,8 +35,7 @@ async def _partition(system: System, link: ByteLink | Link, name: str, ends: tup
     cut = link.part if isinstance(link, Link) else link.hold
     for seconds in LENGTHS:
         for way in (Way.UP, Way.DOWN, Way.BOTH):
-            users = await system.speaking()
-            await in_room(users)
+            users = await by_room(system)
             async with system.episode(users, f"{name}, {str(way.name).lower()}, {seconds:.0f} s") as episode:
                 episode.cause()
                 cut(ways=way)

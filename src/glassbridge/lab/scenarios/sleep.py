@@ -8,7 +8,7 @@ from glassbridge.lab.episode import Episode
 from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room, room_back
+from glassbridge.lab.witnesses import by_room, in_room, room_back
 
 TOKEN_LIFE: Final = 5
 ASLEEP: Final = 70.0
@@ -55,8 +55,7 @@ async def _awake(system: System, episode: Episode, users: list[User]) -> None:
 )
 async def bridge_sleeps(system: System) -> None:
     """The whole of it: a frozen worker alone is replaced (F16a). It gives up its rooms on waking, and joins anew."""
-    users = await system.speaking()
-    await in_room(users)
+    users = await by_room(system, baseline=True)
     async with system.episode(users, f"bridge asleep for {ASLEEP:.0f} s") as episode:
         episode.cause()
         with frozen(*family(system.a.bridge)):
@@ -76,8 +75,7 @@ async def bridge_sleeps(system: System) -> None:
 )
 async def phone_sleeps(system: System) -> None:
     """It wakes after the end of its session, and gets a new one."""
-    users = await system.speaking()
-    await in_room(users)
+    users = await by_room(system, baseline=True)
     async with system.episode(users, f"phones asleep for {ASLEEP:.0f} s") as episode:
         episode.cause()
         with frozen(system.crowd.program.pid):
@@ -98,8 +96,7 @@ async def phone_sleeps(system: System) -> None:
 async def livekit_away(system: System) -> None:
     """Audio goes by the phones' sockets meanwhile; back in the room within the longest wait between two attempts."""
     ways = system.a.to_livekit, system.stack.phones_to_livekit
-    users = await system.speaking()
-    await in_room(users)
+    users = await by_room(system, baseline=True)
     async with system.episode(users, f"LiveKit refuses for {ASLEEP:.0f} s") as episode:
         episode.cause()
         for way in ways:

@@ -11,7 +11,7 @@ from glassbridge.lab.judge import first_new, seconds
 from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.scenario import Limit, Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room, places
+from glassbridge.lab.witnesses import by_room, places
 
 LENGTHS: Final = (8.0, 20.0, 30.0)
 BEFORE_SWITCH: Final = 1.0
@@ -43,8 +43,7 @@ def _without(way: Link, lose: Callable[[Link], None]) -> Iterator[None]:
 async def _return(system: System, fault: Fault, name: str) -> None:
     """The hole, and all else, is that of the return; what the takeover took is `takeover_s`."""
     for length in LENGTHS:
-        users = await system.speaking()
-        await in_room(users)
+        users = await by_room(system)
         with ExitStack() as faulty:
             system.say(f"A is {name} for {length:.0f} s")
             faulty.enter_context(fault(system))
