@@ -22,7 +22,8 @@ class Holdings:
     """At one moment."""
 
     programs: Mapping[str, Mapping[str, float]]
-    """Of each program with its children: processes, threads, descriptors, memory_mb, and tasks where it tells."""
+    """Of each program with its children: processes, threads, descriptors, tasks where it tells, and the memory of the
+    largest."""
     rooms: int
     participants: int
 
@@ -59,7 +60,7 @@ def held_by(program: Program) -> dict[str, float]:
         found["processes"] += 1
         found["threads"] += threads
         found["descriptors"] += descriptors
-        found["memory_mb"] += memory / 1e6
+        found["memory_mb"] = max(found["memory_mb"], memory / 1e6)
     return found
 
 

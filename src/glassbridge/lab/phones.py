@@ -58,6 +58,7 @@ class Speaker:
         self._index: int = command["index"]
         self._generation: int = command.get("generation", 0)
         self._frame_ms: int = command.get("frame_ms", 100)
+        self._apps: list[str] = command.get("apps", [])
         self._spoken = spoken
         self.client = PhoneClient(
             command["cloud"],
@@ -72,6 +73,8 @@ class Speaker:
         """Is there until cancelled."""
         structlog.contextvars.bind_contextvars(user_id=self._user)
         async with self.client:
+            for package in self._apps:
+                await self.client.start_app(package)
             await self._speak()
 
     async def _speak(self) -> None:

@@ -108,6 +108,8 @@ class Needs:
     """Ways that can be broken, those to LiveKit too: needs a real livekit-server."""
     real: bool = False
     """A real livekit-server."""
+    app: bool = False
+    """Each user has an app that listens."""
     env: Mapping[str, str] = field(default_factory=dict)
     """For all programs: short token lifetimes, a short grace, ..."""
 

@@ -18,6 +18,7 @@ from glassbridge.lab.episode import Episode
 from glassbridge.lab.floor import join_to_first_packet
 from glassbridge.lab.judge import first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
+from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.logbook import Logbook
 from glassbridge.lab.pulse import Pulse
 from glassbridge.lab.readiness import Http
@@ -60,6 +61,8 @@ class System:
         """What all programs held before the faults that count."""
         self.stack: Stack
         self.taps: Taps
+        self.app: ListeningApp
+        """Where the scenario needs it."""
         self.pulse: Pulse
         self.crowd: Crowd
         """The phones of the scenario's users."""
@@ -79,6 +82,10 @@ class System:
             clean.enter_context(self.logbook)
             self.pulse = clean.enter_context(Pulse())
             needs, config = self._needs, self._config
+            env = ENVIRONMENT | dict(needs.env)
+            if needs.app:
+                self.app = await clean.enter_async_context(ListeningApp(folder))
+                env["GLASSBRIDGE_APPS"] = str(self.app.registry)
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,
@@ -86,7 +93,7 @@ class System:
                 backends=needs.backends,
                 workers=needs.workers,
                 breakable=needs.breakable,
-                env=ENVIRONMENT | dict(needs.env),
+                env=env,
                 taps=self.taps.paths,
             )
             stack = Stack(config, self.logbook.write, self.say)
@@ -158,7 +165,8 @@ class System:
 
     def add(self, name: UserId, backend: Backend, crowd: Crowd | None = None, **options: Any) -> User:
         """A phone of the kind of this run; again, with the same name, after its process was killed."""
-        return (crowd or self.crowd).add(name, backend, **{"participant": self._config.participant} | options)
+        usual = {"participant": self._config.participant, "apps": [PACKAGE] if self._needs.app else []}
+        return (crowd or self.crowd).add(name, backend, **usual | options)
 
     async def live(self, users: list[User], backend: Backend, within: float = LIVE_WITHIN) -> None:
         """Waits until new frames of all come out at the backend and the phones know. Raises LabError."""

@@ -2,11 +2,13 @@
 
 import asyncio
 from functools import partial
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
+from glassbridge.app import Session
+from glassbridge.lab import judge
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.scenario import LabError, Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 TWO = Needs(backends=2)
@@ -30,9 +32,10 @@ async def until_away(begun_ns: int, seconds: float) -> None:
 
 
 async def there_and_back(system: System, seconds: float) -> None:
-    """A still has the session, and takes the user back from B."""
+    """A still has the session, and takes the user back from B. The app that A runs is not even disconnected."""
     users = await system.speaking()
     sessions = {user: user.session for user in users}
+    apps = {user: await app_at(system, user, system.a) for user in users}
     left = monotonic_ns()
     await move(system, users, system.b, f"to B, for {seconds:g} s", "there_")
     await until_away(left, seconds)
@@ -43,7 +46,25 @@ async def there_and_back(system: System, seconds: float) -> None:
         await episode.audio(within=10, at=system.a)
         await system.live(users, system.a)
         for user in users:
-            episode.note(user, same_session=float(user.session == sessions[user]))
+            heard = judge.first_new(user.index, system.app.blocks[user.id], episode.gone_ns, apps[user].session_id)
+            episode.note(
+                user,
+                same_session=float(user.session == sessions[user]),
+                app_stays=float(apps[user].connected and apps[user] not in system.app.ended),
+                app_tta_s=judge.seconds(episode.gone_ns, heard),
+            )
+
+
+async def app_at(system: System, user: User, backend: Backend) -> Session:
+    """The app's session that hears the user at this backend now. Raises LabError."""
+    since, deadline = monotonic_ns(), monotonic() + 10
+    while monotonic() < deadline:
+        for session in system.app.sessions[user.id]:
+            hears = judge.first_new(user.index, system.app.blocks[user.id], since, session.session_id)
+            if hears is not None and user.backend is backend:
+                return session
+        await asyncio.sleep(0.05)
+    raise LabError(f"the app of {user.id} hears nothing at {backend.name}")
 
 
 for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
@@ -51,8 +72,15 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
         name,
         f"A to B and back to A after {away} s, inside grace",
         story="S-2, S-4, S-9",
-        needs=TWO,
-        must=(*THERE, *BACK, always("same_session"), most("joins", 2)),
+        needs=Needs(backends=2, app=True),
+        must=(
+            *THERE,
+            *BACK,
+            always("same_session"),
+            most("joins", 2),
+            always("app_stays"),
+            p95("app_tta_s", 2.0),
+        ),
         runs=runs,
         sdk=True,
     )(partial(there_and_back, seconds=away))
