@@ -1,4 +1,4 @@
-"""F6: audio dies while every connection stays up."""
+"""F6: audio dies while every connection stays up, heartbeats go on, and a recogniser is kept open."""
 
 import asyncio
 from typing import Final
