@@ -265,6 +265,7 @@ def test_a_frozen_worker_does_not_hold_up_the_end(launch: Callable[..., Bridge],
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_waits_longer_each_time(
     launch: Callable[..., Bridge], tmp_path: Path
 ) -> None:
@@ -351,6 +352,7 @@ def test_a_worker_that_has_grown_is_recycled(launch: Callable[..., Bridge], tmp_
     assert bridge.logged("worker is asked to go")[0]["cause"].startswith("grown to")
 
 
+@pytest.mark.slow
 def test_the_end_of_the_supervisor_frees_the_port(launch: Callable[..., Bridge]) -> None:
     port = free_port()
     bridge = launch(port=port)

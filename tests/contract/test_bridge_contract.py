@@ -369,7 +369,7 @@ async def test_a_cloud_of_the_original_that_dies_or_freezes_loses_its_room_at_on
         await eventually(lambda: not phone.remote or "the bridge is still in the room")
 
 
-@pytest.mark.parametrize("way", [Way.UP, Way.DOWN])
+@pytest.mark.parametrize("way", [pytest.param(Way.UP, marks=pytest.mark.slow), Way.DOWN])
 async def test_a_stream_that_is_dead_in_one_direction_is_noticed_by_both(
     stack: AsyncExitStack, program: Program, tmp_path: Path, real_livekit: LiveKit, phone: Participant, way: Way
 ) -> None:
@@ -391,6 +391,7 @@ async def test_a_stream_that_is_dead_in_one_direction_is_noticed_by_both(
     assert max(told, noticed) < 5.0
 
 
+@pytest.mark.parametrize("words", ["original"], indirect=True)
 async def test_what_is_new_in_the_room_is_an_empty_chunk_to_the_original(
     stack: AsyncExitStack, target: str, real_livekit: LiveKit, client: ContractClient
 ) -> None:
@@ -498,6 +499,7 @@ async def test_a_bridge_that_slept_for_twenty_seconds_never_takes_the_user_back(
     call.cancel()
 
 
+@pytest.mark.parametrize("words", ["original"], indirect=True)
 async def test_sigterm_tells_the_clouds_and_sees_them_off(
     client: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from glassbridge.livekit.participant import ParticipantKind
+from glassbridge.runtime.listen import claim_port, claim_socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,13 @@ class Address:
 
     def __str__(self) -> str:
         return self.target
+
+    def claim(self) -> None:
+        """Makes the way free for who is about to listen. Raises CannotListen."""
+        if self.path is not None:
+            claim_socket(self.path)
+        else:
+            claim_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

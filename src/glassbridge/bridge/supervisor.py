@@ -31,6 +31,8 @@ RESTARTS: Final = Ladder(base=0.5, cap=10.0)
 
 def run(config: BridgeConfig) -> int:
     """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start."""
+    for number in range(config.workers):  # known now, not when a worker has imported all that it needs
+        config.address(number).claim()
     return asyncio.run(_supervise(config))
 
 

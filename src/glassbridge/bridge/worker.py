@@ -30,8 +30,6 @@ from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.grpc_options import SERVER_OPTIONS
 from glassbridge.runtime.listen import (
     CannotListen,
-    claim_port,
-    claim_socket,
     private_files,
     raise_descriptor_limit,
 )
@@ -117,7 +115,7 @@ class Worker:
         try:
             if path is not None:
                 return path.lstat().st_ino == self._inode
-            claim_port(self.address.host, self.address.port)
+            self.address.claim()
         except FileNotFoundError:
             return False
         except CannotListen:
@@ -125,10 +123,7 @@ class Worker:
         return False
 
     def _bind(self, address: Address) -> None:
-        if address.path is not None:
-            claim_socket(address.path)
-        else:
-            claim_port(address.host, address.port)
+        address.claim()
         try:
             with private_files():
                 self._server.add_insecure_port(address.target)
