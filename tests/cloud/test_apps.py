@@ -288,6 +288,23 @@ async def test_who_asks_for_the_state_of_audio_is_told_at_once_and_when_the_phon
     await eventually(lambda: app.heard("audio_state")[-1].get("code") == "phone_away" or str(app.heard("audio_state")))
 
 
+async def test_raw_audio_is_not_for_a_voice_detector_to_judge(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+
+    def asked() -> list[tuple[bool, bool]]:
+        return [(m["isMicrophoneEnabled"], m["bypassVad"]) for m in phone.of_type("microphone_state_change")]
+
+    app = await built.running("VAD")
+    await app.subscribe("audio_chunk")
+    await app.subscribe("audio_chunk", "VAD")
+    await eventually(lambda: asked() == [(True, False), (True, True)] or str(asked()))
+    again = await built.phone()
+    assert (await again.until("microphone_state_change"))["bypassVad"] is True
+    await again.say(type="stop_app", packageName=PACKAGE)
+    assert (await again.until("microphone_state_change", 2))["bypassVad"] is False
+
+
 async def test_what_an_app_shows_reaches_the_phone_under_its_own_name(stage: Begin) -> None:
     built = await stage()
     phone = await built.phone()

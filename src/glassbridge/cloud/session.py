@@ -226,11 +226,7 @@ class UserSession:
         self._phone, self._odd = connection, OddByte()
         self._told = self._notice = None
         connection.send(self._greeting(connection, resumed))
-        connection.send(
-            MicrophoneStateChange(
-                is_microphone_enabled=True, required_data=["pcm"], bypass_vad=False, timestamp=iso_now()
-            )
-        )
+        connection.send(self.apps.microphone)
         wishes = connection.wishes
         self.microphone.reached(numbered=wishes.numbered)
         self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))

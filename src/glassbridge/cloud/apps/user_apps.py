@@ -18,7 +18,7 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import Message
-from glassbridge.wire.phone import AppStopped, AudioStateNotice
+from glassbridge.wire.phone import AppStopped, AudioStateNotice, MicrophoneStateChange
 
 log = structlog.get_logger()
 
@@ -128,6 +128,15 @@ class UserApps:
         for app in self._apps.values():
             app.introduce()
 
+    @property
+    def microphone(self) -> MicrophoneStateChange:
+        """What the phone's microphone is to do. Raw audio is wanted as it is: no voice detector decides about it. The
+        microphone is never switched off here, least of all when an app comes back (hazard L-5)."""
+        raw = bool(self._hearers)
+        return MicrophoneStateChange(
+            is_microphone_enabled=True, required_data=["pcm"], bypass_vad=raw, timestamp=iso_now()
+        )
+
     # ---- what apps hear
 
     def put(self, pcm: bytes) -> None:
@@ -171,7 +180,7 @@ class UserApps:
         original know no such answer), and what was refused in any case."""
         knew_state = app in self._listening(Stream.AUDIO_STATE)
         given = self._book.replace(app.package, asked, app.record.permissions)
-        self._hearers = self._listening(Stream.AUDIO_CHUNK)
+        self._count_hearers()
         refused = tuple(_refused(refusal) for refusal in given.refused)
         self._log.info("subscriptions", package=app.package, in_force=self.subscriptions_of(app), refused=len(refused))
         if request_id is not None:
@@ -190,6 +199,12 @@ class UserApps:
         if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):
             app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
 
+    def _count_hearers(self) -> None:
+        """Somebody begins to hear raw audio, or nobody does any more: the phone is told."""
+        before, self._hearers = bool(self._hearers), self._listening(Stream.AUDIO_CHUNK)
+        if before != bool(self._hearers):
+            self.tell_phone(self.microphone)
+
     def _listening(self, stream: Stream) -> list[RunningApp]:
         return [self._apps[package] for package in self._book.listeners(stream) if package in self._apps]
 
@@ -201,7 +216,7 @@ class UserApps:
         if self._apps.get(app.package) is app:
             del self._apps[app.package]
             self._book.drop(app.package)
-            self._hearers = self._listening(Stream.AUDIO_CHUNK)
+            self._count_hearers()
             closing = self._tasks.spawn(app.close(), f"close:{app.package}")
             self._leaving.add(closing)
             closing.add_done_callback(self._leaving.discard)
