@@ -110,7 +110,7 @@ def test_everything_comes_out_in_the_end() -> None:
     assert not line.view.holding
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(10))
 def test_with_a_ledger_before_it_everything_that_is_sent_again_in_time_comes_in_order(seed: int) -> None:
     """Frames are lost at random, live audio goes on, each hole is sent again within a second."""
     chance = random.Random(seed)

@@ -39,12 +39,12 @@ def told(me: Phone) -> list[str]:
     return [event.situation for event in me.all(events.Told)]
 
 
-@pytest.mark.parametrize("ways", [Way.UP, Way.DOWN])
-async def test_a_half_open_socket_is_known_in_time_and_audio_is_back_soon_after_the_network(ways: Way) -> None:
+async def test_a_half_open_socket_is_known_in_time_and_audio_is_back_soon_after_the_network() -> None:
+    """Only the way up is dead: what the cloud says by itself goes on coming."""
     rooms = Rooms()
     async with far_away(rooms) as (cloud, link, me):
         begun = monotonic()
-        link.drop(ways)
+        link.drop(Way.UP)
         await eventually(lambda: "unreachable" in told(me), within=6.0)
         assert monotonic() - begun < phone_socket.SILENCE + 1.0, "told later than 4 s after the cut"
         await asyncio.sleep(1.0)
@@ -55,17 +55,6 @@ async def test_a_half_open_socket_is_known_in_time_and_audio_is_back_soon_after_
         assert me.all(events.Told)[-1].text.startswith("audio is back after ")
         await eventually(lambda: rooms.log == ["join ws://A", "leave ws://A", "join ws://A"] or str(rooms.log))
         assert cloud.tokens == 2, "the room may have died with the socket: renewed once, not before the socket was back"
-
-
-async def test_what_was_said_into_a_half_open_socket_is_replaced() -> None:
-    rooms = Rooms()
-    async with far_away(rooms) as (cloud, link, me):
-        link.hold()
-        await eventually(lambda: told(me)[-1] == "unreachable", within=6.0)
-        link.cut()
-        link.heal()
-        await eventually(lambda: told(me)[-1] == "heard")
-        assert len([socket for socket in cloud.sockets if not socket.closed]) == 1
 
 
 async def test_another_network_finds_a_dead_socket_at_once() -> None:
