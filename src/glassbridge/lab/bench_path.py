@@ -316,10 +316,11 @@ async def measure_bridge(
 
 @asynccontextmanager
 async def bridge_process(config: PathConfig, socket: Path) -> AsyncIterator[int]:
-    """`glassbridge bridge` as an operator starts it; yields the pid of its supervisor."""
+    """`glassbridge bridge` as an operator starts it, but for the spare, whose imports would count as load; yields the
+    pid of its supervisor."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "glassbridge", "bridge", "--socket", str(socket)),
-        *("--workers", str(config.workers), "--participant", config.participant),
+        *("--workers", str(config.workers), "--participant", config.participant, "--no-spare"),
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
