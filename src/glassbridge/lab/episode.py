@@ -117,7 +117,7 @@ class Episode:
             "same_session": float(user.session == self._begun_with[user]),
             "joins": len(logged("JoinRoom received", user, self.cause_ns)),
             "tokens": len(logged("LiveKit token minted", user, self.cause_ns, holder="bridge")),
-            "stalled_s": self._system.pulse.stalled(self.cause_ns),
+            "stalled_s": self._system.pulse.stalled(self.cause_ns, end),
             "lost_later": judge.fates(user.index, later, blocks).lost,
             **asdict(judge.fates(user.index, spoken, blocks)),
         }

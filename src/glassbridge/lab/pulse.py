@@ -27,9 +27,9 @@ class Pulse:
         self._ended.set()
         self._thread.join()
 
-    def stalled(self, since_ns: int) -> float:
-        """Seconds of the longest time since then in which the thread should have run and did not."""
-        return max((late for at, late in tuple(self._late) if at >= since_ns), default=0) / 1e9
+    def stalled(self, begin_ns: int, end_ns: int) -> float:
+        """Seconds of the longest time between these moments in which the thread should have run and did not."""
+        return max((late for at, late in tuple(self._late) if begin_ns <= at <= end_ns), default=0) / 1e9
 
     def _beat(self) -> None:
         before = monotonic_ns()
