@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check format proto machines bench lab wheel clean
+.PHONY: help setup demo dev test test-all check format proto protocol machines bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 
@@ -35,6 +35,7 @@ check: setup ## format, lint, types, imports, what is generated
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
+	@$(BIN)/python tools/describe_protocol.py --check
 
 format: setup ## write the format and the safe lint fixes
 	@$(BIN)/ruff format src tests tools examples
@@ -42,6 +43,9 @@ format: setup ## write the format and the safe lint fixes
 
 proto: setup ## generate the gRPC code from proto/
 	@$(BIN)/python tools/generate_proto.py
+
+protocol: setup ## describe the sockets in docs/protocol from their structs
+	@$(BIN)/python tools/describe_protocol.py
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py
