@@ -10,6 +10,7 @@ import pytest
 
 from glassbridge.cloud.apps import connection
 from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
+from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.app_session import AppTimes
 from glassbridge.core.values import user_id
@@ -101,6 +102,39 @@ async def test_an_app_that_does_not_come_is_told_to_the_user(stage: Begin) -> No
     await phone.say(type="start_app", packageName="com.example.unknown")
     unknown = await phone.until("app_stopped", 2)
     assert (unknown["packageName"], bool(unknown["error"])) == ("com.example.unknown", True)
+
+
+async def test_asked_for_many_times_it_is_started_once(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+    for _ in range(5):
+        await phone.say(type="start_app", packageName=PACKAGE)
+    apps = built.cloud.sessions.apps_of(user_id(ANN))
+    for _ in range(5):
+        apps.start(PACKAGE)
+    await built.apps.until("session_request")
+    app = await built.app()
+    await app.until("tpa_connection_ack")
+    await stays(lambda: len(built.apps.webhooks) == 1 or str(built.apps.webhooks), 0.3)
+    assert len(phone.of_type("app_started")) == 1
+
+
+async def test_what_nobody_expected_ends_one_app(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor boundary: the user and the other apps go on."""
+    built = await stage()
+    phone = await built.phone()
+    await built.running()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(RunningApp, "_adopt", fails)
+    app = await built.app()
+    assert (await app.until("app_stopped"))["reason"] == "error"
+    assert (await phone.until("app_stopped"))["error"]
+    monkeypatch.undo()
+    await built.running("VAD")
+    assert len(phone.of_type("app_stopped")) == 1
 
 
 async def test_stopped_and_started_at_once_it_runs(stage: Begin) -> None:

@@ -91,6 +91,7 @@ class RunningApp:
         """Loop time at which the app went away; None while it is here."""
         self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
         self._playbacks = Playbacks(user, record.package, speaker, self._played, self._tasks, host.config.play_start)
+        self._disposed = False
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
         """Of the start: None when the app runs."""
@@ -103,10 +104,12 @@ class RunningApp:
     def state(self) -> AppState:
         return self._machine.state
 
+    def begin(self) -> None:
+        """Sets everything going, once."""
+        self._tasks.spawn(self._shell.run(), "app")
+
     def start(self) -> None:
         """Asks for it; may be asked again."""
-        if self.state is AppState.ABSENT:
-            self._tasks.spawn(self._shell.run(), "app")
         self._shell.post(Start())
 
     def stop(self, reason: StopReason) -> None:
@@ -206,6 +209,9 @@ class RunningApp:
         self._owner.tell_phone(AppStateChange(package_name=self.package, state=state.shown, timestamp=iso_now()))
 
     def _dispose(self, reason: StopReason) -> None:
+        if self._disposed:
+            return
+        self._disposed = True
         self._socket = None
         self._shell.stop()
         self._playbacks.stop_all()

@@ -77,6 +77,7 @@ class UserApps:
         if app is None:
             app = self._new(package)
             self._apps[package] = app
+            app.begin()
         app.start()
         return app
 
