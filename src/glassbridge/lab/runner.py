@@ -13,6 +13,7 @@ from glassbridge.lab.scenario import LabError, Limit, Scenario
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
 from glassbridge.livekit.participant import ParticipantKind
+from glassbridge.runtime.errors import UserError
 
 AT_BASELINE = 25.0
 """Seconds in which what a fault left behind must be gone (numbers.md)."""
@@ -81,7 +82,7 @@ class Runner:
                     yield await self.run(scenario, participant, runs)
 
     async def run(self, scenario: Scenario, participant: ParticipantKind, runs: int | None = None) -> Outcome:
-        """Raises UserError when the system cannot be started at all. When cancelled, everything is stopped."""
+        """A system that does not start is a failure like any other. When cancelled, everything is stopped."""
         outcome = Outcome(scenario, participant, self._seed)
         begun = monotonic()
         folder = self._out / f"{scenario.id}-{participant}" / "logs"
@@ -91,12 +92,13 @@ class Runner:
         def say(text: str) -> None:
             self._say(f"{scenario.id} {participant}: {text}")
 
-        async with System(config, scenario.needs, scenario.users, folder, say, self._seed) as system:
-            outcome.livekit = system.stack.livekit_kind
-            try:
+        system = System(config, scenario.needs, scenario.users, folder, say, self._seed)
+        try:
+            async with system:
+                outcome.livekit = system.stack.livekit_kind
                 await self._measure(scenario, system, outcome, scenario.runs if runs is None else runs)
-            except LabError as error:
-                outcome.error = str(error)
+        except (LabError, UserError) as error:
+            outcome.error = str(error)
         outcome.samples = system.samples
         figures = [sample.figures for sample in outcome.samples]
         outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in scenario.must]

@@ -1,0 +1,59 @@
+"""The lab itself as a process: what it says when a number does not hold, and when it cannot even start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glassbridge.lab.runner import Runner
+from glassbridge.lab.scenario import Needs, Scenario, most
+from glassbridge.lab.stack import StackConfig
+from glassbridge.lab.system import System
+from tests.scenarios.systems import ENVIRONMENT, config
+
+
+def scenario(*must: str) -> Scenario:
+    async def run(system: System) -> None:
+        for user in await system.speaking():
+            system.note(user, "nothing", seconds=2.0)
+
+    limits = tuple(most(figure, 1.0) for figure in must)
+    return Scenario("X1", "nothing happens", "none", Needs(), limits, 1, 1, True, False, run)
+
+
+def embedded() -> StackConfig:
+    return config(livekit="embedded")
+
+
+@pytest.mark.timeout(120)
+async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Path) -> None:
+    said: list[str] = []
+    outcome = await Runner(embedded(), tmp_path, said.append, seed=1).run(scenario("seconds"), "own")
+    assert not outcome.passed
+    assert (outcome.error, outcome.livekit, len(outcome.samples)) == ("", "embedded", 1)
+    assert outcome.logs == tmp_path / "X1-own" / "logs"
+    assert {"bridge.log", "cloud.log"} <= {path.name for path in outcome.logs.iterdir()}
+    assert "X1 own: run 1 of 1" in said
+
+
+async def test_a_system_that_does_not_start_is_one_failure(tmp_path: Path) -> None:
+    elsewhere = config(livekit="ws://127.0.0.1:9")
+    outcome = await Runner(elsewhere, tmp_path, lambda _: None, seed=1).run(scenario(), "own")
+    assert not outcome.passed
+    assert "no LiveKit server answers" in outcome.error
+
+
+def test_list_names_each_scenario_and_its_limits(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "glassbridge", "lab"]
+    done = subprocess.run([*argv, "list"], env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "F7a" in done.stdout
+    assert "p95 tta_s <= 1;" in done.stdout
+    wrong = subprocess.run(
+        [*argv, "run", "F99", "--out", str(tmp_path)], env=os.environ, capture_output=True, text=True, timeout=60
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "lab list" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
