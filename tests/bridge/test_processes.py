@@ -335,6 +335,11 @@ def test_workers_are_recycled_one_after_the_other_and_the_address_always_answers
     after = [bridge.pid_of(number) for number in range(2)]
     assert not set(before) & set(after)
     assert [hand["worker"] for hand in bridge.logged("worker hands over")] == [0, 1]
+    story = [
+        (e["event"], e["worker"]) for e in bridge.events if e["event"] in ("worker stopped", "worker is asked to go")
+    ]
+    assert story[:3] == [("worker is asked to go", 0), ("worker stopped", 0), ("worker is asked to go", 1)]
+    assert all(found["warm"] for found in bridge.logged("worker ready")[2:]), "nobody waits for imports"
     eventually_sync(gone(*before), 5)
     for target, pid in zip(targets, after, strict=True):
         found = answer(target)

@@ -41,8 +41,8 @@ class WorkerProcess:
         self._listening = asyncio.Event()
         self._failure = "a worker process died before it listened: the log says why"
         self._asked_to_end = False
-        self.warm = False
-        """Whether it has imported all that it needs."""
+        self.warm = asyncio.Event()
+        """Set once it has imported all that it needs, or has ended before that."""
         self.over = asyncio.Event()
         """It serves no more: dead, or its address is free and it only sees its streams off."""
         self.released = False
@@ -85,7 +85,7 @@ class WorkerProcess:
     def _heard(self, word: str, rest: str) -> None:
         match word:
             case "warm":
-                self.warm = True
+                self.warm.set()
                 log.info("worker process is warm", pid=self.pid)
             case "ready":
                 self._failure = ""
@@ -102,6 +102,7 @@ class WorkerProcess:
 
     def _finish(self) -> None:
         self.over.set()
+        self.warm.set()
         self._listening.set()
 
     async def serve(self, number: int) -> None:
@@ -114,6 +115,10 @@ class WorkerProcess:
             raise CannotServe(f"a worker process was not ready within {START_TIMEOUT:g} s") from None
         if self._failure:
             raise CannotServe(self._failure)
+
+    async def ended(self) -> None:
+        """Returns when the process is no more. Safe to cancel."""
+        await self._child.wait()
 
     def ping(self) -> None:
         """Asks for a `pong`; a worker that does not read loses the question."""
@@ -155,6 +160,7 @@ class WorkerPool:
         self._living: set[WorkerProcess] = set()
         self._spare: WorkerProcess | None = None
         self._refilling: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def take(self) -> WorkerProcess:
         """The spare process, or a new one where there is none."""
@@ -167,6 +173,11 @@ class WorkerPool:
         """Sees to it that there is a spare process soon, if there is to be one. Idempotent."""
         if self._config.spare and (self._refilling is None or self._refilling.done()):
             self._refilling = self._tasks.spawn(self._refill(), "refill")
+
+    async def prepare(self) -> None:
+        """Returns when there is a spare process and it is warm, also where none is kept. Safe to cancel."""
+        spare = await self._ensure_spare()
+        await spare.warm.wait()
 
     def discard(self, worker: WorkerProcess) -> None:
         """Gives it STOP_GRACE seconds to end."""
@@ -193,8 +204,13 @@ class WorkerPool:
 
     async def _refill(self) -> None:
         await asyncio.sleep(REFILL_AFTER)
-        if self._spare is None or self._spare.over.is_set():
-            self._spare = await self._start()
+        await self._ensure_spare()
+
+    async def _ensure_spare(self) -> WorkerProcess:
+        async with self._one_at_a_time:
+            if self._spare is None or self._spare.over.is_set():
+                self._spare = await self._start()
+            return self._spare
 
     def _failed(self, task: str, error: BaseException) -> None:
         log.error("supervisor task failed", task=task, error=type(error).__name__, exc_info=error)

@@ -108,7 +108,7 @@ class Keeper:
         while True:
             asked = monotonic()
             worker = self._worker = await self._pool.take()
-            warm = worker.warm
+            warm = worker.warm.is_set()
             try:
                 await worker.serve(self.number)
             except CannotServe as error:
@@ -127,10 +127,16 @@ class Keeper:
             await self._after(worker, monotonic() - begun)
 
     async def recycle(self, cause: str) -> None:
-        """Has the worker replaced by a fresh one; returns when that listens. Safe to cancel."""
-        if self._worker is not None and self.ready.is_set():
+        """Has the worker replaced by a fresh one; returns when that listens and the old one has seen its streams off.
+
+        Safe to cancel.
+        """
+        await self._pool.prepare()
+        old = self._worker
+        if old is not None and self.ready.is_set():
             self.ready.clear()
-            self._ask_to_go(self._worker, cause)
+            self._ask_to_go(old, cause)
+            await old.ended()
         await self.ready.wait()
 
     def clear_address(self) -> None:
@@ -160,6 +166,7 @@ class Keeper:
             limit = self._config.max_resident_mb
             too_large = 0 < limit < worker.resident_mb and monotonic() - begun > self._config.settled
             if too_large and not self._cause:
+                await self._pool.prepare()
                 self._ask_to_go(worker, f"grown to {worker.resident_mb:.0f} MB")
 
     def _ask_to_go(self, worker: WorkerProcess, cause: str) -> None:
