@@ -69,7 +69,6 @@ class Phone:
         self.room = room
         self.sdk = sdk
         """Its participant is the SDK's: blind for 14 s."""
-        self.speaking = True
         self.machine = PhoneLink(world.chance.random, room=room)
         self.told: Notice | None = None
         self.connection: Connection | None = None
@@ -79,8 +78,10 @@ class Phone:
         self._socket = Generation(0)
         """Of the connection."""
         self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
-        self._speaks = not numbers or world.chance.random() < 0.4
-        """Else it is silent by its voice detector, and only presence goes out."""
+        self._chatty = not numbers or world.chance.random() < 0.4
+        """Somebody speaks all the time; else nobody does, and only presence goes out."""
+        self._speaking = self._chatty
+        self._microphone = True
         self._voice = Alarm(self.process, self._speak)
         self._frames = 0
 
@@ -138,12 +139,28 @@ class Phone:
         if self.machine.socket.state is SocketState.OFFLINE:
             self.online()
 
-    def speak_up(self, speaking: bool) -> None:
-        """Somebody begins or stops to speak."""
-        if self.process.awake and self.speaking != speaking:
-            self.speaking = speaking
-            self.process.note("speaks" if speaking else "silent", self.user)
+    def speak(self, speaking: bool) -> None:
+        """Somebody begins to speak (who does so at all), or is silent for a while."""
+        self._turn(speaking=speaking and self._chatty)
+
+    def switch_microphone(self, on: bool) -> None:
+        """The person switches it."""
+        self._turn(microphone=on)
+
+    def _turn(self, *, speaking: bool | None = None, microphone: bool | None = None) -> None:
+        talked = self._talks
+        if self.process.awake and speaking is not None and speaking != self._speaking:
+            self._speaking = speaking
             self._say("voice", speaking)
+        if self.process.awake and microphone is not None and microphone != self._microphone:
+            self._microphone = microphone
+            self._say("microphone", microphone)
+        if self._talks != talked and not self.numbers:
+            self.process.note("speaks" if self._talks else "silent", self.user)
+
+    @property
+    def _talks(self) -> bool:
+        return self._microphone and self._speaking
 
     # ---- the shell
 
@@ -245,7 +262,8 @@ class Phone:
                 self.step(Accepted(self._socket, same))
                 self._believe("connecting")
                 self._nudge()
-                if not self.numbers and self.speaking:
+                self._say("microphone", self._microphone)
+                if self._speaking:
                     self._say("voice", True)
             case "state":
                 self._learn(what[0])
@@ -346,8 +364,8 @@ class Phone:
             return
         told, place = self.told, self.place
         live = told is not None and told.state is AudioState.LIVE
-        self._voice.set(now + (SPEECH if self._speaks else PRESENCE if live else PROVING))
-        if not (self.numbers or self.speaking):
+        self._voice.set(now + (SPEECH if self._talks else PRESENCE if live else PROVING))
+        if not (self.numbers or self._talks):
             return
         joined = place is not None and place.joined
         by_socket = not self.room or not joined or (told is not None and told.path is Path.SOCKET)
@@ -355,7 +373,7 @@ class Phone:
         frame = Frame(self.user, self._frames, self.numbers, self.process.world.now)
         if place is not None and (self.numbers or not by_socket):
             place.send(frame)
-        settled = self._speaks or not self.room or (told is not None and told.state is not AudioState.CONNECTING)
+        settled = self._talks or not self.room or (told is not None and told.state is not AudioState.CONNECTING)
         if by_socket and settled and self.machine.socket.state.here:
             self._say("frame", frame)
 

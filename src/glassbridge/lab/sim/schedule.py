@@ -35,7 +35,7 @@ class Fault:
     """Something that goes wrong, or that somebody does, for so many seconds; undone at healing at the latest.
 
     `what`: cut, hold, slow, lossy (links; `how`: planes and directions, `amount`), reset (links), freeze, kill, stop
-    (processes), switch, roam, offline, hush (users), delete, remove (users' rooms and agents).
+    (processes), switch, roam, offline, hush, mute (users), delete, remove (users' rooms and agents).
     """
 
     at: float
@@ -164,11 +164,9 @@ class _Maker:
 
     def restless_user(self) -> None:
         user = self.chance.choice(self.users)
-        what = self.chance.choice(("switch", "switch", "switch", "roam", "offline", "hush", "delete", "remove"))
-        if what == "hush" and user.numbers:
-            what = "switch"
+        what = self.chance.choice(("switch", "switch", "switch", "roam", "offline", "hush", "mute", "delete", "remove"))
         how = self.chance.choice(("told", "")) if what in ("roam", "offline") else ""
-        self.add(what, user.name, self.length() if what in ("offline", "hush") else 0.0, how)
+        self.add(what, user.name, self.length() if what in ("offline", "hush", "mute") else 0.0, how)
 
     def back_and_forth(self) -> None:
         """A to B and back, at the pace of a person or of a machine."""

@@ -58,6 +58,7 @@ class System:
             "roam": lambda fault: self.phones[fault.where].roam(told=fault.how == "told"),
             "offline": self._offline,
             "hush": self._hush,
+            "mute": self._mute,
             "delete": lambda fault: self._room_service(self.livekit.delete, fault.where),
             "remove": lambda fault: self._room_service(
                 self.livekit.remove, fault.where, agent_identity(UserId(fault.where))
@@ -158,8 +159,13 @@ class System:
 
     def _hush(self, fault: Fault) -> None:
         phone = self.phones[fault.where]
-        phone.speak_up(False)
-        self._later(fault, phone.speak_up, True)
+        phone.speak(False)
+        self._later(fault, phone.speak, True)
+
+    def _mute(self, fault: Fault) -> None:
+        phone = self.phones[fault.where]
+        phone.switch_microphone(False)
+        self._later(fault, phone.switch_microphone, True)
 
     def _room_service(self, call: Callable[..., None], *args: str) -> None:
         if self.livekit.process.awake:
@@ -179,7 +185,8 @@ class System:
             process.thaw()
             process.start()
         for phone in self.phones.values():
-            phone.speak_up(True)
+            phone.speak(True)
+            phone.switch_microphone(True)
             phone.online_if_offline()
 
     def leave(self) -> None:
