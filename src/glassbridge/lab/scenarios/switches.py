@@ -91,7 +91,14 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
     "A to B and back to A after grace",
     story="S-13",
     needs=TWO,
-    must=(*THERE, *BACK, never("same_session"), never("cleanup_joins"), most("cleanup_hole_s", 0.5)),
+    must=(
+        *THERE,
+        *BACK,
+        never("same_session"),
+        never("cleanup_joins"),
+        never("cleanup_lost"),
+        most("cleanup_hole_s", 1.0),
+    ),
     runs=3,
 )
 async def after_grace(system: System) -> None:
