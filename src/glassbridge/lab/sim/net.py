@@ -45,6 +45,7 @@ class Link:
         self.twice = 0.005
         """Probability that a datagram comes twice."""
         self.ways = {plane: [Way.UP, Way.UP] for plane in Plane}
+        self._media = self.ways[Plane.MEDIA]
         self.connections: list[Connection] = []
         self.watchers: list[Call] = []
         """Hear when a way of the media plane changes."""
@@ -86,7 +87,7 @@ class Link:
 
     def datagram(self, direction: int, call: Call, *args: Any) -> None:
         """Sends a packet that may be lost, late, or come twice."""
-        way, chance = self.ways[Plane.MEDIA][direction], self.world.chance
+        way, chance = self._media[direction], self.world.chance
         if way is Way.HELD:
             self._kept[direction].append((call, args))
             return
