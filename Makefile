@@ -56,7 +56,7 @@ bench: setup ## measure the path beside its floor
 lab: setup ## break a running system in every way of the catalogue, real and simulated; out/lab/report.md (about 40 minutes)
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/glassbridge lab run all $(ARGS)
-	@$(BIN)/glassbridge lab sim
+	@$(BIN)/glassbridge lab sim --seeds 30000 --processes $$(nproc)
 
 wheel: setup ## dist/*.whl
 	@uv=$$(sh tools/bootstrap.sh) && "$$uv" build --wheel --quiet
