@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,17 @@ async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Pa
     assert outcome.logs == tmp_path / "X1-own" / "logs"
     assert {"bridge.log", "cloud.log"} <= {path.name for path in outcome.logs.iterdir()}
     assert "X1 own: run 1 of 1" in said
+
+
+@pytest.mark.timeout(120)
+async def test_a_scenario_that_fails_by_itself_is_one_failure(tmp_path: Path) -> None:
+    async def run(system: System) -> None:
+        raise LookupError("no such worker")
+
+    broken = replace(scenario(), run=run)
+    outcome = await Runner(embedded(), tmp_path, lambda _: None, seed=1).run(broken, "own")
+    assert outcome.error == "the lab failed: LookupError: no such worker"
+    assert not outcome.passed
 
 
 async def test_a_system_that_does_not_start_is_one_failure(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
+import structlog
+
 from glassbridge.lab.judge import percentile
 from glassbridge.lab.leaks import SDK_SLACK, SLACK, Holdings
 from glassbridge.lab.scenario import LabError, Limit, Scenario
@@ -14,6 +16,8 @@ from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.runtime.errors import UserError
+
+log = structlog.get_logger()
 
 AT_BASELINE = 25.0
 """Seconds in which what a fault left behind must be gone (numbers.md)."""
@@ -99,6 +103,9 @@ class Runner:
                 await self._measure(scenario, system, outcome, scenario.runs if runs is None else runs)
         except (LabError, UserError) as error:
             outcome.error = str(error)
+        except Exception as error:  # boundary: one scenario fails, the others run
+            log.exception("the lab failed", scenario=scenario.id)
+            outcome.error = f"the lab failed: {type(error).__name__}: {error}"
         outcome.samples = system.samples
         figures = [sample.figures for sample in outcome.samples]
         outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in scenario.must]
@@ -114,9 +121,8 @@ class Runner:
         outcome.floor_s = percentile(floor, 0.5)
         for run in range(runs):
             system.say(f"run {run + 1} of {runs}")
-            if (
-                run == 1 and system.baseline is None
-            ):  # in the first one pools fill, and sessions that the phones left behind begin their grace
+            if run == 1 and system.baseline is None:
+                # In the first one pools fill, and sessions that the phones left behind begin their grace.
                 await system.mark_baseline()
             await scenario.run(system)
             await system.speaking()
