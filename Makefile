@@ -53,7 +53,7 @@ machines: setup ## draw the machines in docs/machines.md from their tables
 bench: setup ## measure the path beside its floor
 	@$(BIN)/glassbridge bench path $(ARGS)
 
-lab: setup ## break a running system in every way of the catalogue, real and simulated; out/lab/report.md (about 40 minutes)
+lab: setup ## break a running system in every way of the catalogue, real and simulated; see out/lab/report.md (more than an hour)
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/glassbridge lab run all $(ARGS)
 	@$(BIN)/glassbridge lab sim --seeds 30000 --processes $$(nproc)
