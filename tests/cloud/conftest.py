@@ -157,7 +157,7 @@ class Stage:
         self.bridge = bridge
         self.rooms = rooms
         self.recogniser = recogniser
-        self.http = aiohttp.ClientSession()
+        self.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self.phones: list[Phone] = []
 
     @property

@@ -118,12 +118,15 @@ class Sessions:
         sessions = sorted(self._by_user.values(), key=lambda session: session.has_phone)
         log.info("draining", sessions=len(sessions))
         pace = min(DRAIN_PACE, self._config.drain / 2 / max(1, len(sessions)))
+        loop = asyncio.get_running_loop()
+        next_at = loop.time()
         try:
             async with asyncio.timeout(self._config.drain):
                 for session in sessions:
                     session.end(DRAINING)
                     if session.has_phone:
-                        await asyncio.sleep(pace)
+                        next_at += pace
+                        await asyncio.sleep(max(0.0, next_at - loop.time()))
                 await self._empty.wait()
         except TimeoutError:
             log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
