@@ -206,18 +206,20 @@ async def test_a_track_is_heard_as_16_khz_mono(ours: ContractClient, real_liveki
     call.cancel()
 
 
-IMPOSSIBLE: list[tuple[str, dict[str, str]]] = [
-    ("REASON_TOKEN_REFUSED", {"token": forged_token(f"cloud-agent:{USER}", ROOM)}),
-    ("REASON_TOKEN_EXPIRED", {"token": expired_token(f"cloud-agent:{USER}", ROOM)}),
-    ("REASON_TOKEN_REFUSED", {"token": "nonsense"}),
-    ("REASON_WRONG_ROOM", {"room_name": "elsewhere"}),
-    ("REASON_UNREACHABLE", {"livekit_url": "ws://127.0.0.1:9"}),
-]
+def impossible() -> list[tuple[str, dict[str, str]]]:
+    """Reasons, and what in a request leads to them; the tokens are made when they are used."""
+    return [
+        ("REASON_TOKEN_REFUSED", {"token": forged_token(f"cloud-agent:{USER}", ROOM)}),
+        ("REASON_TOKEN_EXPIRED", {"token": expired_token(f"cloud-agent:{USER}", ROOM)}),
+        ("REASON_TOKEN_REFUSED", {"token": "nonsense"}),
+        ("REASON_WRONG_ROOM", {"room_name": "elsewhere"}),
+        ("REASON_UNREACHABLE", {"livekit_url": "ws://127.0.0.1:9"}),
+    ]
 
 
 async def test_a_join_that_cannot_be_says_why(ours: ContractClient, program: Program, real_livekit: LiveKit) -> None:
     names = ours.words.JoinRoomResponse.DESCRIPTOR.fields_by_name["reason"].enum_type.values_by_number
-    for reason, fields in IMPOSSIBLE:
+    for reason, fields in impossible():
         request = joining(real_livekit) | fields
         answer = await ours.join_room(**request)
         assert (answer.success, names[answer.reason].name) == (False, reason)
