@@ -244,6 +244,7 @@ async def _replace(client: ContractClient, livekit: LiveKit, phone: Participant,
         call.cancel()
 
 
+@pytest.mark.parametrize("words", ["original"], indirect=True)
 async def test_joins_replace_each_other_under_live_audio(
     client: ContractClient, real_livekit: LiveKit, phone: Participant, program: Program
 ) -> None:
