@@ -25,6 +25,7 @@ from glassbridge.lab.readiness import Http
 from glassbridge.lab.scenario import Figures, LabError, Needs
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.lab.taps import Taps
+from glassbridge.lab.witnesses import in_room
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
@@ -244,6 +245,7 @@ class System:
     async def floor(self) -> list[float]:
         """Seconds that a bare participant takes from connect() to its first packet, here and now."""
         users = await self.speaking()
+        await in_room(users)  # until then only presence comes there, once a second
         return [
             await join_to_first_packet(self.stack.livekit_url, self.keys, users[0].id) for _ in range(FLOOR_SAMPLES)
         ]
