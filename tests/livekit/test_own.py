@@ -26,7 +26,7 @@ from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
 
-TOKEN = token("ann")
+TOKEN = token("ann", ttl=86_400.0)  # made when the suite is collected: it has to outlive that
 JOIN = rtc.JoinResponse(
     room=models.Room(name="room"),
     participant=models.ParticipantInfo(sid="PA_ann", identity="ann"),

@@ -88,7 +88,7 @@ class Story:
         if notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE):
             if self._fault is None:
                 self._fault = notice.code, now
-                self._done.clear()
+                self._done = []  # anew: the last one was handed to the log
         elif notice.state is AudioState.LIVE and self._fault is not None:
             (cause, since), self._fault = self._fault, None
             self._log.info(
