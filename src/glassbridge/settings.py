@@ -3,12 +3,13 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEV_LIVEKIT_KEY = "devkey"
 DEV_LIVEKIT_SECRET = "development-only-secret-of-32-chars!"  # noqa: S105 - public on purpose
 DEV_JWT_SECRET = "development-only-core-token-secret-32"  # noqa: S105 - public on purpose
+MIN_ADMIN_TOKEN = 16
 
 
 class Settings(BaseSettings):
@@ -36,6 +37,9 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(SecretStr(DEV_JWT_SECRET), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET"))
     """Signs and verifies core tokens (HS256)."""
 
+    admin_token: SecretStr = SecretStr("")
+    """Opens the console and `/api/admin`; empty: nobody may look. At least 16 characters."""
+
     public_url: str = ""
     """Where apps elsewhere find this cloud, such as https://cloud.example.com."""
     public_host_name: str = Field("", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME"))
@@ -57,6 +61,13 @@ class Settings(BaseSettings):
             return tuple(f"unix:{path.strip()}" for path in self.bridge_socket.split(",") if path.strip())
         return tuple(target.strip() for target in self.bridge_urls.split(",") if target.strip())
 
+    @field_validator("admin_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr) -> SecretStr:
+        if 0 < len(token.get_secret_value()) < MIN_ADMIN_TOKEN:
+            raise ValueError(f"an admin token has at least {MIN_ADMIN_TOKEN} characters")
+        return token
+
     @property
     def apps_find_us_at(self) -> str:
         """The base URL that apps are given; empty: on this machine."""
@@ -65,7 +76,8 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that no log, message or repr may hold."""
-        return self.livekit_api_secret.get_secret_value(), self.jwt_secret.get_secret_value()
+        held = (self.livekit_api_secret, self.jwt_secret, self.admin_token)
+        return tuple(secret.get_secret_value() for secret in held if secret.get_secret_value())
 
     @property
     def development_secrets(self) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ def cloud(
         livekit_public_url=settings.livekit_public_url,
         livekit_keys=livekit_keys(),
         bridges=settings.bridge_targets(),
+        admin_token=settings.admin_token.get_secret_value(),
         host=host,
         port=port,
         record=record,

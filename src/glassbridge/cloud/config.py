@@ -19,6 +19,8 @@ class CloudConfig:
     """Sign LiveKit tokens; their repr hides the secret."""
     bridges: tuple[str, ...]
     """gRPC targets; the least loaded live one gets a new room."""
+    admin_token: str = field(default="", repr=False)
+    """Opens the console and `/api/admin`; empty: nobody may look."""
 
     livekit_public_url: str | None = None
     host: str = "127.0.0.1"
