@@ -265,6 +265,15 @@ def test_a_cloud_that_talks_but_does_not_answer_hears_us_no_more() -> None:
     assert machine.step(Tick(), SILENCE) == [cut(ONE)]
 
 
+def test_a_cloud_that_says_that_it_answers_pings_is_missed_before_its_first_answer() -> None:
+    machine = PhoneSocket(lambda: 0.5)
+    machine.step(Start(), 0.0)
+    machine.step(Accepted(ONE, True, answers=True), 0.0)
+    assert [effect for at in (1.0, 2.0) for effect in machine.step(Tick(), at)] == [Ping(ONE, 2), Ping(ONE, 3)]
+    assert machine.next_deadline() == SILENCE
+    assert machine.step(Tick(), SILENCE)[0] == cut(ONE)
+
+
 def test_a_cloud_that_never_answers_pings_is_left_in_peace_and_opened_anew_when_in_doubt() -> None:
     world = World(PhoneSocket(lambda: 0.5))
     world.step(Start())

@@ -320,6 +320,7 @@ class ScriptedCloud:
                 audio=2 if numbers else 1,
                 known=wire.AudioPosition(*position) if position is not None else None,
                 resumed=self.known,
+                pings=not self.original,
             )
         )
         self.known = not self.original

@@ -285,6 +285,15 @@ async def test_a_silent_cloud_is_noticed() -> None:
         assert took <= phone_socket.SILENCE + 0.5
 
 
+async def test_a_way_that_breaks_right_after_the_acknowledgement_is_missed() -> None:
+    rooms = Rooms()
+    async with ScriptedCloud(rooms) as cloud:
+        cloud.answers_pings = False
+        async with phone(cloud.url, rooms) as me:
+            await eventually(lambda: me.client.session is not None)
+            await eventually(lambda: len(cloud.sockets) == 2, within=10.0)
+
+
 async def test_a_cloud_that_never_answers_pings_is_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phone_socket, "PING_EVERY", 0.05)
     monkeypatch.setattr(phone_socket, "SILENCE", 0.2)

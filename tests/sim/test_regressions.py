@@ -54,3 +54,9 @@ def test_a_phone_that_is_blamed_renews_its_place_while_it_is_heard_by_the_socket
     """Seeds 30456 and 31005: told `live` with the code phone_unheard, it kept the dead place for ever."""
     user = User("u0", numbers=False, sdk=True)
     played(Fault(4.0, "switch", "u0"), Fault(6.1, "cut", "phone-u0~livekit", 10.0, "udp both"), user=user, shared=True)
+
+
+def test_a_way_that_breaks_right_after_the_acknowledgement_is_missed() -> None:
+    """Seed 103995: before the first answer to a ping the phone took the cloud for an old one, and waited for ever."""
+    for cut in (0.3, 0.32, 0.35):
+        played(Fault(cut, "cut", "phone-u0~cloud-A", 14.0, "tcp back"))

@@ -100,11 +100,11 @@ class PhoneModel(RuleBasedStateMachine):
     # ---- the cloud
 
     @precondition(lambda self: self.opening is not None)
-    @rule(same=st.booleans())
-    def accepted(self, same: bool) -> None:
+    @rule(same=st.booleans(), answers=st.booleans())
+    def accepted(self, same: bool, answers: bool) -> None:
         assert self.opening is not None
         self.socket, self.opening = self.opening, None
-        self.step(Accepted(self.socket, same))
+        self.step(Accepted(self.socket, same, answers))
 
     @precondition(lambda self: self.opening is not None)
     @rule(final=st.sampled_from([False] * 9 + [True]))
@@ -129,7 +129,7 @@ class PhoneModel(RuleBasedStateMachine):
         self.closed(ComeBack.NOW)
         while self.opening is None:
             self.time_passes(0.5)
-        self.accepted(same)
+        self.accepted(same, answers=True)
 
     @precondition(lambda self: self.socket is not None)
     @rule(echo=st.booleans())

@@ -248,6 +248,7 @@ class UserSession:
             audio=2 if connection.wishes.numbered else 1,
             known=AudioPosition(*position) if position is not None else None,
             resumed=resumed,
+            pings=True,
         )
 
     def _dispose(self, cause: str) -> None:

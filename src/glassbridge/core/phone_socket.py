@@ -7,9 +7,9 @@ Rules
   before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
 - An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
   a connection that was tried while it was away.
-- A cloud that has answered a ping is alive only while it answers: after SILENCE seconds without an answer the socket is
-  given up without a goodbye, whatever else comes: it may hear us no more. One that never answered (the original's) is
-  left in peace.
+- A cloud that answers pings (it said so, or has answered one) is alive only while it does: after SILENCE seconds
+  without an answer the socket is given up without a goodbye, whatever else comes: it may hear us no more. One that
+  never answered (the original's) is left in peace.
 - What may have killed the path without a word (another network, a process that stood still) makes the socket doubtful:
   it must answer a ping within PROBE seconds. A cloud that answers no pings cannot be asked: there it is opened anew.
 - The close code says whether to come back. Told to come back at once, phones spread over SPREAD seconds.
@@ -83,6 +83,8 @@ class Accepted:
     socket: Generation
     same_room: bool
     """The place in the room that the phone may hold is still the right one."""
+    answers: bool = False
+    """The cloud says that it answers pings; False: that remains to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,7 @@ class PhoneSocket:
     def _accepted(self, event: Accepted, now: float) -> list[Effect]:
         self._go(SocketState.READY, event, now)
         self.trouble, self.was_here = "", True
+        self._answers = event.answers
         self._since = self._answered_at = now
         self._ping_at = now + PING_EVERY
         return self._ping()

@@ -306,7 +306,7 @@ class PhoneClient:
         self.session, self._sender.socket, self._sender.told = ack, socket, None
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
-        self._link.post(Accepted(number, same_room))
+        self._link.post(Accepted(number, same_room, ack.pings))
         self._on_event(events.Acknowledged(ack.session_id, ack.resumed, self._sender.numbered))
         self._sender.nudge()
         await socket.say(wire.GlassesConnectionState(status="CONNECTED", model_name="glassbridge phone"))

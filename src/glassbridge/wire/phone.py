@@ -132,6 +132,8 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
     known: AudioPosition | None = None
     resumed: bool = False
     """True when this session lived already."""
+    pings: bool = False
+    """True: pings are answered, so the phone may miss a cloud from which no answer ever came."""
 
 
 class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):

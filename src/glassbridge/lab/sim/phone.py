@@ -259,7 +259,7 @@ class Phone:
                 self.session = session
                 self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
                 self.told = None
-                self.step(Accepted(self._socket, same))
+                self.step(Accepted(self._socket, same, answers=True))
                 self._believe("connecting")
                 self._nudge()
                 self._say("microphone", self._microphone)
