@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from glassbridge.core import audio_link, room
+from glassbridge.core import audio_link, phone_socket, room
 from glassbridge.core.arrival import Arrival
 from glassbridge.core.audio_link import AudioLink, LinkState
 from glassbridge.core.backoff import Backoff
 from glassbridge.core.machine import Cell
-from glassbridge.core.phone_socket import PhoneSocket
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.room import Join, Room
 from glassbridge.core.values import LossReason
@@ -107,9 +106,9 @@ def backend_that_fights(patch: Patch) -> None:
     patch.setattr(Backoff, "next_delay", lambda _self: 0.2)
 
 
-def phone_that_never_pings(patch: Patch) -> None:
+def phone_that_misses_no_answer(patch: Patch) -> None:
     """A half-open socket is taken for a good one."""
-    patch.setattr(PhoneSocket, "_ping", lambda _self: [])
+    patch.setattr(phone_socket, "SILENCE", 1e9)
 
 
 def session_that_leaves_its_link(patch: Patch) -> None:
@@ -135,7 +134,7 @@ def bridge_that_resumes(patch: Patch) -> None:
         (session_that_leaves_its_link, Checker.RELEASED, ANY),
         (link_that_says_it_is_live, Checker.TRUTH, BRIDGE_DIES),
         (link_that_hears_no_silence, Checker.TRUTH, MEDIA_STOPS),
-        (phone_that_never_pings, Checker.TRUTH, HALF_OPEN),
+        (phone_that_misses_no_answer, Checker.TRUTH, HALF_OPEN),
         (link_without_retry, Checker.DEADLOCK, BRIDGE_DIES),
         (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
         (backend_that_fights, Checker.CALM, MOVED_UNSEEN),

@@ -251,10 +251,9 @@ class OwnParticipant:
     # --- signalling -------------------------------------------------------------------------------------------------
 
     async def _signal(self, url: str, token: str) -> None:
-        self._http = aiohttp.ClientSession()
         params = JoinQuery(auto_subscribe=False).params() | dict(self._options.extra)
         try:
-            self._socket = await open_socket(self._http, url, token, params)
+            self._http, self._socket = await open_socket(url, token, params)
         except ParticipantError as error:
             self._shell.post(Refused(error.reason, error.detail))
             return

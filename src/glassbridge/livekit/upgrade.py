@@ -1,6 +1,7 @@
 """Opens the socket of the signalling, and says in our words why it does not open."""
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from time import time
@@ -13,6 +14,10 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, auth_headers, is_jwt
 
+CONNECT_WITHIN = (1.5, 1.5, 3.0)
+"""Seconds for each attempt to connect, TLS included: TCP repeats a greeting that was lost after 1, 3 and 7 s, and does
+not notice between that the network is back; a new attempt does."""
+
 _SCHEMES = ("ws", "wss", "http", "https")
 _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
     HTTPStatus.BAD_REQUEST: (LossReason.TOKEN_REFUSED, "the token names no room, or a room that cannot be"),
@@ -23,15 +28,34 @@ _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
 
 
 async def open_socket(
-    http: aiohttp.ClientSession, url: str, token: str, params: Mapping[str, str]
-) -> aiohttp.ClientWebSocketResponse:
-    """Raises ParticipantError, without a trace of the foreign error: aiohttp's can hold the token (traps A6).
+    url: str, token: str, params: Mapping[str, str]
+) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
+    """The session is to be closed after its socket. Raises ParticipantError.
 
-    Not safe to cancel once the request is out: the server may have let us in, and would keep us (traps A4).
+    Connecting is tried again, the request is not: so no place is taken twice. Not safe to cancel once the request is
+    out: the server may have let us in, and would keep us (traps A4).
     """
     require_jwt(token)
     address = parse_url(url)
     address = address.with_path(address.path.rstrip("/") + JOIN_PATH)
+    for seconds in CONNECT_WITHIN:
+        async with AsyncExitStack() as unless_open:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds)
+            http = await unless_open.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+            with suppress(aiohttp.ConnectionTimeoutError):
+                socket = await _upgrade(http, address, token, params)
+                unless_open.pop_all()
+                return http, socket
+    raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: nobody answers")
+
+
+async def _upgrade(
+    http: aiohttp.ClientSession, address: URL, token: str, params: Mapping[str, str]
+) -> aiohttp.ClientWebSocketResponse:
+    """Raises ParticipantError, without a trace of the foreign error: aiohttp's can hold the token (traps A6).
+
+    ConnectionTimeoutError, which holds none, tells that nothing was sent.
+    """
     try:
         return await http.ws_connect(
             address,
@@ -40,6 +64,8 @@ async def open_socket(
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             compress=0,
         )
+    except aiohttp.ConnectionTimeoutError:
+        raise
     except aiohttp.WSServerHandshakeError as error:
         raise _refusal(error.status, token) from None
     except aiohttp.ClientConnectorCertificateError:

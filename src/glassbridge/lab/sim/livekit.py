@@ -7,6 +7,7 @@ from functools import partial
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim.net import Connection, Link, Plane
 from glassbridge.lab.sim.world import Process, World
+from glassbridge.livekit.upgrade import CONNECT_WITHIN
 
 DEPARTURE = (15.0, 21.0)
 """Seconds after which somebody of whom nothing is heard is out of the room."""
@@ -218,8 +219,19 @@ class Participant:
     def connect(self, timeout: float, done: Callable[[LossReason | None], None]) -> None:
         """Joins; `done(None)` when packets can flow, else with the reason. Not called after close()."""
         self._done = done
-        self.link.dial(self.end, timeout, self._opened, self._unreachable)
+        self._dial(CONNECT_WITHIN if self.watchful else (timeout,))
         self.process.after(timeout, self._join_over)
+
+    def _dial(self, patience: tuple[float, ...]) -> None:
+        within, *later = patience
+
+        def failed(refused: bool) -> None:
+            if later and not refused and not self.closed:
+                self._dial(tuple(later))
+            else:
+                self._unreachable(refused)
+
+        self.link.dial(self.end, within, self._opened, failed)
 
     def _opened(self, connection: Connection) -> None:
         if self.closed:

@@ -8,9 +8,9 @@ TOLD_WITHIN: Final = 4.0
 """Seconds in which a phone must know that its audio does not flow."""
 SLACK: Final = 0.35
 """Seconds that a message and its answer may be on their way."""
-BACK_WITHIN: Final = 4.2
-"""Seconds from healing to audio, at the very most. Seldom more than 2 s: TCP repeats a greeting that was lost after 1,
-3 and 7 s, and hears nothing of healing between."""
+BACK_WITHIN: Final = 2.5
+"""Seconds from healing to audio, at the very most. Seldom more than 1 s: TCP hears nothing of healing before it repeats
+a greeting that was lost, and the longest time between two greetings is 2 s (livekit/upgrade.py)."""
 GONE_WITHIN: Final = 5.0
 """Seconds from the end of a session until nothing of it is left in its cloud."""
 RELEASED_AFTER: Final = 25.0

@@ -1,0 +1,87 @@
+"""Opening the socket of the signalling over a network that loses greetings: a listener that is full drops them."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from glassbridge.core.values import LossReason
+from glassbridge.livekit import upgrade
+from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.upgrade import open_socket
+from tests.support.livekit import token
+from tests.support.poll import eventually
+
+SYN_SENT = "02"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Full:
+    """A listener whose queue is full, so that the kernel answers no greeting."""
+
+    def __init__(self, listener: socket.socket, guests: list[socket.socket]) -> None:
+        self._listener = listener
+        self._guests = guests
+        self.port: int = listener.getsockname()[1]
+        self.asked: set[str] = set()
+        """Ports from which somebody asked and got no answer."""
+
+    def ports(self) -> set[str]:
+        """Also those of before, but not the guests'."""
+        ours = {f"{guest.getsockname()[1]:04X}" for guest in self._guests}
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, state, *_ = line.split()
+            if state == SYN_SENT and remote.endswith(f":{self.port:04X}"):
+                self.asked.add(local.partition(":")[2])
+        return self.asked - ours
+
+    async def answer(self) -> None:
+        """Lets everybody in, and answers 404, until cancelled."""
+        for guest in self._guests:
+            guest.close()
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(self._listener)
+            with connection:
+                connection.setblocking(False)
+                if await loop.sock_recv(connection, 4096):
+                    await loop.sock_sendall(connection, NOT_FOUND)
+
+
+@asynccontextmanager
+async def full() -> AsyncIterator[Full]:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        listener.setblocking(False)
+        guests = [socket.socket() for _ in range(4)]
+        try:
+            for guest in guests:
+                guest.setblocking(False)
+                guest.connect_ex(listener.getsockname())
+            yield Full(listener, guests)
+        finally:
+            for guest in guests:
+                guest.close()
+
+
+async def test_a_greeting_that_was_lost_is_not_waited_for() -> None:
+    """TCP alone would ask again after 1, 3 and 7 s from the same port."""
+    async with full() as server:
+        opening = asyncio.create_task(open_socket(f"ws://127.0.0.1:{server.port}", token("ann"), {}))
+        await eventually(lambda: len(server.ports()) >= 2, within=20.0)
+        assert not opening.done()
+        answering = asyncio.create_task(server.answer())
+        with pytest.raises(ParticipantError, match="404"):
+            await opening
+        answering.cancel()
+
+
+async def test_an_address_that_answers_no_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "CONNECT_WITHIN", (0.1, 0.1, 0.2))
+    async with full() as server:
+        with pytest.raises(ParticipantError, match="nobody answers") as caught:
+            await open_socket(f"ws://127.0.0.1:{server.port}", token("ann"), {})
+    assert caught.value.reason is LossReason.UNREACHABLE
+    assert caught.value.__cause__ is None
