@@ -57,6 +57,8 @@ class Captions:
         self._opened_at = 0.0
         self._broken: list[RecogniserStream] = []
         """Streams that failed and are still to be closed."""
+        self.fed = 0
+        """Bytes that recognisers were given so far."""
         self._gap = False
         """Something said since the last finish() will never be captioned."""
         self._drops = (0, 0)
@@ -87,6 +89,7 @@ class Captions:
                 return
             if pcm:
                 stream.feed(pcm)
+                self.fed += len(pcm)
             if stream.stalled >= STUCK:
                 self._lose(self._number, RECOGNISER_STUCK, f"it has taken no audio for {stream.stalled:.0f} s")
             if not len(self._queue):

@@ -58,6 +58,11 @@ class CloudConfig:
     apps: AppsConfig = field(default_factory=AppsConfig)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nothing that is shown may hold."""
+        return tuple(filter(None, (self.jwt_secret, self.livekit_keys.secret, self.admin_token)))
+
+    @property
     def phones_livekit_url(self) -> str:
         """What phones are told."""
         return self.livekit_public_url or self.livekit_url

@@ -212,6 +212,8 @@ class PhoneConnection:
             case Ping():
                 self._learn_pace()
                 self.send(Pong(timestamp=message.timestamp), may_drop=True)
+                if message.sent is not None and self.open:
+                    listener.on_message(self, message)
             case Pong() | ConnectionInit():
                 pass  # a sign of life; the greeting was answered when the socket opened
             case UnknownMessage():

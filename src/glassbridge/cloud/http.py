@@ -6,6 +6,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from glassbridge.cloud.admin import AdminRoutes
+from glassbridge.cloud.admin_gate import AdminGate
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
@@ -55,6 +57,7 @@ class HttpApi:
         sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._tts = Tts(apps, voice, self._user)
+        self._admin = AdminRoutes(AdminGate(config.admin_token), sessions.flights, development=False)
 
     def application(self) -> web.Application:
         """All routes."""
@@ -67,6 +70,7 @@ class HttpApi:
         app.router.add_get("/readyz", self.ready)
         app.router.add_get("/api/tts", self._tts.get)
         self._apps.add_to(app.router)
+        self._admin.add_to(app.router)
         return app
 
     def _user(self, request: web.Request) -> UserId:

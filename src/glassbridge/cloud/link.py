@@ -2,11 +2,13 @@
 into its events. What it logs, read from top to bottom, is the story of a fault (cloud/story.py)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
 from glassbridge.cloud.bridge_client import Bridge, BridgeError, BridgePool, Seat
 from glassbridge.cloud.examination import AskPhone, Examiner
+from glassbridge.cloud.flights import Flight
 from glassbridge.cloud.story import Story
 from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (
@@ -58,6 +60,7 @@ class LinkShell:
         ask_phone: AskPhone,
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
+        flight: Flight,
     ) -> None:
         self._user = user
         self._machine = machine
@@ -70,13 +73,17 @@ class LinkShell:
         self._former = former
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
         self._loop = asyncio.get_running_loop()
-        self._story = Story(user, session_id, self._loop.time)
+        self._flight = flight
+        self._story = Story(user, session_id, self._loop.time, flight)
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._seat: Seat | None = None
         self._heard_at: dict[Path, float] = {}
+        self.frames = Counter[Path]()
+        """That came by each path, presence included, what was sent again left out."""
+        self._last_frame: dict[Path, float] = {}
 
     @property
     def state(self) -> LinkState:
@@ -99,11 +106,19 @@ class LinkShell:
 
     def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None) -> None:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
-        now = self._loop.time()
+        now = self._last_frame[path] = self._loop.time()
+        self.frames[path] += 1
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
         self._shell.post(Heard(path, self._machine.generation if generation is None else generation, numbered))
+
+    def ages(self) -> dict[str, int | None]:
+        """Milliseconds since the last frame by each path; None before any."""
+        now, last = self._loop.time(), self._last_frame
+        return {
+            f"{path.name.lower()}_age_ms": round((now - last[path]) * 1000) if path in last else None for path in Path
+        }
 
     def start(self) -> None:
         """Begins to turn the machine; what goes wrong in it is heard by the owner of the tasks."""
@@ -181,6 +196,7 @@ class LinkShell:
             return
         try:
             self._story.done("join", generation, "joined", took=self._loop.time() - begun, bridge=seat.bridge.target)
+            self._flight.begin("livekit_in", "bridge_out")
             self.post(Joined(generation))
             odd = OddByte()
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))

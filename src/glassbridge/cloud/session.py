@@ -13,13 +13,14 @@ import structlog
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.audio import Holes, Microphone, OddByte
+from glassbridge.cloud.audio import Holes, Listener, Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.captions import Captions
 from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
+from glassbridge.cloud.flights import Flights, Row
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.speech_end import SpeechEnd
@@ -45,7 +46,7 @@ from glassbridge.core.session import (
     Tick,
 )
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE, Stream
-from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
@@ -64,6 +65,7 @@ from glassbridge.wire.phone import (
     Message,
     MicrophoneStateChange,
     NetworkStateChange,
+    Ping,
     SpeechEndNotice,
     StartApp,
     StopApp,
@@ -103,10 +105,13 @@ class UserSession:
         recogniser: Recogniser,
         examiner: Examiner,
         apps: AppHost,
+        flights: Flights,
         former: asyncio.Task[None] | None,
     ) -> None:
         self.user = user
         self.id = token_hex(6)
+        self._flights = flights
+        self._flight = flights.open(user, self.id)
         self._owner = owner
         self._config = config
         self._log = log.bind(user_id=user, session_id=self.id)
@@ -118,6 +123,10 @@ class UserSession:
         self._notice: Notice | None = None
         """The newest of the link; None while no phone is here."""
         self._recogniser_trouble: Finding | None = None
+        self._answered = 0
+        """Transcripts so far."""
+        self._numbered = False
+        """The newest phone numbers its audio."""
         self._odd = OddByte()
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
         self._speech = SpeechEnd(lambda: self._spawn(self._end_speech(), "speech-end"))
@@ -139,6 +148,7 @@ class UserSession:
             self._ask_phone,
             self._tasks,
             former,
+            self._flight,
         )
 
         self.apps = UserApps(
@@ -154,6 +164,7 @@ class UserSession:
             self.microphone.listeners.append(self._recorder)
             self._recorder.start(self._tasks)
         self.link.start()
+        self._flight.attach(self)
 
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
@@ -168,6 +179,7 @@ class UserSession:
         await self._captions.close()
         for tap in self._taps:
             tap.close()
+        self._flights.close(self._flight)
         numbered, plain = self.microphone.accounts()
         self._log.info("session gone", heard=numbered.delivered + plain.delivered, lost=numbered.lost)
 
@@ -213,6 +225,7 @@ class UserSession:
                 if (connection := self._connections.get(number)) is not None:
                     connection.close(CloseCode.SUPERSEDED)
             case Release():
+                self._flight.note("phone socket", here=False, **self.link.ages())
                 self._phone = self._notice = None
                 self.link.post(audio_link.Away())
                 self.apps.audio_state(_away())
@@ -224,10 +237,15 @@ class UserSession:
 
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
         self._phone, self._odd = connection, OddByte()
+        wishes = connection.wishes
+        self._flight.note(
+            "phone socket", here=True, socket=connection.number, resumed=resumed,
+            livekit=wishes.livekit, numbered=wishes.numbered,
+        )  # fmt: skip
         self._told = self._notice = None
         connection.send(self._greeting(connection, resumed))
         connection.send(self.apps.microphone)
-        wishes = connection.wishes
+        self._numbered = wishes.numbered
         self.microphone.reached(numbered=wishes.numbered)
         self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))
         self.apps.introduce()
@@ -256,13 +274,37 @@ class UserSession:
         for connection in self._connections.values():
             connection.close(code)
         self._phone = self._notice = None
+        self._flight.note("session gone", cause=cause)
         self._owner.drop(self)
 
     def _record(self, record: Record[SessionState]) -> None:
-        self._log.info(
-            "session", old=record.old.label, on=record.event, new=record.new.label,
-            socket=record.generation, cause=record.cause,
-        )  # fmt: skip
+        about = {"old": record.old.label, "on": record.event, "new": record.new.label, "cause": record.cause}
+        self._log.info("session", socket=record.generation, **about)
+        self._flight.note("session", socket=record.generation, **about)
+
+    # ---- what the recorder asks (cloud/flights.py)
+
+    def totals(self) -> tuple[int, ...]:
+        """What was counted so far, in the order of the recorder."""
+        frames = self.link.frames
+        fed = self._captions.fed // BYTES_PER_MS
+        return frames[Path.ROOM], frames[Path.SOCKET], fed, self._answered, self.apps.handed
+
+    def facts(self) -> Row:
+        """How it is now."""
+        bridge = self.link.speaker
+        return {
+            "link": self.link.state.label,
+            "generation": self.link.generation,
+            "bridge": None if bridge is None else bridge.target,
+            "numbered": self._numbered,
+            "apps": {package: state.label for package, state in self.apps.states().items()},
+        }
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Of its microphone."""
+        return self.microphone.listeners
 
     # ---- what the phone says
 
@@ -271,14 +313,19 @@ class UserSession:
         if connection is not self._phone:
             return
         match message:
+            case Ping(sent=(room, socket)):
+                self._flight.told(phone_sent=room, socket_sent=socket)
             case Vad():
+                self._flight.note("voice", speaking=message.speaking)
                 self.link.post(audio_link.Voice(message.speaking))
                 self._mark_speech(message.speaking)
                 self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
+                self._flight.note("microphone", on=on)
                 self.link.post(audio_link.Microphone(on))
                 self._mark_speech(on)
             case NetworkStateChange():
+                self._flight.note("network")
                 self.link.post(audio_link.NetworkBack())
             case GlassesConnectionState():
                 self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
@@ -333,6 +380,10 @@ class UserSession:
             retry_in_ms=None if wait is None else round(wait * 1000),
             transport=notice.path.value,
         )
+        self._flight.note(
+            "audio state", state=said.state, code=said.code, hop=said.hop, text=said.reason,
+            transport=said.transport, generation=self.link.generation, **self.link.ages(),
+        )  # fmt: skip
         self._tell(said)
         self.apps.audio_state(said)
 
@@ -340,7 +391,9 @@ class UserSession:
         self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
 
     def _show(self, transcript: Transcript) -> None:
+        self._answered += 1
         if transcript.text:
+            self._flight.captions.put(self._flight.clock(), transcript.text, transcript.final)
             self._tell(_display(transcript.text, transcript.final), may_drop=not transcript.final)
         self.apps.transcript(transcript, DEFAULT_LANGUAGE)
 
@@ -352,13 +405,14 @@ class UserSession:
         """Audio goes on; only what becomes of it is told."""
         former, self._recogniser_trouble = self._recogniser_trouble, finding
         told = finding or former
-        self._log.info(
-            "recovery",
-            action=Action.RESTART_RECOGNISER.value,
-            cause=told.code if told is not None else "",
-            result="under way" if finding is not None else "recognises",
-            generation=self.link.generation,
-        )
+        about = {
+            "action": Action.RESTART_RECOGNISER.value,
+            "cause": told.code if told is not None else "",
+            "result": "under way" if finding is not None else "recognises",
+            "generation": self.link.generation,
+        }
+        self._log.info("recovery", **about)
+        self._flight.note("recovery", **about)
         if self._notice is not None and self._notice.state is AudioState.LIVE:
             self._notify(self._notice)
 

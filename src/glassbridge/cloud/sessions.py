@@ -11,6 +11,7 @@ from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
+from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.session import DRAINING, UserSession
 from glassbridge.core import audio_link
@@ -35,6 +36,7 @@ class Sessions:
         self._examiner = Examiner(rooms)
         self._recogniser = recogniser
         self._watch = LiveKitWatch(rooms, self._way_back)
+        self.flights = Flights(config.secrets)
         self.pool = BridgePool(config, self._way_back, self._watch.complain)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
@@ -50,6 +52,7 @@ class Sessions:
         """Begins to watch the bridges."""
         self._tasks.spawn(self.pool.watch(), "bridges")
         self._tasks.spawn(self._watch.run(), "livekit")
+        self._tasks.spawn(self.flights.run(), "flights")
 
     @property
     def active(self) -> int:
@@ -84,7 +87,7 @@ class Sessions:
         if session is None:
             former = self._closing.get(user)
             session = UserSession(
-                user, self, self._config, self.pool, self._recogniser, self._examiner, self._apps, former
+                user, self, self._config, self.pool, self._recogniser, self._examiner, self._apps, self.flights, former
             )
             self._by_user[user] = session
             self._empty.clear()
@@ -130,5 +133,6 @@ class Sessions:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
+        self.flights.stop()
         await self._tasks.close(timeout=1.0)
         await self.pool.close()

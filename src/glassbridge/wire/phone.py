@@ -94,6 +94,9 @@ class Ping(Message, tag="ping", frozen=True, kw_only=True):
     """Either side may ask at any time; `timestamp` comes back in the pong."""
 
     timestamp: Any = None
+    sent: tuple[int, int] | None = None
+    """Ours, of phones: frames of the microphone, presence included, that this phone has sent so far, into its room and
+    on sockets."""
 
 
 class Pong(Message, tag="pong", frozen=True, kw_only=True):

@@ -58,6 +58,8 @@ class UserApps:
         self._apps: dict[str, RunningApp] = {}
         self._book = Book(self._why_not)
         self._leaving: set[asyncio.Task[None]] = set()
+        self.handed = 0
+        """Frames and messages that went to apps so far."""
         self._hearers: list[RunningApp] = []
         """Of raw audio: asked for with every frame, changed seldom."""
         self._audio_state: AudioStateNotice | None = None
@@ -145,6 +147,7 @@ class UserApps:
         for app in self._hearers:
             if app.socket is not None:
                 app.socket.audio(pcm)
+                self.handed += 1
 
     def transcript(self, said: Transcript, language: str) -> None:
         """What the recogniser understood."""
@@ -169,6 +172,7 @@ class UserApps:
             app = self._apps.get(package)
             if app is not None and app.socket is not None:
                 app.socket.stream(data_stream(app.socket.session_id, data))
+                self.handed += 1
 
     # ---- what apps ask
 

@@ -1,0 +1,159 @@
+"""`/api/admin/live`: what changes, as server-sent events. A message is made when the one before has been taken, so
+nothing queues, and a slow reader gets fewer messages with newer values."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from glassbridge.cloud.answers import failure
+from glassbridge.cloud.flights import Flight, Flights, Row
+from glassbridge.cloud.meter import EVERY_MS, KEPT
+
+MAX_WATCHERS: Final = 32
+WRITE_TIMEOUT: Final = 10.0
+"""Seconds in which a reader must take something."""
+WATCH_EVERY: Final = 0.2
+"""Seconds between two looks at a watched session."""
+KEEP_ALIVE: Final = 15.0
+"""Seconds without a message after which a comment is sent."""
+AGAIN: Final = 3
+"""Seconds that are sent once more: others tell late what they counted then."""
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
+}
+_encoder = msgspec.json.Encoder()
+
+
+class LiveView:
+    """Serves all streams of one cloud."""
+
+    def __init__(self, flights: Flights, *, development: bool) -> None:
+        self._flights = flights
+        self._development = development
+        self._watchers = 0
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """One stream, until either side closes it."""
+        if self._watchers >= MAX_WATCHERS:
+            return failure(503, "TOO_MANY_WATCHERS", f"{MAX_WATCHERS} streams are open: close another one first")
+        flight = self._flights.find(request.query.get("watch", ""))
+        listed = request.query.get("sessions") != "false"
+        self._watchers += 1
+        try:
+            response = web.StreamResponse(headers=HEADERS)
+            await response.prepare(request)
+            with ExitStack() as stack:
+                watched = None if flight is None else Watched(flight)
+                if watched is not None:
+                    stack.enter_context(watched.flight.listened_to())
+                await self._push(response, Listed(self._flights) if listed else None, watched)
+            return response
+        finally:
+            self._watchers -= 1
+
+    async def _push(self, response: web.StreamResponse, listed: "Listed | None", watched: "Watched | None") -> None:
+        full, idle, loop = True, 0.0, asyncio.get_running_loop()
+        second = -1
+        while not self._flights.closed:
+            now = self._flights.clock()
+            changed: list[Row] = []
+            gone: list[str] = []
+            if listed is not None and now // 1000 != second:
+                second = now // 1000
+                changed, gone = listed.news(second)
+            seen = None if watched is None else watched.news()
+            if full or changed or gone or seen is not None:
+                message = {
+                    "full": full,
+                    "now_ms": now,
+                    "development": self._development,
+                    "sessions": changed,
+                    "gone": gone,
+                    "watched": seen,
+                }
+                await _write(response, b"data: " + _encoder.encode(message) + b"\n\n")
+                full, idle = False, loop.time()
+            elif loop.time() - idle > KEEP_ALIVE:
+                await _write(response, b": still here\n\n")
+                idle = loop.time()
+            await self._flights.wait(None if watched is None else WATCH_EVERY)
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Raises ConnectionError or TimeoutError: the reader is gone, or takes nothing."""
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError("the reader takes nothing") from None
+
+
+class Listed:
+    """The list of sessions as one reader knows it."""
+
+    def __init__(self, flights: Flights) -> None:
+        self._flights = flights
+        self._known: dict[str, Row] = {}
+
+    def news(self, second: int) -> tuple[list[Row], list[str]]:
+        """Rows that have changed, and ids that are no more."""
+        rows = {row["id"]: row for row in self._flights.rows_of(second)}
+        changed = [row for id_, row in rows.items() if self._known.get(id_) != row]
+        gone = [id_ for id_ in self._known if id_ not in rows]
+        self._known = rows
+        return changed, gone
+
+
+class Watched:
+    """One session as one reader knows it."""
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight = flight
+        self._full = True
+        self._seq = 0
+        self._second = -1
+        self._level_at = 0
+        self._said = 0
+
+    def news(self) -> Row | None:
+        """The timeline, or how it goes on; None: nothing is new."""
+        flight, full = self.flight, self._full
+        second = flight.clock() // 1000
+        levels, captions = self._levels(), self._captions()
+        if (
+            not full
+            and (second, flight.events.seq) == (self._second, self._seq)
+            and levels is None
+            and captions is None
+        ):
+            return None
+        passed = second - self._second
+        news = flight.timeline(seconds=None if full else passed + AGAIN, after=self._seq)
+        news.update(full=full, levels=levels, captions=captions)
+        self._full, self._second, self._seq = False, second, flight.events.seq
+        return news
+
+    def _levels(self) -> dict[str, Any] | None:
+        meter = self.flight.meter
+        new = [] if meter is None else [level for level in meter.levels if level[0] > self._level_at]
+        if not new:
+            return None
+        self._level_at = new[-1][0]
+        start = new[0][0]
+        dbfs: list[int | None] = []
+        for at, level in new[-KEPT:]:
+            missing = (at - start) // EVERY_MS - len(dbfs)
+            dbfs += [None] * min(missing, KEPT)
+            dbfs.append(level)
+        return {"start_ms": start, "every_ms": EVERY_MS, "dbfs": dbfs}
+
+    def _captions(self) -> list[Row] | None:
+        captions = self.flight.captions
+        news, self._said = captions.said - self._said, captions.said
+        return captions.latest(news) if news else None

@@ -1,0 +1,189 @@
+"""What a flight recorder keeps in memory: counts of the last KEPT seconds, and events, both bounded.
+
+Wall clock only by one anchor: time here is unix milliseconds that run with the monotonic clock.
+"""
+
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from glassbridge.telemetry.redaction import Redactor
+
+KEPT: Final = 900
+"""Seconds."""
+EVENT_BYTES: Final = 64 << 10
+"""Of one recorder; with the overhead of the objects that hold them."""
+OVERHEAD: Final = 48
+"""Bytes that an event costs beside its text."""
+MAX_TEXT: Final = 300
+"""Characters of one value of an event."""
+STEP: Final = 1_000
+"""Milliseconds by which the wall clock must have run ahead (a machine that slept) before we follow it."""
+
+_UNKNOWN: Final = 0xFFFF
+_MOST: Final = _UNKNOWN - 1
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+class Clock:
+    """Unix milliseconds that never run backwards and do not follow small steps of the wall clock."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._ahead = wall() - monotonic()
+
+    def __call__(self) -> int:
+        """Now."""
+        return int((self._monotonic() + self._ahead) * 1000)
+
+    def follow(self) -> None:
+        """After a sleep of the machine, during which the monotonic clock stood still."""
+        ahead = self._wall() - self._monotonic()
+        if (ahead - self._ahead) * 1000 > STEP:
+            self._ahead = ahead
+
+
+class Seconds:
+    """Counts by second and column; a ring of KEPT rows that grows as it is needed. What nobody counted is unknown."""
+
+    def __init__(self, columns: int, first: int) -> None:
+        self._width = columns
+        self._origin = first
+        self.stop = first
+        """The second (unix) after the last one of which there is a row."""
+        self._cells = array("H")
+        self._blank = array("H", [_UNKNOWN] * columns)
+
+    @property
+    def first(self) -> int:
+        """The oldest second that is kept."""
+        return max(self._origin, self.stop - KEPT)
+
+    @property
+    def nbytes(self) -> int:
+        return self._cells.itemsize * len(self._cells)
+
+    def add(self, second: int, column: int, count: int) -> None:
+        """Counts; not before the oldest second."""
+        if second < self.first:
+            return
+        self._reach(second)
+        at = self._at(second) + column
+        known = self._cells[at]
+        self._cells[at] = min(_MOST, count if known == _UNKNOWN else known + count)
+
+    def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
+        """(first second, for each column its counts) of what is kept between start and stop."""
+        start, stop = max(start, self.first), min(stop, self.stop)
+        if start >= stop:
+            return start, [[] for _ in range(self._width)]
+        known: list[Sequence[int]] = []
+        for second in range(start, stop):
+            at = self._at(second)
+            known.append(self._cells[at : at + self._width])
+        return start, [
+            [None if count == _UNKNOWN else count for count in column] for column in zip(*known, strict=True)
+        ]
+
+    def _at(self, second: int) -> int:
+        return (second - self._origin) % KEPT * self._width
+
+    def _reach(self, second: int) -> None:
+        if second - self.stop >= KEPT:  # all that is kept is older than what could be
+            self.stop = second - KEPT + 1
+            self._cells.extend(self._blank * (KEPT - len(self._cells) // self._width))
+        while self.stop <= second:
+            at = self._at(self.stop)
+            if at == len(self._cells):
+                self._cells.extend(self._blank)
+            else:
+                self._cells[at : at + self._width] = self._blank
+            self.stop += 1
+
+
+class Rising:
+    """A total that somebody else tells now and then: what it grew by is spread evenly over the time since then."""
+
+    def __init__(self, seconds: Seconds, column: int) -> None:
+        self._seconds = seconds
+        self._column = column
+        self._told: tuple[int, int] | None = None
+        """(when, total)."""
+
+    def begin(self, at_ms: int, total: int = 0) -> None:
+        """Counts from here: whoever counts has begun anew."""
+        self._told = at_ms, total
+
+    def told(self, at_ms: int, total: int) -> None:
+        """The total is now this. A smaller one than before begins anew."""
+        before, self._told = self._told, (at_ms, total)
+        if before is None or total < before[1] or at_ms <= before[0]:
+            return
+        since, reached = max(before[0], at_ms - KEPT * 1000), before[1]
+        span, growth, counted = at_ms - since, total - reached, reached
+        for second in range(since // 1000, at_ms // 1000 + 1):
+            end = min((second + 1) * 1000, at_ms)
+            now = reached + growth * (end - since) // span
+            self._seconds.add(second, self._column, now - counted)
+            counted = now
+
+
+class Events:
+    """What happened, as compact JSON; the oldest go when they are older than KEPT seconds or too many. No secret gets
+    in: `redact` sees every line."""
+
+    def __init__(self, redact: Redactor, limit: int = EVENT_BYTES) -> None:
+        self._redact = redact
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._times: deque[int] = deque()
+        self.size = 0
+        """Bytes that are kept, with OVERHEAD."""
+        self.seq = 0
+        """Of the newest event."""
+        self.dropped = 0
+        """Events that had to go for want of room."""
+
+    def note(self, at_ms: int, kind: str, fields: Mapping[str, Any]) -> None:
+        """Something happened."""
+        self.seq += 1
+        event = {"seq": self.seq, "at_ms": at_ms, "kind": kind}
+        event.update((name, _short(value)) for name, value in fields.items())
+        line = self._redact(_encoder.encode(event).decode()).encode()
+        self._lines.append(line)
+        self._times.append(at_ms)
+        self.size += len(line) + OVERHEAD
+        while self._times[0] < at_ms - KEPT * 1000:
+            self._forget()
+        while self.size > self._limit:
+            self._forget()
+            self.dropped += 1
+
+    def since(self, seq: int, from_ms: int = 0) -> list[dict[str, Any]]:
+        """Those after number `seq`, not older than `from_ms`."""
+        skip = max(0, len(self._lines) - (self.seq - seq))
+        lines = list(self._lines)[skip:]
+        events = (_decoder.decode(line) for line in lines)
+        return [event for event in events if event["at_ms"] >= from_ms]
+
+    def lost_since(self, seq: int) -> int:
+        """How many of those after number `seq` are not here any more."""
+        return max(0, self.seq - seq - len(self._lines))
+
+    def _forget(self) -> None:
+        self.size -= len(self._lines.popleft()) + OVERHEAD
+        self._times.popleft()
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, list | tuple):
+        return [_short(item) for item in value[:20]]
+    return value
