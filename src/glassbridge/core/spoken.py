@@ -1,0 +1,88 @@
+"""The last seconds of what was said: what a new stream is given, so that nothing is lost between two streams.
+
+Rules
+- A new stream begins PRE_ROLL seconds before the speech, after what is finally understood, and never over BEHIND
+  seconds back.
+- What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
+  audio that does it.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+
+PRE_ROLL: Final = 2.5
+BEHIND: Final = 10.0
+_PRE_ROLL: Final = round(PRE_ROLL * SAMPLE_RATE)
+_BEHIND: Final = round(BEHIND * SAMPLE_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Samples of the session; positions count from its first sample."""
+
+    start: int
+    pcm: bytes
+    came_at: float
+    """Monotonic seconds."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.pcm) // BYTES_PER_SAMPLE
+
+
+class Spoken:
+    """Of one recognition."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self._from = 0
+        """Where the next piece for a stream begins."""
+        self._understood = 0
+        self._given_twice = 0
+        """Everything before was given to a stream that replaced another one."""
+        self.dropped = 0
+        """Samples of speech that no stream was given in time."""
+
+    def keep(self, piece: Piece) -> None:
+        """Samples have come."""
+        self._pieces.append(piece)
+        oldest = piece.end - _BEHIND
+        while self._pieces and self._pieces[0].end <= oldest:
+            gone = self._pieces.popleft()
+            if gone.end > self._from:
+                self.dropped += gone.end - max(gone.start, self._from)
+                self._from = gone.end
+
+    def begins(self, position: int) -> None:
+        """A speech begins here: what was silence until now is skipped."""
+        self._from = max(self._from, position - _PRE_ROLL)
+
+    def skip(self, position: int) -> None:
+        """What comes before is not speech."""
+        self._from = max(self._from, position)
+
+    def understood(self, position: int) -> None:
+        """Everything before is finally understood."""
+        self._understood = max(self._understood, position)
+
+    def lost(self) -> None:
+        """The stream is gone: what it did not understand is given again, unless it was already."""
+        fed, self._from = self._from, max(min(self._understood, self._from), self._given_twice)
+        self._given_twice = max(self._given_twice, fed)
+
+    @property
+    def waiting(self) -> bool:
+        """Something is there that no stream has been given."""
+        return bool(self._pieces) and self._pieces[-1].end > self._from
+
+    def take(self) -> Iterator[Piece]:
+        """What is to be given to the stream now, in order."""
+        for piece in self._pieces:
+            if piece.end > self._from:
+                cut = max(0, self._from - piece.start) * BYTES_PER_SAMPLE
+                yield Piece(max(piece.start, self._from), piece.pcm[cut:], piece.came_at)
+                self._from = piece.end

@@ -1,0 +1,106 @@
+"""What a new stream is given, what time it is there, and who may have one: the small rules around a recognition."""
+
+from itertools import pairwise
+
+from glassbridge.core.admission import Admission, Limits
+from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
+from glassbridge.core.spoken import BEHIND, PRE_ROLL, Piece, Spoken
+
+SECOND = 16_000
+
+
+def pieces(start: float, stop: float) -> list[Piece]:
+    """100 ms each; their bytes tell their positions."""
+    return [
+        Piece(n * 1_600, n.to_bytes(2, "little") * 1_600, n / 10) for n in range(round(start * 10), round(stop * 10))
+    ]
+
+
+def keep(spoken: Spoken, start: float, stop: float) -> None:
+    for piece in pieces(start, stop):
+        spoken.keep(piece)
+
+
+def span(spoken: Spoken) -> tuple[float, float] | None:
+    """Seconds of the session that are given now."""
+    taken = list(spoken.take())
+    assert all(a.end == b.start for a, b in pairwise(taken)), "a hole"
+    return (taken[0].start / SECOND, taken[-1].end / SECOND) if taken else None
+
+
+def test_a_speech_begins_with_its_pre_roll() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 6.0)
+    spoken.begins(6 * SECOND)
+    keep(spoken, 6.0, 6.5)
+    assert span(spoken) == (6.0 - PRE_ROLL, 6.5)
+    keep(spoken, 6.5, 7.0)
+    assert span(spoken) == (6.5, 7.0)
+    assert not spoken.waiting
+    assert spoken.dropped == 0
+
+
+def test_the_pre_roll_never_repeats_what_was_given() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 6.0)
+    span(spoken)
+    spoken.begins(6 * SECOND)
+    keep(spoken, 6.0, 6.5)
+    assert span(spoken) == (6.0, 6.5)
+
+
+def test_a_lost_stream_leaves_what_it_did_not_understand_once() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 4.0)
+    assert span(spoken) == (0.0, 4.0)
+    spoken.understood(3 * SECOND)
+    spoken.lost()
+    keep(spoken, 4.0, 5.0)
+    assert span(spoken) == (3.0, 5.0)
+    spoken.lost()
+    assert span(spoken) == (4.0, 5.0), "what broke two streams is not given to a third"
+
+
+def test_what_nobody_took_in_time_is_counted() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 13.0)
+    assert spoken.dropped == round((13.0 - BEHIND) * SECOND)
+    assert span(spoken) == (3.0, 13.0)
+
+
+def test_times_are_continuous_across_what_was_not_fed_and_across_streams() -> None:
+    first = StreamClock()
+    first.fed(SECOND, 1 * SECOND, came_at=1.0, fed_at=1.0)
+    first.fed(SECOND, 8 * SECOND, came_at=8.0, fed_at=8.0)
+    assert [first.end(ms) // 16 for ms in (500, 1000, 1500, 2000, 2100)] == [500, 1000, 7500, 8000, 8100]
+    assert [first.begin(ms) // 16 for ms in (0, 500, 1000)] == [0, 500, 7000]
+    second = StreamClock()
+    second.fed(SECOND, 9 * SECOND, came_at=9.0, fed_at=9.4)
+    assert second.begin(0) == 8 * SECOND
+    assert second.end(1000) == 9 * SECOND
+
+
+def test_lag_is_split_by_hop() -> None:
+    clock, book = StreamClock(), LagBook()
+    assert clock.lag(0, 1.0) is None
+    clock.fed(SECOND, SECOND, came_at=1.0, fed_at=1.5)
+    lag = clock.lag(900, 2.25)
+    assert lag == Lag(0.5, 0.75)
+    book.note(lag)
+    book.note(Lag(0.0, 0.25))
+    assert (book.answers, book.worst.total, book.mean) == (2, 1.25, Lag(0.25, 0.5))
+
+
+def test_streams_are_let_in_by_number_by_pace_and_by_the_minute() -> None:
+    admission = Admission(Limits(streams=3, opening=2, per_minute=4))
+    assert [admission.wait(0.0), admission.wait(0.0)] == [0.0, 0.0]
+    assert admission.wait(0.0) > 0.0, "two are being opened"
+    admission.opened()
+    admission.failed()
+    assert [admission.wait(1.0), admission.wait(1.0)] == [0.0, 0.0]
+    assert admission.full
+    admission.opened()
+    admission.failed()
+    assert admission.wait(2.0) == 58.0, "four in the last minute"
+    assert admission.wait(60.0) == 0.0
+    assert admission.open == 2
