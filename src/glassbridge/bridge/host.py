@@ -46,6 +46,7 @@ from glassbridge.core.values import Generation, LossReason, UserId
 from glassbridge.livekit.participant import Connector, ParticipantError
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import metrics
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()
@@ -101,6 +102,19 @@ class RoomHost:
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def unclaimed(self) -> float:
+        """Seconds for which a place is held that no stream claims; 0.0 where there is none."""
+        seat = self.seat
+        if self.stream is not None or seat is None or seat.joined_at is None or not self.machine.state.holds_place:
+            return 0.0
+        return monotonic() - seat.joined_at
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the cloud."""
+        return self.seat.microphone.waiting if self.seat is not None else 0
+
     # ---- what the cloud asks for
 
     async def join(self, request: pb.JoinRoomRequest, timeout: float) -> Refuse | None:
@@ -110,6 +124,7 @@ class RoomHost:
         self._asked[ticket] = _Asked(request, timeout, answer)
         self._room_name = request.room_name
         if self.machine.state is not RoomState.CLOSED:
+            metrics.REPLACEMENTS.add()
             log.info(
                 "Replacing existing session",
                 user_id=self.user,

@@ -11,6 +11,7 @@ from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, AudioSource, Gene
 from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
 from glassbridge.runtime.pulse import Pace, Pulse
 from glassbridge.runtime.queues import AgedQueue
+from glassbridge.telemetry import metrics
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameError, decode_numbered, decode_unnumbered
 
@@ -28,6 +29,14 @@ SEQUENCE: Final = AudioSource.PACKET_SEQUENCE.value
 PLAIN: Final = AudioSource.PACKET_PLAIN.value
 TRACK: Final = AudioSource.TRACK.value
 
+_received = metrics.FRAMES_RECEIVED.cell("room")
+_malformed = metrics.FRAMES_DROPPED.cell("bridge", "malformed")
+_stale = metrics.FRAMES_DROPPED.cell("bridge", "stale")
+
+
+def _dropped(why: str, count: int) -> None:
+    metrics.FRAMES_DROPPED.add("bridge", why, by=count)
+
 
 class Microphone:
     """Hears `target` (empty: everybody but agents) and queues what it says; the queue has one consumer at a time."""
@@ -42,7 +51,7 @@ class Microphone:
         self._queue_frames = queue_frames
         self._max_age = max_age
         self._log = log
-        self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age)
+        self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age, on_drop=_dropped)
         self._claimed = False
         self._closed = False
         self._track_sid = ""
@@ -75,7 +84,7 @@ class Microphone:
         if self._claimed:
             self._dropped += self._queue.dropped
             self._queue.close()
-            self._queue = AgedQueue(self._queue_frames, self._max_age)
+            self._queue = AgedQueue(self._queue_frames, self._max_age, on_drop=_dropped)
         self._claimed = True
         self._queue.put_urgent(self._tidings())
         if self._closed:
@@ -151,6 +160,7 @@ class Microphone:
         if live or not self._pulse.backlog_may_come():
             return False
         self.stale += 1
+        _stale.count += 1
         return True
 
     def _wants(self, sender: str) -> bool:
@@ -159,6 +169,7 @@ class Microphone:
     def _hear(self, chunk: pb.AudioChunk) -> None:
         self.heard_at = monotonic()
         self.received += 1
+        _received.count += 1
         self._queue.put(chunk)
 
     def _numbered(self, payload: bytes) -> pb.AudioChunk:
@@ -192,5 +203,6 @@ class Microphone:
 
     def _refuse(self, error: FrameError) -> None:
         self.malformed += 1
+        _malformed.count += 1
         if self.malformed == 1:
             self._log.warning("malformed audio packet; further ones are only counted", error=str(error))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.participant import Connector
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -74,6 +75,8 @@ class Rooms:
         self._drain = drain
         self._hosts: dict[UserId, RoomHost] = {}
         self._pulsing: asyncio.Task[None] | None = None
+        self._readings: list[Callable[[], None]] = []
+        """Each ends the reading of one of our gauges."""
         self._tasks = TaskGroup("rooms", self._failed)
         self._tickets = count(1)
         self._emptied = asyncio.Event()
@@ -117,6 +120,12 @@ class Rooms:
     def start(self) -> None:
         """Begins to watch over this process; shut_down() ends that."""
         self._pulsing = asyncio.get_running_loop().create_task(self._pulse.run(), name="pulse")
+        self._readings = [
+            metrics.ROOMS.read_by(self._by_state),
+            metrics.STREAMS.read_by(lambda: self.streams),
+            metrics.UNCLAIMED.read_by(lambda: max((host.unclaimed for host in self._hosts.values()), default=0.0)),
+            metrics.QUEUES.read_by(lambda: {("stream",): sum(host.waiting for host in self._hosts.values())}),
+        ]
 
     async def hand_over(self, timeout: float) -> None:
         """Tells the clouds to take their users elsewhere; returns when all have, after `timeout` seconds at the latest.
@@ -136,10 +145,17 @@ class Rooms:
         deadline = monotonic() + timeout
         if self._pulsing is not None:
             self._pulsing.cancel()
+        for stop_reading in self._readings:
+            stop_reading()
+        self._readings.clear()
         for host in list(self._hosts.values()):
             host.shut_down()
         await self._tasks.settle(timeout)
         await self._tasks.close(max(0.0, deadline - monotonic()))
+
+    def _by_state(self) -> dict[tuple[str, ...], float]:
+        found = Counter(host.machine.state for host in self._hosts.values())
+        return {(state.label,): found[state] for state in RoomState if state is not RoomState.CLOSED}
 
     def _ticket(self) -> Ticket:
         return Ticket(next(self._tickets))
@@ -150,6 +166,7 @@ class Rooms:
 
     def _note_end(self, host: RoomHost, reason: LossReason) -> None:
         self.memory.note(host.user, reason)
+        metrics.ROOMS_LOST.add(reason.code)
 
     def _forget(self, host: RoomHost) -> None:
         if self._hosts.get(host.user) is host and host.machine.state is RoomState.CLOSED:

@@ -12,11 +12,12 @@ from glassbridge import __version__
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.contract import REASON_KEY, SERVICE, TO_WIRE, check_join
 from glassbridge.bridge.fetch import PlaybackError
-from glassbridge.bridge.playback import Player, failed
+from glassbridge.bridge.playback import COMPLETED, FAILED, STARTED, Player, failed
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.core.room import Refuse
 from glassbridge.core.values import Generation, LossReason, UserId, user_id
 from glassbridge.runtime.queues import QueueClosed
+from glassbridge.telemetry import metrics
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeServicer
 
@@ -27,6 +28,9 @@ ANSWER_MARGIN = 0.1
 FIRST_CHUNK_WITHIN = 10.0
 GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
 """Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
+
+RESULTS = {COMPLETED: "completed", FAILED: "failed"}
+"""Of a playback, by its last event; a caller who goes before that has cancelled it."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -52,11 +56,12 @@ class BridgeService(LiveKitBridgeServicer):
         except ValueError as error:
             return pb.JoinRoomResponse(error=str(error))
         log.info("JoinRoom received", user_id=user, room_name=request.room_name, generation=request.generation)
-        host = self._rooms.of(user)
+        host, begun = self._rooms.of(user), time.monotonic()
         refusal = await host.join(request, self._time_for(context))
         await self._refuse_if_draining(context)
         if refusal is not None:
             reason = refusal.reason or LossReason.INTERNAL
+            metrics.ROOM_JOINS.add("failed", reason.code)
             log.warning(
                 "JoinRoom failed",
                 user_id=user,
@@ -68,7 +73,11 @@ class BridgeService(LiveKitBridgeServicer):
             return _not_joined(reason, refusal.detail)
         seat = host.seat
         if seat is None or seat.participant is None:  # lost again in the meantime
-            return _not_joined(host.machine.reason or LossReason.REPLACED)
+            gone = host.machine.reason or LossReason.REPLACED
+            metrics.ROOM_JOINS.add("failed", gone.code)
+            return _not_joined(gone)
+        metrics.ROOM_JOINS.add("joined", "")
+        metrics.ROOM_JOIN_TIME.observe(time.monotonic() - begun)
         return pb.JoinRoomResponse(
             success=True,
             participant_id=seat.participant.identity,
@@ -172,10 +181,12 @@ class BridgeService(LiveKitBridgeServicer):
             await context.write(failed(request.request_id, error.code, str(error)))
             return
         log.info("PlayAudio", user_id=user, request_id=request.request_id, track_id=request.track_id)
-        event = None
+        event, begun = None, time.monotonic()
         try:
             while True:
                 _, event = await playback.events.get()
+                if event.type == STARTED:
+                    metrics.PLAYBACK_START.observe(time.monotonic() - begun)
                 await context.write(event)
         except QueueClosed:
             log.info(
@@ -186,6 +197,7 @@ class BridgeService(LiveKitBridgeServicer):
                 error=event.error if event else "",
             )
         finally:
+            metrics.PLAYBACKS_ENDED.add(RESULTS.get(event.type, "cancelled") if event else "cancelled")
             self._player.over(user, playback)
 
     def _play(self, user: UserId, request: pb.PlayAudioRequest) -> Any:

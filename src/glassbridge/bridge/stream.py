@@ -12,10 +12,14 @@ from glassbridge.core.room import Ticket
 from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, Generation, LossReason
 from glassbridge.runtime.queues import AgedQueue, QueueClosed
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import metrics
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 MAX_CHUNK_BYTES: Final = 10_000 * BYTES_PER_MS
 """Ten seconds of live sound."""
+
+_delivered = metrics.FRAMES_DELIVERED.cell("bridge")
+_waited = metrics.AUDIO_AGE.observer("bridge")
 
 Say = Callable[[int, bytes], Awaitable[None]]
 """Takes PCM for a track into the room. Waits while that track is far ahead of real time."""
@@ -108,7 +112,10 @@ class AudioStream:
                 self._writing_since = self._awake
                 await write(chunk)
                 self._writing_since = None
-                self.sent += not (chunk.heartbeat or chunk.HasField("news"))
+                if not (chunk.heartbeat or chunk.HasField("news")):
+                    self.sent += 1
+                    _delivered.count += 1
+                    _waited(age)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

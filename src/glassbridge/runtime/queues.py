@@ -19,11 +19,19 @@ class AgedQueue(Generic[T]):
     Backpressure alone never bounds age (traps 22, 26): the drop rule is here, before the send.
     """
 
-    def __init__(self, maxlen: int, max_age: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        maxlen: int,
+        max_age: float,
+        clock: Callable[[], float] = monotonic,
+        on_drop: Callable[[str, int], None] = lambda _why, _count: None,
+    ) -> None:
+        """`on_drop` hears of what is dropped: `full`, `old`, or `closed` with the queue, and how many items."""
         self._items: deque[tuple[float, T]] = deque()
         self._maxlen = maxlen
         self._max_age = max_age
         self._clock = clock
+        self._on_drop = on_drop
         self._urgent: T | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -45,6 +53,7 @@ class AgedQueue(Generic[T]):
         if len(self._items) >= self._maxlen:
             self._items.popleft()
             self.dropped_full += 1
+            self._on_drop("full", 1)
         self._items.append((self._clock(), item))
         self._wake()
 
@@ -67,6 +76,7 @@ class AgedQueue(Generic[T]):
                 if now - at <= self._max_age:
                     return now - at, item
                 self.dropped_old += 1
+                self._on_drop("old", 1)
             if self._closed:
                 raise QueueClosed
             self._waiter = asyncio.get_running_loop().create_future()
@@ -83,6 +93,8 @@ class AgedQueue(Generic[T]):
     def discard(self) -> None:
         """Closes it; what waits is dropped and counted."""
         self.dropped_old += len(self._items)
+        if self._items:
+            self._on_drop("closed", len(self._items))
         self._items.clear()
         self.close()
 

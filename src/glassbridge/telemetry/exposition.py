@@ -1,0 +1,129 @@
+"""`/metrics`: numbers as Prometheus and OpenMetrics want to read them, and the small server that hands them out."""
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Self
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from glassbridge.runtime.listen import MAX_PORT, CannotListen
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Snapshot, Value
+
+log = structlog.get_logger()
+
+PATH: Final = "/metrics"
+Part = tuple[Labels, Snapshot]
+"""Labels that all numbers of a snapshot get beside their own, and the snapshot."""
+Source = Callable[[], Iterable[Part]]
+
+
+def text(parts: Iterable[Part], extra: Labels = (), accept: str = "") -> tuple[bytes, str]:
+    """All parts as one exposition, in the form that `accept` (the header) asks for, and its content type; `extra` names
+    the labels that the parts add."""
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry()
+    registry.register(_Once(_families(parts, extra)))
+    return encode(registry), content_type
+
+
+class _Once(Collector):
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def describe(self) -> Iterable[Family]:
+        return ()
+
+    def collect(self) -> Iterable[Family]:
+        return self._families
+
+
+def _families(parts: Iterable[Part], extra: Labels) -> Iterator[Family]:
+    found = list(parts)
+    for name, metric in metrics.BY_NAME.items():
+        family = _family(metric, extra)
+        for more, snapshot in found:
+            for labels, value in snapshot.get(name, ()):
+                _fill(family, metric, (*more, *labels), value)
+        if family.samples:
+            yield family
+
+
+def _family(metric: Metric, extra: Labels) -> Family:
+    labels = (*extra, *metric.labels)
+    match metric.kind:
+        case "counter":
+            return CounterMetricFamily(metric.name, metric.text, labels=labels)
+        case "histogram":
+            return HistogramMetricFamily(metric.name, metric.text, labels=labels)
+    return GaugeMetricFamily(metric.name, metric.text, labels=labels)
+
+
+def _fill(family: Family, metric: Metric, labels: Labels, value: Value) -> None:
+    if not isinstance(metric, Histogram):
+        assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+        assert not isinstance(value, list)
+        family.add_metric(labels, value)
+        return
+    assert isinstance(family, HistogramMetricFamily)
+    assert isinstance(value, list)
+    *counts, total = value
+    buckets, so_far = [], 0.0
+    for bound, count in zip([*map(str, metric.bounds), "+Inf"], counts, strict=True):
+        so_far += count
+        buckets.append((bound, so_far))
+    family.add_metric(labels, buckets, total)
+
+
+def response(request: web.Request, source: Source, extra: Labels = ()) -> web.Response:
+    """The answer to a scrape."""
+    body, content_type = text(source(), extra, request.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class MetricsServer:
+    """Listens on an address of its own; `async with`. Nobody is asked for a token: keep the address private."""
+
+    def __init__(self, source: Source, host: str, port: int, extra: Labels = (), *, shared: bool = False) -> None:
+        """`shared`: another process may listen on the same port meanwhile, for one takes over from the other."""
+        self._source = source
+        self._extra = extra
+        self._host = host
+        self._shared = shared
+        self.port = port
+        """Where it listens; the one that was chosen when 0 was asked for."""
+        app = web.Application()
+        app.router.add_get(PATH, self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+
+    async def __aenter__(self) -> Self:
+        """Raises CannotListen."""
+        if not 0 <= self.port <= MAX_PORT:
+            raise CannotListen(f"cannot serve metrics on port {self.port}: ports end at {MAX_PORT}")
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self.port, reuse_port=self._shared).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            what = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            raise CannotListen(f"cannot serve metrics on {self._host}:{self.port}: {what}") from None
+        self.port = int(self._runner.addresses[0][1])
+        log.info("metrics are served", address=self.address)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return f"[{self._host}]:{self.port}" if ":" in self._host else f"{self._host}:{self.port}"
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        return response(request, self._source, self._extra)

@@ -1,0 +1,272 @@
+"""Every number that glassbridge exposes, as one table; docs/observability.md prints it, tests hold both together.
+
+Seconds and bytes, counters end in `_total`, no user, session or app is ever a label. Counted where things happen:
+`metrics.NOTICES.add("live", "")`, or for each frame `received = metrics.FRAMES_RECEIVED.cell("stream")` once and then
+`received.count += 1`.
+"""
+
+import asyncio
+import os
+import time
+from typing import Final
+
+from glassbridge import __version__
+from glassbridge.telemetry.numbers import (
+    ALL,
+    CLOUD,
+    SUPERVISOR,
+    WORKER,
+    Counter,
+    Gauge,
+    Histogram,
+    Labels,
+    Metric,
+    Program,
+    Snapshot,
+)
+
+_BRIEF: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_AGES: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+_WAITS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+def _each(*values: str) -> tuple[Labels, ...]:
+    return tuple((value,) for value in values)
+
+
+# ---- the cloud
+
+SESSIONS: Final = Gauge("glassbridge_sessions", "Sessions, with a phone or waiting for it.", CLOUD, ("state",))
+SESSIONS_STARTED: Final = Counter("glassbridge_sessions_started_total", "Sessions that began.", CLOUD)
+PHONE_SOCKETS: Final = Counter(
+    "glassbridge_phone_sockets_total",
+    "Sockets of phones that were accepted: of a new session, resumed (the phone was away), or superseding another.",
+    CLOUD,
+    ("kind",),
+    _each("new", "resumed", "superseding"),
+)
+AUDIO_LINKS: Final = Gauge("glassbridge_audio_links", "Sessions by the state of their audio link.", CLOUD, ("state",))
+AUDIO_STATES: Final = Gauge(
+    "glassbridge_audio_states", "Sessions with a phone, by what the phone was told of its audio.", CLOUD, ("state",)
+)
+AUDIO_DEAD: Final = Gauge(
+    "glassbridge_audio_dead_seconds",
+    "The longest time for which audio should have been flowing and did not, of all sessions with a phone; 0: none.",
+    CLOUD,
+    together=max,
+)
+JOINS: Final = Counter(
+    "glassbridge_joins_total",
+    "Attempts to put a bridge into a room that ended: `joined` or `failed`, and why.",
+    CLOUD,
+    ("result", "reason"),
+    [("joined", "")],
+)
+REJOINS: Final = Counter(
+    "glassbridge_rejoins_total", "Joins that began in order to repair a place, by what was wrong.", CLOUD, ("reason",)
+)
+PLACES_LOST: Final = Counter(
+    "glassbridge_places_lost_total", "Places in rooms that a bridge held for this cloud and lost.", CLOUD, ("reason",)
+)
+STATUS_ERRORS: Final = Counter(
+    "glassbridge_status_errors_total", "Questions to a bridge about a place that it did not answer.", CLOUD
+)
+TIME_TO_AUDIO: Final = Histogram(
+    "glassbridge_time_to_audio_seconds",
+    "From the moment that audio was wanted and not there until it was: after a `start`, or after a `fault`, the "
+    "duration of its cause included.",
+    CLOUD,
+    _WAITS,
+    ("after",),
+    _each("start", "fault"),
+)
+AUDIO_AGE: Final = Histogram(
+    "glassbridge_audio_age_seconds",
+    "Age of audio: in the `bridge`, what a chunk waited there; in the `cloud`, by how much the way from the phone took "
+    "longer than the quickest one (numbered audio, without what the phone sends again).",
+    CLOUD | WORKER,
+    _AGES,
+    ("hop",),
+)
+FRAMES_RECEIVED: Final = Counter(
+    "glassbridge_frames_received_total",
+    "Frames of microphones, presence included, that came: out of the `room` at the bridge, by the `stream` of a bridge "
+    "or the `socket` of a phone at the cloud.",
+    CLOUD | WORKER,
+    ("hop",),
+)
+FRAMES_DELIVERED: Final = Counter(
+    "glassbridge_frames_delivered_total",
+    "Frames handed on: by the `bridge` to the cloud, by the `cloud` to those who listen, to the `recogniser`.",
+    CLOUD | WORKER,
+    ("hop",),
+)
+FRAMES_DROPPED: Final = Counter(
+    "glassbridge_frames_dropped_total",
+    "Frames that came and were not handed on: dropped at the `bridge`, at the phone's `socket`, before a `recogniser`; "
+    "too many (`full`), too `old`, a `stale` burst after a standstill, `malformed`, or `closed` with the place.",
+    CLOUD | WORKER,
+    ("hop", "reason"),
+)
+AUDIO_DELIVERED: Final = Counter(
+    "glassbridge_audio_delivered_seconds_total",
+    "Audio of microphones that was handed on: `live` as it came, or `late`.",
+    CLOUD,
+    ("kind",),
+    _each("live", "late"),
+)
+AUDIO_LOST: Final = Counter(
+    "glassbridge_audio_lost_seconds_total",
+    "Numbered audio that did not come in time, by the hop that lost it; what the phone sends again is counted as "
+    "delivered late, too.",
+    CLOUD,
+    ("hop",),
+)
+NOTICES: Final = Counter(
+    "glassbridge_notices_total",
+    "What phones were told of their audio (`audio_state`), by state and dead hop.",
+    CLOUD,
+    ("state", "hop"),
+)
+PLACES: Final = Gauge(
+    "glassbridge_places", "Places in rooms that bridges hold for this cloud, attempts included.", CLOUD
+)
+BRIDGES: Final = Gauge(
+    "glassbridge_bridges", "Bridges that this cloud may use: `live` ones, and others.", CLOUD, ("state",)
+)
+RECOGNISER_STREAMS: Final = Gauge("glassbridge_recogniser_streams", "Open streams of recognisers.", CLOUD)
+RECOGNISER_LAG: Final = Gauge(
+    "glassbridge_recogniser_lag_seconds",
+    "The longest time for which audio waits for a recogniser that takes none.",
+    CLOUD,
+    together=max,
+)
+RECOGNISER_RECONNECTS: Final = Counter(
+    "glassbridge_recogniser_reconnects_total",
+    "Streams of recognisers that failed and were replaced.",
+    CLOUD,
+    ("reason",),
+)
+
+# ---- the bridge
+
+ROOMS: Final = Gauge("glassbridge_rooms", "Rooms of a bridge, by state.", WORKER, ("state",))
+STREAMS: Final = Gauge("glassbridge_streams", "Open audio streams of a bridge to clouds.", WORKER)
+UNCLAIMED: Final = Gauge(
+    "glassbridge_room_unclaimed_seconds",
+    "The longest time for which a room is held that no stream claims: a zombie when it lasts.",
+    WORKER,
+    together=max,
+)
+ROOM_JOINS: Final = Counter(
+    "glassbridge_room_joins_total",
+    "JoinRoom calls that a bridge answered: `joined` or `failed`, and why.",
+    WORKER,
+    ("result", "reason"),
+    [("joined", "")],
+)
+ROOM_JOIN_TIME: Final = Histogram(
+    "glassbridge_room_join_seconds", "How long JoinRoom calls took that succeeded.", WORKER, _BRIEF
+)
+REPLACEMENTS: Final = Counter(
+    "glassbridge_replacements_total", "Joins for a user who had a room on this worker already.", WORKER
+)
+ROOMS_LOST: Final = Counter(
+    "glassbridge_rooms_lost_total",
+    "Places in rooms that ended, by reason; `closed` was asked for.",
+    WORKER,
+    ("reason",),
+)
+PLAYBACKS: Final = Gauge("glassbridge_playbacks", "Playbacks that run.", WORKER)
+PLAYBACKS_ENDED: Final = Counter(
+    "glassbridge_playbacks_total",
+    "Playbacks that ended: `completed`, `failed`, or `cancelled` by their caller.",
+    WORKER,
+    ("result",),
+    _each("completed", "failed", "cancelled"),
+)
+PLAYBACK_START: Final = Histogram(
+    "glassbridge_playback_start_seconds", "From PlayAudio to the first sound in the room.", WORKER, _BRIEF
+)
+
+# ---- the supervisor of a bridge
+
+WORKER_UP: Final = Gauge("glassbridge_worker_up", "1 while this worker listens and answers.", SUPERVISOR, ("worker",))
+WORKER_ANSWER_AGE: Final = Gauge(
+    "glassbridge_worker_answer_age_seconds",
+    "How old the numbers of this worker are: seconds since it last answered.",
+    SUPERVISOR,
+    ("worker",),
+)
+WORKER_ENDS: Final = Counter(
+    "glassbridge_worker_ends_total",
+    "Ends of workers: `died`, `frozen`, or `replaced` on purpose.",
+    SUPERVISOR,
+    ("worker", "cause"),
+)
+
+# ---- all programs
+
+QUEUES: Final = Gauge(
+    "glassbridge_queue_items",
+    "What waits, of all sessions together: frames for the cloud's `stream`, messages in the `outbox` of phones, chunks "
+    "for a `recogniser`, `log` lines.",
+    ALL,
+    ("queue",),
+)
+LOOP_LAG: Final = Histogram(
+    "glassbridge_loop_lag_seconds",
+    "By how much a timer of the event loop came late; looked at twice a second.",
+    ALL,
+    _BRIEF,
+)
+TASKS: Final = Gauge("glassbridge_tasks", "Tasks on the event loop.", ALL)
+LOG_LINES: Final = Counter(
+    "glassbridge_log_lines_total", "Lines that were logged.", ALL, ("level",), _each("info", "warning", "error")
+)
+LOG_LINES_DROPPED: Final = Counter(
+    "glassbridge_log_lines_dropped_total", "Log lines that could not be written or sent.", ALL
+)
+UPTIME: Final = Gauge("glassbridge_uptime_seconds", "Seconds since the program began.", ALL)
+INFO: Final = Gauge("glassbridge_info", "1; which program, of which version.", ALL, ("program", "version"))
+MEMORY: Final = Gauge("process_resident_memory_bytes", "Memory of the process.", ALL)
+CPU: Final = Counter("process_cpu_seconds_total", "Processor time of the process.", ALL)
+DESCRIPTORS: Final = Gauge("process_open_fds", "Open file descriptors of the process.", ALL)
+STARTED: Final = Gauge("process_start_time_seconds", "When the process began, unix time.", ALL)
+
+TABLE: Final[tuple[Metric, ...]] = tuple(found for found in list(globals().values()) if isinstance(found, Metric))
+BY_NAME: Final = {metric.name: metric for metric in TABLE}
+
+
+def snapshot(program: Program) -> Snapshot:
+    """All numbers of this process now. Call it on the event loop."""
+    found = {metric.name: metric.values() for metric in TABLE if program in metric.programs}
+    return found | {INFO.name: [((program.value, __version__), 1.0)]}
+
+
+# ---- what every process tells of itself
+
+_BEGUN = time.monotonic()
+_BEGUN_AT = time.time()
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
+
+
+def _tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # no loop runs: a test
+        return 0
+
+
+MEMORY.read_by(resident_bytes)
+CPU.read_by(time.process_time)
+DESCRIPTORS.read_by(lambda: len(os.listdir("/proc/self/fd")))
+STARTED.read_by(lambda: _BEGUN_AT)
+UPTIME.read_by(lambda: time.monotonic() - _BEGUN)
+TASKS.read_by(_tasks)
