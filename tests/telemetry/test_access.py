@@ -1,10 +1,14 @@
 """The access log has the path and never the query."""
 
+import asyncio
+import logging
+
 import aiohttp
+import pytest
 import structlog
 from aiohttp import web
 
-from glassbridge.telemetry.access import AccessLogger
+from glassbridge.telemetry.access import SERVER_LOGGER, AccessLogger
 
 
 async def test_a_request_is_a_line_without_its_query_and_probes_are_quiet() -> None:
@@ -27,3 +31,27 @@ async def test_a_request_is_a_line_without_its_query_and_probes_are_quiet() -> N
     assert (phone["path"], phone["status"], phone["log_level"]) == ("/phone", 200, "info")
     assert probe["log_level"] == "debug"
     assert "opaque" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03opaque\r\n\r\n",
+        b"GET / HTTP/1.1\r\nbroken header opaque\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b"opaque HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_one_line_without_what_was_sent(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    runner = web.AppRunner(web.Application(), access_log=None, logger=SERVER_LOGGER)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    with structlog.testing.capture_logs() as lines, caplog.at_level(logging.INFO):
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"404 Not Found" in await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)
+        writer.write(sent)  # after a good one, each is an error for aiohttp
+        assert b"400 Bad Request" in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await runner.cleanup()
+    assert [(line["event"], line["peer"]) for line in lines] == [("not HTTP", "127.0.0.1")]
+    assert "opaque" not in f"{lines} {caplog.text}"

@@ -16,7 +16,7 @@ from glassbridge.runtime.listen import CannotListen, claim_port, raise_descripto
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
-from glassbridge.telemetry.access import AccessLogger
+from glassbridge.telemetry.access import SERVER_LOGGER, AccessLogger
 
 log = structlog.get_logger()
 
@@ -39,6 +39,7 @@ class Cloud:
         self._runner = web.AppRunner(
             HttpApi(config, self.sessions, self._apps, voice).application(),
             access_log_class=AccessLogger,
+            logger=SERVER_LOGGER,
             shutdown_timeout=1.0,
         )
         self.port = config.port

@@ -1,7 +1,10 @@
 """One line for each HTTP request, without its query string: that is where clients put their tokens."""
 
+import logging
+
 import structlog
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, StreamResponse
 
 log = structlog.get_logger()
@@ -23,3 +26,22 @@ class AccessLogger(AbstractAccessLogger):
             duration_ms=round(time * 1000, 1),
             peer=request.remote,
         )
+
+
+class NotHttp(logging.Filter):
+    """Of what a peer sends that is no HTTP, a line says who did it.
+
+    aiohttp tells of most of it as of an error of ours: with a traceback, and what was sent, whatever that holds.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        log.info("not HTTP", error=type(error).__name__, peer=record.args[0] if record.args else None)  # type: ignore[index]
+        return False
+
+
+SERVER_LOGGER = logging.getLogger("glassbridge.http")
+"""For `aiohttp.web.AppRunner(logger=SERVER_LOGGER)`."""
+SERVER_LOGGER.addFilter(NotHttp())
