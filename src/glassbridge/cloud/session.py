@@ -179,7 +179,6 @@ class UserSession:
         await self._captions.close()
         for tap in self._taps:
             tap.close()
-        self._flights.close(self._flight)
         numbered, plain = self.microphone.accounts()
         self._log.info("session gone", heard=numbered.delivered + plain.delivered, lost=numbered.lost)
 
@@ -275,6 +274,7 @@ class UserSession:
             connection.close(code)
         self._phone = self._notice = None
         self._flight.note("session gone", cause=cause)
+        self._flights.close(self._flight)
         self._owner.drop(self)
 
     def _record(self, record: Record[SessionState]) -> None:

@@ -89,6 +89,7 @@ class PhoneClient:
             self._dial,
             self._hear,
             self._on_loss,
+            lambda: (self._sender.put_into_room, self._sender.put_on_sockets),
             self._on_news,
             self._on_failure,
         )

@@ -53,7 +53,7 @@ def link_clock() -> float:
 class Link:
     """Sockets and places of one phone. `core_token` signs in, `cloud` is the base URL of the right cloud now, `dial`
     connects to it. `hear` gets what is said by the socket that counts, `on_loss` hears of a socket to which
-    nothing is to be said any more, `tell` gets the news.
+    nothing is to be said any more, `sent` gives the frames so far into the room and on sockets, `tell` gets the news.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Link:
         dial: Callable[[str, Generation], Awaitable[CloudSocket]],
         hear: Callable[[Generation, CloudSocket, Message], Awaitable[None]],
         on_loss: Callable[[CloudSocket], None],
+        sent: Callable[[], tuple[int, int]],
         tell: Callable[[PhoneEvent], None],
         on_failure: Callable[[str, BaseException], None],
     ) -> None:
@@ -76,6 +77,7 @@ class Link:
         self._dial = dial
         self._hear = hear
         self._on_loss = on_loss
+        self._sent = sent
         self._tell = tell
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, link_clock)
         self._tasks = TaskGroup("phone-link", on_failure)
@@ -146,7 +148,7 @@ class Link:
                 self._forget(number)
                 self._tasks.spawn(self._hang_up(number, goodbye), f"hang-up-{number}")
             case Ping(number, ping):
-                self._say(number, wire.Ping(timestamp=ping))
+                self._say(number, wire.Ping(timestamp=ping, sent=self._sent()))
             case Hint(number):
                 self._say(number, wire.NetworkStateChange())
             case Join(place):

@@ -55,6 +55,8 @@ class Sender:
         """What the cloud said last on this socket."""
         self.sent: Counter[Path] = Counter()
         """Frames with samples, by path."""
+        self.put_into_room = self.put_on_sockets = 0
+        """Frames so far, presence and silence included, repetitions left out; of a track its blocks."""
         self.unsent = 0
         """Frames with samples that no path took at once."""
         self.replayed = 0
@@ -191,6 +193,8 @@ class Sender:
                 done = False
         if done and path is not None:
             self.sent[path] += 1
+            self.put_into_room += path is Path.DATA
+            self.put_on_sockets += path is Path.WEBSOCKET
         else:
             self.unsent += 1
 
@@ -207,16 +211,21 @@ class Sender:
         whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
         self._rest = pcm[whole:]
         for start in range(0, whole, FRAME_BYTES):
-            if not await self._room.write(pcm[start : start + FRAME_BYTES], timeout=SEND_TIMEOUT):
+            if not await self._write_block(pcm[start : start + FRAME_BYTES]):
                 return False
         if frame.number.last:
             await self._room.unpublish(timeout=SEND_TIMEOUT)
         return True
 
+    async def _write_block(self, block: bytes) -> bool:
+        done = await self._room.write(block, timeout=SEND_TIMEOUT)
+        self.put_into_room += done
+        return done
+
     async def _hum(self) -> None:
         """Silence on the track until something is said or the microphone goes off; then the track goes too."""
         while self._microphone_on() and self.path is Path.TRACK and not len(self._queue):
-            if not await self._room.write(bytes(FRAME_BYTES), timeout=SEND_TIMEOUT):
+            if not await self._write_block(bytes(FRAME_BYTES)):
                 return
         if not self._microphone_on():
             await self._room.unpublish(timeout=SEND_TIMEOUT)
@@ -224,10 +233,12 @@ class Sender:
     async def _be_present(self, frame: Frame) -> None:
         """On the room always; on the socket where audio goes by it, but not while the room is only being joined."""
         if self._room.joined:
-            await self._room.send(self._encoded(frame), TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
+            done = await self._room.send(self._encoded(frame), TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
+            self.put_into_room += done
         settled = self._transport is Transport.WEBSOCKET or (self.told is not None and self.told.state != "connecting")
         if settled and self.path is Path.WEBSOCKET and self.socket is not None:
-            await self.socket.send_audio(self._encoded(frame))
+            done = await self.socket.send_audio(self._encoded(frame))
+            self.put_on_sockets += done
 
     @staticmethod
     def _encoded(frame: Frame) -> bytes:
