@@ -188,10 +188,11 @@ def test_a_loop_that_lags_is_no_sleep() -> None:
 
 def test_the_cloud_is_given_a_hint_when_a_place_was_taken_while_audio_was_missed() -> None:
     phone = Phone().live()
-    assert phone.do(AudioTold(ONE, AudioState.INTERRUPTED, Blame.PHONE), 0.5) == [Leave(ONE, False)]
-    phone.do(PlaceLeft(ONE), 0.6)
-    phone.do(Tick(), 0.7)
-    assert phone.do(PlaceJoined(TWO), 0.8) == [Hint(ONE)]
+    phone.answering(0.0, 4.0)
+    assert phone.do(AudioTold(ONE, AudioState.INTERRUPTED, Blame.PHONE), 4.1) == [Leave(ONE, False)]
+    phone.do(PlaceLeft(ONE), 4.2)
+    phone.do(Tick(), 4.5)
+    assert phone.do(PlaceJoined(TWO), 4.6) == [Hint(ONE)]
 
 
 def test_what_an_older_socket_says_of_audio_is_not_heard() -> None:

@@ -107,7 +107,8 @@ def test_the_table_is_total() -> None:
         (P.HELD, PlaceLost(ONE, LossReason.SUPERSEDED), 60.0, [], P.WAITING),
         (P.HELD, Doubted("network"), 1.0, [cut(ONE)], P.LEAVING),
         (P.HELD, LIVE, 1.0, [], P.HELD),
-        (P.HELD, OURS, 1.0, [cut(ONE)], P.LEAVING),
+        (P.HELD, OURS, UNHEARD - 0.1, [], P.HELD),
+        (P.HELD, OURS, UNHEARD, [cut(ONE)], P.LEAVING),
         (P.HELD, THEIRS, 1.0, [], P.HELD),
         (P.HELD, Tick(), 1.0, [], P.HELD),
         (P.LEAVING, Wanted(True), 1.0, [], P.LEAVING),
@@ -217,6 +218,7 @@ def test_renewals_that_do_not_help_go_up_the_ladder() -> None:
     machine.step(LIVE, 1.0)
     for _ in range(7):
         place = machine.generation
+        now += UNHEARD
         machine.step(OURS, now)
         assert machine.step(PlaceLeft(place), now) == ([Join(Generation(place + 1))] if not joins else [])
         if (due := machine.next_deadline()) is not None and machine.state is P.WAITING:
@@ -224,10 +226,20 @@ def test_renewals_that_do_not_help_go_up_the_ladder() -> None:
             machine.step(Tick(), now)
         joins.append(now)
         machine.step(PlaceJoined(machine.generation), now)
-    waits = [b - a for a, b in pairwise(joins)]
+    waits = [b - a - UNHEARD for a, b in pairwise(joins)]
     assert waits == pytest.approx([0.25, 0.5, 1.0, *[LADDER.cap] * 3], rel=0.01)
     machine.step(LIVE, now)
     assert machine.step(PlaceLost(machine.generation, LossReason.NETWORK), now + SETTLED) != [], "it helped at last"
+
+
+def test_a_new_place_is_not_blamed_for_what_the_cloud_saw_of_the_one_before() -> None:
+    machine = in_state(P.HELD)
+    assert machine.step(OURS, 1.0) == []
+    assert machine.next_deadline() == UNHEARD
+    machine.step(LIVE, 1.1)
+    assert machine.next_deadline() is None
+    machine.step(OURS, 1.2)
+    assert machine.step(Tick(), UNHEARD) == [cut(ONE)]
 
 
 def test_a_join_that_hangs_is_given_up_and_the_next_one_begins_at_once() -> None:

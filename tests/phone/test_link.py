@@ -8,7 +8,7 @@ from time import monotonic
 
 import pytest
 
-from glassbridge.core import phone_socket
+from glassbridge.core import phone_place, phone_socket
 from glassbridge.core.values import LossReason
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.phone import PhoneClient, events
@@ -96,7 +96,8 @@ async def test_what_was_tried_in_vain_is_tried_at_once_when_the_network_is_back(
         assert await eventually(lambda: len(me.all(events.Acknowledged)) == 2) < LAG
 
 
-async def test_the_phone_renews_its_place_when_the_cloud_names_it() -> None:
+async def test_the_phone_renews_its_place_when_the_cloud_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phone_place, "UNHEARD", 0.1)  # else a place that is so new is not blamed
     rooms = Rooms()
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:
         await me.live()

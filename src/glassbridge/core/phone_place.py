@@ -9,6 +9,7 @@ Rules
   changed, this process stood still for FROZEN seconds, the cloud names the phone as the dead hop, or it still hears
   nothing UNHEARD seconds after it said so without naming another. The first one goes at once, later ones wait with
   full jitter under a cap; audio that stayed for SETTLED seconds makes the next one a first one again.
+- A new place has UNHEARD seconds to be heard, whatever the cloud says: it may still speak of the one before.
 - A place that another participant of the same identity took is not taken back before the cloud has had CONTESTED
   seconds to say that a newer phone is here: then the socket is closed, and no place is wanted.
 
@@ -26,8 +27,8 @@ from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import AudioState, Generation, LossReason
 
 LADDER: Final = Ladder(base=0.25, cap=2.0)
-PATIENCE: Final = (6.0, 3.0)
-"""Seconds for a join, in turn (see core/phone_socket.py)."""
+PATIENCE: Final = (6.0, 3.0, 10.0)
+"""Seconds for a join, in turn (see core/phone_socket.py); the last one for a crowd that all come back at once."""
 UNHEARD: Final = 3.0
 FROZEN: Final = 5.0
 CONTESTED: Final = 0.5
@@ -321,7 +322,8 @@ class PhonePlace:
 
     def _told_held(self, event: AudioTold, now: float) -> list[Effect]:
         self._told = event
-        if event.blame is Blame.PHONE:  # also while audio goes by the socket: nobody else can bring it back to the room
+        if event.blame is Blame.PHONE and now >= self.held_since + UNHEARD:
+            # Also while audio goes by the socket: nobody else can bring it back to the room.
             return self._renew(event, now, event.reason)
         self._judge(now)
         return []
@@ -337,7 +339,8 @@ class PhonePlace:
             return
         self._settle(now)
         ours = told.state is AudioState.INTERRUPTED and told.blame is not Blame.ELSEWHERE
-        self._due_at = now + UNHEARD if ours or blamed else None
+        since = self.held_since if blamed else now
+        self._due_at = since + UNHEARD if ours or blamed else None
 
     def _settle(self, now: float) -> None:
         if self._well_since is not None and now - self._well_since >= SETTLED:

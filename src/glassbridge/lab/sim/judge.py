@@ -11,6 +11,7 @@ from glassbridge.lab.sim.verdict import (
     FREE_JOINS,
     GONE_WITHIN,
     JOINS_PER_FAULT,
+    SDK_BACK_WITHIN,
     SLACK,
     TOLD_WITHIN,
     Back,
@@ -194,7 +195,7 @@ def _back(user: User, facts: list[Fact], schedule: Schedule, left: float, verdic
         elif fact.what == "heard" and fact.more[0] == session and fact.more[1] and fact.more[5] >= schedule.heal_at:
             back = Back(user.name, socket, max(0.0, fact.at - healed))
             verdict.back.append(back)
-            if back.seconds > BACK_WITHIN:
+            if back.seconds > (SDK_BACK_WITHIN if schedule.blind_bridges else BACK_WITHIN):
                 verdict.add(Checker.BACK, user.name, f"after {back.seconds:.3f} s, its socket {socket}")
             return
     verdict.add(Checker.BACK, user.name, f"not heard within {left - healed:.0f} s")

@@ -11,6 +11,8 @@ SLACK: Final = 0.35
 BACK_WITHIN: Final = 2.5
 """Seconds from healing to audio, at the very most. Seldom more than 1 s: TCP hears nothing of healing before it repeats
 a greeting that was lost, and the longest time between two greetings is 2 s (livekit/upgrade.py)."""
+SDK_BACK_WITHIN: Final = 4.2
+"""The same where bridges are in the room with the SDK: what it asks for TCP repeats after 1, 3 and 7 s."""
 GONE_WITHIN: Final = 5.0
 """Seconds from the end of a session until nothing of it is left in its cloud."""
 RELEASED_AFTER: Final = 25.0
