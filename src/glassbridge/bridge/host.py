@@ -154,7 +154,8 @@ class RoomHost:
             return no
         assert seat is not None, "a granted stream belongs to a place"
         current = self.machine.generation
-        self.stream = AudioStream(ticket, current, seat.microphone.claim(), seat.speaker.say, self._config, seat.log)
+        received, say = (lambda: seat.microphone.received), seat.speaker.say
+        self.stream = AudioStream(ticket, current, seat.microphone.claim(), received, say, self._config, seat.log)
         return self.stream
 
     def stream_ended(self, stream: AudioStream) -> None:

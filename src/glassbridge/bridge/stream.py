@@ -41,6 +41,7 @@ class AudioStream:
         ticket: Ticket,
         generation: Generation,
         frames: AgedQueue[pb.AudioChunk],
+        received: Callable[[], int],
         say: Say,
         config: BridgeConfig,
         log: Any,
@@ -48,6 +49,10 @@ class AudioStream:
         self.ticket = ticket
         self._frames = frames
         self._heartbeat = pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=generation, heartbeat=True)
+        self._received = received
+        """Frames of this place so far."""
+        self._counts_due = False
+        """The next chunk carries the counts."""
         self._say = say
         self._config = config
         self.log = log
@@ -109,6 +114,9 @@ class AudioStream:
                 if self._ended.done():
                     return
                 chunk.age_us = int(age * 1e6)
+                if self._counts_due or chunk.heartbeat:
+                    self._counts_due = False
+                    chunk.hops.livekit_in, chunk.hops.bridge_out = self._received(), self.sent
                 self._writing_since = self._awake
                 await write(chunk)
                 self._writing_since = None
@@ -162,9 +170,11 @@ class AudioStream:
                 self._give_up("send timeout: the cloud does not read its audio stream", config.send_timeout)
             if self._beats and not self._taking and self._awake - self._heard_at > config.silence:
                 self._give_up("the cloud's heartbeats have ended", config.silence)
-            if self._awake >= beat_at:
-                beat_at += config.heartbeat
+            # Counts that nothing has carried since the last time go by themselves.
+            if self._awake >= beat_at or (self._counts_due and self._writing_since is None):
+                beat_at = self._awake + config.heartbeat
                 self._frames.put(self._heartbeat)
+            self._counts_due = self._beats
 
     def _give_up(self, why: str, seconds: float) -> None:
         self.log.warning(why, seconds=seconds, action="end the stream, leave the room")

@@ -161,7 +161,8 @@ class Seat:
                     return _reason_in(await self._call.trailing_metadata()) or LossReason.STREAM_BROKEN
                 if chunk.heartbeat:
                     limit = 2 * self._config.bridge_heartbeat
-                    continue
+                    if not chunk.HasField("hops"):
+                        continue
                 on_chunk(chunk)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             return _trouble_of(error)

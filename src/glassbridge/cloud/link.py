@@ -210,6 +210,8 @@ class LinkShell:
         self._seat = seat
 
     def _take(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
+        if chunk.HasField("hops"):
+            self._flight.told(livekit_in=chunk.hops.livekit_in, bridge_out=chunk.hops.bridge_out)
         if chunk.HasField("news"):
             self._hear_news(chunk.news, generation)
         elif chunk.HasField("number"):

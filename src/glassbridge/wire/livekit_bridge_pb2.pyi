@@ -58,7 +58,7 @@ REASON_TIMED_OUT: DisconnectReason
 REASON_INTERNAL: DisconnectReason
 
 class AudioChunk(_message.Message):
-    __slots__ = ("pcm_data", "sample_rate", "channels", "timestamp_ms", "user_id", "track_id", "generation", "number", "source", "heartbeat", "age_us", "news")
+    __slots__ = ("pcm_data", "sample_rate", "channels", "timestamp_ms", "user_id", "track_id", "generation", "number", "source", "heartbeat", "age_us", "news", "hops")
     PCM_DATA_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class AudioChunk(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     AGE_US_FIELD_NUMBER: _ClassVar[int]
     NEWS_FIELD_NUMBER: _ClassVar[int]
+    HOPS_FIELD_NUMBER: _ClassVar[int]
     pcm_data: bytes
     sample_rate: int
     channels: int
@@ -83,7 +84,8 @@ class AudioChunk(_message.Message):
     heartbeat: bool
     age_us: int
     news: RoomNews
-    def __init__(self, pcm_data: _Optional[bytes] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., generation: _Optional[int] = ..., number: _Optional[_Union[FrameNumber, _Mapping]] = ..., source: _Optional[_Union[AudioSource, str]] = ..., heartbeat: _Optional[bool] = ..., age_us: _Optional[int] = ..., news: _Optional[_Union[RoomNews, _Mapping]] = ...) -> None: ...
+    hops: HopCounts
+    def __init__(self, pcm_data: _Optional[bytes] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., generation: _Optional[int] = ..., number: _Optional[_Union[FrameNumber, _Mapping]] = ..., source: _Optional[_Union[AudioSource, str]] = ..., heartbeat: _Optional[bool] = ..., age_us: _Optional[int] = ..., news: _Optional[_Union[RoomNews, _Mapping]] = ..., hops: _Optional[_Union[HopCounts, _Mapping]] = ...) -> None: ...
 
 class RoomNews(_message.Message):
     __slots__ = ("phone_here", "phone_publishes", "leaving")
@@ -94,6 +96,14 @@ class RoomNews(_message.Message):
     phone_publishes: bool
     leaving: bool
     def __init__(self, phone_here: _Optional[bool] = ..., phone_publishes: _Optional[bool] = ..., leaving: _Optional[bool] = ...) -> None: ...
+
+class HopCounts(_message.Message):
+    __slots__ = ("livekit_in", "bridge_out")
+    LIVEKIT_IN_FIELD_NUMBER: _ClassVar[int]
+    BRIDGE_OUT_FIELD_NUMBER: _ClassVar[int]
+    livekit_in: int
+    bridge_out: int
+    def __init__(self, livekit_in: _Optional[int] = ..., bridge_out: _Optional[int] = ...) -> None: ...
 
 class FrameNumber(_message.Message):
     __slots__ = ("flags", "coding", "epoch", "position", "capture_time_us")
@@ -167,20 +177,24 @@ class LeaveRoomResponse(_message.Message):
     def __init__(self, success: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
 
 class PlayAudioRequest(_message.Message):
-    __slots__ = ("request_id", "audio_url", "volume", "stop_other", "user_id", "track_id")
+    __slots__ = ("request_id", "audio_url", "volume", "stop_other", "user_id", "track_id", "sample_rate", "position_ms")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     AUDIO_URL_FIELD_NUMBER: _ClassVar[int]
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     STOP_OTHER_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     TRACK_ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_MS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     audio_url: str
     volume: float
     stop_other: bool
     user_id: str
     track_id: int
-    def __init__(self, request_id: _Optional[str] = ..., audio_url: _Optional[str] = ..., volume: _Optional[float] = ..., stop_other: _Optional[bool] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ...) -> None: ...
+    sample_rate: int
+    position_ms: int
+    def __init__(self, request_id: _Optional[str] = ..., audio_url: _Optional[str] = ..., volume: _Optional[float] = ..., stop_other: _Optional[bool] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., sample_rate: _Optional[int] = ..., position_ms: _Optional[int] = ...) -> None: ...
 
 class PlayAudioEvent(_message.Message):
     __slots__ = ("type", "request_id", "duration_ms", "position_ms", "error", "metadata")
