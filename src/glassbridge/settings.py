@@ -30,6 +30,30 @@ class Settings(BaseSettings):
     livekit_agent_token_ttl: int = 600
     """Seconds that a bridge's LiveKit token lives; each join mints its own."""
 
+    region: str = ""
+    """Where this runs; in each log line when it is set."""
+    log_user_key: SecretStr = SecretStr("")
+    """User ids in the log are hashed with this key (`glassbridge logs user` tells the hash); empty: they are not."""
+    log_batch: int = Field(100, ge=1)
+    """Log lines that go to a sink at once,"""
+    log_every: float = Field(5.0, gt=0)
+    """and seconds that a line waits for others."""
+    log_timeout: float = Field(10.0, gt=0)
+    """Seconds that a sink may take for each step of an answer."""
+    log_spool: Path | None = None
+    """Folder for log lines that have not arrived at their sink; left out: the user's state folder."""
+    betterstack_source_token: SecretStr = Field(
+        SecretStr(""), validation_alias=AliasChoices("BETTERSTACK_SOURCE_TOKEN")
+    )
+    betterstack_ingesting_host: str = Field("", validation_alias=AliasChoices("BETTERSTACK_INGESTING_HOST"))
+    """Host name as Better Stack shows it."""
+    otlp_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    """Base URL of an OpenTelemetry collector that takes HTTP."""
+    otlp_logs_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"))
+    """The whole URL for logs, if it is another one."""
+    otlp_headers: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))
+    """name=value,name=value"""
+
     bridge_socket: str | None = Field(None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET"))
     bridge_urls: str = Field("127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL"))
     """One address or a comma list; host:port, or unix:/path."""
@@ -76,7 +100,13 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that no log, message or repr may hold."""
-        held = (self.livekit_api_secret, self.jwt_secret, self.admin_token)
+        held = (
+            self.livekit_api_secret,
+            self.jwt_secret,
+            self.admin_token,
+            self.log_user_key,
+            self.betterstack_source_token,
+        )
         return tuple(secret.get_secret_value() for secret in held if secret.get_secret_value())
 
     @property

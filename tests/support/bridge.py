@@ -5,13 +5,14 @@ from tests.support.process import Program
 
 SCRIPT = """
 import sys
+from dataclasses import replace
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.supervisor import run
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry import logs
 
 config = BridgeConfig.from_json(sys.argv[1])
-logs.configure("bridge", config.log_level, "json")
+logs.configure("bridge", replace(config.log, fmt="json"))
 try:
     sys.exit(run(config))
 except UserError as error:

@@ -13,14 +13,15 @@ import pytest
 SECRET = "canary-secret-of-more-than-32-characters"
 
 
-def run(code: str, *, level: str = "info", fmt: str = "json") -> str:
+def run(code: str, *, level: str = "info", fmt: str = "json", extra: str = "") -> str:
     """Standard error of a process that configures logging and runs `code`."""
     preamble = f"""
         import asyncio, logging, sys, threading, warnings
         import structlog
+        from glassbridge.telemetry.config import LogConfig
         from glassbridge.telemetry.logs import configure
         log = structlog.get_logger()
-        configure("cloud", {level!r}, {fmt!r}, secrets=[{SECRET!r}])
+        configure("cloud", LogConfig(level={level!r}, fmt={fmt!r}, secrets=({SECRET!r},){extra}))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(preamble) + textwrap.dedent(code)], capture_output=True, timeout=30
@@ -103,13 +104,14 @@ def test_a_reader_that_stops_neither_stops_the_program_nor_its_end() -> None:
         import time
         import structlog
         from glassbridge.telemetry import logs
-        logs.configure("cloud", "info", "json")
+        from glassbridge.telemetry.config import LogConfig
+        logs.configure("cloud", LogConfig(fmt="json"))
         log, worst = structlog.get_logger(), 0.0
         for n in range(20_000):
             before = time.monotonic()
             log.info("line", filler="x" * 100)
             worst = max(worst, time.monotonic() - before)
-        print(worst, logs._writer.dropped, flush=True)
+        print(worst, logs.dropped()["stderr"], flush=True)
         """
     )
     read, write = os.pipe()
@@ -132,8 +134,10 @@ def test_drops_are_told_when_the_reader_is_back() -> None:
         import sys
         import structlog
         from glassbridge.telemetry import logs
-        logs.QUEUE_LINES = 50
-        logs.configure("cloud", "info", "json")
+        from glassbridge.telemetry.config import LogConfig
+        from glassbridge.telemetry.writer import LineWriter
+        LineWriter.__init__.__defaults__ = (50,)
+        logs.configure("cloud", LogConfig(fmt="json"))
         for n in range(5_000):
             structlog.get_logger().info("line", filler="x" * 100)
         print("full", flush=True)

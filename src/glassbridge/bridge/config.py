@@ -1,11 +1,12 @@
 """What a bridge is told when it starts. Values come from the command line and settings; workers get them as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.runtime.listen import claim_port, claim_socket
+from glassbridge.telemetry.config import LogConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class BridgeConfig:
     """A worker that lived so long may be replaced for its size, and when it dies the next one starts at once."""
     playback: PlaybackLimits = PlaybackLimits()
 
-    log_level: str = "info"
-    log_format: str = "auto"
+    log: LogConfig = field(default_factory=LogConfig)
+    """Of all its processes; holds the credentials of sinks."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -114,4 +115,5 @@ class BridgeConfig:
         """The same configuration again."""
         fields = json.loads(text)
         playback = PlaybackLimits(**fields.pop("playback"))
-        return cls(**fields, playback=replace(playback, hosts=tuple(playback.hosts)))
+        log = LogConfig.from_dict(fields.pop("log"))
+        return cls(**fields, playback=replace(playback, hosts=tuple(playback.hosts)), log=log)

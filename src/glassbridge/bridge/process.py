@@ -2,11 +2,14 @@
 
 The two talk over a socket pair, in lines. To the worker: its configuration, `serve N`, `ping`. From it: `warm`, then
 `ready` or `failed WHY`, `pong MB`, and `released` when it has let go of its address and only sees its streams off.
+A worker logs where we do; its standard error, to which native code and a crash write, is read here and logged for it.
 """
 
 import asyncio
+import os
 import socket
 import sys
+from collections import deque
 from contextlib import suppress
 from signal import SIGKILL, SIGTERM
 from typing import Final
@@ -16,6 +19,7 @@ import structlog
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import logs
 
 log = structlog.get_logger()
 
@@ -25,6 +29,14 @@ STOP_GRACE: Final = 4.5
 """Seconds from SIGTERM to SIGKILL."""
 REFILL_AFTER: Final = 1.0
 """Seconds between the use of the spare and the start of the next one: those who come back need the processor first."""
+TOLD_LINES: Final = 50
+"""Lines of a worker's standard error that are logged; of those after them only the last ones, with its death."""
+LAST_WORDS: Final = 20
+AT_DEATH: Final = 0.05
+LAST_LINES: Final = 0.5
+"""Seconds in which what a dead worker wrote is read before its successor starts, and at all."""
+LINE: Final = 500
+"""Characters of such a line that are logged."""
 
 
 class CannotServe(Exception):
@@ -41,6 +53,9 @@ class WorkerProcess:
         self._listening = asyncio.Event()
         self._failure = "a worker process died before it listened: the log says why"
         self._asked_to_end = False
+        self._said = 0
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        """The end of what it wrote to standard error."""
         self.warm = asyncio.Event()
         """Set once it has imported all that it needs, or has ended before that."""
         self.over = asyncio.Event()
@@ -59,13 +74,16 @@ class WorkerProcess:
     async def start(cls, config: BridgeConfig) -> "WorkerProcess":
         """Begins to import; read() must run from now on."""
         ours, theirs = socket.socketpair()
+        log_to = os.dup(logs.STDERR)
         with theirs:
-            argv = [sys.executable, "-m", "glassbridge.bridge.worker", str(theirs.fileno())]
+            argv = [sys.executable, "-m", "glassbridge.bridge.worker", str(theirs.fileno()), str(log_to)]
             try:
-                child = await Child.start(argv, pass_fds=[theirs.fileno()])
+                child = await Child.start(argv, pass_fds=[theirs.fileno(), log_to], stderr=asyncio.subprocess.PIPE)
             except BaseException:
                 ours.close()
                 raise
+            finally:
+                os.close(log_to)
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = cls(child, reader, writer)
         worker._say(config.to_json())
@@ -73,14 +91,37 @@ class WorkerProcess:
 
     async def read(self) -> int:
         """Hears what it says; returns its exit status once it has ended."""
-        with suppress(ConnectionError):
-            while line := await self._reader.readline():
-                word, _, rest = line.decode(errors="replace").strip().partition(" ")
-                self._heard(word, rest)
-        status = await self._child.wait()
-        self._finish()
+        async with asyncio.TaskGroup() as tasks:
+            native = tasks.create_task(self._read_native())
+            with suppress(ConnectionError):
+                while line := await self._reader.readline():
+                    word, _, rest = line.decode(errors="replace").strip().partition(" ")
+                    self._heard(word, rest)
+            status = await self._child.wait()
+            await asyncio.wait([native], timeout=AT_DEATH)
+            self._finish()
+            await asyncio.wait([native], timeout=LAST_LINES)
+            native.cancel()  # a child of its own may hold it open
         self._writer.close()
+        logs.adopt()
         return status
+
+    async def _read_native(self) -> None:
+        stream = self._child.stderr
+        assert stream is not None
+        while True:
+            try:
+                raw = await stream.readline()
+            except ValueError:  # longer than the reader's limit, and dropped
+                continue
+            if not raw:
+                return
+            if not (text := raw.decode(errors="replace").strip()[:LINE]):
+                continue
+            self.last_words.append(text)
+            self._said += 1
+            if self._said <= TOLD_LINES:
+                log.warning("worker wrote to stderr", pid=self.pid, text=text)
 
     def _heard(self, word: str, rest: str) -> None:
         match word:

@@ -184,7 +184,9 @@ class Keeper:
             return
         if lived > self._config.settled:
             self._backoff.reset()
-        await self._pause(pid=worker.pid, cause=cause or _end_of(worker.exit_status), lived_s=round(lived, 1))
+        words = {"last_words": list(worker.last_words)} if worker.last_words else {}
+        cause = cause or _end_of(worker.exit_status)
+        await self._pause(pid=worker.pid, cause=cause, lived_s=round(lived, 1), **words)
 
     async def _pause(self, **about: object) -> None:
         delay = self._backoff.next_delay()

@@ -1,12 +1,13 @@
 """One worker process: a gRPC server and the rooms behind it.
 
-    python -m glassbridge.bridge.worker FD
+    python -m glassbridge.bridge.worker FD LOG
 
 FD is its lifeline to the supervisor (bridge/process.py tells what is said on it); its end means that the supervisor is
-gone.
+gone. LOG is where its log lines go: standard error itself is what native code writes to, and the supervisor reads it.
 """
 
 import asyncio
+import faulthandler
 import os
 import socket
 import sys
@@ -181,9 +182,10 @@ class Lifeline:
 
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
+    faulthandler.enable()
     lifeline = Lifeline(int(sys.argv[1]))
     config = BridgeConfig.from_json(lifeline.listen())
-    logs.configure("bridge", config.log_level, config.log_format)
+    logs.configure("bridge", config.log, fd=int(sys.argv[2]))
     run = _runner()
     join, drain = connector(config.participant), drainer(config.participant)
     lifeline.say("warm")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from glassbridge.core.values import UserId
     from glassbridge.livekit.tokens import LiveKitKeys
     from glassbridge.settings import Settings
+    from glassbridge.telemetry.config import LogConfig, SinkConfig
     from glassbridge.telemetry.redaction import Redactor
 
 LogLevel = Annotated[
@@ -61,14 +62,51 @@ def parse_user(text: str) -> "UserId":
         raise UserError(f"--user: {error}", 2) from None
 
 
-def start_logging(service: str, level: str, fmt: str) -> None:
-    """Raises UserError for words that configure() does not know."""
+def start_logging(service: str, level: str, fmt: str, *, ship: bool = False) -> "LogConfig":
+    """Begins to log, `ship`: to the sinks of the settings too. Raises UserError for what configure() does not take."""
     from glassbridge.telemetry.logs import configure
 
+    config = log_config(level, fmt, ship=ship)
     try:
-        configure(service, level.lower(), fmt.lower(), secrets=load_settings().secrets)
+        configure(service, config)
     except ValueError as error:
         raise UserError(str(error), 2) from None
+    return config
+
+
+def log_config(level: str, fmt: str, *, ship: bool) -> "LogConfig":
+    """As the settings say. Raises UserError."""
+    from glassbridge.telemetry.config import LogConfig, default_spool
+
+    settings = load_settings()
+    return LogConfig(
+        level=level.lower(),
+        fmt=fmt.lower(),
+        secrets=settings.secrets,
+        region=settings.region,
+        user_key=settings.log_user_key.get_secret_value(),
+        sinks=log_sinks() if ship else (),
+        spool=str(settings.log_spool or default_spool()),
+    )
+
+
+def log_sinks() -> "tuple[SinkConfig, ...]":
+    """The settings' sinks. Raises UserError for half of one, and for one that is none."""
+    from glassbridge.telemetry.config import better_stack_sink, otlp_sink
+
+    settings = load_settings()
+    options = {"batch": settings.log_batch, "every": settings.log_every, "timeout": settings.log_timeout}
+    host, token = settings.betterstack_ingesting_host, settings.betterstack_source_token.get_secret_value()
+    if bool(host) != bool(token):
+        raise UserError("Better Stack needs both: BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST", 2)
+    collector = settings.otlp_endpoint and f"{settings.otlp_endpoint.rstrip('/')}/v1/logs"
+    try:
+        found = [better_stack_sink(host, token, **options)] if host else []
+        if url := settings.otlp_logs_endpoint or collector:
+            found.append(otlp_sink(url, settings.otlp_headers.get_secret_value(), **options))
+    except ValueError as error:
+        raise UserError(str(error), 2) from None
+    return tuple(found)
 
 
 def redactor() -> "Redactor":

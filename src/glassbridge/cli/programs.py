@@ -53,7 +53,7 @@ def cloud(
 ) -> None:
     """Run the cloud: phone socket, sessions, captions, apps; drives the bridges."""
     settings = load_settings()
-    start_logging("cloud", log_level, log_format)
+    start_logging("cloud", log_level, log_format, ship=True)
     from glassbridge.cloud.app import run
     from glassbridge.cloud.apps.config import AppsConfig
     from glassbridge.cloud.apps.registry import open_registry
@@ -114,7 +114,7 @@ def bridge(
     log_format: LogFormat = "auto",
 ) -> None:
     """Run the bridge: sits in LiveKit rooms, speaks gRPC to the cloud."""
-    start_logging("bridge", log_level, log_format)
+    logging = start_logging("bridge", log_level, log_format, ship=True)
     from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
     from glassbridge.bridge.supervisor import run
 
@@ -128,8 +128,7 @@ def bridge(
         spare=spare,
         max_resident_mb=max_memory,
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
-        log_level=log_level,
-        log_format=log_format,
+        log=logging,
     )
     raise typer.Exit(run(config))
 

@@ -25,6 +25,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
     connector,
 )
+from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.logs import configure
 
 
@@ -135,7 +136,7 @@ async def floor(config: dict[str, Any], commands: asyncio.StreamReader) -> None:
 
 async def main(role: str) -> None:
     """Runs one role over standard input and output."""
-    configure(f"bench {role}", "warning", "json")
+    configure(f"bench {role}", LogConfig(level="warning", fmt="json"))
     commands = asyncio.StreamReader(limit=1 << 26)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     config = json.loads(await commands.readline())

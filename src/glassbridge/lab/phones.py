@@ -24,6 +24,7 @@ from glassbridge.phone import events
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.logs import configure
 
 REPORT_EVERY = 0.25
@@ -179,7 +180,7 @@ COMMANDS: Mapping[str, Callable[[Phones, Mapping[str, Any]], Coroutine[Any, Any,
 
 async def main() -> None:
     """Runs over standard input and output."""
-    configure("phones", "info", "json")
+    configure("phones", LogConfig(fmt="json"))
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     await Phones().serve(commands)

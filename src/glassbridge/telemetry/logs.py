@@ -1,88 +1,103 @@
-"""Logs: one structured line for each fact, on standard error, without secrets and without ever stopping the event loop.
+"""Logs: one structured line for each fact, on standard error and to sinks, without secrets and without ever stopping
+the event loop.
 
-A caller renders and redacts its line and puts it into a bounded queue; a thread of its own writes. When whoever reads
-standard error stops reading, the queue fills, lines are dropped and counted, and the count is told when it reads again
-(traps 29: a handler that blocks stands the event loop still).
+A caller renders and redacts its line and puts it into a bounded queue; threads write (telemetry/writer.py) and ship
+(telemetry/shipper.py). When whoever reads standard error stops reading, the queue fills, lines are dropped and counted,
+and the count is told when it reads again (traps 29: a handler that blocks stands the event loop still).
 """
 
 import atexit
+import hashlib
+import hmac
 import logging
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
-from queue import Empty, Full, Queue
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from glassbridge.core.values import UserId, agent_identity
+from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.redaction import MASK, Redactor, is_sensitive
+from glassbridge.telemetry.writer import LineWriter
+
+if TYPE_CHECKING:
+    from glassbridge.telemetry.shipper import Shipper
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "console", "json")
 STDERR = 2
-QUEUE_LINES = 10_000
 FLUSH_SECONDS = 1.0
-"""How long the end of the process waits for what is still queued."""
+"""How long the end of the process waits for what is still queued, or on its way to a sink."""
 
 QUIET = ("aioice", "aiortc", "aiohttp", "asyncio", "grpc", "libav", "livekit")
 """Libraries that speak only from WARNING on, unless the level is debug."""
 
-_writer: "LineWriter | None" = None
+AGENT = agent_identity(UserId(""))
+USER_FIELDS = ("user_id", "room_name", "identity")
+"""Fields that hold a user id, behind AGENT or not; rooms have the name of their user."""
+PLAIN_FIELDS = ("event", "level", "logger", "service", "timestamp")
+"""Fields that never hold one, though a user may be called `cloud`."""
 
 
-class LineWriter(logging.Handler):
-    """Hands formatted lines to a thread that writes them to a descriptor. Never waits, never raises; counts drops."""
+class Outlet(Protocol):
+    """Somewhere for lines to go. None of its methods but wait() blocks."""
 
-    def __init__(self, fd: int, capacity: int) -> None:
+    def put(self, line: str) -> None: ...
+
+    def end(self) -> None: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+class _Lines(logging.Handler):
+    """Renders each record once for each format that is wanted, and hands it to the outlets of that format."""
+
+    def __init__(self) -> None:
         super().__init__()
-        # A bare descriptor: a thread that is stuck in sys.stderr would hold its lock and abort the interpreter's end.
-        self._fd = fd
-        self._lines: Queue[str | None] = Queue(capacity)
-        self._told = 0
-        self.dropped = 0
-        """Lines that were not written, so far."""
-        self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
-        self._thread.start()
+        self.writer: LineWriter | None = None
+        self.shippers: list[Shipper] = []
+        self.broken = 0
+        """Lines that could not be rendered."""
+        self._outlets: list[tuple[logging.Formatter, list[Outlet]]] = []
+
+    def add(self, formatter: logging.Formatter, outlet: Outlet) -> None:
+        """One more outlet; those with the same formatter share its work."""
+        for known, outlets in self._outlets:
+            if known is formatter:
+                outlets.append(outlet)
+                return
+        self._outlets.append((formatter, [outlet]))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Renders the line and queues it."""
         try:
-            self._lines.put_nowait(self.format(record))
+            for formatter, outlets in self._outlets:
+                line = formatter.format(record)
+                for outlet in outlets:
+                    outlet.put(line)
         except Exception:  # boundary: a line that cannot be kept must not break the code that wrote it
-            self.dropped += 1
-
-    def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
-            try:
-                self._write((line + "\n").encode(errors="replace"))
-            except OSError:  # the reader is gone
-                self.dropped += 1
-            if self.dropped != self._told and self._lines.empty():
-                lost, self._told = self.dropped - self._told, self.dropped
-                structlog.get_logger(__name__).warning("log lines dropped", count=lost)
-
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._fd, data) :]
+            self.broken += 1
 
     def close(self) -> None:
-        """Writes what is queued, for FLUSH_SECONDS at most. Idempotent."""
-        if self._thread.is_alive():
-            self._end()
-            self._thread.join(FLUSH_SECONDS)
+        """Writes and sends what is queued, for FLUSH_SECONDS at most. Idempotent."""
+        everyone = [outlet for _, outlets in self._outlets for outlet in outlets]
+        self._outlets = []
+        for outlet in everyone:
+            outlet.end()
+        deadline = monotonic() + FLUSH_SECONDS
+        for outlet in everyone:
+            outlet.wait(deadline - monotonic())
         super().close()
 
-    def _end(self) -> None:
-        while True:
-            try:
-                return self._lines.put_nowait(None)
-            except Full:
-                with suppress(Empty):
-                    self._lines.get_nowait()
-                    self.dropped += 1
+
+_lines: _Lines | None = None
 
 
 class _Redacted(logging.Formatter):
@@ -97,47 +112,34 @@ class _Redacted(logging.Formatter):
         return self._redact(self._inner.format(record))
 
 
-def configure(
-    service: str,
-    level: str = "info",
-    fmt: str = "auto",
-    *,
-    secrets: Iterable[str] = (),
-    fd: int = STDERR,
-) -> None:
+def configure(service: str, config: LogConfig = LogConfig(), *, fd: int = STDERR) -> None:  # noqa: B008 - frozen
     """Sets up logging of this process; `service` names the program in each line. May be called again.
 
-    `secrets` are values that must never be printed, beside what looks like a credential anyway. `fmt` auto means
-    console on a terminal and JSON elsewhere. Raises ValueError for a level or format that does not exist.
+    Raises ValueError for a level or format that does not exist.
     """
-    global _writer
-    if level not in LEVELS:
-        raise ValueError(f"there is no log level {level!r}: use one of {', '.join(LEVELS)}")
-    if fmt not in FORMATS:
-        raise ValueError(f"there is no log format {fmt!r}: use one of {', '.join(FORMATS)}")
+    global _lines
+    if config.level not in LEVELS:
+        raise ValueError(f"there is no log level {config.level!r}: use one of {', '.join(LEVELS)}")
+    if config.fmt not in FORMATS:
+        raise ValueError(f"there is no log format {config.fmt!r}: use one of {', '.join(FORMATS)}")
     terminal = os.isatty(fd)
-    console = fmt == "console" or (fmt == "auto" and terminal)
-    number = logging.getLevelNamesMapping()[level.upper()]
+    console = config.fmt == "console" or (config.fmt == "auto" and terminal)
+    number = logging.getLevelNamesMapping()[config.level.upper()]
 
-    shared = _processors(service)
-    # Plain tracebacks: the rich ones print local variables, and with them whatever they hold.
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
-        if console
-        else structlog.processors.JSONRenderer(default=repr)
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-    )
+    shared = _processors(service, config)
+    redact = Redactor(config.secrets)
+    as_json = _formatter(shared, structlog.processors.JSONRenderer(default=repr), redact)
     flush()
-    _writer = LineWriter(fd, QUEUE_LINES)
-    _writer.setFormatter(_Redacted(formatter, Redactor(secrets)))
+    _lines = _Lines()
+    _lines.writer = LineWriter(fd)
+    # Plain tracebacks: the rich ones print local variables, and with them whatever they hold.
+    pretty = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+    _lines.add(_formatter(shared, pretty, redact) if console else as_json, _lines.writer)
     root = logging.getLogger()
-    root.handlers[:] = [_writer]
+    root.handlers[:] = [_lines]
     root.setLevel(number)
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else max(number, logging.WARNING))
+        logging.getLogger(name).setLevel(logging.NOTSET if config.level == "debug" else max(number, logging.WARNING))
     logging.captureWarnings(True)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -145,6 +147,12 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=True,
     )
+    for sink in config.sinks:
+        from glassbridge.telemetry.shipper import Shipper
+
+        shipper = Shipper(sink, Path(config.spool) / sink.folder if config.spool else None)
+        _lines.shippers.append(shipper)
+        _lines.add(as_json, shipper)
     _capture_stray_errors()
     # The C core of gRPC writes to standard error by itself, around all of the above.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -152,14 +160,48 @@ def configure(
 
 @atexit.register
 def flush() -> None:
-    """Ends logging once what is queued is written; called by itself at the end of the process."""
-    if _writer is not None:
-        _writer.close()
+    """Ends logging once what is queued is written and sent; called by itself at the end of the process."""
+    if _lines is not None:
+        _lines.close()
 
 
-def _processors(service: str) -> list[Processor]:
-    def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event["service"] = service
+def adopt() -> None:
+    """Has the lines shipped that a process left which is no more."""
+    for shipper in _lines.shippers if _lines is not None else ():
+        shipper.adopt()
+
+
+def dropped() -> Mapping[str, int]:
+    """Lines lost so far, by where they should have gone: `stderr`, or the kind of the sink."""
+    if _lines is None or _lines.writer is None:
+        return {}
+    found = {"stderr": _lines.writer.dropped + _lines.broken}
+    return found | {s.config.kind: s.counts.dropped + s.counts.given_up for s in _lines.shippers}
+
+
+def shipped() -> Mapping[str, tuple[int, int]]:
+    """By kind of sink: lines that have arrived there, and lines that wait."""
+    return {s.config.kind: (s.counts.shipped, s.counts.waiting) for s in _lines.shippers} if _lines is not None else {}
+
+
+def hash_user(user: str, key: str) -> str:
+    """What stands in the log for this user where ids are hashed with this key."""
+    return "u-" + hmac.new(key.encode(), user.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _formatter(shared: list[Processor], renderer: Processor, redact: Redactor) -> logging.Formatter:
+    inner = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    return _Redacted(inner, redact)
+
+
+def _processors(service: str, config: LogConfig) -> list[Processor]:
+    fixed = {"service": service} | ({"region": config.region} if config.region else {})
+
+    def name_program(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.update(fixed)
         return event
 
     return [
@@ -167,11 +209,26 @@ def _processors(service: str) -> list[Processor]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        name_service,
+        name_program,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _mask_sensitive_fields,
+        *([_user_hasher(config.user_key)] if config.user_key else []),
     ]
+
+
+def _user_hasher(key: str) -> Processor:
+    """Replaces the user id of a line in all of its fields."""
+
+    def hash_users(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for user in {str(event[name]).removeprefix(AGENT) for name in USER_FIELDS if event.get(name)}:
+            hashed, whole = hash_user(user, key), re.compile(rf"(?<![\w.@+-]){re.escape(user)}(?![\w@+-])")
+            for name, value in event.items():
+                if isinstance(value, str) and name not in PLAIN_FIELDS:
+                    event[name] = whole.sub(hashed, value)
+        return event
+
+    return hash_users
 
 
 def _mask_sensitive_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
