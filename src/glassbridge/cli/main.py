@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import apps, bench, lab, livekit, programs, together, token
+from glassbridge.cli import apps, bench, inspect, lab, livekit, programs, together, token
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -29,6 +29,7 @@ app.command("dev")(together.dev)
 app.command("cloud")(programs.cloud)
 app.command("bridge")(programs.bridge)
 app.command("phone")(programs.phone)
+app.command("inspect")(inspect.inspect)
 app.command("token")(token.token)
 app.add_typer(apps.app, name="apps")
 app.add_typer(livekit.app, name="livekit")

@@ -17,7 +17,7 @@ KEPT: Final = 900
 """Seconds."""
 EVENT_BYTES: Final = 64 << 10
 """Of one recorder; with the overhead of the objects that hold them."""
-OVERHEAD: Final = 48
+OVERHEAD: Final = 90
 """Bytes that an event costs beside its text."""
 MAX_TEXT: Final = 300
 """Characters of one value of an event."""
@@ -127,7 +127,7 @@ class Rising:
             return
         since, reached = max(before[0], at_ms - KEPT * 1000), before[1]
         span, growth, counted = at_ms - since, total - reached, reached
-        for second in range(since // 1000, at_ms // 1000 + 1):
+        for second in range(since // 1000, (at_ms - 1) // 1000 + 1):
             end = min((second + 1) * 1000, at_ms)
             now = reached + growth * (end - since) // span
             self._seconds.add(second, self._column, now - counted)

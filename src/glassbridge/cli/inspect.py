@@ -1,0 +1,79 @@
+"""`glassbridge inspect`: one session's flight recorder in the terminal, or as a file for a bug report."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption, base_url, fetch_json
+from glassbridge.cli.common import load_settings, parse_user, redactor
+from glassbridge.runtime.errors import UserError
+
+EXPORT_FORMAT = 1
+
+
+def inspect(
+    user: Annotated[str, typer.Argument(help="Whose session.")],
+    cloud: CloudOption = LOCAL_CLOUD,
+    session: Annotated[str, typer.Option(help="This session of the user's; default: the newest one.")] = "",
+    seconds: Annotated[int, typer.Option(min=1, max=900, help="Only the last so many seconds.")] = 900,
+    all_: Annotated[bool, typer.Option("--all", help="Every event, voice and microphone too.")] = False,
+    captions: Annotated[bool, typer.Option("--captions", help="With what was understood.")] = False,
+    bridge: Annotated[
+        str, typer.Option(help="Base URL of a bridge's metrics port: what its supervisor knows is shown too.")
+    ] = "",
+    export: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write it all to this file instead: no audio, no tokens, no transcripts."),
+    ] = None,
+) -> None:
+    """Show which hop was dead, when, why, and what healed it; needs GLASSBRIDGE_ADMIN_TOKEN."""
+    name = parse_user(user)
+    client = AdminClient(cloud, load_settings().admin_token.get_secret_value())
+    timeline = _timeline(client, name, session, seconds, captions)
+    rooms = fetch_json(f"{base_url(bridge)}/recorder?{urlencode({'user': name})}", {})["rooms"] if bridge else []
+    if export is not None:
+        _export(export, timeline, rooms)
+        print(f"wrote {export} ({export.stat().st_size // 1024 + 1} kB): no audio, no tokens", end="")
+        print("" if captions else ", no transcripts")
+        return
+    _show(timeline, rooms, all_)
+
+
+def _timeline(client: AdminClient, user: str, session: str, seconds: int, captions: bool) -> dict[str, Any]:
+    found = client.get(f"sessions?{urlencode({'user': user})}")["sessions"]
+    wanted = [row for row in found if session in ("", row["id"])]
+    if not wanted:
+        which = f"no session {session} of {user}" if session else f"no session of {user}"
+        raise UserError(f"this cloud knows {which}: it keeps those of the last half hour")
+    query = urlencode({"seconds": seconds, "captions": str(captions).lower()})
+    timeline: dict[str, Any] = client.get(f"sessions/{quote(wanted[0]['id'], safe='')}/timeline?{query}")
+    return timeline
+
+
+def _export(path: Path, timeline: dict[str, Any], rooms: list[Any]) -> None:
+    from glassbridge import __version__
+
+    report = {"format": EXPORT_FORMAT, "glassbridge": __version__, "timeline": timeline, "bridge_rooms": rooms}
+    text = redactor()(json.dumps(report, indent=1))
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _show(timeline: dict[str, Any], rooms: list[Any], every_event: bool) -> None:
+    from rich.console import Console
+
+    from glassbridge.cli import lanes
+
+    console = Console(highlight=False)
+    lanes.show(timeline, console, every_event=every_event)
+    for caption in timeline["captions"] or ():
+        console.print(f"{lanes.clock(caption['at_ms'])}  » {caption['text']}", markup=False)
+    for room in rooms:
+        lanes.show_room(room, console)

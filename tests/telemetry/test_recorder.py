@@ -1,0 +1,183 @@
+"""What a flight recorder keeps, and that it keeps no more."""
+
+import json
+import random
+import tracemalloc
+
+from glassbridge.core.flight import COLUMNS
+from glassbridge.telemetry.recorder import EVENT_BYTES, KEPT, Clock, Events, Rising, Seconds
+from glassbridge.telemetry.redaction import Redactor
+
+NOW = 1_000_000
+"""A unix second."""
+
+
+def plain_events(limit: int = EVENT_BYTES) -> Events:
+    return Events(Redactor(), limit)
+
+
+# ---- counts
+
+
+def test_what_nobody_counted_is_unknown() -> None:
+    seconds = Seconds(2, NOW)
+    seconds.add(NOW, 0, 5)
+    seconds.add(NOW + 2, 1, 0)
+    assert seconds.rows(0, NOW + 99) == (NOW, [[5, None, None], [None, None, 0]])
+    assert seconds.rows(NOW + 2, NOW + 3) == (NOW + 2, [[None], [0]])
+    assert seconds.rows(NOW + 7, NOW + 9) == (NOW + 7, [[], []])
+
+
+def test_counts_add_up_and_stop_at_the_most_that_fits() -> None:
+    seconds = Seconds(1, NOW)
+    for _ in range(3):
+        seconds.add(NOW, 0, 30_000)
+    assert seconds.rows(0, NOW + 1)[1] == [[0xFFFE]]
+
+
+def test_only_the_last_quarter_of_an_hour_is_kept() -> None:
+    seconds = Seconds(1, NOW)
+    for second in range(KEPT + 50):
+        seconds.add(NOW + second, 0, second)
+    start, [column] = seconds.rows(0, NOW + 9_999)
+    assert (start, column) == (NOW + 50, list(range(50, KEPT + 50)))
+    seconds.add(NOW + 49, 0, 1)  # too old
+    assert seconds.rows(0, NOW + 9_999)[1][0][0] == 50
+
+
+def test_a_long_standstill_forgets_what_is_too_old_and_invents_nothing() -> None:
+    for full in (3, KEPT + 3):
+        for sleep in (KEPT - 1, KEPT, KEPT + 1, 5 * KEPT + 7):
+            seconds = Seconds(2, NOW)
+            for second in range(full):
+                seconds.add(NOW + second, 0, 7)
+            end = NOW + full - 1 + sleep
+            seconds.add(end, 1, 9)
+            seconds.add(end + 1, 1, 8)
+            start, columns = seconds.rows(0, end + 2)
+            assert len(columns[1]) == end + 2 - start <= KEPT
+            assert columns[1][-2:] == [9, 8]
+            known = dict(enumerate(columns[0], start))
+            assert known == {at: 7 if at < NOW + full else None for at in range(start, end + 2)}
+
+
+def test_a_total_that_is_told_now_and_then_is_spread_over_the_time_since() -> None:
+    chance = random.Random(7)
+    seconds = Seconds(1, NOW)
+    rising = Rising(seconds, 0)
+    at, total = NOW * 1000 + 300, 40
+    rising.told(at, total)
+    begun = total
+    for _ in range(200):
+        at += chance.choice((10, 900, 1_000, 1_100, 4_000))
+        total += chance.randrange(30)
+        rising.told(at, total)
+    [column] = seconds.rows(0, NOW + 9_999)[1]
+    assert sum(count for count in column if count is not None) == total - begun, "nothing is lost or counted twice"
+
+
+def test_a_steady_total_gives_steady_seconds_whenever_it_is_told() -> None:
+    seconds = Seconds(1, NOW)
+    rising = Rising(seconds, 0)
+    rising.begin(NOW * 1000)
+    for at in (700, 1_650, 2_900, 7_000):
+        rising.told(NOW * 1000 + at, at // 100)
+    [column] = seconds.rows(0, NOW + 9)[1]
+    assert len(column) == 7
+    assert all(count in (9, 10, 11) for count in column), column
+
+
+def test_a_total_that_falls_begins_anew() -> None:
+    seconds = Seconds(1, NOW)
+    rising = Rising(seconds, 0)
+    rising.told(NOW * 1000, 500)
+    rising.told(NOW * 1000 + 1_000, 4)
+    rising.told(NOW * 1000 + 2_000, 9)
+    assert seconds.rows(0, NOW + 9)[1][0][:2] == [None, 5]
+
+
+def test_a_clock_follows_a_sleep_of_the_machine_and_no_small_step() -> None:
+    wall, mono = [1_000.0], [5.0]
+    clock = Clock(lambda: wall[0], lambda: mono[0])
+    assert clock() == 1_000_000
+    wall[0], mono[0] = 1_002.6, 7.0
+    clock.follow()
+    assert clock() == 1_002_000
+    wall[0], mono[0] = 1_500.0, 8.0
+    clock.follow()
+    assert clock() == 1_500_000
+    wall[0], mono[0] = 100.0, 9.0
+    clock.follow()
+    assert clock() == 1_501_000
+
+
+# ---- events
+
+
+def test_events_are_found_by_number_and_by_time() -> None:
+    events = plain_events()
+    for number in range(5):
+        events.note(NOW + number, "voice", {"speaking": bool(number % 2)})
+    assert events.since(3) == [
+        {"seq": 4, "at_ms": NOW + 3, "kind": "voice", "speaking": True},
+        {"seq": 5, "at_ms": NOW + 4, "kind": "voice", "speaking": False},
+    ]
+    assert [event["seq"] for event in events.since(0, NOW + 2)] == [3, 4, 5]
+    assert events.since(5) == []
+
+
+def test_a_thousand_events_a_second_stay_within_the_bound() -> None:
+    events = plain_events()
+    text = "x" * 10_000
+    tracemalloc.start()
+    before = tracemalloc.take_snapshot()
+    for number in range(4_000):
+        events.note(NOW + number, "audio link", {"old": "live", "cause": text, "number": number})
+        assert events.size <= EVENT_BYTES
+    grown = sum(entry.size_diff for entry in tracemalloc.take_snapshot().compare_to(before, "filename"))
+    tracemalloc.stop()
+    assert grown < 1.2 * EVENT_BYTES, "what Python holds beside is counted too"
+    kept = events.since(0)
+    assert (kept[-1]["seq"], kept[-1]["number"]) == (4_000, 3_999)
+    assert events.dropped + len(kept) == 4_000
+    assert events.lost_since(3_000) == 1_000 - len(kept)
+    assert len(kept[0]["cause"]) == 300
+
+
+def test_events_go_when_they_are_too_old() -> None:
+    events = plain_events()
+    events.note(NOW, "voice", {})
+    events.note(NOW + KEPT * 1_000, "voice", {})
+    assert len(events.since(0)) == 2
+    events.note(NOW + KEPT * 1_000 + 1, "voice", {})
+    assert [event["seq"] for event in events.since(0)] == [2, 3]
+    assert events.dropped == 0, "age is no loss"
+
+
+def test_no_secret_gets_in() -> None:
+    secret = 'a "secret" of \\ tests'
+    events = Events(Redactor([secret]))
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln"
+    events.note(NOW, "place lost", {"error": f"no {secret}, {token}", "access_token": "abcdefgh", "list": [secret]})
+    [event] = events.since(0)
+    said = json.dumps(event)
+    assert "secret" not in said
+    assert "eyJ" not in said
+    assert "abcdefgh" not in said
+    assert event["error"].startswith("no ")
+
+
+def test_a_full_recorder_is_small() -> None:
+    """What docs/recorder.md says of a session's memory."""
+    tracemalloc.start()
+    before = tracemalloc.take_snapshot()
+    seconds, events = Seconds(len(COLUMNS), NOW), plain_events()
+    for second in range(2 * KEPT):
+        for column in range(len(COLUMNS)):
+            seconds.add(NOW + second, column, 10)
+        events.note(second * 1_000, "recovery", {"action": "join", "result": "joined", "generation": 1_790_000_000_000})
+    grown = sum(entry.size_diff for entry in tracemalloc.take_snapshot().compare_to(before, "filename"))
+    tracemalloc.stop()
+    print(f"a full recorder: {grown / 1000:.1f} kB, of which counts {seconds.nbytes / 1000:.1f} kB")
+    assert seconds.nbytes == 2 * len(COLUMNS) * KEPT
+    assert grown < 1.2 * (seconds.nbytes + EVENT_BYTES)
