@@ -1,140 +1,32 @@
 """PlayAudio and StopAudio of a worker, on sound that is served over HTTP and written to scripted rooms."""
 
-import asyncio
 import math
-import wave
-from collections.abc import AsyncIterator, Callable
-from fractions import Fraction
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import av
-import grpc
 import numpy as np
 import pytest
-from aiohttp import web
 
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.public_address import is_public
 from glassbridge.core.values import LossReason
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import USER, joined, opened
+from tests.bridge.site import Event, Site, encoded, events_of, kinds, pitch, request, site, tone, wav
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.poll import eventually
 
-Event = pb.PlayAudioEvent
-
-
-def tone(seconds: float, rate: int, channels: int = 1, hz: float = 440.0) -> "np.ndarray[Any, np.dtype[np.int16]]":
-    at = np.arange(int(seconds * rate)) / rate
-    one = np.rint(12000 * np.sin(2 * math.pi * hz * at)).astype(np.int16)
-    return np.repeat(one[:, None], channels, axis=1)
-
-
-def wav(seconds: float, rate: int = 16000, channels: int = 1) -> bytes:
-    out = BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(tone(seconds, rate, channels).tobytes())
-    return out.getvalue()
-
-
-def encoded(kind: str, codec: str, seconds: float, rate: int, channels: int) -> bytes:
-    out = BytesIO()
-    layout = "stereo" if channels == 2 else "mono"
-    with av.open(out, "w", format=kind) as container:
-        stream = container.add_stream(codec, rate=rate, layout=layout)
-        assert isinstance(stream, av.AudioStream)
-        samples = tone(seconds, rate, channels)
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
-        frame.sample_rate = rate
-        frame.time_base = Fraction(1, rate)
-        frame.pts = 0
-        for packet in stream.encode(frame):
-            container.mux(packet)
-        for packet in stream.encode(None):
-            container.mux(packet)
-    return out.getvalue()
-
-
-class Site:
-    """Serves what a test puts into it."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.port = 0
-        self.closing = asyncio.Event()
-
-    def url(self, name: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}/{name}"
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if name == "loop":
-            raise web.HTTPFound("/loop")
-        if name == "inward":
-            raise web.HTTPFound(self.url("clip", host="localhost"))
-        if name == "silent":
-            await self.closing.wait()
-        if name == "slow":
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(self.files["clip"][:32000])
-            await self.closing.wait()
-            return response
-        if name not in self.files:
-            raise web.HTTPNotFound
-        return web.Response(body=self.files[name])
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    site = Site()
-    app = web.Application()
-    app.router.add_get("/{name}", site.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    tcp = web.TCPSite(runner, "127.0.0.1", 0)
-    await tcp.start()
-    site.port = runner.addresses[0][1]
-    yield site
-    site.closing.set()
-    await runner.cleanup()
+__all__ = ["site"]
 
 
 @pytest.fixture
 async def bridge(start: Callable[..., Any]) -> Any:
     """With permission to fetch from this machine."""
-    _, stub = await start(playback=PlaybackLimits(hosts=("127.0.0.1",), max_bytes=4 << 20, stall_timeout=0.5))
+    limits = PlaybackLimits(hosts=("127.0.0.1",), max_bytes=4 << 20, stall_timeout=0.5, hold=0.5)
+    _, stub = await start(playback=limits)
     return stub
-
-
-def request(url: str, request_id: str = "r1", **fields: Any) -> pb.PlayAudioRequest:
-    made = pb.PlayAudioRequest(request_id=request_id, audio_url=url, user_id=USER, volume=1.0)
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
-
-
-async def events_of(call: Any) -> list[Any]:
-    found = []
-    while (event := await call.read()) is not grpc.aio.EOF:
-        found.append(event)
-    return found
-
-
-def kinds(events: list[Any]) -> list[str]:
-    return [Event.EventType.Name(event.type) for event in events]
-
-
-def pitch(pcm: bytes) -> float:
-    samples = np.frombuffer(pcm, np.int16).astype(float)
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(np.argmax(spectrum)) * 16000 / len(samples)
 
 
 async def test_a_clip_is_said_whole_and_told_truly(bridge: Any, fake: FakeLiveKit, site: Site) -> None:
@@ -145,7 +37,7 @@ async def test_a_clip_is_said_whole_and_told_truly(bridge: Any, fake: FakeLiveKi
     took = monotonic() - begun
     assert kinds(events) == ["STARTED", "PROGRESS", "COMPLETED"]
     assert {event.request_id for event in events} == {"r1"}
-    assert events[1].position_ms == 1000
+    assert (events[0].position_ms, events[1].position_ms) == (0, 1000)
     assert (events[2].duration_ms, events[2].position_ms) == (1230, 1230)
     assert 1.2 < took < 2.0, "COMPLETED comes at the end of the sound"
     (track,) = fake.last.tracks
@@ -307,7 +199,9 @@ async def test_a_newer_playback_takes_the_track_and_stop_other_takes_all(
     assert (await events_of(other))[-1].metadata["reason"] == "replaced"
 
 
-async def test_a_lost_room_and_a_caller_who_leaves_end_the_playback(bridge: Any, fake: FakeLiveKit, site: Site) -> None:
+async def test_a_room_that_stays_away_and_a_caller_who_leaves_end_it(
+    bridge: Any, fake: FakeLiveKit, site: Site
+) -> None:
     site.files["clip"] = wav(30)
     await joined(bridge)
     call = bridge.PlayAudio(request(site.url("clip")))

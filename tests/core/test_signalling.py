@@ -64,8 +64,8 @@ def in_stage(stage: Stage) -> Signalling:
     return machine
 
 
-def end(reason: LossReason, detail: str = "", *, say_leave: bool = True) -> list[End]:
-    return [End(reason, detail, say_leave)]
+def end(reason: LossReason, detail: str = "", *, say_leave: bool = True, unheard: float = 0.0) -> list[End]:
+    return [End(reason, detail, say_leave, unheard)]
 
 
 def run_until(machine: Signalling, until: float, answer: tuple[Event, ...] = ()) -> tuple[float, list[object]]:
@@ -195,7 +195,7 @@ def test_either_path_alone_can_die(answer: tuple[Event, ...], at: float, reason:
     machine = in_stage(Stage.JOINED)
     ended, effects = run_until(machine, 60.0, answer)
     assert ended == pytest.approx(at)
-    assert effects == end(reason, detail)
+    assert effects == end(reason, detail, unheard=at)
 
 
 @pytest.mark.parametrize(("pong", "alive"), [(2.49, True), (2.51, False)])

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from glassbridge.core.in_order import InOrder
 from glassbridge.core.uplink import Ledger
-from glassbridge.core.values import LossReason
+from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.livekit.participant import (
     FRAME_MS,
     AudioBlock,
@@ -74,7 +74,7 @@ class Place:
         if self.closed is not None:
             raise ParticipantError(self.closed.reason)
 
-    async def publish(self, name: str) -> LocalTrack:
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
         self.check()
         self.tracks.append(Track(self))
         return self.tracks[-1]

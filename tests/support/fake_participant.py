@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from time import monotonic
 
-from glassbridge.core.values import LossReason
+from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.livekit.participant import (
     DEFAULT_OPTIONS,
-    FRAME_BYTES,
     FRAME_MS,
     AudioBlock,
     Closed,
@@ -16,17 +15,19 @@ from glassbridge.livekit.participant import (
     ParticipantError,
     RemoteParticipant,
     RoomEvents,
+    frame_bytes,
 )
 
 
 class FakeTrack:
     """Keeps what is written, with the time of each frame; paced as a real one."""
 
-    def __init__(self, owner: "FakeParticipant", name: str, number: int) -> None:
+    def __init__(self, owner: "FakeParticipant", name: str, number: int, rate: int) -> None:
         self.sid = f"TR_{number}"
         self.name = name
         self.frames: list[tuple[float, bytes]] = []
         self.published = True
+        self.rate = rate
         self._owner = owner
         self._due = 0.0
 
@@ -35,8 +36,8 @@ class FakeTrack:
         return b"".join(frame for _, frame in self.frames)
 
     async def write(self, frame: bytes) -> None:
-        if len(frame) != FRAME_BYTES:
-            raise AssertionError(f"a frame has {FRAME_BYTES} bytes, not {len(frame)}")
+        if len(frame) != frame_bytes(self.rate):
+            raise AssertionError(f"a frame has {frame_bytes(self.rate)} bytes, not {len(frame)}")
         self._owner.require_open()
         if not self.published:
             raise AssertionError("written to after unpublish")
@@ -73,11 +74,11 @@ class FakeParticipant:
     def remote(self) -> Mapping[str, RemoteParticipant]:
         return self._remote
 
-    async def publish(self, name: str) -> FakeTrack:
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> FakeTrack:
         self.require_open()
         await asyncio.sleep(self._livekit.publish_delay)
         self.require_open()
-        track = FakeTrack(self, name, len(self.tracks))
+        track = FakeTrack(self, name, len(self.tracks), rate)
         self.tracks.append(track)
         return track
 
@@ -109,10 +110,10 @@ class FakeParticipant:
         del self._remote[identity]
         self._events.on_participants(self._remote)
 
-    def lose(self, reason: LossReason, detail: str = "") -> None:
+    def lose(self, reason: LossReason, detail: str = "", unheard: float = 0.0) -> None:
         """The place is gone."""
         if self.closed is None:
-            self.closed = Closed(reason, detail)
+            self.closed = Closed(reason, detail, unheard)
             self._events.on_closed(self.closed)
 
     def require_open(self) -> None:

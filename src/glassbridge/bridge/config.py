@@ -43,11 +43,18 @@ class PlaybackLimits:
     """Hosts whose URLs are fetched although their address is not public; `host` or `host:port`."""
     folder: str | None = None
     """file: URLs below this folder are played; None: none are."""
-    max_bytes: int = 16 << 20
+    max_bytes: int = 256 << 20
+    """Of one sound; all but a window of it is forgotten as it is played."""
+    max_kept: int = 16 << 20
+    """Of one whose format can be read only with all of it at hand."""
     max_seconds: float = 600.0
     connect_timeout: float = 5.0
     stall_timeout: float = 10.0
     """No byte for so long: given up."""
+    patience: float = 15.0
+    """So long we wait for sound in all, at the start and in every gap together: given up."""
+    hold: float = 10.0
+    """A playback whose room was lost waits so long for the next place."""
     redirects: int = 5
     per_user: int = 10
     per_worker: int = 32

@@ -38,8 +38,9 @@ def check_join(request: pb.JoinRoomRequest) -> None:
             raise ValueError(f"{name} is missing")
         if len(value) > limit:
             raise ValueError(f"{name} is longer than {limit} characters")
-    if len(request.target_identity) > MAX_NAME:
-        raise ValueError(f"target_identity is longer than {MAX_NAME} characters")
+    for name, value in (("target_identity", request.target_identity), ("session_id", request.session_id)):
+        if len(value) > MAX_NAME:
+            raise ValueError(f"{name} is longer than {MAX_NAME} characters")
     if not request.livekit_url.startswith(("ws://", "wss://", "http://", "https://")):
         raise ValueError("livekit_url begins with ws:// or wss://")
     if request.generation < 0:

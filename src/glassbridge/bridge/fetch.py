@@ -6,7 +6,7 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -18,7 +18,9 @@ from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.public_address import is_public
 
 _BLOCK: Final = 64 << 10
-_ACCEPT: Final = {"Accept": "audio/*, */*;q=0.5"}
+AHEAD: Final = 1 << 20
+"""Bytes that may arrive before the decoder wants them; also how far it may look back."""
+_HEADERS: Final = {"Accept": "audio/*, */*;q=0.5", "Accept-Encoding": "identity"}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -31,32 +33,46 @@ class PlaybackError(Exception):
 
 
 class Source:
-    """Bytes that arrive on the event loop and are read in a decoder's thread."""
+    """Bytes that arrive on the event loop and are read in a decoder's thread. The sender is slowed down to be no more
+    than AHEAD bytes before the decoder; what it has read is kept until it says that it will not go back."""
 
-    def __init__(self, max_bytes: int, stall_timeout: float) -> None:
+    def __init__(self, limits: PlaybackLimits) -> None:
+        self._limits = limits
         self._data = bytearray()
-        self._max_bytes = max_bytes
-        self._stall_timeout = stall_timeout
+        self._dropped = 0
+        """Bytes before those that are kept."""
+        self._wanted = 0
+        """How far the decoder has asked."""
+        self._keeps = True
         self._complete = False
         self._expected: int | None = None
         self._error: PlaybackError | None = None
         self._changed = threading.Condition()
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
 
     # ---- the loop's side
 
     def expect(self, size: int | None) -> None:
         """How many bytes will come in all, when the sender says so. Raises PlaybackError when it is too much."""
-        if size is not None and size > self._max_bytes:
-            raise PlaybackError("too_large", f"the audio is larger than {self._max_bytes} bytes")
+        if size is not None and size > self._limits.max_bytes:
+            raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
         self._expected = size
 
-    def feed(self, data: bytes) -> None:
-        """Adds what has arrived. Raises PlaybackError when it becomes too much."""
+    async def feed(self, data: bytes) -> None:
+        """Adds what has arrived; returns when the decoder wants more. Raises PlaybackError when it becomes too much.
+        Safe to cancel."""
         with self._changed:
-            if len(self._data) + len(data) > self._max_bytes:
-                raise PlaybackError("too_large", f"the audio is larger than {self._max_bytes} bytes")
+            arrived = self._arrived + len(data)
+            if arrived > self._limits.max_bytes:
+                raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
+            if self._keeps and arrived > self._limits.max_kept:
+                raise PlaybackError("too_large", f"of this format no more than {self._limits.max_kept} bytes")
             self._data += data
             self._changed.notify_all()
+        while not self._complete and self._arrived - self._wanted > AHEAD:
+            self._room.clear()
+            await self._room.wait()
 
     def finish(self, error: PlaybackError | None = None) -> None:
         """Nothing more arrives; the reader meets `error` where the data ends. The first call counts."""
@@ -64,24 +80,47 @@ class Source:
             if not self._complete:
                 self._complete, self._error = True, error
             self._changed.notify_all()
+        self._room.set()
 
     # ---- the decoder's side
 
     def read_at(self, position: int, size: int) -> bytes:
         """Waits for at least one byte; b"" at the end. Raises PlaybackError."""
         with self._changed:
-            while position >= len(self._data) and not self._complete:
-                if not self._changed.wait(self._stall_timeout):
-                    raise PlaybackError("stalled", f"no audio arrived for {self._stall_timeout:g} s")
-            if position >= len(self._data) and self._error is not None:
+            self._want(position, position + size)
+            while position >= self._arrived and not self._complete:
+                if not self._changed.wait(self._limits.stall_timeout):
+                    raise PlaybackError("stalled", f"no audio arrived for {self._limits.stall_timeout:g} s")
+            if position >= self._arrived and self._error is not None:
                 raise self._error
-            return bytes(self._data[position : position + size])
+            if position < self._dropped:
+                raise PlaybackError("undecodable", "the audio cannot be read as it arrives")
+            return bytes(self._data[position - self._dropped : position - self._dropped + size])
+
+    def let_go(self) -> None:
+        """The decoder will read on from where it is."""
+        with self._changed:
+            self._keeps = False
 
     @property
     def size(self) -> int | None:
         """Bytes in all; None while nobody knows."""
         with self._changed:
-            return len(self._data) if self._complete else self._expected
+            return self._arrived if self._complete else self._expected
+
+    @property
+    def _arrived(self) -> int:
+        return self._dropped + len(self._data)
+
+    def _want(self, position: int, until: int) -> None:
+        past = position - self._dropped - AHEAD
+        if not self._keeps and past > AHEAD:
+            del self._data[:past]
+            self._dropped += past
+        if until > self._wanted:
+            self._wanted = until
+            with suppress(RuntimeError):  # the loop is closed: so is the worker
+                self._loop.call_soon_threadsafe(self._room.set)
 
 
 class Reader:
@@ -160,7 +199,11 @@ class Fetcher:
             total=None, sock_connect=self._limits.connect_timeout, sock_read=self._limits.stall_timeout
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=connector,
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
         )
         return self
 
@@ -171,7 +214,7 @@ class Fetcher:
         """Feeds the source to its end or its error; raises nothing but CancelledError. Safe to cancel."""
         try:
             if url.startswith("file:"):
-                await asyncio.to_thread(self._read_file, url, into)
+                await self._read_file(url, into)
             else:
                 await self._get(url, into)
             into.finish()
@@ -192,16 +235,17 @@ class Fetcher:
     async def _get(self, url: str, into: Source) -> None:
         for _ in range(self._limits.redirects + 1):
             self._check(url)
-            async with self._session.get(url, allow_redirects=False, headers=_ACCEPT) as answer:
+            async with self._session.get(url, allow_redirects=False, headers=_HEADERS) as answer:
                 if answer.status in _REDIRECTS and "Location" in answer.headers:
                     url = str(answer.url.join(URL(answer.headers["Location"])))
                     continue
                 if answer.status != 200:
                     raise PlaybackError("http_status", f"the server of the audio answers {answer.status}")
-                if "Content-Encoding" not in answer.headers:
-                    into.expect(answer.content_length)
+                if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise PlaybackError("bad_encoding", "the audio is sent compressed a second time")
+                into.expect(answer.content_length)
                 async for data in answer.content.iter_chunked(_BLOCK):
-                    into.feed(data)
+                    await into.feed(data)
                 return
         raise PlaybackError("redirects", f"more than {self._limits.redirects} redirects")
 
@@ -222,13 +266,16 @@ class Fetcher:
         if literal and not is_public(host):
             raise PlaybackError("forbidden_address", "the URL leads to an address that is not public")
 
-    def _read_file(self, url: str, into: Source) -> None:
+    async def _read_file(self, url: str, into: Source) -> None:
+        with await asyncio.to_thread(self._open_file, url) as file:
+            while data := await asyncio.to_thread(file.read, _BLOCK):
+                await into.feed(data)
+
+    def _open_file(self, url: str) -> BinaryIO:
         folder = self._limits.folder
         if folder is None:
             raise PlaybackError("bad_url", "audio_url is not an http or https URL")
         path = Path(unquote(urlsplit(url).path)).resolve()
         if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
             raise PlaybackError("bad_url", "audio_url names no file that may be played")
-        with path.open("rb") as file:
-            while data := file.read(_BLOCK):
-                into.feed(data)
+        return path.open("rb")

@@ -16,6 +16,7 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.seat import Seat
+from glassbridge.bridge.speaker import Speakers
 from glassbridge.bridge.stream import AudioStream
 from glassbridge.core.room import (
     AnnounceLeaving,
@@ -77,6 +78,7 @@ class RoomHost:
         connector: Connector,
         drain: Drain,
         pulse: Pulse,
+        speakers: Speakers,
         tasks: TaskGroup,
         tickets: Callable[[], Ticket],
         ended: Callable[["RoomHost", LossReason], None],
@@ -87,13 +89,14 @@ class RoomHost:
         self.seat: Seat | None = None
         """Of the current join."""
         self.stream: AudioStream | None = None
-        self._room_name = ""
+        self._room_name = self._session_id = ""
         self._generation = Generation(0)
         """Of the last join, for the log of what still comes after its end."""
         self._config = config
         self._connector = connector
         self._drain = drain
         self._pulse = pulse
+        self._speakers = speakers
         self._tasks = tasks
         self._tickets = tickets
         self._ended = ended
@@ -122,12 +125,13 @@ class RoomHost:
         ticket = self._tickets()
         answer: asyncio.Future[Refuse | None] = asyncio.get_running_loop().create_future()
         self._asked[ticket] = _Asked(request, timeout, answer)
-        self._room_name = request.room_name
+        self._room_name, self._session_id = request.room_name, request.session_id
         if self.machine.state is not RoomState.CLOSED:
             metrics.REPLACEMENTS.add()
             log.info(
                 "Replacing existing session",
                 user_id=self.user,
+                session_id=request.session_id,
                 state=self.machine.state.label,
                 generation=self.machine.generation,
                 by_generation=request.generation,
@@ -154,7 +158,7 @@ class RoomHost:
             return no
         assert seat is not None, "a granted stream belongs to a place"
         current = self.machine.generation
-        received, say = (lambda: seat.microphone.received), seat.speaker.say
+        received, say = (lambda: seat.microphone.received), seat.say
         self.stream = AudioStream(ticket, current, seat.microphone.claim(), received, say, self._config, seat.log)
         return self.stream
 
@@ -171,7 +175,7 @@ class RoomHost:
     def woke(self) -> None:
         """This process stood still: what waits to be said is old."""
         if self.seat is not None:
-            self.seat.speaker.silence_live(None)
+            self.seat.silence_live()
 
     def shut_down(self) -> None:
         """Ends everything; the tasks of the group do the rest."""
@@ -195,6 +199,7 @@ class RoomHost:
         log.info(
             "room decision",
             user_id=self.user,
+            session_id=self._session_id,
             room_name=self._room_name,
             generation=getattr(event, "generation", 0) or current or self._generation,
             cause=_spelled(event),
@@ -239,7 +244,16 @@ class RoomHost:
 
     def _connect(self, place: Ticket) -> None:
         asked = self._asked[place]
-        self.seat = Seat(place, self.user, asked.request, asked.timeout, self._config, self._pulse, self._on_lost)
+        self.seat = Seat(
+            place,
+            self.user,
+            asked.request,
+            asked.timeout,
+            self._config,
+            self._pulse,
+            self._speakers,
+            self._on_lost,
+        )
         # One at a time: a join that was called off has let go before the next one begins.
         before = self._connecting if self._connecting and not self._connecting.done() else None
         self._connecting = self._tasks.spawn(self._take_seat(self.seat, before), f"join:{self.user}")
@@ -289,6 +303,7 @@ class RoomHost:
             malformed=seat.microphone.malformed,
         )
         self._ended(self, reason)
+        seat.give_up(reason)
         self._tasks.spawn(seat.leave(reason), f"leave:{self.user}")
 
     def _on_lost(self, place: Ticket, reason: LossReason) -> None:

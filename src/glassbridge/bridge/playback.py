@@ -2,20 +2,22 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
+from time import monotonic
 from typing import Final, Self
 
 import structlog
 
+from glassbridge.bridge.channel import Channel
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.contract import MAX_NAME, MAX_URL
 from glassbridge.bridge.fetch import Fetcher, PlaybackError, Source
 from glassbridge.bridge.sound import Sound
-from glassbridge.bridge.speaker import Channel, Speaker
-from glassbridge.core.values import BYTES_PER_MS, UserId
-from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, ParticipantError
+from glassbridge.bridge.speaker import Speaker
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason, UserId
+from glassbridge.livekit.participant import RATES, ParticipantError, frame_bytes
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -23,6 +25,8 @@ from glassbridge.wire import livekit_bridge_pb2 as pb
 log = structlog.get_logger()
 
 PROGRESS_MS: Final = 1_000
+PAUSED: Final = "paused"
+"""Key in the metadata of a PROGRESS: the room is lost for this reason, and the playback waits for the next place."""
 EVENTS: Final = 64
 """Events that wait for a caller who does not read; the oldest go."""
 
@@ -42,16 +46,23 @@ class Playback:
         self._url = request.audio_url
         self._channel = channel
         self._limits = limits
-        self._source = Source(limits.max_bytes, limits.stall_timeout)
-        self._sound = Sound(self._source, request.volume)
+        self._rate = request.sample_rate or SAMPLE_RATE
+        if self._rate not in RATES:
+            raise PlaybackError("bad_rate", f"sample_rate is one of {RATES}, 0 for {SAMPLE_RATE}")
+        if not 0 <= request.position_ms <= limits.max_seconds * 1000:
+            raise PlaybackError("bad_position", f"position_ms is 0 to {limits.max_seconds * 1000:.0f}")
+        self._source = Source(limits)
+        self._sound = Sound(self._source, request.volume, limits.max_seconds, self._rate, request.position_ms)
+        self._begun_at = request.position_ms
+        self._samples = request.position_ms * self._rate // 1000
+        """How far we are, with what came before this request."""
+        self._patience = limits.patience
         self._task: asyncio.Task[None] | None = None
         self._why_stopped = "stopped"
-        self._position = 0
-        """Milliseconds that were said."""
 
     def start(self, player: "Player", speaker: Speaker) -> None:
         """Begins; the speaker's end is its end too."""
-        self._task = speaker.tasks.spawn(self._run(player, speaker), f"play {self._channel.name}")
+        self._task = speaker.speak(self._run(player, speaker), f"play {self._channel.name}")
 
     def stop(self, why: str) -> None:
         """Silent at once; the caller hears FAILED with this reason. Idempotent."""
@@ -67,8 +78,8 @@ class Playback:
                 fetching.spawn(player.fetcher.fetch(self._url, self._source), self.request_id)
                 blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.executor)))
                 # Whatever can fail before the first sample fails before an older voice is silenced.
-                first = await anext(blocks, b"")
-                async with self._channel.voice(lambda: self.stop("replaced")):
+                first = await self._next(blocks)
+                async with self._channel.voice(lambda: self.stop("replaced"), self._rate, self._paused):
                     await self._say(first, blocks)
                     await self._channel.drain()
             self._tell(COMPLETED, duration=self._position)
@@ -85,40 +96,68 @@ class Playback:
         finally:
             self.events.close()
 
-    async def _say(self, first: bytes, blocks: AsyncIterator[bytes]) -> None:
-        told = 0
-        samples = 0
-        pending = bytearray(first)
-        while True:
-            for at in range(0, len(pending) - FRAME_BYTES + 1, FRAME_BYTES):
-                await self._channel.write(bytes(pending[at : at + FRAME_BYTES]))
-                self._position += FRAME_MS
-                if self._position == FRAME_MS:
-                    self._tell(STARTED)
-                if self._position - told >= PROGRESS_MS:
-                    told = self._position
+    async def _say(self, block: bytes | None, blocks: AsyncIterator[bytes]) -> None:
+        size = frame_bytes(self._rate)
+        told = self._position // PROGRESS_MS
+        pending = bytearray()
+        started = False
+        while block is not None:
+            pending += block
+            while len(pending) >= size:
+                await self._channel.write(bytes(pending[:size]))
+                del pending[:size]
+                self._samples += size // BYTES_PER_SAMPLE
+                if not started:
+                    started = True
+                    self._tell(STARTED, position=self._begun_at)
+                if self._position // PROGRESS_MS > told:
+                    told = self._position // PROGRESS_MS
                     self._tell(PROGRESS)
-            samples += len(pending) - len(pending) % FRAME_BYTES
-            del pending[: len(pending) - len(pending) % FRAME_BYTES]
             if self._position > self._limits.max_seconds * 1000:
                 raise PlaybackError("too_long", f"the audio is longer than {self._limits.max_seconds:g} s")
-            block = await anext(blocks, None)
-            if block is None:
-                break
-            pending += block
+            block = await self._next(blocks)
         if pending:
-            await self._channel.write(bytes(pending).ljust(FRAME_BYTES, b"\0"))
-            if not self._position:
-                self._tell(STARTED)
-        self._position = (samples + len(pending)) // BYTES_PER_MS
+            await self._channel.write(bytes(pending).ljust(size, b"\0"))
+            self._samples += len(pending) // BYTES_PER_SAMPLE
+        if not started:
+            self._tell(STARTED, position=self._begun_at)
 
-    def _tell(self, kind: "pb.PlayAudioEvent.EventType", duration: int | None = None) -> None:
+    async def _next(self, blocks: AsyncIterator[bytes]) -> bytes | None:
+        """None at the end. Raises PlaybackError, also when we have waited too long in all."""
+        begun = monotonic()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await anext(blocks, None)
+        except TimeoutError:
+            raise PlaybackError("too_slow", "the audio comes more slowly than it is played") from None
+        finally:
+            self._patience -= monotonic() - begun
+
+    @property
+    def _position(self) -> int:
+        """Milliseconds that were said."""
+        return self._samples * 1000 // self._rate
+
+    def _paused(self, reason: LossReason, again: int) -> None:
+        """The room is lost; `again` milliseconds will be repeated in the next place."""
+        position = max(self._begun_at, self._position - again)
+        self._tell(PROGRESS, position=position, metadata={PAUSED: reason.code})
+
+    def _tell(
+        self,
+        kind: "pb.PlayAudioEvent.EventType",
+        *,
+        duration: int | None = None,
+        position: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         self.events.put(
             pb.PlayAudioEvent(
                 type=kind,
                 request_id=self.request_id,
                 duration_ms=self._sound.duration_ms if duration is None else duration,
-                position_ms=self._position,
+                position_ms=self._position if position is None else position,
+                metadata=metadata,
             )
         )
 

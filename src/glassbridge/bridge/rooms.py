@@ -14,6 +14,7 @@ import structlog
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.host import Drain, RoomHost
+from glassbridge.bridge.speaker import Speakers
 from glassbridge.core.room import RoomState, Ticket
 from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.participant import Connector
@@ -70,6 +71,7 @@ class Rooms:
 
     def __init__(self, config: BridgeConfig, connector: Connector, drain: Drain) -> None:
         self.memory = Memory()
+        self.speakers = Speakers(config.playback.hold)
         self._config = config
         self._connector = connector
         self._drain = drain
@@ -96,6 +98,7 @@ class Rooms:
                 self._connector,
                 self._drain,
                 self._pulse,
+                self.speakers,
                 self._tasks,
                 self._ticket,
                 self._note_end,
@@ -150,6 +153,7 @@ class Rooms:
         self._readings.clear()
         for host in list(self._hosts.values()):
             host.shut_down()
+        await self.speakers.close(LossReason.CLOSED)
         await self._tasks.settle(timeout)
         await self._tasks.close(max(0.0, deadline - monotonic()))
 

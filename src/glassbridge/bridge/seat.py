@@ -5,9 +5,10 @@ from time import monotonic
 
 import structlog
 
+from glassbridge.bridge.channel import Place
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.microphone import Microphone
-from glassbridge.bridge.speaker import Speaker
+from glassbridge.bridge.speaker import Speaker, Speakers
 from glassbridge.core.room import Ticket
 from glassbridge.core.values import Generation, LossReason, UserId
 from glassbridge.livekit.participant import (
@@ -38,10 +39,16 @@ class Seat:
         timeout: float,
         config: BridgeConfig,
         pulse: Pulse,
+        speakers: Speakers,
         on_lost: Callable[[Ticket, LossReason], None],
     ) -> None:
         self.ticket = ticket
-        self.log = log.bind(user_id=user, room_name=request.room_name, generation=request.generation)
+        self.log = log.bind(
+            user_id=user,
+            session_id=request.session_id,
+            room_name=request.room_name,
+            generation=request.generation,
+        )
         self._url = request.livekit_url
         self._token = request.token
         self._options = ConnectOptions(room=request.room_name, timeout=timeout)
@@ -60,30 +67,51 @@ class Seat:
             pulse,
             self.log,
         )
-        self.speaker = Speaker(self._publish, self.log)
+        self._user = user
+        self._speakers = speakers
+        self._place: Place | None = None
+        self.speaker: Speaker | None = None
+        """None: not in the room yet."""
 
     async def connect(self, connector: Connector) -> None:
         """Raises ParticipantError. Safe to cancel: nothing is left behind."""
         self.participant = await connector(self._url, self._token, self, self._options)
         self.joined_at = monotonic()
+        self.speaker = self._speakers.of(self._user)
+        self._place = self.speaker.enter(self._publish)
+
+    async def say(self, track_id: int, pcm: bytes) -> None:
+        """Takes live PCM. Raises ValueError (no such track)."""
+        if self.speaker is not None and self._left is None:
+            await self.speaker.say(track_id, pcm)
+
+    def silence_live(self, track_id: int | None = None) -> None:
+        """Silences the live voice of a track, or all of them."""
+        if self.speaker is not None:
+            self.speaker.silence_live(track_id)
 
     async def leave(self, reason: LossReason) -> None:
-        """Ends what is said here and leaves the room; idempotent."""
-        self._left = reason
-        self.microphone.close()
-        await self.speaker.close(reason)
+        """Leaves the room; idempotent. What is being said waits for the next place."""
+        self.give_up(reason)
         if self.participant is not None:
             await self.participant.close()
+
+    def give_up(self, reason: LossReason, unheard: float = 0.0) -> None:
+        """Nothing is heard or said here any more; idempotent."""
+        self._left = self._left or reason
+        self.microphone.close()
+        if self.speaker is not None and self._place is not None:
+            self.speaker.leave(self._place, reason, unheard)
 
     @property
     def count(self) -> int:
         """Participants in the room, with us; 0 when we are not there."""
         return len(self.participant.remote) + 1 if self.participant is not None else 0
 
-    async def _publish(self, name: str) -> LocalTrack:
+    async def _publish(self, name: str, rate: int) -> LocalTrack:
         if self.participant is None or self._left is not None:
             raise ParticipantError(self._left or LossReason.CLOSED)
-        return await self.participant.publish(name)
+        return await self.participant.publish(name, rate)
 
     # ---- RoomEvents
 
@@ -98,4 +126,5 @@ class Seat:
 
     def on_closed(self, closed: Closed) -> None:
         self.detail = closed.detail
+        self.give_up(closed.reason, closed.unheard)
         self._on_lost(self.ticket, closed.reason)

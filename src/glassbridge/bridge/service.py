@@ -55,7 +55,13 @@ class BridgeService(LiveKitBridgeServicer):
             check_join(request)
         except ValueError as error:
             return pb.JoinRoomResponse(error=str(error))
-        log.info("JoinRoom received", user_id=user, room_name=request.room_name, generation=request.generation)
+        log.info(
+            "JoinRoom received",
+            user_id=user,
+            session_id=request.session_id,
+            room_name=request.room_name,
+            generation=request.generation,
+        )
         host, begun = self._rooms.of(user), time.monotonic()
         refusal = await host.join(request, self._time_for(context))
         await self._refuse_if_draining(context)
@@ -65,6 +71,7 @@ class BridgeService(LiveKitBridgeServicer):
             log.warning(
                 "JoinRoom failed",
                 user_id=user,
+                session_id=request.session_id,
                 room_name=request.room_name,
                 generation=request.generation,
                 reason=reason.code,
@@ -202,7 +209,7 @@ class BridgeService(LiveKitBridgeServicer):
 
     def _play(self, user: UserId, request: pb.PlayAudioRequest) -> Any:
         host = self._rooms.find(user)
-        if host is None or host.seat is None or not host.machine.state.holds_place:
+        if host is None or host.seat is None or host.seat.speaker is None or not host.machine.state.holds_place:
             raise PlaybackError("session_not_found", "session not found: JoinRoom comes first")
         return self._player.play(user, host.seat.speaker, request)
 
@@ -211,12 +218,12 @@ class BridgeService(LiveKitBridgeServicer):
             user = user_id(request.user_id)
         except ValueError as error:
             return pb.StopAudioResponse(error=str(error))
-        host = self._rooms.find(user)
-        if host is None or host.seat is None:
+        speaker = self._rooms.speakers.find(user)
+        if speaker is None:
             return pb.StopAudioResponse(error="session not found")
         stopped = self._player.stop(user, request.request_id, request.track_id)
         if not request.request_id:
-            host.seat.speaker.silence_live(request.track_id or None)
+            speaker.silence_live(request.track_id or None)
         elif not stopped:
             return pb.StopAudioResponse(error="no such playback is running")
         log.info("StopAudio", user_id=user, stopped=stopped, reason=request.reason[:256])

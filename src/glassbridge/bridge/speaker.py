@@ -1,83 +1,29 @@
-"""What we say into one room: a channel for each track, live voices and playbacks on it.
+"""What we say to each user: a channel for each track, live voices and playbacks on it. Voices on different channels are
+mixed by the listener.
 
-At most one voice speaks on a channel; a newer one silences the older. Voices on different channels are mixed by the
-listener. A track is published while somebody speaks, and LINGER seconds longer: an idle one costs CPU and was heard as
-static.
+A speaker belongs to the user, not to a place in a room: when that is lost, playbacks wait for the next one and go on
+there. Live sound is not kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
+import structlog
+
+from glassbridge.bridge.channel import Channel, Place, Publish
 from glassbridge.bridge.contract import track_name
-from glassbridge.core.values import BYTES_PER_MS, LossReason
-from glassbridge.livekit.participant import FRAME_BYTES, LocalTrack, ParticipantError
+from glassbridge.core.values import BYTES_PER_MS, LossReason, UserId
+from glassbridge.livekit.participant import FRAME_BYTES, ParticipantError
 from glassbridge.runtime.tasks import TaskGroup
 
-LINGER: Final = 2.0
-"""Seconds; publishing again at once would cost 140 ms (traps A10)."""
+log = structlog.get_logger()
+
 LIVE_IDLE: Final = 0.5
 """Seconds without a new sample after which a live voice has ended."""
 LIVE_BYTES: Final = 1_000 * BYTES_PER_MS
 """A live voice takes so much ahead of real time; then its sender waits."""
-
-Publish = Callable[[str], Awaitable[LocalTrack]]
-
-
-class Channel:
-    """One track of ours."""
-
-    def __init__(self, name: str, publish: Publish, tasks: TaskGroup) -> None:
-        self.name = name
-        self._publish = publish
-        self._tasks = tasks
-        self._speaking = asyncio.Lock()
-        self._silence: Callable[[], None] | None = None
-        self._track: LocalTrack | None = None
-        self._retiring: asyncio.Task[None] | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a voice speaks, or waits for its turn."""
-        return self._silence is not None
-
-    @asynccontextmanager
-    async def voice(self, silence: Callable[[], None]) -> AsyncIterator[None]:
-        """The right to write, once the voice before has let go; `silence` is called when a newer one wants it.
-        Safe to cancel."""
-        if self._silence is not None:
-            self._silence()
-        self._silence = silence
-        try:
-            async with self._speaking:
-                if self._retiring is not None:
-                    self._retiring.cancel()
-                    self._retiring = None
-                yield
-        finally:
-            if self._silence is silence:
-                self._silence = None
-                if self._track is not None and self._retiring is None:
-                    with suppress(RuntimeError):  # the group is closed: so is the room
-                        self._retiring = self._tasks.spawn(self._retire(), f"retire {self.name}")
-
-    async def write(self, frame: bytes) -> None:
-        """Says FRAME_BYTES; returns when the next are due. Raises ParticipantError. Safe to cancel between frames."""
-        if self._track is None:
-            self._track = await self._publish(self.name)
-        await self._track.write(frame)
-
-    async def drain(self) -> None:
-        """Returns when what was said has been heard. Safe to cancel."""
-        if self._track is not None:
-            await self._track.drain()
-
-    async def _retire(self) -> None:
-        await asyncio.sleep(LINGER)
-        track, self._track, self._retiring = self._track, None, None
-        if track is not None:
-            await track.unpublish()
 
 
 class LiveVoice:
@@ -140,28 +86,72 @@ class LiveVoice:
 
 
 class Speaker:
-    """All channels of one place in a room. `publish` raises ParticipantError when the place is gone."""
+    """All channels of one user. `hold` is how many seconds voices wait for the next place; `idle` is called when
+    there is neither a place nor a voice."""
 
-    def __init__(self, publish: Publish, log: Any) -> None:
-        self._publish = publish
-        self._log = log
-        self.tasks = TaskGroup("speaker", self._failed)
-        """Of the voices; closed with the place."""
+    def __init__(self, user: UserId, hold: float, idle: Callable[["Speaker"], None]) -> None:
+        self.user = user
+        self._hold = hold
+        self._idle = idle
+        self._log = log.bind(user_id=user)
+        self.tasks = TaskGroup(f"speaker:{user}", self._failed)
+        """Of the voices."""
         self._channels: dict[int, Channel] = {}
         self._live: dict[int, LiveVoice] = {}
+        self._voices: set[asyncio.Task[None]] = set()
+        """Those that wait for the next place when one is lost."""
+        self._place: Place | None = None
+        self._entered = asyncio.Event()
+        self._lost = LossReason.CLOSED
+        """Why the last place was left."""
         self.gone: LossReason | None = None
         """Why nothing can be said any more; None while it can."""
+
+    # ---- places
+
+    def enter(self, publish: Publish) -> Place:
+        """We are in a room; whoever got the place tells its end by leave()."""
+        place = Place(publish)
+        if self._place is not None:
+            self.leave(self._place, LossReason.REPLACED)
+        self._place = place
+        self._entered.set()
+        return place
+
+    def leave(self, place: Place, reason: LossReason, unheard: float = 0.0) -> None:
+        """A place is gone; may come late, and more than once."""
+        if place.reason is not None:
+            return
+        place.reason, place.unheard = reason, unheard
+        place.left.set()
+        if self._place is place:
+            self._place, self._lost = None, reason
+            self._entered.clear()
+            self.silence_live(None)
+            self._look_idle()
+
+    async def place(self) -> Place:
+        """As of Places: waits `hold` seconds at most. Safe to cancel."""
+        try:
+            async with asyncio.timeout(self._hold):
+                while self._place is None:
+                    await self._entered.wait()
+        except TimeoutError:
+            raise ParticipantError(self._lost) from None
+        return self._place
+
+    # ---- voices
 
     def channel(self, track_id: int) -> Channel:
         """The channel of a track. Raises ValueError for an id that no track has."""
         channel = self._channels.get(track_id)
         if channel is None:
-            channel = self._channels[track_id] = Channel(track_name(track_id), self._publish, self.tasks)
+            channel = self._channels[track_id] = Channel(track_name(track_id), self, self.tasks)
         return channel
 
     async def say(self, track_id: int, pcm: bytes) -> None:
         """Takes live PCM; publishes the track with its first sample. Raises ValueError (no such track)."""
-        if self.gone is not None:
+        if self._place is None:
             return
         voice = self._live.get(track_id)
         if voice is None:
@@ -174,10 +164,55 @@ class Speaker:
             if track_id in (None, number):
                 voice.silence()
 
+    def speak(self, voice: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Runs a voice that outlives places; our end is its end too."""
+        task = self.tasks.spawn(voice, name)
+        self._voices.add(task)
+        task.add_done_callback(self._spoken)
+        return task
+
     async def close(self, reason: LossReason) -> None:
-        """Silences everything; idempotent."""
+        """Silences everything, for good; idempotent."""
         self.gone = reason
         await self.tasks.close()
 
+    def _spoken(self, voice: asyncio.Task[None]) -> None:
+        self._voices.discard(voice)
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        if self._place is None and not self._voices:
+            self._idle(self)
+
     def _failed(self, task: str, error: BaseException) -> None:
         self._log.error("voice failed", task=task, error=type(error).__name__, exc_info=error)
+
+
+class Speakers:
+    """Those of one worker, by user."""
+
+    def __init__(self, hold: float) -> None:
+        self._hold = hold
+        self._of: dict[UserId, Speaker] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def of(self, user: UserId) -> Speaker:
+        """The user's, made when there is none."""
+        found = self._of.get(user)
+        if found is None:
+            found = self._of[user] = Speaker(user, self._hold, self._forget)
+        return found
+
+    def find(self, user: UserId) -> Speaker | None:
+        """The user's, when there is one."""
+        return self._of.get(user)
+
+    async def close(self, reason: LossReason) -> None:
+        """Silences everybody."""
+        await asyncio.gather(*(speaker.close(reason) for speaker in list(self._of.values())))
+
+    def _forget(self, speaker: Speaker) -> None:
+        if self._of.get(speaker.user) is speaker:
+            del self._of[speaker.user]

@@ -148,6 +148,8 @@ class End:
     detail: str
     say_leave: bool
     """Whether the server must be told; it is pointless after it told us, or without a socket."""
+    unheard: float = 0.0
+    """Seconds before now for which nothing proves that what we sent arrived."""
 
 
 Effect = SendPing | Ready | End
@@ -205,10 +207,11 @@ class Signalling:
         if Timer.JOIN in over and self.stage.overdue is not None:
             return self._lose(self.stage.overdue, f"not joined within {self._limits.join:g} s", event, now)
         if Timer.PONG in over:
-            return self._lose(LossReason.NETWORK, f"no pong for {self._limits.pong_timeout:g} s", event, now)
+            detail, silent = f"no pong for {self._limits.pong_timeout:g} s", self._limits.pong_timeout
+            return self._lose(LossReason.NETWORK, detail, event, now, unheard=silent)
         if Timer.MEDIA in over:
             detail = f"no sign of life for {self._limits.media_timeout:g} s"
-            return self._lose(LossReason.MEDIA_FAILED, detail, event, now)
+            return self._lose(LossReason.MEDIA_FAILED, detail, event, now, unheard=self._limits.media_timeout)
         if Timer.PING in over:
             self._timers[Timer.PING] = now + self._limits.ping_interval
             return [SendPing()]
@@ -273,11 +276,18 @@ class Signalling:
         self._go(Stage.SETTLING, event, now, detail)
 
     def _lose(
-        self, reason: LossReason, detail: str, event: Event, now: float, *, say_leave: bool = True
+        self,
+        reason: LossReason,
+        detail: str,
+        event: Event,
+        now: float,
+        *,
+        say_leave: bool = True,
+        unheard: float = 0.0,
     ) -> list[Effect]:
         self._timers.clear()
         self._go(Stage.ENDED, type(event).__name__, now, f"{reason.code} {detail}".rstrip())
-        return [End(reason, detail, say_leave)]
+        return [End(reason, detail, say_leave, unheard)]
 
     def _go(self, new: Stage, event: str, now: float, cause: str = "") -> None:
         self.records.append(Record("signalling", self.stage, event, new, now, 0, cause))

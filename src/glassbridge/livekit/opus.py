@@ -84,12 +84,12 @@ class Decoder:
 
 
 class Encoder:
-    """Of one stream. PCM16 LE, 16 kHz, mono."""
+    """Of one stream. PCM16 LE, mono, at 16 or 48 kHz."""
 
-    def __init__(self, bitrate: int = 32_000, complexity: int = 5) -> None:
+    def __init__(self, bitrate: int = 32_000, complexity: int = 5, rate: int = SAMPLE_RATE) -> None:
         self._opus = _library()
         error = c_int()
-        self._state = self._opus.opus_encoder_create(SAMPLE_RATE, 1, _APPLICATION_AUDIO, byref(error))
+        self._state = self._opus.opus_encoder_create(rate, 1, _APPLICATION_AUDIO, byref(error))
         _checked(error.value)
         self._packet = ctypes.create_string_buffer(_MAX_ENCODED)
         for request, value in ((_SET_BITRATE, bitrate), (_SET_COMPLEXITY, complexity)):

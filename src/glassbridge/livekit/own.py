@@ -35,7 +35,7 @@ from glassbridge.core.signalling import (
     Stage,
     Tick,
 )
-from glassbridge.core.values import LossReason
+from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.livekit import signal
 from glassbridge.livekit.media import Sound
 from glassbridge.livekit.participant import (
@@ -135,9 +135,9 @@ class OwnParticipant:
     def remote(self) -> Mapping[str, RemoteParticipant]:
         return self._roster.remote
 
-    async def publish(self, name: str) -> LocalTrack:
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
         self._require_open()
-        return await self._sending_side().publish(name)
+        return await self._sending_side().publish(name, rate)
 
     async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
         if len(payload) > MAX_PAYLOAD:
@@ -230,7 +230,7 @@ class OwnParticipant:
     async def _end(self, end: End) -> None:
         """Releases everything. Runs in the task of the shell, which nobody cancels: so it is never cut short."""
         _leaving.add(self)
-        self._closed = Closed(end.reason, end.detail)
+        self._closed = Closed(end.reason, end.detail, end.unheard)
         self._settled.set()
         if self._handed_over:
             self._call(self._events.on_closed, self._closed)

@@ -9,17 +9,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from glassbridge.core.values import LossReason
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason
 
 FRAME_MS = 20
 """Milliseconds of audio in one playback frame and in one block that a track delivers."""
 FRAME_BYTES = FRAME_MS * 32
 """The same in bytes of PCM16 mono at 16 kHz: 640."""
+RATES = (SAMPLE_RATE, 48_000)
+"""Sample rates at which a track can be published: 16 kHz is for voices, 48 kHz for music."""
 TRACK_BITRATE = 96_000
 """Bits per second of what we publish. At 32,000 a recogniser reads a human voice otherwise than the file of it; more
 than this changes nothing (docs/track-audio.md)."""
 
 ParticipantKind = Literal["own", "sdk"]
+
+
+def frame_bytes(rate: int) -> int:
+    """Bytes in FRAME_MS of PCM16 mono at this rate."""
+    return FRAME_MS * rate * BYTES_PER_SAMPLE // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class Closed:
     reason: LossReason
     detail: str = ""
     """For the log: never holds a token or a URL with one."""
+    unheard: float = 0.0
+    """Seconds before the end for which nothing proves that what we said was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +92,14 @@ class RoomEvents(Protocol):
 
 
 class LocalTrack(Protocol):
-    """An audio track that we publish: PCM16 LE, 16 kHz, mono."""
+    """An audio track that we publish: PCM16 LE, mono, at the rate it was published with."""
 
     @property
     def sid(self) -> str:
         """The server's id of the track."""
 
     async def write(self, frame: bytes) -> None:
-        """Sends one frame of FRAME_BYTES and returns when the next one is due, so a loop over frames is paced.
+        """Sends one frame of FRAME_MS and returns when the next one is due, so a loop over frames is paced.
 
         Raises ParticipantError when the place is lost. Safe to cancel between frames: the frame is sent or not sent.
         """
@@ -124,8 +133,8 @@ class Participant(Protocol):
     def closed(self) -> Closed | None:
         """None while the place is held."""
 
-    async def publish(self, name: str) -> LocalTrack:
-        """Publishes an audio track; several at once are mixed by the listener.
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
+        """Publishes an audio track for PCM at one of RATES; several at once are mixed by the listener.
 
         Raises ParticipantError (place lost, or no answer within the deadline). Safe to cancel.
         """

@@ -117,12 +117,12 @@ class Publisher:
         elif reliable:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")
 
-    async def publish(self, name: str) -> Speaker:
+    async def publish(self, name: str, rate: int) -> Speaker:
         """Returns when somebody hears the track, or nobody does for AUDIENCE_TIMEOUT.
 
         Raises ParticipantError. When cancelled, the track is taken out again.
         """
-        bringing: asyncio.Task[Speaker | ParticipantError] = self._tasks.spawn(self._bring_up(name), "publish")
+        bringing: asyncio.Task[Speaker | ParticipantError] = self._tasks.spawn(self._bring_up(name, rate), "publish")
         try:
             await asyncio.wait([bringing])
         except asyncio.CancelledError:
@@ -159,7 +159,7 @@ class Publisher:
         if (lost := self._link.lost()) is not None:
             raise lost
 
-    async def _bring_up(self, name: str) -> Speaker | ParticipantError:
+    async def _bring_up(self, name: str, rate: int) -> Speaker | ParticipantError:
         # To the end, even if nobody waits for it any more: a track that was asked for and never spoke cannot be
         # taken out again, and is announced to others for ever.
         slot = await self._add(name)
@@ -170,7 +170,7 @@ class Publisher:
         if isinstance(granted, ParticipantError):
             await self._remove(slot)
             return granted
-        speaker = Speaker(slot, self.unpublish, self._link.lost, self._catch_up)
+        speaker = Speaker(slot, self.unpublish, self._link.lost, self._catch_up, rate)
         await speaker.find_listener(AUDIENCE_TIMEOUT)
         return speaker
 

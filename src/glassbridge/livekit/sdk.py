@@ -142,9 +142,9 @@ class SdkParticipant:
             for person in self._room.remote_participants.values()
         }
 
-    async def publish(self, name: str) -> LocalTrack:
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
         self._require_open()
-        track = SdkTrack(self._room, name, self.failure, self._options.catch_up)
+        track = SdkTrack(self._room, name, self.failure, self._options.catch_up, rate)
         self._tracks.append(track)
         starting = self._tasks.spawn(track.start(), "publish")
         try:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
-from glassbridge.core.values import SAMPLE_RATE, LossReason
+from glassbridge.core.values import BYTES_PER_SAMPLE, LossReason
 from glassbridge.livekit.pace import FRAME, Pace
-from glassbridge.livekit.participant import FRAME_BYTES, TRACK_BITRATE, ParticipantError
+from glassbridge.livekit.participant import TRACK_BITRATE, ParticipantError, frame_bytes
 
 TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
@@ -17,21 +17,20 @@ CAPTURE_TIMEOUT = 2.0
 AUDIENCE_TIMEOUT = 0.5
 """Seconds that a new track waits for its first listener."""
 UNPUBLISH_TIMEOUT = 2.0
-_SILENCE = bytes(FRAME_BYTES)
-_HALF = FRAME_BYTES // 2
-"""Without a queue the SDK takes 10 ms at a time."""
 
 
 class SdkTrack:
     """The LocalTrack of the SDK-backed participant. `failure` gives why the place is lost, None while it is held."""
 
     def __init__(
-        self, room: rtc.Room, name: str, failure: Callable[[], ParticipantError | None], catch_up: float
+        self, room: rtc.Room, name: str, failure: Callable[[], ParticipantError | None], catch_up: float, rate: int
     ) -> None:
+        self._rate = rate
+        self._silence = bytes(frame_bytes(rate))
         self._room = room
         self._failure = failure
         # No queue in the SDK: its length would be latency for ever after the first stall (traps B14).
-        self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=0)
+        self._source = rtc.AudioSource(rate, 1, queue_size_ms=0)
         self._track = rtc.LocalAudioTrack.create_audio_track(name, self._source)
         self._publication: rtc.LocalTrackPublication | None = None
         self._pace = Pace(catch_up)
@@ -61,15 +60,15 @@ class SdkTrack:
             for _ in range(round(AUDIENCE_TIMEOUT / FRAME)):
                 if listened.done():
                     break
-                await self.write(_SILENCE)
+                await self.write(self._silence)
         finally:
             listened.cancel()
         self._pace.pause()
 
     async def write(self, frame: bytes) -> None:
         """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
-        if len(frame) != FRAME_BYTES:
-            raise ValueError(f"a frame is {FRAME_BYTES} bytes, not {len(frame)}")
+        if len(frame) != len(self._silence):
+            raise ValueError(f"a frame is {len(self._silence)} bytes, not {len(frame)}")
         async with self._writing:  # one writer per source (traps B14)
             if (failure := self._failure()) is not None:
                 raise failure
@@ -82,15 +81,16 @@ class SdkTrack:
     async def _capture(self, frame: bytes) -> None:
         try:
             async with asyncio.timeout(CAPTURE_TIMEOUT):
-                for half in (frame[:_HALF], frame[_HALF:]):
-                    await self._source.capture_frame(rtc.AudioFrame(half, SAMPLE_RATE, 1, _HALF // 2))
+                half = len(frame) // 2  # without a queue the SDK takes 10 ms at a time
+                for part in (frame[:half], frame[half:]):
+                    await self._source.capture_frame(rtc.AudioFrame(part, self._rate, 1, half // BYTES_PER_SAMPLE))
         except Exception:  # the SDK has no type of its own for this
             raise self._failure() or ParticipantError(LossReason.INTERNAL, "the SDK takes no sound") from None
 
     async def drain(self) -> None:
         if not self._pace.pausing and self._failure() is None and not self._unpublished:
             for _ in range(TAIL):
-                await self.write(_SILENCE)
+                await self.write(self._silence)
         self._pace.pause()
 
     async def unpublish(self) -> None:

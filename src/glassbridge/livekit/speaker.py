@@ -11,16 +11,16 @@ from uuid import uuid4
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
 from av.packet import Packet
 
+from glassbridge.core.values import SAMPLE_RATE
 from glassbridge.livekit.media import RTP_CLOCK
 from glassbridge.livekit.opus import Encoder
 from glassbridge.livekit.pace import FRAME, Pace
-from glassbridge.livekit.participant import FRAME_BYTES, FRAME_MS, TRACK_BITRATE, ParticipantError
+from glassbridge.livekit.participant import FRAME_MS, TRACK_BITRATE, ParticipantError, frame_bytes
 
 TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
 _QUEUE = 50
 _TIME_BASE = Fraction(1, RTP_CLOCK)
-_SILENCE = bytes(FRAME_BYTES)
 
 
 class _OpusTrack(MediaStreamTrack):
@@ -101,12 +101,14 @@ class Speaker:
         unpublish: Callable[[Slot], Awaitable[None]],
         lost: Callable[[], ParticipantError | None],
         catch_up: float,
+        rate: int = SAMPLE_RATE,
     ) -> None:
         self.sid = slot.sid
         self._slot = slot
         self._unpublish = unpublish
         self._lost = lost
-        self._encoder = Encoder(TRACK_BITRATE)
+        self._encoder = Encoder(TRACK_BITRATE, rate=rate)
+        self._silence = bytes(frame_bytes(rate))
         self._pace = Pace(catch_up)
         self._unpublished = False
 
@@ -117,14 +119,14 @@ class Speaker:
             if self._slot.heard.is_set():
                 return
             self._slot.tune()
-            self._slot.put(self._encoder.encode(_SILENCE))
+            self._slot.put(self._encoder.encode(self._silence))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._slot.heard.wait(), FRAME)
 
     async def write(self, frame: bytes) -> None:
         """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
-        if len(frame) != FRAME_BYTES:
-            raise ValueError(f"a frame is {FRAME_BYTES} bytes, not {len(frame)}")
+        if len(frame) != len(self._silence):
+            raise ValueError(f"a frame is {len(self._silence)} bytes, not {len(frame)}")
         if (lost := self._lost()) is not None:
             raise lost
         if self._unpublished:
@@ -138,7 +140,7 @@ class Speaker:
         """See LocalTrack."""
         if not self._pace.pausing and self._lost() is None:
             for _ in range(TAIL):
-                await self.write(_SILENCE)
+                await self.write(self._silence)
         self._pace.pause()
 
     async def unpublish(self) -> None:

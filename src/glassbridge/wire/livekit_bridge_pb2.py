@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14livekit_bridge.proto\x12\x15mentra.livekit.bridge\"\xfc\x02\n\nAudioChunk\x12\x10\n\x08pcm_data\x18\x01 \x01(\x0c\x12\x13\n\x0bsample_rate\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x04 \x01(\x03\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08track_id\x18\x06 \x01(\x05\x12\x12\n\ngeneration\x18\x07 \x01(\x03\x12\x32\n\x06number\x18\x08 \x01(\x0b\x32\".mentra.livekit.bridge.FrameNumber\x12\x32\n\x06source\x18\t \x01(\x0e\x32\".mentra.livekit.bridge.AudioSource\x12\x11\n\theartbeat\x18\n \x01(\x08\x12\x0e\n\x06\x61ge_us\x18\x0b \x01(\x03\x12-\n\x04news\x18\x0c \x01(\x0b\x32\x1f.mentra.livekit.bridge.RoomNews\x12.\n\x04hops\x18\r \x01(\x0b\x32 .mentra.livekit.bridge.HopCounts\"H\n\x08RoomNews\x12\x12\n\nphone_here\x18\x01 \x01(\x08\x12\x17\n\x0fphone_publishes\x18\x02 \x01(\x08\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"3\n\tHopCounts\x12\x12\n\nlivekit_in\x18\x01 \x01(\x04\x12\x12\n\nbridge_out\x18\x02 \x01(\x04\"f\n\x0b\x46rameNumber\x12\r\n\x05\x66lags\x18\x01 \x01(\r\x12\x0e\n\x06\x63oding\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x05 \x01(\x04\"\x86\x01\n\x0fJoinRoomRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\troom_name\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x13\n\x0blivekit_url\x18\x04 \x01(\t\x12\x17\n\x0ftarget_identity\x18\x05 \x01(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x03\"\x98\x02\n\x10JoinRoomResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x19\n\x11participant_count\x18\x04 \x01(\x05\x12G\n\x08metadata\x18\x05 \x03(\x0b\x32\x35.mentra.livekit.bridge.JoinRoomResponse.MetadataEntry\x12\x37\n\x06reason\x18\x06 \x01(\x0e\x32\'.mentra.livekit.bridge.DisconnectReason\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x10LeaveRoomRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"3\n\x11LeaveRoomResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"\xaa\x01\n\x10PlayAudioRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\taudio_url\x18\x02 \x01(\t\x12\x0e\n\x06volume\x18\x03 \x01(\x02\x12\x12\n\nstop_other\x18\x04 \x01(\x08\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08track_id\x18\x06 \x01(\x05\x12\x13\n\x0bsample_rate\x18\x07 \x01(\x05\x12\x13\n\x0bposition_ms\x18\x08 \x01(\x03\"\xd7\x02\n\x0ePlayAudioEvent\x12=\n\x04type\x18\x01 \x01(\x0e\x32/.mentra.livekit.bridge.PlayAudioEvent.EventType\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\x03\x12\x13\n\x0bposition_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x45\n\x08metadata\x18\x06 \x03(\x0b\x32\x33.mentra.livekit.bridge.PlayAudioEvent.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\tEventType\x12\x0b\n\x07STARTED\x10\x00\x12\x0c\n\x08PROGRESS\x10\x01\x12\r\n\tCOMPLETED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\"Y\n\x10StopAudioRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08track_id\x18\x04 \x01(\x05\"O\n\x11StopAudioResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x1a\n\x12stopped_request_id\x18\x03 \x01(\t\"%\n\x12HealthCheckRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xf6\x02\n\x13HealthCheckResponse\x12H\n\x06status\x18\x01 \x01(\x0e\x32\x38.mentra.livekit.bridge.HealthCheckResponse.ServingStatus\x12\x17\n\x0f\x61\x63tive_sessions\x18\x02 \x01(\x05\x12\x16\n\x0e\x61\x63tive_streams\x18\x03 \x01(\x05\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x03\x12J\n\x08metadata\x18\x05 \x03(\x0b\x32\x38.mentra.livekit.bridge.HealthCheckResponse.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\rServingStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0f\n\x0bNOT_SERVING\x10\x02\x12\x13\n\x0fSERVICE_UNKNOWN\x10\x03\"&\n\x13\x42ridgeStatusRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\xd6\x02\n\x14\x42ridgeStatusResponse\x12\x11\n\tconnected\x18\x01 \x01(\x08\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x19\n\x11participant_count\x18\x03 \x01(\x05\x12\x1a\n\x12last_disconnect_at\x18\x04 \x01(\x03\x12\x1e\n\x16last_disconnect_reason\x18\x05 \x01(\t\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x12\n\ngeneration\x18\x07 \x01(\x03\x12\x46\n\x15last_disconnect_cause\x18\x08 \x01(\x0e\x32\'.mentra.livekit.bridge.DisconnectReason\x12\x19\n\x11last_audio_age_ms\x18\t \x01(\x03\x12-\n\x04news\x18\n \x01(\x0b\x32\x1f.mentra.livekit.bridge.RoomNews\"\xd0\x01\n\x0cSessionStats\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x61udio_frames_sent\x18\x02 \x01(\x03\x12\x1d\n\x15\x61udio_frames_received\x18\x03 \x01(\x03\x12\x12\n\nbytes_sent\x18\x04 \x01(\x03\x12\x16\n\x0e\x62ytes_received\x18\x05 \x01(\x03\x12\x1b\n\x13session_duration_ms\x18\x06 \x01(\x03\x12\x11\n\troom_name\x18\x07 \x01(\t\x12\x19\n\x11participant_count\x18\x08 \x01(\x05*\xa2\x01\n\x0b\x41udioSource\x12\x18\n\x14\x41UDIO_SOURCE_UNKNOWN\x10\x00\x12 \n\x1c\x41UDIO_SOURCE_PACKET_NUMBERED\x10\x01\x12 \n\x1c\x41UDIO_SOURCE_PACKET_SEQUENCE\x10\x02\x12\x1d\n\x19\x41UDIO_SOURCE_PACKET_PLAIN\x10\x03\x12\x16\n\x12\x41UDIO_SOURCE_TRACK\x10\x04*\x93\x03\n\x10\x44isconnectReason\x12\x0f\n\x0bREASON_NONE\x10\x00\x12\x15\n\x11REASON_SUPERSEDED\x10\x01\x12\x12\n\x0eREASON_REMOVED\x10\x02\x12\x17\n\x13REASON_ROOM_DELETED\x10\x03\x12\x18\n\x14REASON_TOKEN_EXPIRED\x10\x04\x12\x18\n\x14REASON_TOKEN_REFUSED\x10\x05\x12\x15\n\x11REASON_WRONG_ROOM\x10\x06\x12\x1a\n\x16REASON_SERVER_SHUTDOWN\x10\x07\x12\x12\n\x0eREASON_NETWORK\x10\x08\x12\x16\n\x12REASON_UNREACHABLE\x10\t\x12\x17\n\x13REASON_MEDIA_FAILED\x10\n\x12\x11\n\rREASON_FROZEN\x10\x0b\x12\x11\n\rREASON_CLOSED\x10\x0c\x12\x13\n\x0fREASON_REPLACED\x10\r\x12\x18\n\x14REASON_STREAM_BROKEN\x10\x0e\x12\x14\n\x10REASON_TIMED_OUT\x10\x0f\x12\x13\n\x0fREASON_INTERNAL\x10\x10\x32\xb0\x05\n\rLiveKitBridge\x12W\n\x0bStreamAudio\x12!.mentra.livekit.bridge.AudioChunk\x1a!.mentra.livekit.bridge.AudioChunk(\x01\x30\x01\x12[\n\x08JoinRoom\x12&.mentra.livekit.bridge.JoinRoomRequest\x1a\'.mentra.livekit.bridge.JoinRoomResponse\x12^\n\tLeaveRoom\x12\'.mentra.livekit.bridge.LeaveRoomRequest\x1a(.mentra.livekit.bridge.LeaveRoomResponse\x12]\n\tPlayAudio\x12\'.mentra.livekit.bridge.PlayAudioRequest\x1a%.mentra.livekit.bridge.PlayAudioEvent0\x01\x12^\n\tStopAudio\x12\'.mentra.livekit.bridge.StopAudioRequest\x1a(.mentra.livekit.bridge.StopAudioResponse\x12\x64\n\x0bHealthCheck\x12).mentra.livekit.bridge.HealthCheckRequest\x1a*.mentra.livekit.bridge.HealthCheckResponse\x12\x64\n\tGetStatus\x12*.mentra.livekit.bridge.BridgeStatusRequest\x1a+.mentra.livekit.bridge.BridgeStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14livekit_bridge.proto\x12\x15mentra.livekit.bridge\"\xfc\x02\n\nAudioChunk\x12\x10\n\x08pcm_data\x18\x01 \x01(\x0c\x12\x13\n\x0bsample_rate\x18\x02 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12\x14\n\x0ctimestamp_ms\x18\x04 \x01(\x03\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08track_id\x18\x06 \x01(\x05\x12\x12\n\ngeneration\x18\x07 \x01(\x03\x12\x32\n\x06number\x18\x08 \x01(\x0b\x32\".mentra.livekit.bridge.FrameNumber\x12\x32\n\x06source\x18\t \x01(\x0e\x32\".mentra.livekit.bridge.AudioSource\x12\x11\n\theartbeat\x18\n \x01(\x08\x12\x0e\n\x06\x61ge_us\x18\x0b \x01(\x03\x12-\n\x04news\x18\x0c \x01(\x0b\x32\x1f.mentra.livekit.bridge.RoomNews\x12.\n\x04hops\x18\r \x01(\x0b\x32 .mentra.livekit.bridge.HopCounts\"H\n\x08RoomNews\x12\x12\n\nphone_here\x18\x01 \x01(\x08\x12\x17\n\x0fphone_publishes\x18\x02 \x01(\x08\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"3\n\tHopCounts\x12\x12\n\nlivekit_in\x18\x01 \x01(\x04\x12\x12\n\nbridge_out\x18\x02 \x01(\x04\"f\n\x0b\x46rameNumber\x12\r\n\x05\x66lags\x18\x01 \x01(\r\x12\x0e\n\x06\x63oding\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08position\x18\x04 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x05 \x01(\x04\"\x9a\x01\n\x0fJoinRoomRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\troom_name\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x13\n\x0blivekit_url\x18\x04 \x01(\t\x12\x17\n\x0ftarget_identity\x18\x05 \x01(\t\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12\x12\n\nsession_id\x18\x07 \x01(\t\"\x98\x02\n\x10JoinRoomResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x19\n\x11participant_count\x18\x04 \x01(\x05\x12G\n\x08metadata\x18\x05 \x03(\x0b\x32\x35.mentra.livekit.bridge.JoinRoomResponse.MetadataEntry\x12\x37\n\x06reason\x18\x06 \x01(\x0e\x32\'.mentra.livekit.bridge.DisconnectReason\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"G\n\x10LeaveRoomRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\"3\n\x11LeaveRoomResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"\xaa\x01\n\x10PlayAudioRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\taudio_url\x18\x02 \x01(\t\x12\x0e\n\x06volume\x18\x03 \x01(\x02\x12\x12\n\nstop_other\x18\x04 \x01(\x08\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08track_id\x18\x06 \x01(\x05\x12\x13\n\x0bsample_rate\x18\x07 \x01(\x05\x12\x13\n\x0bposition_ms\x18\x08 \x01(\x03\"\xd7\x02\n\x0ePlayAudioEvent\x12=\n\x04type\x18\x01 \x01(\x0e\x32/.mentra.livekit.bridge.PlayAudioEvent.EventType\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\x03\x12\x13\n\x0bposition_ms\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x45\n\x08metadata\x18\x06 \x03(\x0b\x32\x33.mentra.livekit.bridge.PlayAudioEvent.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\tEventType\x12\x0b\n\x07STARTED\x10\x00\x12\x0c\n\x08PROGRESS\x10\x01\x12\r\n\tCOMPLETED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\"Y\n\x10StopAudioRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08track_id\x18\x04 \x01(\x05\"O\n\x11StopAudioResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x1a\n\x12stopped_request_id\x18\x03 \x01(\t\"%\n\x12HealthCheckRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\xf6\x02\n\x13HealthCheckResponse\x12H\n\x06status\x18\x01 \x01(\x0e\x32\x38.mentra.livekit.bridge.HealthCheckResponse.ServingStatus\x12\x17\n\x0f\x61\x63tive_sessions\x18\x02 \x01(\x05\x12\x16\n\x0e\x61\x63tive_streams\x18\x03 \x01(\x05\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x03\x12J\n\x08metadata\x18\x05 \x03(\x0b\x32\x38.mentra.livekit.bridge.HealthCheckResponse.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\rServingStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07SERVING\x10\x01\x12\x0f\n\x0bNOT_SERVING\x10\x02\x12\x13\n\x0fSERVICE_UNKNOWN\x10\x03\"&\n\x13\x42ridgeStatusRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\xd6\x02\n\x14\x42ridgeStatusResponse\x12\x11\n\tconnected\x18\x01 \x01(\x08\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x19\n\x11participant_count\x18\x03 \x01(\x05\x12\x1a\n\x12last_disconnect_at\x18\x04 \x01(\x03\x12\x1e\n\x16last_disconnect_reason\x18\x05 \x01(\t\x12\x16\n\x0eserver_version\x18\x06 \x01(\t\x12\x12\n\ngeneration\x18\x07 \x01(\x03\x12\x46\n\x15last_disconnect_cause\x18\x08 \x01(\x0e\x32\'.mentra.livekit.bridge.DisconnectReason\x12\x19\n\x11last_audio_age_ms\x18\t \x01(\x03\x12-\n\x04news\x18\n \x01(\x0b\x32\x1f.mentra.livekit.bridge.RoomNews\"\xd0\x01\n\x0cSessionStats\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x11\x61udio_frames_sent\x18\x02 \x01(\x03\x12\x1d\n\x15\x61udio_frames_received\x18\x03 \x01(\x03\x12\x12\n\nbytes_sent\x18\x04 \x01(\x03\x12\x16\n\x0e\x62ytes_received\x18\x05 \x01(\x03\x12\x1b\n\x13session_duration_ms\x18\x06 \x01(\x03\x12\x11\n\troom_name\x18\x07 \x01(\t\x12\x19\n\x11participant_count\x18\x08 \x01(\x05*\xa2\x01\n\x0b\x41udioSource\x12\x18\n\x14\x41UDIO_SOURCE_UNKNOWN\x10\x00\x12 \n\x1c\x41UDIO_SOURCE_PACKET_NUMBERED\x10\x01\x12 \n\x1c\x41UDIO_SOURCE_PACKET_SEQUENCE\x10\x02\x12\x1d\n\x19\x41UDIO_SOURCE_PACKET_PLAIN\x10\x03\x12\x16\n\x12\x41UDIO_SOURCE_TRACK\x10\x04*\x93\x03\n\x10\x44isconnectReason\x12\x0f\n\x0bREASON_NONE\x10\x00\x12\x15\n\x11REASON_SUPERSEDED\x10\x01\x12\x12\n\x0eREASON_REMOVED\x10\x02\x12\x17\n\x13REASON_ROOM_DELETED\x10\x03\x12\x18\n\x14REASON_TOKEN_EXPIRED\x10\x04\x12\x18\n\x14REASON_TOKEN_REFUSED\x10\x05\x12\x15\n\x11REASON_WRONG_ROOM\x10\x06\x12\x1a\n\x16REASON_SERVER_SHUTDOWN\x10\x07\x12\x12\n\x0eREASON_NETWORK\x10\x08\x12\x16\n\x12REASON_UNREACHABLE\x10\t\x12\x17\n\x13REASON_MEDIA_FAILED\x10\n\x12\x11\n\rREASON_FROZEN\x10\x0b\x12\x11\n\rREASON_CLOSED\x10\x0c\x12\x13\n\x0fREASON_REPLACED\x10\r\x12\x18\n\x14REASON_STREAM_BROKEN\x10\x0e\x12\x14\n\x10REASON_TIMED_OUT\x10\x0f\x12\x13\n\x0fREASON_INTERNAL\x10\x10\x32\xb0\x05\n\rLiveKitBridge\x12W\n\x0bStreamAudio\x12!.mentra.livekit.bridge.AudioChunk\x1a!.mentra.livekit.bridge.AudioChunk(\x01\x30\x01\x12[\n\x08JoinRoom\x12&.mentra.livekit.bridge.JoinRoomRequest\x1a\'.mentra.livekit.bridge.JoinRoomResponse\x12^\n\tLeaveRoom\x12\'.mentra.livekit.bridge.LeaveRoomRequest\x1a(.mentra.livekit.bridge.LeaveRoomResponse\x12]\n\tPlayAudio\x12\'.mentra.livekit.bridge.PlayAudioRequest\x1a%.mentra.livekit.bridge.PlayAudioEvent0\x01\x12^\n\tStopAudio\x12\'.mentra.livekit.bridge.StopAudioRequest\x1a(.mentra.livekit.bridge.StopAudioResponse\x12\x64\n\x0bHealthCheck\x12).mentra.livekit.bridge.HealthCheckRequest\x1a*.mentra.livekit.bridge.HealthCheckResponse\x12\x64\n\tGetStatus\x12*.mentra.livekit.bridge.BridgeStatusRequest\x1a+.mentra.livekit.bridge.BridgeStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLAYAUDIOEVENT_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._loaded_options = None
   _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_AUDIOSOURCE']._serialized_start=2911
-  _globals['_AUDIOSOURCE']._serialized_end=3073
-  _globals['_DISCONNECTREASON']._serialized_start=3076
-  _globals['_DISCONNECTREASON']._serialized_end=3479
+  _globals['_AUDIOSOURCE']._serialized_start=2931
+  _globals['_AUDIOSOURCE']._serialized_end=3093
+  _globals['_DISCONNECTREASON']._serialized_start=3096
+  _globals['_DISCONNECTREASON']._serialized_end=3499
   _globals['_AUDIOCHUNK']._serialized_start=48
   _globals['_AUDIOCHUNK']._serialized_end=428
   _globals['_ROOMNEWS']._serialized_start=430
@@ -50,41 +50,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAMENUMBER']._serialized_start=557
   _globals['_FRAMENUMBER']._serialized_end=659
   _globals['_JOINROOMREQUEST']._serialized_start=662
-  _globals['_JOINROOMREQUEST']._serialized_end=796
-  _globals['_JOINROOMRESPONSE']._serialized_start=799
-  _globals['_JOINROOMRESPONSE']._serialized_end=1079
-  _globals['_JOINROOMRESPONSE_METADATAENTRY']._serialized_start=1032
-  _globals['_JOINROOMRESPONSE_METADATAENTRY']._serialized_end=1079
-  _globals['_LEAVEROOMREQUEST']._serialized_start=1081
-  _globals['_LEAVEROOMREQUEST']._serialized_end=1152
-  _globals['_LEAVEROOMRESPONSE']._serialized_start=1154
-  _globals['_LEAVEROOMRESPONSE']._serialized_end=1205
-  _globals['_PLAYAUDIOREQUEST']._serialized_start=1208
-  _globals['_PLAYAUDIOREQUEST']._serialized_end=1378
-  _globals['_PLAYAUDIOEVENT']._serialized_start=1381
-  _globals['_PLAYAUDIOEVENT']._serialized_end=1724
-  _globals['_PLAYAUDIOEVENT_METADATAENTRY']._serialized_start=1032
-  _globals['_PLAYAUDIOEVENT_METADATAENTRY']._serialized_end=1079
-  _globals['_PLAYAUDIOEVENT_EVENTTYPE']._serialized_start=1659
-  _globals['_PLAYAUDIOEVENT_EVENTTYPE']._serialized_end=1724
-  _globals['_STOPAUDIOREQUEST']._serialized_start=1726
-  _globals['_STOPAUDIOREQUEST']._serialized_end=1815
-  _globals['_STOPAUDIORESPONSE']._serialized_start=1817
-  _globals['_STOPAUDIORESPONSE']._serialized_end=1896
-  _globals['_HEALTHCHECKREQUEST']._serialized_start=1898
-  _globals['_HEALTHCHECKREQUEST']._serialized_end=1935
-  _globals['_HEALTHCHECKRESPONSE']._serialized_start=1938
-  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2312
-  _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._serialized_start=1032
-  _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._serialized_end=1079
-  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_start=2233
-  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_end=2312
-  _globals['_BRIDGESTATUSREQUEST']._serialized_start=2314
-  _globals['_BRIDGESTATUSREQUEST']._serialized_end=2352
-  _globals['_BRIDGESTATUSRESPONSE']._serialized_start=2355
-  _globals['_BRIDGESTATUSRESPONSE']._serialized_end=2697
-  _globals['_SESSIONSTATS']._serialized_start=2700
-  _globals['_SESSIONSTATS']._serialized_end=2908
-  _globals['_LIVEKITBRIDGE']._serialized_start=3482
-  _globals['_LIVEKITBRIDGE']._serialized_end=4170
+  _globals['_JOINROOMREQUEST']._serialized_end=816
+  _globals['_JOINROOMRESPONSE']._serialized_start=819
+  _globals['_JOINROOMRESPONSE']._serialized_end=1099
+  _globals['_JOINROOMRESPONSE_METADATAENTRY']._serialized_start=1052
+  _globals['_JOINROOMRESPONSE_METADATAENTRY']._serialized_end=1099
+  _globals['_LEAVEROOMREQUEST']._serialized_start=1101
+  _globals['_LEAVEROOMREQUEST']._serialized_end=1172
+  _globals['_LEAVEROOMRESPONSE']._serialized_start=1174
+  _globals['_LEAVEROOMRESPONSE']._serialized_end=1225
+  _globals['_PLAYAUDIOREQUEST']._serialized_start=1228
+  _globals['_PLAYAUDIOREQUEST']._serialized_end=1398
+  _globals['_PLAYAUDIOEVENT']._serialized_start=1401
+  _globals['_PLAYAUDIOEVENT']._serialized_end=1744
+  _globals['_PLAYAUDIOEVENT_METADATAENTRY']._serialized_start=1052
+  _globals['_PLAYAUDIOEVENT_METADATAENTRY']._serialized_end=1099
+  _globals['_PLAYAUDIOEVENT_EVENTTYPE']._serialized_start=1679
+  _globals['_PLAYAUDIOEVENT_EVENTTYPE']._serialized_end=1744
+  _globals['_STOPAUDIOREQUEST']._serialized_start=1746
+  _globals['_STOPAUDIOREQUEST']._serialized_end=1835
+  _globals['_STOPAUDIORESPONSE']._serialized_start=1837
+  _globals['_STOPAUDIORESPONSE']._serialized_end=1916
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=1918
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=1955
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=1958
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2332
+  _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._serialized_start=1052
+  _globals['_HEALTHCHECKRESPONSE_METADATAENTRY']._serialized_end=1099
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_start=2253
+  _globals['_HEALTHCHECKRESPONSE_SERVINGSTATUS']._serialized_end=2332
+  _globals['_BRIDGESTATUSREQUEST']._serialized_start=2334
+  _globals['_BRIDGESTATUSREQUEST']._serialized_end=2372
+  _globals['_BRIDGESTATUSRESPONSE']._serialized_start=2375
+  _globals['_BRIDGESTATUSRESPONSE']._serialized_end=2717
+  _globals['_SESSIONSTATS']._serialized_start=2720
+  _globals['_SESSIONSTATS']._serialized_end=2928
+  _globals['_LIVEKITBRIDGE']._serialized_start=3502
+  _globals['_LIVEKITBRIDGE']._serialized_end=4190
 # @@protoc_insertion_point(module_scope)

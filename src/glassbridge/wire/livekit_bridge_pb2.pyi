@@ -120,20 +120,22 @@ class FrameNumber(_message.Message):
     def __init__(self, flags: _Optional[int] = ..., coding: _Optional[int] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., capture_time_us: _Optional[int] = ...) -> None: ...
 
 class JoinRoomRequest(_message.Message):
-    __slots__ = ("user_id", "room_name", "token", "livekit_url", "target_identity", "generation")
+    __slots__ = ("user_id", "room_name", "token", "livekit_url", "target_identity", "generation", "session_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ROOM_NAME_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     LIVEKIT_URL_FIELD_NUMBER: _ClassVar[int]
     TARGET_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     room_name: str
     token: str
     livekit_url: str
     target_identity: str
     generation: int
-    def __init__(self, user_id: _Optional[str] = ..., room_name: _Optional[str] = ..., token: _Optional[str] = ..., livekit_url: _Optional[str] = ..., target_identity: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+    session_id: str
+    def __init__(self, user_id: _Optional[str] = ..., room_name: _Optional[str] = ..., token: _Optional[str] = ..., livekit_url: _Optional[str] = ..., target_identity: _Optional[str] = ..., generation: _Optional[int] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class JoinRoomResponse(_message.Message):
     __slots__ = ("success", "error", "participant_id", "participant_count", "metadata", "reason")
