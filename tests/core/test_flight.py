@@ -59,6 +59,7 @@ def test_audio_that_goes_around_a_dead_hop_makes_it_no_less_dead() -> None:
         told(5_000, "interrupted", "bridge", "bridge_died", room_age_ms=80),
         told(5_200, "live", "bridge", "bridge_died", transport="websocket", room_age_ms=280, socket_age_ms=0),
         did(9_000, "join", "joined"),
+        told(9_010, "live", transport="websocket"),
         told(9_100, "live", room_age_ms=0, socket_age_ms=30),
     )
     assert (gap.from_ms, gap.to_ms, gap.silent_ms) == (T + 4_920, T + 9_100, 280)

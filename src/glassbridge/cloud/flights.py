@@ -304,7 +304,7 @@ class Flights:
             self._tick(due)
 
     def _tick(self, due: int) -> None:
-        late = self.clock() - due
+        late = max(0, self.clock() - due)  # a timer may be a moment early
         for flight in self._flights.values():
             if flight.ended_ms is None:
                 if late > STANDSTILL:

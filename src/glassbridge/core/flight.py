@@ -6,6 +6,7 @@ Rules
   be back where it should be. Audio that goes around a dead hop by the socket makes it no less dead.
 - The audio link's word counts: it has asked everybody. A gap for which it never named a hop is named by the counts: the
   hop after the last one through which frames went.
+- A hop on the way through the room is healed by audio in the room; all is well on the socket says nothing of it.
 - Another hop that is named meanwhile ends the gap of the former one and begins its own: a dead bridge that is back, and
   then cannot reach LiveKit, is two gaps.
 - Where audio was told to be live and the counts show none for SILENT seconds from a phone that numbers, that is a gap
@@ -51,6 +52,7 @@ LANES: Final = {
 }
 """Top to bottom as the audio goes; each with its columns."""
 
+_IN_ROOM: Final = frozenset({"livekit", "bridge", "stream"})
 _LANE_OF: Final = {"stream": "bridge", None: "cloud"}
 """Hops that have no lane of their own."""
 
@@ -207,12 +209,13 @@ class _Story:
         elif state != "connecting" and self._silent_since is None:
             self._silent_since = _last_frame(event, "room_age_ms", "socket_age_ms")
         if live and hop in (None, "recogniser"):
-            self._close_way(at)
+            if event.get("transport") == "livekit" or self._way is None or self._way.hop not in _IN_ROOM:
+                self._close_way(at)
         elif state != "connecting":
             ways = ("room_age_ms",) if live else ("room_age_ms", "socket_age_ms")
             self._die(hop, event.get("code", ""), event.get("text", ""), _last_frame(event, *ways), at)
         if live and self._way is not None:
-            self._way.around = event.get("transport") or "websocket"
+            self._way.around = "websocket"
 
     def _moved(self, event: Event, at: int) -> None:
         """`phone socket`: it is here, or it is away."""
