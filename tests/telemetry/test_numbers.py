@@ -16,7 +16,10 @@ from glassbridge.telemetry.numbers import ALL, Counter, Gauge, Histogram, Progra
 LABELS_OF_PEOPLE = {"user", "user_id", "session", "session_id", "identity", "room", "room_name", "package", "app"}
 
 
-def read(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(text: str) -> Samples:
     """Every sample by name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value

@@ -36,6 +36,12 @@ ParticipantOption = Annotated[
 ]
 
 
+MetricsHost = Annotated[
+    str,
+    typer.Option(envvar="GLASSBRIDGE_METRICS_HOST", help="Address of --metrics-port; keep it private."),
+]
+
+
 def cloud(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for phones on other machines.")
@@ -48,6 +54,16 @@ def cloud(
         Path | None,
         typer.Option(envvar="GLASSBRIDGE_APPS", dir_okay=False, help="Registry of apps (see `glassbridge apps`)."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GLASSBRIDGE_CLOUD_METRICS_PORT",
+            min=0,
+            max=65535,
+            help="Serve /metrics here without a token; 0 takes a free port. On --port it needs the admin token.",
+        ),
+    ] = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
 ) -> None:
@@ -70,6 +86,8 @@ def cloud(
         admin_token=settings.admin_token.get_secret_value(),
         host=host,
         port=port,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
         record=record,
         tap=settings.tap,
         client_token_ttl=settings.livekit_client_token_ttl,

@@ -1,6 +1,7 @@
 """The cloud program: `run` serves until it is asked to stop."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import structlog
 import uvloop
@@ -9,6 +10,7 @@ from aiohttp import web
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import Registry, StaticRegistry
 from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.gauges import Gauges
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.livekit.rooms import RoomService
@@ -16,7 +18,10 @@ from glassbridge.runtime.listen import CannotListen, claim_port, raise_descripto
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.access import SERVER_LOGGER, AccessLogger
+from glassbridge.telemetry.exposition import MetricsServer, Part
+from glassbridge.telemetry.numbers import Program
 
 log = structlog.get_logger()
 
@@ -44,24 +49,38 @@ class Cloud:
         )
         self.port = config.port
         """Where it listens; the one that was chosen when the configuration says 0."""
+        self.metrics_address: str | None = None
+        """host:port where metrics need no token; None: nowhere."""
+        self._metrics = AsyncExitStack()
+        """Of its numbers: who reads them, and where."""
 
     async def __aenter__(self) -> "Cloud":
         config = self._config
         claim_port(config.host, config.port)
+        if config.metrics_port is not None:
+            server = MetricsServer(self._numbers, config.metrics_host, config.metrics_port)
+            self.metrics_address = (await self._metrics.enter_async_context(server)).address
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, config.host, config.port).start()
         except OSError as error:
             await self._runner.cleanup()
+            await self._metrics.aclose()
             raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
         self.port = self._apps.port = int(self._runner.addresses[0][1])
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
         self.sessions.start()
+        self._metrics.enter_context(Gauges(self.sessions))
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
 
+    @staticmethod
+    def _numbers() -> list[Part]:
+        return [((), metrics.snapshot(Program.CLOUD))]
+
     async def __aexit__(self, *_exc: object) -> None:
+        await self._metrics.aclose()
         await self.sessions.close()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()

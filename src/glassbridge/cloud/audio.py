@@ -15,7 +15,8 @@ import structlog
 from glassbridge.core import diagnosis
 from glassbridge.core.in_order import InOrder
 from glassbridge.core.uplink import NEVER_CAME, Account, Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
-from glassbridge.core.values import BYTES_PER_SAMPLE
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import FrameNumber
 
 log = structlog.get_logger()
@@ -33,6 +34,13 @@ _WHERE = {
     diagnosis.Hop.BRIDGE: Hop.BRIDGE,
     diagnosis.Hop.STREAM: Hop.STREAM,
 }
+
+
+_delivered = metrics.FRAMES_DELIVERED.cell("cloud")
+_live = metrics.AUDIO_DELIVERED.cell("live")
+_late = metrics.AUDIO_DELIVERED.cell("late")
+_aged = metrics.AUDIO_AGE.observer("cloud")
+BYTES_PER_SECOND = SAMPLE_RATE * BYTES_PER_SAMPLE
 
 
 class Listener(Protocol):
@@ -108,6 +116,8 @@ class Microphone:
         """Whole samples without a number."""
         if pcm:
             self._unnumbered.receive(len(pcm) // BYTES_PER_SAMPLE)
+            _delivered.count += 1
+            _live.count += len(pcm) / BYTES_PER_SECOND
             self._give(pcm, self.listeners)
 
     def take_numbered(self, number: FrameNumber, pcm: bytes) -> None:
@@ -127,6 +137,9 @@ class Microphone:
         self._hand_on(self._in_order.begin(number.epoch, number.position), live=False)
         if number.replayed and pcm:
             self._in_order.replayed()
+        if not number.replayed:
+            for delivery in deliveries:
+                _aged(delivery.age)
         self._deliver(deliveries, now)
         if number.last:
             self._last = number.epoch, number.position + len(pcm) // BYTES_PER_SAMPLE
@@ -150,6 +163,8 @@ class Microphone:
 
     def _deliver(self, deliveries: list[Delivery], now: float) -> None:
         for delivery in deliveries:
+            _delivered.count += 1
+            (_live if delivery.live else _late).count += len(delivery.pcm) / BYTES_PER_SECOND
             if delivery.live:
                 self._hand_on([delivery], live=True)
             self._hand_on(self._in_order.take(delivery, now), live=False)
@@ -179,6 +194,9 @@ class Microphone:
             self._ledger_timer.cancel()
         self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
         lost, self._lost = self._lost, self._ledger.lost
+        if self._lost > lost:
+            hop = self._ledger.lost_as.hop or Hop.UNKNOWN
+            metrics.AUDIO_LOST.add(hop.value, by=(self._lost - lost) / SAMPLE_RATE)
         if self._ack_timer is None or self._lost > lost:
             self._acknowledge()
         epoch, position = self._ledger.acknowledged or (0, 0)

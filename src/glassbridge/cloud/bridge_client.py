@@ -15,6 +15,7 @@ from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.livekit.tokens import agent_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.telemetry import metrics, traces
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
@@ -133,13 +134,13 @@ class Seat:
             seconds=config.agent_token_ttl,
         )
         try:
-            answer = await self.bridge.stub.JoinRoom(request, timeout=config.join_timeout)
+            answer = await self.bridge.stub.JoinRoom(request, timeout=config.join_timeout, metadata=traces.outgoing())
             if not answer.success:
                 trouble = _REASONS.get(answer.reason, BridgeFault.REFUSED)
                 log.info("join refused", user_id=self._user, generation=self.generation, error=answer.error[:200])
                 above = (await self.status()).generation if trouble is LossReason.REPLACED else Generation(0)
                 raise BridgeError(trouble, above)
-            self._call = self.bridge.stub.StreamAudio()
+            self._call = self.bridge.stub.StreamAudio(metadata=traces.outgoing())
             async with asyncio.timeout(config.bridge_timeout):
                 await self._call.write(self._chunk(heartbeat=False))
         except (grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
@@ -178,10 +179,13 @@ class Seat:
         """Whether the bridge says that it is in the room for this join, and what it hears there; takes a second."""
         request = pb.BridgeStatusRequest(user_id=self._user)
         try:
-            answer = await self.bridge.stub.GetStatus(request, timeout=self._config.status_timeout)
+            answer = await self.bridge.stub.GetStatus(
+                request, timeout=self._config.status_timeout, metadata=traces.outgoing()
+            )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # one without this call is believed
                 return SeatStatus(None, BridgeSays(in_room=True))
+            metrics.STATUS_ERRORS.add()
             return SeatStatus(_trouble_of(error), None)
         generation = Generation(answer.generation)
         if generation not in (0, self.generation):

@@ -26,6 +26,9 @@ class CloudConfig:
     host: str = "127.0.0.1"
     """Phones elsewhere can reach the cloud only on an address that is open to them, such as 0.0.0.0."""
     port: int = 8002
+    metrics_port: int | None = None
+    """Where `/metrics` needs no token; 0: a free port; None: nowhere. On `port` it needs the admin token."""
+    metrics_host: str = "127.0.0.1"
     record: Path | None = None
     """Folder for what the recogniser was fed, one WAV for each session."""
     tap: Path | None = None

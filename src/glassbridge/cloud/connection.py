@@ -16,6 +16,8 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import (
@@ -48,6 +50,9 @@ LOOK_EVERY, MISSED_LOOKS = 0.65, 4
 """Such a phone is gone when nothing was heard of it at so many looks in a row, 2.6 to 3.25 s after its last word."""
 
 
+_malformed = metrics.FRAMES_DROPPED.cell("socket", "malformed")
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What the phone asked for when it connected."""
@@ -60,10 +65,13 @@ class Wishes:
     """Which phone, and which run of its program, where it says so (`phone`)."""
     attempt: int = 0
     """Counts its attempts to connect (`attempt`)."""
+    trace: Origin | None = None
+    """The trace that the phone has begun because it lost its connection (header `traceparent`)."""
 
     @classmethod
     def of(cls, request: Request) -> "Wishes":
-        """From the header `livekit: true` or `?livekit=true`, and `?audio=2`, `?phone=`, `?attempt=`."""
+        """From the headers `livekit: true` (or `?livekit=true`) and `traceparent`, and `?audio=2`, `?phone=`,
+        `?attempt=`."""
         query = request.query
         livekit = request.headers.get("livekit", query.get("livekit", ""))
         attempt = query.get("attempt", "")
@@ -72,6 +80,7 @@ class Wishes:
             numbered=query.get("audio") == "2",
             phone=query.get("phone", "")[:64],
             attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 10 else 0,
+            trace=Origin.read(request.headers.get(HEADER)),
         )
 
     def given_up_for(self, other: "Wishes") -> bool:
@@ -124,6 +133,11 @@ class PhoneConnection:
     def open(self) -> bool:
         """False from the moment that somebody closes it."""
         return self._close_with is None and not self._socket.closed
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the phone."""
+        return len(self._outbox)
 
     def listen(self, listener: SocketListener) -> None:
         """From now on the phone is read; before that nothing is, so nothing is lost."""
@@ -233,12 +247,14 @@ class PhoneConnection:
 
     def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
         if len(frame) > self._config.max_binary:
+            _malformed.count += 1
             self._complain(f"a binary frame holds at most {self._config.max_binary} bytes")
             return
         try:
             if self.open:
                 listener.on_audio(self, frame)
         except FrameError as error:
+            _malformed.count += 1
             self._complain(str(error))
 
     def _complain(self, what: str) -> None:

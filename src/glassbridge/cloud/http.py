@@ -21,6 +21,8 @@ from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
+from glassbridge.telemetry import exposition, metrics
+from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.phone import ConnectionError_, encode
 
 log = structlog.get_logger()
@@ -68,6 +70,7 @@ class HttpApi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/livez", self.live)
         app.router.add_get("/readyz", self.ready)
+        app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/api/tts", self._tts.get)
         self._apps.add_to(app.router)
         self._admin.add_to(app.router)
@@ -125,6 +128,12 @@ class HttpApi:
                 "timestamp": iso_now(),
             }
         )
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The numbers of this cloud, for who shows the admin token: they tell how many users there are."""
+        if (refusal := self._admin.refusal(request)) is not None:
+            return refusal
+        return exposition.response(request, lambda: [((), metrics.snapshot(Program.CLOUD))])
 
     async def live(self, _request: web.Request) -> web.Response:
         """The event loop turns."""

@@ -14,6 +14,7 @@ from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (
     AskStatus,
     AudioLink,
+    Away,
     Effect,
     Event,
     Examine,
@@ -33,16 +34,22 @@ from glassbridge.core.audio_link import (
     StreamBroke,
     Tick,
     Unwanted,
+    Wanted,
 )
 from glassbridge.core.machine import Record
 from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.traces import Origin
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import FrameNumber
 
 HEARD_EVERY = 0.1
 """Seconds after a frame in which others by the same path are not told to the machine, unless its state changed."""
+
+
+_received = {Path.ROOM: metrics.FRAMES_RECEIVED.cell("stream"), Path.SOCKET: metrics.FRAMES_RECEIVED.cell("socket")}
 
 
 class LinkShell:
@@ -100,6 +107,26 @@ class LinkShell:
         here = seat is not None and seat.joined and seat.generation == machine.generation and machine.state.placed
         return seat.bridge if seat is not None and here else None
 
+    @property
+    def dead_for(self) -> float:
+        """Seconds for which audio should be flowing and is not."""
+        return self._story.dead_for
+
+    @property
+    def trace(self) -> str:
+        """The traceparent of the start or fault that goes on; empty while none does."""
+        return self._story.trace
+
+    def arrive(self, wanted: Wanted, parent: Origin | None) -> None:
+        """A socket of the phone is here; it may have begun a trace."""
+        self._story.arrived(numbers=wanted.numbers, parent=parent)
+        self._shell.post(wanted)
+
+    def depart(self) -> None:
+        """The phone's socket is gone."""
+        self._story.departed()
+        self._shell.post(Away())
+
     def post(self, event: Event) -> None:
         """Puts an event into the machine's mailbox."""
         self._shell.post(event)
@@ -108,6 +135,7 @@ class LinkShell:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
         now = self._last_frame[path] = self._loop.time()
         self.frames[path] += 1
+        _received[path].count += 1
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
@@ -126,6 +154,7 @@ class LinkShell:
 
     async def close(self, timeout: float) -> None:
         """Gives up what is held; returns when the bridge has been told, after `timeout` seconds at most."""
+        self._story.departed()
         self._shell.post(Unwanted())
         self._shell.stop()
         deadline = self._loop.time() + timeout
@@ -188,12 +217,15 @@ class LinkShell:
             await asyncio.wait(earlier)
         begun = self._loop.time()
         not_on = self._seat.bridge if elsewhere and self._seat is not None else None
-        try:
-            seat = await self._pool.join(self._user, generation, self._sit, not_on)
-        except BridgeError as error:
-            self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
-            self.post(JoinFailed(generation, error.trouble, error.above))
-            return
+        with self._story.part("join", generation=generation) as span:
+            try:
+                seat = await self._pool.join(self._user, generation, self._sit, not_on)
+            except BridgeError as error:
+                span.end(error.trouble.code)
+                self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
+                self.post(JoinFailed(generation, error.trouble, error.above))
+                return
+            span.set(bridge=seat.bridge.target)
         try:
             self._story.done("join", generation, "joined", took=self._loop.time() - begun, bridge=seat.bridge.target)
             self._flight.begin("livekit_in", "bridge_out")
@@ -235,13 +267,15 @@ class LinkShell:
     async def _ask_status(self, generation: Generation) -> None:
         seat = self._seat
         if seat is not None and seat.generation == generation:
-            status = await seat.status()
+            with self._story.part("ask status", generation=generation):
+                status = await seat.status()
             self._story.done("ask_status", generation, status.lost.code if status.lost is not None else "in_room")
             self.post(Status(generation, status.lost))
 
     async def _examine(self, generation: Generation) -> None:
         seat = self._seat if self._seat is not None and self._seat.generation == generation else None
-        evidence = await self._examiner.examine(self._user, seat, self._ask_phone)
+        with self._story.part("examine", generation=generation):
+            evidence = await self._examiner.examine(self._user, seat, self._ask_phone)
         self._story.examined(generation, evidence)
         self.post(Examined(generation, evidence))
 

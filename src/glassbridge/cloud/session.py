@@ -51,6 +51,7 @@ from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser, Transcript
+from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import decode_numbered
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import (
@@ -226,7 +227,7 @@ class UserSession:
             case Release():
                 self._flight.note("phone socket", here=False, **self.link.ages())
                 self._phone = self._notice = None
-                self.link.post(audio_link.Away())
+                self.link.depart()
                 self.apps.audio_state(_away())
             case Dispose(cause):
                 self._dispose(cause)
@@ -235,6 +236,7 @@ class UserSession:
                     self._owner.take(connection)
 
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
+        metrics.PHONE_SOCKETS.add("new" if not resumed else "resumed" if self._phone is None else "superseding")
         self._phone, self._odd = connection, OddByte()
         wishes = connection.wishes
         self._flight.note(
@@ -246,7 +248,7 @@ class UserSession:
         connection.send(self.apps.microphone)
         self._numbered = wishes.numbered
         self.microphone.reached(numbered=wishes.numbered)
-        self.link.post(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered))
+        self.link.arrive(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered), wishes.trace)
         self.apps.introduce()
         connection.listen(self)
 
@@ -281,6 +283,18 @@ class UserSession:
         about = {"old": record.old.label, "on": record.event, "new": record.new.label, "cause": record.cause}
         self._log.info("session", socket=record.generation, **about)
         self._flight.note("session", socket=record.generation, **about)
+
+    # ---- what the gauges ask (cloud/gauges.py)
+
+    @property
+    def told(self) -> AudioState | None:
+        """What the phone knows of its audio; None while there is none, or nothing was told yet."""
+        return self._notice.state if self._notice is not None else None
+
+    @property
+    def outbox(self) -> int:
+        """Messages that wait for the phone."""
+        return self._phone.waiting if self._phone is not None else 0
 
     # ---- what the recorder asks (cloud/flights.py)
 
@@ -379,6 +393,7 @@ class UserSession:
             since=self._told[1],
             retry_in_ms=None if wait is None else round(wait * 1000),
             transport=notice.path.value,
+            traceparent=self.link.trace,
         )
         self._flight.note(
             "audio state", state=said.state, code=said.code, hop=said.hop, text=said.reason,

@@ -1,6 +1,7 @@
 """All sessions of this cloud, one for each user."""
 
 import asyncio
+from collections.abc import Collection
 from itertools import count
 
 import structlog
@@ -20,6 +21,8 @@ from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.loop_lag import watch_loop
 
 log = structlog.get_logger()
 
@@ -53,6 +56,12 @@ class Sessions:
         self._tasks.spawn(self.pool.watch(), "bridges")
         self._tasks.spawn(self._watch.run(), "livekit")
         self._tasks.spawn(self.flights.run(), "flights")
+        self._tasks.spawn(watch_loop(), "loop-lag")
+
+    @property
+    def living(self) -> Collection[UserSession]:
+        """All, those in grace included."""
+        return self._by_user.values()
 
     @property
     def active(self) -> int:
@@ -90,6 +99,7 @@ class Sessions:
                 user, self, self._config, self.pool, self._recogniser, self._examiner, self._apps, self.flights, former
             )
             self._by_user[user] = session
+            metrics.SESSIONS_STARTED.add()
             self._empty.clear()
             session.start()
         self._holder[connection] = session

@@ -5,7 +5,7 @@ Three kinds of lines, all with user_id, session_id and generation
 - `recovery`: something was done (`action`) because of something (`cause`), and its `result`.
 - `audio state`: the phone was told; `audio back` beside it, when something had been wrong, says for how long.
 
-The flight recorder gets the same, so that both tell one story.
+The flight recorder gets the same, so that both tell one story; so do the numbers and the trace (cloud/episode.py).
 """
 
 from collections.abc import Callable
@@ -13,11 +13,14 @@ from typing import Any
 
 import structlog
 
+from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flights import Flight
 from glassbridge.core.audio_link import LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks
 from glassbridge.core.machine import Record
 from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
 
 log = structlog.get_logger()
 
@@ -28,8 +31,11 @@ class Story:
     """Owned by one link; `clock` gives monotonic seconds."""
 
     def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight) -> None:
-        self._log = log.bind(user_id=user, session_id=session_id)
+        self._about = self._log = log.bind(user_id=user, session_id=session_id)
+        self._session_id = session_id
         self._flight = flight
+        self._episode: Episode | None = None
+        """While audio is wanted and not there."""
         self._clock = clock
         self._cause = ""
         """Of the newest change of state that had one; empty once the room is heard."""
@@ -38,8 +44,49 @@ class Story:
         self._done: list[str] = []
         """What was done about it, and what came of that; the first MAX_NOTED of it."""
 
+    @property
+    def dead_for(self) -> float:
+        """Seconds for which audio should be flowing and is not; 0.0 while it flows, or may be silent."""
+        episode = self._episode
+        return self._clock() - episode.since if episode is not None and episode.due else 0.0
+
+    @property
+    def trace(self) -> str:
+        """The traceparent of what is going on; empty while nothing is."""
+        return self._episode.span.origin.traceparent if self._episode is not None else ""
+
+    def arrived(self, *, numbers: bool, parent: Origin | None) -> None:
+        """A socket of the phone, which may have begun a trace: audio is wanted."""
+        self._fault = None
+        self._begin("start", parent, due=numbers)
+
+    def departed(self) -> None:
+        """The phone is away, or the session over: nobody waits for audio any more."""
+        self._fault = None
+        self._end(live=False, result="the phone went away")
+
+    def part(self, name: str, kind: Kind = Kind.CLIENT, **about: Attribute) -> Span:
+        """A span for something that is done."""
+        if self._episode is None:
+            return Span(name, None, kind, session_id=self._session_id, **about)
+        return self._episode.part(name, kind, **about)
+
+    def _begin(self, why: Why, parent: Origin | None = None, *, due: bool = True) -> Episode:
+        self._end(live=False, result="begun anew")
+        self._episode = Episode(why, self._clock, parent, due=due, session_id=self._session_id)
+        self._log = self._about.bind(trace_id=self._episode.span.origin.trace_id)
+        return self._episode
+
+    def _end(self, *, live: bool, result: str) -> None:
+        if self._episode is not None:
+            self._episode.over(live=live, result=result)
+            self._episode = None
+            self._log = self._about
+
     def changed(self, record: Record[LinkState]) -> None:
         """The machine changed its state."""
+        if record.new is LinkState.JOINING and record.cause not in ("", "wanted"):
+            metrics.REJOINS.add(record.cause)
         self._cause = "" if record.new is LinkState.LIVE else record.cause or self._cause
         self._tell(
             "audio link", old=record.old.label, on=record.event, new=record.new.label,
@@ -51,6 +98,8 @@ class Story:
     ) -> None:
         """Something was done, and came to this."""
         self._note(f"{action}:{result}")
+        if action == "join":
+            metrics.JOINS.add(*(("joined", "") if result == "joined" else ("failed", result)))
         more = {"bridge": bridge, "took_ms": None if took is None else round(took * 1000)}
         self._tell(
             "recovery", action=action, generation=generation, cause=self._cause, result=result,
@@ -59,6 +108,9 @@ class Story:
 
     def lost(self, generation: Generation, trouble: Trouble, *, bridge: str) -> None:
         """The place is gone."""
+        metrics.PLACES_LOST.add(trouble.code)
+        if self._episode is None:
+            self._begin("fault")
         about = {"generation": generation, "cause": trouble.code, "error": trouble.text, "bridge": bridge}
         self._log.warning("place lost", **about)
         self._flight.note("place lost", **about)
@@ -91,12 +143,19 @@ class Story:
     def told(self, notice: Notice, generation: Generation) -> None:
         """The phone is told what is true."""
         now = self._clock()
+        missed = notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE)
+        episode = self._episode or (self._begin("fault") if missed else None)
+        hop = notice.hop.value if notice.hop is not None else ""
+        metrics.NOTICES.add(notice.state.value, hop)
         self._log.info(
             "audio state", state=notice.state.value, code=notice.code, hop=notice.hop and notice.hop.value,
             transport=notice.path.value, generation=generation,
             retry_in_ms=None if notice.retry_at is None else max(0, round((notice.retry_at - now) * 1000)),
         )  # fmt: skip
-        if notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE):
+        if episode is not None:
+            episode.due = episode.due or missed
+            episode.span.event("audio state", state=notice.state.value, code=notice.code, hop=hop)
+        if missed:
             if self._fault is None:
                 self._fault = notice.code, now
                 self._done = []  # anew: the last one was handed to the log
@@ -106,3 +165,7 @@ class Story:
                 "audio back", after_ms=round((now - since) * 1000), cause=cause, action=self._done,
                 result=notice.path.value, generation=generation,
             )  # fmt: skip
+        if notice.state is AudioState.LIVE:
+            self._end(live=True, result=notice.path.value)
+        elif notice.code == "awaiting_audio" and episode is not None and not episode.due:
+            self._end(live=False, result="ready; the phone may be silent")

@@ -174,6 +174,8 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     retry_in_ms: int | None = None
     transport: Literal["livekit", "websocket"] | None = None
     """Where audio is welcome now: in the LiveKit room, unless nobody is there to hear it, or nothing came through."""
+    traceparent: str = ""
+    """The trace of what is being done about it (W3C Trace Context), for a phone that traces too."""
 
 
 class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):

@@ -1,0 +1,49 @@
+"""What a running cloud is, as gauges: asked of its sessions whenever somebody reads them."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from glassbridge.cloud.sessions import Sessions
+from glassbridge.core.audio_link import LinkState
+from glassbridge.core.values import AudioState
+from glassbridge.telemetry import metrics
+
+Readings = dict[tuple[str, ...], float]
+
+
+class Gauges:
+    """Reads `sessions` while inside of `with`."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._stops: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        pool = self._sessions.pool
+        self._stops = [
+            metrics.SESSIONS.read_by(self._by_presence),
+            metrics.AUDIO_LINKS.read_by(self._by_link),
+            metrics.AUDIO_STATES.read_by(self._by_told),
+            metrics.AUDIO_DEAD.read_by(
+                lambda: max((one.link.dead_for for one in self._sessions.living if one.has_phone), default=0.0)
+            ),
+            metrics.PLACES.read_by(lambda: sum(bridge.seats for bridge in pool.bridges)),
+            metrics.BRIDGES.read_by(lambda: {("live",): pool.live, ("down",): len(pool.bridges) - pool.live}),
+            metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.outbox for one in self._sessions.living)}),
+        ]
+
+    def __exit__(self, *_: object) -> None:
+        for stop in self._stops:
+            stop()
+
+    def _by_presence(self) -> Readings:
+        here = sum(one.has_phone for one in self._sessions.living)
+        return {("active",): here, ("grace",): len(self._sessions.living) - here}
+
+    def _by_link(self) -> Readings:
+        found = Counter(one.link.state for one in self._sessions.living)
+        return {(state.label,): found[state] for state in LinkState}
+
+    def _by_told(self) -> Readings:
+        found = Counter(one.told for one in self._sessions.living)
+        return {(state.value,): found[state] for state in AudioState}
