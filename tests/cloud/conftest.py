@@ -13,9 +13,12 @@ import pytest
 from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.admission import Limits
+from glassbridge.core.recogniser import Reason, StreamTimes
+from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import user_id
 from glassbridge.livekit.tokens import LiveKitKeys
-from glassbridge.speech.base import RecogniserError, Transcript
+from glassbridge.speech.base import RecogniserError, Transcript, Want
 from tests.support.grpc_runtime import grpc_is_here
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -32,15 +35,16 @@ class ScriptedStream:
     """Keeps what it is fed; `say` gives a transcript, `fail` ends it."""
 
     def __init__(
-        self, on_transcript: Callable[[Transcript], None], on_error: Callable[[RecogniserError], None]
+        self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
     ) -> None:
+        self.want = want
         self.fed = bytearray()
         self.finished = 0
         self.closed = False
         self.final_text = ""
         """Given as the final transcript by finish()."""
         self._on_transcript = on_transcript
-        self.fail = on_error
+        self.fail = on_lost
         self.dropped_bytes = 0
         self.stalled = 0.0
 
@@ -62,23 +66,38 @@ class ScriptedStream:
 
 
 class ScriptedRecogniser:
-    """`refuse` makes open() fail."""
+    """`refuse` makes open() fail. Knows `languages`, and translates between them once `translates` is true."""
 
-    def __init__(self) -> None:
+    name = "scripted"
+    limits = Limits()
+    stuck = 10.0
+
+    def __init__(self, *languages: str, translates: bool = False, times: StreamTimes | None = None) -> None:
+        self.times = times or StreamTimes()
+        self.languages = languages or ("en-US",)
+        self.translates = translates
         self.streams: list[ScriptedStream] = []
         self.refuse: RecogniserError | None = None
 
+    def serves(self, want: Want) -> Want:
+        if want.target is not None and not (self.translates and want.target in self.languages):
+            raise RecogniserError("there is no translation here", Reason.UNSUPPORTED)
+        if want.language == AUTO:
+            return Want(self.languages[0], want.target)
+        if want.language not in self.languages:
+            raise RecogniserError(f"the recogniser here understands {', '.join(self.languages)}", Reason.UNSUPPORTED)
+        return want
+
     async def open(
-        self,
-        on_transcript: Callable[[Transcript], None],
-        on_error: Callable[[RecogniserError], None],
-        *,
-        language: str = "en-US",
+        self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
     ) -> ScriptedStream:
         if self.refuse is not None:
             raise self.refuse
-        self.streams.append(ScriptedStream(on_transcript, on_error))
+        self.streams.append(ScriptedStream(want, on_transcript, on_lost))
         return self.streams[-1]
+
+    def warm_up(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

@@ -304,6 +304,7 @@ async def test_an_app_hears_what_was_said_bit_for_bit(stage: Begin) -> None:
     assert said == {
         "type": "transcription", "text": "hello world", "isFinal": True, "startTime": 0, "endTime": 200,
         "transcribeLanguage": "en-US",
+        "provider": "scripted",
     }  # fmt: skip
     assert app.heard("audio_state")[-1]["state"] == "live"
     stream = app.of_type("data_stream")[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.core.audio_link import BridgeFault
+from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
@@ -223,9 +224,14 @@ async def test_unnumbered_speech_ends_once_nothing_is_in_flight(stage: Begin, hi
     await phone.socket.send_bytes(bytes(3200))
     await phone.say(**hint)
     for count in range(4):  # audio that the hint overtook
-        await stays(lambda: not phone.of_type("speech_end") or "a speech_end", 0.1)
+        sent = loop.time()
+        await stays(
+            lambda sent=sent: not phone.of_type("speech_end") or loop.time() - sent > 0.5 or "a speech_end", 0.1
+        )  # type: ignore[misc]
         await phone.socket.send_bytes(bytes(3200))
         await eventually(lambda count=count: len(built.recogniser.fed) == (count + 2) * 3200 or "not fed")  # type: ignore[misc]
+        if loop.time() - sent > 0.5:
+            pytest.skip("the machine stood still for longer than speech may pause")
     last = loop.time()
     await eventually(lambda: bool(built.recogniser.streams) or "no stream")
     built.recogniser.streams[0].final_text = "the last word"
@@ -271,7 +277,8 @@ async def test_a_recogniser_that_fails_is_replaced(stage: Begin) -> None:
     await phone.socket.send_bytes(bytes(1280))
     await eventually(lambda: len(built.recogniser.streams) == 2 or "no new stream")
     await eventually(lambda: built.recogniser.streams[0].closed or "the old stream is open")
-    await eventually(lambda: built.recogniser.streams[1].fed == bytes(1280) or "not fed")
+    # what the first had not understood is not lost
+    await eventually(lambda: built.recogniser.streams[1].fed == bytes(640 + 1280) or "not fed")
     built.recogniser.streams[0].fail(RecogniserError("late"))
     built.recogniser.streams[1].say("hello", final=True)
     await phone.until("display_event")
@@ -291,7 +298,7 @@ async def test_what_a_slow_recogniser_dropped_is_admitted_once(stage: Begin) -> 
 
 async def test_without_a_recogniser_the_phone_is_told_once_and_audio_goes_on(stage: Begin, tmp_path: Path) -> None:
     built = await stage(record=tmp_path)
-    built.recogniser.refuse = RecogniserError("all 2 recognisers are busy")
+    built.recogniser.refuse = RecogniserError("all 2 recognisers are busy", Reason.BUSY)
     phone = await built.phone()
     for _ in range(10):
         await phone.socket.send_bytes(bytes(3200))

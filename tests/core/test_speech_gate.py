@@ -80,7 +80,12 @@ def test_silence_that_flows_on_is_not_let_through() -> None:
 
 def test_what_is_sent_again_is_never_silence() -> None:
     gate = SpeechGate(0.0)
-    sent = [(1.0, Silent()), (20.0, Heard(late=True)), *flow(20.1, 8.0, late=True), (28.1, AllHeard())]
+    sent: list[tuple[float, Event]] = [
+        (1.0, Silent()),
+        (20.0, Heard(late=True)),
+        *flow(20.1, 8.0, late=True),
+        (28.1, AllHeard()),
+    ]
     assert play(gate, *sent) == [(1.0, Ends()), (20.0, Begins()), (28.1, Ends())]
 
 

@@ -15,9 +15,9 @@ from time import monotonic
 
 import pytest
 
+from glassbridge.core.recogniser import Reason
 from glassbridge.lab import clips
-from glassbridge.speech import process as process_module
-from glassbridge.speech.base import RecogniserError, Transcript
+from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 from glassbridge.speech.process import RecogniserProcess
 from tests.support.poll import eventually, eventually_sync
@@ -42,7 +42,7 @@ class Owner:
         return " ".join(said.text for said in self.said if said.final).split()
 
     async def open(self, recogniser: PocketsphinxRecogniser) -> RecogniserProcess:
-        return await recogniser.open(self.said.append, self.errors.append)
+        return await recogniser.open(Want("en-US"), self.said.append, self.errors.append)
 
 
 def alive(pid: int) -> bool:
@@ -104,8 +104,8 @@ async def test_the_cap_is_stated_and_frees_again(recogniser: PocketsphinxRecogni
 
 async def test_other_languages_are_refused(recogniser: PocketsphinxRecogniser) -> None:
     with pytest.raises(RecogniserError, match="en-US only") as refused:
-        await recogniser.open(print, print, language="de-DE")
-    assert not refused.value.retry
+        await recogniser.open(Want("de-DE"), print, print)
+    assert refused.value.reason is Reason.UNSUPPORTED
 
 
 async def test_a_crash_ends_its_stream_alone_and_the_process_is_replaced(recogniser: PocketsphinxRecogniser) -> None:
@@ -118,7 +118,7 @@ async def test_a_crash_ends_its_stream_alone_and_the_process_is_replaced(recogni
     with pytest.raises(RecogniserError):
         await waiting
     await eventually(lambda: bool(crashed.errors) or "the owner was not told")
-    assert crashed.errors[0].retry
+    assert crashed.errors[0].reason is Reason.CRASHED
     with pytest.raises(RecogniserError):
         await stream.finish()
     stream.feed(b"\0\0")
@@ -187,14 +187,15 @@ async def test_a_cancelled_open_leaves_the_process_to_the_next(recogniser: Pocke
     assert owner.words == clips.words("short")
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [((sys.executable, "-c", "raise SystemExit(3)"), "status 3"), (("/nonexistent/program",), "can be started")],
+)
 async def test_a_process_that_cannot_start_is_an_error(
-    recogniser: PocketsphinxRecogniser, monkeypatch: pytest.MonkeyPatch
+    recogniser: PocketsphinxRecogniser, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], why: str
 ) -> None:
-    monkeypatch.setattr(process_module, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(RecogniserError, match="status 3"):
-        await Owner().open(recogniser)
-    monkeypatch.setattr(process_module, "COMMAND", ("/nonexistent/program",))
-    with pytest.raises(RecogniserError, match="can be started"):
+    monkeypatch.setattr(recogniser, "_command", command)
+    with pytest.raises(RecogniserError, match=why):
         await Owner().open(recogniser)
 
 
@@ -202,11 +203,12 @@ def test_processes_die_with_their_parent() -> None:
     code = textwrap.dedent(
         """
         import asyncio
+        from glassbridge.speech.base import Want
         from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 
         async def main():
             recogniser = PocketsphinxRecogniser(1)
-            stream = await recogniser.open(print, print)
+            stream = await recogniser.open(Want("en-US"), print, print)
             print(stream.pid, flush=True)
             await asyncio.Event().wait()
 

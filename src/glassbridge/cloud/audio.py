@@ -7,6 +7,7 @@ one disturbs nobody.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,6 +27,8 @@ ACK_EVERY = 1.0
 
 Holes = tuple[tuple[int, int], ...]
 """Stretches [start, stop) of positions."""
+REPLAYING = 2.0
+"""Seconds after something was sent again in which more of it may come."""
 FORGIVEN_AFTER = 1.0
 """Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
 _WHERE = {
@@ -80,6 +83,8 @@ class Microphone:
         self._ledger = Ledger()
         self._in_order = InOrder(self._ledger.lacks)
         self._forgive_at: float | None = None
+        self._replayed_at = -math.inf
+        """Loop time of the last samples that were sent again."""
         self._unnumbered = UnnumberedLedger()
         self._on_position = on_position
         self._on_last = on_last
@@ -96,6 +101,11 @@ class Microphone:
     def position(self) -> tuple[int, int] | None:
         """(epoch, position) before which all is delivered or given up; None before any numbered frame."""
         return self._ledger.acknowledged
+
+    @property
+    def catches_up(self) -> bool:
+        """What is handed on now was said some time ago, or waits for what was."""
+        return self._in_order.holding or self._loop.time() - self._replayed_at < REPLAYING
 
     def accounts(self) -> tuple[Account, Account]:
         """What became of the numbered and of the unnumbered audio."""
@@ -137,6 +147,7 @@ class Microphone:
         self._hand_on(self._in_order.begin(number.epoch, number.position), live=False)
         if number.replayed and pcm:
             self._in_order.replayed()
+            self._replayed_at = now
         if not number.replayed:
             for delivery in deliveries:
                 _aged(delivery.age)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
 
 
@@ -31,6 +32,10 @@ class CloudConfig:
     metrics_host: str = "127.0.0.1"
     record: Path | None = None
     """Folder for what the recogniser was fed, one WAV for each session."""
+    dev_control: Path | None = None
+    """Development: the Unix socket on which `glassbridge dev` obeys the console (cloud/console/development.py)."""
+    captions: str = DEFAULT_LANGUAGE
+    """Language in which phones get captions; empty: none, and only apps ask for speech."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio (cloud/tap.py)."""
 

@@ -15,20 +15,20 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.audio import Holes, Listener, Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgePool
-from glassbridge.cloud.captions import Captions
 from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights, Row
+from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.recording import Recorder
-from glassbridge.cloud.speech_end import SpeechEnd
 from glassbridge.cloud.tap import Tap
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
-from glassbridge.core.diagnosis import Action, Finding
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Action, Finding
 from glassbridge.core.machine import Record
+from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.session import (
     Adopt,
     Dispose,
@@ -45,12 +45,13 @@ from glassbridge.core.session import (
     Supersede,
     Tick,
 )
-from glassbridge.core.subscriptions import DEFAULT_LANGUAGE, Stream
+from glassbridge.core.subscriptions import Stream
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.speech.base import Recogniser, Transcript
+from glassbridge.speech.base import Transcript, Want
+from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import decode_numbered
 from glassbridge.wire.close_codes import CloseCode
@@ -81,6 +82,7 @@ FAILED = "internal error"
 _CLOSE_CODES = {DRAINING: CloseCode.DRAINING, FAILED: CloseCode.INTERNAL}
 CAPTIONS = "glassbridge.captions"
 """Package name under which captions are displayed."""
+NO_CAPTIONS = "Captions are not available"
 CLOSE_TIMEOUT = 2.0
 
 
@@ -103,7 +105,7 @@ class UserSession:
         owner: Owner,
         config: CloudConfig,
         pool: BridgePool,
-        recogniser: Recogniser,
+        speech: Speech,
         examiner: Examiner,
         apps: AppHost,
         flights: Flights,
@@ -124,17 +126,28 @@ class UserSession:
         self._notice: Notice | None = None
         """The newest of the link; None while no phone is here."""
         self._recogniser_trouble: Finding | None = None
+        self._deaf = False
+        """People were told that there are no captions, and none have come since."""
         self._answered = 0
         """Transcripts so far."""
         self._numbered = False
         """The newest phone numbers its audio."""
         self._odd = OddByte()
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
-        self._speech = SpeechEnd(lambda: self._spawn(self._end_speech(), "speech-end"))
-        self._captions = Captions(recogniser, self._show, self._say, self._judge_recogniser, random.random)
+        self._captions = Want(config.captions) if config.captions else None
+        self.hearing = Hearing(
+            speech,
+            self._captions,
+            self._understand,
+            self._judge_recogniser,
+            lambda: self._spawn(self._end_speech(), "speech-end"),
+            lambda: self.microphone.catches_up,
+            user_id=user,
+            session_id=self.id,
+        )
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
-        self.microphone = Microphone(self._acknowledge, self._speech.known)
-        self.microphone.listeners += [self._captions, self._speech]
+        self.microphone = Microphone(self._acknowledge, self.hearing.all_heard)
+        self.microphone.listeners.append(self.hearing)
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
         machine = AudioLink(Generation(unix_ms_now()), random.random)
@@ -153,14 +166,18 @@ class UserSession:
         )
 
         self.apps = UserApps(
-            user, self.id, apps, lambda message: self._tell(message, may_drop=True), lambda: self.link.speaker
+            user,
+            self.id,
+            apps,
+            lambda message: self._tell(message, may_drop=True),
+            lambda: self.link.speaker,
+            self.hearing,
         )
         self.microphone.listeners.append(self.apps)
 
     def start(self) -> None:
         """Sets everything going."""
         self._spawn(self._shell.run(), "session")
-        self._spawn(self._captions.run(), "captions")
         if self._recorder is not None:
             self.microphone.listeners.append(self._recorder)
             self._recorder.start(self._tasks)
@@ -170,14 +187,13 @@ class UserSession:
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
-        self._speech.cancel()
         await self.apps.close()
         await self.link.close(CLOSE_TIMEOUT)
         self.microphone.close()
         if self._recorder is not None:
             await self._recorder.close(CLOSE_TIMEOUT)
+        await self.hearing.close()
         await self._tasks.close()
-        await self._captions.close()
         for tap in self._taps:
             tap.close()
         numbered, plain = self.microphone.accounts()
@@ -301,7 +317,7 @@ class UserSession:
     def totals(self) -> tuple[int, ...]:
         """What was counted so far, in the order of the recorder."""
         frames = self.link.frames
-        fed = self._captions.fed // BYTES_PER_MS
+        fed = self.hearing.fed // BYTES_PER_MS
         return frames[Path.ROOM], frames[Path.SOCKET], fed, self._answered, self.apps.handed
 
     def facts(self) -> Row:
@@ -332,12 +348,12 @@ class UserSession:
             case Vad():
                 self._flight.note("voice", speaking=message.speaking)
                 self.link.post(audio_link.Voice(message.speaking))
-                self._mark_speech(message.speaking)
+                self.hearing.voice(message.speaking)
                 self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self._flight.note("microphone", on=on)
                 self.link.post(audio_link.Microphone(on))
-                self._mark_speech(on)
+                self.hearing.voice(on)
             case NetworkStateChange():
                 self._flight.note("network")
                 self.link.post(audio_link.NetworkBack())
@@ -361,12 +377,6 @@ class UserSession:
         else:
             self.microphone.take_plain(self._odd.whole(frame))
         self.link.heard(Path.SOCKET, numbered=connection.wishes.numbered)
-
-    def _mark_speech(self, begins: bool) -> None:
-        if begins:
-            self._speech.speaking()
-        else:
-            self._speech.hint()
 
     # ---- what the phone is told
 
@@ -405,20 +415,31 @@ class UserSession:
     def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
         self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
 
-    def _show(self, transcript: Transcript) -> None:
-        self._answered += 1
-        if transcript.text:
-            self._flight.captions.put(self._flight.clock(), transcript.text, transcript.final)
-            self._tell(_display(transcript.text, transcript.final), may_drop=not transcript.final)
-        self.apps.transcript(transcript, DEFAULT_LANGUAGE)
+    def _understand(self, said: Transcript, asked: frozenset[Want]) -> None:
+        if self._captions in asked:
+            self._answered += 1
+            if said.text:
+                self._flight.captions.put(self._flight.clock(), said.text, said.final)
+                self._tell(_display(said.text, said.final), may_drop=not said.final)
+        self.apps.transcript(said, asked)
 
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)
         self._tell(_display(sentence, final=None))
 
-    def _judge_recogniser(self, finding: Finding | None) -> None:
+    def _judge_recogniser(self, fault: Fault | None) -> None:
         """Audio goes on; only what becomes of it is told."""
+        finding = None
+        if fault is not None:
+            finding = RECOGNISER_STUCK if fault.reason is Reason.STUCK else RECOGNISER_FAILED
+            if fault.refused:
+                finding = replace(finding, text=f"audio arrives, but it is not captioned: {fault.why}")
+                if not self._deaf:
+                    self._say(f"{NO_CAPTIONS}: {fault.why}")
+        self._deaf = fault is not None and (fault.refused or self._deaf)
         former, self._recogniser_trouble = self._recogniser_trouble, finding
+        if former == finding:
+            return
         told = finding or former
         about = {
             "action": Action.RESTART_RECOGNISER.value,
@@ -432,7 +453,7 @@ class UserSession:
             self._notify(self._notice)
 
     async def _end_speech(self) -> None:
-        captioned = await self._captions.finish()
+        captioned = await self.hearing.finish()
         self._tell(SpeechEndNotice(captioned=captioned, timestamp=iso_now()))
 
 

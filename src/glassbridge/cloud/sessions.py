@@ -21,6 +21,7 @@ from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
+from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.loop_lag import watch_loop
 
@@ -37,7 +38,7 @@ class Sessions:
         self._config = config
         self._apps = apps
         self._examiner = Examiner(rooms)
-        self._recogniser = recogniser
+        self.speech = Speech(recogniser)
         self._watch = LiveKitWatch(rooms, self._way_back)
         self.flights = Flights(config.secrets)
         self.pool = BridgePool(config, self._way_back, self._watch.complain)
@@ -96,7 +97,7 @@ class Sessions:
         if session is None:
             former = self._closing.get(user)
             session = UserSession(
-                user, self, self._config, self.pool, self._recogniser, self._examiner, self._apps, self.flights, former
+                user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights, former
             )
             self._by_user[user] = session
             metrics.SESSIONS_STARTED.add()

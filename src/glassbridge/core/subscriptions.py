@@ -13,7 +13,7 @@ It does not know which recognisers there are: what can be had in this place is a
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -223,6 +223,18 @@ class Book:
     def listeners(self, stream: Stream, *languages: str) -> list[str]:
         """The apps that hear this, in the order in which they came."""
         return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]
+
+    def hearers(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, tuple[str, ...]]]:
+        """The apps that ask for one of these languages of a stream by name, each with what it asked for. Who asked for
+        every stream hears the first."""
+        found = []
+        for app, entry in self._apps.items():
+            if stream.allowed(entry.permissions):
+                named = {s.languages for s in entry.subscriptions if s.stream is stream}
+                found += [(app, languages) for languages in asked if languages in named]
+                if not named and any(s.stream is None for s in entry.subscriptions):
+                    found += [(app, languages) for languages in asked[:1]]
+        return found
 
     def wanted(self, stream: Stream) -> frozenset[tuple[str, ...]]:
         """The languages of a stream that somebody asks for by name."""

@@ -1,8 +1,21 @@
-"""The small interface behind which every recogniser stands."""
+"""The small interface behind which every recogniser stands. A provider is one file that implements it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from glassbridge.core.admission import Limits
+from glassbridge.core.recogniser import Reason, StreamTimes
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a stream is for."""
+
+    language: str
+    """Spoken: `en-US`, or `auto` for whichever it is."""
+    target: str | None = None
+    """To translate to; None: what was said is wanted as it was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,15 +23,27 @@ class Transcript:
     """What was understood of one utterance so far. Times count from the first sample fed into the stream."""
 
     text: str
-    """Lower case words as the recogniser gives them; may be empty for a final that held no words."""
+    """As the recogniser gives it, in the target language when there is one; may be empty for a final that held no
+    words."""
     final: bool
     """False: may still change."""
     start_ms: int
     end_ms: int
+    language: str | None = None
+    """Spoken, where the recogniser says so."""
+    speaker: str | None = None
+    """Tells the speakers of a stream apart, where the recogniser can."""
+    confidence: float | None = None
+    """0 to 1."""
+    original: str | None = None
+    """Of a translation: what was said."""
+    provider: str | None = None
+    metadata: dict[str, Any] | None = None
+    """Whatever more the provider tells, under its name."""
 
 
 class RecogniserStream(Protocol):
-    """One stream of speech. Owned by one session."""
+    """One stream of speech. Owned by one recognition."""
 
     def feed(self, pcm: bytes) -> None:
         """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits: the queue is bounded (drop-oldest, counted)."""
@@ -30,7 +55,7 @@ class RecogniserStream(Protocol):
         """
 
     async def close(self) -> None:
-        """Releases the stream; idempotent; at most 2 s."""
+        """Releases the stream; idempotent; at most 2 s. No callback comes afterwards."""
 
     @property
     def dropped_bytes(self) -> int:
@@ -44,25 +69,41 @@ class RecogniserStream(Protocol):
 class Recogniser(Protocol):
     """A provider of streams."""
 
+    name: str
+    """For apps and logs."""
+    times: StreamTimes
+    limits: Limits
+    stuck: float
+    """Seconds of `stalled` after which a stream is replaced."""
+
+    def serves(self, want: Want) -> Want:
+        """What is opened for it: wants that are served by equal ones share a stream.
+
+        Raises RecogniserError, whose text tells the developer of an app why not.
+        """
+
     async def open(
         self,
+        want: Want,
         on_transcript: Callable[[Transcript], None],
-        on_error: Callable[["RecogniserError"], None],
-        *,
-        language: str = "en-US",
+        on_lost: Callable[["RecogniserError"], None],
     ) -> RecogniserStream:
-        """A new stream; the callbacks run on the event loop. `on_error` ends the stream: the owner opens a new one.
+        """A new stream for something that `serves` gave; the callbacks run on the event loop. `on_lost` ends the
+        stream, once: its owner closes it and opens another where the reason allows it.
 
-        Raises RecogniserError: the cap is reached, the language is not known, the provider is not reachable.
+        Raises RecogniserError. Safe to cancel.
         """
+
+    def warm_up(self) -> None:
+        """The program has started and nobody speaks yet. Needs the running loop."""
 
     async def close(self) -> None:
         """Ends all streams and everything behind them (processes too); idempotent; at most 3 s."""
 
 
 class RecogniserError(Exception):
-    """Recognition is not to be had. `retry` says whether a new stream can help."""
+    """Recognition is not to be had. `reason` says what is done about it; the text is for people and holds no secret."""
 
-    def __init__(self, message: str, *, retry: bool = True) -> None:
+    def __init__(self, message: str, reason: Reason = Reason.CRASHED) -> None:
         super().__init__(message)
-        self.retry = retry
+        self.reason = reason

@@ -2,15 +2,15 @@
 
 import asyncio
 import signal
-import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 
 import msgspec
 import structlog
 
+from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.tasks import TaskGroup
@@ -19,7 +19,6 @@ from glassbridge.speech.worker import AUDIO, FINISH, FINISHED, FRAME, READY
 
 log = structlog.get_logger()
 
-COMMAND = (sys.executable, "-m", "glassbridge.speech.worker")
 START_TIMEOUT = 15.0
 FINISH_TIMEOUT = 10.0
 STOP_TIMEOUT = 1.0
@@ -43,7 +42,7 @@ class RecogniserProcess:
         self._stdin.transport.set_write_buffer_limits(high=_UNSENT_BYTES)
         self._on_ended = on_ended
         self._on_transcript: Callable[[Transcript], None] = _ignore
-        self._on_error: Callable[[RecogniserError], None] = _ignore
+        self._on_lost: Callable[[RecogniserError], None] = _ignore
         self._pending: deque[tuple[int, int, bytes]] = deque()
         self._pending_bytes = 0
         self._wake = asyncio.Event()
@@ -56,11 +55,13 @@ class RecogniserProcess:
         """True once nothing more comes, for whatever reason."""
 
     @classmethod
-    async def start(cls, on_ended: Callable[["RecogniserProcess"], None]) -> "RecogniserProcess":
+    async def start(
+        cls, command: Sequence[str], on_ended: Callable[["RecogniserProcess"], None]
+    ) -> "RecogniserProcess":
         """Returns when the model is loaded. Raises RecogniserError. When cancelled, no process is left."""
         pipe = asyncio.subprocess.PIPE
         try:
-            child = await Child.start(COMMAND, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
+            child = await Child.start(command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
         except OSError as error:
             raise RecogniserError(f"no recogniser process can be started: {error.strerror}") from None
         process = cls(child, on_ended)
@@ -86,9 +87,9 @@ class RecogniserProcess:
     def pid(self) -> int:
         return self._child.pid
 
-    def attach(self, on_transcript: Callable[[Transcript], None], on_error: Callable[[RecogniserError], None]) -> None:
+    def attach(self, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]) -> None:
         """From now on this is somebody's stream."""
-        self._on_transcript, self._on_error = on_transcript, on_error
+        self._on_transcript, self._on_lost = on_transcript, on_lost
 
     @property
     def dropped_bytes(self) -> int:
@@ -127,6 +128,7 @@ class RecogniserProcess:
     async def close(self) -> None:
         """Ends the process; idempotent; at most 2 s."""
         self._end(None)
+        self._on_transcript = _ignore
         await self._child.stop(STOP_TIMEOUT)
         await self._tasks.close(STOP_TIMEOUT)
 
@@ -186,7 +188,7 @@ class RecogniserProcess:
         self._pending.clear()
         for done in self._finishing:
             if not done.done():
-                done.set_exception(error or RecogniserError("the stream was closed", retry=False))
+                done.set_exception(error or RecogniserError("the stream was closed", Reason.CLOSED))
         self._on_ended(self)
         if error is not None:
-            self._on_error(error)
+            self._on_lost(error)

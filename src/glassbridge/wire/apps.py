@@ -232,6 +232,8 @@ class Transcription(Message, tag="transcription", frozen=True, kw_only=True):
     confidence: float | None = None
     speaker_id: str | None = None
     provider: str | None = None
+    metadata: dict[str, Any] | None = None
+    """What more the recogniser told, under its name: `{"soniox": {"tokens": [...]}}`."""
 
 
 class Translation(Message, tag="translation", frozen=True, kw_only=True):

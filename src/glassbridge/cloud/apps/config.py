@@ -15,5 +15,3 @@ class AppsConfig:
     webhook_timeout: float = 10.0
     play_start: float = 20.0
     """How long a bridge may take to begin a playback."""
-    languages: tuple[str, ...] = ("en-US",)
-    """What the recogniser of this cloud understands."""

@@ -1,7 +1,8 @@
 """All apps of one user: started and stopped, told what they listen to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import structlog
 
@@ -15,7 +16,7 @@ from glassbridge.core.app_session import AppState, StopReason
 from glassbridge.core.subscriptions import AUTO, Book, Refusal, Stream, Subscription
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.speech.base import Transcript
+from glassbridge.speech.base import Transcript, Want
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import Message
 from glassbridge.wire.phone import AppStopped, AudioStateNotice, MicrophoneStateChange
@@ -24,6 +25,16 @@ log = structlog.get_logger()
 
 MAX_APPS = 64
 """Of one user, at once."""
+
+
+class Ears(Protocol):
+    """What is understood of the user."""
+
+    def why_not(self, want: Want) -> str | None:
+        """Why this cannot be had here; None when it can."""
+
+    def subscribe(self, wanted: Iterable[Want]) -> None:
+        """Exactly this is asked for from now on."""
 
 
 class CannotStart(Exception):
@@ -47,12 +58,14 @@ class UserApps:
         host: AppHost,
         phone: Callable[[Message], None],
         speaker: Callable[[], Speaker | None],
+        ears: Ears,
     ) -> None:
         self._user = user
         self._session_id = session_id
         self._host = host
         self._phone = phone
         self._speaker = speaker
+        self._ears = ears
         self._log = log.bind(user_id=user, session_id=session_id)
         self._tasks = TaskGroup(f"apps:{user}")
         self._apps: dict[str, RunningApp] = {}
@@ -149,17 +162,14 @@ class UserApps:
                 app.socket.audio(pcm)
                 self.handed += 1
 
-    def transcript(self, said: Transcript, language: str) -> None:
-        """What the recogniser understood."""
-        if said.text:
-            data = wire.Transcription(
-                text=said.text,
-                is_final=said.final,
-                start_time=said.start_ms,
-                end_time=said.end_ms,
-                transcribe_language=language,
-            )
-            self.relay(Stream.TRANSCRIPTION, data, language)
+    def transcript(self, said: Transcript, asked: frozenset[Want]) -> None:
+        """What the recogniser understood, to those who asked for one of these."""
+        if not said.text:
+            return
+        stream = next((Stream.TRANSLATION for want in asked if want.target is not None), Stream.TRANSCRIPTION)
+        asked_for = sorted((want.language,) if want.target is None else (want.language, want.target) for want in asked)
+        for package, languages in self._book.hearers(stream, asked_for):
+            self._send(package, _as_message(said, *languages))
 
     def audio_state(self, notice: AudioStateNotice) -> None:
         """The truth about the user's audio; who subscribes later is told at once."""
@@ -169,10 +179,13 @@ class UserApps:
     def relay(self, stream: Stream, data: Message, *languages: str) -> None:
         """To everybody who listens to this and is here."""
         for package in self._book.listeners(stream, *languages):
-            app = self._apps.get(package)
-            if app is not None and app.socket is not None:
-                app.socket.stream(data_stream(app.socket.session_id, data))
-                self.handed += 1
+            self._send(package, data)
+
+    def _send(self, package: str, data: Message) -> None:
+        app = self._apps.get(package)
+        if app is not None and app.socket is not None:
+            app.socket.stream(data_stream(app.socket.session_id, data))
+            self.handed += 1
 
     # ---- what apps ask
 
@@ -185,7 +198,7 @@ class UserApps:
         original know no such answer), and what was refused in any case."""
         knew_state = app in self._listening(Stream.AUDIO_STATE)
         given = self._book.replace(app.package, asked, app.record.permissions)
-        self._count_hearers()
+        self._count()
         refused = tuple(_refused(refusal) for refusal in given.refused)
         self._log.info("subscriptions", package=app.package, in_force=self.subscriptions_of(app), refused=len(refused))
         if request_id is not None:
@@ -204,8 +217,13 @@ class UserApps:
         if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):
             app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
 
-    def _count_hearers(self) -> None:
-        """Somebody begins to hear raw audio, or nobody does any more: the phone is told."""
+    def _count(self) -> None:
+        """What is wanted has changed. Somebody begins to hear raw audio, or nobody does any more: the phone is told."""
+        self._ears.subscribe(
+            Want(*languages)
+            for stream in (Stream.TRANSCRIPTION, Stream.TRANSLATION)
+            for languages in self._book.wanted(stream)
+        )
         before, self._hearers = bool(self._hearers), self._listening(Stream.AUDIO_CHUNK)
         if before != bool(self._hearers):
             self.tell_phone(self.microphone)
@@ -221,19 +239,34 @@ class UserApps:
         if self._apps.get(app.package) is app:
             del self._apps[app.package]
             self._book.drop(app.package)
-            self._count_hearers()
+            self._count()
             closing = self._tasks.spawn(app.close(), f"close:{app.package}")
             self._leaving.add(closing)
             closing.add_done_callback(self._leaving.discard)
 
     def _why_not(self, wanted: Subscription) -> str | None:
         """What this cloud cannot give."""
-        languages = self._host.config.languages
-        if wanted.stream is Stream.TRANSLATION:
-            return "there is no translation here"
-        if wanted.stream is Stream.TRANSCRIPTION and wanted.languages[0] not in (AUTO, *languages):
-            return f"the recogniser here understands {', '.join(sorted(languages))}"
+        if wanted.stream in (Stream.TRANSCRIPTION, Stream.TRANSLATION):
+            return self._ears.why_not(Want(*wanted.languages))
         return None
+
+
+def _as_message(said: Transcript, language: str, target: str | None = None) -> Message:
+    """What an app gets. Who leaves the language to the recogniser is told which one it was."""
+    spoken = (said.language or AUTO) if language == AUTO else language
+    common: dict[str, Any] = {
+        "text": said.text,
+        "is_final": said.final,
+        "start_time": said.start_ms,
+        "end_time": said.end_ms,
+        "transcribe_language": spoken,
+        "speaker_id": said.speaker,
+        "provider": said.provider,
+    }
+    if target is None:
+        return wire.Transcription(**common, confidence=said.confidence, metadata=said.metadata)
+    translated = said.original is not None
+    return wire.Translation(**common, original_text=said.original, translate_language=target, did_translate=translated)
 
 
 def _refused(refusal: Refusal) -> wire.Refused:

@@ -1,0 +1,197 @@
+"""What is understood of one user: an ear for each language that somebody asks for, behind one gate of speech.
+
+A listener of the microphone. The phone's captions and the subscriptions of apps say which ears there are; ears that
+would get the same stream of the recogniser are one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+
+import structlog
+
+from glassbridge.core.recogniser import Fault
+from glassbridge.core.speech_gate import (
+    AllHeard,
+    Begins,
+    Effect,
+    Ends,
+    Event,
+    Heard,
+    Silent,
+    Speaking,
+    SpeechGate,
+    Tick,
+)
+from glassbridge.core.spoken import Piece
+from glassbridge.core.values import BYTES_PER_SAMPLE
+from glassbridge.runtime.direct import DirectShell
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import RecogniserError, Transcript, Want
+from glassbridge.speech.ear import Ear
+from glassbridge.speech.supervisor import Speech
+
+log = structlog.get_logger()
+
+LEAVE_AFTER = 0.5
+"""Seconds for which an ear outlives its last subscriber: sets of subscriptions are often replaced twice in a row."""
+
+
+@dataclass(slots=True)
+class _Seat:
+    """An ear, and what it was asked for."""
+
+    ear: Ear
+    asked: frozenset[Want] = frozenset()
+    fault: Fault | None = field(default=None)
+
+
+class Hearing:
+    """Owned by one session.
+
+    `heard` gets what was understood with the wants that it serves; `trouble` the fault of what is not understood now,
+    or None; `ended` is called once for each speech, when all of it has come.
+    """
+
+    wants_late = True
+
+    def __init__(
+        self,
+        speech: Speech,
+        captions: Want | None,
+        heard: Callable[[Transcript, frozenset[Want]], None],
+        trouble: Callable[[Fault | None], None],
+        ended: Callable[[], None],
+        catches_up: Callable[[], bool],
+        **about: str,
+    ) -> None:
+        self._speech = speech
+        self._captions = captions
+        self._heard = heard
+        self._trouble = trouble
+        self._ended = ended
+        self._catches_up = catches_up
+        self._about = about
+        self._seats: dict[Want, _Seat] = {}
+        """By what is opened for them."""
+        self._wanted: frozenset[Want] = frozenset()
+        self._position = 0
+        self._review: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._tasks = TaskGroup("hearing")
+        self._gate: DirectShell[Event] = DirectShell(SpeechGate(monotonic()), self._pass_on, Tick())
+        self.subscribe(())
+
+    @property
+    def fed(self) -> int:
+        """Bytes that the captions' recogniser was given, or that of any other language where there are no captions."""
+        counts = {self._captions in seat.asked: seat.ear.fed for seat in self._seats.values()}
+        return counts.get(True, counts.get(False, 0))
+
+    # ---- what is wanted
+
+    def why_not(self, want: Want) -> str | None:
+        """Why this cannot be had here; None when it can."""
+        try:
+            self._speech.recogniser.serves(want)
+        except RecogniserError as error:
+            return str(error)
+        return None
+
+    def subscribe(self, wanted: Iterable[Want]) -> None:
+        """Apps ask for exactly this from now on; what cannot be had is left out."""
+        self._wanted = frozenset(wanted)
+        asked = self._asked()
+        for key, wants in asked.items():
+            if key not in self._seats:
+                ear = Ear(self._speech, key, partial(self._hear, key), partial(self._judge, key), **self._about)
+                self._seats[key] = _Seat(ear)
+            self._seats[key].asked = wants
+        if self._review is None and self._seats.keys() - asked.keys():
+            self._review = self._loop.call_later(LEAVE_AFTER, self._leave)
+
+    def _asked(self) -> dict[Want, frozenset[Want]]:
+        asked: dict[Want, set[Want]] = {}
+        for want in self._wanted | ({self._captions} if self._captions is not None else set()):
+            try:
+                asked.setdefault(self._speech.recogniser.serves(want), set()).add(want)
+            except RecogniserError as error:
+                log.warning("not understood here", language=want.language, target=want.target, error=str(error))
+        return {key: frozenset(wants) for key, wants in asked.items()}
+
+    def _leave(self) -> None:
+        self._review = None
+        for key in self._seats.keys() - self._asked().keys():
+            seat = self._seats.pop(key)
+            seat.ear.retire()
+            self._tasks.spawn(seat.ear.close(), "close")
+            if seat.fault is not None:
+                self._tell()
+
+    # ---- what is said
+
+    def put(self, pcm: bytes) -> None:
+        """Takes samples; never waits."""
+        now = monotonic()
+        piece = Piece(self._position, pcm, now)
+        self._position += len(pcm) // BYTES_PER_SAMPLE
+        self._gate.step(Heard(self._catches_up()))
+        speaks = self._gate.machine.state.open  # type: ignore[attr-defined]
+        for seat in self._seats.values():
+            if speaks:
+                seat.ear.put(piece)
+            else:
+                seat.ear.pass_by(piece)
+
+    def voice(self, speaking: bool) -> None:
+        """What the phone says of speech."""
+        self._gate.step(Speaking() if speaking else Silent())
+
+    def all_heard(self) -> None:
+        """The last numbered sample has been handed on."""
+        self._gate.step(AllHeard())
+
+    def _pass_on(self, effect: Effect) -> None:
+        match effect:
+            case Begins():
+                for seat in self._seats.values():
+                    seat.ear.begins(self._position)
+            case Ends():
+                for seat in self._seats.values():
+                    seat.ear.ends()
+                self._ended()
+
+    async def finish(self) -> bool:
+        """Returns when everything said was understood, for the captions whether all of it was; False where there are
+        none. Takes some seconds at most. Safe to cancel."""
+        seats = list(self._seats.values())
+        done = await asyncio.gather(*(seat.ear.finish() for seat in seats))
+        return any(well for seat, well in zip(seats, done, strict=True) if self._captions in seat.asked)
+
+    async def close(self) -> None:
+        """Gives all streams back; takes some seconds at most."""
+        self._gate.stop()
+        if self._review is not None:
+            self._review.cancel()
+        await asyncio.gather(*(seat.ear.close() for seat in self._seats.values()))
+        self._seats.clear()
+        await self._tasks.settle(timeout=1.0)
+        await self._tasks.close()
+
+    # ---- what is understood
+
+    def _hear(self, key: Want, said: Transcript) -> None:
+        if (seat := self._seats.get(key)) is not None:
+            self._heard(said, seat.asked)
+
+    def _judge(self, key: Want, fault: Fault | None) -> None:
+        if (seat := self._seats.get(key)) is not None:
+            seat.fault = fault
+            self._tell()
+
+    def _tell(self) -> None:
+        """One word for all: that of the captions first."""
+        faults = {self._captions in seat.asked: seat.fault for seat in self._seats.values() if seat.fault is not None}
+        self._trouble(faults.get(True) or faults.get(False))

@@ -1,0 +1,80 @@
+"""The shell of a machine whose effects never wait: steps are taken in the caller's own stretch, without a mailbox.
+
+For machines that hear of every piece of audio. What takes time belongs in a task that steps with its result.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from glassbridge.core.machine import Record
+from glassbridge.runtime.shell import Machine
+
+E = TypeVar("E")
+
+
+class DirectShell(Generic[E]):
+    """Turns one machine. `perform` does one effect at once; a step that it takes follows the one under way.
+
+    An exception out of `perform` reaches whoever stepped; from the timer it reaches the loop's exception handler.
+    """
+
+    def __init__(
+        self,
+        machine: Machine[E],
+        perform: Callable[[Any], None],
+        tick: E,
+        on_record: Callable[[Record[Any]], None] = lambda _record: None,
+    ) -> None:
+        self.machine = machine
+        self._perform = perform
+        self._tick = tick
+        self._on_record = on_record
+        self._waiting: deque[E] = deque()
+        self._stepping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def step(self, event: E) -> None:
+        """Decides and performs; nothing waits."""
+        self._waiting.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._waiting:
+                effects = self.machine.step(self._waiting.popleft(), monotonic())
+                for record in self.machine.records:
+                    self._on_record(record)
+                self.machine.records.clear()
+                for effect in effects:
+                    self._perform(effect)
+        finally:
+            self._waiting.clear()
+            self._stepping = False
+        self._arm()
+
+    def stop(self) -> None:
+        """No tick comes any more; idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        """A timer that fires too early looks again: deadlines that move with each piece of audio cost nothing."""
+        deadline = self.machine.next_deadline()
+        if deadline is None:
+            self.stop()
+        elif self._timer is None or self._timer.when() > deadline:
+            self.stop()
+            self._timer = self._loop.call_at(deadline, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        deadline = self.machine.next_deadline()
+        if deadline is not None and monotonic() >= deadline:
+            self.step(self._tick)
+        else:
+            self._arm()

@@ -1,0 +1,291 @@
+"""The shell of a recognition: the ear of one user for one language. Audio goes in, transcripts with the times of the
+session come out, and streams of the recogniser come and go behind it.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from glassbridge.core.machine import Record
+from glassbridge.core.recogniser import (
+    Audio,
+    Close,
+    Effect,
+    Event,
+    Fault,
+    Feed,
+    Healthy,
+    Lost,
+    Open,
+    Opened,
+    Reason,
+    Recognition,
+    RecognitionState,
+    Release,
+    SpeechBegins,
+    SpeechEnds,
+    Subscribed,
+    Tick,
+    Unsubscribed,
+)
+from glassbridge.core.speech_clock import LagBook, StreamClock
+from glassbridge.core.spoken import PRE_ROLL, Piece, Spoken
+from glassbridge.core.subscriptions import AUTO
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.direct import DirectShell
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.speech.supervisor import CLOSE_TIMEOUT, FINISH_TIMEOUT, Speech
+
+_PRE_ROLL = round(PRE_ROLL * SAMPLE_RATE)
+_COMING = (RecognitionState.OPENING, RecognitionState.WAITING)
+LAGS = ((15.0, "error"), (5.0, "warning"), (2.0, "info"))
+"""Seconds from the last sample to the answer that are told, and how loudly."""
+
+
+class Ear:
+    """Born subscribed; everything that it owns ends in close(). All but finish() and close() never waits.
+
+    `heard` gets every transcript; `trouble` a fault when nothing is understood any more, None when it is again.
+    """
+
+    def __init__(
+        self,
+        speech: Speech,
+        want: Want,
+        heard: Callable[[Transcript], None],
+        trouble: Callable[[Fault | None], None],
+        **about: str,
+    ) -> None:
+        self.want = want
+        self._speech = speech
+        self._heard = heard
+        self._trouble = trouble
+        self._log = structlog.get_logger().bind(language=want.language, target=want.target, **about)
+        self._machine = Recognition(random.random, speech.recogniser.times)
+        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), self._record)
+        self._tasks = TaskGroup(f"ear:{want.language}", self._failed)
+        self._spoken = Spoken()
+        self._stream: RecogniserStream | None = None
+        """What is fed."""
+        self._made: dict[int, RecogniserStream] = {}
+        """Opened, and not yet fed."""
+        self._died: dict[int, RecogniserError] = {}
+        """Ended before they were opened."""
+        self._opening: asyncio.Task[Any] | None = None
+        self._clocks: dict[int, StreamClock] = {}
+        """Of the streams that may still answer."""
+        self._fed_to = 0
+        self._fault: Fault | None = None
+        self.fed = 0
+        """Bytes that streams were given."""
+        self._gap = False
+        """Something said since the last finish() will never be understood."""
+        self._drops = (0, 0)
+        self._changed = asyncio.Event()
+        self.lags = LagBook()
+        self._shell.step(Subscribed())
+
+    # ---- what is said
+
+    def put(self, piece: Piece) -> None:
+        """Somebody speaks."""
+        self._spoken.keep(piece)
+        self._shell.step(Audio())
+        if self._stream is not None:
+            self._feed(self._stream)
+
+    def pass_by(self, piece: Piece) -> None:
+        """Silence: only its end may belong to the next words."""
+        self._spoken.keep(piece)
+        self._spoken.skip(piece.end - _PRE_ROLL)
+
+    def begins(self, position: int) -> None:
+        """Somebody begins to speak."""
+        self._spoken.begins(position)
+        self._shell.step(SpeechBegins())
+
+    def ends(self) -> None:
+        """Somebody has ended, and everything said is here."""
+        self._shell.step(SpeechEnds())
+
+    def _feed(self, stream: RecogniserStream) -> None:
+        clock, now = self._clocks[self._machine.stream], monotonic()
+        for piece in self._spoken.take():
+            stream.feed(piece.pcm)
+            clock.fed(len(piece.pcm) // BYTES_PER_SAMPLE, piece.end, piece.came_at, now)
+            self._fed_to = piece.end
+            self.fed += len(piece.pcm)
+        if stream.stalled >= self._speech.recogniser.stuck:
+            why = f"it has taken no audio for {stream.stalled:.0f} s"
+            self._lost(self._machine.stream, RecogniserError(why, Reason.STUCK))
+
+    async def finish(self) -> bool:
+        """Returns when everything put so far was understood; False when some of it never will be.
+
+        Takes FINISH_TIMEOUT seconds at most. Safe to cancel.
+        """
+        try:
+            async with asyncio.timeout(FINISH_TIMEOUT):
+                while self._machine.state in _COMING and not self._is_refused:
+                    self._changed.clear()
+                    await self._changed.wait()
+                if self._stream is not None:
+                    to = self._fed_to
+                    await self._stream.finish()
+                    self._spoken.understood(to)
+        except (TimeoutError, RecogniserError) as error:
+            self._log.warning("speech not finished", error=type(error).__name__)
+            self._gap = True
+        self._count_drops()
+        deaf = self._is_refused or (self._machine.state is RecognitionState.RESTING and self._spoken.waiting)
+        complete, self._gap = not self._gap and not deaf, False
+        return complete
+
+    @property
+    def _is_refused(self) -> bool:
+        return self._fault is not None and self._fault.refused
+
+    def _count_drops(self) -> None:
+        """Notes a gap when something was dropped since the last time; call it before a stream goes, too."""
+        drops = self._spoken.dropped, self._stream.dropped_bytes if self._stream is not None else 0
+        self._gap = self._gap or drops[0] > self._drops[0] or drops[1] > self._drops[1]
+        self._drops = drops
+
+    # ---- its end
+
+    def retire(self) -> None:
+        """Nobody is subscribed any more."""
+        self._shell.step(Unsubscribed())
+
+    async def close(self) -> None:
+        """Releases everything; takes CLOSE_TIMEOUT seconds at most."""
+        self._shell.step(Close())
+        self._shell.stop()
+        await self._tasks.settle(CLOSE_TIMEOUT)
+        await self._tasks.close()
+
+    # ---- what the machine wants done
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Open(number):
+                self._opening = self._spawn(self._open(number), "open")
+            case Feed(number):
+                self._stream = self._made.pop(number)
+                self._clocks[number] = StreamClock()
+                self._drops = self._drops[0], 0
+                self._feed(self._stream)
+            case Release(number, finish):
+                self._release(number, finish=finish)
+            case Fault():
+                self._fault = effect
+                self._trouble(effect)
+            case Healthy():
+                self._fault = None
+                self._trouble(None)
+        self._changed.set()
+
+    async def _open(self, number: int) -> None:
+        try:
+            stream = await self._speech.open(self.want, partial(self._hear, number), partial(self._lost, number))
+        except RecogniserError as error:
+            self._speech.note(error)
+            self._shell.step(Lost(number, error.reason, str(error)))
+            return
+        if (early := self._died.pop(number, None)) is not None:
+            self._discard(stream)
+            self._shell.step(Lost(number, early.reason, str(early)))
+            return
+        self._made[number] = stream
+        self._shell.step(Opened(number))
+
+    def _hear(self, number: int, said: Transcript) -> None:
+        clock = self._clocks.get(number)
+        if clock is None:
+            return
+        begin, end = clock.begin(said.start_ms), clock.end(said.end_ms)
+        if said.final:
+            self._spoken.understood(end)
+        if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.final and said.text:
+            self.lags.note(lag)
+            level = next((level for seconds, level in LAGS if lag.total >= seconds), None)
+            if level is not None:
+                tell = getattr(self._log, level)
+                tell("captions lag", waited=round(lag.waited, 2), recognised=round(lag.recognised, 2))
+        per_ms = SAMPLE_RATE // 1000
+        self._heard(
+            replace(
+                said,
+                start_ms=min(begin, end) // per_ms,
+                end_ms=end // per_ms,
+                language=said.language or (None if self.want.language == AUTO else self.want.language),
+                provider=self._speech.recogniser.name,
+            )
+        )
+
+    def _lost(self, number: int, error: RecogniserError) -> None:
+        """A stream has ended; may come late, and before it was opened."""
+        if number != self._machine.stream or self._machine.state is RecognitionState.ENDED:
+            return
+        self._speech.note(error)
+        self._log.warning("recogniser stream failed", reason=error.reason.code, error=str(error))
+        if not self._machine.state.open:
+            self._died[number] = error
+            return
+        self._count_drops()
+        self._spoken.lost()
+        self._let_go(number)
+        self._shell.step(Lost(number, error.reason, str(error)))
+
+    def _let_go(self, number: int) -> None:
+        """The stream is of no use any more."""
+        stream, self._stream = self._stream, None
+        self._clocks.pop(number, None)
+        if stream is not None:
+            self._discard(stream)
+
+    def _discard(self, stream: RecogniserStream) -> None:
+        self._spawn(self._speech.release(stream, finish=False), "release")
+
+    def _release(self, number: int, *, finish: bool) -> None:
+        self._count_drops()
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if (made := self._made.pop(number, None)) is not None:
+            self._discard(made)
+        elif self._stream is not None and finish:
+            stream, self._stream = self._stream, None
+            self._spawn(self._finish_and_release(number, stream), "release")
+        else:
+            self._let_go(number)
+
+    async def _finish_and_release(self, number: int, stream: RecogniserStream) -> None:
+        """Its last words still come; what breaks now breaks nothing."""
+        try:
+            await self._speech.release(stream, finish=True)
+        finally:
+            self._clocks.pop(number, None)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[Any]:
+        return self._tasks.spawn(work, name)
+
+    def _record(self, record: Record[RecognitionState]) -> None:
+        self._log.info(
+            "recogniser", old=record.old.label, on=record.event, new=record.new.label,
+            stream=record.generation, cause=record.cause,
+        )  # fmt: skip
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        """The supervisor boundary: what nobody expected costs this stream and no other."""
+        self._log.error("recogniser failed", task=task, exc_info=error)
+        number = self._machine.stream
+        self._let_go(number)
+        self._shell.step(Lost(number, Reason.CRASHED))

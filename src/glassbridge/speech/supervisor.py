@@ -1,0 +1,89 @@
+"""All recognition of one cloud: how many streams of the recogniser there may be, how often, and how they went."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from time import monotonic
+
+import structlog
+
+from glassbridge.core.admission import Admission
+from glassbridge.core.recogniser import Reason
+from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Transcript, Want
+
+log = structlog.get_logger()
+
+OPEN_TIMEOUT = 15.0
+FINISH_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 3.0
+PATIENCE = 5.0
+"""Seconds that a stream may wait for its turn: what is spoken meanwhile becomes old."""
+
+
+class Speech:
+    """One for each cloud; the recogniser is borrowed. Every stream comes from `open` and goes back by `release`."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self.recogniser = recogniser
+        self.opened = 0
+        self.ended: Counter[str] = Counter()
+        """Streams that ended or could not be had, by the code of their reason."""
+        self._admission = Admission(recogniser.limits)
+        self._refused: RecogniserError | None = None
+        """The key is wrong: nobody else has to find out."""
+
+    @property
+    def streams(self) -> int:
+        """Open now."""
+        return self._admission.open
+
+    async def open(
+        self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
+    ) -> RecogniserStream:
+        """A stream, when there is one to be had. Raises RecogniserError. Safe to cancel."""
+        await self._let_in()
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                stream = await self.recogniser.open(want, on_transcript, on_lost)
+        except TimeoutError:
+            self._admission.failed()
+            raise RecogniserError("the recogniser does not answer", Reason.NETWORK) from None
+        except BaseException:
+            self._admission.failed()
+            raise
+        self._admission.opened()
+        self.opened += 1
+        return stream
+
+    async def _let_in(self) -> None:
+        if self._refused is not None:
+            raise self._refused
+        if self._admission.full:
+            streams = self.recogniser.limits.streams
+            raise RecogniserError(
+                f"all {streams} recognisers are busy (GLASSBRIDGE_RECOGNISERS says how many)", Reason.BUSY
+            )
+        until = monotonic() + PATIENCE
+        while wait := self._admission.wait(monotonic()):
+            if monotonic() + wait > until:
+                raise RecogniserError("too many streams are begun at once", Reason.TOO_MANY)
+            await asyncio.sleep(wait)
+
+    def note(self, error: RecogniserError) -> None:
+        """A stream has ended, or could not be had, for this reason."""
+        self.ended[error.reason.code] += 1
+        if error.reason is Reason.UNAUTHORISED and self._refused is None:
+            log.error("the recogniser refuses our key", provider=self.recogniser.name, error=str(error))
+            self._refused = error
+
+    async def release(self, stream: RecogniserStream, *, finish: bool) -> None:
+        """Gives a stream back; with `finish` after what is pending was understood. Takes 13 s at most."""
+        try:
+            if finish:
+                async with asyncio.timeout(FINISH_TIMEOUT):
+                    await stream.finish()
+        except (TimeoutError, RecogniserError) as error:
+            log.warning("speech not finished", error=type(error).__name__)
+        finally:
+            self._admission.gone()
+            await stream.close()
