@@ -18,7 +18,7 @@ from tests.support.poll import eventually, eventually_sync
 
 __all__ = ["embedded_livekit", "livekit", "real_livekit"]
 
-LEAK_GRACE = 3.0
+LEAK_GRACE = 10.0
 """Seconds in which what a test left behind may still go away by itself."""
 LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_wrapper)", "QueueFeederThread")
 """Name prefixes of threads that libraries start once and keep (native callbacks, executors, gRPC's poller)."""

@@ -5,6 +5,8 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from glassbridge.core.values import LossReason
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import Phone, Stage
@@ -106,13 +108,20 @@ async def test_a_room_that_is_presence_alone_stays_live_for_everybody(stage: Beg
     end = loop.time() + 6.0
     due = {number: loop.time() for number in range(20)}
     kept = dict.fromkeys(range(20), True)
+    seen = dict.fromkeys(range(20), loop.time())
+    longest = dict.fromkeys(range(20), 0.0)
     while loop.time() < end:
         for number in due:
             if loop.time() >= due[number]:
                 kept[number] = not kept[number] or chance.random() >= 0.1  # never two in a row
                 if kept[number]:
                     present(built, user=user(number))
+                    longest[number] = max(longest[number], loop.time() - seen[number])
+                    seen[number] = loop.time()
                 due[number] += 1.0 + chance.uniform(-0.1, 0.1)
         await asyncio.sleep(0.02)
-    assert {phone.audio_states()[-1] for phone in phones} == {("live", "")}
-    assert not any("interrupted" in dict(phone.audio_states()) for phone in phones)
+    steady = [phone for number, phone in enumerate(phones) if longest[number] < 2.5]
+    if not steady:
+        pytest.skip(f"the machine stood still: nobody was seen for {min(longest.values()):.1f} s")
+    assert {phone.audio_states()[-1] for phone in steady} == {("live", "")}
+    assert not any("interrupted" in dict(phone.audio_states()) for phone in steady)

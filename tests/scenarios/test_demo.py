@@ -54,7 +54,7 @@ def test_on_a_terminal_it_is_a_live_picture(tmp_path: Path) -> None:
     typescript = tmp_path / "typescript"
     ran = subprocess.run(["script", "-qec", command, typescript], env=env, stdout=subprocess.DEVNULL, timeout=100)
     shown = typescript.read_text(errors="replace")
-    assert ran.returncode == 0
+    assert ran.returncode == 0, shown[-3000:]
     for panel in ("parts", "audio: live", "captions", "events", "recogniser", "█"):
         assert panel in shown
     assert "PASSED: first audio" in shown
