@@ -19,7 +19,14 @@ import structlog
 
 from glassbridge.core.values import Transport
 from glassbridge.lab.stamps import FRAME_MS, speech
-from glassbridge.livekit.participant import connector
+from glassbridge.livekit.participant import (
+    DEFAULT_OPTIONS,
+    ConnectOptions,
+    Connector,
+    Participant,
+    RoomEvents,
+    connector,
+)
 from glassbridge.phone import events
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.events import PhoneEvent
@@ -29,6 +36,8 @@ from glassbridge.telemetry.logs import configure
 
 REPORT_EVERY = 0.25
 """Seconds between two reports of what was spoken."""
+JOINS_AT_A_TIME = 8
+"""All these phones share one processor, which those of people do not: 200 that join at once would all be too slow."""
 FROZEN_NS = 1_000_000_000
 """A speaker that is so late stood still, and captured nothing in that time."""
 NAMES: Mapping[type, str] = {
@@ -51,10 +60,22 @@ def tell(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields, "t_ns": monotonic_ns()}), flush=True)
 
 
+def in_turn(connect: Connector, turns: asyncio.Semaphore) -> Connector:
+    """The same, of which only some go on at a time."""
+
+    async def wait_and_connect(
+        url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
+    ) -> Participant:
+        async with turns:
+            return await connect(url, token, events, options)
+
+    return wait_and_connect
+
+
 class Speaker:
     """One phone. `spoken` gets what it has said."""
 
-    def __init__(self, command: Mapping[str, Any], spoken: list[Run]) -> None:
+    def __init__(self, command: Mapping[str, Any], spoken: list[Run], turns: asyncio.Semaphore) -> None:
         self._user: str = command["user"]
         self._index: int = command["index"]
         self._generation: int = command.get("generation", 0)
@@ -67,7 +88,7 @@ class Speaker:
             self._hear,
             transport=Transport(command.get("transport", "data")),
             numbered=command.get("numbered", True),
-            connect=connector(command.get("participant", "own")),
+            connect=in_turn(connector(command.get("participant", "own")), turns),
         )
 
     async def run(self) -> None:
@@ -104,6 +125,7 @@ class Phones:
         self._tasks = TaskGroup("phones", lambda task, error: tell("failed", task=task, error=repr(error)))
         self._speakers: dict[str, tuple[Speaker, asyncio.Task[None]]] = {}
         self._spoken: list[Run] = []
+        self._turns = asyncio.Semaphore(JOINS_AT_A_TIME)
 
     async def serve(self, commands: asyncio.StreamReader) -> None:
         """Obeys until `quit` or the end of the input."""
@@ -121,7 +143,7 @@ class Phones:
 
     async def add(self, command: Mapping[str, Any]) -> None:
         """A phone that connects and speaks."""
-        speaker = Speaker(command, self._spoken)
+        speaker = Speaker(command, self._spoken, self._turns)
         task = self._tasks.spawn(speaker.run(), command["user"])
         self._speakers[command["user"]] = speaker, task
 
