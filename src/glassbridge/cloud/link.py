@@ -83,6 +83,7 @@ class LinkShell:
         self._flight = flight
         self._story = Story(user, session_id, self._loop.time, flight)
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
+        microphone.listeners.append(self._story)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()

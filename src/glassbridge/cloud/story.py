@@ -1,13 +1,16 @@
 """What one session's audio link logs: each decision with its cause, what was done, and what came of it.
 
-Three kinds of lines, all with user_id, session_id and generation
-- `audio link`: the machine changed its state, and why.
+Kinds of lines, all with user_id, session_id and generation
+- `audio link`: the machine changed its state, and why. `place lost`: and which hop that convicts.
 - `recovery`: something was done (`action`) because of something (`cause`), and its `result`.
 - `audio state`: the phone was told; `audio back` beside it, when something had been wrong, says for how long.
+- `audio begins`, `audio resumed`: samples came, the first of all or the first after a hole, whatever anybody was told;
+  what happened in the hole stands beside it. Silence in which nothing happened was meant, and is told at debug only.
 
 The flight recorder gets the same, so that both tell one story; so do the numbers and the trace (cloud/episode.py).
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,7 @@ from glassbridge.cloud.flights import Flight
 from glassbridge.core.audio_link import LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks
 from glassbridge.core.machine import Record
+from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
@@ -25,10 +29,14 @@ from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
 log = structlog.get_logger()
 
 MAX_NOTED = 20
+HOLE = 1.0
+"""Seconds without samples that are told of."""
 
 
 class Story:
-    """Owned by one link; `clock` gives monotonic seconds."""
+    """Owned by one link; `clock` gives monotonic seconds. Listens to the microphone, for holes."""
+
+    wants_late = False
 
     def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight) -> None:
         self._about = self._log = log.bind(user_id=user, session_id=session_id)
@@ -43,6 +51,32 @@ class Story:
         """The code of what the phone was first told to be wrong, and when; None while nothing is."""
         self._done: list[str] = []
         """What was done about it, and what came of that; the first MAX_NOTED of it."""
+        self._begun = clock()
+        self._generation = Generation(0)
+        self._heard_at: float | None = None
+        self._causes: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
+        self._actions: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
+        """What happened last, and when."""
+
+    def put(self, _pcm: bytes) -> None:
+        """Samples came."""
+        now, before = self._clock(), self._heard_at
+        self._heard_at = now
+        if before is not None and now - before < HOLE:
+            return
+        since = self._begun if before is None else before
+        causes = [what for at, what in self._causes if at >= since]
+        about = {
+            "cause": ", ".join(dict.fromkeys(causes)),
+            "action": [what for at, what in self._actions if at >= since],
+            "generation": self._generation,
+        }
+        if before is None:
+            self._tell("audio begins", after_ms=round((now - since) * 1000), **about)
+        elif causes:
+            self._tell("audio resumed", silent_ms=round((now - before) * 1000), **about)
+        else:
+            self._log.debug("audio resumed", silent_ms=round((now - before) * 1000), **about)
 
     @property
     def dead_for(self) -> float:
@@ -88,6 +122,9 @@ class Story:
         if record.new is LinkState.JOINING and record.cause not in ("", "wanted"):
             metrics.REJOINS.add(record.cause)
         self._cause = "" if record.new is LinkState.LIVE else record.cause or self._cause
+        self._generation = Generation(record.generation)
+        if record.new is not LinkState.LIVE:
+            self._causes.append((self._clock(), record.cause or record.event.lower()))
         self._tell(
             "audio link", old=record.old.label, on=record.event, new=record.new.label,
             generation=record.generation, cause=record.cause,
@@ -111,7 +148,8 @@ class Story:
         metrics.PLACES_LOST.add(trouble.code)
         if self._episode is None:
             self._begin("fault")
-        about = {"generation": generation, "cause": trouble.code, "error": trouble.text, "bridge": bridge}
+        hop = DECISIONS[trouble].hop.value
+        about = {"generation": generation, "cause": trouble.code, "hop": hop, "error": trouble.text, "bridge": bridge}
         self._log.warning("place lost", **about)
         self._flight.note("place lost", **about)
 
@@ -137,6 +175,7 @@ class Story:
         self._flight.note(event, **fields)
 
     def _note(self, what: str) -> None:
+        self._actions.append((self._clock(), what))
         if self._fault is not None and len(self._done) < MAX_NOTED:
             self._done.append(what)
 
@@ -147,6 +186,8 @@ class Story:
         episode = self._episode or (self._begin("fault") if missed else None)
         hop = notice.hop.value if notice.hop is not None else ""
         metrics.NOTICES.add(notice.state.value, hop)
+        if notice.state is not AudioState.LIVE:
+            self._causes.append((now, notice.code))
         self._log.info(
             "audio state", state=notice.state.value, code=notice.code, hop=notice.hop and notice.hop.value,
             transport=notice.path.value, generation=generation,

@@ -42,6 +42,8 @@ class Episode:
         self.figures: dict[User, dict[str, float]] = {user: {} for user in users}
         self.cause_ns = 0
         self.gone_ns = 0
+        self._end_ns = 0
+        self._holes: dict[User, tuple[int, int]] = {}
         self._system = system
         self._prefix = prefix
         self._begun_with = {user: user.session for user in users}
@@ -57,7 +59,7 @@ class Episode:
             return
         if not self.gone_ns:
             raise LabError("an episode without cause() and gone()")
-        end = monotonic_ns()
+        end = self._end_ns = monotonic_ns()
         await asyncio.sleep(SETTLE)
         for user in self.users:
             self._judge(user, end)
@@ -99,13 +101,18 @@ class Episode:
 
     # ---- what came of it
 
+    def span(self, user: User) -> judge.Span:
+        """When it was."""
+        bystander = self._prefix.startswith("others")
+        return judge.Span(self.cause_ns, self.gone_ns, self._end_ns, self._at[user], self._holes[user], bystander)
+
     def _judge(self, user: User, end: int) -> None:
         begin = self.cause_ns - BEFORE
         blocks = self._system.taps.blocks(user.id, begin)
         events = list(user.events)
         back = self.back_at(user)
         told = judge.bad_news(events, self.cause_ns)
-        hole = judge.longest_hole(user.index, blocks, self.cause_ns, end)
+        hole = self._holes[user] = judge.longest_hole(user.index, blocks, self.cause_ns, end)
         spoken = [run for run in user.spoken if begin <= run.at_ns < end]
         later = [run for run in spoken if back is not None and run.at_ns >= back + STEADY]
         logged = self._system.logged

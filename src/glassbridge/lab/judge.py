@@ -39,6 +39,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """When one episode was for one user, CLOCK_MONOTONIC nanoseconds."""
+
+    cause_ns: int
+    gone_ns: int
+    end_ns: int
+    region: str | None
+    """The backend at which its audio was waited for; None: any."""
+    hole_ns: tuple[int, int]
+    """The longest time without a frame at a subscriber."""
+    bystander: bool = False
+    """The fault was somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fates:
     """Frames of 10 ms of one user."""
 

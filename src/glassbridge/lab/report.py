@@ -10,6 +10,8 @@ from glassbridge.lab.judge import percentile
 from glassbridge.lab.runner import Outcome
 from glassbridge.lab.scenario import spelled
 
+SHOWN = 20
+"""Disagreements that are listed."""
 WORTH_TELLING = 0.2
 """Seconds; a machine that stands still for so long shows in the figures."""
 
@@ -33,6 +35,12 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "tta_s": _spread(outcome, "tta_s"),
             "tta_ratio_to_floor": outcome.tta_ratio,
             "floor_s": outcome.floor_s,
+            "log_tells": {
+                "agree": outcome.stories.agree,
+                "of": len(outcome.stories.told),
+                "wrong": outcome.stories.wrong,
+                "told": outcome.stories.told,
+            },
             "leaks": outcome.leaks,
             "before": asdict(outcome.before) if outcome.before else None,
             "after": asdict(outcome.after) if outcome.after else None,
@@ -63,6 +71,8 @@ def line(outcome: Outcome) -> str:
         parts.append(f"TTA p50 {spelled(tta['p50'])} s, p95 {spelled(tta['p95'])} s{ratio}")
     if (stalled := _spread(outcome, "stalled_s")) and stalled["max"] > WORTH_TELLING:
         parts.append(f"the machine stood still for {spelled(stalled['max'])} s")
+    if outcome.stories.told:
+        parts.append(f"told by the log in {outcome.stories}")
     parts.append(f"{outcome.took_s:.0f} s")
     return "\n".join(["; ".join(parts), *(f"    {text}" for text in _failures(outcome))])
 
@@ -75,10 +85,11 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         "",
         f"{len(outcomes) - len(failed)} of {len(outcomes)} passed. Times in seconds. TTA: from the moment the cause is "
         "gone (for a kill: happens) to the first new frame at a subscriber. Floor: a bare participant's connect() to "
-        "its first packet in the same run.",
+        "its first packet in the same run. Log: of so many samples the log sink alone tells the dead hop, the cause, "
+        "what was done and the time to audio, in agreement with what was measured.",
         "",
-        "| # | scenario | with | verdict | samples | TTA p50 / p95 | x floor | told p95 | lost | joins | tokens |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| # | scenario | with | verdict | n | TTA p50 / p95 | x floor | told p95 | lost | joins | tokens | log |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for outcome in outcomes:
         tta = _spread(outcome, "tta_s")
@@ -95,6 +106,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
             _total(outcome, "lost"),
             _total(outcome, "joins"),
             _total(outcome, "tokens"),
+            str(outcome.stories) if outcome.stories.told else "-",
         ]
         text.append("| " + " | ".join(cells) + " |")
     for outcome in outcomes:
@@ -111,6 +123,12 @@ def _section(outcome: Outcome) -> list[str]:
         f"| {judged.limit} | {spelled(judged.value)} | {'holds' if judged.holds else '**does not hold**'} |"
         for judged in outcome.judged
     ]
+    if outcome.stories.told:
+        text += [
+            "",
+            f"The story in the log agrees in {outcome.stories} samples; one of them: {outcome.stories.told[0]}.",
+        ]
+        text += [f"- {wrong}" for wrong in outcome.stories.wrong[:SHOWN]]
     names = sorted({name for sample in outcome.samples for name in sample.figures})
     text += ["", "| figure | p50 | p95 | max |", "|---|---|---|---|"]
     for name in names:

@@ -14,6 +14,7 @@ from glassbridge.lab.leaks import SDK_SLACK, SLACK, Holdings
 from glassbridge.lab.scenario import LabError, Limit, Scenario
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
+from glassbridge.lab.told import Stories, judge_all
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.runtime.errors import UserError
 
@@ -47,6 +48,8 @@ class Outcome:
     before: Holdings | None = None
     after: Holdings | None = None
     leaks: list[str] = field(default_factory=list)
+    stories: Stories = field(default_factory=Stories)
+    """What the log sink alone tells of the samples."""
     error: str = ""
     """Why nothing, or not all, was measured."""
     logs: Path | None = None
@@ -107,6 +110,9 @@ class Runner:
             log.exception("the lab failed", scenario=scenario.id)
             outcome.error = f"the lab failed: {type(error).__name__}: {error}"
         outcome.samples = system.samples
+        if outcome.samples:
+            outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
+            outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]
         figures = [sample.figures for sample in outcome.samples]
         outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in scenario.must]
         outcome.took_s = monotonic() - begun

@@ -237,7 +237,9 @@ class Stack:
         bridge_config = BridgeConfig(workers=config.workers, socket=str(self._folder / f"bridge{suffix}.sock"))
         port = config.cloud_port if alone and config.cloud_port else free_port()
         to_livekit = await breaker.link() if breaker is not None else None
-        env = {"LIVEKIT_URL": to_livekit.url} if to_livekit is not None else {}
+        env = {"GLASSBRIDGE_REGION": name}
+        if to_livekit is not None:
+            env["LIVEKIT_URL"] = to_livekit.url
         record = ("--record", str(config.record)) if config.record is not None else ()
         bridge = self._program(
             f"bridge{suffix}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from string import ascii_uppercase
-from time import monotonic, monotonic_ns
+from time import monotonic, monotonic_ns, time_ns
 from typing import Any
 
 from glassbridge.core.values import UserId
@@ -16,7 +16,8 @@ from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.floor import join_to_first_packet
-from glassbridge.lab.judge import first_new, says_live
+from glassbridge.lab.ingest import Ingest
+from glassbridge.lab.judge import Span, first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.logbook import Logbook
@@ -43,6 +44,8 @@ class Sample:
     episode: str
     user: str
     figures: Figures = field(default_factory=dict)
+    span: Span | None = None
+    """When it was; None: where no audio was waited for."""
 
 
 class System:
@@ -65,11 +68,15 @@ class System:
         self.app: ListeningApp
         """Where the scenario needs it."""
         self.pulse: Pulse
+        self.ingest: Ingest
+        """Where all programs ship their logs; what arrived there stays when the system is no more."""
         self.crowd: Crowd
         """The phones of the scenario's users."""
         self.crowds: dict[str, Crowd] = {}
         """All processes of phones, by name."""
         self.rooms: RoomService
+        self.wall_ahead_ns = time_ns() - monotonic_ns()
+        """Of the wall clock before CLOCK_MONOTONIC."""
         self._config = config
         self._needs = needs
         self._users = users
@@ -82,8 +89,9 @@ class System:
             folder = Path(clean.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-lab-")))
             clean.enter_context(self.logbook)
             self.pulse = clean.enter_context(Pulse())
+            self.ingest = await clean.enter_async_context(Ingest())
             needs, config = self._needs, self._config
-            env = ENVIRONMENT | dict(needs.env)
+            env = ENVIRONMENT | self._to_sink(folder) | dict(needs.env)
             if needs.app:
                 self.app = await clean.enter_async_context(ListeningApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.app.registry)
@@ -107,6 +115,14 @@ class System:
 
     async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
+
+    def _to_sink(self, folder: Path) -> dict[str, str]:
+        """Has all programs ship their logs to `ingest`."""
+        return {
+            "BETTERSTACK_INGESTING_HOST": self.ingest.url,
+            "BETTERSTACK_SOURCE_TOKEN": self.ingest.token,
+            "GLASSBRIDGE_LOG_SPOOL": str(folder / "spool"),
+        }
 
     # ---- parts
 
@@ -203,7 +219,9 @@ class System:
 
     def take(self, episode: Episode) -> None:
         """Called by an episode that is over."""
-        self.samples += [Sample(episode.label, user.id, figures) for user, figures in episode.figures.items()]
+        self.samples += [
+            Sample(episode.label, user.id, figures, episode.span(user)) for user, figures in episode.figures.items()
+        ]
 
     def logged(self, event: str, user: User | None = None, since_ns: int = 0, **fields: Any) -> list[Mapping[str, Any]]:
         """Log lines of all programs with this event, of this user, that were read since."""

@@ -1,0 +1,250 @@
+"""The story of each user's fault as the log sink alone tells it: which hop was dead, why, what was done, how long until
+audio. And whether that agrees with what the lab measured from outside. Reads ingested lines and nothing else.
+
+The hop that a scenario breaks is in EXPECTED; where a way between two hops is cut, either end may be named.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
+from typing import Any, Final
+
+from glassbridge.lab.judge import Span
+from glassbridge.lab.system import Sample
+
+Line = Mapping[str, Any]
+
+EARLY: Final = 0.5
+LATE: Final = 0.5
+"""Seconds before the cause and after the end of an episode whose lines belong to its story."""
+TOLERANCE: Final = 0.5
+"""Seconds between the moment at which a subscriber heard audio and the one that the story tells."""
+LONG: Final = 2.0
+"""Seconds of a hole that must be told; shorter ones may be of the machine's making."""
+
+EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
+    (id, label, frozenset(hops.split()))
+    for id, label, hops in (
+        # of this scenario, episodes whose label holds this: one of these hops is named; none: nothing died
+        ("F2", "", "phone"),
+        ("F3", "", "phone"),
+        ("F4", "", "phone"),
+        ("F5a", "", "bridge"),
+        ("F5b", "", "phone"),
+        ("F5c", "", "livekit"),
+        ("F6a", "", "bridge livekit"),
+        ("F6b", "", "phone livekit"),
+        ("F7", "", "phone"),
+        ("F8", "", "phone"),
+        ("F9", "", "bridge"),
+        ("F10a", "", "cloud phone"),
+        ("F10b", "", "bridge phone"),
+        ("F11a", "", "livekit"),
+        ("F11b", "", "bridge"),
+        ("F11c", "", "livekit"),
+        ("F14", "", "cloud"),
+        ("F15", "", "cloud"),
+        ("F16a", "", "bridge"),
+        ("F16b", "", "bridge stream"),
+        ("F16c", "", "bridge"),
+        ("F17", "", "cloud phone"),
+        ("F18", "", "bridge"),
+        ("F19a", "", "phone"),
+        ("F19b", "", "bridge stream"),
+        ("F19c", "", "bridge livekit"),
+        ("F19d", "", "phone livekit"),
+        ("F20", "", "livekit"),
+        ("F21", "stopped", "bridge"),
+        ("F22", "", "livekit"),
+        ("F23", "", "bridge phone"),
+        ("F25", "", "recogniser"),
+    )
+)
+
+
+def expected(scenario: str, label: str) -> frozenset[str]:
+    """The hops of which one must be named; empty: nothing died."""
+    return next(
+        (hops for id, part, hops in EXPECTED if scenario.startswith(id) and part in label),
+        frozenset(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One user's story."""
+
+    hops: tuple[str, ...]
+    causes: tuple[str, ...]
+    actions: tuple[str, ...]
+    audio_s: float
+    """From the end of the cause to audio; 0: there was audio then."""
+    holes: tuple[tuple[float, float], ...]
+    """When there was no audio, seconds after the cause; -inf: from before the session began."""
+
+    def __str__(self) -> str:
+        hops, causes = ", ".join(self.hops) or "nothing", ", ".join(self.causes) or "no cause"
+        done = ", ".join(self.actions) or "nothing"
+        return f"dead: {hops} ({causes}); done: {done}; audio after {self.audio_s:.2f} s"
+
+
+def read(lines: Iterable[Line], user: str, span: Span, clock: Callable[[str], int]) -> Told:
+    """What the sink tells of this user in this time. `clock` turns `dt` into the lab's nanoseconds."""
+    begin, end = span.cause_ns - EARLY * 1e9, span.end_ns + LATE * 1e9
+    own = sorted(
+        (
+            (at, line)
+            for line in lines
+            if line.get("user_id") in (user, None) and begin <= (at := clock(line["dt"])) <= end
+        ),
+        key=lambda found: found[0],
+    )
+    hops = [hop for _, line in own for hop in _hops(line)]
+    causes = [cause for _, line in own for cause in _causes(line)]
+    actions = [action for _, line in own for action in _actions(line)]
+    holes = [hole for at, line in own if (hole := _hole(at, line, user, span.region)) is not None]
+    over = [end for begin, end in holes if begin <= span.gone_ns + 0.3e9 and end >= span.gone_ns]
+    return Told(
+        hops=tuple(dict.fromkeys(hops)),
+        causes=tuple(dict.fromkeys(causes)),
+        actions=tuple(dict.fromkeys(actions)),
+        audio_s=(min(over) - span.gone_ns) / 1e9 if over else 0.0,
+        holes=tuple(((begin - span.cause_ns) / 1e9, (end - span.cause_ns) / 1e9) for begin, end in holes),
+    )
+
+
+def disagreements(told: Told, span: Span, tta_s: float, hops: frozenset[str], stalled_s: float) -> list[str]:
+    """What the story lacks, or tells otherwise than it was measured."""
+    found = []
+    slack = TOLERANCE + stalled_s
+    if hops and not span.bystander:
+        if not hops & set(told.hops):
+            found.append(f"the dead hop is {' or '.join(sorted(hops))}, told: {', '.join(told.hops) or 'none'}")
+        if not told.causes:
+            found.append("no cause is told")
+        if not told.actions:
+            found.append("no action is told")
+    if tta_s < inf and abs(told.audio_s - tta_s) > slack:
+        found.append(f"audio after {tta_s:.2f} s, told: {told.audio_s:.2f} s")
+    begin, end = ((at - span.cause_ns) / 1e9 for at in span.hole_ns)
+    came_back = span.hole_ns[1] < span.end_ns
+    if came_back and end - begin > LONG and not any(abs(told_end - end) <= slack for _, told_end in told.holes):
+        found.append(f"no audio from {begin:.2f} to {end:.2f} s after the cause, and that is not told")
+    return found
+
+
+@dataclass
+class Stories:
+    """What the sink told of one scenario."""
+
+    told: list[str] = field(default_factory=list)
+    """One for each sample."""
+    agree: int = 0
+    """As many agree with what was measured."""
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.agree} of {len(self.told)}"
+
+
+# ---- what a line says
+
+
+def _hops(line: Line) -> Iterable[str]:
+    """The hop that it convicts, if any."""
+    message = line.get("message")
+    if message == "this process stood still":
+        return [_PROGRAMS.get(line.get("service", ""), "")]
+    if message == "recovery" and line.get("action") == "restart_recogniser":
+        return ["recogniser"]
+    if message in ("audio state", "place lost"):
+        return [line["hop"]] if line.get("hop") else []
+    return [_DEATHS[message]] if message in _DEATHS else []
+
+
+_PROGRAMS: Final = {"cloud": "cloud", "livekit-bridge": "bridge"}
+_DEATHS: Final = {
+    "phone socket closed": "phone",
+    "phone is silent": "phone",
+    "worker died": "bridge",
+    "bridge starting": "bridge",
+    "bridge stopping": "bridge",
+    "bridge does not answer": "bridge",
+    "LiveKit does not answer": "livekit",
+    "cloud listens": "cloud",
+    "a recogniser process died": "recogniser",
+}
+
+
+def _causes(line: Line) -> Iterable[str]:
+    match line.get("message"):
+        case "audio state" if line.get("state") != "live":
+            return [line["code"]] if line.get("code") else []
+        case "place lost" | "worker died" | "audio link" | "session" | "recovery":
+            return [line["cause"]] if line.get("cause") else []
+        case "audio begins" | "audio resumed":
+            return [cause for cause in str(line.get("cause", "")).split(", ") if cause]
+        case "phone socket closed":
+            return [f"socket closed with {line.get('code')}"]
+        case "this process stood still" | "cloud listens" | "bridge starting" | "LiveKit does not answer" as message:
+            return [message]
+    return []
+
+
+def _actions(line: Line) -> Iterable[str]:
+    match line.get("message"):
+        case "recovery":
+            return [f"{line.get('action')}: {line.get('result')}"]
+        case "worker died" | "worker is asked to go" | "audio stream ended":
+            return [str(line["action"])] if line.get("action") else []
+        case "session" if line.get("new") != line.get("old"):
+            return [f"session {line.get('new')}"]
+        case "audio begins":
+            return ["a new session"]
+        case "cloud listens" | "bridge starting" as message:
+            return [message]
+    return []
+
+
+def _hole(at: int, line: Line, user: str, region: str | None) -> tuple[float, float] | None:
+    """From when to when there was no audio; None: it tells of none, or of another backend's."""
+    if line.get("user_id") != user or (region is not None and line.get("region") not in (region, None)):
+        return None
+    match line.get("message"):
+        case "audio begins":
+            return -inf, at
+        case "audio resumed":
+            return at - line["silent_ms"] * 1e6, at
+    return None
+
+
+def wall_clock(offset_ns: int) -> Callable[[str], int]:
+    """Turns `dt` into CLOCK_MONOTONIC nanoseconds; `offset_ns` is the wall clock's lead over it."""
+
+    def clock(dt: str) -> int:
+        return round(datetime.fromisoformat(dt).timestamp() * 1e9) - offset_ns
+
+    return clock
+
+
+def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], offset_ns: int) -> "Stories":
+    """The stories of all samples that are of an episode."""
+    clock = wall_clock(offset_ns)
+    stories = Stories()
+    for sample in samples:
+        if sample.span is None:
+            continue
+        told = read(lines, sample.user, sample.span, clock)
+        tta, stalled = (_figure(sample.figures, name) for name in ("tta_s", "stalled_s"))
+        wrong = disagreements(told, sample.span, tta, expected(scenario, sample.episode), stalled)
+        who = f"{sample.episode}, {sample.user}"
+        stories.told.append(f"{who}: {told}")
+        stories.agree += not wrong
+        stories.wrong += [f"{who}: {what}" for what in wrong]
+    return stories
+
+
+def _figure(figures: Mapping[str, float], name: str) -> float:
+    """Whatever the episode's prefix is."""
+    return next((value for key, value in figures.items() if key.endswith(name)), 0.0)

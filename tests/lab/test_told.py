@@ -1,0 +1,95 @@
+"""What the sink's lines tell of a fault, and when that is called a disagreement."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from glassbridge.lab.judge import Span
+from glassbridge.lab.scenario import catalogue
+from glassbridge.lab.system import Sample
+from glassbridge.lab.told import EXPECTED, Stories, disagreements, expected, judge_all, read, wall_clock
+
+USER = "lab-1@example.org"
+CAUSE, GONE, END = 100_000_000_000, 106_000_000_000, 110_000_000_000
+HOLE = (100_100_000_000, 106_400_000_000)
+
+
+def span(**options: Any) -> Span:
+    return Span(**{"cause_ns": CAUSE, "gone_ns": GONE, "end_ns": END, "region": None, "hole_ns": HOLE} | options)
+
+
+def line(seconds: float, message: str, **fields: Any) -> Mapping[str, Any]:
+    """So many seconds after the cause."""
+    moment = datetime.fromtimestamp(CAUSE / 1e9 + seconds, UTC).isoformat()
+    return {"dt": moment, "message": message, "user_id": USER, "service": "cloud"} | fields
+
+
+STORY = [
+    line(-9.0, "place lost", hop="phone", cause="of another fault"),
+    line(0.1, "place lost", hop="bridge", cause="bridge_died"),
+    line(0.2, "place lost", hop="livekit", cause="network", user_id="somebody-else"),
+    line(0.3, "worker died", cause="SIGKILL", action="start another", user_id=None),
+    line(0.4, "audio state", state="interrupted", hop="bridge", code="bridge_died"),
+    line(6.3, "recovery", action="join", result="joined", cause="bridge_died"),
+    line(6.4, "audio resumed", silent_ms=6300, cause="bridge_died", action=["join:joined"]),
+]
+
+
+def wrong(lines: list[Mapping[str, Any]], tta: float = 0.4, hops: str = "bridge", **options: Any) -> list[str]:
+    of = span(**options)
+    told = read(lines, USER, of, wall_clock(0))
+    return disagreements(told, of, tta, frozenset(hops.split()), 0.0)
+
+
+def test_a_whole_story() -> None:
+    told = read(STORY, USER, span(), wall_clock(0))
+    assert told.hops == ("bridge",)
+    assert told.causes == ("bridge_died", "SIGKILL")
+    assert told.actions == ("start another", "join: joined")
+    assert told.audio_s == pytest.approx(0.4, abs=0.001)
+    assert wrong(STORY) == []
+
+
+def test_the_hop_of_somebody_else_is_not_ours() -> None:
+    assert "dead hop is livekit" in wrong(STORY, hops="livekit")[0]
+
+
+@pytest.mark.parametrize("tta", [1.0, 3.0])
+def test_another_time_to_audio_than_was_measured(tta: float) -> None:
+    assert any("told: 0.40 s" in what for what in wrong(STORY, tta))
+
+
+def test_a_hole_that_nobody_tells() -> None:
+    assert any("not told" in what for what in wrong(STORY[:-1], 0.0))
+
+
+def test_of_another_backend_no_audio_is_told() -> None:
+    other = [*STORY[:-1], line(6.4, "audio resumed", silent_ms=6300, region="B")]
+    assert wrong(other, region="B") == []
+    assert wrong(other, region="A") != []
+
+
+def test_nothing_told_at_all() -> None:
+    found = wrong([], 2.0)
+    assert {text.split()[0] for text in found} >= {"the", "no", "audio"}
+
+
+def test_bystanders_need_no_dead_hop() -> None:
+    assert wrong([], 0.0, bystander=True, hole_ns=(CAUSE, CAUSE)) == []
+
+
+def test_stories_are_counted_by_sample() -> None:
+    figures = {"tta_s": 0.4, "stalled_s": 0.0}
+    samples = [Sample("kill", USER, figures, span()), Sample("kill", "x", figures, span()), Sample("note", USER)]
+    stories: Stories = judge_all(STORY, "F18b", samples, 0)
+    assert (str(stories), len(stories.told)) == ("1 of 2", 2)
+    assert all(text.startswith("kill, x: ") for text in stories.wrong)
+
+
+def test_every_entry_means_a_scenario() -> None:
+    ids = [scenario.id for scenario in catalogue()]
+    assert all(any(id.startswith(part) for id in ids) for part, _, _ in EXPECTED)
+    assert expected("F18a", "kill -9 worker 0") == {"bridge"}
+    assert expected("F12a", "two sockets") == frozenset()
