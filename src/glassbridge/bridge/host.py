@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.flight import Passed
 from glassbridge.bridge.seat import Seat
 from glassbridge.bridge.speaker import Speakers
 from glassbridge.bridge.stream import AudioStream
@@ -81,6 +82,7 @@ class RoomHost:
         speakers: Speakers,
         tasks: TaskGroup,
         tickets: Callable[[], Ticket],
+        decided: Callable[..., None],
         ended: Callable[["RoomHost", LossReason], None],
         forget: Callable[["RoomHost"], None],
     ) -> None:
@@ -99,6 +101,7 @@ class RoomHost:
         self._speakers = speakers
         self._tasks = tasks
         self._tickets = tickets
+        self._decided = decided
         self._ended = ended
         self._forget = forget
         self._asked: dict[Ticket, _Asked] = {}
@@ -181,6 +184,14 @@ class RoomHost:
         """Ends everything; the tasks of the group do the rest."""
         self._step(Shutdown())
 
+    @property
+    def passed(self) -> Passed | None:
+        """What has come out of the room and gone to the cloud so far; None without a place."""
+        if self.seat is None:
+            return None
+        sent = self.stream.sent if self.stream is not None else 0
+        return self.user, self.machine.generation, self.seat.microphone.received, sent
+
     # ---- the shell
 
     def _step(self, event: Event) -> list[Effect]:
@@ -196,16 +207,20 @@ class RoomHost:
     def _log_decision(self, event: Event, effects: list[Effect]) -> None:
         """One line for each step that does something: what happened, what is done about it, where that leads."""
         current = self.machine.generation
+        decision = {
+            "generation": getattr(event, "generation", 0) or current or self._generation,
+            "cause": _spelled(event),
+            "action": ", ".join(map(_spelled, effects)),
+            "result": self.machine.state.label,
+        }
         log.info(
             "room decision",
             user_id=self.user,
             session_id=self._session_id,
             room_name=self._room_name,
-            generation=getattr(event, "generation", 0) or current or self._generation,
-            cause=_spelled(event),
-            action=", ".join(map(_spelled, effects)),
-            result=self.machine.state.label,
+            **decision,
         )
+        self._decided(user_id=self.user, **decision)
         self._generation = current or self._generation
 
     def _arm(self) -> None:

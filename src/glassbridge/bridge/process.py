@@ -1,7 +1,8 @@
 """Worker processes as the supervisor sees them, and the spare one: imported and warm, so that it serves in no time.
 
 The two talk over a socket pair, in lines. To the worker: its configuration, `serve N`, `ping`. From it: `warm`, then
-`ready` or `failed WHY`, `pong MB`, and `released` when it has let go of its address and only sees its streams off.
+`ready` or `failed WHY`, `pong MB`, `flight JSON` (bridge/flight.py), and `released` when it has let go of its address
+and only sees its streams off.
 A worker logs where we do; its standard error, to which native code and a crash write, is read here and logged for it.
 """
 
@@ -16,7 +17,9 @@ from typing import Final
 
 import structlog
 
+from glassbridge.bridge import flight
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.flight import FlightCopy
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import logs
@@ -46,8 +49,13 @@ class CannotServe(Exception):
 class WorkerProcess:
     """One process, from its start to its end."""
 
-    def __init__(self, child: Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, child: Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: FlightCopy
+    ) -> None:
         self._child = child
+        self._copy = copy
+        self._number = 0
+        """Of the worker that it is, once it serves."""
         self._reader = reader
         self._writer = writer
         self._listening = asyncio.Event()
@@ -71,7 +79,7 @@ class WorkerProcess:
         return self._child.pid
 
     @classmethod
-    async def start(cls, config: BridgeConfig) -> "WorkerProcess":
+    async def start(cls, config: BridgeConfig, copy: FlightCopy) -> "WorkerProcess":
         """Begins to import; read() must run from now on."""
         ours, theirs = socket.socketpair()
         log_to = os.dup(logs.STDERR)
@@ -85,7 +93,7 @@ class WorkerProcess:
             finally:
                 os.close(log_to)
         reader, writer = await asyncio.open_connection(sock=ours)
-        worker = cls(child, reader, writer)
+        worker = cls(child, reader, writer, copy)
         worker._say(config.to_json())
         return worker
 
@@ -137,6 +145,8 @@ class WorkerProcess:
             case "pong":
                 self.answers += 1
                 self.resident_mb = float(rest)
+            case flight.WORD:
+                self._copy.hear(self._number, self.pid, rest)
             case "released":
                 self.released = True
                 self._finish()
@@ -148,6 +158,7 @@ class WorkerProcess:
 
     async def serve(self, number: int) -> None:
         """Makes it worker `number`; returns when it listens. Raises CannotServe. Safe to cancel."""
+        self._number = number
         self._say(f"serve {number}")
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -196,6 +207,8 @@ class WorkerPool:
     """Owns all worker processes: those that serve, those that see their streams off, and the spare one."""
 
     def __init__(self, config: BridgeConfig) -> None:
+        self.flights = FlightCopy()
+        """What the workers told of their rooms, the dead ones too."""
         self._config = config
         self._tasks = TaskGroup("workers", self._failed)
         self._living: set[WorkerProcess] = set()
@@ -234,13 +247,14 @@ class WorkerPool:
         await self._tasks.close()
 
     async def _start(self) -> WorkerProcess:
-        worker = await WorkerProcess.start(self._config)
+        worker = await WorkerProcess.start(self._config, self.flights)
         self._living.add(worker)
         self._tasks.spawn(self._read(worker), f"read {worker.pid}")
         return worker
 
     async def _read(self, worker: WorkerProcess) -> None:
         await worker.read()
+        self.flights.ended(worker.pid)
         self._living.discard(worker)
 
     async def _refill(self) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.flight import Passed
 from glassbridge.bridge.host import Drain, RoomHost
 from glassbridge.bridge.speaker import Speakers
 from glassbridge.core.room import RoomState, Ticket
@@ -69,12 +70,19 @@ class Memory:
 class Rooms:
     """Who joins where; each user has at most one room."""
 
-    def __init__(self, config: BridgeConfig, connector: Connector, drain: Drain) -> None:
+    def __init__(
+        self,
+        config: BridgeConfig,
+        connector: Connector,
+        drain: Drain,
+        decided: Callable[..., None] = lambda **_: None,
+    ) -> None:
         self.memory = Memory()
         self.speakers = Speakers(config.playback.hold)
         self._config = config
         self._connector = connector
         self._drain = drain
+        self._decided = decided
         self._hosts: dict[UserId, RoomHost] = {}
         self._pulsing: asyncio.Task[None] | None = None
         self._readings: list[Callable[[], None]] = []
@@ -101,6 +109,7 @@ class Rooms:
                 self.speakers,
                 self._tasks,
                 self._ticket,
+                self._decided,
                 self._note_end,
                 self._forget,
             )
@@ -115,6 +124,10 @@ class Rooms:
     def streams(self) -> int:
         """Open audio streams."""
         return sum(host.stream is not None for host in self._hosts.values())
+
+    def passed(self) -> list[Passed]:
+        """What has passed each place so far."""
+        return [passed for host in self._hosts.values() if (passed := host.passed) is not None]
 
     def __len__(self) -> int:
         """Users of whom anything is here."""

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from glassbridge.bridge.config import Address, BridgeConfig
 from glassbridge.bridge.contract import SERVICE
+from glassbridge.bridge.flight import Reporter
 from glassbridge.bridge.host import Drain
 from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
@@ -49,7 +51,8 @@ LETTING_GO: Final = 1.0
 class Worker:
     """A listening worker; use as an async context. Leaving it hands over: nothing is left behind then.
 
-    `released` is called as soon as a successor can have the address, while the streams here are still seen off.
+    `released` is called as soon as a successor can have the address, while the streams here are still seen off;
+    `decided` hears of each decision of a room.
     """
 
     def __init__(
@@ -59,9 +62,10 @@ class Worker:
         join: Connector,
         drain: Drain,
         released: Callable[[], None] = lambda: None,
+        decided: Callable[..., None] = lambda **_: None,
     ) -> None:
         self.address = config.address(number)
-        self.rooms = Rooms(config, join, drain)
+        self.rooms = Rooms(config, join, drain, decided)
         self.player = Player(config.playback)
         self.service = BridgeService(self.rooms, self.player, config, number)
         self.health = health.aio.HealthServicer()
@@ -143,13 +147,19 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
     structlog.contextvars.bind_contextvars(worker=number)
     descriptors = raise_descriptor_limit()
     with stop_on_signals() as stop:
-        async with Worker(config, number, join, drain, lambda: lifeline.say("released")) as worker:
+        reporter = Reporter(lifeline.say)
+        released = partial(lifeline.say, "released")
+        async with Worker(config, number, join, drain, released, reporter.decided) as worker:
             log.info("worker listening", address=str(worker.address), pid=os.getpid(), descriptors=descriptors)
             lifeline.say("ready")
             async with asyncio.TaskGroup() as tasks:
-                watch = tasks.create_task(lifeline.watch(stop))
+                helpers = [
+                    tasks.create_task(lifeline.watch(stop)),
+                    tasks.create_task(reporter.run(worker.rooms.passed)),
+                ]
                 await stop.wait()
-                watch.cancel()
+                for helper in helpers:
+                    helper.cancel()
             log.info("worker stopping", rooms=worker.rooms.joined, streams=worker.rooms.streams)
     log.info("worker stopped")
 
@@ -160,15 +170,20 @@ class Lifeline:
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._file = self._socket.makefile("rb")
+        self._rest = b""
+        """Of a line that did not fit."""
 
     def listen(self) -> str:
         """The next line that the supervisor says; blocks until then. Empty: it is gone."""
         return self._file.readline().decode()
 
     def say(self, line: str) -> None:
-        """Tells the supervisor; ignored when it is gone."""
+        """Tells the supervisor; dropped when it is gone, or does not read. Never waits once watch() runs."""
         with suppress(OSError):
-            self._socket.send(line.encode() + b"\n")
+            self._rest = self._rest[self._socket.send(self._rest) :] if self._rest else b""
+            if not self._rest:
+                data = line.encode() + b"\n"
+                self._rest = data[self._socket.send(data) :]
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Answers each ping; sets `stop` when the supervisor is gone. Safe to cancel."""

@@ -1,0 +1,117 @@
+"""What the supervisor remembers of its workers' rooms, the dead workers' too."""
+
+import json
+import tracemalloc
+
+from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter
+from glassbridge.core.values import Generation, UserId
+from glassbridge.telemetry.recorder import KEPT, Clock
+
+NOW = 1_000_000_000
+"""Unix milliseconds at which these tests begin."""
+
+
+class Wire:
+    """A reporter and a copy, without the socket between them."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.copy = FlightCopy(lambda: self.now)
+        self.lines: list[str] = []
+
+    def hear(self, pid: int = 7, worker: int = 0) -> None:
+        for line in self.lines:
+            word, _, rest = line.partition(" ")
+            assert word == WORD
+            self.copy.hear(worker, pid, rest)
+        self.lines.clear()
+
+    def reporter(self) -> Reporter:
+        return Reporter(self.lines.append, Clock(lambda: self.now / 1000, lambda: self.now / 1000))
+
+
+def passed(user: str, generation: int, received: int, sent: int) -> tuple[UserId, Generation, int, int]:
+    return UserId(user), Generation(generation), received, sent
+
+
+def test_what_a_worker_told_is_known_after_its_death() -> None:
+    wire = Wire()
+    reporter = wire.reporter()
+    reporter.decided(user_id="ann", generation=5, cause="join", action="connect", result="joining")
+    reporter.tell_counts([passed("ann", 5, 0, 0), passed("bob", 9, 0, 0)])
+    for second in range(1, 4):
+        wire.now = NOW + second * 1000
+        reporter.tell_counts([passed("ann", 5, 10 * second, 9 * second), passed("bob", 9, 0, 0)])
+    wire.hear(pid=7, worker=2)
+    wire.copy.ended(7)
+    [room] = wire.copy.find("ann")["rooms"]
+    assert (room["worker"], room["pid"], room["alive"], room["generation"]) == (2, 7, False, 5)
+    assert dict(zip(room["columns"], room["seconds"], strict=True)) == {
+        "livekit_in": [10, 10, 10],
+        "bridge_out": [9, 9, 9],
+    }
+    assert room["start_ms"] == NOW
+    assert [(event["kind"], event["cause"]) for event in room["events"]] == [("room decision", "join")]
+    assert wire.copy.find("carol")["rooms"] == []
+    json.dumps(wire.copy.find("ann"))
+
+
+def test_places_of_different_joins_and_workers_are_told_apart() -> None:
+    wire = Wire()
+    for pid, generation in ((7, 5), (8, 6), (8, 7)):
+        wire.reporter().tell_counts([passed("ann", generation, 1, 1)])
+        wire.hear(pid)
+    wire.copy.ended(7)
+    rooms = wire.copy.find("ann")["rooms"]
+    assert [(room["pid"], room["generation"], room["alive"]) for room in rooms] == [
+        (7, 5, False),
+        (8, 6, True),
+        (8, 7, True),
+    ]
+
+
+def test_what_is_old_is_forgotten_and_too_many_places_too() -> None:
+    wire = Wire()
+    reporter = wire.reporter()
+    reporter.tell_counts([passed("ann", 1, 0, 0)])
+    wire.hear()
+    wire.now += KEPT * 1000 + 1
+    assert wire.copy.find("ann")["rooms"] == []
+    reporter.tell_counts([passed(f"user{number}", 1, 0, 0) for number in range(MAX_PLACES + 10)])
+    assert all(len(line) < 60_000 for line in wire.lines)
+    wire.hear()
+    assert len(wire.copy) == MAX_PLACES
+    assert wire.copy.find("user0")["rooms"] == []
+
+
+def test_a_place_that_decides_a_thousand_times_a_second_stays_small() -> None:
+    wire = Wire()
+    reporter = wire.reporter()
+    tracemalloc.start()
+    before = tracemalloc.take_snapshot()
+    for _ in range(2_000):
+        wire.now += 1
+        reporter.decided(user_id="ann", generation=1, cause="x" * 1_000, action="y", result="z")
+        wire.hear()
+    grown = sum(entry.size_diff for entry in tracemalloc.take_snapshot().compare_to(before, "filename"))
+    tracemalloc.stop()
+    assert grown < 4 * EVENT_BYTES + 20_000
+
+
+def test_what_cannot_be_read_is_counted_and_harms_nothing() -> None:
+    wire = Wire()
+    for line in (
+        "",
+        "[]",
+        '{"at_ms": "x"}',
+        '{"at_ms": 1, "passed": [["ann"]]}',
+        '{"at_ms": 1, "passed": [["a", 1, 2]]}',
+    ):
+        wire.copy.hear(0, 7, line)
+    assert (wire.copy.malformed, len(wire.copy)) == (5, 0)
+
+
+def test_a_user_id_of_any_length_fits_the_line() -> None:
+    wire = Wire()
+    wire.reporter().tell_counts([passed("ü" * 255 + str(number), 1 << 60, 1 << 60, 1 << 60) for number in range(60)])
+    assert all(len(line.encode()) < 60_000 for line in wire.lines)
