@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from glassbridge.cloud.apps import playback
+from glassbridge.core.values import user_id
 from tests.cloud.app_stage import PACKAGE, App, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN
 from tests.support.poll import eventually
@@ -68,6 +70,7 @@ async def test_what_is_left_out_is_what_the_originals_sdk_means(stage: Begin) ->
     ("events", "error"),
     [
         ([{"type": FAILED, "error": "404 from the server"}], "404 from the server"),
+        ([{"type": FAILED, "error": "replaced", "metadata": {"reason": "replaced"}}], "replaced"),
         ([{"type": STARTED}, None], "the bridge ended the playback without a word"),
     ],
 )
@@ -87,7 +90,9 @@ async def test_a_bridge_that_says_nothing_has_a_deadline(stage: Begin) -> None:
     assert (answer["success"], "says nothing" in answer["error"]) == (False, True)
 
 
-async def test_a_bridge_that_dies_is_told(stage: Begin) -> None:
+async def test_a_bridge_that_stays_dead_is_told(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback, "AGAIN_WITHIN", 0.5)
+    monkeypatch.setattr(playback, "ASK_AGAIN", 0.2)
     built = await stage()
     app = await in_room(built)
     await play(built, app)
@@ -96,10 +101,86 @@ async def test_a_bridge_that_dies_is_told(stage: Begin) -> None:
     assert (answer["success"], "lost" in answer["error"]) == (False, True)
 
 
+async def until_at(built: AppStage, position: int) -> None:
+    """The cloud has heard that the app's first sound is there."""
+    apps = built.cloud.sessions.apps_of(user_id(ANN))
+    running = apps.find(PACKAGE) if apps is not None else None
+    assert running is not None
+    progress = running._playbacks._running["1"].progress
+    await eventually(lambda: progress._position == position or f"the cloud thinks it is at {progress._position}")
+
+
+async def asked(built: AppStage, count: int) -> Any:
+    """The `count`-th request that a bridge got."""
+    requests = built.player.requests
+    await eventually(lambda: len(requests) >= count or f"asked {len(requests)} times", within=20.0)
+    return requests[count - 1]
+
+
+async def test_where_a_bridge_dies_its_successor_goes_on(stage: Begin) -> None:
+    built = await stage()
+    app = await in_room(built)
+    known = await play(built, app, trackId=2, sampleRate=48000)
+    tell(built, known, {"type": STARTED, "duration_ms": 9000}, {"type": PROGRESS, "position_ms": 4000})
+    await until_at(built, 4000)
+    await built.bridge.stop()
+    await built.bridge.start()
+    again = await asked(built, 2)
+    assert again.request_id == known
+    assert (again.audio_url, again.track_id, again.sample_rate) == ("https://x.test/a.mp3", 2, 48000)
+    assert 4000 <= again.position_ms <= 5000, "since the last news no more than a second was heard"
+    tell(built, known, {"type": STARTED, "position_ms": again.position_ms}, {"type": COMPLETED, "duration_ms": 9000})
+    answer = await app.until("audio_play_response")
+    assert (answer["success"], answer["duration"]) == (True, 9000)
+    assert len(app.of_type("audio_play_response")) == 1
+
+
+async def test_what_waits_for_its_room_stands_still(stage: Begin) -> None:
+    """A bridge that gave up waiting told where it stood."""
+    built = await stage()
+    app = await in_room(built)
+    known = await play(built, app)
+    paused = {"type": PROGRESS, "position_ms": 2345, "metadata": {"paused": "network"}}
+    lost = {"type": FAILED, "error": "the link to LiveKit is gone", "metadata": {"reason": "network"}}
+    tell(built, known, {"type": STARTED}, paused)
+    await until_at(built, 2345)
+    tell(built, known, lost)
+    assert (await asked(built, 2)).position_ms == 2345
+    tell(built, known, {"type": COMPLETED, "duration_ms": 5000})
+    assert (await app.until("audio_play_response"))["success"]
+
+
+async def test_stopped_while_no_bridge_is_there_it_is_over(stage: Begin) -> None:
+    built = await stage()
+    app = await in_room(built)
+    tell(built, await play(built, app), {"type": STARTED})
+    await built.bridge.stop()
+    await app.say("audio_stop_request")
+    answer = await app.until("audio_play_response")
+    assert (answer["success"], answer["error"]) == (False, "stopped")
+    await built.bridge.start()
+    rooms = built.bridge.rooms
+    await eventually(lambda: ANN in rooms or "the bridge does not come back", within=20.0)
+    assert len(built.player.requests) == 1
+
+
+async def test_a_place_that_keeps_failing_is_asked_a_few_times(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback, "ASK_AGAIN", 0.05)
+    built = await stage()
+    app = await in_room(built)
+    known = await play(built, app)
+    refusal = {"type": FAILED, "error": "session not found", "metadata": {"reason": "session_not_found"}}
+    for count in range(1, playback.TRIES + 1):
+        await asked(built, count)
+        tell(built, known, refusal)
+    answer = await app.until("audio_play_response")
+    assert (answer["success"], "session not found" in answer["error"]) == (False, True)
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"requestId": ""}, {"requestId": "x" * 200}, {"audioUrl": ""}, {"audioUrl": "x" * 5000}, {"volume": 1.1},
-     {"volume": -1}, {"trackId": -1}, {"trackId": 1 << 40}],
+     {"volume": -1}, {"trackId": -1}, {"trackId": 1 << 40}, {"sampleRate": 44100}],
 )  # fmt: skip
 async def test_what_cannot_be_played_is_answered_at_once(stage: Begin, fields: dict[str, Any]) -> None:
     built = await stage()

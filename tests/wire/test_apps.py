@@ -47,6 +47,7 @@ KEY_HASH = app_keys.hash_key("an-api-key")
                 "audioUrl": "http://x/a.wav",
                 "volume": 1.0,
                 "stopOtherAudio": True,
+                "sampleRate": 16000,
                 "trackId": 0,
                 "sessionId": "",
                 "timestamp": None,

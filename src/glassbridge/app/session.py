@@ -131,11 +131,13 @@ class Session:
         volume: float = 1.0,
         track: int = events.Track.SPEAKER,
         stop_other: bool = True,
+        music: bool = False,
         timeout: float | None = None,
     ) -> events.Played:
         """Plays a sound and returns when the user has heard it. `volume` is 0 (mute) to 1; `stop_other=False` plays
-        beside what is playing. Raises PlaybackFailed, NotConnected, SessionEnded, and TimeoutError after `timeout`
-        seconds; the cloud always answers. Cancelling stops the sound."""
+        beside what is playing; `music=True` keeps 48 kHz, where 16 are enough for a voice. Raises PlaybackFailed,
+        NotConnected, SessionEnded, and TimeoutError after `timeout` seconds; the cloud always answers. Cancelling stops
+        the sound."""
         request = wire.AudioPlayRequest(
             package_name=self._package,
             request_id=token_hex(8),
@@ -143,6 +145,7 @@ class Session:
             volume=volume,
             stop_other_audio=stop_other,
             track_id=track,
+            sample_rate=wire.MUSIC_RATE if music else wire.VOICE_RATE,
             session_id=self.session_id,
         )
         answer: asyncio.Future[wire.AudioPlayResponse] = asyncio.get_running_loop().create_future()

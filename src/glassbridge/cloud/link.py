@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
-from glassbridge.cloud.bridge_client import Bridge, BridgeError, BridgePool, Seat
+from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flights import Flight
 from glassbridge.cloud.story import Story
@@ -88,6 +88,8 @@ class LinkShell:
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._seat: Seat | None = None
+        self._turned = asyncio.Event()
+        """Set, and replaced, with each change of state."""
         self._heard_at: dict[Path, float] = {}
         self.frames = Counter[Path]()
         """That came by each path, presence included, what was sent again left out."""
@@ -102,11 +104,20 @@ class LinkShell:
         return self._machine.generation
 
     @property
-    def speaker(self) -> Bridge | None:
-        """The bridge that is in the room and can play there; None when none is."""
+    def place(self) -> Seat | None:
+        """The place of a bridge that is in the room and can play there; None when none is."""
         seat, machine = self._seat, self._machine
         here = seat is not None and seat.joined and seat.generation == machine.generation and machine.state.placed
-        return seat.bridge if seat is not None and here else None
+        return seat if here else None
+
+    @property
+    def coming(self) -> bool:
+        """Whether a bridge is on its way into the room."""
+        return not self._machine.state.placed and self._machine.state is not LinkState.IDLE
+
+    async def changed(self) -> None:
+        """Returns when the state has changed. Safe to cancel."""
+        await self._turned.wait()
 
     @property
     def dead_for(self) -> float:
@@ -165,6 +176,8 @@ class LinkShell:
             await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._loop.time()))
 
     def _record(self, record: Record[LinkState]) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
         self._heard_at.clear()
         self._story.changed(record)
 

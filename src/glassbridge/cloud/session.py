@@ -166,12 +166,7 @@ class UserSession:
         )
 
         self.apps = UserApps(
-            user,
-            self.id,
-            apps,
-            lambda message: self._tell(message, may_drop=True),
-            lambda: self.link.speaker,
-            self.hearing,
+            user, self.id, apps, lambda message: self._tell(message, may_drop=True), self.link, self.hearing
         )
         self.microphone.listeners.append(self.apps)
 
@@ -322,11 +317,11 @@ class UserSession:
 
     def facts(self) -> Row:
         """How it is now."""
-        bridge = self.link.speaker
+        place = self.link.place
         return {
             "link": self.link.state.label,
             "generation": self.link.generation,
-            "bridge": None if bridge is None else bridge.target,
+            "bridge": None if place is None else place.bridge.target,
             "numbered": self._numbered,
             "apps": {package: state.label for package, state in self.apps.states().items()},
         }

@@ -96,6 +96,10 @@ class DisplayRequest(Message, tag="display_event", frozen=True, kw_only=True):
     timestamp: Any = None
 
 
+VOICE_RATE, MUSIC_RATE = 16_000, 48_000
+"""Hz."""
+
+
 class AudioPlayRequest(Message, tag="audio_play_request", frozen=True, kw_only=True, omit_defaults=False):
     """Plays a URL to the user; answered by one audio_play_response when it has ended."""
 
@@ -107,6 +111,8 @@ class AudioPlayRequest(Message, tag="audio_play_request", frozen=True, kw_only=T
     stop_other_audio: bool = True
     track_id: int = 0
     """0 speaker, 1 app audio, 2 speech."""
+    sample_rate: int = VOICE_RATE
+    """Ours: or MUSIC_RATE."""
     session_id: str = ""
     timestamp: Any = None
 

@@ -3,14 +3,13 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.host import AppHost
-from glassbridge.cloud.apps.playback import Playbacks, Speaker
+from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.app_session import (
@@ -74,7 +73,7 @@ class RunningApp:
         record: AppRecord,
         host: AppHost,
         owner: Owner,
-        speaker: Callable[[], Speaker | None],
+        room: Room,
     ) -> None:
         self.record = record
         self.user = user
@@ -90,7 +89,7 @@ class RunningApp:
         self._lost_at: float | None = None
         """Loop time at which the app went away; None while it is here."""
         self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
-        self._playbacks = Playbacks(user, record.package, speaker, self._played, self._tasks, host.config.play_start)
+        self._playbacks = Playbacks(user, record.package, room, self._played, self._tasks, host.config.play_start)
         self._disposed = False
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()

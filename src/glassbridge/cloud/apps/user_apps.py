@@ -8,7 +8,7 @@ import structlog
 
 from glassbridge.cloud.apps.connection import data_stream
 from glassbridge.cloud.apps.host import AppHost
-from glassbridge.cloud.apps.playback import Speaker
+from glassbridge.cloud.apps.playback import Room
 from glassbridge.cloud.apps.registry import RegistryError
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.clock import iso_now
@@ -47,7 +47,7 @@ class CannotStart(Exception):
 
 class UserApps:
     """Owned by one session; a listener of its microphone. `phone` gets messages for the phone, which may be dropped
-    when it reads slowly; `speaker` gives the bridge in the user's room."""
+    when it reads slowly; `room` is the user's LiveKit room."""
 
     wants_late = False
 
@@ -57,14 +57,14 @@ class UserApps:
         session_id: str,
         host: AppHost,
         phone: Callable[[Message], None],
-        speaker: Callable[[], Speaker | None],
+        room: Room,
         ears: Ears,
     ) -> None:
         self._user = user
         self._session_id = session_id
         self._host = host
         self._phone = phone
-        self._speaker = speaker
+        self._room = room
         self._ears = ears
         self._log = log.bind(user_id=user, session_id=session_id)
         self._tasks = TaskGroup(f"apps:{user}")
@@ -106,7 +106,7 @@ class UserApps:
             raise CannotStart("PACKAGE_NOT_FOUND", "there is no such app here")
         if len(self._apps) >= MAX_APPS:
             raise CannotStart("TOO_MANY_APPS", f"at most {MAX_APPS} apps run at once: stop one first")
-        return RunningApp(self._user, self._session_id, record, self._host, self, self._speaker)
+        return RunningApp(self._user, self._session_id, record, self._host, self, self._room)
 
     def start_for_phone(self, package: str) -> None:
         """The same for `start_app`: what is wrong is told to the phone."""
