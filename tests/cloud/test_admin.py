@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 
+from glassbridge.cloud import live
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
-from tests.cloud.conftest import ANN, Stage
+from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
 from tests.support.poll import eventually
 
 TOKEN = "an-admin-token-of-the-tests"
@@ -141,3 +143,207 @@ async def test_a_session_is_listed_with_the_truth_about_its_audio(stage: Callabl
     await shows(built, light="off")
     row = await session_of(built)
     assert (row["state"], row["code"], row["ended_ms"]) == ("away", "phone_away", None)
+
+
+async def test_a_timeline_counts_what_passed_each_hop(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    phone = await built.phone(query="?livekit=true&audio=2")
+    await eventually(lambda: ANN in built.bridge.rooms or "no join", 5.0)
+    await phone.say(type="ping", timestamp=1, sent=[0, 0])
+    for number in range(5):
+        built.bridge.send(ANN, b"\x00\x10" * 1600, number={"epoch": 1, "position": 1600 * number})
+    built.bridge.send(ANN, b"", heartbeat=True, hops={"livekit_in": 7, "bridge_out": 5})
+    for number in range(5, 8):
+        await phone.socket.send_bytes(frame(1600 * number))
+    await phone.say(type="ping", timestamp=2, sent=[6, 3])
+    expected = {
+        "phone_sent": 6,
+        "socket_sent": 3,
+        "livekit_in": 7,
+        "bridge_out": 5,
+        "cloud_in": 5,
+        "socket_in": 3,
+        "recogniser_fed": 800,
+        "apps_out": 0,
+    }
+
+    async def counted() -> bool | str:
+        timeline = await timeline_of(built)
+        columns = dict(zip(timeline["columns"], timeline["seconds"], strict=True))
+        assert len({len(column) for column in columns.values()}) == 1
+        sums = {name: sum(count or 0 for count in columns[name]) for name in expected}
+        return sums == expected or f"{expected}, but {sums}"
+
+    await eventually(counted)
+    kinds = [event["kind"] for event in (await timeline_of(built))["events"]]
+    assert {"session", "phone socket", "audio link", "recovery", "audio state"} <= set(kinds)
+    assert "voice" not in kinds
+
+
+async def test_a_lost_place_is_a_gap_with_its_reason_and_its_cure(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    phone = await built.phone(query="?livekit=true&audio=2")
+    await eventually(lambda: ANN in built.bridge.rooms or "no join", 5.0)
+    built.bridge.send(ANN, b"", number={"epoch": 1})
+    await phone.until_state("live")
+    built.bridge.end(ANN, reason="network")
+    await eventually(lambda: len(built.bridge.joins) == 2 or "no second join", 5.0)
+    await eventually(lambda: ANN in built.bridge.rooms or "no room", 5.0)
+    built.bridge.send(ANN, b"", number={"epoch": 1})
+    await phone.until_state("live")
+    [gap] = (await timeline_of(built))["gaps"]
+    assert (gap["hop"], gap["lane"], gap["code"]) == ("livekit", "livekit", "network")
+    assert (gap["named_by"], gap["healed_by"], gap["around"]) == ("decision", "join:joined", None)
+    assert gap["to_ms"] - gap["from_ms"] >= gap["silent_ms"] > 0
+    assert (await session_of(built))["gaps"] == 1
+
+
+async def test_a_session_that_ended_is_kept_for_a_while(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN, grace=0.05)
+    phone = await built.phone(query="?livekit=true&audio=2")
+    session = await session_of(built)
+    await phone.close()
+    await shows(built, light="off", state="ended")
+    row = await session_of(built)
+    assert row["ended_ms"] >= row["started_ms"]
+    assert (await ask(built, f"sessions?user={ANN}&ended=false"))["sessions"] == []
+    timeline = await ask(built, f"sessions/{session['id']}/timeline")
+    assert timeline["gaps"][-1]["healed_by"] == "ended"
+    await built.phone(query="?livekit=true&audio=2")
+    both = (await ask(built, "sessions"))["sessions"]
+    assert [row["ended_ms"] is None for row in both] == [True, False], "the newest comes first"
+
+
+async def test_captions_are_told_only_to_who_asks_for_them(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    phone = await built.phone(query="?audio=2")
+    await phone.socket.send_bytes(frame(0))
+    await eventually(lambda: bool(built.recogniser.streams) or "no recogniser", 5.0)
+    stream = built.recogniser.streams[0]
+    for text, final in (("hello", False), ("hello world", True), ("good", False)):
+        stream.say(text, final)
+    assert "hello" not in json.dumps(await timeline_of(built))
+    said = [(c["text"], c["final"]) for c in (await timeline_of(built, "?captions=true"))["captions"]]
+    assert said == [("hello world", True), ("good", False)]
+
+
+async def test_bad_questions_are_answered_with_what_is_wrong(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    await built.phone()
+    id_ = (await session_of(built))["id"]
+    assert await ask(built, "sessions/none/timeline", 404) == "NO_SUCH_SESSION"
+    for seconds in ("0", "901", "-1", "x", "9" * 50, ""):
+        assert await ask(built, f"sessions/{id_}/timeline?seconds={seconds}", 400) == "BAD_REQUEST"
+
+
+async def test_nothing_that_is_told_holds_a_secret(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    phone = await built.phone(query="?livekit=true&audio=2")
+    await eventually(lambda: ANN in built.bridge.rooms or "no join", 5.0)
+    built.bridge.end(ANN, reason=f"{TOKEN} eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2ln")
+    await phone.say(type="glasses_connection_state", status=TOKEN, modelName=SECRET)
+    await eventually(lambda: len(built.bridge.joins) == 2 or "no second join", 5.0)
+    for said in (await ask(built, "sessions"), await timeline_of(built, "?captions=true")):
+        text = json.dumps(said)
+        for secret in (TOKEN, SECRET, KEYS.secret, "eyJ"):
+            assert secret not in text
+
+
+# ---- what is pushed
+
+
+async def test_a_stream_begins_with_everything_and_goes_on_with_what_changes(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN, grace=0.05)
+    phone = await built.phone("bob@example.com")
+    async with pushed(built) as stream:
+        first = await stream.next()
+        assert (first["full"], first["watched"], first["gone"]) == (True, None, [])
+        assert [row["user"] for row in stream.rows.values()] == ["bob@example.com"]
+        await built.phone(ANN)
+        while len(stream.rows) < 2:
+            later = await stream.next()
+            assert not later["full"]
+        await phone.close()
+        while all(row["ended_ms"] is None for row in stream.rows.values()):
+            await stream.next()
+
+
+async def test_a_watched_session_is_told_in_full_and_then_as_it_goes_on(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    phone = await built.phone(query="?audio=2")
+    id_ = (await session_of(built))["id"]
+    microphone = built.cloud.sessions.flights.find(id_)
+    assert microphone is not None
+    assert microphone.meter is None, "nothing is measured while nobody watches"
+    async with pushed(built, f"?watch={id_}&sessions=false") as stream:
+        first = await stream.next()
+        assert first["sessions"] == []
+        watched = first["watched"]
+        assert (watched["full"], watched["levels"], watched["captions"]) == (True, None, None)
+        known = [event["seq"] for event in watched["events"]]
+        assert known[0] == 1
+        for number in range(10):
+            await phone.socket.send_bytes(frame(1600 * number))
+        await phone.say(type="VAD", status=True)
+        levels: list[int] = []
+        while len(levels) < 10 or not any(e["kind"] == "voice" for e in watched["events"]):
+            watched = (await stream.next())["watched"]
+            assert not watched["full"]
+            known += [event["seq"] for event in watched["events"]]
+            levels += [level for level in (watched["levels"] or {"dbfs": []})["dbfs"] if level is not None]
+        assert known == list(range(1, len(known) + 1)), "each event once, in order"
+        assert set(levels) == {-18}, "0x1000 of 0x8000"
+        built.recogniser.streams[0].say("hello", final=True)
+        while not watched["captions"]:
+            watched = (await stream.next())["watched"]
+        assert [caption["text"] for caption in watched["captions"]] == ["hello"]
+    await eventually(lambda: microphone.meter is None or "still measured")
+
+
+async def test_streams_are_bounded_and_end_with_the_cloud(
+    stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MAX_WATCHERS", 2)
+    built: Stage = await stage(admin_token=TOKEN)
+    async with pushed(built) as one:
+        await one.next()
+        async with pushed(built) as other:
+            await other.next()
+            assert await ask(built, "live", 503) == "TOO_MANY_WATCHERS"
+        await eventually_served(built)
+        built.cloud.sessions.flights.stop()
+        async with asyncio.timeout(5):
+            while await one.response.content.readline():
+                pass
+
+
+async def eventually_served(stage: Stage) -> None:
+    """Until there is room for one more stream."""
+
+    async def served() -> bool | str:
+        async with stage.http.get(f"{stage.url}/api/admin/live", headers=BEARER) as response:
+            return response.status == 200 or f"{response.status}"
+
+    await eventually(served)
+
+
+async def test_a_reader_that_takes_nothing_is_sent_away(
+    stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "WRITE_TIMEOUT", 0.2)
+    monkeypatch.setattr(live, "MAX_WATCHERS", 1)
+    built: Stage = await stage(admin_token=TOKEN)
+    flights = built.cloud.sessions.flights
+    large = {"id": "x", "text": "y" * 8_000_000}
+    monkeypatch.setattr(flights, "rows_of", lambda second: [large | {"second": second}])
+    _, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port, limit=1024)
+    writer.write(f"GET /api/admin/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+
+    async def refused() -> bool | str:
+        async with built.http.get(f"{built.url}/api/admin/live", headers=BEARER) as response:
+            return response.status == 503 or "the first one is not served yet"
+
+    await eventually(refused)
+    monkeypatch.setattr(flights, "rows_of", lambda _second: [])
+    await eventually_served(built)
+    writer.close()

@@ -34,7 +34,7 @@ class Source(Protocol):
     """What a living session says of itself when it is asked."""
 
     def totals(self) -> tuple[int, ...]:
-        """What it has counted so far, in the order of OWN."""
+        """What it has counted so far, in the order of OWN; one that falls has begun anew."""
 
     def facts(self) -> Row:
         """`link`, `generation`, `bridge`, `numbered`, `apps` of a row."""
@@ -146,7 +146,7 @@ class Flight:
             return
         before, self._totals = self._totals, self._source.totals()
         for column, was, total in zip(_OWN_COLUMNS, before, self._totals, strict=True):
-            self.seconds.add(second, column, total - was)
+            self.seconds.add(second, column, total - was if total >= was else total)
 
     def end(self) -> None:
         """The session is over; what it was stays."""

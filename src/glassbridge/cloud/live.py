@@ -2,7 +2,7 @@
 nothing queues, and a slow reader gets fewer messages with newer values."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import msgspec
@@ -52,15 +52,22 @@ class LiveView:
                 watched = None if flight is None else Watched(flight)
                 if watched is not None:
                     stack.enter_context(watched.flight.listened_to())
-                await self._push(response, Listed(self._flights) if listed else None, watched)
+                with suppress(ConnectionError):
+                    await self._push(request, response, Listed(self._flights) if listed else None, watched)
             return response
         finally:
             self._watchers -= 1
 
-    async def _push(self, response: web.StreamResponse, listed: "Listed | None", watched: "Watched | None") -> None:
+    async def _push(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        listed: "Listed | None",
+        watched: "Watched | None",
+    ) -> None:
         full, idle, loop = True, 0.0, asyncio.get_running_loop()
         second = -1
-        while not self._flights.closed:
+        while not self._flights.closed and _is_there(request):
             now = self._flights.clock()
             changed: list[Row] = []
             gone: list[str] = []
@@ -77,20 +84,26 @@ class LiveView:
                     "gone": gone,
                     "watched": seen,
                 }
-                await _write(response, b"data: " + _encoder.encode(message) + b"\n\n")
+                await _write(request, response, b"data: " + _encoder.encode(message) + b"\n\n")
                 full, idle = False, loop.time()
             elif loop.time() - idle > KEEP_ALIVE:
-                await _write(response, b": still here\n\n")
+                await _write(request, response, b": still here\n\n")
                 idle = loop.time()
             await self._flights.wait(None if watched is None else WATCH_EVERY)
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Raises ConnectionError or TimeoutError: the reader is gone, or takes nothing."""
+def _is_there(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+async def _write(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Raises ConnectionError: the reader is gone, or takes nothing and is cut off."""
     try:
         async with asyncio.timeout(WRITE_TIMEOUT):
             await response.write(data)
     except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
         raise ConnectionResetError("the reader takes nothing") from None
 
 
