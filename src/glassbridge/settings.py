@@ -71,6 +71,8 @@ class Settings(BaseSettings):
 
     grace: float = 60.0
     """How long a session waits for its phone after the socket closed."""
+    dev_control: Path | None = None
+    """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
     max_text_bytes: int = 1 << 20

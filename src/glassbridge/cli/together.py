@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from dataclasses import replace
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -14,6 +15,7 @@ from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from glassbridge.core.values import UserId
+    from glassbridge.lab.dev_control import DevControl
     from glassbridge.lab.program import Line
     from glassbridge.lab.stack import Stack, StackConfig
 
@@ -129,41 +131,54 @@ def _say(text: str) -> None:
 
 
 async def _dev(config: "StackConfig", user: "UserId") -> NoReturn:
+    from glassbridge.lab.dev_control import DevControl
     from glassbridge.lab.stack import Stack
 
-    async with Stack(config, lambda line: _say(f"{line.program:7} | {line.text}"), _say) as stack:
-        _greet(stack, user)
-        await _first_to_end(stack)
+    async with DevControl(_admin_token()) as control:
+        config = replace(config, env=control.environment)
+        async with Stack(config, lambda line: _say(f"{line.program:7} | {line.text}"), _say) as stack:
+            _greet(stack, user, control)
+            await _first_to_end(stack)
 
 
 async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
     from glassbridge.lab.break_it import BreakIt
+    from glassbridge.lab.dev_control import DevControl
     from glassbridge.lab.scene import described
     from glassbridge.lab.stack import Stack
 
-    async with BreakIt(_say) as breaking:
+    async with BreakIt(_say) as breaking, DevControl(_admin_token(), breaking) as control:
 
         def show(line: "Line") -> None:
             _say(f"{line.program:7} | {described(line.fields) or line.text}")
             breaking.on_line(line)
 
-        async with Stack(replace(config, taps=breaking.taps), show, _say) as stack:
-            _greet(stack, user)
+        async with Stack(replace(config, taps=breaking.taps, env=control.environment), show, _say) as stack:
+            _greet(stack, user, control)
             await breaking.run(stack)
     return 1 if breaking.failed else 0
 
 
-def _greet(stack: "Stack", user: "UserId") -> None:
-    cloud = stack.backends[0].phone_url
+def _admin_token() -> str:
+    """The one that is set, or one for this run."""
+    return load_settings().admin_token.get_secret_value() or token_urlsafe(24)
+
+
+def _greet(stack: "Stack", user: "UserId", control: "DevControl") -> None:
+    cloud, core_token = stack.backends[0].phone_url, stack.core_token(user)
+    control.phone_page = f"{cloud}/console/phone#token={core_token}"
     print(
         f"""glassbridge is ready; Ctrl-C stops it.
   cloud    {cloud}  (phones connect to /glasses-ws, `livekit: true` asks for a room)
   LiveKit  {stack.livekit_url}  ({stack.livekit_kind})
   bridge   unix:{stack.bridge_socket}
-Speak to it:
+See it:
+  {stack.cloud_url}/console#token={control.admin_token}
+Speak to it, in a browser or from a file:
+  {control.phone_page}
   glassbridge phone --cloud {cloud} --token "$(glassbridge token --user {user} | tail -n 1)" --wav FILE
 A core token for {user}, for 24 hours:
-{stack.core_token(user)}""",
+{core_token}""",
         flush=True,
     )
 

@@ -17,6 +17,8 @@ from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
+from glassbridge.cloud.console.development import Development
+from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
@@ -59,7 +61,10 @@ class HttpApi:
         sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._tts = Tts(apps, voice, self._user)
-        self._admin = AdminRoutes(AdminGate(config.admin_token), sessions.flights, development=False)
+        self._development = Development(config.dev_control)
+        gate = AdminGate(config.admin_token)
+        self._admin = AdminRoutes(gate, sessions.flights, development=self._development.here)
+        self._console = ConsolePages(config.phones_livekit_url)
 
     def application(self) -> web.Application:
         """All routes."""
@@ -74,6 +79,8 @@ class HttpApi:
         app.router.add_get("/api/tts", self._tts.get)
         self._apps.add_to(app.router)
         self._admin.add_to(app.router)
+        self._development.add_to(app.router, self._admin.refusal)
+        self._console.add_to(app.router)
         return app
 
     def _user(self, request: web.Request) -> UserId:

@@ -43,6 +43,7 @@ class BreakIt:
         """Of sound that subscribers got so far."""
         self._say = say
         self._breakages: dict[str, Breakage] = {}
+        self._target: Target | None = None
         self._foreign_phone = False
         self._folder = tempfile.TemporaryDirectory(prefix="glassbridge-tap-")
         self._socket = Path(self._folder.name, "tap")
@@ -76,19 +77,30 @@ class BreakIt:
         """Obeys keys until `q`, or until standard input ends and the last fault is over."""
         self._foreign_phone = not stack.phones
         self._breakages = breakages(own_phone=not self._foreign_phone)
-        target = Target(stack)
+        self._target = Target(stack)
         self._say(f"keys: {self.legend}")
         async for key in keys():
             if key == QUIT:
                 return
-            if (found := self._breakages.get(key)) is None:
-                continue
-            if self.current is not None:
-                self._say(f"one at a time: {self.current.label}")
-                continue
-            self.current = Outage(found.label, monotonic())
-            self._tasks.spawn(self._break(found, target, self.current), found.label)
+            self.press(key)
         await self._tasks.settle(GIVE_UP)
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """What each key breaks; known once it runs."""
+        return {found.key: found.label for found in self._breakages.values()}
+
+    def press(self, key: str) -> bool:
+        """Breaks what the key stands for; False: it stands for nothing, or something is broken already."""
+        found, target = self._breakages.get(key), self._target
+        if found is None or target is None:
+            return False
+        if self.current is not None:
+            self._say(f"one at a time: {self.current.label}")
+            return False
+        self.current = Outage(found.label, monotonic())
+        self._tasks.spawn(self._break(found, target, self.current), found.label)
+        return True
 
     async def _break(self, found: Breakage, target: Target, outage: Outage) -> None:
         self._say(f"FAULT: {found.label}")

@@ -1,0 +1,78 @@
+// How things are called, for people.
+
+export const LIGHTS = {
+  bad: "Dead audio",
+  part: "Partly well",
+  wait: "Connecting",
+  ok: "Live",
+  off: "Away",
+};
+
+const STATES = {
+  live: "Audio arrives",
+  connecting: "Connecting",
+  interrupted: "Audio is missing",
+  unavailable: "No audio",
+  away: "The phone is away",
+  ended: "Ended",
+};
+
+export const HOPS = {
+  phone: "Phone",
+  livekit: "LiveKit",
+  bridge: "Bridge",
+  stream: "Stream from the bridge",
+  recogniser: "Recogniser",
+};
+
+// What was done, and what came of it.
+const ACTIONS = {
+  join: "fresh join",
+  rejoin: "fresh join",
+  leave: "left",
+  examine: "everybody asked",
+  ask_phone: "phone asked to rejoin",
+  restart_recogniser: "recogniser restarted",
+  wait: "waited",
+};
+
+const said = (word) => word.replaceAll("_", " ");
+
+export const sentence = (row) => row.text || STATES[row.state] || said(row.state);
+
+export function action(text) {
+  const [name, result] = text.split(":");
+  const done = ACTIONS[name] ?? said(name);
+  return !result || result === "joined" || result === "examined" ? done : `${done} (${said(result)})`;
+}
+
+export const healed = (text) => (text === "by itself" || text === "ended" ? text : `by ${action(text)}`);
+
+export function seconds(ms) {
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 60_000) return `${Math.round(ms / 1000)} s`;
+  return ago(ms);
+}
+
+export function ago(ms) {
+  const total = Math.max(0, Math.round(ms / 1000));
+  if (total < 60) return `${total} s`;
+  if (total < 3600) return `${Math.floor(total / 60)} min`;
+  const hours = Math.floor(total / 3600);
+  return hours < 48 ? `${hours} h ${Math.floor((total % 3600) / 60)} min` : `${Math.floor(hours / 24)} days`;
+}
+
+export const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
+
+export const setText = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
+};
+
+// make("p", {class: "soft", text: "..."}, child, ...)
+export function make(tag, { text, ...attributes } = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}

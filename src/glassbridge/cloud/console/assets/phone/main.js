@@ -1,0 +1,192 @@
+// The page: what a person sees and presses.
+
+import { PhoneClient } from "./client.js";
+
+const LIGHTS = { heard: "ok", connecting: "wait", connected: "wait", renewing: "bad", unheard: "bad", unreachable: "bad", offline: "bad", ended: "off" };
+const MAX_CAPTIONS = 100;
+const MAX_NOTICES = 100;
+const KEY = "glassbridge.core-token";
+const EVERY = 100; // milliseconds between two looks at the meters
+
+const $ = (id) => document.getElementById(id);
+const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {} };
+
+// `#token=` is how `glassbridge dev` hands one over: a fragment never leaves the browser.
+function adoptToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(KEY, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  $("token").value = sessionStorage.getItem(KEY) ?? "";
+  $("transport").value = new URLSearchParams(location.search).get("transport") ?? "data";
+}
+
+async function start(event) {
+  event.preventDefault();
+  const token = $("token").value.trim();
+  $("start").disabled = true;
+  $("refused").hidden = true;
+  const phone = new PhoneClient(token, (kind, detail) => HEARERS[kind](detail), { transport: $("transport").value });
+  state.phone = phone;
+  try {
+    await phone.start();
+  } catch (error) {
+    $("refused").textContent = error.message;
+    $("refused").hidden = false;
+    await phone.stop();
+    state.phone = null;
+    return;
+  } finally {
+    $("start").disabled = false;
+  }
+  sessionStorage.setItem(KEY, token);
+  state.begun = performance.now();
+  $("sign-in").hidden = true;
+  $("call").hidden = false;
+  $("microphone").focus();
+  state.looking = setInterval(look, EVERY);
+}
+
+async function hangUp() {
+  const { phone } = state;
+  if (!phone) return;
+  state.phone = null;
+  clearInterval(state.looking);
+  await phone.stop();
+  for (const track of [...state.sounds.keys()]) play({ track, on: false });
+  $("sign-in").hidden = false;
+  $("call").hidden = true;
+  $("start").focus();
+}
+
+function toggleMicrophone() {
+  if (!state.phone) return;
+  const on = !state.phone.microphoneOn;
+  state.phone.switchMicrophone(on);
+  $("microphone").setAttribute("aria-pressed", on);
+  $("microphone-label").textContent = on ? "Microphone is on" : "Microphone is off";
+}
+
+// ---- what the phone tells
+
+const HEARERS = {
+  told({ situation, text }) {
+    const light = LIGHTS[situation];
+    $("light").dataset.light = $("light").parentElement.dataset.light = light;
+    $("truth").textContent = text;
+    note(text);
+    if (situation === "ended") $("microphone").disabled = true;
+  },
+  caption({ text, final }) {
+    $("interim").textContent = final ? "" : text;
+    if (final && text) add($("captions"), MAX_CAPTIONS, text);
+  },
+  shown({ name, text }) {
+    const list = $("apps");
+    const item = [...list.children].find((found) => found.dataset.name === name) ?? list.appendChild(document.createElement("li"));
+    item.dataset.name = name;
+    item.textContent = text;
+    if (!text) item.remove();
+  },
+  app: ({ name, state, error }) => note(`${name}: ${state}${error ? ` (${error})` : ""}`),
+  audio: (notice) => (state.audio = notice),
+  room: (room) => (state.room = room),
+  socket: (socket) => (state.socket = socket),
+  error: (text) => note(`the cloud complains: ${text}`),
+  sound: (change) => play(change),
+  level: (samples) => (state.level = Math.max(state.level, loudness(samples))),
+};
+
+function play({ track, on }) {
+  const known = state.sounds.get(track);
+  if (!on) {
+    track.detach().forEach((element) => element.remove());
+    known?.context.close();
+    state.sounds.delete(track);
+    return;
+  }
+  document.body.appendChild(track.attach()).hidden = true;
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  analyser.fftSize = 1024;
+  context.createMediaStreamSource(new MediaStream([track.mediaStreamTrack])).connect(analyser);
+  state.sounds.set(track, { context, analyser, samples: new Float32Array(analyser.fftSize) });
+}
+
+// ---- what is looked at some times a second
+
+function look() {
+  meter($("level"), state.level);
+  state.level = 0;
+  let played = 0;
+  for (const { analyser, samples } of state.sounds.values()) {
+    analyser.getFloatTimeDomainData(samples);
+    played = Math.max(played, loudness(samples, 1));
+  }
+  meter($("playback"), played);
+  const seconds = Math.floor((performance.now() - state.begun) / 1000);
+  setText($("elapsed"), `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
+  if ($("facts").parentElement.open) showFacts();
+}
+
+function showFacts() {
+  const { sender } = state.phone;
+  const facts = {
+    session: state.socket.sessionId ?? "none",
+    audio: [state.audio.state, state.audio.hop, state.audio.code].filter(Boolean).join(" · ") || "unknown",
+    path: sender.path ?? "none",
+    room: state.room.joined ? (state.room.agent ? "joined, the cloud is there" : "joined, alone") : "not joined",
+    frames: Object.entries(sender.sent).filter(([, n]) => n).map(([path, n]) => `${n} by ${path}`).join(", ") || "none",
+    "sent again": String(sender.replayed),
+    "not taken": String(sender.unsent),
+  };
+  const list = $("facts");
+  if (!list.children.length) {
+    for (const name of Object.keys(facts)) {
+      list.appendChild(document.createElement("dt")).textContent = name;
+      list.appendChild(document.createElement("dd"));
+    }
+  }
+  Object.values(facts).forEach((value, i) => setText(list.children[2 * i + 1], value));
+}
+
+const setText = (element, text) => element.textContent === text || (element.textContent = text);
+
+function meter(element, level) {
+  element.style.setProperty("--level", level.toFixed(3));
+  element.setAttribute("aria-valuenow", level.toFixed(2));
+}
+
+// 0 to 1 over 60 dB, as ears hear it.
+function loudness(samples, full = 32768) {
+  let sum = 0;
+  for (const sample of samples) sum += (sample / full) ** 2;
+  const db = 10 * Math.log10(sum / samples.length + 1e-12);
+  return Math.max(0, Math.min(1, (db + 60) / 60));
+}
+
+function note(text) {
+  const item = document.createElement("li");
+  const time = item.appendChild(document.createElement("time"));
+  time.textContent = $("elapsed").textContent || "0:00";
+  item.append(text);
+  add($("notices"), MAX_NOTICES, item);
+}
+
+function add(list, most, what) {
+  const item = typeof what === "string" ? Object.assign(document.createElement("li"), { textContent: what }) : what;
+  list.appendChild(item);
+  while (list.children.length > most) list.firstElementChild.remove();
+  list.scrollTop = list.scrollHeight;
+}
+
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, select, textarea");
+  if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggleMicrophone();
+});
+addEventListener("pagehide", () => state.phone?.stop());
+$("sign-in").addEventListener("submit", start);
+$("microphone").addEventListener("click", toggleMicrophone);
+$("end").addEventListener("click", hangUp);
+adoptToken();

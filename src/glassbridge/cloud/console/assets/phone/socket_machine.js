@@ -1,0 +1,282 @@
+// The phone's socket: when to open one, whether it can be trusted, when to try again, when to stop.
+//
+// The rules, names and numbers are those of core/phone_socket.py; a test lets both decide the same schedules.
+// Events are {type, ...}, effects {effect, ...}; times are seconds on a clock that goes on in sleep.
+
+import { Backoff, earliest } from "./backoff.js";
+
+const LADDER = { base: 0.25, cap: 1.0 };
+const PATIENCE = [3.5, 1.5]; // seconds for an attempt, in turn
+const PING_EVERY = 1.0;
+const SILENCE = 3.0;
+const PROBE = 1.0;
+const ASLEEP = 5.0;
+const SETTLED = 5.0;
+const SPREAD = 0.5;
+
+const HERE = new Set(["ready", "doubtful"]);
+const OPEN = new Set(["opening", "ready", "doubtful"]);
+
+export class PhoneSocket {
+  constructor(chance) {
+    this.state = "idle";
+    this.generation = 0;
+    this.trouble = "";
+    this.deadSince = null;
+    this.wasHere = false;
+    this.retryAt = null;
+    this.chance = chance;
+    this.backoff = new Backoff(LADDER, chance);
+    this.begunAt = 0;
+    this.attempts = 0;
+    this.giveUpAt = null;
+    this.since = 0;
+    this.pingAt = null;
+    this.pings = 0;
+    this.probe = 0;
+    this.answeredAt = 0;
+    this.answers = false;
+  }
+
+  get here() {
+    return HERE.has(this.state);
+  }
+
+  get final() {
+    return this.state === "ended";
+  }
+
+  step(event, now) {
+    if ((event.socket ?? this.generation) !== this.generation) return [];
+    const cell = TABLE[this.state][event.type];
+    return cell === undefined ? [] : cell.call(this, event, now);
+  }
+
+  nextDeadline() {
+    const silentAt = this.here && this.answers ? this.answeredAt + SILENCE : null;
+    return earliest(this.retryAt, this.giveUpAt, this.pingAt, silentAt);
+  }
+
+  go(state) {
+    this.state = state;
+    this.retryAt = this.giveUpAt = null;
+    if (!this.here) this.pingAt = null;
+  }
+
+  // ---- attempts
+
+  open(now) {
+    this.generation += 1;
+    this.go("opening");
+    this.begunAt = now;
+    this.giveUpAt = now + PATIENCE[this.attempts % PATIENCE.length];
+    this.attempts += 1;
+    this.answers = false;
+    return [{ effect: "OpenSocket", socket: this.generation }];
+  }
+
+  openFirst(now) {
+    this.backoff.reset();
+    this.attempts = 0;
+    this.backoff.nextDelay();
+    return this.open(now);
+  }
+
+  closing(goodbye) {
+    return { effect: "CloseSocket", socket: this.generation, goodbye };
+  }
+
+  openAnew(now) {
+    return [this.closing(false), ...this.openFirst(now)];
+  }
+
+  accepted(event, now) {
+    this.go("ready");
+    this.trouble = "";
+    this.wasHere = true;
+    this.answers = event.answers;
+    this.since = this.answeredAt = now;
+    this.pingAt = now + PING_EVERY;
+    return this.ping();
+  }
+
+  failed(event, now) {
+    this.trouble = event.reason;
+    if (event.final) {
+      this.go("ended");
+      return [];
+    }
+    this.wasHere = false;
+    return this.tryLater(now);
+  }
+
+  tryLater(now) {
+    const due = this.begunAt + this.backoff.nextDelay();
+    if (due <= now) return this.open(now);
+    this.go("waiting");
+    this.retryAt = due;
+    return [];
+  }
+
+  closed(event, now) {
+    this.deadSince = null;
+    this.trouble = event.reason;
+    if (event.comeBack === "no") {
+      this.go("ended");
+      return [];
+    }
+    if (event.comeBack === "now") {
+      this.backoff.reset();
+      this.go("waiting");
+      this.retryAt = now + SPREAD * this.chance();
+      return [];
+    }
+    return this.lose(now);
+  }
+
+  lose(now) {
+    if (this.here && now - this.since >= SETTLED) {
+      this.backoff.reset();
+      this.attempts = 0;
+    }
+    this.begunAt = now;
+    return this.tryLater(now);
+  }
+
+  // ---- is it alive
+
+  ping() {
+    this.pings += 1;
+    return [{ effect: "Ping", socket: this.generation, number: this.pings }];
+  }
+
+  hear(event, now) {
+    if (event.echo === null || event.echo === undefined) return [];
+    this.answers = true;
+    this.answeredAt = now;
+    if (this.state === "doubtful" && event.echo >= this.probe) this.go("ready");
+    return [];
+  }
+
+  changed(_event, now) {
+    const effects = this.doubt(now);
+    return this.here ? [...effects, { effect: "Hint", socket: this.generation }] : effects;
+  }
+
+  woke(event, now) {
+    return !this.answers && event.seconds < ASLEEP ? [] : this.doubt(now);
+  }
+
+  doubt(now) {
+    if (!this.answers) return this.openAnew(now);
+    this.go("doubtful");
+    this.giveUpAt = now + PROBE;
+    this.answeredAt = now;
+    this.pingAt = now + PING_EVERY;
+    this.probe = this.pings + 1;
+    return this.ping();
+  }
+
+  tick(_event, now) {
+    if (this.giveUpAt !== null && now >= this.giveUpAt) return this.giveUp(now, "no answer in time");
+    if (this.answers && now >= this.answeredAt + SILENCE) {
+      return this.giveUp(now, `the cloud was silent for ${SILENCE.toFixed(0)} seconds`);
+    }
+    if (this.pingAt !== null && now >= this.pingAt) {
+      this.pingAt = now + PING_EVERY;
+      return this.ping();
+    }
+    return [];
+  }
+
+  giveUp(now, why) {
+    this.trouble = why;
+    const dead = this.closing(false);
+    if (this.here) {
+      this.deadSince = this.state === "doubtful" ? this.answeredAt : now;
+      return [dead, ...this.lose(now)];
+    }
+    this.wasHere = false;
+    return [dead, ...this.tryLater(now)];
+  }
+
+  retry(_event, now) {
+    return this.retryAt === null || now < this.retryAt ? [] : this.open(now);
+  }
+
+  // ---- what the owner says
+
+  start(_event, now) {
+    return this.openFirst(now);
+  }
+
+  restart(_event, now) {
+    return this.openAnew(now);
+  }
+
+  loseNetwork() {
+    const had = OPEN.has(this.state);
+    this.go("offline");
+    this.trouble = "";
+    return had ? [this.closing(false)] : [];
+  }
+
+  switchCloud(_event, now) {
+    this.trouble = "";
+    const former = OPEN.has(this.state) ? [this.closing(true)] : [];
+    return [...former, ...this.openFirst(now)];
+  }
+
+  stop() {
+    const had = OPEN.has(this.state);
+    this.go("ended");
+    this.trouble = "";
+    return had ? [this.closing(true)] : [];
+  }
+}
+
+const _ = PhoneSocket.prototype;
+
+// What is not here is ignored; why, says the table in core/phone_socket.py.
+const TABLE = {
+  idle: { Start: _.start, Stop: _.stop },
+  opening: {
+    Accepted: _.accepted,
+    SocketFailed: _.failed,
+    SocketClosed: _.closed,
+    NetworkChanged: _.restart,
+    NetworkLost: _.loseNetwork,
+    Switch: _.switchCloud,
+    Stop: _.stop,
+    Tick: _.tick,
+  },
+  ready: {
+    SocketClosed: _.closed,
+    Heard: _.hear,
+    NetworkChanged: _.changed,
+    NetworkLost: _.loseNetwork,
+    Woke: _.woke,
+    Switch: _.switchCloud,
+    Stop: _.stop,
+    Tick: _.tick,
+  },
+  doubtful: {
+    SocketClosed: _.closed,
+    Heard: _.hear,
+    NetworkChanged: _.changed,
+    NetworkLost: _.loseNetwork,
+    Woke: _.woke,
+    Switch: _.switchCloud,
+    Stop: _.stop,
+    Tick: _.tick,
+  },
+  waiting: {
+    NetworkChanged: _.start,
+    NetworkLost: _.loseNetwork,
+    Switch: _.switchCloud,
+    Stop: _.stop,
+    Tick: _.retry,
+  },
+  offline: { NetworkChanged: _.start, Stop: _.stop },
+  ended: {},
+};

@@ -1,0 +1,62 @@
+"""What the console can do in development only: ask `glassbridge dev`, which started this cloud, to break something.
+
+That program listens on a Unix socket; the cloud hands on what an operator asks for, and knows nothing of faults itself.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from glassbridge.cloud.answers import failure
+
+TIMEOUT: Final = 2.0
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+Refusal = Callable[[web.Request], web.Response | None]
+
+
+class Development:
+    """`control`: the socket; None: this is no development system, and it has none of this."""
+
+    def __init__(self, control: Path | None) -> None:
+        self._control = control
+        self._refusal: Refusal = lambda _: None
+
+    @property
+    def here(self) -> bool:
+        """This is a development system."""
+        return self._control is not None
+
+    def add_to(self, router: web.UrlDispatcher, refusal: Refusal) -> None:
+        """Takes its paths, where there is something to do. `refusal` says what somebody gets who may not."""
+        if not self.here:
+            return
+        self._refusal = refusal
+        router.add_get("/api/dev", self.state)
+        router.add_post("/api/dev/faults/{key}", self.press)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """The faults that can be had, the one that is on, what became of the former ones, and where a phone is."""
+        return await self._hand_on(request, "GET", "/")
+
+    async def press(self, request: web.Request) -> web.Response:
+        """Breaks something."""
+        return await self._hand_on(request, "POST", f"/faults/{request.match_info['key'][:1]}")
+
+    async def _hand_on(self, request: web.Request, method: str, path: str) -> web.Response:
+        if (refused := self._refusal(request)) is not None:
+            return refused
+        connector = aiohttp.UnixConnector(str(self._control))
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+                http.request(method, f"http://dev{path}") as answer,
+            ):
+                body = await answer.read()
+                return web.Response(status=answer.status, body=body, content_type="application/json", headers=NO_STORE)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return failure(502, "NO_DEVELOPMENT", "`glassbridge dev` does not answer")
