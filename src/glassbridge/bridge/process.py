@@ -34,7 +34,7 @@ REFILL_AFTER: Final = 1.0
 """Seconds between the use of the spare and the start of the next one: those who come back need the processor first."""
 TOLD_LINES: Final = 50
 """Lines of a worker's standard error that are logged; of those after them only the last ones, with its death."""
-LAST_WORDS: Final = 20
+LAST_WORDS: Final = 40
 AT_DEATH: Final = 0.05
 LAST_LINES: Final = 0.5
 """Seconds in which what a dead worker wrote is read before its successor starts, and at all."""

@@ -197,7 +197,7 @@ class Lifeline:
 
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)
     lifeline = Lifeline(int(sys.argv[1]))
     config = BridgeConfig.from_json(lifeline.listen())
     logs.configure("bridge", config.log, fd=int(sys.argv[2]))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import apps, bench, inspect, lab, livekit, programs, together, token
+from glassbridge.cli import apps, bench, inspect, lab, livekit, logs, programs, together, token
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -35,6 +35,7 @@ app.add_typer(apps.app, name="apps")
 app.add_typer(livekit.app, name="livekit")
 app.add_typer(bench.app, name="bench")
 app.add_typer(lab.app, name="lab")
+app.add_typer(logs.app, name="logs")
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ import structlog
 
 from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flights import Flight
-from glassbridge.core.audio_link import LinkState, Notice, Trouble
+from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks
 from glassbridge.core.machine import Record
 from glassbridge.core.recovery import DECISIONS
@@ -123,8 +123,8 @@ class Story:
             metrics.REJOINS.add(record.cause)
         self._cause = "" if record.new is LinkState.LIVE else record.cause or self._cause
         self._generation = Generation(record.generation)
-        if record.new is not LinkState.LIVE:
-            self._causes.append((self._clock(), record.cause or record.event.lower()))
+        if record.cause or record.event == Away.__name__:
+            self._causes.append((self._clock(), record.cause or "phone_away"))
         self._tell(
             "audio link", old=record.old.label, on=record.event, new=record.new.label,
             generation=record.generation, cause=record.cause,
@@ -186,7 +186,7 @@ class Story:
         episode = self._episode or (self._begin("fault") if missed else None)
         hop = notice.hop.value if notice.hop is not None else ""
         metrics.NOTICES.add(notice.state.value, hop)
-        if notice.state is not AudioState.LIVE:
+        if notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE):
             self._causes.append((now, notice.code))
         self._log.info(
             "audio state", state=notice.state.value, code=notice.code, hop=notice.hop and notice.hop.value,
