@@ -92,10 +92,13 @@ class Bridge:
 class Seat:
     """A place that a bridge holds in a user's room for us, and its audio stream. Single use."""
 
-    def __init__(self, bridge: Bridge, user: UserId, generation: Generation, config: CloudConfig) -> None:
+    def __init__(
+        self, bridge: Bridge, user: UserId, session_id: str, generation: Generation, config: CloudConfig
+    ) -> None:
         self.bridge = bridge
         self.generation = generation
         self._user = user
+        self._session_id = session_id
         self._config = config
         self._call: Any = None
         self._heard_at: float | None = None
@@ -125,11 +128,13 @@ class Seat:
             livekit_url=config.livekit_url,
             target_identity=self._user,
             generation=self.generation,
+            session_id=self._session_id,
         )
         log.info(
             "LiveKit token minted",
             holder="bridge",
             user_id=self._user,
+            session_id=self._session_id,
             generation=self.generation,
             seconds=config.agent_token_ttl,
         )
@@ -259,6 +264,7 @@ class BridgePool:
     async def join(
         self,
         user: UserId,
+        session_id: str,
         generation: Generation,
         trying: Callable[[Seat], None],
         not_on: Bridge | None = None,
@@ -270,7 +276,7 @@ class BridgePool:
         Raises BridgeError.
         """
         for bridge in self._by_load(not_on):
-            seat = Seat(bridge, user, generation, self._config)
+            seat = Seat(bridge, user, session_id, generation, self._config)
             trying(seat)
             joined = False
             try:

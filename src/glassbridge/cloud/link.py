@@ -70,6 +70,7 @@ class LinkShell:
         flight: Flight,
     ) -> None:
         self._user = user
+        self._session_id = session_id
         self._machine = machine
         self._pool = pool
         self._examiner = examiner
@@ -82,8 +83,8 @@ class LinkShell:
         self._loop = asyncio.get_running_loop()
         self._flight = flight
         self._story = Story(user, session_id, self._loop.time, flight)
-        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         microphone.listeners.append(self._story)
+        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -233,7 +234,7 @@ class LinkShell:
         not_on = self._seat.bridge if elsewhere and self._seat is not None else None
         with self._story.part("join", generation=generation) as span:
             try:
-                seat = await self._pool.join(self._user, generation, self._sit, not_on)
+                seat = await self._pool.join(self._user, self._session_id, generation, self._sit, not_on)
             except BridgeError as error:
                 span.end(error.trouble.code)
                 self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
