@@ -100,6 +100,10 @@ class BridgeConfig:
     """A worker that lived so long may be replaced for its size, and when it dies the next one starts at once."""
     playback: PlaybackLimits = PlaybackLimits()
 
+    metrics_port: int | None = None
+    """Where the supervisor serves `/metrics`, with the numbers of all workers; each worker serves its own on one of the
+    next ports. 0: free ones, which the log tells; None: nowhere."""
+    metrics_host: str = "127.0.0.1"
     log: LogConfig = field(default_factory=LogConfig)
     """Of all its processes; holds the credentials of sinks."""
 
@@ -112,6 +116,10 @@ class BridgeConfig:
         if self.socket is None:
             return Address(host=self.host, port=self.port + worker)
         return Address(Path(self.socket if self.workers == 1 else f"{self.socket}.{worker}"))
+
+    def worker_metrics_port(self, worker: int) -> int:
+        """Where a worker serves its own numbers; 0: on a free port."""
+        return self.metrics_port + 1 + worker if self.metrics_port else 0
 
     def to_json(self) -> str:
         """One line."""

@@ -48,7 +48,8 @@ from glassbridge.core.values import Generation, LossReason, UserId
 from glassbridge.livekit.participant import Connector, ParticipantError
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.telemetry import metrics
+from glassbridge.telemetry import metrics, traces
+from glassbridge.telemetry.traces import Kind, Span
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()
@@ -281,7 +282,8 @@ class RoomHost:
                 async with asyncio.timeout(LETTING_GO):
                     await self._drain()
         try:
-            await seat.connect(self._connector)
+            with Span("connect to LiveKit", traces.current(), Kind.CLIENT):
+                await seat.connect(self._connector)
         except ParticipantError as error:
             self._step(Failed(seat.ticket, error.reason, error.detail))
         else:

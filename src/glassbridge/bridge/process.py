@@ -1,8 +1,8 @@
 """Worker processes as the supervisor sees them, and the spare one: imported and warm, so that it serves in no time.
 
 The two talk over a socket pair, in lines. To the worker: its configuration, `serve N`, `ping`. From it: `warm`, then
-`ready` or `failed WHY`, `pong MB`, `flight JSON` (bridge/flight.py), and `released` when it has let go of its address
-and only sees its streams off.
+`ready` or `failed WHY`, `pong MB NUMBERS` (JSON, where somebody asks), `flight JSON` (bridge/flight.py), and
+`released` when it has let go of its address and only sees its streams off.
 A worker logs where we do; its standard error, to which native code and a crash write, is read here and logged for it.
 """
 
@@ -13,8 +13,10 @@ import sys
 from collections import deque
 from contextlib import suppress
 from signal import SIGKILL, SIGTERM
+from time import monotonic
 from typing import Final
 
+import msgspec
 import structlog
 
 from glassbridge.bridge import flight
@@ -23,6 +25,7 @@ from glassbridge.bridge.flight import FlightCopy
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import logs
+from glassbridge.telemetry.numbers import Snapshot
 
 log = structlog.get_logger()
 
@@ -38,8 +41,13 @@ LAST_WORDS: Final = 40
 AT_DEATH: Final = 0.05
 LAST_LINES: Final = 0.5
 """Seconds in which what a dead worker wrote is read before its successor starts, and at all."""
+MAX_LINE: Final = 1 << 20
+"""Bytes of what a worker says at once; its numbers are some thousand."""
 LINE: Final = 500
 """Characters of such a line that are logged."""
+
+
+_numbers = msgspec.json.Decoder(Snapshot)
 
 
 class CannotServe(Exception):
@@ -73,6 +81,10 @@ class WorkerProcess:
         """Pings that it has answered."""
         self.resident_mb = 0.0
         """As it last said."""
+        self.numbers: Snapshot = {}
+        """What it has counted, as it last said; empty where nobody asks for numbers."""
+        self.answered_at = monotonic()
+        """When it last said so."""
 
     @property
     def pid(self) -> int:
@@ -92,7 +104,7 @@ class WorkerProcess:
                 raise
             finally:
                 os.close(log_to)
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE)
         worker = cls(child, reader, writer, copy)
         worker._say(config.to_json())
         return worker
@@ -144,7 +156,11 @@ class WorkerProcess:
                 self._finish()
             case "pong":
                 self.answers += 1
-                self.resident_mb = float(rest)
+                self.answered_at = monotonic()
+                size, _, numbers = rest.partition(" ")
+                self.resident_mb = float(size)
+                if numbers:
+                    self.numbers = _numbers.decode(numbers)
             case flight.WORD:
                 self._copy.hear(self._number, self.pid, rest)
             case "released":

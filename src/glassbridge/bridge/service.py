@@ -17,7 +17,8 @@ from glassbridge.bridge.rooms import Rooms
 from glassbridge.core.room import Refuse
 from glassbridge.core.values import Generation, LossReason, UserId, user_id
 from glassbridge.runtime.queues import QueueClosed
-from glassbridge.telemetry import metrics
+from glassbridge.telemetry import metrics, traces
+from glassbridge.telemetry.traces import Kind, Span
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeServicer
 
@@ -49,6 +50,14 @@ class BridgeService(LiveKitBridgeServicer):
     # ---- rooms
 
     async def JoinRoom(self, request: pb.JoinRoomRequest, context: Context) -> pb.JoinRoomResponse:
+        caller = traces.incoming(context.invocation_metadata())
+        with Span("JoinRoom", caller, Kind.SERVER, worker=self._worker, generation=request.generation) as span:
+            answer = await self._join_room(request, context)
+            if not answer.success:
+                span.end(answer.error)
+            return answer
+
+    async def _join_room(self, request: pb.JoinRoomRequest, context: Context) -> pb.JoinRoomResponse:
         await self._refuse_if_draining(context)
         try:
             user = user_id(request.user_id)

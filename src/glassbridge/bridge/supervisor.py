@@ -10,23 +10,27 @@ import asyncio
 import random
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from time import monotonic
 from typing import Final
 
 import structlog
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.overview import LABELS, Overview
 from glassbridge.bridge.process import CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.telemetry.exposition import MetricsServer
+from glassbridge.telemetry.loop_lag import watch_loop
 
 log = structlog.get_logger()
 
 RESTARTS: Final = Ladder(base=0.5, cap=10.0)
 """A worker that keeps dying waits longer each time."""
+FROZEN: Final = "frozen"
 
 
 def run(config: BridgeConfig) -> int:
@@ -38,19 +42,25 @@ def run(config: BridgeConfig) -> int:
 
 async def _supervise(config: BridgeConfig) -> int:
     pool = WorkerPool(config)
-    keepers = [Keeper(config, number, pool) for number in range(config.workers)]
-    with stop_on_signals() as stop, _asked_to_recycle() as recycle:
+    overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
+    keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
+    async with AsyncExitStack() as stack:
+        stop, recycle = stack.enter_context(stop_on_signals()), stack.enter_context(_asked_to_recycle())
         log.info("bridge starting", workers=config.workers, participant=config.participant)
+        about = await _serve_metrics(config, overview, stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
-        helper = asyncio.create_task(_serve_requests(config, keepers, pool, recycle))
+        helpers = [
+            asyncio.create_task(_serve_requests(config, keepers, pool, recycle, about)),
+            asyncio.create_task(watch_loop()),
+        ]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("bridge stopping")
-            for task in [*tasks, helper, stopping]:
+            for task in [*tasks, *helpers, stopping]:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, helper, stopping, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, *helpers, stopping, return_exceptions=True)
             await pool.close()
             for keeper in keepers:
                 keeper.clear_address()
@@ -61,12 +71,24 @@ async def _supervise(config: BridgeConfig) -> int:
         return 0
 
 
+async def _serve_metrics(config: BridgeConfig, overview: Overview, stack: AsyncExitStack) -> dict[str, str]:
+    """Until `stack` is left; returns where, for the log. Raises CannotListen."""
+    if config.metrics_port is None:
+        return {}
+    server = MetricsServer(overview.parts, config.metrics_host, config.metrics_port, LABELS)
+    return {"metrics": (await stack.enter_async_context(server)).address}
+
+
 async def _serve_requests(
-    config: BridgeConfig, keepers: list["Keeper"], pool: WorkerPool, recycle: asyncio.Event
+    config: BridgeConfig,
+    keepers: list["Keeper"],
+    pool: WorkerPool,
+    recycle: asyncio.Event,
+    about: dict[str, str],
 ) -> None:
     for keeper in keepers:
         await keeper.ready.wait()
-    log.info("bridge ready", addresses=[str(config.address(keeper.number)) for keeper in keepers])
+    log.info("bridge ready", addresses=[str(config.address(keeper.number)) for keeper in keepers], **about)
     pool.refill()
     while True:
         await recycle.wait()
@@ -90,12 +112,13 @@ def _asked_to_recycle() -> Iterator[asyncio.Event]:
 class Keeper:
     """Keeps one worker alive: owns its number and address, not its process, which is the pool's."""
 
-    def __init__(self, config: BridgeConfig, number: int, pool: WorkerPool) -> None:
+    def __init__(self, config: BridgeConfig, number: int, pool: WorkerPool, overview: Overview) -> None:
         self.number = number
         self.ready = asyncio.Event()
         """Set while a worker listens."""
         self._config = config
         self._pool = pool
+        self._overview = overview
         self._worker: WorkerProcess | None = None
         self._cause = ""
         """Why we end this life of the worker; empty: it is not we who do."""
@@ -120,6 +143,7 @@ class Keeper:
                 continue
             first, begun = False, monotonic()
             self.ready.set()
+            self._overview.serves(self.number, worker)
             self._log.info("worker ready", pid=worker.pid, warm=warm, took_s=round(begun - asked, 3))
             self._pool.refill()
             await self._watch(worker)
@@ -159,7 +183,7 @@ class Keeper:
                 # Counted, not timed: in a machine that slept nobody answered, and nobody is to blame.
                 missed = missed + 1 if worker.answers == before else 0
             if missed >= self._config.health_misses:
-                self._cause = f"frozen: {missed} pings without an answer"
+                self._cause = f"{FROZEN}: {missed} pings without an answer"
                 worker.kill()
                 await worker.over.wait()
                 return
@@ -177,6 +201,8 @@ class Keeper:
     async def _after(self, worker: WorkerProcess, lived: float) -> None:
         """Decides when the next one starts."""
         cause, self._cause = self._cause, ""
+        kind = "replaced" if worker.released else "frozen" if cause.startswith(FROZEN) else "died"
+        self._overview.ended(self.number, kind)
         self._pool.discard(worker)
         if worker.released:
             cause = cause or "SIGTERM from elsewhere"

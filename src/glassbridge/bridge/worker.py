@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any, Final
 
 import grpc
+import msgspec
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
@@ -37,7 +38,10 @@ from glassbridge.runtime.listen import (
     raise_descriptor_limit,
 )
 from glassbridge.runtime.signals import stop_on_signals
-from glassbridge.telemetry import logs
+from glassbridge.telemetry import logs, metrics
+from glassbridge.telemetry.exposition import MetricsServer, Part
+from glassbridge.telemetry.loop_lag import watch_loop
+from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.livekit_bridge_pb2_grpc import add_LiveKitBridgeServicer_to_server
 
 log = structlog.get_logger()
@@ -69,6 +73,12 @@ class Worker:
         self.player = Player(config.playback)
         self.service = BridgeService(self.rooms, self.player, config, number)
         self.health = health.aio.HealthServicer()
+        self.metrics: MetricsServer | None = None
+        """None: nobody asks for numbers."""
+        if config.metrics_port is not None:
+            port = config.worker_metrics_port(number)
+            # A successor of ours may listen while we still see our streams off.
+            self.metrics = MetricsServer(_numbers, config.metrics_host, port, shared=port != 0)
         self._config = config
         self._drain = drain
         self._released = released
@@ -86,14 +96,20 @@ class Worker:
             reflection.enable_server_reflection(names, self._server)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         self._bind(self.address)
+        if self.metrics is not None:
+            await self.metrics.__aenter__()
         await self.player.__aenter__()
         await self._server.start()
         self.rooms.start()
+        self._forget_player = metrics.PLAYBACKS.read_by(lambda: len(self.player))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         config = self._config
         self.service.draining = True
+        self._forget_player()
+        if self.metrics is not None:
+            await self.metrics.__aexit__()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         # From now on the channels of the clouds look for another server; what is open goes on.
         stopping = asyncio.get_running_loop().create_task(self._server.stop(config.drain + config.leave + LAST_WORDS))
@@ -142,6 +158,10 @@ class Worker:
             await self.health.set(name, status)
 
 
+def _numbers() -> list[Part]:
+    return [((), metrics.snapshot(Program.WORKER))]
+
+
 async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: Connector, drain: Drain) -> None:
     """Serves until SIGTERM or the end of the supervisor. Raises UserError."""
     structlog.contextvars.bind_contextvars(worker=number)
@@ -150,18 +170,29 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
         reporter = Reporter(lifeline.say)
         released = partial(lifeline.say, "released")
         async with Worker(config, number, join, drain, released, reporter.decided) as worker:
-            log.info("worker listening", address=str(worker.address), pid=os.getpid(), descriptors=descriptors)
+            about = {"descriptors": descriptors} | ({"metrics": worker.metrics.address} if worker.metrics else {})
+            log.info("worker listening", address=str(worker.address), pid=os.getpid(), **about)
             lifeline.say("ready")
+            numbers = _nothing if worker.metrics is None else _as_json
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(lifeline.watch(stop)),
+                    tasks.create_task(lifeline.watch(stop, numbers)),
                     tasks.create_task(reporter.run(worker.rooms.passed)),
+                    tasks.create_task(watch_loop()),
                 ]
                 await stop.wait()
                 for helper in helpers:
                     helper.cancel()
             log.info("worker stopping", rooms=worker.rooms.joined, streams=worker.rooms.streams)
     log.info("worker stopped")
+
+
+def _as_json() -> str:
+    return msgspec.json.encode(metrics.snapshot(Program.WORKER)).decode()
+
+
+def _nothing() -> str:
+    return ""
 
 
 class Lifeline:
@@ -185,12 +216,12 @@ class Lifeline:
                 data = line.encode() + b"\n"
                 self._rest = data[self._socket.send(data) :]
 
-    async def watch(self, stop: asyncio.Event) -> None:
-        """Answers each ping; sets `stop` when the supervisor is gone. Safe to cancel."""
+    async def watch(self, stop: asyncio.Event, numbers: Callable[[], str]) -> None:
+        """Answers each ping, with `numbers`; sets `stop` when the supervisor is gone. Safe to cancel."""
         self._socket.setblocking(False)
         with suppress(ConnectionError):
             while await asyncio.get_running_loop().sock_recv(self._socket, 64):
-                self.say(f"pong {resident_mb():.1f}")
+                self.say(f"pong {resident_mb():.1f} {numbers()}".rstrip())
         log.warning("the supervisor is gone")
         stop.set()
 

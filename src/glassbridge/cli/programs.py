@@ -121,6 +121,16 @@ def bridge(
     max_memory: Annotated[
         float, typer.Option(min=0.0, help="Replace a worker that has grown over so many MB; 0: let it grow.")
     ] = 0.0,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="GLASSBRIDGE_BRIDGE_METRICS_PORT",
+            min=0,
+            max=65535,
+            help="Serve /metrics of all workers here, each worker's own on the next ports; 0 takes free ones.",
+        ),
+    ] = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     reflection: Annotated[bool, typer.Option("--reflection", help="Serve gRPC reflection.")] = False,
     allow_host: Annotated[
         list[str] | None,
@@ -146,6 +156,8 @@ def bridge(
         reflection=reflection,
         spare=spare,
         max_resident_mb=max_memory,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
         log=logging,
     )

@@ -29,12 +29,17 @@ class Gauges:
             ),
             metrics.PLACES.read_by(lambda: sum(bridge.seats for bridge in pool.bridges)),
             metrics.BRIDGES.read_by(lambda: {("live",): pool.live, ("down",): len(pool.bridges) - pool.live}),
+            metrics.RECOGNISER_RECONNECTS.read_by(self._recogniser_ends),
+            metrics.RECOGNISER_STREAMS.read_by(lambda: self._sessions.speech.streams),
             metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.outbox for one in self._sessions.living)}),
         ]
 
     def __exit__(self, *_: object) -> None:
         for stop in self._stops:
             stop()
+
+    def _recogniser_ends(self) -> Readings:
+        return {(reason,): count for reason, count in self._sessions.speech.ended.items()}
 
     def _by_presence(self) -> Readings:
         here = sum(one.has_phone for one in self._sessions.living)

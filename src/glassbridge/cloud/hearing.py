@@ -32,8 +32,11 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.ear import Ear
 from glassbridge.speech.supervisor import Speech
+from glassbridge.telemetry import metrics
 
 log = structlog.get_logger()
+
+_handed = metrics.FRAMES_DELIVERED.cell("recogniser")
 
 LEAVE_AFTER = 0.5
 """Seconds for which an ear outlives its last subscriber: sets of subscriptions are often replaced twice in a row."""
@@ -141,6 +144,7 @@ class Hearing:
         speaks = self._gate.machine.state.open  # type: ignore[attr-defined]
         for seat in self._seats.values():
             if speaks:
+                _handed.count += 1
                 seat.ear.put(piece)
             else:
                 seat.ear.pass_by(piece)

@@ -38,7 +38,7 @@ class Sessions:
         self._config = config
         self._apps = apps
         self._examiner = Examiner(rooms)
-        self.speech = Speech(recogniser)
+        self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
         self.flights = Flights(config.secrets)
         self.pool = BridgePool(config, self._way_back, self._watch.complain)

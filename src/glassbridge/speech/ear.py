@@ -215,6 +215,7 @@ class Ear:
             self._spoken.understood(end)
         if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.final and said.text:
             self.lags.note(lag)
+            self._speech.lagged(lag.total)
             level = next((level for seconds, level in LAGS if lag.total >= seconds), None)
             if level is not None:
                 tell = getattr(self._log, level)

@@ -21,10 +21,14 @@ PATIENCE = 5.0
 
 
 class Speech:
-    """One for each cloud; the recogniser is borrowed. Every stream comes from `open` and goes back by `release`."""
+    """One for each cloud; the recogniser is borrowed. Every stream comes from `open` and goes back by `release`.
 
-    def __init__(self, recogniser: Recogniser) -> None:
+    `lagged` hears of each answer how many seconds it came after the last sample that it is about.
+    """
+
+    def __init__(self, recogniser: Recogniser, lagged: Callable[[float], None] = lambda _seconds: None) -> None:
         self.recogniser = recogniser
+        self.lagged = lagged
         self.opened = 0
         self.ended: Counter[str] = Counter()
         """Streams that ended or could not be had, by the code of their reason."""

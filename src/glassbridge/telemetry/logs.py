@@ -24,6 +24,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from glassbridge.core.values import UserId, agent_identity
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.redaction import MASK, Redactor, is_sensitive
 from glassbridge.telemetry.writer import LineWriter
@@ -77,6 +78,7 @@ class _Lines(logging.Handler):
         self._outlets.append((formatter, [outlet]))
 
     def emit(self, record: logging.LogRecord) -> None:
+        metrics.LOG_LINES.add(record.levelname.lower())
         try:
             for formatter, outlets in self._outlets:
                 line = formatter.format(record)
@@ -182,6 +184,11 @@ def dropped() -> Mapping[str, int]:
 def shipped() -> Mapping[str, tuple[int, int]]:
     """By kind of sink: lines that have arrived there, and lines that wait."""
     return {s.config.kind: (s.counts.shipped, s.counts.waiting) for s in _lines.shippers} if _lines is not None else {}
+
+
+metrics.LOG_LINES_DROPPED.read_by(lambda: {(sink,): count for sink, count in dropped().items()})
+metrics.LOG_LINES_SENT.read_by(lambda: {(sink,): arrived for sink, (arrived, _) in shipped().items()})
+metrics.QUEUES.read_by(lambda: {("log",): sum(waiting for _, waiting in shipped().values())})
 
 
 def hash_user(user: str, key: str) -> str:

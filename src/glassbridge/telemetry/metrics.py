@@ -97,13 +97,13 @@ FRAMES_RECEIVED: Final = Counter(
 )
 FRAMES_DELIVERED: Final = Counter(
     "glassbridge_frames_delivered_total",
-    "Frames handed on: by the `bridge` to the cloud, by the `cloud` to those who listen, to the `recogniser`.",
+    "Frames handed on: by the `bridge` to the cloud, by the `cloud` to those who listen, to a `recogniser`.",
     CLOUD | WORKER,
     ("hop",),
 )
 FRAMES_DROPPED: Final = Counter(
     "glassbridge_frames_dropped_total",
-    "Frames that came and were not handed on: dropped at the `bridge`, at the phone's `socket`, before a `recogniser`; "
+    "Frames that came and were not handed on: dropped at the `bridge`, at the phone's `socket`; "
     "too many (`full`), too `old`, a `stale` burst after a standstill, `malformed`, or `closed` with the place.",
     CLOUD | WORKER,
     ("hop", "reason"),
@@ -135,15 +135,15 @@ BRIDGES: Final = Gauge(
     "glassbridge_bridges", "Bridges that this cloud may use: `live` ones, and others.", CLOUD, ("state",)
 )
 RECOGNISER_STREAMS: Final = Gauge("glassbridge_recogniser_streams", "Open streams of recognisers.", CLOUD)
-RECOGNISER_LAG: Final = Gauge(
+RECOGNISER_LAG: Final = Histogram(
     "glassbridge_recogniser_lag_seconds",
-    "The longest time for which audio waits for a recogniser that takes none.",
+    "From the last sample of something that was understood until it was: what it waited, and what recognition took.",
     CLOUD,
-    together=max,
+    _WAITS,
 )
 RECOGNISER_RECONNECTS: Final = Counter(
     "glassbridge_recogniser_reconnects_total",
-    "Streams of recognisers that failed and were replaced.",
+    "Streams of recognisers that ended by themselves, or could not be had; another is opened where that can help.",
     CLOUD,
     ("reason",),
 )
@@ -189,28 +189,27 @@ PLAYBACK_START: Final = Histogram(
     "glassbridge_playback_start_seconds", "From PlayAudio to the first sound in the room.", WORKER, _BRIEF
 )
 
-# ---- the supervisor of a bridge
+# ---- the supervisor of a bridge: where it tells them, all numbers have the label `worker`, empty for its own
 
-WORKER_UP: Final = Gauge("glassbridge_worker_up", "1 while this worker listens and answers.", SUPERVISOR, ("worker",))
+WORKER_UP: Final = Gauge("glassbridge_worker_up", "1 while this worker listens and answers.", SUPERVISOR)
 WORKER_ANSWER_AGE: Final = Gauge(
     "glassbridge_worker_answer_age_seconds",
     "How old the numbers of this worker are: seconds since it last answered.",
     SUPERVISOR,
-    ("worker",),
 )
 WORKER_ENDS: Final = Counter(
     "glassbridge_worker_ends_total",
     "Ends of workers: `died`, `frozen`, or `replaced` on purpose.",
     SUPERVISOR,
-    ("worker", "cause"),
+    ("cause",),
 )
 
 # ---- all programs
 
 QUEUES: Final = Gauge(
     "glassbridge_queue_items",
-    "What waits, of all sessions together: frames for the cloud's `stream`, messages in the `outbox` of phones, chunks "
-    "for a `recogniser`, `log` lines.",
+    "What waits, of all sessions together: frames for the cloud's `stream`, messages in the `outbox` of phones, `log` "
+    "lines for a sink.",
     ALL,
     ("queue",),
 )
@@ -225,8 +224,12 @@ LOG_LINES: Final = Counter(
     "glassbridge_log_lines_total", "Lines that were logged.", ALL, ("level",), _each("info", "warning", "error")
 )
 LOG_LINES_DROPPED: Final = Counter(
-    "glassbridge_log_lines_dropped_total", "Log lines that could not be written or sent.", ALL
+    "glassbridge_log_lines_dropped_total",
+    "Log lines that were lost on their way to `stderr` or to a sink.",
+    ALL,
+    ("sink",),
 )
+LOG_LINES_SENT: Final = Counter("glassbridge_log_lines_sent_total", "Log lines that arrived at a sink.", ALL, ("sink",))
 UPTIME: Final = Gauge("glassbridge_uptime_seconds", "Seconds since the program began.", ALL)
 INFO: Final = Gauge("glassbridge_info", "1; which program, of which version.", ALL, ("program", "version"))
 MEMORY: Final = Gauge("process_resident_memory_bytes", "Memory of the process.", ALL)

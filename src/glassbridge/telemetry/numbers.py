@@ -81,9 +81,10 @@ class Counter(Metric):
         """Counts."""
         self.cell(*labels).count += by
 
-    def read_by(self, reader: Callable[[], Reading]) -> None:
-        """From now on what `reader` gives belongs to it too: for what is counted elsewhere, and for ever."""
+    def read_by(self, reader: Callable[[], Reading]) -> Callable[[], None]:
+        """What `reader` gives belongs to it, for what is counted elsewhere; call what is returned when that ends."""
         self._readers.append(reader)
+        return lambda: self._readers.remove(reader)
 
     def values(self) -> list[tuple[Labels, Value]]:
         found: dict[Labels, float] = {labels: cell.count for labels, cell in self._cells.items()}
