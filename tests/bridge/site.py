@@ -36,13 +36,13 @@ def wav(seconds: float, rate: int = 16000, channels: int = 1) -> bytes:
     return out.getvalue()
 
 
-def encoded(kind: str, codec: str, seconds: float, rate: int, channels: int) -> bytes:
+def encoded(kind: str, codec: str, seconds: float, rate: int, channels: int, silent: bool = False) -> bytes:
     out = BytesIO()
     layout = "stereo" if channels == 2 else "mono"
     with av.open(out, "w", format=kind) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(stream, av.AudioStream)
-        samples = tone(seconds, rate, channels)
+        samples = np.zeros((int(seconds * rate), channels), np.int16) if silent else tone(seconds, rate, channels)
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
         frame.sample_rate = rate
         frame.time_base = Fraction(1, rate)

@@ -75,6 +75,12 @@ class Channel:
         """Whether a voice speaks, or waits for its turn."""
         return self._silence is not None
 
+    def forget_track(self) -> None:
+        """The place is gone, and its tracks with it."""
+        if self._retiring is not None:
+            self._retiring.cancel()
+            self._retiring = self._track = None
+
     @asynccontextmanager
     async def voice(
         self, silence: Callable[[], None], rate: int = SAMPLE_RATE, paused: Paused | None = None

@@ -128,6 +128,8 @@ class Speaker:
             self._place, self._lost = None, reason
             self._entered.clear()
             self.silence_live(None)
+            for channel in self._channels.values():
+                channel.forget_track()
             self._look_idle()
 
     async def place(self) -> Place:
