@@ -14,8 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from glassbridge.core.values import Generation, UserId
-from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds
-from glassbridge.telemetry.redaction import Redactor
+from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds, redaction
 
 WORD: Final = "flight"
 """Begins each line."""
@@ -91,7 +90,7 @@ class FlightCopy:
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self._clock = clock or Clock()
-        self._redact = Redactor()
+        self._redact = redaction()
         self._places: OrderedDict[tuple[int, str, int], _Place] = OrderedDict()
         """By process, user and generation; the one that was told of last comes last."""
         self.malformed = 0

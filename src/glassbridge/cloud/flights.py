@@ -9,10 +9,9 @@ from typing import Any, Final, Protocol
 
 from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.meter import Meter
-from glassbridge.core.flight import COLUMNS, Counts, Gap, find_gaps
+from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.values import UserId
-from glassbridge.telemetry.recorder import MAX_TEXT, Clock, Events, Rising, Seconds
-from glassbridge.telemetry.redaction import Redactor
+from glassbridge.telemetry.recorder import MAX_TEXT, Clock, Events, Redact, Rising, Seconds, redaction
 
 ENDED_FOR: Final = 1_800_000
 """Milliseconds for which a session that has ended is kept."""
@@ -86,7 +85,7 @@ _LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "una
 class Flight:
     """The recorder of one session."""
 
-    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redactor) -> None:
+    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact) -> None:
         self.id = session_id
         self.user = user
         self.ended_ms: int | None = None
@@ -104,8 +103,9 @@ class Flight:
         self._totals = (0,) * len(OWN)
         self._rising = {name: Rising(self.seconds, COLUMNS.index(name)) for name in COLUMNS if name not in OWN}
         self._told = _Told(since_ms=self._started_ms)
+        self._fold = GapFold(keep=1)
         self._gaps: tuple[tuple[int, int], list[Gap]] = ((-1, -1), [])
-        """As found for (number of events, seconds), so that they are not looked for again."""
+        """As found for (number of events, seconds): everybody who watches asks."""
 
     # ---- what happens
 
@@ -117,6 +117,7 @@ class Flight:
         """An event; cheap, but not for each frame."""
         now = self.clock()
         self.events.note(now, kind, fields)
+        self._fold.hear({"kind": kind, "at_ms": now, **fields})
         match kind:
             case "audio state":
                 self._tell(fields["state"], now, **{k: fields.get(k) for k in ("text", "code", "hop", "transport")})
@@ -192,7 +193,7 @@ class Flight:
             "ended_ms": self.ended_ms,
             **self._current(),
             "last": self._last(),
-            "gaps": len(self.gaps()),
+            "gaps": self._fold.found,
         }
 
     def _current(self) -> Row:
@@ -205,7 +206,7 @@ class Flight:
         return [column[0] if column else None for column in columns]
 
     def gaps(self) -> list[Gap]:
-        """Dead hops so far, the oldest first."""
+        """Dead hops of the last 15 minutes, the oldest first."""
         now = self.clock()
         key = self.events.seq, now // 1000
         if self._gaps[0] != key:
@@ -262,7 +263,7 @@ class Flights:
         self.closed = False
         self._ticked = asyncio.Event()
         """Set, and replaced, after each second."""
-        self._redact = Redactor(secrets)
+        self._redact = redaction(secrets)
         self._flights: OrderedDict[str, Flight] = OrderedDict()
         self._ended: deque[Flight] = deque()
         self._rows: tuple[int, list[Row]] = (-1, [])

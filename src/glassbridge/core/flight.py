@@ -15,6 +15,7 @@ Rules
 It knows no clock and no log: events are mappings with `at_ms` and `kind`, as they were noted.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +24,7 @@ from typing import Any, Final
 SILENT: Final = 3
 """Seconds without any frame that make a gap of their own."""
 MAX_ACTIONS: Final = 20
+MAX_GAPS: Final = 500
 PHONE_AWAY: Final = ("phone_away", "the phone is not connected")
 ENDED: Final = "ended"
 BY_ITSELF: Final = "by itself"
@@ -125,7 +127,7 @@ NOTHING_COUNTED: Final = Counts(0, tuple(() for _ in COLUMNS))
 def find_gaps(events: Iterable[Event], now_ms: int, counts: Counts = NOTHING_COUNTED, *, numbered: bool) -> list[Gap]:
     """All gaps that the events and the counts show, the oldest first. `numbered`: this phone sends something each
     second."""
-    story = _Story()
+    story = GapFold()
     for event in events:
         story.hear(event)
     story.finish(now_ms)
@@ -145,7 +147,7 @@ def dead_hop(counts: Counts, from_ms: int, to_ms: int) -> str | None:
     return None
 
 
-def _unnoticed(story: "_Story", counts: Counts) -> list[Gap]:
+def _unnoticed(story: "GapFold", counts: Counts) -> list[Gap]:
     """Seconds without any frame while audio was told to be live."""
     found: list[Gap] = []
     arrived = zip(counts.of("cloud_in"), counts.of("socket_in"), strict=True)
@@ -165,11 +167,13 @@ def _unnoticed(story: "_Story", counts: Counts) -> list[Gap]:
     return found
 
 
-class _Story:
-    """Folds the events of one session into gaps."""
+class GapFold:
+    """Folds the events of one session into gaps, of which the last `keep` are kept."""
 
-    def __init__(self) -> None:
-        self.gaps: list[Gap] = []
+    def __init__(self, keep: int = MAX_GAPS) -> None:
+        self.gaps: deque[Gap] = deque(maxlen=keep)
+        self.found = 0
+        """How many there were in all."""
         self._way: Gap | None = None
         """The open gap of the way from the phone to us."""
         self._recogniser: Gap | None = None
@@ -245,7 +249,7 @@ class _Story:
         """`standstill`: we were frozen ourselves."""
         gap = Gap("cloud", at - event["ms"], "cloud_stood_still", "this cloud stood still", silent_ms=event["ms"])
         gap.close(at)
-        self.gaps.append(gap)
+        self._add(gap)
 
     def _ended(self, _event: Event, at: int) -> None:
         """`session gone`."""
@@ -272,7 +276,11 @@ class _Story:
             self._silent_since = at if silent else None
             last_frame = at
         self._way = Gap(hop, last_frame, code, text)
-        self.gaps.append(self._way)
+        self._add(self._way)
+
+    def _add(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+        self.found += 1
 
     def _close_way(self, at: int, healed_by: str | None = None) -> None:
         if self._way is not None:
@@ -292,7 +300,7 @@ class _Story:
         gap = self._recogniser
         if trouble is not None and gap is None:
             self._recogniser = Gap("recogniser", at, trouble.get("code", ""), trouble.get("text", ""))
-            self.gaps.append(self._recogniser)
+            self._add(self._recogniser)
         elif trouble is None and live and gap is not None:
             gap.close(at)
             self._recogniser = None
@@ -313,10 +321,10 @@ def _last_frame(event: Event, *ages: str) -> int:
 
 
 _HANDLERS: Final = {
-    "audio state": _Story._told,
-    "phone socket": _Story._moved,
-    "recovery": _Story._recovered,
-    "room news": _Story._news,
-    "standstill": _Story._stood_still,
-    "session gone": _Story._ended,
+    "audio state": GapFold._told,
+    "phone socket": GapFold._moved,
+    "recovery": GapFold._recovered,
+    "room news": GapFold._news,
+    "standstill": GapFold._stood_still,
+    "session gone": GapFold._ended,
 }

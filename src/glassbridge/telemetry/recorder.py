@@ -6,12 +6,13 @@ Wall clock only by one anchor: time here is unix milliseconds that run with the 
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from glassbridge.telemetry.redaction import Redactor
+from glassbridge.telemetry.redaction import MASK, Redactor, is_sensitive
 
 KEPT: Final = 900
 """Seconds."""
@@ -21,13 +22,24 @@ OVERHEAD: Final = 90
 """Bytes that an event costs beside its text."""
 MAX_TEXT: Final = 300
 """Characters of one value of an event."""
+MAX_ITEMS: Final = 20
+SEEN: Final = 1_000
+"""Texts that need no second look."""
 STEP: Final = 1_000
 """Milliseconds by which the wall clock must have run ahead (a machine that slept) before we follow it."""
 
 _UNKNOWN: Final = 0xFFFF
 _MOST: Final = _UNKNOWN - 1
+Redact = Callable[[str], str]
+
 _encoder = msgspec.json.Encoder()
+_buffer = bytearray()
 _decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def redaction(secrets: Iterable[str] = ()) -> Redact:
+    """Removes secrets; remembers what it has seen, for events say the same words again and again."""
+    return lru_cache(SEEN)(Redactor(secrets))
 
 
 class Clock:
@@ -83,13 +95,12 @@ class Seconds:
         start, stop = max(start, self.first), min(stop, self.stop)
         if start >= stop:
             return start, [[] for _ in range(self._width)]
-        known: list[Sequence[int]] = []
-        for second in range(start, stop):
-            at = self._at(second)
-            known.append(self._cells[at : at + self._width])
-        return start, [
-            [None if count == _UNKNOWN else count for count in column] for column in zip(*known, strict=True)
-        ]
+        first, last = self._at(start), self._at(stop - 1)
+        kept = self._cells[first : last + self._width]
+        if last < first:  # the ring has turned over in between
+            kept = self._cells[first:] + self._cells[: last + self._width]
+        columns = (kept[column :: self._width] for column in range(self._width))
+        return start, [[None if count == _UNKNOWN else count for count in column] for column in columns]
 
     def _at(self, second: int) -> int:
         return (second - self._origin) % KEPT * self._width
@@ -136,9 +147,9 @@ class Rising:
 
 class Events:
     """What happened, as compact JSON; the oldest go when they are older than KEPT seconds or too many. No secret gets
-    in: `redact` sees every line."""
+    in: `redact` sees every text."""
 
-    def __init__(self, redact: Redactor, limit: int = EVENT_BYTES) -> None:
+    def __init__(self, redact: Redact, limit: int = EVENT_BYTES) -> None:
         self._redact = redact
         self._limit = limit
         self._lines: deque[bytes] = deque()
@@ -154,8 +165,9 @@ class Events:
         """Something happened."""
         self.seq += 1
         event = {"seq": self.seq, "at_ms": at_ms, "kind": kind}
-        event.update((name, _short(value)) for name, value in fields.items())
-        line = self._redact(_encoder.encode(event).decode()).encode()
+        event.update((name, MASK if is_sensitive(name) else self._clean(value)) for name, value in fields.items())
+        _encoder.encode_into(event, _buffer)
+        line = bytes(_buffer)  # what encode() gives holds room for more
         self._lines.append(line)
         self._times.append(at_ms)
         self.size += len(line) + OVERHEAD
@@ -176,14 +188,13 @@ class Events:
         """How many of those after number `seq` are not here any more."""
         return max(0, self.seq - seq - len(self._lines))
 
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._redact(value[:MAX_TEXT])
+        if isinstance(value, list | tuple):
+            return [self._clean(item) for item in value[:MAX_ITEMS]]
+        return value
+
     def _forget(self) -> None:
         self.size -= len(self._lines.popleft()) + OVERHEAD
         self._times.popleft()
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str):
-        return value[:MAX_TEXT]
-    if isinstance(value, list | tuple):
-        return [_short(item) for item in value[:20]]
-    return value
