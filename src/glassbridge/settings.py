@@ -78,8 +78,20 @@ class Settings(BaseSettings):
     max_text_bytes: int = 1 << 20
     max_binary_bytes: int = 64 << 10
     max_sessions: int = 2_000
-    recognisers: int = Field(8, ge=1)
-    """Streams of speech recognised at a time: for each a process, 120 MB, a quarter of a core while somebody speaks."""
+    recogniser: str = "pocketsphinx"
+    """Who understands speech: pocketsphinx, soniox or sherpa (docs/speech.md)."""
+    recognisers: int | None = Field(None, ge=1)
+    """Streams of speech recognised at a time. None: 8 of pocketsphinx (for each a process, 120 MB, a quarter of a core
+    while somebody speaks), 4 of sherpa, 10 of Soniox."""
+    captions: str = "en-US"
+    """Language in which phones get captions; empty: none, and only what apps ask for is recognised."""
+    soniox_api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SONIOX_API_KEY"))
+    soniox_endpoint: str | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
+    soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
+    sherpa_model: Path | None = None
+    """Folder of a streaming model for sherpa-onnx."""
+    sherpa_languages: str = "en-US"
+    """What that model understands: a comma list."""
 
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""
@@ -108,6 +120,7 @@ class Settings(BaseSettings):
             self.admin_token,
             self.log_user_key,
             self.betterstack_source_token,
+            self.soniox_api_key,
         )
         return tuple(secret.get_secret_value() for secret in held if secret.get_secret_value())
 

@@ -50,6 +50,7 @@ class Reason(Enum):
     NORMAL = ("normal", Again.WITH_SPEECH, "the recogniser closed the stream")
     SILENCE = ("silence", Again.WITH_AUDIO, "the recogniser heard nothing for too long")
     CAP = ("cap", Again.SOON, "the recogniser ends streams of this length")
+    RESTART = ("restart", Again.SOON, "the recogniser asks for a new stream")
     NETWORK = ("network", Again.SOON, "the connection to the recogniser broke")
     CRASHED = ("crashed", Again.SOON, "the recogniser failed")
     STUCK = ("stuck", Again.SOON, "the recogniser takes no audio")
@@ -196,7 +197,7 @@ class Fault:
     reason: Reason
     why: str
     refused: bool
-    """No stream could be had at all; else one that was there has ended."""
+    """There is no stream to be had; else one that was there has ended, and the next one may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +353,7 @@ class Recognition:
         if not reason.is_fault:
             return []
         self._faulty = True
-        return [Fault(reason, why or reason.text, refused)]
+        return [Fault(reason, why or reason.text, refused or reason.again is Again.NEVER)]
 
     def _retry(self, event: Tick, now: float) -> list[Effect]:
         if self._due is None or now < self._due:

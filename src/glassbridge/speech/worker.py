@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
@@ -34,8 +34,18 @@ FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
 FRAME_BYTES = FRAME_SAMPLES * 2
 
 
-class Listener:
+class Hears(Protocol):
     """Turns audio into transcripts."""
+
+    def feed(self, position: int, pcm: bytes) -> Iterable[Transcript]:
+        """Audio from `position` on, in samples of the stream."""
+
+    def finish(self) -> Iterable[Transcript]:
+        """Finalises what is pending."""
+
+
+class Listener:
+    """The same by pocketsphinx."""
 
     def __init__(self, decoder: "Decoder", is_speech: Callable[[bytes], bool]) -> None:
         self._decoder = decoder
@@ -103,7 +113,7 @@ class Listener:
         return Transcript(text, final, self._start // SAMPLES_PER_MS, self._position // SAMPLES_PER_MS)
 
 
-def serve(source: BinaryIO, sink: BinaryIO, listener: Listener) -> None:
+def serve(source: BinaryIO, sink: BinaryIO, listener: Hears) -> None:
     """Answers until the input ends."""
 
     def say(answers: Iterable[Transcript | str]) -> None:
