@@ -6,12 +6,14 @@ minutes of MAX_PLACES places.
 """
 
 import asyncio
+import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from aiohttp import web
 
 from glassbridge.core.values import Generation, UserId
 from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds, redaction
@@ -165,3 +167,25 @@ def _row(place: _Place) -> dict[str, Any]:
         "seconds": columns,
         "events": place.events.since(0),
     }
+
+
+def recorder_route(copy: FlightCopy, admin_token: str) -> web.RouteDef:
+    """`GET /recorder?user=`: what the copy knows, for whoever shows the admin token; without one for nobody."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if not admin_token:
+            return _failure(
+                403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
+            )
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        shown = token.strip().encode(errors="surrogateescape") if scheme.lower() == "bearer" else b""
+        if not hmac.compare_digest(shown, admin_token.encode()):
+            return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
+        found = copy.find(request.query.get("user", "").strip().casefold())
+        return web.json_response(found, headers={"Cache-Control": "no-store"})
+
+    return web.get("/recorder", answer)
+
+
+def _failure(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"success": False, "error": {"code": code, "message": message}}, status=status)

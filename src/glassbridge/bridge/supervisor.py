@@ -15,8 +15,10 @@ from time import monotonic
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.flight import recorder_route
 from glassbridge.bridge.overview import LABELS, Overview
 from glassbridge.bridge.process import CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
@@ -33,21 +35,24 @@ RESTARTS: Final = Ladder(base=0.5, cap=10.0)
 FROZEN: Final = "frozen"
 
 
-def run(config: BridgeConfig) -> int:
-    """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start."""
+def run(config: BridgeConfig, admin_token: str = "") -> int:
+    """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start.
+
+    `admin_token` opens the recorder beside the metrics; empty: nobody may look.
+    """
     for number in range(config.workers):  # known now, not when a worker has imported all that it needs
         config.address(number).claim()
-    return asyncio.run(_supervise(config))
+    return asyncio.run(_supervise(config, admin_token))
 
 
-async def _supervise(config: BridgeConfig) -> int:
+async def _supervise(config: BridgeConfig, admin_token: str) -> int:
     pool = WorkerPool(config)
     overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
     keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
     async with AsyncExitStack() as stack:
         stop, recycle = stack.enter_context(stop_on_signals()), stack.enter_context(_asked_to_recycle())
         log.info("bridge starting", workers=config.workers, participant=config.participant)
-        about = await _serve_metrics(config, overview, stack)
+        about = await _serve_metrics(config, overview, [recorder_route(pool.flights, admin_token)], stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
         helpers = [
             asyncio.create_task(_serve_requests(config, keepers, pool, recycle, about)),
@@ -71,11 +76,13 @@ async def _supervise(config: BridgeConfig) -> int:
         return 0
 
 
-async def _serve_metrics(config: BridgeConfig, overview: Overview, stack: AsyncExitStack) -> dict[str, str]:
+async def _serve_metrics(
+    config: BridgeConfig, overview: Overview, routes: list[web.RouteDef], stack: AsyncExitStack
+) -> dict[str, str]:
     """Until `stack` is left; returns where, for the log. Raises CannotListen."""
     if config.metrics_port is None:
         return {}
-    server = MetricsServer(overview.parts, config.metrics_host, config.metrics_port, LABELS)
+    server = MetricsServer(overview.parts, config.metrics_host, config.metrics_port, LABELS, routes=routes)
     return {"metrics": (await stack.enter_async_context(server)).address}
 
 

@@ -4,7 +4,7 @@ import json
 import urllib.error
 import urllib.request
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import typer
 
@@ -27,9 +27,18 @@ class AdminClient:
 
     def get(self, path: str) -> Any:
         """`data` of the answer of `/api/admin/{path}`. Raises UserError, which says what to do."""
+        return self._fetch(f"{self._base}/api/admin/{path}")["data"]
+
+    def rooms_at(self, bridge: str, user: str) -> list[dict[str, Any]]:
+        """What the supervisor of a bridge knows of a user's rooms; `bridge` is the URL of its metrics port. Raises
+        UserError."""
+        rooms: list[dict[str, Any]] = self._fetch(f"{base_url(bridge)}/recorder?{urlencode({'user': user})}")["rooms"]
+        return rooms
+
+    def _fetch(self, url: str) -> Any:
         if not self._token:
             raise UserError("set GLASSBRIDGE_ADMIN_TOKEN to the admin token of the cloud", 2)
-        return fetch_json(f"{self._base}/api/admin/{path}", {"Authorization": f"Bearer {self._token}"})["data"]
+        return fetch_json(url, {"Authorization": f"Bearer {self._token}"})
 
 
 def base_url(text: str) -> str:

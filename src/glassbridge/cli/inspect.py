@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption, base_url, fetch_json
+from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption
 from glassbridge.cli.common import load_settings, parse_user, redactor
 from glassbridge.runtime.errors import UserError
 
@@ -34,7 +34,7 @@ def inspect(
     name = parse_user(user)
     client = AdminClient(cloud, load_settings().admin_token.get_secret_value())
     timeline = _timeline(client, name, session, seconds, captions)
-    rooms = fetch_json(f"{base_url(bridge)}/recorder?{urlencode({'user': name})}", {})["rooms"] if bridge else []
+    rooms = client.rooms_at(bridge, name) if bridge else []
     if export is not None:
         _export(export, timeline, rooms)
         print(f"wrote {export} ({export.stat().st_size // 1024 + 1} kB): no audio, no tokens", end="")

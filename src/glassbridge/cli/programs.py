@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
-from glassbridge.cli.speech import chosen_recogniser
 
 
 class ParticipantName(StrEnum):
@@ -75,6 +74,7 @@ def cloud(
     from glassbridge.cloud.apps.config import AppsConfig
     from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
+    from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
     from glassbridge.speech.voice import find_voice
 
     config = CloudConfig(
@@ -90,7 +90,6 @@ def cloud(
         metrics_host=metrics_host,
         record=record,
         dev_control=settings.dev_control,
-        captions=settings.captions,
         tap=settings.tap,
         client_token_ttl=settings.livekit_client_token_ttl,
         agent_token_ttl=settings.livekit_agent_token_ttl,
@@ -103,7 +102,7 @@ def cloud(
     registry = None if apps is None else open_registry(apps)
     if registry is not None:
         registry.all()  # what is wrong with it shows now
-    recogniser = chosen_recogniser(settings)
+    recogniser = PocketsphinxRecogniser(settings.recognisers)
     raise typer.Exit(run(config, recogniser, lambda _port: recogniser.warm_up(), registry, find_voice()))
 
 

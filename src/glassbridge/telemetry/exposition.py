@@ -90,8 +90,18 @@ def response(request: web.Request, source: Source, extra: Labels = ()) -> web.Re
 class MetricsServer:
     """Listens on an address of its own; `async with`. Nobody is asked for a token: keep the address private."""
 
-    def __init__(self, source: Source, host: str, port: int, extra: Labels = (), *, shared: bool = False) -> None:
-        """`shared`: another process may listen on the same port meanwhile, for one takes over from the other."""
+    def __init__(
+        self,
+        source: Source,
+        host: str,
+        port: int,
+        extra: Labels = (),
+        *,
+        shared: bool = False,
+        routes: Iterable[web.RouteDef] = (),
+    ) -> None:
+        """`shared`: another process may listen on the same port meanwhile, for one takes over from the other. `routes`
+        are served beside."""
         self._source = source
         self._extra = extra
         self._host = host
@@ -100,6 +110,7 @@ class MetricsServer:
         """Where it listens; the one that was chosen when 0 was asked for."""
         app = web.Application()
         app.router.add_get(PATH, self._answer)
+        app.router.add_routes(routes)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
     async def __aenter__(self) -> Self:
