@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     public_host_name: str = Field("", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME"))
     """The same as the original says it: a host name behind HTTPS."""
 
+    elevenlabs_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("ELEVENLABS_API_KEY"))
+    """Empty: a speech program of this machine says what apps have to say."""
+    elevenlabs_voice: str = Field("21m00Tcm4TlvDq8ikWAM", validation_alias=AliasChoices("ELEVENLABS_DEFAULT_VOICE_ID"))
+    elevenlabs_url: str = "https://api.elevenlabs.io"
+
     grace: float = 60.0
     """How long a session waits for its phone after the socket closed."""
     dev_control: Path | None = None
@@ -121,6 +126,7 @@ class Settings(BaseSettings):
             self.log_user_key,
             self.betterstack_source_token,
             self.soniox_api_key,
+            self.elevenlabs_key,
         )
         return tuple(secret.get_secret_value() for secret in held if secret.get_secret_value())
 

@@ -30,6 +30,7 @@ from glassbridge.wire import app_keys
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, SECRET, Phone, stays
 from tests.support.poll import eventually
+from tests.support.scripted_voice import ScriptedVoice
 
 PCM = bytes(range(256)) * 50
 
@@ -300,11 +301,7 @@ async def test_a_request_that_was_lost_with_its_connection_is_asked_again(theatr
 
 
 async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
-    class Mute:
-        async def say(self, text: str, voice: str | None = None) -> bytes:
-            return text.encode()
-
-    scene = await theatre(livekit=True, voice=Mute())
+    scene = await theatre(livekit=True, voice=ScriptedVoice())
     await scene.start()
     await eventually(lambda: (len(scene.server.sessions) == 1 and scene.session.connected) or "not connected")
     speaking = asyncio.create_task(scene.session.speak("Hello & goodbye"))
@@ -313,7 +310,7 @@ async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
     assert request.audio_url.startswith(f"{scene.built.url}/api/tts?text=Hello+%26+goodbye")
     assert request.track_id == Track.SPEECH
     async with scene.built.http.get(request.audio_url) as answer:  # as the bridge does
-        assert await answer.read() == b"Hello & goodbye"
+        assert await answer.read() == b"None: Hello & goodbye"
     next(iter(scene.built.player.plays.values())).put_nowait({"type": 2})
     await speaking
 

@@ -3,21 +3,17 @@
 from collections.abc import AsyncIterator
 from time import time
 
+import aiohttp
 import pytest
 
+from glassbridge.cloud.apps.registry import AppRecord
+from glassbridge.cloud.apps.tts import vouched
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
-from glassbridge.speech.voice import VoiceError
 from glassbridge.wire.app_keys import hash_key, sign, speech_claim
 from tests.cloud.app_stage import KEY, PACKAGE, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
-
-
-class ScriptedVoice:
-    async def say(self, text: str, voice: str | None = None) -> bytes:
-        if not text:
-            raise VoiceError("nothing to say")
-        return f"{voice}: {text}".encode()
+from tests.support.scripted_voice import ScriptedVoice
 
 
 @pytest.fixture
@@ -42,7 +38,9 @@ async def test_an_app_signs_and_a_user_signs_in(stage: Begin) -> None:
     async with built.http.get(url, params={"text": "hello"}, headers=headers) as answer:
         assert await answer.read() == b"None: hello"
     async with built.http.get(url, params=signed("")) as answer:
-        assert (answer.status, (await answer.json())["error"]["message"]) == (422, "nothing to say")
+        assert (answer.status, (await answer.json())["error"]["message"]) == (
+            422, "a text to say has 1 to 2000 characters",
+        )  # fmt: skip
 
 
 async def test_nobody_else_has_anything_said(stage: Begin) -> None:
@@ -66,3 +64,53 @@ async def test_a_cloud_without_a_voice_says_so(stage: Begin) -> None:
     built = await stage()
     async with built.http.get(f"{built.url}/api/tts", params=signed("hello")) as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (501, "NO_VOICE")
+
+
+async def test_speech_is_heard_while_it_is_made(stage: Begin) -> None:
+    voice = ScriptedVoice()
+    voice.pieces = [b"first", b"second"]
+    voice.go_on.clear()
+    built = await stage(voice=voice)
+    async with built.http.get(f"{built.url}/api/tts", params=signed("hello")) as answer:
+        assert await answer.content.read(5) == b"first"
+        voice.go_on.set()
+        assert await answer.read() == b"second"
+
+
+async def test_speech_that_breaks_off_has_no_end(stage: Begin) -> None:
+    voice = ScriptedVoice()
+    voice.pieces, voice.error = [b"first"], "no credit left"
+    voice.go_on.clear()
+    built = await stage(voice=voice)
+    async with built.http.get(f"{built.url}/api/tts", params=signed("hello")) as answer:
+        assert await answer.content.read(5) == b"first"
+        voice.go_on.set()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+
+
+async def test_model_and_settings_reach_the_voice(stage: Begin) -> None:
+    voice = ScriptedVoice()
+    built = await stage(voice=voice)
+    more = {"model_id": "eleven_v3", "voice_settings": '{"speed": 1.1}'}
+    async with built.http.get(f"{built.url}/api/tts", params=signed("hello") | more) as answer:
+        assert answer.status == 200
+    (said,) = voice.said
+    assert (said.model, said.settings) == ("eleven_v3", {"speed": 1.1})
+    for wrong in ({"voice_settings": "[]"}, {"voice_settings": "{"}, {"model_id": "a/b"}):
+        async with built.http.get(f"{built.url}/api/tts", params=signed("hello") | wrong) as answer:
+            assert answer.status == 422
+
+
+async def test_the_originals_sdk_is_vouched_for(stage: Begin) -> None:
+    """It asks for `/api/tts` without a signature, by an app socket on which it has proven its key."""
+    built = await stage(voice=ScriptedVoice())
+    record = AppRecord(package=PACKAGE, url="http://x.test", key_hash=hash_key(KEY))
+    socket_url = built.url.replace("http", "ws") + "/app-ws"
+    asked = f"{built.url}/api/tts?text=hello+there&voice_id=rms"
+    async with built.http.get(asked) as answer:
+        assert answer.status == 401
+    async with built.http.get(vouched(asked, record, socket_url)) as answer:
+        assert (answer.status, await answer.read()) == (200, b"rms: hello there")
+    for other in ("https://x.test/api/tts?text=hello", f"{built.url}/api/other", f"{asked}&signature=x&app=y"):
+        assert vouched(other, record, socket_url) == other

@@ -2,11 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
+
+if TYPE_CHECKING:
+    from glassbridge.speech.voice import Voice
 
 
 class ParticipantName(StrEnum):
@@ -75,7 +78,6 @@ def cloud(
     from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
-    from glassbridge.speech.voice import find_voice
 
     config = CloudConfig(
         jwt_secret=settings.jwt_secret.get_secret_value(),
@@ -103,7 +105,19 @@ def cloud(
     if registry is not None:
         registry.all()  # what is wrong with it shows now
     recogniser = PocketsphinxRecogniser(settings.recognisers)
-    raise typer.Exit(run(config, recogniser, lambda _port: recogniser.warm_up(), registry, find_voice()))
+    raise typer.Exit(run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice()))
+
+
+def _voice() -> "Voice | None":
+    settings = load_settings()
+    key = settings.elevenlabs_key.get_secret_value()
+    if key:
+        from glassbridge.speech.elevenlabs import ElevenLabsVoice
+
+        return ElevenLabsVoice(key, settings.elevenlabs_voice, settings.elevenlabs_url)
+    from glassbridge.speech.voice import find_voice
+
+    return find_voice()
 
 
 def bridge(

@@ -95,7 +95,7 @@ async def serve(
     registry: Registry | None = None,
     voice: Voice | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, and closes the recogniser; `ready` is called with the port.
+    """Serves until SIGTERM or SIGINT, and closes recogniser and voice; `ready` is called with the port.
 
     Raises CannotListen (the user's to put right).
     """
@@ -107,6 +107,8 @@ async def serve(
                 await stop.wait()
     finally:
         await recogniser.close()
+        if voice is not None:
+            await voice.close()
 
 
 def run(

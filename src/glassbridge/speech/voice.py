@@ -1,11 +1,15 @@
-"""The small interface behind which every voice stands, and the one without a key: a speech program of the system."""
+"""The small interface behind which every voice stands, and those without a key: speech programs of this machine."""
 
 import asyncio
 import re
 import shutil
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -17,6 +21,7 @@ MAX_TEXT: Final = 2_000
 """Characters that are said in one go."""
 AT_ONCE: Final = 2
 SAY_TIMEOUT: Final = 10.0
+_PIECE: Final = 64 << 10
 _VOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,39}")
 _PROGRAMS: Final = {
     "espeak-ng": (("-f", "{text}", "-w", "{sound}"), "-v"),
@@ -30,39 +35,73 @@ class VoiceError(Exception):
     """It cannot be said; the text is for people."""
 
 
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What is to be said, and how. What a voice does not know it leaves out."""
+
+    text: str
+    voice: str | None = None
+    """Its name, as the voice's maker gives it; None: the usual one."""
+    model: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises VoiceError for what no voice can say."""
+        if not self.text.strip() or len(self.text) > MAX_TEXT:
+            raise VoiceError(f"a text to say has 1 to {MAX_TEXT} characters")
+        for name in (self.voice, self.model):
+            if name is not None and not _VOICE.fullmatch(name):
+                raise VoiceError("there is no such voice or model")
+
+
 class Voice(Protocol):
     """Turns text into sound."""
 
-    async def say(self, text: str, voice: str | None = None) -> bytes:
-        """A sound file. Raises VoiceError. Safe to cancel."""
+    media_type: str
+
+    def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
+        """A sound file, piece by piece as it is made. Raises VoiceError; after the first piece, too. Close it."""
+
+    async def close(self) -> None:
+        """Releases everything; idempotent."""
 
 
 class ProgramVoice:
     """A speech program that writes a WAV file; a few run at a time."""
 
-    def __init__(self, program: Path) -> None:
-        self._program = program
-        self._arguments, self._voice_option = _PROGRAMS[program.name]
+    media_type = "audio/wav"
+
+    def __init__(self, command: Sequence[str | Path], arguments: tuple[str, ...], voice_option: str) -> None:
+        self._command = tuple(command)
+        self._arguments = arguments
+        self._voice_option = voice_option
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def say(self, text: str, voice: str | None = None) -> bytes:
+    @classmethod
+    def of(cls, program: Path) -> "ProgramVoice":
+        """One that we know by its name. Raises KeyError."""
+        return cls((program,), *_PROGRAMS[program.name])
+
+    async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
         """As of Voice; SAY_TIMEOUT seconds at most once it is its turn."""
-        if not text.strip() or len(text) > MAX_TEXT:
-            raise VoiceError(f"a text to say has 1 to {MAX_TEXT} characters")
-        if voice is not None and not _VOICE.fullmatch(voice):
-            raise VoiceError("there is no such voice")
+        utterance.check()
         async with self._turn:
             with TemporaryDirectory(prefix="glassbridge-voice-") as folder:
-                return await self._run(Path(folder), text, voice)
+                sound = await self._run(Path(folder), utterance)
+        for at in range(0, len(sound), _PIECE):
+            yield sound[at : at + _PIECE]
 
-    async def _run(self, folder: Path, text: str, voice: str | None) -> bytes:
+    async def close(self) -> None:
+        """What runs ends with who asked for it."""
+
+    async def _run(self, folder: Path, utterance: Utterance) -> bytes:
         paths = {"text": folder / "text", "sound": folder / "sound.wav"}
-        paths["text"].write_text(text.replace("\0", " "), encoding="utf-8", errors="replace")
+        paths["text"].write_text(utterance.text.replace("\0", " "), encoding="utf-8", errors="replace")
         arguments = [argument.format(**paths) for argument in self._arguments]
-        named = [self._voice_option, voice] if voice is not None else []
+        named = [self._voice_option, utterance.voice] if utterance.voice is not None else []
         quiet = asyncio.subprocess.DEVNULL
         try:
-            child = await Child.start([self._program, *named, *arguments], stdout=quiet, stderr=quiet, cwd=folder)
+            child = await Child.start([*self._command, *named, *arguments], stdout=quiet, stderr=quiet, cwd=folder)
         except OSError as error:
             raise VoiceError(f"the voice cannot be run: {error.strerror}") from None
         try:
@@ -76,8 +115,10 @@ class ProgramVoice:
 
 
 def find_voice() -> Voice | None:
-    """The best speech program of this machine, None without one."""
+    """The best speech program of this machine, else the one of the extra `voice`; None without any."""
     for name in _PROGRAMS:
         if (found := shutil.which(name)) is not None:
-            return ProgramVoice(Path(found))
+            return ProgramVoice.of(Path(found))
+    if find_spec("espeakng_loader") is not None:
+        return ProgramVoice((sys.executable, "-m", "glassbridge.speech.espeak"), *_PROGRAMS["espeak-ng"])
     return None

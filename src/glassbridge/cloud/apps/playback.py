@@ -140,7 +140,8 @@ class Playing:
 
 
 class Playbacks:
-    """Owned by one app. `answer` gets exactly one response for each request."""
+    """Owned by one app. `answer` gets exactly one response for each request; `vouch` makes of a URL what the bridge is
+    given."""
 
     def __init__(
         self,
@@ -148,6 +149,7 @@ class Playbacks:
         package: str,
         room: Room,
         answer: Callable[[AudioPlayResponse], None],
+        vouch: Callable[[str], str],
         tasks: TaskGroup,
         start_within: float,
     ) -> None:
@@ -155,6 +157,7 @@ class Playbacks:
         self._package = package
         self._room = room
         self._answer = answer
+        self._vouch = vouch
         self._tasks = tasks
         self._start_within = start_within
         self._running: dict[str, Playing] = {}
@@ -260,7 +263,7 @@ class Playbacks:
         call = speaker.stub.PlayAudio(
             pb.PlayAudioRequest(
                 request_id=self._bridge_id(request),
-                audio_url=request.audio_url,
+                audio_url=self._vouch(request.audio_url),
                 volume=request.volume,
                 stop_other=request.stop_other_audio,
                 user_id=self._user,

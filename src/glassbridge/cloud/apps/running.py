@@ -11,6 +11,7 @@ from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
+from glassbridge.cloud.apps.tts import vouched
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.app_session import (
     Adopt,
@@ -89,7 +90,9 @@ class RunningApp:
         self._lost_at: float | None = None
         """Loop time at which the app went away; None while it is here."""
         self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
-        self._playbacks = Playbacks(user, record.package, room, self._played, self._tasks, host.config.play_start)
+        self._playbacks = Playbacks(
+            user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start
+        )
         self._disposed = False
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
@@ -146,6 +149,9 @@ class RunningApp:
         """An app is never left waiting: this one is told again when it comes back."""
         self._results.append((self._loop.time(), result))
         self.answer(result)
+
+    def _vouch(self, url: str) -> str:
+        return vouched(url, self.record, self._host.websocket_url)
 
     @property
     def socket(self) -> AppConnection | None:
