@@ -1,0 +1,145 @@
+"""`glassbridge inspect`: what a terminal shows of a timeline, and what the command says when it cannot."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from glassbridge.cli import lanes
+from glassbridge.cli.admin_client import AdminClient
+from glassbridge.core.flight import COLUMNS
+from glassbridge.runtime.errors import UserError
+
+START = 1_790_000_000_000
+ROW = {
+    "id": "3f9c", "user": "ada@example.com", "light": "part", "state": "live", "text": "the bridge is gone",
+    "since_ms": START, "bridge": "unix:/run/bridge.sock",
+}  # fmt: skip
+
+
+def timeline(seconds: int = 10, **changes: Any) -> dict[str, Any]:
+    counts = {name: [10] * seconds for name in COLUMNS} | {"bridge_out": [10, 10, 10, 0, 0, 10, 10, 10, 10, 10]}
+    base = {
+        "session": ROW,
+        "now_ms": START + 1000 * seconds,
+        "start_ms": START,
+        "columns": list(COLUMNS),
+        "seconds": [(counts[name] * seconds)[:seconds] for name in COLUMNS],
+        "events": [{"seq": 1, "at_ms": START + 3_000, "kind": "recovery", "action": "join", "result": "joined"}],
+        "gaps": [],
+        "events_dropped": 0,
+        "captions": None,
+    }
+    return base | changes
+
+
+GAP = {
+    "hop": "bridge", "lane": "bridge", "from_ms": START + 3_200, "to_ms": START + 5_000, "code": "bridge_died",
+    "text": "the bridge is gone", "named_by": "decision", "silent_ms": 400, "around": "websocket",
+    "actions": ["join:joined"], "healed_by": "join:joined",
+}  # fmt: skip
+
+
+def shown(data: dict[str, Any], width: int = 100) -> str:
+    out = io.StringIO()
+    lanes.show(data, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def lane(text: str, name: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(name))[lanes.LABEL :].rstrip()
+
+
+def test_a_dead_hop_is_marked_where_it_was_dead_and_told_below() -> None:
+    text = shown(timeline(gaps=[GAP]), width=160)
+    assert lane(text, "bridge ") == "███××█████"
+    assert "bridge_died" in text
+    assert "1.8 s" in text
+    assert "400 ms" in text
+    assert "join:joined; audio came by the socket meanwhile" in text
+    assert "action=join result=joined" in text
+
+
+def test_an_open_gap_goes_on_until_now() -> None:
+    gap = GAP | {"to_ms": None, "healed_by": None, "around": None}
+    assert "still" in shown(timeline(gaps=[gap]))
+
+
+def test_unknown_is_told_apart_from_nothing() -> None:
+    data = timeline()
+    data["seconds"][COLUMNS.index("livekit_in")] = [None] * 5 + [0] * 4 + [10]
+    assert lane(shown(data), "livekit") == "·····    █"
+
+
+@pytest.mark.parametrize("width", [20, 60, 100, 300])
+def test_lanes_fit_the_terminal(width: int) -> None:
+    for seconds in (1, 59, 900):
+        for line in lanes.lanes(timeline(seconds), width):
+            if not line.plain.startswith(" "):
+                assert len(line.plain) <= width
+
+
+def test_a_session_without_seconds_is_no_error() -> None:
+    assert "nothing was counted yet" in shown(timeline(0))
+
+
+@contextmanager
+def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
+    """A server that answers everything so; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_what_a_cloud_refuses_is_said_in_its_words() -> None:
+    body = json.dumps({"success": False, "error": {"code": "ADMIN_DISABLED", "message": "no admin token"}}).encode()
+    with answering(403, body) as url, pytest.raises(UserError, match="no admin token"):
+        AdminClient(url, "token").get("sessions")
+    with answering(502, b"<html>") as url, pytest.raises(UserError, match="answers 502"):
+        AdminClient(url, "token").get("sessions")
+    with answering(200, b"<html>") as url, pytest.raises(UserError, match="does not answer"):
+        AdminClient(url, "token").get("sessions")
+
+
+def test_the_token_is_not_carried_to_where_a_redirect_leads() -> None:
+    with (
+        answering(200, b'{"data": 1}') as other,
+        answering(302, b"", {"Location": other}) as url,
+        pytest.raises(UserError, match="answers 302"),
+    ):
+        AdminClient(url, "token").get("sessions")
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="GLASSBRIDGE_ADMIN_TOKEN"):
+        AdminClient("http://127.0.0.1:1", "").get("sessions")
+    with pytest.raises(UserError, match="no http"):
+        AdminClient("127.0.0.1:1", "token")
+    with pytest.raises(UserError, match="does not answer"):
+        AdminClient("http://127.0.0.1:1", "token").get("sessions")
