@@ -22,6 +22,7 @@ from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights, Row
 from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.link import LinkShell
+from glassbridge.cloud.microphone_order import Order
 from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.tap import Tap
 from glassbridge.core import audio_link
@@ -165,10 +166,17 @@ class UserSession:
             self._flight,
         )
 
+        self._order = Order(self._tell, captions=self._captions is not None)
         self.apps = UserApps(
-            user, self.id, apps, lambda message: self._tell(message, may_drop=True), self.link, self.hearing
+            user,
+            self.id,
+            apps,
+            lambda message: self._tell(message, may_drop=True),
+            self.link,
+            self.hearing,
+            self._order,
         )
-        self.microphone.listeners.append(self.apps)
+        self.microphone.listeners += [self.apps, self._order]
 
     def start(self) -> None:
         """Sets everything going."""
@@ -182,6 +190,7 @@ class UserSession:
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
+        self._order.close()
         await self.apps.close()
         await self.link.close(CLOSE_TIMEOUT)
         self.microphone.close()
@@ -238,6 +247,7 @@ class UserSession:
             case Release():
                 self._flight.note("phone socket", here=False, **self.link.ages())
                 self._phone = self._notice = None
+                self._order.phone_went()
                 self.link.depart()
                 self.apps.audio_state(_away())
             case Dispose(cause):
@@ -256,7 +266,7 @@ class UserSession:
         )  # fmt: skip
         self._told = self._notice = None
         connection.send(self._greeting(connection, resumed))
-        connection.send(self.apps.microphone)
+        self._order.phone_came()
         self._numbered = wishes.numbered
         self.microphone.reached(numbered=wishes.numbered)
         self.link.arrive(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered), wishes.trace)

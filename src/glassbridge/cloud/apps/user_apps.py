@@ -19,7 +19,7 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import Message
-from glassbridge.wire.phone import AppStopped, AudioStateNotice, MicrophoneStateChange
+from glassbridge.wire.phone import AppStopped, AudioStateNotice
 
 log = structlog.get_logger()
 
@@ -35,6 +35,13 @@ class Ears(Protocol):
 
     def subscribe(self, wanted: Iterable[Want]) -> None:
         """Exactly this is asked for from now on."""
+
+
+class Microphone(Protocol):
+    """The phone's."""
+
+    def need(self, *, on: bool, raw: bool) -> None:
+        """Whether apps need it, and whether as it is: then no voice detector decides about it."""
 
 
 class CannotStart(Exception):
@@ -59,6 +66,7 @@ class UserApps:
         phone: Callable[[Message], None],
         room: Room,
         ears: Ears,
+        microphone: Microphone,
     ) -> None:
         self._user = user
         self._session_id = session_id
@@ -66,6 +74,7 @@ class UserApps:
         self._phone = phone
         self._room = room
         self._ears = ears
+        self._microphone = microphone
         self._log = log.bind(user_id=user, session_id=session_id)
         self._tasks = TaskGroup(f"apps:{user}")
         self._apps: dict[str, RunningApp] = {}
@@ -144,15 +153,6 @@ class UserApps:
         for app in self._apps.values():
             app.introduce()
 
-    @property
-    def microphone(self) -> MicrophoneStateChange:
-        """What the phone's microphone is to do. Raw audio is wanted as it is: no voice detector decides about it. The
-        microphone is never switched off here, least of all when an app comes back (hazard L-5)."""
-        raw = bool(self._hearers)
-        return MicrophoneStateChange(
-            is_microphone_enabled=True, required_data=["pcm"], bypass_vad=raw, timestamp=iso_now()
-        )
-
     # ---- what apps hear
 
     def put(self, pcm: bytes) -> None:
@@ -218,15 +218,16 @@ class UserApps:
             app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
 
     def _count(self) -> None:
-        """What is wanted has changed. Somebody begins to hear raw audio, or nobody does any more: the phone is told."""
+        """What is wanted has changed."""
         self._ears.subscribe(
             Want(*languages)
             for stream in (Stream.TRANSCRIPTION, Stream.TRANSLATION)
             for languages in self._book.wanted(stream)
         )
-        before, self._hearers = bool(self._hearers), self._listening(Stream.AUDIO_CHUNK)
-        if before != bool(self._hearers):
-            self.tell_phone(self.microphone)
+        self._hearers = self._listening(Stream.AUDIO_CHUNK)
+        audible = (Stream.AUDIO_CHUNK, Stream.TRANSCRIPTION, Stream.TRANSLATION, Stream.VAD)
+        raw = bool(self._hearers)
+        self._microphone.need(on=raw or any(self._book.wanted(stream) for stream in audible), raw=raw)
 
     def _listening(self, stream: Stream) -> list[RunningApp]:
         return [self._apps[package] for package in self._book.listeners(stream) if package in self._apps]

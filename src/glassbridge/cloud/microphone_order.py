@@ -1,0 +1,64 @@
+"""The shell around core/microphone_order.py: tells the phone what its microphone is to do. A listener of it, too: one
+that sends although it was switched off is told again."""
+
+from collections.abc import Callable
+
+from glassbridge.cloud.clock import iso_now
+from glassbridge.core.microphone_order import (
+    Effect,
+    Event,
+    Heard,
+    MicrophoneOrder,
+    Needed,
+    OrderState,
+    PhoneCame,
+    PhoneWent,
+    SwitchOn,
+    Tick,
+)
+from glassbridge.runtime.direct import DirectShell
+from glassbridge.wire.phone import Message, MicrophoneStateChange
+
+
+class Order:
+    """Owned by one session. `captions`: the phone itself needs its microphone, whatever apps want."""
+
+    wants_late = False
+
+    def __init__(self, tell: Callable[[Message], None], *, captions: bool) -> None:
+        self._tell = tell
+        self._captions = captions
+        self._machine = MicrophoneOrder(Needed(captions))
+        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick())
+
+    def put(self, _pcm: bytes) -> None:
+        """Audio has come."""
+        if self._machine.state is OrderState.OFF:
+            self._shell.step(Heard())
+
+    def phone_came(self) -> None:
+        """A phone is here."""
+        self._shell.step(PhoneCame())
+
+    def phone_went(self) -> None:
+        """No phone is here."""
+        self._shell.step(PhoneWent())
+
+    def need(self, *, on: bool, raw: bool) -> None:
+        """What apps need."""
+        self._shell.step(Needed(on or self._captions, raw))
+
+    def close(self) -> None:
+        """Nothing more is told."""
+        self._shell.stop()
+
+    def _perform(self, effect: Effect) -> None:
+        on = isinstance(effect, SwitchOn)
+        self._tell(
+            MicrophoneStateChange(
+                is_microphone_enabled=on,
+                required_data=["pcm"] if on else [],
+                bypass_vad=isinstance(effect, SwitchOn) and effect.raw,
+                timestamp=iso_now(),
+            )
+        )
