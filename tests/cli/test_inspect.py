@@ -59,7 +59,7 @@ def lane(text: str, name: str) -> str:
 
 def test_a_dead_hop_is_marked_where_it_was_dead_and_told_below() -> None:
     text = shown(timeline(gaps=[GAP]), width=160)
-    assert lane(text, "bridge ") == "███××█████"
+    assert lane(text, "bridge ") == "███xx█████"
     assert "bridge_died" in text
     assert "1.8 s" in text
     assert "400 ms" in text

@@ -14,7 +14,7 @@ LABEL: Final = 12
 """Columns of the terminal for the name of a lane."""
 BARS: Final = " ▁▂▃▄▅▆▇█"
 UNKNOWN: Final = "·"
-DEAD: Final = "×"
+DEAD: Final = "x"
 LIGHTS: Final = {"ok": "green", "part": "yellow", "wait": "yellow", "bad": "red", "off": "bright_black"}
 QUIET: Final = frozenset({"voice", "microphone"})
 """Kinds of events that are told only when all are asked for."""
