@@ -98,7 +98,7 @@ async def test_users_can_be_found_though_they_are_hashed(ingest: Ingest) -> None
 
 
 async def test_a_bridge_ships_what_its_workers_say_and_what_kills_them(ingest: Ingest, tmp_path: Path) -> None:
-    """One dies of a fault in native code: its lines, its native words and the reason arrive, and its successor lives."""
+    """One dies of a fault in native code: its lines, its native words and the reason arrive, and a successor lives."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -93,3 +93,5 @@ def test_every_entry_means_a_scenario() -> None:
     assert all(any(id.startswith(part) for id in ids) for part, _, _ in EXPECTED)
     assert expected("F18a", "kill -9 worker 0") == {"bridge"}
     assert expected("F12a", "two sockets") == frozenset()
+    assert expected("F2a", "back to A") == {"phone"}
+    assert expected("F21", "the bridge is stopped") == {"bridge"}

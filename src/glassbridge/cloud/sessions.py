@@ -20,6 +20,7 @@ from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
@@ -59,6 +60,7 @@ class Sessions:
         self._tasks.spawn(self.flights.run(), "flights")
         self._tasks.spawn(watch_loop(), "loop-lag")
 
+        self._tasks.spawn(Pulse().run(), "pulse")
     @property
     def living(self) -> Collection[UserSession]:
         """All, those in grace included."""

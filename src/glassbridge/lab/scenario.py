@@ -180,14 +180,15 @@ def find(names: Sequence[str]) -> list[Scenario]:
         return known
     chosen: list[Scenario] = []
     for name in names:
-        family = [found for found in known if _family(found.id, name)]
+        family = [found for found in known if in_family(found.id, name)]
         if not family:
             raise UserError(f"no scenario {name!r}: `glassbridge lab list` shows them", 2)
         chosen += [found for found in family if found not in chosen]
     return chosen
 
 
-def _family(id: str, name: str) -> bool:
+def in_family(id: str, name: str) -> bool:
+    """Whether a scenario is this one or a variant of it: F4a and F4b are of F4, F41 is not."""
     id, name = id.casefold(), name.casefold()
     return id == name or (id.startswith(name) and not id[len(name) :][0].isdigit())
 

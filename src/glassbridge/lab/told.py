@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Final
 
 from glassbridge.lab.judge import Span
+from glassbridge.lab.scenario import in_family
 from glassbridge.lab.system import Sample
 
 Line = Mapping[str, Any]
@@ -26,7 +27,7 @@ LONG: Final = 2.0
 EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
     (id, label, frozenset(hops.split()))
     for id, label, hops in (
-        # of this scenario, episodes whose label holds this: one of these hops is named; none: nothing died
+        # of this family of scenarios, episodes whose label holds this: one of these hops is named
         ("F2", "", "phone"),
         ("F3", "", "phone"),
         ("F4", "", "phone"),
@@ -39,7 +40,6 @@ EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
         ("F8", "", "phone"),
         ("F9", "", "bridge"),
         ("F10a", "", "cloud phone"),
-        ("F10b", "", "bridge phone"),
         ("F11a", "", "livekit"),
         ("F11b", "", "bridge"),
         ("F11c", "", "livekit"),
@@ -58,17 +58,17 @@ EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
         ("F21", "stopped", "bridge"),
         ("F22", "", "livekit"),
         ("F23", "", "bridge phone"),
-        ("F25", "", "recogniser"),
     )
 )
 
 
+RECOGNISERS: Final = "F25"
+"""Some users' recognisers die here, nobody knows whose: one story at least must name that hop."""
+
+
 def expected(scenario: str, label: str) -> frozenset[str]:
     """The hops of which one must be named; empty: nothing died."""
-    return next(
-        (hops for id, part, hops in EXPECTED if scenario.startswith(id) and part in label),
-        frozenset(),
-    )
+    return next((hops for id, part, hops in EXPECTED if in_family(scenario, id) and part in label), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +232,7 @@ def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], o
     """The stories of all samples that are of an episode."""
     clock = wall_clock(offset_ns)
     stories = Stories()
+    recogniser_named = False
     for sample in samples:
         if sample.span is None:
             continue
@@ -242,6 +243,10 @@ def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], o
         stories.told.append(f"{who}: {told}")
         stories.agree += not wrong
         stories.wrong += [f"{who}: {what}" for what in wrong]
+        recogniser_named |= "recogniser" in told.hops
+    if in_family(scenario, RECOGNISERS) and stories.told and not recogniser_named:
+        stories.agree = 0
+        stories.wrong.append("nobody's recogniser is told to be dead")
     return stories
 
 

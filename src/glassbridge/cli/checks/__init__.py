@@ -1,0 +1,26 @@
+"""What `glassbridge doctor` looks at: one small function for each thing that goes wrong in the field. Each says what it
+found and, where that is not well, what to do."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from glassbridge.cli.checks import livekit, machine, programs
+from glassbridge.cli.checks.findings import Finding, Patient
+
+Check = Callable[[Patient], Awaitable[Finding]]
+CHECKS: Final[tuple[tuple[str, Check], ...]] = (
+    ("secrets", machine.secrets),
+    ("LiveKit", livekit.http),
+    ("clock", livekit.clock),
+    ("LiveKit's key", livekit.keys),
+    ("media by UDP", livekit.media_by_udp),
+    ("media by TCP", livekit.media_by_tcp),
+    ("bridges", programs.bridges),
+    ("sockets", programs.sockets),
+    ("cloud", programs.cloud),
+    ("recogniser", machine.recogniser),
+    ("log sink", machine.log_sink),
+    ("disk", machine.disk),
+    ("open files", machine.descriptors),
+)
+"""In this order: later ones use what earlier ones learned."""

@@ -1,0 +1,83 @@
+"""Settings, the recogniser, where logs go, and what this machine has to give."""
+
+import asyncio
+import os
+import resource
+import shutil
+from typing import Final
+
+from glassbridge.cli.checks.findings import Finding, Patient, failed, warning, well
+from glassbridge.cli.common import livekit_keys, log_sinks
+from glassbridge.runtime.errors import UserError
+from glassbridge.telemetry.config import default_spool
+
+DISK_WARN, DISK_FAIL = 1 << 30, 100 << 20
+"""Bytes that should be free."""
+DESCRIPTORS: Final = 4_096
+
+
+async def secrets(patient: Patient) -> Finding:
+    """Public development secrets must not reach production."""
+    try:
+        patient.keys = livekit_keys()
+        patient.keys.require_strong()
+    except (UserError, ValueError) as error:
+        return failed(str(error), "set LIVEKIT_API_KEY and LIVEKIT_API_SECRET as the LiveKit server has them")
+    if names := patient.settings.development_secrets:
+        return warning(
+            f"public development values: {', '.join(names)}", "set your own before anybody else can reach this machine"
+        )
+    return well("LiveKit's keys and the core-token secret are set")
+
+
+async def recogniser(patient: Patient) -> Finding:
+    """Can captions be made?"""
+    try:
+        from pocketsphinx import get_model_path
+    except ImportError:
+        return failed("the offline recogniser is not installed", "install glassbridge anew (`make setup`)")
+    if "en-us" not in os.listdir(get_model_path()):
+        return failed("the offline recogniser has no model", "install pocketsphinx anew: its model is in the package")
+    return well("the offline recogniser and its model are here")
+
+
+async def log_sink(_patient: Patient) -> Finding:
+    """Do logs arrive where people search them?"""
+    from glassbridge.telemetry.sink_probe import probe
+
+    try:
+        sinks = log_sinks()
+    except UserError as error:
+        return failed(str(error), "set both, or none")
+    if not sinks:
+        return warning(
+            "none is set: logs are on standard error only", "set BETTERSTACK_SOURCE_TOKEN and its host, or OTLP"
+        )
+    for sink in sinks:
+        probed = await asyncio.to_thread(lambda sink=sink: next(probe(sink)))  # type: ignore[misc]
+        if not probed.arrived:
+            return failed(f"{sink.kind} at {sink.place} answers {probed.answer.status or 'nothing'}", probed.advice)
+    return well(f"a line arrived at {', '.join(sink.place for sink in sinks)}")
+
+
+async def disk(patient: Patient) -> Finding:
+    """Room for log lines that wait for their sink."""
+    folder = patient.settings.log_spool or default_spool()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return failed(f"{there} cannot be written", "set GLASSBRIDGE_LOG_SPOOL to a folder of this user's")
+    free = shutil.disk_usage(there).free
+    text = f"{free >> 20} MB free for log lines that wait, at {there}"
+    if free < DISK_FAIL:
+        return failed(text, "make room: log lines are lost when their sink is down")
+    return warning(text, "make room before it runs out") if free < DISK_WARN else well(text)
+
+
+async def descriptors(_patient: Patient) -> Finding:
+    """Each phone, app and room takes some."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
+        return warning(
+            f"{hard} open files are allowed", f"raise the limit (ulimit -Hn, LimitNOFILE) to {DESCRIPTORS} or more"
+        )
+    return well("open files: enough are allowed")
