@@ -34,9 +34,9 @@ class Session:
 class Hours:
     """Flights whose time a test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
         self.now = float(START)
-        self.flights = Flights(["a-secret-of-tests"], Clock(lambda: self.now, lambda: self.now))
+        self.flights = Flights(["a-secret-of-tests"], Clock(lambda: self.now, lambda: self.now), keeps=keeps)
 
     def begin(self, number: int = 0) -> tuple[Flight, Session]:
         flight, session = self.flights.open(UserId(f"user{number}"), f"session{number}"), Session()
@@ -91,6 +91,18 @@ def test_a_standstill_of_ours_is_unknown_and_told(hours: Hours) -> None:
     assert column(flight, "cloud_in") == [0, None, None, None, None, None, 20]
     [gap] = flight.gaps()
     assert (gap.hop, gap.from_ms, gap.to_ms) == ("cloud", (START + 2) * 1000, (START + 7) * 1000)
+
+
+def test_a_recorder_that_is_off_knows_only_how_it_is_now() -> None:
+    hours = Hours(keeps=False)
+    flight, session = hours.begin()
+    session.counted[0] = 5
+    flight.note("audio state", state="interrupted", code="no_audio", hop=None, text="", transport=None)
+    flight.told(phone_sent=9)
+    hours.tick()
+    timeline = flight.timeline()
+    assert (flight.row()["light"], timeline["events"], timeline["gaps"]) == ("bad", [], [])
+    assert timeline["seconds"] == [[]] * len(timeline["columns"])
 
 
 def test_the_lights_say_what_is_true(hours: Hours) -> None:

@@ -92,6 +92,7 @@ def cloud(
         metrics_host=metrics_host,
         record=record,
         dev_control=settings.dev_control,
+        recorder=settings.recorder,
         tap=settings.tap,
         client_token_ttl=settings.livekit_client_token_ttl,
         agent_token_ttl=settings.livekit_agent_token_ttl,

@@ -85,7 +85,8 @@ _LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "una
 class Flight:
     """The recorder of one session."""
 
-    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact) -> None:
+    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact, *, keeps: bool) -> None:
+        """`keeps`: counts and events, too, not only how it is now."""
         self.id = session_id
         self.user = user
         self.ended_ms: int | None = None
@@ -93,6 +94,7 @@ class Flight:
         self.events = Events(redact)
         self.captions = Captions()
         self.clock = clock
+        self._keeps = keeps
         self.meter: Meter | None = None
         """While somebody watches."""
         self._watchers = 0
@@ -116,8 +118,9 @@ class Flight:
     def note(self, kind: str, **fields: Any) -> None:
         """An event; cheap, but not for each frame."""
         now = self.clock()
-        self.events.note(now, kind, fields)
-        self._fold.hear({"kind": kind, "at_ms": now, **fields})
+        if self._keeps:
+            self.events.note(now, kind, fields)
+            self._fold.hear({"kind": kind, "at_ms": now, **fields})
         match kind:
             case "audio state":
                 self._tell(fields["state"], now, **{k: fields.get(k) for k in ("text", "code", "hop", "transport")})
@@ -137,13 +140,14 @@ class Flight:
 
     def told(self, **totals: int) -> None:
         """Totals that others count, by column."""
-        now = self.clock()
-        for name, total in totals.items():
-            self._rising[name].told(now, total)
+        if self._keeps:
+            now = self.clock()
+            for name, total in totals.items():
+                self._rising[name].told(now, total)
 
     def book(self, second: int) -> None:
         """What was counted since the last time belongs to this second (unix)."""
-        if self._source is None:
+        if self._source is None or not self._keeps:
             return
         before, self._totals = self._totals, self._source.totals()
         for column, was, total in zip(_OWN_COLUMNS, before, self._totals, strict=True):
@@ -258,8 +262,9 @@ def _gap_row(gap: Gap) -> Row:
 class Flights:
     """All recorders of this cloud, those of ended sessions too: ENDED_FOR milliseconds, MAX_ENDED at most."""
 
-    def __init__(self, secrets: Iterable[str] = (), clock: Clock | None = None) -> None:
+    def __init__(self, secrets: Iterable[str] = (), clock: Clock | None = None, *, keeps: bool = True) -> None:
         self.clock = clock or Clock()
+        self._keeps = keeps
         self.closed = False
         self._ticked = asyncio.Event()
         """Set, and replaced, after each second."""
@@ -271,7 +276,7 @@ class Flights:
 
     def open(self, user: UserId, session_id: str) -> Flight:
         """The recorder of a session that begins."""
-        flight = self._flights[session_id] = Flight(user, session_id, self.clock, self._redact)
+        flight = self._flights[session_id] = Flight(user, session_id, self.clock, self._redact, keeps=self._keeps)
         return flight
 
     def close(self, flight: Flight) -> None:

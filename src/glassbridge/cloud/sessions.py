@@ -20,7 +20,6 @@ from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.runtime.pulse import Pulse
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
@@ -41,7 +40,7 @@ class Sessions:
         self._examiner = Examiner(rooms)
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
-        self.flights = Flights(config.secrets)
+        self.flights = Flights(config.secrets, keeps=config.recorder)
         self.pool = BridgePool(config, self._way_back, self._watch.complain)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
@@ -60,7 +59,6 @@ class Sessions:
         self._tasks.spawn(self.flights.run(), "flights")
         self._tasks.spawn(watch_loop(), "loop-lag")
 
-        self._tasks.spawn(Pulse().run(), "pulse")
     @property
     def living(self) -> Collection[UserSession]:
         """All, those in grace included."""
