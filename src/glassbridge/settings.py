@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """Base URL of an OpenTelemetry collector that takes HTTP."""
     otlp_logs_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"))
     """The whole URL for logs, if it is another one."""
+    otlp_traces_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    """The whole URL for traces, if it is another one."""
     otlp_headers: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))
     """name=value,name=value"""
 

@@ -104,6 +104,8 @@ class BridgeConfig:
     """Where the supervisor serves `/metrics`, with the numbers of all workers; each worker serves its own on one of the
     next ports. 0: free ones, which the log tells; None: nowhere."""
     metrics_host: str = "127.0.0.1"
+    traces: str = ""
+    """URL of the OpenTelemetry collector that gets the workers' spans; empty: nobody does."""
     log: LogConfig = field(default_factory=LogConfig)
     """Of all its processes; holds the credentials of sinks."""
 

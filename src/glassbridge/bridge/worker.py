@@ -42,6 +42,7 @@ from glassbridge.telemetry import logs, metrics
 from glassbridge.telemetry.exposition import MetricsServer, Part
 from glassbridge.telemetry.loop_lag import watch_loop
 from glassbridge.telemetry.numbers import Program
+from glassbridge.telemetry.traces import tracing
 from glassbridge.wire.livekit_bridge_pb2_grpc import add_LiveKitBridgeServicer_to_server
 
 log = structlog.get_logger()
@@ -239,7 +240,8 @@ def main() -> None:
     if word != "serve":  # the supervisor is gone
         return
     try:
-        run(serve(config, int(number), lifeline, join, drain))
+        with tracing("bridge", config.traces):
+            run(serve(config, int(number), lifeline, join, drain))
     except UserError as error:
         lifeline.say(f"failed {error}")
         sys.exit(1)

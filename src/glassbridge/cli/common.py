@@ -1,5 +1,6 @@
 """What commands share: settings with errors that name the variable, logging, options."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,6 +108,15 @@ def log_sinks() -> "tuple[SinkConfig, ...]":
     except ValueError as error:
         raise UserError(str(error), 2) from None
     return tuple(found)
+
+
+def traces_url() -> str:
+    """Where spans go; empty: nowhere, also where a collector is named for everything but the extra is missing."""
+    settings = load_settings()
+    if settings.otlp_traces_endpoint:
+        return settings.otlp_traces_endpoint
+    base = settings.otlp_endpoint.rstrip("/")
+    return f"{base}/v1/traces" if base and find_spec("opentelemetry") else ""
 
 
 def redactor() -> "Redactor":

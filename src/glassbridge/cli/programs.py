@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
+from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging, traces_url
 
 if TYPE_CHECKING:
     from glassbridge.speech.voice import Voice
@@ -78,6 +78,7 @@ def cloud(
     from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+    from glassbridge.telemetry.traces import tracing
 
     config = CloudConfig(
         jwt_secret=settings.jwt_secret.get_secret_value(),
@@ -106,7 +107,9 @@ def cloud(
     if registry is not None:
         registry.all()  # what is wrong with it shows now
     recogniser = PocketsphinxRecogniser(settings.recognisers)
-    raise typer.Exit(run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice()))
+    with tracing("cloud", traces_url()):
+        status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())
+    raise typer.Exit(status)
 
 
 def _voice() -> "Voice | None":
@@ -171,6 +174,7 @@ def bridge(
         reflection=reflection,
         spare=spare,
         max_resident_mb=max_memory,
+        traces=traces_url(),
         metrics_port=metrics_port,
         metrics_host=metrics_host,
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
@@ -209,6 +213,7 @@ def phone(
     from glassbridge.core.values import Transport
     from glassbridge.phone.config import PhoneConfig
     from glassbridge.phone.simulator import run
+    from glassbridge.telemetry.traces import tracing
 
     config = PhoneConfig(
         cloud=cloud,
@@ -224,4 +229,6 @@ def phone(
         apps=tuple(app or ()),
         deadline=deadline,
     )
-    raise typer.Exit(run(config))
+    with tracing("phone", traces_url()):
+        status = run(config)
+    raise typer.Exit(status)

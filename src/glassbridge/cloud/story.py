@@ -81,8 +81,7 @@ class Story:
     @property
     def dead_for(self) -> float:
         """Seconds for which audio should be flowing and is not; 0.0 while it flows, or may be silent."""
-        episode = self._episode
-        return self._clock() - episode.since if episode is not None and episode.due else 0.0
+        return self._episode.dead_for if self._episode is not None else 0.0
 
     @property
     def trace(self) -> str:
@@ -97,7 +96,7 @@ class Story:
     def departed(self) -> None:
         """The phone is away, or the session over: nobody waits for audio any more."""
         self._fault = None
-        self._end(live=False, result="the phone went away")
+        self._end("the phone went away")
 
     def part(self, name: str, kind: Kind = Kind.CLIENT, **about: Attribute) -> Span:
         """A span for something that is done."""
@@ -105,15 +104,15 @@ class Story:
             return Span(name, None, kind, session_id=self._session_id, **about)
         return self._episode.part(name, kind, **about)
 
-    def _begin(self, why: Why, parent: Origin | None = None, *, due: bool = True) -> Episode:
-        self._end(live=False, result="begun anew")
+    def _begin(self, why: Why, parent: Origin | None = None, *, due: bool) -> Episode:
+        self._end("begun anew")
         self._episode = Episode(why, self._clock, parent, due=due, session_id=self._session_id)
         self._log = self._about.bind(trace_id=self._episode.span.origin.trace_id)
         return self._episode
 
-    def _end(self, *, live: bool, result: str) -> None:
+    def _end(self, result: str) -> None:
         if self._episode is not None:
-            self._episode.over(live=live, result=result)
+            self._episode.over(result)
             self._episode = None
             self._log = self._about
 
@@ -147,7 +146,7 @@ class Story:
         """The place is gone."""
         metrics.PLACES_LOST.add(trouble.code)
         if self._episode is None:
-            self._begin("fault")
+            self._begin("fault", due=False)
         hop = DECISIONS[trouble].hop.value
         about = {"generation": generation, "cause": trouble.code, "hop": hop, "error": trouble.text, "bridge": bridge}
         self._log.warning("place lost", **about)
@@ -183,7 +182,7 @@ class Story:
         """The phone is told what is true."""
         now = self._clock()
         missed = notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE)
-        episode = self._episode or (self._begin("fault") if missed else None)
+        episode = self._episode or (self._begin("fault", due=True) if missed else None)
         hop = notice.hop.value if notice.hop is not None else ""
         metrics.NOTICES.add(notice.state.value, hop)
         if notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE):
@@ -194,7 +193,8 @@ class Story:
             retry_in_ms=None if notice.retry_at is None else max(0, round((notice.retry_at - now) * 1000)),
         )  # fmt: skip
         if episode is not None:
-            episode.due = episode.due or missed
+            if missed:
+                episode.missed()
             episode.span.event("audio state", state=notice.state.value, code=notice.code, hop=hop)
         if missed:
             if self._fault is None:
@@ -206,7 +206,14 @@ class Story:
                 "audio back", after_ms=round((now - since) * 1000), cause=cause, action=self._done,
                 result=notice.path.value, generation=generation,
             )  # fmt: skip
+        if episode is not None:
+            self._judge(episode, notice)
+
+    def _judge(self, episode: Episode, notice: Notice) -> None:
+        """Whether it is over: audio that goes by the socket, while the room is repaired, is not the end."""
         if notice.state is AudioState.LIVE:
-            self._end(live=True, result=notice.path.value)
-        elif notice.code == "awaiting_audio" and episode is not None and not episode.due:
-            self._end(live=False, result="ready; the phone may be silent")
+            episode.heard(notice.path.value)
+            if not notice.code:
+                self._end(notice.path.value)
+        elif notice.code == "awaiting_audio" and not episode.due:
+            self._end("ready; the phone may be silent")

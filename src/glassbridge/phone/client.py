@@ -296,6 +296,7 @@ class PhoneClient:
             notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop
         )
         self._sender.told = told
+        self._link.recovery.told(notice, numbers=self._numbers)
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
         self._link.post(AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at))

@@ -31,10 +31,12 @@ from glassbridge.livekit.participant import Connector
 from glassbridge.phone import events
 from glassbridge.phone.capture import capture_clock
 from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.recovery import Recovery
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.telemetry.traces import Span, within
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode, come_back
 
@@ -79,6 +81,7 @@ class Link:
         self._on_loss = on_loss
         self._sent = sent
         self._tell = tell
+        self.recovery = Recovery()
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, link_clock)
         self._tasks = TaskGroup("phone-link", on_failure)
         self.room = Room(tell, self._came_of, connect, self._tasks)
@@ -117,16 +120,18 @@ class Link:
 
     def _record(self, record: Record[Any]) -> None:
         self._causes[record.machine] = record.cause or self._causes.get(record.machine, "started")
+        self.recovery.changed(record)
         log.info(
             record.machine.replace("_", " "), old=record.old.label, on=record.event, new=record.new.label,
-            generation=record.generation, cause=record.cause, session_id=self.session_id,
+            generation=record.generation, cause=record.cause, session_id=self.session_id, **self.recovery.fields,
         )  # fmt: skip
 
     def _log_result(self, action: str, machine: str, generation: Generation, result: str) -> None:
         took = round((monotonic() - self._begun[machine]) * 1000)
+        self.recovery.came_of(action, "" if result in ("open", "joined") else result)
         log.info(
             "recovery", action=action, generation=generation, cause=self._causes[machine], result=result, took_ms=took,
-            session_id=self.session_id,
+            session_id=self.session_id, **self.recovery.fields,
         )  # fmt: skip
 
     def _came_of(self, event: PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft) -> None:
@@ -141,7 +146,8 @@ class Link:
         match effect:
             case OpenSocket(number):
                 self._begun["phone_socket"] = monotonic()
-                task = self._tasks.spawn(self._converse(number), f"socket-{number}")
+                attempt = self.recovery.part("open_socket")
+                task = self._tasks.spawn(self._converse(number, attempt), f"socket-{number}")
                 self._conversations[number] = task
                 task.add_done_callback(lambda _: self._conversations.pop(number, None))
             case CloseSocket(number, goodbye):
@@ -153,6 +159,7 @@ class Link:
                 self._say(number, wire.NetworkStateChange())
             case Join(place):
                 self._begun["phone_place"] = monotonic()
+                self.recovery.part("join_room")
                 self.room.join(place, self._cloud(), self._core_token)
             case Leave(place, goodbye):
                 self._tasks.spawn(self.room.leave(place, goodbye=goodbye), f"leave-{place}")
@@ -160,11 +167,12 @@ class Link:
                 retry_in = None if retry_at is None else max(0.0, retry_at - link_clock())
                 self._tell(events.Told(situation.value, text, retry_in))
 
-    async def _converse(self, number: Generation) -> None:
+    async def _converse(self, number: Generation, attempt: Span) -> None:
         """One attempt and, when it succeeds, its socket until that ends."""
         cloud = self._cloud()
         try:
-            socket = await self._dial(cloud, number)
+            with within(attempt):
+                socket = await self._dial(cloud, number)
         except Refused as error:
             self._log_result("open_socket", "phone_socket", number, "refused")
             self.post(SocketFailed(number, final=True, reason=str(error)))

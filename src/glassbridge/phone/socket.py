@@ -13,6 +13,7 @@ import structlog
 from aiohttp import AddrInfoType
 
 from glassbridge.runtime.errors import UserError
+from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
 
@@ -87,7 +88,7 @@ class CloudSocket:
             ws = await http.ws_connect(
                 base.replace("http", "ws", 1) + PATH,
                 params=query,
-                headers={"Authorization": f"Bearer {core_token}"},
+                headers={"Authorization": f"Bearer {core_token}", **dict(traces.outgoing())},
                 max_msg_size=MAX_MESSAGE,
                 compress=0,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),

@@ -18,6 +18,8 @@ from typing import Final, Self
 
 import structlog
 
+from glassbridge.runtime.errors import UserError
+
 HEADER: Final = "traceparent"
 """Of HTTP requests, and key in the metadata of gRPC calls."""
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -128,7 +130,7 @@ def current() -> Origin | None:
 
 
 def outgoing() -> tuple[tuple[str, str], ...]:
-    """Metadata for a gRPC call."""
+    """Metadata for a gRPC call, headers for an HTTP request."""
     origin = _current.get()
     return () if origin is None else ((HEADER, origin.traceparent),)
 
@@ -142,3 +144,23 @@ def export_to(export: Callable[[Span], None] | None) -> None:
     """From now on `export` gets each span that ends; None: nobody does. It must not block or raise."""
     global _export
     _export = export
+
+
+@contextmanager
+def tracing(service: str, url: str) -> Iterator[None]:
+    """Meanwhile spans of this process go to the collector at `url`; empty: nobody gets them.
+
+    Raises UserError where the extra is missing.
+    """
+    if not url:
+        yield
+        return
+    try:
+        from glassbridge.telemetry.collector import Collector
+    except ImportError:
+        raise UserError("traces need OpenTelemetry: pip install 'glassbridge[otel]'") from None
+    collector = Collector(service, url)
+    try:
+        yield
+    finally:
+        collector.close()

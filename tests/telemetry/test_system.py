@@ -1,0 +1,112 @@
+"""A running system loses its bridge: one trace tells it from phone to bridge, and what operators ask for exists."""
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from glassbridge.lab import clips
+from glassbridge.lab.stack import Stack
+from tests.scenarios.systems import ADA, config
+from tests.support.otlp import Collector, Seen
+from tests.support.poll import eventually
+from tests.telemetry.test_numbers import Samples, read
+
+WITHIN = 60.0
+PROGRAMS = {"glassbridge-phone", "glassbridge-cloud", "glassbridge-bridge"}
+
+
+def lines(stack: Stack) -> list[Mapping[str, Any]]:
+    """What cloud, bridge and phones logged so far."""
+    programs = (stack.cloud, stack.bridge, *stack.phones)
+    return [line.fields for program in programs for line in list(program.lines) if line.log]
+
+
+async def scrape(address: str) -> Samples:
+    async with aiohttp.ClientSession() as http, http.get(f"http://{address}/metrics") as answer:
+        return read(await answer.text())
+
+
+async def test_one_trace_tells_a_recovery_across_phone_cloud_and_bridge() -> None:
+    async with Collector() as collector:
+        env = {
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url,
+            "GLASSBRIDGE_CLOUD_METRICS_PORT": "0",
+            "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
+            "GLASSBRIDGE_RECOGNISERS": "1",
+        }
+        async with Stack(config(livekit="embedded", env=env)) as stack:
+            phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")), "--loop", "--control")
+
+            async def told(*wanted: str) -> None:
+                """Waits until the phone was told these states, one after the other."""
+
+                def found() -> bool | str:
+                    said = [str(event["state"]) for event in phone.events("audio_state")]
+                    rest = iter(said)
+                    return all(state in rest for state in wanted) or f"{wanted}; told {said}; {phone.last_words}"
+
+                await eventually(found, WITHIN)
+
+            await told("live")
+            await _starts_are_one_trace(collector)
+            before = len(collector.spans)
+            [worker] = [line for line in lines(stack) if line.get("event") == "worker listening"]
+            os.kill(worker["pid"], signal.SIGKILL)
+            fault = await _recovery(collector, before)
+            await _the_logs_tell_the_same(stack, fault)
+
+
+async def _starts_are_one_trace(collector: Collector) -> None:
+    """The phone's connection begins the trace, the cloud's and the bridge's work go on with it."""
+    wanted = {"phone connects", "open_socket", "join_room", "audio start", "join", "JoinRoom", "connect to LiveKit"}
+
+    def found() -> bool | str:
+        names = [{span.name for span in trace} for trace in collector.traces().values()]
+        return any(wanted <= each for each in names) or f"one trace with {wanted}; there are {names}"
+
+    await eventually(found, WITHIN)
+
+
+async def _recovery(collector: Collector, before: int) -> list[Seen]:
+    """The one trace of what came after so many spans that all three programs are part of."""
+
+    def whole() -> list[list[Seen]]:
+        later = {span.trace_id for span in collector.spans[before:] if span.name == "audio fault"}
+        return [
+            trace
+            for trace_id, trace in collector.traces().items()
+            if trace_id in later and {span.service for span in trace} >= PROGRAMS
+        ]
+
+    def described() -> str:
+        return "\n".join(f"{s.trace_id[:6]} {s.service} {s.name} {s.error}" for s in collector.spans[before:])
+
+    await eventually(lambda: bool(whole()) or f"one trace of all programs; there are\n{described()}", WITHIN)
+    [trace] = whole()
+    await eventually(lambda: "audio fault" in {span.name for span in trace} or described(), WITHIN)
+    by_id = {span.span_id: span for span in trace}
+    [root] = [span for span in trace if span.parent_id not in by_id]
+    assert (root.name, root.service) == ("audio fault", "glassbridge-cloud")
+    assert root.attributes["live"] == "True", root
+    for span in trace:
+        assert root.began_ns <= span.began_ns, f"{span} began before {root}"
+    joins = [span for span in trace if span.name == "JoinRoom"]
+    assert {by_id[span.parent_id].name for span in joins} == {"join"}
+    assert any(span.error == "" for span in joins), "none of them succeeded"
+    [phone] = [span for span in trace if span.name == "phone is not heard"]
+    assert (phone.parent_id, phone.error) == (root.span_id, "")
+    return trace
+
+
+async def _the_logs_tell_the_same(stack: Stack, trace: list[Seen]) -> None:
+    """By the trace id alone: what was lost, what was done, that it is back."""
+    wanted = {"place lost", "audio state", "recovery", "JoinRoom received", "Joined LiveKit room", "audio back"}
+
+    def found() -> bool | str:
+        events = {line["event"] for line in lines(stack) if line.get("trace_id") == trace[0].trace_id}
+        return wanted <= events or f"{wanted - events} with the trace id {trace[0].trace_id}; there are {events}"
+
+    await eventually(found, WITHIN)
