@@ -242,7 +242,14 @@ async def app_stages() -> AsyncIterator[Begin]:
     server is when it is not the scripted one."""
     async with AsyncExitStack() as stack:
 
-        async def begin(times: AppTimes = QUICK, url: str = "", voice: Voice | None = None, **changes: Any) -> AppStage:
+        async def begin(
+            times: AppTimes = QUICK,
+            url: str = "",
+            voice: Voice | None = None,
+            recogniser: ScriptedRecogniser | None = None,
+            captions: str = "en-US",
+            **changes: Any,
+        ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
             await bridge.start()
             stack.push_async_callback(bridge.stop)
@@ -255,8 +262,8 @@ async def app_stages() -> AsyncIterator[Begin]:
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             rooms = await stack.enter_async_context(ScriptedRooms())
-            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes))
-            recogniser = ScriptedRecogniser()
+            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes), captions=captions)
+            recogniser = recogniser or ScriptedRecogniser()
             cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
             built = AppStage(cloud, bridge, recogniser, rooms, apps)
             stack.push_async_callback(built.close)

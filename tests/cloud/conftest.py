@@ -52,8 +52,8 @@ class ScriptedStream:
         assert len(pcm) % 2 == 0
         self.fed += pcm
 
-    def say(self, text: str, final: bool) -> None:
-        self._on_transcript(Transcript(text, final, 0, len(self.fed) // 32))
+    def say(self, text: str, final: bool, original: str | None = None) -> None:
+        self._on_transcript(Transcript(text, final, 0, len(self.fed) // 32, original=original))
 
     async def finish(self) -> None:
         self.finished += 1

@@ -20,6 +20,7 @@ from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.sessions import Sessions
+from glassbridge.cloud.transcripts import TranscriptRoutes
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
@@ -60,6 +61,7 @@ class HttpApi:
         self._sessions = sessions
         sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
+        self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
         self._development = Development(config.dev_control)
         gate = AdminGate(config.admin_token)
@@ -78,6 +80,7 @@ class HttpApi:
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/api/tts", self._tts.get)
         self._apps.add_to(app.router)
+        self._transcripts.add_to(app.router)
         self._admin.add_to(app.router)
         self._development.add_to(app.router, self._admin.refusal)
         self._console.add_to(app.router)

@@ -25,6 +25,7 @@ from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.microphone_order import Order
 from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.tap import Tap
+from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Action, Finding
@@ -46,7 +47,7 @@ from glassbridge.core.session import (
     Supersede,
     Tick,
 )
-from glassbridge.core.subscriptions import Stream
+from glassbridge.core.subscriptions import AUTO, Stream, language
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
@@ -65,6 +66,7 @@ from glassbridge.wire.phone import (
     FromPhone,
     GlassesConnectionState,
     LiveKitInfo,
+    LocalTranscription,
     Message,
     MicrophoneStateChange,
     NetworkStateChange,
@@ -147,6 +149,7 @@ class UserSession:
             session_id=self.id,
         )
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
+        self.transcripts = Transcripts()
         self.microphone = Microphone(self._acknowledge, self.hearing.all_heard)
         self.microphone.listeners.append(self.hearing)
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
@@ -365,6 +368,8 @@ class UserSession:
             case GlassesConnectionState():
                 self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
                 self.apps.relay(Stream.GLASSES_CONNECTION_STATE, message)
+            case LocalTranscription():
+                self._relay_local(message)
             case StartApp(package_name=package):
                 self.apps.start_for_phone(package)
             case StopApp(package_name=package):
@@ -427,6 +432,41 @@ class UserSession:
                 self._flight.captions.put(self._flight.clock(), said.text, said.final)
                 self._tell(_display(said.text, said.final), may_drop=not said.final)
         self.apps.transcript(said, asked)
+        if said.final and said.text:
+            for want in asked:
+                self._remember(said, want.language if want.language != AUTO else said.language or AUTO, want.target)
+
+    def _remember(self, said: Transcript, language: str, target: str | None = None) -> None:
+        self.transcripts.add(
+            said.text,
+            language,
+            said.start_ms,
+            said.end_ms,
+            target=target,
+            original=said.original,
+            speaker=said.speaker,
+            provider=said.provider,
+        )
+
+    def _relay_local(self, message: LocalTranscription) -> None:
+        """What the phone has understood itself: for apps and for the record; the phone shows it already."""
+        try:
+            spoken = language(message.transcribe_language)
+        except ValueError:
+            self._log.info("local transcription in no language")
+            return
+        said = Transcript(
+            message.text,
+            message.is_final,
+            round(message.start_time),
+            round(message.end_time),
+            language=spoken,
+            speaker=None if message.speaker_id is None else str(message.speaker_id)[:64],
+            provider=message.provider[:64],
+        )
+        self.apps.transcript(said, frozenset({Want(spoken), Want(AUTO)}))
+        if said.final and said.text:
+            self._remember(said, spoken)
 
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)

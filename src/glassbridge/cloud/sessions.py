@@ -15,10 +15,12 @@ from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.session import DRAINING, UserSession
+from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core import audio_link
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
@@ -58,6 +60,7 @@ class Sessions:
         self._tasks.spawn(self._watch.run(), "livekit")
         self._tasks.spawn(self.flights.run(), "flights")
         self._tasks.spawn(watch_loop(), "loop-lag")
+        self._tasks.spawn(Pulse().run(), "pulse")
 
     @property
     def living(self) -> Collection[UserSession]:
@@ -77,6 +80,11 @@ class Sessions:
         """None: this user has no session here."""
         session = self._by_user.get(user)
         return None if session is None else session.apps
+
+    def transcripts_of(self, user: UserId) -> Transcripts | None:
+        """None: this user has no session here."""
+        session = self._by_user.get(user)
+        return None if session is None else session.transcripts
 
     def next_number(self) -> SocketNumber:
         """A number for a socket, greater than all before."""

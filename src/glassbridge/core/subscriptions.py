@@ -95,6 +95,16 @@ def _means(asked: str, language: str) -> bool:
     return asked in (AUTO, language)
 
 
+def language(text: str) -> str:
+    """The one spelling of a language: en-us is en-US, zh-hans-cn zh-Hans-CN. Raises ValueError."""
+    if text.lower() == AUTO:
+        return AUTO
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError("a language looks like en-US")
+    first, *rest = text.lower().split("-")
+    return "-".join([first, *(part.upper() if len(part) < 4 else part.title() for part in rest)])
+
+
 def parse(text: str) -> Subscription:
     """Reads a subscription. Raises ValueError (the app's fault), whose text is for its developer."""
     if len(text) > MAX_LENGTH:
@@ -115,23 +125,13 @@ def _languages(stream: Stream, text: str | None) -> tuple[str, ...]:
             raise ValueError(f"{stream.label} has no languages")
         return ()
     if stream.languages == 1:
-        return (_language(DEFAULT_LANGUAGE if text is None else text),)
+        return (language(DEFAULT_LANGUAGE if text is None else text),)
     spoken, separator, wanted = (text or "").partition("-to-")
     if not separator:
         raise ValueError(f"{stream.label} names two languages: {stream.label}:es-ES-to-en-US")
     if wanted.lower() == AUTO:
         raise ValueError("the language to translate to must be named")
-    return _language(spoken), _language(wanted)
-
-
-def _language(text: str) -> str:
-    """en-us becomes en-US, zh-hans-cn zh-Hans-CN. Raises ValueError."""
-    if text.lower() == AUTO:
-        return AUTO
-    if not _LANGUAGE.fullmatch(text):
-        raise ValueError("a language looks like en-US")
-    first, *rest = text.lower().split("-")
-    return "-".join([first, *(part.upper() if len(part) < 4 else part.title() for part in rest)])
+    return language(spoken), language(wanted)
 
 
 def _options(text: str) -> tuple[tuple[str, str], ...]:

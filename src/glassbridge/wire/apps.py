@@ -252,7 +252,7 @@ class Translation(Message, tag="translation", frozen=True, kw_only=True):
     end_time: int
     transcribe_language: str
     translate_language: str
-    did_translate: bool = True
+    did_translate: bool
     speaker_id: str | None = None
     provider: str | None = None
 

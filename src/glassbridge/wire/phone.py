@@ -76,6 +76,20 @@ class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_on
     timestamp: Any = None
 
 
+class LocalTranscription(Message, tag="local_transcription", frozen=True, kw_only=True):
+    """What the phone itself has understood; apps get it as any other transcription."""
+
+    text: str
+    is_final: bool = True
+    start_time: float = 0
+    end_time: float = 0
+    """Milliseconds, by the phone's own count."""
+    speaker_id: str | int | None = None
+    transcribe_language: str = "en-US"
+    provider: str = "phone"
+    timestamp: Any = None
+
+
 class StartApp(Message, tag="start_app", frozen=True, kw_only=True):
     """The user starts an app; answered by app_started, or by app_stopped with what is wrong."""
 
@@ -240,6 +254,7 @@ FromPhone = (
     | Vad
     | GlassesConnectionState
     | NetworkStateChange
+    | LocalTranscription
     | StartApp
     | StopApp
     | Ping

@@ -1,0 +1,145 @@
+"""What was said lately: half an hour of final transcripts of one user, and the REST that gives it to that user."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic, time
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from glassbridge.cloud.answers import failure, success
+from glassbridge.core.values import UserId
+
+KEPT: Final = 30 * 60.0
+MOST: Final = 20_000
+"""Segments; nobody says that much in half an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A final transcript."""
+
+    at: float
+    """Unix seconds at which it was understood."""
+    kept_until: float
+    """Monotonic seconds."""
+    text: str
+    language: str
+    start_ms: int
+    end_ms: int
+    """Of the session."""
+    target: str | None = None
+    """Of a translation."""
+    original: str | None = None
+    speaker: str | None = None
+    provider: str | None = None
+
+    def told(self) -> dict[str, object]:
+        """As JSON."""
+        told = {
+            "text": self.text,
+            "timestamp": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
+            "language": self.language,
+            "translateLanguage": self.target,
+            "originalText": self.original,
+            "speakerId": self.speaker,
+            "provider": self.provider,
+            "startTime": self.start_ms,
+            "endTime": self.end_ms,
+            "isFinal": True,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+
+class Transcripts:
+    """Of one session."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._segments: deque[Segment] = deque(maxlen=MOST)
+        self._clock = clock
+
+    def add(
+        self,
+        text: str,
+        language: str,
+        start_ms: int,
+        end_ms: int,
+        *,
+        target: str | None = None,
+        original: str | None = None,
+        speaker: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Something was finally understood."""
+        now = self._clock()
+        self._prune(now)
+        self._segments.append(
+            Segment(time(), now + KEPT, text, language, start_ms, end_ms, target, original, speaker, provider)
+        )
+
+    def find(self, since: float, until: float, language: str | None) -> list[Segment]:
+        """What was understood between these unix times, the oldest first; `language` is that of the text."""
+        self._prune(self._clock())
+        return [
+            segment
+            for segment in self._segments
+            if since <= segment.at <= until and language in (None, segment.target or segment.language)
+        ]
+
+    def _prune(self, now: float) -> None:
+        while self._segments and self._segments[0].kept_until <= now:
+            self._segments.popleft()
+
+
+class Sessions(Protocol):
+    """Who keeps the sessions."""
+
+    def transcripts_of(self, user: UserId) -> Transcripts | None:
+        """None: this user has no session here."""
+
+
+class TranscriptRoutes:
+    """`GET /api/client/transcripts`, and the original's `/api/transcripts/{appSessionId}`: both want the core token of
+    the user whose words they are. `user_of` raises what the server answers 401 to."""
+
+    def __init__(self, sessions: Sessions, user_of: Callable[[web.Request], UserId]) -> None:
+        self._sessions = sessions
+        self._user_of = user_of
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Takes its paths."""
+        router.add_get("/api/client/transcripts", self.get)
+        router.add_get("/api/transcripts/{session}", self.get)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Query: `duration` (seconds back from now), `startTime` and `endTime` (ISO 8601 or unix milliseconds),
+        `language`."""
+        user = self._user_of(request)
+        session = request.match_info.get("session", user).lower()
+        if session != user and not session.startswith(f"{user}-"):
+            return failure(403, "FORBIDDEN", "these are the words of somebody else")
+        transcripts = self._sessions.transcripts_of(user)
+        if transcripts is None:
+            return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")
+        query = request.query
+        try:
+            since = _moment(query["startTime"]) if "startTime" in query else 0.0
+            until = _moment(query["endTime"]) if "endTime" in query else float("inf")
+            if "duration" in query:
+                since = max(since, time() - float(query["duration"]))
+        except ValueError:
+            text = "duration is in seconds; startTime and endTime are ISO 8601 or unix milliseconds"
+            return failure(400, "BAD_REQUEST", text)
+        found: Iterable[Segment] = transcripts.find(since, until, query.get("language"))
+        segments = [segment.told() for segment in found]
+        return success({"segments": segments, "keptSeconds": KEPT}, headers={"Cache-Control": "no-store"})
+
+
+def _moment(text: str) -> float:
+    """Unix seconds. Raises ValueError."""
+    if text.isdecimal():
+        return int(text[:20]) / 1000
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
