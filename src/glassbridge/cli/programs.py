@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging, traces_url
+from glassbridge.cli.speech import chosen_recogniser
 
 if TYPE_CHECKING:
     from glassbridge.speech.voice import Voice
@@ -77,7 +78,6 @@ def cloud(
     from glassbridge.cloud.apps.config import AppsConfig
     from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
-    from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
     from glassbridge.telemetry.traces import tracing
 
     config = CloudConfig(
@@ -93,6 +93,7 @@ def cloud(
         metrics_host=metrics_host,
         record=record,
         dev_control=settings.dev_control,
+        captions=settings.captions,
         recorder=settings.recorder,
         tap=settings.tap,
         client_token_ttl=settings.livekit_client_token_ttl,
@@ -106,7 +107,7 @@ def cloud(
     registry = None if apps is None else open_registry(apps)
     if registry is not None:
         registry.all()  # what is wrong with it shows now
-    recogniser = PocketsphinxRecogniser(settings.recognisers)
+    recogniser = chosen_recogniser(settings)
     with tracing("cloud", traces_url()):
         status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())
     raise typer.Exit(status)
