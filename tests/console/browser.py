@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 import pytest
@@ -47,6 +47,17 @@ FLAGS = (
 
 class PageError(Exception):
     """A script of ours threw in the page."""
+
+
+class Screen(NamedTuple):
+    """In pixels of CSS."""
+
+    width: int
+    height: int
+    scale: float = 1.0
+
+
+DESKTOP, SMALL = Screen(1280, 860), Screen(390, 844, 2.0)
 
 
 class Page:
@@ -112,16 +123,21 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    async def look(self, *, width: int, height: int, dark: bool, mobile: bool = False, scale: float = 1.0) -> None:
-        """The size of the screen, and the colours that the person prefers."""
+    async def look(self, screen: "Screen", *, dark: bool) -> None:
+        """What the page is shown on, and the colours that the person prefers."""
         await self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile
+            "Emulation.setDeviceMetricsOverride",
+            width=screen.width,
+            height=screen.height,
+            deviceScaleFactor=screen.scale,
+            mobile=screen is SMALL,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     async def screenshot(self, path: Path) -> None:
-        """What is on the screen, as PNG."""
+        """What is on the screen, as PNG, once nothing changes its colour any more."""
+        await self.until("document.getAnimations().every((one) => one instanceof CSSAnimation)")
         shot = await self.call("Page.captureScreenshot", format="png")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(shot["data"]))

@@ -13,7 +13,7 @@ from glassbridge.wire.close_codes import CloseCode
 from tests.console.browser import Browser, needs_chromium
 
 SEED = 20261121
-SCHEDULES = 400
+SCHEDULES = 250
 STEPS = 60
 
 PLAY = """

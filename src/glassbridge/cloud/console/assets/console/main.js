@@ -80,6 +80,7 @@ function showConsole() {
   $("sign-in").hidden = true;
   $("console").hidden = $("sign-out").hidden = false;
   list.render();
+  requestAnimationFrame(() => performance.mark("sessions"));
 }
 
 async function enter(token) {

@@ -1,0 +1,94 @@
+"""The console in a real browser, on a real cloud: who gets in, keys, filters, what it says when the cloud is gone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from glassbridge.cloud.app import Cloud
+from tests.cloud.conftest import ScriptedRecogniser, Stage, cloud_config
+from tests.console.browser import DESKTOP, Browser, Page, needs_chromium
+from tests.console.conftest import ADMIN
+from tests.console.crowd import crowd, user
+from tests.support.scripted_bridge import ScriptedBridge
+from tests.support.scripted_rooms import ScriptedRooms
+
+CHOSEN = "document.querySelector('[aria-selected=true] .user')?.textContent ?? ''"
+SHOWN = "[...document.querySelectorAll('.row')].map((row) => row.querySelector('.user').textContent).sort().join()"
+FOCUS = "document.activeElement.id"
+
+
+async def sign_in(page: Page, token: str) -> None:
+    await page.until("document.activeElement.id === 'token'")
+    await page.type("#token", token)
+    await page.press("Enter")
+
+
+@needs_chromium
+async def test_only_who_has_the_token_gets_in(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=ADMIN)
+    async with Browser() as browser:
+        page = await browser.open(f"{built.url}/console")
+        await sign_in(page, "not-the-admin-token")
+        await page.until("!document.querySelector('#refused').hidden")
+        assert "not the admin token" in await page.text("#refused")
+        await sign_in(page, ADMIN)
+        await page.until("document.body?.dataset.ready === 'yes'")
+        assert await page.text("#nothing") == "No phone has connected yet."
+        [cookie] = (await page.call("Network.getCookies", urls=[built.url]))["cookies"]
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert ADMIN not in cookie["value"]
+        assert await page.run("document.cookie") == ""
+        await page.run("location.reload()")
+        await page.until("document.body?.dataset.ready === 'yes'")
+        await page.click("#sign-out")
+        await page.until("document.activeElement.id === 'token'")
+        assert (await page.call("Network.getCookies", urls=[built.url]))["cookies"] == []
+        assert [found for found in page.complaints if "401" not in found] == []
+
+
+@needs_chromium
+async def test_sessions_are_found_and_chosen_by_keys(
+    stage: Callable[..., Any], signed_in: Callable[[Browser, Stage], Any]
+) -> None:
+    built: Stage = await stage(admin_token=ADMIN)
+    async with crowd(built, 12) as phones, Browser() as browser:
+        page: Page = await signed_in(browser, built)
+        await page.look(DESKTOP, dark=True)
+        await page.until("document.querySelectorAll('.row').length === 12")
+        await page.press("/")
+        assert await page.run(FOCUS) == "search"
+        await page.type("#search", "FATIMA5")
+        await page.until(f"({SHOWN}) === '{user(5)}'")
+        await page.press("ArrowDown")
+        assert await page.run(FOCUS) == "list"
+        await page.press("ArrowDown")
+        await page.until(f"({CHOSEN}) === '{user(5)}'")
+        await page.until(f"document.querySelector('.session h2').textContent === '{user(5)}'")
+        assert await page.run("location.hash.startsWith('#/session/')")
+        await page.type("#search", "")
+        await page.press("Escape")
+        await page.press("Escape")
+        assert await page.run("document.querySelector('#session').hidden")
+
+        await phones[3].close()
+        await page.until("document.querySelectorAll('.row[data-light=off]').length === 1", 20)
+        await page.run(
+            "[...document.querySelectorAll('.chip')].find((chip) => chip.textContent.includes('Away')).click()"
+        )
+        await page.until(f"({SHOWN}) === '{user(3)}'")
+        assert page.complaints == []
+
+
+@needs_chromium
+async def test_what_is_old_is_not_shown_as_true() -> None:
+    async with ScriptedBridge() as bridge, ScriptedRooms() as rooms, Browser() as browser:
+        config = cloud_config(bridge, rooms, admin_token=ADMIN)
+        async with Cloud(config, ScriptedRecogniser()) as cloud:
+            page = await browser.open(f"http://127.0.0.1:{cloud.port}/console#token={ADMIN}")
+            await page.until("document.body?.dataset.ready === 'yes'")
+            assert await page.run("document.querySelector('#feed').hidden")
+        await page.until("document.querySelector('#console').classList.contains('old')", 20)
+        assert await page.text("#feed") == "The cloud does not answer: trying again"
+        async with Cloud(replace(config, port=cloud.port), ScriptedRecogniser()):
+            await page.until("document.querySelector('#feed').hidden", 30)
+            assert not await page.run("document.querySelector('#console').classList.contains('old')")
