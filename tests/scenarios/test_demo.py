@@ -21,6 +21,8 @@ def assert_passed(output: str) -> None:
     assert verdict.startswith("PASSED: first audio"), output
     assert f'"{CLIP}"' in verdict
     assert "bit for bit, 0 lost" in verdict
+    assert 'answered by voice: "At noon you have lunch' in verdict
+    assert "heard by the phone" in verdict
     assert "Traceback" not in output
 
 

@@ -203,6 +203,9 @@ def phone(
             "--control", help="Keep running; take commands (switch, drop, network, mic, wav, quit) from stdin."
         ),
     ] = False,
+    hear: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write what is heard to this WAV file at the end.")
+    ] = None,
     deadline: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for audio to flow, and for captions.")
     ] = 30.0,
@@ -228,6 +231,7 @@ def phone(
         json=json,
         control=control,
         apps=tuple(app or ()),
+        hear=hear,
         deadline=deadline,
     )
     with tracing("phone", traces_url()):

@@ -1,7 +1,8 @@
-"""The demo: the whole system, a phone that speaks our clip, and a verdict on what arrived.
+"""The demo: the whole system, a phone that speaks our clip, an app that answers, and a verdict on what arrived.
 
 Figures come from the programs themselves: what the phone says it sent, how long ago the bridge heard (GetStatus), what
-the cloud acknowledged, and the recording of what the recogniser was fed, which is compared with the clip bit for bit.
+the cloud acknowledged, the recording of what the recogniser was fed, which is compared with the clip bit for bit, and
+what the phone heard, which is compared with the answer as the cloud's voice says it.
 """
 
 import asyncio
@@ -10,15 +11,20 @@ import random
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 
 import grpc
 
+from glassbridge.cloud.apps.registry import TomlRegistry, new_app
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, UserId
 from glassbridge.lab import clips
-from glassbridge.lab.program import Program
+from glassbridge.lab.answer import ALIKE, likeness, spoken_answer
+from glassbridge.lab.demo_app import ANSWER, PACKAGE, is_question
+from glassbridge.lab.program import Line, Program
 from glassbridge.lab.scene import POLL, Observer, View
 from glassbridge.lab.sound import bytes_of, loudness, words_found
 from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.livekit.server import free_port
 from glassbridge.phone import wav
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
@@ -27,6 +33,9 @@ FRAME_SAMPLES = SAMPLE_RATE // 10
 WORDS_WANTED = 0.8
 """Share of the clip's words that must come back."""
 GIVE_UP = 120.0
+ANSWER_WITHIN = 20.0
+"""Seconds after the captions in which the answer must have been heard."""
+APP_GRACE = 1.0
 _WAV_HEADER = 44
 
 
@@ -46,25 +55,43 @@ class Demo:
         self._clip = wav.load(clips.wav())
         self._seen = Observer(view, self._clip)
         self._folder = Path()
+        self._app_said: set[str] = set()
+        self._answer: bytes | None = None
+        """As the cloud's voice says it; None: it has none."""
+        self._captioned_at: float | None = None
         self._config = config
+        self._seen.scene.parts["app"] = "-"
 
     async def run(self) -> Verdict:
         """Raises UserError when something does not start. When cancelled, everything is stopped first."""
         with tempfile.TemporaryDirectory(prefix="glassbridge-demo-") as folder:
             self._folder = Path(folder)
+            port = free_port()
+            record, key = new_app(PACKAGE, f"http://127.0.0.1:{port}", "Assistant", ["MICROPHONE"])
+            TomlRegistry(self._registry).add(record)
+            env = {"APP_KEY": key, "APP_PORT": str(port)}
+            app = Program("app", (), env, self._on_app, module="glassbridge.lab.demo_app")
             self._seen.starting()
-            stack = Stack(replace(self._config, record=self._folder), self._seen.on_line, self._seen.tell)
-            async with stack:
-                self._seen.ready(stack)
-                user = demo_user()
-                phone = await stack.start_phone(user, "--wav", str(clips.wav()))
-                failure = await self._follow(stack, phone, user)
+            config = replace(self._config, record=self._folder, apps=self._registry)
+            stack = Stack(config, self._seen.on_line, self._seen.tell)
+            await app.start()
+            try:
+                async with stack:
+                    self._seen.ready(stack)
+                    user = demo_user()
+                    arguments = ("--wav", str(clips.wav()), "--control", "--app", PACKAGE, "--hear", str(self._heard))
+                    phone = await stack.start_phone(user, *arguments)
+                    self._answer = await spoken_answer(stack.cloud_url, stack.core_token(user))
+                    failure = await self._follow(stack, phone, user)
+            finally:
+                await app.stop(APP_GRACE)
             return self._judge(failure)
 
     async def _follow(self, stack: Stack, phone: Program, user: UserId) -> str:
         """Until the phone has ended; returns why it failed, empty when it did not."""
         ended = asyncio.create_task(phone.wait())
         target = f"unix:{stack.bridge_socket}"
+        told_to_quit = False
         try:
             async with asyncio.timeout(GIVE_UP), grpc.aio.insecure_channel(target) as channel:
                 bridge = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
@@ -72,6 +99,9 @@ class Demo:
                     await self._seen.measure(bridge, user)
                     self._measure_recording()
                     self._seen.show()
+                    if not told_to_quit and self._is_over(phone):
+                        told_to_quit = True
+                        phone.tell("quit")
                     await asyncio.wait((ended,), timeout=POLL)
         except TimeoutError:
             return f"the phone did not end within {GIVE_UP:.0f} s"
@@ -79,7 +109,33 @@ class Demo:
             await cancelled(ended)
         self._seen.part("phone", "done" if phone.returncode == 0 else "failed")
         self._seen.show()
-        return "" if phone.returncode == 0 else phone.last_words
+        errors = phone.events("error")
+        return str(errors[0]["message"]) if errors else "" if phone.returncode == 0 else phone.last_words
+
+    def _is_over(self, phone: Program) -> bool:
+        """All was said, captioned and answered; or will never be."""
+        if phone.events("error"):
+            return True
+        if not phone.events("speech_end"):
+            return False
+        self._captioned_at = self._captioned_at or monotonic()
+        asked = any(is_question(caption) for caption in self._seen.scene.captions)
+        waits = asked and self._answer is not None and monotonic() - self._captioned_at < ANSWER_WITHIN
+        return not waits or "answered" in self._app_said or "cannot" in self._app_said
+
+    def _on_app(self, line: Line) -> None:
+        word = line.text.partition(" ")[0]
+        if not line.log and word in ("asked", "answered", "cannot"):
+            self._app_said.add(word)
+            self._seen.part("app", line.text)
+
+    @property
+    def _heard(self) -> Path:
+        return self._folder / "heard.wave"
+
+    @property
+    def _registry(self) -> Path:
+        return self._folder / "apps.toml"
 
     def _measure_recording(self) -> None:
         recorded, meter = self._recorded(), self._seen.scene.meters["recogniser"]
@@ -96,16 +152,25 @@ class Demo:
         text = " ".join(self._seen.scene.captions)
         spoken = clips.words()
         found = words_found(spoken, text.split())
-        passed = not failure and received > 0 and found >= WORDS_WANTED * len(spoken)
+        alike = likeness(self._answer, self._heard) if self._answer is not None else 0.0
+        answered = self._answer is None or alike >= ALIKE
+        passed = not failure and received > 0 and found >= WORDS_WANTED * len(spoken) and answered
         parts = [
             self._first_audio(),
             f"frames: {sent} sent, {received} received{', bit for bit' if recorded == self._clip else ''}, "
             f"{max(0, sent - received)} lost",
             f'{found} of {len(spoken)} words: "{text}"',
+            self._on_the_answer(alike),
         ]
         if failure:
             parts.insert(0, failure)
         return Verdict(passed, f"{'PASSED' if passed else 'FAILED'}: {'; '.join(parts)}")
+
+    def _on_the_answer(self, alike: float) -> str:
+        if self._answer is None:
+            return "no answer by voice: there is none here (install espeak-ng, or glassbridge[voice])"
+        how = f"heard by the phone, {100 * alike:.0f} % alike" if alike >= ALIKE else f"not heard ({100 * alike:.0f} %)"
+        return f'answered by voice: "{ANSWER}", {how}'
 
     def _first_audio(self) -> str:
         seen = self._seen

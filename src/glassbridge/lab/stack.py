@@ -5,6 +5,7 @@ cloud, bridge, LiveKit), and leaves no process, socket file or room. Should this
 """
 
 import asyncio
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
@@ -59,6 +60,8 @@ class StackConfig:
     """Folder for what the recogniser is fed."""
     log_level: str = "info"
     log_format: str = "json"
+    apps: Path | None = None
+    """Registry of apps."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further environment of all programs."""
     taps: Mapping[str, Path] = field(default_factory=dict)
@@ -241,14 +244,15 @@ class Stack:
         if to_livekit is not None:
             env["LIVEKIT_URL"] = to_livekit.url
         record = ("--record", str(config.record)) if config.record is not None else ()
+        apps = ("--apps", str(config.apps)) if config.apps is not None else ()
         bridge = self._program(
             f"bridge{suffix}",
             ("bridge", "--workers", str(config.workers), "--participant", config.participant),
-            env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket)},
+            env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket), "GLASSBRIDGE_ALLOW_HOST": _allowed(port)},
         )
         if name in config.taps:
             env["GLASSBRIDGE_TAP"] = str(config.taps[name])
-        cloud = self._program(f"cloud{suffix}", ("cloud", "--port", str(port), *record), env)
+        cloud = self._program(f"cloud{suffix}", ("cloud", "--port", str(port), *record, *apps), env)
         backend = Backend(name, bridge, cloud, bridge_config, f"http://{LOOPBACK}:{port}")
         cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, backend.sockets))
         if self._phones_to_livekit is not None:
@@ -298,6 +302,11 @@ class Stack:
                     await rooms.delete(user)
         except RoomServiceError as error:
             log.warning("rooms are left to LiveKit's own clean-up", error=str(error))
+
+
+def _allowed(port: int) -> str:
+    """Hosts on this machine that the bridge may fetch sounds from: the user's, and its cloud, which speaks."""
+    return f"{os.environ.get('GLASSBRIDGE_ALLOW_HOST', '')} {LOOPBACK}:{port}".strip()
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

@@ -29,6 +29,7 @@ from glassbridge.livekit.participant import Connector, connector
 from glassbridge.phone import events
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent
+from glassbridge.phone.hearing import Keeper
 from glassbridge.phone.link import Link, Message, link_clock
 from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, base_url
@@ -151,6 +152,10 @@ class PhoneClient:
     def heard_ms(self) -> int:
         """Milliseconds of sound that came out of the room."""
         return self._link.room.heard_ms
+
+    def keep(self, keeper: Keeper) -> None:
+        """It gets all the sound that comes out of the room from now on."""
+        self._link.room.keep(keeper)
 
     def speak(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> bool:
         """Sends one frame of captured samples (PCM16 LE, 16 kHz, mono); False while the microphone is off: then

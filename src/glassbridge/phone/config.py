@@ -32,5 +32,7 @@ class PhoneConfig:
     """Keep running and take commands on standard input."""
     apps: tuple[str, ...] = ()
     """Package names of apps to start."""
+    hear: Path | None = None
+    """Where the sound that a person would hear is written at the end, as WAV."""
     deadline: float = 30.0
     """How long to wait for a way for the audio before speaking, and for the captions after it."""

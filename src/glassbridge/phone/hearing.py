@@ -1,8 +1,9 @@
-"""Counts the sound that a phone plays: how long, how loud."""
+"""Counts the sound that a phone plays: how long, how loud; keeps it where that is wanted."""
 
 from array import array
 from math import sqrt
 from sys import byteorder
+from typing import Protocol
 
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.phone.events import Heard
@@ -11,16 +12,26 @@ PORTION_MS = 1000
 _FULL_SCALE = 32768
 
 
+class Keeper(Protocol):
+    """Keeps what is heard."""
+
+    def take(self, track: str, pcm: bytes) -> None:
+        """A block of a track."""
+
+
 class Hearing:
     """Gathers blocks of PCM16 into portions."""
 
     def __init__(self) -> None:
+        self.keeper: Keeper | None = None
         self.ms = 0
         """Milliseconds heard so far."""
         self._pending = bytearray()
 
-    def take(self, pcm: bytes) -> Heard | None:
+    def take(self, track: str, pcm: bytes) -> Heard | None:
         """One block; returns a portion when it is full."""
+        if self.keeper is not None:
+            self.keeper.take(track, pcm)
         self.ms += len(pcm) // BYTES_PER_MS
         self._pending += pcm
         if len(self._pending) < PORTION_MS * BYTES_PER_MS:

@@ -24,7 +24,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
-from glassbridge.phone.hearing import Hearing
+from glassbridge.phone.hearing import Hearing, Keeper
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ class _Ears:
         """Phones get no data packets."""
 
     def on_audio(self, block: AudioBlock) -> None:
-        if (heard := self._hearing.take(block.pcm)) is not None:
+        if (heard := self._hearing.take(block.track_sid, block.pcm)) is not None:
             self._tell(heard)
 
     def on_participants(self, remote: Mapping[str, RemoteParticipant]) -> None:
@@ -145,6 +145,10 @@ class Room:
     def heard_ms(self) -> int:
         """Milliseconds of sound that came out of rooms so far."""
         return self._hearing.ms
+
+    def keep(self, keeper: Keeper) -> None:
+        """It gets all that is heard from now on."""
+        self._hearing.keeper = keeper
 
     def join(self, place: Generation, base: str, core_token: str) -> None:
         """Begins to take a place with a token of the cloud at `base`; the one before must have been left."""

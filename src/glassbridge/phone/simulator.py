@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import NoReturn, TextIO
 
@@ -91,7 +91,7 @@ class Simulator:
             others = [asyncio.create_task(event.wait()) for event in (stop, self._over)]
             counting = asyncio.create_task(self._count(), name="count")
             try:
-                async with self._phone:
+                async with self._phone, self._keeping_sound():
                     for package in self._config.apps:
                         await self._phone.start_app(package)
                     await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +104,25 @@ class Simulator:
         if self._phone.ended is not None:
             raise UserError(self._phone.ended.message)
         return 0 if self._config.loop or self._config.control else INTERRUPTED
+
+    @asynccontextmanager
+    async def _keeping_sound(self) -> AsyncIterator[None]:
+        """Raises UserError when it cannot be written."""
+        path = self._config.hear
+        if path is None:
+            yield
+            return
+        from glassbridge.phone.recording import Recording
+
+        recording = Recording()
+        self._phone.keep(recording)
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.to_thread(recording.save, path)
+            except OSError as error:
+                raise UserError(f"cannot write {path}: {error.strerror}") from None
 
     # ---- the clip
 
