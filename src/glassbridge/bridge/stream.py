@@ -177,7 +177,7 @@ class AudioStream:
             self._counts_due = self._beats
 
     def _give_up(self, why: str, seconds: float) -> None:
-        self.log.warning(why, seconds=seconds, action="end the stream, leave the room")
+        self.log.warning("audio stream given up", cause=why, seconds=seconds, action="end the stream, leave the room")
         self.end(LossReason.STREAM_BROKEN)
 
     def _failed(self, _task: str, error: BaseException) -> None:
