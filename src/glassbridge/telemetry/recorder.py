@@ -134,8 +134,9 @@ class Rising:
     def told(self, at_ms: int, total: int) -> None:
         """The total is now this. A smaller one than before begins anew."""
         before, self._told = self._told, (at_ms, total)
-        if before is None or total < before[1] or at_ms <= before[0]:
+        if before is None or total < before[1]:
             return
+        at_ms = max(at_ms, before[0] + 1)
         since, reached = max(before[0], at_ms - KEPT * 1000), before[1]
         span, growth, counted = at_ms - since, total - reached, reached
         for second in range(since // 1000, (at_ms - 1) // 1000 + 1):
