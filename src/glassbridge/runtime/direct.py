@@ -34,7 +34,9 @@ class DirectShell(Generic[E]):
         self._on_record = on_record
         self._waiting: deque[E] = deque()
         self._stepping = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0
+        """Of the timer; uvloop's handle of a deadline that is past does not know its own."""
         self._loop = asyncio.get_running_loop()
 
     def step(self, event: E) -> None:
@@ -67,8 +69,9 @@ class DirectShell(Generic[E]):
         deadline = self.machine.next_deadline()
         if deadline is None:
             self.stop()
-        elif self._timer is None or self._timer.when() > deadline:
+        elif self._timer is None or self._due > deadline:
             self.stop()
+            self._due = deadline
             self._timer = self._loop.call_at(deadline, self._fire)
 
     def _fire(self) -> None:

@@ -1,0 +1,43 @@
+"""The shell without a mailbox, on both event loops."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+import uvloop
+
+from glassbridge.core.machine import Record
+from glassbridge.runtime.direct import DirectShell
+
+
+class Late:
+    """Its deadline is past already; three ticks, and it wants no more."""
+
+    def __init__(self) -> None:
+        self.records: list[Record[Any]] = []
+        self.heard: list[str] = []
+
+    def step(self, event: str, now: float) -> list[Any]:
+        self.heard.append(event)
+        return []
+
+    def next_deadline(self) -> float | None:
+        return monotonic() - 1.0 - self.heard.count("audio") if self.heard.count("tick") < 3 else None
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_deadline_that_is_past_ticks_soon_and_steps_in_between_do_no_harm(run: Callable[[Any], None]) -> None:
+    async def play() -> None:
+        machine = Late()
+        shell = DirectShell(machine, lambda _effect: None, "tick")
+        shell.step("audio")
+        shell.step("audio")
+        async with asyncio.timeout(10):
+            while machine.heard.count("tick") < 3:
+                await asyncio.sleep(0)
+        shell.stop()
+        assert machine.heard == ["audio", "audio", "tick", "tick", "tick"]
+
+    run(play())
