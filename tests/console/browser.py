@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import aiohttp
-import pytest
 
 from glassbridge.runtime.child import Child
 from tests.support.poll import eventually
@@ -24,8 +23,6 @@ from tests.support.poll import eventually
 CHROMIUM = shutil.which("chromium")
 START_TIMEOUT = 30.0
 CALL_TIMEOUT = 20.0
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 FLAGS = (
     "--headless",

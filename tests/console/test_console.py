@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from glassbridge.cloud.app import Cloud
 from tests.cloud.conftest import ScriptedRecogniser, Stage, cloud_config
-from tests.console.browser import DESKTOP, Browser, Page, needs_chromium
+from tests.console.browser import DESKTOP, Browser, Page
 from tests.console.conftest import ADMIN
 from tests.console.crowd import crowd, user
 from tests.support.scripted_bridge import ScriptedBridge
@@ -23,7 +25,7 @@ async def sign_in(page: Page, token: str) -> None:
     await page.press("Enter")
 
 
-@needs_chromium
+@pytest.mark.chromium
 async def test_only_who_has_the_token_gets_in(stage: Callable[..., Any]) -> None:
     built: Stage = await stage(admin_token=ADMIN)
     async with Browser() as browser:
@@ -46,7 +48,7 @@ async def test_only_who_has_the_token_gets_in(stage: Callable[..., Any]) -> None
         assert [found for found in page.complaints if "401" not in found] == []
 
 
-@needs_chromium
+@pytest.mark.chromium
 async def test_sessions_are_found_and_chosen_by_keys(
     stage: Callable[..., Any], signed_in: Callable[[Browser, Stage], Any]
 ) -> None:
@@ -79,7 +81,7 @@ async def test_sessions_are_found_and_chosen_by_keys(
         assert page.complaints == []
 
 
-@needs_chromium
+@pytest.mark.chromium
 async def test_what_is_old_is_not_shown_as_true() -> None:
     async with ScriptedBridge() as bridge, ScriptedRooms() as rooms, Browser() as browser:
         config = cloud_config(bridge, rooms, admin_token=ADMIN)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab import clips
-from tests.console.browser import DESKTOP, SMALL, Browser, Page, needs_chromium
+from tests.console.browser import DESKTOP, SMALL, Browser, Page
 from tests.support.process import Program
 
 OUT = Path(__file__).parents[2] / "out" / "console"
@@ -29,7 +29,7 @@ async def understood(page: Page, lines: str) -> None:
     await page.until(SPOKEN.format(f"[...document.querySelectorAll('{lines}')]"), 60)
 
 
-@needs_chromium
+@pytest.mark.chromium
 @pytest.mark.real
 @pytest.mark.timeout(240)
 async def test_a_person_sees_the_bridge_die_and_come_back() -> None:

@@ -5,12 +5,14 @@ import random
 from enum import Enum
 from typing import Any
 
+import pytest
+
 from glassbridge.core import phone_place as place
 from glassbridge.core import phone_socket as socket
 from glassbridge.core.phone_link import Event, PhoneLink
 from glassbridge.core.values import AudioState, Generation, LossReason
 from glassbridge.wire.close_codes import CloseCode
-from tests.console.browser import Browser, needs_chromium
+from tests.console.browser import Browser
 
 SEED = 20261121
 SCHEDULES = 250
@@ -105,7 +107,7 @@ def schedule(rng: random.Random) -> tuple[dict[str, Any], list[Any]]:
     return {"room": room, "chances": chances, "steps": steps}, decided
 
 
-@needs_chromium
+@pytest.mark.chromium
 async def test_the_browser_phone_decides_as_ours(pages: str) -> None:
     rng = random.Random(SEED)
     played, decided = zip(*(schedule(rng) for _ in range(SCHEDULES)), strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.conftest import Stage
-from tests.console.browser import DESKTOP, Browser, Page, needs_chromium
+from tests.console.browser import DESKTOP, Browser, Page
 from tests.console.conftest import ADMIN
 from tests.console.crowd import crowd, user
 
@@ -41,7 +41,7 @@ async def first_paint(page: Page, url: str) -> tuple[float, float]:
     return something, sessions
 
 
-@needs_chromium
+@pytest.mark.chromium
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_two_hundred_sessions(
