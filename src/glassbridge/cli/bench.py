@@ -1,4 +1,4 @@
-"""`glassbridge bench path`: measurements beside their floor."""
+"""`glassbridge bench path`, `bench apps`: measurements beside their floor."""
 
 import asyncio
 import json as json_module
@@ -43,4 +43,31 @@ def path(
     report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
     print(json_module.dumps(report) if json else table(report))
     if report["ours"]["errors"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def apps(
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often the clip of 12 s is spoken.")] = 3,
+    recogniser: Annotated[
+        str, typer.Option(help="pocketsphinx, or double: Soniox's, which needs no CPU, for a machine that is busy.")
+    ] = "pocketsphinx",
+    sockets: Annotated[int, typer.Option(min=2, max=500, help="App sockets of one user.")] = 50,
+    deaf: Annotated[int, typer.Option(min=1, max=499, help="How many of them do not read.")] = 10,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each crowd is measured.")] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
+) -> None:
+    """What apps get of a user's speech, beside a bare recogniser; what apps that do not read cost those that do."""
+    if recogniser not in ("pocketsphinx", "double"):
+        raise typer.BadParameter("--recogniser is pocketsphinx or double")
+    if deaf >= sockets:
+        raise typer.BadParameter("somebody has to read: --deaf is less than --sockets")
+    start_logging("bench", "error", "auto")
+    from glassbridge.lab.bench_apps import AppsBench, measure, table
+
+    config = AppsBench(recogniser=recogniser, rounds=rounds, apps=sockets, deaf=deaf, seconds=seconds)
+    report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    print(json_module.dumps(report) if json else table(report))
+    said = report["transcripts"]
+    if not said["raw_pcm_bit_exact"] or said["from_the_first_sample_ms"]["ratio_p50"] > 1.2:
         raise typer.Exit(1)
