@@ -3,9 +3,13 @@
 import gc
 import json
 import tracemalloc
+from typing import Any
 
-from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter
+import aiohttp
+
+from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter, recorder_route
 from glassbridge.core.values import Generation, UserId
+from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.recorder import KEPT, Clock
 
 NOW = 1_000_000_000
@@ -111,6 +115,29 @@ def test_what_cannot_be_read_is_counted_and_harms_nothing() -> None:
     ):
         wire.copy.hear(0, 7, line)
     assert (wire.copy.malformed, len(wire.copy)) == (5, 0)
+
+
+async def test_it_is_told_to_who_shows_the_admin_token() -> None:
+    wire = Wire()
+    wire.reporter().decided(user_id="ann", generation=5, cause="join", action="connect", result="joining")
+    wire.hear()
+
+    async def ask(admin_token: str, **headers: str) -> tuple[int, Any]:
+        routes = [recorder_route(wire.copy, admin_token)]
+        async with (
+            MetricsServer(dict, "127.0.0.1", 0, routes=routes) as server,
+            aiohttp.ClientSession() as http,
+            http.get(f"http://{server.address}/recorder?user=Ann", headers=headers) as answer,
+        ):
+            return answer.status, await answer.json()
+
+    status, said = await ask("", Authorization="Bearer ")
+    assert (status, said["error"]["code"]) == (403, "ADMIN_DISABLED")
+    for shown in ("Bearer another-token", "Basic an-admin-token", "Bearer", ""):
+        status, said = await ask("an-admin-token", Authorization=shown)
+        assert (status, said["error"]["code"]) == (401, "UNAUTHORIZED")
+    status, said = await ask("an-admin-token", Authorization="Bearer an-admin-token")
+    assert (status, [room["user"] for room in said["rooms"]]) == (200, ["ann"])
 
 
 def test_a_user_id_of_any_length_fits_the_line() -> None:

@@ -25,9 +25,9 @@ from tests.support.poll import eventually
 
 TOKEN = "an-admin-token-of-the-recorder-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-CLOSE = 700
-"""Milliseconds within which two ways of measuring the same must agree: one counts frames of 100 ms, and looks at gaps
-between them."""
+CLOSE = 1_500
+"""Milliseconds within which two ways of measuring the same must agree on a busy machine: one looks at frames, presence
+too, the other at sound."""
 
 
 class Ear:
@@ -124,7 +124,7 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
         assert gap["code"] == "bridge_died"
         assert gap["healed_by"] == "join:joined"
         assert killed_ms - CLOSE < gap["from_ms"] < killed_ms + CLOSE, timeline
-        around = [at for at in ear.heard if at > killed_ms - 1_000]
+        around = [at for at in ear.heard if killed_ms - CLOSE < at < gap["to_ms"] + CLOSE]
         hole = max(after - before for before, after in pairwise(around))
         silent = sum(one["silent_ms"] for one in timeline["gaps"])
         print(
