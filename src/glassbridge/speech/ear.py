@@ -34,7 +34,7 @@ from glassbridge.core.recogniser import (
     Tick,
     Unsubscribed,
 )
-from glassbridge.core.speech_clock import LagBook, StreamClock
+from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
 from glassbridge.core.spoken import PRE_ROLL, Piece, Spoken
 from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -45,8 +45,8 @@ from glassbridge.speech.supervisor import CLOSE_TIMEOUT, FINISH_TIMEOUT, Speech
 
 _PRE_ROLL = round(PRE_ROLL * SAMPLE_RATE)
 _COMING = (RecognitionState.OPENING, RecognitionState.WAITING)
-LAGS = ((15.0, "error"), (5.0, "warning"), (2.0, "info"))
-"""Seconds from the last sample to the answer that are told, and how loudly."""
+LAG_TOLD, LAG_BAD, LAG_WORST = 2.0, 5.0, 15.0
+"""Seconds from the last sample to the answer that are told, ever louder."""
 
 
 class Ear:
@@ -214,12 +214,7 @@ class Ear:
         if said.final:
             self._spoken.understood(end)
         if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.final and said.text:
-            self.lags.note(lag)
-            self._speech.lagged(lag.total)
-            level = next((level for seconds, level in LAGS if lag.total >= seconds), None)
-            if level is not None:
-                tell = getattr(self._log, level)
-                tell("captions lag", waited=round(lag.waited, 2), recognised=round(lag.recognised, 2))
+            self._note_lag(lag)
         per_ms = SAMPLE_RATE // 1000
         self._heard(
             replace(
@@ -230,6 +225,17 @@ class Ear:
                 provider=self._speech.recogniser.name,
             )
         )
+
+    def _note_lag(self, lag: Lag) -> None:
+        self.lags.note(lag)
+        self._speech.lagged(lag.total)
+        told = self._log.bind(waited=round(lag.waited, 2), recognised=round(lag.recognised, 2))
+        if lag.total >= LAG_WORST:
+            told.error("captions lag")
+        elif lag.total >= LAG_BAD:
+            told.warning("captions lag")
+        elif lag.total >= LAG_TOLD:
+            told.info("captions lag")
 
     def _lost(self, number: int, error: RecogniserError) -> None:
         """A stream has ended; may come late, and before it was opened."""
