@@ -4,12 +4,14 @@
 .PHONY: help setup demo dev test test-all check format proto protocol machines bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
+# Programs start many processes: without bytecode each of them compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 $(SETUP): pyproject.toml uv.lock
-	@uv=$$(sh tools/bootstrap.sh) && "$$uv" sync --frozen --quiet
+	@uv=$$(sh tools/bootstrap.sh) && "$$uv" sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 setup: $(SETUP) ## .venv/bin/glassbridge, ready to run
