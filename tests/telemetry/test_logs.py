@@ -2,13 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from glassbridge.telemetry.logs import hash_user
 
 SECRET = "canary-secret-of-more-than-32-characters"
 
@@ -164,3 +169,87 @@ def test_drops_are_told_when_the_reader_is_back() -> None:
         else:
             pytest.fail(f"only {told} of over 4,000 drops were told")
         process.stdin.close()
+
+
+LOOP = """
+    import time
+    async def play():
+        worst, ended = 0.0, time.monotonic() + 1.0
+        while time.monotonic() < ended:
+            due = time.monotonic() + 0.01
+            for n in range(20):
+                log.info("line", n=n, filler="x" * 500)
+            await asyncio.sleep(0.01)
+            worst = max(worst, time.monotonic() - due)
+        print(worst, flush=True)
+    asyncio.run(play())
+"""
+
+
+@pytest.mark.parametrize("trouble", ["nobody reads", "frozen sink", "no sink"])
+def test_the_event_loop_does_not_notice(trouble: str, tmp_path: Path) -> None:
+    """20 lines each 10 ms for a second: to a pipe that nobody reads, to a sink that accepts and is silent, to nobody. The
+    same program with everything well says what the machine itself does to such a loop."""
+    lags = {}
+    for way in ("well", trouble):
+        read, write = os.pipe()
+        drain = threading.Thread(target=lambda read=read: _drain(read), daemon=True)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            if way == "frozen sink":
+                listener.listen(1)
+            sink = ""
+            if way.endswith("sink"):
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                sink = f", sinks=(better_stack_sink({url!r}, 'source-token'),), spool={str(tmp_path)!r}"
+            if way != "nobody reads":
+                drain.start()
+            code = f"""
+                import asyncio
+                import structlog
+                from glassbridge.telemetry.config import LogConfig, better_stack_sink
+                from glassbridge.telemetry.logs import configure
+                log = structlog.get_logger()
+                configure("cloud", LogConfig(fmt="json"{sink}))
+            """
+            done = subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(code) + textwrap.dedent(LOOP)],
+                stdout=subprocess.PIPE,
+                stderr=write,
+                timeout=60,
+            )
+        os.close(write)
+        if drain.ident is not None:
+            drain.join(10)
+        os.close(read)
+        lags[way] = float(done.stdout)
+    assert lags[trouble] < 1.0 + 3 * lags["well"], lags
+
+
+def _drain(fd: int) -> None:
+    while os.read(fd, 65_536):
+        pass
+
+
+def test_user_ids_are_hashed_by_a_setting_in_every_field_of_a_line() -> None:
+    [line, other] = lines(
+        run(
+            """
+            log.info("JoinRoom received", user_id="ada@example.org", room_name="ada@example.org", n=1,
+                     error="room ada@example.org: no cloud-agent:ada@example.org, but xada@example.org.uk")
+            log.info("cloud", user_id="cloud")
+            """,
+            extra=", user_key='a key'",
+        )
+    )
+    hashed = hash_user("ada@example.org", "a key")
+    assert line["user_id"] == line["room_name"] == hashed
+    assert line["error"] == f"room {hashed}: no cloud-agent:{hashed}, but xada@example.org.uk"
+    assert line["event"] == "JoinRoom received"
+    assert (other["event"], other["service"]) == ("cloud", "cloud")
+    assert other["user_id"] == hash_user("cloud", "a key") != hashed
+    assert hash_user("ada@example.org", "another key") != hashed
+
+
+def test_the_region_is_in_every_line() -> None:
+    assert [line["region"] for line in lines(run("log.info('x')", extra=", region='eu'"))] == ["eu"]

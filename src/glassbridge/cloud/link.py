@@ -83,7 +83,7 @@ class LinkShell:
         self._loop = asyncio.get_running_loop()
         self._flight = flight
         self._story = Story(user, session_id, self._loop.time, flight)
-        microphone.listeners.append(self._story)
+        microphone.listeners += self._story.ears
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None

@@ -5,7 +5,8 @@ Kinds of lines, all with user_id, session_id and generation
 - `recovery`: something was done (`action`) because of something (`cause`), and its `result`.
 - `audio state`: the phone was told; `audio back` beside it, when something had been wrong, says for how long.
 - `audio begins`, `audio resumed`: samples came, the first of all or the first after a hole, whatever anybody was told;
-  what happened in the hole stands beside it. Silence in which nothing happened was meant, and is told at debug only.
+  what happened in the hole stands beside it (`late`: samples came all the time, too old to be live). Silence in which
+  nothing happened was meant, and is told at debug only.
 
 The flight recorder gets the same, so that both tell one story; so do the numbers and the trace (cloud/episode.py).
 """
@@ -18,6 +19,7 @@ import structlog
 
 from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flights import Flight
+from glassbridge.cloud.holes import Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks
 from glassbridge.core.machine import Record
@@ -29,14 +31,10 @@ from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
 log = structlog.get_logger()
 
 MAX_NOTED = 20
-HOLE = 1.0
-"""Seconds without samples that are told of."""
 
 
 class Story:
-    """Owned by one link; `clock` gives monotonic seconds. Listens to the microphone, for holes."""
-
-    wants_late = False
+    """Owned by one link, which has its ears listen to the microphone; `clock` gives monotonic seconds."""
 
     def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight) -> None:
         self._about = self._log = log.bind(user_id=user, session_id=session_id)
@@ -53,19 +51,16 @@ class Story:
         """What was done about it, and what came of that; the first MAX_NOTED of it."""
         self._begun = clock()
         self._generation = Generation(0)
-        self._heard_at: float | None = None
+        self.ears = Holes(clock, self._heard).ears
         self._causes: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
         self._actions: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
         """What happened last, and when."""
 
-    def put(self, _pcm: bytes) -> None:
-        """Samples came."""
-        now, before = self._clock(), self._heard_at
-        self._heard_at = now
-        if before is not None and now - before < HOLE:
-            return
+    def _heard(self, before: float | None, late: bool) -> None:
+        """Live samples came, after a hole or for the first time."""
+        now = self._clock()
         since = self._begun if before is None else before
-        causes = [what for at, what in self._causes if at >= since]
+        causes = [what for at, what in self._causes if at >= since] or (["late"] if late else [])
         about = {
             "cause": ", ".join(dict.fromkeys(causes)),
             "action": [what for at, what in self._actions if at >= since],
