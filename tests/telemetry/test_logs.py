@@ -188,7 +188,7 @@ LOOP = """
 
 @pytest.mark.parametrize("trouble", ["nobody reads", "frozen sink", "no sink"])
 def test_the_event_loop_does_not_notice(trouble: str, tmp_path: Path) -> None:
-    """20 lines each 10 ms for a second: to a pipe that nobody reads, to a sink that accepts and is silent, to nobody. The
+    """20 lines each 10 ms for a second, to a pipe that nobody reads, to a sink that is silent, to nobody at all. The
     same program with everything well says what the machine itself does to such a loop."""
     lags = {}
     for way in ("well", trouble):
