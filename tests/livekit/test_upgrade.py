@@ -15,6 +15,10 @@ from glassbridge.livekit.upgrade import open_socket
 from tests.support.livekit import token
 from tests.support.poll import eventually
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/net/tcp").exists(), reason="who asks is read from Linux's /proc/net/tcp"
+)
+
 SYN_SENT = "02"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -51,6 +55,14 @@ class Full:
                     await loop.sock_sendall(connection, NOT_FOUND)
 
 
+def _is_in(guest: socket.socket) -> bool:
+    try:
+        guest.getpeername()
+    except OSError:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def full() -> AsyncIterator[Full]:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
@@ -60,6 +72,8 @@ async def full() -> AsyncIterator[Full]:
             for guest in guests:
                 guest.setblocking(False)
                 guest.connect_ex(listener.getsockname())
+            if _is_in(guests[-1]):
+                pytest.skip("this kernel lets everybody in")
             yield Full(listener, guests)
         finally:
             for guest in guests:
