@@ -74,6 +74,12 @@ class Page:
         """Another address in the same tab."""
         await self.call("Page.navigate", url=url)
 
+    async def reload(self) -> None:
+        """The same address anew; returns when the former document is gone and the new one is read."""
+        await self.run("globalThis.former = true")
+        await self.call("Page.reload")
+        await self.until("!globalThis.former && document.readyState === 'complete'")
+
     async def run(self, script: str) -> Any:
         """The value of an expression, awaited when it is a promise. Raises PageError."""
         answer = await self.call(

@@ -1,5 +1,6 @@
 """The console in a real browser, on a real cloud: who gets in, keys, filters, what it says when the cloud is gone."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,13 @@ from tests.support.scripted_rooms import ScriptedRooms
 CHOSEN = "document.querySelector('[aria-selected=true] .user')?.textContent ?? ''"
 SHOWN = "[...document.querySelectorAll('.row')].map((row) => row.querySelector('.user').textContent).sort().join()"
 FOCUS = "document.activeElement.id"
+NAMELESS = """
+[...document.querySelectorAll("button, input, select, [role=meter], [role=group], section")]
+  .filter((one) => !(one.innerText?.trim() || one.labels?.length || one.getAttribute("aria-label")
+    || one.getAttribute("aria-labelledby") || one.type === "hidden" || one.hidden))
+  .map((one) => one.outerHTML)
+"""
+"""What a screen reader could not name."""
 
 
 async def sign_in(page: Page, token: str) -> None:
@@ -40,12 +48,55 @@ async def test_only_who_has_the_token_gets_in(stage: Callable[..., Any]) -> None
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert ADMIN not in cookie["value"]
         assert await page.run("document.cookie") == ""
-        await page.run("location.reload()")
+        await page.reload()
         await page.until("document.body?.dataset.ready === 'yes'")
         await page.click("#sign-out")
         await page.until("document.activeElement.id === 'token'")
         assert (await page.call("Network.getCookies", urls=[built.url]))["cookies"] == []
         assert [found for found in page.complaints if "401" not in found] == []
+
+
+CONTRAST = """
+(() => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  const rgb = (name) => {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+  };
+  const light = (name) => {
+    const [r, g, b] = rgb(name).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const pairs = PAIRS.map(([ink, ground]) => {
+    const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
+    return [ink, ground, (a + 0.05) / (b + 0.05)];
+  });
+  probe.remove();
+  return pairs;
+})()
+"""
+READ = [
+    *((ink, ground) for ink in ("--ink", "--soft") for ground in ("--ground", "--panel", "--raised")),
+    *(("--bad", ground) for ground in ("--ground", "--panel", "--raised")),
+    ("--ink", "--bad-fill"),
+    ("--on-accent", "--accent"),
+]
+"""What is read on what: 4.5 to 1 at least (WCAG AA)."""
+SEEN = [(sign, "--panel") for sign in ("--ok", "--part", "--wait", "--bad", "--off", "--accent")]
+"""Signs: 3 to 1."""
+
+
+@pytest.mark.chromium
+async def test_everybody_can_read_it_in_the_dark_and_by_day(pages: str) -> None:
+    async with Browser() as browser:
+        page = await browser.open(f"{pages}/console/phone")
+        for dark in (True, False):
+            await page.look(DESKTOP, dark=dark)
+            found = await page.run(CONTRAST.replace("PAIRS", json.dumps(READ + SEEN)))
+            weak = [pair for pair in found if pair[2] < (4.5 if (pair[0], pair[1]) in READ else 3.0)]
+            assert weak == [], f"dark: {dark}"
+            nameless = await page.run(NAMELESS)
+            assert nameless == []
 
 
 @pytest.mark.chromium

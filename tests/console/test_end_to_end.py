@@ -59,7 +59,7 @@ async def test_a_person_sees_the_bridge_die_and_come_back() -> None:
         await console.click("[data-key=k]")
         await console.until("!!document.querySelector('[aria-label=Bridge] .gap')", 60)
         told = await console.run("document.querySelector('[aria-label=Bridge] .gap').getAttribute('aria-label')")
-        assert told.startswith("Bridge dead from"), told
+        assert told.startswith("Bridge: "), told
         await console.until("!document.querySelector('.gap.open') && !!document.querySelector('.gap')", 60)
         healed = await console.text(".gap-list li")
         assert "healed by fresh join" in healed, healed

@@ -1,6 +1,6 @@
 // One session as lanes over time: what passed each hop in each second, and in red where it was dead.
 
-import { HOPS, clock, healed, make, seconds, setText } from "./words.js";
+import { blamed, clock, healed, make, seconds, setText } from "./words.js";
 
 export const LANES = [
   { name: "phone", title: "Phone", columns: ["phone_sent", "socket_sent"], unit: "frames/s", least: 10 },
@@ -17,7 +17,7 @@ export const SPANS = [
 ];
 const CALM = 1.7; // how far above its usual second a lane reaches; what is more is cut off
 const NARROW = 6; // pixels of the shortest gap
-const LABEL = 250; // pixels that a gap's label needs beside it
+const BESIDE = 12; // pixels between a gap and its label, and beyond it
 const TICKS = 5;
 
 export class Lanes {
@@ -124,23 +124,35 @@ export class Lanes {
       block.remove();
       shown.delete(key);
     }
+    let taken = 0; // up to where the lane is full
     seen.forEach((gap, i) => {
       const block = shown.get(keyOf(gap)) ?? this.block(gap, shown, gaps);
-      const left = Math.max(0, this.share(gap.from_ms)) * width;
-      const right = Math.min(1, this.share(gap.to_ms ?? this.end)) * width;
-      const wide = Math.max(NARROW, right - left);
-      block.style.left = `${Math.min(left, width - NARROW).toFixed(1)}px`;
-      block.style.width = `${wide.toFixed(1)}px`;
-      block.classList.toggle("open", gap.to_ms === null);
-      const next = seen[i + 1] ? this.share(seen[i + 1].from_ms) * width : width;
-      const side = wide >= LABEL ? "inside" : next - left - wide >= LABEL ? "right" : i === 0 && left >= LABEL ? "left" : "none";
-      block.dataset.side = side;
-      setText(block.firstChild.children[0], `${HOPS[gap.hop] ?? "Unknown hop"}: ${gap.text || gap.code}`);
-      setText(block.firstChild.children[1], brief(gap));
-      block.setAttribute("aria-label", describe(gap));
-      block.title = describe(gap);
+      this.tell(block, gap);
+      const left = Math.min(Math.max(0, this.share(gap.from_ms)) * width, width - NARROW);
+      const right = Math.max(left + NARROW, Math.min(1, this.share(gap.to_ms ?? this.end)) * width);
+      const next = i + 1 < seen.length ? this.share(seen[i + 1].from_ms) * width : width;
+      const label = block.labelWidth + BESIDE;
+      block.style.left = `${left.toFixed(1)}px`;
+      block.style.width = `${(right - left).toFixed(1)}px`;
+      if (right - left >= label) block.dataset.side = "inside";
+      else if (next - right >= label) block.dataset.side = "right";
+      else if (left - taken >= label) block.dataset.side = "left";
+      else block.dataset.side = "none";
+      taken = right + (block.dataset.side === "right" ? label : 0);
     });
     element.classList.toggle("dead", seen.some((gap) => gap.to_ms === null));
+  }
+
+  // The label says it to those who see, the rest to those who point or listen.
+  tell(block, gap) {
+    const told = describe(gap);
+    if (block.title === told) return;
+    block.title = told;
+    block.setAttribute("aria-label", told);
+    block.classList.toggle("open", gap.to_ms === null);
+    setText(block.firstChild.children[0], blamed(gap));
+    setText(block.firstChild.children[1], brief(gap));
+    block.labelWidth = block.firstChild.offsetWidth;
   }
 
   block(gap, shown, layer) {
@@ -169,10 +181,7 @@ export const keyOf = (gap) => `${gap.from_ms} ${gap.hop} ${gap.lane}`;
 
 const brief = (gap) => {
   if (gap.to_ms === null) return "still dead";
-  return `${seconds(gap.to_ms - gap.from_ms)}, healed ${healed(gap.healed_by ?? "by itself")}`;
+  return `${seconds(gap.to_ms - gap.from_ms)}, healed ${healed(gap.healed_by)}`;
 };
 
-export function describe(gap) {
-  const what = `${HOPS[gap.hop] ?? "A hop that nobody could name yet"} dead from ${clock(gap.from_ms)}: ${gap.text || gap.code}`;
-  return `${what}; ${brief(gap)}`;
-}
+const describe = (gap) => `${blamed(gap)}, from ${clock(gap.from_ms)}; ${brief(gap)}`;

@@ -2,7 +2,7 @@
 
 import { LANES, Lanes, SPANS, keyOf } from "./lanes.js";
 import { Timeline } from "./timeline.js";
-import { HOPS, LIGHTS, action, ago, clock, healed, make, seconds, sentence, setText } from "./words.js";
+import { HOPS, LIGHTS, actions, ago, clock, healed, make, seconds, sentence, setText } from "./words.js";
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
@@ -179,16 +179,15 @@ export class SessionView {
 }
 
 function gapItem(gap) {
-  const lane = LANES.find(({ name }) => name === gap.lane);
   const open = gap.to_ms === null;
-  const actions = gap.actions.map(action);
+  const where = HOPS[gap.hop] ?? LANES.find(({ name }) => name === gap.lane)?.title ?? "Somewhere";
   const lines = [
-    make("p", {}, make("b", { text: HOPS[gap.hop] ?? `${lane?.title ?? "Somewhere"}, not known yet` }), `: ${gap.text || gap.code}`),
+    make("p", {}, make("b", { text: where }), `: ${gap.text || gap.code}`),
     make("p", { class: "soft" }, [
-      open ? "still dead" : `healed ${healed(gap.healed_by ?? "by itself")}`,
+      open ? "still dead" : `healed ${healed(gap.healed_by)}`,
       gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
       gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
-      actions.length > 1 ? `tried: ${actions.join(", ")}` : "",
+      gap.actions.length > 1 ? `done: ${actions(gap.actions)}` : "",
     ].filter(Boolean).join("; ")),
   ];
   return make(

@@ -25,15 +25,24 @@ export const HOPS = {
   recogniser: "Recogniser",
 };
 
-// What was done, and what came of it.
+// What was done, and what came of it where that is not what one would expect.
 const ACTIONS = {
   join: "fresh join",
   rejoin: "fresh join",
+  rejoin_later: "fresh join later",
   leave: "left",
   examine: "everybody asked",
   ask_phone: "phone asked to rejoin",
+  ask_status: "bridge asked",
   restart_recogniser: "recogniser restarted",
   wait: "waited",
+};
+const EXPECTED = new Set(["joined", "examined", "in_room", "left", "answers", "recognises"]);
+const HEALED = {
+  "by itself": "by itself",
+  ended: "with the session's end",
+  "phone:back": "when the phone came back",
+  "phone:in_room": "when the phone was in its room again",
 };
 
 const said = (word) => word.replaceAll("_", " ");
@@ -43,10 +52,22 @@ export const sentence = (row) => row.text || STATES[row.state] || said(row.state
 export function action(text) {
   const [name, result] = text.split(":");
   const done = ACTIONS[name] ?? said(name);
-  return !result || result === "joined" || result === "examined" ? done : `${done} (${said(result)})`;
+  return !result || EXPECTED.has(result) ? done : `${done} (${said(result)})`;
 }
 
-export const healed = (text) => (text === "by itself" || text === "ended" ? text : `by ${action(text)}`);
+// Each once, with how often it came in a row.
+export function actions(texts) {
+  const runs = [];
+  for (const text of texts.map(action)) {
+    if (runs.at(-1)?.text === text) runs.at(-1).times += 1;
+    else runs.push({ text, times: 1 });
+  }
+  return runs.map(({ text, times }) => (times > 1 ? `${text} × ${times}` : text)).join(", ");
+}
+
+export const healed = (text) => HEALED[text ?? "by itself"] ?? `by ${action(text)}`;
+
+export const blamed = (gap) => `${HOPS[gap.hop] ? `${HOPS[gap.hop]}: ` : ""}${gap.text || gap.code}`;
 
 export function seconds(ms) {
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
