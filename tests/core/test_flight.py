@@ -17,8 +17,8 @@ def did(at: int, action: str, result: str) -> dict[str, Any]:
     return {"at_ms": T + at, "kind": "recovery", "action": action, "result": result}
 
 
-def socket(at: int, here: bool, **ages: int | None) -> dict[str, Any]:
-    return {"at_ms": T + at, "kind": "phone socket", "here": here, **ages}
+def socket(at: int, here: bool, **fields: Any) -> dict[str, Any]:
+    return {"at_ms": T + at, "kind": "phone socket", "here": here, **fields}
 
 
 def counts(seconds: int, known: dict[str, list[int]] | None = None) -> Counts:
@@ -75,6 +75,29 @@ def test_a_hop_that_is_named_later_is_dead_since_the_first_suspicion() -> None:
     )
     assert (gap.hop, gap.lane, gap.code) == ("stream", "bridge", "stream_silent")
     assert (gap.from_ms, gap.to_ms, gap.healed_by) == (T + 2_700, T + 7_000, "by itself")
+
+
+def test_audio_on_the_socket_does_not_heal_a_room_of_which_nobody_knows_yet_why_it_is_silent() -> None:
+    events = (
+        told(0, "live"),
+        told(5_000, "interrupted", None, "no_audio", room_age_ms=2_300),
+        told(5_100, "live", transport="websocket", room_age_ms=2_400, socket_age_ms=0),
+        told(5_300, "live", "bridge", "bridge_silent", transport="websocket", room_age_ms=2_600, socket_age_ms=0),
+        told(7_000, "live", room_age_ms=0),
+    )
+    [gap] = gaps(*events)
+    assert (gap.hop, gap.code, gap.around) == ("bridge", "bridge_silent", "websocket")
+    assert (gap.from_ms, gap.to_ms, gap.silent_ms) == (T + 2_700, T + 7_000, 2_400)
+
+
+def test_a_phone_that_wants_no_room_is_healed_by_its_socket() -> None:
+    [gap] = gaps(
+        socket(0, here=True, livekit=False),
+        told(0, "live", transport="websocket", room_age_ms=9_000, socket_age_ms=0),
+        told(5_000, "interrupted", "phone", "no_audio", room_age_ms=9_000, socket_age_ms=2_300),
+        told(6_000, "live", transport="websocket", room_age_ms=9_000, socket_age_ms=0),
+    )
+    assert (gap.hop, gap.from_ms, gap.to_ms) == ("phone", T + 2_700, T + 6_000)
 
 
 def test_another_hop_is_another_gap() -> None:
@@ -145,6 +168,7 @@ def test_counts_name_the_hop_that_nobody_named() -> None:
         known["phone_sent"] = [0] * 5 if hop == "phone" else passing
         assert dead_hop(counts(5, known), T, T + 5_000) == hop
     assert dead_hop(counts(5), T, T + 5_000) is None
+    assert dead_hop(counts(5, {"cloud_in": [0] * 5}), T, T + 5_000) is None, "the bridge may have got nothing, too"
     assert dead_hop(counts(5, {"cloud_in": passing}), T, T + 5_000) is None
 
 

@@ -6,7 +6,8 @@ Rules
   be back where it should be. Audio that goes around a dead hop by the socket makes it no less dead.
 - The audio link's word counts: it has asked everybody. A gap for which it never named a hop is named by the counts: the
   hop after the last one through which frames went.
-- A hop on the way through the room is healed by audio in the room; all is well on the socket says nothing of it.
+- What is dead on the way through the room is healed by audio in the room, if the phone wants the room at all: that all
+  is well on the socket says nothing of it.
 - Another hop that is named meanwhile ends the gap of the former one and begins its own: a dead bridge that is back, and
   then cannot reach LiveKit, is two gaps.
 - Where audio was told to be live and the counts show none for SILENT seconds from a phone that numbers, that is a gap
@@ -54,7 +55,6 @@ LANES: Final = {
 }
 """Top to bottom as the audio goes; each with its columns."""
 
-_IN_ROOM: Final = frozenset({"livekit", "bridge", "stream"})
 _LANE_OF: Final = {"stream": "bridge", None: "cloud"}
 """Hops that have no lane of their own."""
 
@@ -139,11 +139,14 @@ def find_gaps(events: Iterable[Event], now_ms: int, counts: Counts = NOTHING_COU
 
 
 def dead_hop(counts: Counts, from_ms: int, to_ms: int) -> str | None:
-    """The first hop in the room's way by which nothing went in these seconds; None where all passed or nobody knows."""
+    """The first hop in the room's way by which nothing went in these seconds; None where all passed, or where nobody
+    knows what reached the hop before it."""
+    reached = True
     for name in _WAY:
         known = counts.within(name, from_ms, to_ms)
         if known and not any(known):
-            return _DEAD_BEFORE[name]
+            return _DEAD_BEFORE[name] if reached else None
+        reached = bool(known)
     return None
 
 
@@ -179,6 +182,7 @@ class GapFold:
         self._recogniser: Gap | None = None
         self._silent_since: int | None = None
         """Since when no audio comes at all; None while it does, or before it ever did."""
+        self._wants_room = True
         self._live: list[tuple[int, int]] = []
         """Times in which audio was told to be live."""
         self._live_since: int | None = None
@@ -213,17 +217,24 @@ class GapFold:
         elif state != "connecting" and self._silent_since is None:
             self._silent_since = _last_frame(event, "room_age_ms", "socket_age_ms")
         if live and hop in (None, "recogniser"):
-            if event.get("transport") == "livekit" or self._way is None or self._way.hop not in _IN_ROOM:
-                self._close_way(at)
+            self._heal(event, at)
         elif state != "connecting":
             ways = ("room_age_ms",) if live else ("room_age_ms", "socket_age_ms")
             self._die(hop, event.get("code", ""), event.get("text", ""), _last_frame(event, *ways), at)
         if live and self._way is not None:
             self._way.around = "websocket"
 
+    def _heal(self, event: Event, at: int) -> None:
+        """All is well: by the way that is dead, too?"""
+        away = self._way is not None and self._way.code == PHONE_AWAY[0]
+        uses_room = self._wants_room and event.get("room_age_ms") is not None
+        if away or not uses_room or event.get("transport") == "livekit":
+            self._close_way(at)
+
     def _moved(self, event: Event, at: int) -> None:
         """`phone socket`: it is here, or it is away."""
         if event["here"]:
+            self._wants_room = event.get("livekit", True)
             self._did("phone:back")
             return
         self._note_live(False, at)
