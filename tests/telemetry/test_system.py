@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from glassbridge.lab import clips
 from glassbridge.lab.stack import Stack
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.numbers import Counter
 from tests.scenarios.systems import ADA, config
 from tests.support.otlp import Collector, Seen
 from tests.support.poll import eventually
-from tests.telemetry.test_numbers import Samples, read
+from tests.telemetry import queries
+from tests.telemetry.queries import OF_PROMETHEUS
 
 WITHIN = 60.0
 PROGRAMS = {"glassbridge-phone", "glassbridge-cloud", "glassbridge-bridge"}
@@ -22,11 +27,6 @@ def lines(stack: Stack) -> list[Mapping[str, Any]]:
     """What cloud, bridge and phones logged so far."""
     programs = (stack.cloud, stack.bridge, *stack.phones)
     return [line.fields for program in programs for line in list(program.lines) if line.log]
-
-
-async def scrape(address: str) -> Samples:
-    async with aiohttp.ClientSession() as http, http.get(f"http://{address}/metrics") as answer:
-        return read(await answer.text())
 
 
 async def test_one_trace_tells_a_recovery_across_phone_cloud_and_bridge() -> None:
@@ -57,6 +57,7 @@ async def test_one_trace_tells_a_recovery_across_phone_cloud_and_bridge() -> Non
             os.kill(worker["pid"], signal.SIGKILL)
             fault = await _recovery(collector, before)
             await _the_logs_tell_the_same(stack, fault)
+            await _operators_find_what_they_ask_for(stack)
 
 
 async def _starts_are_one_trace(collector: Collector) -> None:
@@ -110,3 +111,37 @@ async def _the_logs_tell_the_same(stack: Stack, trace: list[Seen]) -> None:
         return wanted <= events or f"{wanted - events} with the trace id {trace[0].trace_id}; there are {events}"
 
     await eventually(found, WITHIN)
+
+
+async def _scrape(address: str) -> list[Metric]:
+    async with aiohttp.ClientSession() as http, http.get(f"http://{address}/metrics") as answer:
+        return list(text_string_to_metric_families(await answer.text()))
+
+
+async def _operators_find_what_they_ask_for(stack: Stack) -> None:
+    """Every query of the alerts and the dashboard reads series that cloud and supervisor really expose."""
+    served = [line for line in lines(stack) if line.get("event") == "metrics are served"]
+    cloud = next(str(line["address"]) for line in served if line["service"] == "cloud")
+    supervisor = next(str(line["metrics"]) for line in lines(stack) if line.get("event") == "bridge ready")
+    families = [family for address in (cloud, supervisor) for family in await _scrape(address)]
+    exposed: dict[str, list[Mapping[str, str]]] = {}
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        exposed.setdefault(name, []).extend(sample.labels for sample in family.samples)
+    for where, query in queries.asked():
+        for selector in queries.selectors(query):
+            assert selector.name in exposed, f"{where} reads {selector.name}, which nobody exposes"
+            series = exposed[selector.name]
+            for label, relation, value in selector.matchers:
+                if label in OF_PROMETHEUS or not series or relation != "=":
+                    continue
+                assert any(each.get(label, "") == value for each in series) or _may_come(selector.name), (
+                    f"{where}: no series of {selector.name} has {label}={value!r}, but {series}"
+                )
+    totals = {name for name, series in exposed.items() if not series}
+    assert len(totals) < len(exposed) / 3, f"too much has never been counted: {totals}"
+
+
+def _may_come(name: str) -> bool:
+    """A counter gets a series with what it first counts."""
+    return isinstance(metrics.BY_NAME[name], Counter)

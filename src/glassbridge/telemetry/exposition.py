@@ -51,7 +51,7 @@ def _families(parts: Iterable[Part], extra: Labels) -> Iterator[Family]:
         for more, snapshot in found:
             for labels, value in snapshot.get(name, ()):
                 _fill(family, metric, (*more, *labels), value)
-        if family.samples:
+        if any(name in snapshot for _, snapshot in found):
             yield family
 
 
