@@ -67,9 +67,13 @@ async def held_by_another(system: System) -> None:
     """A stuck former cloud keeps its stream open and says nothing; the join of a phone that comes replaces it."""
     await system.speaking()
     name = UserId(f"held-{len(system.samples)}@example.org")
+    begun = monotonic_ns()
     async with bare_cloud(system) as stuck:
         await stuck.join(name, 1)
         stream = await stuck.stream(name, 1)
+        await system.until_logged(
+            "audio stream opened", begun, within=10, user_id=name
+        )  # else it counts as a join of ours
         user = system.add(name, system.a)
         async with system.episode([user], "a phone comes") as episode:
             episode.gone()
