@@ -64,16 +64,15 @@ async def force_quit(system: System) -> None:
     runs=10,
 )
 async def held_by_another(system: System) -> None:
-    """A stuck former cloud keeps its stream open and says nothing; the join of a phone that comes replaces it."""
+    """A stuck former cloud keeps its stream open and says nothing; the join of a phone that comes replaces it. What the
+    stuck one did is waited for, for it would count as a join of ours."""
     await system.speaking()
     name = UserId(f"held-{len(system.samples)}@example.org")
     begun = monotonic_ns()
     async with bare_cloud(system) as stuck:
         await stuck.join(name, 1)
         stream = await stuck.stream(name, 1)
-        await system.until_logged(
-            "audio stream opened", begun, within=10, user_id=name
-        )  # else it counts as a join of ours
+        await system.until_logged("audio stream opened", begun, within=10, user_id=name)
         user = system.add(name, system.a)
         async with system.episode([user], "a phone comes") as episode:
             episode.gone()
