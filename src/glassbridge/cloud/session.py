@@ -58,6 +58,8 @@ from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import decode_numbered
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import (
+    AppStateChange,
+    AppStopped,
     AudioAck,
     AudioPosition,
     AudioStateNotice,
@@ -174,7 +176,7 @@ class UserSession:
             user,
             self.id,
             apps,
-            lambda message: self._tell(message, may_drop=True),
+            self._tell_of_app,
             self.link,
             self.hearing,
             self._order,
@@ -421,6 +423,14 @@ class UserSession:
         )  # fmt: skip
         self._tell(said)
         self.apps.audio_state(said)
+
+    def _tell_of_app(self, message: Message) -> None:
+        match message:
+            case AppStateChange(package_name=package, state=str(state)):
+                self._flight.note("app", package=package, state=state)
+            case AppStopped(package_name=package, reason=reason, error=error):
+                self._flight.note("app", package=package, state="stopped", reason=reason, error=error)
+        self._tell(message, may_drop=True)
 
     def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
         self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
