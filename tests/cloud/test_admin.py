@@ -11,6 +11,7 @@ import pytest
 
 from glassbridge.cloud import live
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
+from tests.cloud.app_stage import PACKAGE, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
 from tests.support.poll import eventually
 
@@ -347,3 +348,22 @@ async def test_a_reader_that_takes_nothing_is_sent_away(
     monkeypatch.setattr(flights, "rows_of", lambda _second: [])
     await eventually_served(built)
     writer.close()
+
+
+# ---- apps
+
+
+async def test_apps_that_come_and_go_are_part_of_the_story() -> None:
+    async with app_stages() as begin:
+        built = await begin()
+        phone = await built.phone()
+        await built.running("audio_state")
+        flights = built.cloud.sessions.flights
+        [row] = flights.rows()
+        assert row["apps"] == {PACKAGE: "running"}
+        await phone.say(type="stop_app", packageName=PACKAGE)
+        await phone.until("app_stopped")
+        events = flights.find(row["id"]).events.since(0)
+        states = [(event["package"], event["state"]) for event in events if event["kind"] == "app"]
+        assert states == [(PACKAGE, "starting"), (PACKAGE, "running"), (PACKAGE, "stopped")]
+        assert flights.rows()[0]["apps"] == {}
