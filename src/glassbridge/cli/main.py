@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import apps, bench, doctor, inspect, lab, livekit, logs, programs, speech, together, token
+from glassbridge.cli import apps, bench, doctor, inspect, lab, livekit, logs, programs, speech, together, token, top
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -32,6 +32,7 @@ app.command("phone")(programs.phone)
 app.command("inspect")(inspect.inspect)
 app.command("token")(token.token)
 app.command("doctor")(doctor.doctor)
+app.command("top")(top.top)
 app.command("soniox-double")(speech.soniox_double)
 app.add_typer(apps.app, name="apps")
 app.add_typer(livekit.app, name="livekit")
