@@ -27,6 +27,7 @@ class FakeTrack:
         self.name = name
         self.frames: list[tuple[float, bytes]] = []
         self.published = True
+        self.drained = 0
         self.rate = rate
         self._owner = owner
         self._due = 0.0
@@ -47,6 +48,7 @@ class FakeTrack:
         await asyncio.sleep(self._due - now)
 
     async def drain(self) -> None:
+        self.drained += 1
         await asyncio.sleep(max(0.0, self._due - monotonic()))
 
     async def unpublish(self) -> None:

@@ -154,6 +154,10 @@ class Channel:
         return again
 
     async def _retire(self) -> None:
+        if self._track is not None:
+            with suppress(ParticipantError):
+                # What the encoder still holds of a voice that was cut off would be heard at the next use of the track.
+                await self._track.drain()
         await asyncio.sleep(LINGER)
         track, self._track, self._retiring = self._track, None, None
         if track is not None:

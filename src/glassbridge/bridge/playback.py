@@ -27,6 +27,8 @@ log = structlog.get_logger()
 PROGRESS_MS: Final = 1_000
 PAUSED: Final = "paused"
 """Key in the metadata of a PROGRESS: the room is lost for this reason, and the playback waits for the next place."""
+PREPARED: Final = "prepared_ms"
+"""Key in the metadata of STARTED: how long it took to fetch and decode the first of the sound."""
 EVENTS: Final = 64
 """Events that wait for a caller who does not read; the oldest go."""
 
@@ -56,6 +58,8 @@ class Playback:
         self._begun_at = request.position_ms
         self._samples = request.position_ms * self._rate // 1000
         """How far we are, with what came before this request."""
+        self._asked = self._prepared = monotonic()
+        """When it was asked for, and when there was something to say."""
         self._patience = limits.patience
         self._task: asyncio.Task[None] | None = None
         self._why_stopped = "stopped"
@@ -79,6 +83,7 @@ class Playback:
                 blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.executor)))
                 # Whatever can fail before the first sample fails before an older voice is silenced.
                 first = await self._next(blocks)
+                self._prepared = monotonic()
                 async with self._channel.voice(lambda: self.stop("replaced"), self._rate, self._paused):
                     await self._say(first, blocks)
                     await self._channel.drain()
@@ -109,7 +114,7 @@ class Playback:
                 self._samples += size // BYTES_PER_SAMPLE
                 if not started:
                     started = True
-                    self._tell(STARTED, position=self._begun_at)
+                    self._tell_started()
                 if self._position // PROGRESS_MS > told:
                     told = self._position // PROGRESS_MS
                     self._tell(PROGRESS)
@@ -120,7 +125,7 @@ class Playback:
             await self._channel.write(bytes(pending).ljust(size, b"\0"))
             self._samples += len(pending) // BYTES_PER_SAMPLE
         if not started:
-            self._tell(STARTED, position=self._begun_at)
+            self._tell_started()
 
     async def _next(self, blocks: AsyncIterator[bytes]) -> bytes | None:
         """None at the end. Raises PlaybackError, also when we have waited too long in all."""
@@ -142,6 +147,10 @@ class Playback:
         """The room is lost; `again` milliseconds will be repeated in the next place."""
         position = max(self._begun_at, self._position - again)
         self._tell(PROGRESS, position=position, metadata={PAUSED: reason.code})
+
+    def _tell_started(self) -> None:
+        prepared = round(1000 * (self._prepared - self._asked))
+        self._tell(STARTED, position=self._begun_at, metadata={PREPARED: str(prepared)})
 
     def _tell(
         self,

@@ -5,16 +5,18 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
 
 from glassbridge.bridge.fetch import PlaybackError, Reader, Source
 from glassbridge.core.values import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
+_NOTHING: Final[Samples] = np.zeros(0, np.float32)
 
 _AHEAD: Final = 10
 """Blocks that may be decoded ahead."""
@@ -78,8 +80,6 @@ class Sound:
 
     def _decode(self, emit: Emit) -> None:
         """Runs in a thread. Raises PlaybackError."""
-        import av
-
         undecodable = ""
         for seekable in (False, True):  # some containers can be read only from their end
             file, self._reads_anywhere = Reader(self._source, seekable), seekable
@@ -98,8 +98,6 @@ class Sound:
             raise PlaybackError("undecodable", undecodable)
 
     def _decode_file(self, file: Reader, options: dict[str, str], emit: Emit) -> None:
-        import av
-
         with av.open(file, mode="r", options=options, buffer_size=_READ_BYTES) as container:
             if not container.streams.audio:
                 raise PlaybackError("no_audio", "there is no audio in what the URL gives")
@@ -108,10 +106,8 @@ class Sound:
             self._decode_stream(container, emit)
 
     def _decode_stream(self, container: Any, emit: Emit) -> None:
-        import numpy as np
-
         block = self._rate // _BLOCKS_A_SECOND
-        pending = np.zeros(0, np.float32)
+        pending = _NOTHING
         for piece in self._resampled(container):
             left_out = min(self._skip, len(piece))
             self._skip -= left_out
@@ -123,12 +119,8 @@ class Sound:
         if len(pending):
             self._emit(emit, pending)
 
-    def _resampled(self, container: Any) -> "Iterator[Samples]":
+    def _resampled(self, container: Any) -> Iterator[Samples]:
         """Mono samples at our rate, -1 to 1."""
-        import av
-        import numpy as np
-        import soxr
-
         shape: tuple[Any, ...] = ()
         mix = resample = None
         for frame in container.decode(audio=0):
@@ -136,7 +128,7 @@ class Sound:
             if (frame.format.name, frame.layout.name, frame.sample_rate) != shape:
                 shape = frame.format.name, frame.layout.name, frame.sample_rate
                 if resample is not None:
-                    yield resample.resample_chunk(_nothing(), last=True)
+                    yield resample.resample_chunk(_NOTHING, last=True)
                 # As integers: mixed as floats two equal channels become louder.
                 mix = av.AudioResampler(format="s32", layout="mono", rate=frame.sample_rate)
                 same = frame.sample_rate == self._rate
@@ -146,9 +138,9 @@ class Sound:
                 samples = mono.to_ndarray().reshape(-1).astype(np.float32) / np.float32(1 << 31)
                 yield samples if resample is None else resample.resample_chunk(samples)
         if resample is not None:
-            yield resample.resample_chunk(_nothing(), last=True)
+            yield resample.resample_chunk(_NOTHING, last=True)
 
-    def _emit(self, emit: Emit, block: "Samples") -> bool:
+    def _emit(self, emit: Emit, block: Samples) -> bool:
         self._credits.acquire()
         if self._stopped:
             return False
@@ -159,15 +151,7 @@ class Sound:
         emit(self._pcm(block))
         return True
 
-    def _pcm(self, block: "Samples") -> bytes:
-        import numpy as np
-
+    def _pcm(self, block: Samples) -> bytes:
         scaled = np.rint(block * np.float32(32768.0 * self._volume))
         pcm: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
         return pcm
-
-
-def _nothing() -> "Samples":
-    import numpy as np
-
-    return np.zeros(0, np.float32)

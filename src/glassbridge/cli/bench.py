@@ -1,4 +1,4 @@
-"""`glassbridge bench path`, `bench apps`: measurements beside their floor."""
+"""`glassbridge bench path`, `bench apps`, `bench speaker`: measurements beside their floor."""
 
 import asyncio
 import json as json_module
@@ -70,4 +70,21 @@ def apps(
     print(json_module.dumps(report) if json else table(report))
     said = report["transcripts"]
     if not said["raw_pcm_bit_exact"] or said["from_the_first_sample_ms"]["ratio_p50"] > 1.2:
+        raise typer.Exit(1)
+
+
+@app.command()
+def speaker(
+    runs: Annotated[int, typer.Option(min=1, max=200, help="First sounds of each side.")] = 10,
+    participant: ParticipantOption = ParticipantName.OWN,
+    json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
+) -> None:
+    """From PlayAudio to the phone's ear: first sound, stop, length and gaps; beside a bare participant of the SDK."""
+    start_logging("bench", "error", "auto")
+    from glassbridge.lab.bench_speaker import SpeakerConfig, measure, table
+
+    config = SpeakerConfig(runs, participant.value, load_settings().livekit_server_bin)
+    report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    print(json_module.dumps(report) if json else table(report))
+    if not all(report["holds"].values()):
         raise typer.Exit(1)
