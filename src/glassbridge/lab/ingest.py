@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from ssl import SSLContext
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ class Ingest:
     max_lines: int = 1_000_000
     """A larger batch gets 413."""
     token: str = TOKEN
+    ssl_context: SSLContext | None = None
+    """With it, it speaks HTTPS."""
     arrivals: list[Arrival] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What a real one would have refused."""
@@ -65,7 +68,7 @@ class Ingest:
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self._port}"
+        return f"{'http' if self.ssl_context is None else 'https'}://{LOOPBACK}:{self._port}"
 
     @property
     def lines(self) -> list[Mapping[str, Any]]:
@@ -93,7 +96,9 @@ class Ingest:
     async def return_(self) -> None:
         """Listens again, at the same address."""
         if self._site is None:
-            self._site = web.TCPSite(self._runner, LOOPBACK, self._port, reuse_address=True)
+            self._site = web.TCPSite(
+                self._runner, LOOPBACK, self._port, reuse_address=True, ssl_context=self.ssl_context
+            )
             await self._site.start()
             self._port = self._runner.addresses[0][1]
 
