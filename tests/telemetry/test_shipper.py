@@ -13,6 +13,7 @@ import pytest
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.telemetry.config import SinkConfig, better_stack_sink, otlp_sink
 from glassbridge.telemetry.shipper import Shipper
+from glassbridge.telemetry.spool import Spool
 from tests.support.poll import eventually
 
 WITHIN = 20.0
@@ -213,3 +214,14 @@ def test_credentials_never_go_in_the_clear() -> None:
     assert TOKEN not in repr(better_stack_sink("in.example.com", TOKEN))
     with pytest.raises(ValueError, match="https"):
         SinkConfig(kind="otlp", url="ftp://x")
+
+
+async def test_what_a_process_leaves_that_dies_later_is_found_too(
+    ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassbridge.telemetry.shipper.ADOPT_EVERY", 0.1)
+    dying = Spool(tmp_path)
+    dying.append([line(1).encode()])
+    with shipping(ingest, tmp_path):
+        dying.close()
+        await arrived(ingest, 1)

@@ -80,6 +80,7 @@ def log_config(level: str, fmt: str, *, ship: bool) -> "LogConfig":
     from glassbridge.telemetry.config import LogConfig, default_spool
 
     settings = load_settings()
+    spool = settings.log_spool or default_spool()
     return LogConfig(
         level=level.lower(),
         fmt=fmt.lower(),
@@ -87,7 +88,7 @@ def log_config(level: str, fmt: str, *, ship: bool) -> "LogConfig":
         region=settings.region,
         user_key=settings.log_user_key.get_secret_value(),
         sinks=log_sinks() if ship else (),
-        spool=str(settings.log_spool or default_spool()),
+        spool=str(spool) if spool is not None else None,
     )
 
 

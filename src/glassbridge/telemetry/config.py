@@ -92,9 +92,12 @@ def otlp_sink(url: str, headers: str, **options: Any) -> SinkConfig:
     )
 
 
-def default_spool() -> Path:
-    """Where a user's programs keep their state (XDG)."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+def default_spool() -> Path | None:
+    """Where a user's programs keep their state (XDG); None: this user has no home."""
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
     return Path(base) / "glassbridge" / "logs"
 
 

@@ -8,6 +8,7 @@ machine. The other one posts: it may hang as long as the sink likes.
 import random
 import threading
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from queue import Empty, Full, Queue, SimpleQueue
 from time import monotonic
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 QUEUE_LINES: Final = 10_000
 AT_ONCE: Final = 1_000
 """Lines taken from the queue before they are written."""
+ADOPT_EVERY: Final = 60.0
+"""Seconds between two looks at what dead processes left; whoever knows of a death asks at once."""
 LETTING_GO: Final = 0.3
 """Seconds in which the spool closes when the time for flushing is over."""
 
@@ -83,7 +86,7 @@ class Shipper:
         self._told_dropped = 0
         self._told_trouble = ""
         self._adopt, self._close, self._abandon = threading.Event(), threading.Event(), threading.Event()
-        self._adopt.set()
+        self._adopt_at = monotonic()
         self._poster = threading.Thread(target=self._post, name="log-poster", daemon=True)
         self._keeper = threading.Thread(target=self._keep, name="log-keeper", daemon=True)
         self._poster.start()
@@ -125,7 +128,8 @@ class Shipper:
             lines = [item for item in news if isinstance(item, bytes)]
             if lines:
                 self._spool.append(lines)
-            adopted = self._adopt.is_set() and self._adopt_now()
+            due = self._adopt.is_set() or monotonic() >= self._adopt_at
+            adopted = due and self._adopt_now()
             for item in news:
                 if isinstance(item, _Posted):
                     self._hear(item)
@@ -143,7 +147,7 @@ class Shipper:
 
     def _take(self) -> list[bytes | _Posted | _Wake]:
         deadline = self._outbox.next_deadline()
-        wait = None if deadline is None else max(0.0, deadline - monotonic())
+        wait = max(0.0, min(inf if deadline is None else deadline, self._adopt_at) - monotonic())
         if self._adopt.is_set() or (self._close.is_set() and not self._outbox.state.asks):
             wait = 0.0
         news: list[bytes | _Posted | _Wake] = []
@@ -157,6 +161,7 @@ class Shipper:
 
     def _adopt_now(self) -> bool:
         self._adopt.clear()
+        self._adopt_at = monotonic() + ADOPT_EVERY
         found = self._spool.adopt()
         if found:
             log.info("log lines of a dead process found", count=found, sink=self.config.place)

@@ -63,6 +63,8 @@ async def log_sink(_patient: Patient) -> Finding:
 async def disk(patient: Patient) -> Finding:
     """Room for log lines that wait for their sink."""
     folder = patient.settings.log_spool or default_spool()
+    if folder is None:
+        return warning("no folder for log lines that wait: a crash loses them", "set GLASSBRIDGE_LOG_SPOOL to one")
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         return failed(f"{there} cannot be written", "set GLASSBRIDGE_LOG_SPOOL to a folder of this user's")
