@@ -350,6 +350,19 @@ async def test_a_reader_that_takes_nothing_is_sent_away(
     writer.close()
 
 
+async def test_a_session_that_has_ended_is_watched_without_being_told_again(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN, grace=0.05)
+    phone = await built.phone()
+    id_ = (await session_of(built))["id"]
+    async with pushed(built, f"?watch={id_}&sessions=false") as stream:
+        await phone.close()
+        while (await stream.next())["watched"]["session"]["ended_ms"] is None:
+            pass
+        with pytest.raises(TimeoutError):
+            for _ in range(10):
+                await stream.next(within=2.5)
+
+
 # ---- apps
 
 

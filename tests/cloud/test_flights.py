@@ -7,7 +7,8 @@ import pytest
 
 from glassbridge.cloud import flights as flights_module
 from glassbridge.cloud.audio import Listener
-from glassbridge.cloud.flights import ENDED_FOR, Flight, Flights
+from glassbridge.cloud.flight import Flight
+from glassbridge.cloud.flights import ENDED_FOR, Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT, SILENCE, Meter, dbfs
 from glassbridge.core.values import UserId
 from glassbridge.telemetry.recorder import Clock

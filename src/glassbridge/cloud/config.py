@@ -37,7 +37,7 @@ class CloudConfig:
     captions: str = DEFAULT_LANGUAGE
     """Language in which phones get captions; empty: none, and only apps ask for speech."""
     recorder: bool = True
-    """Keep the last 15 minutes of each session for the console and `glassbridge inspect` (cloud/flights.py)."""
+    """Keep the last 15 minutes of each session for the console and `glassbridge inspect` (cloud/flight.py)."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio (cloud/tap.py)."""
 

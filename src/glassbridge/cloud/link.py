@@ -8,7 +8,7 @@ from collections.abc import Callable
 from glassbridge.cloud.audio import Microphone, OddByte
 from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat
 from glassbridge.cloud.examination import AskPhone, Examiner
-from glassbridge.cloud.flights import Flight
+from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.story import Story
 from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (

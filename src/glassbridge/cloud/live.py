@@ -9,7 +9,8 @@ import msgspec
 from aiohttp import web
 
 from glassbridge.cloud.answers import failure
-from glassbridge.cloud.flights import Flight, Flights, Row
+from glassbridge.cloud.flight import Flight, Row
+from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT
 
 MAX_WATCHERS: Final = 32
@@ -137,7 +138,7 @@ class Watched:
     def news(self) -> Row | None:
         """The timeline, or how it goes on; None: nothing is new."""
         flight, full = self.flight, self._full
-        second = flight.clock() // 1000
+        second = flight.complete
         levels, captions = self._levels(), self._captions()
         if (
             not full

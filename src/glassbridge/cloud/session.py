@@ -19,7 +19,8 @@ from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
-from glassbridge.cloud.flights import Flights, Row
+from glassbridge.cloud.flight import Row
+from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.microphone_order import Order
@@ -322,7 +323,7 @@ class UserSession:
         """Messages that wait for the phone."""
         return self._phone.waiting if self._phone is not None else 0
 
-    # ---- what the recorder asks (cloud/flights.py)
+    # ---- what the recorder asks (cloud/flight.py)
 
     def totals(self) -> tuple[int, ...]:
         """What was counted so far, in the order of the recorder."""

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from glassbridge.cloud.episode import Episode, Why
-from glassbridge.cloud.flights import Flight
+from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.holes import Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks

@@ -1,0 +1,252 @@
+"""The flight recorder of one session (docs/recorder.md): what happened, what passed each hop, how it is now."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from glassbridge.cloud.audio import Listener
+from glassbridge.cloud.meter import Meter
+from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
+from glassbridge.core.values import UserId
+from glassbridge.telemetry.recorder import MAX_TEXT, Clock, Events, Redact, Rising, Seconds
+
+OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", "apps_out")
+"""Columns that this cloud counts itself, as a source gives them."""
+_OWN_COLUMNS: Final = tuple(COLUMNS.index(name) for name in OWN)
+
+NO_FACTS: Final = {"link": "idle", "generation": 0, "bridge": None, "numbered": False, "apps": {}}
+CAPTIONS: Final = 100
+"""Captions of one session that are kept."""
+
+Row = dict[str, Any]
+
+
+class Source(Protocol):
+    """What a living session says of itself when it is asked."""
+
+    def totals(self) -> tuple[int, ...]:
+        """What it has counted so far, in the order of OWN; one that falls has begun anew."""
+
+    def facts(self) -> Row:
+        """`link`, `generation`, `bridge`, `numbered`, `apps` of a row."""
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Who hears its microphone; whoever adds one takes it away again."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the phone knows."""
+
+    state: str = "connecting"
+    text: str = ""
+    code: str = ""
+    hop: str | None = None
+    transport: str | None = None
+    since_ms: int = 0
+
+
+class Captions:
+    """What was understood lately; for those who watch, or who ask for it."""
+
+    def __init__(self) -> None:
+        self._said: deque[Row] = deque(maxlen=CAPTIONS)
+        self.said = 0
+        """So far."""
+
+    def put(self, at_ms: int, text: str, final: bool) -> None:
+        """An interim one is replaced by what follows."""
+        if self._said and not self._said[-1]["final"]:
+            self._said.pop()
+        self._said.append({"at_ms": at_ms, "text": text[:MAX_TEXT], "final": final})
+        self.said += 1
+
+    def all(self) -> list[Row]:
+        """The oldest first; the last one may still change."""
+        return list(self._said)
+
+    def latest(self, number: int) -> list[Row]:
+        """The last so many."""
+        return self.all()[-number:] if number > 0 else []
+
+
+_LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "unavailable": "bad"}
+
+
+class Flight:
+    """The recorder of one session."""
+
+    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact, *, keeps: bool) -> None:
+        """`keeps`: counts and events, too, not only how it is now."""
+        self.id = session_id
+        self.user = user
+        self.ended_ms: int | None = None
+        self.seconds = Seconds(len(COLUMNS), clock() // 1000)
+        self.events = Events(redact)
+        self.captions = Captions()
+        self.clock = clock
+        self._keeps = keeps
+        self.meter: Meter | None = None
+        """While somebody watches."""
+        self._watchers = 0
+        self._started_ms = clock()
+        self._source: Source | None = None
+        """None before it begins, and after its end."""
+        self._facts: Row = dict(NO_FACTS)
+        self._totals = (0,) * len(OWN)
+        self._rising = {name: Rising(self.seconds, COLUMNS.index(name)) for name in COLUMNS if name not in OWN}
+        self._told = _Told(since_ms=self._started_ms)
+        self._fold = GapFold(keep=1)
+        self._gaps: tuple[tuple[int, int], list[Gap]] = ((-1, -1), [])
+        """As found for (number of events, seconds): everybody who watches asks."""
+
+    # ---- what happens
+
+    def attach(self, source: Source) -> None:
+        """From now on there is somebody to ask."""
+        self._source = source
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """An event; cheap, but not for each frame."""
+        now = self.clock()
+        if self._keeps:
+            self.events.note(now, kind, fields)
+            self._fold.hear({"kind": kind, "at_ms": now, **fields})
+        match kind:
+            case "audio state":
+                self._tell(fields["state"], now, **{k: fields.get(k) for k in ("text", "code", "hop", "transport")})
+            case "phone socket" if not fields["here"]:
+                self._tell("away", now, text="the phone is not connected", code="phone_away")
+
+    def _tell(self, state: str, now: int, **about: Any) -> None:
+        since = self._told.since_ms if self._told.state == state else now
+        self._told = _Told(
+            state, about["text"] or "", about["code"] or "", about.get("hop"), about.get("transport"), since
+        )
+
+    def begin(self, *columns: str) -> None:
+        """Whoever tells these totals begins anew, at 0."""
+        for name in columns:
+            self._rising[name].begin(self.clock())
+
+    def told(self, **totals: int) -> None:
+        """Totals that others count, by column."""
+        if self._keeps:
+            now = self.clock()
+            for name, total in totals.items():
+                self._rising[name].told(now, total)
+
+    def book(self, second: int) -> None:
+        """What was counted since the last time belongs to this second (unix)."""
+        if self._source is None or not self._keeps:
+            return
+        before, self._totals = self._totals, self._source.totals()
+        for column, was, total in zip(_OWN_COLUMNS, before, self._totals, strict=True):
+            self.seconds.add(second, column, total - was if total >= was else total)
+
+    def end(self) -> None:
+        """The session is over; what it was stays."""
+        now = self.clock()
+        self.book(now // 1000)
+        self._facts = {**self._current(), "apps": {}}
+        self._source, self.ended_ms = None, now
+        self._tell("ended", now, text="", code="")
+
+    # ---- what is asked
+
+    @contextmanager
+    def listened_to(self) -> Iterator[None]:
+        """Somebody watches: its level is measured."""
+        self._watchers += 1
+        if self._watchers == 1 and self._source is not None:
+            self.meter = Meter(self.clock)
+            self._source.listeners.append(self.meter)
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            if self._watchers == 0 and self.meter is not None:
+                if self._source is not None:
+                    self._source.listeners.remove(self.meter)
+                self.meter = None
+
+    def row(self) -> Row:
+        """One line of the list of sessions."""
+        told = self._told
+        light = _LIGHTS.get(told.state, "off")
+        return {
+            "id": self.id,
+            "user": self.user,
+            "light": "part" if light == "ok" and told.code else light,
+            "state": told.state,
+            "text": told.text,
+            "code": told.code,
+            "hop": told.hop,
+            "transport": told.transport,
+            "since_ms": told.since_ms,
+            "started_ms": self._started_ms,
+            "ended_ms": self.ended_ms,
+            **self._current(),
+            "last": self._last(),
+            "gaps": self._fold.found,
+        }
+
+    def _current(self) -> Row:
+        return self._facts if self._source is None else self._source.facts()
+
+    def _last(self) -> list[int | None]:
+        """A second for which others have had the time to tell what they counted."""
+        second = self.clock() // 1000 - 2
+        _, columns = self.seconds.rows(second, second + 1)
+        return [column[0] if column else None for column in columns]
+
+    def gaps(self) -> list[Gap]:
+        """Dead hops of the last 15 minutes, the oldest first."""
+        key = self.events.seq, self.complete
+        if self._gaps[0] != key:
+            counts, events = Counts(*self.seconds.rows(0, self.complete)), self.events.since(0)
+            now = self.ended_ms or self.clock()
+            self._gaps = key, find_gaps(events, now, counts, numbered=self._current()["numbered"])
+        return self._gaps[1]
+
+    @property
+    def complete(self) -> int:
+        """The second (unix) before which all are over; it stands still once the session has ended."""
+        return self.clock() // 1000 if self.ended_ms is None else self.ended_ms // 1000 + 1
+
+    def timeline(self, *, seconds: int | None = None, after: int = 0, with_captions: bool = False) -> Row:
+        """All that is kept: of the last so many seconds, of events after number `after`."""
+        stop = self.complete
+        start, columns = self.seconds.rows(0 if seconds is None else stop - seconds, stop)
+        return {
+            "session": self.row(),
+            "full": after == 0,
+            "now_ms": self.clock(),
+            "start_ms": start * 1000,
+            "columns": COLUMNS,
+            "seconds": columns,
+            "events": self.events.since(after, 0 if seconds is None else (stop - seconds) * 1000),
+            "gaps": [_gap_row(gap) for gap in self.gaps()],
+            "events_dropped": self.events.lost_since(after) if after else self.events.dropped,
+            "levels": None,
+            "captions": self.captions.all() if with_captions else None,
+        }
+
+
+def _gap_row(gap: Gap) -> Row:
+    return {
+        "hop": gap.hop,
+        "lane": gap.lane,
+        "from_ms": gap.from_ms,
+        "to_ms": gap.to_ms,
+        "code": gap.code,
+        "text": gap.text,
+        "named_by": gap.named_by.value,
+        "silent_ms": gap.silent_ms,
+        "around": gap.around,
+        "actions": gap.actions,
+        "healed_by": gap.healed_by,
+    }
