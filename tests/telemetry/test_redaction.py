@@ -78,3 +78,17 @@ def test_sensitive_keys(key: str) -> None:
 @pytest.mark.parametrize("key", ["user_id", "tokens_left", "token_age_s", "reason"])
 def test_other_keys(key: str) -> None:
     assert not is_sensitive(key)
+
+
+WORDS = ["token", "core_token", "secret", "PASSWORD", "api_key", "ApiKey", "authorization", "to\u212aen", "\u017fecret"]
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("form", ["{}=" + OPAQUE, '"{}": "' + OPAQUE + '"', "'{}': '" + OPAQUE + "'"])
+def test_no_spelling_of_a_name_goes_around_the_hints(name: str, form: str) -> None:
+    assert OPAQUE not in Redactor()(form.format(name))
+
+
+@pytest.mark.parametrize("text", [f"BEARER {OPAQUE}", f"ba\u017fic {OPAQUE}", TOKEN])
+def test_nor_any_spelling_of_a_credential(text: str) -> None:
+    assert MASK in Redactor()(text)
