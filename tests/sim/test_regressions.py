@@ -71,3 +71,8 @@ def test_a_join_that_began_while_livekit_was_cut_off(sdk_bridges: bool) -> None:
     participant does about it the SDK does not: it has a limit of its own."""
     cut = Fault(4.5, "cut", "bridge-a~livekit", 24.1, "both both")
     played(Fault(4.3, "freeze", "cloud-A", 21.0), cut, sdk_bridges=sdk_bridges)
+
+
+def test_a_bridge_that_stands_still_while_it_stops_is_started_again() -> None:
+    """Seeds 215189 and 226239: a fault of the simulation itself, which started it once, before it had ended."""
+    played(Fault(8.7, "stop", "bridge-a", 2.5), Fault(8.7, "freeze", "bridge-a", 23.0))

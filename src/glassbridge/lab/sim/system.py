@@ -15,6 +15,7 @@ from glassbridge.lab.sim.world import Process, World
 
 STOPS_WITHIN = 3.5
 """Seconds from SIGTERM to the end of a program."""
+LOOKS_EVERY = 0.1
 _PLANES = {"both": tuple(Plane), "tcp": (Plane.STREAM,), "udp": (Plane.MEDIA,)}
 _DIRECTIONS = {"both": (0, 1), "there": (0,), "back": (1,)}
 
@@ -139,7 +140,14 @@ class System:
         program = self._programs[fault.where]
         program.stop()
         back = max(fault.at + STOPS_WITHIN, min(fault.at + fault.seconds, self.schedule.heal_at))
-        self.world.at(back, program.process.start)
+        self.world.at(back, self._start_again, program, program.process.life)
+
+    def _start_again(self, program: Cloud | Worker, life: int) -> None:
+        """Once it has ended: one that stood still in the meantime takes longer."""
+        if program.draining and program.process.life == life:
+            self.world.at(self.world.now + LOOKS_EVERY, self._start_again, program, life)
+        else:
+            program.process.start()
 
     def _switch(self, fault: Fault) -> None:
         phone = self.phones[fault.where]
