@@ -2,6 +2,8 @@
 
 import json
 import random
+import struct
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -11,6 +13,8 @@ from glassbridge.core import phone_place as place
 from glassbridge.core import phone_socket as socket
 from glassbridge.core.phone_link import Event, PhoneLink
 from glassbridge.core.values import AudioState, Generation, LossReason
+from glassbridge.phone.capture import Capture
+from glassbridge.wire.audio_frames import FLAG_REPLAYED, encode_numbered
 from glassbridge.wire.close_codes import CloseCode
 from tests.console.browser import Browser
 
@@ -107,6 +111,51 @@ def schedule(rng: random.Random) -> tuple[dict[str, Any], list[Any]]:
     return {"room": room, "chances": chances, "steps": steps}, decided
 
 
+FRAMES = """
+(async () => {
+  const { Capture, LAST, PRESENCE, REPLAYED, encode } = await import("/console/assets/phone/frames.js");
+  const capture = new Capture(() => 12.5, 7);
+  const log = [];
+  for (const [step, ...rest] of STEPS) {
+    if (step === "take") log.push([...encode(capture.take(Int16Array.from(rest[0]), rest[1]))]);
+    else if (step === "presence") log.push([...capture.presence(rest[0])]);
+    else if (step === "beginning") log.push([...capture.beginning()]);
+    else log.push(capture.acknowledge(rest[0]).map((frame) => [...encode(frame, REPLAYED)]));
+  }
+  return log;
+})()
+"""
+
+
+def captured(rng: random.Random) -> tuple[list[Any], list[Any]]:
+    """What a microphone and its cloud do, and the frames that our own phone makes of it."""
+    ours = Capture(7, lambda: 12_500_000)
+    steps: list[Any] = []
+    made: list[Any] = []
+    for number in range(200):
+        match rng.choice(("take", "take", "take", "presence", "beginning", "acknowledge")):
+            case "take":
+                samples = [rng.randint(-32768, 32767) for _ in range(rng.randint(1, 40))]
+                steps.append(("take", samples, number * 2_500))
+                frame = ours.take(struct.pack(f"<{len(samples)}h", *samples), number * 2_500)
+                made.append(list(encode_numbered(frame.number, frame.pcm)))
+            case "presence":
+                steps.append(("presence", on := rng.random() < 0.5))
+                made.append(list(encode_numbered(ours.presence(microphone_on=on).number, b"")))
+            case "beginning":
+                steps.append(("beginning",))
+                made.append(list(encode_numbered(ours.beginning().number, b"")))
+            case _:
+                epoch, position = rng.choice((7, 7, 7, 8)), rng.randint(0, ours.position + 5)
+                missing = [sorted((rng.randint(0, position), rng.randint(0, position)))] if rng.random() < 0.5 else []
+                steps.append(("acknowledge", {"epoch": epoch, "position": position, "missing": missing}))
+                heard = epoch == 7 and ours.acknowledged <= position <= ours.position
+                ours.acknowledge(epoch, position, [(start, stop) for start, stop in missing])
+                again = ours.missing if heard else ()
+                made.append([list(encode_numbered(replace(f.number, flags=FLAG_REPLAYED), f.pcm)) for f in again])
+    return steps, made
+
+
 @pytest.mark.chromium
 async def test_the_browser_phone_decides_as_ours(pages: str) -> None:
     rng = random.Random(SEED)
@@ -117,6 +166,8 @@ async def test_the_browser_phone_decides_as_ours(pages: str) -> None:
         page = await browser.open(f"{pages}/console/phone")
         found = await page.run(PLAY.replace("SCHEDULES", json.dumps(played)))
         codes = await page.run("import('/console/assets/phone/cloud_socket.js').then(({CLOSE_CODES}) => CLOSE_CODES)")
+        steps, made = captured(rng)
+        assert await page.run(FRAMES.replace("STEPS", json.dumps(steps))) == made, f"seed {SEED}"
         assert page.complaints == []
     for number, (theirs, ours) in enumerate(zip(found, decided, strict=True)):
         for step, (their, our) in enumerate(zip(theirs, ours, strict=True)):

@@ -10,7 +10,7 @@ import { Microphone } from "./microphone.js";
 import { PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
 
-const PRESENCE_LOOK = 100; // milliseconds
+const PULSE = 100; // milliseconds
 const LONGEST_TIMER = 60; // seconds
 const REJOINS = new Set(["phone_not_in_room", "phone_unheard"]); // wire/phone.py PHONE_REJOINS
 const CAPTIONS = "glassbridge.captions";
@@ -46,7 +46,7 @@ export class PhoneClient {
   async start() {
     await this.microphone.open();
     this.microphoneOn = true;
-    this.presence = setInterval(() => this.sender.keepPresent(), PRESENCE_LOOK);
+    this.pulsing = setInterval(() => this.pulse(), PULSE);
     addEventListener("online", this.online);
     addEventListener("offline", this.offline);
     navigator.connection?.addEventListener("change", this.online);
@@ -57,7 +57,7 @@ export class PhoneClient {
     removeEventListener("online", this.online);
     removeEventListener("offline", this.offline);
     navigator.connection?.removeEventListener("change", this.online);
-    clearInterval(this.presence);
+    clearInterval(this.pulsing);
     this.post({ type: "Stop" });
     clearTimeout(this.timer);
     await this.microphone.close();
@@ -86,6 +86,15 @@ export class PhoneClient {
     this.tell("level", samples);
     this.microphone.audible(this.speaking && this.sender.path === "track");
     if (this.speaking) this.sender.speak(this.capture.take(samples, at * 1e6));
+    this.sender.replay();
+    this.pulse();
+  }
+
+  // Browsers slow the timers of a tab that is not seen; its microphone goes on, and keeps the time.
+  pulse() {
+    this.sender.keepPresent();
+    const due = this.machine.nextDeadline();
+    if (due !== null && this.clock() >= due) this.post({ type: "Tick" });
   }
 
   roomChanged() {
