@@ -97,7 +97,7 @@ class App:
 
     def heard(self, stream: str) -> list[dict[str, Any]]:
         """What came of a stream."""
-        return [message["data"] for message in self.of_type("data_stream") if message["streamType"] == stream]
+        return [message["data"] for message in self.of_type("data_stream") if message["data"]["type"] == stream]
 
     async def until(self, kind: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
         """The `count`-th message of this type, once it is there."""

@@ -73,6 +73,20 @@ async def test_whoever_leaves_the_language_open_shares_the_stream_and_is_told_th
     assert len(stage.recogniser.streams) == 1
 
 
+async def test_a_stream_goes_by_the_name_that_the_app_gave_it(begin: Begin) -> None:
+    """The original's SDK calls its handlers by it, letter for letter."""
+    asked = "transcription:en-US?no-language-identification=true"
+    stage = await begin()
+    phone = await stage.phone()
+    app = await stage.running(asked, "VAD")
+    await phone.socket.send_bytes(CHUNK)
+    (await stream_for(stage, "en-US")).say("hello", final=True)
+    await app.until_heard("transcription")
+    await phone.say(type="VAD", status=True)
+    await app.until_heard("VAD")
+    assert [message["streamType"] for message in app.of_type("data_stream")] == [asked, "VAD"]
+
+
 async def test_without_captions_there_is_a_stream_only_while_an_app_wants_one(begin: Begin) -> None:
     stage = await begin(captions="")
     phone = await stage.phone()

@@ -118,6 +118,18 @@ def test_languages_are_told_apart_and_options_are_not() -> None:
     assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",)}
 
 
+def test_what_is_heard_goes_by_the_name_that_the_app_gave_it() -> None:
+    book = Book()
+    book.replace("odd", ["transcription:en-us?quick=1"], MIC)
+    book.replace("all", ["*"], MIC)
+    found = book.hearers(Stream.TRANSCRIPTION, [("en-US",)])
+    assert [(app, wanted.spelling or wanted.text) for app, wanted in found] == [
+        ("odd", "transcription:en-us?quick=1"),
+        ("all", "transcription:en-US"),
+    ]
+    assert parse("translation:all-to-en-US") == parse("translation:auto-to-en-US")
+
+
 UPDATES = st.lists(
     st.tuples(
         st.sampled_from("abc"),

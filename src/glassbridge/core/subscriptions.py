@@ -74,6 +74,8 @@ class Subscription:
     """(spoken,) or (spoken, wanted)."""
     options: tuple[tuple[str, str], ...] = ()
     """In order of their names."""
+    spelling: str = field(default="", compare=False)
+    """As the app wrote it, by which the original's SDK knows its streams again; empty: as `text`."""
 
     @property
     def text(self) -> str:
@@ -96,8 +98,8 @@ def _means(asked: str, language: str) -> bool:
 
 
 def language(text: str) -> str:
-    """The one spelling of a language: en-us is en-US, zh-hans-cn zh-Hans-CN. Raises ValueError."""
-    if text.lower() == AUTO:
+    """The one spelling of a language: en-us is en-US, zh-hans-cn zh-Hans-CN; all is auto. Raises ValueError."""
+    if text.lower() in (AUTO, "all"):
         return AUTO
     if not _LANGUAGE.fullmatch(text):
         raise ValueError("a language looks like en-US")
@@ -116,7 +118,7 @@ def parse(text: str) -> Subscription:
     stream = _STREAMS.get(label)
     if stream is None:
         raise ValueError("there is no such stream here")
-    return Subscription(stream, _languages(stream, spoken if separator else None), _options(options))
+    return Subscription(stream, _languages(stream, spoken if separator else None), _options(options), text)
 
 
 def _languages(stream: Stream, text: str | None) -> tuple[str, ...]:
@@ -224,16 +226,16 @@ class Book:
         """The apps that hear this, in the order in which they came."""
         return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]
 
-    def hearers(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, tuple[str, ...]]]:
+    def hearers(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, Subscription]]:
         """The apps that ask for one of these languages of a stream by name, each with what it asked for. Who asked for
         every stream hears the first."""
         found = []
         for app, entry in self._apps.items():
             if stream.allowed(entry.permissions):
-                named = {s.languages for s in entry.subscriptions if s.stream is stream}
-                found += [(app, languages) for languages in asked if languages in named]
+                named = {s.languages: s for s in entry.subscriptions if s.stream is stream}
+                found += [(app, named[languages]) for languages in asked if languages in named]
                 if not named and any(s.stream is None for s in entry.subscriptions):
-                    found += [(app, languages) for languages in asked[:1]]
+                    found += [(app, Subscription(stream, languages)) for languages in asked[:1]]
         return found
 
     def wanted(self, stream: Stream) -> frozenset[tuple[str, ...]]:

@@ -78,7 +78,7 @@ class AppSocket:
                         self.delays_ms.append((monotonic_ns() - sent_ns) / 1e6)
             elif message.type is aiohttp.WSMsgType.TEXT:
                 told = json.loads(message.data)
-                if told.get("streamType") == "transcription":
+                if str(told.get("streamType")).startswith("transcription"):
                     (self.finals if told["data"]["isFinal"] else self.partials).append((now, told["data"]))
 
     async def say(self, kind: str, **fields: Any) -> None:

@@ -186,6 +186,7 @@ class DataStream(Message, tag="data_stream", frozen=True, kw_only=True):
 
     session_id: str
     stream_type: str
+    """The subscription as the app wrote it: the original's SDK calls its handlers by that."""
     data: msgspec.Raw
     timestamp: Any = None
 

@@ -253,11 +253,11 @@ class AppConnection:
             await self._put(self._socket.ping())
 
 
-def data_stream(session_id: str, data: Message) -> wire.DataStream:
-    """A data_stream message; its stream goes by the name of what it carries."""
+def data_stream(session_id: str, data: Message, name: str = "") -> wire.DataStream:
+    """A data_stream message; its stream goes by the name that the app gave it, else by that of what it carries."""
     return wire.DataStream(
         session_id=session_id,
-        stream_type=str(data.__struct_config__.tag),
+        stream_type=name or str(data.__struct_config__.tag),
         data=wire.raw(data),
         timestamp=iso_now(),
     )

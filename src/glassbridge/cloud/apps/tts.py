@@ -24,7 +24,8 @@ PATH = "/api/tts"
 
 def vouched(url: str, record: AppRecord, cloud: str) -> str:
     """The same URL; where it asks this cloud (by the address that apps are given) to say something and is not signed,
-    signed for the app: the original's SDK, which has proven its key on its socket, knows no signatures."""
+    signed for the app: the original's SDK, which has proven its key on its socket, knows no signatures. It also says
+    https whatever it was given."""
     parts, ours = urlsplit(url), urlsplit(cloud)
     if parts.netloc != ours.netloc or not parts.path.endswith(PATH):
         return url
@@ -33,7 +34,8 @@ def vouched(url: str, record: AppRecord, cloud: str) -> str:
         return url
     claim = speech_claim(record.package, query.get("text", ""), query.get("voice_id", ""))
     query |= {"app": record.package, "signature": sign(record.key_hash, claim, int(time()))}
-    return parts._replace(query=urlencode(query)).geturl()
+    scheme = "https" if ours.scheme in ("wss", "https") else "http"
+    return parts._replace(scheme=scheme, query=urlencode(query)).geturl()
 
 
 class Tts:

@@ -168,8 +168,8 @@ class UserApps:
             return
         stream = next((Stream.TRANSLATION for want in asked if want.target is not None), Stream.TRANSCRIPTION)
         asked_for = sorted((want.language,) if want.target is None else (want.language, want.target) for want in asked)
-        for package, languages in self._book.hearers(stream, asked_for):
-            self._send(package, _as_message(said, *languages))
+        for package, wanted in self._book.hearers(stream, asked_for):
+            self._send(package, _as_message(said, *wanted.languages), wanted.spelling or wanted.text)
 
     def audio_state(self, notice: AudioStateNotice) -> None:
         """The truth about the user's audio; who subscribes later is told at once."""
@@ -181,10 +181,10 @@ class UserApps:
         for package in self._book.listeners(stream, *languages):
             self._send(package, data)
 
-    def _send(self, package: str, data: Message) -> None:
+    def _send(self, package: str, data: Message, name: str = "") -> None:
         app = self._apps.get(package)
         if app is not None and app.socket is not None:
-            app.socket.stream(data_stream(app.socket.session_id, data))
+            app.socket.stream(data_stream(app.socket.session_id, data, name))
             self.handed += 1
 
     # ---- what apps ask
