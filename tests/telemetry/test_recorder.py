@@ -145,6 +145,23 @@ def test_a_thousand_events_a_second_stay_within_the_bound() -> None:
     assert len(kept[0]["cause"]) == 300
 
 
+def test_chatter_pushes_out_no_decision() -> None:
+    events = Events(redaction(), chatter=frozenset({"voice"}), little=2_000)
+    events.note(NOW, "place lost", {"cause": "network"})
+    for number in range(5_000):
+        events.note(NOW + number, "voice", {"speaking": bool(number % 2)})
+        if number % 1_000 == 0:
+            events.note(NOW + number, "recovery", {"action": "join"})
+    kept = events.since(0)
+    assert [event["kind"] for event in kept if event["kind"] != "voice"] == ["place lost", *["recovery"] * 5]
+    assert [event["seq"] for event in kept] == sorted(event["seq"] for event in kept)
+    assert kept[-1]["seq"] == events.seq == 5_006
+    assert 5 < len(kept) < 40
+    assert events.dropped == 5_006 - len(kept)
+    assert events.lost_since(5_005) == 0
+    assert [event["seq"] for event in events.since(5_004)] == [5_005, 5_006]
+
+
 def test_events_go_when_they_are_too_old() -> None:
     events = plain_events()
     events.note(NOW, "voice", {})

@@ -10,13 +10,16 @@ from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.meter import Meter
 from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.values import UserId
-from glassbridge.telemetry.recorder import MAX_TEXT, Clock, Events, Redact, Rising, Seconds
+from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
 
 OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", "apps_out")
 """Columns that this cloud counts itself, as a source gives them."""
 _OWN_COLUMNS: Final = tuple(COLUMNS.index(name) for name in OWN)
 
 NO_FACTS: Final = {"link": "idle", "generation": 0, "bridge": None, "numbered": False, "apps": {}}
+CHATTER: Final = frozenset({"voice", "microphone", "network", "app"})
+"""Kinds of events that a phone can cause as often as it likes: they never push out a decision."""
+CHATTER_BYTES: Final = 16 << 10
 CAPTIONS: Final = 100
 """Captions of one session that are kept."""
 
@@ -85,7 +88,7 @@ class Flight:
         self.user = user
         self.ended_ms: int | None = None
         self.seconds = Seconds(len(COLUMNS), clock() // 1000)
-        self.events = Events(redact)
+        self.events = Events(redact, EVENT_BYTES, CHATTER, CHATTER_BYTES)
         self.captions = Captions()
         self.clock = clock
         self._keeps = keeps

@@ -3,11 +3,13 @@
 Wall clock only by one anchor: time here is unix milliseconds that run with the monotonic clock.
 """
 
+import struct
 import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +20,8 @@ KEPT: Final = 900
 """Seconds."""
 EVENT_BYTES: Final = 64 << 10
 """Of one recorder; with the overhead of the objects that hold them."""
-OVERHEAD: Final = 90
-"""Bytes that an event costs beside its text."""
+OVERHEAD: Final = 48
+"""Bytes that the object of an event costs."""
 MAX_TEXT: Final = 300
 """Characters of one value of an event."""
 MAX_ITEMS: Final = 20
@@ -33,7 +35,9 @@ _MOST: Final = _UNKNOWN - 1
 Redact = Callable[[str], str]
 
 _encoder = msgspec.json.Encoder()
-_buffer = bytearray()
+_HEADER: Final = struct.Struct(">QQ")
+"""Number and time of an event, before its JSON; big-endian, so that lines sort by number."""
+_buffer = bytearray(_HEADER.size)
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -147,47 +151,49 @@ class Rising:
 
 
 class Events:
-    """What happened, as compact JSON; the oldest go when they are older than KEPT seconds or too many. No secret gets
-    in: `redact` sees every text."""
+    """What happened, as compact JSON; the oldest go when they are older than KEPT seconds or too many. Kinds that are
+    `chatter`, which somebody outside can cause at will, have a little room of their own. No secret gets in: `redact`
+    sees every text."""
 
-    def __init__(self, redact: Redact, limit: int = EVENT_BYTES) -> None:
+    def __init__(
+        self, redact: Redact, limit: int = EVENT_BYTES, chatter: frozenset[str] = frozenset(), little: int = 0
+    ) -> None:
         self._redact = redact
-        self._limit = limit
-        self._lines: deque[bytes] = deque()
-        self._times: deque[int] = deque()
-        self.size = 0
-        """Bytes that are kept, with OVERHEAD."""
+        self._chatter = chatter
+        self._rings = _Ring(limit), _Ring(little)
         self.seq = 0
         """Of the newest event."""
-        self.dropped = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept, with OVERHEAD."""
+        return sum(ring.size for ring in self._rings)
+
+    @property
+    def dropped(self) -> int:
         """Events that had to go for want of room."""
+        return sum(ring.dropped for ring in self._rings)
 
     def note(self, at_ms: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Something happened."""
         self.seq += 1
         event = {"seq": self.seq, "at_ms": at_ms, "kind": kind}
         event.update((name, MASK if is_sensitive(name) else self._clean(value)) for name, value in fields.items())
-        _encoder.encode_into(event, _buffer)
-        line = bytes(_buffer)  # what encode() gives holds room for more
-        self._lines.append(line)
-        self._times.append(at_ms)
-        self.size += len(line) + OVERHEAD
-        while self._times[0] < at_ms - KEPT * 1000:
-            self._forget()
-        while self.size > self._limit:
-            self._forget()
-            self.dropped += 1
+        _encoder.encode_into(event, _buffer, _HEADER.size)
+        _HEADER.pack_into(_buffer, 0, self.seq, at_ms)
+        for ring in self._rings:
+            ring.forget_before(at_ms - KEPT * 1000)
+        self._rings[kind in self._chatter].put(bytes(_buffer))
 
     def since(self, seq: int, from_ms: int = 0) -> list[dict[str, Any]]:
         """Those after number `seq`, not older than `from_ms`."""
-        skip = max(0, len(self._lines) - (self.seq - seq))
-        lines = list(self._lines)[skip:]
-        events = (_decoder.decode(line) for line in lines)
+        lines = sorted(line for ring in self._rings for line in ring.since(seq))
+        events = (_decoder.decode(memoryview(line)[_HEADER.size :]) for line in lines)
         return [event for event in events if event["at_ms"] >= from_ms]
 
     def lost_since(self, seq: int) -> int:
         """How many of those after number `seq` are not here any more."""
-        return max(0, self.seq - seq - len(self._lines))
+        return self.seq - seq - sum(len(ring.since(seq)) for ring in self._rings)
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -196,6 +202,30 @@ class Events:
             return [self._clean(item) for item in value[:MAX_ITEMS]]
         return value
 
+
+class _Ring:
+    """Lines of at most `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self.size = self.dropped = 0
+
+    def put(self, line: bytes) -> None:
+        self._lines.append(line)
+        self.size += len(line) + OVERHEAD
+        while self.size > self._limit:
+            self._forget()
+            self.dropped += 1
+
+    def forget_before(self, at_ms: int) -> None:
+        while self._lines and _HEADER.unpack_from(self._lines[0])[1] < at_ms:
+            self._forget()
+
+    def since(self, seq: int) -> list[bytes]:
+        after = _HEADER.pack(seq + 1, 0)
+        found = list(takewhile(lambda line: line >= after, reversed(self._lines)))
+        return found[::-1]
+
     def _forget(self) -> None:
         self.size -= len(self._lines.popleft()) + OVERHEAD
-        self._times.popleft()
