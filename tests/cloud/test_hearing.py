@@ -71,6 +71,7 @@ async def test_whoever_leaves_the_language_open_shares_the_stream_and_is_told_th
     stream.say("hello", final=True)
     assert (await app.until_heard("transcription"))["transcribeLanguage"] == "en-US"
     assert len(stage.recogniser.streams) == 1
+    assert len((await ask(stage))["data"]["segments"]) == 1, "one thing said is remembered twice"
 
 
 async def test_a_stream_goes_by_the_name_that_the_app_gave_it(begin: Begin) -> None:
@@ -234,5 +235,5 @@ def test_half_an_hour_is_kept() -> None:
     transcripts = Transcripts(lambda: now)
     for minute in range(60):
         now = minute * 60.0
-        transcripts.add(str(minute), "en-US", 0, 1)
+        transcripts.add(str(minute), ["en-US"], 0, 1)
     assert [segment.text for segment in transcripts.find(0.0, float("inf"), None)] == [str(n) for n in range(30, 60)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from glassbridge.core.admission import Admission, Limits
 from glassbridge.core.recogniser import Fault as Unheard
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.spoken import Piece
@@ -288,3 +289,46 @@ async def test_a_defect_of_a_recogniser_costs_its_stream_only() -> None:
         bench.speech.recogniser.open = open_  # type: ignore[method-assign]
         await bench.speak_until(lambda: bench.troubles[-1:] == [None] or "not well")
         assert bench.speech.streams == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(401, Reason.UNAUTHORISED), (429, Reason.TOO_MANY), (500, Reason.UNAVAILABLE)]
+)
+async def test_a_door_that_stays_shut_is_told_by_its_status_and_the_key_shows_nowhere(
+    status: int, reason: Reason, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with benches() as bench:
+        bench.double.door = status
+        bench.speak(0.5)
+        await eventually(lambda: bool(bench.troubles) or "not told")
+        fault = bench.troubles[0]
+        assert fault is not None
+        assert (fault.reason, fault.refused) == (reason, True)
+        assert str(status) in fault.why
+    said = capsys.readouterr()
+    assert KEY not in f"{said.out}{said.err}{fault}{SonioxConfig(key=KEY)!r}"
+
+
+async def test_a_stream_that_the_service_finds_too_long_is_replaced() -> None:
+    async with benches() as bench:
+        bench.double.longest = 1.5
+        await bench.speak_until(lambda: len(bench.double.streams) >= 2 or "not replaced")
+        assert set(bench.speech.ended) == {"bad_request"}
+        assert {fault.reason for fault in bench.troubles if fault} == {Reason.CAP}
+
+
+async def test_there_are_as_many_streams_as_are_allowed() -> None:
+    async with benches() as bench:
+        bench.speech.recogniser.limits = Limits(streams=1)
+        bench.speech._admission = Admission(bench.speech.recogniser.limits)
+        bench.speak(0.2)
+        await bench.until_streams(1)
+        troubles: list[Unheard | None] = []
+        other = Ear(bench.speech, Want("es"), bench.heard.append, troubles.append)
+        other.put(Piece(0, bytes(CHUNK), monotonic()))
+        await eventually(lambda: bool(troubles) or "not told")
+        assert troubles[0] is not None
+        assert "all 1 recognisers are busy (GLASSBRIDGE_RECOGNISERS" in troubles[0].why
+        bench.ear.retire()
+        await eventually(lambda: troubles[-1] is None or "it does not get the place that is free", 10.0)
+        await other.close()

@@ -62,7 +62,8 @@ def soniox_double(
 async def _serve(port: int, script: str, fault: object, lag: float) -> None:
     from glassbridge.runtime.signals import stop_on_signals
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
-    from glassbridge.speech.soniox_double import SCRIPT, Fault, SonioxDouble
+    from glassbridge.speech.soniox_double import Fault, SonioxDouble
+    from glassbridge.speech.soniox_words import SCRIPT
 
     async with AsyncExitStack() as stack:
         recogniser = None

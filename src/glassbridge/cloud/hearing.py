@@ -84,7 +84,8 @@ class Hearing:
         self._review: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskGroup("hearing")
-        self._gate: DirectShell[Event] = DirectShell(SpeechGate(monotonic()), self._pass_on, Tick())
+        self._machine = SpeechGate(monotonic())
+        self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick())
         self.subscribe(())
 
     @property
@@ -141,9 +142,8 @@ class Hearing:
         piece = Piece(self._position, pcm, now)
         self._position += len(pcm) // BYTES_PER_SAMPLE
         self._gate.step(Heard(self._catches_up()))
-        speaks = self._gate.machine.state.open  # type: ignore[attr-defined]
         for seat in self._seats.values():
-            if speaks:
+            if self._machine.state.open:
                 _handed.count += 1
                 seat.ear.put(piece)
             else:

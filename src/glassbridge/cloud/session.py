@@ -443,17 +443,17 @@ class UserSession:
                 self._flight.captions.put(self._flight.clock(), said.text, said.final)
                 self._tell(_display(said.text, said.final), may_drop=not said.final)
         self.apps.transcript(said, asked)
-        if said.final and said.text:
-            for want in asked:
-                self._remember(said, want.language if want.language != AUTO else said.language or AUTO, want.target)
+        self._remember(said, asked)
 
-    def _remember(self, said: Transcript, language: str, target: str | None = None) -> None:
+    def _remember(self, said: Transcript, asked: frozenset[Want]) -> None:
+        if not (said.final and said.text):
+            return
         self.transcripts.add(
             said.text,
-            language,
+            ((said.language or AUTO) if want.language == AUTO else want.language for want in asked),
             said.start_ms,
             said.end_ms,
-            target=target,
+            target=next((want.target for want in asked if want.target is not None), None),
             original=said.original,
             speaker=said.speaker,
             provider=said.provider,
@@ -476,8 +476,7 @@ class UserSession:
             provider=message.provider[:64],
         )
         self.apps.transcript(said, frozenset({Want(spoken), Want(AUTO)}))
-        if said.final and said.text:
-            self._remember(said, spoken)
+        self._remember(said, frozenset({Want(spoken)}))
 
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)

@@ -26,7 +26,8 @@ class Segment:
     kept_until: float
     """Monotonic seconds."""
     text: str
-    language: str
+    languages: tuple[str, ...]
+    """Spoken: the names under which it was asked for."""
     start_ms: int
     end_ms: int
     """Of the session."""
@@ -41,7 +42,7 @@ class Segment:
         told = {
             "text": self.text,
             "timestamp": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
-            "language": self.language,
+            "language": self.languages[0],
             "translateLanguage": self.target,
             "originalText": self.original,
             "speakerId": self.speaker,
@@ -51,6 +52,10 @@ class Segment:
             "isFinal": True,
         }
         return {name: value for name, value in told.items() if value is not None}
+
+    def is_in(self, language: str) -> bool:
+        """Whether the text is in this language."""
+        return language == self.target if self.target is not None else language in self.languages
 
 
 class Transcripts:
@@ -63,7 +68,7 @@ class Transcripts:
     def add(
         self,
         text: str,
-        language: str,
+        languages: Iterable[str],
         start_ms: int,
         end_ms: int,
         *,
@@ -75,8 +80,9 @@ class Transcripts:
         """Something was finally understood."""
         now = self._clock()
         self._prune(now)
+        names = tuple(sorted(set(languages)))
         self._segments.append(
-            Segment(time(), now + KEPT, text, language, start_ms, end_ms, target, original, speaker, provider)
+            Segment(time(), now + KEPT, text, names, start_ms, end_ms, target, original, speaker, provider)
         )
 
     def find(self, since: float, until: float, language: str | None) -> list[Segment]:
@@ -85,7 +91,7 @@ class Transcripts:
         return [
             segment
             for segment in self._segments
-            if since <= segment.at <= until and language in (None, segment.target or segment.language)
+            if since <= segment.at <= until and (language is None or segment.is_in(language))
         ]
 
     def _prune(self, now: float) -> None:

@@ -14,8 +14,9 @@ from typing import Final
 
 from glassbridge.core.values import SAMPLE_RATE
 
-REMEMBERED: Final = 2_000
-"""Pieces of audio: a minute and more."""
+REMEMBERED: Final = 600
+"""Pieces of audio of MERGED ms and more: a minute."""
+MERGED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,16 @@ class StreamClock:
     def __init__(self) -> None:
         self._pieces: deque[_Piece] = deque(maxlen=REMEMBERED)
         self._fed = 0
+        self._piece_start = 0
+        """Of the newest piece, in samples of the stream."""
 
     def fed(self, samples: int, session_end: int, came_at: float, fed_at: float) -> None:
         """The stream was given samples, the last of which is the one before `session_end`."""
+        goes_on = bool(self._pieces) and self._pieces[-1].session_end == session_end - samples
+        if goes_on and self._fed - self._piece_start < MERGED * SAMPLE_RATE // 1000:
+            self._pieces.pop()
+        else:
+            self._piece_start = self._fed
         self._fed += samples
         self._pieces.append(_Piece(self._fed, session_end, came_at, fed_at))
 

@@ -50,7 +50,7 @@ class Spoken:
     def keep(self, piece: Piece) -> None:
         """Samples have come."""
         self._pieces.append(piece)
-        oldest = piece.end - _BEHIND
+        oldest = max(piece.end - _BEHIND, min(self._from, self._understood))
         while self._pieces and self._pieces[0].end <= oldest:
             gone = self._pieces.popleft()
             if gone.end > self._from:
@@ -64,6 +64,7 @@ class Spoken:
     def skip(self, position: int) -> None:
         """What comes before is not speech."""
         self._from = max(self._from, position)
+        self._understood = max(self._understood, position)
 
     def understood(self, position: int) -> None:
         """Everything before is finally understood."""

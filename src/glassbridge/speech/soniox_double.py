@@ -8,12 +8,10 @@ translations only mark the words.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -22,14 +20,13 @@ from aiohttp import WSMsgType, web
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech import soniox_protocol as wire
-from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.speech.base import Recogniser, Want
+from glassbridge.speech.soniox_words import SCRIPT, Hears, Offline, Say, Script, by_speaker, in_language, translated
 
 log = structlog.get_logger()
 
 PATH = "/transcribe-websocket"
 START_TIMEOUT = 10.0
-WORD_MS = 300
-SCRIPT = "hello world. this is the double of soniox."
 MESSAGES = {
     400: ("invalid_request", "Invalid model specified."),
     401: ("unauthenticated", "Invalid API key."),
@@ -76,93 +73,6 @@ class Fault:
         return cls(manner, code, float(after or 0.0), float(times or math.inf))
 
 
-class Hears(Protocol):
-    """What makes tokens of audio."""
-
-    async def feed(self, pcm: bytes) -> None: ...
-
-    async def finish(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-Say = Callable[[list[wire.Token]], None]
-
-
-class Script:
-    """Reveals a word each WORD_MS of audio, again and again; a word with a full stop ends an utterance."""
-
-    def __init__(self, text: str, say: Say) -> None:
-        self._words = text.split()
-        self._say = say
-        self._ms = 0.0
-        self._revealed = 0
-        self._open: list[wire.Token] = []
-
-    async def feed(self, pcm: bytes) -> None:
-        self._ms += len(pcm) / BYTES_PER_MS
-        while self._ms >= (self._revealed + 1) * WORD_MS:
-            word = self._words[self._revealed % len(self._words)]
-            begin = self._revealed * WORD_MS
-            self._revealed += 1
-            space = " " if self._open else ""
-            self._open.append(
-                wire.Token(space + word.rstrip("."), start_ms=begin, end_ms=begin + WORD_MS, confidence=0.9)
-            )
-            if word.endswith("."):
-                self._final(wire.END)
-            else:
-                self._say(list(self._open))
-
-    async def finish(self) -> None:
-        self._final(wire.FIN)
-
-    async def close(self) -> None:
-        pass
-
-    def _final(self, mark: str) -> None:
-        tokens = [msgspec.structs.replace(token, is_final=True) for token in self._open]
-        self._open = []
-        self._say([*tokens, wire.Token(mark, is_final=True)])
-
-
-class Offline:
-    """What an offline recogniser understands."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self.stream: RecogniserStream | None = None
-
-    def heard(self, said: Transcript) -> None:
-        """A transcript of the recogniser."""
-        words = said.text.split()
-        step = (said.end_ms - said.start_ms) / max(1, len(words))
-        tokens = [
-            wire.Token(
-                (" " if n else "") + word,
-                is_final=said.final,
-                start_ms=said.start_ms + n * step,
-                end_ms=said.start_ms + (n + 1) * step,
-            )
-            for n, word in enumerate(words)
-        ]
-        self._say([*tokens, wire.Token(wire.END, is_final=True)] if said.final else tokens)
-
-    async def feed(self, pcm: bytes) -> None:
-        if self.stream is not None:
-            self.stream.feed(pcm)
-
-    async def finish(self) -> None:
-        if self.stream is not None:
-            with suppress(RecogniserError):
-                await self.stream.finish()
-        self._say([wire.Token(wire.FIN, is_final=True)])
-
-    async def close(self) -> None:
-        if self.stream is not None:
-            await self.stream.close()
-
-
 @dataclass(slots=True)
 class Seen:
     """What a stream was told."""
@@ -188,6 +98,8 @@ class SonioxDouble:
         self.idle_limit = wire.IDLE_LIMIT
         self.longest = wire.LONGEST
         """Seconds of audio after which a stream is told that it is too long."""
+        self.door: int | None = None
+        """HTTP status with which connections are refused before they are WebSockets."""
         self.streams: list[Seen] = []
         self.refused = 0
         """Connections with a wrong key."""
@@ -251,6 +163,9 @@ class SonioxDouble:
         return self._fault
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if self.door is not None:
+            self.refused += 1
+            return web.Response(status=self.door, text="no")
         socket = web.WebSocketResponse(compress=False, timeout=0.5)
         await socket.prepare(request)
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -357,12 +272,12 @@ class _Serving:
     def say(self, tokens: list[wire.Token], start: wire.Start, lag: float) -> None:
         """Answers with these tokens and what becomes of them."""
         if start.translation is not None and start.translation.target_language:
-            tokens = list(_translated(tokens, start.translation.target_language))
+            tokens = list(translated(tokens, start.translation.target_language))
         language = start.language_hints[0] if start.language_hints else "en"
         if start.enable_language_identification:
-            tokens = [_of(token, language) for token in tokens]
+            tokens = [in_language(token, language) for token in tokens]
         if start.enable_speaker_diarization:
-            tokens = [_by(token, "1") for token in tokens]
+            tokens = [by_speaker(token, "1") for token in tokens]
         finals = [token.end_ms for token in tokens if token.is_final and token.end_ms is not None]
         answer = wire.Answer(tokens, final_audio_proc_ms=max(finals, default=0), total_audio_proc_ms=self.ms)
         self._answers.append((monotonic() + lag, answer))
@@ -419,23 +334,3 @@ class _Serving:
         await self._tasks.close()
         if self._hears is not None:
             await self._hears.close()
-
-
-def _translated(tokens: list[wire.Token], target: str) -> Iterator[wire.Token]:
-    """Each word and its translation, which has no times; marks stay last."""
-    for token in tokens:
-        if token.text in (wire.END, wire.FIN):
-            yield token
-        else:
-            yield msgspec.structs.replace(token, translation_status="original")
-            yield wire.Token(
-                f"{token.text}·{target}", token.is_final, language=target, translation_status="translation"
-            )
-
-
-def _of(token: wire.Token, language: str) -> wire.Token:
-    return token if token.translation_status == "translation" else msgspec.structs.replace(token, language=language)
-
-
-def _by(token: wire.Token, speaker: str) -> wire.Token:
-    return token if token.text in (wire.END, wire.FIN) else msgspec.structs.replace(token, speaker=speaker)

@@ -89,5 +89,7 @@ class Speech:
         except (TimeoutError, RecogniserError) as error:
             log.warning("speech not finished", error=type(error).__name__)
         finally:
-            self._admission.gone()
-            await stream.close()
+            try:
+                await stream.close()
+            finally:
+                self._admission.gone()
