@@ -131,6 +131,11 @@ async def test_sessions_are_found_and_chosen_by_keys(
         await page.until(f"({SHOWN}) === '{user(3)}'")
         assert page.complaints == []
 
+        lost = await browser.open(f"{built.url}/console#/session/0123456789ab")
+        await lost.until(
+            "document.querySelector('.session .truth')?.textContent.includes('does not know this session')"
+        )
+
 
 @pytest.mark.chromium
 async def test_what_is_old_is_not_shown_as_true() -> None:

@@ -19,7 +19,7 @@ from glassbridge.wire.close_codes import CloseCode
 from tests.console.browser import Browser
 
 SEED = 20261121
-SCHEDULES = 250
+SCHEDULES = 120
 STEPS = 60
 
 PLAY = """

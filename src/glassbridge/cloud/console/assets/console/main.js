@@ -25,10 +25,21 @@ const feed = new Feed({
 function take(message) {
   state.now = message.now_ms;
   list.take(message);
+  if (message.full) follow();
   view.take(message.watched, message.now_ms);
   faults.show(message.development);
   feed.expect([...list.rows.values()].some((row) => row.ended_ms === null && row.light !== "off"));
   if (!document.body.dataset.ready) showConsole();
+}
+
+// The cloud has forgotten the session that is looked at: its user may have a new one.
+function follow() {
+  const row = list.rows.get(state.chosen);
+  if (row) state.user = row.user;
+  if (row || !state.chosen) return;
+  const next = [...list.rows.values()].find(({ user, ended_ms }) => user === state.user && ended_ms === null);
+  if (next) choose(next.id);
+  else view.forgotten();
 }
 
 function tell(trouble) {
@@ -48,6 +59,7 @@ function choose(id) {
 function show(id) {
   if (id === state.chosen) return;
   state.chosen = id;
+  state.user = list.rows.get(id)?.user ?? null;
   view.open(id, list.rows.get(id));
   list.mark(id);
   $("welcome").hidden = id !== null;

@@ -68,8 +68,7 @@ export class SessionView {
     this.element.scrollTop = 0;
     for (const list of [this.captions, this.gaps, this.events, this.facts]) list.replaceChildren();
     this.drawn = {};
-    setText(this.interim, "");
-    setText(this.loud, "");
+    for (const text of [this.interim, this.loud, this.user, this.truth]) setText(text, "");
     if (row) this.head(row, row.since_ms);
   }
 
@@ -83,6 +82,12 @@ export class SessionView {
     this.showCaptions();
     this.showSound(now);
     this.showEvents();
+  }
+
+  forgotten() {
+    this.light.dataset.light = this.element.dataset.light = "off";
+    if (!this.user.textContent) setText(this.user, this.id);
+    setText(this.truth, "The cloud does not know this session any more: it ended long ago, or the cloud was restarted");
   }
 
   head(row, now) {

@@ -46,6 +46,14 @@ async function start(event) {
   $("call").hidden = false;
   $("microphone").focus();
   state.looking = setInterval(look, EVERY);
+  stayAwake();
+}
+
+// A telephone that goes to sleep hears nothing. Browsers forget the wish whenever the page is not seen.
+async function stayAwake() {
+  if (state.phone && document.visibilityState === "visible") {
+    state.awake = await navigator.wakeLock?.request("screen").catch(() => null);
+  }
 }
 
 async function hangUp() {
@@ -53,6 +61,7 @@ async function hangUp() {
   if (!phone) return;
   state.phone = null;
   clearInterval(state.looking);
+  state.awake?.release();
   await phone.stop();
   for (const track of [...state.sounds.keys()]) play({ track, on: false });
   $("sign-in").hidden = false;
@@ -185,6 +194,7 @@ addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea");
   if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggleMicrophone();
 });
+addEventListener("visibilitychange", stayAwake);
 addEventListener("pagehide", () => state.phone?.stop());
 $("sign-in").addEventListener("submit", start);
 $("microphone").addEventListener("click", toggleMicrophone);
