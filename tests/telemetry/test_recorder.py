@@ -96,6 +96,15 @@ def test_a_total_that_falls_begins_anew() -> None:
     assert seconds.rows(0, NOW + 9)[1][0][:2] == [None, 5]
 
 
+def test_totals_that_cannot_be_true_do_no_harm() -> None:
+    seconds = Seconds(1, NOW)
+    rising = Rising(seconds, 0)
+    for at, total in ((0, -5), (1_000, 1 << 62), (2_000, -(1 << 62)), (3_000, 0), (10_000_000, 1 << 62)):
+        rising.told(NOW * 1000 + at, total)
+    [column] = seconds.rows(0, NOW + 99_999)[1]
+    assert all(count is None or 0 <= count < 0xFFFF for count in column)
+
+
 def test_a_clock_follows_a_sleep_of_the_machine_and_no_small_step() -> None:
     wall, mono = [1_000.0], [5.0]
     clock = Clock(lambda: wall[0], lambda: mono[0])

@@ -257,7 +257,7 @@ class LinkShell:
         self._seat = seat
 
     def _take(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
-        if chunk.HasField("hops"):
+        if chunk.HasField("hops") and generation == self._machine.generation:
             self._flight.told(livekit_in=chunk.hops.livekit_in, bridge_out=chunk.hops.bridge_out)
         if chunk.HasField("news"):
             self._hear_news(chunk.news, generation)
