@@ -206,6 +206,24 @@ async def test_what_is_not_to_be_had_is_told(theatre: Open) -> None:
         scene.session.on_transcription("french please")
 
 
+async def test_who_asks_for_a_language_in_two_ways_is_told_once_for_each(theatre: Open) -> None:
+    said = list[str]()
+
+    def begin(session: Session) -> None:
+        session.on_transcription("en-US")(lambda heard: said.append(f"named {heard.text}"))
+        session.on_transcription("auto")(lambda heard: said.append(f"any {heard.text}"))
+
+    scene = await theatre(begin)
+    await scene.start()
+    await scene.listening_to("transcription:auto", "transcription:en-US")
+    await scene.phone.socket.send_bytes(PCM)
+    await eventually(lambda: bool(scene.built.recogniser.streams) or "no stream")
+    for text in ("one", "two"):
+        scene.built.recogniser.streams[0].say(text, final=True)
+    await eventually(lambda: len(said) >= 4 or str(said))
+    assert sorted(said) == ["any one", "any two", "named one", "named two"]
+
+
 async def test_a_handler_that_fails_or_sleeps_disturbs_no_other(theatre: Open) -> None:
     voices = list[bool]()
 

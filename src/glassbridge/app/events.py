@@ -15,7 +15,7 @@ class Transcription:
     language: str
     start_ms: int
     end_ms: int
-    """Of the recogniser's stream."""
+    """Of the session: they go on across streams of the recogniser."""
     confidence: float | None = None
     speaker: str | None = None
 

@@ -56,7 +56,7 @@ class Session:
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
         init = wire.ConnectionInit(package_name=package, session_id=session_id, api_key=api_key)
-        self._link = Link(url, init, self._hear, lambda pcm: self._tell(pcm, Stream.AUDIO_CHUNK))
+        self._link = Link(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []
         self._begin: Begin | None = None
@@ -298,25 +298,28 @@ class Session:
                 heard = events.Transcription(
                     data.text, data.is_final, language, data.start_time, data.end_time, data.confidence, data.speaker_id
                 )
-                self._tell(heard, Stream.TRANSCRIPTION, language)
+                self._tell(heard, message.stream_type, Stream.TRANSCRIPTION, language)
             case wire.Translation(transcribe_language=spoken, translate_language=language):
                 translated = events.Translation(
                     data.text, data.is_final, spoken, language, data.start_time, data.end_time, data.original_text,
                     data.speaker_id,
                 )  # fmt: skip
-                self._tell(translated, Stream.TRANSLATION, spoken, language)
+                self._tell(translated, message.stream_type, Stream.TRANSLATION, spoken, language)
             case Vad():
-                self._tell(data.speaking, Stream.VAD)
+                self._tell(data.speaking, message.stream_type, Stream.VAD)
             case AudioStateNotice():
-                self._tell(events.AudioState(data.state, data.reason, data.code, data.hop), Stream.AUDIO_STATE)
+                state = events.AudioState(data.state, data.reason, data.code, data.hop)
+                self._tell(state, message.stream_type, Stream.AUDIO_STATE)
             case wire.DeliveryGap(audio_chunks=chunks, messages=messages):
                 self._tell_trouble(events.Missed(chunks, messages))
 
-    def _tell(self, event: object, stream: Stream, *languages: str) -> None:
-        for wanted, handlings in self._handlers.items():
-            if wanted.hears(stream, languages):
-                for handling in handlings:
-                    handling.put(event)
+    def _tell(self, event: object, name: str, stream: Stream, *languages: str) -> None:
+        """To the handlers of the stream that the cloud names: what is asked for twice comes twice. A cloud that names
+        none of ours means all that hear it."""
+        named = [wanted for wanted in self._handlers if wanted.text == name]
+        for wanted in named or [wanted for wanted in self._handlers if wanted.hears(stream, languages)]:
+            for handling in self._handlers[wanted]:
+                handling.put(event)
 
     def _tell_trouble(self, event: object) -> None:
         for handling in self._trouble:

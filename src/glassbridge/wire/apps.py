@@ -228,7 +228,7 @@ FromCloud = (
 
 
 class Transcription(Message, tag="transcription", frozen=True, kw_only=True):
-    """What was understood; times in milliseconds of the recogniser's stream."""
+    """What was understood; times in milliseconds of the user's session."""
 
     text: str
     is_final: bool
