@@ -1,6 +1,6 @@
 """The cloud program: `run` serves until it is asked to stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import structlog
@@ -53,6 +53,11 @@ class Cloud:
         """host:port where metrics need no token; None: nowhere."""
         self._metrics = AsyncExitStack()
         """Of its numbers: who reads them, and where."""
+
+    @property
+    def routes(self) -> Iterable[web.AbstractRoute]:
+        """All that it serves."""
+        return self._runner.app.router.routes()
 
     async def __aenter__(self) -> "Cloud":
         config = self._config

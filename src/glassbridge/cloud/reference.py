@@ -1,0 +1,203 @@
+"""What every REST route takes and gives, as docs/protocol/rest.openapi.json tells it.
+
+tools/describe_protocol.py puts it together with the server's own routes and their docstrings, and fails when a route is
+not told here or none is where one is told.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+Auth = Literal["none", "user", "app", "admin"]
+NOT_TOLD: Final = ("/console", "/api/dev", "/glasses-ws", "/ws/", "/app-ws")
+"""Beginnings of paths that are no REST: pages, sockets (see *.asyncapi.json), what only a development machine has."""
+
+
+class Room(msgspec.Struct):
+    """Where the phone's LiveKit room is."""
+
+    url: str
+    token: str
+    room: str
+    identity: str
+
+
+class App(msgspec.Struct, rename="camel"):
+    """An app, and how it is for this user."""
+
+    package_name: str
+    name: str
+    permissions: list[str]
+    running: bool
+    state: str
+
+
+class AppState(msgspec.Struct, rename="camel"):
+    """What became of a start or a stop."""
+
+    package_name: str
+    state: str
+
+
+class Segment(msgspec.Struct, rename="camel"):
+    """Something that was finally understood; more fields where they are known."""
+
+    text: str
+
+
+class Words(msgspec.Struct, rename="camel"):
+    """What was understood lately, the oldest first."""
+
+    segments: list[Segment]
+    kept_seconds: float
+
+
+class Count(msgspec.Struct, rename="camel"):
+    active_count: int
+
+
+class Bridges(msgspec.Struct):
+    live: int
+    total: int
+
+
+class Health(msgspec.Struct):
+    """What is true of this cloud."""
+
+    status: Literal["ok", "degraded", "draining"]
+    sessions: Count
+    bridges: Bridges
+    tasks: int
+    timestamp: str
+
+
+class Ready(msgspec.Struct):
+    """New phones are welcome."""
+
+    status: Literal["ready"]
+    bridges: int
+
+
+class Nothing(msgspec.Struct):
+    """It was done."""
+
+
+class Login(msgspec.Struct):
+    """Who may see everything."""
+
+    token: str
+
+
+class AdminSessions(msgspec.Struct):
+    """See docs/recorder.md."""
+
+    now_ms: int
+    development: bool
+    sessions: list[dict[str, Any]]
+
+
+class Fault(msgspec.Struct):
+    """`code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class Failure(msgspec.Struct):
+    """Every error has this shape."""
+
+    success: Literal[False]
+    error: Fault
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One route. `data` is the type of what stands under `data` of a success; with `bare` it is the whole answer."""
+
+    auth: Auth = "none"
+    query: dict[str, str] | None = None
+    """Name and meaning; all may be left out, unless the meaning says otherwise."""
+    body: type | None = None
+    data: Any = None
+    bare: bool = False
+    media: str = "application/json"
+    """Of a success; without `data` it is text or sound."""
+    errors: dict[int, str] | None = None
+
+
+_PACKAGE_STARTS = Operation(
+    auth="user",
+    data=AppState,
+    errors={
+        404: "PACKAGE_NOT_FOUND",
+        429: "TOO_MANY_APPS",
+        502: "APP_NOT_STARTED: its server does not answer, or did not connect",
+        503: "SESSION_NOT_FOUND: connect the phone first",
+        504: "APP_NOT_STARTED: it is still being started",
+    },
+)
+_PACKAGE_STOPS = Operation(auth="user", data=AppState, errors={503: "SESSION_NOT_FOUND: connect the phone first"})
+_TRANSCRIPTS = Operation(
+    auth="user",
+    query={
+        "duration": "seconds back from now",
+        "startTime": "ISO 8601 or unix milliseconds",
+        "endTime": "ISO 8601 or unix milliseconds",
+        "language": "of the text, such as en-US",
+    },
+    data=Words,
+    errors={400: "BAD_REQUEST", 403: "FORBIDDEN: somebody else's words", 503: "SESSION_NOT_FOUND"},
+)
+_ADMIN_ERRORS = {403: "ADMIN_DISABLED", 429: "TOO_MANY_ATTEMPTS"}
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
+    ("GET", "/api/client/livekit/token"): Operation(auth="user", data=Room),
+    ("GET", "/api/client/apps"): Operation(auth="user", data=list[App]),
+    ("POST", "/apps/{package}/start"): _PACKAGE_STARTS,
+    ("POST", "/apps/{package}/stop"): _PACKAGE_STOPS,
+    ("POST", "/api/client/apps/{package}/start"): _PACKAGE_STARTS,
+    ("POST", "/api/client/apps/{package}/stop"): _PACKAGE_STOPS,
+    ("GET", "/api/client/transcripts"): _TRANSCRIPTS,
+    ("GET", "/api/transcripts/{session}"): _TRANSCRIPTS,
+    ("GET", "/api/tts"): Operation(
+        auth="app",
+        query={
+            "text": "what to say, 1 to 2000 characters; required",
+            "voice_id": "its name, as the voice's maker gives it",
+            "model_id": "for voices that have several",
+            "voice_settings": "JSON object, for voices that know it",
+            "app": "package name of the app that signs; without it a core token is asked for",
+            "signature": "t=<unix seconds>,v1=<HMAC-SHA256 of what is said>, as glassbridge.app makes it",
+        },
+        media="audio/*",
+        errors={422: "CANNOT_SAY", 501: "NO_VOICE"},
+    ),
+    ("GET", "/health"): Operation(data=Health, bare=True),
+    ("GET", "/livez"): Operation(media="text/plain"),
+    ("GET", "/readyz"): Operation(data=Ready, bare=True, errors={503: "DRAINING"}),
+    ("GET", "/metrics"): Operation(auth="admin", media="text/plain", errors=_ADMIN_ERRORS),
+    ("POST", "/api/admin/login"): Operation(
+        body=Login, data=Nothing, errors={400: "BAD_REQUEST", 401: "UNAUTHORIZED"} | _ADMIN_ERRORS
+    ),
+    ("POST", "/api/admin/logout"): Operation(data=Nothing),
+    ("GET", "/api/admin/sessions"): Operation(
+        auth="admin",
+        query={"user": "only this one's", "ended": "false: only those that live"},
+        data=AdminSessions,
+        errors=_ADMIN_ERRORS,
+    ),
+    ("GET", "/api/admin/sessions/{id}/timeline"): Operation(
+        auth="admin",
+        query={"seconds": "how far back", "captions": "true: with what was said"},
+        data=dict[str, Any],
+        errors={400: "BAD_REQUEST", 404: "NO_SUCH_SESSION"} | _ADMIN_ERRORS,
+    ),
+    ("GET", "/api/admin/live"): Operation(
+        auth="admin",
+        query={"watch": "id of a session, told second by second", "sessions": "false: without the list of all"},
+        media="text/event-stream",
+        errors={503: "TOO_MANY_WATCHERS"} | _ADMIN_ERRORS,
+    ),
+}
