@@ -50,12 +50,13 @@ async def test_a_person_sees_the_bridge_die_and_come_back() -> None:
         await console.look(DESKTOP, dark=True)
         await console.until("document.querySelector('.row')?.dataset.light === 'ok'", 60)
         assert "token" not in await console.run("location.href"), "the token stays in the address"
-        assert await console.run("document.querySelector('#open-phone').href") == to_phone
+        await console.until(f"document.querySelector('#open-phone').href === '{to_phone}'", 30)
         await console.click(".row")
         await understood(phone, "#captions li")
         await understood(console, ".captions li")
         await console.until("+document.querySelector('.meter').getAttribute('aria-valuenow') > -60", 30)
 
+        await console.until("!!document.querySelector('[data-key=k]:enabled')", 30)
         await console.click("[data-key=k]")
         await console.until("!!document.querySelector('[aria-label=Bridge] .gap')", 60)
         told = await console.run("document.querySelector('[aria-label=Bridge] .gap').getAttribute('aria-label')")

@@ -36,7 +36,7 @@ class Development:
             return
         self._refusal = refusal
         router.add_get("/api/dev", self.state)
-        router.add_post("/api/dev/faults/{key}", self.press)
+        router.add_post("/api/dev/faults/{key:[a-z0-9]}", self.press)
 
     async def state(self, request: web.Request) -> web.Response:
         """The faults that can be had, the one that is on, what became of the former ones, and where a phone is."""
@@ -44,7 +44,7 @@ class Development:
 
     async def press(self, request: web.Request) -> web.Response:
         """Breaks something."""
-        return await self._hand_on(request, "POST", f"/faults/{request.match_info['key'][:1]}")
+        return await self._hand_on(request, "POST", f"/faults/{request.match_info['key']}")
 
     async def _hand_on(self, request: web.Request, method: str, path: str) -> web.Response:
         if (refused := self._refusal(request)) is not None:

@@ -18,7 +18,8 @@ const CAPTIONS = "glassbridge.captions";
 const randomName = () => [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, "0")).join("");
 
 export class PhoneClient {
-  // `tell(kind, detail)` gets the news: told, caption, shown, audio, room, socket, sound, level, app, error.
+  // `tell(kind, detail)` gets the news: told, caption, shown, audio, room, socket, sound, level,
+  // app, microphone, error.
   constructor(coreToken, tell, { transport = "data", chance = Math.random } = {}) {
     this.coreToken = coreToken;
     this.tell = tell;
@@ -40,6 +41,7 @@ export class PhoneClient {
     this.capture = new Capture(this.clock);
     this.sender = new Sender(this.capture, this.room, transport, this.clock, () => this.speaking);
     this.inbox = [];
+    this.failed = false;
   }
 
   // Asks for the microphone, then wants to be connected. Throws an Error for people.
@@ -49,14 +51,15 @@ export class PhoneClient {
     this.pulsing = setInterval(() => this.pulse(), PULSE);
     addEventListener("online", this.online);
     addEventListener("offline", this.offline);
-    navigator.connection?.addEventListener("change", this.online);
+    this.network = navigator.connection?.type;
+    navigator.connection?.addEventListener("change", this.connected);
     this.post({ type: "Start" });
   }
 
   async stop() {
     removeEventListener("online", this.online);
     removeEventListener("offline", this.offline);
-    navigator.connection?.removeEventListener("change", this.online);
+    navigator.connection?.removeEventListener("change", this.connected);
     clearInterval(this.pulsing);
     this.post({ type: "Stop" });
     clearTimeout(this.timer);
@@ -65,6 +68,13 @@ export class PhoneClient {
 
   online = () => this.post({ type: "NetworkChanged" });
   offline = () => this.post({ type: "NetworkLost" });
+
+  // Browsers also tell of each new estimate of the same network.
+  connected = () => {
+    const former = this.network;
+    this.network = navigator.connection.type;
+    if (this.network !== former && this.network !== "none") this.online();
+  };
 
   get speaking() {
     return this.microphoneOn && this.allowed;
@@ -107,11 +117,25 @@ export class PhoneClient {
   post(event) {
     this.inbox.push(event);
     if (this.inbox.length > 1) return; // the loop below is running: it takes this one, too
-    while (this.inbox.length) {
-      for (const effect of this.machine.step(this.inbox[0], this.clock())) this.perform(effect);
-      this.inbox.shift();
+    try {
+      while (this.inbox.length) {
+        for (const effect of this.machine.step(this.inbox[0], this.clock())) this.perform(effect);
+        this.inbox.shift();
+      }
+    } catch (error) {
+      this.fail(error);
+      return;
     }
     this.rearm();
+  }
+
+  // What nobody expected ends the phone, and is told.
+  fail(error) {
+    console.error(error);
+    this.inbox = [];
+    if (this.failed) return;
+    this.failed = true;
+    this.tell("told", { situation: "ended", text: `the phone failed: ${error.message}` });
   }
 
   rearm() {
@@ -193,7 +217,9 @@ export class PhoneClient {
       case "display_event":
         return this.show(message);
       case "microphone_state_change":
+        if (message.isMicrophoneEnabled === this.allowed) return undefined;
         this.allowed = message.isMicrophoneEnabled;
+        this.tell("microphone", this.allowed);
         return this.sender.bePresent();
       case "app_state_change":
         if (message.state) this.apps.add(message.packageName);

@@ -29,6 +29,7 @@ async function start(event) {
   $("refused").hidden = true;
   const phone = new PhoneClient(token, (kind, detail) => HEARERS[kind](detail), { transport: $("transport").value });
   state.phone = phone;
+  for (const list of ["captions", "apps", "notices", "facts"]) $(list).replaceChildren();
   try {
     await phone.start();
   } catch (error) {
@@ -42,6 +43,8 @@ async function start(event) {
   }
   sessionStorage.setItem(KEY, token);
   state.begun = performance.now();
+  $("microphone").disabled = false;
+  showMicrophone(true);
   $("sign-in").hidden = true;
   $("call").hidden = false;
   $("microphone").focus();
@@ -70,10 +73,14 @@ async function hangUp() {
 }
 
 function toggleMicrophone() {
-  if (!state.phone) return;
+  if (!state.phone || $("microphone").disabled) return;
   const on = !state.phone.microphoneOn;
   state.phone.switchMicrophone(on);
-  $("microphone").setAttribute("aria-pressed", on);
+  showMicrophone(on);
+}
+
+function showMicrophone(on) {
+  $("microphone").setAttribute("aria-pressed", String(on));
   $("microphone-label").textContent = on ? "Microphone is on" : "Microphone is off";
 }
 
@@ -85,7 +92,9 @@ const HEARERS = {
     $("light").dataset.light = $("light").parentElement.dataset.light = light;
     $("truth").textContent = text;
     note(text);
-    if (situation === "ended") $("microphone").disabled = true;
+    if (situation !== "ended") return;
+    $("microphone").disabled = true;
+    state.phone?.stop();
   },
   caption({ text, final }) {
     $("interim").textContent = final ? "" : text;
@@ -102,6 +111,7 @@ const HEARERS = {
   audio: (notice) => (state.audio = notice),
   room: (room) => (state.room = room),
   socket: (socket) => (state.socket = socket),
+  microphone: (allowed) => note(`the cloud has switched the microphone ${allowed ? "on" : "off"}`),
   error: (text) => note(`the cloud complains: ${text}`),
   sound: (change) => play(change),
   level: (samples) => (state.level = Math.max(state.level, loudness(samples))),
