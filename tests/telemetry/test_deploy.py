@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -47,6 +48,13 @@ def test_each_alert_is_tested_both_ways_and_says_what_to_do() -> None:
         assert tested[name, False], f"no test in which {name} is quiet"
         assert rule["labels"]["severity"] in ("page", "warning", "info"), name
         assert set(rule["annotations"]) == {"summary", "what_to_do"}, name
+
+
+def test_the_documentation_tells_all_numbers_and_all_alerts() -> None:
+    subprocess.run([sys.executable, "tools/describe_metrics.py", "--check"], check=True, cwd=queries.DEPLOY.parent)
+    text = (queries.DEPLOY.parent / "docs" / "observability.md").read_text()
+    told = dict(re.findall(r"^\| `(Glassbridge\w+)` \|.*\| (page|warning|info) \|$", text, re.MULTILINE))
+    assert told == {name: rule["labels"]["severity"] for name, rule in queries.alerts().items()}
 
 
 @needs_promtool

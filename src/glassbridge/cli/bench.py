@@ -1,4 +1,4 @@
-"""`glassbridge bench path`, `bench apps`, `bench speaker`: measurements beside their floor."""
+"""`glassbridge bench path`, `apps`, `speaker`, `telemetry`: measurements beside their floor."""
 
 import asyncio
 import json as json_module
@@ -87,4 +87,25 @@ def speaker(
     report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
     print(json_module.dumps(report) if json else table(report))
     if not all(report["holds"].values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def telemetry(
+    sessions: Annotated[int, typer.Option(min=1, max=200, help="Users with a phone that speaks.")] = 20,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of each window.")] = 10.0,
+    pairs: Annotated[int, typer.Option(min=1, help="Windows with telemetry, each beside one without.")] = 6,
+    json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
+) -> None:
+    """What logs, metrics, traces and the recorder cost: the path with all of it on and off, by turns. Exit status 0
+    if that is within the limit."""
+    start_logging("bench", "error", "auto")
+    from glassbridge.cli.together import stack_config
+    from glassbridge.lab.bench_telemetry import LIMIT, TelemetryConfig, measure, table
+
+    config = TelemetryConfig(sessions=sessions, seconds=seconds, pairs=pairs)
+    base = stack_config("auto", ParticipantName.OWN)
+    result = asyncio.run(measure(config, base, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    print(json_module.dumps(result.as_json()) if json else table(result))
+    if result.share > LIMIT:
         raise typer.Exit(1)

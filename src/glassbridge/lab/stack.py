@@ -64,6 +64,8 @@ class StackConfig:
     """Registry of apps."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further environment of all programs."""
+    backend_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """More of it for the programs of single backends, by name."""
     taps: Mapping[str, Path] = field(default_factory=dict)
     """By the name of a backend, where its cloud sends what it hands on to listeners (cloud/tap.py)."""
 
@@ -240,7 +242,7 @@ class Stack:
         bridge_config = BridgeConfig(workers=config.workers, socket=str(self._folder / f"bridge{suffix}.sock"))
         port = config.cloud_port if alone and config.cloud_port else free_port()
         to_livekit = await breaker.link() if breaker is not None else None
-        env = {"GLASSBRIDGE_REGION": name}
+        env = {"GLASSBRIDGE_REGION": name, **config.backend_env.get(name, {})}
         if to_livekit is not None:
             env["LIVEKIT_URL"] = to_livekit.url
         record = ("--record", str(config.record)) if config.record is not None else ()

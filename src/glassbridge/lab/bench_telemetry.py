@@ -1,0 +1,305 @@
+"""`glassbridge bench telemetry`: what logs, metrics, traces and the flight recorder cost, in shares of the processor.
+
+Two backends run side by side on one LiveKit: one with everything on (logs of level info to a sink, metrics scraped each
+five seconds, traces to a collector, the recorder), one with everything off (errors only). The same phones speak to the
+one, then to the other, again and again, and an app hears them; processor time of cloud and bridge is compared window by
+window, so that what else the machine does falls on both. Numbers are counted on both sides: what that costs is measured
+apart, and added.
+"""
+
+import asyncio
+import statistics
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from glassbridge.core.values import UserId
+from glassbridge.lab.backend import LOOPBACK, Backend
+from glassbridge.lab.bench_path import Meter
+from glassbridge.lab.crowd import Crowd, User
+from glassbridge.lab.ingest import TOKEN, Ingest
+from glassbridge.lab.judge import says_live
+from glassbridge.lab.listening_app import PACKAGE, ListeningApp
+from glassbridge.lab.scenario import LabError
+from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.telemetry.numbers import ALL, Counter, Histogram
+
+ON, OFF = "A", "B"
+"""Names of the backends."""
+LIVE_WITHIN: Final = 60.0
+SETTLE: Final = 2.0
+"""Seconds after the last phone is live before a window begins."""
+SCRAPE_EVERY: Final = 5.0
+LIMIT: Final = 0.03
+LEAST_FRAMES: Final = 8.0
+"""Of each phone and second that must be heard, of ten, or it is not the path that is measured."""
+ADDS, OBSERVATIONS = 8, 2
+"""Of one frame on its way through bridge and cloud."""
+QUIET: Final = {"GLASSBRIDGE_LOG_LEVEL": "error", "GLASSBRIDGE_RECORDER": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    """Times in seconds."""
+
+    sessions: int = 20
+    seconds: float = 10.0
+    """Of each window."""
+    pairs: int = 6
+    """Windows with telemetry, each beside one without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Milliseconds of processor for each second of each session, by program."""
+
+    cloud: float
+    bridge: float
+
+    @property
+    def both(self) -> float:
+        return self.cloud + self.bridge
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Shares are of what the path costs without telemetry."""
+
+    config: TelemetryConfig
+    on: list[Window]
+    off: list[Window]
+    counting_ns: float
+    """For one frame on its whole way, on both sides."""
+    frames: float
+    """Of each session and second, heard by the app; in the window in which they were fewest."""
+    lines: int
+    """That arrived at the sink."""
+
+    @property
+    def shares(self) -> list[float]:
+        """More with telemetry, pair by pair, counting included."""
+        counting = self.counting_ns * self.frames / 1e6
+        return [on.both / (off.both - counting) - 1 for on, off in zip(self.on, self.off, strict=True)]
+
+    @property
+    def share(self) -> float:
+        """Of all windows together: what one window had to wait for, another pays."""
+        counting = self.counting_ns * self.frames / 1e6
+        on, off = (statistics.fmean(window.both for window in side) for side in (self.on, self.off))
+        return on / (off - counting) - 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything."""
+        return asdict(self) | {"shares": self.shares, "share": self.share, "limit": LIMIT}
+
+
+async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None]) -> Result:
+    """Runs everything on this machine. Raises UserError and LabError."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
+        ingest = await stack.enter_async_context(Ingest())
+        collector = await stack.enter_async_context(_collector())
+        loud = {
+            "BETTERSTACK_INGESTING_HOST": ingest.url,
+            "BETTERSTACK_SOURCE_TOKEN": TOKEN,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector,
+            "GLASSBRIDGE_LOG_SPOOL": str(folder),
+            "GLASSBRIDGE_CLOUD_METRICS_PORT": "0",
+            "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
+        }
+        # An app keeps its session with a backend for a while; so each backend has one of its own.
+        apps = {name: await stack.enter_async_context(ListeningApp(_folder(folder, name))) for name in (ON, OFF)}
+        env = {name: more | {"GLASSBRIDGE_APPS": str(apps[name].registry)} for name, more in ((ON, loud), (OFF, QUIET))}
+        # No captions: recognisers are processes of their own, and would be measured instead of the path.
+        system = Stack(replace(base, backends=2, env={"GLASSBRIDGE_CAPTIONS": ""}, backend_env=env), say=say)
+        say("starting LiveKit and two backends")
+        system = await stack.enter_async_context(system)
+        crowd = Crowd("phones", {"GLASSBRIDGE_LOG_LEVEL": "error"}, system.core_token, count(1), lambda _line: None)
+        stack.push_async_callback(crowd.stop)
+        await crowd.start()
+        runner = _Runner(config, system, crowd, apps, say)
+        await stack.enter_async_context(runner)
+        on, off = await runner.compare()
+        return Result(config, on, off, _counting_ns(), runner.frames, len(ingest.arrivals))
+
+
+class _Runner:
+    """Moves the phones between the backends, and measures."""
+
+    def __init__(
+        self,
+        config: TelemetryConfig,
+        system: Stack,
+        crowd: Crowd,
+        apps: Mapping[str, ListeningApp],
+        say: Callable[[str], None],
+    ) -> None:
+        self.frames = 0.0
+        """That the app heard, of each session and second, in the window in which they were fewest."""
+        self._config = config
+        self._apps = apps
+        self._crowd = crowd
+        self._say = say
+        self._sides = {backend.name: backend for backend in system.backends}
+        self._meters = {name: Meter(cloud=side.cloud.pid, bridge=side.bridge.pid) for name, side in self._sides.items()}
+        self._users: list[User] = []
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
+
+    async def __aenter__(self) -> "_Runner":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+
+    async def compare(self) -> tuple[list[Window], list[Window]]:
+        """All pairs; within each the order turns round."""
+        found: dict[str, list[Window]] = {ON: [], OFF: []}
+        for name in (ON, OFF):  # what is done for the first time counts for nobody
+            await self._move(self._sides[name])
+        for pair in range(self._config.pairs):
+            for name in (ON, OFF) if pair % 2 else (OFF, ON):
+                await self._move(self._sides[name])
+                found[name].append(await self._window(name))
+            on, off = found[ON][-1], found[OFF][-1]
+            self._say(f"pair {pair + 1}: with {on.both:.2f}, without {off.both:.2f} ms per session-second")
+        return found[ON], found[OFF]
+
+    async def _move(self, side: Backend) -> None:
+        if self._users:
+            for user in self._users:
+                user.events.clear()
+                user.switch(side)
+        else:
+            names = [UserId(f"bench-{number}@example.org") for number in range(self._config.sessions)]
+            self._users = [self._crowd.add(name, side, apps=[PACKAGE]) for name in names]
+        deadline = monotonic() + LIVE_WITHIN
+        while waiting := [user.id for user in self._users if not says_live(user.events)]:
+            if monotonic() > deadline:
+                raise LabError(f"audio of {len(waiting)} phones does not flow at {side.name}: {self._crowd.failure}")
+            await asyncio.sleep(0.1)
+        before = self._heard(side.name)
+        while silent := [name for name, blocks in self._heard(side.name).items() if blocks == before[name]]:
+            if monotonic() > deadline:
+                raise LabError(f"the app does not hear {len(silent)} phones at {side.name}")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(SETTLE)
+
+    def _heard(self, name: str) -> dict[UserId, int]:
+        """Blocks of each phone's audio that came to this backend's app so far."""
+        return {user.id: len(self._apps[name].blocks[user.id]) for user in self._users}
+
+    async def _window(self, name: str) -> Window:
+        side, meter = self._sides[name], self._meters[name]
+        async with AsyncExitStack() as stack:
+            if name == ON:
+                await stack.enter_async_context(self._scraped(side))
+            before, heard, begun = meter.cpu(), self._heard(name), monotonic()
+            await asyncio.sleep(self._config.seconds)
+            after, seconds = meter.cpu(), monotonic() - begun
+        came = sum(self._heard(name).values()) - sum(heard.values())
+        frames = came / seconds / self._config.sessions
+        if frames < LEAST_FRAMES:
+            raise LabError(f"only {frames:.1f} frames a second of each phone came to the app: this machine is too busy")
+        self.frames = min(self.frames or frames, frames)
+        per = 1000 / seconds / self._config.sessions
+        return Window(**{program: (after[program] - before[program]) * per for program in ("cloud", "bridge")})
+
+    @asynccontextmanager
+    async def _scraped(self, side: Backend) -> AsyncIterator[None]:
+        """As Prometheus would."""
+        task = asyncio.get_running_loop().create_task(self._scrape(*_metrics_of(side)), name="scrape")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _scrape(self, *addresses: str) -> None:
+        while True:
+            for address in addresses:
+                async with self._http.get(f"http://{address}/metrics") as answer:
+                    await answer.read()
+            await asyncio.sleep(SCRAPE_EVERY)
+
+
+def _folder(base: Path, name: str) -> Path:
+    folder = base / name
+    folder.mkdir()
+    return folder
+
+
+def _metrics_of(side: Backend) -> tuple[str, str]:
+    """Where cloud and supervisor serve theirs, as they logged it."""
+    found = [program.events("metrics are served")[0]["address"] for program in (side.cloud, side.bridge)]
+    return str(found[0]), str(found[1])
+
+
+@asynccontextmanager
+async def _collector() -> AsyncIterator[str]:
+    """An OpenTelemetry collector that takes everything; yields its URL."""
+
+    async def take(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/v1/traces", take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, LOOPBACK, 0).start()
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/v1/traces"
+    finally:
+        await runner.cleanup()
+
+
+def _counting_ns(rounds: int = 100_000) -> float:
+    """Nanoseconds that counting takes for one frame; the best of five, others use this machine too."""
+    cell = Counter("bench_total", "", ALL).cell()
+    observe = Histogram("bench_seconds", "", ALL, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)).observer()
+
+    def once() -> float:
+        begun = perf_counter()
+        for _ in range(rounds):
+            for _ in range(ADDS):
+                cell.count += 1
+            for _ in range(OBSERVATIONS):
+                observe(0.03)
+        return (perf_counter() - begun) / rounds * 1e9
+
+    return min(once() for _ in range(5))
+
+
+def table(result: Result) -> str:
+    """As people read it."""
+    config = result.config
+
+    def middle(windows: list[Window], program: str) -> str:
+        values = sorted(getattr(window, program) for window in windows)
+        return f"{statistics.median(values):7.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
+
+    shares = sorted(result.shares)
+    rows = [
+        f"{config.sessions} sessions, {result.frames:.1f} frames a second each; {config.pairs} pairs of windows of "
+        f"{config.seconds:g} s, by turns",
+        "processor, ms per session-second: median (least to most)",
+        *(
+            f"  {program:7} {side:4}{middle(windows, program)}"
+            for program in ("cloud", "bridge", "both")
+            for side, windows in (("on", result.on), ("off", result.off))
+        ),
+        f"counting alone (it cannot be switched off): {result.counting_ns:.0f} ns a frame, added below",
+        f"log lines at the sink: {result.lines}",
+        f"telemetry costs {result.share:+.1%} (pairs: median {statistics.median(shares):+.1%}, "
+        f"{shares[0]:+.1%} to {shares[-1]:+.1%}); limit {LIMIT:.0%}",
+    ]
+    return "\n".join(rows)
