@@ -18,7 +18,7 @@ DEAD: Final = "x"
 LIGHTS: Final = {"ok": "green", "part": "yellow", "wait": "yellow", "bad": "red", "off": "bright_black"}
 QUIET: Final = frozenset({"voice", "microphone"})
 """Kinds of events that are told only when all are asked for."""
-HIDDEN: Final = frozenset({"seq", "at_ms", "kind", "generation", "room_age_ms", "socket_age_ms", "socket"})
+HIDDEN: Final = frozenset({"seq", "at_ms", "kind", "generation", "room_age_ms", "socket_age_ms", "socket", "trace_id"})
 
 
 def show(timeline: dict[str, Any], console: Console, *, every_event: bool = False) -> None:

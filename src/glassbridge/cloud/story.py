@@ -145,7 +145,7 @@ class Story:
         hop = DECISIONS[trouble].hop.value
         about = {"generation": generation, "cause": trouble.code, "hop": hop, "error": trouble.text, "bridge": bridge}
         self._log.warning("place lost", **about)
-        self._flight.note("place lost", **about)
+        self._keep("place lost", about)
 
     def news(self, generation: Generation, *, phone_here: bool, leaving: bool) -> None:
         """The bridge told what is new in the room."""
@@ -166,7 +166,11 @@ class Story:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self._log.info(event, **fields)
-        self._flight.note(event, **fields)
+        self._keep(event, fields)
+
+    def _keep(self, event: str, fields: dict[str, Any]) -> None:
+        trace = {} if self._episode is None else {"trace_id": self._episode.span.origin.trace_id}
+        self._flight.note(event, **fields, **trace)
 
     def _note(self, what: str) -> None:
         self._actions.append((self._clock(), what))
