@@ -331,7 +331,7 @@ async def eventually_served(stage: Stage) -> None:
         async with stage.http.get(f"{stage.url}/api/admin/live", headers=BEARER) as response:
             return response.status == 200 or f"{response.status}"
 
-    await eventually(served)
+    await eventually(served, 20.0)
 
 
 async def test_a_reader_that_takes_nothing_is_sent_away(
@@ -340,19 +340,23 @@ async def test_a_reader_that_takes_nothing_is_sent_away(
     monkeypatch.setattr(live, "WRITE_TIMEOUT", 0.2)
     monkeypatch.setattr(live, "MAX_WATCHERS", 1)
     built: Stage = await stage(admin_token=TOKEN)
-    flights = built.cloud.sessions.flights
-    large = {"id": "x", "text": "y" * 8_000_000}
-    monkeypatch.setattr(flights, "rows_of", lambda second: [large | {"second": second}])
-    _, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port, limit=1024)
-    writer.write(f"GET /api/admin/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+    flights, asked = built.cloud.sessions.flights, asyncio.Event()
 
-    async def refused() -> bool | str:
-        async with built.http.get(f"{built.url}/api/admin/live", headers=BEARER) as response:
-            return response.status == 503 or "the first one is not served yet"
+    def much(_second: int) -> list[Any]:
+        asked.set()
+        return [{"id": "x", "text": "y" * 30_000_000}]
 
-    await eventually(refused)
-    monkeypatch.setattr(flights, "rows_of", lambda _second: [])
-    await eventually_served(built)
+    with monkeypatch.context() as patch:
+        patch.setattr(flights, "rows_of", much)
+        reader, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port, limit=1024)
+        writer.write(f"GET /api/admin/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        async with asyncio.timeout(20):
+            await asked.wait()
+    await eventually_served(built)  # the only place is free again
+    with suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            while await reader.read(1 << 20):
+                pass
     writer.close()
 
 
