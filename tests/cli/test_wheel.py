@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from glassbridge.cloud.console.assets import Assets
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,6 +27,9 @@ def test_the_demo_runs_from_the_wheel(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {"glassbridge/py.typed", "glassbridge/lab/clips/clip.wav", "glassbridge/lab/clips/clip.txt"} <= names
+    pages = {f"glassbridge/cloud/console/assets/{name}" for name in Assets().names}
+    assert pages
+    assert pages <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if not name.startswith("glassbridge")]
 

@@ -1,6 +1,6 @@
 // One session as lanes over time: what passed each hop in each second, and in red where it was dead.
 
-import { blamed, clock, healed, make, seconds, setText } from "./words.js";
+import { blamed, clock, make, outcome, seconds, setText } from "./words.js";
 
 export const LANES = [
   { name: "phone", title: "Phone", columns: ["phone_sent", "socket_sent"], unit: "frames/s", least: 10 },
@@ -179,9 +179,6 @@ function usual(values) {
 
 export const keyOf = (gap) => `${gap.from_ms} ${gap.hop} ${gap.lane}`;
 
-const brief = (gap) => {
-  if (gap.to_ms === null) return "still dead";
-  return `${seconds(gap.to_ms - gap.from_ms)}, healed ${healed(gap.healed_by)}`;
-};
+const brief = (gap) => `${gap.to_ms === null ? "" : `${seconds(gap.to_ms - gap.from_ms)}, `}${outcome(gap)}`;
 
 const describe = (gap) => `${blamed(gap)}, from ${clock(gap.from_ms)}; ${brief(gap)}`;

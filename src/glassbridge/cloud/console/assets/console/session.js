@@ -2,7 +2,7 @@
 
 import { LANES, Lanes, SPANS, keyOf } from "./lanes.js";
 import { Timeline } from "./timeline.js";
-import { HOPS, LIGHTS, actions, ago, clock, healed, make, seconds, sentence, setText } from "./words.js";
+import { HOPS, LIGHTS, actions, ago, clock, make, outcome, seconds, sentence, setText } from "./words.js";
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
@@ -95,8 +95,8 @@ export class SessionView {
     this.light.setAttribute("aria-label", LIGHTS[row.light]);
     this.element.dataset.light = row.light;
     setText(this.user, row.user);
-    const where = row.hop ? `, ${HOPS[row.hop] ?? row.hop} is the dead hop` : "";
-    setText(this.truth, `${sentence(row)}${row.text ? where : ""}, for ${ago(now - row.since_ms)}`);
+    const where = row.hop && row.text ? ` · dead hop: ${HOPS[row.hop] ?? row.hop}` : "";
+    setText(this.truth, `${sentence(row)}${where} · for ${ago(now - row.since_ms)}`);
     const way = { livekit: "through LiveKit", websocket: "by the WebSocket" }[row.transport] ?? "none";
     const apps = Object.entries(row.apps).map(([name, state]) => (state === "running" ? name : `${name} (${state})`));
     const facts = {
@@ -189,7 +189,7 @@ function gapItem(gap) {
   const lines = [
     make("p", {}, make("b", { text: where }), `: ${gap.text || gap.code}`),
     make("p", { class: "soft" }, [
-      open ? "still dead" : `healed ${healed(gap.healed_by)}`,
+      outcome(gap),
       gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
       gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
       gap.actions.length > 1 ? `done: ${actions(gap.actions)}` : "",

@@ -39,10 +39,10 @@ const ACTIONS = {
 };
 const EXPECTED = new Set(["joined", "examined", "in_room", "left", "answers", "recognises"]);
 const HEALED = {
-  "by itself": "by itself",
-  ended: "with the session's end",
-  "phone:back": "when the phone came back",
-  "phone:in_room": "when the phone was in its room again",
+  "by itself": "healed by itself",
+  ended: "until the session ended",
+  "phone:back": "healed when the phone came back",
+  "phone:in_room": "healed when the phone was in its room again",
 };
 
 const said = (word) => word.replaceAll("_", " ");
@@ -65,7 +65,12 @@ export function actions(texts) {
   return runs.map(({ text, times }) => (times > 1 ? `${text} × ${times}` : text)).join(", ");
 }
 
-export const healed = (text) => HEALED[text ?? "by itself"] ?? `by ${action(text)}`;
+// How a gap ended. `then CODE`: it did not heal, but was found to be another one.
+export function outcome({ to_ms, healed_by }) {
+  if (to_ms === null) return "still dead";
+  const how = healed_by ?? "by itself";
+  return HEALED[how] ?? (how.startsWith("then ") ? said(how) : `healed by ${action(how)}`);
+}
 
 export const blamed = (gap) => `${HOPS[gap.hop] ? `${HOPS[gap.hop]}: ` : ""}${gap.text || gap.code}`;
 
