@@ -75,6 +75,11 @@ class Ingest:
         """What was taken, in the order of arrival."""
         return [arrival.fields for arrival in self.arrivals]
 
+    @property
+    def idle(self) -> float:
+        """Seconds since the last line was taken; 0 before any."""
+        return (monotonic_ns() - self.arrivals[-1].at_ns) / 1e9 if self.arrivals else 0.0
+
     def messages(self) -> list[str]:
         return [str(line.get("message")) for line in self.lines]
 

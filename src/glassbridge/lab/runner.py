@@ -58,7 +58,8 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        return not self.error and not self.leaks and all(judged.holds for judged in self.judged)
+        holds = all(judged.holds for judged in self.judged)
+        return holds and not self.error and not self.leaks and not self.stories.wrong
 
     @property
     def tta_ratio(self) -> float | None:
@@ -132,6 +133,7 @@ class Runner:
                 await system.mark_baseline()
             await scenario.run(system)
             await system.speaking()
+        await system.log_arrives()
         if system.baseline is not None and scenario.keeps:
             await self._wait_for_baseline(system, outcome, system.baseline)
 

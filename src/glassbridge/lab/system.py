@@ -33,6 +33,7 @@ from glassbridge.livekit.tokens import LiveKitKeys
 LIVE_WITHIN = 15.0
 SETTLED, SETTLED_WITHIN = 3.0, 25.0
 FLOOR_SAMPLES = 5
+SHIPPED_EVERY, ARRIVES_WITHIN = 1.0, 10.0
 ENVIRONMENT = {"GLASSBRIDGE_RECOGNISERS": "1"}
 """Nobody says a word here, and recognisers take memory."""
 
@@ -122,6 +123,7 @@ class System:
             "BETTERSTACK_INGESTING_HOST": self.ingest.url,
             "BETTERSTACK_SOURCE_TOKEN": self.ingest.token,
             "GLASSBRIDGE_LOG_SPOOL": str(folder / "spool"),
+            "GLASSBRIDGE_LOG_EVERY": str(SHIPPED_EVERY),
         }
 
     # ---- parts
@@ -236,6 +238,13 @@ class System:
                 raise LabError(f"nobody logged {event!r} within {within:g} s")
             await asyncio.sleep(0.01)
         return found[0]
+
+    async def log_arrives(self) -> None:
+        """Returns when what was logged so far has come to the sink, as far as a pause there tells."""
+        await asyncio.sleep(2 * SHIPPED_EVERY)
+        deadline = monotonic() + ARRIVES_WITHIN
+        while monotonic() < deadline and self.ingest.idle < 2 * SHIPPED_EVERY:  # noqa: ASYNC110 - a pause is no event
+            await asyncio.sleep(0.1)
 
     async def mark_baseline(self) -> None:
         """Notes what is held when audio flows, once it has not grown for SETTLED seconds: participants open some of
