@@ -61,10 +61,6 @@ EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
 )
 
 
-RECOGNISERS: Final = "F25"
-"""Some users' recognisers die here, nobody knows whose: one story at least must name that hop."""
-
-
 def expected(scenario: str, label: str) -> frozenset[str]:
     """The hops of which one must be named; empty: nothing died."""
     return next((hops for id, part, hops in EXPECTED if in_family(scenario, id) and part in label), frozenset())
@@ -231,7 +227,6 @@ def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], o
     """The stories of all samples that are of an episode."""
     clock = wall_clock(offset_ns)
     stories = Stories()
-    recogniser_named = False
     for sample in samples:
         if sample.span is None:
             continue
@@ -242,10 +237,6 @@ def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], o
         stories.told.append(f"{who}: {told}")
         stories.agree += not wrong
         stories.wrong += [f"{who}: {what}" for what in wrong]
-        recogniser_named |= "recogniser" in told.hops
-    if in_family(scenario, RECOGNISERS) and stories.told and not recogniser_named:
-        stories.agree = 0
-        stories.wrong.append("nobody's recogniser is told to be dead")
     return stories
 
 
