@@ -1,0 +1,11 @@
+"""On a machine that is busy with other things recognisers take their time; how long is no matter of these tests."""
+
+import pytest
+
+from glassbridge.speech import process, soniox
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (process, soniox):
+        monkeypatch.setattr(module, "FINISH_TIMEOUT", 60.0)
