@@ -32,6 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark, missing in (
         ("real", None if server_binary() else "no livekit-server on this machine"),
         ("sdk", None if find_spec("livekit.rtc") else "the official LiveKit SDK is not installed"),
+        ("promtool", None if shutil.which("promtool") else "no promtool: apt-get install prometheus"),
         ("chromium", None if shutil.which("chromium") else "no chromium: apt-get install chromium"),
     ):
         if missing and item.get_closest_marker(mark):

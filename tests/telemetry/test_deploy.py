@@ -18,7 +18,6 @@ from tests.telemetry import queries
 from tests.telemetry.queries import OF_PROMETHEUS, RULE_TESTS, RULES, Selector
 
 PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool: apt-get install prometheus")
 
 
 def promtool(*argv: str | Path, cwd: Path | None = None) -> None:
@@ -27,12 +26,12 @@ def promtool(*argv: str | Path, cwd: Path | None = None) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_the_rules_are_rules() -> None:
     promtool("check", "rules", RULES)
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_each_alert_fires_when_it_should_and_not_before() -> None:
     promtool("test", "rules", RULE_TESTS.name, cwd=RULE_TESTS.parent)
 
@@ -57,7 +56,7 @@ def test_the_documentation_tells_all_numbers_and_all_alerts() -> None:
     assert told == {name: rule["labels"]["severity"] for name, rule in queries.alerts().items()}
 
 
-@needs_promtool
+@pytest.mark.promtool
 def test_the_dashboards_queries_are_promql(tmp_path: Path) -> None:
     expressions = [
         queries.plain(target["expr"]) for panel in queries.panels() for target in panel["targets"] if target["expr"]

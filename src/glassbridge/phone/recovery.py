@@ -30,6 +30,8 @@ class Recovery:
         if not isinstance(record.new, SocketState):
             return
         if record.new.final:
+            for name in list(self._parts):
+                self.came_of(name, "given up")
             self._end("the phone has ended")
         elif record.new is not SocketState.IDLE and not record.new.here and self._span is None:
             self._begin("phone connects" if record.old is SocketState.IDLE else "phone reconnects", None)
