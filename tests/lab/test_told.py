@@ -9,7 +9,7 @@ import pytest
 from glassbridge.lab.judge import Span
 from glassbridge.lab.scenario import catalogue
 from glassbridge.lab.system import Sample
-from glassbridge.lab.told import EXPECTED, Stories, disagreements, expected, judge_all, read, wall_clock
+from glassbridge.lab.told import EXPECTED, Stories, by_time, disagreements, expected, judge_all, read
 
 USER = "lab-1@example.org"
 CAUSE, GONE, END = 100_000_000_000, 106_000_000_000, 110_000_000_000
@@ -39,12 +39,12 @@ STORY = [
 
 def wrong(lines: list[Mapping[str, Any]], tta: float = 0.4, hops: str = "bridge", **options: Any) -> list[str]:
     of = span(**options)
-    told = read(lines, USER, of, wall_clock(0))
+    told = read(by_time(lines, 0), USER, of)
     return disagreements(told, of, tta, frozenset(hops.split()), 0.0)
 
 
 def test_a_whole_story() -> None:
-    told = read(STORY, USER, span(), wall_clock(0))
+    told = read(by_time(STORY, 0), USER, span())
     assert told.hops == ("bridge",)
     assert told.causes == ("bridge_died", "SIGKILL")
     assert told.actions == ("start another", "join: joined")
