@@ -75,7 +75,7 @@ export class Feed {
   look() {
     const silent = performance.now() - this.heardAt;
     if (this.busy && silent > SILENT) {
-      this.tell(`Nothing was heard from the cloud for ${Math.round(silent / 1000)} s: what you see is old`);
+      this.tell("Nothing is heard from the cloud: what you see is old");
     }
   }
 

@@ -118,16 +118,12 @@ function begin() {
 
 // ---- colours, keys
 
-function recolour(theme) {
-  if (theme) document.documentElement.dataset.theme = theme;
-  view.recolour();
-}
-
 function toggleTheme() {
   const now = document.documentElement.dataset.theme ?? (PREFERS_DARK.matches ? "dark" : "light");
   const other = now === "dark" ? "light" : "dark";
   localStorage.setItem(THEME, other);
-  recolour(other);
+  document.documentElement.dataset.theme = other;
+  view.recolour();
 }
 
 const KEYS = {
@@ -150,7 +146,7 @@ function onKey(event) {
   act();
 }
 
-recolour(localStorage.getItem(THEME));
+view.recolour();
 PREFERS_DARK.addEventListener("change", () => view.recolour());
 addEventListener("hashchange", fromAddress);
 addEventListener("keydown", onKey);

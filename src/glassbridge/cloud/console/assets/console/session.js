@@ -6,7 +6,7 @@ import { HOPS, LIGHTS, actions, ago, clock, make, outcome, seconds, sentence, se
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
-const MAX_SHOWN = 60; // gaps, and events
+const MAX_SHOWN = 60; // gaps, events, captions
 
 export class SessionView {
   // `back()` is called when a person leaves it on a small screen.
@@ -22,7 +22,8 @@ export class SessionView {
     leave.addEventListener("click", back);
     this.light = make("span", { class: "light", "data-light": "off" });
     this.user = make("h2");
-    this.truth = make("p", { class: "truth", role: "status" });
+    this.truth = make("span", { role: "status" });
+    this.since = make("span");
     this.facts = make("dl", { class: "facts" });
     this.wave = make("canvas", { class: "wave", "aria-hidden": "true" });
     this.meter = make("div", { class: "meter", role: "meter", "aria-label": "Loudness", "aria-valuemin": "-60", "aria-valuemax": "0", "aria-valuenow": "-60" });
@@ -33,7 +34,7 @@ export class SessionView {
     this.events = make("ol", { class: "events" });
     const spans = make("div", { class: "filters", role: "group", "aria-label": "How far back" }, ...this.spanButtons());
     this.element.append(
-      make("header", {}, leave, this.light, make("div", { class: "who" }, this.user, this.truth)),
+      make("header", {}, leave, this.light, make("div", {}, this.user, make("p", { class: "truth" }, this.truth, this.since))),
       this.facts,
       make("section", { class: "panel path", "aria-label": "Hop by hop" }, make("div", { class: "head" }, make("h2", { text: "Hop by hop" }), spans), this.lanes.element),
       make(
@@ -68,7 +69,7 @@ export class SessionView {
     this.element.scrollTop = 0;
     for (const list of [this.captions, this.gaps, this.events, this.facts]) list.replaceChildren();
     this.drawn = {};
-    for (const text of [this.interim, this.loud, this.user, this.truth]) setText(text, "");
+    for (const text of [this.interim, this.loud, this.user, this.truth, this.since]) setText(text, "");
     if (row) this.head(row, row.since_ms);
   }
 
@@ -96,7 +97,8 @@ export class SessionView {
     this.element.dataset.light = row.light;
     setText(this.user, row.user);
     const where = row.hop && row.text ? ` · dead hop: ${HOPS[row.hop] ?? row.hop}` : "";
-    setText(this.truth, `${sentence(row)}${where} · for ${ago(now - row.since_ms)}`);
+    setText(this.truth, `${sentence(row)}${where}`);
+    setText(this.since, ` · for ${ago(now - row.since_ms)}`);
     const way = { livekit: "through LiveKit", websocket: "by the WebSocket" }[row.transport] ?? "none";
     const apps = Object.entries(row.apps).map(([name, state]) => (state === "running" ? name : `${name} (${state})`));
     const facts = {
@@ -123,10 +125,11 @@ export class SessionView {
 
   showCaptions() {
     const { captions, interim } = this.timeline;
-    const newest = captions.at(-1)?.at ?? 0;
-    if (newest !== this.drawn.captions) {
-      this.drawn.captions = newest;
-      this.captions.replaceChildren(...captions.map(({ at, text }) => make("li", {}, make("time", { class: "number soft", text: clock(at) }), text)));
+    const fresh = captions.filter(({ at }) => at > (this.drawn.captions ?? 0));
+    if (fresh.length) {
+      this.drawn.captions = fresh.at(-1).at;
+      this.captions.append(...fresh.map(({ at, text }) => make("li", {}, make("time", { class: "number soft", text: clock(at) }), text)));
+      while (this.captions.children.length > MAX_SHOWN) this.captions.firstChild.remove();
       this.captions.scrollTop = this.captions.scrollHeight;
     }
     setText(this.interim, interim);
