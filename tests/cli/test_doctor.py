@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from glassbridge.cli.checks import CHECKS, livekit, machine, programs
+from glassbridge.cli.checks import CHECKS, livekit, machine, programs, speech
 from glassbridge.cli.checks.findings import Patient, State
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
@@ -22,6 +22,7 @@ from glassbridge.lab.stack import Stack
 from glassbridge.livekit.server import LiveKitServer, free_port
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.settings import Settings
+from glassbridge.speech.soniox_double import Fault, Manner, SonioxDouble
 from tests.scenarios.systems import KEYS, config
 from tests.support.livekit import server_binary
 
@@ -156,6 +157,22 @@ async def test_something_else_holds_the_port_of_the_cloud() -> None:
         await listener.wait_closed()
         found = await programs.cloud(ill)
     assert (found.state, "port is free" in found.text) == (State.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "advice"),
+    [("right", None, ""), ("wrong", None, "SONIOX_API_KEY"), ("right", 402, "credit"), ("right", 429, "streams")],
+)
+async def test_the_key_of_a_recogniser(key: str, code: int | None, advice: str) -> None:
+    async with SonioxDouble(key="right") as double:
+        if code is not None:
+            double.misbehave(Fault(Manner.ERROR, code))
+        where = "ws://127.0.0.1:1"
+        async with patient(where, recogniser="soniox", soniox_api_key=key, soniox_endpoint=double.url) as ill:
+            found = await speech.recogniser(ill)
+    assert (found.state is State.WELL) == (not advice), found
+    assert advice in found.advice
+    assert "right" not in found.text
 
 
 async def test_a_folder_that_cannot_be_had(tmp_path: FilePath) -> None:

@@ -4,7 +4,7 @@ found and, where that is not well, what to do."""
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from glassbridge.cli.checks import livekit, machine, programs
+from glassbridge.cli.checks import livekit, machine, programs, speech
 from glassbridge.cli.checks.findings import Finding, Patient
 
 Check = Callable[[Patient], Awaitable[Finding]]
@@ -18,7 +18,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("bridges", programs.bridges),
     ("sockets", programs.sockets),
     ("cloud", programs.cloud),
-    ("recogniser", machine.recogniser),
+    ("recogniser", speech.recogniser),
     ("log sink", machine.log_sink),
     ("disk", machine.disk),
     ("open files", machine.descriptors),

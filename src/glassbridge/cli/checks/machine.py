@@ -1,4 +1,4 @@
-"""Settings, the recogniser, where logs go, and what this machine has to give."""
+"""Settings, where logs go, and what this machine has to give."""
 
 import asyncio
 import os
@@ -28,17 +28,6 @@ async def secrets(patient: Patient) -> Finding:
             f"public development values: {', '.join(names)}", "set your own before anybody else can reach this machine"
         )
     return well("LiveKit's keys and the core-token secret are set")
-
-
-async def recogniser(patient: Patient) -> Finding:
-    """Can captions be made?"""
-    try:
-        from pocketsphinx import get_model_path
-    except ImportError:
-        return failed("the offline recogniser is not installed", "install glassbridge anew (`make setup`)")
-    if "en-us" not in os.listdir(get_model_path()):
-        return failed("the offline recogniser has no model", "install pocketsphinx anew: its model is in the package")
-    return well("the offline recogniser and its model are here")
 
 
 async def log_sink(_patient: Patient) -> Finding:

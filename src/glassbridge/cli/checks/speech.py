@@ -1,0 +1,65 @@
+"""Can captions be made?"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from glassbridge.cli.checks.findings import Finding, Patient, failed, skipped, well
+from glassbridge.cli.speech import chosen_recogniser
+from glassbridge.core.recogniser import Reason
+from glassbridge.core.values import BYTES_PER_MS
+from glassbridge.runtime.errors import UserError
+from glassbridge.speech.base import Recogniser, RecogniserError, Want
+
+WITHIN: Final = 20.0
+"""Seconds: an offline recogniser loads its model first."""
+SILENCE: Final = bytes(300 * BYTES_PER_MS)
+ADVICE: Final[Mapping[Reason, str]] = {
+    Reason.UNAUTHORISED: "set the provider's key anew (SONIOX_API_KEY)",
+    Reason.UNPAID: "the account of the provider has no credit left",
+    Reason.TOO_MANY: "the provider allows no more streams: ask it for more, or lower GLASSBRIDGE_RECOGNISERS",
+    Reason.NETWORK: "see that this machine may reach the provider by HTTPS and WebSocket (SONIOX_ENDPOINT)",
+    Reason.UNSUPPORTED: "choose another language (GLASSBRIDGE_CAPTIONS) or recogniser (GLASSBRIDGE_RECOGNISER)",
+}
+OTHERWISE: Final = "see docs/speech.md; phones are told that audio arrives and is not captioned"
+
+
+async def recogniser(patient: Patient) -> Finding:
+    """Opens a stream of the recogniser that a cloud would use, and has it hear 0.3 s of silence to the end."""
+    settings = patient.settings
+    if not settings.captions:
+        return skipped("captions are switched off (GLASSBRIDGE_CAPTIONS is empty)")
+    try:
+        chosen = chosen_recogniser(settings)
+    except UserError as error:
+        return failed(str(error), OTHERWISE)
+    try:
+        async with asyncio.timeout(WITHIN):
+            await _hear(chosen, Want(settings.captions))
+    except RecogniserError as error:
+        return failed(f"{chosen.name}: {error}", ADVICE.get(error.reason, OTHERWISE))
+    except TimeoutError:
+        return failed(f"{chosen.name} does not answer within {WITHIN:.0f} s", OTHERWISE)
+    finally:
+        await chosen.close()
+    return well(f"{chosen.name} listens to {settings.captions}")
+
+
+async def _hear(chosen: Recogniser, want: Want) -> None:
+    """Raises RecogniserError, also where the stream is opened and then refused."""
+    lost: asyncio.Future[RecogniserError] = asyncio.get_running_loop().create_future()
+    stream = await chosen.open(
+        chosen.serves(want), lambda _: None, lambda error: None if lost.done() else lost.set_result(error)
+    )
+    try:
+        stream.feed(SILENCE)
+        heard = asyncio.get_running_loop().create_task(stream.finish())
+        both: list[asyncio.Future[Any]] = [lost, heard]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            heard.cancel()
+            await asyncio.wait([heard])
+            raise lost.result()
+        await heard
+    finally:
+        await stream.close()
