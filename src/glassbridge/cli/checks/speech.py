@@ -9,6 +9,7 @@ from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.speech.base import Recogniser, RecogniserError, Want
 
 WITHIN: Final = 20.0
@@ -51,15 +52,14 @@ async def _hear(chosen: Recogniser, want: Want) -> None:
     stream = await chosen.open(
         chosen.serves(want), lambda _: None, lambda error: None if lost.done() else lost.set_result(error)
     )
+    stream.feed(SILENCE)
+    heard = asyncio.get_running_loop().create_task(stream.finish())
+    both: list[asyncio.Future[Any]] = [lost, heard]
     try:
-        stream.feed(SILENCE)
-        heard = asyncio.get_running_loop().create_task(stream.finish())
-        both: list[asyncio.Future[Any]] = [lost, heard]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
-            heard.cancel()
-            await asyncio.wait([heard])
             raise lost.result()
         await heard
     finally:
+        await cancelled(heard)
         await stream.close()
