@@ -174,6 +174,23 @@ async def test_apps_are_told_that_nothing_is_understood(begin: Begin) -> None:
     await phone.until("display_event")
 
 
+async def test_what_only_an_app_misses_is_not_shown_to_the_user(begin: Begin) -> None:
+    stage = await begin(recogniser=ScriptedRecogniser("en-US", "es-ES"))
+    phone = await stage.phone()
+    app = await stage.running("audio_state")
+    await phone.socket.send_bytes(CHUNK)
+    await stream_for(stage, "en-US")
+    stage.recogniser.refuse = RecogniserError("all recognisers are busy", Reason.BUSY)
+    await app.subscribe("audio_state", "transcription:es-ES")
+    await phone.socket.send_bytes(CHUNK)
+    await phone.until_state("live", "recogniser_failed")
+    reason = phone.of_type("audio_state")[-1]["reason"]
+    assert reason == "audio arrives, but not all that apps ask for is understood: all recognisers are busy"
+    assert phone.of_type("display_event") == []
+    stage.recogniser.refuse = None
+    await phone.until_state("live", within=15.0)
+
+
 async def test_what_the_phone_understands_itself_is_passed_on(begin: Begin) -> None:
     stage = await begin()
     phone = await stage.phone()

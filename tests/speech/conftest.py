@@ -9,3 +9,4 @@ from glassbridge.speech import process, soniox
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (process, soniox):
         monkeypatch.setattr(module, "FINISH_TIMEOUT", 60.0)
+    monkeypatch.setattr(process, "START_TIMEOUT", 60.0)

@@ -138,7 +138,7 @@ async def test_closing_is_quick_and_nothing_comes_afterwards(provider: Provider)
     await asyncio.sleep(0)
     begun = monotonic()
     await stream.close()
-    assert monotonic() - begun < 5.0
+    assert monotonic() - begun < 10.0
     heard = len(owner.said)
     with suppress(RecogniserError):
         await finishing

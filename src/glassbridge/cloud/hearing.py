@@ -55,7 +55,7 @@ class Hearing:
     """Owned by one session.
 
     `heard` gets what was understood with the wants that it serves; `trouble` the fault of what is not understood now,
-    or None; `ended` is called once for each speech, when all of it has come.
+    or None, and whether the captions are among it; `ended` is called once for each speech, when all of it has come.
     """
 
     wants_late = True
@@ -65,7 +65,7 @@ class Hearing:
         speech: Speech,
         captions: Want | None,
         heard: Callable[[Transcript, frozenset[Want]], None],
-        trouble: Callable[[Fault | None], None],
+        trouble: Callable[[Fault | None, bool], None],
         ended: Callable[[], None],
         catches_up: Callable[[], bool],
         **about: str,
@@ -198,4 +198,4 @@ class Hearing:
     def _tell(self) -> None:
         """One word for all: that of the captions first."""
         faults = {self._captions in seat.asked: seat.fault for seat in self._seats.values() if seat.fault is not None}
-        self._trouble(faults.get(True) or faults.get(False))
+        self._trouble(faults.get(True) or faults.get(False), True in faults)

@@ -401,6 +401,8 @@ class UserSession:
         return self._phone is not None and await self._phone.answers(self._config.status_timeout)
 
     def _notify(self, notice: Notice) -> None:
+        if self._phone is None:  # the link has yet to hear that it went away
+            return
         self._notice = notice
         trouble = self._recogniser_trouble
         if trouble is not None and notice.state is AudioState.LIVE and notice.hop is None:
@@ -482,16 +484,17 @@ class UserSession:
         self._log.warning("told the phone", text=sentence)
         self._tell(_display(sentence, final=None))
 
-    def _judge_recogniser(self, fault: Fault | None) -> None:
+    def _judge_recogniser(self, fault: Fault | None, captions: bool) -> None:
         """Audio goes on; only what becomes of it is told."""
         finding = None
         if fault is not None:
             finding = RECOGNISER_STUCK if fault.reason is Reason.STUCK else RECOGNISER_FAILED
             if fault.refused:
-                finding = replace(finding, text=f"audio arrives, but it is not captioned: {fault.why}")
-                if not self._deaf:
+                what = "it is not captioned" if captions else "not all that apps ask for is understood"
+                finding = replace(finding, text=f"audio arrives, but {what}: {fault.why}")
+                if captions and not self._deaf:
                     self._say(f"{NO_CAPTIONS}: {fault.why}")
-        self._deaf = fault is not None and (fault.refused or self._deaf)
+        self._deaf = fault is not None and captions and (fault.refused or self._deaf)
         former, self._recogniser_trouble = self._recogniser_trouble, finding
         if former == finding:
             return
