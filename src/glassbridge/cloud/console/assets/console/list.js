@@ -48,8 +48,9 @@ export class SessionList {
 
   // A message of the stream.
   take({ full, now_ms, sessions, gone }) {
-    if (full) this.rows.clear();
     this.now = now_ms;
+    if (!full && !sessions.length && !gone.length) return;
+    if (full) this.rows.clear();
     for (const row of sessions) this.rows.set(row.id, row);
     for (const id of gone) this.rows.delete(id);
     this.arrange();
