@@ -5,19 +5,27 @@ import signal
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
-from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.telemetry import exposition, metrics
+from glassbridge.telemetry.numbers import Program
 from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+from tests.bridge.conftest import USER, joined, next_audio, opened
+from tests.bridge.site import Site, events_of, request, site, wav
 from tests.bridge.test_processes import READY_WITHIN, Bridge, launch, up
-from tests.support.poll import eventually_sync
+from tests.bridge.test_stream import PCM
+from tests.support.fake_participant import FakeLiveKit
+from tests.support.poll import eventually, eventually_sync
 from tests.telemetry.test_numbers import Samples, read
 
-__all__ = ["launch"]
+__all__ = ["launch", "site"]
 
 
 def scrape(address: str) -> Samples:
@@ -70,6 +78,78 @@ def test_what_a_dead_worker_counted_stays_counted(launch: Callable[..., Bridge],
     told("room_joins_total", "0", 2, **failed)
     assert of(scrape(address), "worker_up", "1") == 1
     assert of(scrape(address), "worker_ends_total", "1", cause="died") is None
+
+
+def counted(name: str, **labels: str) -> float:
+    """What this process has counted, or shows, now; 0 where it has nothing."""
+    body, _ = exposition.text([((), metrics.snapshot(Program.WORKER))])
+    return read(body.decode()).get(("glassbridge_" + name, frozenset(labels.items())), 0.0)
+
+
+async def test_a_worker_counts_rooms_frames_and_what_becomes_of_them(
+    start: Callable[..., Any], fake: FakeLiveKit
+) -> None:
+    _, bridge = await start(max_age=60.0)
+    watched = {
+        "room_joins_total": {"result": "joined", "reason": ""},
+        "room_join_seconds_count": {},
+        "replacements_total": {},
+        "rooms_lost_total": {"reason": "replaced"},
+        "frames_received_total": {"hop": "room"},
+        "frames_delivered_total": {"hop": "bridge"},
+        "frames_dropped_total": {"hop": "bridge", "reason": "malformed"},
+        "audio_age_seconds_count": {"hop": "bridge"},
+    }
+    before = {name: counted(name, **labels) for name, labels in watched.items()}
+    assert (counted("rooms", state="joined"), counted("streams")) == (0, 0)
+    await joined(bridge, generation=1)
+    await joined(bridge, generation=2)
+    assert counted("room_unclaimed_seconds") > 0.0, "no stream has claimed it yet"
+    call = await opened(bridge, generation=2)
+    assert (counted("rooms", state="joined"), counted("streams")) == (1, 1)
+    assert counted("room_unclaimed_seconds") == 0.0
+    for position in range(3):
+        fake.last.packet(encode_numbered(FrameNumber(1, position, position), PCM), TOPIC_NUMBERED)
+    fake.last.packet(b"")
+    for _ in range(3):
+        await next_audio(call)
+    grown = {"room_joins_total": 2, "room_join_seconds_count": 2, "frames_received_total": 3}
+    grown |= {"frames_delivered_total": 3, "audio_age_seconds_count": 3}
+
+    def all_counted() -> bool | str:
+        found = {name: counted(name, **labels) - before[name] for name, labels in watched.items()}
+        wanted = {name: grown.get(name, 1) for name in watched}
+        return found == wanted or f"{wanted}; counted {found}"
+
+    await eventually(all_counted)
+    call.cancel()
+    await eventually(lambda: counted("rooms", state="joined") == counted("streams") == 0 or "the room to be left")
+
+
+async def test_playbacks_are_counted_by_how_they_end(start: Callable[..., Any], fake: FakeLiveKit, site: Site) -> None:
+    _, bridge = await start(playback=PlaybackLimits(hosts=("127.0.0.1",)))
+    site.files |= {"short": wav(0.1), "long": wav(5.0)}
+    await joined(bridge)
+    results = ("completed", "failed", "cancelled")
+    before = {result: counted("playbacks_total", result=result) for result in results}
+    begun = counted("playback_start_seconds_count")
+    await events_of(bridge.PlayAudio(request(site.url("short"))))
+    call = bridge.PlayAudio(request(site.url("long")))
+    assert (await call.read()).type == pb.PlayAudioEvent.STARTED
+    assert counted("playbacks") == 1
+    await bridge.StopAudio(pb.StopAudioRequest(user_id=USER), timeout=5)
+    await events_of(call)
+    call = bridge.PlayAudio(request(site.url("long")))
+    assert (await call.read()).type == pb.PlayAudioEvent.STARTED
+    call.cancel()
+
+    def all_counted() -> bool | str:
+        found = {result: counted("playbacks_total", result=result) - before[result] for result in results}
+        return found == dict.fromkeys(results, 1) or str(found)
+
+    await eventually(all_counted)
+    assert counted("playback_start_seconds_count") - begun == 3
+    await eventually(lambda: counted("playbacks") == 0 or "none to be left")
 
 
 def test_workers_have_the_ports_after_the_supervisors() -> None:
