@@ -18,6 +18,8 @@ FAULTS = 200
 SHORT, LONG = 1.0, 5.0
 """Seconds that a fault lasts, where it lasts."""
 BACK_WITHIN = 20.0
+STARTS_WITHIN = 60.0
+"""Seconds that a machine which does other things may take to start a bridge; audio is waited for from then on."""
 
 Fault = Callable[[System, Episode, Random], Awaitable[None]]
 """Calls cause() when it breaks and gone() when the cause is gone. At its end everything is started and whole again."""
@@ -60,7 +62,7 @@ async def restart_bridge(system: System, episode: Episode, random: Random) -> No
     os.kill(system.a.bridge.pid, random.choice((signal.SIGKILL, signal.SIGTERM)))
     await system.a.bridge.wait()
     await system.a.start_bridge()
-    await system.until_logged("bridge ready", episode.cause_ns, within=20)
+    await system.until_logged("bridge ready", episode.cause_ns, within=STARTS_WITHIN)
     episode.gone()
 
 
