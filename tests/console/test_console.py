@@ -138,6 +138,14 @@ async def test_sessions_are_found_and_chosen_by_keys(
 
 
 @pytest.mark.chromium
+async def test_without_an_admin_token_it_says_what_to_do(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage()
+    async with Browser() as browser:
+        page = await browser.open(f"{built.url}/console")
+        await page.until("document.querySelector('#refused').textContent.includes('GLASSBRIDGE_ADMIN_TOKEN')")
+
+
+@pytest.mark.chromium
 async def test_what_is_old_is_not_shown_as_true() -> None:
     async with ScriptedBridge() as bridge, ScriptedRooms() as rooms, Browser() as browser:
         config = cloud_config(bridge, rooms, admin_token=ADMIN)

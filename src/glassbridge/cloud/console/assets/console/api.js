@@ -1,6 +1,8 @@
 // Talks to the cloud: signing in, and the stream of what changes.
 
 const SILENT = 3_500; // milliseconds without a word while somebody is connected: what is shown is old
+const AGAIN = 1_000;
+const NO_ANSWER = "The cloud does not answer: trying again";
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -58,18 +60,19 @@ export class Feed {
   }
 
   async failed(source) {
-    this.tell("The cloud does not answer: trying again");
+    this.tell(NO_ANSWER);
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
     try {
       await ask("/api/admin/sessions?user=-");
+      this.tell("Too many pages watch this cloud: trying again");
     } catch (error) {
       if (error.status === 401 || error.status === 403) {
         this.close();
-        this.on.refused();
+        this.on.refused(error.status === 403 ? error.message : "");
         return;
       }
     }
-    if (this.source === source) this.again = setTimeout(() => this.source === source && this.on.again(), 1_000);
+    if (this.source === source) this.again = setTimeout(() => this.source === source && this.on.again(), AGAIN);
   }
 
   look() {

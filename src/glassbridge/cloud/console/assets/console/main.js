@@ -18,7 +18,7 @@ const faults = new Faults({ panel: $("development"), faults: $("faults"), troubl
 const feed = new Feed({
   message: take,
   state: tell,
-  refused: () => showSignIn(),
+  refused: (message) => showSignIn(message),
   again: () => feed.watch(state.chosen),
 });
 
