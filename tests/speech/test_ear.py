@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from glassbridge.core import recogniser as recogniser_rules
 from glassbridge.core.admission import Admission, Limits
+from glassbridge.core.backoff import Ladder
 from glassbridge.core.recogniser import Fault as Unheard
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.spoken import Piece
@@ -177,15 +179,15 @@ async def test_408_is_no_fault_and_resumes_with_audio() -> None:
 
 
 @pytest.mark.parametrize("code", [429, 503])
-async def test_who_is_told_to_come_less_often_does(code: int) -> None:
+async def test_who_is_told_to_come_less_often_does(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recogniser_rules, "LATER", Ladder(base=0.4, cap=1.6))
     async with benches() as bench:
         bench.double.misbehave(Fault(Manner.ERROR, code))
         begun = monotonic()
-        while monotonic() - begun < 2.5:
+        while monotonic() - begun < 1.5:
             bench.speak(0.1)
             await asyncio.sleep(0.1)
-        # waits of up to 2, 4, 8 s: by chance two or three tries, never a storm
-        assert len(bench.double.streams) <= 8
+        assert len(bench.double.streams) <= 9, "15 frames of audio came: a try for each would be a storm"
         assert {fault.reason.again.value for fault in bench.troubles if fault} == {"later"}
         bench.double.misbehave(None)
         await bench.speak_until(lambda: bench.troubles[-1:] == [None] or "not well", within=25.0)
