@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from glassbridge.core.flight import COLUMNS, LANES, Counts, Gap, NamedBy, dead_hop, find_gaps
 
 T = 1_000_000_000
@@ -153,6 +155,27 @@ def test_a_recogniser_has_gaps_of_its_own() -> None:
 def test_our_own_standstill_is_a_gap_of_the_cloud() -> None:
     [gap] = gaps(told(0, "live"), {"at_ms": T + 9_000, "kind": "standstill", "ms": 4_000})
     assert (gap.hop, gap.lane, gap.from_ms, gap.to_ms) == ("cloud", "cloud", T + 5_000, T + 9_000)
+
+
+@pytest.mark.parametrize("noticed_after", [-5, 5])
+def test_what_is_found_on_waking_is_dead_from_then_on(noticed_after: int) -> None:
+    found = told(9_010 + noticed_after, "interrupted", "stream", "stream_broken", room_age_ms=6_000)
+    woke = {"at_ms": T + 9_010, "kind": "standstill", "ms": 5_000}
+    order = (found, woke) if noticed_after < 0 else (woke, found)
+    cloud, stream = gaps(told(0, "live"), *order, told(9_500, "live"))
+    assert (cloud.hop, cloud.from_ms, cloud.to_ms) == ("cloud", T + 4_010, T + 9_010)
+    assert abs(stream.from_ms - T - 9_010) <= 5
+    assert (stream.to_ms, stream.silent_ms) == (T + 9_500, T + 9_500 - stream.from_ms)
+
+
+def test_what_was_dead_before_we_stood_still_stays_so() -> None:
+    livekit, cloud = gaps(
+        told(0, "live"),
+        told(3_000, "interrupted", "livekit", "network", room_age_ms=100),
+        {"at_ms": T + 9_010, "kind": "standstill", "ms": 5_000},
+        told(9_500, "live"),
+    )
+    assert (livekit.hop, livekit.from_ms, cloud.hop) == ("livekit", T + 2_900, "cloud")
 
 
 def test_counts_name_the_hop_that_nobody_named() -> None:

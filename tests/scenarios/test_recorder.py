@@ -9,17 +9,19 @@ import socket
 import stat
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from glassbridge.cloud import tap
 from glassbridge.lab import clips
 from glassbridge.lab.program import Program
 from glassbridge.lab.stack import Stack
+from glassbridge.livekit.server import LiveKitServer
 from tests.scenarios.systems import ADA, ENVIRONMENT, JWT_SECRET, KEYS, config
 from tests.support.poll import eventually
 
@@ -85,10 +87,10 @@ def said(program: Program, event: str) -> list[Any]:
 
 
 @asynccontextmanager
-async def speaking(folder: Path) -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
+async def speaking(folder: Path, livekit: str = "embedded") -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
     """A system in which a phone speaks."""
     env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0"}
-    options = {"livekit": "embedded", "env": env, "taps": {"A": folder / "tap"}}
+    options = {"livekit": livekit, "env": env, "taps": {"A": folder / "tap"}}
     with Ear(folder / "tap") as ear:
         async with Stack(config(**options)) as stack, aiohttp.ClientSession() as http:
             await stack.start_phone(ADA, "--wav", str(clips.wav("clip")), "--loop", "--control")
@@ -139,6 +141,50 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
         assert before["events"][0]["action"].startswith("connect"), before
 
         await shows_it(recorder, stack, tmp_path / "report.json")
+
+
+@pytest.mark.slow
+@pytest.mark.real
+async def test_each_program_that_freezes_is_named(tmp_path: Path) -> None:
+    async with speaking(tmp_path, "real") as (stack, recorder, _):
+        assert isinstance(stack.livekit, LiveKitServer)
+        assert stack.livekit.pid is not None
+        worker = said(stack.bridge, "worker ready")[0]["pid"]
+        frozen = {
+            "livekit": (stack.livekit.pid, {"livekit"}),
+            "phone": (stack.phones[0].pid, {"phone"}),
+            "cloud": (stack.cloud.pid, {"cloud", "stream"}),
+            "bridge": (worker, {"bridge"}),
+        }
+        for hop, (pid, named) in frozen.items():
+            gaps = (await recorder.timeline())["gaps"]
+            begun = time.time() * 1000
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(6.0)  # the fault
+            with suppress(ProcessLookupError):  # the supervisor ends a frozen worker
+                os.kill(pid, signal.SIGCONT)
+
+            new = await gaps_since(recorder, len(gaps))
+            shown = [(gap["hop"], gap["code"], gap["to_ms"] - gap["from_ms"], gap["healed_by"]) for gap in new]
+            print(f"{hop} frozen: {shown}")
+            assert new[0]["hop"] in named, shown
+            assert begun - CLOSE < new[0]["from_ms"] < begun + CLOSE, shown
+            assert new[-1]["to_ms"] > begun + 5_000, shown
+
+
+async def gaps_since(recorder: Recorder, known: int) -> list[Any]:
+    """Those after the first `known`, once all is well and has been for three seconds."""
+    new: list[Any] = []
+
+    async def healed() -> bool | str:
+        timeline = await recorder.timeline()
+        new[:] = timeline["gaps"][known:]
+        ends = [gap["to_ms"] or timeline["now_ms"] for gap in new]
+        well = bool(ends) and timeline["session"]["light"] == "ok" and max(ends) < timeline["now_ms"] - 3_000
+        return well or f"{timeline['session']}, {new}"
+
+    await eventually(healed, 40.0, every=0.3)
+    return new
 
 
 def agrees(timeline: Any, heard: list[float]) -> bool:

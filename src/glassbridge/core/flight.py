@@ -179,6 +179,9 @@ class GapFold:
         """How many there were in all."""
         self._way: Gap | None = None
         """The open gap of the way from the phone to us."""
+        self._way_opened_at = 0
+        self._woke_at = 0
+        """When we last stood still until: before that it was we who heard nothing."""
         self._recogniser: Gap | None = None
         self._silent_since: int | None = None
         """Since when no audio comes at all; None while it does, or before it ever did."""
@@ -215,12 +218,12 @@ class GapFold:
         if live:
             self._end_silence(at)
         elif state != "connecting" and self._silent_since is None:
-            self._silent_since = _last_frame(event, "room_age_ms", "socket_age_ms")
+            self._silent_since = self._last_frame(event, "room_age_ms", "socket_age_ms")
         if live and hop in (None, "recogniser"):
             self._heal(event, at)
         elif state != "connecting":
             ways = ("room_age_ms",) if live else ("room_age_ms", "socket_age_ms")
-            self._die(hop, event.get("code", ""), event.get("text", ""), _last_frame(event, *ways), at)
+            self._die(hop, event.get("code", ""), event.get("text", ""), self._last_frame(event, *ways), at)
         if live and self._way is not None:
             self._way.around = "websocket"
 
@@ -238,7 +241,7 @@ class GapFold:
             self._did("phone:back")
             return
         self._note_live(False, at)
-        last = _last_frame(event, "room_age_ms", "socket_age_ms")
+        last = self._last_frame(event, "room_age_ms", "socket_age_ms")
         if self._silent_since is None:
             self._silent_since = last
         self._die("phone", *PHONE_AWAY, last, at)
@@ -261,6 +264,11 @@ class GapFold:
         gap = Gap("cloud", at - event["ms"], "cloud_stood_still", "this cloud stood still", silent_ms=event["ms"])
         gap.close(at)
         self._add(gap)
+        self._woke_at = at
+        if self._way is not None and self._way_opened_at >= gap.from_ms:  # found when we woke, a moment before
+            self._way.from_ms = self._way_opened_at
+            if self._silent_since is not None:
+                self._silent_since = max(self._silent_since, self._way_opened_at)
 
     def _ended(self, _event: Event, at: int) -> None:
         """`session gone`."""
@@ -286,12 +294,18 @@ class GapFold:
             self._close_way(at, f"then {code}")
             self._silent_since = at if silent else None
             last_frame = at
-        self._way = Gap(hop, last_frame, code, text)
+        self._way, self._way_opened_at = Gap(hop, last_frame, code, text), at
         self._add(self._way)
 
     def _add(self, gap: Gap) -> None:
         self.gaps.append(gap)
         self.found += 1
+
+    def _last_frame(self, event: Event, *ages: str) -> int:
+        """When the last frame came by any of these ways; the event's own time where none ever did."""
+        known = [event[age] for age in ages if event.get(age) is not None]
+        at: int = event["at_ms"]
+        return max(at - min(known, default=0), min(self._woke_at, at))
 
     def _close_way(self, at: int, healed_by: str | None = None) -> None:
         if self._way is not None:
@@ -322,13 +336,6 @@ class GapFold:
         elif not live and self._live_since is not None:
             self._live.append((self._live_since, at))
             self._live_since = None
-
-
-def _last_frame(event: Event, *ages: str) -> int:
-    """When the last frame came by any of these ways; the event's own time where none ever did."""
-    known = [event[age] for age in ages if event.get(age) is not None]
-    at: int = event["at_ms"]
-    return at - min(known, default=0)
 
 
 _HANDLERS: Final = {
