@@ -91,6 +91,20 @@ def test_no_secret_at_any_level(fmt: str) -> None:
         assert kept not in output
 
 
+def test_what_waits_for_a_sink_holds_no_secret_either(tmp_path: Path) -> None:
+    """Nobody listens there, so all lines are on disk at the end."""
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
+    sink = f"better_stack_sink('http://127.0.0.1:1', {SECRET!r})"
+    config = f", spool={str(tmp_path)!r}, sinks=(__import__('glassbridge.telemetry.config', fromlist=['x']).{sink},)"
+    run(f"T = {token!r}; S = {SECRET!r}\n{LEAKS}", level="debug", extra=config)
+    [file] = tmp_path.rglob("*.jsonl")
+    waiting = file.read_text()
+    for event in ("field", "named", "caught", "a thread failed", "the program failed"):
+        assert event in waiting
+    for kept in ("eyJ", SECRET, "opaque-value-of-a-token"):
+        assert kept not in waiting
+
+
 def test_uncaught_errors_are_lines_too() -> None:
     [line] = lines(run("raise RuntimeError('boom')"))
     assert line["event"] == "the program failed"
