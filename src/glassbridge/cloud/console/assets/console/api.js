@@ -1,7 +1,11 @@
 // Talks to the cloud: signing in, and the stream of what changes.
 
-const SILENT = 3_500; // milliseconds without a word while somebody is connected: what is shown is old
+const SILENT = 2_500; // milliseconds without a word after which the cloud is asked for one
+const ANSWER = 1_500; // milliseconds that it may take: then what is shown is old
+const ALIVE = "/livez";
+const WHOEVER = "/api/admin/sessions?user=-"; // whether we may
 const AGAIN = 1_000;
+const OLD = "Nothing is heard from the cloud: what you see is old";
 const NO_ANSWER = "The cloud does not answer: trying again";
 
 export class Refused extends Error {
@@ -36,7 +40,8 @@ export const press = (key) => post(`/api/dev/faults/${key}`, {});
 export class Feed {
   constructor(on) {
     this.on = on;
-    this.busy = false;
+    this.told = "";
+    this.asking = false;
   }
 
   // Begins anew, with this session watched; null watches none.
@@ -54,16 +59,11 @@ export class Feed {
     source.onerror = () => this.failed(source);
   }
 
-  // Whether anybody is connected: only then silence means something.
-  expect(busy) {
-    this.busy = busy;
-  }
-
   async failed(source) {
     this.tell(NO_ANSWER);
     if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
     try {
-      await ask("/api/admin/sessions?user=-");
+      await ask(WHOEVER);
       this.tell("Too many pages watch this cloud: trying again");
     } catch (error) {
       if (error.status === 401 || error.status === 403) {
@@ -75,11 +75,17 @@ export class Feed {
     if (this.source === source) this.again = setTimeout(() => this.source === source && this.on.again(), AGAIN);
   }
 
-  look() {
-    const silent = performance.now() - this.heardAt;
-    if (this.busy && silent > SILENT) {
-      this.tell("Nothing is heard from the cloud: what you see is old");
-    }
+  // Where nothing changes the cloud says nothing; whether it could is another question.
+  async look() {
+    const source = this.source;
+    const known = () => this.told && this.told !== OLD;
+    if (this.asking || known() || performance.now() - this.heardAt < SILENT) return;
+    this.asking = true;
+    const answers = await fetch(ALIVE, { signal: AbortSignal.timeout(ANSWER), cache: "no-store" }).catch(() => null);
+    this.asking = false;
+    if (this.source !== source || known()) return;
+    if (answers) this.heardAt = performance.now();
+    this.tell(answers ? "" : OLD);
   }
 
   tell(text) {

@@ -28,7 +28,6 @@ function take(message) {
   if (message.full) follow();
   view.take(message.watched, message.now_ms);
   faults.show(message.development);
-  feed.expect([...list.rows.values()].some((row) => row.ended_ms === null && row.light !== "off"));
   if (!document.body.dataset.ready) showConsole();
 }
 
