@@ -127,7 +127,9 @@ def _operation(summary: str, path: str, operation: Operation, schema_of: dict[st
     failure = {"application/json": {"schema": schema_of[str(Failure)]}}
     errors = ({} if operation.auth == "none" else {401: "who is asking?"}) | (operation.errors or {})
     body = {}
-    if operation.body is not None:
+    if operation.body is bytes:
+        body = {"requestBody": {"content": {"application/octet-stream": {}}}}
+    elif operation.body is not None:
         body = {"requestBody": {"content": {"application/json": {"schema": schema_of[str(operation.body)]}}}}
     return {
         "summary": summary,

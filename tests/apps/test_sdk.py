@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -430,3 +431,24 @@ async def test_our_own_phone_starts_apps_and_tells_their_words_from_captions(the
         await eventually(lambda: [e.state for e in told if isinstance(e, AppChanged)][-1] == "running" or str(told))
         await client.stop_app(PACKAGE)
         await eventually(lambda: AppChanged(PACKAGE, "stopped") in told or str(told))
+
+
+async def test_a_sound_of_the_apps_own_is_brought_to_the_cloud(theatre: Open, tmp_path: Path) -> None:
+    scene = await theatre(livekit=True)
+    await scene.start()
+    await eventually(lambda: (len(scene.server.sessions) == 1 and scene.session.connected) or "not connected")
+    ding, plays = tmp_path / "ding.wav", scene.built.player.plays
+    ding.write_bytes(b"RIFF of a sound")
+    sounds: list[Path | bytes] = [ding, b"RIFF of another"]
+    for sound, data in zip(sounds, (b"RIFF of a sound", b"RIFF of another"), strict=True):
+        asked = len(plays)
+        playing = asyncio.create_task(scene.session.play(sound))
+        await eventually(lambda: len(plays) > asked or "not asked")  # noqa: B023 - of this round
+        async with scene.built.http.get(scene.built.player.requests[-1].audio_url) as answer:  # as the bridge does
+            assert (answer.status, await answer.read()) == (200, data)
+        list(plays.values())[-1].put_nowait({"type": 2, "duration_ms": 5})
+        assert (await playing).duration_ms == 5
+    with pytest.raises(PlaybackFailed, match="cannot be read"):
+        await scene.session.play(tmp_path / "missing.wav")
+    with pytest.raises(PlaybackFailed, match="at most 16 MiB"):
+        await scene.session.play(bytes((16 << 20) + 1))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from secrets import token_hex
 from time import time
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, Sessi
 from glassbridge.app.handlers import Handler, Handling, call
 from glassbridge.app.layouts import Layouts
 from glassbridge.app.link import Link
+from glassbridge.app.upload import upload
 from glassbridge.core.subscriptions import Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
@@ -126,7 +128,7 @@ class Session:
 
     async def play(
         self,
-        url: str,
+        sound: str | Path | bytes,
         *,
         volume: float = 1.0,
         track: int = events.Track.SPEAKER,
@@ -134,14 +136,14 @@ class Session:
         music: bool = False,
         timeout: float | None = None,
     ) -> events.Played:
-        """Plays a sound and returns when the user has heard it. `volume` is 0 (mute) to 1; `stop_other=False` plays
-        beside what is playing; `music=True` keeps 48 kHz, where 16 are enough for a voice. Raises PlaybackFailed,
-        NotConnected, SessionEnded, and TimeoutError after `timeout` seconds; the cloud always answers. Cancelling stops
-        the sound."""
+        """Plays a sound (its URL, a file of the app's own, or what is in one) and returns when the user has heard it.
+        `volume` is 0 (mute) to 1; `stop_other=False` plays beside what is playing; `music=True` keeps 48 kHz, where 16
+        are enough for a voice. Raises PlaybackFailed, NotConnected, SessionEnded, and TimeoutError after `timeout`
+        seconds; the cloud always answers. Cancelling stops the sound."""
         request = wire.AudioPlayRequest(
             package_name=self._package,
             request_id=token_hex(8),
-            audio_url=url,
+            audio_url=sound if isinstance(sound, str) else await self._bring(sound),
             volume=volume,
             stop_other_audio=stop_other,
             track_id=track,
@@ -163,6 +165,21 @@ class Session:
             raise PlaybackFailed(response.error or "the cloud does not say why")
         return events.Played(response.duration)
 
+    async def _bring(self, sound: Path | bytes) -> str:
+        if isinstance(sound, Path):
+            try:
+                sound = await asyncio.to_thread(sound.read_bytes)
+            except OSError as error:
+                raise PlaybackFailed(f"the sound cannot be read: {error.strerror}") from None
+        return await upload(self._cloud, self._package, self._key_hash, sound)
+
+    @property
+    def _cloud(self) -> str:
+        """Base URL of its REST interface."""
+        base = urlsplit(self._url)
+        path = base.path.removesuffix(wire.APP_PATHS[0]).removesuffix(wire.APP_PATHS[1])
+        return f"{'https' if base.scheme == 'wss' else 'http'}://{base.netloc}{path}"
+
     async def speak(
         self,
         text: str,
@@ -176,10 +193,7 @@ class Session:
         query = {"text": text} | ({"voice_id": voice} if voice is not None else {})
         claim = speech_claim(self._package, text, voice or "")
         query |= {"app": self._package, "signature": sign(self._key_hash, claim, int(time()))}
-        base = urlsplit(self._url)
-        path = base.path.removesuffix(wire.APP_PATHS[0]).removesuffix(wire.APP_PATHS[1])
-        scheme = "https" if base.scheme == "wss" else "http"
-        url = f"{scheme}://{base.netloc}{path}/api/tts?{urlencode(query)}"
+        url = f"{self._cloud}/api/tts?{urlencode(query)}"
         return await self.play(url, volume=volume, track=track, stop_other=stop_other)
 
     async def stop(self, track: int | None = None) -> None:

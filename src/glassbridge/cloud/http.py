@@ -13,6 +13,7 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.tts import Tts
+from glassbridge.cloud.apps.uploads import Uploads
 from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
@@ -63,6 +64,7 @@ class HttpApi:
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
+        self._uploads = Uploads(apps)
         self._development = Development(config.dev_control)
         gate = AdminGate(config.admin_token)
         self._admin = AdminRoutes(gate, sessions.flights, development=self._development.here)
@@ -79,6 +81,7 @@ class HttpApi:
         app.router.add_get("/readyz", self.ready)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/api/tts", self._tts.get)
+        self._uploads.add_to(app.router)
         self._apps.add_to(app.router)
         self._transcripts.add_to(app.router)
         self._admin.add_to(app.router)

@@ -53,6 +53,13 @@ class Words(msgspec.Struct, rename="camel"):
     kept_seconds: float
 
 
+class Sound(msgspec.Struct, rename="camel"):
+    """Where a sound that was brought is to be found, on this cloud, and for how long."""
+
+    path: str
+    kept_seconds: float
+
+
 class Count(msgspec.Struct, rename="camel"):
     active_count: int
 
@@ -174,6 +181,14 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         media="audio/*",
         errors={422: "CANNOT_SAY", 501: "NO_VOICE"},
     ),
+    ("POST", "/api/sounds"): Operation(
+        auth="app",
+        query={"app": "package name of the app that signs; required"},
+        body=bytes,
+        data=Sound,
+        errors={400: "BAD_REQUEST", 413: "TOO_LARGE"},
+    ),
+    ("GET", "/api/sounds/{name}"): Operation(media="application/octet-stream", errors={404: "NO_SUCH_SOUND"}),
     ("GET", "/health"): Operation(data=Health, bare=True),
     ("GET", "/livez"): Operation(media="text/plain"),
     ("GET", "/readyz"): Operation(data=Ready, bare=True, errors={503: "DRAINING"}),

@@ -1,0 +1,30 @@
+"""Brings a sound of the app's own to the cloud, where the bridge can fetch it."""
+
+import asyncio
+from time import time
+from typing import Final
+
+import aiohttp
+
+from glassbridge.app.errors import PlaybackFailed
+from glassbridge.wire.app_keys import SIGNATURE_HEADER, sign
+
+PATH: Final = "/api/sounds"
+TIMEOUT: Final = 30.0
+
+
+async def upload(base: str, package: str, key_hash: str, sound: bytes) -> str:
+    """The URL of a sound file, for 15 minutes. `base` is that of the cloud. Raises PlaybackFailed. Safe to cancel."""
+    headers = {SIGNATURE_HEADER: sign(key_hash, sound, int(time())), "Content-Type": "application/octet-stream"}
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT),
+            aiohttp.ClientSession() as http,
+            http.post(base + PATH, params={"app": package}, data=sound, headers=headers) as answer,
+        ):
+            told = await answer.json()
+            if answer.status != 200:
+                raise PlaybackFailed(f"the cloud does not take the sound: {told['error']['message']}")
+            return base + str(told["data"]["path"])
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+        raise PlaybackFailed(f"the sound cannot be brought to the cloud ({type(error).__name__})") from None
