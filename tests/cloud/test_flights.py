@@ -104,6 +104,11 @@ def test_a_recorder_that_is_off_knows_only_how_it_is_now() -> None:
     timeline = flight.timeline()
     assert (flight.row()["light"], timeline["events"], timeline["gaps"]) == ("bad", [], [])
     assert timeline["seconds"] == [[]] * len(timeline["columns"])
+    flight.understood("hello", final=True)
+    assert flight.captions.all() == []
+    with flight.listened_to():
+        flight.understood("hello", final=True)
+        assert len(flight.captions.all()) == 1
 
 
 def test_the_lights_say_what_is_true(hours: Hours) -> None:

@@ -20,7 +20,7 @@ NO_FACTS: Final = {"link": "idle", "generation": 0, "bridge": None, "numbered": 
 CHATTER: Final = frozenset({"voice", "microphone", "network", "app"})
 """Kinds of events that a phone can cause as often as it likes: they never push out a decision."""
 CHATTER_BYTES: Final = 16 << 10
-CAPTIONS: Final = 100
+CAPTIONS: Final = 50
 """Captions of one session that are kept."""
 
 Row = dict[str, Any]
@@ -56,20 +56,21 @@ class Captions:
     """What was understood lately; for those who watch, or who ask for it."""
 
     def __init__(self) -> None:
-        self._said: deque[Row] = deque(maxlen=CAPTIONS)
+        self._said: deque[tuple[int, str, bool]] = deque(maxlen=CAPTIONS)
+        """(when, what, whether it is final)."""
         self.said = 0
         """So far."""
 
     def put(self, at_ms: int, text: str, final: bool) -> None:
         """An interim one is replaced by what follows."""
-        if self._said and not self._said[-1]["final"]:
+        if self._said and not self._said[-1][2]:
             self._said.pop()
-        self._said.append({"at_ms": at_ms, "text": text[:MAX_TEXT], "final": final})
+        self._said.append((at_ms, text[:MAX_TEXT], final))
         self.said += 1
 
     def all(self) -> list[Row]:
         """The oldest first; the last one may still change."""
-        return list(self._said)
+        return [{"at_ms": at_ms, "text": text, "final": final} for at_ms, text, final in self._said]
 
     def latest(self, number: int) -> list[Row]:
         """The last so many."""
@@ -129,6 +130,11 @@ class Flight:
         self._told = _Told(
             state, about["text"] or "", about["code"] or "", about.get("hop"), about.get("transport"), since
         )
+
+    def understood(self, text: str, final: bool) -> None:
+        """A caption."""
+        if self._keeps or self._watchers:
+            self.captions.put(self.clock(), text, final)
 
     def begin(self, *columns: str) -> None:
         """Whoever tells these totals begins anew, at 0."""

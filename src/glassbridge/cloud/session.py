@@ -442,7 +442,7 @@ class UserSession:
         if self._captions in asked:
             self._answered += 1
             if said.text:
-                self._flight.captions.put(self._flight.clock(), said.text, said.final)
+                self._flight.understood(said.text, said.final)
                 self._tell(_display(said.text, said.final), may_drop=not said.final)
         self.apps.transcript(said, asked)
         self._remember(said, asked)
