@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -13,6 +13,7 @@ import pytest
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.telemetry.config import SinkConfig, better_stack_sink, otlp_sink
 from glassbridge.telemetry.shipper import Shipper
+from glassbridge.telemetry.sinks import Answer, Sink
 from glassbridge.telemetry.spool import Spool
 from tests.support.poll import eventually
 
@@ -212,6 +213,9 @@ def test_credentials_never_go_in_the_clear() -> None:
         better_stack_sink("http://in.example.com", TOKEN)
     assert better_stack_sink("in.example.com", TOKEN).url == "https://in.example.com"
     assert TOKEN not in repr(better_stack_sink("in.example.com", TOKEN))
+    assert better_stack_sink(" in.example.com\n", TOKEN + "\n") == better_stack_sink("in.example.com", TOKEN)
+    with pytest.raises(ValueError, match="no token has"):
+        better_stack_sink("in.example.com", "two\nlines")
     with pytest.raises(ValueError, match="https"):
         SinkConfig(kind="otlp", url="ftp://x")
 
@@ -224,4 +228,18 @@ async def test_what_a_process_leaves_that_dies_later_is_found_too(
     dying.append([line(1).encode()])
     with shipping(ingest, tmp_path):
         dying.close()
+        await arrived(ingest, 1)
+
+
+async def test_a_defect_of_the_sink_is_an_outage_and_no_end(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = Sink.post, [ValueError("a header that cannot be"), KeyError("x")]
+
+    def post(self: Sink, lines: Sequence[bytes]) -> Answer:
+        if failures:
+            raise failures.pop()
+        return real(self, lines)
+
+    monkeypatch.setattr(Sink, "post", post)
+    with shipping(ingest) as shipper:
+        shipper.put(line(1))
         await arrived(ingest, 1)

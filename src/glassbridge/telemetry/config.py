@@ -80,6 +80,9 @@ class LogConfig:
 
 def better_stack_sink(host: str, token: str, **options: Any) -> SinkConfig:
     """`host` as Better Stack shows it, or a URL. Raises ValueError."""
+    host, token = host.strip(), token.strip()  # as they come out of files
+    if not token.isprintable() or not token.isascii():
+        raise ValueError("the source token of Better Stack holds characters that no token has")
     url = host if "://" in host else f"https://{host}"
     return SinkConfig(kind="better_stack", url=url, headers=(("Authorization", f"Bearer {token}"),), **options)
 

@@ -231,5 +231,9 @@ class Shipper:
 
     def _post(self) -> None:
         while (lines := self._jobs.get()) is not None:
-            self._inbox.put(_Posted(self._sink.post(lines), len(lines)))
+            try:
+                answer = self._sink.post(lines)
+            except Exception as error:  # boundary: a batch that cannot be sent is no answer, and is tried again
+                answer = Answer(None, error=type(error).__name__)
+            self._inbox.put(_Posted(answer, len(lines)))
         self._sink.close()
