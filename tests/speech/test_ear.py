@@ -224,6 +224,16 @@ async def test_a_connection_that_is_half_open_is_noticed() -> None:
         await bench.speak_until(lambda: len(bench.double.streams) >= 2 or "not noticed", within=15.0)
 
 
+async def test_a_service_that_takes_audio_and_says_nothing_is_replaced() -> None:
+    """Its pongs prove nothing."""
+    async with benches() as bench:
+        bench.speech.recogniser.stuck = 0.8
+        bench.double.misbehave(Fault(Manner.MUTE, after=0.3, times=1))
+        await bench.speak_until(lambda: len(bench.double.streams) >= 2 or "not replaced", within=20.0)
+        assert set(bench.speech.ended) == {"stuck"}
+        await eventually(lambda: bench.troubles[-1:] == [None] or f"not told well: {bench.troubles}")
+
+
 async def test_silence_that_never_ends_a_stream_is_ended_by_the_age_of_audio(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep-alives bridge a pause, and then stop: they keep nothing for ever and prove nothing."""
     monkeypatch.setattr(soniox, "KEEPALIVE_AFTER", 0.1)

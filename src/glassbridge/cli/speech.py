@@ -42,7 +42,10 @@ def soniox_double(
         str, typer.Option(help="What it understands, a word each 300 ms; empty: what pocketsphinx makes of the audio.")
     ] = "",
     fault: Annotated[
-        str, typer.Option(help="How streams go wrong: 401, 408, 429@3 (after 3 s), drop@2x1 (once), normal, half-open.")
+        str,
+        typer.Option(
+            help="How streams go wrong: 401, 408, 429@3 (after 3 s), drop@2x1 (once), normal, mute, half-open."
+        ),
     ] = "",
     lag: Annotated[float, typer.Option(min=0.0, help="Seconds by which every answer is late.")] = 0.0,
     log_level: LogLevel = "info",
@@ -55,7 +58,7 @@ def soniox_double(
     try:
         planned = Fault.parse(fault) if fault else None
     except ValueError:
-        raise UserError(f"--fault {fault!r} is none: 408, 429@3, drop@2x1, normal, half-open", 2) from None
+        raise UserError(f"--fault {fault!r} is none: 408, 429@3, drop@2x1, normal, mute, half-open", 2) from None
     asyncio.run(_serve(port, script, planned, lag))
 
 

@@ -46,6 +46,8 @@ class Manner(Enum):
     """The connection breaks without a word: 1006."""
     NORMAL = "normal"
     """Closed with 1000, unasked."""
+    MUTE = "mute"
+    """Takes everything, pings included, and answers nothing any more."""
     HALF_OPEN = "half-open"
     """Neither reads nor writes any more, pongs included; the connection stays."""
 
@@ -153,7 +155,9 @@ class SonioxDouble:
             else:
                 self.misbehave(Fault.parse(text) if text else None)
         except ValueError:
-            return web.Response(status=400, text="say 408, 429@3, drop@2x1, normal, half-open, lag=2, or nothing\n")
+            return web.Response(
+                status=400, text="say 408, 429@3, drop@2x1, normal, mute, half-open, lag=2, or nothing\n"
+            )
         return web.Response(text="ok\n")
 
     def _take_fault(self) -> Fault | None:
@@ -311,6 +315,10 @@ class _Serving:
                 self.drop()
             case Manner.NORMAL:
                 await self.socket.close()
+            case Manner.MUTE:
+                await self._tasks.close()
+                while (await self.socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    pass
             case Manner.HALF_OPEN:
                 await self._tasks.close()
                 await self._gone.wait()
