@@ -44,7 +44,12 @@ export class Faults {
   }
 
   button(key, label) {
-    const button = make("button", { type: "button", "data-key": key }, make("kbd", { text: key }), make("span", { text: label }));
+    const button = make(
+      "button",
+      { type: "button", "data-key": key },
+      make("kbd", { text: key }),
+      make("span", { text: label }),
+    );
     button.addEventListener("click", () => this.press(key));
     return button;
   }

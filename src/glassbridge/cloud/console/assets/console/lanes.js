@@ -7,7 +7,14 @@ export const LANES = [
   { name: "livekit", title: "LiveKit", columns: ["livekit_in"], unit: "frames/s", least: 10 },
   { name: "bridge", title: "Bridge", columns: ["bridge_out"], unit: "frames/s", least: 10 },
   { name: "cloud", title: "Cloud", columns: ["cloud_in", "socket_in"], unit: "frames/s", least: 10 },
-  { name: "recogniser", title: "Recogniser", columns: ["recogniser_fed"], unit: "ms/s", least: 1000, marks: "recogniser_answered" },
+  {
+    name: "recogniser",
+    title: "Recogniser",
+    columns: ["recogniser_fed"],
+    unit: "ms/s",
+    least: 1000,
+    marks: "recogniser_answered",
+  },
   { name: "apps", title: "Apps", columns: ["apps_out"], unit: "out/s", least: 10 },
 ];
 export const SPANS = [
@@ -39,7 +46,12 @@ export class Lanes {
     const canvas = make("canvas", { "aria-hidden": "true" });
     const gaps = make("div", { class: "gap-layer" });
     const title = make("h3", { text: lane.title });
-    const element = make("div", { class: "lane", role: "group", "aria-label": lane.title }, make("div", { class: "lane-name" }, title, rate), make("div", { class: "track" }, canvas, gaps));
+    const element = make(
+      "div",
+      { class: "lane", role: "group", "aria-label": lane.title },
+      make("div", { class: "lane-name" }, title, rate),
+      make("div", { class: "track" }, canvas, gaps),
+    );
     return { ...lane, element, rate, canvas, gaps, shown: new Map() };
   }
 
@@ -140,7 +152,10 @@ export class Lanes {
       else block.dataset.side = "none";
       taken = right + (block.dataset.side === "right" ? label : 0);
     });
-    element.classList.toggle("dead", seen.some((gap) => gap.to_ms === null));
+    element.classList.toggle(
+      "dead",
+      seen.some((gap) => gap.to_ms === null),
+    );
   }
 
   // The label says it to those who see, the rest to those who point or listen.

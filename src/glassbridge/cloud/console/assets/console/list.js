@@ -149,7 +149,10 @@ export class SessionList {
 const rank = (row) => (row.ended_ms === null ? ORDER.indexOf(row.light) : ORDER.length);
 
 const matches = (row, query) =>
-  !query || [row.user, row.id, sentence(row), row.code, row.hop ?? "", ...Object.keys(row.apps)].some((text) => text.toLowerCase().includes(query));
+  !query ||
+  [row.user, row.id, sentence(row), row.code, row.hop ?? "", ...Object.keys(row.apps)].some((text) =>
+    text.toLowerCase().includes(query),
+  );
 
 const attribute = (element, name, value) => {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);

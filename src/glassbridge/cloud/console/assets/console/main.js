@@ -12,9 +12,17 @@ const PREFERS_DARK = matchMedia("(prefers-color-scheme: dark)");
 const $ = (id) => document.getElementById(id);
 const state = { chosen: null, now: 0 };
 
-const list = new SessionList({ list: $("list"), search: $("search"), filters: $("filters"), nothing: $("nothing") }, choose);
+const list = new SessionList(
+  { list: $("list"), search: $("search"), filters: $("filters"), nothing: $("nothing") },
+  choose,
+);
 const view = new SessionView($("session"), () => choose(null));
-const faults = new Faults({ panel: $("development"), faults: $("faults"), trouble: $("trouble"), phone: $("open-phone") });
+const faults = new Faults({
+  panel: $("development"),
+  faults: $("faults"),
+  trouble: $("trouble"),
+  phone: $("open-phone"),
+});
 const feed = new Feed({
   message: take,
   state: tell,
@@ -154,8 +162,10 @@ $("sign-out").addEventListener("click", async () => {
   await signOut();
   showSignIn();
 });
-$("sign-in").querySelector("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  enter($("token").value.trim());
-});
+$("sign-in")
+  .querySelector("form")
+  .addEventListener("submit", (event) => {
+    event.preventDefault();
+    enter($("token").value.trim());
+  });
 begin();

@@ -18,7 +18,12 @@ export class SessionView {
   }
 
   build(back) {
-    const leave = make("button", { type: "button", class: "quiet icon back", "aria-label": "Back to the list", text: "←" });
+    const leave = make("button", {
+      type: "button",
+      class: "quiet icon back",
+      "aria-label": "Back to the list",
+      text: "←",
+    });
     leave.addEventListener("click", back);
     this.light = make("span", { class: "light", "data-light": "off" });
     this.user = make("h2");
@@ -26,7 +31,14 @@ export class SessionView {
     this.since = make("span");
     this.facts = make("dl", { class: "facts" });
     this.wave = make("canvas", { class: "wave", "aria-hidden": "true" });
-    this.meter = make("div", { class: "meter", role: "meter", "aria-label": "Loudness", "aria-valuemin": "-60", "aria-valuemax": "0", "aria-valuenow": "-60" });
+    this.meter = make("div", {
+      class: "meter",
+      role: "meter",
+      "aria-label": "Loudness",
+      "aria-valuemin": "-60",
+      "aria-valuemax": "0",
+      "aria-valuenow": "-60",
+    });
     this.loud = make("span", { class: "number soft" });
     this.captions = make("ol", { class: "captions", tabindex: "0", "aria-label": "Captions", "aria-live": "polite" });
     this.interim = make("p", { class: "interim soft" });
@@ -34,9 +46,20 @@ export class SessionView {
     this.events = make("ol", { class: "events" });
     const spans = make("div", { class: "filters", role: "group", "aria-label": "How far back" }, ...this.spanButtons());
     this.element.append(
-      make("header", {}, leave, this.light, make("div", {}, this.user, make("p", { class: "truth" }, this.truth, this.since))),
+      make(
+        "header",
+        {},
+        leave,
+        this.light,
+        make("div", {}, this.user, make("p", { class: "truth" }, this.truth, this.since)),
+      ),
       this.facts,
-      make("section", { class: "panel path", "aria-label": "Hop by hop" }, make("div", { class: "head" }, make("h2", { text: "Hop by hop" }), spans), this.lanes.element),
+      make(
+        "section",
+        { class: "panel path", "aria-label": "Hop by hop" },
+        make("div", { class: "head" }, make("h2", { text: "Hop by hop" }), spans),
+        this.lanes.element,
+      ),
       make(
         "div",
         { class: "halves" },
@@ -50,7 +73,12 @@ export class SessionView {
 
   spanButtons() {
     const buttons = SPANS.map(({ seconds, title }) => {
-      const button = make("button", { type: "button", class: "chip", text: title, "aria-pressed": String(seconds === this.lanes.span) });
+      const button = make("button", {
+        type: "button",
+        class: "chip",
+        text: title,
+        "aria-pressed": String(seconds === this.lanes.span),
+      });
       button.addEventListener("click", () => {
         this.lanes.span = seconds;
         buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
@@ -110,7 +138,8 @@ export class SessionView {
       Since: clock(row.started_ms),
     };
     if (!this.facts.children.length) {
-      for (const name of Object.keys(facts)) this.facts.append(make("div", {}, make("dt", { text: name }), make("dd", { class: "number" })));
+      for (const name of Object.keys(facts))
+        this.facts.append(make("div", {}, make("dt", { text: name }), make("dd", { class: "number" })));
     }
     Object.values(facts).forEach((value, i) => setText(this.facts.children[i].lastChild, value));
   }
@@ -120,7 +149,9 @@ export class SessionView {
     const now = JSON.stringify(gaps);
     if (now === this.drawn.gaps) return;
     this.drawn.gaps = now;
-    this.gaps.replaceChildren(...(gaps.length ? gaps.map(gapItem) : [make("li", { class: "soft", text: "Nothing was dead." })]));
+    this.gaps.replaceChildren(
+      ...(gaps.length ? gaps.map(gapItem) : [make("li", { class: "soft", text: "Nothing was dead." })]),
+    );
   }
 
   showCaptions() {
@@ -128,7 +159,9 @@ export class SessionView {
     const fresh = captions.filter(({ at }) => at > (this.drawn.captions ?? 0));
     if (fresh.length) {
       this.drawn.captions = fresh.at(-1).at;
-      this.captions.append(...fresh.map(({ at, text }) => make("li", {}, make("time", { class: "number soft", text: clock(at) }), text)));
+      this.captions.append(
+        ...fresh.map(({ at, text }) => make("li", {}, make("time", { class: "number soft", text: clock(at) }), text)),
+      );
       while (this.captions.children.length > MAX_SHOWN) this.captions.firstChild.remove();
       this.captions.scrollTop = this.captions.scrollHeight;
     }
@@ -191,17 +224,28 @@ function gapItem(gap) {
   const where = HOPS[gap.hop] ?? LANES.find(({ name }) => name === gap.lane)?.title ?? "Somewhere";
   const lines = [
     make("p", {}, make("b", { text: where }), `: ${gap.text || gap.code}`),
-    make("p", { class: "soft" }, [
-      outcome(gap),
-      gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
-      gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
-      gap.actions.length > 1 ? `done: ${actions(gap.actions)}` : "",
-    ].filter(Boolean).join("; ")),
+    make(
+      "p",
+      { class: "soft" },
+      [
+        outcome(gap),
+        gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
+        gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
+        gap.actions.length > 1 ? `done: ${actions(gap.actions)}` : "",
+      ]
+        .filter(Boolean)
+        .join("; "),
+    ),
   ];
   return make(
     "li",
     { "data-key": keyOf(gap), class: open ? "open" : "" },
-    make("div", { class: "when number" }, make("time", { text: clock(gap.from_ms) }), make("span", { class: "soft", text: open ? "" : seconds(gap.to_ms - gap.from_ms) })),
+    make(
+      "div",
+      { class: "when number" },
+      make("time", { text: clock(gap.from_ms) }),
+      make("span", { class: "soft", text: open ? "" : seconds(gap.to_ms - gap.from_ms) }),
+    ),
     make("div", {}, ...lines),
   );
 }
@@ -210,8 +254,17 @@ const TOLD = new Set(["seq", "at_ms", "kind", "generation"]);
 
 function eventItem(event) {
   const fields = Object.entries(event).filter(([name, value]) => !TOLD.has(name) && value !== null && value !== "");
-  const text = fields.map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
-  return make("li", {}, make("time", { class: "number soft", text: clock(event.at_ms) }), make("b", { text: event.kind }), make("span", { class: "soft", text }));
+  const text = fields
+    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .join(" · ");
+  return make(
+    "li",
+    {},
+    make("time", { class: "number soft", text: clock(event.at_ms) }),
+    make("b", { text: event.kind }),
+    make("span", { class: "soft", text }),
+  );
 }
 
-const panel = (title, ...children) => make("section", { class: "panel", "aria-label": title }, make("h2", { text: title }), ...children);
+const panel = (title, ...children) =>
+  make("section", { class: "panel", "aria-label": title }, make("h2", { text: title }), ...children);

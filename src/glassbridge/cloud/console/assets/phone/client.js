@@ -15,7 +15,8 @@ const LONGEST_TIMER = 60; // seconds
 const REJOINS = new Set(["phone_not_in_room", "phone_unheard"]); // wire/phone.py PHONE_REJOINS
 const CAPTIONS = "glassbridge.captions";
 
-const randomName = () => [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, "0")).join("");
+const randomName = () =>
+  [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, "0")).join("");
 
 export class PhoneClient {
   // `tell(kind, detail)` gets the news: told, caption, shown, audio, room, socket, sound, level,
@@ -229,7 +230,12 @@ export class PhoneClient {
       case "connection_error":
         return this.tell("error", message.message);
       case "auth_error":
-        this.post({ type: "SocketClosed", socket: number, comeBack: "no", reason: `the cloud refuses the token: ${message.message}` });
+        this.post({
+          type: "SocketClosed",
+          socket: number,
+          comeBack: "no",
+          reason: `the cloud refuses the token: ${message.message}`,
+        });
         return socket.close(true);
     }
   }
@@ -251,8 +257,16 @@ export class PhoneClient {
   learn(number, notice) {
     this.sender.told = notice;
     this.tell("audio", notice);
-    const retryAt = notice.retryInMs === undefined || notice.retryInMs === null ? null : this.clock() + notice.retryInMs / 1000;
-    this.post({ type: "AudioTold", socket: number, state: notice.state, blame: blame(notice), reason: notice.reason ?? "", retryAt });
+    const retryAt =
+      notice.retryInMs === undefined || notice.retryInMs === null ? null : this.clock() + notice.retryInMs / 1000;
+    this.post({
+      type: "AudioTold",
+      socket: number,
+      state: notice.state,
+      blame: blame(notice),
+      reason: notice.reason ?? "",
+      retryAt,
+    });
   }
 
   show({ packageName, layout, isFinal }) {

@@ -58,7 +58,8 @@ export class CloudSocket {
     try {
       const signal = AbortSignal.timeout(PROBE_TIMEOUT);
       const answer = await fetch("/api/client/livekit/token", { headers, signal, cache: "no-store" });
-      if (answer.status === 401) return ["the cloud refuses the token (401): get a fresh one with `glassbridge token`", true];
+      if (answer.status === 401)
+        return ["the cloud refuses the token (401): get a fresh one with `glassbridge token`", true];
       return [answer.ok ? "the socket was refused" : `status ${answer.status}`, false];
     } catch {
       return ["no answer", false];

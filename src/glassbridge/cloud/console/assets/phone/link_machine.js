@@ -141,8 +141,7 @@ export class PhoneLink {
   }
 }
 
-const backAfter = (seconds) =>
-  seconds >= NOTICED ? `audio is back after ${seconds.toFixed(1)} s` : "audio is back";
+const backAfter = (seconds) => (seconds >= NOTICED ? `audio is back after ${seconds.toFixed(1)} s` : "audio is back");
 
 // Within a second is at once, for people.
 const tryingAgain = (at, now) => {

@@ -2,7 +2,16 @@
 
 import { PhoneClient } from "./client.js";
 
-const LIGHTS = { heard: "ok", connecting: "wait", connected: "wait", renewing: "bad", unheard: "bad", unreachable: "bad", offline: "bad", ended: "off" };
+const LIGHTS = {
+  heard: "ok",
+  connecting: "wait",
+  connected: "wait",
+  renewing: "bad",
+  unheard: "bad",
+  unreachable: "bad",
+  offline: "bad",
+  ended: "off",
+};
 const MAX_CAPTIONS = 100;
 const MAX_NOTICES = 100;
 const KEY = "glassbridge.core-token";
@@ -102,7 +111,8 @@ const HEARERS = {
   },
   shown({ name, text }) {
     const list = $("apps");
-    const item = [...list.children].find((found) => found.dataset.name === name) ?? list.appendChild(document.createElement("li"));
+    const item =
+      [...list.children].find((found) => found.dataset.name === name) ?? list.appendChild(document.createElement("li"));
     item.dataset.name = name;
     item.textContent = text;
     if (!text) item.remove();
@@ -156,7 +166,11 @@ function showFacts() {
     audio: [state.audio.state, state.audio.hop, state.audio.code].filter(Boolean).join(" · ") || "unknown",
     path: sender.path ?? "none",
     room: state.room.joined ? (state.room.agent ? "joined, the cloud is there" : "joined, alone") : "not joined",
-    frames: Object.entries(sender.sent).filter(([, n]) => n).map(([path, n]) => `${n} by ${path}`).join(", ") || "none",
+    frames:
+      Object.entries(sender.sent)
+        .filter(([, n]) => n)
+        .map(([path, n]) => `${n} by ${path}`)
+        .join(", ") || "none",
     "sent again": String(sender.replayed),
     "not taken": String(sender.unsent),
   };
@@ -202,7 +216,8 @@ function add(list, most, what) {
 
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea");
-  if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggleMicrophone();
+  if (event.key.toLowerCase() === "m" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey)
+    toggleMicrophone();
 });
 addEventListener("visibilitychange", stayAwake);
 addEventListener("pagehide", () => state.phone?.stop());

@@ -50,7 +50,10 @@ export class PhoneRoom {
 
   async join(place) {
     this.place = place;
-    const room = (this.room = new Room({ reconnectPolicy: { nextRetryDelayInMs: () => null }, stopLocalTrackOnUnpublish: false }));
+    const room = (this.room = new Room({
+      reconnectPolicy: { nextRetryDelayInMs: () => null },
+      stopLocalTrackOnUnpublish: false,
+    }));
     const abort = (this.abort = new AbortController());
     const timer = setTimeout(() => abort.abort(), TICKET_TIMEOUT);
     try {
