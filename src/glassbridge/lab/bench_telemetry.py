@@ -28,19 +28,19 @@ from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.judge import says_live
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
-from glassbridge.lab.scenario import LabError
 from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry.numbers import ALL, Counter, Histogram
 
 ON, OFF = "A", "B"
 """Names of the backends."""
 LIVE_WITHIN: Final = 60.0
-SETTLE: Final = 2.0
-"""Seconds after the last phone is live before a window begins."""
+SETTLE: Final = 7.0
+"""Seconds after the last phone is live before a window begins: by then the sink has what was logged at the start."""
 SCRAPE_EVERY: Final = 5.0
 LIMIT: Final = 0.03
 LEAST_FRAMES: Final = 8.0
-"""Of each phone and second that must be heard, of ten, or it is not the path that is measured."""
+"""Of each phone and second that must be heard, of ten, or a window does not count."""
 ADDS, OBSERVATIONS = 8, 2
 """Of one frame on its way through bridge and cloud."""
 QUIET: Final = {"GLASSBRIDGE_LOG_LEVEL": "error", "GLASSBRIDGE_RECORDER": "false"}
@@ -102,7 +102,7 @@ class Result:
 
 
 async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None]) -> Result:
-    """Runs everything on this machine. Raises UserError and LabError."""
+    """Runs everything on this machine. Raises UserError."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
         ingest = await stack.enter_async_context(Ingest())
@@ -164,13 +164,21 @@ class _Runner:
         found: dict[str, list[Window]] = {ON: [], OFF: []}
         for name in (ON, OFF):  # what is done for the first time counts for nobody
             await self._move(self._sides[name])
-        for pair in range(self._config.pairs):
+        for pair in range(2 * self._config.pairs):
+            windows = {}
             for name in (ON, OFF) if pair % 2 else (OFF, ON):
                 await self._move(self._sides[name])
-                found[name].append(await self._window(name))
-            on, off = found[ON][-1], found[OFF][-1]
-            self._say(f"pair {pair + 1}: with {on.both:.2f}, without {off.both:.2f} ms per session-second")
-        return found[ON], found[OFF]
+                windows[name] = await self._window(name)
+            on, off = windows[ON], windows[OFF]
+            if on is None or off is None:
+                self._say(f"not counted: fewer than {LEAST_FRAMES:g} frames a second of each phone were heard")
+                continue
+            found[ON].append(on)
+            found[OFF].append(off)
+            self._say(f"pair {len(found[ON])}: with {on.both:.2f}, without {off.both:.2f} ms per session-second")
+            if len(found[ON]) == self._config.pairs:
+                return found[ON], found[OFF]
+        raise UserError("this machine is too busy: audio did not arrive as it was spoken")
 
     async def _move(self, side: Backend) -> None:
         if self._users:
@@ -183,12 +191,12 @@ class _Runner:
         deadline = monotonic() + LIVE_WITHIN
         while waiting := [user.id for user in self._users if not says_live(user.events)]:
             if monotonic() > deadline:
-                raise LabError(f"audio of {len(waiting)} phones does not flow at {side.name}: {self._crowd.failure}")
+                raise UserError(f"audio of {len(waiting)} phones does not flow at {side.name} {self._crowd.failure}")
             await asyncio.sleep(0.1)
         before = self._heard(side.name)
         while silent := [name for name, blocks in self._heard(side.name).items() if blocks == before[name]]:
             if monotonic() > deadline:
-                raise LabError(f"the app does not hear {len(silent)} phones at {side.name}")
+                raise UserError(f"the app does not hear {len(silent)} phones at {side.name}")
             await asyncio.sleep(0.1)
         await asyncio.sleep(SETTLE)
 
@@ -196,7 +204,8 @@ class _Runner:
         """Blocks of each phone's audio that came to this backend's app so far."""
         return {user.id: len(self._apps[name].blocks[user.id]) for user in self._users}
 
-    async def _window(self, name: str) -> Window:
+    async def _window(self, name: str) -> Window | None:
+        """None: it was not the path that was measured."""
         side, meter = self._sides[name], self._meters[name]
         async with AsyncExitStack() as stack:
             if name == ON:
@@ -207,7 +216,7 @@ class _Runner:
         came = sum(self._heard(name).values()) - sum(heard.values())
         frames = came / seconds / self._config.sessions
         if frames < LEAST_FRAMES:
-            raise LabError(f"only {frames:.1f} frames a second of each phone came to the app: this machine is too busy")
+            return None
         self.frames = min(self.frames or frames, frames)
         per = 1000 / seconds / self._config.sessions
         return Window(**{program: (after[program] - before[program]) * per for program in ("cloud", "bridge")})
