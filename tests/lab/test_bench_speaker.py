@@ -33,6 +33,14 @@ def test_silence_inside_and_a_late_block_are_gaps() -> None:
     assert heard(tone(2.0, TONE_HZ), late={50: 0.07}).whole(TONE_HZ).gap_ms == pytest.approx(70, abs=1)
 
 
+def test_what_the_machine_kept_the_phone_waiting_is_no_gap() -> None:
+    phone = heard(tone(2.0, TONE_HZ), late={50: 0.07})
+    phone.lateness._late.append((101.06, 0.06))  # from 101.00 to 101.06; the block came at 101.07
+    found = phone.whole(TONE_HZ)
+    assert found.gap_ms == pytest.approx(10, abs=1)
+    assert found.late_ms == 60
+
+
 def test_each_tone_is_found_on_its_track() -> None:
     phone = heard(tone(1.0, TONE_HZ), "TR_1")
     phone.blocks += heard(tone(0.5, OTHER_HZ), "TR_2").blocks
@@ -44,7 +52,8 @@ def test_each_tone_is_found_on_its_track() -> None:
 
 def test_the_report_says_what_does_not_hold() -> None:
     spread = {"n": 1, "p50": 90.0, "p95": 95.0, "p99": 95.0, "max": 99.0}
-    whole, torn = {"seconds": 10.02, "gap_ms": 20.0}, {"seconds": 10.2, "gap_ms": 41.0}
+    whole = {"seconds": 10.02, "gap_ms": 20.0, "late_ms": 0.0}
+    torn = {"seconds": 10.2, "gap_ms": 41.0, "late_ms": 7.0}
     report: dict[str, Any] = {
         "ours": {
             "prepared_ms": spread,

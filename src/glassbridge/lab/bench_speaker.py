@@ -30,6 +30,7 @@ from glassbridge.livekit.participant import FRAME_BYTES, AudioBlock, Closed, Pac
 from glassbridge.livekit.server import LiveKitServer
 from glassbridge.livekit.tokens import LiveKitKeys, agent_token, phone_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
@@ -38,6 +39,7 @@ TONE_HZ, OTHER_HZ = 440.0, 1000.0
 OTHER_SECONDS, OTHER_AFTER = 4.0, 3.0
 LOUD: Final = 1_000
 """A sample above this is sound."""
+LOOK: Final = 0.01
 PAUSE: Final = 2.6
 """Seconds between two sounds: by then an idle track is taken out of the room."""
 HEARD_WITHIN: Final = 10.0
@@ -63,13 +65,36 @@ class Whole:
     seconds: float
     """From its first sound to its last."""
     gap_ms: float
-    """The longest hole in it: no sound arrived, or silence did."""
+    """The longest hole in it: no sound arrived though this process looked for it, or silence did."""
+    late_ms: float
+    """The most that this process itself was late meanwhile."""
+
+
+class Lateness:
+    """How late this process itself is, because the machine is busy: what arrives meanwhile is heard late."""
+
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []
+        """When (monotonic), and how many seconds."""
+
+    async def watch(self) -> None:
+        """Looks each LOOK seconds, for ever. Safe to cancel."""
+        while True:
+            due = monotonic() + LOOK
+            await asyncio.sleep(LOOK)
+            if (late := monotonic() - due) > LOOK:
+                self._late.append((due + late, late))
+
+    def between(self, begin: float, end: float) -> float:
+        """The most between two moments, in seconds."""
+        return max((late for at, late in self._late if begin <= at and at - late <= end), default=0.0)
 
 
 class Phone:
     """Hears the room (RoomEvents) and keeps what it hears."""
 
     def __init__(self) -> None:
+        self.lateness = Lateness()
         self.blocks: list[tuple[float, str, bytes]] = []
         """Arrival (monotonic seconds), track, PCM."""
         self.sounded = asyncio.Event()
@@ -106,14 +131,14 @@ class Phone:
         """The track on which this tone was heard. Raises RuntimeError where it was not."""
         for sid in dict.fromkeys(sid for _, sid, _ in self.blocks):
             arrivals = [(at, pcm) for at, of, pcm in self.blocks if of == sid]
-            found = _whole(arrivals, hertz)
+            found = _whole(arrivals, hertz, self.lateness.between)
             if found is not None:
                 return found
         raise RuntimeError(f"a tone of {hertz:g} Hz was not heard")
 
 
-def _whole(arrivals: list[tuple[float, bytes]], hertz: float) -> Whole | None:
-    """None: that is another tone."""
+def _whole(arrivals: list[tuple[float, bytes]], hertz: float, late: Callable[[float, float], float]) -> Whole | None:
+    """None: that is another tone. For what `late` says between two arrivals nobody but we is to blame."""
     samples = np.frombuffer(b"".join(pcm for _, pcm in arrivals), "<i2").astype(np.float64)
     window = SAMPLE_RATE // 200
     peaks = np.abs(samples[: len(samples) // window * window]).reshape(-1, window).max(axis=1)
@@ -123,9 +148,13 @@ def _whole(arrivals: list[tuple[float, bytes]], hertz: float) -> Whole | None:
     silent = int(np.diff(loud).max(initial=1)) - 1
     sounding = [at for at, pcm in arrivals if np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)).max() > LOUD]
     lengths = [len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE for at, pcm in arrivals if at in set(sounding)]
-    holes = [later - at - length for at, later, length in zip(sounding, sounding[1:], lengths[1:], strict=False)]
+    holes = [
+        later - at - length - late(at, later)
+        for at, later, length in zip(sounding, sounding[1:], lengths[1:], strict=False)
+    ]
     seconds = (loud[-1] - loud[0] + 1) * window / SAMPLE_RATE
-    return Whole(round(float(seconds), 3), round(max(silent * 5.0, 1000 * max(holes, default=0.0)), 1))
+    gap = max(silent * 5.0, 1000 * max(holes, default=0.0))
+    return Whole(round(float(seconds), 3), round(gap, 1), round(1000 * late(sounding[0], sounding[-1])))
 
 
 def _pitch(samples: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
@@ -150,6 +179,8 @@ async def measure(config: SpeakerConfig, say: Callable[[str], None] = lambda _te
         server = await stack.enter_async_context(LiveKitServer(await provide_binary(config.livekit_bin, say), keys))
         phone = Phone()
         ticket = phone_token(keys, user=user, room=user, ttl=TOKEN_TTL)
+        watching = asyncio.create_task(phone.lateness.watch())
+        stack.push_async_callback(cancelled, watching)
         place = await connect(server.url, ticket, phone)
         stack.push_async_callback(place.close)
         agent = agent_token(keys, user=user, room=user, ttl=TOKEN_TTL)
@@ -386,6 +417,7 @@ def table(report: dict[str, Any]) -> str:
     ]
     for when, found in ours["tone"].items():
         label = f"tone of {TONE_SECONDS:.0f} s, {when} another track"
-        lines.append(f"{label:40} {found['seconds']:.3f} s, longest gap {found['gap_ms']:.0f} ms")
+        late = f" (and this machine kept the phone waiting {found['late_ms']:.0f} ms)" if found["late_ms"] else ""
+        lines.append(f"{label:40} {found['seconds']:.3f} s, longest gap {found['gap_ms']:.0f} ms{late}")
     lines += [f"{'holds' if held else 'DOES NOT HOLD'}: {what}" for what, held in report["holds"].items()]
     return "\n".join(lines)
