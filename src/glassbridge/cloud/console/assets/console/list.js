@@ -98,7 +98,7 @@ export class SessionList {
   }
 
   row() {
-    const light = make("span", { class: "light" });
+    const light = make("span", { class: "light", role: "img" });
     const user = make("span", { class: "user" });
     const state = make("span", { class: "state soft" });
     const time = make("span", { class: "time number soft" });

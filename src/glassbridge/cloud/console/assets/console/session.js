@@ -25,7 +25,7 @@ export class SessionView {
       text: "←",
     });
     leave.addEventListener("click", back);
-    this.light = make("span", { class: "light", "data-light": "off" });
+    this.light = make("span", { class: "light", role: "img", "data-light": "off" });
     this.user = make("h2");
     this.truth = make("span", { role: "status" });
     this.since = make("span");
