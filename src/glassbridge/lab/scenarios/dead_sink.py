@@ -60,7 +60,7 @@ WAYS: Final[tuple[tuple[str, Callable[[Ingest], Awaitable[None]]], ...]] = (
     runs=1,
 )
 async def dead_sink(system: System) -> None:
-    """The mean age of audio and the lag of the cloud's loop are those of the quiet time; every line arrives afterwards."""
+    """Mean age of audio and lag of the cloud's loop are those of the quiet time; every line arrives afterwards."""
     users = await by_room(system, baseline=True)
     sink = system.ingest
     async with aiohttp.ClientSession() as http, _chatter(http, system.a.cloud_url):
