@@ -3,8 +3,8 @@
 from glassbridge.lab.bench_apps import AppsBench, crowd, table, transcripts
 
 
-async def test_transcripts_and_raw_audio_of_an_app_beside_a_bare_recogniser() -> None:
-    config = AppsBench(recogniser="double", clip="short", rounds=1, apps=4, deaf=1, seconds=1.0)
+async def test_transcripts_and_raw_audio_of_an_app_beside_its_recogniser() -> None:
+    config = AppsBench(recogniser="script", clip="short", rounds=1, apps=4, deaf=1, seconds=1.0)
     said = await transcripts(config, lambda _: None)
     assert said["raw_pcm_bit_exact"]
     assert (said["finals"] >= 2, said["missing"]) == (True, 0)

@@ -1,7 +1,8 @@
 """`glassbridge bench apps`: what apps get of a user's speech, and what apps that do not read cost those that do.
 
-A real cloud in a process of its own, a phone that speaks on its WebSocket, apps on theirs; no bridge. Beside it, in the
-same run, a bare stream of the same recogniser is fed the same audio.
+A real cloud in a process of its own, a phone that speaks on its WebSocket, apps on theirs; no bridge. Its recogniser is
+the double of Soniox in this process, which understands by pocketsphinx: so the moment is known at which the recogniser
+knew, in the same run and of the same audio.
 """
 
 import asyncio
@@ -28,10 +29,11 @@ from glassbridge.lab.program import Program
 from glassbridge.livekit.server import free_port
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.speech.base import Recogniser, Transcript, Want
+from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
-from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 from glassbridge.speech.soniox_double import SonioxDouble
+from glassbridge.speech.soniox_protocol import Token
+from glassbridge.speech.soniox_tokens import Utterances
 
 USER = user_id("bench@example.com")
 SECRET = "a-secret-of-the-benchmark-0123456789"  # noqa: S105 - of a cloud that lives for a minute
@@ -48,7 +50,7 @@ class AppsBench:
     """How much is measured."""
 
     recogniser: str = "pocketsphinx"
-    """Or `double`: Soniox's, which needs no CPU; for machines that are busy with other things."""
+    """Or `script`, which needs no CPU; for machines that are busy with other things."""
     clip: str = "clip"
     rounds: int = 3
     apps: int = 50
@@ -132,7 +134,7 @@ class Bench:
 
 @asynccontextmanager
 async def benches(packages: list[str], say: Callable[[str], None], soniox: str | None = None) -> AsyncIterator[Bench]:
-    """Starts a cloud that knows these apps; `soniox` is where its recogniser is, unless it is offline. Raises
+    """Starts a cloud that knows these apps; `soniox` is where its recogniser is. Raises
     UserError."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
@@ -189,35 +191,36 @@ async def _until_up(http: aiohttp.ClientSession, url: str, cloud: Program) -> No
     raise UserError(f"the cloud does not start: {cloud.last_words}", 1)
 
 
-# ---- transcripts, beside a bare recogniser
+# ---- transcripts, beside the recogniser that gives them
 
 
 @dataclass
-class Bare:
-    """A stream of the same recogniser that is fed the same audio, with nothing between."""
+class Own:
+    """What the recogniser understands, when it does."""
 
     finals: list[tuple[float, Transcript]] = field(default_factory=list)
     partials: list[tuple[float, Transcript]] = field(default_factory=list)
+    _utterances: Utterances = field(default_factory=lambda: Utterances(Want("en")))
 
-    def heard(self, said: Transcript) -> None:
-        (self.finals if said.final else self.partials).append((monotonic(), said))
+    def heard(self, tokens: list[Token]) -> None:
+        """Of the double, at the moment at which it knows."""
+        for said in self._utterances.take(tokens):
+            (self.finals if said.final else self.partials).append((monotonic(), said))
 
 
 async def transcripts(config: AppsBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Delay of finals from the last sample of an utterance, at an app and at a bare recogniser."""
+    """Delay of finals, at the recogniser itself and at an app."""
     with wave.open(str(clips.wav(config.clip))) as file:
         sound = file.readframes(file.getnframes()) + bytes(TAIL_MS * BYTES_PER_MS)
-    package = "org.example.bench"
-    bare = Bare()
+    package, own = "org.example.bench", Own()
     async with AsyncExitStack() as stack:
-        soniox = await stack.enter_async_context(SonioxDouble()) if config.recogniser == "double" else None
-        url = None if soniox is None else soniox.url
-        recogniser: Recogniser = (
-            PocketsphinxRecogniser(1) if url is None else SonioxRecogniser(SonioxConfig(key="any", url=url))
-        )
-        stack.push_async_callback(recogniser.close)
-        stream = await recogniser.open(recogniser.serves(Want("en-US")), bare.heard, lambda _: None)
-        bench = await stack.enter_async_context(benches([package], say, url))
+        behind = None
+        if config.recogniser == "pocketsphinx":
+            behind = PocketsphinxRecogniser(1)
+            stack.push_async_callback(behind.close)
+            behind.warm_up()
+        double = await stack.enter_async_context(SonioxDouble(recogniser=behind, on_tokens=own.heard))
+        bench = await stack.enter_async_context(benches([package], say, double.url))
         app = await bench.app(package, ["transcription:en-US", "audio_chunk"])
         sent_at: list[float] = []
         frames = list(_frames(sound)) * config.rounds
@@ -228,33 +231,27 @@ async def transcripts(config: AppsBench, say: Callable[[str], None]) -> dict[str
             await asyncio.sleep(max(0.0, begun + number * FRAME_MS / 1000 - asyncio.get_running_loop().time()))
             sent_at.append(monotonic())
             await bench.send(frame)
-            stream.feed(frame)
         spoken = b"".join(frames)
-        await _settled(lambda: len(app.finals) >= len(bare.finals) > 0 and len(app.pcm) >= len(spoken))
+        await _settled(lambda: len(app.finals) >= len(own.finals) > 0 and len(app.pcm) >= len(spoken))
 
     def sent(ms: int) -> float:
         return sent_at[min(max(0, ms - 1) // FRAME_MS, len(sent_at) - 1)]
 
     pairs = [
-        (
-            at - sent(theirs.end_ms),
-            own_at - sent(theirs.end_ms),
-            at - sent(theirs.start_ms),
-            own_at - sent(theirs.start_ms),
-        )
-        for (at, ours), (own_at, theirs) in zip(app.finals, bare.finals, strict=False)
-        if ours["text"] == theirs.text
+        (at - sent(known.end_ms), own_at - sent(known.end_ms), at - sent(known.start_ms), own_at - sent(known.start_ms))
+        for (at, told), (own_at, known) in zip(app.finals, own.finals, strict=False)
+        if told["text"] == known.text
     ]
     if not pairs:
-        raise UserError("the app got no transcript that the bare recogniser gave, too", 1)
-    first = [(at, own) for (at, _), (own, _) in zip(app.partials, bare.partials, strict=False)]
+        raise UserError("the app got no transcript that the recogniser gave", 1)
+    first = [(at, own_at) for (at, _), (own_at, _) in zip(app.partials, own.partials, strict=False)]
     return {
         "finals": len(pairs),
-        "missing": len(bare.finals) - len(pairs),
-        "after_the_last_sample_ms": _both([(ours, own) for ours, own, _, _ in pairs]),
-        "from_the_first_sample_ms": _both([(ours, own) for _, _, ours, own in pairs]),
-        "partials": {"app": len(app.partials), "recogniser": len(bare.partials),
-                     "later_ms_p50": round(1000 * median(at - own for at, own in first), 1) if first else None},
+        "missing": len(own.finals) - len(pairs),
+        "after_the_last_sample_ms": _both([(told, known) for told, known, _, _ in pairs]),
+        "from_the_first_sample_ms": _both([(told, known) for _, _, told, known in pairs]),
+        "partials": {"app": len(app.partials), "recogniser": len(own.partials),
+                     "later_ms_p50": round(1000 * median(at - known for at, known in first), 1) if first else None},
         "raw_pcm_bit_exact": bytes(app.pcm) == spoken,
         "raw_pcm_bytes": len(app.pcm),
     }  # fmt: skip
@@ -329,7 +326,7 @@ def table(report: dict[str, Any]) -> str:
     after, whole = said["after_the_last_sample_ms"], said["from_the_first_sample_ms"]
     alone, together, readers = crowd_["alone_ms"], crowd_["with_deaf_ms"], crowd_["readers"]
     rows = [
-        f"final transcripts at an app, beside the bare recogniser on the same audio ({said['finals']} finals)",
+        f"final transcripts at an app, beside the recogniser itself on the same audio ({said['finals']} finals)",
         f"  from the utterance's first sample   app {whole['app_p50']} ms, recogniser {whole['recogniser_p50']} ms: "
         f"ratio {whole['ratio_p50']} (worst {whole['ratio_worst']}; must be <= 1.2)",
         f"  after its last sample               app {after['app_p50']} ms, recogniser {after['recogniser_p50']} ms: "

@@ -8,6 +8,7 @@ translations only mark the words.
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -92,9 +93,17 @@ class SonioxDouble:
     that of all. With a recogniser (borrowed) it understands what is said."""
 
     def __init__(
-        self, *, key: str = "", script: str = SCRIPT, recogniser: Recogniser | None = None, port: int = 0
+        self,
+        *,
+        key: str = "",
+        script: str = SCRIPT,
+        recogniser: Recogniser | None = None,
+        port: int = 0,
+        on_tokens: Callable[[list[wire.Token]], None] = lambda _: None,
     ) -> None:
         self.port = port
+        self._on_tokens = on_tokens
+        """Hears what is understood, at the moment at which it is."""
         self.lag = 0.0
         """Seconds by which every answer is late."""
         self.idle_limit = wire.IDLE_LIMIT
@@ -206,11 +215,15 @@ class SonioxDouble:
             if fault is not None and fault.after <= 0.0:
                 await serving.suffer(fault)
             else:
-                hears = await self._understand(start, lambda tokens: serving.say(tokens, start, self.lag))
+                hears = await self._understand(start, lambda tokens: self._answer(serving, start, tokens))
                 serving.owns(hears)
                 await self._listen(serving, seen, hears, fault)
         finally:
             seen.open = False
+
+    def _answer(self, serving: "_Serving", start: wire.Start, tokens: list[wire.Token]) -> None:
+        self._on_tokens(tokens)
+        serving.say(tokens, start, self.lag)
 
     async def _understand(self, start: wire.Start, say: Say) -> Hears:
         if self._recogniser is None:
