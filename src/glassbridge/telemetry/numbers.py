@@ -110,9 +110,14 @@ class Gauge(Metric):
         self._readers: list[Callable[[], Reading]] = []
 
     def read_by(self, reader: Callable[[], Reading]) -> Callable[[], None]:
-        """Asks `reader` from now on; call what is returned when its owner ends."""
+        """Asks `reader` from now on; call what is returned when its owner ends, idempotent."""
         self._readers.append(reader)
-        return lambda: self._readers.remove(reader)
+
+        def forget() -> None:
+            if reader in self._readers:
+                self._readers.remove(reader)
+
+        return forget
 
     def values(self) -> list[tuple[Labels, Value]]:
         found: dict[Labels, float] = {}
