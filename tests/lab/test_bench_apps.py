@@ -8,7 +8,8 @@ async def test_transcripts_and_raw_audio_of_an_app_beside_its_recogniser() -> No
     said = await transcripts(config, lambda _: None)
     assert said["raw_pcm_bit_exact"]
     assert (said["finals"] >= 2, said["missing"]) == (True, 0)
-    assert said["partials"]["app"] == said["partials"]["recogniser"] > 0
+    assert said["partials"]["recogniser"] > 2
+    assert abs(said["partials"]["app"] - said["partials"]["recogniser"]) <= 1, "the newest may be on its way"
     assert said["from_the_first_sample_ms"]["recogniser_p50"] > 200.0
     heard = await crowd(config, lambda _: None)
     assert (heard["alone_ms"]["lost"], heard["with_deaf_ms"]["lost"]) == (0, 0)

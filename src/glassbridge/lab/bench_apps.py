@@ -232,25 +232,32 @@ async def transcripts(config: AppsBench, say: Callable[[str], None]) -> dict[str
             sent_at.append(monotonic())
             await bench.send(frame)
         spoken = b"".join(frames)
-        await _settled(lambda: len(app.finals) >= len(own.finals) > 0 and len(app.pcm) >= len(spoken))
+        await _settled(
+            lambda: (
+                len(app.finals) >= len(own.finals) > 0
+                and len(app.partials) >= len(own.partials)
+                and len(app.pcm) >= len(spoken)
+            )
+        )
+        finals, partials = list(own.finals), list(own.partials)  # more may come while all this ends
 
     def sent(ms: int) -> float:
         return sent_at[min(max(0, ms - 1) // FRAME_MS, len(sent_at) - 1)]
 
     pairs = [
         (at - sent(known.end_ms), own_at - sent(known.end_ms), at - sent(known.start_ms), own_at - sent(known.start_ms))
-        for (at, told), (own_at, known) in zip(app.finals, own.finals, strict=False)
+        for (at, told), (own_at, known) in zip(app.finals, finals, strict=False)
         if told["text"] == known.text
     ]
     if not pairs:
         raise UserError("the app got no transcript that the recogniser gave", 1)
-    first = [(at, own_at) for (at, _), (own_at, _) in zip(app.partials, own.partials, strict=False)]
+    first = [(at, own_at) for (at, _), (own_at, _) in zip(app.partials, partials, strict=False)]
     return {
         "finals": len(pairs),
-        "missing": len(own.finals) - len(pairs),
+        "missing": len(finals) - len(pairs),
         "after_the_last_sample_ms": _both([(told, known) for told, known, _, _ in pairs]),
         "from_the_first_sample_ms": _both([(told, known) for _, _, told, known in pairs]),
-        "partials": {"app": len(app.partials), "recogniser": len(own.partials),
+        "partials": {"app": len(app.partials), "recogniser": len(partials),
                      "later_ms_p50": round(1000 * median(at - known for at, known in first), 1) if first else None},
         "raw_pcm_bit_exact": bytes(app.pcm) == spoken,
         "raw_pcm_bytes": len(app.pcm),
