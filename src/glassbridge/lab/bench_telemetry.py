@@ -1,7 +1,7 @@
 """`glassbridge bench telemetry`: what logs, metrics, traces and the flight recorder cost, in shares of the processor.
 
 Two backends run side by side on one LiveKit: one with everything on (logs of level info to a sink, metrics scraped each
-five seconds, traces to a collector, the recorder), one with everything off (errors only). The same phones speak to the
+15 seconds, traces to a collector, the recorder), one with everything off (errors only). The same phones speak to the
 one, then to the other, again and again, and an app hears them; processor time of cloud and bridge is compared window by
 window, so that what else the machine does falls on both. Numbers are counted on both sides: what that costs is measured
 apart, and added.
@@ -37,7 +37,7 @@ ON, OFF = "A", "B"
 LIVE_WITHIN: Final = 60.0
 SETTLE: Final = 7.0
 """Seconds after the last phone is live before a window begins: by then the sink has what was logged at the start."""
-SCRAPE_EVERY: Final = 5.0
+SCRAPE_EVERY: Final = 15.0
 LIMIT: Final = 0.03
 LEAST_FRAMES: Final = 8.0
 """Of each phone and second that must be heard, of ten, or a window does not count."""
