@@ -55,3 +55,28 @@ async def test_what_is_no_http_is_one_line_without_what_was_sent(sent: bytes, ca
         await runner.cleanup()
     assert [(line["event"], line["peer"]) for line in lines] == [("not HTTP", "127.0.0.1")]
     assert "opaque" not in f"{lines} {caplog.text}"
+
+
+async def test_who_goes_before_the_answer_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    gone = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        await asyncio.sleep(0)  # aiohttp learns of it
+        gone.set()
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app, access_log=None, logger=SERVER_LOGGER)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    with structlog.testing.capture_logs() as lines, caplog.at_level(logging.DEBUG):
+        _, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(gone.wait(), 10)
+        await runner.cleanup()
+        writer.close()
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == []
+    assert "Traceback" not in caplog.text

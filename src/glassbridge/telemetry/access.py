@@ -28,20 +28,24 @@ class AccessLogger(AbstractAccessLogger):
         )
 
 
-class NotHttp(logging.Filter):
-    """Of what a peer sends that is no HTTP, a line says who did it.
+class PeerFaults(logging.Filter):
+    """Of a peer that speaks no HTTP, or goes before it is answered, a line says who it was.
 
-    aiohttp tells of most of it as of an error of ours: with a traceback, and what was sent, whatever that holds.
+    aiohttp tells of both as of an error of ours: with a traceback, and what was sent, whatever that holds.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
+        peer = record.args[0] if record.args else None  # type: ignore[index]
+        if isinstance(error, HttpProcessingError):
+            log.info("not HTTP", error=type(error).__name__, peer=peer)
+        elif isinstance(error, ConnectionError):
+            log.debug("peer went unanswered", error=type(error).__name__, peer=peer)
+        else:
             return True
-        log.info("not HTTP", error=type(error).__name__, peer=record.args[0] if record.args else None)  # type: ignore[index]
         return False
 
 
 SERVER_LOGGER = logging.getLogger("glassbridge.http")
 """For `aiohttp.web.AppRunner(logger=SERVER_LOGGER)`."""
-SERVER_LOGGER.addFilter(NotHttp())
+SERVER_LOGGER.addFilter(PeerFaults())

@@ -1,7 +1,7 @@
 """F20: everybody wants to come back at once.
 
-How long all take is given beside how long they took at first, when they came one after the other (`one_by_one_s`): what
-the machine needs for so many joins.
+How long all take is given beside how long they took at first, when they came one after the other (`one_by_one_s`): a
+comparison, not a floor.
 """
 
 import asyncio
