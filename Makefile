@@ -24,7 +24,7 @@ dev: setup ## LiveKit, bridge and cloud for a client of your own; Ctrl-C stops a
 
 test: setup ## the test suite (the real livekit-server part runs where one can be had)
 	@$(BIN)/python -m tools.livekit_server
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
