@@ -523,7 +523,7 @@ async def test_sigterm_tells_the_clouds_and_sees_them_off(
 
 
 async def spoken_until_heard(phone: Participant, client: ContractClient, call: Any) -> Any:
-    """What the stream brings first; a place of the SDK hears some moments after its join, and packets are not repeated."""
+    """What the stream brings first; an SDK place hears some moments after its join, and packets are not repeated."""
     hearing = asyncio.create_task(client.hear(call))
     try:
         async with asyncio.timeout(20):
