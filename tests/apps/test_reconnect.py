@@ -11,8 +11,7 @@ from aiohttp import web
 
 from glassbridge.app import AppServer, PlaybackFailed, Session
 from glassbridge.app import link as app_link
-from tests.cloud.conftest import stays
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 
 PACKAGE, SESSION = "com.example.app", "ann-com.example.app"
 

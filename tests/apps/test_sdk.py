@@ -29,8 +29,8 @@ from glassbridge.phone.events import Acknowledged, AppChanged, Caption, Shown
 from glassbridge.speech.voice import Voice
 from glassbridge.wire import app_keys
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
-from tests.cloud.conftest import ANN, SECRET, Phone, stays
-from tests.support.poll import eventually
+from tests.cloud.conftest import ANN, SECRET, Phone
+from tests.support.poll import eventually, stays
 from tests.support.scripted_voice import ScriptedVoice
 
 PCM = bytes(range(256)) * 50

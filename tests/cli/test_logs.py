@@ -5,19 +5,13 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from glassbridge.lab.ingest import TOKEN, Ingest
 from tests.support.poll import eventually
+from tests.support.tls import make_certificate
 
 WITHIN = 30.0
 
@@ -97,30 +91,10 @@ async def test_nobody_there_and_nothing_set(ingest: Ingest) -> None:
     assert (status, "needs both" in err) == (2, True)
 
 
-def certificate(folder: Path) -> Path:
-    """Of 127.0.0.1, with its key in the same file, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a log sink")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "sink.pem"
-    path.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + signed.public_bytes(Encoding.PEM)
-    )
-    return path
-
-
 async def test_https_is_verified(tmp_path: Path) -> None:
-    pem = certificate(tmp_path)
+    pem, key = make_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(pem, key)
     async with Ingest(ssl_context=context) as sink:
         host = {"BETTERSTACK_INGESTING_HOST": sink.url.removeprefix("https://"), "BETTERSTACK_SOURCE_TOKEN": TOKEN}
         status, out, _ = await glassbridge("logs", "test", **host)

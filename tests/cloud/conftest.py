@@ -206,15 +206,6 @@ class Stage:
         await self.http.close()
 
 
-async def stays(condition: Callable[[], bool | str], seconds: float) -> None:
-    """The condition holds now and for so long; text is false, and says what came instead."""
-    end = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < end:
-        said = condition()
-        assert said is True, f"{seconds} s were not over: {said}"
-        await asyncio.sleep(0.02)
-
-
 def cloud_config(bridge: ScriptedBridge, rooms: ScriptedRooms | None = None, **changes: Any) -> CloudConfig:
     """A configuration for tests: ports of its own, quick timers."""
     values: dict[str, Any] = {

@@ -15,8 +15,8 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.app_session import AppTimes
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, QUICK, AppStage, Begin, app_stages
-from tests.cloud.conftest import ANN, SECRET, stays
-from tests.support.poll import eventually
+from tests.cloud.conftest import ANN, SECRET
+from tests.support.poll import eventually, stays
 
 TONE = bytes(range(256)) * 25  # 200 ms
 

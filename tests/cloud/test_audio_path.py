@@ -15,8 +15,8 @@ from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
-from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, stays
-from tests.support.poll import eventually
+from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage
+from tests.support.poll import eventually, stays
 from tests.support.scripted_bridge import ScriptedBridge
 
 Begin = Callable[..., Awaitable[Stage]]

@@ -12,8 +12,8 @@ from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.values import user_id
 from glassbridge.speech.base import RecogniserError, Want
 from tests.cloud.app_stage import PACKAGE, AppStage, Begin, app_stages
-from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, ScriptedStream, stays
-from tests.support.poll import eventually
+from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, ScriptedStream
+from tests.support.poll import eventually, stays
 
 CHUNK = bytes(3_200)
 """100 ms."""

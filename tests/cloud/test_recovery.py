@@ -11,9 +11,9 @@ from glassbridge.core.arrival import PRESENCE_MISSED
 from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.uplink import Hop
 from glassbridge.core.values import LossReason
-from tests.cloud.conftest import ANN, Phone, Stage, stays
+from tests.cloud.conftest import ANN, Phone, Stage
 from tests.cloud.test_audio_path import SPEECH, frames, numbered, until_fed
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 from tests.support.scripted_bridge import ScriptedBridge, original_contract
 
 Begin = Callable[..., Awaitable[Stage]]

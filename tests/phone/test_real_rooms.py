@@ -16,7 +16,7 @@ from glassbridge.phone.player import play
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
 from tests.support.livekit import LiveKit, token
 from tests.support.participants import Recorder
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 from tests.support.sound import loud, pitch, tone
 
 
@@ -133,7 +133,7 @@ async def test_a_phone_that_slept_longer_than_its_token_lives_takes_one_fresh_pl
                 took = await eventually(lambda: len(agent.packets) > heard and cloud.tokens == 2 and client.room_joined)
                 assert took < 2.0
                 assert [event.state for event in told if isinstance(event, events.RoomChanged)][-1] == "joined"
-                await asyncio.sleep(0.5)
+                await stays(lambda: cloud.tokens == 2 or "one more token", 0.5)
                 assert (cloud.tokens, len(cloud.sockets)) == (2, 1), (
                     "one fresh token; the socket has answered its probe"
                 )

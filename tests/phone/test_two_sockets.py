@@ -9,7 +9,7 @@ from glassbridge.phone import PhoneClient
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import ANN, SECRET, Stage, grpc_is_here, stage
 from tests.phone.scripted import Rooms
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 
 __all__ = ["grpc_is_here", "stage"]
 
@@ -35,7 +35,7 @@ async def test_of_fifty_phones_that_connect_at_once_one_survives(stage: Callable
         await eventually(lambda: sum(phone.room_joined for phone in phones) == 1)
         assert built.cloud.sessions.active == 1
         [survivor] = [phone for phone in phones if phone.ended is None]
-        await asyncio.sleep(1.0)
+        await stays(lambda: survivor.ended is None or "the survivor has ended", 1.0)
         assert survivor.ended is None
         assert survivor.session is not None, "and is left in peace"
     finally:

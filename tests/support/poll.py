@@ -35,3 +35,12 @@ def eventually_sync(condition: Callable[[], Verdict], within: float = 5.0, every
             raise AssertionError(f"not within {within} s: {said or condition}")
         sleep(every)
     return monotonic() - begun
+
+
+async def stays(condition: Callable[[], bool | str], seconds: float) -> None:
+    """The condition holds now and for so long; text is false, and says what came instead."""
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        said = condition()
+        assert said is True, f"{seconds} s were not over: {said}"
+        await asyncio.sleep(0.02)

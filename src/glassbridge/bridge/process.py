@@ -22,7 +22,7 @@ import structlog
 from glassbridge.bridge import flight
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.flight import FlightCopy
-from glassbridge.runtime.child import Child
+from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import logs
 from glassbridge.telemetry.numbers import Snapshot
@@ -129,14 +129,8 @@ class WorkerProcess:
     async def _read_native(self) -> None:
         stream = self._child.stderr
         assert stream is not None
-        while True:
-            try:
-                raw = await stream.readline()
-            except ValueError:  # longer than the reader's limit, and dropped
-                continue
-            if not raw:
-                return
-            if not (text := raw.decode(errors="replace").strip()[:LINE]):
+        async for line in lines(stream):
+            if not (text := line.strip()[:LINE]):
                 continue
             self.last_words.append(text)
             self._said += 1

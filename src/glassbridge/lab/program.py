@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any
 
-from glassbridge.runtime.child import Child
+from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 
 MAX_LINES = 5_000
@@ -126,13 +126,7 @@ class Program:
         return self._child
 
     async def _read(self, stream: asyncio.StreamReader, log: bool) -> None:
-        while True:
-            try:
-                raw = await stream.readline()
-            except ValueError:  # longer than the reader's limit, and dropped
-                continue
-            if not raw:
-                return
-            line = Line(self.name, raw.decode(errors="replace").rstrip(), log, monotonic_ns())
+        async for text in lines(stream):
+            line = Line(self.name, text, log, monotonic_ns())
             self.lines.append(line)
             self.on_line(line)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -31,6 +31,18 @@ def _own_group_and_end() -> Callable[[], None]:
             os._exit(1)
 
     return arm
+
+
+async def lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """What a child says, line by line, until it closes; lines longer than the reader's limit are dropped."""
+    while True:
+        try:
+            raw = await stream.readline()
+        except ValueError:  # longer than the limit
+            continue
+        if not raw:
+            return
+        yield raw.decode(errors="replace").rstrip()
 
 
 class Child:
