@@ -11,6 +11,7 @@ from aiohttp import web
 
 from glassbridge.app import AppServer, PlaybackFailed, Session
 from glassbridge.app import link as app_link
+from glassbridge.app import socket as app_socket
 from tests.support.poll import eventually, stays
 
 PACKAGE, SESSION = "com.example.app", "ann-com.example.app"
@@ -18,7 +19,7 @@ PACKAGE, SESSION = "com.example.app", "ann-com.example.app"
 
 class ScriptedCloud:
     """Answers each connection with the next of `script`: "ack", "anew" (an ack of a cloud that was started anew),
-    "silence", or the code of an error."""
+    "pings" (an ack that promises pongs), "silence", or the code of an error. Says nothing more, no pong either."""
 
     def __init__(self) -> None:
         self.script: list[str] = []
@@ -56,9 +57,10 @@ class ScriptedCloud:
         await socket.prepare(request)
         self.sockets.append(socket)
         what = self.script.pop(0) if self.script else "ack"
-        if what in ("ack", "anew"):
-            resumed = len(self.sockets) > 1 and what == "ack"
-            await socket.send_json({"type": "tpa_connection_ack", "sessionId": SESSION, "resumed": resumed})
+        if what in ("ack", "anew", "pings"):
+            resumed = len(self.sockets) > 1 and what != "anew"
+            ack = {"type": "tpa_connection_ack", "sessionId": SESSION, "resumed": resumed, "pings": what == "pings"}
+            await socket.send_json(ack)
         elif what != "silence":
             await socket.send_json({"type": "tpa_connection_error", "code": what, "message": "no"})
             await socket.close(code=1008)
@@ -158,3 +160,19 @@ async def test_a_cloud_that_says_nothing_is_left_and_tried_again(scene: Scene, m
     session = await scene.begin()
     assert session.connected
     assert len(scene.cloud.sockets) == 2
+
+
+@pytest.mark.parametrize("promised", [True, False])
+async def test_only_a_cloud_that_answers_pings_is_missed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, promised: bool
+) -> None:
+    """It is gone right after it let the app in, before any pong."""
+    monkeypatch.setattr(app_socket, "PING_EVERY", 0.05)
+    monkeypatch.setattr(app_socket, "SILENCE", 0.2)
+    scene.cloud.script = ["pings" if promised else "ack"]
+    await scene.begin()
+    if promised:
+        await eventually(lambda: len(scene.cloud.sockets) == 2 or "it is not missed")
+    else:
+        await eventually(lambda: len(scene.cloud.of_type("ping")) >= 10 or "it does not ping")
+        assert len(scene.cloud.sockets) == 1

@@ -17,7 +17,9 @@ def test_a_share_is_of_the_path_without_telemetry() -> None:
     found = result((10.2, 10.0), (10.1, 10.0))
     assert found.shares == pytest.approx([0.02, 0.01])
     assert found.share == pytest.approx(0.015)
-    assert "telemetry costs +1.5% (pairs: median +1.5%, +1.0% to +2.0%); limit 3%" in table(found)
+    assert found.uncertainty == pytest.approx(0.005)
+    assert "telemetry costs +1.5%, standard error 0.5%; limit 3%" in table(found)
+    assert "pair by pair: median +1.5%, +1.0% to +2.0%" in table(found)
 
 
 def test_what_is_counted_on_both_sides_is_telemetry_too() -> None:

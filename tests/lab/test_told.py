@@ -80,6 +80,16 @@ def test_bystanders_need_no_dead_hop() -> None:
     assert wrong([], 0.0, bystander=True, hole_ns=(CAUSE, CAUSE)) == []
 
 
+def test_a_dead_hop_where_nothing_died() -> None:
+    assert wrong(STORY, hops="") == ["nothing died, told: bridge"]
+
+
+@pytest.mark.parametrize(("hole_s", "agree"), [(3.0, 1), (6.3, 0)])
+def test_a_random_fault_that_nobody_felt_needs_no_dead_hop(hole_s: float, agree: int) -> None:
+    felt = {"tta_s": 0.4, "stalled_s": 0.0, "hole_s": hole_s}
+    assert judge_all(STORY, "R200", [Sample("3: restart_cloud", USER, felt, span())], 0).agree == agree
+
+
 def test_stories_are_counted_by_sample() -> None:
     figures = {"tta_s": 0.4, "stalled_s": 0.0}
     samples = [Sample("kill", USER, figures, span()), Sample("kill", "x", figures, span()), Sample("note", USER)]
@@ -91,7 +101,10 @@ def test_stories_are_counted_by_sample() -> None:
 def test_every_entry_means_a_scenario() -> None:
     ids = [scenario.id for scenario in catalogue()]
     assert all(any(id.startswith(part) for id in ids) for part, _, _ in EXPECTED)
-    assert expected("F18a", "kill -9 worker 0") == {"bridge"}
-    assert expected("F12a", "two sockets") == frozenset()
-    assert expected("F2a", "back to A") == {"phone"}
-    assert expected("F21", "the bridge is stopped") == {"bridge"}
+    assert expected("F18a", "kill -9 worker 0") == frozenset({"bridge"})
+    assert expected("F12a", "two sockets") is None
+    assert expected("F13", "leave of an older join") == frozenset()
+    assert expected("R200", "7: break_a_way: cloud to bridge refused, 3.0 s") == frozenset({"bridge", "stream"})
+    assert expected("R200", "8: switch_there_and_back") is None
+    assert expected("F2a", "back to A") == frozenset({"phone"})
+    assert expected("F21", "the bridge is stopped") == frozenset({"bridge"})

@@ -79,6 +79,7 @@ def test_what_an_app_says(message: Message, wire: dict[str, Any]) -> None:
                 "capabilities": None,
                 "subscriptions": ["VAD"],
                 "resumed": True,
+                "pings": False,
                 "timestamp": None,
             },
         ),

@@ -40,7 +40,7 @@ class AppSocket:
         self._ws = ws
         self._heard_at = monotonic()
         self._answers = False
-        """The cloud has answered a ping: from now on its silence means something."""
+        """The cloud answers pings, by its word or by a first answer: its silence means something."""
 
     @classmethod
     async def open(cls, url: str, init: wire.ConnectionInit) -> "AppSocket":
@@ -96,6 +96,8 @@ class AppSocket:
             case Pong():
                 self._answers = True
             case _:
+                if isinstance(said, wire.ConnectionAck):
+                    self._answers = said.pings
                 on_message(said)
 
     async def _ping(self) -> None:

@@ -31,6 +31,7 @@ from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService, resident_mb
 from glassbridge.livekit.participant import Connector, connector, drainer
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.grpc_options import SERVER_OPTIONS
 from glassbridge.runtime.listen import (
     CannotListen,
@@ -235,6 +236,7 @@ def main() -> None:
     logs.configure("bridge", config.log, fd=int(sys.argv[2]))
     run = _runner()
     join, drain = connector(config.participant), drainer(config.participant)
+    spare_imports()
     lifeline.say("warm")
     word, _, number = lifeline.listen().partition(" ")
     if word != "serve":  # the supervisor is gone

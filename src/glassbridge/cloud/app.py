@@ -14,6 +14,7 @@ from glassbridge.cloud.gauges import Gauges
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.livekit.rooms import RoomService
+from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
@@ -125,5 +126,6 @@ def run(
 ) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
+    spare_imports()
     uvloop.run(serve(config, recogniser, ready, registry, voice))
     return 0

@@ -2,9 +2,10 @@
 
 Two backends run side by side on one LiveKit: one with everything on (logs of level info to a sink, metrics scraped each
 15 seconds, traces to a collector, the recorder), one with everything off (errors only). The same phones speak to the
-one, then to the other, again and again, and an app hears them; processor time of cloud and bridge is compared window by
-window, so that what else the machine does falls on both. Numbers are counted on both sides: what that costs is measured
-apart, and added.
+one, then to the other, and an app hears them; processor time of cloud and bridge is compared window by window, so that
+what else the machine does falls on both. Two processes of the same program differ by some percent for as long as they
+live (where their memory lies, measured), so that each pair of windows has processes of its own, and both sides hash
+alike. Numbers are counted on both sides: what that costs is measured apart, and added.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
+from math import inf
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -32,8 +34,7 @@ from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry.numbers import ALL, Counter, Histogram
 
-ON, OFF = "A", "B"
-"""Names of the backends."""
+ON, OFF = "on", "off"
 LIVE_WITHIN: Final = 60.0
 SETTLE: Final = 7.0
 """Seconds after the last phone is live before a window begins: by then the sink has what was logged at the start."""
@@ -44,6 +45,8 @@ LEAST_FRAMES: Final = 8.0
 ADDS, OBSERVATIONS = 8, 2
 """Of one frame on its way through bridge and cloud."""
 QUIET: Final = {"GLASSBRIDGE_LOG_LEVEL": "error", "GLASSBRIDGE_RECORDER": "false"}
+ALIKE: Final = {"GLASSBRIDGE_CAPTIONS": "", "PYTHONHASHSEED": "0"}
+"""On both sides. No captions: recognisers are processes of their own, and would be measured instead of the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ class TelemetryConfig:
     """Times in seconds."""
 
     sessions: int = 20
-    seconds: float = 10.0
-    """Of each window."""
-    pairs: int = 6
+    seconds: float = SCRAPE_EVERY
+    """Of each window; a multiple of SCRAPE_EVERY has its fair share of scrapes."""
+    pairs: int = 8
     """Windows with telemetry, each beside one without."""
 
 
@@ -96,13 +99,46 @@ class Result:
         on, off = (statistics.fmean(window.both for window in side) for side in (self.on, self.off))
         return on / (off - counting) - 1
 
+    @property
+    def uncertainty(self) -> float:
+        """Standard error of the share."""
+        return statistics.stdev(self.shares) / len(self.shares) ** 0.5 if len(self.shares) > 1 else inf
+
     def as_json(self) -> dict[str, Any]:
         """Everything."""
-        return asdict(self) | {"shares": self.shares, "share": self.share, "limit": LIMIT}
+        more = {"shares": self.shares, "share": self.share, "uncertainty": self.uncertainty, "limit": LIMIT}
+        return asdict(self) | more
 
 
 async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None]) -> Result:
     """Runs everything on this machine. Raises UserError."""
+    found: list[_Pair] = []
+    for attempt in range(2 * config.pairs):
+        pair = await _pair(config, base, say, by_turns=bool(attempt % 2))
+        if pair is None:
+            say(f"not counted: fewer than {LEAST_FRAMES:g} frames a second of each phone were heard")
+            continue
+        found.append(pair)
+        say(f"pair {len(found)}: with {pair.on.both:.2f}, without {pair.off.both:.2f} ms per session-second")
+        if len(found) == config.pairs:
+            on, off, frames, lines = zip(*((each.on, each.off, each.frames, each.lines) for each in found), strict=True)
+            return Result(config, list(on), list(off), _counting_ns(), min(frames), sum(lines))
+    raise UserError("this machine is too busy: audio did not arrive as it was spoken")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two windows; `frames` and `lines` as in Result."""
+
+    on: Window
+    off: Window
+    frames: float
+    lines: int
+
+
+async def _pair(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None], by_turns: bool) -> _Pair | None:
+    """With two new backends; `by_turns`: it is the second one that has telemetry, and is measured first. None: it was
+    not the path that was measured."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
         ingest = await stack.enter_async_context(Ingest())
@@ -116,19 +152,24 @@ async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str
             "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
         }
         # An app keeps its session with a backend for a while; so each backend has one of its own.
-        apps = {name: await stack.enter_async_context(ListeningApp(_folder(folder, name))) for name in (ON, OFF)}
-        env = {name: more | {"GLASSBRIDGE_APPS": str(apps[name].registry)} for name, more in ((ON, loud), (OFF, QUIET))}
-        # No captions: recognisers are processes of their own, and would be measured instead of the path.
-        system = Stack(replace(base, backends=2, env={"GLASSBRIDGE_CAPTIONS": ""}, backend_env=env), say=say)
-        say("starting LiveKit and two backends")
+        apps = {side: await stack.enter_async_context(ListeningApp(_folder(folder, side))) for side in (ON, OFF)}
+        names = dict(zip((ON, OFF), "BA" if by_turns else "AB", strict=True))
+        env = {
+            names[side]: more | {"GLASSBRIDGE_APPS": str(apps[side].registry)}
+            for side, more in ((ON, loud), (OFF, QUIET))
+        }
+        system = Stack(replace(base, backends=2, env=dict(ALIKE), backend_env=env), say=lambda _text: None)
         system = await stack.enter_async_context(system)
         crowd = Crowd("phones", {"GLASSBRIDGE_LOG_LEVEL": "error"}, system.core_token, count(1), lambda _line: None)
         stack.push_async_callback(crowd.stop)
         await crowd.start()
-        runner = _Runner(config, system, crowd, apps, say)
+        backends = {backend.name: backend for backend in system.backends}
+        runner = _Runner(config, {side: backends[name] for side, name in names.items()}, crowd, apps)
         await stack.enter_async_context(runner)
-        on, off = await runner.compare()
-        return Result(config, on, off, _counting_ns(), runner.frames, len(ingest.arrivals))
+        windows = await runner.compare((OFF, ON) if by_turns else (ON, OFF))
+        if windows is None:
+            return None
+        return _Pair(windows[ON], windows[OFF], runner.frames, len(ingest.arrivals))
 
 
 class _Runner:
@@ -137,19 +178,17 @@ class _Runner:
     def __init__(
         self,
         config: TelemetryConfig,
-        system: Stack,
+        sides: Mapping[str, Backend],
         crowd: Crowd,
         apps: Mapping[str, ListeningApp],
-        say: Callable[[str], None],
     ) -> None:
         self.frames = 0.0
         """That the app heard, of each session and second, in the window in which they were fewest."""
         self._config = config
         self._apps = apps
         self._crowd = crowd
-        self._say = say
-        self._sides = {backend.name: backend for backend in system.backends}
-        self._meters = {name: Meter(cloud=side.cloud.pid, bridge=side.bridge.pid) for name, side in self._sides.items()}
+        self._sides = sides
+        self._meters = {name: Meter(cloud=side.cloud.pid, bridge=side.bridge.pid) for name, side in sides.items()}
         self._users: list[User] = []
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
 
@@ -159,28 +198,23 @@ class _Runner:
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
 
-    async def compare(self) -> tuple[list[Window], list[Window]]:
-        """All pairs; within each the order turns round."""
-        found: dict[str, list[Window]] = {ON: [], OFF: []}
-        for name in (ON, OFF):  # what is done for the first time counts for nobody
-            await self._move(self._sides[name])
-        for pair in range(2 * self._config.pairs):
-            windows = {}
-            for name in (ON, OFF) if pair % 2 else (OFF, ON):
-                await self._move(self._sides[name])
-                windows[name] = await self._window(name)
-            on, off = windows[ON], windows[OFF]
-            if on is None or off is None:
-                self._say(f"not counted: fewer than {LEAST_FRAMES:g} frames a second of each phone were heard")
-                continue
-            found[ON].append(on)
-            found[OFF].append(off)
-            self._say(f"pair {len(found[ON])}: with {on.both:.2f}, without {off.both:.2f} ms per session-second")
-            if len(found[ON]) == self._config.pairs:
-                return found[ON], found[OFF]
-        raise UserError("this machine is too busy: audio did not arrive as it was spoken")
+    async def compare(self, order: tuple[str, str]) -> dict[str, Window] | None:
+        """A window of each side; None: too few frames were heard in one of them."""
+        for name in order:  # what is done for the first time counts for nobody
+            await self._move(name)
+        windows = {}
+        for name in order:
+            await self._move(name)
+            await asyncio.sleep(SETTLE)
+            window = await self._window(name)
+            if window is None:
+                return None
+            windows[name] = window
+        return windows
 
-    async def _move(self, side: Backend) -> None:
+    async def _move(self, to: str) -> None:
+        """All phones speak there, and the app hears them."""
+        side = self._sides[to]
         if self._users:
             for user in self._users:
                 user.events.clear()
@@ -193,15 +227,14 @@ class _Runner:
             if monotonic() > deadline:
                 raise UserError(f"audio of {len(waiting)} phones does not flow at {side.name} {self._crowd.failure}")
             await asyncio.sleep(0.1)
-        before = self._heard(side.name)
-        while silent := [name for name, blocks in self._heard(side.name).items() if blocks == before[name]]:
+        before = self._heard(to)
+        while silent := [name for name, blocks in self._heard(to).items() if blocks == before[name]]:
             if monotonic() > deadline:
                 raise UserError(f"the app does not hear {len(silent)} phones at {side.name}")
             await asyncio.sleep(0.1)
-        await asyncio.sleep(SETTLE)
 
     def _heard(self, name: str) -> dict[UserId, int]:
-        """Blocks of each phone's audio that came to this backend's app so far."""
+        """Blocks of each phone's audio that came to this side's app so far."""
         return {user.id: len(self._apps[name].blocks[user.id]) for user in self._users}
 
     async def _window(self, name: str) -> Window | None:
@@ -299,7 +332,7 @@ def table(result: Result) -> str:
     shares = sorted(result.shares)
     rows = [
         f"{config.sessions} sessions, {result.frames:.1f} frames a second each; {config.pairs} pairs of windows of "
-        f"{config.seconds:g} s, by turns",
+        f"{config.seconds:g} s, each of its own processes",
         "processor, ms per session-second: median (least to most)",
         *(
             f"  {program:7} {side:4}{middle(windows, program)}"
@@ -308,7 +341,7 @@ def table(result: Result) -> str:
         ),
         f"counting alone (it cannot be switched off): {result.counting_ns:.0f} ns a frame, added below",
         f"log lines at the sink: {result.lines}",
-        f"telemetry costs {result.share:+.1%} (pairs: median {statistics.median(shares):+.1%}, "
-        f"{shares[0]:+.1%} to {shares[-1]:+.1%}); limit {LIMIT:.0%}",
+        f"telemetry costs {result.share:+.1%}, standard error {result.uncertainty:.1%}; limit {LIMIT:.0%}",
+        f"  pair by pair: median {statistics.median(shares):+.1%}, {shares[0]:+.1%} to {shares[-1]:+.1%}",
     ]
     return "\n".join(rows)

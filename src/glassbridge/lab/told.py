@@ -24,11 +24,15 @@ TOLERANCE: Final = 0.75
 """Seconds between the moment at which a subscriber heard audio and the one that the story tells."""
 LONG: Final = 3.5
 """Seconds of a hole that must be told; silence of up to 3 s is no fault yet (core/arrival.py)."""
+STALL: Final = 0.5
+"""Seconds without a processor after which anything may truly have been dead."""
+ANY_LENGTH: Final = frozenset({"R200"})
+"""Scenarios whose faults may be too short to be felt: the hop is named where there was a LONG hole."""
 
 EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
     (id, label, frozenset(hops.split()))
     for id, label, hops in (
-        # of this family of scenarios, episodes whose label holds this: one of these hops is named
+        # of this family of scenarios, episodes whose label holds this: one of these hops is named; none given: none is
         ("F2", "", "phone"),
         ("F3", "to ", "phone"),
         ("F4", "", "phone"),
@@ -44,6 +48,7 @@ EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
         ("F11a", "", "livekit"),
         ("F11b", "", "bridge"),
         ("F11c", "", "livekit"),
+        ("F13", "", ""),
         ("F14", "", "cloud"),
         ("F15", "", "cloud"),
         ("F16a", "", "bridge"),
@@ -58,13 +63,27 @@ EXPECTED: Final[tuple[tuple[str, str, frozenset[str]], ...]] = tuple(
         ("F20", "", "livekit"),
         ("F21", "stopped", "bridge"),
         ("F22", "", "livekit"),
+        ("F24b", "", ""),
+        ("F25", "", "recogniser"),
+        ("R200", "phones to cloud", "phone"),
+        ("R200", "cloud to bridge", "bridge stream"),
+        ("R200", "phones to LiveKit", "phone livekit"),
+        ("R200", "bridge to LiveKit", "bridge livekit"),
+        ("R200", "worker", "bridge"),
+        ("R200", "bridge", "bridge"),
+        ("R200", "cloud", "cloud"),
+        ("R200", "livekit", "livekit bridge"),
+        ("R200", "phones", "phone"),
+        ("R200", "agents", "bridge livekit"),
+        ("R200", "rooms", "livekit bridge phone"),
+        ("S1", "", ""),
     )
 )
 
 
-def expected(scenario: str, label: str) -> frozenset[str]:
-    """The hops of which one must be named; empty: nothing died."""
-    return next((hops for id, part, hops in EXPECTED if in_family(scenario, id) and part in label), frozenset())
+def expected(scenario: str, label: str) -> frozenset[str] | None:
+    """The hops of which one must be named; empty: nothing died, and none may be; None: either is true."""
+    return next((hops for id, part, hops in EXPECTED if in_family(scenario, id) and part in label), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +133,12 @@ def read(lines: Sequence[tuple[int, Line]], user: str, span: Span) -> Told:
     )
 
 
-def disagreements(told: Told, span: Span, tta_s: float, hops: frozenset[str], stalled_s: float) -> list[str]:
+def disagreements(told: Told, span: Span, tta_s: float, hops: frozenset[str] | None, stalled_s: float) -> list[str]:
     """What the story lacks, or tells otherwise than it was measured."""
     found = []
     slack = TOLERANCE + stalled_s
+    if hops == frozenset() and told.hops and stalled_s < STALL:
+        found.append(f"nothing died, told: {', '.join(told.hops)}")
     if hops and not span.bystander:
         if not hops & set(told.hops):
             found.append(f"the dead hop is {' or '.join(sorted(hops))}, told: {', '.join(told.hops) or 'none'}")
@@ -227,8 +248,9 @@ def judge_all(lines: Sequence[Line], scenario: str, samples: Sequence[Sample], o
         if sample.span is None:
             continue
         told = read(timed, sample.user, sample.span)
-        tta, stalled = (_figure(sample.figures, name) for name in ("tta_s", "stalled_s"))
-        wrong = disagreements(told, sample.span, tta, expected(scenario, sample.episode), stalled)
+        tta, hole, stalled = (_figure(sample.figures, name) for name in ("tta_s", "hole_s", "stalled_s"))
+        felt = scenario not in ANY_LENGTH or hole > LONG
+        wrong = disagreements(told, sample.span, tta, expected(scenario, sample.episode) if felt else None, stalled)
         who = f"{sample.episode}, {sample.user}"
         stories.told.append(f"{who}: {told}")
         stories.agree += not wrong

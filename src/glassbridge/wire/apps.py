@@ -144,6 +144,8 @@ class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True
     """Ours."""
     resumed: bool = False
     """Ours: this app's session lived already."""
+    pings: bool = False
+    """Ours. True: pings are answered, so the app may miss a cloud from which no answer ever came."""
     timestamp: Any = None
 
 

@@ -187,6 +187,7 @@ class RunningApp:
                 session_id=connection.session_id,
                 subscriptions=tuple(self._owner.subscriptions_of(self)),
                 resumed=resumed,
+                pings=True,
                 timestamp=iso_now(),
             )
         )
