@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     dev_control: Path | None = None
     """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
     recorder: bool = True
-    """Keep the last 15 minutes of each session in memory: counts by second and decisions, no audio."""
+    """Cloud and bridge keep the last 15 minutes of each session in memory: counts by second and decisions, no audio."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
     max_text_bytes: int = 1 << 20

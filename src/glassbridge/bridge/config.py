@@ -104,6 +104,8 @@ class BridgeConfig:
     """Where the supervisor serves `/metrics`, with the numbers of all workers; each worker serves its own on one of the
     next ports. 0: free ones, which the log tells; None: nowhere."""
     metrics_host: str = "127.0.0.1"
+    recorder: bool = True
+    """Workers tell the supervisor what passes each room; it remembers that for 15 minutes (docs/recorder.md)."""
     traces: str = ""
     """URL of the OpenTelemetry collector that gets the workers' spans; empty: nobody does."""
     log: LogConfig = field(default_factory=LogConfig)

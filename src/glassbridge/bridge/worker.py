@@ -169,7 +169,7 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
     structlog.contextvars.bind_contextvars(worker=number)
     descriptors = raise_descriptor_limit()
     with stop_on_signals() as stop:
-        reporter = Reporter(lifeline.say)
+        reporter = Reporter(lifeline.say if config.recorder else _unsaid)
         released = partial(lifeline.say, "released")
         async with Worker(config, number, join, drain, released, reporter.decided) as worker:
             about = {"descriptors": descriptors} | ({"metrics": worker.metrics.address} if worker.metrics else {})
@@ -179,9 +179,10 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(lifeline.watch(stop, numbers)),
-                    tasks.create_task(reporter.run(worker.rooms.passed)),
                     tasks.create_task(watch_loop()),
                 ]
+                if config.recorder:
+                    helpers.append(tasks.create_task(reporter.run(worker.rooms.passed)))
                 await stop.wait()
                 for helper in helpers:
                     helper.cancel()
@@ -195,6 +196,10 @@ def _as_json() -> str:
 
 def _nothing() -> str:
     return ""
+
+
+def _unsaid(_line: str) -> None:
+    """Nobody remembers it."""
 
 
 class Lifeline:

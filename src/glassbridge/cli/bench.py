@@ -93,13 +93,15 @@ def speaker(
 
 @app.command()
 def telemetry(
-    sessions: Annotated[int, typer.Option(min=1, max=200, help="Users with a phone that speaks.")] = 20,
-    seconds: Annotated[float, typer.Option(min=2, help="Length of each window.")] = 15.0,
-    pairs: Annotated[int, typer.Option(min=1, help="Windows with telemetry, each beside one without.")] = 8,
+    sessions: Annotated[int, typer.Option(min=1, max=200, help="Users with a phone that speaks, on each side.")] = 20,
+    seconds: Annotated[float, typer.Option(min=2, help="Length of each window.")] = 30.0,
+    pairs: Annotated[int, typer.Option(min=2, help="Windows with telemetry, each beside one without; even.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
     """What logs, metrics, traces and the recorder cost: the path with all of it on and off, side by side. Exit status 0
     if that is within the limit."""
+    if pairs % 2:
+        raise typer.BadParameter("--pairs is even: who comes first pays for waking up, and sides take turns")
     start_logging("bench", "error", "auto")
     from glassbridge.cli.together import stack_config
     from glassbridge.lab.bench_telemetry import LIMIT, TelemetryConfig, measure, table

@@ -162,6 +162,7 @@ def bridge(
     log_format: LogFormat = "auto",
 ) -> None:
     """Run the bridge: sits in LiveKit rooms, speaks gRPC to the cloud."""
+    settings = load_settings()
     logging = start_logging("bridge", log_level, log_format, ship=True)
     from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
     from glassbridge.bridge.supervisor import run
@@ -175,13 +176,14 @@ def bridge(
         reflection=reflection,
         spare=spare,
         max_resident_mb=max_memory,
+        recorder=settings.recorder,
         traces=traces_url(),
         metrics_port=metrics_port,
         metrics_host=metrics_host,
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
         log=logging,
     )
-    raise typer.Exit(run(config, load_settings().admin_token.get_secret_value()))
+    raise typer.Exit(run(config, settings.admin_token.get_secret_value()))
 
 
 def phone(

@@ -1,18 +1,18 @@
 """`glassbridge bench telemetry`: what logs, metrics, traces and the flight recorder cost, in shares of the processor.
 
 Two backends run side by side on one LiveKit: one with everything on (logs of level info to a sink, metrics scraped each
-15 seconds, traces to a collector, the recorder), one with everything off (errors only). The same phones speak to the
-one, then to the other, and an app hears them; processor time of cloud and bridge is compared window by window, so that
-what else the machine does falls on both. Two processes of the same program differ by some percent for as long as they
-live (where their memory lies, measured), so that each pair of windows has processes of its own, and both sides hash
-alike. Numbers are counted on both sides: what that costs is measured apart, and added.
+15 seconds, traces to a collector, the recorder), one with everything off (errors only). As many phones speak to the one
+as to the other, at the same time, and an app hears them; processor time of cloud and bridge is compared, so that what
+else the machine does falls on both. Two processes of the same program differ by some percent for as long as they live
+(where their memory lies, measured), so that each pair is of new processes; both sides hash alike. Numbers are counted
+on both sides: what that costs is measured apart, and added.
 """
 
 import asyncio
 import statistics
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from math import inf
@@ -32,12 +32,13 @@ from glassbridge.lab.judge import says_live
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.telemetry.numbers import ALL, Counter, Histogram
 
 ON, OFF = "on", "off"
 LIVE_WITHIN: Final = 60.0
 SETTLE: Final = 7.0
-"""Seconds after the last phone is live before a window begins: by then the sink has what was logged at the start."""
+"""Seconds after the last phone is heard before a window begins: by then the sink has what was logged at the start."""
 SCRAPE_EVERY: Final = 15.0
 LIMIT: Final = 0.03
 LEAST_FRAMES: Final = 8.0
@@ -54,10 +55,11 @@ class TelemetryConfig:
     """Times in seconds."""
 
     sessions: int = 20
-    seconds: float = SCRAPE_EVERY
+    """Of each side."""
+    seconds: float = 2 * SCRAPE_EVERY
     """Of each window; a multiple of SCRAPE_EVERY has its fair share of scrapes."""
     pairs: int = 8
-    """Windows with telemetry, each beside one without."""
+    """Windows with telemetry, each beside one without; an even number, for sides take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str
     """Runs everything on this machine. Raises UserError."""
     found: list[_Pair] = []
     for attempt in range(2 * config.pairs):
-        pair = await _pair(config, base, say, by_turns=bool(attempt % 2))
+        pair = await _pair(config, base, by_turns=bool(attempt % 2))
         if pair is None:
             say(f"not counted: fewer than {LEAST_FRAMES:g} frames a second of each phone were heard")
             continue
@@ -136,9 +138,9 @@ class _Pair:
     lines: int
 
 
-async def _pair(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None], by_turns: bool) -> _Pair | None:
-    """With two new backends; `by_turns`: it is the second one that has telemetry, and is measured first. None: it was
-    not the path that was measured."""
+async def _pair(config: TelemetryConfig, base: StackConfig, *, by_turns: bool) -> _Pair | None:
+    """With two new backends; `by_turns`: it is the second one that has telemetry. None: it was not the path that was
+    measured, for too little was heard."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
         ingest = await stack.enter_async_context(Ingest())
@@ -151,7 +153,6 @@ async def _pair(config: TelemetryConfig, base: StackConfig, say: Callable[[str],
             "GLASSBRIDGE_CLOUD_METRICS_PORT": "0",
             "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
         }
-        # An app keeps its session with a backend for a while; so each backend has one of its own.
         apps = {side: await stack.enter_async_context(ListeningApp(_folder(folder, side))) for side in (ON, OFF)}
         names = dict(zip((ON, OFF), "BA" if by_turns else "AB", strict=True))
         env = {
@@ -164,113 +165,86 @@ async def _pair(config: TelemetryConfig, base: StackConfig, say: Callable[[str],
         stack.push_async_callback(crowd.stop)
         await crowd.start()
         backends = {backend.name: backend for backend in system.backends}
-        runner = _Runner(config, {side: backends[name] for side, name in names.items()}, crowd, apps)
-        await stack.enter_async_context(runner)
-        windows = await runner.compare((OFF, ON) if by_turns else (ON, OFF))
-        if windows is None:
-            return None
-        return _Pair(windows[ON], windows[OFF], runner.frames, len(ingest.arrivals))
+        sides = {side: _Side(backends[name], crowd, apps[side]) for side, name in names.items()}
+        for number in range(config.sessions):
+            # By turns, here and from pair to pair: who comes first pays for waking up, some percent (measured with two
+            # equal sides).
+            for name in (ON, OFF) if number % 2 == by_turns else (OFF, ON):
+                sides[name].add(UserId(f"bench-{name}-{number}@example.org"))
+        for side in sides.values():
+            await side.speaks()
+        await asyncio.sleep(SETTLE)
+        async with _scraped(*_metrics_of(sides[ON].backend)):
+            begun = monotonic()
+            for side in sides.values():
+                side.begin()
+            await asyncio.sleep(config.seconds)
+            seconds = monotonic() - begun
+            windows = {name: side.end(seconds) for name, side in sides.items()}
+        frames = min(side.frames for side in sides.values())
+        return _Pair(windows[ON], windows[OFF], frames, len(ingest.arrivals)) if frames >= LEAST_FRAMES else None
 
 
-class _Runner:
-    """Moves the phones between the backends, and measures."""
+class _Side:
+    """One backend with its phones and its app."""
 
-    def __init__(
-        self,
-        config: TelemetryConfig,
-        sides: Mapping[str, Backend],
-        crowd: Crowd,
-        apps: Mapping[str, ListeningApp],
-    ) -> None:
+    def __init__(self, backend: Backend, crowd: Crowd, app: ListeningApp) -> None:
+        self.backend = backend
         self.frames = 0.0
-        """That the app heard, of each session and second, in the window in which they were fewest."""
-        self._config = config
-        self._apps = apps
+        """That the app heard in the window, of each session and second."""
         self._crowd = crowd
-        self._sides = sides
-        self._meters = {name: Meter(cloud=side.cloud.pid, bridge=side.bridge.pid) for name, side in sides.items()}
+        self._app = app
         self._users: list[User] = []
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
+        self._meter = Meter(cloud=backend.cloud.pid, bridge=backend.bridge.pid)
+        self._before: dict[str, float] = {}
+        self._heard_before = 0
 
-    async def __aenter__(self) -> "_Runner":
-        return self
+    def add(self, user: UserId) -> None:
+        """A phone begins to speak."""
+        self._users.append(self._crowd.add(user, self.backend, apps=[PACKAGE]))
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-
-    async def compare(self, order: tuple[str, str]) -> dict[str, Window] | None:
-        """A window of each side; None: too few frames were heard in one of them."""
-        for name in order:  # what is done for the first time counts for nobody
-            await self._move(name)
-        windows = {}
-        for name in order:
-            await self._move(name)
-            await asyncio.sleep(SETTLE)
-            window = await self._window(name)
-            if window is None:
-                return None
-            windows[name] = window
-        return windows
-
-    async def _move(self, to: str) -> None:
-        """All phones speak there, and the app hears them."""
-        side = self._sides[to]
-        if self._users:
-            for user in self._users:
-                user.events.clear()
-                user.switch(side)
-        else:
-            names = [UserId(f"bench-{number}@example.org") for number in range(self._config.sessions)]
-            self._users = [self._crowd.add(name, side, apps=[PACKAGE]) for name in names]
+    async def speaks(self) -> None:
+        """Returns when the app hears all phones. Raises UserError."""
         deadline = monotonic() + LIVE_WITHIN
-        while waiting := [user.id for user in self._users if not says_live(user.events)]:
+        while waiting := [user.id for user in self._users if not (says_live(user.events) and self._heard(user))]:
             if monotonic() > deadline:
-                raise UserError(f"audio of {len(waiting)} phones does not flow at {side.name} {self._crowd.failure}")
-            await asyncio.sleep(0.1)
-        before = self._heard(to)
-        while silent := [name for name, blocks in self._heard(to).items() if blocks == before[name]]:
-            if monotonic() > deadline:
-                raise UserError(f"the app does not hear {len(silent)} phones at {side.name}")
+                raise UserError(f"{len(waiting)} phones at {self.backend.name} are not heard {self._crowd.failure}")
             await asyncio.sleep(0.1)
 
-    def _heard(self, name: str) -> dict[UserId, int]:
-        """Blocks of each phone's audio that came to this side's app so far."""
-        return {user.id: len(self._apps[name].blocks[user.id]) for user in self._users}
+    def _heard(self, user: User) -> int:
+        """Blocks of this phone's audio that came to the app so far."""
+        return len(self._app.blocks[user.id])
 
-    async def _window(self, name: str) -> Window | None:
-        """None: it was not the path that was measured."""
-        side, meter = self._sides[name], self._meters[name]
-        async with AsyncExitStack() as stack:
-            if name == ON:
-                await stack.enter_async_context(self._scraped(side))
-            before, heard, begun = meter.cpu(), self._heard(name), monotonic()
-            await asyncio.sleep(self._config.seconds)
-            after, seconds = meter.cpu(), monotonic() - begun
-        came = sum(self._heard(name).values()) - sum(heard.values())
-        frames = came / seconds / self._config.sessions
-        if frames < LEAST_FRAMES:
-            return None
-        self.frames = min(self.frames or frames, frames)
-        per = 1000 / seconds / self._config.sessions
-        return Window(**{program: (after[program] - before[program]) * per for program in ("cloud", "bridge")})
+    def begin(self) -> None:
+        """The window begins."""
+        self._heard_before = sum(map(self._heard, self._users))
+        self._before = self._meter.cpu()
 
-    @asynccontextmanager
-    async def _scraped(self, side: Backend) -> AsyncIterator[None]:
-        """As Prometheus would."""
-        task = asyncio.get_running_loop().create_task(self._scrape(*_metrics_of(side)), name="scrape")
+    def end(self, seconds: float) -> Window:
+        """It is over, after so many seconds."""
+        after = self._meter.cpu()
+        self.frames = (sum(map(self._heard, self._users)) - self._heard_before) / seconds / len(self._users)
+        per = 1000 / seconds / len(self._users)
+        return Window(**{program: (after[program] - self._before[program]) * per for program in ("cloud", "bridge")})
+
+
+@asynccontextmanager
+async def _scraped(*addresses: str) -> AsyncIterator[None]:
+    """As Prometheus would."""
+
+    async def scrape() -> None:
+        while True:
+            for address in addresses:
+                async with http.get(f"http://{address}/metrics") as answer:
+                    await answer.read()
+            await asyncio.sleep(SCRAPE_EVERY)
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as http:
+        task = asyncio.get_running_loop().create_task(scrape(), name="scrape")
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _scrape(self, *addresses: str) -> None:
-        while True:
-            for address in addresses:
-                async with self._http.get(f"http://{address}/metrics") as answer:
-                    await answer.read()
-            await asyncio.sleep(SCRAPE_EVERY)
+            await cancelled(task)
 
 
 def _folder(base: Path, name: str) -> Path:
@@ -331,8 +305,8 @@ def table(result: Result) -> str:
 
     shares = sorted(result.shares)
     rows = [
-        f"{config.sessions} sessions, {result.frames:.1f} frames a second each; {config.pairs} pairs of windows of "
-        f"{config.seconds:g} s, each of its own processes",
+        f"{config.sessions} sessions on each side at the same time, {result.frames:.1f} frames a second each; "
+        f"{config.pairs} pairs of processes, {config.seconds:g} s each",
         "processor, ms per session-second: median (least to most)",
         *(
             f"  {program:7} {side:4}{middle(windows, program)}"

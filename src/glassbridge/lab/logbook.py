@@ -1,7 +1,9 @@
 """All that the programs of a system write: one file for each, and their JSON lines by the moment they were read."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Self, TextIO
@@ -41,8 +43,14 @@ class Logbook:
 
     def find(self, wanted: Mapping[str, Any], since_ns: int = 0) -> list[Mapping[str, Any]]:
         """Entries that were read since then and hold all these fields; `at_ns` is when, `program` whose."""
+        first = bisect_left(self._entries, since_ns, key=_moment)
         return [
             entry
-            for entry in self._entries
-            if entry["at_ns"] >= since_ns and all(entry.get(key) == value for key, value in wanted.items())
+            for entry in islice(self._entries, first, None)
+            if all(entry.get(key) == value for key, value in wanted.items())
         ]
+
+
+def _moment(entry: Mapping[str, Any]) -> int:
+    moment: int = entry["at_ns"]
+    return moment
