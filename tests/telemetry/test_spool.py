@@ -175,3 +175,18 @@ def test_a_full_disk_is_memory_and_the_disk_serves_again_when_it_can(tmp_path: P
     assert sorted(drain(spool)) == sorted(lines(0, 22))
     spool.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_somebody_cut_is_counted_as_lost_and_the_rest_goes_on(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append(lines(0, 20))
+    (file,) = tmp_path.glob("*.jsonl")
+    os.truncate(file, 0)
+    assert spool.first(7) is None
+    assert (spool.lines, spool.dropped) == (0, 20)
+    assert spool.trouble
+    spool.append(lines(20, 30))
+    assert drain(spool) == lines(20, 30)
+    assert spool.trouble == ""
+    spool.close()
+    assert list(tmp_path.iterdir()) == []

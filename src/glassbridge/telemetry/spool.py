@@ -102,10 +102,13 @@ class FileSegment(Segment):
         self.count += len(lines)
 
     def first(self, most: int) -> list[bytes]:
+        """Raises OSError, also when somebody has cut the file."""
         text = os.pread(self._fd, min(MAX_BATCH, self.size - self._at), self._at)
         if b"\n" not in text:  # one line that is larger than a batch
             text = os.pread(self._fd, self.size - self._at, self._at)
             most = 1
+        if b"\n" not in text:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return text[: text.rfind(b"\n")].split(b"\n")[:most]
 
     def forget(self, lines: Sequence[bytes]) -> None:
@@ -121,7 +124,8 @@ class FileSegment(Segment):
     def close(self) -> None:
         """Lines that are left stay on disk."""
         if self.count == 0:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that is read-only now: an empty segment harms nobody
+                self._path.unlink()
         os.close(self._fd)
 
     def _mark(self) -> None:
@@ -175,11 +179,15 @@ class Spool:
             self.dropped += 1
 
     def first(self, most: int) -> Batch | None:
-        """The first lines; None: there are none."""
-        for segment in (*self._files, self._memory):
-            if segment.count:
-                return Batch(segment, segment.begin, segment.first(most))
-        return None
+        """The first lines; None: there are none. What the disk does not give back is dropped."""
+        for file in [file for file in self._files if file.count]:
+            try:
+                return Batch(file, file.begin, file.first(most))
+            except OSError as error:
+                self.trouble = error.strerror or str(error)
+                self._lose(file)
+        memory = self._memory
+        return Batch(memory, memory.begin, memory.first(most)) if memory.count else None
 
     def forget(self, batch: Batch) -> None:
         """They have arrived, or never will; ignored when they were dropped meanwhile."""
@@ -226,9 +234,12 @@ class Spool:
 
     def _shrink_disk(self) -> None:
         while len(self._files) > 1 and sum(file.size for file in self._files) > self._max_disk:
-            self.dropped += self._files[0].count
-            self._files[0].count = 0
-            self._drop(0)
+            self._lose(self._files[0])
+
+    def _lose(self, file: FileSegment) -> None:
+        self.dropped += file.count
+        file.count = 0
+        self._drop(self._files.index(file))
 
     def _drop(self, at: int) -> None:
         self._files.pop(at).close()
