@@ -5,10 +5,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import jwt
 from aiohttp import web
 
@@ -19,6 +17,7 @@ from glassbridge.core.app_session import AppTimes
 from glassbridge.core.subscriptions import Permission
 from glassbridge.speech.voice import Voice
 from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signed_by
+from tests.cloud.client import Client
 from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge, our_contract
@@ -72,37 +71,12 @@ class AppsServer:
         return self.of_type(kind)[count - 1]
 
 
-@dataclass
-class App:
-    """A bare app socket that keeps what it is told."""
-
-    socket: aiohttp.ClientWebSocketResponse
-    told: list[dict[str, Any]] = field(default_factory=list)
-    pcm: bytearray = field(default_factory=bytearray)
-    reader: "asyncio.Task[None] | None" = None
-
-    def read(self) -> None:
-        """Begins to read."""
-        self.reader = asyncio.get_running_loop().create_task(self._read())
-
-    async def _read(self) -> None:
-        async for message in self.socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self.told.append(json.loads(message.data))
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                self.pcm += message.data
-
-    def of_type(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.told if message["type"] == kind]
+class App(Client):
+    """A bare app socket."""
 
     def heard(self, stream: str) -> list[dict[str, Any]]:
         """What came of a stream."""
         return [message["data"] for message in self.of_type("data_stream") if message["data"]["type"] == stream]
-
-    async def until(self, kind: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
-        """The `count`-th message of this type, once it is there."""
-        await eventually(lambda: len(self.of_type(kind)) >= count or f"{count} x {kind}; told {self.told}", within)
-        return self.of_type(kind)[count - 1]
 
     async def until_heard(self, stream: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
         """The `count`-th of a stream, once it is there."""
@@ -117,26 +91,6 @@ class App:
         number = len(self.of_type("subscription_ack")) + 1
         await self.say("subscription_update", subscriptions=list(streams), requestId=str(number))
         return await self.until("subscription_ack", number)
-
-    async def closed_with(self, within: float = 5.0) -> int | None:
-        """Waits for the cloud to close; the code."""
-        assert self.reader is not None
-        async with asyncio.timeout(within):
-            await self.reader
-        return self.socket.close_code
-
-    async def vanish(self) -> None:
-        """Goes without a word: the TCP connection is cut."""
-        connection = self.socket._response.connection
-        transport = connection.transport if connection is not None else None
-        assert transport is not None
-        transport.abort()
-
-    async def close(self) -> None:
-        await self.socket.close()
-        if self.reader is not None:
-            await asyncio.wait((self.reader,), timeout=2)
-            self.reader.cancel()
 
 
 class PlayingBridge(ScriptedBridge):

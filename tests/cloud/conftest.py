@@ -1,10 +1,8 @@
 """A cloud in this process with real sockets, a scripted bridge and a scripted recogniser; phones to connect to it."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -19,6 +17,7 @@ from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import user_id
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.speech.base import RecogniserError, Transcript, Want
+from tests.cloud.client import Client
 from tests.support.grpc_runtime import grpc_is_here
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -108,32 +107,11 @@ class ScriptedRecogniser:
         return b"".join(bytes(stream.fed) for stream in self.streams)
 
 
-@dataclass
-class Phone:
-    """A bare WebSocket client that keeps what it was told."""
-
-    socket: aiohttp.ClientWebSocketResponse
-    told: list[dict[str, Any]] = field(default_factory=list)
-    reader: "asyncio.Task[None] | None" = None
-
-    def start(self) -> None:
-        self.reader = asyncio.get_running_loop().create_task(self._read())
-
-    async def _read(self) -> None:
-        async for message in self.socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self.told.append(json.loads(message.data))
-
-    def of_type(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.told if message["type"] == kind]
+class Phone(Client):
+    """A bare phone socket."""
 
     def audio_states(self) -> list[tuple[str, str]]:
         return [(m["state"], m.get("code", "")) for m in self.of_type("audio_state")]
-
-    async def until(self, kind: str, count: int = 1, within: float = 5.0) -> dict[str, Any]:
-        """The `count`-th message of this type, once it is there."""
-        await eventually(lambda: len(self.of_type(kind)) >= count or f"{count} x {kind}; there are {self.told}", within)
-        return self.of_type(kind)[count - 1]
 
     async def until_state(self, state: str, code: str = "", within: float = 5.0) -> None:
         """Until the newest audio_state is this one."""
@@ -142,28 +120,8 @@ class Phone:
             within,
         )
 
-    async def closed_with(self, within: float = 5.0) -> int | None:
-        """Waits for the server to close; the code."""
-        assert self.reader is not None
-        async with asyncio.timeout(within):
-            await self.reader
-        return self.socket.close_code
-
     async def say(self, **message: Any) -> None:
         await self.socket.send_json(message)
-
-    async def vanish(self) -> None:
-        """Goes without a word: the TCP connection is cut."""
-        connection = self.socket._response.connection
-        transport = connection.transport if connection is not None else None
-        assert transport is not None
-        transport.abort()
-
-    async def close(self) -> None:
-        await self.socket.close()
-        if self.reader is not None:
-            await asyncio.wait((self.reader,), timeout=2)
-            self.reader.cancel()
 
 
 class Stage:
@@ -196,7 +154,7 @@ class Stage:
             f"{self.url}{path}{query}", headers=headers, max_msg_size=0, autoclose=True, **kwargs
         )
         phone = Phone(socket)
-        phone.start()
+        phone.read()
         self.phones.append(phone)
         return phone
 

@@ -40,7 +40,7 @@ async def connected(port: int) -> AsyncIterator[Phone]:
     async with aiohttp.ClientSession() as http:
         url = f"http://127.0.0.1:{port}/glasses-ws?livekit=true"
         phone = Phone(await http.ws_connect(url, headers={"Authorization": f"Bearer {token}"}))
-        phone.start()
+        phone.read()
         await phone.until("connection_ack")
         yield phone
         await phone.close()

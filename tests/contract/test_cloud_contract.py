@@ -36,7 +36,7 @@ class OldBackend:
         headers = {"Authorization": f"Bearer {token}", "livekit": "true"}
         socket = await self.http.ws_connect(f"http://127.0.0.1:{self.cloud.port}/glasses-ws", headers=headers)
         phone = Phone(socket)
-        phone.start()
+        phone.read()
         return phone
 
 

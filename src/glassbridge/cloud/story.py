@@ -184,7 +184,7 @@ class Story:
         episode = self._episode or (self._begin("fault", due=True) if missed else None)
         hop = notice.hop.value if notice.hop is not None else ""
         metrics.NOTICES.add(notice.state.value, hop)
-        if notice.state in (AudioState.INTERRUPTED, AudioState.UNAVAILABLE):
+        if missed:
             self._causes.append((now, notice.code))
         self._log.info(
             "audio state", state=notice.state.value, code=notice.code, hop=notice.hop and notice.hop.value,
