@@ -87,9 +87,9 @@ def said(program: Program, event: str) -> list[Any]:
 
 
 @asynccontextmanager
-async def speaking(folder: Path, livekit: str = "embedded") -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
-    """A system in which a phone speaks."""
-    env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0"}
+async def speaking(folder: Path, livekit: str = "embedded", **more: str) -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
+    """A system in which a phone speaks; `more` is for its environment."""
+    env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0", **more}
     options = {"livekit": livekit, "env": env, "taps": {"A": folder / "tap"}}
     with Ear(folder / "tap") as ear:
         async with Stack(config(**options)) as stack, aiohttp.ClientSession() as http:
@@ -170,6 +170,16 @@ async def test_each_program_that_freezes_is_named(tmp_path: Path) -> None:
             assert new[0]["hop"] in named, shown
             assert begun - CLOSE < new[0]["from_ms"] < begun + CLOSE, shown
             assert new[-1]["to_ms"] > begun + 5_000, shown
+
+
+async def test_where_nothing_shall_be_kept_nothing_is(tmp_path: Path) -> None:
+    async with speaking(tmp_path, GLASSBRIDGE_RECORDER="false") as (_, recorder, ear):
+        heard_by = len(ear.heard)
+        await eventually(lambda: len(ear.heard) > heard_by + 30 or "the phone is not heard any more", 30.0)
+        timeline, rooms = await recorder.timeline(), await recorder.rooms()
+        assert timeline["session"]["state"] == "live"  # how it is now
+        assert (timeline["events"], timeline["gaps"], rooms) == ([], [], [])
+        assert all(count is None for column in timeline["seconds"] for count in column)
 
 
 async def gaps_since(recorder: Recorder, known: int) -> list[Any]:
