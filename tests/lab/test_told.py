@@ -84,10 +84,22 @@ def test_a_dead_hop_where_nothing_died() -> None:
     assert wrong(STORY, hops="") == ["nothing died, told: bridge"]
 
 
-@pytest.mark.parametrize(("hole_s", "agree"), [(3.0, 1), (6.3, 0)])
-def test_a_random_fault_that_nobody_felt_needs_no_dead_hop(hole_s: float, agree: int) -> None:
-    felt = {"tta_s": 0.4, "stalled_s": 0.0, "hole_s": hole_s}
-    assert judge_all(STORY, "R200", [Sample("3: restart_cloud", USER, felt, span())], 0).agree == agree
+@pytest.mark.parametrize(
+    ("lines", "hole_s", "tta_s", "agree"),
+    [
+        (STORY, 3.0, 0.4, 1),
+        (STORY, 3.0, 2.4, 0),  # what it tells is wrong
+        ([], 3.0, 2.4, 1),  # it need not tell
+        (STORY, 6.3, 0.4, 0),  # another hop
+        ([], 6.3, 0.4, 0),
+    ],
+)
+def test_a_random_fault_that_nobody_felt_needs_no_story(
+    lines: list[Mapping[str, Any]], hole_s: float, tta_s: float, agree: int
+) -> None:
+    felt = {"tta_s": tta_s, "stalled_s": 0.0, "hole_s": hole_s}
+    short = span(hole_ns=(CAUSE, CAUSE + round(hole_s * 1e9)))
+    assert judge_all(lines, "R200", [Sample("3: restart_cloud", USER, felt, short)], 0).agree == agree
 
 
 def test_stories_are_counted_by_sample() -> None:
