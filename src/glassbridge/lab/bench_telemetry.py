@@ -11,7 +11,7 @@ on both sides: what that costs is measured apart, and added.
 import asyncio
 import statistics
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -115,8 +115,8 @@ class Result:
 async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str], None]) -> Result:
     """Runs everything on this machine. Raises UserError."""
     found: list[_Pair] = []
-    for attempt in range(2 * config.pairs):
-        pair = await _pair(config, base, by_turns=bool(attempt % 2))
+    for _ in range(2 * config.pairs):
+        pair = await _pair(config, base, by_turns=bool(len(found) % 2))
         if pair is None:
             say(f"not counted: fewer than {LEAST_FRAMES:g} frames a second of each phone were heard")
             continue
@@ -139,8 +139,26 @@ class _Pair:
 
 
 async def _pair(config: TelemetryConfig, base: StackConfig, *, by_turns: bool) -> _Pair | None:
-    """With two new backends; `by_turns`: it is the second one that has telemetry. None: it was not the path that was
-    measured, for too little was heard."""
+    """None: it was not the path that was measured, for too little was heard."""
+    async with _speaking(config.sessions, base, by_turns=by_turns) as (sides, ingest):
+        await asyncio.sleep(SETTLE)
+        async with _scraped(*_metrics_of(sides[ON].backend)):
+            begun = monotonic()
+            for side in sides.values():
+                side.begin()
+            await asyncio.sleep(config.seconds)
+            seconds = monotonic() - begun
+            windows = {name: side.end(seconds) for name, side in sides.items()}
+        frames = min(side.frames for side in sides.values())
+        return _Pair(windows[ON], windows[OFF], frames, len(ingest.arrivals)) if frames >= LEAST_FRAMES else None
+
+
+@asynccontextmanager
+async def _speaking(
+    sessions: int, base: StackConfig, *, by_turns: bool
+) -> AsyncIterator[tuple[Mapping[str, "_Side"], Ingest]]:
+    """Two new backends with so many phones each, all of them heard, and the log sink of the one with telemetry;
+    `by_turns`: it is the second one."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-bench-")))
         ingest = await stack.enter_async_context(Ingest())
@@ -153,11 +171,11 @@ async def _pair(config: TelemetryConfig, base: StackConfig, *, by_turns: bool) -
             "GLASSBRIDGE_CLOUD_METRICS_PORT": "0",
             "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
         }
-        apps = {side: await stack.enter_async_context(ListeningApp(_folder(folder, side))) for side in (ON, OFF)}
+        apps = {name: await stack.enter_async_context(ListeningApp(_folder(folder, name))) for name in (ON, OFF)}
         names = dict(zip((ON, OFF), "BA" if by_turns else "AB", strict=True))
         env = {
-            names[side]: more | {"GLASSBRIDGE_APPS": str(apps[side].registry)}
-            for side, more in ((ON, loud), (OFF, QUIET))
+            names[name]: more | {"GLASSBRIDGE_APPS": str(apps[name].registry)}
+            for name, more in ((ON, loud), (OFF, QUIET))
         }
         system = Stack(replace(base, backends=2, env=dict(ALIKE), backend_env=env), say=lambda _text: None)
         system = await stack.enter_async_context(system)
@@ -165,24 +183,15 @@ async def _pair(config: TelemetryConfig, base: StackConfig, *, by_turns: bool) -
         stack.push_async_callback(crowd.stop)
         await crowd.start()
         backends = {backend.name: backend for backend in system.backends}
-        sides = {side: _Side(backends[name], crowd, apps[side]) for side, name in names.items()}
-        for number in range(config.sessions):
+        sides = {name: _Side(backends[letter], crowd, apps[name]) for name, letter in names.items()}
+        for number in range(sessions):
             # By turns, here and from pair to pair: who comes first pays for waking up, some percent (measured with two
             # equal sides).
             for name in (ON, OFF) if number % 2 == by_turns else (OFF, ON):
                 sides[name].add(UserId(f"bench-{name}-{number}@example.org"))
         for side in sides.values():
             await side.speaks()
-        await asyncio.sleep(SETTLE)
-        async with _scraped(*_metrics_of(sides[ON].backend)):
-            begun = monotonic()
-            for side in sides.values():
-                side.begin()
-            await asyncio.sleep(config.seconds)
-            seconds = monotonic() - begun
-            windows = {name: side.end(seconds) for name, side in sides.items()}
-        frames = min(side.frames for side in sides.values())
-        return _Pair(windows[ON], windows[OFF], frames, len(ingest.arrivals)) if frames >= LEAST_FRAMES else None
+        yield sides, ingest
 
 
 class _Side:
