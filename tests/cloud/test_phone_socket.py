@@ -15,7 +15,7 @@ from glassbridge.core.session import SessionState
 from glassbridge.core.values import user_id
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 
 Begin = Callable[..., Awaitable[Stage]]
 
@@ -242,18 +242,27 @@ async def test_a_phone_of_which_nothing_is_heard_is_closed(stage: Begin) -> None
     assert phone.of_type("ping")
 
 
-async def test_a_phone_that_pings_by_itself_is_missed_soon(stage: Begin) -> None:
+@pytest.mark.parametrize("pings", [[{}] * 3, [{"every": 1.0}]], ids=["by what it does", "by what it promises"])
+async def test_a_phone_that_pings_by_itself_is_missed_soon(stage: Begin, pings: list[dict[str, Any]]) -> None:
     """Long before a phone that only answers would be: with these settings that takes 15 s."""
     built = await stage()
     phone = await built.phone(autoping=False)
-    for number in range(3):
-        await phone.say(type="ping", timestamp=number)
+    for number, ping in enumerate(pings):
+        await phone.say(type="ping", timestamp=number, **ping)
         await phone.until("pong", number + 1)
     spoke_at = monotonic()
     assert await phone.closed_with() == CloseCode.SILENT
     assert 2.5 < monotonic() - spoke_at < 6.0
     session = built.cloud.sessions._by_user[user_id(ANN)]
     await eventually(lambda: session._shell.machine.state is SessionState.GRACE or "the socket counts as open", 3.0)  # type: ignore[attr-defined]
+
+
+async def test_a_phone_that_pings_seldom_is_not_missed_soon(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(autoping=False)
+    await phone.say(type="ping", timestamp=0, every=30.0)
+    await phone.until("pong")
+    await stays(lambda: not phone.socket.closed or "it was missed", 4.0)
 
 
 async def test_answers_to_protocol_pings_are_signs_of_life(stage: Begin) -> None:

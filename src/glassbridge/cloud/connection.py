@@ -224,7 +224,7 @@ class PhoneConnection:
             return
         match message:
             case Ping():
-                self._learn_pace()
+                self._learn_pace(message.every)
                 self.send(Pong(timestamp=message.timestamp), may_drop=True)
                 if message.sent is not None and self.open:
                     listener.on_message(self, message)
@@ -238,9 +238,13 @@ class PhoneConnection:
                 if self.open:
                     listener.on_message(self, message)
 
-    def _learn_pace(self) -> None:
+    def _learn_pace(self, promised: float | None) -> None:
+        """By its first ping a phone can only promise; then it is what it does."""
         now = asyncio.get_running_loop().time()
-        was_steady, self._steady = self._steady, now - self._pinged_at <= STEADY
+        pace = now - self._pinged_at
+        if pace == inf and promised is not None:
+            pace = promised
+        was_steady, self._steady = self._steady, pace <= STEADY
         self._pinged_at = now
         if self._steady and not was_steady:
             self._wake.set()  # the next look is sooner than the next ping was

@@ -15,6 +15,7 @@ from glassbridge.core.machine import Record
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
 from glassbridge.core.phone_place import Join, Leave, PlaceFailed, PlaceJoined, PlaceLeft, PlaceLost
 from glassbridge.core.phone_socket import (
+    PING_EVERY,
     CloseSocket,
     ComeBack,
     Hint,
@@ -154,7 +155,7 @@ class Link:
                 self._forget(number)
                 self._tasks.spawn(self._hang_up(number, goodbye), f"hang-up-{number}")
             case Ping(number, ping):
-                self._say(number, wire.Ping(timestamp=ping, sent=self._sent()))
+                self._say(number, wire.Ping(timestamp=ping, sent=self._sent(), every=PING_EVERY))
             case Hint(number):
                 self._say(number, wire.NetworkStateChange())
             case Join(place):

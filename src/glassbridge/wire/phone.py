@@ -111,6 +111,8 @@ class Ping(Message, tag="ping", frozen=True, kw_only=True):
     sent: tuple[int, int] | None = None
     """Ours, of phones: frames of the microphone, presence included, that this phone has sent so far, into its room and
     on sockets."""
+    every: float | None = None
+    """Ours, of phones: seconds until its next one, whatever happens; the cloud may miss it from the first one on."""
 
 
 class Pong(Message, tag="pong", frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import { PhoneLink } from "./link_machine.js";
 import { Microphone } from "./microphone.js";
 import { PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
+import { PING_EVERY } from "./socket_machine.js";
 
 const PULSE = 100; // milliseconds
 const LONGEST_TIMER = 60; // seconds
@@ -154,7 +155,9 @@ export class PhoneClient {
       case "CloseSocket":
         return this.hangUp(socket, goodbye);
       case "Ping":
-        return this.sockets.get(socket)?.say({ type: "ping", timestamp: number, sent: this.sender.counts });
+        return this.sockets
+          .get(socket)
+          ?.say({ type: "ping", timestamp: number, sent: this.sender.counts, every: PING_EVERY });
       case "Hint":
         return this.sockets.get(socket)?.say({ type: "network_state_change" });
       case "Join":

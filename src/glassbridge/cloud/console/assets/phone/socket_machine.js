@@ -7,7 +7,7 @@ import { Backoff, earliest } from "./backoff.js";
 
 const LADDER = { base: 0.25, cap: 1.0 };
 const PATIENCE = [3.5, 1.5]; // seconds for an attempt, in turn
-const PING_EVERY = 1.0;
+export const PING_EVERY = 1.0;
 const SILENCE = 3.0;
 const PROBE = 1.0;
 const ASLEEP = 5.0;
