@@ -70,6 +70,8 @@ class LinkModel(RuleBasedStateMachine):
         """The join under way."""
         self.place: Generation | None = None
         self.newest = 100
+        """Of all joins, of others' too as far as we were told."""
+        self.ours = 100
         self.asked: set[type] = set()
         """Questions that wait for their answer."""
         self.told: Notice | None = None
@@ -88,11 +90,11 @@ class LinkModel(RuleBasedStateMachine):
             case Join(generation):
                 assert self.here, "a join for a phone that is away"
                 assert generation > self.newest, "a generation is used twice"
-                self.newest = self.attempt = generation
+                self.newest = self.ours = self.attempt = generation
                 self.place = None
                 self.asked.clear()
             case Leave(generation):
-                assert generation == self.newest, "somebody else's place is given up"
+                assert generation == self.ours, "somebody else's place is given up"
                 self.attempt = self.place = None
             case AskStatus(generation) | Examine(generation):
                 assert generation == self.place, "a question about a place that is not there"
