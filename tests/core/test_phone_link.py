@@ -193,6 +193,7 @@ def test_the_cloud_is_given_a_hint_when_a_place_was_taken_while_audio_was_missed
     phone.do(PlaceLeft(ONE), 4.2)
     phone.do(Tick(), 4.5)
     assert phone.do(PlaceJoined(TWO), 4.6) == [Hint(ONE)]
+    assert phone.do(PlaceJoined(ONE), 4.7) == []  # the former place speaks late
 
 
 def test_what_an_older_socket_says_of_audio_is_not_heard() -> None:

@@ -58,7 +58,7 @@ from glassbridge.core.phone_socket import (
     Tick,
     Woke,
 )
-from glassbridge.core.values import AudioState
+from glassbridge.core.values import AudioState, Generation
 
 STOOD_STILL: Final = 1.0
 NOTICED: Final = 0.3
@@ -143,6 +143,9 @@ class PhoneLink:
         due = (self.socket.next_deadline(), self.place.next_deadline())
         return min((at for at in due if at is not None), default=None)
 
+    def _is_held(self, place: Generation) -> bool:
+        return self.place.state is PlaceState.HELD and self.place.generation == place
+
     def _route(self, event: Event, now: float) -> list[Effect]:
         was_here = self.socket.state.here
         effects: list[Effect] = []
@@ -152,7 +155,7 @@ class PhoneLink:
             self._audio = None
         for news in self._news(event, was_here):
             effects += self.place.step(news, now)
-        if isinstance(event, PlaceJoined) and self._is_missed() and self.place.state is PlaceState.HELD:
+        if isinstance(event, PlaceJoined) and self._is_missed() and self._is_held(event.place):
             effects.append(Hint(self.socket.generation))
         for machine in (self.socket, self.place):
             self.records += machine.records

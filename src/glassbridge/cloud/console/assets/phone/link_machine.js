@@ -59,7 +59,8 @@ export class PhoneLink {
     const effects = OF_SOCKET.has(event.type) ? this.socket.step(event, now) : [];
     if (!this.socket.here || !wasHere) this.audio = null;
     for (const news of this.news(event, wasHere)) effects.push(...this.place.step(news, now));
-    if (event.type === "PlaceJoined" && this.isMissed() && this.place.state === "held") {
+    const { state, generation } = this.place;
+    if (event.type === "PlaceJoined" && this.isMissed() && state === "held" && event.place === generation) {
       effects.push({ effect: "Hint", socket: this.socket.generation });
     }
     return effects;
