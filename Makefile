@@ -22,9 +22,10 @@ demo: setup ## the whole path on this machine: a phone speaks, captions come bac
 dev: setup ## LiveKit, bridge and cloud for a client of your own; Ctrl-C stops all
 	@$(BIN)/glassbridge dev $(ARGS)
 
+# The same examples for everybody; test-all and the simulation look for new ones.
 test: setup ## the test suite (the real livekit-server part runs where one can be had)
 	@$(BIN)/python -m tools.livekit_server
-	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --hypothesis-profile=ci $(ARGS)
 
 test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
