@@ -1,44 +1,133 @@
-"""Settings of all programs, read from the environment (the original's names where it had one). Times in seconds."""
+"""Settings of all programs (the original's names where it had one). Times in seconds.
 
-from functools import lru_cache
+`read_settings` takes them from an environment: each field by its alias, or by GLASSBRIDGE_ and its name. A secret may
+also come from a file that `NAME_FILE` names. Whatever is wrong is told together; values are never quoted.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+
+from glassbridge.runtime.addresses import UNIX, check_host, check_target, check_url
 
 DEV_LIVEKIT_KEY = "devkey"
 DEV_LIVEKIT_SECRET = "development-only-secret-of-32-chars!"  # noqa: S105 - public on purpose
 DEV_JWT_SECRET = "development-only-core-token-secret-32"  # noqa: S105 - public on purpose
+PUBLIC_SECRETS: Final = frozenset({DEV_LIVEKIT_SECRET, DEV_JWT_SECRET})
 MIN_ADMIN_TOKEN = 16
+MIN_SECRET_BYTES: Final = 32
+"""Of a secret that protects anything beyond this machine; HS256 needs as many."""
+MAX_SECRETS: Final = 8
+"""In one list."""
+MAX_SECRET_FILE: Final = 64 << 10
+"""Bytes."""
+PREFIX: Final = "GLASSBRIDGE_"
+FILE_SUFFIX: Final = "_FILE"
+DAY: Final = 24 * 3600
 
 
-class Settings(BaseSettings):
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _split(value: object) -> object:
+    return _parts(value) if isinstance(value, str) else value
+
+
+def _check_targets(value: str) -> str:
+    if not [check_target(target) for target in _parts(value)]:
+        raise ValueError("there is no address of a bridge: host:port or unix:/path")
+    return value
+
+
+def _check_sockets(value: str | None) -> str | None:
+    for path in _parts(value or ""):
+        check_target(f"{UNIX}{path}")
+    return value
+
+
+def _check_filled(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it is empty: set it, or leave the variable out")
+    return value
+
+
+def _check_secret(value: SecretStr) -> SecretStr:
+    _check_filled(value.get_secret_value())
+    return value
+
+
+def _check_some(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not value:
+        raise ValueError("it is empty: nobody could sign in; set a secret, or leave the variable out")
+    return value
+
+
+def _check_public_host(value: str) -> str:
+    return check_host(value) if value else value
+
+
+def _check_admin_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(token.get_secret_value()) < MIN_ADMIN_TOKEN for token in tokens):
+        raise ValueError(f"an admin token has at least {MIN_ADMIN_TOKEN} characters")
+    return tokens
+
+
+SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), Field(max_length=MAX_SECRETS)]
+"""In a variable a comma list, in a file one on each line. The first one signs, all of them verify."""
+LiveKitUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("ws", "wss", "http", "https")))]
+WebUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("https", "http")))]
+SocketUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("wss", "ws")))]
+Seconds = Annotated[float, Field(gt=0, le=DAY)]
+Bytes = Annotated[int, Field(ge=1 << 10, le=64 << 20)]
+TokenLife = Annotated[int, Field(ge=1, le=DAY)]
+
+
+class Settings(BaseModel):
     """One object for the process; secrets are SecretStr and never print."""
 
-    model_config = SettingsConfigDict(env_prefix="GLASSBRIDGE_", populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(populate_by_name=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
-    livekit_url: str = Field("ws://127.0.0.1:7880", validation_alias=AliasChoices("LIVEKIT_URL"))
-    livekit_public_url: str | None = None
+    livekit_url: Annotated[LiveKitUrl, AfterValidator(_check_filled)] = Field(
+        "ws://127.0.0.1:7880", validation_alias=AliasChoices("LIVEKIT_URL")
+    )
+    livekit_public_url: LiveKitUrl | None = None
     """Where phones find LiveKit, if it is not where bridges do."""
-    livekit_api_key: str = Field(DEV_LIVEKIT_KEY, validation_alias=AliasChoices("LIVEKIT_API_KEY"))
-    livekit_api_secret: SecretStr = Field(
+    livekit_api_key: Annotated[str, AfterValidator(_check_filled)] = Field(
+        DEV_LIVEKIT_KEY, validation_alias=AliasChoices("LIVEKIT_API_KEY")
+    )
+    livekit_api_secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
         SecretStr(DEV_LIVEKIT_SECRET), validation_alias=AliasChoices("LIVEKIT_API_SECRET")
     )
     livekit_server_bin: Path | None = Field(None, validation_alias=AliasChoices("LIVEKIT_SERVER_BIN"))
-    livekit_client_token_ttl: int = 24 * 3600
-    """Seconds that a phone's LiveKit token lives."""
-    livekit_agent_token_ttl: int = 600
+    livekit_client_token_ttl: TokenLife = 600
+    """Seconds that a phone's LiveKit token lives. Each join gets a fresh one, and LiveKit renews those in use."""
+    livekit_agent_token_ttl: TokenLife = 600
     """Seconds that a bridge's LiveKit token lives; each join mints its own."""
 
     region: str = ""
     """Where this runs; in each log line when it is set."""
     log_user_key: SecretStr = SecretStr("")
     """User ids in the log are hashed with this key (`glassbridge logs user` tells the hash); empty: they are not."""
-    log_batch: int = Field(100, ge=1)
+    log_batch: int = Field(100, ge=1, le=10_000)
     """Log lines that go to a sink at once,"""
-    log_every: float = Field(5.0, gt=0)
+    log_every: Seconds = 5.0
     """and seconds that a line waits for others."""
-    log_timeout: float = Field(10.0, gt=0)
+    log_timeout: Seconds = 10.0
     """Seconds that a sink may take for each step of an answer."""
     log_spool: Path | None = None
     """Folder for log lines that have not arrived at their sink; left out: the user's state folder."""
@@ -47,36 +136,46 @@ class Settings(BaseSettings):
     )
     betterstack_ingesting_host: str = Field("", validation_alias=AliasChoices("BETTERSTACK_INGESTING_HOST"))
     """Host name as Better Stack shows it."""
-    otlp_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    otlp_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))
     """Base URL of an OpenTelemetry collector that takes HTTP."""
-    otlp_logs_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"))
+    otlp_logs_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"))
     """The whole URL for logs, if it is another one."""
-    otlp_traces_endpoint: str = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    otlp_traces_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     """The whole URL for traces, if it is another one."""
     otlp_headers: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))
     """name=value,name=value"""
 
-    bridge_socket: str | None = Field(None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET"))
-    bridge_urls: str = Field("127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL"))
+    bridge_socket: Annotated[str | None, AfterValidator(_check_sockets)] = Field(
+        None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET")
+    )
+    bridge_urls: Annotated[str, AfterValidator(_check_targets)] = Field(
+        "127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL")
+    )
     """One address or a comma list; host:port, or unix:/path."""
 
-    jwt_secret: SecretStr = Field(SecretStr(DEV_JWT_SECRET), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET"))
-    """Signs and verifies core tokens (HS256)."""
+    jwt_secrets: Annotated[SecretList, AfterValidator(_check_some)] = Field(
+        (SecretStr(DEV_JWT_SECRET),), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET")
+    )
+    """Sign and verify core tokens (HS256)."""
 
-    admin_token: SecretStr = SecretStr("")
-    """Opens the console and `/api/admin`; empty: nobody may look. At least 16 characters."""
+    admin_tokens: Annotated[SecretList, AfterValidator(_check_admin_tokens)] = Field(
+        (), validation_alias=AliasChoices("GLASSBRIDGE_ADMIN_TOKEN")
+    )
+    """Open the console and `/api/admin`; none: nobody may look. At least 16 characters each."""
 
-    public_url: str = ""
+    public_url: WebUrl = ""
     """Where apps elsewhere find this cloud, such as https://cloud.example.com."""
-    public_host_name: str = Field("", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME"))
+    public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
+        "", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME")
+    )
     """The same as the original says it: a host name behind HTTPS."""
 
     elevenlabs_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("ELEVENLABS_API_KEY"))
     """Empty: a speech program of this machine says what apps have to say."""
     elevenlabs_voice: str = Field("21m00Tcm4TlvDq8ikWAM", validation_alias=AliasChoices("ELEVENLABS_DEFAULT_VOICE_ID"))
-    elevenlabs_url: str = "https://api.elevenlabs.io"
+    elevenlabs_url: WebUrl = "https://api.elevenlabs.io"
 
-    grace: float = 60.0
+    grace: float = Field(60.0, ge=0, le=DAY)
     """How long a session waits for its phone after the socket closed."""
     dev_control: Path | None = None
     """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
@@ -84,18 +183,18 @@ class Settings(BaseSettings):
     """Cloud and bridge keep the last 15 minutes of each session in memory: counts by second and decisions, no audio."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
-    max_text_bytes: int = 1 << 20
-    max_binary_bytes: int = 64 << 10
-    max_sessions: int = 2_000
+    max_text_bytes: Bytes = 1 << 20
+    max_binary_bytes: Bytes = 64 << 10
+    max_sessions: int = Field(2_000, ge=1, le=1_000_000)
     recogniser: str = "pocketsphinx"
     """Who understands speech: pocketsphinx, soniox or sherpa (docs/speech.md)."""
-    recognisers: int | None = Field(None, ge=1)
+    recognisers: int | None = Field(None, ge=1, le=10_000)
     """Streams of speech recognised at a time. None: 8 of pocketsphinx (for each a process, 120 MB, a quarter of a core
     while somebody speaks), 4 of sherpa, 10 of Soniox."""
     captions: str = "en-US"
     """Language in which phones get captions; empty: none, and only what apps ask for is recognised."""
     soniox_api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SONIOX_API_KEY"))
-    soniox_endpoint: str | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
+    soniox_endpoint: SocketUrl | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
     soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
     sherpa_model: Path | None = None
     """Folder of a streaming model for sherpa-onnx."""
@@ -105,15 +204,18 @@ class Settings(BaseSettings):
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""
         if self.bridge_socket:
-            return tuple(f"unix:{path.strip()}" for path in self.bridge_socket.split(",") if path.strip())
-        return tuple(target.strip() for target in self.bridge_urls.split(",") if target.strip())
+            return tuple(f"{UNIX}{path}" for path in _parts(self.bridge_socket))
+        return _parts(self.bridge_urls)
 
-    @field_validator("admin_token")
-    @classmethod
-    def _long_enough(cls, token: SecretStr) -> SecretStr:
-        if 0 < len(token.get_secret_value()) < MIN_ADMIN_TOKEN:
-            raise ValueError(f"an admin token has at least {MIN_ADMIN_TOKEN} characters")
-        return token
+    @property
+    def jwt_secret(self) -> SecretStr:
+        """The one that signs."""
+        return self.jwt_secrets[0]
+
+    @property
+    def admin_token(self) -> SecretStr:
+        """The one that our own commands show; empty: there is none."""
+        return self.admin_tokens[0] if self.admin_tokens else SecretStr("")
 
     @property
     def apps_find_us_at(self) -> str:
@@ -123,29 +225,135 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that no log, message or repr may hold."""
-        held = (
-            self.livekit_api_secret,
-            self.jwt_secret,
-            self.admin_token,
-            self.log_user_key,
-            self.betterstack_source_token,
-            self.soniox_api_key,
-            self.elevenlabs_key,
-        )
-        return tuple(secret.get_secret_value() for secret in held if secret.get_secret_value())
+        held = (secret.get_secret_value() for name in _SECRETS for secret in _listed(getattr(self, name)))
+        return tuple(filter(None, held))
 
     @property
     def development_secrets(self) -> tuple[str, ...]:
-        """Names of the settings that still hold their public development value."""
+        """Names of the settings that still hold a public development value."""
+        return tuple(weak.name for weak in self.weak_secrets() if weak.public)
+
+    def weak_secrets(self) -> "tuple[WeakSecret, ...]":
+        """Secrets that may not guard anything beyond this machine."""
         found = []
-        if self.jwt_secret.get_secret_value() == DEV_JWT_SECRET:
-            found.append("AUGMENTOS_AUTH_JWT_SECRET")
-        if self.livekit_api_secret.get_secret_value() == DEV_LIVEKIT_SECRET:
-            found.append("LIVEKIT_API_SECRET")
+        for field in _GUARDS:
+            held = _listed(getattr(self, field))
+            for number, secret in enumerate(held, 1):
+                value = secret.get_secret_value()
+                public = value in PUBLIC_SECRETS
+                if public or len(value.encode()) < MIN_SECRET_BYTES:
+                    name = names_of(field)[0]
+                    which = f" (number {number} of {len(held)})" if len(held) > 1 else ""
+                    found.append(WeakSecret(name, f"{name}{which}", public, field in self.model_fields_set))
         return tuple(found)
 
 
+class WeakSecret(NamedTuple):
+    """A secret that anybody knows, or that can be guessed."""
+
+    name: str
+    """Of its variable."""
+    place: str
+    """The name, and where in its list."""
+    public: bool
+    """It is a development value that stands in our source; False: it is short."""
+    given: bool
+    """Somebody has set it; False: it is the default."""
+
+    @property
+    def why(self) -> str:
+        return "is the public development value" if self.public else f"is shorter than {MIN_SECRET_BYTES} bytes"
+
+
+_SECRETS: Final = tuple(
+    name
+    for name, field in Settings.model_fields.items()
+    if field.annotation is SecretStr or SecretStr in get_args(field.annotation)
+)
+_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens")
+"""Secrets with which somebody is let in."""
+
+
+def _listed(value: SecretStr | tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def names_of(field: str) -> tuple[str, ...]:
+    """The environment variables of a setting; the first one is the one to tell people."""
+    return _names(field, Settings.model_fields[field])
+
+
+def _names(name: str, field: FieldInfo) -> tuple[str, ...]:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (f"{PREFIX}{name.upper()}",)
+
+
+def all_names() -> frozenset[str]:
+    """Every environment variable that is a setting."""
+    fields = {name: names_of(name) for name in Settings.model_fields}
+    files = {f"{variable}{FILE_SUFFIX}" for name in _SECRETS for variable in fields[name]}
+    return frozenset(variable for names in fields.values() for variable in names) | files
+
+
+def read_settings(environ: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, and a line for each variable that cannot be used: its field then holds the default."""
+    values, wrong = _values(environ)
+    try:
+        return Settings.model_validate(values), wrong
+    except ValidationError as error:
+        bad = {str(part["loc"][0]): part["msg"].removeprefix("Value error, ") for part in error.errors()}
+    fields = {variable: name for name in Settings.model_fields for variable in (name, *names_of(name))}
+    reasons = {fields[place]: text for place, text in bad.items()}
+    wrong += tuple(f"{names_of(name)[0]}: {text[:1].lower()}{text[1:]}" for name, text in reasons.items())
+    return Settings.model_validate({name: value for name, value in values.items() if name not in reasons}), wrong
+
+
+def _values(environ: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """By field, and what is wrong with the files of secrets."""
+    given = {variable.upper(): value for variable, value in environ.items()}
+    values: dict[str, Any] = {}
+    wrong = []
+    for name in Settings.model_fields:
+        for variable in names_of(name):
+            if variable in given:
+                values.setdefault(name, given[variable])
+            path = given.get(f"{variable}{FILE_SUFFIX}") if name in _SECRETS else None
+            if not path:
+                continue
+            if name in values:
+                wrong.append(f"{variable}{FILE_SUFFIX}: {variable} is set too: leave one of them out")
+                continue
+            try:
+                text = _read_secret(Path(path))
+            except ValueError as error:
+                wrong.append(f"{variable}{FILE_SUFFIX}: {error}")
+            else:
+                lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+                values[name] = lines if isinstance(Settings.model_fields[name].default, tuple) else text.strip()
+    return values, tuple(wrong)
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SECRET_FILE + 1)
+        if len(data) > MAX_SECRET_FILE:
+            raise ValueError(f"{path} is larger than {MAX_SECRET_FILE >> 10} KiB: it holds no secret")
+        return data.decode()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no text") from None
+
+
 @lru_cache(1)
+def process_settings() -> tuple[Settings, tuple[str, ...]]:
+    """The process's settings and what is wrong with them, read once."""
+    return read_settings(os.environ)
+
+
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings.model_validate({})
+    """The process's settings; a default stands for what is wrong."""
+    return process_settings()[0]

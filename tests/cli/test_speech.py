@@ -1,5 +1,6 @@
 """Recognisers on the command line: what is missing is said by the name of its variable, and the double serves."""
 
+import os
 import re
 import signal
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.runtime.errors import UserError
-from glassbridge.settings import Settings
+from glassbridge.settings import read_settings
 from glassbridge.speech import soniox_protocol as wire
 from tests.support.process import Program
 
@@ -33,7 +34,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, environment: d
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as refused:
-        chosen_recogniser(Settings.model_validate({}))
+        chosen_recogniser(read_settings(os.environ)[0])
     assert said in str(refused.value)
     assert KEY not in str(refused.value)
 
@@ -41,7 +42,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, environment: d
 def test_the_key_of_soniox_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SONIOX_API_KEY", KEY)
     monkeypatch.setenv("GLASSBRIDGE_RECOGNISER", "soniox")
-    settings = Settings.model_validate({})
+    settings = read_settings(os.environ)[0]
     assert KEY in settings.secrets
     assert KEY not in f"{settings!r}{settings.model_dump()}"
     recogniser = chosen_recogniser(settings)

@@ -67,5 +67,5 @@ def test_without_a_token_nobody_is_let_in() -> None:
 
 def test_a_token_that_can_be_guessed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 characters"):
-        Settings.model_validate({"admin_token": "short"})
-    assert TOKEN in Settings.model_validate({"admin_token": TOKEN}).secrets
+        Settings.model_validate({"admin_tokens": "short"})
+    assert TOKEN in Settings.model_validate({"admin_tokens": TOKEN}).secrets

@@ -1,9 +1,14 @@
 """What commands share: settings with errors that name the variable, logging, options."""
 
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.main
 
 from glassbridge.runtime.errors import UserError
 
@@ -26,31 +31,61 @@ LogFormat = Annotated[
 
 
 def load_settings() -> "Settings":
-    """The settings. Raises UserError naming each variable that cannot be read; never says what it held."""
-    from pydantic import ValidationError
-
-    from glassbridge.settings import settings
-
-    try:
-        return settings()
-    except ValidationError as error:
-        wrong = "; ".join(f"{_variable(str(part['loc'][0]))}: {part['msg']}" for part in error.errors())
-        raise UserError(f"the environment holds a setting that cannot be used: {wrong}", 2) from None
+    """The settings. Raises UserError, a line for each variable that is wrong; never says what it held."""
+    found, wrong = read_environment()
+    if wrong:
+        raise UserError("\n".join(wrong), 2)
+    return found
 
 
-def _variable(location: str) -> str:
-    return location if location.isupper() else f"GLASSBRIDGE_{location.upper()}"
+def read_environment() -> "tuple[Settings, tuple[str, ...]]":
+    """The settings, and a line for each variable that is wrong: a default stands for it."""
+    from glassbridge.settings import process_settings
+
+    found, wrong = process_settings()
+    return found, wrong + unknown_names(os.environ)
+
+
+def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A line for each GLASSBRIDGE_* variable that nothing reads: a slip of the pen would else go unnoticed."""
+    from glassbridge.settings import PREFIX
+
+    known = known_names()
+    return tuple(
+        f"{name}: there is no such setting; {_suggestion(name, known)}"
+        for name in sorted(environ)
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    )
+
+
+def _suggestion(name: str, known: frozenset[str]) -> str:
+    similar = get_close_matches(name.upper(), sorted(known), 1)
+    return f"did you mean {similar[0]}?" if similar else "take it away (the README lists what there is)"
+
+
+@lru_cache(1)
+def known_names() -> frozenset[str]:
+    """Every environment variable that this program reads: the settings, and the options of all commands."""
+    from glassbridge.cli.main import DEBUG_VARIABLE, app
+    from glassbridge.settings import all_names
+
+    return all_names() | {DEBUG_VARIABLE} | frozenset(_of_options(typer.main.get_command(app)))
+
+
+def _of_options(command: Any) -> Iterator[str]:
+    for option in command.params:
+        names = option.envvar or ()
+        yield from (names,) if isinstance(names, str) else names
+    for part in getattr(command, "commands", {}).values():
+        yield from _of_options(part)
 
 
 def livekit_keys() -> "LiveKitKeys":
-    """The settings' pair that signs LiveKit tokens. Raises UserError where half of it is missing."""
+    """The settings' pair that signs LiveKit tokens. Raises UserError."""
     from glassbridge.livekit.tokens import LiveKitKeys
 
     settings = load_settings()
-    try:
-        return LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
-    except ValueError as error:
-        raise UserError(str(error), 2) from None
+    return LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
 
 
 def parse_user(text: str) -> "UserId":
@@ -121,10 +156,8 @@ def traces_url() -> str:
 
 
 def redactor() -> "Redactor":
-    """Removes the settings' secrets; without settings that can be read, only what looks like one."""
+    """Removes the settings' secrets, and what looks like one."""
+    from glassbridge.settings import settings
     from glassbridge.telemetry.redaction import Redactor
 
-    try:
-        return Redactor(load_settings().secrets)
-    except UserError:
-        return Redactor()
+    return Redactor(settings().secrets)

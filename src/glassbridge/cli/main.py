@@ -60,7 +60,7 @@ def main() -> NoReturn:
     try:
         app()
     except UserError as error:
-        _end(str(error), error.exit_code)
+        _refuse(error)
     except BrokenPipeError:  # whoever read our output has gone; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -81,3 +81,8 @@ def _end(message: str, status: int) -> NoReturn:
 
     print(f"glassbridge: {redactor()(message)}", file=sys.stderr)
     sys.exit(status)
+
+
+def _refuse(error: UserError) -> NoReturn:
+    """A line for each thing that the user has to put right."""
+    _end("\nglassbridge: ".join(str(error).splitlines()), error.exit_code)

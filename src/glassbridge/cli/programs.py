@@ -8,8 +8,11 @@ import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging, traces_url
 from glassbridge.cli.speech import chosen_recogniser
+from glassbridge.cli.starting import DevelopmentOption, Start
+from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from glassbridge.cloud.apps.registry import Registry
     from glassbridge.speech.voice import Voice
 
 
@@ -68,15 +71,24 @@ def cloud(
         ),
     ] = None,
     metrics_host: MetricsHost = "127.0.0.1",
+    development: DevelopmentOption = False,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
 ) -> None:
     """Run the cloud: phone socket, sessions, captions, apps; drives the bridges."""
-    settings = load_settings()
-    start_logging("cloud", log_level, log_format, ship=True)
+    start = Start(development)
+    settings = start.settings
+    start.listen("--host", host)
+    if metrics_port is not None:
+        start.listen("--metrics-host", metrics_host)
+    start.judge(settings.weak_secrets())
+    registry = start.attempt(lambda: _registry(apps))
+    recogniser = start.attempt(lambda: chosen_recogniser(settings))
+    start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
+    start.warn()
+    assert recogniser is not None
     from glassbridge.cloud.app import run
     from glassbridge.cloud.apps.config import AppsConfig
-    from glassbridge.cloud.apps.registry import open_registry
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.telemetry.traces import tracing
 
@@ -104,13 +116,22 @@ def cloud(
         max_binary=settings.max_binary_bytes,
         apps=AppsConfig(public_url=settings.apps_find_us_at),
     )
-    registry = None if apps is None else open_registry(apps)
-    if registry is not None:
-        registry.all()  # what is wrong with it shows now
-    recogniser = chosen_recogniser(settings)
     with tracing("cloud", traces_url()):
         status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())
     raise typer.Exit(status)
+
+
+def _registry(path: Path | None) -> "Registry | None":
+    """None: there are no apps. Raises UserError."""
+    if path is None:
+        return None
+    from glassbridge.cloud.apps.registry import open_registry
+
+    if not path.is_file():
+        raise UserError(f"GLASSBRIDGE_APPS (--apps): there is no file {path}; `glassbridge apps add` makes one", 2)
+    registry = open_registry(path)
+    registry.all()  # what is wrong with it shows now
+    return registry
 
 
 def _voice() -> "Voice | None":
@@ -158,12 +179,22 @@ def bridge(
             help="Fetch playback URLs of this host although its address is not public.",
         ),
     ] = None,
+    development: DevelopmentOption = False,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
 ) -> None:
     """Run the bridge: sits in LiveKit rooms, speaks gRPC to the cloud."""
-    settings = load_settings()
-    logging = start_logging("bridge", log_level, log_format, ship=True)
+    start = Start(development)
+    settings = start.settings
+    if socket is None:
+        start.listen("--host", host)
+    if metrics_port is not None:
+        start.listen("--metrics-host", metrics_host)
+    # It uses neither the core secret nor LiveKit's; a machine that has only bridges needs none of them.
+    start.judge(tuple(weak for weak in settings.weak_secrets() if weak.given))
+    logging = start.attempt(lambda: start_logging("bridge", log_level, log_format, ship=True))
+    start.warn()
+    assert logging is not None
     from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
     from glassbridge.bridge.supervisor import run
 

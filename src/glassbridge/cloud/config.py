@@ -41,7 +41,7 @@ class CloudConfig:
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio (cloud/tap.py)."""
 
-    client_token_ttl: float = 24 * 3600.0
+    client_token_ttl: float = 600.0
     agent_token_ttl: float = 600.0
     grace: float = 60.0
     """How long a session waits for its phone after the socket closed."""

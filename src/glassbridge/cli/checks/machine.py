@@ -17,17 +17,14 @@ DESCRIPTORS: Final = 4_096
 
 
 async def secrets(patient: Patient) -> Finding:
-    """Public development secrets must not reach production."""
-    try:
-        patient.keys = livekit_keys()
-        patient.keys.require_strong()
-    except (UserError, ValueError) as error:
-        return failed(str(error), "set LIVEKIT_API_KEY and LIVEKIT_API_SECRET as the LiveKit server has them")
-    if names := patient.settings.development_secrets:
-        return warning(
-            f"public development values: {', '.join(names)}", "set your own before anybody else can reach this machine"
-        )
-    return well("LiveKit's keys and the core-token secret are set")
+    """Weak secrets must not reach production: programs refuse to start with them where others can reach them."""
+    patient.keys = livekit_keys()
+    weak = patient.settings.weak_secrets()
+    text = "; ".join(f"{secret.place} {secret.why}" for secret in weak)
+    advice = "set 32 random bytes or more (openssl rand -hex 32) before any other machine can reach this one"
+    if any(not secret.public for secret in weak):
+        return failed(text, advice)
+    return warning(text, advice) if weak else well("LiveKit's keys and the core secret are set")
 
 
 async def log_sink(_patient: Patient) -> Finding:

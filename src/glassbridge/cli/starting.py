@@ -1,0 +1,92 @@
+"""What a program needs before it may listen. All that is wrong with a start is told at once, then it is refused."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from glassbridge.cli.common import read_environment
+from glassbridge.runtime.addresses import is_loopback
+from glassbridge.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from glassbridge.settings import Settings, WeakSecret
+
+Result = TypeVar("Result")
+
+DevelopmentOption = Annotated[
+    bool,
+    typer.Option(
+        "--development",
+        help="Start although others can reach it with public or short secrets, or without TLS. Never in production.",
+    ),
+]
+
+
+class Start:
+    """One start of a program. `finish` raises UserError for all that was wrong."""
+
+    def __init__(self, development: bool) -> None:
+        self.settings: Settings
+        """What cannot be used in it is told by `finish`."""
+        self.settings, wrong = read_environment()
+        self._wrong = list(wrong)
+        self._development = development
+        self._exposed: list[str] = []
+        """The options that let other machines in."""
+        self._weak: tuple[WeakSecret, ...] = ()
+        self._warnings: list[str] = []
+
+    def attempt(self, step: Callable[[], Result]) -> Result | None:
+        """The result of a step of the start; None where it is refused."""
+        try:
+            return step()
+        except UserError as error:
+            self._wrong += str(error).splitlines()
+            return None
+
+    def listen(self, option: str, host: str) -> bool:
+        """Whether others than this machine can reach `host`, which the option names."""
+        try:
+            exposed = not is_loopback(host)
+        except ValueError as error:
+            self._wrong.append(f"{option}: {error}: say 127.0.0.1, 0.0.0.0, or an address of this machine")
+            return False
+        if exposed:
+            self._exposed.append(option)
+        return exposed
+
+    def judge(self, secrets: "tuple[WeakSecret, ...]") -> None:
+        """Secrets that this program uses and that anybody may know."""
+        told = {line.partition(":")[0].removesuffix("_FILE") for line in self._wrong}
+        self._weak = tuple(weak for weak in secrets if weak.name not in told)
+
+    def require(self, holds: bool, otherwise: str) -> None:
+        """A fault that only `--development` excuses."""
+        if not holds:
+            (self._warnings if self._development else self._wrong).append(otherwise)
+
+    def finish(self) -> tuple[str, ...]:
+        """What is excused, for a warning. Raises UserError for what is not."""
+        weak = [f"{secret.place} {secret.why}" for secret in self._weak]
+        for text in weak:
+            self.require(
+                not self._exposed,
+                f"{text}, and {' and '.join(self._exposed)} lets other machines in: set 32 random bytes or more "
+                "(openssl rand -hex 32), or say --development",
+            )
+        if self._wrong:
+            raise UserError("\n".join(dict.fromkeys(self._wrong)), 2)
+        return tuple(dict.fromkeys([*self._warnings, *(() if self._exposed else weak)]))
+
+    def warn(self) -> None:
+        """One line in the log for all that is excused. Raises UserError for what is not."""
+        import structlog
+
+        if excused := self.finish():
+            structlog.get_logger().warning(
+                "unsafe settings excused",
+                faults=list(excused),
+                reason="--development" if self._development else "only this machine can reach it",
+                action="fix them before others can reach it (docs/production.md)",
+            )
