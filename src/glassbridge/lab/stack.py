@@ -231,8 +231,9 @@ class Stack:
             return LiveKitServer(binary, config.keys, port=config.livekit_port, rtc=rtc)
         self.livekit_kind = "embedded"
         port = config.livekit_port or free_port()
+        self.livekit_url = f"ws://{LOOPBACK}:{port}"
         program = self._program("livekit", ("livekit", "start", "--embedded", "--port", str(port)), {})
-        return EmbeddedProcess(program, f"ws://{LOOPBACK}:{port}", self._http)
+        return EmbeddedProcess(program, self.livekit_url, self._http)
 
     async def _backend(self, name: str, breaker: LinkBreaker | None) -> Backend:
         """Not started yet."""
@@ -286,6 +287,9 @@ class Stack:
             "LIVEKIT_API_KEY": config.keys.api_key,
             "LIVEKIT_API_SECRET": config.keys.secret,
             "AUGMENTOS_AUTH_JWT_SECRET": config.jwt_secret,
+            # Ours are the ones that count, also where this process got its own from files.
+            "LIVEKIT_API_SECRET_FILE": "",
+            "AUGMENTOS_AUTH_JWT_SECRET_FILE": "",
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "GLASSBRIDGE_LOG_FORMAT": config.log_format,
         }
