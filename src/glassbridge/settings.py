@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from glassbridge.core.addresses import TrustedProxies
+from glassbridge.core.connections import ConnectionLimits
 from glassbridge.runtime.addresses import UNIX, check_host, check_target, check_url
 
 DEV_LIVEKIT_KEY = "devkey"
@@ -79,6 +81,17 @@ def _check_some(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 def _check_public_host(value: str) -> str:
     return check_host(value) if value else value
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    TrustedProxies(networks)
+    return networks
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        check_url(origin, schemes=("https", "http"))
+    return origins
 
 
 def _check_admin_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -175,6 +188,22 @@ class Settings(BaseModel):
     elevenlabs_voice: str = Field("21m00Tcm4TlvDq8ikWAM", validation_alias=AliasChoices("ELEVENLABS_DEFAULT_VOICE_ID"))
     elevenlabs_url: WebUrl = "https://api.elevenlabs.io"
 
+    connections: int = Field(12_000, ge=2, le=1_000_000)
+    """HTTP connections of the cloud at a time; less where the process may have fewer descriptors."""
+    connections_per_address: int = Field(2_048, ge=1, le=1_000_000)
+    """Of one address, signed-in sockets apart; never more than half of all."""
+    header_time: Seconds = 5.0
+    """Seconds for the header of a request,"""
+    body_time: Seconds = 30.0
+    """for its body, and for a peer to take the answer,"""
+    sign_in_time: Seconds = 5.0
+    """for a peer to say who it is,"""
+    idle_time: Seconds = 75.0
+    """and between two requests of a connection that has signed in."""
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()
+    """Networks of proxies whose X-Forwarded-For is believed: a comma list such as 10.0.0.0/8,fd00::/8."""
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()
+    """Origins of other web pages whose browsers may open sockets here: a comma list such as https://app.example.com."""
     grace: float = Field(60.0, ge=0, le=DAY)
     """How long a session waits for its phone after the socket closed."""
     dev_control: Path | None = None
@@ -206,6 +235,18 @@ class Settings(BaseModel):
         if self.bridge_socket:
             return tuple(f"{UNIX}{path}" for path in _parts(self.bridge_socket))
         return _parts(self.bridge_urls)
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        """Of the cloud's public port."""
+        return ConnectionLimits(
+            connections=self.connections,
+            per_address=self.connections_per_address,
+            header_time=self.header_time,
+            body_time=self.body_time,
+            sign_in_time=self.sign_in_time,
+            idle_time=self.idle_time,
+        )
 
     @property
     def jwt_secret(self) -> SecretStr:

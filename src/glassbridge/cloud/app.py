@@ -13,6 +13,7 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.gauges import Gauges
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.sessions import Sessions
+from glassbridge.core.addresses import TrustedProxies
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
@@ -20,8 +21,8 @@ from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.access import SERVER_LOGGER, AccessLogger
 from glassbridge.telemetry.exposition import MetricsServer, Part
+from glassbridge.telemetry.listener import Gate, Listener
 from glassbridge.telemetry.numbers import Program
 
 log = structlog.get_logger()
@@ -42,12 +43,8 @@ class Cloud:
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._apps = AppHost(config.apps, registry or StaticRegistry())
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
-        self._runner = web.AppRunner(
-            HttpApi(config, self.sessions, self._apps, voice).application(),
-            access_log_class=AccessLogger,
-            logger=SERVER_LOGGER,
-            shutdown_timeout=1.0,
-        )
+        self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
+        self._listener = Listener(HttpApi(config, self.sessions, self._apps, voice).application(), self._gate)
         self.port = config.port
         """Where it listens; the one that was chosen when the configuration says 0."""
         self.metrics_address: str | None = None
@@ -58,7 +55,7 @@ class Cloud:
     @property
     def routes(self) -> Iterable[web.AbstractRoute]:
         """All that it serves."""
-        return self._runner.app.router.routes()
+        return self._listener.app.router.routes()
 
     async def __aenter__(self) -> "Cloud":
         config = self._config
@@ -66,18 +63,15 @@ class Cloud:
         if config.metrics_port is not None:
             server = MetricsServer(self._numbers, config.metrics_host, config.metrics_port)
             self.metrics_address = (await self._metrics.enter_async_context(server)).address
-        await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, config.host, config.port).start()
+            self.port = self._apps.port = await self._listener.open(config.host, config.port)
         except OSError as error:
-            await self._runner.cleanup()
             await self._metrics.aclose()
             raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
-        self.port = self._apps.port = int(self._runner.addresses[0][1])
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
         self.sessions.start()
-        self._metrics.enter_context(Gauges(self.sessions))
+        self._metrics.enter_context(Gauges(self.sessions, self._gate))
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
 
@@ -90,7 +84,7 @@ class Cloud:
         await self.sessions.close()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()
-        await self._runner.cleanup()
+        await self._listener.close()
         log.info("cloud stopped")
 
 

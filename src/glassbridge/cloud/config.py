@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
 
@@ -27,6 +28,12 @@ class CloudConfig:
     host: str = "127.0.0.1"
     """Phones elsewhere can reach the cloud only on an address that is open to them, such as 0.0.0.0."""
     port: int = 8002
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    """Of the public port; the port of the metrics has its own."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies whose `X-Forwarded-For` is believed."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages, beside our own, whose browsers may open sockets here, such as https://app.example.com."""
     metrics_port: int | None = None
     """Where `/metrics` needs no token; 0: a free port; None: nowhere. On `port` it needs the admin token."""
     metrics_host: str = "127.0.0.1"

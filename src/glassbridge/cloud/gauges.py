@@ -7,15 +7,17 @@ from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.audio_link import LinkState
 from glassbridge.core.values import AudioState
 from glassbridge.telemetry import metrics
+from glassbridge.telemetry.listener import Gate
 
 Readings = dict[tuple[str, ...], float]
 
 
 class Gauges:
-    """Reads `sessions` while inside of `with`."""
+    """Reads `sessions` and `gate` while inside of `with`."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, gate: Gate) -> None:
         self._sessions = sessions
+        self._gate = gate
         self._stops: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
@@ -29,6 +31,7 @@ class Gauges:
             ),
             metrics.PLACES.read_by(lambda: sum(bridge.seats for bridge in pool.bridges)),
             metrics.BRIDGES.read_by(lambda: {("live",): pool.live, ("down",): len(pool.bridges) - pool.live}),
+            metrics.CONNECTIONS.read_by(self._connections),
             metrics.RECOGNISER_RECONNECTS.read_by(self._recogniser_ends),
             metrics.RECOGNISER_STREAMS.read_by(lambda: self._sessions.speech.streams),
             metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.outbox for one in self._sessions.living)}),
@@ -37,6 +40,10 @@ class Gauges:
     def __exit__(self, *_: object) -> None:
         for stop in self._stops:
             stop()
+
+    def _connections(self) -> Readings:
+        gate = self._gate
+        return {("open",): len(gate), ("waiting",): gate.waiting, ("limit",): gate.limits.connections}
 
     def _recogniser_ends(self) -> Readings:
         return {(reason,): count for reason, count in self._sessions.speech.ended.items()}

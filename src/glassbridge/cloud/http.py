@@ -26,6 +26,7 @@ from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import exposition, metrics
+from glassbridge.telemetry.listener import know_client, sign_in
 from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.phone import ConnectionError_, encode
 
@@ -60,7 +61,7 @@ class HttpApi:
     def __init__(self, config: CloudConfig, sessions: Sessions, apps: AppHost, voice: Voice | None) -> None:
         self._config = config
         self._sessions = sessions
-        sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text)
+        sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text, config.connections.sign_in_time)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
@@ -72,7 +73,7 @@ class HttpApi:
 
     def application(self) -> web.Application:
         """All routes."""
-        app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[know_client, errors_as_json], client_max_size=MAX_BODY)
         app.router.add_get("/glasses-ws", self.phone_socket)
         app.router.add_get("/ws/client", self.phone_socket)
         app.router.add_get("/api/client/livekit/token", self.livekit_token)
@@ -91,7 +92,9 @@ class HttpApi:
 
     def _user(self, request: web.Request) -> UserId:
         token = bearer(request.headers.get("Authorization"), request.query.get("token"))
-        return verify_core_token(token, self._config.jwt_secret)
+        user = verify_core_token(token, self._config.jwt_secret)
+        sign_in(request)
+        return user
 
     async def phone_socket(self, request: web.Request) -> web.StreamResponse:
         """`/glasses-ws`: refuses in JSON before the upgrade, or serves the phone until its socket closes."""
@@ -114,6 +117,7 @@ class HttpApi:
         if not socket.can_prepare(request):
             return _refusal(426, "UPGRADE_REQUIRED", "this address speaks WebSocket only")
         await socket.prepare(request)
+        sign_in(request, for_good=True)
         connection = PhoneConnection(
             socket, request.transport, user, self._sessions.next_number(), Wishes.of(request), self._config
         )

@@ -3,12 +3,15 @@
 import logging
 
 import structlog
+from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, StreamResponse
 
 log = structlog.get_logger()
 
+CLIENT = web.RequestKey("client", str)
+"""The address of the client, where a trusted proxy brought the request."""
 PROBES = frozenset({"/health", "/livez", "/metrics", "/readyz"})
 """Asked every few seconds by machines; worth a line only at debug."""
 
@@ -24,7 +27,7 @@ class AccessLogger(AbstractAccessLogger):
             path=request.path,
             status=response.status,
             duration_ms=round(time * 1000, 1),
-            peer=request.remote,
+            peer=request.get(CLIENT, request.remote),
         )
 
 

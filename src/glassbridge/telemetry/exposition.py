@@ -12,13 +12,17 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from glassbridge.core.connections import ConnectionLimits
 from glassbridge.runtime.listen import MAX_PORT, CannotListen
 from glassbridge.telemetry import metrics
+from glassbridge.telemetry.listener import Gate, Listener
 from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Snapshot, Value
 
 log = structlog.get_logger()
 
 PATH: Final = "/metrics"
+LIMITS: Final = ConnectionLimits(connections=64, per_address=64, sign_in_time=75.0)
+"""Scrapers sign in nowhere, and keep their connections."""
 Part = tuple[Labels, Snapshot]
 """Labels that all numbers of a snapshot get beside their own, and the snapshot."""
 Source = Callable[[], Iterable[Part]]
@@ -111,25 +115,22 @@ class MetricsServer:
         app = web.Application()
         app.router.add_get(PATH, self._answer)
         app.router.add_routes(routes)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._listener = Listener(app, Gate(LIMITS), grace=0.5, access_log=None)
 
     async def __aenter__(self) -> Self:
         """Raises CannotListen."""
         if not 0 <= self.port <= MAX_PORT:
             raise CannotListen(f"cannot serve metrics on port {self.port}: ports end at {MAX_PORT}")
-        await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self.port, reuse_port=self._shared).start()
+            self.port = await self._listener.open(self._host, self.port, shared=self._shared)
         except OSError as error:
-            await self._runner.cleanup()
             what = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise CannotListen(f"cannot serve metrics on {self._host}:{self.port}: {what}") from None
-        self.port = int(self._runner.addresses[0][1])
         log.info("metrics are served", address=self.address)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._listener.close()
 
     @property
     def address(self) -> str:

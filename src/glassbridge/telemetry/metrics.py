@@ -134,6 +134,29 @@ PLACES: Final = Gauge(
 BRIDGES: Final = Gauge(
     "glassbridge_bridges", "Bridges that this cloud may use: `live` ones, and others.", CLOUD, ("state",)
 )
+CONNECTIONS: Final = Gauge(
+    "glassbridge_connections",
+    "HTTP connections of the public port: all `open` ones, those that are `waiting` (for a header, a sign-in, another "
+    "request, or until an answer is taken), and the `limit`.",
+    CLOUD,
+    ("kind",),
+)
+CONNECTIONS_REFUSED: Final = Counter(
+    "glassbridge_connections_refused_total",
+    "HTTP connections that were refused: `full` (too many in all), `address_full` (too many of one address), "
+    "`descriptors` (this process has no more).",
+    CLOUD,
+    ("reason",),
+    _each("full", "address_full", "descriptors"),
+)
+CONNECTIONS_TIMED_OUT: Final = Counter(
+    "glassbridge_connections_timed_out_total",
+    "HTTP connections that were closed because the peer was too slow, by what was waited for: a `header`, a `body`, a "
+    "`sign_in`, a further request (`idle`), that an `answer` is taken.",
+    CLOUD,
+    ("wait",),
+    _each("header", "body", "sign_in", "idle", "answer"),
+)
 RECOGNISER_STREAMS: Final = Gauge("glassbridge_recogniser_streams", "Open streams of recognisers.", CLOUD)
 RECOGNISER_LAG: Final = Histogram(
     "glassbridge_recogniser_lag_seconds",

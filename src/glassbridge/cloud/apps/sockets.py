@@ -17,6 +17,7 @@ from glassbridge.cloud.auth import bearer
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
+from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import key_fits
 from glassbridge.wire.close_codes import CloseCode
@@ -24,8 +25,6 @@ from glassbridge.wire.codec import MalformedMessage, encode
 
 log = structlog.get_logger()
 
-SIGN_IN_TIMEOUT = 10.0
-"""Seconds in which an app that sent no headers says who it is."""
 CLOSE_TIMEOUT = 1.0
 
 
@@ -50,11 +49,13 @@ class SignInError(Exception):
 class AppSockets:
     """The handler of `/app-ws`. One instance for each running cloud."""
 
-    def __init__(self, host: AppHost, sessions: Sessions, jwt_secret: str, max_text: int) -> None:
+    def __init__(self, host: AppHost, sessions: Sessions, jwt_secret: str, max_text: int, sign_in_time: float) -> None:
+        """`sign_in_time`: seconds in which an app that sent no headers says who it is."""
         self._host = host
         self._sessions = sessions
         self._jwt_secret = jwt_secret
         self._max_text = max_text
+        self._sign_in_time = sign_in_time
         self._numbers = count(1)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -81,6 +82,7 @@ class AppSockets:
         if app is None:
             app = await self._by_first_message(socket)
         if app is not None:
+            sign_in(request, for_good=True)
             await self._attend(socket, request.transport, app)
         return socket
 
@@ -124,7 +126,7 @@ class AppSockets:
     async def _by_first_message(self, socket: web.WebSocketResponse) -> RunningApp | None:
         """The first message says who it is; what is malformed may be said again, while there is time."""
         try:
-            async with asyncio.timeout(SIGN_IN_TIMEOUT):
+            async with asyncio.timeout(self._sign_in_time):
                 while True:
                     received = await socket.receive()
                     if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
