@@ -43,10 +43,12 @@ def test_a_limit_on_what_was_not_measured_does_not_hold() -> None:
 
 def test_every_scenario_is_found_by_its_name_and_its_family() -> None:
     known = [scenario.id for scenario in catalogue()]
-    assert known == sorted(known, key=lambda id: (int(re.sub(r"\D", "", id)), id))
+    assert known == sorted(known, key=lambda id: (id[0], int(re.sub(r"\D", "", id)), id))
     assert [scenario.id for scenario in find(["all"])] == known
     assert [scenario.id for scenario in find(["f2"])] == ["F2a", "F2b", "F2c"]
     assert [scenario.id for scenario in find(["F7a", "F2b"])] == ["F7a", "F2b"]
+    assert [scenario.id for scenario in find(["a"])] == [f"A{number}" for number in range(1, 18)]
+    assert [scenario.id for scenario in find(["A1"])] == ["A1"]
     with pytest.raises(UserError, match="lab list"):
         find(["F99"])
 

@@ -29,7 +29,7 @@ class BareCloud:
     async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
 
-    async def join(self, user: UserId, generation: int) -> pb.JoinRoomResponse:
+    async def join(self, user: UserId, generation: int, timeout: float = TIMEOUT) -> pb.JoinRoomResponse:
         """The room is named as the user is."""
         request = pb.JoinRoomRequest(
             user_id=user,
@@ -39,7 +39,7 @@ class BareCloud:
             target_identity=user,
             generation=generation,
         )
-        answer: pb.JoinRoomResponse = await self._bridge.JoinRoom(request, timeout=TIMEOUT)
+        answer: pb.JoinRoomResponse = await self._bridge.JoinRoom(request, timeout=timeout)
         return answer
 
     async def stream(self, user: UserId, generation: int) -> Any:

@@ -2,7 +2,8 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 from time import monotonic_ns
@@ -18,6 +19,8 @@ class Logbook:
         self.folder = folder
         self._files: dict[str, TextIO] = {}
         self._entries: list[Mapping[str, Any]] = []
+        self._seconds: Counter[tuple[str, int]] = Counter()
+        """How many lines each program wrote in each second."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -38,6 +41,7 @@ class Logbook:
         if line.program not in self._files:
             self._files[line.program] = (self.folder / f"{line.program}.log").open("a", buffering=1)
         self._files[line.program].write(line.text + "\n")
+        self._seconds[line.program, line.at_ns // 1_000_000_000] += 1
         if line.fields:
             self._entries.append({"program": line.program, "at_ns": line.at_ns, **line.fields})
 
@@ -49,6 +53,14 @@ class Logbook:
             for entry in islice(self._entries, first, None)
             if all(entry.get(key) == value for key, value in wanted.items())
         ]
+
+    def busiest_second(self, programs: Collection[str], since_ns: int) -> int:
+        """The most lines that these programs wrote together in one second, the one of that moment or a later one."""
+        seconds: Counter[int] = Counter()
+        for (program, second), lines in self._seconds.items():
+            if program in programs and second >= since_ns // 1_000_000_000:
+                seconds[second] += lines
+        return max(seconds.values(), default=0)
 
 
 def _moment(entry: Mapping[str, Any]) -> int:

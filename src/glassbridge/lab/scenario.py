@@ -110,6 +110,10 @@ class Needs:
     """A real livekit-server."""
     app: bool = False
     """Each user has an app that listens."""
+    hostile_app: bool = False
+    """There is an app whose sockets an attacker opens (lab/hostile_app.py)."""
+    frame_ms: int = 100
+    """How much a phone speaks at once."""
     env: Mapping[str, str] = field(default_factory=dict)
     """For all programs: short token lifetimes, a short grace, ..."""
 
@@ -165,7 +169,7 @@ def scenario(
 
 
 def catalogue() -> list[Scenario]:
-    """All scenarios, F2 before F10."""
+    """All scenarios, letter by letter, F2 before F10."""
     from glassbridge.lab import scenarios as package
 
     for module in iter_modules(package.__path__):
@@ -174,7 +178,8 @@ def catalogue() -> list[Scenario]:
 
 
 def find(names: Sequence[str]) -> list[Scenario]:
-    """The named ones (F4: all of F4a, F4b, ...; `all` finds all). Raises UserError for a name that means nothing."""
+    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all). Raises UserError for an unknown
+    name."""
     known = catalogue()
     if [name.casefold() for name in names] == ["all"]:
         return known
@@ -188,14 +193,14 @@ def find(names: Sequence[str]) -> list[Scenario]:
 
 
 def in_family(id: str, name: str) -> bool:
-    """Whether a scenario is this one or a variant of it: F4a and F4b are of F4, F41 is not."""
+    """Whether a scenario is this one or a variant of it (F4a and F4b are of F4, F41 is not), or of this letter."""
     id, name = id.casefold(), name.casefold()
-    return id == name or (id.startswith(name) and not id[len(name) :][0].isdigit())
+    return id == name or (id.startswith(name) and (name.isalpha() or not id[len(name) :][0].isdigit()))
 
 
-def _order(id: str) -> tuple[int, str]:
+def _order(id: str) -> tuple[str, int, str]:
     digits = "".join(char for char in id if char.isdigit())
-    return int(digits or 0), id
+    return id[0], int(digits or 0), id
 
 
 def spelled(value: float | None) -> str:

@@ -16,6 +16,7 @@ from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.floor import join_to_first_packet
+from glassbridge.lab.hostile_app import HostileApp
 from glassbridge.lab.ingest import Ingest
 from glassbridge.lab.judge import Span, first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
@@ -68,6 +69,8 @@ class System:
         self.taps: Taps
         self.app: ListeningApp
         """Where the scenario needs it."""
+        self.hostile_app: HostileApp
+        """Where the scenario needs it."""
         self.pulse: Pulse
         self.ingest: Ingest
         """Where all programs ship their logs; what arrived there stays when the system is no more."""
@@ -96,6 +99,9 @@ class System:
             if needs.app:
                 self.app = await clean.enter_async_context(ListeningApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.app.registry)
+            if needs.hostile_app:
+                self.hostile_app = await clean.enter_async_context(HostileApp(folder))
+                env["GLASSBRIDGE_APPS"] = str(self.hostile_app.registry)
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,
@@ -184,7 +190,11 @@ class System:
 
     def add(self, name: UserId, backend: Backend, crowd: Crowd | None = None, **options: Any) -> User:
         """A phone of the kind of this run; again, with the same name, after its process was killed."""
-        usual = {"participant": self._config.participant, "apps": [PACKAGE] if self._needs.app else []}
+        usual = {
+            "participant": self._config.participant,
+            "apps": [PACKAGE] if self._needs.app else [],
+            "frame_ms": self._needs.frame_ms,
+        }
         return (crowd or self.crowd).add(name, backend, **usual | options)
 
     async def live(self, users: list[User], backend: Backend, within: float = LIVE_WITHIN) -> None:
