@@ -202,6 +202,7 @@ async def app_stages() -> AsyncIterator[Begin]:
             voice: Voice | None = None,
             recogniser: ScriptedRecogniser | None = None,
             captions: str = "en-US",
+            admin_token: str = "",
             **changes: Any,
         ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
@@ -216,7 +217,8 @@ async def app_stages() -> AsyncIterator[Begin]:
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             rooms = await stack.enter_async_context(ScriptedRooms())
-            config = cloud_config(bridge, rooms, apps=AppsConfig(times=times, **changes), captions=captions)
+            apps_config = AppsConfig(times=times, **changes)
+            config = cloud_config(bridge, rooms, apps=apps_config, captions=captions, admin_token=admin_token)
             recogniser = recogniser or ScriptedRecogniser()
             cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
             built = AppStage(cloud, bridge, recogniser, rooms, apps)
