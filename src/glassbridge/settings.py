@@ -170,6 +170,19 @@ class Settings(BaseModel):
         (SecretStr(DEV_JWT_SECRET),), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET")
     )
     """Sign and verify core tokens (HS256)."""
+    jwt_max_life: Seconds | None = None
+    """Seconds that a core token may live at most, counted from now. None: 24 hours for those of an issuer, no limit for
+    those of the core secret, for the original's have no end."""
+    jwks_url: WebUrl = ""
+    """Where the issuer of core tokens (RS256, ES256) shows its public keys; https:// but on this machine."""
+    jwks_file: Path | None = None
+    """The same as a file."""
+    jwks_refresh: float = Field(600.0, ge=10, le=DAY)
+    """The keys are read again after so many seconds."""
+    jwt_issuer: str = ""
+    """`iss` of tokens that the issuer has signed,"""
+    jwt_audience: str = ""
+    """and their `aud`."""
 
     admin_tokens: Annotated[SecretList, AfterValidator(_check_admin_tokens)] = Field(
         (), validation_alias=AliasChoices("GLASSBRIDGE_ADMIN_TOKEN")
@@ -254,6 +267,18 @@ class Settings(BaseModel):
         return self.jwt_secrets[0]
 
     @property
+    def core_secrets(self) -> tuple[str, ...]:
+        """Those that verify core tokens. With an issuer's keys a secret that nobody has set counts for nothing."""
+        if self.has_issuer and "jwt_secrets" not in self.model_fields_set:
+            return ()
+        return tuple(secret.get_secret_value() for secret in self.jwt_secrets)
+
+    @property
+    def has_issuer(self) -> bool:
+        """Core tokens may be signed by an issuer."""
+        return bool(self.jwks_url or self.jwks_file)
+
+    @property
     def admin_token(self) -> SecretStr:
         """The one that our own commands show; empty: there is none."""
         return self.admin_tokens[0] if self.admin_tokens else SecretStr("")
@@ -279,6 +304,8 @@ class Settings(BaseModel):
         found = []
         for field in _GUARDS:
             held = _listed(getattr(self, field))
+            if field == "jwt_secrets" and not self.core_secrets:
+                continue
             for number, secret in enumerate(held, 1):
                 value = secret.get_secret_value()
                 public = value in PUBLIC_SECRETS

@@ -240,6 +240,29 @@ def test_a_registry_that_is_missing_is_an_error(tmp_path: Path, ending: str) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"GLASSBRIDGE_JWKS_URL": "https://login.example.com/keys"},
+         ["GLASSBRIDGE_JWT_ISSUER", "GLASSBRIDGE_JWT_AUDIENCE"]),
+        ({"GLASSBRIDGE_JWKS_URL": "http://login.example.com/keys", "GLASSBRIDGE_JWT_ISSUER": "i",
+          "GLASSBRIDGE_JWT_AUDIENCE": "a"}, ["GLASSBRIDGE_JWKS_URL"]),
+        ({"GLASSBRIDGE_JWKS_FILE": "/none", "GLASSBRIDGE_JWT_ISSUER": "i", "GLASSBRIDGE_JWT_AUDIENCE": "a"},
+         ["GLASSBRIDGE_JWKS_FILE"]),
+    ],
+)  # fmt: skip
+def test_half_an_issuer_is_refused(env: dict[str, str], told: list[str]) -> None:
+    assert [line.replace(":", " ").split()[0] for line in refused(*HERE, **env)] == told
+
+
+def test_with_an_issuer_a_secret_that_nobody_has_set_counts_for_nothing() -> None:
+    env = {"GLASSBRIDGE_JWKS_URL": "https://login.example.com/keys"}
+    assert read_settings(env)[0].core_secrets == ()
+    assert read_settings({})[0].core_secrets == (DEV_JWT_SECRET,)
+    assert read_settings(env | {"AUGMENTOS_AUTH_JWT_SECRET": "s" * 32})[0].core_secrets == ("s" * 32,)
+    assert [weak.name for weak in read_settings(env)[0].weak_secrets()] == ["LIVEKIT_API_SECRET"]
+
+
 # ---- secrets from files, and lists
 
 

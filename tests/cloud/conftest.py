@@ -10,7 +10,7 @@ import pytest
 
 from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.core.admission import Limits
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.subscriptions import AUTO
@@ -167,10 +167,9 @@ class Stage:
 def cloud_config(bridge: ScriptedBridge, rooms: ScriptedRooms | None = None, **changes: Any) -> CloudConfig:
     """A configuration for tests: ports of its own, quick timers."""
     values: dict[str, Any] = {
-        "jwt_secret": SECRET,
+        "keys": CloudKeys((SECRET,), KEYS),
         "livekit_url": rooms.url if rooms is not None else "ws://livekit.test",
         "livekit_public_url": "ws://livekit.test",
-        "livekit_keys": KEYS,
         "bridges": (bridge.target,),
         "port": 0,
         "bridge_poll": 0.1,

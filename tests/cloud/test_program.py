@@ -20,12 +20,12 @@ from tests.support.scripted_bridge import ScriptedBridge
 SCRIPT = """
 import sys
 from glassbridge.cloud.app import run
-from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.errors import UserError
 from tests.cloud.conftest import KEYS, SECRET, ScriptedRecogniser
 
-config = CloudConfig(jwt_secret=SECRET, livekit_url="ws://x", livekit_keys=KEYS, bridges=(sys.argv[2],),
+config = CloudConfig(keys=CloudKeys((SECRET,), KEYS), livekit_url="ws://x", bridges=(sys.argv[2],),
                      port=int(sys.argv[1]), bridge_poll=0.1)
 try:
     sys.exit(run(config, ScriptedRecogniser()))

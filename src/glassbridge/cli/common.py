@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 import typer.main
@@ -13,6 +14,7 @@ import typer.main
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from glassbridge.cloud.config import CloudKeys, IssuerConfig
     from glassbridge.core.values import UserId
     from glassbridge.livekit.tokens import LiveKitKeys
     from glassbridge.settings import Settings
@@ -78,6 +80,44 @@ def _of_options(command: Any) -> Iterator[str]:
         yield from (names,) if isinstance(names, str) else names
     for part in getattr(command, "commands", {}).values():
         yield from _of_options(part)
+
+
+def cloud_keys(settings: "Settings") -> "CloudKeys":
+    """The secrets of a cloud."""
+    from glassbridge.cloud.config import CloudKeys
+    from glassbridge.livekit.tokens import LiveKitKeys
+
+    livekit = LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
+    return CloudKeys(settings.core_secrets, livekit)
+
+
+def issuer_of(settings: "Settings") -> "IssuerConfig | None":
+    """The issuer of core tokens; None: there is none. Raises UserError for half of one."""
+    from glassbridge.cloud.config import IssuerConfig
+    from glassbridge.runtime.addresses import is_on_this_machine
+
+    wrong = []
+    if not settings.has_issuer:
+        return None
+    if settings.jwks_url and settings.jwks_file:
+        wrong.append("GLASSBRIDGE_JWKS_FILE: GLASSBRIDGE_JWKS_URL is set too: leave one of them out")
+    if settings.jwks_url.startswith("http:") and not is_on_this_machine(urlsplit(settings.jwks_url).netloc):
+        wrong.append("GLASSBRIDGE_JWKS_URL: keys of another machine come by https:// only")
+    for name, value in (("ISSUER", settings.jwt_issuer), ("AUDIENCE", settings.jwt_audience)):
+        if not value:
+            wrong.append(f"GLASSBRIDGE_JWT_{name} is not set: say which tokens of that issuer are meant for this cloud")
+    if settings.jwks_file and not settings.jwks_file.is_file():
+        wrong.append(f"GLASSBRIDGE_JWKS_FILE: there is no file {settings.jwks_file}")
+    if wrong:
+        raise UserError("\n".join(wrong), 2)
+    life = {} if settings.jwt_max_life is None else {"max_life": settings.jwt_max_life}
+    return IssuerConfig(
+        keys=settings.jwks_file or settings.jwks_url,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        refresh=settings.jwks_refresh,
+        **life,
+    )
 
 
 def livekit_keys() -> "LiveKitKeys":

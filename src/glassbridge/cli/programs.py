@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging, traces_url
+from glassbridge.cli.common import (
+    LogFormat,
+    LogLevel,
+    cloud_keys,
+    issuer_of,
+    load_settings,
+    start_logging,
+    traces_url,
+)
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.cli.starting import DevelopmentOption, Start
 from glassbridge.runtime.errors import UserError
@@ -84,6 +92,7 @@ def cloud(
     start.judge(settings.weak_secrets())
     registry = start.attempt(lambda: _registry(apps))
     recogniser = start.attempt(lambda: chosen_recogniser(settings))
+    issuer = start.attempt(lambda: issuer_of(settings))
     start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
     start.warn()
     assert recogniser is not None
@@ -93,10 +102,11 @@ def cloud(
     from glassbridge.telemetry.traces import tracing
 
     config = CloudConfig(
-        jwt_secret=settings.jwt_secret.get_secret_value(),
+        keys=cloud_keys(settings),
+        issuer=issuer,
+        token_max_life=settings.jwt_max_life,
         livekit_url=settings.livekit_url,
         livekit_public_url=settings.livekit_public_url,
-        livekit_keys=livekit_keys(),
         bridges=settings.bridge_targets(),
         admin_token=settings.admin_token.get_secret_value(),
         host=host,

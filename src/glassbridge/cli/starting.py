@@ -1,5 +1,6 @@
 """What a program needs before it may listen. All that is wrong with a start is told at once, then it is refused."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -11,6 +12,8 @@ from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from glassbridge.settings import Settings, WeakSecret
+
+    Read = tuple[Settings, tuple[str, ...]]
 
 Result = TypeVar("Result")
 
@@ -26,10 +29,10 @@ DevelopmentOption = Annotated[
 class Start:
     """One start of a program. `finish` raises UserError for all that was wrong."""
 
-    def __init__(self, development: bool) -> None:
+    def __init__(self, development: bool, read: "Callable[[], Read]" = read_environment) -> None:
         self.settings: Settings
         """What cannot be used in it is told by `finish`."""
-        self.settings, wrong = read_environment()
+        self.settings, wrong = read()
         self._wrong = list(wrong)
         self._development = development
         self._exposed: list[str] = []
@@ -78,6 +81,16 @@ class Start:
         if self._wrong:
             raise UserError("\n".join(dict.fromkeys(self._wrong)), 2)
         return tuple(dict.fromkeys([*self._warnings, *(() if self._exposed else weak)]))
+
+    def again(self) -> "Settings":
+        """The settings as the environment's files hold them now. Raises UserError for what could not start either."""
+        from glassbridge.settings import read_settings
+
+        start = Start(self._development, lambda: read_settings(os.environ))
+        start._exposed = self._exposed
+        start.judge(start.settings.weak_secrets())
+        start.finish()
+        return start.settings
 
     def warn(self) -> None:
         """One line in the log for all that is excused. Raises UserError for what is not."""

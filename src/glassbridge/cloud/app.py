@@ -9,15 +9,19 @@ from aiohttp import web
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import Registry, StaticRegistry
-from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.gauges import Gauges
 from glassbridge.cloud.http import HttpApi
+from glassbridge.cloud.issuer_keys import IssuerKeys
+from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
+from glassbridge.cloud.tokens import CoreTokens
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import metrics
@@ -43,14 +47,18 @@ class Cloud:
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._apps = AppHost(config.apps, registry or StaticRegistry())
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
+        self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
+        self._recheck = Recheck(config.recheck)
+        api = HttpApi(config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck)
         self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
-        self._listener = Listener(HttpApi(config, self.sessions, self._apps, voice).application(), self._gate)
+        self._listener = Listener(api.application(), self._gate)
         self.port = config.port
         """Where it listens; the one that was chosen when the configuration says 0."""
         self.metrics_address: str | None = None
         """host:port where metrics need no token; None: nowhere."""
         self._metrics = AsyncExitStack()
         """Of its numbers: who reads them, and where."""
+        self._tasks = TaskGroup("cloud", _failed)
 
     @property
     def routes(self) -> Iterable[web.AbstractRoute]:
@@ -70,10 +78,24 @@ class Cloud:
             raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
+        if self._issuer is not None:
+            await self._issuer.__aenter__()
+        self._tasks.spawn(self._recheck.run(), "recheck")
         self.sessions.start()
         self._metrics.enter_context(Gauges(self.sessions, self._gate))
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
+
+    def reload(self, keys: CloudKeys) -> None:
+        """From now on these secrets count. Sockets that were let in by what no longer counts are closed soon."""
+        self._config.keys.replace(keys)
+        self._rooms.use(keys.livekit)
+        self._tasks.spawn(self._look_again(), "reload")
+
+    async def _look_again(self) -> None:
+        if self._issuer is not None:
+            await self._issuer.reload()
+        await self._recheck.look()
 
     @staticmethod
     def _numbers() -> list[Part]:
@@ -81,11 +103,18 @@ class Cloud:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self._metrics.aclose()
+        await self._tasks.close()
+        if self._issuer is not None:
+            await self._issuer.__aexit__()
         await self.sessions.close()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()
         await self._listener.close()
         log.info("cloud stopped")
+
+
+def _failed(task: str, error: BaseException) -> None:
+    log.error("cloud task failed", task=task, error=type(error).__name__, exc_info=error)
 
 
 async def serve(

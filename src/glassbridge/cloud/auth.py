@@ -1,6 +1,7 @@
-"""Core tokens: who is this phone? HS256 over a shared secret, as the original's."""
+"""Core tokens: who is this phone? HS256 as the original's; cloud/tokens.py adds an issuer's keys."""
 
 from time import time
+from typing import Any
 
 import jwt
 
@@ -11,11 +12,13 @@ CLOCK_SKEW = 5.0
 
 
 class CoreTokenError(Exception):
-    """Why a phone is not let in: the phone's fault. `code` is for programs; nothing of the token is in the text."""
+    """Why a phone is not let in: its own fault, or with status 503 ours. `code` is for programs. The text holds nothing
+    of the token."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 401) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status
 
 
 def mint_core_token(user: UserId, secret: str, ttl: float) -> str:
@@ -29,23 +32,32 @@ def verify_core_token(token: str, secret: str) -> UserId:
 
     A token without `exp` never expires: those of the original have none.
     """
+    return user_of(claims_of(token, secret, "HS256"))
+
+
+def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str, Any]:
+    """What a token says that `key` has signed by exactly this algorithm. `expected`: issuer, audience, and options of
+    PyJWT. Raises CoreTokenError."""
     if not token:
         raise CoreTokenError("MISSING_TOKEN", "sign in: send a core token as `Authorization: Bearer` or `?token=`")
+    options: Any = {"verify_aud": "audience" in expected, "verify_iat": False, "verify_sub": False}
+    options |= expected.pop("options", {})
     try:
-        claims = jwt.decode(
-            token,
-            secret,
-            algorithms=["HS256"],
-            leeway=CLOCK_SKEW,
-            options={"verify_aud": False, "verify_iat": False, "verify_sub": False},
+        claims: dict[str, Any] = jwt.decode(
+            token, key, algorithms=[algorithm], leeway=CLOCK_SKEW, options=options, **expected
         )
     except jwt.ExpiredSignatureError:
         raise CoreTokenError("TOKEN_EXPIRED", "the core token has expired: sign in again") from None
-    except jwt.InvalidTokenError:
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         raise CoreTokenError("INVALID_TOKEN", "the core token is not valid here: sign in again") from None
+    return claims
+
+
+def user_of(claims: dict[str, Any]) -> UserId:
+    """Whom the claims name. Raises CoreTokenError."""
     try:
         return user_id(claims.get("email") or claims.get("sub") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         raise CoreTokenError("INVALID_TOKEN", "the core token names no user: sign in again") from None
 
 

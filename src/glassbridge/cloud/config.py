@@ -9,16 +9,47 @@ from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
 
 
+@dataclass(slots=True)
+class CloudKeys:
+    """The secrets of a running cloud. Whoever needs one reads it here each time: `replace` changes them all at once."""
+
+    core: tuple[str, ...] = field(repr=False)
+    """Verify core tokens and tokens of apps (HS256), the first one is the newest; none: only an issuer's keys do."""
+    livekit: LiveKitKeys
+    """Sign LiveKit tokens; their repr hides the secret."""
+
+    def replace(self, other: "CloudKeys") -> None:
+        """From now on those of `other` count."""
+        self.core, self.livekit = other.core, other.livekit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerConfig:
+    """Somebody else who signs core tokens (RS256, ES256)."""
+
+    keys: str | Path
+    """A JWKS: https:// URL, or a file."""
+    issuer: str
+    audience: str
+    max_life: float = 24 * 3600.0
+    """A token may live so many seconds longer at most."""
+    refresh: float = 600.0
+    """The keys are read again so often."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
     """Times in seconds, sizes in bytes."""
 
-    jwt_secret: str = field(repr=False)
-    """Verifies core tokens (HS256)."""
+    keys: CloudKeys
     livekit_url: str
     """Where bridges find LiveKit, and phones unless livekit_public_url says otherwise."""
-    livekit_keys: LiveKitKeys
-    """Sign LiveKit tokens; their repr hides the secret."""
+    issuer: IssuerConfig | None = None
+    """None: the core secrets alone verify core tokens."""
+    token_max_life: float | None = None
+    """A core token by a core secret may live so many seconds longer at most; None: for ever, as the original's do."""
+    recheck: float = 20.0
+    """The tokens of live sockets are looked at again so often."""
     bridges: tuple[str, ...]
     """gRPC targets; the least loaded live one gets a new room."""
     admin_token: str = field(default="", repr=False)
@@ -77,7 +108,12 @@ class CloudConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What nothing that is shown may hold."""
-        return tuple(filter(None, (self.jwt_secret, self.livekit_keys.secret, self.admin_token)))
+        return tuple(filter(None, (*self.keys.core, self.livekit_keys.secret, self.admin_token)))
+
+    @property
+    def livekit_keys(self) -> LiveKitKeys:
+        """As they are now."""
+        return self.keys.livekit
 
     @property
     def phones_livekit_url(self) -> str:

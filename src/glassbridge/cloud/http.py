@@ -14,13 +14,15 @@ from glassbridge.cloud.apps.rest import AppRoutes
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.apps.uploads import Uploads
-from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
+from glassbridge.cloud.auth import CoreTokenError, bearer
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
+from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
+from glassbridge.cloud.tokens import CoreTokens, Permit
 from glassbridge.cloud.transcripts import TranscriptRoutes
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
@@ -28,6 +30,7 @@ from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import exposition, metrics
 from glassbridge.telemetry.listener import know_client, sign_in
 from glassbridge.telemetry.numbers import Program
+from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import ConnectionError_, encode
 
 log = structlog.get_logger()
@@ -46,7 +49,7 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
             raise
         return failure(error.status, error.reason.upper().replace(" ", "_"), error.reason)
     except CoreTokenError as error:
-        return failure(401, error.code, str(error))
+        return failure(error.status, error.code, str(error))
     except Exception:  # boundary: one request fails, not the server
         if request.transport is None or request.transport.is_closing():
             raise
@@ -58,10 +61,21 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
 class HttpApi:
     """The handlers. One instance for each running cloud."""
 
-    def __init__(self, config: CloudConfig, sessions: Sessions, apps: AppHost, voice: Voice | None) -> None:
+    def __init__(
+        self,
+        config: CloudConfig,
+        sessions: Sessions,
+        apps: AppHost,
+        voice: Voice | None,
+        tokens: CoreTokens,
+        recheck: Recheck,
+    ) -> None:
         self._config = config
         self._sessions = sessions
-        sockets = AppSockets(apps, sessions, config.jwt_secret, config.max_text, config.connections.sign_in_time)
+        self._tokens = tokens
+        self._recheck = recheck
+        sign_in_time = config.connections.sign_in_time
+        sockets = AppSockets(apps, sessions, config.keys, config.max_text, sign_in_time, recheck)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
@@ -90,19 +104,22 @@ class HttpApi:
         self._console.add_to(app.router)
         return app
 
-    def _user(self, request: web.Request) -> UserId:
-        token = bearer(request.headers.get("Authorization"), request.query.get("token"))
-        user = verify_core_token(token, self._config.jwt_secret)
+    async def _permit(self, request: web.Request) -> Permit:
+        permit = await self._tokens.verify(bearer(request.headers.get("Authorization"), request.query.get("token")))
         sign_in(request)
-        return user
+        return permit
+
+    async def _user(self, request: web.Request) -> UserId:
+        return (await self._permit(request)).user
 
     async def phone_socket(self, request: web.Request) -> web.StreamResponse:
         """`/glasses-ws`: refuses in JSON before the upgrade, or serves the phone until its socket closes."""
         try:
-            user = self._user(request)
+            permit = await self._permit(request)
         except CoreTokenError as error:
             log.info("phone refused", code=error.code, peer=request.remote)
-            return _refusal(401, error.code, str(error))
+            return _refusal(error.status, error.code, str(error))
+        user = permit.user
         if self._sessions.draining:
             return _refusal(503, "SESSION_ERROR", "this server is shutting down: connect again")
         if not self._sessions.has_room(user):
@@ -121,12 +138,15 @@ class HttpApi:
         connection = PhoneConnection(
             socket, request.transport, user, self._sessions.next_number(), Wishes.of(request), self._config
         )
-        await self._sessions.serve(connection)
+        with self._recheck.guards(
+            lambda: self._tokens.still_good(permit), lambda: connection.close(CloseCode.TOKEN_ENDED)
+        ):
+            await self._sessions.serve(connection)
         return socket
 
     async def livekit_token(self, request: web.Request) -> web.Response:
         """Where the phone's LiveKit room is, with a fresh token."""
-        user, config = self._user(request), self._config
+        user, config = await self._user(request), self._config
         token = phone_token(config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl)
         log.info("LiveKit token minted", holder="phone", user_id=user, seconds=config.client_token_ttl)
         data = {"url": config.phones_livekit_url, "token": token, "room": user, "identity": user}

@@ -1,7 +1,7 @@
 """What was said lately: half an hour of final transcripts of one user, and the REST that gives it to that user."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -110,7 +110,7 @@ class TranscriptRoutes:
     """`GET /api/client/transcripts`, and the original's `/api/transcripts/{appSessionId}`: both want the core token of
     the user whose words they are. `user_of` raises what the server answers 401 to."""
 
-    def __init__(self, sessions: Sessions, user_of: Callable[[web.Request], UserId]) -> None:
+    def __init__(self, sessions: Sessions, user_of: Callable[[web.Request], Awaitable[UserId]]) -> None:
         self._sessions = sessions
         self._user_of = user_of
 
@@ -122,7 +122,7 @@ class TranscriptRoutes:
     async def get(self, request: web.Request) -> web.Response:
         """Query: `duration` (seconds back from now), `startTime` and `endTime` (ISO 8601 or unix milliseconds),
         `language`."""
-        user = self._user_of(request)
+        user = await self._user_of(request)
         session = request.match_info.get("session", user).lower()
         if session != user and not session.startswith(f"{user}-"):
             return failure(403, "FORBIDDEN", "these are the words of somebody else")

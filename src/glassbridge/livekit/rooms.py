@@ -49,15 +49,19 @@ class RoomService:
 
     async def __aenter__(self) -> "RoomService":
         self._session = aiohttp.ClientSession()
-        # Without failover: it would send the request to hosts that the server names.
-        self._service = LiveKitRoomService(
-            self._session, self._url, self._keys.api_key, self._keys.secret, failover=False
-        )
+        self.use(self._keys)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def use(self, keys: LiveKitKeys) -> None:
+        """Signs with these from now on."""
+        self._keys = keys
+        if self._session is not None:
+            # Without failover: it would send the request to hosts that the server names.
+            self._service = LiveKitRoomService(self._session, self._url, keys.api_key, keys.secret, failover=False)
 
     async def rooms(self) -> list[str]:
         """Names of the rooms that exist."""

@@ -37,6 +37,7 @@ class CloseCode(IntEnum):
     SILENT = 4003, "nothing was heard from the phone for too long", ComeBack.LATER
     SLOW_READER = 4005, "the phone does not read what it is sent", ComeBack.LATER
     SESSION_ENDED = 4004, "the session was ended", ComeBack.NO
+    TOKEN_ENDED = 4401, "the token has expired or was withdrawn: sign in again", ComeBack.NO
 
 
 def come_back(code: int | None) -> ComeBack:

@@ -1,7 +1,7 @@
 """Apps by REST, for the user's own programs: what there is, start, stop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -23,7 +23,11 @@ class AppRoutes:
     """All paths that are about apps. `user_of` raises what the server answers 401 to."""
 
     def __init__(
-        self, host: AppHost, sessions: Sessions, sockets: AppSockets, user_of: Callable[[web.Request], UserId]
+        self,
+        host: AppHost,
+        sessions: Sessions,
+        sockets: AppSockets,
+        user_of: Callable[[web.Request], Awaitable[UserId]],
     ) -> None:
         self._host = host
         self._sessions = sessions
@@ -41,7 +45,7 @@ class AppRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """Every app that this cloud knows, and how it is for this user."""
-        apps = self._sessions.apps_of(self._user_of(request))
+        apps = self._sessions.apps_of(await self._user_of(request))
         states = {} if apps is None else apps.states()
         try:
             records = self._host.registry.all()
@@ -62,7 +66,7 @@ class AppRoutes:
 
     async def start(self, request: web.Request) -> web.Response:
         """Starts an app; answers when it runs, or when it cannot be had."""
-        apps = self._apps(request)
+        apps = await self._apps(request)
         if apps is None:
             return _no_session()
         try:
@@ -80,15 +84,15 @@ class AppRoutes:
 
     async def stop(self, request: web.Request) -> web.Response:
         """Stops an app; one that does not run is stopped already."""
-        apps = self._apps(request)
+        apps = await self._apps(request)
         if apps is None:
             return _no_session()
         package = request.match_info["package"]
         apps.stop(package)
         return success({"packageName": package, "state": AppState.STOPPED.shown})
 
-    def _apps(self, request: web.Request) -> UserApps | None:
-        return self._sessions.apps_of(self._user_of(request))
+    async def _apps(self, request: web.Request) -> UserApps | None:
+        return self._sessions.apps_of(await self._user_of(request))
 
 
 def _no_session() -> web.Response:

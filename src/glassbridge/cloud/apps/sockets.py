@@ -1,10 +1,10 @@
 """The app socket's door: both ways to sign in, and what is said to those who may not."""
 
 import asyncio
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
-import jwt
 import structlog
 from aiohttp import WSMsgType, web
 
@@ -13,8 +13,10 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.auth import bearer
+from glassbridge.cloud.auth import CoreTokenError, bearer, claims_of
 from glassbridge.cloud.clock import iso_now
+from glassbridge.cloud.config import CloudKeys
+from glassbridge.cloud.recheck import Recheck
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry.listener import sign_in
@@ -46,14 +48,33 @@ class SignInError(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class _SignedIn:
+    """An app, and what let it in."""
+
+    app: RunningApp
+    key_hash: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    """The app's JWT; empty: it said its API key itself."""
+
+
 class AppSockets:
     """The handler of `/app-ws`. One instance for each running cloud."""
 
-    def __init__(self, host: AppHost, sessions: Sessions, jwt_secret: str, max_text: int, sign_in_time: float) -> None:
+    def __init__(
+        self,
+        host: AppHost,
+        sessions: Sessions,
+        keys: CloudKeys,
+        max_text: int,
+        sign_in_time: float,
+        recheck: Recheck,
+    ) -> None:
         """`sign_in_time`: seconds in which an app that sent no headers says who it is."""
         self._host = host
         self._sessions = sessions
-        self._jwt_secret = jwt_secret
+        self._keys = keys
+        self._recheck = recheck
         self._max_text = max_text
         self._sign_in_time = sign_in_time
         self._numbers = count(1)
@@ -62,10 +83,10 @@ class AppSockets:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
         if self._sessions.draining:
             return _refusal(503, wire.ErrorCode.INTERNAL_ERROR, "this server is shutting down: connect again")
-        app: RunningApp | None = None
+        found: _SignedIn | None = None
         try:
             if "Authorization" in request.headers:
-                app = self._by_headers(request)
+                found = self._by_headers(request)
         except SignInError as error:
             log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
@@ -79,28 +100,30 @@ class AppSockets:
         if not socket.can_prepare(request):
             return _refusal(426, wire.ErrorCode.MALFORMED_MESSAGE, "this address speaks WebSocket only")
         await socket.prepare(request)
-        if app is None:
-            app = await self._by_first_message(socket)
-        if app is not None:
+        if found is None:
+            found = await self._by_first_message(socket)
+        if found is not None:
             sign_in(request, for_good=True)
-            await self._attend(socket, request.transport, app)
+            await self._attend(socket, request.transport, found)
         return socket
 
     async def _attend(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, app: RunningApp
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, found: _SignedIn
     ) -> None:
+        app = found.app
         connection = AppConnection(
             socket, transport, SocketNumber(next(self._numbers)), user=app.user, package=app.package
         )
         app.opened(connection)
         try:
-            await connection.run()
+            with self._recheck.guards(lambda: self._may_stay(found), lambda: connection.close(CloseCode.TOKEN_ENDED)):
+                await connection.run()
         finally:
             app.closed(connection)
 
     # ---- who it is
 
-    def _by_headers(self, request: web.Request) -> RunningApp:
+    def _by_headers(self, request: web.Request) -> _SignedIn:
         """An app JWT, and whose session it is about. Raises SignInError."""
         token = bearer(request.headers.get("Authorization"), None)
         user, session_id = request.headers.get(wire.USER_HEADER), request.headers.get(wire.SESSION_HEADER)
@@ -110,20 +133,37 @@ class AppSockets:
                 f"send `Authorization: Bearer`, `{wire.USER_HEADER}` and `{wire.SESSION_HEADER}`",
             )
         try:
-            claims = jwt.decode(
-                token,
-                self._jwt_secret,
-                algorithms=["HS256"],
-                options={"verify_aud": False, "verify_iat": False, "verify_sub": False},
-            )
+            claims = self._claims(token)
             package, key = claims["packageName"], claims["apiKey"]
-        except (jwt.InvalidTokenError, KeyError):
+        except (CoreTokenError, KeyError):
             package = key = None
         if not isinstance(package, str) or not isinstance(key, str):
             raise SignInError(wire.ErrorCode.JWT_INVALID, "the app's token is not valid here")
-        return self._find(package, key, user)
+        return replace(self._find(package, key, user), token=token)
 
-    async def _by_first_message(self, socket: web.WebSocketResponse) -> RunningApp | None:
+    def _claims(self, token: str) -> dict[str, Any]:
+        """What the JWT of an app says that one of our secrets has signed. Raises CoreTokenError."""
+        refusal = CoreTokenError("INVALID_TOKEN", "no secret of ours has signed this")
+        for secret in self._keys.core:
+            try:
+                return claims_of(token, secret, "HS256")
+            except CoreTokenError as error:
+                refusal = error
+        raise refusal
+
+    def _may_stay(self, found: _SignedIn) -> bool:
+        """What let it in still would."""
+        try:
+            if found.token:
+                self._claims(found.token)
+            record = self._host.registry.find(found.app.package)
+        except CoreTokenError:
+            return False
+        except RegistryError:  # a file that cannot be read for a moment ends nobody
+            return True
+        return record is not None and record.key_hash == found.key_hash
+
+    async def _by_first_message(self, socket: web.WebSocketResponse) -> _SignedIn | None:
         """The first message says who it is; what is malformed may be said again, while there is time."""
         try:
             async with asyncio.timeout(self._sign_in_time):
@@ -147,7 +187,7 @@ class AppSockets:
         except ConnectionError:
             return None
 
-    def _by_init(self, text: str) -> RunningApp:
+    def _by_init(self, text: str) -> _SignedIn:
         """Raises SignInError."""
         try:
             message = wire.decode_from_app(text)
@@ -158,7 +198,7 @@ class AppSockets:
         user = wire.user_of(message.session_id, message.package_name)
         return self._find(message.package_name, message.api_key, user)
 
-    def _find(self, package: str, key: str, user: str | None) -> RunningApp:
+    def _find(self, package: str, key: str, user: str | None) -> _SignedIn:
         """The app that has been started. Raises SignInError."""
         record = self._record(package)
         if record is None:
@@ -174,7 +214,7 @@ class AppSockets:
         app = apps.find(package)
         if app is None:
             raise SignInError(wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app")
-        return app
+        return _SignedIn(app, record.key_hash)
 
     def _record(self, package: str) -> AppRecord | None:
         try:

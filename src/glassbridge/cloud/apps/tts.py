@@ -1,7 +1,7 @@
 """`/api/tts`: text as sound, for apps that sign for it and for users who are signed in."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from time import time
 from typing import Any
@@ -41,7 +41,7 @@ def vouched(url: str, record: AppRecord, cloud: str) -> str:
 class Tts:
     """The handler. Without a voice it says so. `user_of` raises what the server answers 401 to."""
 
-    def __init__(self, host: AppHost, voice: Voice | None, user_of: Callable[[web.Request], UserId]) -> None:
+    def __init__(self, host: AppHost, voice: Voice | None, user_of: Callable[[web.Request], Awaitable[UserId]]) -> None:
         self._host = host
         self._voice = voice
         self._user_of = user_of
@@ -51,7 +51,7 @@ class Tts:
         query = request.query
         text, voice, package = query.get("text", ""), query.get("voice_id"), query.get("app")
         if package is None:
-            self._user_of(request)
+            await self._user_of(request)
         elif not self._signed(package, text, voice or "", query.get("signature", "")):
             return failure(401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
         if self._voice is None:

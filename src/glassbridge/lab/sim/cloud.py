@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.core import audio_link
 from glassbridge.core.session import (
     Adopt,
@@ -33,7 +33,7 @@ from glassbridge.lab.sim.world import Alarm, Process, World
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.wire.close_codes import CloseCode
 
-CONFIG = CloudConfig(jwt_secret="", livekit_url="", livekit_keys=LiveKitKeys("key", "secret"), bridges=())
+CONFIG = CloudConfig(keys=CloudKeys((), LiveKitKeys("key", "secret")), livekit_url="", bridges=())
 DRAINING = "draining"
 MISSED = (1.6, 3.25)
 """Seconds from the break of its way until a phone is missed: 2.6 to 3.25 s after its last word, which it says each

@@ -19,6 +19,7 @@ export const CLOSE_CODES = {
   4003: ["nothing was heard from the phone for too long", "later"],
   4004: ["the session was ended", "no"],
   4005: ["the phone does not read what it is sent", "later"],
+  4401: ["the token has expired or was withdrawn: sign in again", "no"],
 };
 
 export class CloudSocket {

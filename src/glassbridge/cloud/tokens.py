@@ -1,0 +1,106 @@
+"""Who is let in by a core token, and for how long: the core secrets (HS256) and an issuer's keys (RS256, ES256).
+
+A secret never verifies what an issuer's algorithm signed, nor the other way round. A `Permit` stands for a token that
+was good once; cloud/recheck.py asks whether it still counts.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from time import time
+from typing import Final
+
+import jwt
+
+from glassbridge.cloud.auth import CLOCK_SKEW, CoreTokenError, claims_of, user_of
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.issuer_keys import ALGORITHMS, IssuerKeys
+from glassbridge.core.values import UserId
+
+MAX_TOKEN: Final = 8 << 10
+"""Characters."""
+INVALID: Final = "INVALID_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A token that was good when it was shown."""
+
+    user: UserId
+    expires_at: float | None
+    """Wall clock seconds; None: never."""
+    signer: str = field(repr=False)
+    """Which of our secrets, or which key of the issuer, has signed it."""
+
+
+class CoreTokens:
+    """Verifies core tokens. `issuer` is borrowed; None: the core secrets alone count."""
+
+    def __init__(self, config: CloudConfig, issuer: IssuerKeys | None) -> None:
+        self._config = config
+        self._issuer = issuer
+
+    async def verify(self, token: str) -> Permit:
+        """Raises CoreTokenError. Waits only for an issuer's key that is not known yet. Safe to cancel."""
+        if not token:
+            raise CoreTokenError("MISSING_TOKEN", "sign in: send a core token as `Authorization: Bearer` or `?token=`")
+        try:
+            header = jwt.get_unverified_header(token) if len(token) <= MAX_TOKEN else {}
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            header = {}
+        algorithm = header.get("alg")
+        if algorithm == "HS256":
+            return self._by_secret(token)
+        if algorithm in ALGORITHMS and self._issuer is not None:
+            return await self._by_issuer(self._issuer, token, algorithm, str(header.get("kid", "")))
+        raise CoreTokenError(INVALID, "the core token is not valid here: sign in again")
+
+    def still_good(self, permit: Permit) -> bool:
+        """Not expired, and its signer is still trusted."""
+        if permit.expires_at is not None and time() > permit.expires_at + CLOCK_SKEW:
+            return False
+        by_issuer = self._issuer is not None and self._issuer.holds(permit.signer.removeprefix(_BY_ISSUER))
+        return (
+            by_issuer if permit.signer.startswith(_BY_ISSUER) else permit.signer in map(_name, self._config.keys.core)
+        )
+
+    def _by_secret(self, token: str) -> Permit:
+        refusal = CoreTokenError(INVALID, "the core token is not valid here: sign in again")
+        for secret in self._config.keys.core:
+            try:
+                claims = claims_of(token, secret, "HS256")
+            except CoreTokenError as error:
+                if error.code != INVALID:
+                    raise
+                refusal = error
+            else:
+                return self._permit(claims, _name(secret), self._config.token_max_life)
+        raise refusal
+
+    async def _by_issuer(self, issuer: IssuerKeys, token: str, algorithm: str, kid: str) -> Permit:
+        key = await issuer.find(kid)
+        if key is None and not issuer.known:
+            raise CoreTokenError("KEYS_UNAVAILABLE", "the issuer's keys are not known yet: try again", 503)
+        config = self._config.issuer
+        if key is None or key.algorithm != algorithm or config is None:
+            raise CoreTokenError(INVALID, "the core token is signed by a key that is not known: sign in again")
+        claims = claims_of(
+            token, key.key, algorithm, issuer=config.issuer, audience=config.audience,
+            options={"require": ["exp", "iss", "aud"]},
+        )  # fmt: skip
+        return self._permit(claims, f"{_BY_ISSUER}{kid}", config.max_life)
+
+    @staticmethod
+    def _permit(claims: dict[str, object], signer: str, max_life: float | None) -> Permit:
+        user, ends = user_of(claims), claims.get("exp")
+        expires_at = float(ends) if isinstance(ends, int | float) else None
+        if max_life is not None and (expires_at is None or expires_at > time() + max_life + CLOCK_SKEW):
+            raise CoreTokenError("TOKEN_LIVES_TOO_LONG", "the core token lives longer than this cloud allows")
+        return Permit(user, expires_at, signer)
+
+
+_BY_ISSUER: Final = "issuer "
+
+
+def _name(secret: str) -> str:
+    """Tells secrets apart, and nothing of them."""
+    return sha256(f"core {secret}".encode()).hexdigest()
