@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.reference import NOT_TOLD, OPERATIONS, Failure, Operation
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
@@ -70,7 +70,7 @@ def routes() -> dict[tuple[str, str], str]:
     """What the server serves as REST: method and path, with the handler's docstring. Needs a running loop."""
     secret = "x" * 32
     config = CloudConfig(
-        jwt_secret=secret, livekit_url="ws://127.0.0.1", livekit_keys=LiveKitKeys("key", secret), bridges=()
+        keys=CloudKeys((secret,), LiveKitKeys("key", secret)), livekit_url="ws://127.0.0.1", bridges=()
     )
     found = {}
     for route in Cloud(config, PocketsphinxRecogniser(1)).routes:
