@@ -18,7 +18,7 @@ from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.reference import NOT_TOLD, OPERATIONS, Failure, Operation
 from glassbridge.livekit.tokens import LiveKitKeys
-from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+from glassbridge.speech.moonshine import MoonshineRecogniser
 from glassbridge.wire import apps, phone
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "protocol"
@@ -73,7 +73,7 @@ def routes() -> dict[tuple[str, str], str]:
         keys=CloudKeys((secret,), LiveKitKeys("key", secret)), livekit_url="ws://127.0.0.1", bridges=()
     )
     found = {}
-    for route in Cloud(config, PocketsphinxRecogniser(1)).routes:
+    for route in Cloud(config, MoonshineRecogniser()).routes:
         path = route.resource.canonical if route.resource is not None else ""
         if route.method != "HEAD" and not path.startswith(NOT_TOLD):
             found[route.method, path] = " ".join(inspect.cleandoc(route.handler.__doc__ or "").split())

@@ -228,11 +228,13 @@ class Settings(BaseModel):
     max_text_bytes: Bytes = 1 << 20
     max_binary_bytes: Bytes = 64 << 10
     max_sessions: int = Field(2_000, ge=1, le=1_000_000)
-    recogniser: str = "pocketsphinx"
-    """Who understands speech: pocketsphinx, soniox or sherpa (docs/speech.md)."""
+    recogniser: str = "offline"
+    """What understands speech: offline (the best one that is installed), moonshine, pocketsphinx, soniox or sherpa
+    (docs/speech.md)."""
     recognisers: int | None = Field(None, ge=1, le=10_000)
-    """Streams of speech recognised at a time. None: 8 of pocketsphinx (for each a process, 120 MB, a quarter of a core
-    while somebody speaks), 4 of sherpa, 10 of Soniox."""
+    """Streams of speech recognised at a time. None: 64 of Moonshine (of which as many may speak as the machine can
+    bear), 8 of pocketsphinx (for each a process, 150 MB, a quarter of a core while somebody speaks), 4 of sherpa, 10 of
+    Soniox."""
     captions: str = "en-US"
     """Language in which phones get captions; empty: none, and only what apps ask for is recognised."""
     soniox_api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SONIOX_API_KEY"))

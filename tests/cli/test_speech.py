@@ -21,7 +21,7 @@ KEY = "canary-key-of-soniox-0123456789"
     ("environment", "said"),
     [
         ({"GLASSBRIDGE_RECOGNISER": "soniox"}, "SONIOX_API_KEY"),
-        ({"GLASSBRIDGE_RECOGNISER": "nobody"}, "one of pocketsphinx, sherpa, soniox"),
+        ({"GLASSBRIDGE_RECOGNISER": "nobody"}, "one of offline, moonshine, pocketsphinx, sherpa, soniox"),
         ({"GLASSBRIDGE_CAPTIONS": "fr-FR"}, "GLASSBRIDGE_CAPTIONS=fr-FR: the offline recogniser knows en-US only"),
         (
             {"GLASSBRIDGE_RECOGNISER": "soniox", "SONIOX_API_KEY": KEY, "GLASSBRIDGE_CAPTIONS": "xx-XX"},

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, UserId, user_id
+from glassbridge.core.words import normalised
 from glassbridge.lab.stack import StackConfig
 from glassbridge.livekit.tokens import LiveKitKeys
 
@@ -44,7 +45,7 @@ def recording(folder: Path, user: UserId) -> bytes:
 
 def said(events: list[Mapping[str, Any]]) -> list[str]:
     """The words of a phone's final captions."""
-    return " ".join(event["text"] for event in events if event["final"]).split()
+    return normalised(" ".join(event["text"] for event in events if event["final"]))
 
 
 def family(pid: int) -> dict[int, str]:

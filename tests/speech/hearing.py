@@ -40,8 +40,8 @@ class Owner:
         return await recogniser.open(recogniser.serves(Want(language, target)), self.said.append, self.lost.append)
 
 
-async def speak(stream: RecogniserStream, sound: bytes, chunk: int = 3_200) -> None:
-    """Feeds it in pieces, as quickly as others get their turn."""
+async def speak(stream: RecogniserStream, sound: bytes, chunk: int = 3_200, speed: float | None = None) -> None:
+    """Feeds it in pieces, `speed` times as quickly as somebody speaks; None: as quickly as others get their turn."""
     for at in range(0, len(sound), chunk):
         stream.feed(sound[at : at + chunk])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0 if speed is None else len(sound[at : at + chunk]) / SECOND / speed)

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from glassbridge.speech.base import Transcript
+from glassbridge.speech.endpointing import FRAME_SAMPLES
 from glassbridge.speech.worker import (
     AUDIO,
     FINISH,
     FINISHED,
     FRAME,
-    FRAME_SAMPLES,
     PARTIAL_EVERY,
     READY,
     Listener,
@@ -49,13 +49,18 @@ class Decoder:
         return SimpleNamespace(hypstr=str(len(self.utterances[-1])))
 
 
-def loud(frame: bytes) -> bool:
-    return frame.count(0) < len(frame) // 2
+class Loud:
+    """A detector: what is not silence is speech."""
+
+    def probability(self, frame: bytes) -> float:
+        return float(frame.count(0) < len(frame) // 2)
+
+    def reset(self) -> None: ...
 
 
 def make() -> tuple[Decoder, Listener]:
     decoder = Decoder()
-    return decoder, Listener(decoder, loud)
+    return decoder, Listener(decoder, Loud())
 
 
 SPEECH, SILENCE = b"\x11" * 64_000, bytes(64_000)
@@ -77,15 +82,15 @@ def test_what_is_fed_is_what_is_decoded_in_chunks_of_any_size(seed: int) -> None
     assert [said.final for said in finals] == [True] * len(decoder.utterances)
 
 
-def test_partials_come_every_300_ms_and_times_count_from_the_first_sample() -> None:
+def test_partials_come_every_320_ms_and_times_count_from_the_first_sample() -> None:
     _, listener = make()
     said = [*listener.feed(0, SILENCE + SPEECH + SILENCE)]
     partials, finals = [t for t in said if not t.final], [t for t in said if t.final]
     [final] = finals
-    assert 2000 - 300 <= final.start_ms <= 2000
-    assert 4000 <= final.end_ms <= 4000 + 600
+    assert 2000 - 350 <= final.start_ms <= 2000
+    assert 4000 <= final.end_ms <= 4000 + 620
     steps = [b.end_ms - a.end_ms for a, b in pairwise(partials)]
-    assert set(steps) == {300}
+    assert set(steps) == {320}
     assert all(t.start_ms == final.start_ms for t in partials)
 
 

@@ -51,16 +51,16 @@ def apps(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="How often the clip of 12 s is spoken.")] = 3,
     recogniser: Annotated[
         str,
-        typer.Option(help="What understands: pocketsphinx, or script, which needs no CPU, for a machine that is busy."),
-    ] = "pocketsphinx",
+        typer.Option(help="What understands: offline, or script, which needs no CPU, for a machine that is busy."),
+    ] = "offline",
     sockets: Annotated[int, typer.Option(min=2, max=500, help="App sockets of one user.")] = 50,
     deaf: Annotated[int, typer.Option(min=1, max=499, help="How many of them do not read.")] = 10,
     seconds: Annotated[float, typer.Option(min=1, help="How long each crowd is measured.")] = 10.0,
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
     """What apps get of a user's speech, beside the recogniser itself; what apps that do not read cost those that do."""
-    if recogniser not in ("pocketsphinx", "script"):
-        raise typer.BadParameter("--recogniser is pocketsphinx or script")
+    if recogniser not in ("offline", "script"):
+        raise typer.BadParameter("--recogniser is offline or script")
     if deaf >= sockets:
         raise typer.BadParameter("somebody has to read: --deaf is less than --sockets")
     start_logging("bench", "error", "auto")

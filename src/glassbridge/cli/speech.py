@@ -39,7 +39,10 @@ def chosen_recogniser(settings: "Settings") -> "Recogniser":
 def soniox_double(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     script: Annotated[
-        str, typer.Option(help="What it understands, a word each 300 ms; empty: what pocketsphinx makes of the audio.")
+        str,
+        typer.Option(
+            help="What it understands, a word each 300 ms; empty: what the offline recogniser makes of the audio."
+        ),
     ] = "",
     fault: Annotated[
         str,
@@ -64,14 +67,14 @@ def soniox_double(
 
 async def _serve(port: int, script: str, fault: object, lag: float) -> None:
     from glassbridge.runtime.signals import stop_on_signals
-    from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+    from glassbridge.speech.providers import ProviderConfig, make_recogniser
     from glassbridge.speech.soniox_double import Fault, SonioxDouble
     from glassbridge.speech.soniox_words import SCRIPT
 
     async with AsyncExitStack() as stack:
         recogniser = None
         if not script:
-            recogniser = PocketsphinxRecogniser(8)
+            recogniser = make_recogniser("offline", ProviderConfig())
             stack.push_async_callback(recogniser.close)
             recogniser.warm_up()
         double = SonioxDouble(script=script or SCRIPT, recogniser=recogniser, port=port)

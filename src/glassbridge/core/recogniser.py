@@ -29,7 +29,7 @@ from glassbridge.core.values import Generation
 SOON: Final = Ladder(base=0.5, cap=8.0)
 LATER: Final = Ladder(base=2.0, cap=60.0)
 """Seconds until the next try: after what may pass at once, and after being told to come less often."""
-KEPT: Final = 10.0
+KEPT: Final = 30.0
 """Seconds for which what was said is still worth understanding."""
 
 

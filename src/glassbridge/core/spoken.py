@@ -2,7 +2,7 @@
 
 Rules
 - A new stream begins PRE_ROLL seconds before the speech, after what is finally understood, and never over BEHIND
-  seconds back.
+  seconds back: the longest utterance, the time until a stream is known to be dead, and some lag.
 - What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
   audio that does it.
 """
@@ -15,7 +15,7 @@ from typing import Final
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 PRE_ROLL: Final = 2.5
-BEHIND: Final = 10.0
+BEHIND: Final = 30.0
 _PRE_ROLL: Final = round(PRE_ROLL * SAMPLE_RATE)
 _BEHIND: Final = round(BEHIND * SAMPLE_RATE)
 

@@ -1,8 +1,8 @@
 """`glassbridge bench apps`: what apps get of a user's speech, and what apps that do not read cost those that do.
 
 A real cloud in a process of its own, a phone that speaks on its WebSocket, apps on theirs; no bridge. Its recogniser is
-the double of Soniox in this process, which understands by pocketsphinx: so the moment is known at which the recogniser
-knew, in the same run and of the same audio.
+the double of Soniox in this process, which understands by the offline one: so the moment is known at which the
+recogniser knew, in the same run and of the same audio.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from glassbridge.livekit.server import free_port
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
-from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
+from glassbridge.speech.providers import ProviderConfig, make_recogniser
 from glassbridge.speech.soniox_double import SonioxDouble
 from glassbridge.speech.soniox_protocol import Token
 from glassbridge.speech.soniox_tokens import Utterances
@@ -49,7 +49,7 @@ _MARK = b"glassben"
 class AppsBench:
     """How much is measured."""
 
-    recogniser: str = "pocketsphinx"
+    recogniser: str = "offline"
     """Or `script`, which needs no CPU; for machines that are busy with other things."""
     clip: str = "clip"
     rounds: int = 3
@@ -150,7 +150,7 @@ async def benches(packages: list[str], say: Callable[[str], None], soniox: str |
         env = {
             "AUGMENTOS_AUTH_JWT_SECRET": SECRET,
             "GLASSBRIDGE_LOG_LEVEL": "warning",
-            "GLASSBRIDGE_RECOGNISER": "soniox" if soniox else "pocketsphinx",
+            "GLASSBRIDGE_RECOGNISER": "soniox" if soniox else "offline",
             "SONIOX_API_KEY": "of-the-double",
             "SONIOX_ENDPOINT": soniox or "",
             "LIVEKIT_GRPC_BRIDGE_URL": f"127.0.0.1:{free_port()}",
@@ -215,8 +215,8 @@ async def transcripts(config: AppsBench, say: Callable[[str], None]) -> dict[str
     package, own = "org.example.bench", Own()
     async with AsyncExitStack() as stack:
         behind = None
-        if config.recogniser == "pocketsphinx":
-            behind = PocketsphinxRecogniser(1)
+        if config.recogniser == "offline":
+            behind = make_recogniser("offline", ProviderConfig(streams=1))
             stack.push_async_callback(behind.close)
             behind.warm_up()
         double = await stack.enter_async_context(SonioxDouble(recogniser=behind, on_tokens=own.heard))

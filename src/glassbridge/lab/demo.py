@@ -17,6 +17,7 @@ import grpc
 
 from glassbridge.cloud.apps.registry import TomlRegistry, new_app
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, UserId
+from glassbridge.core.words import normalised
 from glassbridge.lab import clips
 from glassbridge.lab.answer import ALIKE, likeness, spoken_answer
 from glassbridge.lab.demo_app import ANSWER, PACKAGE, is_question
@@ -31,7 +32,7 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 FRAME_SAMPLES = SAMPLE_RATE // 10
 WORDS_WANTED = 0.8
-"""Share of the clip's words that must come back."""
+"""Share of the clip's words that must come back, compared as core/words.py says."""
 GIVE_UP = 120.0
 ANSWER_WITHIN = 20.0
 """Seconds after the captions in which the answer must have been heard."""
@@ -151,7 +152,7 @@ class Demo:
         received = math.ceil(len(recorded) / BYTES_PER_SAMPLE / FRAME_SAMPLES)
         text = " ".join(self._seen.scene.captions)
         spoken = clips.words()
-        found = words_found(spoken, text.split())
+        found = words_found(spoken, normalised(text))
         alike = likeness(self._answer, self._heard) if self._answer is not None else 0.0
         answered = self._answer is None or alike >= ALIKE
         passed = not failure and received > 0 and found >= WORDS_WANTED * len(spoken) and answered

@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from glassbridge.app import AppServer, PlaybackFailed, Session, Transcription
+from glassbridge.core.words import normalised
 
 PACKAGE: Final = "org.example.assistant"
 ANSWER: Final = "At noon you have lunch with Anna, and nothing after that."
@@ -14,7 +15,7 @@ ANSWER: Final = "At noon you have lunch with Anna, and nothing after that."
 
 def is_question(text: str) -> bool:
     """Whether somebody asks for the calendar."""
-    return "calendar" in text.split()
+    return "calendar" in normalised(text)
 
 
 def server(key: str, port: int) -> AppServer:

@@ -13,7 +13,7 @@ SLACK: Mapping[str, float] = {"processes": 0, "threads": 4, "descriptors": 8, "t
 SDK_SLACK = {**SLACK, "threads": 40, "descriptors": 200}
 """The SDK's native library has 25 to 75 descriptors for each room, opened and closed as it goes: five rooms differ
 by that much from one look to the next, and do not grow over many."""
-RECOGNISER = "glassbridge.speech.worker"
+RECOGNISER = "glassbridge.speech."
 """Not counted: recognisers come and go with speech, and their number has a limit of its own."""
 
 
@@ -52,7 +52,7 @@ def held_by(program: Program) -> dict[str, float]:
     root = psutil.Process(program.pid)
     for process in [root, *root.children(recursive=True)]:
         try:
-            if RECOGNISER in process.cmdline():
+            if any(part.startswith(RECOGNISER) for part in process.cmdline()):
                 continue
             threads, descriptors, memory = process.num_threads(), process.num_fds(), process.memory_info().rss
         except psutil.Error:

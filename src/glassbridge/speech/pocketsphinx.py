@@ -1,4 +1,5 @@
-"""The offline recogniser that is always there: pocketsphinx with the English model of its wheel."""
+"""The offline recogniser for machines that Moonshine has no wheel for: pocketsphinx, with the English model of its
+wheel."""
 
 import sys
 

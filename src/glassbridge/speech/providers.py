@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import Recogniser
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +29,36 @@ class ProviderConfig:
     """Of the offline model."""
 
 
+def offline_name() -> str:
+    """The best offline recogniser that this machine has. Raises UserError."""
+    for name, module in (("moonshine", "moonshine_voice"), ("pocketsphinx", "pocketsphinx")):
+        if find_spec(module) is not None:
+            return name
+    raise UserError("no offline recogniser is installed: pip install 'glassbridge[pocketsphinx]'", 2)
+
+
+def _offline(config: ProviderConfig) -> Recogniser:
+    name = offline_name()
+    if name != "moonshine":
+        log.warning("Moonshine has no wheel for this machine: pocketsphinx understands speech, with more mistakes")
+    return PROVIDERS[name](config)
+
+
+def _moonshine(config: ProviderConfig) -> Recogniser:
+    from glassbridge.speech.moonshine import STREAMS, MoonshineRecogniser
+
+    if find_spec("moonshine_voice") is None:
+        raise UserError(
+            "Moonshine is not installed: its wheel needs Linux with glibc 2.34, macOS 15 on ARM or Windows", 2
+        )
+    return MoonshineRecogniser(config.streams or STREAMS)
+
+
 def _pocketsphinx(config: ProviderConfig) -> Recogniser:
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 
+    if find_spec("pocketsphinx") is None:
+        raise UserError("pocketsphinx is not installed: pip install 'glassbridge[pocketsphinx]'", 2)
     return PocketsphinxRecogniser(config.streams or 8)
 
 
@@ -47,8 +79,6 @@ def _soniox(config: ProviderConfig) -> Recogniser:
 
 
 def _sherpa(config: ProviderConfig) -> Recogniser:
-    from importlib.util import find_spec
-
     from glassbridge.speech.sherpa import SherpaRecogniser
 
     if find_spec("sherpa_onnx") is None:
@@ -59,6 +89,8 @@ def _sherpa(config: ProviderConfig) -> Recogniser:
 
 
 PROVIDERS: Final[dict[str, Callable[[ProviderConfig], Recogniser]]] = {
+    "offline": _offline,
+    "moonshine": _moonshine,
     "pocketsphinx": _pocketsphinx,
     "sherpa": _sherpa,
     "soniox": _soniox,

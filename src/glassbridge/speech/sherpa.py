@@ -15,7 +15,7 @@ from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pool import ProcessRecogniser
-from glassbridge.speech.worker import serve
+from glassbridge.speech.worker import NICE, serve
 
 PADDING = 0.6
 """Seconds of silence that bring the last words out of the model's look-ahead."""
@@ -125,7 +125,7 @@ class Listener:
 
 def main() -> None:
     """Loads the model, then serves."""
-    os.nice(5)  # captions may be late, audio may not
+    os.nice(NICE)
     import sherpa_onnx
 
     maker, files = find_model(Path(sys.argv[1]))

@@ -6,7 +6,8 @@ else, and never sees a secret.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -14,7 +15,8 @@ import msgspec
 
 from glassbridge.core.values import SAMPLE_RATE
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.endpointing import FRAME_MS, Endpointer
+from glassbridge.speech.endpointing import BEGIN_WINDOW, FRAME_MS, FRAME_SAMPLES, LEAD, LEAVE, Endpointer, Mark
+from glassbridge.speech.segments import FRAME_BYTES, Detects, power
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -25,13 +27,13 @@ AUDIO, FINISH = 1, 2
 READY, FINISHED = "ready", "finished"
 """Words among the transcripts: the model is loaded; a FINISH is answered."""
 
+LONGEST_FRAMES = 20_000 // FRAME_MS
+"""Somebody who never pauses is cut at the first dip after 14 s, and in any case after so many frames."""
+NICE = 2
+"""Captions may be late, audio may not; but a process that starves helps nobody."""
 PARTIAL_EVERY = 10
-"""Frames of speech between two looks at what is understood so far: 300 ms."""
-VAD_MODE = 2
-"""0 takes much for speech, 3 little."""
+"""Frames of speech between two looks at what is understood so far: 320 ms."""
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
-FRAME_SAMPLES = FRAME_MS * SAMPLES_PER_MS
-FRAME_BYTES = FRAME_SAMPLES * 2
 
 
 class Hears(Protocol):
@@ -47,13 +49,15 @@ class Hears(Protocol):
 class Listener:
     """The same by pocketsphinx."""
 
-    def __init__(self, decoder: "Decoder", is_speech: Callable[[bytes], bool]) -> None:
+    def __init__(self, decoder: "Decoder", detector: Detects) -> None:
         self._decoder = decoder
-        self._is_speech = is_speech
+        self._detector = detector
         self._endpointer = Endpointer()
         self._buffer = b""
         self._position = 0
         """Of the first sample that was not framed yet."""
+        self._lead: deque[bytes] = deque(maxlen=LEAD + BEGIN_WINDOW)
+        """The newest frames, which an utterance may begin with."""
         self._start = 0
         self._frames = 0
         self._partial = ""
@@ -62,6 +66,7 @@ class Listener:
         """Audio from `position` on. A gap before it (audio was dropped) ends the utterance."""
         if position != self._position + len(self._buffer) // 2:
             yield from self.finish()
+            self._detector.reset()
             self._position = position
         self._buffer += pcm
         while len(self._buffer) >= FRAME_BYTES:
@@ -78,19 +83,29 @@ class Listener:
                 self._decoder.process_raw(rest)
             yield from self._final()
         self._endpointer.reset()
+        self._lead.clear()
 
     def _take(self, frame: bytes) -> Iterator[Transcript]:
-        speech = self._endpointer.take(frame, self._is_speech(frame))
-        if speech is None:
+        probability = self._detector.probability(frame)
+        mark = self._endpointer.take(probability, power(frame))
+        self._lead.append(frame)
+        if mark is Mark.SILENCE:
             return
-        if speech.begins:
-            self._start = self._position - len(speech.frames) * FRAME_SAMPLES
+        if mark is Mark.BEGINS:
+            frames = list(self._lead)[self._endpointer.utterance.start - self._endpointer.count :]
+            self._start = self._position - len(frames) * FRAME_SAMPLES
             self._decoder.start_utt()
-        for piece in speech.frames:
+        else:
+            frames = [frame]
+        for piece in frames:
             self._decoder.process_raw(piece)
         self._frames += 1
-        if speech.ends:
+        if mark is Mark.ENDS:
             yield from self._final()
+            self._lead.clear()
+        elif mark is Mark.FULL and (probability < LEAVE or self._frames >= LONGEST_FRAMES):
+            yield from self._final()
+            self._endpointer.reset()
         elif self._frames % PARTIAL_EVERY == 0:
             text = self._understood()
             if text != self._partial:
@@ -133,13 +148,13 @@ def serve(source: BinaryIO, sink: BinaryIO, listener: Hears) -> None:
 
 def main() -> None:
     """Loads the model, then serves."""
-    os.nice(5)  # captions may be late, audio may not
-    from pocketsphinx import Config, Decoder, Vad, set_loglevel
+    os.nice(NICE)
+    from pocketsphinx import Config, Decoder, set_loglevel
+
+    from glassbridge.speech.silero import Detector
 
     set_loglevel("FATAL")
-    decoder = Decoder(Config(samprate=SAMPLE_RATE))
-    vad = Vad(VAD_MODE, SAMPLE_RATE, FRAME_MS / 1000)
-    serve(sys.stdin.buffer, sys.stdout.buffer, Listener(decoder, vad.is_speech))
+    serve(sys.stdin.buffer, sys.stdout.buffer, Listener(Decoder(Config(samprate=SAMPLE_RATE)), Detector()))
 
 
 if __name__ == "__main__":

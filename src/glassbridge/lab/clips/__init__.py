@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from glassbridge.core.words import normalised
+
 _FOLDER = Path(__file__).parent
 
 
@@ -11,5 +13,5 @@ def wav(name: str = "clip") -> Path:
 
 
 def words(name: str = "clip") -> list[str]:
-    """What is said, as a recogniser spells it."""
-    return (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").split()
+    """What is said, as words are compared (core/words.py)."""
+    return normalised((_FOLDER / f"{name}.txt").read_text(encoding="utf-8"))

@@ -1,0 +1,178 @@
+"""The load of one speech process: how often are partial transcripts made, and how many more speakers fit?
+
+Rules
+- Final transcripts are what counts; partial ones are made as often as the machine can bear: at the fastest `Pace` whose
+  expected load is under BUSY.
+- What is measured is wall-clock time, so a machine that is busy with other things counts as a slow one.
+- Answers that come late prove that the expectation is wrong: one pace slower at once, and no faster one for HOLD
+  seconds.
+- A speaker fits as long as all finals of all speakers fit under BUSY. A stream counts by the share of time in which its
+  user spoke lately; a new one counts as a speaker without a pause, until it is known better.
+
+It does not know processes, audio or time.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+BUSY: Final = 0.75
+"""Share of its time that a process may work."""
+LATE: Final = 1.0
+"""Seconds that a job may wait until the pace slows down."""
+OVERDUE: Final = 3.0
+"""Seconds that a final may wait; over this nobody else fits."""
+HOLD: Final = 5.0
+LEARNT: Final = 0.2
+"""How much a measurement counts against what was known."""
+ACTIVITY_SECONDS: Final = 8.0
+"""Time constant of a stream's share of speech."""
+USUAL_COST: Final = 0.06
+"""Seconds of work for a second of speech, until it is measured: listening and finals."""
+USUAL_FITS: Final = int(BUSY / USUAL_COST)
+USUAL_PARTIAL: Final = 0.08
+"""Seconds of work for a partial transcript, until it is measured."""
+LEAST_SPEECH: Final = 1.0
+"""Seconds of speech that a measurement is made of."""
+
+
+class Pace(Enum):
+    """How often there is a partial transcript of a speech; `interval` in seconds, None: only finals."""
+
+    FAST = ("fast", 0.5)
+    SLOWER = ("slower", 1.0)
+    SLOW = ("slow", 2.0)
+    FINALS = ("finals only", None)
+
+    def __init__(self, label: str, interval: float | None) -> None:
+        self.label = label
+        self.interval = interval
+
+
+PACES: Final = tuple(Pace)
+
+
+class Work(Enum):
+    """What a process spends its time on."""
+
+    LISTENING = "listening"
+    FINAL = "final"
+    PARTIAL = "partial"
+
+
+@dataclass(slots=True)
+class _Stream:
+    activity: float = 1.0
+    speech: float = 0.0
+    """Seconds of speech since the last look."""
+
+
+@dataclass(slots=True)
+class _Period:
+    """Between two looks."""
+
+    worked: Counter[Work] = field(default_factory=Counter)
+    partials: int = 0
+    late: float = 0.0
+
+
+class SpeechLoad:
+    """Of one process. Its shell tells what was done, and calls `look` about once a second."""
+
+    def __init__(self, now: float) -> None:
+        self.pace = Pace.FAST
+        self.busy = 0.0
+        """Share of the time worked, in the last period."""
+        self.late = 0.0
+        """Seconds that the latest job of the last period was late."""
+        self._streams: dict[int, _Stream] = {}
+        self._period = _Period()
+        self._looked_at = now
+        self._hold_until = now
+        self._cost = USUAL_COST
+        self._partial_cost = USUAL_PARTIAL
+        self._since_measured = _Period()
+        self._speech_since = 0.0
+
+    # ---- what happens
+
+    def opened(self, stream: int) -> None:
+        """A stream is there."""
+        self._streams[stream] = _Stream()
+
+    def closed(self, stream: int) -> None:
+        """A stream is gone."""
+        self._streams.pop(stream, None)
+
+    def spoken(self, stream: int, seconds: float) -> None:
+        """So much speech has come."""
+        if (known := self._streams.get(stream)) is not None:
+            known.speech += seconds
+
+    def worked(self, work: Work, seconds: float) -> None:
+        """Something was done in so much time."""
+        self._period.worked[work] += seconds  # type: ignore[assignment]
+        if work is Work.PARTIAL:
+            self._period.partials += 1
+
+    def waited(self, seconds: float) -> None:
+        """A job was answered so many seconds after it could have been begun."""
+        self._period.late = max(self._period.late, seconds)
+
+    # ---- what follows
+
+    def look(self, now: float) -> Pace:
+        """Judges the period since the last look."""
+        length = max(1e-3, now - self._looked_at)
+        period, self._period, self._looked_at = self._period, _Period(), now
+        self.busy = min(1.0, sum(period.worked.values()) / length)
+        self.late = period.late
+        self._learn(period, length)
+        wanted = next((pace for pace in PACES if self._expected(pace) <= BUSY), Pace.FINALS)
+        slower = PACES[min(PACES.index(self.pace) + 1, len(PACES) - 1)]
+        if self.late > LATE:
+            wanted = max(wanted, slower, key=PACES.index)
+            self._hold_until = now + HOLD
+        elif PACES.index(wanted) < PACES.index(self.pace):
+            wanted = PACES[PACES.index(self.pace) - 1] if now >= self._hold_until else self.pace
+            if wanted is not self.pace:
+                self._hold_until = now + HOLD / 2
+        self.pace = wanted
+        return self.pace
+
+    def _learn(self, period: _Period, length: float) -> None:
+        keep = max(0.0, 1.0 - length / ACTIVITY_SECONDS)
+        for stream in self._streams.values():
+            share = min(1.0, stream.speech / length)
+            self._speech_since += stream.speech
+            stream.activity = keep * stream.activity + (1.0 - keep) * share
+            stream.speech = 0.0
+        if period.partials:
+            spent = period.worked[Work.PARTIAL] / period.partials
+            self._partial_cost += LEARNT * (spent - self._partial_cost)
+        since = self._since_measured.worked
+        since[Work.FINAL] += period.worked[Work.FINAL]
+        since[Work.LISTENING] += period.worked[Work.LISTENING]
+        if self._speech_since >= LEAST_SPEECH * max(4, len(self._streams)):
+            cost = (since[Work.FINAL] + since[Work.LISTENING]) / self._speech_since
+            self._cost += LEARNT * (min(cost, 2.0) - self._cost)
+            since.clear()
+            self._speech_since = 0.0
+
+    @property
+    def speakers(self) -> float:
+        """How many speak, on average."""
+        return sum(stream.activity for stream in self._streams.values())
+
+    def _expected(self, pace: Pace) -> float:
+        """The share of time that this pace would take."""
+        finals = self.speakers * self._cost
+        return finals + (0.0 if pace.interval is None else self.speakers * self._partial_cost / pace.interval)
+
+    @property
+    def fits(self) -> int:
+        """Speakers that still fit, each of whom may speak without a pause."""
+        if self.late > OVERDUE:
+            return 0
+        return max(0, int(BUSY / self._cost - self.speakers + 1e-9))

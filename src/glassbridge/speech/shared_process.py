@@ -1,0 +1,335 @@
+"""A speech process that serves many streams, and the streams in it: audio in, transcripts out, nobody waits."""
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+
+import msgspec
+import structlog
+
+from glassbridge.core.recogniser import Reason
+from glassbridge.core.speech_load import USUAL_FITS, Pace
+from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
+from glassbridge.runtime.child import Child
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.speech.base import RecogniserError, Transcript
+from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+
+log = structlog.get_logger()
+
+START_TIMEOUT = 15.0
+FINISH_TIMEOUT = 10.0
+STOP_TIMEOUT = 1.0
+SILENT = 6.0
+"""Seconds without a sign of life after which a process is replaced."""
+WATCH_EVERY = 1.0
+MAX_PENDING_BYTES = 30_000 * BYTES_PER_MS
+"""Audio of one stream that may wait for a slow process; the oldest is dropped."""
+_UNSENT_BYTES = 200 * BYTES_PER_MS
+
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+def _ignore(_: object) -> None: ...
+
+
+class SharedStream:
+    """A RecogniserStream (speech/base.py): one of many in a process."""
+
+    def __init__(
+        self,
+        process: "SharedProcess",
+        number: int,
+        on_transcript: Callable[[Transcript], None],
+        on_lost: Callable[[RecogniserError], None],
+    ) -> None:
+        self.process = process
+        self.number = number
+        self._on_transcript = on_transcript
+        self._on_lost = on_lost
+        self._pending: deque[tuple[Order, int, bytes]] = deque()
+        self._pending_bytes = 0
+        self._position = 0
+        self._finishing: deque[asyncio.Future[None]] = deque()
+        self._dropped_bytes = 0
+        self.ended = False
+        """True once nothing more comes, for whatever reason."""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes that were dropped because the process did not keep up."""
+        return self._dropped_bytes
+
+    @property
+    def stalled(self) -> float:
+        """Seconds for which the process has given no sign of life while something waited for it."""
+        return self.process.silent if self._pending else 0.0
+
+    @property
+    def partials(self) -> float | None:
+        """Seconds between two partial transcripts now; None: there are only finals."""
+        return self.process.pace.interval
+
+    def feed(self, pcm: bytes) -> None:
+        """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits; ignored once ended."""
+        if self.ended:
+            return
+        self._put(Order.AUDIO, pcm)
+        self._position += len(pcm) // BYTES_PER_SAMPLE
+        while self._pending_bytes > MAX_PENDING_BYTES:
+            self._drop_oldest()
+
+    async def finish(self) -> None:
+        """Finalises what is pending. Raises RecogniserError. Safe to cancel."""
+        if self.ended:
+            raise RecogniserError("the stream has ended")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._finishing.append(done)
+        self._put(Order.FINISH, b"")
+        try:
+            async with asyncio.timeout(FINISH_TIMEOUT):
+                await done
+        except TimeoutError:
+            raise RecogniserError(f"no answer from the recogniser within {FINISH_TIMEOUT:.0f} s") from None
+
+    async def close(self) -> None:
+        """Gives the stream back; idempotent; at once."""
+        if not self.ended:
+            self._end(RecogniserError("the stream was closed", Reason.CLOSED))
+            self.process.forget(self)
+
+    def _put(self, order: Order, pcm: bytes) -> None:
+        self._pending.append((order, self._position, pcm))
+        self._pending_bytes += len(pcm)
+        self.process.wake()
+
+    def _drop_oldest(self) -> None:
+        """The oldest audio goes; requests to finish stay. The process sees the gap by the positions."""
+        index = next(i for i, (order, _, _) in enumerate(self._pending) if order is Order.AUDIO)
+        size = len(self._pending[index][2])
+        del self._pending[index]
+        self._pending_bytes -= size
+        self._dropped_bytes += size
+
+    # ---- what the process does with it
+
+    def take(self) -> tuple[Order, int, bytes] | None:
+        """The next thing to send."""
+        if not self._pending:
+            return None
+        order, position, pcm = self._pending.popleft()
+        self._pending_bytes -= len(pcm)
+        return order, position, pcm
+
+    def say(self, transcript: Transcript) -> None:
+        """Something was understood."""
+        self._on_transcript(transcript)
+
+    def finished(self) -> None:
+        """The oldest request to finish is answered."""
+        if self._finishing and not (done := self._finishing.popleft()).done():
+            done.set_result(None)
+
+    def lose(self, error: RecogniserError) -> None:
+        """The process is gone."""
+        if not self.ended:
+            self._end(error)
+            self._on_lost(error)
+
+    def _end(self, error: RecogniserError) -> None:
+        self.ended = True
+        self._pending.clear()
+        for done in self._finishing:
+            if not done.done():
+                done.set_exception(error)
+                done.exception()  # somebody may have given up waiting
+        self._on_transcript = _ignore
+
+
+class SharedProcess:
+    """Born by start(), ended by close() or by itself; `on_ended` is called once then."""
+
+    def __init__(self, child: Child, on_ended: Callable[["SharedProcess"], None]) -> None:
+        assert child.stdin is not None
+        self._child = child
+        self._stdin = child.stdin
+        self._stdin.transport.set_write_buffer_limits(high=_UNSENT_BYTES)
+        self._on_ended = on_ended
+        self._streams: dict[int, SharedStream] = {}
+        self._closing: deque[int] = deque()
+        """Streams that the process is to forget."""
+        self._numbers = 0
+        self._wake = asyncio.Event()
+        self._tasks = TaskGroup(f"speech {child.pid}", on_error=self._failed)
+        self._helpers: list[asyncio.Task[None]] = []
+        """Nobody needs them once the process is gone."""
+        self._heard_at = monotonic()
+        self._opened_since = 0
+        """Streams that the newest status does not know."""
+        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, USUAL_FITS)
+        self.ended = False
+
+    @classmethod
+    async def start(cls, command: Sequence[str], on_ended: Callable[["SharedProcess"], None]) -> "SharedProcess":
+        """Returns when the model is loaded. Raises RecogniserError."""
+        try:
+            child = await Child.start(command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        except OSError as error:
+            raise RecogniserError(f"no recogniser process can be started: {error.strerror}") from None
+        process = cls(child, on_ended)
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                word = await process._read()
+        except TimeoutError:
+            word = None
+        except BaseException:
+            await child.stop(0)
+            raise
+        if not isinstance(word, Ready):
+            await child.stop(0)
+            raise RecogniserError(f"a recogniser process does not start (status {child.returncode})")
+        process._run()
+        return process
+
+    def _run(self) -> None:
+        self._tasks.spawn(self._receive(), "receive")
+        self._helpers = [self._tasks.spawn(self._send(), "send"), self._tasks.spawn(self._watch(), "watch")]
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def streams(self) -> int:
+        """In use."""
+        return len(self._streams)
+
+    @property
+    def pace(self) -> Pace:
+        """How often there are partial transcripts."""
+        return Pace[self.status.pace]
+
+    @property
+    def fits(self) -> int:
+        """Speakers that still fit."""
+        return max(0, self.status.fits - self._opened_since)
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last sign of life."""
+        return monotonic() - self._heard_at
+
+    def open(
+        self, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
+    ) -> SharedStream:
+        """A new stream."""
+        self._numbers += 1
+        stream = SharedStream(self, self._numbers, on_transcript, on_lost)
+        self._streams[stream.number] = stream
+        self._opened_since += 1
+        stream._put(Order.OPEN, b"")
+        return stream
+
+    def forget(self, stream: SharedStream) -> None:
+        """A stream is not used any more."""
+        if self._streams.pop(stream.number, None) is not None and not self.ended:
+            self._closing.append(stream.number)
+            self.wake()
+
+    def wake(self) -> None:
+        """Something is to be sent."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Ends the process; idempotent; at most 2 s."""
+        self._end(None)
+        await self._child.stop(STOP_TIMEOUT)
+        await self._tasks.close(STOP_TIMEOUT)
+
+    async def _send(self) -> None:
+        """In turns: a stream that has much to send holds up no other."""
+        with suppress(ConnectionError):  # the process is gone: the receiving side says so
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._closing:
+                    await self._write(Order.CLOSE, self._closing.popleft(), 0, b"")
+                more = True
+                while more:
+                    more = False
+                    for stream in list(self._streams.values()):
+                        if (next_ := stream.take()) is not None:
+                            more = True
+                            order, position, pcm = next_
+                            await self._write(order, stream.number, position, pcm)
+
+    async def _write(self, order: Order, stream: int, position: int, pcm: bytes) -> None:
+        self._stdin.write(FRAME.pack(order, stream, position, len(pcm)) + pcm)
+        await self._stdin.drain()
+
+    async def _receive(self) -> None:
+        while (answer := await self._read()) is not None:
+            self._heard_at = monotonic()
+            match answer:
+                case Said(number, transcript):
+                    if (stream := self._streams.get(number)) is not None:
+                        stream.say(transcript)
+                case Finished(number):
+                    if (stream := self._streams.get(number)) is not None:
+                        stream.finished()
+                case Status():
+                    self.status, self._opened_since = answer, 0
+        status = await self._child.wait()
+        if not self.ended:
+            log.warning("a recogniser process died", pid=self._child.pid, status=status, streams=len(self._streams))
+        self._end(RecogniserError(f"the recogniser process died (status {status})"))
+
+    async def _read(self) -> Answer | None:
+        """None at the end."""
+        assert self._child.stdout is not None
+        line = await self._child.stdout.readline()
+        return _answers.decode(line) if line else None
+
+    async def _watch(self) -> None:
+        """Replaces a process that gives no sign of life. When we stood still ourselves, it gets its time again."""
+        looked_at = monotonic()
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            now = monotonic()
+            if now - looked_at > 2 * WATCH_EVERY:
+                self._heard_at = now
+            looked_at = now
+            if self.silent > SILENT and self._streams:
+                log.warning("a recogniser process is stuck", pid=self._child.pid, seconds=round(self.silent, 1))
+                why = f"its process gave no sign of life for {self.silent:.0f} s"
+                self._child.signal(signal.SIGKILL)
+                self._end(RecogniserError(why, Reason.STUCK))
+                return
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        log.error("a recogniser process failed", task=task, exc_info=error)
+        self._child.signal(signal.SIGKILL)
+        self._end(RecogniserError("an error inside the recogniser"))
+
+    def _end(self, error: RecogniserError | None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        for helper in self._helpers:
+            if helper is not asyncio.current_task():
+                helper.cancel()
+        self._stdin.close()
+        streams, self._streams = list(self._streams.values()), {}
+        self._on_ended(self)
+        for stream in streams:
+            if error is not None:
+                stream.lose(error)
+            else:
+                stream._end(RecogniserError("the recogniser is closed", Reason.CLOSED))

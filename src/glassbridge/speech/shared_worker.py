@@ -1,0 +1,261 @@
+"""A speech process that serves many streams on one model.
+
+One thread reads what it is told; the main thread listens, then does the most urgent job: final transcripts first, in
+the order in which people ended, partial ones as often as the load allows (core/speech_load.py). It ends at the end of
+its input, or killed with its parent. It writes nothing but its answers, and never sees a secret.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from time import monotonic
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from glassbridge.core.speech_load import SpeechLoad, Work
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.core.words import normalised
+from glassbridge.speech.base import Transcript
+from glassbridge.speech.segments import Detects, Segment, Segments
+from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.worker import NICE
+
+FIRST_PARTIAL = 0.5
+"""Seconds of speech before the first partial transcript."""
+LEAST_NEW = 0.25
+"""Seconds of new speech that a partial transcript is made for."""
+PARTIAL_SHARE = 0.25
+"""A stream's partials take at most this share of the time: long utterances cost more, and get them less often."""
+STATUS_EVERY = 1.0
+MOST_UNREAD = 16 << 20
+"""Bytes of audio that may wait here; beyond this the pipe fills, and the parent drops the oldest."""
+
+
+class Model(Protocol):
+    """Turns a segment into text."""
+
+    def transcribe(self, pcm: bytes) -> str:
+        """Of PCM16 at 16 kHz; empty when there are no words."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    segments: Segments
+    partial: str = ""
+    """What was said last of the open utterance."""
+    partial_at: float = 0.0
+    """When the next partial is due."""
+    heard_until: int = 0
+    """Position up to which the last partial was made."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Job:
+    stream: int
+    segment: Segment | None
+    """None: a FINISH is to be answered."""
+    since: float
+    text: str | None = None
+    """Of a segment that is understood already."""
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """Filled by the thread that reads."""
+
+    frames: deque[tuple[Order, int, int, bytes]] = field(default_factory=deque)
+    size: int = 0
+    ended: bool = False
+    changed: Condition = field(default_factory=Condition)
+
+    def read(self, source: BinaryIO) -> None:
+        """Until the input ends."""
+        while len(head := source.read(FRAME.size)) == FRAME.size:
+            order, stream, position, size = FRAME.unpack(head)
+            pcm = source.read(size)
+            with self.changed:
+                self.changed.wait_for(lambda: self.size < MOST_UNREAD)
+                self.frames.append((Order(order), stream, position, pcm))
+                self.size += size
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def take(self, wait: float) -> list[tuple[Order, int, int, bytes]]:
+        """All that is there; waits for something up to `wait` seconds."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.frames or self.ended, wait)
+            taken = list(self.frames)
+            self.frames.clear()
+            self.size = 0
+            self.changed.notify_all()
+            return taken
+
+
+class Interpreter:
+    """All streams of one process, and one model. Time is an argument; `clock` only measures how long jobs take."""
+
+    def __init__(self, model: Model, detector: Callable[[], Detects], clock: Callable[[], float] = monotonic) -> None:
+        self._model = model
+        self._detector = detector
+        self._clock = clock
+        self._streams: dict[int, _Stream] = {}
+        self._finals: deque[_Job] = deque()
+        self.load = SpeechLoad(clock())
+
+    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> None:
+        """One frame. What is asked of a stream that is not there is ignored."""
+        now = self._clock()
+        if order is Order.OPEN:
+            self._streams[number] = _Stream(Segments(self._detector()))
+            self.load.opened(number)
+        elif order is Order.CLOSE:
+            self._streams.pop(number, None)
+            self.load.closed(number)
+            self._finals = deque(job for job in self._finals if job.stream != number)
+        elif (stream := self._streams.get(number)) is not None:
+            if order is Order.AUDIO:
+                self._listen(number, stream, position, pcm, now)
+            else:
+                for segment in stream.segments.finish():
+                    self._queue(number, segment, now)
+                self._queue(number, None, now)
+
+    def _listen(self, number: int, stream: _Stream, position: int, pcm: bytes, now: float) -> None:
+        if stream.segments.wants_cut:
+            self._cut(number, stream, now)
+            now = self._clock()
+        spoke = stream.segments.speaks
+        for segment in stream.segments.feed(position, pcm):
+            self._queue(number, segment, now)
+        speaks = stream.segments.speaks
+        if speaks and not spoke:
+            stream.partial_at = now + FIRST_PARTIAL
+        if speaks or spoke:
+            self.load.spoken(number, len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE)
+        self.load.worked(Work.LISTENING, self._clock() - now)
+
+    def _queue(self, number: int, segment: Segment | None, now: float) -> None:
+        self._finals.append(_Job(number, segment, now))
+
+    # ---- jobs
+
+    def work(self) -> Iterator[Answer] | None:
+        """Does the most urgent job; None when there is none."""
+        if self._finals:
+            return self._final(self._finals.popleft())
+        now = self._clock()
+        ready = [(number, stream) for number, stream in self._streams.items() if stream.segments.speaks]
+        for number, stream in ready:
+            if stream.segments.wants_cut:
+                self._cut(number, stream, now)
+                return self._final(self._finals.popleft())
+        due = [(stream.partial_at, number) for number, stream in ready if self._is_due(stream, now)]
+        if not due or self.load.pace.interval is None:
+            return None
+        _, number = min(due)
+        return self._part(number, self._streams[number], now)
+
+    @staticmethod
+    def _is_due(stream: _Stream, now: float) -> bool:
+        new = stream.segments.position - stream.heard_until
+        return now >= stream.partial_at and new >= LEAST_NEW * SAMPLE_RATE
+
+    def _final(self, job: _Job) -> Iterator[Answer]:
+        stream = self._streams[job.stream]
+        if job.segment is None:
+            yield Finished(job.stream)
+            return
+        begun = self._clock()
+        text = self._model.transcribe(job.segment.pcm) if job.text is None else job.text
+        now = self._clock()
+        self.load.worked(Work.FINAL, now - begun)
+        self.load.waited(now - job.since)
+        yield from self._say(job.stream, stream, job.segment, text)
+
+    def _cut(self, number: int, stream: _Stream, now: float) -> None:
+        """Nobody pauses: a cut is right where the words before it are those that the whole begins with."""
+        whole = normalised(self._model.transcribe(stream.segments.open_segment().pcm))
+        texts: dict[bytes, str] = {}
+
+        def agreed(part: Segment) -> bool:
+            texts[part.pcm] = text = self._model.transcribe(part.pcm)
+            words = normalised(text)
+            return 0 < len(words) < len(whole) and whole[: len(words)] == words
+
+        part = stream.segments.cut(agreed)
+        self.load.worked(Work.FINAL, self._clock() - now)
+        self._finals.append(_Job(number, part, now, texts[part.pcm].rstrip(".,")))
+
+    def _say(self, number: int, stream: _Stream, segment: Segment, text: str) -> Iterator[Answer]:
+        if text or stream.partial:
+            yield Said(number, Transcript(text, True, segment.start_ms, segment.end_ms))
+        stream.partial = ""
+
+    def _part(self, number: int, stream: _Stream, now: float) -> Iterator[Answer]:
+        segment = stream.segments.open_segment()
+        text = self._model.transcribe(segment.pcm).rstrip(".")
+        took = self._clock() - now
+        self.load.worked(Work.PARTIAL, took)
+        stream.heard_until = stream.segments.position
+        pause = max(self.load.pace.interval or 0.0, took / PARTIAL_SHARE)
+        stream.partial_at = max(now, stream.partial_at) + pause if took < pause else now + pause
+        if text and text != stream.partial:
+            stream.partial = text
+            yield Said(number, Transcript(text, False, segment.start_ms, segment.end_ms))
+
+    def status(self, now: float) -> Status:
+        """Looks at the load; call it each STATUS_EVERY seconds."""
+        waiting = max((now - job.since for job in self._finals), default=0.0)
+        self.load.waited(waiting)
+        pace = self.load.look(now)
+        load = self.load
+        return Status(pace.name, round(load.late, 2), round(load.busy, 2), round(load.speakers, 2), load.fits)
+
+    @property
+    def pending(self) -> bool:
+        """A final transcript is owed."""
+        return bool(self._finals)
+
+    def rest(self, now: float) -> float:
+        """Seconds until something is due by itself."""
+        if self._finals:
+            return 0.0
+        times = [stream.partial_at for stream in self._streams.values() if stream.segments.speaks]
+        return max(0.02, min(times, default=now + STATUS_EVERY) - now)
+
+
+def serve(source: BinaryIO, sink: BinaryIO, interpreter: Interpreter) -> None:
+    """Answers until the input ends."""
+
+    def say(answer: Answer) -> None:
+        sink.write(msgspec.json.encode(answer) + b"\n")
+        sink.flush()
+
+    inbox = _Inbox()
+    Thread(target=inbox.read, args=(source,), name="reader", daemon=True).start()
+    say(Ready())
+    status_at = monotonic()
+    while not inbox.ended or inbox.frames or interpreter.pending:
+        now = monotonic()
+        if now >= status_at:
+            say(interpreter.status(now))
+            status_at = now + STATUS_EVERY
+        for frame in inbox.take(min(status_at - now, interpreter.rest(now))):
+            interpreter.obey(*frame)
+        for answer in interpreter.work() or ():
+            say(answer)
+
+
+def run(make: Callable[[], tuple[Model, Callable[[], Detects]]]) -> None:
+    """The whole life of a process: loads the model, then serves standard input and output."""
+    os.nice(NICE)
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not break an answer
+    model, detector = make()
+    with open(0, "rb", closefd=False) as source:
+        serve(source, sink, Interpreter(model, detector))

@@ -1,0 +1,175 @@
+"""What a process of many streams does with its audio, without the process: a model that counts, time that is told."""
+
+import io
+
+import msgspec
+import pytest
+
+from glassbridge.core.speech_load import Pace
+from glassbridge.speech.base import Transcript
+from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.shared_worker import FIRST_PARTIAL, Interpreter, serve
+from tests.speech.test_segments import Loud
+
+SECOND = 32_000
+SPEECH, SILENCE = b"\x11\x11" * 16_000, bytes(SECOND)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Model:
+    """Takes `cost` seconds for each second of audio, and understands how many of them were loud."""
+
+    def __init__(self, clock: Clock, cost: float = 0.0) -> None:
+        self.clock = clock
+        self.cost = cost
+        self.heard: list[bytes] = []
+
+    def transcribe(self, pcm: bytes) -> str:
+        self.heard.append(pcm)
+        self.clock.now += self.cost * len(pcm) / SECOND
+        return f"loud {pcm.count(0x11) / SECOND:.2f}."
+
+
+class Desk:
+    """Speaks to an interpreter in real time."""
+
+    def __init__(self, cost: float = 0.0) -> None:
+        self.clock = Clock()
+        self.model = Model(self.clock, cost)
+        self.interpreter = Interpreter(self.model, Loud, self.clock)
+        self.answers: list[tuple[float, Answer]] = []
+        self.positions: dict[int, int] = {}
+        self._status_at = self.clock.now
+
+    def open(self, *streams: int) -> None:
+        for stream in streams:
+            self.interpreter.obey(Order.OPEN, stream, 0, b"")
+            self.positions[stream] = 0
+
+    def say(self, sound: dict[int, bytes]) -> None:
+        """Plays to each stream, 0.1 s at a time; what is late piles up as it does in a pipe."""
+        begun = self.clock.now
+        for at in range(0, max(map(len, sound.values())), 3_200):
+            self.clock.now = max(self.clock.now, begun + at / SECOND)
+            for stream, pcm in sound.items():
+                self.feed(stream, pcm[at : at + 3_200])
+            self.work(until=begun + (at + 3_200) / SECOND)
+
+    def feed(self, stream: int, pcm: bytes) -> None:
+        self.interpreter.obey(Order.AUDIO, stream, self.positions[stream], pcm)
+        self.positions[stream] += len(pcm) // 2
+
+    def work(self, until: float = float("inf")) -> None:
+        while self.clock.now < until:
+            if self.clock.now >= self._status_at:
+                self._status_at = self.clock.now + 1.0
+                self.answers.append((self.clock.now, self.interpreter.status(self.clock.now)))
+            if (answers := self.interpreter.work()) is None:
+                return
+            for answer in answers:
+                self.answers.append((self.clock.now, answer))
+
+    def said(self, stream: int, *, final: bool) -> list[tuple[float, Transcript]]:
+        return [
+            (at, answer.transcript)
+            for at, answer in self.answers
+            if isinstance(answer, Said) and answer.stream == stream and answer.transcript.final is final
+        ]
+
+    @property
+    def status(self) -> Status:
+        return [answer for _, answer in self.answers if isinstance(answer, Status)][-1]
+
+
+def test_partials_come_soon_and_twice_a_second_and_the_final_after_the_pause() -> None:
+    desk = Desk()
+    desk.open(1)
+    begun = desk.clock.now
+    desk.say({1: SILENCE + SPEECH * 3 + SILENCE})
+    partials = desk.said(1, final=False)
+    assert partials[0][0] <= begun + 1.0 + FIRST_PARTIAL + 0.3
+    assert len(partials) in (4, 5, 6)
+    [(at, final)] = desk.said(1, final=True)
+    assert at <= begun + 4.0 + 0.7
+    assert 990 <= final.start_ms <= 1_010
+    assert 3_960 <= final.end_ms <= 4_000
+    assert final.text == "loud 3.00."
+    assert not partials[0][1].text.endswith("."), "a sentence that goes on has no full stop"
+
+
+def test_finish_is_answered_after_the_last_words_and_each_stream_gets_its_own() -> None:
+    desk = Desk()
+    desk.open(1, 2)
+    desk.say({1: SPEECH, 2: SPEECH * 2})
+    for stream in (1, 2):
+        desk.interpreter.obey(Order.FINISH, stream, 0, b"")
+    desk.work()
+    kinds = [
+        (answer.stream, isinstance(answer, Finished) or answer.transcript.text)
+        for _, answer in desk.answers
+        if isinstance(answer, Finished) or (isinstance(answer, Said) and answer.transcript.final)
+    ]
+    assert kinds == [(1, "loud 1.00."), (1, True), (2, "loud 2.00."), (2, True)]
+
+
+def test_finals_come_before_partials() -> None:
+    desk = Desk()
+    desk.open(1, 2)
+    for stream in (1, 2):
+        desk.feed(stream, SPEECH)
+    desk.clock.now += 1.0
+    desk.feed(1, SILENCE)
+    answers = desk.interpreter.work()
+    assert answers is not None
+    [said] = answers
+    assert isinstance(said, Said)
+    assert (said.stream, said.transcript.final) == (1, True)
+
+
+def test_a_closed_stream_costs_nothing_more() -> None:
+    desk = Desk()
+    desk.open(1)
+    desk.feed(1, SPEECH + SILENCE)
+    desk.interpreter.obey(Order.CLOSE, 1, 0, b"")
+    desk.interpreter.obey(Order.AUDIO, 1, 0, SPEECH)
+    desk.interpreter.obey(Order.FINISH, 1, 0, b"")
+    desk.work()
+    assert desk.model.heard == []
+    assert [answer for _, answer in desk.answers if isinstance(answer, Said | Finished)] == []
+
+
+@pytest.mark.parametrize(("speakers", "paces"), [(2, {"FAST"}), (5, {"SLOWER", "SLOW"}), (11, {"FINALS"})])
+def test_partials_slow_down_with_the_load_and_finals_stay_in_time(speakers: int, paces: set[str]) -> None:
+    desk = Desk(cost=0.05)
+    streams = range(1, speakers + 1)
+    desk.open(*streams)
+    silent = {stream: SILENCE * (stream % 3) for stream in streams}
+    desk.say({stream: silent[stream] + (SPEECH * 4 + SILENCE) * 8 for stream in streams})
+    assert desk.status.pace in paces
+    desk.work()
+    for stream in streams:
+        finals = desk.said(stream, final=True)
+        assert len(finals) == 8
+        lags = [at - 100.0 - said.end_ms / 1000 for at, said in finals[1:]]
+        assert max(lags) < 2.0, (stream, lags)
+
+
+def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:
+    frames = [(Order.OPEN, b""), (Order.AUDIO, SPEECH), (Order.FINISH, b"")]
+    source = io.BytesIO(b"".join(FRAME.pack(order, 7, 0, len(pcm)) + pcm for order, pcm in frames) + b"cut")
+    sink = io.BytesIO()
+    serve(source, sink, Interpreter(Model(Clock()), Loud))
+    decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+    first, *rest = [decoder.decode(line) for line in sink.getvalue().splitlines()]
+    assert isinstance(first, Ready)
+    said = [answer for answer in rest if not isinstance(answer, Status)]
+    assert [type(answer) for answer in said] == [Said, Finished]
+    assert said[0] == Said(7, Transcript("loud 1.00.", True, 0, 1_000))
+    assert {answer.pace for answer in rest if isinstance(answer, Status)} == {Pace.FAST.name}
