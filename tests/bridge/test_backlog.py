@@ -5,7 +5,8 @@ import structlog
 
 from glassbridge.bridge.microphone import Microphone
 from glassbridge.core.values import Generation
-from glassbridge.livekit.participant import AudioBlock, Packet
+from glassbridge.core.voices import RemoteTrack
+from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
 from glassbridge.runtime.pulse import BACKLOG, EVERY, STANDSTILL, Pace, Pulse
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
@@ -86,6 +87,7 @@ def test_numbered_audio_is_never_dropped_for_its_pace(clock: Clock) -> None:
 def test_a_tracks_backlog_is_dropped_too(clock: Clock) -> None:
     pulse = Pulse(clock=clock)
     microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger())
+    microphone.on_people([RemoteParticipant("phone", "PA_1", (RemoteTrack("TR_1"),))])
     clock.now += 5.0
     for _ in range(50):
         clock.now += 0.0001

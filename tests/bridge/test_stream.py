@@ -14,6 +14,7 @@ from glassbridge.bridge.microphone import MAX_PACKET_BYTES
 from glassbridge.bridge.stream import MAX_CHUNK_BYTES
 from glassbridge.bridge.worker import Worker
 from glassbridge.core.values import LossReason
+from glassbridge.core.voices import RemoteTrack, TrackSource
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import (
@@ -63,6 +64,7 @@ async def test_every_form_of_microphone_audio_arrives_bit_exact(bridge: Any, fak
     fake.last.packet(encode_numbered(NUMBER, PCM), TOPIC_NUMBERED)
     fake.last.packet(encode_sequence(7, PCM))
     fake.last.packet(PCM)
+    fake.last.enter("phone", RemoteTrack("TR_phone"))
     fake.last.audio(PCM[:640])
     presence = FrameNumber(epoch=1, position=2, capture_time_us=3, flags=FLAG_PRESENCE)
     fake.last.packet(encode_numbered(presence, b""), TOPIC_NUMBERED)
@@ -94,6 +96,7 @@ async def test_only_the_target_is_heard(bridge: Any, fake: FakeLiveKit) -> None:
     call = await opened(bridge)
     fake.last.packet(b"\0\0", sender="somebody")
     fake.last.packet(b"\0\0", sender=AGENT)
+    fake.last.enter("somebody", RemoteTrack("TR_phone"))
     fake.last.audio(bytes(640), sender="somebody")
     fake.last.packet(PCM, sender="phone")
     assert (await next_audio(call)).pcm_data == PCM
@@ -131,13 +134,109 @@ async def test_malformed_packets_are_counted_and_the_stream_lives(
     call.cancel()
 
 
-async def test_one_track_speaks_at_a_time(bridge: Any, fake: FakeLiveKit) -> None:
+MICROPHONE, SCREEN = TrackSource.MICROPHONE, TrackSource.SCREEN
+
+
+async def heard_of(call: Any, number: int) -> list[int]:
+    """The first bytes of the next blocks."""
+    return [(await next_audio(call)).pcm_data[0] for _ in range(number)]
+
+
+def block(value: int) -> bytes:
+    return bytes((value, 0)) * 320
+
+
+@pytest.mark.parametrize(
+    ("tracks", "voice"),
+    [
+        ((RemoteTrack("TR_mic", MICROPHONE), RemoteTrack("TR_screen", SCREEN)), "TR_mic"),
+        ((RemoteTrack("TR_screen", SCREEN), RemoteTrack("TR_mic", MICROPHONE)), "TR_mic"),
+        ((RemoteTrack("TR_old", MICROPHONE), RemoteTrack("TR_new", MICROPHONE)), "TR_new"),
+        ((RemoteTrack("TR_mic", MICROPHONE), RemoteTrack("TR_other")), "TR_mic"),
+        ((RemoteTrack("TR_screen", SCREEN), RemoteTrack("TR_other")), "TR_other"),
+    ],
+)
+async def test_of_several_tracks_the_voice_is_heard(
+    bridge: Any, fake: FakeLiveKit, tracks: tuple[RemoteTrack, ...], voice: str
+) -> None:
+    await joined(bridge, target_identity="phone")
+    call = await opened(bridge)
+    fake.last.enter("phone", *tracks)
+    for number, track in enumerate(tracks, 1):
+        fake.last.audio(block(number), track_sid=track.sid)
+    fake.last.packet(block(9))
+    number = [track.sid for track in tracks].index(voice) + 1
+    assert await heard_of(call, 2) == [number, 9]
+    call.cancel()
+
+
+async def test_a_successor_is_heard_from_its_first_sample(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, target_identity="phone")
+    call = await opened(bridge)
+    fake.last.enter("phone", RemoteTrack("TR_1"))
+    fake.last.audio(block(1), track_sid="TR_1")
+    fake.last.enter("phone", RemoteTrack("TR_2"))
+    fake.last.audio(block(2), track_sid="TR_1")
+    fake.last.audio(block(3), track_sid="TR_2")
+    assert await heard_of(call, 2) == [1, 3]
+    call.cancel()
+
+
+async def test_one_person_speaks_at_a_time(bridge: Any, fake: FakeLiveKit) -> None:
     await joined(bridge)
     call = await opened(bridge)
-    fake.last.audio(b"\1\0" * 320, track_sid="TR_a")
-    fake.last.audio(b"\2\0" * 320, track_sid="TR_b")
-    fake.last.audio(b"\3\0" * 320, track_sid="TR_a")
-    assert [(await next_audio(call)).pcm_data[0] for _ in range(2)] == [1, 3]
+    fake.last.enter("ann", RemoteTrack("TR_a"))
+    fake.last.enter("bob", RemoteTrack("TR_b"))
+    fake.last.audio(block(1), "ann", "TR_a")
+    fake.last.audio(block(2), "bob", "TR_b")
+    fake.last.audio(block(3), "ann", "TR_a")
+    assert await heard_of(call, 2) == [1, 3]
+    fake.last.go("ann")
+    fake.last.audio(block(4), "bob", "TR_b")
+    assert await heard_of(call, 1) == [4], "who has gone holds nothing"
+    call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("track", "hindrance", "codec"),
+    [
+        (RemoteTrack("TR_1", muted=True), pb.HINDRANCE_MUTED, ""),
+        (RemoteTrack("TR_1", encrypted=True, muted=True), pb.HINDRANCE_ENCRYPTED, ""),
+        (RemoteTrack("TR_1", codec="speex"), pb.HINDRANCE_CODEC, "speex"),
+        (RemoteTrack("TR_1", allowed=False), pb.HINDRANCE_SUBSCRIPTION_DENIED, ""),
+    ],
+)
+async def test_what_hinders_a_voice_is_news_and_its_sound_is_none(
+    bridge: Any, fake: FakeLiveKit, track: RemoteTrack, hindrance: int, codec: str
+) -> None:
+    await joined(bridge, target_identity="phone")
+    call = await opened(bridge)
+    fake.last.enter("phone", track)
+    news = await next_news(call)
+    assert (news.hindrance, news.codec) == (hindrance, codec)
+    fake.last.audio(block(1), track_sid="TR_1")
+    fake.last.packet(block(2))
+    assert await heard_of(call, 1) == [2]
+    status = await bridge.GetStatus(pb.BridgeStatusRequest(user_id=USER))
+    assert status.news.hindrance == pb.HINDRANCE_NONE, "who is heard by packets is not hindered"
+    call.cancel()
+
+
+async def test_who_may_not_publish_or_sends_only_what_is_encrypted_is_told(bridge: Any, fake: FakeLiveKit) -> None:
+    await joined(bridge, target_identity="phone")
+    call = await opened(bridge)
+    fake.last.enter("phone", may_publish=False)
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_PUBLISH_DENIED
+    fake.last.enter("phone")
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_NONE
+    fake.last.packet(b"", encrypted=True)
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_ENCRYPTED
+    fake.last.enter("phone", RemoteTrack("TR_1"))
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_NONE, "the track is plain"
+    fake.last.enter("phone")
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_ENCRYPTED
+    fake.last.packet(block(1))
+    assert (await next_news(call)).hindrance == pb.HINDRANCE_NONE
     call.cancel()
 
 
@@ -154,7 +253,7 @@ async def test_heartbeats_come_by_themselves(start: Callable[..., Any], fake: Fa
 
 async def test_what_is_new_in_the_room_is_pushed(bridge: Any, fake: FakeLiveKit) -> None:
     await joined(bridge, target_identity="phone", generation=3)
-    fake.last.enter("somebody", publishing=True)
+    fake.last.enter("somebody", RemoteTrack("TR_1"))
     call = bridge.StreamAudio()
     await call.write(pb.AudioChunk(user_id=USER))
     first = await call.read()
@@ -162,7 +261,7 @@ async def test_what_is_new_in_the_room_is_pushed(bridge: Any, fake: FakeLiveKit)
     assert first.news == pb.RoomNews()
     fake.last.enter("phone")
     assert await next_news(call) == pb.RoomNews(phone_here=True)
-    fake.last.enter("phone", publishing=True)
+    fake.last.enter("phone", RemoteTrack("TR_1"))
     assert await next_news(call) == pb.RoomNews(phone_here=True, phone_publishes=True)
     fake.last.go("somebody")
     fake.last.go("phone")
@@ -180,7 +279,7 @@ async def test_a_slow_reader_gets_the_newest_news_and_all_audio_in_order(bridge:
     call = await opened(bridge)
     for number in range(40):  # in one go: the writer has had no turn yet
         fake.last.packet(number.to_bytes(2, "little") * 160)
-        fake.last.enter("phone", publishing=number % 2 == 0)
+        fake.last.enter("phone", *[RemoteTrack("TR_1")] * (1 - number % 2))
     got = [await call.read() for _ in range(41)]
     news = [chunk.news for chunk in got if chunk.HasField("news")]
     assert news == [pb.RoomNews(phone_here=True)]

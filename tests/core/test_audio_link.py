@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -45,13 +46,15 @@ from glassbridge.core.audio_link import (
     Status,
     StreamBroke,
     Tick,
+    Trouble,
     Unwanted,
     Voice,
     Wanted,
 )
-from glassbridge.core.diagnosis import BridgeSays, Evidence, Hop, LiveKitSays
+from glassbridge.core.diagnosis import BridgeSays, Evidence, Finding, Hop, LiveKitSays, hindered
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.values import AudioState, Generation, LossReason
+from glassbridge.core.voices import Hindrance
 
 COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
 DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
@@ -590,11 +593,19 @@ def test_the_status_is_asked_for_less_often_where_news_are_pushed(pushes: bool, 
     assert asked == [every, 2 * every, 3 * every]
 
 
-def test_a_status_counts_less_than_what_is_heard() -> None:
-    machine = in_state(LinkState.LIVE)
-    machine.step(heard(), 10.0)
-    assert machine.step(Status(G1, BridgeFault.TIMED_OUT), 10.5) == []
-    assert machine.state is LinkState.LIVE
+@pytest.mark.parametrize("answer", [BridgeFault.TIMED_OUT, LossReason.NETWORK])
+def test_a_status_counts_less_than_what_is_heard_after_it_was_asked_for(answer: Trouble) -> None:
+    for heard_at, lost in ((STATUS_EVERY_OF_OLD - 0.1, True), (STATUS_EVERY_OF_OLD + 0.1, False)):
+        machine = link()
+        for event in (OLD_PHONE, Joined(G1), heard()):
+            machine.step(event, 0.0)
+        if lost:
+            machine.step(heard(), heard_at)
+        assert machine.step(Tick(), STATUS_EVERY_OF_OLD) == [AskStatus(G1)]
+        if not lost:
+            machine.step(heard(), heard_at)
+        machine.step(Status(G1, answer), STATUS_EVERY_OF_OLD + 0.5)
+        assert (machine.state is not LinkState.LIVE) is lost
 
 
 def test_a_silent_old_phone_keeps_its_place_only_as_long_as_the_bridge_says_so() -> None:
@@ -841,3 +852,113 @@ def test_any_sequence_keeps_to_the_table_and_to_the_truth(seed: int) -> None:
         if isinstance(event, Tick):
             after = machine.next_deadline()
             assert after is None or after > now or machine.state is not before, why
+
+
+# ---- what keeps a voice from being heard
+
+MUTED = hindered(Hindrance.MUTED)
+ENCRYPTED = hindered(Hindrance.ENCRYPTED)
+BY_TRACK = Heard(Path.ROOM, G1, False, track=True)
+
+
+def news(finding: Finding | None = None, *, here: bool = True) -> News:
+    return News(G1, phone_here=here, hindered=finding)
+
+
+def speaking_phone() -> AudioLink:
+    """An old phone that speaks, by a track, and is heard."""
+    machine = link()
+    for event in (OLD_PHONE, Voice(speaking=True), Joined(G1), news(), BY_TRACK):
+        machine.step(event, 0.0)
+    return machine
+
+
+@pytest.mark.parametrize("hindrance", Hindrance)
+def test_a_hindrance_is_told_at_once_and_nothing_is_done_about_it(hindrance: Hindrance) -> None:
+    machine, finding = speaking_phone(), hindered(hindrance, "speex")
+    told = notices(machine.step(news(finding), 1.0))
+    muted = hindrance is Hindrance.MUTED
+    assert told == [(AudioState.CONNECTING if muted else AudioState.INTERRUPTED, finding.code)]
+    assert machine.step(BY_TRACK, 1.1) == [], "it was on its way before"
+    assert doings(pass_time(machine, 29.0)) == []
+    assert machine.state is LinkState.UNHEARD
+
+
+def test_the_end_of_a_hindrance_is_heard_at_the_first_sample() -> None:
+    machine = speaking_phone()
+    machine.step(news(MUTED), 1.0)
+    assert notices(machine.step(news(), 20.0)) == [(AudioState.CONNECTING, "awaiting_audio")]
+    assert notices(machine.step(BY_TRACK, 20.1)) == [(AudioState.LIVE, "")]
+    assert doings(pass_time(machine, 23.0)) == []
+
+
+def test_one_hindrance_after_another() -> None:
+    machine = speaking_phone()
+    machine.step(news(MUTED), 1.0)
+    assert notices(machine.step(news(ENCRYPTED), 2.0)) == [(AudioState.INTERRUPTED, "encrypted")]
+    assert notices(machine.step(news(MUTED), 3.0)) == [(AudioState.CONNECTING, "muted")]
+
+
+def test_voice_changes_nothing_about_a_hindrance() -> None:
+    machine = speaking_phone()
+    machine.step(news(MUTED), 1.0)
+    for event in (Voice(speaking=False), Voice(speaking=True), Microphone(on=False), Microphone(on=True)):
+        assert machine.step(event, 2.0) == []
+    machine.step(NetworkBack(), 3.0)
+    assert machine.state is LinkState.UNHEARD
+
+
+def test_packets_are_heard_whatever_becomes_of_the_track() -> None:
+    machine = link()
+    for event in (OUR_PHONE, Joined(G1), news(ENCRYPTED)):
+        machine.step(event, 0.0)
+    assert notices(machine.step(heard(numbered=True), 0.5)) == [(AudioState.LIVE, "")]
+    assert machine.step(news(), 0.5) == []
+
+
+def test_packets_that_end_leave_the_hindrance() -> None:
+    machine = link()
+    for event in (OUR_PHONE, Joined(G1), news(), heard(numbered=True)):
+        machine.step(event, 0.0)
+    due = machine.next_deadline()
+    assert due is not None
+    assert doings(machine.step(Tick(), due)) == [Examine(G1)]
+    evidence = Evidence(replace(DEAF, hindered=MUTED), COMPLETE)
+    assert notices(machine.step(Examined(G1, evidence), due)) == [(AudioState.CONNECTING, "muted")]
+    assert machine.state is LinkState.UNHEARD
+
+
+def test_a_phone_that_comes_back_finds_what_it_left_or_what_was_told_meanwhile() -> None:
+    for meanwhile, told in ((None, "muted"), (news(), "awaiting_audio")):
+        machine = speaking_phone()
+        machine.step(news(MUTED), 1.0)
+        machine.step(Away(), 2.0)
+        if meanwhile is not None:
+            machine.step(meanwhile, 3.0)
+        assert notices(machine.step(OLD_PHONE, 4.0)) == [(AudioState.CONNECTING, told)]
+
+
+def test_a_fresh_place_knows_nothing_of_the_former_ones_hindrance() -> None:
+    machine = speaking_phone()
+    machine.step(news(MUTED), 1.0)
+    machine.step(StreamBroke(G1, LossReason.NETWORK), 10.0)
+    due = machine.next_deadline()
+    assert due is not None
+    machine.step(Tick(), due)
+    machine.step(Joined(G2), due)
+    assert machine.state is LinkState.AWAITING_AUDIO
+
+
+def test_a_muted_phone_that_leaves_is_missed_soon() -> None:
+    machine = speaking_phone()
+    machine.step(news(MUTED), 1.0)
+    machine.step(news(here=False), 5.0)
+    assert machine.next_deadline() == 5.0 + GONE
+
+
+def test_a_phone_whose_track_is_hindered_may_speak_by_the_socket() -> None:
+    machine = speaking_phone()
+    machine.step(news(ENCRYPTED), 1.0)
+    effects = machine.step(heard(path=Path.SOCKET), 2.0)
+    (notice,) = [effect.notice for effect in effects if isinstance(effect, Notify)]
+    assert (notice.state, notice.code, notice.path) == (AudioState.LIVE, "encrypted", Path.SOCKET)

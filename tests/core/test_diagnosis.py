@@ -1,5 +1,6 @@
 """Naming the dead hop: every cell of the table, and what the answers amount to."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,16 +14,17 @@ from glassbridge.core.diagnosis import (
     Evidence,
     Hop,
     LiveKitSays,
-    RoomLooks,
     bridge_looks,
     diagnose,
-    room_looks,
+    hindered,
 )
+from glassbridge.core.voices import Hindrance
 
 HEARING = BridgeSays(in_room=True, audio_age=0.2, phone_here=True)
 DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
 OUT = BridgeSays(in_room=False)
-BRIDGE = {"silent": None, "out": OUT, "deaf": DEAF, "hearing": HEARING}
+ALONE = BridgeSays(in_room=True, audio_age=0.2, phone_here=False)
+BRIDGE = {"silent": None, "out": OUT, "alone": ALONE, "deaf": DEAF, "hearing": HEARING}
 
 COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
 NO_PHONE = LiveKitSays(agent_here=True, phone_here=False, phone_publishes=False)
@@ -33,8 +35,9 @@ GRID = """
              | silent         | without agent      | without phone     | complete
     silent   | bridge_silent  | bridge_silent      | bridge_silent     | bridge_silent
     out      | livekit_silent | bridge_not_in_room | bridge_not_in_room| bridge_not_in_room
+    alone    | phone_not_in_room | phone_not_in_room | phone_not_in_room | phone_not_in_room
     deaf     | livekit_silent | bridge_not_in_room | phone_not_in_room | room_silent
-    hearing  | stream_silent  | stream_silent      | stream_silent     | stream_silent
+    hearing  | stream_silent  | stream_silent      | phone_not_in_room | stream_silent
 """
 """What a phone that answers has: the bridge downwards, the room across."""
 AFTER_A_FRESH_JOIN = {("deaf", "silent"): "phone_unheard", ("deaf", "complete"): "phone_unheard"}
@@ -89,18 +92,21 @@ def test_every_row_of_the_table_is_reached_and_every_code_is_one_finding() -> No
         (BridgeSays(in_room=True), BridgeLooks.DEAF),
         (BridgeSays(in_room=True, audio_age=HEARS), BridgeLooks.DEAF),
         (BridgeSays(in_room=True, audio_age=HEARS - 0.01), BridgeLooks.HEARING),
+        (ALONE, BridgeLooks.ALONE),
     ],
 )
 def test_what_a_bridge_looks_like(says: BridgeSays | None, looks: BridgeLooks) -> None:
     assert bridge_looks(Evidence(says)) is looks
 
 
-@pytest.mark.parametrize(
-    ("here", "looks"),
-    [(None, RoomLooks.SILENT), (True, RoomLooks.SILENT), (False, RoomLooks.WITHOUT_PHONE)],
-)
-def test_without_the_room_service_the_bridge_tells_who_is_missing(here: bool | None, looks: RoomLooks) -> None:
-    assert room_looks(Evidence(BridgeSays(in_room=True, phone_here=here))) is looks
+@pytest.mark.parametrize("hindrance", Hindrance)
+def test_what_hinders_a_voice_is_the_reason_of_its_silence(hindrance: Hindrance) -> None:
+    finding = hindered(hindrance, "speex")
+    for says, code in ((DEAF, finding.code), (HEARING, "stream_silent"), (ALONE, "phone_not_in_room")):
+        evidence = Evidence(replace(says, hindered=finding), COMPLETE)
+        assert diagnose(evidence, renewed=False).code == code
+    assert finding.action is Action.WAIT
+    assert ("speex" in finding.text) is (hindrance is Hindrance.CODEC)
 
 
 def test_nothing_at_all_known_is_a_bridge_that_does_not_answer() -> None:

@@ -102,7 +102,7 @@ class Place:
             self.events.on_closed(self.closed)
 
     def meet(self, *identities: str) -> None:
-        self.remote = {name: RemoteParticipant(name, f"PA_{name}", False) for name in identities}
+        self.remote = {name: RemoteParticipant(name, f"PA_{name}") for name in identities}
         self.events.on_participants(self.remote)
 
     def sound(self, pcm: bytes) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from glassbridge.core.values import SAMPLE_RATE, LossReason
+from glassbridge.core.voices import RemoteTrack
 from glassbridge.livekit.participant import (
     DEFAULT_OPTIONS,
     FRAME_MS,
@@ -94,17 +95,17 @@ class FakeParticipant:
 
     # ---- what a test does
 
-    def packet(self, payload: bytes, topic: str = "", sender: str = "phone") -> None:
+    def packet(self, payload: bytes, topic: str = "", sender: str = "phone", *, encrypted: bool = False) -> None:
         """Somebody sent a data packet."""
-        self._events.on_packet(Packet(payload, topic, sender, reliable=False))
+        self._events.on_packet(Packet(payload, topic, sender, reliable=False, encrypted=encrypted))
 
     def audio(self, pcm: bytes, sender: str = "phone", track_sid: str = "TR_phone") -> None:
         """A track delivers a block."""
         self._events.on_audio(AudioBlock(pcm, sender, track_sid))
 
-    def enter(self, identity: str, publishing: bool = False) -> None:
+    def enter(self, identity: str, *tracks: RemoteTrack, may_publish: bool = True) -> None:
         """Somebody else comes, or publishes something else than before."""
-        self._remote[identity] = RemoteParticipant(identity, f"PA_{identity}", publishing)
+        self._remote[identity] = RemoteParticipant(identity, f"PA_{identity}", tracks, may_publish)
         self._events.on_participants(self._remote)
 
     def go(self, identity: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from glassbridge.core.values import LossReason
+from glassbridge.core.voices import Hindrance
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 SERVICE: Final = "mentra.livekit.bridge.LiveKitBridge"
@@ -11,6 +12,11 @@ REASON_KEY: Final = "glassbridge-reason"
 
 TO_WIRE: Final[dict[LossReason, pb.DisconnectReason]] = {
     reason: getattr(pb, f"REASON_{reason.name}") for reason in LossReason
+}
+
+HINDRANCES: Final[dict[Hindrance | None, pb.Hindrance]] = {
+    None: pb.HINDRANCE_NONE,
+    **{hindrance: getattr(pb, f"HINDRANCE_{hindrance.name}") for hindrance in Hindrance},
 }
 
 _TRACKS: Final = {0: "speaker", 1: "app_audio", 2: "tts"}

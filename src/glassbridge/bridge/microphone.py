@@ -4,10 +4,13 @@ Runs for each packet on the event loop: no logging, no tasks, no copies beyond t
 """
 
 from collections.abc import Iterable
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
+from glassbridge.bridge.contract import HINDRANCES
 from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE, AudioSource, Generation
+from glassbridge.core.voices import Hindrance, RemoteTrack, choose_voice
 from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
 from glassbridge.runtime.pulse import Pace, Pulse
 from glassbridge.runtime.queues import AgedQueue
@@ -21,8 +24,10 @@ OTHER_TOPICS: Final = ("lk.", "lk-", "gb.")
 """Topics of LiveKit's own features (chat, text streams) and of ours; everything else is the original's audio."""
 MAX_PACKET_BYTES: Final = 64 << 10
 """Two seconds of audio."""
-TRACK_HOLDS: Final = 1.0
-"""Seconds after its last sound in which a track keeps others from speaking between."""
+VOICE_HOLDS: Final = 1.0
+"""Seconds after their last sound in which a person keeps other people from speaking between, where all are heard."""
+PACKETS_HOLD: Final = 3.0
+"""Seconds after a data packet of audio in which a person is heard by packets, whatever becomes of their tracks."""
 
 NUMBERED: Final = AudioSource.PACKET_NUMBERED.value
 SEQUENCE: Final = AudioSource.PACKET_SEQUENCE.value
@@ -54,8 +59,15 @@ class Microphone:
         self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age, on_drop=_dropped)
         self._claimed = False
         self._closed = False
-        self._track_sid = ""
-        self._track_at = 0.0
+        self._people: dict[str, RemoteParticipant] = {}
+        """Those that are wanted and here, by identity."""
+        self._voices: dict[str, RemoteTrack] = {}
+        """The track that each of them is heard by, if any."""
+        self._encrypted: set[str] = set()
+        """Sids of those whose newest data packet was encrypted."""
+        self._packet_at = -inf
+        self._speaker = ""
+        self._spoke_at = -inf
         self._dropped = 0
         self.heard_at: float | None = None
         """Monotonic seconds of the last frame or presence; None: none yet."""
@@ -97,19 +109,55 @@ class Microphone:
         self._queue.close()
 
     def on_people(self, people: Iterable[RemoteParticipant]) -> None:
-        """Tells the stream whether the phone is in the room and publishes, when that has changed."""
-        phones = [person for person in people if self._wants(person.identity)]
-        publishes = any(phone.publishing for phone in phones)
-        self._learn(pb.RoomNews(phone_here=bool(phones), phone_publishes=publishes, leaving=self.news.leaving))
+        """Tells the stream what is new of the phone: whether it is here, publishes, and what keeps it unheard."""
+        self._people = {person.identity: person for person in people if self._wants(person.identity)}
+        self._encrypted &= {person.sid for person in self._people.values()}
+        chosen = {identity: choose_voice(person.tracks) for identity, person in self._people.items()}
+        self._voices = {
+            identity: voice for identity, voice in chosen.items() if voice is not None and voice.hindrance is None
+        }
+        self.judge()
+
+    def judge(self) -> None:
+        """Looks again at what keeps the phone from being heard: the end of its packets is told by nobody."""
+        hindrance, codec = self._hindrance()
+        self._learn(
+            pb.RoomNews(
+                phone_here=bool(self._people),
+                phone_publishes=any(person.publishing for person in self._people.values()),
+                leaving=self.news.leaving,
+                hindrance=HINDRANCES[hindrance],
+                codec=codec,
+            )
+        )
+
+    def _hindrance(self) -> tuple[Hindrance | None, str]:
+        """What keeps the phone from being heard (of several people: the first), and the codec that does."""
+        if self._voices or monotonic() - self._packet_at < PACKETS_HOLD:
+            return None, ""
+        for person in self._people.values():
+            voice = choose_voice(person.tracks)
+            if voice is not None:
+                return voice.hindrance, voice.codec if voice.hindrance is Hindrance.CODEC else ""
+            if not person.may_publish:
+                return Hindrance.PUBLISH_DENIED, ""
+            if person.sid in self._encrypted:
+                return Hindrance.ENCRYPTED, ""
+        return None, ""
 
     def announce_leaving(self) -> None:
         """Tells the stream that this place is about to be given up for good."""
-        now = self.news
-        self._learn(pb.RoomNews(phone_here=now.phone_here, phone_publishes=now.phone_publishes, leaving=True))
+        news = pb.RoomNews()
+        news.CopyFrom(self.news)
+        news.leaving = True
+        self._learn(news)
 
     def on_packet(self, packet: Packet) -> None:
         """Queues the audio of a data packet; a malformed one is counted, and logged once."""
         if not self._wants(packet.sender):
+            return
+        if packet.encrypted:
+            self._note_encrypted(packet.sender)
             return
         try:
             if packet.topic == TOPIC_NUMBERED:
@@ -123,18 +171,30 @@ class Microphone:
         except FrameError as error:
             self._refuse(error)
             return
+        self._packet_at = monotonic()
+        if self._encrypted or self.news.hindrance:
+            self._encrypted -= {person.sid for person in self._people.values() if person.identity == packet.sender}
+            self.judge()
         self._hear(chunk)
 
+    def _note_encrypted(self, sender: str) -> None:
+        person = self._people.get(sender)
+        if person is not None and person.sid not in self._encrypted:
+            self._encrypted.add(person.sid)
+            self.judge()
+
     def on_audio(self, block: AudioBlock) -> None:
-        """Queues a block of a track. One track speaks at a time: interleaved they would be noise."""
-        if not self._wants(block.sender):
+        """Queues a block of the track that is its sender's voice. One person speaks at a time: interleaved they would
+        be noise."""
+        voice = self._voices.get(block.sender)
+        if voice is None or voice.sid != block.track_sid:
             return
         now = monotonic()
-        if block.track_sid != self._track_sid:
-            if now - self._track_at < TRACK_HOLDS:
+        if block.sender != self._speaker:
+            if self._speaker in self._voices and now - self._spoke_at < VOICE_HOLDS:
                 return
-            self._track_sid = block.track_sid
-        self._track_at = now
+            self._speaker = block.sender
+        self._spoke_at = now
         if self._is_stale(block.pcm):
             return
         self._hear(self._chunk(block.pcm, TRACK))
@@ -148,6 +208,8 @@ class Microphone:
             phone_here=news.phone_here,
             phone_publishes=news.phone_publishes,
             leaving=news.leaving,
+            hindrance=pb.Hindrance.Name(news.hindrance).removeprefix("HINDRANCE_").lower(),
+            codec=news.codec,
         )
         if self._claimed:
             self._queue.put_urgent(self._tidings())

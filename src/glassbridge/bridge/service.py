@@ -135,6 +135,7 @@ class BridgeService(LiveKitBridgeServicer):
         status.connected = host.machine.state.holds_place
         status.participant_id = participant.identity
         status.participant_count = seat.count
+        seat.microphone.judge()
         status.news.CopyFrom(seat.microphone.news)
         if seat.microphone.heard_at is not None:
             status.last_audio_age_ms = int((time.monotonic() - seat.microphone.heard_at) * 1000)

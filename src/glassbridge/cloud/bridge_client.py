@@ -1,6 +1,7 @@
 """The bridges as a cloud sees them: any that speak the contract, ours or the original's, which knows no additions."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import grpc
 import structlog
 
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.core.diagnosis import BridgeSays, Hop
+from glassbridge.core.diagnosis import BridgeSays, Finding, Hop, hindered
 from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
+from glassbridge.core.voices import Hindrance
 from glassbridge.livekit.tokens import agent_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.telemetry import metrics, traces
@@ -28,6 +30,9 @@ ON_ITS_WAY_OUT = (BridgeFault.DIED, LossReason.CLOSED)
 REASON_KEY = "glassbridge-reason"
 """Trailing metadata of an audio stream that ends: a LossReason code (see the contract)."""
 _REASONS = {pb.DisconnectReason.Value(f"REASON_{reason.name}"): reason for reason in LossReason}
+_HINDRANCES = {pb.Hindrance.Value(f"HINDRANCE_{hindrance.name}"): hindrance for hindrance in Hindrance}
+_CODEC = re.compile(r"[^\w.-]")
+"""What is left out of the name of a codec, which the phone has chosen, before people read it."""
 _FAULTS = {
     grpc.StatusCode.UNAVAILABLE: BridgeFault.DIED,
     grpc.StatusCode.DEADLINE_EXCEEDED: BridgeFault.TIMED_OUT,
@@ -205,6 +210,7 @@ class Seat:
             audio_age=answer.last_audio_age_ms / 1000 if tells_age else None,
             phone_here=news.phone_here if news is not None else None,
             phone_publishes=news.phone_publishes if news is not None else None,
+            hindered=hindered_by(news) if news is not None else None,
         )
         return SeatStatus(None, says, generation)
 
@@ -338,6 +344,12 @@ class BridgePool:
         """Closes the channels; what is still open on them is cancelled."""
         for bridge in self.bridges:
             await bridge.channel.close(None)
+
+
+def hindered_by(news: pb.RoomNews) -> Finding | None:
+    """What keeps the phone's voice from being heard; None also for a hindrance that a newer bridge knows of."""
+    hindrance = _HINDRANCES.get(news.hindrance)
+    return None if hindrance is None else hindered(hindrance, _CODEC.sub("", news.codec)[:32])
 
 
 def _trouble_of(error: Exception) -> Trouble:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
-from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat
+from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat, hindered_by
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.story import Story
@@ -144,7 +144,7 @@ class LinkShell:
         """Puts an event into the machine's mailbox."""
         self._shell.post(event)
 
-    def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None) -> None:
+    def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None, track: bool = False) -> None:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
         now = self._last_frame[path] = self._loop.time()
         self.frames[path] += 1
@@ -152,7 +152,7 @@ class LinkShell:
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
-        self._shell.post(Heard(path, self._machine.generation if generation is None else generation, numbered))
+        self._shell.post(Heard(path, self._machine.generation if generation is None else generation, numbered, track))
 
     def ages(self) -> dict[str, int | None]:
         """Milliseconds since the last frame by each path; None before any."""
@@ -269,13 +269,16 @@ class LinkShell:
                 self.heard(Path.ROOM, numbered=True, generation=generation)
         elif chunk.pcm_data:
             self._microphone.take_plain(odd.whole(chunk.pcm_data))
-            self.heard(Path.ROOM, numbered=False, generation=generation)
+            track = chunk.source == pb.AUDIO_SOURCE_TRACK
+            self.heard(Path.ROOM, numbered=False, generation=generation, track=track)
 
     def _hear_news(self, news: pb.RoomNews, generation: Generation) -> None:
-        self._story.news(generation, phone_here=news.phone_here, leaving=news.leaving)
+        hindered = hindered_by(news)
+        code = hindered.code if hindered is not None else ""
+        self._story.news(generation, phone_here=news.phone_here, leaving=news.leaving, hindered=code)
         if news.leaving and self._seat is not None and self._seat.generation == generation:
             self._pool.is_leaving(self._seat.bridge)
-        self.post(News(generation, phone_here=news.phone_here, leaving=news.leaving))
+        self.post(News(generation, phone_here=news.phone_here, leaving=news.leaving, hindered=hindered))
 
     # ---- questions
 

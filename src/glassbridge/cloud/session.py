@@ -25,11 +25,12 @@ from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.microphone_order import Order
 from glassbridge.cloud.recording import Recorder
+from glassbridge.cloud.sound_watch import SoundWatch
 from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
-from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Action, Finding
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Finding
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.session import (
@@ -132,6 +133,7 @@ class UserSession:
         self._notice: Notice | None = None
         """The newest of the link; None while no phone is here."""
         self._recogniser_trouble: Finding | None = None
+        self._sound_trouble: Finding | None = None
         self._deaf = False
         """People were told that there are no captions, and none have come since."""
         self._answered = 0
@@ -182,7 +184,8 @@ class UserSession:
             self.hearing,
             self._order,
         )
-        self.microphone.listeners += [self.apps, self._order]
+        self._sound_watch = SoundWatch(self._judge_sound)
+        self.microphone.listeners += [self.apps, self._order, self._sound_watch]
 
     def start(self) -> None:
         """Sets everything going."""
@@ -360,6 +363,7 @@ class UserSession:
                 self._flight.note("voice", speaking=message.speaking)
                 self.link.post(audio_link.Voice(message.speaking))
                 self.hearing.voice(message.speaking)
+                self._sound_watch.voice(message.speaking)
                 self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self._flight.note("microphone", on=on)
@@ -404,7 +408,7 @@ class UserSession:
         if self._phone is None:  # the link has yet to hear that it went away
             return
         self._notice = notice
-        trouble = self._recogniser_trouble
+        trouble = self._sound_trouble or self._recogniser_trouble
         if trouble is not None and notice.state is AudioState.LIVE and notice.hop is None:
             notice = replace(notice, code=trouble.code, text=trouble.text, hop=trouble.hop)
         if self._told is None or self._told[0] is not notice.state:
@@ -496,13 +500,22 @@ class UserSession:
                     self._say(f"{NO_CAPTIONS}: {fault.why}")
         self._deaf = fault is not None and captions and (fault.refused or self._deaf)
         former, self._recogniser_trouble = self._recogniser_trouble, finding
-        if former == finding:
-            return
+        self._tell_beside_live(former, finding, "recognises")
+
+    def _judge_sound(self, finding: Finding | None) -> None:
+        """Whether what arrives is the sound of a living microphone."""
+        former, self._sound_trouble = self._sound_trouble, finding
+        self._tell_beside_live(former, finding, "sounds")
+
+    def _tell_beside_live(self, former: Finding | None, finding: Finding | None, well: str) -> None:
+        """Something is wrong with audio that arrives, or is not any more: `well` says how the log calls that."""
         told = finding or former
+        if former == finding or told is None:
+            return
         about = {
-            "action": Action.RESTART_RECOGNISER.value,
-            "cause": told.code if told is not None else "",
-            "result": "under way" if finding is not None else "recognises",
+            "action": told.action.value,
+            "cause": told.code,
+            "result": "under way" if finding is not None else well,
             "generation": self.link.generation,
         }
         self._log.info("recovery", **about)

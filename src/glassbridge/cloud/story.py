@@ -21,7 +21,7 @@ from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.holes import Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
-from glassbridge.core.diagnosis import Evidence, bridge_looks, room_looks
+from glassbridge.core.diagnosis import MUTED, Evidence, bridge_looks, room_looks
 from glassbridge.core.machine import Record
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import AudioState, Generation, UserId
@@ -147,9 +147,9 @@ class Story:
         self._log.warning("place lost", **about)
         self._keep("place lost", about)
 
-    def news(self, generation: Generation, *, phone_here: bool, leaving: bool) -> None:
+    def news(self, generation: Generation, *, phone_here: bool, leaving: bool, hindered: str) -> None:
         """The bridge told what is new in the room."""
-        self._tell("room news", generation=generation, phone_here=phone_here, leaving=leaving)
+        self._tell("room news", generation=generation, phone_here=phone_here, leaving=leaving, hindered=hindered)
 
     def examined(self, generation: Generation, evidence: Evidence) -> None:
         """Everybody on the way was asked; which hop that convicts is told to the phone next."""
@@ -199,6 +199,8 @@ class Story:
             if self._fault is None:
                 self._fault = notice.code, now
                 self._done = []  # anew: the last one was handed to the log
+        elif notice.code == MUTED:
+            self._fault = None
         elif notice.state is AudioState.LIVE and self._fault is not None:
             (cause, since), self._fault = self._fault, None
             self._tell(
@@ -214,5 +216,5 @@ class Story:
             episode.heard(notice.path.value)
             if not notice.code:
                 self._end(notice.path.value)
-        elif notice.code == "awaiting_audio" and not episode.due:
+        elif notice.code == MUTED or (notice.code == "awaiting_audio" and not episode.due):
             self._end("ready; the phone may be silent")

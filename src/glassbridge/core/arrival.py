@@ -57,8 +57,10 @@ class Arrival:
         """Paths that brought something since they were last lost or at fault."""
         self._since: dict[Path, float] = {}
         """From when silence counts, for each path where it does: not where it proves nothing or is told already."""
+        self._seen = False
+        """The phone was in the room since our place there began."""
         self._gone_since: float | None = None
-        """From when the phone is out of the room in which it was heard."""
+        """From when the phone is out of the room in which it was seen or heard."""
 
     @property
     def is_due(self) -> bool:
@@ -119,7 +121,7 @@ class Arrival:
     def _clear(self) -> None:
         self.heard.clear()
         self._since.clear()
-        self._gone_since = None
+        self._gone_since, self._seen = None, False
 
     def hear(self, path: Path, numbered: bool, now: float) -> None:
         """Something came by this path."""
@@ -137,6 +139,8 @@ class Arrival:
         """This path is not heard any more, and silence on it is nothing new."""
         self.heard.discard(path)
         self._since.pop(path, None)
+        if path is Path.ROOM:
+            self._seen = False
 
     def listen_to_room(self, now: float) -> None:
         """There is a place in the room: from now on silence there counts, for a phone that uses it."""
@@ -152,8 +156,8 @@ class Arrival:
     def phone_in_room(self, here: bool, now: float) -> None:
         """The bridge tells whether the phone is in the room."""
         if here:
-            self._gone_since = None
-        elif Path.ROOM in self.heard and self._gone_since is None:
+            self._gone_since, self._seen = None, True
+        elif (self._seen or Path.ROOM in self.heard) and self._gone_since is None:
             self._gone_since = now
 
     def learn(self, event: Microphone | Voice, now: float) -> None:

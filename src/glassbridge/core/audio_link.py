@@ -15,6 +15,8 @@ Rules
 - While the phone is away its place in the room is held, and a lost place is not fought for: whoever holds the phone's
   socket owns the user. Where somebody took the place although a socket is here, the phone has to answer on it first.
   When the phone is back, the bridge is asked whether the place is still there.
+- What keeps the phone's voice from being heard, as the bridge knows from the room, is told at once and in its own
+  words. Nothing is missed then, asked or rebuilt; what still comes of the phone's track was on its way before.
 - The socket stays welcome until the room is proven again by what numbers its audio, so that nothing is lost between.
 - What the phone is told is computed from all this after each step, and sent when it changed.
 
@@ -30,7 +32,7 @@ from typing import Final
 
 from glassbridge.core.arrival import SILENCE, Arrival
 from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.core.diagnosis import Action, Evidence, Hop, diagnose
+from glassbridge.core.diagnosis import MUTED, Action, Evidence, Finding, Hop, diagnose
 from glassbridge.core.link_events import (
     EVENTS,
     AskPhone,
@@ -155,6 +157,10 @@ class AudioLink:
         """The bridge of this place pushes its news."""
         self._sign_at = self._hinted_at = -inf
         """When the phone last said anything on its socket, and when it last gave a hint."""
+        self._hindered: Finding | None = None
+        """What keeps the phone's voice from being heard in this place."""
+        self._asked_at = inf
+        """When the bridge was last asked for its status."""
         self._trouble: Notice | None = None
         """What the phone is told until the way is built again."""
         self._told: Notice | None = None
@@ -259,7 +265,7 @@ class AudioLink:
 
     def _want_again(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
-        self._go(LinkState.AWAITING_AUDIO, event, now)
+        self._listen(event, now)
         return self._ask_status(now)
 
     def _depart(self) -> None:
@@ -318,7 +324,7 @@ class AudioLink:
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         missed = self._trouble if self._deaf and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._pushes = False
+        self._pushes, self._hindered = False, None
         self._go(LinkState.AWAITING_AUDIO, event, now)
         self._status_at = now + STATUS_EVERY_OF_OLD
         return []
@@ -336,7 +342,7 @@ class AudioLink:
         return self._lost(event, event.reason, now)
 
     def _answered(self, event: Status, now: float) -> list[Effect]:
-        if event.lost is None or self._arrival.heard_since(Path.ROOM, now - SILENCE):  # what is heard counts more
+        if event.lost is None or self._arrival.heard_since(Path.ROOM, self._asked_at):  # heard after it was asked
             return []
         return self._lost(event, event.lost, now)
 
@@ -392,7 +398,8 @@ class AudioLink:
         if self.state is LinkState.DOUBTFUL:
             return self._join_after_doubt(event, now)
         if self.state is LinkState.UNHEARD:
-            return self._listen_again(event, now)
+            self._listen(event, now)
+            return []
         return self._join(event, now, "network_back")
 
     # ---- news of the place
@@ -402,20 +409,44 @@ class AudioLink:
             self._pushes, self._status_at = True, now + STATUS_EVERY
         if event.leaving:
             return self._lost(event, BridgeFault.LEAVING, now)
+        before, self._hindered = self._hindered, event.hindered
+        if event.hindered is not None:
+            if event.hindered != before:
+                self._arrival.lose(Path.ROOM)
+                self._listen(event, now)
+        elif self.state is LinkState.UNHEARD and (event.phone_here or before is not None):
+            if before is not None:
+                self._trouble = None
+            self._listen(event, now)
         self._arrival.phone_in_room(event.phone_here, now)
-        return self._listen_again(event, now) if event.phone_here and self.state is LinkState.UNHEARD else []
-
-    def _listen_again(self, event: Event, now: float) -> list[Effect]:
-        self._go(LinkState.AWAITING_AUDIO, event, now)
         return []
 
+    def _remember_news(self, event: News, _now: float) -> list[Effect]:
+        self._hindered = event.hindered
+        return []
+
+    def _listen(self, event: Event, now: float) -> None:
+        """The place is there: audio is awaited, unless it is known that none can come."""
+        finding = self._hindered
+        if finding is None:
+            self._go(LinkState.AWAITING_AUDIO, event, now)
+            return
+        fault = finding.code != MUTED
+        state = AudioState.INTERRUPTED if fault else AudioState.CONNECTING
+        self._trouble = Notice(state, finding.code, finding.text, finding.hop)
+        self._deaf = self._deaf or fault
+        self._go(LinkState.UNHEARD, event, now, finding.code)
+
     def _ask_status(self, now: float) -> list[Effect]:
+        self._asked_at = now
         self._status_at = now + (STATUS_EVERY if self._pushes else STATUS_EVERY_OF_OLD)
         return [AskStatus(self.generation)]
 
     # ---- what is heard, and what should be
 
     def _hear_placed(self, event: Heard, now: float) -> list[Effect]:
+        if event.track and self._hindered is not None:
+            return []
         if event.path is Path.ROOM and self.state is not LinkState.LIVE:
             self._trouble = None
             self._go(LinkState.LIVE, event, now)
@@ -441,7 +472,7 @@ class AudioLink:
     def _learn_placed(self, event: Microphone | Voice, now: float) -> list[Effect]:
         """A phone that falls silent on purpose is healthy: what its silence was taken for is taken back."""
         self._learn(event, now)
-        if self.state is not LinkState.LIVE and not self._arrival.is_due:
+        if self.state is not LinkState.LIVE and not self._arrival.is_due and self._hindered is None:
             self._trouble = None
             if self.state is not LinkState.AWAITING_AUDIO:
                 self._go(LinkState.AWAITING_AUDIO, event, now)
@@ -482,12 +513,16 @@ class AudioLink:
     def _examined(self, event: Examined, now: float) -> list[Effect]:
         finding = diagnose(event.evidence, renewed=now - self._renewed_at < RENEWED_FOR)
         notice = Notice(AudioState.INTERRUPTED, finding.code, finding.text, finding.hop)
-        if finding.action in (Action.REJOIN, Action.REJOIN_LATER):
+        if finding.hop is not None and finding.action in (Action.REJOIN, Action.REJOIN_LATER):
             self._renewed_at = now
             decision = Decision(
                 finding.hop, at_once=finding.action is Action.REJOIN, elsewhere=finding.hop is Hop.BRIDGE
             )
             return self._join_by(decision, event, now, notice, LinkState.INTERRUPTED)
+        if event.evidence.bridge is not None and finding is event.evidence.bridge.hindered:
+            self._hindered = finding
+            self._listen(event, now)
+            return []
         self._trouble = notice
         self._go(LinkState.UNHEARD, event, now, finding.code)
         self._due_at = now + LOOK_AGAIN
@@ -503,7 +538,6 @@ _UNDER_WAY = Ignored("more than that is being asked")
 _NOBODY = Ignored("the phone is away")
 _NOT_WAITING = Ignored("nothing waits for that")
 _NOT_ASKED = Ignored("nobody asked, or the answer is not needed any more")
-_ENDS_SOON = Ignored("the stream ends when the bridge has left")
 TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, Wanted): Cell(AudioLink._want, (_L.IDLE, _L.JOINING)),
     (_L.IDLE, Away): Cell(AudioLink._go_away, (_L.IDLE,)),
@@ -537,13 +571,13 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Tick): Cell(AudioLink._tick, (_L.JOINING,)),
-    (_L.AWAITING_AUDIO, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.AWAITING_AUDIO, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.AWAITING_AUDIO, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.AWAITING_AUDIO, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.AWAITING_AUDIO, Joined): _DECIDED,
     (_L.AWAITING_AUDIO, JoinFailed): _DECIDED,
     (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.AWAITING_AUDIO, News): Cell(AudioLink._hear_news, (_L.AWAITING_AUDIO, _L.BACKING_OFF, _L.JOINING)),
+    (_L.AWAITING_AUDIO, News): Cell(AudioLink._hear_news, (_L.AWAITING_AUDIO, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.AWAITING_AUDIO, Status): Cell(
         AudioLink._answered, (_L.AWAITING_AUDIO, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)
     ),
@@ -555,13 +589,13 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.SUSPECT)),
-    (_L.LIVE, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.LIVE, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.LIVE, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.LIVE, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.LIVE, Joined): _DECIDED,
     (_L.LIVE, JoinFailed): _DECIDED,
     (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.LIVE, News): Cell(AudioLink._hear_news, (_L.LIVE, _L.BACKING_OFF, _L.JOINING)),
+    (_L.LIVE, News): Cell(AudioLink._hear_news, (_L.LIVE, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, Status): Cell(AudioLink._answered, (_L.LIVE, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, Examined): _NOT_ASKED,
     (_L.LIVE, PhoneAnswered): _NOT_ASKED,
@@ -571,13 +605,13 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.SUSPECT)),
-    (_L.SUSPECT, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.SUSPECT, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.SUSPECT, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.SUSPECT, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.SUSPECT, Joined): _DECIDED,
     (_L.SUSPECT, JoinFailed): _DECIDED,
     (_L.SUSPECT, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.SUSPECT, News): Cell(AudioLink._hear_news, (_L.SUSPECT, _L.BACKING_OFF, _L.JOINING)),
+    (_L.SUSPECT, News): Cell(AudioLink._hear_news, (_L.SUSPECT, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.SUSPECT, Status): _UNDER_WAY,
     (_L.SUSPECT, Examined): Cell(AudioLink._examined, (_L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
     (_L.SUSPECT, PhoneAnswered): _NOT_ASKED,
@@ -587,13 +621,13 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.SUSPECT, Microphone): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Voice): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Tick): Cell(AudioLink._tick, (_L.SUSPECT, _L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
-    (_L.INTERRUPTED, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.INTERRUPTED, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.INTERRUPTED, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.INTERRUPTED, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.INTERRUPTED, Joined): _DECIDED,
     (_L.INTERRUPTED, JoinFailed): _DECIDED,
     (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.INTERRUPTED, News): Cell(AudioLink._hear_news, (_L.INTERRUPTED, _L.BACKING_OFF, _L.JOINING)),
+    (_L.INTERRUPTED, News): Cell(AudioLink._hear_news, (_L.INTERRUPTED, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, Status): _BETTER,
     (_L.INTERRUPTED, Examined): _NOT_ASKED,
     (_L.INTERRUPTED, PhoneAnswered): _NOT_ASKED,
@@ -603,7 +637,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Tick): Cell(AudioLink._tick, (_L.INTERRUPTED, _L.JOINING)),
-    (_L.UNHEARD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.UNHEARD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.UNHEARD, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.UNHEARD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.UNHEARD, Joined): _DECIDED,
@@ -651,13 +685,13 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Tick): Cell(AudioLink._tick, (_L.BACKING_OFF, _L.JOINING)),
-    (_L.HELD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO,)),
+    (_L.HELD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.HELD, Away): _NOBODY,
     (_L.HELD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.HELD, Joined): _DECIDED,
     (_L.HELD, JoinFailed): _DECIDED,
     (_L.HELD, StreamBroke): Cell(AudioLink._release, (_L.IDLE,)),
-    (_L.HELD, News): _ENDS_SOON,
+    (_L.HELD, News): Cell(AudioLink._remember_news, (_L.HELD,)),
     (_L.HELD, Status): _NOBODY,
     (_L.HELD, Examined): _NOT_ASKED,
     (_L.HELD, PhoneAnswered): _NOT_ASKED,

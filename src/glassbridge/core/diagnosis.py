@@ -10,13 +10,17 @@ Rules
 - Where both sides are in the room and nothing passes, either may be deaf. Ours is renewed first, as that costs least;
   when a fresh place hears nothing either, it is the phone's.
 - A question without an answer is an answer: whoever is silent for a second is suspect.
+- Knowledge outranks what was heard lately: a phone that the bridge or the room service says is gone is gone, and what
+  keeps the phone's voice from being heard (core/voices.py) is the reason of its silence.
 
 It does not ask (cloud/examination.py does) and does not act (core/audio_link.py does).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
+
+from glassbridge.core.voices import Hindrance
 
 HEARS: Final = 1.5
 """Seconds since the phone's last frame within which a bridge counts as hearing it: presence comes each second."""
@@ -43,15 +47,17 @@ class Action(Enum):
     """A fresh join, at once the first time."""
     REJOIN_LATER = "rejoin_later"
     """A fresh join after a wait: at once it would fail. Audio is welcome on the socket until then."""
+    RESTART_CAPTURE = "restart_capture"
+    """The phone is asked to start its capture anew; nothing of ours is rebuilt."""
     RESTART_RECOGNISER = "restart_recogniser"
     """Only the recogniser is started anew; audio goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A dead hop by name."""
+    """A dead hop by name; without a hop it is no fault."""
 
-    hop: Hop
+    hop: Hop | None
     code: str
     """For programs."""
     text: str
@@ -72,6 +78,8 @@ class BridgeSays:
     """Seconds since the phone's last frame or presence; None also when there was none yet."""
     phone_here: bool | None = None
     phone_publishes: bool | None = None
+    hindered: "Finding | None" = None
+    """What keeps the phone's voice from being heard there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +112,14 @@ class BridgeLooks(Enum):
 
     SILENT = "silent"
     OUT = "out"
+    ALONE = "alone"
+    """The phone is not there with it."""
     DEAF = "deaf"
     HEARING = "hearing"
 
 
 class RoomLooks(Enum):
-    """The room, from LiveKit's answer; who is missing may also be the bridge's news."""
+    """The room, from LiveKit's answer."""
 
     SILENT = "silent"
     WITHOUT_AGENT = "without_agent"
@@ -124,6 +134,8 @@ def bridge_looks(evidence: Evidence) -> BridgeLooks:
         return BridgeLooks.SILENT
     if not says.in_room:
         return BridgeLooks.OUT
+    if says.phone_here is False:
+        return BridgeLooks.ALONE
     hears = says.audio_age is not None and says.audio_age < HEARS
     return BridgeLooks.HEARING if hears else BridgeLooks.DEAF
 
@@ -132,8 +144,7 @@ def room_looks(evidence: Evidence) -> RoomLooks:
     """What LiveKit's answer amounts to."""
     says = evidence.livekit
     if says is None:
-        absent = evidence.bridge is not None and evidence.bridge.phone_here is False
-        return RoomLooks.WITHOUT_PHONE if absent else RoomLooks.SILENT
+        return RoomLooks.SILENT
     if not says.agent_here:
         return RoomLooks.WITHOUT_AGENT
     return RoomLooks.COMPLETE if says.phone_here else RoomLooks.WITHOUT_PHONE
@@ -164,14 +175,53 @@ RECOGNISER_STUCK: Final = Finding(
     Hop.RECOGNISER, "recogniser_stuck", "audio arrives, but the recogniser takes none", Action.RESTART_RECOGNISER
 )
 
+MUTED: Final = "muted"
+"""Code of the one hindrance that is no fault: the person wants it so."""
+_HINDRANCES: Final = {
+    Hindrance.MUTED: Finding(None, MUTED, "the phone's microphone is muted: unmute it to be heard", Action.WAIT),
+    Hindrance.ENCRYPTED: Finding(
+        Hop.PHONE,
+        "encrypted",
+        "the phone's audio is end-to-end encrypted and cannot be understood: switch the encryption off",
+        Action.WAIT,
+    ),
+    Hindrance.CODEC: Finding(
+        Hop.PHONE,
+        "codec_unsupported",
+        "the phone's audio is in a codec that is not understood ({codec}): publish Opus",
+        Action.WAIT,
+    ),
+    Hindrance.SUBSCRIPTION_DENIED: Finding(
+        Hop.PHONE,
+        "subscription_denied",
+        "the bridge may not hear the phone's microphone: allow it to subscribe",
+        Action.WAIT,
+    ),
+    Hindrance.PUBLISH_DENIED: Finding(
+        Hop.LIVEKIT,
+        "publish_denied",
+        "LiveKit does not let the phone publish its microphone: give it the permission",
+        Action.WAIT,
+    ),
+}
+
+
+def hindered(hindrance: Hindrance, codec: str = "") -> Finding:
+    """What a hindrance amounts to; `codec` names the one that is not understood."""
+    finding = _HINDRANCES[hindrance]
+    return replace(finding, text=finding.text.format(codec=codec or "unknown"))
+
+
 _ANY = None
 TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool | None, Finding], ...]] = (
     # phone answers, bridge, room, a fresh place heard nothing either: the first row that fits counts; None fits all
+    (True, BridgeLooks.HEARING, RoomLooks.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
     (_ANY, BridgeLooks.HEARING, _ANY, _ANY, STREAM_SILENT),
     (False, _ANY, _ANY, _ANY, PHONE_UNREACHABLE),
     (_ANY, BridgeLooks.SILENT, _ANY, _ANY, BRIDGE_SILENT),
     (_ANY, BridgeLooks.OUT, RoomLooks.SILENT, _ANY, LIVEKIT_SILENT),
     (_ANY, BridgeLooks.OUT, _ANY, _ANY, BRIDGE_NOT_IN_ROOM),
+    (_ANY, BridgeLooks.ALONE, _ANY, _ANY, PHONE_NOT_IN_ROOM),
     (_ANY, _ANY, RoomLooks.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
     (_ANY, _ANY, RoomLooks.WITHOUT_AGENT, _ANY, BRIDGE_NOT_IN_ROOM),
     (_ANY, _ANY, RoomLooks.SILENT, False, LIVEKIT_SILENT),
@@ -182,6 +232,9 @@ TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool
 
 def diagnose(evidence: Evidence, *, renewed: bool) -> Finding:
     """The dead hop. `renewed`: our place was joined anew since the phone was last heard, and that changed nothing."""
+    bridge = evidence.bridge
+    if bridge is not None and bridge.hindered is not None and bridge_looks(evidence) is BridgeLooks.DEAF:
+        return bridge.hindered
     looks = (evidence.phone_answers, bridge_looks(evidence), room_looks(evidence), renewed)
     return next(
         row[-1] for row in TABLE if all(want in (None, have) for want, have in zip(row[:-1], looks, strict=True))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from glassbridge.core.diagnosis import Evidence, Hop
+from glassbridge.core.diagnosis import Evidence, Finding, Hop
 from glassbridge.core.recovery import Trouble
 from glassbridge.core.values import AudioState, Generation
 
@@ -28,7 +28,8 @@ class LinkState(Enum):
     INTERRUPTED = ("interrupted", True)
     """The place is there and serves no more; the next join is due at a deadline."""
     UNHEARD = ("unheard", True)
-    """The place is there and sound; the phone has to act, or to come back. Looked at again at a deadline."""
+    """The place is there and sound; the phone has to act, or to come back. Looked at again at a deadline, or when what
+    keeps its voice from being heard has ended."""
     DOUBTFUL = ("doubtful", False)
     """Somebody took the place; the phone is asked whether it is still with us."""
     BACKING_OFF = ("backing_off", False)
@@ -96,6 +97,8 @@ class News:
     phone_here: bool
     leaving: bool = False
     """The bridge is about to leave for good."""
+    hindered: Finding | None = None
+    """What keeps the phone's voice from being heard; None also while it speaks by data packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ class Heard:
     generation: Generation
     """Of the stream that brought it; of no meaning for the socket."""
     numbered: bool
+    track: bool = False
+    """It came by a track of the room, not by data packets."""
 
 
 @dataclass(frozen=True, slots=True)

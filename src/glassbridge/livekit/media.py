@@ -9,11 +9,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
-from glassbridge.livekit.opus import Decoder, OpusError
+from glassbridge.livekit.codecs import CODECS, DecodeError
 
 RTP_CLOCK = 48_000
 """Hz of Opus timestamps, whatever the rate of the sound."""
-CLOCK_PER_SAMPLE = RTP_CLOCK // SAMPLE_RATE
 HOLD = 3
 """Packets that are held back, at most, while one before them is missing."""
 MAX_FILL = SAMPLE_RATE
@@ -85,10 +84,12 @@ class Sound(NamedTuple):
 
 
 class TrackReceiver:
-    """Turns the Opus packets of one SSRC into sound."""
+    """Turns the packets of one SSRC and one codec into sound."""
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
+    def __init__(self, codec: str = "opus") -> None:
+        self.codec = codec
+        make, self._rtp_clock = CODECS[codec]
+        self._decoder = make()
         self._expected: int | None = None
         self._held: dict[int, Rtp] = {}
         self._frame = SAMPLE_RATE // 50
@@ -120,22 +121,26 @@ class TrackReceiver:
         if not packet.payload:
             return
         if self._clock is not None:
-            hole = (packet.timestamp - self._clock & 0xFFFF_FFFF) // CLOCK_PER_SAMPLE
-            if self._frame <= hole < 0x8000_0000 // CLOCK_PER_SAMPLE:  # less is the server's clock being rounded
+            ahead = packet.timestamp - self._clock & 0xFFFF_FFFF
+            hole = ahead * SAMPLE_RATE // self._rtp_clock
+            if self._frame <= hole and ahead < 0x8000_0000:  # less is the server's clock being rounded
                 yield Sound(bytes(min(hole, MAX_FILL) * BYTES_PER_SAMPLE))
         try:
             pcm = self._decoder.decode(packet.payload)
-        except OpusError:
+        except DecodeError:
             yield self._conceal(None)
             return
         self._frame = len(pcm) // BYTES_PER_SAMPLE
-        self._clock = packet.timestamp + self._frame * CLOCK_PER_SAMPLE
+        self._clock = packet.timestamp + self._in_rtp_clock(self._frame)
         yield Sound(pcm)
 
     def _conceal(self, following: Rtp | None) -> Sound:
         if self._clock is not None:
-            self._clock += self._frame * CLOCK_PER_SAMPLE
+            self._clock += self._in_rtp_clock(self._frame)
         if following is not None and following.payload:
-            with suppress(OpusError):
+            with suppress(DecodeError):
                 return Sound(self._decoder.recover(following.payload, self._frame), concealed=True)
         return Sound(self._decoder.conceal(self._frame), concealed=True)
+
+    def _in_rtp_clock(self, samples: int) -> int:
+        return samples * self._rtp_clock // SAMPLE_RATE

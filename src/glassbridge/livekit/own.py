@@ -4,7 +4,8 @@ Deliberately absent: resuming (`reconnect=1` is never sent: traps A1), STUN, and
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -54,6 +55,7 @@ from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
 from glassbridge.livekit.upgrade import is_loopback, open_socket
+from glassbridge.runtime.queues import BoundedQueue
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
 
@@ -67,6 +69,9 @@ ABANDON_TIMEOUT = 5.0
 """Seconds that an upgrade which nobody waits for may still take, in order to be left properly (traps A4)."""
 CLOSE_TIMEOUT = 1.0
 """Seconds for each step of closing."""
+MAX_WORK = 1_000
+MAX_WORK_BYTES = 32 << 20
+"""Messages of the server, and their bytes, that may wait until there is time for them."""
 
 T = TypeVar("T")
 _leaving: set["OwnParticipant"] = set()
@@ -120,6 +125,11 @@ class OwnParticipant:
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
         self._roster = Roster()
+        self._subscribed: set[TrackRef] = set()
+        """The tracks that we have asked for."""
+        self._work = BoundedQueue[signal.Signal](MAX_WORK, MAX_WORK_BYTES)
+        self.malformed = 0
+        """Messages of the server that could not be read."""
         self.sid = self.identity = self.room = ""
 
     def __repr__(self) -> str:
@@ -192,12 +202,12 @@ class OwnParticipant:
         self._shell.post(MediaLost(detail))
 
     def data_arrived(self, data: UserData, reliable: bool) -> None:
-        self._tell(self._events.on_packet, Packet(data.payload, data.topic, data.sender, reliable))
+        self._tell(self._events.on_packet, Packet(data.payload, data.topic, data.sender, reliable, data.encrypted))
 
     def sound_arrived(self, track: TrackRef, sound: Sound) -> None:
         speaker = self._roster.speaker(track)
         # The server goes on with silence for half a second after a track was taken out: in the midst of its successor.
-        if speaker is not None:
+        if speaker is not None and track in self._subscribed:
             self._tell(self._events.on_audio, AudioBlock(sound.pcm, speaker, track.track_sid, sound.concealed))
 
     def lost(self) -> ParticipantError | None:
@@ -260,29 +270,60 @@ class OwnParticipant:
         finally:
             self._upgraded.set()
         self._subscriber = Subscriber(self, loopback=is_loopback(self._socket))
+        self._tasks.spawn(self._work_off(), "negotiate")
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.BINARY:
-                await self._heard(signal.decode_response(message.data))
+                self._read(message.data)
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                self._shell.post(SocketEnded(f"it breaks the protocol: {self._socket.exception()}"))
+                return
         self._shell.post(SocketEnded(f"close code {self._socket.close_code}"))
 
-    async def _heard(self, message: signal.Signal) -> None:
-        handler = _HANDLERS.get(message.kind)
-        if handler is not None:
-            await handler(self, message.body)
+    def _read(self, data: bytes) -> None:
+        """Takes one message, and never waits: what takes time goes to _work_off()."""
+        with self._unless_malformed():
+            message = signal.decode_response(data)
+            if (take := _NEWS.get(message.kind)) is not None:
+                take(self, message.body)
+            elif message.kind in _WORK and not self._work.put(message, message.body.ByteSize()):
+                self._shell.post(MediaLost("the server asks for more than can be done"))
 
-    async def _on_join(self, join: rtc.JoinResponse) -> None:
+    async def _work_off(self) -> None:
+        """Does what takes time, in the order in which the server asks for it."""
+        while True:
+            message = await self._work.get()
+            with self._unless_malformed():
+                await _WORK[message.kind](self, message.body)
+
+    @contextmanager
+    def _unless_malformed(self) -> Iterator[None]:
+        """A message that cannot be read is passed over; the first one is logged."""
+        try:
+            yield
+        except signal.SignalError as error:
+            self.malformed += 1
+            if self.malformed == 1:
+                log.warning("signalling message refused", room_name=self.room, error=str(error))
+
+    def _on_join(self, join: rtc.JoinResponse) -> None:
         self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
         self._shell.post(Joined(self.room))
-        await self._met(join.other_participants)
+        self._met([join.participant, *join.other_participants])
 
-    async def _on_update(self, update: rtc.ParticipantUpdate) -> None:
-        await self._met(update.participants)
+    def _on_update(self, update: rtc.ParticipantUpdate) -> None:
+        self._met(update.participants)
+
+    def _on_subscription_permission(self, update: rtc.SubscriptionPermissionUpdate) -> None:
+        self._roster.allow(TrackRef(update.participant_sid, update.track_sid), update.allowed)
+        self._tell(self._events.on_participants, self.remote)
 
     async def _on_offer(self, offer: rtc.SessionDescription) -> None:
+        signal.require_description(offer.sdp)
         if self._subscriber is not None:
             await self.request(answer=await self._subscriber.answer(offer))
 
     async def _on_answer(self, answer: rtc.SessionDescription) -> None:
+        signal.require_description(answer.sdp)
         if self._publisher is not None:
             self._publisher.answered(answer)
 
@@ -295,41 +336,49 @@ class OwnParticipant:
         elif trickle.target == rtc.PUBLISHER and self._publisher is not None:
             await self._publisher.add_candidate(candidate)
 
-    async def _on_track_published(self, published: rtc.TrackPublishedResponse) -> None:
+    async def _on_wish(self, wish: rtc.UpdateSubscription) -> None:
+        await self.request(subscription=wish)
+
+    def _on_track_published(self, published: rtc.TrackPublishedResponse) -> None:
         if self._publisher is not None:
             self._publisher.published(published.cid, published.track.sid)
 
-    async def _on_track_subscribed(self, subscribed: rtc.TrackSubscribed) -> None:
+    def _on_track_subscribed(self, subscribed: rtc.TrackSubscribed) -> None:
         if self._publisher is not None:
             self._publisher.subscribed(subscribed.track_sid)
 
-    async def _on_request_response(self, response: rtc.RequestResponse) -> None:
+    def _on_request_response(self, response: rtc.RequestResponse) -> None:
         if self._publisher is not None and response.HasField("add_track") and response.reason != rtc.RequestResponse.OK:
             reason = rtc.RequestResponse.Reason.Name(response.reason)
             self._publisher.refused(response.add_track.cid, f"the track is not accepted ({reason})")
 
-    async def _on_pong(self, pong: rtc.Pong) -> None:
+    def _on_pong(self, pong: rtc.Pong) -> None:
         self._shell.post(Pong())
 
-    async def _on_leave(self, leave: rtc.LeaveRequest) -> None:
+    def _on_leave(self, leave: rtc.LeaveRequest) -> None:
         reason = models.DisconnectReason.Name(leave.reason) if leave.reason in signal.LOSS_REASONS else leave.reason
         self._shell.post(Left(signal.loss_reason(leave.reason), f"the server says {reason}"))
 
-    async def _on_room_moved(self, moved: rtc.RoomMovedResponse) -> None:
+    def _on_room_moved(self, moved: rtc.RoomMovedResponse) -> None:
         self._shell.post(Left(LossReason.SERVER_SHUTDOWN, "the server moves us to another room"))
 
-    async def _met(self, people: Iterable[models.ParticipantInfo]) -> None:
-        new = self._roster.meet(person for person in people if person.identity != self.identity)
+    def _met(self, people: Sequence[models.ParticipantInfo]) -> None:
+        for person in people:
+            if person.identity == self.identity and person.sid == self.sid and person.HasField("permission"):
+                self._roster.permit(person.permission)
+        self._roster.meet(person for person in people if person.identity != self.identity)
         self._tell(self._events.on_participants, self.remote)
-        if new and self._options.subscribe_audio:
-            # Tracks are asked for one by one, so that no video comes that nobody watches.
-            tracks = [
-                models.ParticipantTracks(participant_sid=track.participant_sid, track_sids=[track.track_sid])
-                for track in new
-            ]
-            sids = [track.track_sid for track in new]
-            wish = rtc.UpdateSubscription(track_sids=sids, subscribe=True, participant_tracks=tracks)
-            await self.request(subscription=wish)
+        if self._options.subscribe_audio:
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        """Asks for the tracks that can be understood, one by one: so no video comes that nobody watches."""
+        wanted = self._roster.understood()
+        dropped = {track for track in self._subscribed - wanted if self._roster.speaker(track) is not None}
+        for tracks, subscribe in ((wanted - self._subscribed, True), (dropped, False)):
+            if tracks:
+                self._work.put(signal.Signal("wish", signal.subscription_wish(sorted(tracks), subscribe=subscribe)), 0)
+        self._subscribed = wanted
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
@@ -368,12 +417,10 @@ class OwnParticipant:
             log.error("participant task failed", task=name, room_name=self.room, exc_info=error)
 
 
-_HANDLERS: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None]]] = {
+_NEWS: Mapping[str, Callable[[OwnParticipant, Any], None]] = {
     "join": OwnParticipant._on_join,
     "update": OwnParticipant._on_update,
-    "offer": OwnParticipant._on_offer,
-    "answer": OwnParticipant._on_answer,
-    "trickle": OwnParticipant._on_trickle,
+    "subscription_permission_update": OwnParticipant._on_subscription_permission,
     "track_published": OwnParticipant._on_track_published,
     "track_subscribed": OwnParticipant._on_track_subscribed,
     "request_response": OwnParticipant._on_request_response,
@@ -381,7 +428,15 @@ _HANDLERS: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None
     "leave": OwnParticipant._on_leave,
     "room_moved": OwnParticipant._on_room_moved,
 }
-"""What we listen to; everything else that a server says is safe to pass over."""
+"""What the reader takes at once."""
+
+_WORK: Mapping[str, Callable[[OwnParticipant, Any], Coroutine[Any, Any, None]]] = {
+    "offer": OwnParticipant._on_offer,
+    "answer": OwnParticipant._on_answer,
+    "trickle": OwnParticipant._on_trickle,
+    "wish": OwnParticipant._on_wish,
+}
+"""What takes time; everything else that a server says is safe to pass over."""
 
 
 async def _at_most(seconds: float, *steps: Awaitable[object]) -> None:

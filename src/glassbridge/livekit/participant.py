@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason
+from glassbridge.core.voices import RemoteTrack
 
 FRAME_MS = 20
 """Milliseconds of audio in one playback frame and in one block that a track delivers."""
@@ -39,6 +40,8 @@ class Packet:
     sender: str
     """Identity of the sender; empty when the server sent it."""
     reliable: bool
+    encrypted: bool = False
+    """It is end-to-end encrypted: the payload is empty then, the topic unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,15 @@ class RemoteParticipant:
 
     identity: str
     sid: str
-    publishing: bool
-    """True while a microphone track of theirs is published and not muted."""
+    tracks: tuple[RemoteTrack, ...] = ()
+    """Their audio tracks, the one that was published first comes first."""
+    may_publish: bool = True
+    """The server lets them publish a microphone."""
+
+    @property
+    def publishing(self) -> bool:
+        """True while an audio track of theirs is published and not muted."""
+        return any(not track.muted for track in self.tracks)
 
 
 class RoomEvents(Protocol):
@@ -171,7 +181,7 @@ class ConnectOptions:
     timeout: float = 10.0
     """Deadline of connect()."""
     subscribe_audio: bool = True
-    """Whether remote audio tracks are delivered."""
+    """Whether remote audio tracks are delivered: those that can be understood."""
     publish_ready: bool = True
     """Open the sending side at join already: first sound and first packet come 50 ms sooner (traps A10)."""
     ping_interval: float = 1.0

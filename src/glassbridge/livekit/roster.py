@@ -4,8 +4,25 @@ from collections.abc import Iterable, Mapping
 
 from livekit.protocol import models
 
+from glassbridge.core.voices import RemoteTrack, TrackSource
 from glassbridge.livekit.participant import RemoteParticipant
 from glassbridge.livekit.signal import TrackRef
+
+_SOURCES: Mapping[int, TrackSource] = {
+    models.MICROPHONE: TrackSource.MICROPHONE,
+    models.SCREEN_SHARE: TrackSource.SCREEN,
+    models.SCREEN_SHARE_AUDIO: TrackSource.SCREEN,
+}
+
+
+def track_source(number: int) -> TrackSource:
+    """A source by LiveKit's number; UNKNOWN for any that is neither a microphone nor a screen."""
+    return _SOURCES.get(number, TrackSource.UNKNOWN)
+
+
+def codec_of(mime_type: str) -> str:
+    """The codec of an audio MIME type, in lower case; Opus where the server does not say."""
+    return mime_type.lower().removeprefix("audio/") or "opus"
 
 
 class Roster:
@@ -16,36 +33,86 @@ class Roster:
         self._people: dict[str, models.ParticipantInfo] = {}
         self._speakers: dict[TrackRef, str] = {}
         """Identity of the owner of each audio track that is there."""
+        self._seen: dict[TrackRef, int] = {}
+        """The tracks that are there, numbered as they were first told of."""
+        self._denied: set[TrackRef] = set()
+        """We may not hear these."""
+        self._may_subscribe = True
 
     @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
         """By identity."""
         return {
-            identity: RemoteParticipant(
-                identity, person.sid, any(_is_audio(track) and not track.muted for track in person.tracks)
-            )
+            identity: RemoteParticipant(identity, person.sid, self._tracks(person), _may_publish(person))
             for identity, person in self._people.items()
         }
 
-    def meet(self, people: Iterable[models.ParticipantInfo]) -> list[TrackRef]:
-        """Takes in the news of others; returns the audio tracks that are new."""
+    def meet(self, people: Iterable[models.ParticipantInfo]) -> None:
+        """Takes in the news of others."""
         for person in people:
             if person.state != models.ParticipantInfo.DISCONNECTED:
                 self._people[person.identity] = person
             elif (known := self._people.get(person.identity)) is not None and not _is_older(person, known):
                 del self._people[person.identity]
-        known_tracks = self._speakers.keys()
         self._speakers = {
             TrackRef(person.sid, track.sid): identity
             for identity, person in self._people.items()
             for track in person.tracks
             if _is_audio(track)
         }
-        return sorted(self._speakers.keys() - known_tracks)
+        number = max(self._seen.values(), default=0)
+        self._seen = {track: self._seen.get(track, number + 1) for track in self._speakers}
+        self._denied &= self._speakers.keys()
+
+    def permit(self, permission: models.ParticipantPermission) -> None:
+        """What the server lets us do ourselves."""
+        self._may_subscribe = permission.can_subscribe
+
+    def allow(self, track: TrackRef, allowed: bool) -> None:
+        """Their owner lets us hear a track, or does not any more."""
+        if allowed:
+            self._denied.discard(track)
+        elif track in self._speakers:
+            self._denied.add(track)
+
+    def understood(self) -> set[TrackRef]:
+        """The audio tracks that are there and whose sound can be decoded."""
+        return {
+            TrackRef(person.sid, track.sid)
+            for person in self._people.values()
+            for track in self._tracks(person)
+            if track.understood
+        }
 
     def speaker(self, track: TrackRef) -> str | None:
         """Identity of who publishes a track; None when nobody does (any more)."""
         return self._speakers.get(track)
+
+    def _tracks(self, person: models.ParticipantInfo) -> tuple[RemoteTrack, ...]:
+        def published(track: models.TrackInfo) -> tuple[int, int, int]:
+            version = track.version
+            return version.unix_micro, version.ticks, self._seen[TrackRef(person.sid, track.sid)]
+
+        audio = sorted((track for track in person.tracks if _is_audio(track)), key=published)
+        return tuple(
+            RemoteTrack(
+                track.sid,
+                track_source(track.source),
+                track.muted,
+                track.encryption != models.Encryption.NONE,
+                codec_of(track.mime_type),
+                self._may_subscribe and TrackRef(person.sid, track.sid) not in self._denied,
+            )
+            for track in audio
+        )
+
+
+def _may_publish(person: models.ParticipantInfo) -> bool:
+    """Whether they may publish a microphone; a server that says nothing of permissions forbids nothing."""
+    permission = person.permission
+    sources = permission.can_publish_sources
+    allowed = permission.can_publish and (not sources or models.MICROPHONE in sources)
+    return allowed or not person.HasField("permission")
 
 
 def _is_older(gone: models.ParticipantInfo, known: models.ParticipantInfo) -> bool:

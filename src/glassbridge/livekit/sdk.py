@@ -22,6 +22,7 @@ except ImportError as error:
     raise ImportError("the official LiveKit SDK is not installed: pip install 'glassbridge[sdk]'") from error
 
 from glassbridge.core.values import SAMPLE_RATE, LossReason
+from glassbridge.core.voices import CODECS, RemoteTrack
 from glassbridge.livekit import sdk_native
 from glassbridge.livekit.participant import (
     DEFAULT_OPTIONS,
@@ -35,6 +36,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
     RoomEvents,
 )
+from glassbridge.livekit.roster import codec_of, track_source
 from glassbridge.livekit.sdk_fence import Fence
 from glassbridge.livekit.sdk_track import SdkTrack
 from glassbridge.livekit.signal import loss_reason
@@ -114,6 +116,10 @@ class SdkParticipant:
         self._room = rtc.Room()
         self._tasks = TaskGroup("sdk participant", self._task_failed)
         self._streams: dict[str, rtc.AudioStream] = {}
+        self._seen: dict[str, int] = {}
+        """The audio tracks of others, numbered as they were seen first."""
+        self._denied: set[str] = set()
+        """Tracks that we heard until their owner, or the server, put an end to it."""
         self._tracks: list[SdkTrack] = []
         self._closed: Closed | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -135,12 +141,32 @@ class SdkParticipant:
 
     @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
-        return {
+        people = {
             person.identity: RemoteParticipant(
-                person.identity, person.sid, any(_is_heard(p) for p in person.track_publications.values())
+                person.identity, person.sid, self._tracks_of(person), _may_publish(person.permissions)
             )
             for person in self._room.remote_participants.values()
         }
+        self._seen = {track.sid: self._seen[track.sid] for person in people.values() for track in person.tracks}
+        self._denied &= self._seen.keys()
+        return people
+
+    def _tracks_of(self, person: rtc.RemoteParticipant) -> tuple[RemoteTrack, ...]:
+        """In the order in which they were seen first: the SDK tells no other."""
+        for sid in person.track_publications:
+            self._seen.setdefault(sid, max(self._seen.values(), default=0) + 1)
+        audio = [p for p in person.track_publications.values() if p.kind == rtc.TrackKind.KIND_AUDIO]
+        return tuple(
+            RemoteTrack(
+                publication.sid,
+                track_source(publication.source),
+                publication.muted,
+                publication.encryption_type != rtc.EncryptionType.NONE,
+                codec_of(publication.mime_type),
+                publication.sid not in self._denied,
+            )
+            for publication in sorted(audio, key=lambda publication: self._seen[publication.sid])
+        )
 
     async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
         self._require_open()
@@ -304,9 +330,11 @@ class SdkParticipant:
         self._tell(self._events.on_participants, self.remote)
 
     def _on_track_published(self, publication: rtc.RemoteTrackPublication, *_: object) -> None:
-        # Asked for one by one, so that no video comes that nobody watches.
+        # Asked for one by one, so that no video comes that nobody watches, nor sound that nobody understands.
         if self._options.subscribe_audio and publication.kind == rtc.TrackKind.KIND_AUDIO and self._closed is None:
-            publication.set_subscribed(True)
+            plain = publication.encryption_type == rtc.EncryptionType.NONE
+            if plain and codec_of(publication.mime_type) in CODECS:
+                publication.set_subscribed(True)
         self._on_people()
 
     def _on_track_subscribed(
@@ -318,6 +346,8 @@ class SdkParticipant:
             track=track, sample_rate=SAMPLE_RATE, num_channels=1, frame_size_ms=FRAME_MS, capacity=MAX_BLOCKS
         )
         self._streams[track.sid] = stream
+        self._denied.discard(track.sid)
+        self._on_people()
         self._tasks.spawn(self._hear(stream, track.sid, sender.identity), "hear")
 
     async def _hear(self, stream: rtc.AudioStream, sid: str, sender: str) -> None:
@@ -328,6 +358,8 @@ class SdkParticipant:
         stream = self._streams.pop(publication.sid, None)
         if stream is not None and self._closed is None:
             self._tasks.spawn(stream.aclose(), "close stream")
+            self._denied.add(publication.sid)  # unless it is not there any more: remote sees to that
+            self._on_people()
 
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         name = rtc.DisconnectReason.Name(reason) if reason in rtc.DisconnectReason.values() else str(reason)
@@ -374,6 +406,7 @@ _HANDLERS: Mapping[Any, Callable[..., None]] = {
     "track_unsubscribed": SdkParticipant._on_track_unsubscribed,
     "track_muted": SdkParticipant._on_people,
     "track_unmuted": SdkParticipant._on_people,
+    "participant_permissions_changed": SdkParticipant._on_people,
     "disconnected": SdkParticipant._on_disconnected,
     "reconnecting": SdkParticipant._on_reconnecting,
     "moved": SdkParticipant._on_moved,
@@ -381,5 +414,9 @@ _HANDLERS: Mapping[Any, Callable[..., None]] = {
 """What we listen to."""
 
 
-def _is_heard(publication: rtc.RemoteTrackPublication) -> bool:
-    return publication.kind == rtc.TrackKind.KIND_AUDIO and not publication.muted
+def _may_publish(permission: Any) -> bool:
+    """Whether a microphone may be published; where nothing is told of permissions, it may."""
+    if permission.ByteSize() == 0:
+        return True
+    sources = permission.can_publish_sources
+    return bool(permission.can_publish) and (not sources or rtc.TrackSource.SOURCE_MICROPHONE in sources)

@@ -5,12 +5,12 @@ Requests travel from participant to server, responses the other way. Nothing her
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aiortc import RTCIceCandidate
-from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
+from aiortc.sdp import SessionDescription, candidate_from_sdp, candidate_to_sdp
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models, rtc
 
@@ -166,7 +166,7 @@ def parse_candidate_init(text: str) -> RTCIceCandidate | None:
         candidate = candidate_from_sdp(line.removeprefix("candidate:"))
         candidate.sdpMid = init.get("sdpMid")
         candidate.sdpMLineIndex = init.get("sdpMLineIndex")
-    except (ValueError, IndexError, AttributeError, AssertionError):
+    except (ValueError, IndexError, AttributeError, AssertionError, TypeError):
         raise SignalError("a trickle that holds no ICE candidate") from None
     if candidate.sdpMid is None and candidate.sdpMLineIndex is None:
         candidate.sdpMLineIndex = 0
@@ -180,16 +180,25 @@ class TrackRef(NamedTuple):
     track_sid: str
 
 
-class AudioPayloads(NamedTuple):
-    """RTP payload types by what they carry."""
+def subscription_wish(tracks: Sequence[TrackRef], *, subscribe: bool) -> rtc.UpdateSubscription:
+    """Asks for these tracks, or for an end of them."""
+    return rtc.UpdateSubscription(
+        track_sids=[track.track_sid for track in tracks],
+        subscribe=subscribe,
+        participant_tracks=[
+            models.ParticipantTracks(participant_sid=track.participant_sid, track_sids=[track.track_sid])
+            for track in tracks
+        ],
+    )
 
-    opus: frozenset[int] = frozenset()
-    red: frozenset[int] = frozenset()
+
+STATIC_PAYLOADS: Mapping[int, str] = {0: "pcmu", 8: "pcma", 9: "g722"}
+"""RTP payload types whose codec needs no rtpmap (RFC 3551)."""
 
 
 _SSRC = re.compile(r"^a=ssrc:(\d+)(?: msid:(\S+)(?: (\S+))?)?", re.MULTILINE)
 _MSID = re.compile(r"^a=msid:(\S+)(?: (\S+))?", re.MULTILINE)
-_RTPMAP = re.compile(r"^a=rtpmap:(\d+) (\w+)/48000", re.MULTILINE)
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+) ([\w.-]+)/\d+", re.MULTILINE)
 
 
 def stream_id(track: TrackRef) -> str:
@@ -210,10 +219,11 @@ def audio_tracks(sdp: str) -> dict[int, TrackRef]:
     return found
 
 
-def audio_payloads(sdp: str) -> AudioPayloads:
-    """Which payload types of an offer are Opus, and Opus with redundancy (RED)."""
-    types = [(int(number), codec.lower()) for number, codec in _RTPMAP.findall(sdp)]
-    return AudioPayloads(*(frozenset(n for n, codec in types if codec == name) for name in AudioPayloads._fields))
+def audio_payloads(sdp: str) -> Mapping[int, str]:
+    """The codec of each payload type of the audio lines of an offer, in lower case."""
+    lines = [section for section in _sections(sdp) if section.startswith("m=audio ")]
+    named = {int(number): codec.lower() for line in lines for number, codec in _RTPMAP.findall(line)}
+    return {**STATIC_PAYLOADS, **named}
 
 
 def accept_red(offer: str, answer: str) -> str:
@@ -228,6 +238,16 @@ def accept_red(offer: str, answer: str) -> str:
             answered = f"{answered.rstrip()}\r\na=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {opus}/{opus}\r\n"
         accepted += answered
     return accepted
+
+
+def require_description(sdp: str) -> None:
+    """Raises SignalError (the peer's fault) for what is no description of media."""
+    try:
+        media = SessionDescription.parse(sdp).media
+    except (ValueError, IndexError, KeyError, AttributeError, AssertionError, TypeError):
+        media = []
+    if not media:
+        raise SignalError("an offer or answer that describes no media")
 
 
 def _sections(sdp: str) -> list[str]:
@@ -250,6 +270,8 @@ class UserData:
     """Identity; the server fills it in, a participant leaves it empty."""
     to: tuple[str, ...] = ()
     """Identities; empty means all."""
+    encrypted: bool = False
+    """End to end; `payload` and `topic` are empty then."""
 
 
 def encode_data(data: UserData, *, reliable: bool, sender_sid: str = "") -> bytes:
@@ -273,7 +295,10 @@ def decode_data(data: bytes) -> UserData | None:
         packet = models.DataPacket.FromString(data)
     except DecodeError:
         raise SignalError(f"{len(data)} bytes that are no DataPacket") from None
-    if packet.WhichOneof("value") != "user":
+    kind = packet.WhichOneof("value")
+    if kind == "encrypted_packet":
+        return UserData(b"", sender=packet.participant_identity, encrypted=True)
+    if kind != "user":
         return None
     user = packet.user
     return UserData(

@@ -1,6 +1,7 @@
 """The connection through which the room comes in: the server offers, we answer, data and sound arrive."""
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from aiortc import RTCDataChannel, RTCIceCandidate, RTCPeerConnection, RTCSessionDescription
@@ -8,6 +9,7 @@ from livekit.protocol import rtc
 
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
+from glassbridge.livekit.codecs import CODECS
 from glassbridge.livekit.media import Sound, TrackReceiver, parse_rtp, unpack_red
 from glassbridge.livekit.signal import TrackRef, UserData
 
@@ -43,7 +45,7 @@ class Subscriber:
         self._open: set[str] = set()
         self._tracks: dict[int, TrackRef] = {}
         self._receivers: dict[int, TrackReceiver] = {}
-        self._payloads = signal.AudioPayloads()
+        self._payloads: Mapping[int, str] = {}
 
     async def answer(self, offer: rtc.SessionDescription) -> rtc.SessionDescription:
         """Our answer to an offer of the server. Waits for nothing on the network."""
@@ -119,9 +121,8 @@ class Subscriber:
     def _data(self, data: bytes, reliable: bool) -> None:
         try:
             packet = signal.decode_data(data)
-        except signal.SignalError as error:
-            self._listener.media_lost(str(error))
-            return
+        except signal.SignalError:
+            return  # it costs itself, not the place
         if packet is not None:
             self._listener.data_arrived(packet, reliable)
 
@@ -129,10 +130,12 @@ class Subscriber:
         packet = parse_rtp(data)
         if packet is None or (track := self._tracks.get(packet.ssrc)) is None:
             return
-        receiver = self._receivers.get(packet.ssrc)
-        if receiver is None:
-            receiver = self._receivers[packet.ssrc] = TrackReceiver()
-        for single in unpack_red(packet) if packet.payload_type in self._payloads.red else (packet,):
-            if single.payload_type in self._payloads.opus:
-                for sound in receiver.push(single):
-                    self._listener.sound_arrived(track, sound)
+        for single in unpack_red(packet) if self._payloads.get(packet.payload_type) == "red" else (packet,):
+            codec = self._payloads.get(single.payload_type, "")
+            if codec not in CODECS:
+                continue
+            receiver = self._receivers.get(packet.ssrc)
+            if receiver is None or receiver.codec != codec:
+                receiver = self._receivers[packet.ssrc] = TrackReceiver(codec)
+            for sound in receiver.push(single):
+                self._listener.sound_arrived(track, sound)

@@ -42,7 +42,7 @@ class Recovery:
             self._begin("phone is not heard", Origin.read(notice.traceparent))
         if self._span is not None:
             self._span.event("audio state", state=notice.state, code=notice.code, hop=notice.hop or "")
-        if notice.state == "live" or (notice.code == "awaiting_audio" and not numbers):
+        if notice.state == "live" or notice.code == "muted" or (notice.code == "awaiting_audio" and not numbers):
             self._end("")
 
     def part(self, name: str) -> Span:

@@ -1,4 +1,5 @@
-"""A queue for audio: bounded by count and by age, oldest dropped first, every drop counted."""
+"""Queues with bounds. For audio: by count and by age, oldest dropped first, every drop counted. For messages, of which
+none may be left out: by count and by bytes."""
 
 import asyncio
 from collections import deque
@@ -101,3 +102,26 @@ class AgedQueue(Generic[T]):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class BoundedQueue(Generic[T]):
+    """Single consumer; keeps everything, in order, or refuses it."""
+
+    def __init__(self, max_items: int, max_bytes: int) -> None:
+        self._items: asyncio.Queue[tuple[T, int]] = asyncio.Queue(max_items)
+        self._max_bytes = max_bytes
+        self._bytes = 0
+
+    def put(self, item: T, size: int) -> bool:
+        """Adds an item of `size` bytes and never waits; False: there is no room for it."""
+        if self._items.full() or self._bytes + size > self._max_bytes:
+            return False
+        self._bytes += size
+        self._items.put_nowait((item, size))
+        return True
+
+    async def get(self) -> T:
+        """The oldest item. Safe to cancel."""
+        item, size = await self._items.get()
+        self._bytes -= size
+        return item

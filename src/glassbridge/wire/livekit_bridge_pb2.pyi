@@ -7,6 +7,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Hindrance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HINDRANCE_NONE: _ClassVar[Hindrance]
+    HINDRANCE_MUTED: _ClassVar[Hindrance]
+    HINDRANCE_ENCRYPTED: _ClassVar[Hindrance]
+    HINDRANCE_CODEC: _ClassVar[Hindrance]
+    HINDRANCE_SUBSCRIPTION_DENIED: _ClassVar[Hindrance]
+    HINDRANCE_PUBLISH_DENIED: _ClassVar[Hindrance]
+
 class AudioSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     AUDIO_SOURCE_UNKNOWN: _ClassVar[AudioSource]
@@ -34,6 +43,12 @@ class DisconnectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_STREAM_BROKEN: _ClassVar[DisconnectReason]
     REASON_TIMED_OUT: _ClassVar[DisconnectReason]
     REASON_INTERNAL: _ClassVar[DisconnectReason]
+HINDRANCE_NONE: Hindrance
+HINDRANCE_MUTED: Hindrance
+HINDRANCE_ENCRYPTED: Hindrance
+HINDRANCE_CODEC: Hindrance
+HINDRANCE_SUBSCRIPTION_DENIED: Hindrance
+HINDRANCE_PUBLISH_DENIED: Hindrance
 AUDIO_SOURCE_UNKNOWN: AudioSource
 AUDIO_SOURCE_PACKET_NUMBERED: AudioSource
 AUDIO_SOURCE_PACKET_SEQUENCE: AudioSource
@@ -88,14 +103,18 @@ class AudioChunk(_message.Message):
     def __init__(self, pcm_data: _Optional[bytes] = ..., sample_rate: _Optional[int] = ..., channels: _Optional[int] = ..., timestamp_ms: _Optional[int] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., generation: _Optional[int] = ..., number: _Optional[_Union[FrameNumber, _Mapping]] = ..., source: _Optional[_Union[AudioSource, str]] = ..., heartbeat: _Optional[bool] = ..., age_us: _Optional[int] = ..., news: _Optional[_Union[RoomNews, _Mapping]] = ..., hops: _Optional[_Union[HopCounts, _Mapping]] = ...) -> None: ...
 
 class RoomNews(_message.Message):
-    __slots__ = ("phone_here", "phone_publishes", "leaving")
+    __slots__ = ("phone_here", "phone_publishes", "leaving", "hindrance", "codec")
     PHONE_HERE_FIELD_NUMBER: _ClassVar[int]
     PHONE_PUBLISHES_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    HINDRANCE_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     phone_here: bool
     phone_publishes: bool
     leaving: bool
-    def __init__(self, phone_here: _Optional[bool] = ..., phone_publishes: _Optional[bool] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    hindrance: Hindrance
+    codec: str
+    def __init__(self, phone_here: _Optional[bool] = ..., phone_publishes: _Optional[bool] = ..., leaving: _Optional[bool] = ..., hindrance: _Optional[_Union[Hindrance, str]] = ..., codec: _Optional[str] = ...) -> None: ...
 
 class HopCounts(_message.Message):
     __slots__ = ("livekit_in", "bridge_out")

@@ -173,6 +173,16 @@ PHONE_REJOINS: Final = frozenset({"phone_not_in_room", "phone_unheard"})
 with a fresh token, unless it is joining already. The cloud keeps its own place meanwhile."""
 
 
+PHONE_RESTARTS_CAPTURE: Final = frozenset({"digital_silence", "stuck_signal", "clipped_signal"})
+"""Codes of an audio_state, beside `live`, that ask the phone to start its capture anew: its place in the room is sound,
+and what comes from there is not the sound of a living microphone."""
+PHONE_MAY_BE_HEARD_BY_SOCKET: Final = frozenset(
+    {"encrypted", "codec_unsupported", "subscription_denied", "publish_denied"}
+)
+"""Codes of an audio_state that says why the phone's voice cannot be heard in the room. Joining anew changes nothing;
+audio by the WebSocket is welcome. `muted` (with `connecting`) is no fault: the phone's microphone is muted there."""
+
+
 class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     """Ours. Sent after the ack and on each change; the truth about audio.
 
@@ -183,9 +193,10 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     reason: str = ""
     """A reason a person can read; empty when live, unless only the recogniser fails."""
     code: str = ""
-    """The same for programs: `joining`, `awaiting_audio`, `no_audio`, or the code of what is wrong."""
+    """The same for programs: `joining`, `awaiting_audio`, `muted`, `no_audio`, or the code of what is wrong."""
     hop: Literal["phone", "livekit", "bridge", "stream", "recogniser"] | None = None
-    """Where on the way audio dies, once that is known. `recogniser` comes with `live`: audio flows, captions do not."""
+    """Where on the way audio dies, once that is known. With `live`: `recogniser`, audio flows and captions do not;
+    `phone`, audio flows and is not the sound of a living microphone."""
     since: Millis
     retry_in_ms: int | None = None
     transport: Literal["livekit", "websocket"] | None = None
