@@ -181,3 +181,27 @@ def test_whatever_comes_it_stays_on_its_table_and_ends_once(steps: list[tuple[Ev
         assert (app.socket is not None) == (app.state is A.RUNNING)
         assert (app.next_deadline() is None) == (app.state in (A.ABSENT, A.RUNNING, A.STOPPED))
     assert disposed == app.state.final
+
+
+@pytest.mark.parametrize("revived_at", [210.0, 218.0, 219.9])
+@pytest.mark.parametrize("lasted", [0.5, 6.0, 29.9])
+def test_an_app_that_is_lost_again_after_a_long_revival_gets_its_grace_again(revived_at: float, lasted: float) -> None:
+    app = in_state(A.REVIVING)
+    app.step(SocketOpened(TWO), revived_at)
+    lost_at = revived_at + lasted
+    assert app.step(SocketClosed(TWO), lost_at) == [Announce(A.GRACE)]
+    deadline = app.next_deadline()
+    assert deadline is not None
+    assert deadline >= lost_at + TIMES.grace
+    assert app.step(Tick(), lost_at + TIMES.grace - 0.1) == []
+    assert app.step(SocketOpened(THREE), lost_at + TIMES.grace - 0.1) == [
+        Adopt(THREE, resumed=True),
+        Announce(A.RUNNING),
+    ]
+
+
+def test_grace_is_no_new_budget_for_an_app_that_comes_and_goes() -> None:
+    app = in_state(A.REVIVING)
+    app.step(SocketOpened(TWO), 219.0)
+    app.step(SocketClosed(TWO), 230.0)
+    assert app.step(Tick(), 230.0 + TIMES.grace) == [Dispose(StopReason.LOST, None)]

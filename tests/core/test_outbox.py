@@ -62,7 +62,10 @@ def test_the_table_is_total() -> None:
         (403, Verdict.REFUSED),
         (413, Verdict.TOO_MUCH),
         (400, Verdict.TOO_MUCH),
-        (301, Verdict.TOO_MUCH),
+        (100, Verdict.LATER),
+        (301, Verdict.LATER),
+        (304, Verdict.LATER),
+        (308, Verdict.LATER),
     ],
 )
 def test_verdicts(status: int | None, expected: Verdict) -> None:
@@ -111,6 +114,14 @@ def test_an_outage_is_waited_out_longer_and_longer_and_forgets_nothing(status: i
     box.step(Waiting(10), now)
     box.step(Answered(500, 10), now)
     assert box.next_deadline() == now + 1.0, "success begins the ladder anew"
+
+
+@pytest.mark.parametrize("status", range(100, 600))
+def test_only_what_the_rule_names_is_ever_given_up(status: int) -> None:
+    box = sending(lines=1)
+    given_up = [effect for effect in box.step(Answered(status, 1), 6.0) if isinstance(effect, GiveUp)]
+    named = 400 <= status < 500 and status not in (401, 403, 408, 425, 429)
+    assert bool(given_up) == named
 
 
 def test_a_sink_may_ask_for_time_but_not_for_ever() -> None:

@@ -239,6 +239,17 @@ def test_standing_still_is_not_the_peers_silence(stood_still: float, begun: floa
     assert run_until(machine, woke + 30, answer=(Pong(), MediaAlive())) == (woke + 30, [])
 
 
+@pytest.mark.parametrize("queued", [1, 50])
+def test_a_stall_counts_once_however_many_events_have_queued_up(queued: int) -> None:
+    machine = in_stage(Stage.JOINED)
+    run_until(machine, 20.0, answer=(Pong(), MediaAlive()))
+    for number in range(queued):
+        machine.step(MediaAlive(), 25.0 + number / 10_000)
+    at, effects = run_until(machine, 60.0, answer=(MediaAlive(),))
+    assert effects == end(LossReason.NETWORK, "no pong for 2.5 s", unheard=2.5)
+    assert at < 25.0 + LIMITS.pong_timeout + LIMITS.ping_interval
+
+
 @pytest.mark.parametrize("stage", [Stage.JOINING, Stage.JOINED])
 @pytest.mark.parametrize(("stood_still", "goes"), [(10.9, False), (11.0, True), (30.0, True)])
 def test_who_stood_still_too_long_leaves(stage: Stage, stood_still: float, goes: bool) -> None:

@@ -6,7 +6,8 @@ Rules
   server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. Only the
   user stops an app. When nothing helps, it has ended and the user is told.
 - A webhook that is answered but brings no socket within `connect` seconds counts as a failure.
-- An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds.
+- An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds. An app that came
+  back because its server was asked gets its grace again when it is lost again, even if the revival took all the budget.
 
 It does not know what a webhook or a socket is, nor the time. Sockets are numbered by their owner, greater for each
 newer one; webhook calls are numbered here.
@@ -190,6 +191,8 @@ class AppSession:
         self._met = False
         """It has had a socket."""
         self._opened_at = 0.0
+        self._earned_grace = 0.0
+        """Seconds that a loss of this socket leaves beyond the budget."""
         self._due: float | None = None
         """When its server is asked next; None while it is being asked."""
         self._gives_up_at: float | None = None
@@ -257,6 +260,7 @@ class AppSession:
     def _adopt(self, event: SocketOpened, now: float) -> list[Effect]:
         self.socket = event.socket
         self._opened_at = now
+        self._earned_grace = self._times.grace if self.state is AppState.REVIVING else 0.0
         told = self._go(AppState.RUNNING, event, now)
         resumed, self._met = self._met, True
         if not resumed:
@@ -280,6 +284,7 @@ class AppSession:
         told = self._go(AppState.GRACE, event, now)
         self.socket = None
         self._due = now + self._times.grace
+        self._gives_up_at = max(self._gives_up_at, now + self._earned_grace)
         return told
 
     def _revive(self, event: Start, now: float) -> list[Effect]:

@@ -2,10 +2,10 @@
 
 Rules
 - A batch goes when it is full, or `every` seconds after the first line of it came. One is on its way at a time.
-- A line is forgotten when the sink has said that it has it. No answer, 408, 425, 429 and 5xx mean: the same again,
-  after a wait that grows, or as long as the sink asks for.
-- Too large (413), or not understood (any other 4xx): half as many next time, and the size grows back by itself; so only
-  the very line that the sink will not have is given up, and counted.
+- A line is forgotten when the sink has said that it has it (2xx). Too large (413) or not understood (any other 4xx):
+  half as many next time, and the size grows back by itself; so only the very line that the sink will not have is given
+  up, and counted. Any other answer (408, 425, 429, 5xx, a redirect), or none, means: the same again, after a wait that
+  grows, or as long as the sink asks for.
 - A token that is refused (401, 403) is told once, however often it is refused; what waits is tried on at the pace of an
   outage, for somebody may correct the sink.
 - At the end everything that waits goes without delay; the first failure ends that, and what is left is the next life's.
@@ -55,11 +55,11 @@ class Verdict(Enum):
 
 def verdict(status: int | None) -> Verdict:
     """Of an HTTP status; None: no answer."""
-    if status is None or status >= 500 or status in (408, 425, 429):
+    if status is None or status in (408, 425, 429):
         return Verdict.LATER
     if status in (401, 403):
         return Verdict.REFUSED
-    return Verdict.TOO_MUCH if status >= 300 else Verdict.TAKEN
+    return {2: Verdict.TAKEN, 4: Verdict.TOO_MUCH}.get(status // 100, Verdict.LATER)
 
 
 # ---- events

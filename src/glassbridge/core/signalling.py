@@ -3,8 +3,9 @@
 Rules
 - A place is never repaired. Every doubt ends it; whoever holds the user decides about a fresh join (system.md 4.3).
 - Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3).
-- Time in which this process stood still is no silence of the peer: the watches are put off by it. Who stood still for
-  `loop_gap` leaves, for others may hold the identity by now.
+- Time in which this process stalled is not silence of the peer: the watches are put off by it, once for each stall,
+  however many events have queued up meanwhile. If it stalled for `loop_gap`, the place is left: another process may
+  hold the identity by now.
 - What the server says beats what we make of it: when we wake, or when the media path closes, its word may still wait
   in the socket. So the place is SETTLING for a moment before our own verdict is reported.
 
@@ -175,6 +176,8 @@ class Signalling:
         self._limits = limits
         self._expected_room = expected_room
         self._timers: dict[Timer, float] = {Timer.JOIN: now + limits.join}
+        self._allowed_until = now
+        """Stalls up to this time have been allowed for."""
         self._verdict = (LossReason.INTERNAL, "")
         """What is reported after SETTLING when the server says nothing."""
 
@@ -193,9 +196,10 @@ class Signalling:
     def _allow_for_standstill(self, now: float) -> None:
         """Our own lateness is not the peer's silence; much of it is a reason to go."""
         due = self.next_deadline()
-        late = 0.0 if due is None else now - due
+        late = 0.0 if due is None else now - max(due, self._allowed_until)
         if late <= WAKE_SETTLE:
             return
+        self._allowed_until = now
         for timer in (Timer.PONG, Timer.MEDIA):
             if timer in self._timers:
                 self._timers[timer] = max(self._timers[timer] + late, now + WAKE_SETTLE)
