@@ -267,3 +267,29 @@ def test_user_ids_are_hashed_by_a_setting_in_every_field_of_a_line() -> None:
 
 def test_the_region_is_in_every_line() -> None:
     assert [line["region"] for line in lines(run("log.info('x')", extra=", region='eu'"))] == ["eu"]
+
+
+def test_no_field_of_a_line_is_longer_than_512_bytes_whoever_wrote_it() -> None:
+    output = run(
+        f"""
+        long = "/token" + "\\\\" * 100_000
+        log.info("HTTP request", path=long, wide="\u20ac" * 1_000, raw=b"x" * 9_000, nested={{"a": [long] * 1_000}})
+        odd = type("Odd", (), {{"__repr__": lambda _: long}})()
+        log.info("x" * 100_000, known="a" * 380 + {SECRET!r} + "b" * 1_000, object=odd)
+        logging.getLogger("aiohttp.server").error("bad request %s", long)
+        try:
+            raise ValueError("no " + long)
+        except ValueError:
+            log.exception("failed", path="/short")
+        """
+    )
+    first, second, third, fourth = lines(output)
+    for line in (first, second, third):
+        for name in set(line) - {"nested"}:
+            assert len(str(line[name]).encode()) <= 512, name
+    assert first["path"].startswith("/token\\")
+    assert len(json.dumps(first["nested"])) < 64 * 1_100
+    assert SECRET[:10] not in output, "half of a secret is left"
+    assert fourth["path"] == "/short"
+    assert "ValueError: no /token" in fourth["exception"]
+    assert len(fourth["exception"]) <= 16 << 10

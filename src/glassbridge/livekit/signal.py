@@ -196,7 +196,7 @@ STATIC_PAYLOADS: Mapping[int, str] = {0: "pcmu", 8: "pcma", 9: "g722"}
 """RTP payload types whose codec needs no rtpmap (RFC 3551)."""
 
 
-_SSRC = re.compile(r"^a=ssrc:(\d+)(?: msid:(\S+)(?: (\S+))?)?", re.MULTILINE)
+_SSRC = re.compile(r"^a=ssrc:(\d{1,10})\b(?: msid:(\S+)(?: (\S+))?)?", re.MULTILINE)
 _MSID = re.compile(r"^a=msid:(\S+)(?: (\S+))?", re.MULTILINE)
 _RTPMAP = re.compile(r"^a=rtpmap:(\d+) ([\w.-]+)/\d+", re.MULTILINE)
 

@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -40,6 +41,16 @@ FLUSH_SECONDS = 1.0
 
 QUIET = ("aioice", "aiortc", "aiohttp", "asyncio", "grpc", "libav", "livekit")
 """Libraries that speak only from WARNING on, unless the level is debug."""
+
+FIELD_BYTES = 512
+"""The most that a field of a line holds."""
+TRACEBACKS, TRACEBACK_BYTES = ("exception", "stack"), 16 << 10
+"""Fields that hold a traceback, and the most they hold: the message of an error may hold what a peer sent."""
+REDACTED_BYTES = 32 << 10
+"""As much of a longer text is searched for secrets before it is cut."""
+MAX_ITEMS, MAX_DEPTH = 64, 4
+"""Of a list or dict in a field."""
+CUT = "[...]"
 
 AGENT = agent_identity(UserId(""))
 USER_FIELDS = ("user_id", "room_name", "identity")
@@ -128,8 +139,8 @@ def configure(service: str, config: LogConfig = LogConfig(), *, fd: int = STDERR
     console = config.fmt == "console" or (config.fmt == "auto" and terminal)
     number = logging.getLevelNamesMapping()[config.level.upper()]
 
-    shared = _processors(service, config)
     redact = Redactor(config.secrets)
+    shared = _processors(service, config, redact)
     as_json = _formatter(shared, structlog.processors.JSONRenderer(default=repr), redact)
     flush()
     _lines = _Lines()
@@ -204,7 +215,7 @@ def _formatter(shared: list[Processor], renderer: Processor, redact: Redactor) -
     return _Redacted(inner, redact)
 
 
-def _processors(service: str, config: LogConfig) -> list[Processor]:
+def _processors(service: str, config: LogConfig, redact: Redactor) -> list[Processor]:
     fixed = {"service": service} | ({"region": config.region} if config.region else {})
 
     def name_program(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -221,7 +232,48 @@ def _processors(service: str, config: LogConfig) -> list[Processor]:
         structlog.processors.format_exc_info,
         _mask_sensitive_fields,
         *([_user_hasher(config.user_key)] if config.user_key else []),
+        _cutter(redact),
     ]
+
+
+def _cutter(redact: Redactor) -> Processor:
+    """Bounds each field of a line, whoever wrote the text that is in it: a path, a header, a message of a peer."""
+
+    def cut(value: object, most: int, depth: int = 0) -> object:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case str():
+                # What is about to be cut is redacted before: half of a secret is not recognised.
+                return value if _fits(value, most) else cut_middle(redact(cut_middle(value, REDACTED_BYTES)), most)
+            case dict() if depth < MAX_DEPTH:
+                items = islice(value.items(), MAX_ITEMS)
+                return {str(cut(str(key), most)): cut(item, most, depth + 1) for key, item in items}
+            case list() | tuple() | set() | frozenset() if depth < MAX_DEPTH:
+                return [cut(item, most, depth + 1) for item in islice(value, MAX_ITEMS)]
+        return cut(repr(value), most)
+
+    def cut_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for name, value in event.items():
+            if not name.startswith("_"):  # structlog's own
+                event[name] = cut(value, TRACEBACK_BYTES if name in TRACEBACKS else FIELD_BYTES)
+        return event
+
+    return cut_fields
+
+
+def _fits(text: str, most: int) -> bool:
+    return len(text) <= most and (text.isascii() or len(text.encode(errors="replace")) <= most)
+
+
+def cut_middle(text: str, most: int) -> str:
+    """At most so many bytes of UTF-8: the beginning, and a quarter for the end."""
+    if _fits(text, most):
+        return text
+    data = text.encode(errors="replace")
+    tail = most // 4
+    head = most - tail - len(CUT.encode())
+    return data[:head].decode(errors="ignore") + CUT + data[len(data) - tail :].decode(errors="ignore")
 
 
 def _user_hasher(key: str) -> Processor:

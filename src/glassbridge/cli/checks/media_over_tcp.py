@@ -18,7 +18,7 @@ OFFERED_WITHIN: Final = 3.0
 """Seconds in which the server names its addresses."""
 ANSWER_WITHIN: Final = 3.0
 PRIORITY: Final = 1_518_280_447
-_TCP: Final = re.compile(r"candidate:\S+ 1 tcp \d+ (\S+) (\d+) typ host", re.IGNORECASE)
+_TCP: Final = re.compile(r"candidate:[^\s:]+ 1 tcp \d+ (\S+) (\d+) typ host", re.IGNORECASE)
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
 _PASSWORD: Final = re.compile(r"^a=ice-pwd:(\S+)", re.MULTILINE)
 
