@@ -1,7 +1,10 @@
 """`glassbridge bridge` as real processes: start, death, restart, signals, addresses."""
 
+import ctypes
 import json
 import os
+import resource
+import select
 import signal
 import socket
 import stat
@@ -26,6 +29,7 @@ from tests.support.bridge import SCRIPT
 from tests.support.poll import eventually_sync
 
 READY_WITHIN = 30.0
+PIDFD_GETFD = 438
 
 
 class Bridge:
@@ -64,7 +68,7 @@ class Bridge:
         def warm() -> bool | str:
             used = {found["pid"] for found in self.logged("worker listening")}
             spare = [found for found in self.logged("worker process is warm") if found["pid"] not in used]
-            return bool(spare) or f"no spare process; the log says {self.said}"
+            return bool(used and spare) or f"no spare process; the log says {self.said}"
 
         eventually_sync(warm, READY_WITHIN, every=0.05)
 
@@ -369,3 +373,144 @@ def test_the_end_of_the_supervisor_frees_the_port(launch: Callable[..., Bridge])
     eventually_sync(gone(*workers), 3)
     again = launch(port=port)
     up(again, f"127.0.0.1:{port}")
+
+
+def lifeline_of(bridge: Bridge, worker: int) -> socket.socket:
+    """The worker's own end of its lifeline: what we write there, the supervisor takes for the worker's word."""
+    ends = [int(arg) for arg in psutil.Process(worker).cmdline() if arg.isdecimal()]
+    pidfd = os.pidfd_open(worker)
+    try:
+        return socket.socket(fileno=taken_over(pidfd, ends[0]))
+    finally:
+        os.close(pidfd)
+
+
+def taken_over(pidfd: int, fd: int) -> int:
+    """pidfd_getfd(2): a descriptor of another process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found: int = libc.syscall(PIDFD_GETFD, pidfd, fd, 0)
+    if found < 0:
+        pytest.skip(f"this system gives no descriptor of another process: {os.strerror(ctypes.get_errno())}")
+    return found
+
+
+BAD_LINES = {
+    "over-long": b"pong 1 " + b"x" * (3 << 20) + b"\n",
+    "no number": b"pong much {}\n",
+    "not finite": b"pong inf {}\n",
+    "no JSON": b"pong 1.0 {{{{\n",
+    "other JSON": b"pong 1.0 [1, 2]\n",
+    "unknown word": b"hello there\n",
+    "not UTF-8": b"\xff\xfe\xfd \xff\n",
+    "empty": b"\n\n\n",
+    "no flight": b'flight {"at_ms": 1, "passed": [["u", 1, 2]]}\n',
+    "odd decision": b'flight {"at_ms": 1, "decision": {"generation": "x"}}\n',
+    "deep": b'flight {"at_ms": 1, "decision": {"a": ' + b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfd_getfd is Linux's")
+def test_no_line_on_the_lifeline_loses_the_worker(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), health_every=0.2, health_misses=5, max_resident_mb=100_000.0, settled=0.1)
+    up(bridge, f"unix:{path}")
+    bridge.has_a_warm_spare()
+    worker = bridge.pid_of(0)
+    with lifeline_of(bridge, worker) as lifeline:
+        for name, line in BAD_LINES.items():
+            before = len(bridge.logged("worker line skipped"))
+            lifeline.setblocking(True)  # the worker's own reading sets it otherwise
+            sent = 0
+            while sent < len(line):
+                try:
+                    sent += lifeline.send(line[sent:])
+                except BlockingIOError:
+                    select.select([], [lifeline], [], 5)
+            if before < 5:
+                eventually_sync(
+                    lambda before=before: len(bridge.logged("worker line skipped")) > before or bridge.said,  # type: ignore[misc]
+                    5,
+                )
+            assert answer(f"unix:{path}"), name
+    Event().wait(2.0)  # twice as long as a frozen worker is given
+    found = answer(f"unix:{path}")
+    assert found is not None
+    assert found.metadata["pid"] == str(worker), bridge.said
+    assert not bridge.logged("worker died")
+    assert len(bridge.logged("worker line skipped")) == 5, "the first ones are told, all are counted"
+    assert bridge.logged("worker line skipped")[0]["cause"].startswith("it is longer than")
+
+
+def cold_start(launch: Callable[..., Bridge], path: Path) -> float:
+    """Seconds that a successor takes without a spare process."""
+    bridge = launch(socket=str(path), spare=False)
+    up(bridge, f"unix:{path}")
+    eventually_sync(lambda: bool(bridge.logged("worker listening")), 5)
+    return killed_and_back(bridge.pid_of(0), f"unix:{path}")
+
+
+def spare_of(bridge: Bridge) -> int:
+    used = {found["pid"] for found in bridge.logged("worker listening")}
+    return [int(found["pid"]) for found in bridge.logged("worker process is warm") if found["pid"] not in used][-1]
+
+
+def test_a_frozen_spare_costs_what_a_cold_start_costs(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    cold = cold_start(launch, tmp_path / "cold.sock")
+    bridge = launch(socket=str(path), health_every=60.0)  # nothing but the need for it finds it frozen
+    up(bridge, f"unix:{path}")
+    bridge.has_a_warm_spare()
+    spare = spare_of(bridge)
+    os.kill(spare, signal.SIGSTOP)
+    back = killed_and_back(bridge.pid_of(0), f"unix:{path}")
+    assert back < 2 * cold + 1.0, f"{back:.2f} s, {cold:.2f} s without a spare"
+    eventually_sync(gone(spare), 3)
+    assert bridge.logged("spare worker frozen")
+    bridge.has_a_warm_spare()
+
+
+def test_a_spare_that_freezes_or_dies_is_replaced_before_it_is_needed(
+    launch: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    up(bridge, f"unix:{path}")
+    for number, event in ((signal.SIGSTOP, "spare worker frozen"), (signal.SIGKILL, "spare worker died")):
+        bridge.has_a_warm_spare()
+        spare = spare_of(bridge)
+        os.kill(spare, number)
+        eventually_sync(lambda event=event: bool(bridge.logged(event)) or bridge.said, 5)  # type: ignore[misc]
+        eventually_sync(lambda spare=spare: spare_of(bridge) != spare or bridge.said, READY_WITHIN)  # type: ignore[misc]
+    back = killed_and_back(bridge.pid_of(0), f"unix:{path}")
+    assert back < 1.0, f"the worker was back after {back:.2f} s"
+
+
+def test_a_system_that_gives_no_descriptor_costs_only_the_worker_that_died(
+    launch: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path), workers=2, spare=False)
+    targets = [f"unix:{path}.{n}" for n in range(2)]
+    up(bridge, *targets)
+    eventually_sync(lambda: len(bridge.logged("worker listening")) == 2, 5)
+    first, second = bridge.pid_of(0), bridge.pid_of(1)
+    _, hard = resource.prlimit(bridge.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(bridge.process.pid, resource.RLIMIT_NOFILE, (4, hard))
+    os.kill(first, signal.SIGKILL)
+    eventually_sync(lambda: len(bridge.logged("worker cannot be started")) >= 3 or bridge.said, 15)
+    assert bridge.process.poll() is None
+    found = answer(targets[1])
+    assert found is not None
+    assert found.metadata["pid"] == str(second)
+    told = bridge.logged("worker cannot be started")
+    assert {each["error"] for each in told} == {"Too many open files"}
+    assert all(each["restart_in_s"] <= 10 for each in told)
+    bridge.process.send_signal(signal.SIGUSR1)
+    eventually_sync(lambda: bool(bridge.logged("recycling stopped")) or bridge.said, 5)
+    resource.prlimit(bridge.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    eventually_sync(lambda: answer(targets[0]) is not None, READY_WITHIN)
+    found = answer(targets[1])
+    assert found is not None
+    assert found.metadata["pid"] == str(second)
+    bridge.process.send_signal(signal.SIGTERM)
+    assert bridge.ended_within(8) == 0, bridge.said

@@ -3,7 +3,8 @@ no LiveKit.
 
 Each worker has an address of its own, so losing one costs its rooms one join, and nobody else anything. A spare process
 stands by with all that takes long behind it (importing: 1.6 s); a dead worker's successor listens in milliseconds.
-SIGUSR1 recycles the workers one after the other: the successor listens while the old one sees its streams off.
+SIGUSR1 recycles the workers one after the other: the successor listens while the old one drains its streams. What the
+system refuses (a process, memory, a descriptor) is asked for again with growing gaps; other workers are not touched.
 """
 
 import asyncio
@@ -20,11 +21,12 @@ from aiohttp import web
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.flight import recorder_route
 from glassbridge.bridge.overview import LABELS, Overview
-from glassbridge.bridge.process import CannotServe, WorkerPool, WorkerProcess
+from glassbridge.bridge.process import START_TIMEOUT, STOP_GRACE, CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
-from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.errors import UserError, describe
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.loop_lag import watch_loop
 
@@ -54,18 +56,18 @@ async def _supervise(config: BridgeConfig, admin_token: str) -> int:
         log.info("bridge starting", workers=config.workers, participant=config.participant)
         about = await _serve_metrics(config, overview, [recorder_route(pool.flights, admin_token)], stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
-        helpers = [
-            asyncio.create_task(_serve_requests(config, keepers, pool, recycle, about)),
-            asyncio.create_task(watch_loop()),
-        ]
+        helpers = TaskGroup("supervisor", _helper_failed)
+        helpers.spawn(_serve_requests(config, keepers, pool, recycle, about), "requests")
+        helpers.spawn(watch_loop(), "loop lag")
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
             log.info("bridge stopping")
-            for task in [*tasks, *helpers, stopping]:
+            for task in [*tasks, stopping]:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, *helpers, stopping, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await helpers.close()
             await pool.close()
             for keeper in keepers:
                 keeper.clear_address()
@@ -101,7 +103,19 @@ async def _serve_requests(
         await recycle.wait()
         recycle.clear()
         for keeper in keepers:
-            await keeper.recycle("asked for")
+            try:
+                await keeper.recycle("asked for")
+            except (OSError, CannotServe) as error:
+                log.warning("recycling stopped", worker=keeper.number, error=_why(error), action="SIGUSR1 asks again")
+                break
+
+
+def _helper_failed(task: str, error: BaseException) -> None:
+    log.error("supervisor task failed", task=task, error=type(error).__name__, exc_info=error)
+
+
+def _why(error: OSError | CannotServe) -> str:
+    return describe(error) if isinstance(error, OSError) else str(error)
 
 
 @contextmanager
@@ -131,44 +145,57 @@ class Keeper:
         """Why we end this life of the worker; empty: it is not we who do."""
         self._backoff = Backoff(RESTARTS, random.random)
         self._log = log.bind(worker=number)
+        self._tasks = TaskGroup(f"keeper {number}", _helper_failed)
+        self._replacing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Runs until cancelled. Raises UserError: the first worker cannot listen."""
         first = True
-        while True:
-            asked = monotonic()
-            worker = self._worker = await self._pool.take()
-            warm = worker.warm.is_set()
-            try:
-                await worker.serve(self.number)
-            except CannotServe as error:
-                self._pool.discard(worker)
-                if first:
-                    raise UserError(str(error)) from None
-                self._log.error("worker cannot listen", error=str(error), pid=worker.pid)
-                await self._pause()
-                continue
-            first, begun = False, monotonic()
-            self.ready.set()
-            self._overview.serves(self.number, worker)
-            self._log.info("worker ready", pid=worker.pid, warm=warm, took_s=round(begun - asked, 3))
-            self._pool.refill()
-            await self._watch(worker)
-            self.ready.clear()
-            await self._after(worker, monotonic() - begun)
+        try:
+            while True:
+                asked = monotonic()
+                try:
+                    worker = self._worker = await self._pool.take()
+                except OSError as error:
+                    await self._pause("worker cannot be started", error=describe(error))
+                    continue
+                warm = worker.warm.is_set()
+                try:
+                    await worker.serve(self.number)
+                except CannotServe as error:
+                    self._pool.discard(worker)
+                    if first:
+                        raise UserError(str(error)) from None
+                    await self._pause("worker cannot listen", error=str(error), pid=worker.pid)
+                    continue
+                first, begun = False, monotonic()
+                self.ready.set()
+                self._overview.serves(self.number, worker)
+                self._log.info("worker ready", pid=worker.pid, warm=warm, took_s=round(begun - asked, 3))
+                self._pool.refill()
+                await self._watch(worker)
+                self.ready.clear()
+                await self._after(worker, monotonic() - begun)
+        finally:
+            await self._tasks.close()
 
     async def recycle(self, cause: str) -> None:
-        """Has the worker replaced by a fresh one; returns when that listens and the old one has seen its streams off.
+        """Has the worker replaced by a fresh one; returns when that listens and the old one has drained its streams.
 
-        Safe to cancel.
+        Raises OSError or CannotServe: there is no spare process, and the worker stays. Raises TimeoutError: the
+        successor does not listen in time. Safe to cancel.
         """
         await self._pool.prepare()
         old = self._worker
         if old is not None and self.ready.is_set():
             self.ready.clear()
             self._ask_to_go(old, cause)
-            await old.ended()
-        await self.ready.wait()
+            await old.ended_within(self._config.drain + self._config.leave + STOP_GRACE)
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self.ready.wait()
+        except TimeoutError:
+            raise TimeoutError(f"no successor listens within {START_TIMEOUT:g} s") from None
 
     def clear_address(self) -> None:
         """Removes the socket file that a killed worker has left."""
@@ -178,27 +205,27 @@ class Keeper:
 
     async def _watch(self, worker: WorkerProcess) -> None:
         """Returns when it serves no more; sees to it that one which does not answer, or has grown, is replaced."""
-        missed, begun = 0, monotonic()
-        while True:
-            before = worker.answers
-            worker.ping()
-            try:
-                async with asyncio.timeout(self._config.health_every):
-                    await worker.over.wait()
-                return
-            except TimeoutError:
-                # Counted, not timed: in a machine that slept nobody answered, and nobody is to blame.
-                missed = missed + 1 if worker.answers == before else 0
-            if missed >= self._config.health_misses:
-                self._cause = f"{FROZEN}: {missed} pings without an answer"
-                worker.kill()
-                await worker.over.wait()
+        begun = monotonic()
+        while not await worker.beat(self._config.health_every):
+            if worker.unanswered >= self._config.health_misses:
+                self._cause = f"{FROZEN}: {worker.unanswered} pings without an answer"
+                await worker.killed()
                 return
             limit = self._config.max_resident_mb
             too_large = 0 < limit < worker.resident_mb and monotonic() - begun > self._config.settled
-            if too_large and not self._cause:
-                await self._pool.prepare()
-                self._ask_to_go(worker, f"grown to {worker.resident_mb:.0f} MB")
+            if too_large and not self._cause and (self._replacing is None or self._replacing.done()):
+                self._replacing = self._tasks.spawn(self._replace(worker), "replace")
+
+    async def _replace(self, worker: WorkerProcess) -> None:
+        """Has one that has grown replaced, beside the watch over it; tries again later if there is no spare process."""
+        try:
+            await self._pool.prepare()
+        except (OSError, CannotServe) as error:
+            self._log.error("worker not replaced", pid=worker.pid, error=_why(error), retry_in_s=self._config.settled)
+            await asyncio.sleep(self._config.settled)
+            return
+        if worker is self._worker and not worker.over.is_set():
+            self._ask_to_go(worker, f"grown to {worker.resident_mb:.0f} MB")
 
     def _ask_to_go(self, worker: WorkerProcess, cause: str) -> None:
         self._cause = cause
@@ -219,16 +246,16 @@ class Keeper:
             self._backoff.reset()
         words = {"last_words": list(worker.last_words)} if worker.last_words else {}
         cause = cause or _end_of(worker.exit_status)
-        await self._pause(pid=worker.pid, cause=cause, lived_s=round(lived, 1), **words)
+        await self._pause("worker died", pid=worker.pid, cause=cause, lived_s=round(lived, 1), **words)
 
-    async def _pause(self, **about: object) -> None:
+    async def _pause(self, event: str, **about: object) -> None:
         delay = self._backoff.next_delay()
-        if about:
-            self._log.error("worker died", **about, action="start another", restart_in_s=round(delay, 2))
+        self._log.error(event, **about, action="start another", restart_in_s=round(delay, 2))
         await asyncio.sleep(delay)
 
 
 def _end_of(status: int | None) -> str:
     if status is None or status >= 0:
         return f"exit status {status}"
-    return signal.Signals(-status).name
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(-status, f"signal {-status}")

@@ -243,7 +243,9 @@ def main() -> None:
     join, drain = connector(config.participant), drainer(config.participant)
     spare_imports()
     lifeline.say("warm")
-    word, _, number = lifeline.listen().partition(" ")
+    while (line := lifeline.listen().strip()) == "ping":
+        lifeline.say(f"pong {resident_mb():.1f}")
+    word, _, number = line.partition(" ")
     if word != "serve":  # the supervisor is gone
         return
     try:

@@ -2,12 +2,14 @@
 
 import asyncio
 import ctypes
+import errno
 import os
 import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from subprocess import SubprocessError
 from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
@@ -33,12 +35,14 @@ def _own_group_and_end() -> Callable[[], None]:
     return arm
 
 
-async def lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
-    """What a child says, line by line, until it closes; lines longer than the reader's limit are dropped."""
+async def lines(stream: asyncio.StreamReader, too_long: Callable[[], None] = lambda: None) -> AsyncIterator[str]:
+    """What a child says, line by line, until it closes. `too_long` hears of each line beyond the reader's limit, which
+    is dropped; the rest of it may come as a line of its own."""
     while True:
         try:
             raw = await stream.readline()
         except ValueError:  # longer than the limit
+            too_long()
             continue
         if not raw:
             return
@@ -63,17 +67,20 @@ class Child:
         stderr: int | IO[Any] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> "Child":
-        """Raises OSError when the program cannot be run."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env=env,
-            cwd=cwd,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=pass_fds,
-            preexec_fn=_own_group_and_end(),
-        )
+        """Raises OSError when the program cannot be run, or there is no process, thread or descriptor for it."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env=env,
+                cwd=cwd,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=pass_fds,
+                preexec_fn=_own_group_and_end(),
+            )
+        except (SubprocessError, RuntimeError) as error:  # in the child before exec; no thread to wait for it
+            raise OSError(errno.EAGAIN, str(error)) from error
         return cls(process)
 
     @property

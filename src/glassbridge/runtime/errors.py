@@ -1,4 +1,4 @@
-"""Errors that end a command with one line for its user."""
+"""Errors that end a command with one line for its user, and what a log line says of the system's."""
 
 
 class UserError(Exception):
@@ -10,3 +10,8 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def describe(error: OSError) -> str:
+    """What the system says, in its words, without file names."""
+    return error.strerror or str(error) or type(error).__name__

@@ -226,6 +226,16 @@ WORKER_ENDS: Final = Counter(
     SUPERVISOR,
     ("cause",),
 )
+WORKER_START_FAILURES: Final = Counter(
+    "glassbridge_worker_start_failures_total",
+    "Worker processes that the system did not start: no process, memory or descriptor for them.",
+    SUPERVISOR,
+)
+WORKER_LINES_SKIPPED: Final = Counter(
+    "glassbridge_worker_lines_skipped_total",
+    "Lines of workers to their supervisor that could not be read.",
+    SUPERVISOR,
+)
 
 # ---- all programs
 
