@@ -157,7 +157,9 @@ class Keeper:
                 try:
                     worker = self._worker = await self._pool.take()
                 except OSError as error:
-                    await self._pause("worker cannot be started", error=describe(error))
+                    delay = self._backoff.next_delay()
+                    self._log.error("worker cannot be started", error=describe(error), restart_in_s=round(delay, 2))
+                    await asyncio.sleep(delay)
                     continue
                 warm = worker.warm.is_set()
                 try:
@@ -166,7 +168,10 @@ class Keeper:
                     self._pool.discard(worker)
                     if first:
                         raise UserError(str(error)) from None
-                    await self._pause("worker cannot listen", error=str(error), pid=worker.pid)
+                    delay = self._backoff.next_delay()
+                    about = {"pid": worker.pid, "restart_in_s": round(delay, 2)}
+                    self._log.error("worker cannot listen", error=str(error), **about)
+                    await asyncio.sleep(delay)
                     continue
                 first, begun = False, monotonic()
                 self.ready.set()
@@ -246,11 +251,9 @@ class Keeper:
             self._backoff.reset()
         words = {"last_words": list(worker.last_words)} if worker.last_words else {}
         cause = cause or _end_of(worker.exit_status)
-        await self._pause("worker died", pid=worker.pid, cause=cause, lived_s=round(lived, 1), **words)
-
-    async def _pause(self, event: str, **about: object) -> None:
         delay = self._backoff.next_delay()
-        self._log.error(event, **about, action="start another", restart_in_s=round(delay, 2))
+        about = {"pid": worker.pid, "cause": cause, "lived_s": round(lived, 1), **words}
+        self._log.error("worker died", **about, action="start another", restart_in_s=round(delay, 2))
         await asyncio.sleep(delay)
 
 
