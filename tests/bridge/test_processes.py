@@ -514,3 +514,18 @@ def test_a_system_that_gives_no_descriptor_costs_only_the_worker_that_died(
     assert found.metadata["pid"] == str(second)
     bridge.process.send_signal(signal.SIGTERM)
     assert bridge.ended_within(8) == 0, bridge.said
+
+
+def test_a_hangup_costs_no_worker(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    path = tmp_path / "b.sock"
+    bridge = launch(socket=str(path))
+    up(bridge, f"unix:{path}")
+    bridge.has_a_warm_spare()
+    worker, spare = bridge.pid_of(0), spare_of(bridge)
+    for pid in (bridge.process.pid, worker, spare):
+        os.kill(pid, signal.SIGHUP)
+    eventually_sync(lambda: len(bridge.logged("SIGHUP ignored")) == 2 or bridge.said, 5)
+    os.kill(worker, signal.SIGKILL)
+    eventually_sync(lambda: (found := answer(f"unix:{path}")) is not None and found.metadata["pid"] == str(spare), 8)
+    bridge.process.send_signal(signal.SIGTERM)
+    assert bridge.ended_within(5) == 0, bridge.said

@@ -322,3 +322,20 @@ async def test_an_attempt_that_the_phone_gave_up_and_that_comes_late_supersedes_
         following = await built.phone(query=newer)
         assert await phone.closed_with() == CloseCode.SUPERSEDED
         phone = following
+
+
+async def test_a_phone_whose_writer_fails_is_cut_off_and_comes_back(
+    stage: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = await stage()
+    phone = await built.phone()
+    await phone.until("connection_ack")
+
+    def encode(_message: object) -> str:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("glassbridge.cloud.connection.encode", encode)
+    await phone.say(type="ping")
+    await eventually(lambda: phone.socket.closed or "it is read for ever, and never told anything")
+    monkeypatch.undo()
+    await (await built.phone()).until("connection_ack")

@@ -61,6 +61,23 @@ async def test_sigterm_tells_the_phone_leaves_the_room_and_ends_within_five_seco
         assert len(bridge.leaves) == 1
 
 
+async def test_a_hangup_costs_no_phone() -> None:
+    port = free_port()
+    async with ScriptedBridge() as bridge, Program.python(SCRIPT, str(port), bridge.target) as cloud:
+        await cloud.says("cloud listens")
+        async with connected(port) as phone:
+            await phone.until_state("connecting", "awaiting_audio")
+            cloud.signal(signal.SIGHUP)
+            await cloud.says("SIGHUP ignored")
+            pongs = len(phone.of_type("pong"))
+            await phone.say(type="ping")
+            await eventually(lambda: len(phone.of_type("pong")) > pongs or f"closed: {phone.socket.close_code}")
+            cloud.signal(signal.SIGTERM)
+            cloud.signal(signal.SIGHUP)
+            assert await phone.closed_with() == CloseCode.DRAINING
+        assert await cloud.ends() == 0
+
+
 async def test_after_kill_9_the_next_cloud_replaces_the_join() -> None:
     port = free_port()
     async with ScriptedBridge() as bridge:

@@ -341,3 +341,37 @@ def test_it_works_where_loopback_is_the_only_interface() -> None:
     command = [*namespace, f'{ready} && exec "$0" -c "$1"', sys.executable, OFFLINE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# --- its own death --------------------------------------------------------------------------------------------------
+
+
+def break_down(participant: OwnParticipant) -> None:
+    """A defect in its machine: the next step fails."""
+
+    def step(*_: object) -> list[object]:
+        raise RuntimeError("a defect")
+
+    participant._machine.step = step  # type: ignore[assignment, method-assign]
+
+
+async def test_a_place_whose_machine_fails_ends_and_says_so(embedded_livekit: LiveKit) -> None:
+    recorder = Recorder()
+    participant = await connect(embedded_livekit.url, TOKEN, recorder, ConnectOptions(ping_interval=0.1))
+    break_down(participant)
+    await eventually(lambda: participant.closed is not None or "nobody hears of it")
+    assert participant.closed is not None
+    assert participant.closed.reason is LossReason.INTERNAL
+    await asyncio.wait_for(participant.gone(), 5)
+    await asyncio.wait_for(drain_closing(), 5)
+
+
+async def test_a_join_whose_machine_fails_ends_and_says_so() -> None:
+    async with scripted(saying()) as url:
+        participant = OwnParticipant(Recorder(), ConnectOptions(timeout=0.5))
+        break_down(participant)
+        participant.start(url, TOKEN)
+        with pytest.raises(ParticipantError) as caught:
+            await asyncio.wait_for(participant.settled(), 5)
+        assert caught.value.reason is LossReason.INTERNAL
+        await asyncio.wait_for(participant.gone(), 5)

@@ -20,8 +20,8 @@ DEMO = ("demo", "--livekit", "embedded")
 
 @pytest.mark.parametrize(
     ("argv", "under_way", "number", "status"),
-    [(DEMO, "audio: live", signal.SIGINT, 130), (DEV, "eyJ", signal.SIGTERM, 0)],
-    ids=["demo-SIGINT", "dev-SIGTERM"],
+    [(DEMO, "audio: live", signal.SIGINT, 130), (DEV, "eyJ", signal.SIGTERM, 0), (DEV, "eyJ", signal.SIGHUP, 0)],
+    ids=["demo-SIGINT", "dev-SIGTERM", "dev-SIGHUP"],
 )
 async def test_one_signal_stops_all(
     argv: tuple[str, ...], under_way: str, number: int, status: int, tmp_path: Path

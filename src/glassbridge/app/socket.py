@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import structlog
 
-from glassbridge.runtime.tasks import cancelled
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
@@ -63,7 +63,8 @@ class AppSocket:
     async def listen(self, on_message: OnMessage, on_audio: OnAudio) -> int:
         """Hands on what the cloud says until the socket ends; returns the close code. Releases everything, also when
         cancelled."""
-        pinger = asyncio.create_task(self._ping(), name="app:ping")
+        tasks = TaskGroup("app")
+        tasks.spawn(self._ping(), "ping")
         try:
             async for message in self._ws:
                 self._heard_at = monotonic()
@@ -72,7 +73,7 @@ class AppSocket:
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     on_audio(message.data)
         finally:
-            await cancelled(pinger)
+            await tasks.close()
             await self._http.close()
         return self._ws.close_code or CloseCode.ABNORMAL
 

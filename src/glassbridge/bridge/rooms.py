@@ -84,10 +84,11 @@ class Rooms:
         self._drain = drain
         self._decided = decided
         self._hosts: dict[UserId, RoomHost] = {}
-        self._pulsing: asyncio.Task[None] | None = None
         self._readings: list[Callable[[], None]] = []
         """Each ends the reading of one of our gauges."""
         self._tasks = TaskGroup("rooms", self._failed)
+        self._watches = TaskGroup("rooms", self._failed)
+        """Over this process."""
         self._tickets = count(1)
         self._emptied = asyncio.Event()
         self._pulse = Pulse(self._woke)
@@ -135,7 +136,7 @@ class Rooms:
 
     def start(self) -> None:
         """Begins to watch over this process; shut_down() ends that."""
-        self._pulsing = asyncio.get_running_loop().create_task(self._pulse.run(), name="pulse")
+        self._watches.keep(self._pulse.run, "pulse")
         self._readings = [
             metrics.ROOMS.read_by(self._by_state),
             metrics.STREAMS.read_by(lambda: self.streams),
@@ -159,8 +160,7 @@ class Rooms:
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
         deadline = monotonic() + timeout
-        if self._pulsing is not None:
-            self._pulsing.cancel()
+        await self._watches.close()
         for stop_reading in self._readings:
             stop_reading()
         self._readings.clear()

@@ -25,7 +25,7 @@ from glassbridge.bridge.process import START_TIMEOUT, STOP_GRACE, CannotServe, W
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.runtime.errors import UserError, describe
 from glassbridge.runtime.listen import remove_stale_socket
-from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.loop_lag import watch_loop
@@ -53,12 +53,14 @@ async def _supervise(config: BridgeConfig, admin_token: str) -> int:
     keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
     async with AsyncExitStack() as stack:
         stop, recycle = stack.enter_context(stop_on_signals()), stack.enter_context(_asked_to_recycle())
+        stack.enter_context(reload_on_hangup())
         log.info("bridge starting", workers=config.workers, participant=config.participant)
         about = await _serve_metrics(config, overview, [recorder_route(pool.flights, admin_token)], stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
         helpers = TaskGroup("supervisor", _helper_failed)
-        helpers.spawn(_serve_requests(config, keepers, pool, recycle, about), "requests")
-        helpers.spawn(watch_loop(), "loop lag")
+        helpers.spawn(_tell_ready(config, keepers, pool, about), "ready")
+        helpers.keep(lambda: _recycle_when_asked(keepers, recycle), "recycle")
+        helpers.keep(watch_loop, "loop lag")
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -88,17 +90,16 @@ async def _serve_metrics(
     return {"metrics": (await stack.enter_async_context(server)).address}
 
 
-async def _serve_requests(
-    config: BridgeConfig,
-    keepers: list["Keeper"],
-    pool: WorkerPool,
-    recycle: asyncio.Event,
-    about: dict[str, str],
-) -> None:
+async def _tell_ready(config: BridgeConfig, keepers: list["Keeper"], pool: WorkerPool, about: dict[str, str]) -> None:
     for keeper in keepers:
         await keeper.ready.wait()
     log.info("bridge ready", addresses=[str(config.address(keeper.number)) for keeper in keepers], **about)
     pool.refill()
+
+
+async def _recycle_when_asked(keepers: list["Keeper"], recycle: asyncio.Event) -> None:
+    for keeper in keepers:
+        await keeper.ready.wait()
     while True:
         await recycle.wait()
         recycle.clear()

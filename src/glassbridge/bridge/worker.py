@@ -9,6 +9,7 @@ gone. LOG is where its log lines go: standard error itself is what native code w
 import asyncio
 import faulthandler
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -38,7 +39,7 @@ from glassbridge.runtime.listen import (
     private_files,
     raise_descriptor_limit,
 )
-from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.telemetry import logs, metrics
 from glassbridge.telemetry.exposition import MetricsServer, Part
 from glassbridge.telemetry.loop_lag import watch_loop
@@ -168,7 +169,7 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
     """Serves until SIGTERM or the end of the supervisor. Raises UserError."""
     structlog.contextvars.bind_contextvars(worker=number)
     descriptors = raise_descriptor_limit()
-    with stop_on_signals() as stop:
+    with reload_on_hangup(), stop_on_signals() as stop:
         reporter = Reporter(lifeline.say if config.recorder else _unsaid)
         released = partial(lifeline.say, "released")
         async with Worker(config, number, join, drain, released, reporter.decided) as worker:
@@ -236,6 +237,7 @@ class Lifeline:
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
     faulthandler.enable(all_threads=False)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves, and has a loop
     lifeline = Lifeline(int(sys.argv[1]))
     config = BridgeConfig.from_json(lifeline.listen())
     logs.configure("bridge", config.log, fd=int(sys.argv[2]))

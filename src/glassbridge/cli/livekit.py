@@ -52,7 +52,7 @@ async def _serve(port: int, keys: "LiveKitKeys", binary: Path | None, embedded: 
         server = EmbeddedLiveKit(keys, port=port)
     else:
         server = LiveKitServer(await provide_binary(binary, _say), keys, port=port)
-    with stop_on_signals() as stop:
+    with stop_on_signals(hangup=True) as stop:
         async with server:
             print(f"LiveKit is ready at {server.url} (API key {keys.api_key}); Ctrl-C stops it", flush=True)
             if isinstance(server, LiveKitServer):

@@ -99,11 +99,11 @@ def stack_config(livekit: str, participant: ParticipantName, **options: Any) -> 
 
 
 def until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
-    """Runs it; the first SIGINT or SIGTERM cancels it, and with it everything that it started: status `stopped`."""
+    """Runs it; the first SIGINT, SIGTERM or SIGHUP cancels it and everything that it started: status `stopped`."""
     from glassbridge.runtime.signals import stop_on_signals
 
     async def run() -> int:
-        with stop_on_signals() as stop:
+        with stop_on_signals(hangup=True) as stop:
             task = asyncio.create_task(work)
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)

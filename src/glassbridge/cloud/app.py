@@ -20,7 +20,7 @@ from glassbridge.core.addresses import TrustedProxies
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
-from glassbridge.runtime.signals import stop_on_signals
+from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
@@ -129,7 +129,7 @@ async def serve(
     Raises CannotListen (the user's to put right).
     """
     try:
-        with stop_on_signals() as stop:
+        with reload_on_hangup(), stop_on_signals() as stop:
             async with Cloud(config, recogniser, registry, voice) as cloud:
                 if ready is not None:
                     ready(cloud.port)

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.core.voices import Hindrance
 from glassbridge.livekit.tokens import agent_token
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics, traces
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
@@ -160,7 +162,9 @@ class Seat:
         """Hands on each chunk until the stream ends; returns why it did. Safe to cancel."""
         if self._call is None:
             raise RuntimeError("join comes first")
-        beat = asyncio.get_running_loop().create_task(self._beat(self._call), name=f"heartbeat:{self._user}")
+        call = self._call
+        tasks = TaskGroup(f"heartbeat:{self._user}", partial(self._beat_failed, call))
+        beat = tasks.spawn(self._beat(call), "beat")
         limit: float | None = None
         loop = asyncio.get_running_loop()
         try:
@@ -240,6 +244,11 @@ class Seat:
             generation=self.generation,
             heartbeat=heartbeat,
         )
+
+    def _beat_failed(self, call: Any, _task: str, error: BaseException) -> None:
+        """Ends listen(): without heartbeats the bridge would end the stream, 15 s later."""
+        log.error("heartbeat failed", user_id=self._user, error=type(error).__name__, exc_info=error)
+        call.cancel()
 
     async def _beat(self, call: Any) -> None:
         """Tells the bridge that we live; a stream that takes no more is cancelled, which ends listen()."""

@@ -16,6 +16,7 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
@@ -128,6 +129,7 @@ class PhoneConnection:
         self._sign: asyncio.Future[None] | None = None
         """Waits for the next sign of life."""
         self._unknown: set[str] = set()
+        self._tasks = TaskGroup(f"phone:{user}", self._writer_failed)
 
     @property
     def open(self) -> bool:
@@ -182,7 +184,7 @@ class PhoneConnection:
 
     async def run(self) -> None:
         """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
-        writer = asyncio.get_running_loop().create_task(self._write(), name=f"phone-writer:{self.user}")
+        writer = self._tasks.spawn(self._write(), "writer")
         try:
             listener = await self._listener
             if listener is not None:
@@ -191,9 +193,15 @@ class PhoneConnection:
                 await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
         finally:
             self._close_with = self._close_with or CloseCode.NORMAL
-            writer.cancel()
-            await asyncio.wait((writer,))
+            await self._tasks.close()
             self._log.info("phone socket closed", code=self._socket.close_code)
+
+    def _writer_failed(self, _task: str, error: BaseException) -> None:
+        """Nothing more can be said to this phone, not even goodbye: it is cut off, and comes back."""
+        self._log.error("phone writer failed", error=type(error).__name__, exc_info=error)
+        self.close(CloseCode.INTERNAL)
+        if self._transport is not None:
+            self._transport.abort()
 
     async def _read(self, listener: SocketListener) -> None:
         for number in count(1):

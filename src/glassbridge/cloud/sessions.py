@@ -56,11 +56,11 @@ class Sessions:
 
     def start(self) -> None:
         """Begins to watch the bridges."""
-        self._tasks.spawn(self.pool.watch(), "bridges")
-        self._tasks.spawn(self._watch.run(), "livekit")
-        self._tasks.spawn(self.flights.run(), "flights")
-        self._tasks.spawn(watch_loop(), "loop-lag")
-        self._tasks.spawn(Pulse().run(), "pulse")
+        self._tasks.keep(self.pool.watch, "bridges")
+        self._tasks.keep(self._watch.run, "livekit")
+        self._tasks.keep(self.flights.run, "flights")
+        self._tasks.keep(watch_loop, "loop-lag")
+        self._tasks.keep(Pulse().run, "pulse")
 
     @property
     def living(self) -> Collection[UserSession]:

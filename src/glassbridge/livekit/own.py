@@ -115,6 +115,8 @@ class OwnParticipant:
         self._machine = Signalling(limits, monotonic(), options.room)
         self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._log_record)
         self._tasks = TaskGroup("participant", self._task_failed)
+        self._life = TaskGroup("participant", self._died)
+        """The shell of the machine, and our end should it die."""
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._upgraded = asyncio.Event()
@@ -171,7 +173,7 @@ class OwnParticipant:
 
     def start(self, url: str, token: str) -> None:
         """Begins to join. Called once."""
-        self._main = self.loop.create_task(self._shell.run(), name="participant")
+        self._life.spawn(self._shell.run(), "shell")
         self._tasks.spawn(self._signal(url, token), "signal")
 
     async def settled(self) -> None:
@@ -238,25 +240,34 @@ class OwnParticipant:
                 await self._end(effect)
 
     async def _end(self, end: End) -> None:
-        """Releases everything. Runs in the task of the shell, which nobody cancels: so it is never cut short."""
+        """Releases everything. Runs in a task that nobody cancels: so it is never cut short."""
         _leaving.add(self)
         self._closed = Closed(end.reason, end.detail, end.unheard)
         self._settled.set()
-        if self._handed_over:
-            self._call(self._events.on_closed, self._closed)
-        await _at_most(ABANDON_TIMEOUT, self._upgraded.wait())
-        if end.say_leave:
-            await self.request(leave=rtc.LeaveRequest(reason=models.CLIENT_INITIATED))
-        if self._socket is not None:
-            await _at_most(CLOSE_TIMEOUT, self._socket.close())
-        await self._tasks.close(CLOSE_TIMEOUT)
-        connections = (side.close() for side in (self._publisher, self._subscriber) if side is not None)
-        await _at_most(CLOSE_TIMEOUT, *connections)
-        if self._http is not None:
-            await _at_most(CLOSE_TIMEOUT, self._http.close())
-        self._shell.stop()
-        _leaving.discard(self)
-        self._gone.set()
+        try:
+            if self._handed_over:
+                self._call(self._events.on_closed, self._closed)
+            await _at_most(ABANDON_TIMEOUT, self._upgraded.wait())
+            if end.say_leave:
+                await self.request(leave=rtc.LeaveRequest(reason=models.CLIENT_INITIATED))
+            if self._socket is not None:
+                await _at_most(CLOSE_TIMEOUT, self._socket.close())
+            await self._tasks.close(CLOSE_TIMEOUT)
+            connections = (side.close() for side in (self._publisher, self._subscriber) if side is not None)
+            await _at_most(CLOSE_TIMEOUT, *connections)
+            if self._http is not None:
+                await _at_most(CLOSE_TIMEOUT, self._http.close())
+        finally:
+            self._shell.stop()
+            _leaving.discard(self)
+            self._gone.set()
+
+    def _died(self, _task: str, error: BaseException) -> None:
+        """The shell of the machine has failed: nothing but we can end this place now."""
+        log.error("participant failed", room_name=self.room, error=type(error).__name__, exc_info=error)
+        if self._closed is None:
+            end = End(LossReason.INTERNAL, type(error).__name__, say_leave=self._socket is not None)
+            self._life.spawn(self._end(end), "end")
 
     # --- signalling -------------------------------------------------------------------------------------------------
 

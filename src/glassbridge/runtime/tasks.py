@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
+
+BEGIN_AGAIN: Final = 1.0
+"""Seconds after which a task that must not end is begun again."""
 
 
 class TaskGroup:
@@ -27,6 +30,22 @@ class TaskGroup:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def keep(self, make: Callable[[], Coroutine[Any, Any, Any]], name: str) -> None:
+        """Starts a task that must live as long as the group: when it ends or fails, it is begun again after BEGIN_AGAIN
+        seconds. Raises RuntimeError after close() (our fault)."""
+
+        def again(ended: asyncio.Task[Any]) -> None:
+            if not self._closed and not ended.cancelled():
+                ended.get_loop().call_later(BEGIN_AGAIN, begin)
+
+        def begin() -> None:
+            if not self._closed:
+                self.spawn(make(), name).add_done_callback(again)
+
+        if self._closed:
+            raise RuntimeError(f"task group {self._name} is closed")
+        begin()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

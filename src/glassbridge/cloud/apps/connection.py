@@ -20,7 +20,7 @@ from aiohttp.web import WebSocketResponse
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
-from glassbridge.runtime.tasks import cancelled
+from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
@@ -138,14 +138,14 @@ class AppConnection:
     async def run(self) -> None:
         """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
         self._buffer_little()
-        loop = asyncio.get_running_loop()
+        tasks = TaskGroup(f"app:{self.session_id}", self._failed)
         jobs = {
             "answers": self._guarded(self._write_answers()),
             "messages": self._guarded(self._write(self._messages, self._socket.send_str)),
             "audio": self._guarded(self._write(self._chunks, self._socket.send_bytes)),
             "pings": self._guarded(self._ask_for_life()),
         }
-        writer, *others = [loop.create_task(job, name=f"app-{n}:{self.session_id}") for n, job in jobs.items()]
+        writer, *others = [tasks.spawn(job, name) for name, job in jobs.items()]
         try:
             hear = await self._hear
             if hear is not None:
@@ -155,10 +155,15 @@ class AppConnection:
         finally:
             self._goodbye = self._goodbye or (CloseCode.NORMAL, "")
             await cancelled(writer, *others)
+            await tasks.close()
             chunks, messages = self.dropped
             self._log.info(
                 "app socket closed", code=self._socket.close_code, dropped_chunks=chunks, dropped_messages=messages
             )
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        self._log.error("app socket failed", task=task, error=type(error).__name__, exc_info=error)
+        self._cut(CloseCode.INTERNAL)
 
     def _buffer_little(self) -> None:
         if self._transport is not None:
