@@ -264,7 +264,7 @@ class OwnParticipant:
 
     def _died(self, _task: str, error: BaseException) -> None:
         """The shell of the machine has failed: nothing but we can end this place now."""
-        log.error("participant failed", room_name=self.room, error=type(error).__name__, exc_info=error)
+        log.error("participant machine failed", room_name=self.room, error=type(error).__name__, exc_info=error)
         if self._closed is None:
             end = End(LossReason.INTERNAL, type(error).__name__, say_leave=self._socket is not None)
             self._life.spawn(self._end(end), "end")
