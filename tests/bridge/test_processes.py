@@ -233,7 +233,7 @@ def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: 
 
 def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path))
+    bridge = launch(socket=str(path), health_misses=60)
     up(bridge, f"unix:{path}")
     with grpc.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
         stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]

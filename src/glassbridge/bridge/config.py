@@ -92,7 +92,7 @@ class BridgeConfig:
     spare: bool = True
     """Keep one more process warm that takes over from a dead worker at once; costs its memory."""
     health_every: float = 0.5
-    health_misses: int = 5
+    health_misses: int = 6
     """So many pings of the supervisor in a row without an answer: the worker is frozen, and is replaced 3 s after it
     froze. The spare process is pinged too."""
     max_resident_mb: float = 0.0
