@@ -132,6 +132,7 @@ async def judged(system: "System", label: str, run: Attack, quiet_s: float = QUI
             kept = await looks.given_back()
             quiet_p99 = p99(system, bystander, quiet, episode.cause_ns)
             attack_p99 = p99(system, bystander, episode.cause_ns, episode.gone_ns + 1_000_000_000)
+            system.say(f"grown most: {looks.largest or 'none'}")
             programs = [program.name for program in system.a.programs]
             episode.note(
                 bystander,
@@ -220,6 +221,8 @@ class _Looks(_Thread):
     def __init__(self, system: "System") -> None:
         super().__init__(LOOK_EVERY)
         self.grown_mb = 0.0
+        self.largest = ""
+        """Which process that was, as a person reads it."""
         self.now_mb = 0.0
         """By how much the process that has grown most is larger than before, at the last look."""
         self._programs = list(system.a.programs)
@@ -246,13 +249,15 @@ class _Looks(_Thread):
         grown = 0.0
         for process, kind, size in self._sizes():
             if self._attacked:
-                usual = self._usual.get(kind, 0.0)
-                grown = max(grown, size - max(usual, self._before.get(process.pid, 0.0)))
+                usual = max(self._usual.get(kind, 0.0), self._before.get(process.pid, 0.0))
+                grown = max(grown, size - usual)
+                if size - usual > self.grown_mb:
+                    self.grown_mb = size - usual
+                    self.largest = f"{kind}: {usual:.0f} -> {size:.0f} MB"
             else:
                 self._before[process.pid] = max(size, self._before.get(process.pid, 0.0))
                 self._usual[kind] = max(size, self._usual.get(kind, 0.0))
         self.now_mb = grown
-        self.grown_mb = max(self.grown_mb, grown)
 
     def _sizes(self) -> Iterator[tuple[psutil.Process, str, float]]:
         if monotonic() - self._looked_for > CHILDREN_EVERY:
