@@ -184,6 +184,7 @@ JUNK = {
     "no line of a candidate": signal.encode_response(
         trickle=rtc.TrickleRequest(candidateInit='{"candidate": "candidate:1 1 udp", "sdpMid": "0"}')
     ),
+    "a deep candidate": signal.encode_response(trickle=rtc.TrickleRequest(candidateInit="[" * 100_000)),
     "no object": signal.encode_response(trickle=rtc.TrickleRequest(candidateInit="[]")),
     "no description": signal.encode_response(offer=rtc.SessionDescription(type="offer", sdp="junk")),
     "no media": signal.encode_response(offer=rtc.SessionDescription(type="offer", sdp="v=0\r\nm=audio x y z\r\n")),

@@ -5,13 +5,14 @@ import base64
 import hashlib
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import Final
 
 from livekit.protocol import models, rtc
 
 from glassbridge.core.values import UserId, agent_identity
 from glassbridge.livekit.signal import encode_response
+from glassbridge.runtime.tasks import TaskGroup
 
 MUCH: Final = 64 << 20
 """Bytes that a server sends at most, where the other side lets it."""
@@ -25,26 +26,36 @@ Answer = Callable[[bytes, str], AsyncIterator[bytes]]
 
 async def serve(ports: Mapping[str, int], seconds: float) -> dict[str, int]:
     """One server for each mode; run by the attacker. Returns how many bytes were taken from each."""
-    sent = dict.fromkeys(ports, 0)
-
-    def handler(mode: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                head = await reader.readuntil(b"\r\n\r\n")
-                async for data in MODES[mode](_accept(head), user_in(mode)):
-                    writer.write(data)
-                    await writer.drain()
-                    sent[mode] += len(data)
-            writer.close()
-
-        return handle
-
-    async with AsyncExitStack() as stack:
-        for mode, port in ports.items():
-            server = await asyncio.start_server(handler(mode), "127.0.0.1", port)  # type: ignore[arg-type]
-            stack.callback(server.close)
+    async with serving(ports) as sent:
         await asyncio.sleep(seconds)
     return sent
+
+
+@asynccontextmanager
+async def serving(ports: Mapping[str, int]) -> AsyncIterator[dict[str, int]]:
+    """One server for each mode; gives how many bytes were taken from each so far."""
+    sent, tasks = dict.fromkeys(ports, 0), TaskGroup("hostile LiveKit")
+
+    async def answer(mode: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError), closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            async for data in MODES[mode](_accept(head), user_in(mode)):
+                writer.write(data)
+                await writer.drain()
+                sent[mode] += len(data)
+
+    def accepts(mode: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.spawn(answer(mode, reader, writer), mode)
+
+        return accept
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(tasks.close)
+        for mode, port in ports.items():
+            server = await asyncio.start_server(accepts(mode), "127.0.0.1", port)
+            stack.callback(server.close)
+        yield sent
 
 
 def _accept(head: bytes) -> bytes:

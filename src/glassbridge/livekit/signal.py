@@ -166,7 +166,7 @@ def parse_candidate_init(text: str) -> RTCIceCandidate | None:
         candidate = candidate_from_sdp(line.removeprefix("candidate:"))
         candidate.sdpMid = init.get("sdpMid")
         candidate.sdpMLineIndex = init.get("sdpMLineIndex")
-    except (ValueError, IndexError, AttributeError, AssertionError, TypeError):
+    except (ValueError, IndexError, AttributeError, AssertionError, TypeError, RecursionError):
         raise SignalError("a trickle that holds no ICE candidate") from None
     if candidate.sdpMid is None and candidate.sdpMLineIndex is None:
         candidate.sdpMLineIndex = 0

@@ -1,0 +1,27 @@
+"""Joins to servers that answer what no LiveKit does (lab/hostile_livekit.py): none fails for a reason of ours."""
+
+import asyncio
+
+import pytest
+
+from glassbridge.core.values import LossReason, UserId
+from glassbridge.lab.hostile_livekit import MODES, serving, user_in
+from glassbridge.livekit import own
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.server import free_port
+from glassbridge.livekit.tokens import LiveKitKeys, agent_token
+from tests.support.participants import Recorder
+
+KEYS = LiveKitKeys("testkey", "a-livekit-secret-of-the-tests-0123456")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_join_fails_with_a_reason(mode: str) -> None:
+    port, user = free_port(), UserId(user_in(mode))
+    token = agent_token(KEYS, user=user, room=user, ttl=60)
+    async with serving({mode: port}):
+        with pytest.raises(ParticipantError) as caught:
+            await own.connect(f"ws://127.0.0.1:{port}", token, Recorder(), ConnectOptions(timeout=2.0))
+        assert caught.value.reason is not LossReason.INTERNAL, caught.value.detail
+        async with asyncio.timeout(15.0):
+            await own.drain_closing()
