@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check format proto protocol machines bench lab wheel clean
+.PHONY: help setup demo dev test test-all check audit format proto protocol machines bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -39,6 +39,9 @@ check: setup ## format, lint, types, imports, what is generated
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
+
+audit: setup ## known holes in the locked dependencies (offline: it says so), and an SBOM in out/audit
+	@$(BIN)/python -m tools.audit $(ARGS)
 
 format: setup ## write the format and the safe lint fixes
 	@$(BIN)/ruff format src tests tools examples

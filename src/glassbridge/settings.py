@@ -165,6 +165,22 @@ class Settings(BaseModel):
         "127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL")
     )
     """One address or a comma list; host:port, or unix:/path."""
+    bridge_cert: Path | None = None
+    """PEM file: the certificate that a bridge shows on TCP,"""
+    bridge_key: Path | None = None
+    """and its key."""
+    bridge_client_ca: Path | None = None
+    """PEM file: a bridge on TCP lets in whom one of these has signed."""
+    bridge_secrets: SecretList = Field((), validation_alias=AliasChoices("GLASSBRIDGE_BRIDGE_SECRET"))
+    """A cloud shows the first one to bridges on TCP with TLS; a bridge lets in who shows any."""
+    bridge_ca: Path | None = None
+    """PEM file: whose certificates a cloud believes of bridges on TCP; TLS there, when it is set."""
+    bridge_client_cert: Path | None = None
+    """PEM file: the certificate that a cloud shows to bridges,"""
+    bridge_client_key: Path | None = None
+    """and its key."""
+    bridge_owner: str = ""
+    """User (name or number) whose Unix sockets a cloud believes to be bridges; empty: its own user, and root."""
 
     jwt_secrets: Annotated[SecretList, AfterValidator(_check_some)] = Field(
         (SecretStr(DEV_JWT_SECRET),), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET")
@@ -340,7 +356,7 @@ _SECRETS: Final = tuple(
     for name, field in Settings.model_fields.items()
     if field.annotation is SecretStr or SecretStr in get_args(field.annotation)
 )
-_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens")
+_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens", "bridge_secrets")
 """Secrets with which somebody is let in."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from glassbridge.livekit.participant import ParticipantKind
+from glassbridge.runtime.grpc_security import PLAINTEXT, ServerSecurity
 from glassbridge.runtime.listen import claim_port, claim_socket
 from glassbridge.telemetry.config import LogConfig
 
@@ -101,6 +102,9 @@ class BridgeConfig:
     """A worker that lived so long may be replaced for its size, and when it dies the next one starts at once."""
     playback: PlaybackLimits = PlaybackLimits()
 
+    security: ServerSecurity = PLAINTEXT
+    """Of its TCP addresses."""
+
     metrics_port: int | None = None
     """Where the supervisor serves `/metrics`, with the numbers of all workers; each worker serves its own on one of the
     next ports. 0: free ones, which the log tells; None: nowhere."""
@@ -136,4 +140,11 @@ class BridgeConfig:
         fields = json.loads(text)
         playback = PlaybackLimits(**fields.pop("playback"))
         log = LogConfig.from_dict(fields.pop("log"))
-        return cls(**fields, playback=replace(playback, hosts=tuple(playback.hosts)), log=log)
+        security = fields.pop("security")
+        security["secrets"] = tuple(security["secrets"])
+        return cls(
+            **fields,
+            playback=replace(playback, hosts=tuple(playback.hosts)),
+            security=ServerSecurity(**security),
+            log=log,
+        )

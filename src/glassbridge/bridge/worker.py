@@ -85,7 +85,8 @@ class Worker:
         self._config = config
         self._drain = drain
         self._released = released
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        interceptors = config.security.interceptors(self.address.target)
+        self._server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
         self._inode: int | None = None
 
     async def __aenter__(self) -> "Worker":
@@ -150,7 +151,9 @@ class Worker:
         address.claim()
         try:
             with private_files():
-                self._server.add_insecure_port(address.target)
+                self._config.security.add_port(self._server, address.target)
+        except OSError as error:
+            raise CannotListen(f"cannot read the certificate or key of {address}: {error.strerror}") from None
         except RuntimeError:
             raise CannotListen(f"cannot listen on {address}: taken in this moment, or not an address of ours") from None
         if address.path is not None:

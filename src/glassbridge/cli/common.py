@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from glassbridge.cloud.config import CloudKeys, IssuerConfig
     from glassbridge.core.values import UserId
     from glassbridge.livekit.tokens import LiveKitKeys
+    from glassbridge.runtime.grpc_security import ChannelSecurity, ServerSecurity
     from glassbridge.settings import Settings
     from glassbridge.telemetry.config import LogConfig, SinkConfig
     from glassbridge.telemetry.redaction import Redactor
+
+Security = TypeVar("Security", "ChannelSecurity", "ServerSecurity")
 
 LogLevel = Annotated[
     str, typer.Option("--log-level", envvar="GLASSBRIDGE_LOG_LEVEL", help="debug, info, warning or error.")
@@ -88,7 +91,51 @@ def cloud_keys(settings: "Settings") -> "CloudKeys":
     from glassbridge.livekit.tokens import LiveKitKeys
 
     livekit = LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
-    return CloudKeys(settings.core_secrets, livekit)
+    bridge = settings.bridge_secrets[0].get_secret_value() if settings.bridge_secrets else ""
+    return CloudKeys(settings.core_secrets, livekit, bridge)
+
+
+def channel_security(settings: "Settings") -> "ChannelSecurity":
+    """How a cloud speaks to bridges on TCP. Raises UserError."""
+    from glassbridge.runtime.grpc_security import ChannelSecurity
+
+    security = ChannelSecurity(
+        ca=str(settings.bridge_ca or ""),
+        certificate=str(settings.bridge_client_cert or ""),
+        key=str(settings.bridge_client_key or ""),
+    )
+    return _checked(security)
+
+
+def server_security(settings: "Settings") -> "ServerSecurity":
+    """How a bridge listens on TCP. Raises UserError."""
+    from glassbridge.runtime.grpc_security import ServerSecurity
+
+    security = ServerSecurity(
+        certificate=str(settings.bridge_cert or ""),
+        key=str(settings.bridge_key or ""),
+        client_ca=str(settings.bridge_client_ca or ""),
+        secrets=tuple(secret.get_secret_value() for secret in settings.bridge_secrets),
+    )
+    return _checked(security)
+
+
+def _checked(security: "Security") -> "Security":
+    try:
+        security.check()
+    except ValueError as error:
+        raise UserError(str(error), 2) from None
+    return security
+
+
+def bridge_owners(settings: "Settings") -> frozenset[int]:
+    """Who may own the socket of a bridge. Raises UserError."""
+    from glassbridge.runtime.socket_owner import own_users
+
+    try:
+        return own_users(settings.bridge_owner)
+    except ValueError as error:
+        raise UserError(f"GLASSBRIDGE_BRIDGE_OWNER: {error}", 2) from None
 
 
 def issuer_of(settings: "Settings") -> "IssuerConfig | None":

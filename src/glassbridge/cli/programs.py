@@ -9,15 +9,20 @@ import typer
 from glassbridge.cli.common import (
     LogFormat,
     LogLevel,
+    bridge_owners,
+    channel_security,
     cloud_keys,
     issuer_of,
     load_settings,
+    server_security,
     start_logging,
     traces_url,
 )
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.cli.starting import DevelopmentOption, Start
+from glassbridge.runtime.addresses import UNIX, is_on_this_machine
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.socket_owner import is_shared
 
 if TYPE_CHECKING:
     from glassbridge.cloud.apps.registry import Registry
@@ -93,9 +98,13 @@ def cloud(
     registry = start.attempt(lambda: _registry(apps))
     recogniser = start.attempt(lambda: chosen_recogniser(settings))
     issuer = start.attempt(lambda: issuer_of(settings))
+    security, owners = start.attempt(lambda: channel_security(settings)), start.attempt(lambda: bridge_owners(settings))
+    _require_safe_bridges(start)
     start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
     start.warn()
     assert recogniser is not None
+    assert security is not None
+    assert owners is not None
     from glassbridge.cloud.app import run
     from glassbridge.cloud.apps.config import AppsConfig
     from glassbridge.cloud.config import CloudConfig
@@ -108,6 +117,8 @@ def cloud(
         livekit_url=settings.livekit_url,
         livekit_public_url=settings.livekit_public_url,
         bridges=settings.bridge_targets(),
+        bridge_security=security,
+        bridge_owners=owners,
         admin_token=settings.admin_token.get_secret_value(),
         host=host,
         port=port,
@@ -132,6 +143,28 @@ def cloud(
     with tracing("cloud", traces_url()):
         status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())
     raise typer.Exit(status)
+
+
+def _require_safe_bridges(start: Start) -> None:
+    """Calls to bridges carry tokens of rooms, and speech."""
+    settings = start.settings
+    away = not all(is_on_this_machine(target) for target in settings.bridge_targets())
+    start.require(
+        not away or settings.bridge_ca is not None,
+        "LIVEKIT_GRPC_BRIDGE_URL names another machine, and calls there carry tokens and speech: set "
+        "GLASSBRIDGE_BRIDGE_CA for TLS (docs/production.md), or say --development",
+    )
+    start.require(
+        not (away and settings.bridge_ca) or bool(settings.bridge_client_cert or settings.bridge_secrets),
+        "LIVEKIT_GRPC_BRIDGE_URL names another machine, and bridges there must know who calls: set "
+        "GLASSBRIDGE_BRIDGE_CLIENT_CERT and _KEY, or GLASSBRIDGE_BRIDGE_SECRET, or say --development",
+    )
+    for target in settings.bridge_targets():
+        folder = Path(target.removeprefix(UNIX)).parent
+        if target.startswith(UNIX) and is_shared(folder):
+            start.note(
+                f"{folder} is open to other users, who could put a socket in a bridge's place: use one of mode 0700"
+            )
 
 
 def _registry(path: Path | None) -> "Registry | None":
@@ -197,10 +230,18 @@ def bridge(
     log_format: LogFormat = "auto",
 ) -> None:
     """Run the bridge: sits in LiveKit rooms, speaks gRPC to the cloud."""
+    from glassbridge.runtime.grpc_security import PLAINTEXT
+
     start = Start(development)
     settings = start.settings
-    if socket is None:
-        start.listen("--host", host)
+    security = start.attempt(lambda: server_security(settings)) if socket is None else PLAINTEXT
+    if socket is None and start.listen("--host", host) and security is not None:
+        start.require(
+            security.complete,
+            "--host lets other machines in, and calls carry tokens and speech: set GLASSBRIDGE_BRIDGE_CERT and _KEY "
+            "for TLS, and GLASSBRIDGE_BRIDGE_CLIENT_CA or GLASSBRIDGE_BRIDGE_SECRET for who may call "
+            "(docs/production.md), or say --development",
+        )
     if metrics_port is not None:
         start.listen("--metrics-host", metrics_host)
     # It uses neither the core secret nor LiveKit's; a machine that has only bridges needs none of them.
@@ -208,6 +249,7 @@ def bridge(
     logging = start.attempt(lambda: start_logging("bridge", log_level, log_format, ship=True))
     start.warn()
     assert logging is not None
+    assert security is not None
     from glassbridge.bridge.config import BridgeConfig, PlaybackLimits
     from glassbridge.bridge.supervisor import run
 
@@ -221,6 +263,7 @@ def bridge(
         spare=spare,
         max_resident_mb=max_memory,
         recorder=settings.recorder,
+        security=security,
         traces=traces_url(),
         metrics_port=metrics_port,
         metrics_host=metrics_host,

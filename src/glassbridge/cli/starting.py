@@ -64,6 +64,10 @@ class Start:
         told = {line.partition(":")[0].removesuffix("_FILE") for line in self._wrong}
         self._weak = tuple(weak for weak in secrets if weak.name not in told)
 
+    def note(self, text: str) -> None:
+        """Something to warn of."""
+        self._warnings.append(text)
+
     def require(self, holds: bool, otherwise: str) -> None:
         """A fault that only `--development` excuses."""
         if not holds:

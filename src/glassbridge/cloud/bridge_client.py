@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,7 +18,8 @@ from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.core.voices import Hindrance
 from glassbridge.livekit.tokens import agent_token
-from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
+from glassbridge.runtime.addresses import UNIX
+from glassbridge.runtime.socket_owner import check_owner
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics, traces
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -66,9 +68,9 @@ class SeatStatus:
 class Bridge:
     """One bridge process behind one gRPC target."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, config: CloudConfig) -> None:
         self.target = target
-        self.channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self.channel = config.bridge_security.open(target, lambda: config.keys.bridge)
         self.stub: Any = LiveKitBridgeStub(self.channel)  # type: ignore[no-untyped-call]
         self.alive = False
         """As of the last answer or failure."""
@@ -77,6 +79,21 @@ class Bridge:
         self.seats = 0
         """Rooms of ours, attempts included."""
         self._joins = asyncio.Semaphore(JOINS_AT_A_TIME)
+        self._path = Path(target.removeprefix(UNIX)) if target.startswith(UNIX) else None
+        self._owners = config.bridge_owners
+        self._refused = ""
+
+    @property
+    def trusted(self) -> bool:
+        """The socket belongs to whom it should; nothing may be said to another one. Looks at its file each time."""
+        why = check_owner(self._path, self._owners) if self._path is not None else ""
+        if why and why != self._refused:
+            log.error(
+                "bridge refused", worker=self.target, cause=why,
+                action="run the bridge as the cloud's user, or set GLASSBRIDGE_BRIDGE_OWNER",
+            )  # fmt: skip
+        self._refused = why
+        return not why
 
     @property
     def load(self) -> int:
@@ -269,7 +286,7 @@ class BridgePool:
         self._config = config
         self._on_back = on_back
         self._on_livekit_fault = on_livekit_fault
-        self.bridges = [Bridge(target) for target in config.bridges]
+        self.bridges = [Bridge(target, config) for target in config.bridges]
 
     @property
     def live(self) -> int:
@@ -317,8 +334,9 @@ class BridgePool:
 
     def _by_load(self, not_on: Bridge | None) -> Iterable[Bridge]:
         """The live ones, least loaded first; where none is, all: news of a bridge can be old."""
-        live = [bridge for bridge in self.bridges if bridge.alive]
-        return sorted(live or self.bridges, key=lambda bridge: (bridge is not_on, bridge.load))
+        trusted = [bridge for bridge in self.bridges if bridge.trusted]
+        live = [bridge for bridge in trusted if bridge.alive]
+        return sorted(live or trusted, key=lambda bridge: (bridge is not_on, bridge.load))
 
     async def watch(self) -> None:
         """Asks each bridge how it is, for ever. Safe to cancel."""
@@ -332,6 +350,9 @@ class BridgePool:
             await asyncio.sleep(self._config.bridge_poll)
 
     async def _ask(self, bridge: Bridge) -> None:
+        if not bridge.trusted:
+            self._set_alive(bridge, False)
+            return
         try:
             answer = await bridge.stub.HealthCheck(pb.HealthCheckRequest(), timeout=self._config.bridge_timeout)
         except grpc.aio.AioRpcError as error:

@@ -7,6 +7,8 @@ from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.runtime.grpc_security import PLAINTEXT_CHANNELS, ChannelSecurity
+from glassbridge.runtime.socket_owner import own_users
 
 
 @dataclass(slots=True)
@@ -17,10 +19,12 @@ class CloudKeys:
     """Verify core tokens and tokens of apps (HS256), the first one is the newest; none: only an issuer's keys do."""
     livekit: LiveKitKeys
     """Sign LiveKit tokens; their repr hides the secret."""
+    bridge: str = field(default="", repr=False)
+    """Shown to bridges on channels with TLS; empty: none is."""
 
     def replace(self, other: "CloudKeys") -> None:
         """From now on those of `other` count."""
-        self.core, self.livekit = other.core, other.livekit
+        self.core, self.livekit, self.bridge = other.core, other.livekit, other.bridge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,10 @@ class CloudConfig:
     """The tokens of live sockets are looked at again so often."""
     bridges: tuple[str, ...]
     """gRPC targets; the least loaded live one gets a new room."""
+    bridge_security: ChannelSecurity = PLAINTEXT_CHANNELS
+    """How those on TCP are known."""
+    bridge_owners: frozenset[int] = field(default_factory=lambda: own_users(""))
+    """Users whose Unix sockets are believed to be bridges."""
     admin_token: str = field(default="", repr=False)
     """Opens the console and `/api/admin`; empty: nobody may look."""
 
@@ -108,7 +116,7 @@ class CloudConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What nothing that is shown may hold."""
-        return tuple(filter(None, (*self.keys.core, self.livekit_keys.secret, self.admin_token)))
+        return tuple(filter(None, (*self.keys.core, self.livekit_keys.secret, self.keys.bridge, self.admin_token)))
 
     @property
     def livekit_keys(self) -> LiveKitKeys:

@@ -10,6 +10,7 @@ from glassbridge.cli.checks.findings import Finding, Patient
 Check = Callable[[Patient], Awaitable[Finding]]
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("secrets", machine.secrets),
+    ("encryption", machine.encryption),
     ("LiveKit", livekit.http),
     ("clock", livekit.clock),
     ("LiveKit's key", livekit.keys),

@@ -5,9 +5,11 @@ import os
 import resource
 import shutil
 from typing import Final
+from urllib.parse import urlsplit
 
 from glassbridge.cli.checks.findings import Finding, Patient, failed, warning, well
 from glassbridge.cli.common import livekit_keys, log_sinks
+from glassbridge.runtime.addresses import is_on_this_machine
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry.config import default_spool
 
@@ -25,6 +27,31 @@ async def secrets(patient: Patient) -> Finding:
     if any(not secret.public for secret in weak):
         return failed(text, advice)
     return warning(text, advice) if weak else well("LiveKit's keys and the core secret are set")
+
+
+async def encryption(patient: Patient) -> Finding:
+    """What leaves this machine in the clear?"""
+    settings = patient.settings
+    urls = {
+        "LIVEKIT_URL": settings.livekit_url,
+        "GLASSBRIDGE_LIVEKIT_PUBLIC_URL": settings.livekit_public_url or "",
+        "GLASSBRIDGE_PUBLIC_URL": settings.public_url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint,
+        "SONIOX_ENDPOINT": settings.soniox_endpoint or "",
+        "GLASSBRIDGE_ELEVENLABS_URL": settings.elevenlabs_url,
+    }
+    clear = [
+        name
+        for name, url in urls.items()
+        if url.startswith(("ws://", "http://")) and not is_on_this_machine(urlsplit(url).netloc)
+    ]
+    if settings.bridge_ca is None and not all(map(is_on_this_machine, settings.bridge_targets())):
+        return failed(
+            "bridges on other machines are called without TLS", "set GLASSBRIDGE_BRIDGE_CA (docs/production.md)"
+        )
+    if clear:
+        return warning(f"plaintext to another machine: {', '.join(clear)}", "use wss:// and https:// there")
+    return well("nothing leaves this machine in the clear")
 
 
 async def log_sink(_patient: Patient) -> Finding:

@@ -10,18 +10,25 @@ from yarl import URL
 
 from glassbridge import __version__
 from glassbridge.cli.checks.findings import TIMEOUT, Finding, Patient, failed, skipped, warning, well
+from glassbridge.cli.common import bridge_owners, channel_security, cloud_keys
+from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.listen import CannotListen, claim_port
+from glassbridge.runtime.socket_owner import check_owner, is_shared
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 
 async def bridges(patient: Patient) -> Finding:
     """Do all bridges that a cloud would use answer, and of which version are they?"""
+    try:
+        security, secret = channel_security(patient.settings), cloud_keys(patient.settings).bridge
+    except UserError as error:
+        return failed(str(error), "see docs/production.md")
     down, versions = [], set[str]()
     targets = patient.settings.bridge_targets()
     for target in targets:
         try:
-            async with grpc.aio.insecure_channel(target) as channel:
+            async with security.open(target, lambda: secret) as channel:
                 stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
                 await stub.HealthCheck(pb.HealthCheckRequest(), timeout=TIMEOUT)
                 status = await stub.GetStatus(pb.BridgeStatusRequest(user_id=patient.room), timeout=TIMEOUT)
@@ -55,10 +62,14 @@ async def sockets(patient: Patient) -> Finding:
             )
         except OSError:
             continue  # told by the check of bridges
+        if why := check_owner(path, bridge_owners(patient.settings)):
+            return failed(why, "run cloud and bridge as the same user, or set GLASSBRIDGE_BRIDGE_OWNER")
         if not stat.S_ISSOCK(found.st_mode):
             return failed(f"{path} is no socket", "remove it, or choose another path")
         if not os.access(path, os.R_OK | os.W_OK):
             return failed(f"we may not use {path}", "run cloud and bridge as the same user")
+        if is_shared(path.parent):
+            return warning(f"{path.parent} is open to other users", "use a folder of mode 0700 for the bridge's socket")
         if found.st_mode & 0o077:
             return warning(
                 f"{path} is open to other users", f"chmod 600 {path}: whoever opens it may listen to everybody"
