@@ -58,5 +58,5 @@ def test_no_dependency_is_unused() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
         name = line.split(">")[0].split("=")[0].strip()
-        module = other.get(name, name)
+        module = other.get(name, name.replace("-", "_"))
         assert f"import {module}" in source or f"from {module}" in source, f"{name} is not imported"
