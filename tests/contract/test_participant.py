@@ -188,7 +188,7 @@ def bad_tokens() -> dict[str, tuple[str, LossReason]]:
     return {
         "forged": (forged_token("ann"), LossReason.TOKEN_REFUSED),
         "expired": (expired_token("ann"), LossReason.TOKEN_EXPIRED),
-        "future": (future_token("ann"), LossReason.TOKEN_REFUSED),
+        "future": (future_token("ann"), LossReason.CLOCK_SKEW),
         "no grant": (token("ann", video={"roomJoin": False}), LossReason.TOKEN_REFUSED),
         "unknown key": (token("ann", iss="nobody"), LossReason.TOKEN_REFUSED),
         "wrong room": (token("ann", "elsewhere"), LossReason.WRONG_ROOM),

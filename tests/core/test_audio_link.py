@@ -962,3 +962,23 @@ def test_a_phone_whose_track_is_hindered_may_speak_by_the_socket() -> None:
     effects = machine.step(heard(path=Path.SOCKET), 2.0)
     (notice,) = [effect.notice for effect in effects if isinstance(effect, Notify)]
     assert (notice.state, notice.code, notice.path) == (AudioState.LIVE, "encrypted", Path.SOCKET)
+
+
+# ---- what cannot succeed before somebody has put it right
+
+
+@pytest.mark.parametrize(("reason", "longest"), [(LossReason.CLOCK_SKEW, 60.0), (LossReason.UNREACHABLE, 7.0)])
+def test_joins_that_cannot_succeed_wait_longer(reason: LossReason, longest: float) -> None:
+    machine, now = link(lambda: 1.0), 0.0
+    machine.step(OUR_PHONE, now)
+    waits = []
+    for _ in range(12):
+        effects = machine.step(JoinFailed(machine.generation, reason, text="what a person can do"), now)
+        assert [e.notice.text for e in effects if isinstance(e, Notify)] == ["what a person can do"]
+        due = machine.next_deadline()
+        assert due is not None
+        waits.append(due - now)
+        now = due
+        machine.step(Tick(), now)
+    assert waits[-1] == longest
+    assert waits == sorted(waits)

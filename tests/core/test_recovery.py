@@ -24,6 +24,7 @@ def test_every_trouble_has_its_decision() -> None:
             "later",
             {
                 "token_refused",
+                "clock_skew",
                 "wrong_room",
                 "server_shutdown",
                 "unreachable",
@@ -32,6 +33,7 @@ def test_every_trouble_has_its_decision() -> None:
                 "bridge_refused",
             },
         ),
+        ("patient", {"token_refused", "clock_skew"}),
         (
             "elsewhere",
             {"wrong_room", "media_failed", "frozen", "closed", "internal"}
@@ -44,6 +46,7 @@ def test_decisions(where: str, chosen: set[str]) -> None:
     is_so: dict[str, Callable[[Trouble], bool]] = {
         "doubt": lambda trouble: DECISIONS[trouble].doubt,
         "later": lambda trouble: not DECISIONS[trouble].at_once,
+        "patient": lambda trouble: DECISIONS[trouble].patient,
         "elsewhere": lambda trouble: DECISIONS[trouble].elsewhere,
     }
     assert {trouble.code for trouble in ALL if is_so[where](trouble)} == chosen

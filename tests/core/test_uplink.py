@@ -154,7 +154,8 @@ def test_what_is_too_old_is_late_but_delivered() -> None:
     line = Line()
     line.frame(0, 1600, delay=0.010)
     assert spans(line.frame(1600, 1600, delay=0.010 + uplink.AGE_LIMIT - 0.001)) == [(1600, 3200, True)]
-    assert spans(line.frame(3200, 1600, delay=0.010 + uplink.AGE_LIMIT + 0.001)) == [(3200, 4800, False)]
+    drifted = 0.01  # more than two clocks may have run apart since
+    assert spans(line.frame(3200, 1600, delay=0.010 + uplink.AGE_LIMIT + drifted)) == [(3200, 4800, False)]
 
 
 def test_a_burst_after_a_freeze_is_late_up_to_the_limit_and_then_live() -> None:

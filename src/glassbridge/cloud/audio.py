@@ -15,7 +15,7 @@ import structlog
 
 from glassbridge.core import diagnosis
 from glassbridge.core.in_order import InOrder
-from glassbridge.core.uplink import NEVER_CAME, Account, Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
+from glassbridge.core.uplink import NEVER_CAME, Account, ClockStep, Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import FrameNumber
@@ -74,9 +74,14 @@ class OddByte:
 class Microphone:
     """Owned by one session. `on_position` is told epoch, position and holes: what is delivered or given up, once a
     second while it moves, and what of it never came, as soon as that is known; `on_last` that everything until the
-    microphone stopped has been handed on (numbered audio only)."""
+    microphone stopped has been handed on (numbered audio only); `on_clock_step` of each step of the phone's clock."""
 
-    def __init__(self, on_position: Callable[[int, int, Holes], None], on_last: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_position: Callable[[int, int, Holes], None],
+        on_last: Callable[[], None],
+        on_clock_step: Callable[[ClockStep], None] = lambda _: None,
+    ) -> None:
         self.listeners: list[Listener] = []
         self.heard_at: float | None = None
         """Loop time of the last samples that were handed on; None before any."""
@@ -88,6 +93,9 @@ class Microphone:
         self._unnumbered = UnnumberedLedger()
         self._on_position = on_position
         self._on_last = on_last
+        self._on_clock_step = on_clock_step
+        self._clock_step: ClockStep | None = None
+        """The newest one that was told."""
         self._last: tuple[int, int] | None = None
         """(epoch, position) at which the phone says that its microphone stopped; None once that is handed on."""
         self._told: tuple[int, int, Holes] | None = None
@@ -144,6 +152,10 @@ class Microphone:
             replayed=number.replayed,
             last=number.last,
         )
+        step = self._ledger.clock_step
+        if step is not None and step != self._clock_step:
+            self._clock_step = step
+            self._on_clock_step(step)
         self._hand_on(self._in_order.begin(number.epoch, number.position), live=False)
         if number.replayed and pcm:
             self._in_order.replayed()

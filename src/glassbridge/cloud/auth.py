@@ -7,7 +7,7 @@ import jwt
 
 from glassbridge.core.values import UserId, user_id
 
-CLOCK_SKEW = 5.0
+CLOCK_SKEW = 60.0
 """Seconds by which the clock of whoever minted a token may differ from ours."""
 
 

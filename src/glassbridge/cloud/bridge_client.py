@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,13 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 log = structlog.get_logger()
 
+DOUBTS_TOKEN = (
+    LossReason.TOKEN_REFUSED,
+    LossReason.TOKEN_EXPIRED,
+    LossReason.CLOCK_SKEW,
+    BridgeFault.REFUSED,
+)
+"""What a bridge says of a join whose token LiveKit refuses. Ours are minted for the join: they are not too old."""
 JOINS_AT_A_TIME = 8
 """Joins of ours under way on one bridge; more would only wait inside of it, where they cannot be called off."""
 ON_ITS_WAY_OUT = (BridgeFault.DIED, LossReason.CLOSED)
@@ -43,11 +50,21 @@ _FAULTS = {
 }
 
 
-class BridgeError(Exception):
-    """A bridge did not do what it was asked. The text holds nothing that the bridge said."""
+async def _clocks_agree() -> str:
+    return ""
 
-    def __init__(self, trouble: Trouble, above: Generation = Generation(0)) -> None:  # noqa: B008 - a plain number
-        super().__init__(trouble.text)
+
+class BridgeError(Exception):
+    """A bridge did not do what it was asked. The text holds nothing that the bridge said; `text` replaces that of the
+    trouble where more is known."""
+
+    def __init__(
+        self,
+        trouble: Trouble,
+        above: Generation = Generation(0),  # noqa: B008 - a plain number
+        text: str = "",
+    ) -> None:
+        super().__init__(text or trouble.text)
         self.trouble = trouble
         self.above = above
         """The generation that the bridge holds, where ours is too old."""
@@ -282,8 +299,16 @@ class BridgePool:
     """All bridges of this cloud. `on_back` hears when one that was down answers again, `on_livekit_fault` when a join
     failed because of LiveKit."""
 
-    def __init__(self, config: CloudConfig, on_back: Callable[[], None], on_livekit_fault: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: CloudConfig,
+        on_back: Callable[[], None],
+        on_livekit_fault: Callable[[], None],
+        clocks_differ: Callable[[], Awaitable[str]] = _clocks_agree,
+    ) -> None:
+        """`clocks_differ`: for people, how our clock and LiveKit's differ; empty where they agree."""
         self._config = config
+        self._clocks_differ = clocks_differ
         self._on_back = on_back
         self._on_livekit_fault = on_livekit_fault
         self.bridges = [Bridge(target, config) for target in config.bridges]
@@ -318,6 +343,11 @@ class BridgePool:
             except BridgeError as error:
                 if DECISIONS[error.trouble].hop is Hop.LIVEKIT:
                     self._on_livekit_fault()
+                if error.trouble in DOUBTS_TOKEN and (differ := await self._clocks_differ()):
+                    log.warning(
+                        "clocks differ", user_id=user, session_id=session_id, generation=generation, error=differ
+                    )
+                    raise BridgeError(LossReason.CLOCK_SKEW, text=differ) from None
                 if error.trouble not in ON_ITS_WAY_OUT:
                     raise
                 self.is_leaving(bridge)

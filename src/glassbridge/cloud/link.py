@@ -238,7 +238,7 @@ class LinkShell:
             except BridgeError as error:
                 span.end(error.trouble.code)
                 self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
-                self.post(JoinFailed(generation, error.trouble, error.above))
+                self.post(JoinFailed(generation, error.trouble, error.above, str(error)))
                 return
             span.set(bridge=seat.bridge.target)
         try:

@@ -24,6 +24,7 @@ class LiveKitWatch:
         self._rooms = rooms
         self._on_back = on_back
         self._complained = asyncio.Event()
+        self._why = ""
 
     def complain(self) -> None:
         """A join failed for LiveKit's sake."""
@@ -42,15 +43,23 @@ class LiveKitWatch:
                 until = loop.time() + WATCH_FOR
             was_down, down = down, not await self._answers()
             if down and not was_down:
-                log.warning("LiveKit does not answer")
+                log.warning("LiveKit does not answer", error=self._why)
             elif was_down and not down:
                 log.info("LiveKit answers again")
                 self._on_back()
             await asyncio.sleep(LOOK_EVERY)
 
+    async def clocks_differ(self) -> str:
+        """For people: how our clock differs from LiveKit's; empty where they agree, or it does not answer in a second.
+        Safe to cancel."""
+        await self._answers()
+        return self._rooms.clocks_differ("the cloud's clock")
+
     async def _answers(self) -> bool:
+        """Whether it answers our calls: one that refuses them serves no session either."""
         try:
             await self._rooms.rooms()
         except RoomServiceError as error:
-            return not error.retry  # one that refuses us is there
+            self._why = str(error)
+            return False
         return True

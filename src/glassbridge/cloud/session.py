@@ -50,6 +50,7 @@ from glassbridge.core.session import (
     Tick,
 )
 from glassbridge.core.subscriptions import AUTO, Stream, language
+from glassbridge.core.uplink import ClockStep
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
@@ -67,6 +68,7 @@ from glassbridge.wire.phone import (
     AudioStateNotice,
     ConnectionAck,
     DisplayEvent,
+    EpochEnd,
     FromPhone,
     GlassesConnectionState,
     LiveKitInfo,
@@ -155,7 +157,9 @@ class UserSession:
         )
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
         self.transcripts = Transcripts()
-        self.microphone = Microphone(self._acknowledge, self.hearing.all_heard)
+        self.microphone = Microphone(self._acknowledge, self.hearing.all_heard, self._clock_stepped)
+        self._epoch_asked: int | None = None
+        """The epoch that the phone was asked to end."""
         self.microphone.listeners.append(self.hearing)
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
@@ -438,6 +442,14 @@ class UserSession:
             case AppStopped(package_name=package, reason=reason, error=error):
                 self._flight.note("app", package=package, state="stopped", reason=reason, error=error)
         self._tell(message, may_drop=True)
+
+    def _clock_stepped(self, step: ClockStep) -> None:
+        """The phone's capture clock cannot be believed: told once for each epoch, for which a new one is asked for."""
+        self._log.info("capture clock stepped", epoch=step.epoch, number=step.number, seconds=round(step.seconds, 2))
+        self._flight.note("capture clock stepped", number=step.number, seconds=round(step.seconds, 2))
+        if self._numbered and self._epoch_asked != step.epoch:
+            self._epoch_asked = step.epoch
+            self._tell(EpochEnd(epoch=step.epoch))
 
     def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
         self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)

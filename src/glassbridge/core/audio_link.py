@@ -313,7 +313,7 @@ class AudioLink:
         if not decision.at_once:
             self._backoff.not_at_once()
         self._elsewhere = decision.elsewhere
-        delay = self._backoff.next_delay()
+        delay = self._backoff.next_delay(patient=decision.patient)
         self._trouble = replace(trouble, retry_at=now + delay)
         if delay == 0.0:
             return self._join(event, now, trouble.code)
@@ -335,7 +335,8 @@ class AudioLink:
     def _failed(self, event: JoinFailed, now: float) -> list[Effect]:
         decision = replace(DECISIONS[event.reason], at_once=False)
         self._above = max(self._above, event.above)
-        trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, event.reason.text, decision.hop)
+        text = event.text or event.reason.text
+        trouble = Notice(AudioState.UNAVAILABLE, event.reason.code, text, decision.hop)
         return self._join_unless_in_doubt(decision, event, now, trouble)
 
     def _broke(self, event: StreamBroke, now: float) -> list[Effect]:

@@ -14,12 +14,14 @@ class Ladder:
 
     base: float = 0.5
     cap: float = 7.0
+    patient_cap: float = 60.0
+    """For what cannot succeed before somebody has put it right."""
 
-    def ceiling(self, attempt: int) -> float:
+    def ceiling(self, attempt: int, *, patient: bool = False) -> float:
         """The longest wait before this attempt; 0.0 for the first (attempt 0)."""
         if attempt <= 0:
             return 0.0
-        return min(self.cap, self.base * 2.0 ** min(attempt - 1, 32))
+        return min(self.patient_cap if patient else self.cap, self.base * 2.0 ** min(attempt - 1, 32))
 
 
 class Backoff:
@@ -31,9 +33,9 @@ class Backoff:
         self.attempt = 0
         """Attempts since the last success."""
 
-    def next_delay(self) -> float:
+    def next_delay(self, *, patient: bool = False) -> float:
         """Seconds to wait before the next attempt, which counts from now on."""
-        delay = self._ladder.ceiling(self.attempt) * self._chance()
+        delay = self._ladder.ceiling(self.attempt, patient=patient) * self._chance()
         self.attempt += 1
         return delay
 

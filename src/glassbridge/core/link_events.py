@@ -79,6 +79,8 @@ class JoinFailed:
     reason: Trouble
     above: Generation = Generation(0)  # noqa: RUF009 - a plain number
     """The bridge's own generation, where it refuses ours as older: the next one must exceed it."""
+    text: str = ""
+    """For people, where more is known than the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Decision:
     """The first join after a loss goes at once; False: what would fail at once waits for the first rung."""
     elsewhere: bool = False
     """Another bridge is preferred, where there is one."""
+    patient: bool = False
+    """Somebody has to put it right first: the waits grow to a minute."""
     doubt: bool = False
     """Somebody else may be right: the phone must answer on its socket before we join again."""
 
@@ -53,7 +55,8 @@ DECISIONS: Final[dict[Trouble, Decision]] = {
     LossReason.REMOVED: Decision(Hop.BRIDGE, doubt=True),
     LossReason.ROOM_DELETED: Decision(Hop.LIVEKIT),
     LossReason.TOKEN_EXPIRED: Decision(Hop.BRIDGE),
-    LossReason.TOKEN_REFUSED: Decision(Hop.LIVEKIT, at_once=False),
+    LossReason.TOKEN_REFUSED: Decision(Hop.LIVEKIT, at_once=False, patient=True),
+    LossReason.CLOCK_SKEW: Decision(Hop.LIVEKIT, at_once=False, patient=True),
     LossReason.WRONG_ROOM: Decision(Hop.BRIDGE, at_once=False, elsewhere=True),
     LossReason.SERVER_SHUTDOWN: Decision(Hop.LIVEKIT, at_once=False),
     LossReason.NETWORK: Decision(Hop.LIVEKIT),

@@ -6,7 +6,8 @@ What it decides
   end known.
 - In order at once; what comes too early waits REORDER_WAIT at most, then the hole before it is lost and the ledger
   goes on. A hole that is filled later becomes late. Overlaps and repetitions deliver each sample once.
-- Live or late: by age, the time from the capture of a frame's last sample until now, less that of the quickest frame.
+- Live or late: by age, the time from the capture of a frame's last sample until now, less that of the quickest frame;
+  how far the phone's clock is believed there is core/capture_clock.py's.
   Replayed frames, holes filled later and frames of a former epoch are never live.
 - Lost or skipped: the capture clock tells. A hole can hold only as many lost samples as there was time to capture;
   what is beyond that was never captured: the phone skipped it. The other way round, time that passes without
@@ -25,6 +26,7 @@ from enum import Enum
 from math import inf
 from operator import attrgetter
 
+from glassbridge.core.capture_clock import CaptureClock
 from glassbridge.core.intervals import Run, Runs
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -46,8 +48,6 @@ EPOCHS = 4
 """Epochs that are kept; the totals of older ones stay."""
 CLOCK_SLACK = 0.1
 """Seconds by which a phone's capture times may be wrong."""
-CLOCK_DRIFT = 2e-4
-"""By how much two clocks may run apart: the quickest path is forgotten at this rate (seconds per second)."""
 
 
 class Hop(Enum):
@@ -118,6 +118,8 @@ class EpochAccount:
     """Seconds in which capture stood still."""
     microphone_off: bool
     """The phone said that this is the end until the microphone is on again."""
+    clock_steps: int
+    """How often the capture clock has stepped."""
     runs: tuple[Run[Fate], ...]
     """Each interval of the last HISTORY samples."""
 
@@ -160,13 +162,28 @@ class _Frame:
         return self.position + len(self.pcm) // BYTES_PER_SAMPLE
 
     @property
+    def seconds(self) -> float:
+        return (self.stop - self.position) / SAMPLE_RATE
+
+    @property
     def captured_stop(self) -> float:
-        return self.captured + (self.stop - self.position) / SAMPLE_RATE
+        return self.captured + self.seconds
 
     def part(self, start: int, stop: int) -> "_Frame":
         skip = start - self.position
         pcm = self.pcm[skip * BYTES_PER_SAMPLE : (stop - self.position) * BYTES_PER_SAMPLE]
         return replace(self, position=start, pcm=pcm, captured=self.captured + skip / SAMPLE_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The capture clock of an epoch has stepped."""
+
+    epoch: int
+    number: int
+    """Of this step, from 1 on."""
+    seconds: float
+    """Negative: back."""
 
 
 class _Epoch:
@@ -177,15 +194,15 @@ class _Epoch:
         self.runs: Runs[Fate] = Runs(first.position)
         self.waiting: list[_Frame] = []
         self.captured_first = self.captured_end = first.captured
-        self.quickest = (inf, 0.0)
-        """Least (arrival - capture) so far, and when that was."""
+        self.clock = CaptureClock()
         self.repeated = 0
         self.paused = 0.0
         self.microphone_off = False
         self.superseded = False
 
     def receive(self, frame: _Frame, now: float, lost: Fate) -> list[Delivery]:
-        self._age(frame, now)
+        if frame.pcm and not frame.replayed:
+            self.clock.note(frame.captured_stop, now, AGE_LIMIT)
         end = self.runs.stop
         out = self._fill(frame, min(frame.stop, end), now) if frame.position < end else []
         if frame.stop > end or frame.position == end:
@@ -230,14 +247,6 @@ class _Epoch:
     def waiting_samples(self) -> int:
         return sum(frame.stop - frame.position for frame in self.waiting)
 
-    def _age(self, frame: _Frame, now: float) -> float:
-        """Seconds beyond the quickest frame so far, itself included."""
-        travel = now - frame.captured_stop
-        least, at = self.quickest
-        if travel < (least := least + (now - at) * CLOCK_DRIFT):
-            self.quickest = least, _ = travel, now
-        return travel - least
-
     def _give_up(self, frame: _Frame, lost: Fate) -> None:
         """Settles the hole between the end and a frame after it."""
         missing = _capturable(frame.position - self.runs.stop, frame.captured - self.captured_end)
@@ -253,7 +262,7 @@ class _Epoch:
         self.captured_end = frame.captured_stop
 
     def _deliver(self, frame: _Frame, now: float) -> Delivery:
-        age = self._age(frame, now)
+        age = self.clock.age(frame.captured_stop, now)
         live = age <= AGE_LIMIT and not frame.replayed and not self.superseded
         self.runs.append(frame.stop, LIVE if live else LATE)
         return Delivery(self.epoch, frame.position, frame.pcm, live, age)
@@ -266,7 +275,7 @@ class _Epoch:
         for run in holes:
             self.runs.relabel(run.start, run.stop, LATE)
         self.repeated += stop - frame.position - sum(run.stop - run.start for run in holes)
-        age = self._age(frame, now)
+        age = self.clock.age(frame.captured_stop, now)
         return [
             Delivery(self.epoch, start, frame.part(start, end).pcm, live=False, age=age)
             for start, end in _joined(holes)
@@ -297,6 +306,7 @@ class _Epoch:
             repeated=self.repeated,
             paused=self.paused,
             microphone_off=self.microphone_off,
+            clock_steps=self.clock.steps,
             runs=tuple(self.runs),
         )
 
@@ -333,6 +343,9 @@ class Ledger:
         if epoch not in self._epochs:
             out = self._begin(epoch, frame, now)
         book = self._epochs[epoch]
+        if not replayed:
+            frame = replace(frame, captured=book.clock.correct(position, frame.captured, frame.seconds))
+            book.clock.passed(frame.stop)
         if replayed and not pcm:
             book.skip_to(frame)
         elif frame.stop >= book.runs.stop:
@@ -365,6 +378,16 @@ class Ledger:
         """Samples of the newest epoch that never came."""
         book = next(reversed(self._epochs.values()), None)
         return 0 if book is None else _by_kind(book.runs.totals)[Kind.LOST]
+
+    @property
+    def clock_step(self) -> ClockStep | None:
+        """The newest step of the newest epoch's capture clock; None while it never did."""
+        book = next(reversed(self._epochs.values()), None)
+        return (
+            None
+            if book is None or not book.clock.steps
+            else ClockStep(book.epoch, book.clock.steps, book.clock.last_step)
+        )
 
     @property
     def missing(self) -> tuple[tuple[int, int], ...]:

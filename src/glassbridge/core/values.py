@@ -40,6 +40,12 @@ class LossReason(Enum):
     ROOM_DELETED = ("room_deleted", "the room was deleted", "peer", True)
     TOKEN_EXPIRED = ("token_expired", "the LiveKit token has expired", "ours", True)
     TOKEN_REFUSED = ("token_refused", "LiveKit refuses the token: check the API key and secret", "ours", True)
+    CLOCK_SKEW = (
+        "clock_skew",
+        "LiveKit refuses the token because the clocks differ: set the clocks of both machines by NTP",
+        "ours",
+        True,
+    )
     WRONG_ROOM = ("wrong_room", "the token belongs to another room", "ours", True)
     SERVER_SHUTDOWN = ("server_shutdown", "the LiveKit server is shutting down", "world", True)
     NETWORK = ("network", "the link to LiveKit is gone", "world", True)

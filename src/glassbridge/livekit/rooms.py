@@ -9,6 +9,7 @@ from livekit.api.room_service import RoomService as LiveKitRoomService
 from livekit.api.twirp_client import ServerError
 from livekit.protocol import models, room
 
+from glassbridge.livekit.clock_skew import MATTERS, describe, skew_of
 from glassbridge.livekit.tokens import LiveKitKeys
 
 DEFAULT_TIMEOUT = 5.0
@@ -46,9 +47,13 @@ class RoomService:
         self._keys = keys
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self.skew: float | None = None
+        """Seconds by which our clock was ahead of LiveKit's at its last answer; None while it told no time."""
 
     async def __aenter__(self) -> "RoomService":
-        self._session = aiohttp.ClientSession()
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._note_time)
+        self._session = aiohttp.ClientSession(trace_configs=[trace])
         self.use(self._keys)
         return self
 
@@ -62,6 +67,13 @@ class RoomService:
         if self._session is not None:
             # Without failover: it would send the request to hosts that the server names.
             self._service = LiveKitRoomService(self._session, self._url, keys.api_key, keys.secret, failover=False)
+
+    async def _note_time(self, _session: object, _context: object, ended: aiohttp.TraceRequestEndParams) -> None:
+        self.skew = skew_of(ended.response.headers.get("Date"))
+
+    def clocks_differ(self, whose: str = "our clock") -> str:
+        """For people: by how much, and what to do; empty where they agree well enough for tokens."""
+        return describe(self.skew, whose) if self.skew is not None and abs(self.skew) > MATTERS else ""
 
     async def rooms(self) -> list[str]:
         """Names of the rooms that exist."""
@@ -100,7 +112,7 @@ class RoomService:
             if error.code == "not_found":
                 return None
             if error.status in (401, 403):
-                text = "LiveKit refuses the call: check the API key and secret"
+                text = f"LiveKit refuses the call: {self.clocks_differ() or 'check the API key and secret'}"
                 raise RoomServiceError(text, retry=False) from None
             raise RoomServiceError(
                 f"LiveKit answers {error.status} ({error.code})", retry=error.status >= 500

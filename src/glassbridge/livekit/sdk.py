@@ -24,6 +24,7 @@ except ImportError as error:
 from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.core.voices import CODECS, RemoteTrack
 from glassbridge.livekit import sdk_native
+from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import (
     DEFAULT_OPTIONS,
     FRAME_MS,
@@ -222,7 +223,7 @@ class SdkParticipant:
             await self._fence.open()
             await self._room.connect(self._fence.url, token, options)
         except rtc.ConnectError as error:
-            failure = self._fence.failure or sdk_native.connect_failure(error)
+            failure = explain(self._fence.failure or sdk_native.connect_failure(error), token, self._fence.date)
             self.end(failure.reason, failure.detail)
             await self._fence.close()
             return

@@ -27,6 +27,7 @@ LAST_WORDS = 1.0
 MAX_HEAD = 64 << 10
 _SECURE = ("wss", "https")
 _HOST = re.compile(rb"^host:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
+_DATE = re.compile(rb"^date:[ \t]*([^\r\n]{1,64})", re.IGNORECASE | re.MULTILINE)
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -43,6 +44,8 @@ class Fence:
         self._asked_at: float | None = None
         """When the server was asked first since it answered. What else it says proves one direction only."""
         self.url = ""
+        self.date = ""
+        """What the server's last answer said of its time."""
         self.failure: ParticipantError | None = None
         """Why the server could not be reached, in better words than the SDK has for a socket that breaks."""
 
@@ -74,6 +77,9 @@ class Fence:
     def _answered(self) -> None:
         self._asked_at = None
 
+    def _told_time(self, date: str) -> None:
+        self.date = date
+
     async def close(self) -> None:
         """Waits a moment for the last words to get through, then breaks what is still there. Idempotent."""
         self.shut()
@@ -104,7 +110,7 @@ class Fence:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 _, server = await loop.create_connection(
-                    lambda: _Server(self._track, self._answered), self._host, self._port, ssl=tls
+                    lambda: _Server(self._track, self._answered, self._told_time), self._host, self._port, ssl=tls
                 )
         except (TimeoutError, OSError) as error:
             self.failure = ParticipantError(LossReason.UNREACHABLE, self._explain(error))
@@ -167,9 +173,12 @@ class _End(asyncio.Protocol):
 class _Server(_End):
     """The server's end: tells of answers to pings, which come once it has accepted the WebSocket."""
 
-    def __init__(self, track: Callable[[_End, bool], None], answered: Callable[[], None]) -> None:
+    def __init__(
+        self, track: Callable[[_End, bool], None], answered: Callable[[], None], told_time: Callable[[str], None]
+    ) -> None:
         super().__init__(track)
         self._answered = answered
+        self._told_time = told_time
         self._head = b""
         self._edges: FrameEdges | None = None
 
@@ -180,6 +189,8 @@ class _Server(_End):
             _, end, data = self._head.partition(_END_OF_HEAD)
             if not end:
                 return
+            if date := _DATE.search(self._head):
+                self._told_time(date[1].decode("ascii", "replace"))
             self._edges, self._head = FrameEdges(), b""
         before = self._edges.pongs
         self._edges.passed(data)

@@ -11,6 +11,7 @@ import jwt
 from yarl import URL
 
 from glassbridge.core.values import LossReason
+from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, auth_headers, is_jwt
 
@@ -67,7 +68,8 @@ async def _upgrade(
     except aiohttp.ConnectionTimeoutError:
         raise
     except aiohttp.WSServerHandshakeError as error:
-        raise _refusal(error.status, token) from None
+        date = error.headers.get("Date") if error.headers is not None else None
+        raise explain(_refusal(error.status, token), token, date) from None
     except aiohttp.ClientConnectorCertificateError:
         raise ParticipantError(LossReason.UNREACHABLE, f"its certificate for {address.host} is not trusted") from None
     except aiohttp.ClientConnectorError as error:

@@ -63,6 +63,12 @@ class Capture:
         flags = FLAG_PRESENCE if microphone_on else FLAG_PRESENCE | FLAG_LAST
         return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Numbers anew from 0: what the former epoch still had is not sent again."""
+        self.epoch, self.position, self.acknowledged = epoch, 0, 0
+        self._kept.clear()
+        self._kept_bytes, self._missing = 0, ()
+
     def acknowledge(self, epoch: int, position: int, missing: Iterable[tuple[int, int]] = ()) -> None:
         """The cloud has, or has given up, everything before `position`, but would still take what is `missing`; other
         epochs and nonsense are ignored."""

@@ -271,6 +271,9 @@ class PhoneClient:
                 self._capture.acknowledge(message.epoch, message.position, message.missing)
                 self._sender.send_missing()
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position))
+            case wire.EpochEnd(epoch=epoch):
+                if epoch == self._capture.epoch:
+                    self._capture.begin_epoch(random.getrandbits(32))
             case wire.DisplayEvent(package_name=package, layout=layout) if package in self._introduced:
                 self._on_event(events.Shown(package, words(layout)))
             case wire.DisplayEvent(layout=layout):

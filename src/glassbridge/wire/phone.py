@@ -214,6 +214,13 @@ class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
     """Stretches [start, stop) before it that never came, the oldest first: a phone that has them sends them again."""
 
 
+class EpochEnd(Message, tag="epoch_end", frozen=True, kw_only=True):
+    """Ours. The clock that stamps this epoch's frames has stepped, or stood still in sleep: begin a new epoch, by a
+    clock that does not, where there is one. A phone that cannot goes on; what it sends is understood."""
+
+    epoch: int
+
+
 class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):
     """Ours. Everything that was said until the microphone stopped has been captioned; no caption of it comes later."""
 
@@ -280,6 +287,7 @@ FromCloud = (
     | MicrophoneStateChange
     | AudioStateNotice
     | AudioAck
+    | EpochEnd
     | SpeechEndNotice
     | DisplayEvent
     | AppStarted

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from time import monotonic, time
+from time import monotonic
 from typing import Final
 
 import aiohttp
@@ -11,6 +10,7 @@ import aiohttp
 from glassbridge.cli.checks.findings import TIMEOUT, Finding, Patient, failed, skipped, warning, well
 from glassbridge.cli.checks.media_over_tcp import NoTcp, knock
 from glassbridge.core.values import LossReason, UserId
+from glassbridge.livekit.clock_skew import MATTERS, REMEDY, skew_of
 from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
@@ -24,7 +24,7 @@ from glassbridge.livekit.participant import (
 from glassbridge.livekit.rooms import RoomService, RoomServiceError
 from glassbridge.livekit.tokens import phone_token
 
-SKEW_WARN, SKEW_FAIL = 5.0, 30.0
+SKEW_WARN, SKEW_FAIL = 5.0, MATTERS
 """Seconds that our clock may differ from LiveKit's; tokens have 60 s of leeway, and the answer is rounded to 1 s."""
 TOKEN_LIFE: Final = 60.0
 
@@ -55,16 +55,14 @@ async def clock(patient: Patient) -> Finding:
     """Tokens are refused when clocks differ too much."""
     if not patient.livekit_date:
         return skipped("LiveKit did not tell its time")
-    try:
-        theirs = parsedate_to_datetime(patient.livekit_date).timestamp()
-    except ValueError:
+    skew = skew_of(patient.livekit_date)
+    if skew is None:
         return skipped("LiveKit told no time that can be read")
-    skew = time() - theirs - 0.5  # their second is cut off
     text = f"our clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} LiveKit's"
     if abs(skew) > SKEW_FAIL:
-        return failed(text, "set the clocks of both machines by NTP (timedatectl set-ntp true): tokens are refused")
+        return failed(text, f"{REMEDY}: tokens are refused")
     if abs(skew) > SKEW_WARN:
-        return warning(text, "set the clocks of both machines by NTP before tokens are refused")
+        return warning(text, f"{REMEDY} before tokens are refused")
     return well("our clock and LiveKit's agree")
 
 
@@ -107,7 +105,8 @@ MEDIA_ADVICE: Final = (
 JOIN_ADVICE: Final[Mapping[LossReason, str]] = {
     LossReason.UNREACHABLE: "a proxy before LiveKit must pass WebSocket upgrades on (Connection and Upgrade headers)",
     LossReason.TOKEN_REFUSED: "compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's `keys:`",
-    LossReason.TOKEN_EXPIRED: "our clock is ahead of LiveKit's or behind it: set both by NTP",
+    LossReason.TOKEN_EXPIRED: f"our clock is ahead of LiveKit's or behind it: {REMEDY}",
+    LossReason.CLOCK_SKEW: REMEDY,
     LossReason.MEDIA_FAILED: MEDIA_ADVICE,
     LossReason.TIMED_OUT: MEDIA_ADVICE,
 }

@@ -216,6 +216,8 @@ export class PhoneClient {
         return this.accepted(number, socket, message);
       case "audio_state":
         return this.learn(number, message);
+      case "epoch_end":
+        return message.epoch === this.capture.epoch ? this.capture.beginEpoch() : undefined;
       case "audio_ack":
         return this.sender.sendMissing(this.capture.acknowledge(message));
       case "display_event":

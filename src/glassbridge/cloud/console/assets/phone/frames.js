@@ -60,6 +60,11 @@ export class Capture {
     return { epoch: this.epoch, position: this.position, capturedUs: this.clock() * 1e6 };
   }
 
+  // Numbers anew from 0: what the former epoch still had is not sent again.
+  beginEpoch(epoch = crypto.getRandomValues(new Uint32Array(1))[0]) {
+    Object.assign(this, { epoch, position: 0, acknowledged: 0, missing: [], kept: [], keptSamples: 0 });
+  }
+
   // Other epochs and nonsense are ignored. Returns the frames that the cloud would still take.
   acknowledge({ epoch, position, missing = [] }) {
     if (epoch !== this.epoch || position < this.acknowledged || position > this.position) return [];
