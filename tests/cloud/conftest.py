@@ -46,6 +46,7 @@ class ScriptedStream:
         self.fail = on_lost
         self.dropped_bytes = 0
         self.stalled = 0.0
+        self.partials: float | None = 0.0
 
     def feed(self, pcm: bytes) -> None:
         assert len(pcm) % 2 == 0
@@ -69,6 +70,7 @@ class ScriptedRecogniser:
 
     name = "scripted"
     limits = Limits()
+    fits: int | None = None
     stuck = 10.0
 
     def __init__(self, *languages: str, translates: bool = False, times: StreamTimes | None = None) -> None:

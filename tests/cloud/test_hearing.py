@@ -8,6 +8,7 @@ import pytest
 
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.transcripts import KEPT, Transcripts
+from glassbridge.core import slowness
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.values import user_id
 from glassbridge.speech.base import RecogniserError, Want
@@ -189,6 +190,31 @@ async def test_what_only_an_app_misses_is_not_shown_to_the_user(begin: Begin) ->
     assert phone.of_type("display_event") == []
     stage.recogniser.refuse = None
     await phone.until_state("live", within=15.0)
+
+
+async def test_slower_captions_are_told_to_phone_and_apps_and_so_is_their_end(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slowness, "CALM", 0.2)
+    stage = await begin()
+    phone = await stage.phone()
+    app = await stage.running("audio_state")
+    await phone.socket.send_bytes(CHUNK)
+    stream = await stream_for(stage, "en-US")
+    stream.partials = 2.0
+    await phone.socket.send_bytes(CHUNK)
+    await phone.until_state("live", "recogniser_slow")
+    told = phone.of_type("audio_state")[-1]
+    assert (told["seconds"], told.get("hop")) == (2.0, None)
+    assert told["reason"] == "captions come about 2 s late: the recogniser is busy"
+    await eventually(lambda: app.heard("audio_state")[-1].get("seconds") == 2.0 or str(app.heard("audio_state")))
+    assert stage.cloud.sessions.speech.slow == 1
+    stream.partials = 0.5
+    await phone.socket.send_bytes(CHUNK)
+    await eventually(
+        lambda: phone.of_type("audio_state")[-1].get("code") != "recogniser_slow" or "it is still slow", within=10.0
+    )
+    assert phone.of_type("audio_state")[-1].get("seconds") is None
 
 
 async def test_what_the_phone_understands_itself_is_passed_on(begin: Begin) -> None:

@@ -45,6 +45,8 @@ class AudioState:
     code: str = ""
     hop: str | None = None
     """Where it is dead: phone, livekit, bridge, stream; `recogniser` when only captions are."""
+    seconds: float | None = None
+    """With the code `recogniser_slow`: about how late transcripts come."""
 
 
 @dataclass(frozen=True, slots=True)

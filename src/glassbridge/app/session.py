@@ -322,7 +322,7 @@ class Session:
             case Vad():
                 self._tell(data.speaking, message.stream_type, Stream.VAD)
             case AudioStateNotice():
-                state = events.AudioState(data.state, data.reason, data.code, data.hop)
+                state = events.AudioState(data.state, data.reason, data.code, data.hop, data.seconds)
                 self._tell(state, message.stream_type, Stream.AUDIO_STATE)
             case wire.DeliveryGap(audio_chunks=chunks, messages=messages):
                 self._tell_trouble(events.Missed(chunks, messages))

@@ -34,6 +34,8 @@ class Gauges:
             metrics.CONNECTIONS.read_by(self._connections),
             metrics.RECOGNISER_RECONNECTS.read_by(self._recogniser_ends),
             metrics.RECOGNISER_STREAMS.read_by(lambda: self._sessions.speech.streams),
+            metrics.RECOGNISER_FITS.read_by(lambda: self._sessions.speech.fits),
+            metrics.RECOGNISER_SLOW.read_by(lambda: self._sessions.speech.slow),
             metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.outbox for one in self._sessions.living)}),
         ]
 

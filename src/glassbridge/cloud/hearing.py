@@ -13,6 +13,7 @@ from time import monotonic
 import structlog
 
 from glassbridge.core.recogniser import Fault
+from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_gate import (
     AllHeard,
     Begins,
@@ -49,13 +50,15 @@ class _Seat:
     ear: Ear
     asked: frozenset[Want] = frozenset()
     fault: Fault | None = field(default=None)
+    slow: Slow | None = None
 
 
 class Hearing:
     """Owned by one session.
 
     `heard` gets what was understood with the wants that it serves; `trouble` the fault of what is not understood now,
-    or None, and whether the captions are among it; `ended` is called once for each speech, when all of it has come.
+    or None, and whether the captions are among it; `slow` how late what is understood comes, or None; `ended` is called
+    once for each speech, when all of it has come.
     """
 
     wants_late = True
@@ -66,6 +69,7 @@ class Hearing:
         captions: Want | None,
         heard: Callable[[Transcript, frozenset[Want]], None],
         trouble: Callable[[Fault | None, bool], None],
+        slow: Callable[[Slow | None], None],
         ended: Callable[[], None],
         catches_up: Callable[[], bool],
         **about: str,
@@ -74,6 +78,7 @@ class Hearing:
         self._captions = captions
         self._heard = heard
         self._trouble = trouble
+        self._slow = slow
         self._ended = ended
         self._catches_up = catches_up
         self._about = about
@@ -110,7 +115,14 @@ class Hearing:
         asked = self._asked()
         for key, wants in asked.items():
             if key not in self._seats:
-                ear = Ear(self._speech, key, partial(self._hear, key), partial(self._judge, key), **self._about)
+                ear = Ear(
+                    self._speech,
+                    key,
+                    partial(self._hear, key),
+                    partial(self._judge, key),
+                    partial(self._judge_pace, key),
+                    **self._about,
+                )
                 self._seats[key] = _Seat(ear)
             self._seats[key].asked = wants
         if self._review is None and self._seats.keys() - asked.keys():
@@ -133,6 +145,8 @@ class Hearing:
             self._tasks.spawn(seat.ear.close(), "close")
             if seat.fault is not None:
                 self._tell()
+            if seat.slow is not None:
+                self._tell_of_pace()
 
     # ---- what is said
 
@@ -194,6 +208,16 @@ class Hearing:
         if (seat := self._seats.get(key)) is not None:
             seat.fault = fault
             self._tell()
+
+    def _judge_pace(self, key: Want, slow: Slow | None) -> None:
+        if (seat := self._seats.get(key)) is not None:
+            seat.slow = slow
+            self._tell_of_pace()
+
+    def _tell_of_pace(self) -> None:
+        """The worst of all."""
+        found = [seat.slow for seat in self._seats.values() if seat.slow is not None]
+        self._slow(max(found, key=lambda slow: slow.seconds, default=None))
 
     def _tell(self) -> None:
         """One word for all: that of the captions first."""

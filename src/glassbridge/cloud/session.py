@@ -30,7 +30,7 @@ from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
-from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_STUCK, Finding
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, Finding
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.session import (
@@ -49,6 +49,7 @@ from glassbridge.core.session import (
     Supersede,
     Tick,
 )
+from glassbridge.core.slowness import Slow
 from glassbridge.core.subscriptions import AUTO, Stream, language
 from glassbridge.core.uplink import ClockStep
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
@@ -136,6 +137,8 @@ class UserSession:
         """The newest of the link; None while no phone is here."""
         self._recogniser_trouble: Finding | None = None
         self._sound_trouble: Finding | None = None
+        self._slow: Slow | None = None
+        """Captions come this late."""
         self._deaf = False
         """People were told that there are no captions, and none have come since."""
         self._answered = 0
@@ -150,6 +153,7 @@ class UserSession:
             self._captions,
             self._understand,
             self._judge_recogniser,
+            self._judge_pace,
             lambda: self._spawn(self._end_speech(), "speech-end"),
             lambda: self.microphone.catches_up,
             user_id=user,
@@ -415,6 +419,9 @@ class UserSession:
         trouble = self._sound_trouble or self._recogniser_trouble
         if trouble is not None and notice.state is AudioState.LIVE and notice.hop is None:
             notice = replace(notice, code=trouble.code, text=trouble.text, hop=trouble.hop)
+        slow = self._slow if notice.state is AudioState.LIVE and notice.hop is None else None
+        if slow is not None:
+            notice = replace(notice, code=RECOGNISER_SLOW, text=_slow_text(slow))
         if self._told is None or self._told[0] is not notice.state:
             self._told = notice.state, unix_ms_now()
         wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
@@ -427,6 +434,7 @@ class UserSession:
             retry_in_ms=None if wait is None else round(wait * 1000),
             transport=notice.path.value,
             traceparent=self.link.trace,
+            seconds=None if slow is None else slow.seconds,
         )
         self._flight.note(
             "audio state", state=said.state, code=said.code, hop=said.hop, text=said.reason,
@@ -535,9 +543,19 @@ class UserSession:
         if self._notice is not None and self._notice.state is AudioState.LIVE:
             self._notify(self._notice)
 
+    def _judge_pace(self, slow: Slow | None) -> None:
+        self._slow = slow
+        if self._notice is not None and self._notice.state is AudioState.LIVE:
+            self._notify(self._notice)
+
     async def _end_speech(self) -> None:
         captioned = await self.hearing.finish()
         self._tell(SpeechEndNotice(captioned=captioned, timestamp=iso_now()))
+
+
+def _slow_text(slow: Slow) -> str:
+    how = "with each sentence only" if slow.finals_only else f"about {slow.seconds:.0f} s late"
+    return f"captions come {how}: the recogniser is busy"
 
 
 def _away() -> AudioStateNotice:

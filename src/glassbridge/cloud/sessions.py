@@ -40,7 +40,7 @@ class Sessions:
         self._config = config
         self._apps = apps
         self._examiner = Examiner(rooms)
-        self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer())
+        self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
         self.flights = Flights(config.secrets, keeps=config.recorder)
         self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.clocks_differ)

@@ -174,6 +174,8 @@ RECOGNISER_FAILED: Final = Finding(
 RECOGNISER_STUCK: Final = Finding(
     Hop.RECOGNISER, "recogniser_stuck", "audio arrives, but the recogniser takes none", Action.RESTART_RECOGNISER
 )
+RECOGNISER_SLOW: Final = "recogniser_slow"
+"""No hop is dead: the code of captions that come late (core/slowness.py)."""
 
 MUTED: Final = "muted"
 """Code of the one hindrance that is no fault: the person wants it so."""

@@ -301,7 +301,7 @@ class PhoneClient:
 
     def _learn(self, number: Generation, notice: wire.AudioStateNotice) -> None:
         told = events.AudioStateChanged(
-            notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop
+            notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop, notice.seconds
         )
         self._sender.told = told
         self._link.recovery.told(notice, numbers=self._numbers)

@@ -54,6 +54,8 @@ class AudioStateChanged:
     retry_in_ms: int | None
     hop: Literal["phone", "livekit", "bridge", "stream", "recogniser"] | None = None
     """Where on the way audio dies, once the cloud knows."""
+    seconds: float | None = None
+    """With the code `recogniser_slow`: about how late captions come."""
 
 
 @dataclass(frozen=True, slots=True)

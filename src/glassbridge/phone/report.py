@@ -74,8 +74,12 @@ def readable(event: PhoneEvent) -> str | None:
             return f"app: {package} {state} ({reason})" if reason else f"app: {package} {state}"
         case events.Told(situation, text):
             return text if situation != "ended" else None
-        case events.AudioStateChanged("live", reason, hop=hop) if reason:
-            return f"captions: {reason}" if hop == "recogniser" else f"audio goes by the cloud's socket: {reason}"
+        case events.AudioStateChanged("live", reason, code, hop=hop) if reason:
+            return (
+                f"captions: {reason}"
+                if hop == "recogniser" or code == "recogniser_slow"
+                else f"audio goes by the cloud's socket: {reason}"
+            )
         case events.Acknowledged(_, resumed):
             return "session: resumed" if resumed else "session: new"
         case events.RoomChanged("joined" | "left" as state, room):

@@ -65,6 +65,10 @@ class RecogniserStream(Protocol):
     def stalled(self) -> float:
         """Seconds for which audio has been waiting and none was taken; 0.0 while any is taken, or none waits."""
 
+    @property
+    def partials(self) -> float | None:
+        """Seconds between two partial transcripts now; 0.0: they come as they can; None: only final ones come."""
+
 
 class Recogniser(Protocol):
     """A provider of streams."""
@@ -96,6 +100,10 @@ class Recogniser(Protocol):
 
     def warm_up(self) -> None:
         """The program has started and nobody speaks yet. Needs the running loop."""
+
+    @property
+    def fits(self) -> int | None:
+        """Speakers that still fit, as far as it can tell; None: as many as there are streams."""
 
     async def close(self) -> None:
         """Ends all streams and everything behind them (processes too); idempotent; at most 3 s."""

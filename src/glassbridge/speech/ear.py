@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from glassbridge.core import slowness
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import (
     Audio,
@@ -34,6 +35,7 @@ from glassbridge.core.recogniser import (
     Tick,
     Unsubscribed,
 )
+from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
 from glassbridge.core.spoken import PRE_ROLL, Piece, Spoken
 from glassbridge.core.subscriptions import AUTO
@@ -52,7 +54,8 @@ LAG_TOLD, LAG_BAD, LAG_WORST = 2.0, 5.0, 15.0
 class Ear:
     """Born subscribed; everything that it owns ends in close(). All but finish() and close() never waits.
 
-    `heard` gets every transcript; `trouble` a fault when nothing is understood any more, None when it is again.
+    `heard` gets every transcript; `trouble` a fault when nothing is understood any more, None when it is again; `slow`
+    how late captions are, None when they are in time again.
     """
 
     def __init__(
@@ -61,15 +64,23 @@ class Ear:
         want: Want,
         heard: Callable[[Transcript], None],
         trouble: Callable[[Fault | None], None],
+        slow: Callable[[Slow | None], None] = lambda _slow: None,
         **about: str,
     ) -> None:
         self.want = want
         self._speech = speech
         self._heard = heard
         self._trouble = trouble
+        self._slow = slow
         self._log = structlog.get_logger().bind(language=want.language, target=want.target, **about)
         self._machine = Recognition(random.random, speech.recogniser.times)
         self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), self._record)
+        self._slowness: DirectShell[slowness.Event] = DirectShell(
+            slowness.Slowness(), self._tell_of_slowness, slowness.Tick(), self._record_slowness
+        )
+        self._is_slow = False
+        self._partials: float | None = 0.0
+        """What the stream said last of its partial transcripts."""
         self._tasks = TaskGroup(f"ear:{want.language}", self._failed)
         self._spoken = Spoken()
         self._stream: RecogniserStream | None = None
@@ -122,6 +133,9 @@ class Ear:
             clock.fed(len(piece.pcm) // BYTES_PER_SAMPLE, piece.end, piece.came_at, now)
             self._fed_to = piece.end
             self.fed += len(piece.pcm)
+        if (partials := stream.partials) != self._partials:
+            self._partials = partials
+            self._slowness.step(slowness.Paced(partials))
         if stream.stalled >= self._speech.recogniser.stuck:
             why = f"it has taken no audio for {stream.stalled:.0f} s"
             self._lost(self._machine.stream, RecogniserError(why, Reason.STUCK))
@@ -168,6 +182,9 @@ class Ear:
         """Releases everything; takes CLOSE_TIMEOUT seconds at most."""
         self._shell.step(Close())
         self._shell.stop()
+        self._slowness.stop()
+        self._speech.slow -= self._is_slow
+        self._is_slow = False
         await self._tasks.settle(CLOSE_TIMEOUT)
         await self._tasks.close()
 
@@ -213,8 +230,8 @@ class Ear:
         begin, end = clock.begin(said.start_ms), clock.end(said.end_ms)
         if said.final:
             self._spoken.understood(end)
-        if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.final and said.text:
-            self._note_lag(lag)
+        if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.text:
+            self._note_lag(lag, final=said.final)
         per_ms = SAMPLE_RATE // 1000
         self._heard(
             replace(
@@ -226,7 +243,11 @@ class Ear:
             )
         )
 
-    def _note_lag(self, lag: Lag) -> None:
+    def _note_lag(self, lag: Lag, *, final: bool) -> None:
+        self._slowness.step(slowness.Answered(lag.total))
+        if not final:
+            self._speech.partial_lagged(lag.total)
+            return
         self.lags.note(lag)
         self._speech.lagged(lag.total)
         told = self._log.bind(waited=round(lag.waited, 2), recognised=round(lag.recognised, 2))
@@ -236,6 +257,15 @@ class Ear:
             told.warning("captions lag")
         elif lag.total >= LAG_TOLD:
             told.info("captions lag")
+
+    def _tell_of_slowness(self, effect: slowness.Effect) -> None:
+        slow = effect if isinstance(effect, Slow) else None
+        self._speech.slow += (slow is not None) - self._is_slow
+        self._is_slow = slow is not None
+        self._slow(slow)
+
+    def _record_slowness(self, record: Record[slowness.SlownessState]) -> None:
+        self._log.info("captions slow" if record.new is slowness.SlownessState.SLOW else "captions in time")
 
     def _lost(self, number: int, error: RecogniserError) -> None:
         """A stream has ended; may come late, and before it was opened."""

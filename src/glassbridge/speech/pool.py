@@ -48,6 +48,11 @@ class ProcessRecogniser:
             self._starting += 1
             self._tasks.spawn(self._start(), "start")
 
+    @property
+    def fits(self) -> None:
+        """As many as there are streams."""
+        return None
+
     async def open(
         self,
         want: Want,

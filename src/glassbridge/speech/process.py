@@ -101,6 +101,11 @@ class RecogniserProcess:
         """Seconds for which audio has been waiting and none was taken."""
         return monotonic() - self._taken_at if self._pending else 0.0
 
+    @property
+    def partials(self) -> float:
+        """They come as they can."""
+        return 0.0
+
     def feed(self, pcm: bytes) -> None:
         """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits; ignored once ended."""
         if self.ended:

@@ -40,7 +40,7 @@ def offline_name() -> str:
 def _offline(config: ProviderConfig) -> Recogniser:
     name = offline_name()
     if name != "moonshine":
-        log.warning("Moonshine has no wheel for this machine: pocketsphinx understands speech, with more mistakes")
+        log.warning("pocketsphinx in use", cause="Moonshine has no wheel for this machine", result="more words misheard")
     return PROVIDERS[name](config)
 
 

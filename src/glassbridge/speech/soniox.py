@@ -81,6 +81,11 @@ class SonioxRecogniser:
     def warm_up(self) -> None:
         """Nothing: streams are billed by their time."""
 
+    @property
+    def fits(self) -> None:
+        """As many as there are streams."""
+        return None
+
     async def open(
         self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
     ) -> "SonioxStream":
@@ -190,6 +195,11 @@ class SonioxStream:
             raise RecogniserError("Soniox hung up", Reason.NETWORK) from None
         self._tasks.spawn(self._receive(), "receive")
         self._tasks.spawn(self._write(), "write")
+
+    @property
+    def partials(self) -> float:
+        """They come as they can."""
+        return 0.0
 
     @property
     def dropped_bytes(self) -> int:

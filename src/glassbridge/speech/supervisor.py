@@ -23,12 +23,21 @@ PATIENCE = 5.0
 class Speech:
     """One for each cloud; the recogniser is borrowed. Every stream comes from `open` and goes back by `release`.
 
-    `lagged` hears of each answer how many seconds it came after the last sample that it is about.
+    `lagged` hears of each final answer how many seconds it came after the last sample that it is about,
+    `partial_lagged` of each partial one.
     """
 
-    def __init__(self, recogniser: Recogniser, lagged: Callable[[float], None] = lambda _seconds: None) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        lagged: Callable[[float], None] = lambda _seconds: None,
+        partial_lagged: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         self.recogniser = recogniser
         self.lagged = lagged
+        self.partial_lagged = partial_lagged
+        self.slow = 0
+        """Recognitions whose captions are slow now."""
         self.opened = 0
         self.ended: Counter[str] = Counter()
         """Streams that ended or could not be had, by the code of their reason."""
@@ -40,6 +49,13 @@ class Speech:
     def streams(self) -> int:
         """Open now."""
         return self._admission.open
+
+    @property
+    def fits(self) -> int:
+        """Speakers that still fit."""
+        free = self.recogniser.limits.streams - self._admission.open - self._admission.opening
+        fits = self.recogniser.fits
+        return max(0, free if fits is None else min(free, fits))
 
     async def open(
         self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]

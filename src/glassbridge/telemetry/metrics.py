@@ -164,6 +164,18 @@ RECOGNISER_LAG: Final = Histogram(
     CLOUD,
     _WAITS,
 )
+RECOGNISER_PARTIAL_LAG: Final = Histogram(
+    "glassbridge_recogniser_partial_lag_seconds",
+    "The same of what was understood while somebody still spoke.",
+    CLOUD,
+    _WAITS,
+)
+RECOGNISER_FITS: Final = Gauge(
+    "glassbridge_recogniser_speakers_fit", "Speakers who still fit: beyond them new streams are refused.", CLOUD
+)
+RECOGNISER_SLOW: Final = Gauge(
+    "glassbridge_recogniser_slow_streams", "Recognitions whose captions come late or seldom now.", CLOUD
+)
 RECOGNISER_RECONNECTS: Final = Counter(
     "glassbridge_recogniser_reconnects_total",
     "Streams of recognisers that ended by themselves, or could not be had; another is opened where that can help.",

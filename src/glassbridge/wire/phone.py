@@ -191,7 +191,7 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
 
     state: Literal["live", "connecting", "interrupted", "unavailable"]
     reason: str = ""
-    """A reason a person can read; empty when live, unless only the recogniser fails."""
+    """A reason a person can read; empty when live, unless only the recogniser fails or is slow."""
     code: str = ""
     """The same for programs: `joining`, `awaiting_audio`, `muted`, `no_audio`, or the code of what is wrong."""
     hop: Literal["phone", "livekit", "bridge", "stream", "recogniser"] | None = None
@@ -203,6 +203,8 @@ class AudioStateNotice(Message, tag="audio_state", frozen=True, kw_only=True):
     """Where audio is welcome now: in the LiveKit room, unless nobody is there to hear it, or nothing came through."""
     traceparent: str = ""
     """The trace of what is being done about it (W3C Trace Context), for a phone that traces too."""
+    seconds: float | None = None
+    """With `live` and the code `recogniser_slow`: about how late captions come. They go on."""
 
 
 class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):

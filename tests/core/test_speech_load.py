@@ -1,0 +1,96 @@
+"""How a speech process paces itself, second by second."""
+
+import pytest
+
+from glassbridge.core.speech_load import BUSY, HOLD, LATE, OVERDUE, USUAL_FITS, Pace, SpeechLoad, Work
+
+
+class Machine:
+    """Speakers who cost `cost` for each second of speech, and `partial` for each partial transcript."""
+
+    def __init__(self, speakers: int, cost: float = 0.05, partial: float = 0.08, share: float = 1.0) -> None:
+        self.now = 0.0
+        self.load = SpeechLoad(0.0)
+        self.cost, self.partial, self.share = cost, partial, share
+        self.speakers = speakers
+        for stream in range(speakers):
+            self.load.opened(stream)
+
+    def second(self, late: float = 0.0) -> Pace:
+        for stream in range(self.speakers):
+            self.load.spoken(stream, self.share)
+            self.load.worked(Work.FINAL, self.cost * self.share * 0.6)
+            self.load.worked(Work.LISTENING, self.cost * self.share * 0.4)
+            if (interval := self.load.pace.interval) is not None:
+                for _ in range(round(self.share / interval)):
+                    self.load.worked(Work.PARTIAL, self.partial)
+        self.load.waited(late)
+        self.now += 1.0
+        return self.load.look(self.now)
+
+    def seconds(self, count: int, late: float = 0.0) -> list[Pace]:
+        return [self.second(late) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "pace"),
+    [(0, Pace.FAST), (3, Pace.FAST), (5, Pace.SLOWER), (8, Pace.SLOW), (12, Pace.FINALS), (30, Pace.FINALS)],
+)
+def test_partials_are_as_frequent_as_the_load_allows(speakers: int, pace: Pace) -> None:
+    paces = Machine(speakers).seconds(30)
+    assert set(paces[10:]) == {pace}, "the pace swings"
+
+
+@pytest.mark.parametrize(("cost", "fits"), [(0.05, 15), (0.1, 7), (0.3, 2)])
+def test_what_fits_is_what_was_measured(cost: float, fits: int) -> None:
+    machine = Machine(2, cost)
+    machine.seconds(120)
+    assert machine.load.fits in (fits - 3, fits - 2)
+
+
+def test_nobody_fits_where_all_finals_would_not_come_in_time() -> None:
+    machine = Machine(16)
+    machine.seconds(60)
+    assert machine.load.fits == 0
+
+
+def test_those_who_speak_a_third_of_the_time_count_a_third() -> None:
+    machine = Machine(18, share=1 / 3)
+    machine.seconds(60)
+    assert machine.load.speakers == pytest.approx(6.0, abs=0.1)
+    assert machine.load.fits >= 8
+
+
+def test_a_new_stream_counts_as_a_speaker_until_it_is_known() -> None:
+    load = SpeechLoad(0.0)
+    assert load.fits == USUAL_FITS
+    for stream in range(5):
+        load.opened(stream)
+    assert load.fits == USUAL_FITS - 5
+    for now in range(1, 60):
+        load.look(float(now))
+    assert load.fits == USUAL_FITS
+    load.closed(0)
+    assert load.speakers == pytest.approx(0.0, abs=0.01)
+
+
+def test_late_answers_slow_the_pace_whatever_was_expected() -> None:
+    machine = Machine(1)
+    assert machine.seconds(3) == [Pace.FAST] * 3
+    assert machine.seconds(4, late=LATE + 0.1) == [Pace.SLOWER, Pace.SLOW, Pace.FINALS, Pace.FINALS]
+    assert machine.seconds(round(HOLD) - 1) == [Pace.FINALS] * (round(HOLD) - 1), "it is faster again too early"
+    assert machine.seconds(12)[-1] is Pace.FAST
+
+
+def test_nobody_fits_while_finals_are_overdue() -> None:
+    machine = Machine(1)
+    machine.second(late=OVERDUE + 0.1)
+    assert machine.load.fits == 0
+    machine.second()
+    assert machine.load.fits > 0
+
+
+def test_the_load_is_never_over_one() -> None:
+    machine = Machine(40)
+    machine.seconds(5)
+    assert BUSY < machine.load.busy <= 1.0
