@@ -40,7 +40,9 @@ def offline_name() -> str:
 def _offline(config: ProviderConfig) -> Recogniser:
     name = offline_name()
     if name != "moonshine":
-        log.warning("pocketsphinx in use", cause="Moonshine has no wheel for this machine", result="more words misheard")
+        log.warning(
+            "pocketsphinx in use", cause="Moonshine has no wheel for this machine", result="more words misheard"
+        )
     return PROVIDERS[name](config)
 
 
