@@ -2,12 +2,16 @@
 
 import asyncio
 import gc
+import random
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import pairwise
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
@@ -207,6 +211,35 @@ async def test_consent_is_asked_for_and_its_silence_told() -> None:
         far.request_received = answer  # type: ignore[method-assign]
         await eventually(lambda: len(alive) > count + 1 or "no life after the silence")
         assert ice.query_consent.__module__ == quirks.__name__
+
+
+async def test_what_a_stranger_sends_costs_itself() -> None:
+    """Without the guard an empty datagram ends the transport, and a broken STUN attribute goes through the loop."""
+    through: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: through.append(about))
+    chance = random.Random(1)
+    broken = struct.pack(">HHI", 1, 8, 0x2112A442) + bytes(12) + b"\x00\x03\x00\x02\x00\x00\x00\x00"
+    heads = (b"", broken, b"\x80", b"\x81\xc9", b"\x16\xfe\xfd", broken[:20], b"\x00\x01")
+    async with connections() as (one, other):
+        alive: list[float] = []
+        ice = prepare(one, lambda: alive.append(monotonic()))
+        await connect(one, other)
+        ports = {candidate.port for candidate in ice.local_candidates if candidate.host == "127.0.0.1"}
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for number in range(700):
+                rest = chance.randbytes(chance.choice((0, 0, 1, 40, 1_200)))
+                for port in ports:
+                    stranger.sendto(heads[number % len(heads)] + rest, ("127.0.0.1", port))
+                if number % 50 == 0:
+                    await asyncio.sleep(0)
+        count = len(alive)
+        await eventually(lambda: len(alive) > count + 2 or f"{len(alive)} answers")
+        assert {one.connectionState, other.connectionState} == {"connected"}
+        ice._queue = asyncio.Queue()  # that nobody reads
+        for _ in range(2 * quirks.MAX_WAITING):
+            ice._protocols[0].datagram_received(b"\x80", ("127.0.0.1", 9))
+        assert ice._queue.qsize() == quirks.MAX_WAITING
+    assert through == []
 
 
 async def test_a_close_at_the_last_moment_leaves_no_watch() -> None:

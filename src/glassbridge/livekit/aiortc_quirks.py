@@ -4,6 +4,7 @@ All of it is done to one connection at a time: nothing here changes the librarie
 """
 
 import asyncio
+import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cache
@@ -27,6 +28,8 @@ CONSENT_RETRY = 0.25
 SACK_EVERY = 4
 SACK_DELAY = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
+MAX_WAITING = 1_000
+"""Datagrams that may wait to be read: two seconds of the audio of ten speakers."""
 _UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
 
@@ -95,11 +98,14 @@ def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_
             addresses = [*addresses, "127.0.0.1"]
         gathering = asyncio.ensure_future(gather(component, addresses, timeout))
         try:
-            return await asyncio.shield(gathering)
+            found = await asyncio.shield(gathering)
         except asyncio.CancelledError:
             # Cut short it would forget the sockets that it has opened; without servers to ask it takes no time.
             await gathering
             raise
+        for protocol in ice._protocols:
+            _guard(ice, protocol)
+        return found
 
     check_incoming = ice.check_incoming
 
@@ -117,6 +123,19 @@ def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_
     ice.check_incoming = check_incoming_and_ask_back  # type: ignore[method-assign]
     ice._check_periodic = check_all_now  # type: ignore[method-assign]
     ice.query_consent = query_consent  # type: ignore[method-assign]
+
+
+def _guard(ice: Connection, protocol: StunProtocol) -> None:
+    """Strangers reach these ports too. An empty datagram ends aiortc's DTLS transport, some broken STUN attributes
+    raise through the event loop, and what nobody reads waits without a bound."""
+    take = protocol.datagram_received
+
+    def take_guarded(data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if data and ice._queue.qsize() < MAX_WAITING:
+            with suppress(struct.error):
+                take(data, addr)
+
+    protocol.datagram_received = take_guarded  # type: ignore[method-assign]
 
 
 def _check_all_now(ice: Connection) -> bool:

@@ -28,6 +28,7 @@ from glassbridge.livekit.server import free_port
 PACKETS, PER_SECOND = 10_000, 2_000
 TWO_WORKERS: Final = needs_of(workers=2)
 BACK_WITHIN: Final = 20.0
+JOIN_EVERY: Final = 0.5
 HEARD_WITHIN: Final = 5.0
 """Seconds in which a bridge that replaces a worker for what it says has done so."""
 JOIN_ANSWERED: Final = 13.0
@@ -38,7 +39,7 @@ SPARE_WITHIN: Final = 30.0
 @attack(
     "A13",
     "garbage at the UDP ports of a participant",
-    story=f"{PACKETS:,} datagrams of six kinds at {PER_SECOND:,}/s",
+    story=f"{PACKETS:,} datagrams of seven kinds at {PER_SECOND:,}/s",
     must=(never("joins"),),
 )
 async def garbage(assault: Assault) -> dict[str, float]:
@@ -65,12 +66,15 @@ async def send_garbage(ports: list[list[Any]], count: int, seed: int) -> dict[st
         socket.AF_INET6: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
     }
     heads = (
-        b"",  # noise
+        b"",  # nothing at all, or noise
         struct.pack(">HHI", 1, 0xFFFF, 0x2112A442),  # STUN, with a length that is not its own
         struct.pack(">HHI", 0x0101, 8, 0x2112A442) + bytes(12) + b"\x80\x2a\xff\xff",  # its attribute runs over
         b"\x16\xfe\xfd" + bytes(8) + b"\x40\x00\x01",  # DTLS
         b"\x80\x6f",  # RTP
         b"\x81\xc9\xff\xff",  # RTCP, longer than it is
+        struct.pack(">HHI", 1, 8, 0x2112A442)
+        + bytes(12)
+        + b"\x00\x03\x00\x02\x00\x00\x00\x00",  # a number of two bytes
     )
     sent: Counter[str] = Counter(sent=0)
     for number in range(count):
@@ -92,7 +96,7 @@ async def send_garbage(ports: list[list[Any]], count: int, seed: int) -> dict[st
 @attack(
     "A14",
     "a LiveKit server that is hostile",
-    story=f"{len(MODES)} joins, each to a server that answers what none may, four at a time",
+    story=f"{len(MODES)} joins, each to a server that answers what none may, two a second",
     must=(never("unanswered"), never("joined"), always("same_worker")),
 )
 async def hostile_livekit(assault: Assault) -> dict[str, float]:
@@ -100,11 +104,12 @@ async def hostile_livekit(assault: Assault) -> dict[str, float]:
     modes = list(MODES)[:2] if assault.small else list(MODES)
     ports = {mode: free_port() for mode in modes}
     worker = system.worker_pid()
-    turns, answers = asyncio.Semaphore(4), dict[str, str]()
+    answers = dict[str, str]()
 
     async def join(mode: str) -> None:
+        await asyncio.sleep(modes.index(mode) * JOIN_EVERY)
         url = f"ws://127.0.0.1:{ports[mode]}"
-        async with turns, BareCloud(str(system.a.sockets[0]), url, system.keys) as cloud:
+        async with BareCloud(str(system.a.sockets[0]), url, system.keys) as cloud:
             try:
                 answer = await cloud.join(UserId(user_in(mode)), 1, timeout=JOIN_ANSWERED)
                 answers[mode] = "joined" if answer.success else answer.error or "no reason"
