@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check audit format proto protocol machines bench lab wheel clean
+.PHONY: help setup demo dev test test-all check audit format proto protocol machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -55,6 +55,9 @@ protocol: setup ## describe the sockets in docs/protocol from their structs
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py
+
+autobahn: setup ## the WebSocket conformance suite against both sockets (needs Python 2.7; two minutes)
+	@sh tools/autobahn.sh $(ARGS)
 
 bench: setup ## measure the path beside its floor
 	@$(BIN)/glassbridge bench path $(ARGS)

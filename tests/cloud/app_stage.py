@@ -3,8 +3,9 @@ plays what a test tells it."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -192,8 +193,8 @@ Begin = Callable[..., Any]
 
 @asynccontextmanager
 async def app_stages() -> AsyncIterator[Begin]:
-    """Gives what starts a stage with the given changes to the configuration of apps; `url` is where the apps' own
-    server is when it is not the scripted one."""
+    """Gives what starts a stage with the given changes to the configuration of apps, and to that of the `cloud`; `url`
+    is where the apps' own server is when it is not the scripted one."""
     async with AsyncExitStack() as stack:
 
         async def begin(
@@ -203,6 +204,7 @@ async def app_stages() -> AsyncIterator[Begin]:
             recogniser: ScriptedRecogniser | None = None,
             captions: str = "en-US",
             admin_token: str = "",
+            cloud: Mapping[str, Any] = MappingProxyType({}),
             **changes: Any,
         ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
@@ -218,10 +220,10 @@ async def app_stages() -> AsyncIterator[Begin]:
             ]
             rooms = await stack.enter_async_context(ScriptedRooms())
             apps_config = AppsConfig(times=times, **changes)
-            config = cloud_config(bridge, rooms, apps=apps_config, captions=captions, admin_token=admin_token)
+            config = cloud_config(bridge, rooms, apps=apps_config, captions=captions, admin_token=admin_token, **cloud)
             recogniser = recogniser or ScriptedRecogniser()
-            cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
-            built = AppStage(cloud, bridge, recogniser, rooms, apps)
+            running = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
+            built = AppStage(running, bridge, recogniser, rooms, apps)
             stack.push_async_callback(built.close)
             return built
 

@@ -1,5 +1,6 @@
 """`glassbridge cloud`, `glassbridge bridge`, `glassbridge phone`: the three programs."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,7 +107,14 @@ def cloud(
     assert security is not None
     assert owners is not None
     from glassbridge.cloud.app import run
-    from glassbridge.cloud.apps.config import AppsConfig
+    from glassbridge.cloud.apps.config import (
+        SPEECH_OF_APP,
+        SPEECH_OF_USER,
+        STARTS,
+        STARTS_OF_ONE,
+        AppsConfig,
+        SocketRates,
+    )
     from glassbridge.cloud.config import CloudConfig
     from glassbridge.telemetry.traces import tracing
 
@@ -138,7 +146,15 @@ def cloud(
         max_sessions=settings.max_sessions,
         max_text=settings.max_text_bytes,
         max_binary=settings.max_binary_bytes,
-        apps=AppsConfig(public_url=settings.apps_find_us_at),
+        phone_rates=SocketRates(settings.phone_messages, settings.phone_bytes),
+        apps=AppsConfig(
+            public_url=settings.apps_find_us_at,
+            rates=SocketRates(settings.app_messages, settings.app_bytes),
+            starts=replace(STARTS, per_second=settings.app_starts / 60),
+            starts_of_one=replace(STARTS_OF_ONE, per_second=settings.app_restarts / 60),
+            speech_of_user=replace(SPEECH_OF_USER, per_second=settings.speech_texts / 60),
+            speech_of_app=replace(SPEECH_OF_APP, per_second=settings.app_speech_texts / 60),
+        ),
     )
     with tracing("cloud", traces_url()):
         status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())

@@ -1,5 +1,7 @@
 """The shape of every REST answer."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from glassbridge.cloud.clock import iso_now
@@ -10,7 +12,8 @@ def success(data: object, **options: object) -> web.Response:
     return web.json_response({"success": True, "data": data, "timestamp": iso_now()}, **options)  # type: ignore[arg-type]
 
 
-def failure(status: int, code: str, message: str) -> web.Response:
+def failure(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """An error: `code` for programs, `message` for people."""
     error = {"code": code, "message": message}
-    return web.json_response({"success": False, "error": error, "timestamp": iso_now()}, status=status)
+    body = {"success": False, "error": error, "timestamp": iso_now()}
+    return web.json_response(body, status=status, headers=headers)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.cloud.apps.config import PHONE_RATES, AppsConfig, SocketRates
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
@@ -93,7 +93,9 @@ class CloudConfig:
     """How long a session waits for its phone after the socket closed."""
     max_sessions: int = 2_000
     max_text: int = 1 << 20
+    """Of a text message before its type is known; each type has a limit of its own, mostly 64 KiB (wire/codec.py)."""
     max_binary: int = 64 << 10
+    phone_rates: SocketRates = PHONE_RATES
 
     ping_every: float = 5.0
     """The cloud asks each phone so often for a sign of life."""

@@ -10,10 +10,12 @@ from typing import Protocol
 
 import structlog
 from aiohttp import WSMsgType
-from aiohttp.web import Request, WebSocketResponse
+from aiohttp.web import Request
 
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
+from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
@@ -21,6 +23,7 @@ from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
 from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MALFORMED, RATE_LIMITED, TOO_BIG, TOO_FAST
 from glassbridge.wire.phone import (
     ConnectionError_,
     ConnectionInit,
@@ -36,11 +39,9 @@ from glassbridge.wire.phone import (
 
 log = structlog.get_logger()
 
-OUTBOX = 256
-"""Messages that may wait for a phone that reads slowly; beyond that it is closed."""
+OUTBOX, OUTBOX_BYTES = 256, 1 << 20
+"""Messages that may wait for a phone that reads slowly; beyond either it is closed."""
 SEND_TIMEOUT = 5.0
-CLOSE_TIMEOUT = 1.0
-"""How long a phone may take to answer our close."""
 FAIR_SHARE = 50
 """Messages of one phone that are taken in one go."""
 MAX_UNKNOWN = 32
@@ -103,7 +104,7 @@ class PhoneConnection:
 
     def __init__(
         self,
-        socket: WebSocketResponse,
+        socket: WebSocket,
         transport: asyncio.Transport | None,
         user: UserId,
         number: SocketNumber,
@@ -114,10 +115,12 @@ class PhoneConnection:
         self.number = number
         self.wishes = wishes
         self._socket = socket
+        socket.on_excess = self._on_excess
         self._transport = transport
         self._config = config
         self._log = log.bind(user_id=user, socket=number)
-        self._outbox: deque[Message] = deque()
+        self._outbox: deque[str] = deque()
+        self._outbox_bytes = 0
         self._wake = asyncio.Event()
         self._close_with: CloseCode | None = None
         self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
@@ -141,20 +144,25 @@ class PhoneConnection:
         """Messages that wait for the phone."""
         return len(self._outbox)
 
-    def listen(self, listener: SocketListener) -> None:
-        """From now on the phone is read; before that nothing is, so nothing is lost."""
+    def listen(self, listener: SocketListener, allowance: Allowance) -> None:
+        """From now on the phone is read; before that nothing is, so nothing is lost. `allowance` is its user's: a new
+        socket begins with what the former one left."""
+        self._socket.allowance = allowance
         if not self._listener.done():
             self._listener.set_result(listener)
 
     def send(self, message: Message, *, may_drop: bool = False) -> None:
         """Queues a message. One that a newer one makes void `may_drop` when the phone reads slowly; any other one that
         finds the queue full closes the socket: a phone that misses news of its audio must start anew."""
-        if not self.open or (may_drop and len(self._outbox) > OUTBOX // 2):
+        fill = max(len(self._outbox) / OUTBOX, self._outbox_bytes / OUTBOX_BYTES)
+        if not self.open or (may_drop and fill > 0.5):
             return
-        if len(self._outbox) >= OUTBOX:
+        if fill >= 1.0:
             self.close(CloseCode.SLOW_READER)
             return
-        self._outbox.append(message)
+        text = encode(message)
+        self._outbox.append(text)
+        self._outbox_bytes += len(text)
         self._wake.set()
 
     def close(self, code: CloseCode) -> None:
@@ -163,6 +171,7 @@ class PhoneConnection:
             self._close_with = code
             if code is CloseCode.SLOW_READER:
                 self._outbox.clear()
+                self._outbox_bytes = 0
             if not self._listener.done():
                 self._listener.set_result(None)
             self._wake.set()
@@ -206,6 +215,8 @@ class PhoneConnection:
     async def _read(self, listener: SocketListener) -> None:
         for number in count(1):
             message = await self._socket.receive()
+            if not self.open:
+                return
             self._unanswered = 0
             if self._sign is not None and not self._sign.done():
                 self._sign.set_result(None)
@@ -228,7 +239,7 @@ class PhoneConnection:
         try:
             message = decode_from_phone(text)
         except MalformedMessage as error:
-            self._complain(str(error))
+            self._complain(error.code, str(error))
             return
         match message:
             case Ping():
@@ -260,17 +271,23 @@ class PhoneConnection:
     def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
         if len(frame) > self._config.max_binary:
             _malformed.count += 1
-            self._complain(f"a binary frame holds at most {self._config.max_binary} bytes")
+            self._complain(TOO_BIG, f"a binary frame holds at most {self._config.max_binary} bytes")
             return
         try:
             if self.open:
                 listener.on_audio(self, frame)
         except FrameError as error:
             _malformed.count += 1
-            self._complain(str(error))
+            self._complain(MALFORMED, str(error))
 
-    def _complain(self, what: str) -> None:
-        self.send(ConnectionError_(code="MALFORMED_MESSAGE", message=what, timestamp=iso_now()), may_drop=True)
+    def _on_excess(self, verdict: Verdict) -> None:
+        self._complain(RATE_LIMITED, TOO_FAST)
+        if verdict is Verdict.CLOSE:
+            self._log.warning("phone sends too much")
+            self.close(CloseCode.TOO_FAST)
+
+    def _complain(self, code: str, what: str) -> None:
+        self.send(ConnectionError_(code=code, message=what, timestamp=iso_now()), may_drop=True)
 
     async def _write(self) -> None:
         """Sends what is queued and asks for signs of life. A phone that takes nothing any more is cut off."""
@@ -279,8 +296,10 @@ class PhoneConnection:
         try:
             while True:
                 while self._outbox:
+                    text = self._outbox.popleft()
+                    self._outbox_bytes -= len(text)
                     async with asyncio.timeout(SEND_TIMEOUT):
-                        await self._socket.send_str(encode(self._outbox.popleft()))
+                        await self._socket.send_str(text)
                 if self._close_with is not None:
                     await self._socket.close(code=self._close_with, message=self._close_with.meaning.encode())
                     return
@@ -297,6 +316,8 @@ class PhoneConnection:
 
     async def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
+        if self._socket.held:
+            self._unanswered = 0
         if self._unanswered >= (MISSED_LOOKS if self._steady else self._config.missed_pings):
             self._log.warning("phone is silent", steady=self._steady)
             self.close(CloseCode.SILENT)

@@ -134,7 +134,9 @@ class Hearing:
             try:
                 asked.setdefault(self._speech.recogniser.serves(want), set()).add(want)
             except RecogniserError as error:
-                log.warning("not understood here", language=want.language, target=want.target, error=str(error))
+                log.warning(
+                    "not understood here", language=want.language, target=want.target, error=str(error), **self._about
+                )
         return {key: frozenset(wants) for key, wants in asked.items()}
 
     def _leave(self) -> None:

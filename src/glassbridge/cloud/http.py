@@ -17,13 +17,14 @@ from glassbridge.cloud.apps.uploads import Uploads
 from glassbridge.cloud.auth import CoreTokenError, bearer
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.cloud.connection import CLOSE_TIMEOUT, PhoneConnection, Wishes
+from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
 from glassbridge.cloud.transcripts import TranscriptRoutes
+from glassbridge.cloud.websocket import VERSION_HEADERS, phone_websocket
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
@@ -53,7 +54,7 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
     except Exception:  # boundary: one request fails, not the server
         if request.transport is None or request.transport.is_closing():
             raise
-        log.exception("request failed", path=request.path)
+        log.exception("request failed", path=request.path[:512], peer=request.remote)
         return failure(500, "INTERNAL_ERROR", "the server failed; it has logged why")
     return response
 
@@ -74,8 +75,7 @@ class HttpApi:
         self._sessions = sessions
         self._tokens = tokens
         self._recheck = recheck
-        sign_in_time = config.connections.sign_in_time
-        sockets = AppSockets(apps, sessions, config.keys, config.max_text, sign_in_time, recheck)
+        sockets = AppSockets(apps, sessions, config, recheck)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
@@ -125,12 +125,7 @@ class HttpApi:
         if not self._sessions.has_room(user):
             log.warning("phone refused", code="SESSION_ERROR", user_id=user)
             return _refusal(503, "SESSION_ERROR", "this server has as many sessions as it can: try again later")
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT,
-            autoping=False,  # a protocol ping or pong is a sign of life too
-            compress=False,  # speech hardly compresses (traps 28)
-            max_msg_size=self._config.max_text + 1,
-        )
+        socket = phone_websocket(self._config)
         if not socket.can_prepare(request):
             return _refusal(426, "UPGRADE_REQUIRED", "this address speaks WebSocket only")
         await socket.prepare(request)
@@ -189,4 +184,5 @@ class HttpApi:
 def _refusal(status: int, code: str, message: str) -> web.Response:
     """What a phone gets instead of a socket."""
     body = encode(ConnectionError_(code=code, message=message, timestamp=iso_now()))
-    return web.Response(status=status, text=body, content_type="application/json")
+    headers = VERSION_HEADERS if status == 426 else None
+    return web.Response(status=status, text=body, content_type="application/json", headers=headers)

@@ -28,6 +28,7 @@ from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.sound_watch import SoundWatch
 from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
+from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, Finding
@@ -61,6 +62,7 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import decode_numbered
 from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.codec import MAX_TEXT
 from glassbridge.wire.phone import (
     AppStateChange,
     AppStopped,
@@ -146,6 +148,7 @@ class UserSession:
         self._numbered = False
         """The newest phone numbers its audio."""
         self._odd = OddByte()
+        self._allowance = new_allowance(config.phone_rates)
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
         self._captions = Want(config.captions) if config.captions else None
         self.hearing = Hearing(
@@ -288,7 +291,7 @@ class UserSession:
         self.microphone.reached(numbered=wishes.numbered)
         self.link.arrive(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered), wishes.trace)
         self.apps.introduce()
-        connection.listen(self)
+        connection.listen(self, self._allowance)
 
     def _greeting(self, connection: PhoneConnection, resumed: bool) -> ConnectionAck:
         config, position = self._config, self.microphone.position
@@ -565,4 +568,6 @@ def _away() -> AudioStateNotice:
 
 
 def _display(text: str, final: bool | None) -> DisplayEvent:
-    return DisplayEvent(view="main", layout=TextWall(text), package_name=CAPTIONS, is_final=final, timestamp=iso_now())
+    return DisplayEvent(
+        view="main", layout=TextWall(text[-MAX_TEXT:]), package_name=CAPTIONS, is_final=final, timestamp=iso_now()
+    )

@@ -13,8 +13,10 @@ from glassbridge.cloud.answers import failure, success
 from glassbridge.core.values import UserId
 
 KEPT: Final = 30 * 60.0
-MOST: Final = 20_000
-"""Segments; nobody says that much in half an hour."""
+MOST_BYTES: Final = 1 << 20
+"""Of one session: thirty times what is said in half an hour. The oldest segments go."""
+OVERHEAD: Final = 500
+"""Bytes that a segment takes beside its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Segment:
     original: str | None = None
     speaker: str | None = None
     provider: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about: a character takes four bytes at most."""
+        texts = (self.text, self.original, self.speaker, self.provider, self.target, *self.languages)
+        return OVERHEAD + sum(len(text) * (1 if text.isascii() else 4) for text in texts if text)
 
     def told(self) -> dict[str, object]:
         """As JSON."""
@@ -62,7 +70,8 @@ class Transcripts:
     """Of one session."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._segments: deque[Segment] = deque(maxlen=MOST)
+        self._segments: deque[Segment] = deque()
+        self._bytes = 0
         self._clock = clock
 
     def add(
@@ -81,9 +90,11 @@ class Transcripts:
         now = self._clock()
         self._prune(now)
         names = tuple(sorted(set(languages)))
-        self._segments.append(
-            Segment(time(), now + KEPT, text, names, start_ms, end_ms, target, original, speaker, provider)
-        )
+        segment = Segment(time(), now + KEPT, text, names, start_ms, end_ms, target, original, speaker, provider)
+        self._segments.append(segment)
+        self._bytes += segment.nbytes
+        while self._bytes > MOST_BYTES:
+            self._forget()
 
     def find(self, since: float, until: float, language: str | None) -> list[Segment]:
         """What was understood between these unix times, the oldest first; `language` is that of the text."""
@@ -96,7 +107,10 @@ class Transcripts:
 
     def _prune(self, now: float) -> None:
         while self._segments and self._segments[0].kept_until <= now:
-            self._segments.popleft()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._bytes -= self._segments.popleft().nbytes
 
 
 class Sessions(Protocol):

@@ -14,7 +14,7 @@ It does not know which recognisers there are: what can be had in this place is a
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -163,6 +163,8 @@ class Grant:
 
     in_force: frozenset[Subscription]
     refused: tuple[Refusal, ...]
+    news: tuple[Refusal, ...] = ()
+    """Those refusals that the answer before did not hold."""
 
 
 Offer = Callable[[Subscription], str | None]
@@ -195,6 +197,7 @@ def grant(asked: Iterable[str], permissions: frozenset[Permission], offer: Offer
 class _App:
     permissions: frozenset[Permission]
     subscriptions: frozenset[Subscription] = frozenset()
+    refused: frozenset[Refusal] = frozenset()
 
     def hears(self, stream: Stream, languages: tuple[str, ...]) -> bool:
         return stream.allowed(self.permissions) and any(s.hears(stream, languages) for s in self.subscriptions)
@@ -209,9 +212,10 @@ class Book:
 
     def replace(self, app: str, asked: Iterable[str], permissions: frozenset[Permission]) -> Grant:
         """The app's set is now this one."""
+        former = self._apps[app].refused if app in self._apps else frozenset()
         given = grant(asked, permissions, self.offer)
-        self._apps[app] = _App(permissions, given.in_force)
-        return given
+        self._apps[app] = _App(permissions, given.in_force, frozenset(given.refused))
+        return replace(given, news=tuple(refusal for refusal in given.refused if refusal not in former))
 
     def drop(self, app: str) -> None:
         """The app listens no more; idempotent."""

@@ -1,9 +1,10 @@
-"""Queues with bounds. For audio: by count and by age, oldest dropped first, every drop counted. For messages, of which
+"""Queues with bounds. For audio: by count, size and age, oldest dropped first, every drop counted. For messages, of which
 none may be left out: by count and by bytes."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -26,13 +27,21 @@ class AgedQueue(Generic[T]):
         max_age: float,
         clock: Callable[[], float] = monotonic,
         on_drop: Callable[[str, int], None] = lambda _why, _count: None,
+        *,
+        max_size: float = inf,
+        measure: Callable[[T], int] = lambda _item: 0,
     ) -> None:
-        """`on_drop` hears of what is dropped: `full`, `old`, or `closed` with the queue, and how many items."""
+        """`on_drop` hears of what is dropped: `full`, `old`, or `closed` with the queue, and how many items. `max_size`
+        bounds the sum of what `measure` says of them; the newest item is kept in any case."""
         self._items: deque[tuple[float, T]] = deque()
         self._maxlen = maxlen
         self._max_age = max_age
         self._clock = clock
         self._on_drop = on_drop
+        self._max_size = max_size
+        self._measure = measure
+        self.size = 0
+        """Of all that wait, as measured."""
         self._urgent: T | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -51,8 +60,9 @@ class AgedQueue(Generic[T]):
         """Adds an item; the oldest goes when the queue is full. Ignored after close()."""
         if self._closed:
             return
-        if len(self._items) >= self._maxlen:
-            self._items.popleft()
+        self.size += self._measure(item)
+        while self._items and (len(self._items) >= self._maxlen or self.size > self._max_size):
+            self._pop()
             self.dropped_full += 1
             self._on_drop("full", 1)
         self._items.append((self._clock(), item))
@@ -73,7 +83,7 @@ class AgedQueue(Generic[T]):
                 return 0.0, urgent
             now = self._clock()
             while self._items:
-                at, item = self._items.popleft()
+                at, item = self._pop()
                 if now - at <= self._max_age:
                     return now - at, item
                 self.dropped_old += 1
@@ -97,7 +107,13 @@ class AgedQueue(Generic[T]):
         if self._items:
             self._on_drop("closed", len(self._items))
         self._items.clear()
+        self.size = 0
         self.close()
+
+    def _pop(self) -> tuple[float, T]:
+        at, item = self._items.popleft()
+        self.size -= self._measure(item)
+        return at, item
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

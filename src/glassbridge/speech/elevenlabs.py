@@ -1,6 +1,5 @@
 """Voices of ElevenLabs, streamed as they are made (`POST /v1/text-to-speech/{voice}/stream`)."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -8,7 +7,8 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from glassbridge.speech.voice import Utterance, VoiceError
+from glassbridge.runtime.turns import FairTurns
+from glassbridge.speech.voice import WAITING, Utterance, VoiceError, turn
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class ElevenLabsVoice:
         self._key = key
         self._voice = voice
         self._url = URL(url)
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turns = FairTurns(AT_ONCE, WAITING)
         self._http: aiohttp.ClientSession | None = None
 
     async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
@@ -48,10 +48,10 @@ class ElevenLabsVoice:
         utterance.check()
         url = self._url / "v1/text-to-speech" / (utterance.voice or self._voice) / "stream"
         wish = {"text": utterance.text, "model_id": utterance.model or MODEL}
-        body = wish | ({"voice_settings": utterance.settings} if utterance.settings else {})
+        body = wish | ({"voice_settings": dict(utterance.settings)} if utterance.settings else {})
         try:
             async with (
-                self._turn,
+                turn(self._turns, utterance),
                 self._session().post(url.with_query(output_format=FORMAT), json=body, allow_redirects=False) as answer,
             ):
                 if answer.status != 200:

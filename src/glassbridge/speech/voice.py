@@ -4,22 +4,27 @@ import asyncio
 import re
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
+from glassbridge.core.fair_queue import Asker
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.turns import FairTurns, TooManyWait
 
 log = structlog.get_logger()
 
 MAX_TEXT: Final = 2_000
 """Characters that are said in one go."""
 AT_ONCE: Final = 2
+WAITING: Final = 8
+"""Texts of one asker that wait for their turn; more are refused."""
 SAY_TIMEOUT: Final = 10.0
 _PIECE: Final = 64 << 10
 _VOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,39}")
@@ -35,6 +40,26 @@ class VoiceError(Exception):
     """It cannot be said; the text is for people."""
 
 
+class VoiceBusy(VoiceError):
+    """Not now: this asker has as much waiting as it may have."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{WAITING} texts wait to be spoken already: try again when one has been heard")
+
+
+@asynccontextmanager
+async def turn(turns: FairTurns, utterance: "Utterance") -> AsyncIterator[None]:
+    """Its turn. Raises VoiceBusy."""
+    try:
+        async with turns.turn(utterance.asker):
+            yield
+    except TooManyWait:
+        raise VoiceBusy from None
+
+
+NOBODY: Final = Asker()
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """What is to be said, and how. What a voice does not know it leaves out."""
@@ -43,7 +68,9 @@ class Utterance:
     voice: str | None = None
     """Its name, as the voice's maker gives it; None: the usual one."""
     model: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, float | bool] = field(default_factory=dict)
+    asker: Asker = NOBODY
+    """In whose turn it is said."""
 
     def check(self) -> None:
         """Raises VoiceError for what no voice can say."""
@@ -75,7 +102,7 @@ class ProgramVoice:
         self._command = tuple(command)
         self._arguments = arguments
         self._voice_option = voice_option
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turns = FairTurns(AT_ONCE, WAITING)
 
     @classmethod
     def of(cls, program: Path) -> "ProgramVoice":
@@ -85,7 +112,7 @@ class ProgramVoice:
     async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
         """As of Voice; SAY_TIMEOUT seconds at most once it is its turn."""
         utterance.check()
-        async with self._turn:
+        async with turn(self._turns, utterance):
             with TemporaryDirectory(prefix="glassbridge-voice-") as folder:
                 sound = await self._run(Path(folder), utterance)
         for at in range(0, len(sound), _PIECE):

@@ -27,11 +27,14 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from glassbridge.core.values import UserId, agent_identity
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.config import LogConfig
+from glassbridge.telemetry.line_limit import LineLimit
 from glassbridge.telemetry.redaction import MASK, Redactor, is_sensitive
 from glassbridge.telemetry.writer import LineWriter
 
 if TYPE_CHECKING:
     from glassbridge.telemetry.shipper import Shipper
+
+log = structlog.get_logger()
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "console", "json")
@@ -79,6 +82,7 @@ class _Lines(logging.Handler):
         self.broken = 0
         """Lines that could not be rendered."""
         self._outlets: list[tuple[logging.Formatter, list[Outlet]]] = []
+        self._limit = LineLimit()
 
     def add(self, formatter: logging.Formatter, outlet: Outlet) -> None:
         """One more outlet; those with the same formatter share its work."""
@@ -89,6 +93,17 @@ class _Lines(logging.Handler):
         self._outlets.append((formatter, [outlet]))
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._limit.admits(record):
+            self._write(record)
+        else:
+            metrics.LOG_LINES_SUPPRESSED.add()
+        self._tell_suppressed(self._limit.due())
+
+    def _tell_suppressed(self, counts: Mapping[str, int]) -> None:
+        for peer, lines in counts.items():
+            log.warning("log lines suppressed", of=peer, lines=lines)
+
+    def _write(self, record: logging.LogRecord) -> None:
         metrics.LOG_LINES.add(record.levelname.lower())
         try:
             for formatter, outlets in self._outlets:
@@ -100,6 +115,7 @@ class _Lines(logging.Handler):
 
     def close(self) -> None:
         """Writes and sends what is queued, for FLUSH_SECONDS at most. Idempotent."""
+        self._tell_suppressed(self._limit.due(all_of_it=True))
         everyone = [outlet for _, outlets in self._outlets for outlet in outlets]
         self._outlets = []
         for outlet in everyone:
@@ -299,7 +315,6 @@ def _mask_sensitive_fields(_logger: WrappedLogger, _method: str, event: EventDic
 
 def _capture_stray_errors() -> None:
     """What Python would print to standard error by itself becomes log lines too."""
-    log = structlog.get_logger(__name__)
 
     def uncaught(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
         log.error("the program failed", exc_info=error)

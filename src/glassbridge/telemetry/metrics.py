@@ -45,6 +45,21 @@ PHONE_SOCKETS: Final = Counter(
     ("kind",),
     _each("new", "resumed", "superseding"),
 )
+TOO_FAST: Final = Counter(
+    "glassbridge_too_fast_total",
+    "Senders on sockets of phones and apps that were told to slow down (`tell`), or closed as they went on (`close`).",
+    CLOUD,
+    ("socket", "verdict"),
+    [(socket, verdict) for socket in ("phone", "app") for verdict in ("tell", "close")],
+)
+REFUSALS: Final = Counter(
+    "glassbridge_refusals_total",
+    "What was refused because one user or one app asked too often: a `start` of an app, a `webhook`, a text to be "
+    "spoken (`speech`).",
+    CLOUD,
+    ("what",),
+    _each("start", "webhook", "speech"),
+)
 AUDIO_LINKS: Final = Gauge("glassbridge_audio_links", "Sessions by the state of their audio link.", CLOUD, ("state",))
 AUDIO_STATES: Final = Gauge(
     "glassbridge_audio_states", "Sessions with a phone, by what the phone was told of its audio.", CLOUD, ("state",)
@@ -267,6 +282,9 @@ LOOP_LAG: Final = Histogram(
 TASKS: Final = Gauge("glassbridge_tasks", "Tasks on the event loop.", ALL)
 LOG_LINES: Final = Counter(
     "glassbridge_log_lines_total", "Lines that were logged.", ALL, ("level",), _each("info", "warning", "error")
+)
+LOG_LINES_SUPPRESSED: Final = Counter(
+    "glassbridge_log_lines_suppressed_total", "Log lines beyond what one peer may cause.", ALL
 )
 LOG_LINES_DROPPED: Final = Counter(
     "glassbridge_log_lines_dropped_total",

@@ -6,6 +6,7 @@ never for a frame.
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,10 @@ import structlog
 
 from glassbridge.runtime.errors import UserError
 
+FIRST_EVENTS, LAST_EVENTS = 32, 96
+"""Of one span: what comes in between goes, and is counted."""
+MAX_VALUE: Final = 300
+"""Characters of an attribute."""
 HEADER: Final = "traceparent"
 """Of HTTP requests, and key in the metadata of gRPC calls."""
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -55,6 +60,12 @@ class Origin:
 
 
 Attribute = str | bool | int | float
+Moment = tuple[int, str, Mapping[str, Attribute]]
+"""(unix nanoseconds, name, attributes)"""
+
+
+def _cut(value: Attribute) -> Attribute:
+    return value[:MAX_VALUE] if isinstance(value, str) else value
 
 
 class Span:
@@ -69,8 +80,9 @@ class Span:
         self.origin = Origin(parent.trace_id if parent is not None else token_hex(16), token_hex(8))
         self.attributes: dict[str, Attribute] = {}
         self.set(**attributes)
-        self.events: list[tuple[int, str, Mapping[str, Attribute]]] = []
-        """(unix nanoseconds, name, attributes)"""
+        self._first: list[Moment] = []
+        self._last: deque[Moment] = deque(maxlen=LAST_EVENTS)
+        self.events_dropped = 0
         self.error = ""
         """What went wrong; empty when nothing did."""
         self.began_ns = time_ns()
@@ -79,11 +91,21 @@ class Span:
 
     def set(self, **attributes: Attribute | None) -> None:
         """More about it; None is left out."""
-        self.attributes.update({name: value for name, value in attributes.items() if value is not None})
+        self.attributes.update({name: _cut(value) for name, value in attributes.items() if value is not None})
 
     def event(self, name: str, **attributes: Attribute) -> None:
         """A moment within it."""
-        self.events.append((self._now(), name, attributes))
+        moment = (self._now(), name, {key: _cut(value) for key, value in attributes.items()})
+        if len(self._first) < FIRST_EVENTS:
+            self._first.append(moment)
+            return
+        self.events_dropped += len(self._last) == LAST_EVENTS
+        self._last.append(moment)
+
+    @property
+    def events(self) -> list[Moment]:
+        """The first and the last ones."""
+        return [*self._first, *self._last]
 
     def end(self, error: str = "") -> None:
         """It is over; idempotent."""

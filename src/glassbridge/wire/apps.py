@@ -4,16 +4,34 @@ What an app is sent as raw microphone audio (`audio_chunk`) is no message but a 
 """
 
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-from glassbridge.wire.codec import Decoder, Message, UnknownMessage, encode
+from glassbridge.wire.codec import (
+    MALFORMED,
+    RATE_LIMITED,
+    TOO_BIG,
+    Decoder,
+    Integer,
+    Message,
+    Name,
+    Text,
+    Timestamp,
+    UnknownMessage,
+    Word,
+    encode,
+)
 from glassbridge.wire.display import Layout
 from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, Vad
 
 APP_PATHS: Final = ("/app-ws", "/ws/miniapp")
 WEBHOOK_PATH: Final = "/webhook"
+MAX_ASKED: Final = 256
+"""Subscriptions in one update."""
+SessionName = Annotated[str, Meta(max_length=512)]
+"""Of an app's session: a user id, a hyphen, a package name."""
 USER_HEADER: Final = "x-user-id"
 SESSION_HEADER: Final = "x-session-id"
 
@@ -35,7 +53,9 @@ class ErrorCode(StrEnum):
     INVALID_API_KEY = "INVALID_API_KEY", True
     SESSION_NOT_FOUND = "SESSION_NOT_FOUND", True
     APP_NOT_STARTED = "APP_NOT_STARTED", True
-    MALFORMED_MESSAGE = "MALFORMED_MESSAGE", False
+    MALFORMED_MESSAGE = MALFORMED, False
+    MESSAGE_TOO_BIG = TOO_BIG, False
+    RATE_LIMITED = RATE_LIMITED, False
     INTERNAL_ERROR = "INTERNAL_ERROR", False
 
 
@@ -57,10 +77,10 @@ def user_of(session_id: str, package: str) -> str | None:
 class ConnectionInit(Message, tag="tpa_connection_init", frozen=True, kw_only=True):
     """The first message of an app that did not sign in by headers; harmless from one that did."""
 
-    package_name: str
-    session_id: str
-    api_key: str = ""
-    timestamp: Any = None
+    package_name: Name
+    session_id: SessionName
+    api_key: Name = ""
+    timestamp: Timestamp = None
 
     def __repr__(self) -> str:
         return f"ConnectionInit(package_name={self.package_name!r})"
@@ -69,31 +89,34 @@ class ConnectionInit(Message, tag="tpa_connection_init", frozen=True, kw_only=Tr
 class StreamRequest(msgspec.Struct, rename="camel", frozen=True):
     """A stream with a rate: the original's form for locations."""
 
-    stream: str
-    rate: str | None = None
+    stream: Text
+    rate: Word | None = None
 
 
 class SubscriptionUpdate(Message, tag="subscription_update", frozen=True, kw_only=True):
     """Everything that the app wants to hear from now on; it replaces what was wanted before."""
 
-    package_name: str
-    subscriptions: list[str | StreamRequest]
-    session_id: str | None = None
-    request_id: str | None = None
+    package_name: Name
+    subscriptions: Annotated[list[Text | StreamRequest], Meta(max_length=MAX_ASKED)]
+    session_id: SessionName | None = None
+    request_id: Name | None = None
     """Ours: asks for a subscription_ack that carries it."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class DisplayRequest(Message, tag="display_event", frozen=True, kw_only=True):
     """Shows something on the glasses, in place of what the app showed before."""
 
-    package_name: str
+    MAX_BYTES: ClassVar[int] = 256 << 10
+    """A picture."""
+
+    package_name: Name
     layout: Layout
     view: Literal["main", "dashboard"] = "main"
-    duration_ms: int | None = None
+    duration_ms: Integer | None = None
     force_display: bool | None = None
-    session_id: str | None = None
-    timestamp: Any = None
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
 
 
 VOICE_RATE, MUSIC_RATE = 16_000, 48_000
@@ -103,28 +126,28 @@ VOICE_RATE, MUSIC_RATE = 16_000, 48_000
 class AudioPlayRequest(Message, tag="audio_play_request", frozen=True, kw_only=True, omit_defaults=False):
     """Plays a URL to the user; answered by one audio_play_response when it has ended."""
 
-    package_name: str
-    request_id: str
-    audio_url: str
+    package_name: Name
+    request_id: Text
+    audio_url: Text
     volume: float = 1.0
     """0 (mute) to 1."""
     stop_other_audio: bool = True
-    track_id: int = 0
+    track_id: Integer = 0
     """0 speaker, 1 app audio, 2 speech."""
-    sample_rate: int = VOICE_RATE
+    sample_rate: Integer = VOICE_RATE
     """Ours: or MUSIC_RATE."""
-    session_id: str = ""
-    timestamp: Any = None
+    session_id: SessionName = ""
+    timestamp: Timestamp = None
 
 
 class AudioStopRequest(Message, tag="audio_stop_request", frozen=True, kw_only=True):
     """Stops what this app plays: one request (ours), a track, or all of it."""
 
-    package_name: str
-    track_id: int | None = None
-    request_id: str | None = None
-    session_id: str | None = None
-    timestamp: Any = None
+    package_name: Name
+    track_id: Integer | None = None
+    request_id: Name | None = None
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
 
 
 FromApp = ConnectionInit | SubscriptionUpdate | DisplayRequest | AudioPlayRequest | AudioStopRequest | Ping | Pong
@@ -146,7 +169,7 @@ class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True
     """Ours: this app's session lived already."""
     pings: bool = False
     """Ours. True: pings are answered, so the app may miss a cloud from which no answer ever came."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class ConnectionError_(Message, tag="tpa_connection_error", frozen=True, kw_only=True):
@@ -154,7 +177,7 @@ class ConnectionError_(Message, tag="tpa_connection_error", frozen=True, kw_only
 
     message: str
     code: str = ""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class Refused(msgspec.Struct, rename="camel", frozen=True):
@@ -169,28 +192,34 @@ class Refused(msgspec.Struct, rename="camel", frozen=True):
 class SubscriptionAck(Message, tag="subscription_ack", frozen=True, kw_only=True):
     """Ours. What is in force now."""
 
+    MAX_BYTES: ClassVar[int] = 256 << 10
+
     request_id: str
     subscriptions: tuple[str, ...]
     refused: tuple[Refused, ...] = ()
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class PermissionError_(Message, tag="permission_error", frozen=True, kw_only=True):
     """Subscriptions that were left out."""
 
+    MAX_BYTES: ClassVar[int] = 256 << 10
+
     message: str
     details: tuple[Refused, ...]
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class DataStream(Message, tag="data_stream", frozen=True, kw_only=True):
     """Something of a stream; `read_data` decodes what it carries."""
 
+    MAX_BYTES: ClassVar[int] = 256 << 10
+
     session_id: str
     stream_type: str
     """The subscription as the app wrote it: the original's SDK calls its handlers by that."""
     data: msgspec.Raw
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AudioPlayResponse(Message, tag="audio_play_response", frozen=True, kw_only=True):
@@ -201,7 +230,7 @@ class AudioPlayResponse(Message, tag="audio_play_response", frozen=True, kw_only
     error: str | None = None
     duration: int | None = None
     """Milliseconds that were heard."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
@@ -211,7 +240,7 @@ class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
     reason: str
     message: str | None = None
     """Ours: a reason a person can read."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 FromCloud = (
@@ -301,7 +330,7 @@ class SessionRequest(Message, tag="session_request", frozen=True, kw_only=True):
     mentraos_websocket_url: str = msgspec.field(name="mentraOSWebsocketUrl", default="")
     augmentos_websocket_url: str = msgspec.field(name="augmentOSWebsocketUrl", default="")
     """The same URL under its older name."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
     @property
     def websocket_url(self) -> str:
@@ -314,7 +343,7 @@ class StopRequest(Message, tag="stop_request", frozen=True, kw_only=True):
     session_id: str
     user_id: str
     reason: str
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 WebhookRequest = SessionRequest | StopRequest

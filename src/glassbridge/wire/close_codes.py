@@ -28,6 +28,7 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000, "said goodbye", ComeBack.NO
     GOING_AWAY = 1001, "lost the network; not a goodbye (traps 27)", ComeBack.LATER
+    PROTOCOL = 1002, "not what the WebSocket protocol allows", ComeBack.LATER
     ABNORMAL = 1006, "the connection broke", ComeBack.LATER
     POLICY = 1008, "refused: sign in again", ComeBack.NO
     TOO_BIG = 1009, "a message over the size limit", ComeBack.LATER
@@ -37,6 +38,7 @@ class CloseCode(IntEnum):
     SILENT = 4003, "nothing was heard from the phone for too long", ComeBack.LATER
     SLOW_READER = 4005, "the phone does not read what it is sent", ComeBack.LATER
     SESSION_ENDED = 4004, "the session was ended", ComeBack.NO
+    TOO_FAST = 4006, "more messages or bytes than are allowed, and on after it was told", ComeBack.LATER
     TOKEN_ENDED = 4401, "the token has expired or was withdrawn: sign in again", ComeBack.NO
 
 
@@ -46,3 +48,8 @@ def come_back(code: int | None) -> ComeBack:
         return CloseCode(code).come_back if code is not None else ComeBack.LATER  # type: ignore[call-arg]
     except ValueError:
         return ComeBack.LATER
+
+
+def may_be_sent(code: int) -> bool:
+    """Whether an endpoint may put this code into a close frame (RFC 6455 7.4)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

@@ -1,6 +1,14 @@
 """What can be shown on the glasses: the original's layouts, told apart by `layoutType`."""
 
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
+
+from glassbridge.wire.codec import Text
+
+MAX_BITMAP: Final = 255 << 10
+"""Characters of a picture."""
 
 
 class _Layout(msgspec.Struct, tag_field="layoutType", rename="camel", frozen=True):
@@ -10,34 +18,34 @@ class _Layout(msgspec.Struct, tag_field="layoutType", rename="camel", frozen=Tru
 class TextWall(_Layout, tag="text_wall", frozen=True):
     """One block of text."""
 
-    text: str
+    text: Text
 
 
 class DoubleTextWall(_Layout, tag="double_text_wall", frozen=True):
     """Two blocks of text."""
 
-    top_text: str
-    bottom_text: str
+    top_text: Text
+    bottom_text: Text
 
 
 class ReferenceCard(_Layout, tag="reference_card", frozen=True):
     """A title and text."""
 
-    title: str
-    text: str
+    title: Text
+    text: Text
 
 
 class DashboardCard(_Layout, tag="dashboard_card", frozen=True):
     """Two short texts side by side."""
 
-    left_text: str
-    right_text: str
+    left_text: Text
+    right_text: Text
 
 
 class BitmapView(_Layout, tag="bitmap_view", frozen=True):
     """A picture, in the form that the glasses know; nobody on the way reads it."""
 
-    data: str
+    data: Annotated[str, Meta(max_length=MAX_BITMAP)]
 
 
 class ClearView(_Layout, tag="clear_view", frozen=True):

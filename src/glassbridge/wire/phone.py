@@ -4,11 +4,12 @@ Decode with `decode_from_phone` / `decode_from_cloud`. Unknown types are tolerat
 MalformedMessage, whose text says what is wrong and quotes nothing that was sent.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
-from glassbridge.wire.codec import Decoder
+from glassbridge.wire.codec import Count, Decoder, Instant, Integer, Name, Text, Timestamp, Word
 from glassbridge.wire.codec import MalformedMessage as MalformedMessage
 from glassbridge.wire.codec import Message as Message
 from glassbridge.wire.codec import UnknownMessage as UnknownMessage
@@ -26,8 +27,8 @@ Millis = int
 class ConnectionInit(Message, tag="connection_init", frozen=True, kw_only=True):
     """Greets; harmless when repeated (hazard C-10)."""
 
-    user_id: str | None = None
-    core_token: str | None = None
+    user_id: Name | None = None
+    core_token: Text | None = None
 
     def __repr__(self) -> str:
         return f"ConnectionInit(user_id={self.user_id!r})"
@@ -37,18 +38,18 @@ class MicrophoneStateChange(Message, tag="microphone_state_change", frozen=True,
     """Cloud to phone: switch the microphone. Phone to cloud: it is now so."""
 
     is_microphone_enabled: bool
-    required_data: list[str] | None = None
+    required_data: Annotated[list[Word], Meta(max_length=16)] | None = None
     """`pcm`, `transcription`, `pcm_or_transcription`; the cloud always says it, phones may leave it out."""
     bypass_vad: bool | None = None
-    session_id: str | None = None
-    timestamp: Any = None
+    session_id: Name | None = None
+    timestamp: Timestamp = None
 
 
 class Vad(Message, tag="VAD", frozen=True, kw_only=True):
     """Voice activity; the original's phones send the status as bool or as text."""
 
     status: bool | Literal["true", "false"]
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
     @property
     def speaking(self) -> bool:
@@ -57,66 +58,66 @@ class Vad(Message, tag="VAD", frozen=True, kw_only=True):
 
 class Wifi(msgspec.Struct, rename="camel", frozen=True):
     connected: bool = False
-    ssid: str | None = None
+    ssid: Name | None = None
 
 
 class GlassesConnectionState(Message, tag="glasses_connection_state", frozen=True, kw_only=True):
     """State of the glasses beside the phone."""
 
-    status: str
-    model_name: str = ""
+    status: Name
+    model_name: Name = ""
     wifi: Wifi | None = None
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_only=True):
     """Ours. The phone's network is back or another one, or the phone has taken a new place in its room: what the cloud
     would wait for to try again is tried now. More than one a second is not heard."""
 
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class LocalTranscription(Message, tag="local_transcription", frozen=True, kw_only=True):
     """What the phone itself has understood; apps get it as any other transcription."""
 
-    text: str
+    text: Text
     is_final: bool = True
-    start_time: float = 0
-    end_time: float = 0
+    start_time: Instant = 0
+    end_time: Instant = 0
     """Milliseconds, by the phone's own count."""
-    speaker_id: str | int | None = None
-    transcribe_language: str = "en-US"
-    provider: str = "phone"
-    timestamp: Any = None
+    speaker_id: Name | Integer | None = None
+    transcribe_language: Word = "en-US"
+    provider: Name = "phone"
+    timestamp: Timestamp = None
 
 
 class StartApp(Message, tag="start_app", frozen=True, kw_only=True):
     """The user starts an app; answered by app_started, or by app_stopped with what is wrong."""
 
-    package_name: str
-    timestamp: Any = None
+    package_name: Name
+    timestamp: Timestamp = None
 
 
 class StopApp(Message, tag="stop_app", frozen=True, kw_only=True):
     """The user stops an app."""
 
-    package_name: str
-    timestamp: Any = None
+    package_name: Name
+    timestamp: Timestamp = None
 
 
 class Ping(Message, tag="ping", frozen=True, kw_only=True):
     """Either side may ask at any time; `timestamp` comes back in the pong."""
 
-    timestamp: Any = None
-    sent: tuple[int, int] | None = None
+    timestamp: Timestamp = None
+    sent: tuple[Count, Count] | None = None
     """Ours, of phones: frames of the microphone, presence included, that this phone has sent so far, into its room and
     on sockets."""
-    every: float | None = None
+    every: Annotated[float, Meta(ge=0)] | None = None
     """Ours, of phones: seconds until its next one, whatever happens; the cloud may miss it from the first one on."""
 
 
 class Pong(Message, tag="pong", frozen=True, kw_only=True):
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 # ---- cloud to phone
@@ -144,7 +145,7 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
     """The socket is accepted. Says nothing about audio (system.md promise 3)."""
 
     session_id: str
-    timestamp: Any = None
+    timestamp: Timestamp = None
     livekit: LiveKitInfo | None = None
     audio: int = 1
     """2 when numbered WebSocket frames were negotiated (`audio=2`)."""
@@ -156,16 +157,16 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
 
 
 class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):
-    """codes: INVALID_TOKEN, SESSION_ERROR, MALFORMED_MESSAGE, INTERNAL_ERROR."""
+    """codes: INVALID_TOKEN, SESSION_ERROR, MALFORMED_MESSAGE, MESSAGE_TOO_BIG, RATE_LIMITED, INTERNAL_ERROR."""
 
     message: str
     code: str | None = None
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AuthError(Message, tag="auth_error", frozen=True, kw_only=True):
     message: str
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 PHONE_REJOINS: Final = frozenset({"phone_not_in_room", "phone_unheard"})
@@ -228,11 +229,14 @@ class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):
 
     captioned: bool = True
     """False when there is nobody to caption, or not all of it could be kept: the rest will not come."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     """Something to show on the glasses."""
+
+    MAX_BYTES: ClassVar[int] = 256 << 10
+    """A picture."""
 
     view: Literal["main", "dashboard"]
     layout: Layout
@@ -240,14 +244,14 @@ class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     duration_ms: int | None = None
     is_final: bool | None = None
     """Ours: whether a caption can still change. Older phones ignore it."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AppStarted(Message, tag="app_started", frozen=True, kw_only=True):
     """The app runs: it has a socket here."""
 
     package_name: str
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AppStateChange(Message, tag="app_state_change", frozen=True, kw_only=True):
@@ -256,7 +260,7 @@ class AppStateChange(Message, tag="app_state_change", frozen=True, kw_only=True)
     package_name: str
     state: Literal["starting", "running", "reconnecting", "stopped"] | None = None
     """Ours."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
@@ -265,9 +269,11 @@ class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
     package_name: str
     reason: str = ""
     """Ours: user_disabled, system_stop or error."""
+    code: str | None = None
+    """Ours, of a start that failed: PACKAGE_NOT_FOUND, TOO_MANY_APPS, RATE_LIMITED, INTERNAL_ERROR."""
     error: str | None = None
     """Ours: a reason a person can read, when nobody asked for the stop."""
-    timestamp: Any = None
+    timestamp: Timestamp = None
 
 
 FromPhone = (

@@ -15,15 +15,16 @@ from typing import Any
 
 import structlog
 from aiohttp import WSMsgType
-from aiohttp.web import WebSocketResponse
 
 from glassbridge.cloud.clock import iso_now
+from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
+from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
-from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
+from glassbridge.wire.codec import TOO_FAST, MalformedMessage, Message, UnknownMessage, encode
 from glassbridge.wire.phone import Ping, Pong
 
 log = structlog.get_logger()
@@ -33,11 +34,12 @@ ANSWERS = 256
 MESSAGES, MESSAGE_AGE = 1_000, 10.0
 CHUNKS, CHUNK_AGE = 200, 1.0
 """How many wait at most, and for how many seconds."""
+QUEUE_BYTES = 1 << 20
+"""The same in bytes, of each queue."""
 SEND_TIMEOUT = 15.0
 """Seconds in which an app takes nothing at all, after which it is cut off."""
 WRITE_BUFFER = 16 << 10
 """Bytes that this process and this machine buffer beyond the queues: what waits there cannot be dropped any more."""
-CLOSE_TIMEOUT = 1.0
 PING_EVERY = 10.0
 MISSED_PINGS = 3
 GAP_NOTICE_EVERY = 5.0
@@ -46,6 +48,7 @@ FAIR_SHARE = 50
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
 
+_CODES = {str(code): code for code in wire.ErrorCode}
 Hear = Callable[["AppConnection", wire.FromApp], None]
 
 
@@ -54,7 +57,7 @@ class AppConnection:
 
     def __init__(
         self,
-        websocket: WebSocketResponse,
+        websocket: WebSocket,
         transport: asyncio.Transport | None,
         number: SocketNumber,
         *,
@@ -66,12 +69,13 @@ class AppConnection:
         self.package = package
         self.session_id = wire.app_session_id(user, package)
         self._socket = websocket
+        websocket.on_excess = self._on_excess
         self._transport = transport
         self._log = log.bind(user_id=user, package=package, socket=number)
-        self._answers = AgedQueue[Message | None](ANSWERS + 1, math.inf)
-        """None: say goodbye."""
-        self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE)
-        self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE)
+        self._answers = AgedQueue[str](ANSWERS + 1, math.inf, measure=len)
+        """Empty: say goodbye."""
+        self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE, max_size=QUEUE_BYTES, measure=len)
+        self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE, max_size=QUEUE_BYTES, measure=len)
         self._goodbye: tuple[CloseCode, str] | None = None
         self._hear: asyncio.Future[Hear | None] = asyncio.get_running_loop().create_future()
         self._pings = False
@@ -91,8 +95,10 @@ class AppConnection:
         """(audio chunks, messages) that the app was too slow for."""
         return self._chunks.dropped, self._messages.dropped
 
-    def listen(self, hear: Hear) -> None:
-        """From now on the app is read; before that nothing is, so nothing is lost."""
+    def listen(self, hear: Hear, allowance: Allowance) -> None:
+        """From now on the app is read; before that nothing is, so nothing is lost. `allowance` is that of this app of
+        this user: a new socket begins with what the former one left."""
+        self._socket.allowance = allowance
         if not self._hear.done():
             self._hear.set_result(hear)
 
@@ -100,10 +106,10 @@ class AppConnection:
         """An answer."""
         if not self.open:
             return
-        if len(self._answers) >= ANSWERS:
+        if len(self._answers) >= ANSWERS or self._answers.size >= QUEUE_BYTES:
             self._cut(CloseCode.SLOW_READER)
         else:
-            self._answers.put(message)
+            self._answers.put(encode(message))
 
     def stream(self, message: wire.DataStream) -> None:
         """Something of a stream."""
@@ -125,7 +131,7 @@ class AppConnection:
         """Closes after the answers that wait; the first code counts."""
         if self._goodbye is None:
             self._goodbye = code, why or code.meaning
-            self._answers.put(None)
+            self._answers.put("")
             if not self._hear.done():
                 self._hear.set_result(None)
 
@@ -176,6 +182,8 @@ class AppConnection:
     async def _read(self, hear: Hear) -> None:
         for number in count(1):
             message = await self._socket.receive()
+            if not self.open:
+                return
             self._unanswered = 0
             if number % FAIR_SHARE == 0:
                 await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
@@ -196,7 +204,7 @@ class AppConnection:
         try:
             message = wire.decode_from_app(text)
         except MalformedMessage as error:
-            self.complain(wire.ErrorCode.MALFORMED_MESSAGE, str(error))
+            self.complain(_CODES[error.code], str(error))
             return
         match message:
             case Ping():
@@ -212,6 +220,12 @@ class AppConnection:
                 if self.open:
                     hear(self, message)
 
+    def _on_excess(self, verdict: Verdict) -> None:
+        self.complain(wire.ErrorCode.RATE_LIMITED, TOO_FAST)
+        if verdict is Verdict.CLOSE:
+            self._log.warning("app sends too much")
+            self.close(CloseCode.TOO_FAST)
+
     # ---- writing
 
     async def _guarded(self, job: Awaitable[None]) -> None:
@@ -222,8 +236,8 @@ class AppConnection:
             self._cut(CloseCode.SLOW_READER)
 
     async def _write_answers(self) -> None:
-        while (answer := (await self._answers.get())[1]) is not None:
-            await self._put(self._socket.send_str(encode(answer)))
+        while answer := (await self._answers.get())[1]:
+            await self._put(self._socket.send_str(answer))
         code, why = self._goodbye or (CloseCode.NORMAL, "")
         await self._socket.close(code=code, message=why.encode()[:120])
 
@@ -251,6 +265,8 @@ class AppConnection:
         """Missed pings are counted, not seconds: when this process stood still, the app is not to blame."""
         while True:
             await asyncio.sleep(PING_EVERY)
+            if self._socket.held:
+                self._unanswered = 0
             if self._pings and self._unanswered >= MISSED_PINGS:
                 self.close(CloseCode.SILENT)
                 return

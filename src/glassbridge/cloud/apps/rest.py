@@ -13,10 +13,11 @@ from glassbridge.cloud.apps.user_apps import CannotStart, UserApps
 from glassbridge.core.app_session import AppState
 from glassbridge.core.values import UserId
 from glassbridge.wire.apps import APP_PATHS
+from glassbridge.wire.codec import RATE_LIMITED
 
 SLACK = 2.0
 """Seconds that a start may take beyond its budget."""
-_STATUS = {"PACKAGE_NOT_FOUND": 404, "TOO_MANY_APPS": 429}
+_STATUS = {"PACKAGE_NOT_FOUND": 404, "TOO_MANY_APPS": 429, RATE_LIMITED: 429}
 
 
 class AppRoutes:

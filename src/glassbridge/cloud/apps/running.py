@@ -13,6 +13,7 @@ from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.tts import vouched
 from glassbridge.cloud.clock import iso_now
+from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core.app_session import (
     Adopt,
     Announce,
@@ -94,6 +95,7 @@ class RunningApp:
             user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start
         )
         self._disposed = False
+        self._allowance = new_allowance(host.config.rates)
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
         """Of the start: None when the app runs."""
@@ -151,7 +153,7 @@ class RunningApp:
         self.answer(result)
 
     def _vouch(self, url: str) -> str:
-        return vouched(url, self.record, self._host.websocket_url)
+        return vouched(url, self.record, self._host.websocket_url, self.user)
 
     @property
     def socket(self) -> AppConnection | None:
@@ -195,7 +197,7 @@ class RunningApp:
         for at, result in self._results:
             if at >= lost_at - KEEP:
                 connection.send(result)
-        connection.listen(self._hear)
+        connection.listen(self._hear, self._allowance)
 
     def _announce(self, state: AppState) -> None:
         if state is not AppState.RUNNING:

@@ -15,8 +15,9 @@ from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.auth import CoreTokenError, bearer, claims_of
 from glassbridge.cloud.clock import iso_now
-from glassbridge.cloud.config import CloudKeys
+from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.recheck import Recheck
+from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry.listener import sign_in
@@ -27,7 +28,8 @@ from glassbridge.wire.codec import MalformedMessage, encode
 
 log = structlog.get_logger()
 
-CLOSE_TIMEOUT = 1.0
+SIGN_IN_TRIES = 10
+"""Messages in which an app that sent no headers says who it is; pings do not count."""
 
 
 class Sessions(Protocol):
@@ -61,22 +63,11 @@ class _SignedIn:
 class AppSockets:
     """The handler of `/app-ws`. One instance for each running cloud."""
 
-    def __init__(
-        self,
-        host: AppHost,
-        sessions: Sessions,
-        keys: CloudKeys,
-        max_text: int,
-        sign_in_time: float,
-        recheck: Recheck,
-    ) -> None:
-        """`sign_in_time`: seconds in which an app that sent no headers says who it is."""
+    def __init__(self, host: AppHost, sessions: Sessions, config: CloudConfig, recheck: Recheck) -> None:
         self._host = host
         self._sessions = sessions
-        self._keys = keys
+        self._config = config
         self._recheck = recheck
-        self._max_text = max_text
-        self._sign_in_time = sign_in_time
         self._numbers = count(1)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -90,26 +81,18 @@ class AppSockets:
         except SignInError as error:
             log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT,
-            autoping=False,
-            compress=False,
-            max_msg_size=self._max_text + 1,
-            writer_limit=1,  # each send waits until the app takes it: what is too old is dropped before (traps 26)
-        )
+        socket = app_websocket(self._config)
         if not socket.can_prepare(request):
             return _refusal(426, wire.ErrorCode.MALFORMED_MESSAGE, "this address speaks WebSocket only")
         await socket.prepare(request)
         if found is None:
-            found = await self._by_first_message(socket)
+            found = await self._by_first_message(socket, request.remote)
         if found is not None:
             sign_in(request, for_good=True)
             await self._attend(socket, request.transport, found)
         return socket
 
-    async def _attend(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, found: _SignedIn
-    ) -> None:
+    async def _attend(self, socket: WebSocket, transport: asyncio.Transport | None, found: _SignedIn) -> None:
         app = found.app
         connection = AppConnection(
             socket, transport, SocketNumber(next(self._numbers)), user=app.user, package=app.package
@@ -144,7 +127,7 @@ class AppSockets:
     def _claims(self, token: str) -> dict[str, Any]:
         """What the JWT of an app says that one of our secrets has signed. Raises CoreTokenError."""
         refusal = CoreTokenError("INVALID_TOKEN", "no secret of ours has signed this")
-        for secret in self._keys.core:
+        for secret in self._config.keys.core:
             try:
                 return claims_of(token, secret, "HS256")
             except CoreTokenError as error:
@@ -163,31 +146,44 @@ class AppSockets:
             return True
         return record is not None and record.key_hash == found.key_hash
 
-    async def _by_first_message(self, socket: web.WebSocketResponse) -> _SignedIn | None:
-        """The first message says who it is; what is malformed may be said again, while there is time."""
+    async def _by_first_message(self, socket: WebSocket, peer: str | None) -> _SignedIn | None:
+        """The first message says who it is; a malformed one may be repeated while there is time."""
         try:
-            async with asyncio.timeout(self._sign_in_time):
-                while True:
+            async with asyncio.timeout(self._config.connections.sign_in_time):
+                tries = 0
+                while tries < SIGN_IN_TRIES:
                     received = await socket.receive()
-                    if received.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
-                        return None
-                    if received.type is not WSMsgType.TEXT:
-                        continue
-                    try:
-                        return self._by_init(received.data)
-                    except SignInError as error:
-                        log.info("app refused", code=error.code)
-                        await socket.send_str(_error(error.code, str(error)))
-                        if error.code.fatal:
-                            await socket.close(code=CloseCode.POLICY, message=error.code.encode())
+                    match received.type:
+                        case WSMsgType.PING:
+                            await socket.pong(received.data)
+                        case WSMsgType.PONG:
+                            pass
+                        case WSMsgType.TEXT | WSMsgType.BINARY:
+                            tries += 1
+                            app = await self._try_sign_in(socket, received.data, peer)
+                            if app is not None or socket.closed:
+                                return app
+                        case _:
                             return None
         except TimeoutError:
-            await socket.close(code=CloseCode.POLICY, message=b"say tpa_connection_init first")
-            return None
+            pass
         except ConnectionError:
             return None
+        await socket.close(code=CloseCode.POLICY, message=b"say tpa_connection_init first")
+        return None
 
-    def _by_init(self, text: str) -> _SignedIn:
+    async def _try_sign_in(self, socket: WebSocket, said: str | bytes, peer: str | None) -> _SignedIn | None:
+        """None: not with this message; the app was told why."""
+        try:
+            return self._by_init(said)
+        except SignInError as error:
+            log.info("app refused", code=error.code, peer=peer)
+            await socket.send_str(_error(error.code, str(error)))
+            if error.code.fatal:
+                await socket.close(code=CloseCode.POLICY, message=error.code.encode())
+            return None
+
+    def _by_init(self, text: str | bytes) -> _SignedIn:
         """Raises SignInError."""
         try:
             message = wire.decode_from_app(text)
@@ -230,4 +226,5 @@ def _error(code: wire.ErrorCode, message: str) -> str:
 
 def _refusal(status: int, code: wire.ErrorCode, message: str) -> web.Response:
     """What an app gets instead of a socket."""
-    return web.Response(status=status, text=_error(code, message), content_type="application/json")
+    headers = VERSION_HEADERS if status == 426 else None
+    return web.Response(status=status, text=_error(code, message), content_type="application/json", headers=headers)

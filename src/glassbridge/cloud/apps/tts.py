@@ -1,41 +1,61 @@
 """`/api/tts`: text as sound, for apps that sign for it and for users who are signed in."""
 
-import json
+import hmac
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from time import time
-from typing import Any
+from hashlib import sha256
+from time import monotonic, time
+from typing import Annotated, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import msgspec
 import structlog
 from aiohttp import web
+from msgspec import Meta
 
 from glassbridge.cloud.answers import failure
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
+from glassbridge.core.allowance import Allowances
+from glassbridge.core.fair_queue import Asker
 from glassbridge.core.values import UserId
-from glassbridge.speech.voice import Utterance, Voice, VoiceError
+from glassbridge.speech.voice import Utterance, Voice, VoiceBusy, VoiceError
+from glassbridge.telemetry import metrics
 from glassbridge.wire.app_keys import sign, signed_by, speech_claim
+from glassbridge.wire.codec import RATE_LIMITED
 
 log = structlog.get_logger()
 
 PATH = "/api/tts"
+LISTENER: Final = "listener"
+"""Query of an app's request: for which of its users it speaks, as a name that tells nothing else."""
+MAX_SETTINGS: Final = 20
+_settings_decoder = msgspec.json.Decoder(
+    Annotated[dict[Annotated[str, Meta(max_length=64)], float | bool], Meta(max_length=MAX_SETTINGS)]
+)
 
 
-def vouched(url: str, record: AppRecord, cloud: str) -> str:
+def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
     """The same URL; where it asks this cloud (by the address that apps are given) to say something and is not signed,
     signed for the app: the original's SDK, which has proven its key on its socket, knows no signatures. It also says
-    https whatever it was given."""
+    https whatever it was given. Either way the URL tells apart the users of the app, who take turns to be spoken to."""
     parts, ours = urlsplit(url), urlsplit(cloud)
     if parts.netloc != ours.netloc or not parts.path.endswith(PATH):
         return url
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    listener = {LISTENER: listener_of(record, user)} if user else {}
     if "signature" in query:
-        return url
+        return f"{url}&{urlencode(listener)}" if listener else url
     claim = speech_claim(record.package, query.get("text", ""), query.get("voice_id", ""))
-    query |= {"app": record.package, "signature": sign(record.key_hash, claim, int(time()))}
+    query |= listener | {"app": record.package, "signature": sign(record.key_hash, claim, int(time()))}
     scheme = "https" if ours.scheme in ("wss", "https") else "http"
     return parts._replace(scheme=scheme, query=urlencode(query)).geturl()
+
+
+def listener_of(record: AppRecord, user: str) -> str:
+    """What stands for this user in the requests of this app."""
+    return hmac.new(record.key_hash.encode(), user.encode(), sha256).hexdigest()[:16]
 
 
 class Tts:
@@ -45,19 +65,26 @@ class Tts:
         self._host = host
         self._voice = voice
         self._user_of = user_of
+        self._of_app = Allowances(host.config.speech_of_app)
+        self._of_user = Allowances(host.config.speech_of_user)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The sound of `text` as it is made, in the voice `voice_id` where one is named."""
         query = request.query
         text, voice, package = query.get("text", ""), query.get("voice_id"), query.get("app")
         if package is None:
-            await self._user_of(request)
+            asker = Asker(await self._user_of(request))
         elif not self._signed(package, text, voice or "", query.get("signature", "")):
             return failure(401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
+        else:
+            asker = Asker(f"app {package}", query.get(LISTENER, "")[:64])
         if self._voice is None:
             return failure(501, "NO_VOICE", "this cloud has no voice: install espeak-ng, or set ELEVENLABS_API_KEY")
+        if (wait := self._wait(asker)) > 0:
+            return _too_often(f"too many texts are spoken: try again in {math.ceil(wait)} s", wait)
         try:
-            utterance = Utterance(text, voice, query.get("model_id"), _settings(query.get("voice_settings", "{}")))
+            settings = _settings(query.get("voice_settings", "{}"))
+            utterance = Utterance(text, voice, query.get("model_id"), settings, asker)
             async with aclosing(self._voice.say(utterance)) as pieces:
                 first = await anext(pieces, b"")
                 response = web.StreamResponse(headers={"Cache-Control": "no-store"})
@@ -71,10 +98,22 @@ class Tts:
                 except VoiceError as error:
                     log.warning("speech broke off", package=package, error=str(error))
                     _break_off(request)
+        except VoiceBusy as error:
+            return _too_often(str(error), 1.0)
         except VoiceError as error:
             return failure(422, "CANNOT_SAY", str(error))
         log.info("said", package=package, characters=len(text))
         return response
+
+    def _wait(self, asker: Asker) -> float:
+        """Seconds until this asker may have something said again; 0.0: it may now."""
+        now = monotonic()
+        buckets = [self._of_user.of(asker, now)] + ([self._of_app.of(asker.party, now)] if asker.member else [])
+        wait = max(bucket.wait(now) for bucket in buckets)
+        if wait == 0.0:
+            for bucket in buckets:
+                bucket.take(now)
+        return wait
 
     def _signed(self, package: str, text: str, voice: str, signature: str) -> bool:
         try:
@@ -85,15 +124,19 @@ class Tts:
         return record is not None and signed_by(record.key_hash, claim, signature, time())
 
 
-def _settings(text: str) -> dict[str, Any]:
+def _settings(text: str) -> dict[str, float | bool]:
     """Raises VoiceError."""
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise VoiceError("voice_settings is a JSON object")
+        found: dict[str, float | bool] = _settings_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        text = f"voice_settings is a JSON object of at most {MAX_SETTINGS} numbers and truth values"
+        raise VoiceError(text) from None
     return found
+
+
+def _too_often(why: str, wait: float) -> web.Response:
+    metrics.REFUSALS.add("speech")
+    return failure(429, RATE_LIMITED, why, headers={"Retry-After": str(math.ceil(wait))})
 
 
 def _break_off(request: web.Request) -> None:

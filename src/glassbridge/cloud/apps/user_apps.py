@@ -1,6 +1,7 @@
 """All apps of one user: started and stopped, told what they listen to."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -12,13 +13,15 @@ from glassbridge.cloud.apps.playback import Room
 from glassbridge.cloud.apps.registry import RegistryError
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.clock import iso_now
+from glassbridge.core.allowance import Allowances, Bucket
 from glassbridge.core.app_session import AppState, StopReason
 from glassbridge.core.subscriptions import AUTO, Book, Refusal, Stream, Subscription
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
+from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
-from glassbridge.wire.codec import Message
+from glassbridge.wire.codec import RATE_LIMITED, Message
 from glassbridge.wire.phone import AppStopped, AudioStateNotice
 
 log = structlog.get_logger()
@@ -85,6 +88,9 @@ class UserApps:
         self._hearers: list[RunningApp] = []
         """Of raw audio: asked for with every frame, changed seldom."""
         self._audio_state: AudioStateNotice | None = None
+        self._loop = asyncio.get_running_loop()
+        self._starts = Bucket(host.config.starts, self._loop.time())
+        self._starts_of = Allowances(host.config.starts_of_one, MAX_APPS)
 
     async def close(self) -> None:
         """The user's session has ended: so have its apps, and they are told. Takes 3 s at most."""
@@ -97,6 +103,12 @@ class UserApps:
 
     def start(self, package: str) -> RunningApp:
         """Starts an app, or asks again for one that is being started. Raises CannotStart."""
+        now = self._loop.time()
+        for bucket in (self._starts_of.of(package, now), self._starts):
+            if not bucket.take(now):
+                metrics.REFUSALS.add("start")
+                seconds = math.ceil(bucket.wait(now))
+                raise CannotStart(RATE_LIMITED, f"apps are started too often: try again in {seconds} s")
         app = self._apps.get(package)
         if app is None:
             app = self._new(package)
@@ -122,7 +134,9 @@ class UserApps:
         try:
             self.start(package)
         except CannotStart as error:
-            self.tell_phone(AppStopped(package_name=package, reason="error", error=str(error), timestamp=iso_now()))
+            self.tell_phone(
+                AppStopped(package_name=package, reason="error", code=error.code, error=str(error), timestamp=iso_now())
+            )
 
     def stop(self, package: str) -> bool:
         """Stops an app, which may be started anew at once; whether it was there."""
@@ -194,8 +208,9 @@ class UserApps:
         return self._book.in_force(app.package)
 
     def subscribe(self, app: RunningApp, asked: list[str], request_id: str | None) -> None:
-        """The app's whole set is now this. It is told what is in force when it gave the update an id (apps of the
-        original know no such answer), and what was refused in any case."""
+        """The app's whole set is now this. It is told what is in force when it gave the update an id; apps of the
+        original know no such answer, and are told each refusal once, for their SDK repeats the whole set for each
+        handler."""
         knew_state = app in self._listening(Stream.AUDIO_STATE)
         given = self._book.replace(app.package, asked, app.record.permissions)
         self._count()
@@ -208,10 +223,12 @@ class UserApps:
                     request_id=request_id[:64], subscriptions=in_force, refused=refused, timestamp=iso_now()
                 )
             )
-        elif refused:
+        elif given.news:
             app.answer(
                 wire.PermissionError_(
-                    message="some subscriptions are not in force", details=refused, timestamp=iso_now()
+                    message="some subscriptions are not in force",
+                    details=tuple(_refused(refusal) for refusal in given.news),
+                    timestamp=iso_now(),
                 )
             )
         if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):

@@ -1,0 +1,227 @@
+"""The server side of our WebSockets: aiohttp's, and in front of its parser what aiohttp leaves out.
+
+- Frames of a client are masked, or the connection fails with 1002 (RFC 6455 5.1).
+- A close frame is answered with its own code, or with 1002 if no endpoint may send that code (7.4).
+- Only version 13 is spoken; others get 426 and are told so (4.4).
+- What a peer sends is counted before it is parsed, every byte and frame of it: pings, fragments and what is malformed
+  too (core/allowance.py). A peer that is too fast is not read for a while, and closed if it
+  goes on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from aiohttp import WebSocketError, WSMsgType
+from aiohttp.web import BaseRequest, WebSocketReady, WebSocketResponse
+
+from glassbridge.cloud.apps.config import SocketRates
+from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.allowance import Allowance, Rate, Verdict
+from glassbridge.telemetry import metrics
+from glassbridge.wire.close_codes import CloseCode, may_be_sent
+
+VERSION: Final = "13"
+VERSION_HEADER: Final = "Sec-WebSocket-Version"
+VERSION_HEADERS: Final = {VERSION_HEADER: VERSION, "Upgrade": "websocket"}
+"""Of an answer 426."""
+NO_CODE: Final = 0
+"""Of a close frame without one."""
+BURST_SECONDS: Final = 4
+"""Of its rates a peer may send so many seconds' worth at once: after a stall all that waited comes together."""
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds that a peer may take to answer our close."""
+
+
+class WebSocket(WebSocketResponse):
+    """Single use. `on_excess` hears the first time that the peer is too fast (TELL), and when it is closed (CLOSE)."""
+
+    def __init__(
+        self, kind: Literal["phone", "app"], allowance: Allowance, *, max_message: int, writer_limit: int = 1 << 16
+    ) -> None:
+        super().__init__(
+            timeout=CLOSE_TIMEOUT,
+            autoping=False,  # a protocol ping or pong is a sign of life too
+            autoclose=False,  # see receive()
+            compress=False,  # speech hardly compresses (traps 28)
+            max_msg_size=max_message + 1,
+            writer_limit=writer_limit,
+        )
+        self.kind = kind
+        self.allowance = allowance
+        """Of this socket, until it is exchanged for that of its user."""
+        self._guard: FrameGuard | None = None
+        self.on_excess: Callable[[Verdict], None] = self._close_too_fast
+
+    def can_prepare(self, request: BaseRequest) -> WebSocketReady:
+        """Whether the request is a handshake of the version that we speak."""
+        if request.headers.get(VERSION_HEADER, VERSION) != VERSION:
+            return WebSocketReady(False, None)
+        return super().can_prepare(request)
+
+    def _post_start(self, request: BaseRequest, protocol: str | None, writer: Any) -> None:
+        """aiohttp installs its parser here, and what came with the handshake goes to it at once: ours goes in front."""
+        self._guard = FrameGuard(request.protocol, self)
+        super()._post_start(_Installing(request, self._guard), protocol, writer)  # type: ignore[arg-type]
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        """The next message. A close of the peer is answered first."""
+        message = await super().receive(timeout)
+        if message.type is WSMsgType.CLOSE and not self.closed:
+            code = int(message.data or 0)
+            known = may_be_sent(code) or code == NO_CODE
+            await self.close(code=(code or CloseCode.NORMAL) if known else CloseCode.PROTOCOL, drain=False)
+        return message
+
+    @property
+    def held(self) -> bool:
+        """The peer is not read until it has paid its debt: its silence means nothing."""
+        return self._guard is not None and self._guard.held
+
+    def _close_too_fast(self, verdict: Verdict) -> None:
+        """As long as nobody else listens."""
+        if verdict is Verdict.CLOSE:
+            self.fail(CloseCode.TOO_FAST)
+
+    def fail(self, code: CloseCode) -> None:
+        """receive() closes with this code once what came before is read."""
+        if self._reader is not None:
+            self._reader.set_exception(WebSocketError(code, code.meaning))
+
+
+def phone_websocket(config: CloudConfig) -> WebSocket:
+    """As phones get it. Call it on the event loop."""
+    return WebSocket("phone", new_allowance(config.phone_rates), max_message=max(config.max_text, config.max_binary))
+
+
+def app_websocket(config: CloudConfig) -> WebSocket:
+    """As apps get it. Each send waits until the app takes it: what is too old is dropped before (traps 26)."""
+    return WebSocket("app", new_allowance(config.apps.rates), max_message=config.max_text, writer_limit=1)
+
+
+def new_allowance(rates: SocketRates) -> Allowance:
+    """A full one."""
+    messages, size = (Rate(rate, rate * BURST_SECONDS) for rate in (rates.messages, rates.size))
+    return Allowance(messages, size, asyncio.get_running_loop().time())
+
+
+class _Installing:
+    """The request as WebSocketResponse._post_start uses it: its queue and its parser get a FrameGuard."""
+
+    def __init__(self, request: BaseRequest, guard: "FrameGuard") -> None:
+        self._real = request.protocol
+        self._protocol = guard
+        self.protocol = self
+
+    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
+        self._protocol.parser = parser
+        self._real.set_parser(self._protocol, data_received_cb=data_received_cb)  # type: ignore[arg-type]
+
+    def keep_alive(self, value: bool) -> None:
+        self._real.keep_alive(value)
+
+
+class FrameGuard:
+    """Stands between a connection and aiohttp's parser: reads only the headers of frames, and hands on what it has
+    read. To aiohttp's queue it is the connection, which is read while neither of them is against it."""
+
+    def __init__(self, protocol: Any, socket: WebSocket) -> None:
+        self.parser: Any = None
+        self._protocol = protocol
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._rest = 0
+        """Bytes until the next header."""
+        self._begun = b""
+        """What is there of it."""
+        self._deaf = False
+        """Nothing is handed on any more."""
+        self._hold: asyncio.TimerHandle | None = None
+        """Until the peer has paid its debt."""
+        self._reading_paused = False
+        """By the queue."""
+
+    @property
+    def held(self) -> bool:
+        return self._hold is not None
+
+    # ---- as the queue's connection
+
+    def pause_reading(self) -> None:
+        self._reading_paused = True
+        self._protocol.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._reading_paused = False
+        if self._hold is None and not self._deaf:
+            self._protocol.resume_reading()
+
+    # ---- as the connection's parser
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if self._deaf:
+            return False, b""
+        now, allowance = self._loop.time(), self._socket.allowance
+        frames = self._count(data, allowance.most_messages)
+        if frames < 0:
+            self._end()
+            self._socket.fail(CloseCode.PROTOCOL)
+            return False, b""
+        verdict = allowance.spend(frames, len(data), now)
+        if verdict is Verdict.CLOSE:
+            self._end()
+        else:
+            self.parser.feed_data(data)
+        if verdict in (Verdict.TELL, Verdict.HOLD):
+            self._protocol.pause_reading()
+            self._stop_timer()
+            self._hold = self._loop.call_later(allowance.debt(now), self._go_on)
+        if verdict in (Verdict.TELL, Verdict.CLOSE):
+            metrics.TOO_FAST.add(self._socket.kind, verdict.value)
+            self._socket.on_excess(verdict)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._stop_timer()
+        self.parser.feed_eof()
+
+    def _end(self) -> None:
+        """Nothing more is read: who sends on must not cost us anything."""
+        self._deaf = True
+        self._stop_timer()
+        self._protocol.pause_reading()
+
+    def _go_on(self) -> None:
+        self._hold = None
+        if not self._reading_paused:
+            self._protocol.resume_reading()
+
+    def _stop_timer(self) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+
+    def _count(self, data: bytes, most: float) -> int:
+        """How many frames begin in these bytes; negative when one is not masked. Stops beyond `most`."""
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        at, end, frames = self._rest, len(data), 0
+        while at + 1 < end:
+            length = data[at + 1]
+            if length < 128:
+                return -1
+            header = 6
+            if length >= 254:
+                header = 8 if length == 254 else 14
+                if at + header - 4 > end:
+                    break
+                length = int.from_bytes(data[at + 2 : at + header - 4])
+            else:
+                length -= 128
+            at += header + length
+            frames += 1
+            if frames > most:
+                return frames
+        self._rest = max(0, at - end)
+        self._begun = data[at:]
+        return frames

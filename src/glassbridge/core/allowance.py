@@ -1,0 +1,120 @@
+"""How much a peer may ask for: token buckets, and what becomes of a sender that is too fast.
+
+Rules
+- A bucket holds `burst` tokens and gains `rate` a second. What was taken beyond that is a debt.
+- Nothing is lost by a short excess: a sender is not read until its debt is paid (`Allowance.debt`).
+- In an excess the sender is told once. It is closed when it owes more than another whole burst, or when it is in debt
+  again PATIENCE seconds after it was told. The excess is over once each bucket is half full.
+
+It knows no sockets and no clock: time is an argument, monotonic seconds.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+PATIENCE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`per_second` for ever, and `burst` at once."""
+
+    per_second: float
+    burst: float
+
+
+class Bucket:
+    """The tokens of one peer; begins full."""
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self.rate = rate
+        self._tokens = rate.burst
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """Tokens that are there; negative: owed."""
+        gained = max(0.0, now - self._at) * self.rate.per_second
+        self._tokens, self._at = min(self.rate.burst, self._tokens + gained), max(self._at, now)
+        return self._tokens
+
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Takes so much if it is there."""
+        if self.level(now) < amount:
+            return False
+        self._tokens -= amount
+        return True
+
+    def spend(self, now: float, amount: float) -> float:
+        """Takes so much in any case; the tokens that are left."""
+        self._tokens = self.level(now) - amount
+        return self._tokens
+
+    def wait(self, now: float, amount: float = 1.0) -> float:
+        """Seconds until so much can be taken."""
+        return max(0.0, amount - self.level(now)) / self.rate.per_second
+
+
+class Verdict(Enum):
+    """About what a sender has just sent."""
+
+    WITHIN = "within"
+    TELL = "tell"
+    """Too fast: it should be told."""
+    HOLD = "hold"
+    """Too fast, and told already."""
+    CLOSE = "close"
+    """It goes on."""
+
+
+class Allowance:
+    """Of one sender: messages and bytes."""
+
+    def __init__(self, messages: Rate, size: Rate, now: float) -> None:
+        self._buckets = Bucket(messages, now), Bucket(size, now)
+        self._told_at: float | None = None
+        """When this excess was told; None: there is none."""
+        self.most_messages = messages.burst * 2
+        """More of them at once end the socket, whatever it sent before."""
+
+    def spend(self, messages: int, size: int, now: float) -> Verdict:
+        """So much came."""
+        if self._told_at is not None and all(2 * one.level(now) >= one.rate.burst for one in self._buckets):
+            self._told_at = None
+        owed = [-one.spend(now, amount) for one, amount in zip(self._buckets, (messages, size), strict=True)]
+        if max(owed) <= 0:
+            return Verdict.WITHIN
+        if any(debt > one.rate.burst for debt, one in zip(owed, self._buckets, strict=True)):
+            return Verdict.CLOSE
+        if self._told_at is None:
+            self._told_at = now
+            return Verdict.TELL
+        return Verdict.CLOSE if now - self._told_at >= PATIENCE else Verdict.HOLD
+
+    def debt(self, now: float) -> float:
+        """Seconds until all is paid."""
+        return max(bucket.wait(now, 0.0) for bucket in self._buckets)
+
+
+class Allowances:
+    """A bucket for each of many names, of which the last `most` that asked are remembered."""
+
+    def __init__(self, rate: Rate, most: int = 10_000) -> None:
+        self.rate = rate
+        self._most = most
+        self._buckets: OrderedDict[object, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def of(self, name: object, now: float) -> Bucket:
+        """The one of this name."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = Bucket(self.rate, now)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(name)
+        return bucket

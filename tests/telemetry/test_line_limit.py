@@ -1,0 +1,65 @@
+"""How many log lines one peer may cause."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from glassbridge.telemetry.line_limit import PER_SECOND, LineLimit
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def line(name: str = "glassbridge", *, level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, fields or "text", (), None)
+
+
+def test_no_second_has_more_lines_of_one_peer() -> None:
+    """573a53e wrote 103,617 lines for 184,490 messages in 5 s."""
+    time = Time()
+    limit = LineLimit(time)
+    written = []
+    for n in range(184_490):
+        time.now = n * 5 / 184_490
+        if limit.admits(line(event=f"event {n % 7}", user_id="ann")):
+            written.append(time.now)
+    assert len(written) <= 5 * PER_SECOND
+    assert all(later - first >= 1.0 for first, later in zip(written, written[PER_SECOND:], strict=False))
+    assert limit.due() == {"ann": 184_490 - len(written)}
+    assert limit.due() == {}, "told once"
+
+
+def test_chatter_leaves_room_for_what_matters() -> None:
+    limit = LineLimit(Time())
+    assert sum(limit.admits(line(event="glasses", user_id="ann")) for _ in range(1_000)) == PER_SECOND // 2
+    assert limit.admits(line(event="place lost", user_id="ann"))
+
+
+def test_peers_are_limited_apart() -> None:
+    limit = LineLimit(Time())
+    names: list[Mapping[str, Any]] = [
+        {"user_id": "ann"}, {"user_id": "bob"}, {"user_id": "ann", "package": "app"}, {"peer": "10.0.0.1"},
+        {"package": "app"},
+    ]  # fmt: skip
+    for fields in names:
+        assert sum(limit.admits(line(event="x", **fields)) for _ in range(100)) == PER_SECOND // 2
+
+
+def test_what_nobody_outside_causes_is_not_limited_and_libraries_are() -> None:
+    limit = LineLimit(Time())
+    assert all(limit.admits(line(event="worker ready")) for _ in range(100))
+    assert all(limit.admits(line(event="x", user_id="ann", level=logging.DEBUG)) for _ in range(100))
+    assert sum(limit.admits(line("aiohttp.server")) for _ in range(100)) == PER_SECOND // 2
+
+
+def test_many_peers_take_a_bounded_room() -> None:
+    limit = LineLimit(Time())
+    for n in range(10_000):
+        for _ in range(12):
+            limit.admits(line(event="x", peer=f"10.0.{n // 256}.{n % 256}"))
+    assert len(limit._windows) <= 2_000
+    assert len(limit._suppressed) <= 2_001
