@@ -25,6 +25,8 @@ from typing import Any, Final
 SILENT: Final = 3
 """Seconds without any frame that make a gap of their own."""
 MAX_ACTIONS: Final = 20
+MAX_LIVE: Final = 200
+"""Stretches of live audio that are remembered: more than the events of a recorder can tell of."""
 MAX_GAPS: Final = 500
 PHONE_AWAY: Final = ("phone_away", "the phone is not connected")
 ENDED: Final = "ended"
@@ -186,7 +188,7 @@ class GapFold:
         self._silent_since: int | None = None
         """Since when no audio comes at all; None while it does, or before it ever did."""
         self._wants_room = True
-        self._live: list[tuple[int, int]] = []
+        self._live: deque[tuple[int, int]] = deque(maxlen=MAX_LIVE)
         """Times in which audio was told to be live."""
         self._live_since: int | None = None
 

@@ -1,0 +1,76 @@
+"""What an object holds: everything that can be reached from it, as the garbage collector sees it."""
+
+import asyncio
+import contextvars
+import gc
+import sys
+import threading
+import types
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+SKIPPED = (
+    type, types.ModuleType, types.FrameType, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop,
+    contextvars.Context, threading.Thread,
+)  # fmt: skip
+CONTAINERS = (list, dict, set, deque, bytearray)
+
+
+@dataclass
+class Graph:
+    """`size` in bytes; `lengths` of what can grow by id, `names` of the way to them."""
+
+    size: int = 0
+    objects: int = 0
+    lengths: dict[int, int] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+
+    def grown(self, before: "Graph", factor: float, least: int) -> list[str]:
+        """Containers that were there before and hold more now."""
+        return [
+            f"{self.names[key]}: {before.lengths[key]} -> {now}"
+            for key, now in self.lengths.items()
+            if key in before.lengths and now > least and now > factor * before.lengths[key]
+        ]
+
+
+def walk(root: Any, beyond: Iterable[Any] = ()) -> Graph:
+    """All that `root` reaches, without what is `beyond`: shared with others."""
+    seen = {id(one) for one in beyond} | {id(root)}
+    graph = Graph()
+    queue: deque[tuple[Any, str]] = deque([(root, type(root).__name__)])
+    alive = [root]
+    while queue:
+        one, name = queue.popleft()
+        graph.objects += 1
+        graph.size += sys.getsizeof(one)
+        if isinstance(one, CONTAINERS):
+            graph.lengths[id(one)] = len(one)
+            graph.names[id(one)] = name
+        for child in _children(one):
+            if id(child) not in seen and not isinstance(child, SKIPPED):
+                seen.add(id(child))
+                alive.append(child)
+                queue.append((child, _name(one, child, name)))
+    return graph
+
+
+def _children(one: Any) -> list[Any]:
+    if isinstance(one, types.FunctionType):  # not its globals
+        return [*(one.__closure__ or ()), *(one.__defaults__ or ())]
+    return gc.get_referents(one)
+
+
+def _name(parent: Any, child: Any, name: str) -> str:
+    """The way to the child; attributes by their names where they have some."""
+    if len(name) > 300:
+        return name
+    if isinstance(parent, dict):
+        key = next((key for key, value in parent.items() if value is child), None)
+        return f"{name}.{key}" if isinstance(key, str) and key.isidentifier() else f"{name}[]"
+    for attribute in getattr(type(parent), "__slots__", ()):
+        if isinstance(attribute, str) and getattr(parent, attribute, None) is child:
+            return f"{name}.{attribute}"
+    return name if isinstance(child, dict) else f"{name}>{type(child).__name__}"
