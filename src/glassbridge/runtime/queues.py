@@ -1,5 +1,5 @@
-"""Queues with bounds. For audio: by count, size and age, oldest dropped first, every drop counted. For messages, of which
-none may be left out: by count and by bytes."""
+"""Queues with bounds. For audio: by count, size and age, oldest dropped first, every drop counted. For messages that
+must all arrive: by count and by bytes."""
 
 import asyncio
 from collections import deque
