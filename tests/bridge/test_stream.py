@@ -509,3 +509,21 @@ async def test_senseless_chunks_are_refused_and_the_stream_lives(start: Callable
     await eventually(lambda: [track.name for track in fake.last.tracks] == ["app_audio"])
     assert worker.rooms.find(USER).stream.refused == 5
     call.cancel()
+
+
+async def test_a_stream_is_of_the_user_of_its_first_chunk(bridge: Any, fake: FakeLiveKit) -> None:
+    """Another name in a later chunk leads nowhere, and neither does another user's generation."""
+    await joined(bridge, generation=7)
+    ours = fake.last
+    await joined(bridge, user="bob@example.com", generation=9)
+    theirs = fake.last
+    call = await opened(bridge, generation=7)
+    await call.write(pb.AudioChunk(user_id="bob@example.com", generation=9, pcm_data=PCM, track_id=1))
+    await eventually(lambda: [track.name for track in ours.tracks] == ["app_audio"])
+    assert not theirs.tracks
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await (await opened(bridge, user="bob@example.com", generation=7)).read()
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not (await bridge.LeaveRoom(pb.LeaveRoomRequest(user_id="bob@example.com", generation=7))).success
+    assert set(fake.open) == {ours, theirs}
+    call.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -227,3 +228,24 @@ async def test_the_secret_of_a_cloud_can_be_replaced(pki: Mapping[str, str]) -> 
         held[0] = SECRET
         await eventually(let_in)
         await asyncio.sleep(0)
+
+
+async def test_sighup_takes_the_secrets_of_a_bridges_file(pki: Mapping[str, str], tmp_path: Path) -> None:
+    """Its workers are replaced one after the other, by ones that know the new secret."""
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    port = free_port()
+    env = server_env(pki, GLASSBRIDGE_BRIDGE_SECRET_FILE=str(file))
+    trusting, target = ChannelSecurity(ca=pki["bridge"]), f"127.0.0.1:{port}"
+    async with Program.glassbridge("bridge", "--port", str(port), env=env) as program:
+        await program.says("bridge ready")
+        assert await answer(target, trusting, NEXT) == "UNAUTHENTICATED"
+        file.write_text(f"{NEXT}\n{SECRET}\n")
+        program.signal(signal.SIGHUP)
+        await program.says("setting reloaded")
+
+        async def let_in() -> bool | str:
+            return (said := await answer(target, trusting, NEXT)) == "ok" or said
+
+        await eventually(let_in, 30, 0.5)
+        assert await answer(target, trusting, SECRET) == "ok"

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import time
 from typing import Any
 
+import aiohttp
 import jwt
 import pytest
 from aiohttp import web
@@ -20,11 +22,13 @@ from glassbridge.cloud.config import CloudKeys, IssuerConfig
 from glassbridge.cloud.issuer_keys import IssuerKeys, NoKeys, parse_jwks
 from glassbridge.cloud.tokens import CoreTokens
 from glassbridge.core.values import user_id
+from glassbridge.livekit.server import free_port
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.close_codes import CloseCode, ComeBack
 from tests.cloud.app_stage import PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage, cloud_config
 from tests.support.poll import eventually, stays
+from tests.support.process import Program
 from tests.support.scripted_bridge import ScriptedBridge
 
 Begin = Callable[..., Awaitable[Stage]]
@@ -359,3 +363,42 @@ def test_a_file_that_cannot_be_used_is_an_error_at_start(tmp_path: Path) -> None
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(UserError, match="GLASSBRIDGE_JWKS_FILE"):
             IssuerKeys(issuer(path))
+
+
+async def test_sighup_takes_the_secrets_of_the_files(tmp_path: Path) -> None:
+    """A real cloud, not restarted: the old secret, then both, then the new one. What cannot be used changes nothing."""
+    file = tmp_path / "core"
+    file.write_text(f"{OLD}\n")
+    port = free_port()
+    env = {"AUGMENTOS_AUTH_JWT_SECRET_FILE": str(file), "LIVEKIT_API_SECRET": "l" * 40}
+    argv = ("cloud", "--port", str(port), "--log-format", "json")
+    async with Program.glassbridge(*argv, env=env) as cloud, aiohttp.ClientSession() as http:
+        await cloud.says("cloud listens")
+
+        async def status(secret: str) -> int:
+            headers = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), secret, 600)}"}
+            async with http.get(f"http://127.0.0.1:{port}/api/client/livekit/token", headers=headers) as answer:
+                return answer.status
+
+        async def reload(text: str, says: str) -> None:
+            count = sum(says in line for line in cloud.err)
+            file.write_text(text)
+            cloud.signal(signal.SIGHUP)
+            await eventually(lambda: sum(says in line for line in cloud.err) > count or f"no line with {says!r}", 10)
+
+        assert (await status(OLD), await status(NEW)) == (200, 401)
+        headers = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), OLD, 600)}"}
+        async with http.ws_connect(f"http://127.0.0.1:{port}/glasses-ws", headers=headers) as phone:
+            await phone.receive(timeout=5)
+            await reload(f"{NEW}\n{OLD}\n", "setting reloaded")
+            assert (await status(OLD), await status(NEW)) == (200, 200)
+            await reload("\n", "setting not reloaded")
+            assert (await status(OLD), await status(NEW)) == (200, 200)
+            assert not phone.closed
+            await reload(f"{NEW}\n", "setting reloaded")
+            assert (await status(OLD), await status(NEW)) == (401, 200)
+            async with asyncio.timeout(5):
+                while (message := await phone.receive()).type is not aiohttp.WSMsgType.CLOSE:
+                    pass
+            assert message.data == CloseCode.TOKEN_ENDED
+        assert not any(secret in line for line in cloud.err for secret in (OLD, NEW))

@@ -316,6 +316,13 @@ class WorkerPool:
             self._drop_spare(spare, f"no answer within {SPARE_ANSWER:g} s")
         return await self._start()
 
+    def use(self, config: BridgeConfig) -> None:
+        """Processes that are started from now on are told this; the spare one, which was told the former, goes."""
+        self._config = config
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self.discard(spare)
+
     def refill(self) -> None:
         """Sees to it that there is a spare process soon, and stays one, if there is to be one. Idempotent."""
         if self._config.spare and self._keeping is None:

@@ -10,8 +10,10 @@ system refuses (a process, memory, a descriptor) is asked for again with growing
 import asyncio
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -24,6 +26,7 @@ from glassbridge.bridge.overview import LABELS, Overview
 from glassbridge.bridge.process import START_TIMEOUT, STOP_GRACE, CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.runtime.errors import UserError, describe
+from glassbridge.runtime.grpc_security import ServerSecurity
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
@@ -37,23 +40,25 @@ RESTARTS: Final = Ladder(base=0.5, cap=10.0)
 FROZEN: Final = "frozen"
 
 
-def run(config: BridgeConfig, admin_token: str = "") -> int:
+def run(config: BridgeConfig, admin_token: str = "", reread: Callable[[], ServerSecurity] | None = None) -> int:
     """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start.
 
-    `admin_token` opens the recorder beside the metrics; empty: nobody may look.
+    `admin_token` opens the recorder beside the metrics; empty: nobody may look. On SIGHUP workers with the security of
+    `reread` take over; it raises ValueError or UserError where the former one stays.
     """
     for number in range(config.workers):  # known now, not when a worker has imported all that it needs
         config.address(number).claim()
-    return asyncio.run(_supervise(config, admin_token))
+    return asyncio.run(_supervise(config, admin_token, reread))
 
 
-async def _supervise(config: BridgeConfig, admin_token: str) -> int:
+async def _supervise(config: BridgeConfig, admin_token: str, reread: Callable[[], ServerSecurity] | None) -> int:
     pool = WorkerPool(config)
     overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
     keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
     async with AsyncExitStack() as stack:
         stop, recycle = stack.enter_context(stop_on_signals()), stack.enter_context(_asked_to_recycle())
-        stack.enter_context(reload_on_hangup())
+        reloads = {} if reread is None else {"security": partial(_renew, config, pool, recycle, reread)}
+        stack.enter_context(reload_on_hangup(reloads))
         log.info("bridge starting", workers=config.workers, participant=config.participant)
         about = await _serve_metrics(config, overview, [recorder_route(pool.flights, admin_token)], stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
@@ -78,6 +83,16 @@ async def _supervise(config: BridgeConfig, admin_token: str) -> int:
                 raise error
         log.info("bridge stopped")
         return 0
+
+
+def _renew(config: BridgeConfig, pool: WorkerPool, recycle: asyncio.Event, reread: Callable[[], ServerSecurity]) -> str:
+    try:
+        security = reread()
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    pool.use(replace(config, security=security))
+    recycle.set()
+    return f"{len(security.secrets)} for callers; the workers are replaced"
 
 
 async def _serve_metrics(

@@ -157,7 +157,8 @@ def cloud(
         ),
     )
     with tracing("cloud", traces_url()):
-        status = run(config, recogniser, lambda _port: recogniser.warm_up(), registry, _voice())
+        ready = lambda _port: recogniser.warm_up()  # noqa: E731
+        status = run(config, recogniser, ready, registry, _voice(), lambda: cloud_keys(start.again()))
     raise typer.Exit(status)
 
 
@@ -286,7 +287,8 @@ def bridge(
         playback=PlaybackLimits(hosts=tuple(allow_host or ())),
         log=logging,
     )
-    raise typer.Exit(run(config, settings.admin_token.get_secret_value()))
+    reread = None if socket is not None else lambda: server_security(start.again())
+    raise typer.Exit(run(config, settings.admin_token.get_secret_value(), reread))
 
 
 def phone(

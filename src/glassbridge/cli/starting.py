@@ -87,13 +87,19 @@ class Start:
         return tuple(dict.fromkeys([*self._warnings, *(() if self._exposed else weak)]))
 
     def again(self) -> "Settings":
-        """The settings as the environment's files hold them now. Raises UserError for what could not start either."""
+        """The settings as the environment's files hold them now; their secrets are kept out of the log too. Raises
+        ValueError for what could not start either."""
         from glassbridge.settings import read_settings
+        from glassbridge.telemetry.logs import hide
 
         start = Start(self._development, lambda: read_settings(os.environ))
+        hide(start.settings.secrets)
         start._exposed = self._exposed
-        start.judge(start.settings.weak_secrets())
-        start.finish()
+        start.judge(tuple(weak for weak in start.settings.weak_secrets() if weak.given))
+        try:
+            start.finish()
+        except UserError as error:
+            raise ValueError("; ".join(str(error).splitlines())) from None
         return start.settings
 
     def warn(self) -> None:

@@ -20,7 +20,7 @@ from glassbridge.core.addresses import TrustedProxies
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
-from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
+from glassbridge.runtime.signals import RELOADS, reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
@@ -86,11 +86,13 @@ class Cloud:
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
 
-    def reload(self, keys: CloudKeys) -> None:
-        """From now on these secrets count. Sockets that were let in by what no longer counts are closed soon."""
+    def reload(self, keys: CloudKeys) -> str:
+        """From now on these secrets count. Sockets that were let in by what no longer counts are closed soon. Returns
+        what is now, for the log."""
         self._config.keys.replace(keys)
         self._rooms.use(keys.livekit)
         self._tasks.spawn(self._look_again(), "reload")
+        return f"{len(keys.core)} of core tokens, LiveKit's {keys.livekit.api_key}"
 
     async def _look_again(self) -> None:
         if self._issuer is not None:
@@ -123,18 +125,23 @@ async def serve(
     ready: Callable[[int], None] | None = None,
     registry: Registry | None = None,
     voice: Voice | None = None,
+    reread: Callable[[], CloudKeys] | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, and closes recogniser and voice; `ready` is called with the port.
+    """Serves until SIGTERM or SIGINT, and closes recogniser and voice; `ready` is called with the port. On SIGHUP the
+    secrets are those of `reread`, which raises ValueError where the former ones stay.
 
     Raises CannotListen (the user's to put right).
     """
     try:
         with reload_on_hangup(), stop_on_signals() as stop:
             async with Cloud(config, recogniser, registry, voice) as cloud:
+                if reread is not None:
+                    RELOADS["secrets"] = lambda: cloud.reload(reread())
                 if ready is not None:
                     ready(cloud.port)
                 await stop.wait()
     finally:
+        RELOADS.pop("secrets", None)
         await recogniser.close()
         if voice is not None:
             await voice.close()
@@ -146,9 +153,10 @@ def run(
     ready: Callable[[int], None] | None = None,
     registry: Registry | None = None,
     voice: Voice | None = None,
+    reread: Callable[[], CloudKeys] | None = None,
 ) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
     spare_imports()
-    uvloop.run(serve(config, recogniser, ready, registry, voice))
+    uvloop.run(serve(config, recogniser, ready, registry, voice, reread))
     return 0

@@ -14,15 +14,16 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from glassbridge.core.values import UserId, agent_identity
 from glassbridge.telemetry import metrics
@@ -54,6 +55,9 @@ REDACTED_BYTES = 32 << 10
 MAX_ITEMS, MAX_DEPTH = 64, 4
 """Of a list or dict in a field."""
 CUT = "[...]"
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal may obey, or shows as another line or in another order."""
 
 AGENT = agent_identity(UserId(""))
 USER_FIELDS = ("user_id", "room_name", "identity")
@@ -127,6 +131,8 @@ class _Lines(logging.Handler):
 
 
 _lines: _Lines | None = None
+_redact = Redactor()
+"""Of this process."""
 
 
 class _Redacted(logging.Formatter):
@@ -146,7 +152,7 @@ def configure(service: str, config: LogConfig = LogConfig(), *, fd: int = STDERR
 
     Raises ValueError for a level or format that does not exist.
     """
-    global _lines
+    global _lines, _redact
     if config.level not in LEVELS:
         raise ValueError(f"there is no log level {config.level!r}: use one of {', '.join(LEVELS)}")
     if config.fmt not in FORMATS:
@@ -155,15 +161,15 @@ def configure(service: str, config: LogConfig = LogConfig(), *, fd: int = STDERR
     console = config.fmt == "console" or (config.fmt == "auto" and terminal)
     number = logging.getLevelNamesMapping()[config.level.upper()]
 
-    redact = Redactor(config.secrets)
+    redact = _redact = Redactor(config.secrets)
     shared = _processors(service, config, redact)
     as_json = _formatter(shared, structlog.processors.JSONRenderer(default=repr), redact)
     flush()
     _lines = _Lines()
     _lines.writer = LineWriter(fd)
     # Plain tracebacks: the rich ones print local variables, and with them whatever they hold.
-    pretty = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
-    _lines.add(_formatter(shared, pretty, redact) if console else as_json, _lines.writer)
+    pretty = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=_harmless_traceback)
+    _lines.add(_formatter(shared, pretty, redact, harmless) if console else as_json, _lines.writer)
     root = logging.getLogger()
     root.handlers[:] = [_lines]
     root.setLevel(number)
@@ -185,6 +191,11 @@ def configure(service: str, config: LogConfig = LogConfig(), *, fd: int = STDERR
     _capture_stray_errors()
     # The C core of gRPC writes to standard error by itself, around all of the above.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From now on no line holds these either."""
+    _redact.learn(secrets)
 
 
 @atexit.register
@@ -223,10 +234,34 @@ def hash_user(user: str, key: str) -> str:
     return "u-" + hmac.new(key.encode(), user.encode(), hashlib.sha256).hexdigest()[:16]
 
 
-def _formatter(shared: list[Processor], renderer: Processor, redact: Redactor) -> logging.Formatter:
+def harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """For a terminal: control characters of peers are spelled, so they neither begin a line nor colour it."""
+    return {_spelled(key): _spelled(value) for key, value in event.items()}
+
+
+def _spelled(value: Any) -> Any:
+    """JSON spells them by itself. What is not text is shown by its repr, which spells most of them."""
+    match value:
+        case str():
+            return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], value)
+        case dict():
+            return {_spelled(key): _spelled(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_spelled(inner) for inner in value]
+    return value
+
+
+def _harmless_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Its lines are set in, for the text of an error may hold line ends."""
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    out.write("\n".join(f"  {_spelled(line)}" for line in plain.getvalue().splitlines()))
+
+
+def _formatter(shared: list[Processor], renderer: Processor, redact: Redactor, *before: Processor) -> logging.Formatter:
     inner = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, renderer],
     )
     return _Redacted(inner, redact)
 

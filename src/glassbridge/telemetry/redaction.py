@@ -47,9 +47,16 @@ class Redactor:
     """Replaces what looks like a credential, and each of the known `secrets`, with MASK."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: frozenset[str] = frozenset()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """From now on these go too."""
+        self._secrets |= frozenset(secrets)
         spellings = {
             spelling
-            for secret in secrets
+            for secret in self._secrets
             if len(secret) >= MIN_SECRET_CHARS
             for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1])
         }
