@@ -243,21 +243,21 @@ class Settings(BaseModel):
     """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
     max_text_bytes: Bytes = 1 << 20
     max_binary_bytes: Bytes = 64 << 10
-    phone_messages: float = Field(1_000, gt=0)
+    phone_messages: float = Field(1_000, gt=0, le=1e9)
     """WebSocket frames that one phone may send a second, four times as many at once,"""
-    phone_bytes: float = Field(1 << 20, gt=0)
+    phone_bytes: float = Field(1 << 20, gt=0, le=1e9)
     """and bytes."""
-    app_messages: float = Field(100, gt=0)
+    app_messages: float = Field(100, gt=0, le=1e9)
     """The same of one app of one user,"""
-    app_bytes: float = Field(512 << 10, gt=0)
+    app_bytes: float = Field(512 << 10, gt=0, le=1e9)
     """and bytes."""
-    app_starts: float = Field(60, gt=0)
+    app_starts: float = Field(60, gt=0, le=1e9)
     """Starts of apps by one user in a minute; 64 at once,"""
-    app_restarts: float = Field(12, gt=0)
+    app_restarts: float = Field(12, gt=0, le=1e9)
     """and of the same app; 10 at once."""
-    speech_texts: float = Field(60, gt=0)
+    speech_texts: float = Field(60, gt=0, le=1e9)
     """Texts spoken for one user in a minute; 20 at once,"""
-    app_speech_texts: float = Field(1_200, gt=0)
+    app_speech_texts: float = Field(1_200, gt=0, le=1e9)
     """and for one app; 200 at once."""
     max_sessions: int = Field(2_000, ge=1, le=1_000_000)
     recogniser: str = "offline"

@@ -232,6 +232,11 @@ def test_every_name_that_is_read_anywhere_is_known() -> None:
                 assert name.partition("=")[0] in known_names(), f"{path.name} mentions {name}"
 
 
+def test_every_name_is_documented() -> None:
+    text = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
+    assert [name for name in sorted(known_names()) if name not in text and not name.endswith("_FILE")] == []
+
+
 @pytest.mark.parametrize("ending", [".toml", ".db"])
 def test_a_registry_that_is_missing_is_an_error(tmp_path: Path, ending: str) -> None:
     (line,) = refused(*HERE, **STRONG, GLASSBRIDGE_APPS=str(tmp_path / f"apps{ending}"))
