@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import (
     AfterValidator,
@@ -263,6 +263,8 @@ class Settings(BaseModel):
     recogniser: str = "offline"
     """What understands speech: offline (the best one that is installed), moonshine, pocketsphinx, soniox or sherpa
     (docs/speech.md)."""
+    standby: Literal["offline", "none"] = "offline"
+    """What takes over while a hosted recogniser is away, refuses or is late."""
     recognisers: int | None = Field(None, ge=1, le=10_000)
     """Streams of speech recognised at a time. None: 64 of Moonshine (of which as many may speak as the machine can
     bear), 8 of pocketsphinx (for each a process, 150 MB, a quarter of a core while somebody speaks), 4 of sherpa, 10 of

@@ -39,13 +39,14 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, environment: d
     assert KEY not in str(refused.value)
 
 
-def test_the_key_of_soniox_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_of_soniox_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SONIOX_API_KEY", KEY)
     monkeypatch.setenv("GLASSBRIDGE_RECOGNISER", "soniox")
     settings = read_settings(os.environ)[0]
     assert KEY in settings.secrets
     assert KEY not in f"{settings!r}{settings.model_dump()}"
-    recogniser = chosen_recogniser(settings)
+    assert chosen_recogniser(settings).name == "soniox"
+    recogniser = chosen_recogniser(settings, alone=True)
     assert (recogniser.name, recogniser.limits.streams) == ("soniox", 10)
     assert KEY not in f"{vars(recogniser)}"
 

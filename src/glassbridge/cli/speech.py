@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from glassbridge.speech.base import Recogniser
 
 
-def chosen_recogniser(settings: "Settings") -> "Recogniser":
-    """What the settings ask for. Raises UserError, which says what is missing."""
+def chosen_recogniser(settings: "Settings", *, alone: bool = False) -> "Recogniser":
+    """What the settings ask for; `alone`: without the one that stands by.
+
+    Raises UserError, which says what is missing.
+    """
     from glassbridge.speech.base import RecogniserError, Want
-    from glassbridge.speech.providers import ProviderConfig, make_recogniser
+    from glassbridge.speech.providers import HOSTED, ProviderConfig, make_recogniser
 
     config = ProviderConfig(
         streams=settings.recognisers,
@@ -28,6 +31,10 @@ def chosen_recogniser(settings: "Settings") -> "Recogniser":
         languages=tuple(part.strip() for part in settings.sherpa_languages.split(",") if part.strip()),
     )
     recogniser = make_recogniser(settings.recogniser, config)
+    if settings.recogniser in HOSTED and not alone and settings.standby != "none":
+        from glassbridge.speech.standby import StandbyRecogniser
+
+        recogniser = StandbyRecogniser(recogniser, make_recogniser(settings.standby, ProviderConfig()))
     try:
         if settings.captions:
             recogniser.serves(Want(settings.captions))

@@ -153,6 +153,7 @@ async def benches(packages: list[str], say: Callable[[str], None], soniox: str |
             "GLASSBRIDGE_RECOGNISER": "soniox" if soniox else "offline",
             "SONIOX_API_KEY": "of-the-double",
             "SONIOX_ENDPOINT": soniox or "",
+            "GLASSBRIDGE_STANDBY": "none",
             "LIVEKIT_GRPC_BRIDGE_URL": f"127.0.0.1:{free_port()}",
             "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
         }

@@ -239,7 +239,7 @@ class Ear:
                 start_ms=min(begin, end) // per_ms,
                 end_ms=end // per_ms,
                 language=said.language or (None if self.want.language == AUTO else self.want.language),
-                provider=self._speech.recogniser.name,
+                provider=said.provider or self._speech.recogniser.name,
             )
         )
 

@@ -97,6 +97,8 @@ PROVIDERS: Final[dict[str, Callable[[ProviderConfig], Recogniser]]] = {
     "sherpa": _sherpa,
     "soniox": _soniox,
 }
+HOSTED: Final = frozenset({"soniox"})
+"""Those that are elsewhere: an offline one stands by."""
 
 
 def make_recogniser(name: str, config: ProviderConfig) -> Recogniser:

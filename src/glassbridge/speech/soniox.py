@@ -30,6 +30,10 @@ CLOSE_TIMEOUT = 1.0
 KEEPALIVE_AFTER = 5.0
 """Seconds after the last audio or keep-alive. How long that goes on is decided by the age of audio, not here."""
 MAX_PENDING_BYTES = 30_000 * BYTES_PER_MS
+UNTOLD_MS = 600
+"""Audio that the service may keep back until more comes, without being late."""
+MOST_UNHEARD = 4_096
+"""Pieces of audio."""
 FRAME_BYTES = 250 * BYTES_PER_MS
 """What waits goes in frames of so many bytes: the service wants about the pace of speech."""
 
@@ -182,6 +186,10 @@ class SonioxStream:
         self._unfinished = False
         """Audio was given since the last finish()."""
         self._unanswered_since: float | None = None
+        self._fed_ms = 0.0
+        self._unheard: deque[tuple[float, float]] = deque(maxlen=MOST_UNHEARD)
+        """Audio that the service has not told to have processed: milliseconds of the stream at its end, and when it
+        was fed."""
         self._worked = False
         self._ended = False
         self._dropped_bytes = 0
@@ -211,11 +219,20 @@ class SonioxStream:
         """Seconds for which audio has gone out and nothing at all has come back."""
         return 0.0 if self._unanswered_since is None else monotonic() - self._unanswered_since
 
+    @property
+    def behind(self) -> float:
+        """Seconds since the oldest audio was fed that the service has not told to have processed."""
+        if not self._unheard or self._fed_ms - self._unheard[0][0] < UNTOLD_MS:
+            return 0.0
+        return monotonic() - self._unheard[0][1]
+
     def feed(self, pcm: bytes) -> None:
         """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits; ignored once ended."""
         if self._ended:
             return
         self._unfinished = True
+        self._fed_ms += len(pcm) / BYTES_PER_MS
+        self._unheard.append((self._fed_ms, monotonic()))
         self._pending.append(pcm)
         self._pending_bytes += len(pcm)
         while self._pending_bytes > MAX_PENDING_BYTES:
@@ -315,6 +332,8 @@ class SonioxStream:
     def _take(self, answer: wire.Answer) -> None:
         if answer.total_audio_proc_ms:
             self._worked = True
+        while self._unheard and self._unheard[0][0] <= answer.total_audio_proc_ms:
+            self._unheard.popleft()
         for transcript in self._utterances.take(answer.tokens):
             if not self._ended:
                 self._on_transcript(transcript)

@@ -347,6 +347,7 @@ class _Serving:
     def drop(self) -> None:
         """The connection breaks."""
         self._gone.set()
+        self._said_all.set()
         if self._transport is not None:
             self._transport.abort()
 

@@ -31,7 +31,7 @@ async def recogniser(patient: Patient) -> Finding:
     if not settings.captions:
         return skipped("captions are switched off (GLASSBRIDGE_CAPTIONS is empty)")
     try:
-        chosen = chosen_recogniser(settings)
+        chosen = chosen_recogniser(settings, alone=True)
     except UserError as error:
         return failed(str(error), OTHERWISE)
     try:

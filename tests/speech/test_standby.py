@@ -1,0 +1,164 @@
+"""Never nothing: a double of Soniox that fails in every way, Moonshine beside it, and words that come once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+import pytest
+
+from glassbridge.core import standby as rules
+from glassbridge.core.recogniser import Reason
+from glassbridge.core.words import normalised
+from glassbridge.lab import clips
+from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.speech.moonshine import MoonshineRecogniser
+from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
+from glassbridge.speech.soniox_double import Fault, SonioxDouble
+from glassbridge.speech.standby import StandbyRecogniser
+from tests.speech.hearing import SECOND, pcm
+from tests.support.poll import eventually
+
+KEY = "the-soniox-key-of-the-tests"
+
+
+@dataclass
+class Site:
+    """The two and a stream of them; the double understands by Moonshine, too."""
+
+    double: SonioxDouble
+    recogniser: StandbyRecogniser
+    said: list[tuple[float, Transcript]] = field(default_factory=list)
+    lost: list[RecogniserError] = field(default_factory=list)
+
+    async def open(self) -> RecogniserStream:
+        want = self.recogniser.serves(Want("en-US"))
+        return await self.recogniser.open(want, lambda said: self.said.append((monotonic(), said)), self.lost.append)
+
+    @property
+    def finals(self) -> list[Transcript]:
+        return [said for _, said in self.said if said.final]
+
+    @property
+    def words(self) -> list[str]:
+        return normalised(" ".join(said.text for said in self.finals))
+
+    @property
+    def providers(self) -> list[str | None]:
+        found: list[str | None] = []
+        for said in self.finals:
+            if not found or found[-1] != said.provider:
+                found.append(said.provider)
+        return found
+
+
+@asynccontextmanager
+async def sites() -> AsyncIterator[Site]:
+    async with AsyncExitStack() as stack:
+        offline = MoonshineRecogniser(4, processes=1)
+        double = await stack.enter_async_context(SonioxDouble(key=KEY, recogniser=offline))
+        hosted = SonioxRecogniser(SonioxConfig(key=KEY, url=double.url, ping_every=60.0))
+        recogniser = StandbyRecogniser(hosted, offline)
+        stack.push_async_callback(recogniser.close)
+        recogniser.warm_up()
+        await eventually(lambda: bool(offline.processes) or "the offline one is not there", 20.0)
+        yield Site(double, recogniser)
+
+
+async def talk(stream: RecogniserStream, sound: bytes) -> float:
+    """At the pace of speech; returns when it began."""
+    begun = monotonic()
+    for at in range(0, len(sound), 3_200):
+        stream.feed(sound[at : at + 3_200])
+        await asyncio.sleep(max(0.0, begun + (at + 3_200) / SECOND - monotonic()))
+    return begun
+
+
+async def test_while_all_is_well_the_hosted_one_is_believed() -> None:
+    async with sites() as site:
+        stream = await site.open()
+        await talk(stream, pcm("short"))
+        await stream.finish()
+        assert site.words == clips.words("short")
+        assert site.providers == ["soniox"]
+        await stream.close()
+
+
+SLOW = [pytest.param(fault, marks=pytest.mark.slow) for fault in ("503", "401", "429@4", "normal@4", "half-open@4")]
+
+
+@pytest.mark.parametrize("fault", ["429", "drop@4", "mute@4", *SLOW])
+async def test_no_word_is_lost_or_said_twice(fault: str) -> None:
+    """4 s is in the middle of the second sentence."""
+    async with sites() as site:
+        site.double.misbehave(Fault.parse(fault))
+        stream = await site.open()
+        begun = await talk(stream, pcm("short") * 2)
+        await stream.finish()
+        assert site.words == clips.words("short") * 2, (fault, site.finals)
+        assert site.providers == (["soniox", "moonshine"] if "@" in fault else ["moonshine"])
+        spoken_or_known = (4.0 if "@" in fault else 0.8) + (3.0 if fault.startswith(("mute", "half")) else 0.0)
+        first = next(when for when, said in site.said if said.provider == "moonshine")
+        assert first - begun <= spoken_or_known + 2.0
+        assert site.lost == []
+        await stream.close()
+
+
+async def test_what_comes_20_s_late_is_not_awaited() -> None:
+    async with sites() as site:
+        stream = await site.open()
+        site.double.lag = 20.0
+        await talk(stream, pcm("short") * 2)
+        await stream.finish()
+        assert site.words == clips.words("short") * 2
+        assert site.providers == ["moonshine"]
+        await stream.close()
+
+
+async def test_a_cloud_without_a_network_has_captions_at_once_and_from_then_on_without_waiting() -> None:
+    async with sites() as site:
+        site.double.door = 502
+        for _ in range(2):
+            stream = await site.open()
+            begun = monotonic()
+            stream.feed(pcm("short"))
+            await stream.finish()
+            await stream.close()
+        assert monotonic() - begun < 2.0
+        assert site.words == clips.words("short") * 2
+        assert not site.recogniser.trusted
+
+
+async def test_it_is_back_at_a_pause_when_it_has_held_and_no_word_is_lost_or_said_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "HELD", 2.0)
+    async with sites() as site:
+        site.double.misbehave(Fault.parse("drop@2x1"))
+        stream = await site.open()
+        sentence, pause = pcm("short"), bytes(2 * SECOND)
+        await talk(stream, (sentence + pause) * 3)
+        await stream.finish()
+        assert site.words == clips.words("short") * 3
+        assert site.providers == ["moonshine", "soniox"]
+        times = [(said.start_ms, said.end_ms) for said in site.finals]
+        assert times == sorted(times)
+        await stream.close()
+
+
+async def test_without_the_offline_one_the_owner_is_told() -> None:
+    async with sites() as site:
+        site.double.door = 502
+        await site.recogniser.offline.close()
+        await site.open()
+        await eventually(lambda: bool(site.lost) or "the owner was not told", 5.0)
+        assert site.lost[0].reason is Reason.CLOSED
+
+
+async def test_what_the_offline_one_does_not_know_has_the_hosted_one_alone() -> None:
+    async with sites() as site:
+        want = site.recogniser.serves(Want("es-ES"))
+        stream = await site.recogniser.open(want, lambda _said: None, site.lost.append)
+        assert type(stream).__name__ == "SonioxStream"
+        await stream.close()
