@@ -11,7 +11,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -77,7 +77,8 @@ async def _supervise(config: BridgeConfig, admin_token: str, reread: Callable[[]
             await helpers.close()
             await pool.close()
             for keeper in keepers:
-                keeper.clear_address()
+                with suppress(OSError):  # no descriptor left to look at it: whoever comes next clears it
+                    keeper.clear_address()
         for error in ended:
             if isinstance(error, Exception):
                 raise error

@@ -27,6 +27,7 @@ from glassbridge.bridge.config import Address, BridgeConfig
 from glassbridge.bridge.contract import SERVICE
 from glassbridge.bridge.flight import Reporter
 from glassbridge.bridge.host import Drain
+from glassbridge.bridge.malformed import RefuseMalformed
 from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService, resident_mb
@@ -85,7 +86,7 @@ class Worker:
         self._config = config
         self._drain = drain
         self._released = released
-        interceptors = config.security.interceptors(self.address.target)
+        interceptors = [*config.security.interceptors(self.address.target), RefuseMalformed()]
         self._server = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
         self._inode: int | None = None
 

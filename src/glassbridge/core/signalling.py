@@ -228,7 +228,7 @@ class Signalling:
 
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         if self._expected_room and event.room != self._expected_room:
-            return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room!r}", event, now)
+            return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room[:80]!r}", event, now)
         self._timers[Timer.PING] = now + self._limits.ping_interval
         self._timers[Timer.PONG] = now + self._limits.pong_timeout
         self._go(Stage.JOINING, "Joined", now)

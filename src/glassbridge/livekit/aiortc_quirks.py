@@ -28,8 +28,16 @@ CONSENT_RETRY = 0.25
 SACK_EVERY = 4
 SACK_DELAY = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
+LAST_OF_STUN = 3
+"""First byte of a datagram (RFC 7983)."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
+"""What aioice raises for what it cannot read."""
+MIN_DATAGRAM = 12
+"""Bytes of the shortest that means anything: RTP without sound."""
 MAX_WAITING = 1_000
 """Datagrams that may wait to be read: two seconds of the audio of ten speakers."""
+MAX_PAIRS = 256
+"""Ways to the server that are tried; the server can make more by asking from ever new ports."""
 _UNCHECKED = (CandidatePair.State.WAITING, CandidatePair.State.FROZEN)
 
 
@@ -57,6 +65,22 @@ def new_connection() -> RTCPeerConnection:
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
     connection._RTCPeerConnection__certificates = [_certificate()]  # type: ignore[attr-defined]
     return connection
+
+
+def hear_of_failure(connection: RTCPeerConnection, on_failure: Callable[[str], None]) -> None:
+    """aiortc connects in a task that nobody awaits: `on_failure` hears why one failed."""
+    connect = connection._RTCPeerConnection__connect  # type: ignore[attr-defined]
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_failure(type(error).__name__)
+
+    async def connect_heard() -> None:
+        if (task := asyncio.current_task()) is not None:
+            task.add_done_callback(ended)
+        await connect()
+
+    connection._RTCPeerConnection__connect = connect_heard  # type: ignore[attr-defined]
 
 
 def dtls_of(connection: RTCPeerConnection) -> RTCDtlsTransport:
@@ -104,7 +128,7 @@ def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_
             await gathering
             raise
         for protocol in ice._protocols:
-            _guard(ice, protocol)
+            _pass_strangers_over(ice, protocol)
         return found
 
     check_incoming = ice.check_incoming
@@ -125,17 +149,27 @@ def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_
     ice.query_consent = query_consent  # type: ignore[method-assign]
 
 
-def _guard(ice: Connection, protocol: StunProtocol) -> None:
-    """Strangers reach these ports too. An empty datagram ends aiortc's DTLS transport, some broken STUN attributes
-    raise through the event loop, and what nobody reads waits without a bound."""
-    take = protocol.datagram_received
+def _pass_strangers_over(ice: Connection, protocol: StunProtocol) -> None:
+    """Anybody can send to our ports. A datagram counts that comes from an address that is being checked, or asks us by
+    our user name; aiortc closes the connection over an empty one, and answers each request that is none."""
+    receive = protocol.datagram_received
+    name = ice.local_username.encode()
+    known: set[tuple[str, int]] = set()
 
-    def take_guarded(data: bytes | str, addr: tuple[Any, ...]) -> None:
-        if data and ice._queue.qsize() < MAX_WAITING:
-            with suppress(struct.error):
-                take(data, addr)
+    def received(data: bytes | str, addr: tuple[Any, ...]) -> None:
+        assert isinstance(data, bytes)
+        if len(data) < MIN_DATAGRAM or ice._queue.qsize() >= MAX_WAITING:
+            return
+        source = addr[0], addr[1]
+        if source not in known:
+            known.clear()
+            known.update(pair.remote_addr for pair in ice._check_list)
+            if source not in known and (len(known) >= MAX_PAIRS or data[0] > LAST_OF_STUN or name not in data):
+                return
+        with suppress(*UNREADABLE):
+            receive(data, addr)
 
-    protocol.datagram_received = take_guarded  # type: ignore[method-assign]
+    protocol.datagram_received = received  # type: ignore[method-assign]
 
 
 def _check_all_now(ice: Connection) -> bool:

@@ -285,6 +285,7 @@ class OwnParticipant:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.BINARY:
                 self._read(message.data)
+                await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             elif message.type is aiohttp.WSMsgType.ERROR:
                 self._shell.post(SocketEnded(f"it breaks the protocol: {self._socket.exception()}"))
                 return
@@ -317,6 +318,8 @@ class OwnParticipant:
                 log.warning("signalling message refused", room_name=self.room, error=str(error))
 
     def _on_join(self, join: rtc.JoinResponse) -> None:
+        if self.sid:
+            return  # said twice: the first one counts
         self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
         self._shell.post(Joined(self.room))
         self._met([join.participant, *join.other_participants])

@@ -50,11 +50,15 @@ class Publisher:
         self._catch_up = catch_up
         self._changing = asyncio.Lock()
         self._connection = connection = quirks.new_connection()
+        quirks.hear_of_failure(
+            connection, lambda why: link.media_lost(f"the outgoing connection cannot be built ({why})")
+        )
         self._reliable = connection.createDataChannel(signal.RELIABLE_LABEL)
         self._lossy = connection.createDataChannel(signal.LOSSY_LABEL, ordered=False, maxRetransmits=0)
         self._answer: asyncio.Future[str] | None = None
         self._offers = 0
         self._early: list[RTCIceCandidate] | None = []
+        self._trickled = 0
         self._slots: list[Slot] = []
         quirks.flush_quietly(connection)
         quirks.prepare_ice(
@@ -75,11 +79,19 @@ class Publisher:
             self._answer.set_result(answer.sdp)
 
     async def add_candidate(self, candidate: RTCIceCandidate) -> None:
-        """A trickled candidate; those that come before the answer are kept for it."""
+        """A trickled candidate; those that come before the answer are kept for it, and those beyond MAX_CANDIDATES are
+        passed over. Raises SignalError."""
+        self._trickled += 1
+        if self._trickled > signal.MAX_CANDIDATES:
+            return
+        await self._take_candidate(candidate)
+
+    async def _take_candidate(self, candidate: RTCIceCandidate) -> None:
         if self._early is not None:
             self._early.append(candidate)
             return
-        await self._connection.addIceCandidate(candidate)
+        with signal.reading("a candidate that cannot be used"):
+            await self._connection.addIceCandidate(candidate)
         quirks.check_late_candidate(quirks.ice_of(self._connection))
 
     def published(self, cid: str, sid: str) -> None:
@@ -209,10 +221,15 @@ class Publisher:
         offer = rtc.SessionDescription(type="offer", sdp=self._connection.localDescription.sdp, id=self._offers)
         await self._link.request(offer=offer)
         sdp = await _within(self._answer, "the server does not answer our offer")
-        await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        early, self._early = self._early, None
-        for candidate in early or ():
-            await self.add_candidate(candidate)
+        try:
+            with signal.reading("an answer that cannot be used"):
+                description = RTCSessionDescription(signal.usable_description(sdp), "answer")
+                await self._connection.setRemoteDescription(description)
+            early, self._early = self._early, None
+            for candidate in early or ():
+                await self._take_candidate(candidate)
+        except signal.SignalError as error:
+            raise ParticipantError(LossReason.MEDIA_FAILED, f"the server sent {error}") from None
 
     def _channel_opened(self) -> None:
         if self._reliable.readyState == self._lossy.readyState == "open":

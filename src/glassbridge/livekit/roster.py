@@ -1,12 +1,21 @@
 """Who else is in the room and what they publish, as the server tells it."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from livekit.protocol import models
 
 from glassbridge.core.voices import RemoteTrack, TrackSource
 from glassbridge.livekit.participant import RemoteParticipant
 from glassbridge.livekit.signal import TrackRef
+
+MAX_PEOPLE = 1_000
+"""Identities of a room that are known; further ones are passed over until some have left."""
+MAX_TRACKS = 32
+"""Audio tracks of one of them."""
+MAX_ID = 512
+"""Characters of an identity or sid; livekit-server accepts 256 bytes."""
+MAX_MIME = 64
 
 _SOURCES: Mapping[int, TrackSource] = {
     models.MICROPHONE: TrackSource.MICROPHONE,
@@ -49,10 +58,14 @@ class Roster:
 
     def meet(self, people: Iterable[models.ParticipantInfo]) -> None:
         """Takes in the news of others."""
-        for person in people:
+        for person in islice(people, MAX_PEOPLE):
+            known = self._people.get(person.identity)
+            if max(len(person.identity), len(person.sid)) > MAX_ID:
+                continue
             if person.state != models.ParticipantInfo.DISCONNECTED:
-                self._people[person.identity] = person
-            elif (known := self._people.get(person.identity)) is not None and not _is_older(person, known):
+                if known is not None or len(self._people) < MAX_PEOPLE:
+                    self._people[person.identity] = _needed(person)
+            elif known is not None and not _is_older(person, known):
                 del self._people[person.identity]
         self._speakers = {
             TrackRef(person.sid, track.sid): identity
@@ -105,6 +118,26 @@ class Roster:
             )
             for track in audio
         )
+
+
+def _needed(told: models.ParticipantInfo) -> models.ParticipantInfo:
+    """A copy of what we need; `told` itself would keep the whole message in memory that it came with."""
+    kept = models.ParticipantInfo(sid=told.sid, identity=told.identity, joined_at_ms=told.joined_at_ms)
+    if told.HasField("permission"):
+        kept.permission.can_publish = told.permission.can_publish
+        kept.permission.can_publish_sources.extend(told.permission.can_publish_sources[:MAX_TRACKS])
+    for track in islice(told.tracks, 10 * MAX_TRACKS):
+        if _is_audio(track) and len(track.sid) <= MAX_ID and len(kept.tracks) < MAX_TRACKS:
+            kept.tracks.add(
+                sid=track.sid,
+                type=track.type,
+                source=track.source,
+                muted=track.muted,
+                encryption=track.encryption,
+                mime_type=track.mime_type[:MAX_MIME],
+                version=track.version,
+            )
+    return kept
 
 
 def _may_publish(person: models.ParticipantInfo) -> bool:

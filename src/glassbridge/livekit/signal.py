@@ -5,11 +5,15 @@ Requests travel from participant to server, responses the other way. Nothing her
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from ipaddress import ip_address
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from aiortc import RTCIceCandidate
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.sdp import SessionDescription, candidate_from_sdp, candidate_to_sdp
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models, rtc
@@ -51,11 +55,35 @@ def loss_reason(disconnect_reason: int) -> LossReason:
     return LOSS_REASONS.get(disconnect_reason, LossReason.NETWORK)
 
 
+MAX_MESSAGE = 1 << 20
+"""Bytes of one message of a server."""
+MAX_SDP = 128 << 10
+"""Characters of a description; a room of 64 tracks has 60,000."""
+MAX_SECTIONS = 128
+"""Media sections of a description: each makes a transceiver."""
+MAX_TRACKS = 128
+"""Audio tracks of a description: each has a decoder."""
+MAX_CANDIDATES = 32
+"""Candidates of one description, and trickled ones of one connection: each is checked from every port of ours."""
+MAX_CANDIDATE = 1 << 10
+"""Characters of a trickled candidate."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+"""What foreign parsers raise for what they cannot read."""
+
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
 class SignalError(Exception):
     """The peer sent what is not LiveKit signalling."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Whatever a foreign parser makes of text that it cannot read becomes a SignalError."""
+    try:
+        yield
+    except (*UNREADABLE, InvalidAccessError, InvalidStateError, OperationError) as error:
+        raise SignalError(f"{what} ({type(error).__name__})") from None
 
 
 class Signal(NamedTuple):
@@ -157,20 +185,52 @@ def candidate_init(candidate: RTCIceCandidate) -> str:
 
 
 def parse_candidate_init(text: str) -> RTCIceCandidate | None:
-    """The candidate of a trickle; None for the empty one that ends them. Raises SignalError (the peer's fault)."""
-    try:
-        init = json.loads(text)
-        line = init.get("candidate") or ""
-        if not line:
+    """The candidate of a trickle; None for the empty one that ends them, and for one whose name would have to be looked
+    up: servers are found by their addresses. Raises SignalError (the peer's fault)."""
+    if len(text) > MAX_CANDIDATE:
+        raise SignalError(f"a trickle of {len(text)} characters")
+    with reading("a trickle that holds no ICE candidate"):
+        init = _inits.decode(text)
+        if not init.candidate:
             return None
-        candidate = candidate_from_sdp(line.removeprefix("candidate:"))
-        candidate.sdpMid = init.get("sdpMid")
-        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
-    except (ValueError, IndexError, AttributeError, AssertionError, TypeError, RecursionError):
-        raise SignalError("a trickle that holds no ICE candidate") from None
+        candidate = candidate_from_sdp(init.candidate.removeprefix("candidate:"))
+    if not _is_address(candidate.ip):
+        return None
+    candidate.sdpMid, candidate.sdpMLineIndex = init.sdpMid, init.sdpMLineIndex
     if candidate.sdpMid is None and candidate.sdpMLineIndex is None:
         candidate.sdpMLineIndex = 0
     return candidate
+
+
+class _CandidateInit(msgspec.Struct):
+    candidate: str | None = None
+    sdpMid: str | None = None
+    sdpMLineIndex: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+
+
+_inits = msgspec.json.Decoder(_CandidateInit)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def usable_description(sdp: str) -> str:
+    """The description without candidates that are names, or too many."""
+    kept = 0
+    lines = []
+    for line in sdp.splitlines(keepends=True):
+        if line.startswith("a=candidate:"):
+            words = line.split(maxsplit=6)
+            kept += 1
+            if kept > MAX_CANDIDATES or len(words) < 6 or not _is_address(words[4]):
+                continue
+        lines.append(line)
+    return "".join(lines)
 
 
 class TrackRef(NamedTuple):
@@ -214,7 +274,7 @@ def audio_tracks(sdp: str) -> dict[int, TrackRef]:
         for ssrc, stream, track in _SSRC.findall(section) if section.startswith("m=audio ") else ():
             stream, track = (stream, track) if stream else line.groups("") if line else ("", "")
             participant, _, sid = stream.partition("|")
-            if participant:
+            if participant and len(found) < MAX_TRACKS:
                 found[int(ssrc)] = TrackRef(participant, sid or track)
     return found
 
@@ -242,10 +302,10 @@ def accept_red(offer: str, answer: str) -> str:
 
 def require_description(sdp: str) -> None:
     """Raises SignalError (the peer's fault) for what is no description of media."""
-    try:
+    if len(sdp) > MAX_SDP or sdp.count("\nm=") > MAX_SECTIONS:
+        raise SignalError(f"a description of {len(sdp)} characters")
+    with reading("an offer or answer that describes no media"):
         media = SessionDescription.parse(sdp).media
-    except (ValueError, IndexError, KeyError, AttributeError, AssertionError, TypeError):
-        media = []
     if not media:
         raise SignalError("an offer or answer that describes no media")
 

@@ -40,6 +40,7 @@ class Subscriber:
         self._loopback = loopback
         self._connection: RTCPeerConnection | None = None
         self._early: list[RTCIceCandidate] = []
+        self._trickled = 0
         self._ice_user = ""
         self._by_udp = False
         self._open: set[str] = set()
@@ -48,46 +49,61 @@ class Subscriber:
         self._payloads: Mapping[int, str] = {}
 
     async def answer(self, offer: rtc.SessionDescription) -> rtc.SessionDescription:
-        """Our answer to an offer of the server. Waits for nothing on the network."""
-        ice_user = "".join(_ICE_USER.findall(offer.sdp)[:1])
+        """Our answer to an offer of the server. Waits for nothing on the network. Raises SignalError."""
+        sdp = signal.usable_description(offer.sdp)
+        ice_user = "".join(_ICE_USER.findall(sdp)[:1])
         if self._connection is not None and ice_user != self._ice_user:
             self._listener.media_lost("the server restarts the media path")
         self._ice_user = ice_user
-        self._by_udp |= signal.has_udp(offer.sdp)
-        self._tracks = signal.audio_tracks(offer.sdp)
+        self._by_udp |= signal.has_udp(sdp)
+        self._tracks = signal.audio_tracks(sdp)
         self._receivers = {ssrc: kept for ssrc, kept in self._receivers.items() if ssrc in self._tracks}
-        self._payloads = signal.audio_payloads(offer.sdp)
+        self._payloads = signal.audio_payloads(sdp)
         first = self._connection is None
         connection = self._connection = self._connection or self._new_connection()
-        await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-        quirks.silence_receivers(connection.getTransceivers())
-        if first:
-            quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
-            if connection.sctp is not None:
-                quirks.acknowledge_lazily(connection.sctp)
-            quirks.flush_quietly(connection)
-            quirks.prepare_ice(
-                quirks.ice_of(connection),
-                loopback=self._loopback,
-                consent_interval=CONSENT_INTERVAL,
-                on_alive=self._listener.media_alive,
-            )
-        early, self._early = self._early, []
-        for candidate in early:
-            await connection.addIceCandidate(candidate)
-        await connection.setLocalDescription(await connection.createAnswer())
-        sdp = signal.accept_red(offer.sdp, connection.localDescription.sdp)
-        return rtc.SessionDescription(type="answer", sdp=sdp, id=offer.id)
+        try:
+            with signal.reading("an offer that cannot be used"):
+                await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+                quirks.silence_receivers(connection.getTransceivers())
+                if first:
+                    self._prepare(connection)
+                early, self._early = self._early, []
+                for candidate in early:
+                    await connection.addIceCandidate(candidate)
+                await connection.setLocalDescription(await connection.createAnswer())
+                answer = signal.accept_red(sdp, connection.localDescription.sdp)
+        except signal.SignalError as error:
+            self._listener.media_lost(f"the server sent {error}")  # the connection is in no state to go on
+            raise
+        return rtc.SessionDescription(type="answer", sdp=answer, id=offer.id)
+
+    def _prepare(self, connection: RTCPeerConnection) -> None:
+        """Once it has a transport."""
+        quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
+        if connection.sctp is not None:
+            quirks.acknowledge_lazily(connection.sctp)
+        quirks.flush_quietly(connection)
+        quirks.prepare_ice(
+            quirks.ice_of(connection),
+            loopback=self._loopback,
+            consent_interval=CONSENT_INTERVAL,
+            on_alive=self._listener.media_alive,
+        )
 
     async def add_candidate(self, candidate: RTCIceCandidate, *, final: bool) -> None:
-        """A trickled candidate; those that come before the first offer are kept for it (traps A12)."""
+        """A trickled candidate; those that come before the first offer are kept for it (traps A12), and those beyond
+        MAX_CANDIDATES are passed over. Raises SignalError."""
+        self._trickled += 1
+        if self._trickled > signal.MAX_CANDIDATES:
+            return
         self._by_udp |= candidate.protocol.lower() == "udp"
         if final and not self._by_udp:
             self._listener.media_lost("the server offers only ICE-TCP: open UDP to it, or use the SDK participant")
         if self._connection is None:
             self._early.append(candidate)
             return
-        await self._connection.addIceCandidate(candidate)
+        with signal.reading("a candidate that cannot be used"):
+            await self._connection.addIceCandidate(candidate)
         quirks.check_late_candidate(quirks.ice_of(self._connection))
 
     async def close(self) -> None:
@@ -97,6 +113,9 @@ class Subscriber:
 
     def _new_connection(self) -> RTCPeerConnection:
         connection = quirks.new_connection()
+        quirks.hear_of_failure(
+            connection, lambda why: self._listener.media_lost(f"the incoming connection cannot be built ({why})")
+        )
 
         @connection.on("connectionstatechange")
         def changed() -> None:

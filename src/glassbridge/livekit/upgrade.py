@@ -13,7 +13,7 @@ from yarl import URL
 from glassbridge.core.values import LossReason
 from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
-from glassbridge.livekit.signal import JOIN_PATH, auth_headers, is_jwt
+from glassbridge.livekit.signal import JOIN_PATH, MAX_MESSAGE, auth_headers, is_jwt
 
 CONNECT_WITHIN = (1.5, 1.5, 3.0)
 """Seconds for each attempt to connect, TLS included: TCP repeats a greeting that was lost after 1, 3 and 7 s, and does
@@ -64,6 +64,7 @@ async def _upgrade(
             headers=auth_headers(token),
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
             compress=0,
+            max_msg_size=MAX_MESSAGE,
         )
     except aiohttp.ConnectionTimeoutError:
         raise

@@ -12,7 +12,7 @@ import structlog
 
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
-from glassbridge.runtime.child import Child
+from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript
 from glassbridge.speech.worker import AUDIO, FINISH, FINISHED, FRAME, READY
@@ -166,7 +166,7 @@ class RecogniserProcess:
         while (answer := await self._read()) is not None:
             if isinstance(answer, Transcript):
                 self._on_transcript(answer)
-            elif answer == FINISHED and not (done := self._finishing.popleft()).done():
+            elif answer == FINISHED and self._finishing and not (done := self._finishing.popleft()).done():
                 done.set_result(None)
         status = await self._child.wait()
         if not self.ended:
@@ -174,10 +174,13 @@ class RecogniserProcess:
         self._end(RecogniserError(f"the recogniser process died (status {status})"))
 
     async def _read(self) -> Transcript | str | None:
-        """None at the end."""
+        """None at the end. A line that cannot be read (native code may write there too) is passed over."""
         assert self._child.stdout is not None
-        line = await self._child.stdout.readline()
-        return _answers.decode(line) if line else None
+        async for line in lines(self._child.stdout):
+            with suppress(msgspec.DecodeError, RecursionError):
+                answer: Transcript | str = _answers.decode(line)
+                return answer
+        return None
 
     def _failed(self, task: str, error: BaseException) -> None:
         log.error("a recogniser stream failed", task=task, exc_info=error)

@@ -13,7 +13,7 @@ import structlog
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.speech_load import USUAL_FITS, Pace
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
-from glassbridge.runtime.child import Child
+from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript
 from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
@@ -292,10 +292,13 @@ class SharedProcess:
         self._end(RecogniserError(f"the recogniser process died (status {status})"))
 
     async def _read(self) -> Answer | None:
-        """None at the end."""
+        """None at the end. A line that cannot be read (native code may write there too) is passed over."""
         assert self._child.stdout is not None
-        line = await self._child.stdout.readline()
-        return _answers.decode(line) if line else None
+        async for line in lines(self._child.stdout):
+            with suppress(msgspec.DecodeError, RecursionError):
+                answer: Answer = _answers.decode(line)
+                return answer
+        return None
 
     async def _watch(self) -> None:
         """Replaces a process that gives no sign of life. When we stood still ourselves, it gets its time again."""

@@ -1,0 +1,84 @@
+"""Recognisers that are programs: what the system or the program does wrong costs one stream at most."""
+
+import asyncio
+import errno
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from glassbridge.core.recogniser import Reason
+from glassbridge.core.subscriptions import AUTO
+from glassbridge.runtime.child import Child
+from glassbridge.speech.base import RecogniserError, Transcript, Want
+from glassbridge.speech.pool import ProcessRecogniser
+from tests.support.poll import eventually
+
+PROGRAM = r"""
+import json, struct, sys
+out = sys.stdout.buffer
+def say(raw): out.write(raw + b"\n"); out.flush()
+say(b'"ready"')
+while head := sys.stdin.buffer.read(13):
+    kind, position, size = struct.unpack("<BQI", head)
+    sys.stdin.buffer.read(size)
+    if kind == 2:
+        say(b"\xff a native library says something")
+        say(b"[" * 100_000)
+        say(b"x" * 300_000)
+        say(b'"finished"')
+        say(b'"finished"')
+        say(json.dumps({"text": "heard", "final": True, "start_ms": 0, "end_ms": 1}).encode())
+"""
+
+
+class Scripted(ProcessRecogniser):
+    def serves(self, want: Want) -> Want:
+        return want
+
+
+@pytest.fixture
+async def recogniser() -> AsyncIterator[Scripted]:
+    made = Scripted([sys.executable, "-c", PROGRAM], limit=3)
+    yield made
+    await made.close()
+
+
+async def test_lines_that_cannot_be_read_cost_no_stream(recogniser: Scripted) -> None:
+    said: list[Transcript] = []
+    lost: list[RecogniserError] = []
+    stream = await recogniser.open(Want(AUTO), said.append, lost.append)
+    for _ in range(3):
+        await asyncio.wait_for(stream.finish(), 5)
+    await eventually(lambda: len(said) == 3 or f"{said}, {lost}")
+    assert not lost
+    assert not stream.ended
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BlockingIOError(errno.EAGAIN, "no process"), OSError(errno.EMFILE, "no descriptor"), MemoryError()],
+    ids=["EAGAIN", "EMFILE", "ENOMEM"],
+)
+async def test_a_failed_fork_costs_the_stream_that_is_wanted_and_no_other(
+    recogniser: Scripted, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[RecogniserError] = []
+    spoken: list[Transcript] = []
+    first = await recogniser.open(Want(AUTO), spoken.append, lost.append)
+
+    async def refuse(*_: Any, **__: Any) -> Child:
+        raise error
+
+    async def open_all() -> None:  # one may have been started ahead
+        while True:
+            await recogniser.open(Want(AUTO), spoken.append, lost.append)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "start", refuse)
+        with pytest.raises(RecogniserError) as caught:
+            await open_all()
+    assert caught.value.reason in (Reason.CRASHED, Reason.BUSY)
+    await asyncio.wait_for(first.finish(), 5)
+    assert not lost
