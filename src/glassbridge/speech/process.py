@@ -37,6 +37,8 @@ class RecogniserProcess:
 
     def __init__(self, child: Child, on_ended: Callable[["RecogniserProcess"], None]) -> None:
         assert child.stdin is not None
+        assert child.stdout is not None
+        self._lines = lines(child.stdout)
         self._child = child
         self._stdin = child.stdin
         self._stdin.transport.set_write_buffer_limits(high=_UNSENT_BYTES)
@@ -175,8 +177,7 @@ class RecogniserProcess:
 
     async def _read(self) -> Transcript | str | None:
         """None at the end. A line that cannot be read (native code may write there too) is passed over."""
-        assert self._child.stdout is not None
-        async for line in lines(self._child.stdout):
+        async for line in self._lines:
             with suppress(msgspec.DecodeError, RecursionError):
                 answer: Transcript | str = _answers.decode(line)
                 return answer
