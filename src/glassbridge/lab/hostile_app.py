@@ -7,6 +7,7 @@ from typing import Self
 from aiohttp import web
 
 from glassbridge.cloud.apps.registry import TomlRegistry, new_app
+from glassbridge.livekit.server import free_port
 
 PACKAGE = "org.example.hostile"
 
@@ -18,6 +19,8 @@ class HostileApp:
         self.registry = folder / "apps.toml"
         self.key = ""
         """Its API key."""
+        self.sounds_port = free_port()
+        """Where an attacker may serve sounds: bridges may fetch from there."""
         self._cleanup = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -10,6 +10,7 @@ from time import monotonic_ns
 from typing import Any, Self, TextIO
 
 from glassbridge.lab.program import Line
+from glassbridge.telemetry.line_limit import peer_of
 
 
 class Logbook:
@@ -19,8 +20,8 @@ class Logbook:
         self.folder = folder
         self._files: dict[str, TextIO] = {}
         self._entries: list[Mapping[str, Any]] = []
-        self._seconds: Counter[tuple[str, int]] = Counter()
-        """How many lines each program wrote in each second."""
+        self._seconds: Counter[tuple[str, str, int]] = Counter()
+        """How many lines each program wrote about each peer in each second."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -41,9 +42,10 @@ class Logbook:
         if line.program not in self._files:
             self._files[line.program] = (self.folder / f"{line.program}.log").open("a", buffering=1)
         self._files[line.program].write(line.text + "\n")
-        self._seconds[line.program, line.at_ns // 1_000_000_000] += 1
-        if line.fields:
-            self._entries.append({"program": line.program, "at_ns": line.at_ns, **line.fields})
+        fields = line.fields
+        self._seconds[line.program, peer_of(fields), line.at_ns // 1_000_000_000] += 1
+        if fields:
+            self._entries.append({"program": line.program, "at_ns": line.at_ns, **fields})
 
     def find(self, wanted: Mapping[str, Any], since_ns: int = 0) -> list[Mapping[str, Any]]:
         """Entries that were read since then and hold all these fields; `at_ns` is when, `program` whose."""
@@ -55,11 +57,12 @@ class Logbook:
         ]
 
     def busiest_second(self, programs: Collection[str], since_ns: int) -> int:
-        """The most lines that these programs wrote together in one second, the one of that moment or a later one."""
-        seconds: Counter[int] = Counter()
-        for (program, second), lines in self._seconds.items():
+        """The most lines about one peer (telemetry/line_limit.py), or about none, that these programs wrote together in
+        one second, the one of that moment or a later one."""
+        seconds: Counter[tuple[str, int]] = Counter()
+        for (program, peer, second), lines in self._seconds.items():
             if program in programs and second >= since_ns // 1_000_000_000:
-                seconds[second] += lines
+                seconds[peer, second] += lines
         return max(seconds.values(), default=0)
 
 

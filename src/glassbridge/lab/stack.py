@@ -251,7 +251,8 @@ class Stack:
         bridge = self._program(
             f"bridge{suffix}",
             ("bridge", "--workers", str(config.workers), "--participant", config.participant),
-            env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket), "GLASSBRIDGE_ALLOW_HOST": _allowed(port)},
+            env
+            | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket), "GLASSBRIDGE_ALLOW_HOST": _allowed(port, config.env)},
         )
         if name in config.taps:
             env["GLASSBRIDGE_TAP"] = str(config.taps[name])
@@ -310,9 +311,10 @@ class Stack:
             log.warning("rooms are left to LiveKit's own clean-up", error=str(error))
 
 
-def _allowed(port: int) -> str:
-    """Hosts on this machine that the bridge may fetch sounds from: the user's, and its cloud, which speaks."""
-    return f"{os.environ.get('GLASSBRIDGE_ALLOW_HOST', '')} {LOOPBACK}:{port}".strip()
+def _allowed(port: int, env: Mapping[str, str]) -> str:
+    """Hosts on this machine that the bridge may fetch sounds from: the user's, or those of `env`, and its cloud, which
+    speaks."""
+    return f"{(os.environ | env).get('GLASSBRIDGE_ALLOW_HOST', '')} {LOOPBACK}:{port}".strip()
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

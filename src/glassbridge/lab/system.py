@@ -102,6 +102,7 @@ class System:
             if needs.hostile_app:
                 self.hostile_app = await clean.enter_async_context(HostileApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.hostile_app.registry)
+                env["GLASSBRIDGE_ALLOW_HOST"] = f"127.0.0.1:{self.hostile_app.sounds_port}"
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,

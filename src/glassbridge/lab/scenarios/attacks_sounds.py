@@ -7,15 +7,13 @@ import zlib
 from typing import Any, Final
 
 import aiohttp
+from aiohttp import web
 
-from glassbridge.app.errors import PlaybackFailed
-from glassbridge.app.upload import upload
 from glassbridge.lab.attacker import http
 from glassbridge.lab.bystander import Assault, attack
 from glassbridge.lab.hostile_app import PACKAGE
 from glassbridge.lab.scenario import always
 from glassbridge.lab.scenarios.attacks_sockets import WITH_APP, app_of, app_socket, send, started
-from glassbridge.wire.app_keys import hash_key
 
 ANSWERED_WITHIN: Final = 20.0
 SILENT_FRAME: Final = b"\xff\xfb\x90\x64" + bytes(413)
@@ -31,7 +29,7 @@ SILENT_FRAME: Final = b"\xff\xfb\x90\x64" + bytes(413)
 )
 async def pictures(assault: Assault) -> dict[str, float]:
     """They may be played: nobody needs to look at a picture for that."""
-    told = await assault.by(play_pictures, **app_of(assault), covers=[0] if assault.small else [1, 8, 1, 8])
+    told = await assault.by(play_pictures, **_app_of(assault), covers=[0] if assault.small else [1, 8, 1, 8])
     return {"answered": all(told.values()), "refused": _typed(told)}
 
 
@@ -43,7 +41,7 @@ async def pictures(assault: Assault) -> dict[str, float]:
     must=(always("answered"),),
 )
 async def lies(assault: Assault) -> dict[str, float]:
-    told = await assault.by(play_lies, **app_of(assault), names=["good"] if assault.small else list(LIES))
+    told = await assault.by(play_lies, **_app_of(assault), names=["good"] if assault.small else list(LIES))
     at_odd_rates = [answer for name, answer in told.items() if name.endswith("Hz")]
     return {"answered": all(told.values()), "refused": _typed(told) and "played" not in at_odd_rates}
 
@@ -53,31 +51,43 @@ def _typed(told: dict[str, str]) -> bool:
     return all(told.values()) and not any("internal" in answer.lower() for answer in told.values())
 
 
-async def play_pictures(url: str, token: str, key: str, covers: list[int]) -> dict[str, str]:
-    return await play(url, token, key, {f"{at}: {count} pictures": mp3(count) for at, count in enumerate(covers)})
+def _app_of(assault: Assault) -> dict[str, Any]:
+    return app_of(assault) | {"port": assault.system.hostile_app.sounds_port}
 
 
-async def play_lies(url: str, token: str, key: str, names: list[str]) -> dict[str, str]:
-    return await play(url, token, key, {name: LIES[name] if name in LIES else wav() for name in names})
+async def play_pictures(covers: list[int], **app: Any) -> dict[str, str]:
+    return await play({f"{at}: {count} pictures": mp3(count) for at, count in enumerate(covers)}, **app)
 
 
-async def play(url: str, token: str, key: str, sounds: dict[str, bytes]) -> dict[str, str]:
+async def play_lies(names: list[str], **app: Any) -> dict[str, str]:
+    return await play({name: LIES[name] if name in LIES else wav() for name in names}, **app)
+
+
+async def play(sounds: dict[str, bytes], url: str, token: str, key: str, port: int) -> dict[str, str]:
     """What the app was answered for each: played, why not, or nothing."""
     told: dict[str, str] = {}
+    names = list(sounds)
+
+    async def serve(request: web.Request) -> web.Response:
+        return web.Response(body=sounds[names[int(request.match_info["number"])]])
+
+    site = web.Application()
+    site.router.add_get("/{number}", serve)
+    runner = web.AppRunner(site, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     async with http() as client, started(client, url, token):
         await asyncio.sleep(1.5)  # the bridge has taken its place
-        for name, sound in sounds.items():
+        for number, name in enumerate(names):
             socket = await app_socket(client, url, key)
             try:
                 async with asyncio.timeout(ANSWERED_WITHIN):
-                    address = await upload(url, PACKAGE, hash_key(key), sound)
-                    told[name] = await _play(socket, address, name)
-            except PlaybackFailed as error:
-                told[name] = str(error)
+                    told[name] = await _play(socket, f"http://127.0.0.1:{port}/{number}", name)
             except (TimeoutError, ConnectionError):
                 told[name] = ""
             finally:
                 await socket.close()
+    await runner.cleanup()
     return told
 
 
