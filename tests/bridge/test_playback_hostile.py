@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from glassbridge.bridge.public_address import is_public
 from glassbridge.bridge.service import resident_mb
 from tests.bridge.conftest import joined
 from tests.bridge.site import Event, encoded, events_of, kinds, request, wav
+from tests.bridge.sounds import Growth, png, with_covers, written
 from tests.support.fake_participant import FakeLiveKit
 
 Answer = Callable[[web.Request], Any]
@@ -78,12 +79,16 @@ def play(start: Callable[..., Any], fake: FakeLiveKit) -> Play:
 
     bridges: list[Any] = []
 
-    async def run(server: Server, url: str = "", **limits: Any) -> list[Any]:
+    async def run(server: Server, url: str = "", track_ids: Iterable[int] = (0,), **limits: Any) -> list[Any]:
         if not bridges:
             _, bridge = await start(playback=PlaybackLimits(hosts=(f"127.0.0.1:{server.port}",), **limits))
             await joined(bridge)
             bridges.append(bridge)
-        return await events_of(bridges[0].PlayAudio(request(url or server.url), timeout=30))
+        calls = (
+            events_of(bridges[0].PlayAudio(request(url or server.url, f"r{track}", track_id=track), timeout=30))
+            for track in track_ids
+        )
+        return [event for events in await asyncio.gather(*calls) for event in events]
 
     return run
 
@@ -145,6 +150,79 @@ async def test_a_name_that_changes_its_address_is_caught(
     assert reason(await play(outside, f"http://rebind.test:{outside.port}/home")) == "forbidden_address"
     assert asked == ["127.0.0.2", "127.0.0.1"]
     assert secret.visits == 0
+
+
+async def test_the_address_that_is_connected_to_is_judged(
+    play: Play, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the checks before let through: no connection is made to what is inside."""
+
+    async def resolve(self: object, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
+            )
+        ]
+
+    monkeypatch.setattr(fetch._PublicResolver, "resolve", resolve)
+    secret = await stack.enter_async_context(serving(bodies(wav(0.1))))
+    server = await stack.enter_async_context(serving(bodies(wav(0.1))))
+    assert reason(await play(server, f"http://fooled.test:{secret.port}/x")) == "forbidden_address"
+    assert secret.visits == 0
+
+
+SIGNED = (
+    "/voice.wav?response-content-type=audio%2Fwav&s=1",
+    "/foo%27bar%28test%29.wav?at=12%3A30&sig=a%7Eb",
+    "/dir%2Fvoice.wav?",
+    "/a+b/../c.wav?d+e=%2B&f=~'()*!",
+)
+
+
+async def test_signed_urls_arrive_as_written(play: Play, stack: AsyncExitStack) -> None:
+    """Each redirect leads to the next URL; a signature covers every byte of it."""
+    asked: list[str] = []
+
+    async def follow(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        if len(asked) < len(SIGNED):
+            return web.Response(status=302, headers={"Location": SIGNED[len(asked)]})
+        return web.Response(body=wav(0.1))
+
+    server = await stack.enter_async_context(serving(follow))
+    begin = f"http://127.0.0.1:{server.port}"
+    assert kinds(await play(server, begin + SIGNED[0])) == ["STARTED", "COMPLETED"]
+    assert asked == list(SIGNED)
+
+
+async def test_covers_in_a_sound_take_no_memory_of_the_worker(play: Play, stack: AsyncExitStack) -> None:
+    """An MP3 of 5.8 MB took it to 6.2 GB."""
+    server = await stack.enter_async_context(
+        serving(bodies(with_covers(encoded("mp3", "libmp3lame", 1.0, 44100, 2), png(15_700), 8)))
+    )
+    async with Growth() as growth:
+        assert kinds(await play(server))[-1] == "COMPLETED"
+    assert growth.mb < 50
+    assert growth.kept_mb < 10
+
+
+async def test_sounds_that_must_be_kept_whole_share_a_bound(play: Play, stack: AsyncExitStack) -> None:
+    """Ten endless bodies of a user that promise an index at their end fill no worker."""
+    head = written("m4a")[:48]
+
+    async def endless(asked: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(asked)
+        with suppress(ConnectionError):
+            await response.write(head[:40] + b"\x7f\xff\xff\xffmdat")
+            while True:
+                await response.write(bytes(1 << 16))
+        return response
+
+    server = await stack.enter_async_context(serving(endless))
+    async with Growth() as growth:
+        await play(server, "", track_ids=range(8))
+    assert growth.mb < 50
 
 
 async def test_a_body_without_an_end_is_taken_as_it_is_played(play: Play, stack: AsyncExitStack) -> None:

@@ -529,3 +529,19 @@ def test_a_hangup_costs_no_worker(launch: Callable[..., Bridge], tmp_path: Path)
     eventually_sync(lambda: (found := answer(f"unix:{path}")) is not None and found.metadata["pid"] == str(spare), 8)
     bridge.process.send_signal(signal.SIGTERM)
     assert bridge.ended_within(5) == 0, bridge.said
+
+
+def test_a_worker_does_not_load_ffmpeg_and_its_decoder_is_warm(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+    """PyAV and its libraries, numpy and soxr took 28 MB of each worker; FFmpeg is not trusted with it."""
+    bridge = launch(socket=str(tmp_path / "b.sock"))
+
+    def warm() -> bool | str:
+        return bool(bridge.logged("decoder started")) or "no decoder"
+
+    eventually_sync(warm, READY_WITHIN)
+    bridge.has_a_warm_spare()
+    (decoder,) = {event["pid"] for event in bridge.logged("decoder started")}
+    maps = {pid: Path(f"/proc/{pid}/maps").read_text() for pid in [*bridge.workers, decoder]}
+    assert len(maps) == 3
+    assert {pid for pid, mapped in maps.items() if "libavcodec" in mapped} == {decoder}
+    assert not any(name in mapped for mapped in maps.values() for name in ("numpy", "soxr"))

@@ -58,7 +58,7 @@ def taken(slot: Slot) -> list[tuple[int, int]]:
     """Time stamps and lengths of the packets that wait to be sent."""
     packets = slot._track.packets
     found = [packets.get_nowait() for _ in range(packets.qsize())]
-    return [(int(packet.pts or 0), packet.size) for packet in found]
+    return [(packet.timestamp, len(packet.payload)) for packet in found]
 
 
 async def test_frames_leave_one_by_one_in_time(slot: Slot, clock: Clock) -> None:

@@ -47,11 +47,15 @@ class PlaybackLimits:
     max_bytes: int = 256 << 20
     """Of one sound; all but a window of it is forgotten as it is played."""
     max_kept: int = 16 << 20
-    """Of one whose format can be read only with all of it at hand."""
+    """Of one whose format can be read only with all of it at hand; also of all such sounds of a user,"""
+    max_kept_in_all: int = 32 << 20
+    """and of a worker."""
+    memory_mb: int = 40
+    """That decoding one sound may take, in its own process."""
     max_seconds: float = 600.0
     connect_timeout: float = 5.0
     stall_timeout: float = 10.0
-    """No byte for so long: given up."""
+    """No byte of the file for so long, or no word of its decoder: given up."""
     patience: float = 15.0
     """So long we wait for sound in all, at the start and in every gap together: given up."""
     hold: float = 10.0
@@ -59,7 +63,7 @@ class PlaybackLimits:
     redirects: int = 5
     per_user: int = 10
     per_worker: int = 32
-    """Each playback decodes in a thread of its own."""
+    """Each playback decodes in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

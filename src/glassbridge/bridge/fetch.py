@@ -1,25 +1,25 @@
 """Fetches what is to be played, from public addresses only, and hands it to a decoder while it still arrives."""
 
 import asyncio
-import io
 import socket
-import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from yarl import URL
 
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.public_address import is_public
+from glassbridge.bridge.web_address import WebAddress, parse_address
 
 _BLOCK: Final = 64 << 10
-AHEAD: Final = 1 << 20
-"""Bytes that may arrive before the decoder wants them; also how far it may look back."""
+AHEAD: Final = 512 << 10
+"""Bytes that may arrive before the decoder wants them."""
 _HEADERS: Final = {"Accept": "audio/*, */*;q=0.5", "Accept-Encoding": "identity"}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -32,12 +32,34 @@ class PlaybackError(Exception):
         self.code = code
 
 
-class Source:
-    """Bytes that arrive on the event loop and are read in a decoder's thread. The sender is slowed down to be no more
-    than AHEAD bytes before the decoder; what it has read is kept until it says that it will not go back."""
+class Hoard:
+    """Bytes that all sources of a worker hold. A sound that can be read only with all of it at hand takes much, so a
+    user, and all of them, have a bound; a window of AHEAD bytes is always granted."""
 
-    def __init__(self, limits: PlaybackLimits) -> None:
+    def __init__(self, of_one: int, of_all: int) -> None:
+        self._of_one, self._of_all = of_one, of_all
+        self._held: dict[str, int] = {}
+
+    def grants(self, owner: str, more: int) -> bool:
+        """Whether so many bytes more may be held for this owner."""
+        return self._held.get(owner, 0) + more <= self._of_one and sum(self._held.values()) + more <= self._of_all
+
+    def change(self, owner: str, by: int) -> None:
+        """So many more are held, or fewer."""
+        if held := self._held.get(owner, 0) + by:
+            self._held[owner] = held
+        else:
+            self._held.pop(owner, None)
+
+
+class Source:
+    """Bytes that arrive and are read by a decoder. The sender is slowed down to be no more than AHEAD bytes before the
+    decoder; what it has read is kept until it says that it will not go back."""
+
+    def __init__(self, limits: PlaybackLimits, hoard: Hoard | None = None, owner: str = "") -> None:
         self._limits = limits
+        self._hoard = hoard if hoard is not None else Hoard(limits.max_kept, limits.max_kept)
+        self._owner = owner
         self._data = bytearray()
         self._dropped = 0
         """Bytes before those that are kept."""
@@ -47,11 +69,10 @@ class Source:
         self._complete = False
         self._expected: int | None = None
         self._error: PlaybackError | None = None
-        self._changed = threading.Condition()
-        self._loop = asyncio.get_running_loop()
+        self._arrival = asyncio.Event()
         self._room = asyncio.Event()
 
-    # ---- the loop's side
+    # ---- the sender's side
 
     def expect(self, size: int | None) -> None:
         """How many bytes will come in all, when the sender says so. Raises PlaybackError when it is too much."""
@@ -62,126 +83,116 @@ class Source:
     async def feed(self, data: bytes) -> None:
         """Adds what has arrived; returns when the decoder wants more. Raises PlaybackError when it becomes too much.
         Safe to cancel."""
-        with self._changed:
-            arrived = self._arrived + len(data)
-            if arrived > self._limits.max_bytes:
-                raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
-            if self._keeps and arrived > self._limits.max_kept:
-                raise PlaybackError("too_large", f"of this format no more than {self._limits.max_kept} bytes")
-            self._data += data
-            self._changed.notify_all()
+        if self._complete:
+            return
+        arrived = self._arrived + len(data)
+        if arrived > self._limits.max_bytes:
+            raise PlaybackError("too_large", f"the audio is larger than {self._limits.max_bytes} bytes")
+        if self._keeps and arrived > self._limits.max_kept:
+            raise PlaybackError("too_large", f"of this format no more than {self._limits.max_kept} bytes")
+        if self._keeps and arrived > AHEAD and not self._hoard.grants(self._owner, len(data)):
+            raise PlaybackError(
+                "busy", "too many sounds that can be read only as a whole: try again when one has ended"
+            )
+        self._data += data
+        self._hoard.change(self._owner, len(data))
+        self._arrival.set()
         while not self._complete and self._arrived - self._wanted > AHEAD:
             self._room.clear()
             await self._room.wait()
 
     def finish(self, error: PlaybackError | None = None) -> None:
         """Nothing more arrives; the reader meets `error` where the data ends. The first call counts."""
-        with self._changed:
-            if not self._complete:
-                self._complete, self._error = True, error
-            self._changed.notify_all()
+        if not self._complete:
+            self._complete, self._error = True, error
+        self._arrival.set()
         self._room.set()
 
     # ---- the decoder's side
 
-    def read_at(self, position: int, size: int) -> bytes:
-        """Waits for at least one byte; b"" at the end. Raises PlaybackError."""
-        with self._changed:
-            self._want(position, position + size)
+    async def read_at(self, position: int, size: int) -> bytes:
+        """Waits for at least one byte; b"" at the end. Raises PlaybackError. Safe to cancel."""
+        self._want(position, position + size)
+        try:
             while position >= self._arrived and not self._complete:
-                if not self._changed.wait(self._limits.stall_timeout):
-                    raise PlaybackError("stalled", f"no audio arrived for {self._limits.stall_timeout:g} s")
-            if position >= self._arrived and self._error is not None:
-                raise self._error
-            if position < self._dropped:
-                raise PlaybackError("undecodable", "the audio cannot be read as it arrives")
-            return bytes(self._data[position - self._dropped : position - self._dropped + size])
+                self._arrival.clear()
+                async with asyncio.timeout(self._limits.stall_timeout):
+                    await self._arrival.wait()
+        except TimeoutError:
+            raise PlaybackError("stalled", f"no audio arrived for {self._limits.stall_timeout:g} s") from None
+        if position >= self._arrived and self._error is not None:
+            raise self._error
+        if position < self._dropped:
+            raise PlaybackError("undecodable", "the audio cannot be read as it arrives")
+        return bytes(self._data[position - self._dropped : position - self._dropped + size])
 
     def let_go(self) -> None:
         """The decoder will read on from where it is."""
-        with self._changed:
-            self._keeps = False
+        self._keeps = False
+
+    def close(self) -> None:
+        """Nobody reads any more: what is held is forgotten."""
+        self.finish(PlaybackError("stopped", "stopped"))
+        self._drop(len(self._data))
 
     @property
     def size(self) -> int | None:
         """Bytes in all; None while nobody knows."""
-        with self._changed:
-            return self._arrived if self._complete else self._expected
+        return self._arrived if self._complete else self._expected
 
     @property
     def _arrived(self) -> int:
         return self._dropped + len(self._data)
 
     def _want(self, position: int, until: int) -> None:
-        past = position - self._dropped - AHEAD
-        if not self._keeps and past > AHEAD:
-            del self._data[:past]
-            self._dropped += past
+        if not self._keeps:
+            self._drop(min(position - self._dropped, len(self._data)))
         if until > self._wanted:
             self._wanted = until
-            with suppress(RuntimeError):  # the loop is closed: so is the worker
-                self._loop.call_soon_threadsafe(self._room.set)
+            self._room.set()
+
+    def _drop(self, count: int) -> None:
+        if count > 0:
+            del self._data[:count]
+            self._dropped += count
+            self._hoard.change(self._owner, -count)
 
 
-class Reader:
-    """A source as a file. What can seek makes some decoders read to the end first, so not everybody may."""
-
-    def __init__(self, source: Source, seekable: bool) -> None:
-        self._source = source
-        self._seekable = seekable
-        self._position = 0
-        self.failure: PlaybackError | None = None
-        """Why no more could be read; None: the end was the end."""
-
-    def read(self, size: int) -> bytes:
-        """b"" at the end and at a failure: FFmpeg has no way to carry our exceptions."""
-        try:
-            data = self._source.read_at(self._position, size)
-        except PlaybackError as error:
-            self.failure = error
-            return b""
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """-1 where the end is wanted and nobody knows it yet."""
-        if whence == io.SEEK_END:
-            size = self._source.size
-            if size is None:
-                return -1
-            offset += size
-        elif whence == io.SEEK_CUR:
-            offset += self._position
-        self._position = max(0, offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def seekable(self) -> bool:
-        return self._seekable
+def _refuse() -> PlaybackError:
+    return PlaybackError("forbidden_address", "the URL leads to an address that is not public")
 
 
 class _PublicResolver(AbstractResolver):
-    """Resolves names, and gives only addresses that may be connected to: aiohttp connects to what was checked."""
+    """Resolves names, and gives only addresses that may be connected to."""
 
-    def __init__(self, allowed: frozenset[str]) -> None:
-        self._allowed = allowed
+    def __init__(self) -> None:
         self._inner = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if host in self._allowed or f"{host}:{port}" in self._allowed:
-            return found
-        public = [result for result in found if is_public(result["host"])]
+        public = [result for result in await self._inner.resolve(host, port, family) if is_public(result["host"])]
         if not public:
-            raise PlaybackError("forbidden_address", "the URL leads to an address that is not public")
+            raise _refuse()
         return public
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _public_socket(address: AddrInfoType) -> socket.socket:
+    """A socket for the address that is connected to in this moment, however it was found."""
+    family, kind, protocol, _, where = address
+    if not is_public(str(where[0])):
+        raise _refuse()
+    return socket.socket(family, kind, protocol)
+
+
+def _parsed(parse: Callable[[str], WebAddress], url: str) -> WebAddress:
+    try:
+        return parse(url)
+    except ValueError as error:
+        raise PlaybackError("bad_url", f"audio_url cannot be fetched: {error}") from None
 
 
 class Fetcher:
@@ -192,23 +203,32 @@ class Fetcher:
         self._allowed = frozenset(limits.hosts)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
-            resolver=_PublicResolver(self._allowed), use_dns_cache=False, limit=0, force_close=True
+        public = aiohttp.TCPConnector(
+            resolver=_PublicResolver(),
+            socket_factory=_public_socket,
+            use_dns_cache=False,
+            limit=0,
+            force_close=True,
         )
+        allowed = aiohttp.TCPConnector(resolver=ThreadedResolver(), use_dns_cache=False, limit=0, force_close=True)
+        self._public, self._trusted = self._session(public), self._session(allowed)
+        return self
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._limits.connect_timeout, sock_read=self._limits.stall_timeout
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
         )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._public.close()
+        await self._trusted.close()
 
     async def fetch(self, url: str, into: Source) -> None:
         """Feeds the source to its end or its error; raises nothing but CancelledError. Safe to cancel."""
@@ -233,11 +253,13 @@ class Fetcher:
             into.finish(PlaybackError("stopped", "stopped"))
 
     async def _get(self, url: str, into: Source) -> None:
+        address = _parsed(parse_address, url)
         for _ in range(self._limits.redirects + 1):
-            self._check(url)
-            async with self._session.get(url, allow_redirects=False, headers=_HEADERS) as answer:
+            session = self._session_for(address)
+            headers = _HEADERS | address.headers
+            async with session.get(address.url, allow_redirects=False, headers=headers) as answer:
                 if answer.status in _REDIRECTS and "Location" in answer.headers:
-                    url = str(answer.url.join(URL(answer.headers["Location"])))
+                    address = _parsed(address.follow, answer.headers["Location"])
                     continue
                 if answer.status != 200:
                     raise PlaybackError("http_status", f"the server of the audio answers {answer.status}")
@@ -249,22 +271,17 @@ class Fetcher:
                 return
         raise PlaybackError("redirects", f"more than {self._limits.redirects} redirects")
 
-    def _check(self, url: str) -> None:
+    def _session_for(self, address: WebAddress) -> aiohttp.ClientSession:
         """An address literal does not meet the resolver, so it is judged here. Raises PlaybackError."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError:
-            raise PlaybackError("bad_url", "audio_url is no URL") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise PlaybackError("bad_url", "audio_url is not an http or https URL")
+        host, port = address.host, address.port
         if host in self._allowed or f"{host}:{port}" in self._allowed:
-            return
+            return self._trusted
         literal = False
         with suppress(OSError):
             literal = bool(socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST))
         if literal and not is_public(host):
-            raise PlaybackError("forbidden_address", "the URL leads to an address that is not public")
+            raise _refuse()
+        return self._public
 
     async def _read_file(self, url: str, into: Source) -> None:
         with await asyncio.to_thread(self._open_file, url) as file:

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
 from time import monotonic
 from typing import Final, Self
@@ -13,7 +12,8 @@ import structlog
 from glassbridge.bridge.channel import Channel
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.contract import MAX_NAME, MAX_URL
-from glassbridge.bridge.fetch import Fetcher, PlaybackError, Source
+from glassbridge.bridge.decoders import Decoders
+from glassbridge.bridge.fetch import Fetcher, Hoard, PlaybackError, Source
 from glassbridge.bridge.sound import Sound
 from glassbridge.bridge.speaker import Speaker
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason, UserId
@@ -41,7 +41,7 @@ FAILED: Final = pb.PlayAudioEvent.FAILED
 class Playback:
     """One clip on one channel. `events` ends after COMPLETED or FAILED."""
 
-    def __init__(self, request: pb.PlayAudioRequest, channel: Channel, limits: PlaybackLimits) -> None:
+    def __init__(self, request: pb.PlayAudioRequest, channel: Channel, limits: PlaybackLimits, hoard: Hoard) -> None:
         self.request_id = request.request_id
         self.track_id = request.track_id
         self.events = AgedQueue[pb.PlayAudioEvent](EVENTS, math.inf)
@@ -53,8 +53,8 @@ class Playback:
             raise PlaybackError("bad_rate", f"sample_rate is one of {RATES}, 0 for {SAMPLE_RATE}")
         if not 0 <= request.position_ms <= limits.max_seconds * 1000:
             raise PlaybackError("bad_position", f"position_ms is 0 to {limits.max_seconds * 1000:.0f}")
-        self._source = Source(limits)
-        self._sound = Sound(self._source, request.volume, limits.max_seconds, self._rate, request.position_ms)
+        self._source = Source(limits, hoard, request.user_id)
+        self._sound = Sound(self._source, request.volume, limits, self._rate, request.position_ms)
         self._begun_at = request.position_ms
         self._samples = request.position_ms * self._rate // 1000
         """How far we are, with what came before this request."""
@@ -77,10 +77,11 @@ class Playback:
     async def _run(self, player: "Player", speaker: Speaker) -> None:
         try:
             async with AsyncExitStack() as stack:
+                stack.callback(self._source.close)
                 fetching = TaskGroup("fetch")
                 stack.push_async_callback(fetching.close)
                 fetching.spawn(player.fetcher.fetch(self._url, self._source), self.request_id)
-                blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.executor)))
+                blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.decoders)))
                 # Whatever can fail before the first sample fails before an older voice is silenced.
                 first = await self._next(blocks)
                 self._prepared = monotonic()
@@ -182,13 +183,14 @@ def failed(request_id: str, code: str, text: str, position: int = 0) -> pb.PlayA
 
 
 class Player:
-    """All playbacks of one worker; use as an async context. Each decodes in a thread of its own."""
+    """All playbacks of one worker; use as an async context."""
 
     def __init__(self, limits: PlaybackLimits) -> None:
         self._limits = limits
         self._running: dict[UserId, list[Playback]] = {}
         self.fetcher = Fetcher(limits)
-        self.executor = ThreadPoolExecutor(limits.per_worker, thread_name_prefix="decode")
+        self.decoders = Decoders()
+        self._hoard = Hoard(limits.max_kept, limits.max_kept_in_all)
 
     async def __aenter__(self) -> Self:
         await self.fetcher.__aenter__()
@@ -196,7 +198,7 @@ class Player:
 
     async def __aexit__(self, *error: object) -> None:
         await self.fetcher.__aexit__(*error)
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        await self.decoders.close()
 
     def __len__(self) -> int:
         return sum(map(len, self._running.values()))
@@ -212,7 +214,7 @@ class Player:
             channel = speaker.channel(request.track_id)
         except ValueError as error:
             raise PlaybackError("bad_track", str(error)) from None
-        playback = Playback(request, channel, self._limits)
+        playback = Playback(request, channel, self._limits, self._hoard)
         if request.stop_other:
             self.stop(user, why="replaced")
             speaker.silence_live(None)

@@ -211,8 +211,11 @@ class BridgeService(LiveKitBridgeServicer):
                 user_id=user,
                 request_id=request.request_id,
                 result=pb.PlayAudioEvent.EventType.Name(event.type) if event else "",
+                reason=event.metadata["reason"] if event and event.type == FAILED else "",
                 error=event.error if event else "",
             )
+            if event and event.type == FAILED:
+                metrics.PLAYBACK_FAILURES.add(event.metadata["reason"])
         finally:
             metrics.PLAYBACKS_ENDED.add(RESULTS.get(event.type, "cancelled") if event else "cancelled")
             self._player.over(user, playback)

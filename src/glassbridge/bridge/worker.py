@@ -31,6 +31,7 @@ from glassbridge.bridge.malformed import RefuseMalformed
 from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService, resident_mb
+from glassbridge.livekit.lean_aiortc import import_aiortc
 from glassbridge.livekit.participant import Connector, connector, drainer
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.garbage import spare_imports
@@ -180,6 +181,7 @@ async def serve(config: BridgeConfig, number: int, lifeline: "Lifeline", join: C
             about = {"descriptors": descriptors} | ({"metrics": worker.metrics.address} if worker.metrics else {})
             log.info("worker listening", address=str(worker.address), pid=os.getpid(), **about)
             lifeline.say("ready")
+            worker.player.decoders.start()  # the first sound finds it warm
             numbers = _nothing if worker.metrics is None else _as_json
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
@@ -246,6 +248,7 @@ def main() -> None:
     config = BridgeConfig.from_json(lifeline.listen())
     logs.configure("bridge", config.log, fd=int(sys.argv[2]))
     run = _runner()
+    import_aiortc()
     join, drain = connector(config.participant), drainer(config.participant)
     spare_imports()
     lifeline.say("warm")

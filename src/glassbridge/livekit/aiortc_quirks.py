@@ -8,7 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from aioice import Candidate, Connection, stun
 from aioice.ice import CandidatePair, StunProtocol
@@ -18,6 +18,7 @@ from aiortc import (
     RTCConfiguration,
     RTCDtlsTransport,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCRtpTransceiver,
     RTCSctpTransport,
 )
@@ -264,6 +265,27 @@ def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:
         on_rtp(data)
 
     dtls._handle_rtp_data = handle  # type: ignore[method-assign]
+
+
+class ReadyPacket(NamedTuple):
+    """What a track gives to a sender that hands on."""
+
+    payload: bytes
+    timestamp: int
+    """Of RTP."""
+
+
+class _HandsOn:
+    """In the place of aiortc's encoder."""
+
+    def pack(self, packet: ReadyPacket) -> tuple[list[bytes], int]:
+        return [packet.payload], packet.timestamp
+
+
+def hand_on(sender: RTCRtpSender) -> None:
+    """Lets a sender send ready packets as they are. It makes an encoder of PyAV's for that, which a worker does not
+    have (livekit/lean_aiortc.py)."""
+    sender._RTCRtpSender__encoder = _HandsOn()  # type: ignore[attr-defined]
 
 
 def silence_receivers(transceivers: Iterable[RTCRtpTransceiver]) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import ctypes.util
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_void_p
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -27,10 +28,9 @@ class OpusError(Exception):
 def _library() -> ctypes.CDLL:
     found = ctypes.util.find_library("opus")
     if found is None:
-        import av
-
-        folder = Path(av.__file__).parent.with_name("av.libs")
-        copies = sorted(folder.glob("libopus*"))
+        spec = find_spec("av")  # not imported: FFmpeg takes 17 MB
+        libraries = Path(spec.origin).parent.with_name("av.libs") if spec is not None and spec.origin else None
+        copies = sorted(libraries.glob("libopus*")) if libraries is not None else []
         if not copies:
             raise OpusError("no libopus: install it (Debian: apt install libopus0)")
         found = str(copies[0])

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from fractions import Fraction
 from time import monotonic
-from typing import Any
 from uuid import uuid4
 
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver
-from av.packet import Packet
 
 from glassbridge.core.values import SAMPLE_RATE
+from glassbridge.livekit.aiortc_quirks import ReadyPacket, hand_on
 from glassbridge.livekit.media import RTP_CLOCK
 from glassbridge.livekit.opus import Encoder
 from glassbridge.livekit.pace import FRAME, Pace
@@ -20,7 +18,6 @@ from glassbridge.livekit.participant import FRAME_MS, TRACK_BITRATE, Participant
 TAIL = 5
 """Silent frames after the last one: without them the listener stretches the last sound by 0.2 s (traps A10)."""
 _QUEUE = 50
-_TIME_BASE = Fraction(1, RTP_CLOCK)
 
 
 class _OpusTrack(MediaStreamTrack):
@@ -30,14 +27,14 @@ class _OpusTrack(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self.packets: asyncio.Queue[Packet[Any]] = asyncio.Queue(_QUEUE)
+        self.packets: asyncio.Queue[ReadyPacket] = asyncio.Queue(_QUEUE)
         self.cid = ""
 
     @property
     def id(self) -> str:
         return self.cid
 
-    async def recv(self) -> "Packet[Any]":
+    async def recv(self) -> ReadyPacket:  # type: ignore[override]
         return await self.packets.get()
 
 
@@ -51,6 +48,7 @@ class Slot:
         self._sender: RTCRtpTransceiver = connection.addTransceiver(self._track, direction="inactive")
         opus = [codec for codec in RTCRtpSender.getCapabilities("audio").codecs if codec.mimeType == "audio/opus"]
         self._sender.setCodecPreferences(opus)
+        hand_on(self._sender.sender)
         self.idle = True
         """Agreed to be out of use."""
 
@@ -85,8 +83,7 @@ class Slot:
 
     def put(self, payload: bytes) -> None:
         """Sends 20 ms of Opus; dropped where the sender has stopped taking any."""
-        packet = Packet(payload)
-        packet.pts, packet.time_base = self._timestamp, _TIME_BASE
+        packet = ReadyPacket(payload, self._timestamp)
         self._timestamp += FRAME_MS * RTP_CLOCK // 1000
         if not self._track.packets.full():
             self._track.packets.put_nowait(packet)

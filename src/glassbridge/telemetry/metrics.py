@@ -238,6 +238,20 @@ PLAYBACKS_ENDED: Final = Counter(
 PLAYBACK_START: Final = Histogram(
     "glassbridge_playback_start_seconds", "From PlayAudio to the first sound in the room.", WORKER, _BRIEF
 )
+PLAYBACK_FAILURES: Final = Counter(
+    "glassbridge_playback_failures_total", "Playbacks that failed, by reason (docs/bridge.md).", WORKER, ("reason",)
+)
+SOUND_DEATHS: Final = Counter(
+    "glassbridge_sound_process_deaths_total",
+    "Processes that died while they decoded a sound: of its processor time (`too_costly`), of a signal or an error"
+    " (`decoder_died`), killed by somebody (`killed`), or because they did not answer (`stalled`).",
+    WORKER,
+    ("cause",),
+    _each("too_costly", "decoder_died", "killed", "stalled"),
+)
+DECODER_DEATHS: Final = Counter(
+    "glassbridge_decoder_deaths_total", "Decoders of a worker that died or did not start; another one follows.", WORKER
+)
 
 # ---- the supervisor of a bridge: where it tells them, all numbers have the label `worker`, empty for its own
 
