@@ -260,6 +260,14 @@ class Settings(BaseModel):
     app_speech_texts: float = Field(1_200, gt=0, le=1e9)
     """and for one app; 200 at once."""
     max_sessions: int = Field(2_000, ge=1, le=1_000_000)
+    sounds_per_user: int = Field(10, ge=1, le=1_000)
+    """Sounds that a bridge plays at a time for a user,"""
+    sounds_per_worker: int = Field(32, ge=1, le=1_000)
+    """and that one of its workers plays."""
+    sound_memory_mb: int = Field(40, ge=16, le=4_096)
+    """MB that the process of one sound may take while it decodes."""
+    sounds_kept_mb: int = Field(32, ge=1, le=4_096)
+    """MB of sounds that a worker holds because they can be read only as a whole; a user may have half of it."""
     recogniser: str = "offline"
     """What understands speech: offline (the best one that is installed), moonshine, pocketsphinx, soniox or sherpa
     (docs/speech.md)."""

@@ -6,6 +6,7 @@ Only the decoder's processes import this (bridge/decoder.py): FFmpeg is not trus
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import av
@@ -140,14 +141,16 @@ def _check_shape(rate: int, channels: int) -> None:
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """All packets of the stream, then those that flush the decoder. Raises FFmpegError after MAX_DAMAGED places in a
-    row where there was none."""
+    """All packets of the stream. Raises FFmpegError after MAX_DAMAGED places in a row where there was none."""
     damaged = 0
     while True:
         try:
             for packet in container.demux(stream):
                 damaged = 0
-                yield packet
+                if packet.size:  # the last one, to flush, is empty
+                    yield packet
+        except IndexError:
+            return  # PyAV 18 at the end of a file in which more streams turned up
         except MemoryError:
             raise
         except FFmpegError:
@@ -162,9 +165,9 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
     """Raises FFmpegError where nothing, or too little, can be decoded."""
     damaged, any_sound = 0, False
     error: FFmpegError | None = None
-    for packet in _packets(container, stream):
+    for packet in chain(_packets(container, stream), (None,)):  # None: flush
         try:
-            frames = packet.decode()
+            frames = stream.codec_context.decode(packet)
         except MemoryError:
             raise
         except FFmpegError as met:

@@ -284,7 +284,14 @@ def bridge(
         traces=traces_url(),
         metrics_port=metrics_port,
         metrics_host=metrics_host,
-        playback=PlaybackLimits(hosts=tuple(allow_host or ())),
+        playback=PlaybackLimits(
+            hosts=tuple(allow_host or ()),
+            max_kept=settings.sounds_kept_mb << 19,
+            max_kept_in_all=settings.sounds_kept_mb << 20,
+            memory_mb=settings.sound_memory_mb,
+            per_user=settings.sounds_per_user,
+            per_worker=settings.sounds_per_worker,
+        ),
         log=logging,
     )
     reread = None if socket is not None else lambda: server_security(start.again())
