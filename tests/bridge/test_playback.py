@@ -25,7 +25,9 @@ __all__ = ["site"]
 async def bridge(start: Callable[..., Any]) -> Any:
     """With permission to fetch from this machine."""
     limits = PlaybackLimits(hosts=("127.0.0.1",), max_bytes=4 << 20, stall_timeout=0.5, hold=0.5)
-    _, stub = await start(playback=limits)
+    worker, stub = await start(playback=limits)
+    worker.player.decoders.start()
+    await eventually(lambda: worker.player.decoders.pid is not None or "no decoder", 15)
     return stub
 
 
