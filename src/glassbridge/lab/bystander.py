@@ -8,8 +8,8 @@
                  frames during the attack
     quiet_p99_s  the same in the same run before the attack
     p99_of_allowed  p99_s as a share of what it may be: P99, or twice quiet_p99_s, whichever is larger
-    lines_per_s  lines about one peer (telemetry/line_limit.py), or about none, that cloud and bridge logged in the
-                 busiest second since the attack began
+    lines_per_s  lines about one peer (telemetry/line_limit.py), or about none, that one program logged in the busiest
+                 second since the attack began
 
 Each attack is run in small first: what is imported and opened only once does not count.
 """

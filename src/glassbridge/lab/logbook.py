@@ -20,8 +20,10 @@ class Logbook:
         self.folder = folder
         self._files: dict[str, TextIO] = {}
         self._entries: list[Mapping[str, Any]] = []
-        self._seconds: Counter[tuple[str, str, int]] = Counter()
-        """How many lines each program wrote about each peer in each second."""
+        self._seconds: Counter[tuple[str, str, str]] = Counter()
+        """How many lines each program wrote about each peer in each second, by its own clock."""
+        self._begun: dict[str, int] = {}
+        """When the first line of each of these seconds was read."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,9 @@ class Logbook:
             self._files[line.program] = (self.folder / f"{line.program}.log").open("a", buffering=1)
         self._files[line.program].write(line.text + "\n")
         fields = line.fields
-        self._seconds[line.program, peer_of(fields), line.at_ns // 1_000_000_000] += 1
+        second = str(fields.get("timestamp", line.at_ns // 1_000_000_000))[:19]
+        self._begun.setdefault(second, line.at_ns)
+        self._seconds[line.program, peer_of(fields), second] += 1
         if fields:
             self._entries.append({"program": line.program, "at_ns": line.at_ns, **fields})
 
@@ -57,13 +61,16 @@ class Logbook:
         ]
 
     def busiest_second(self, programs: Collection[str], since_ns: int) -> int:
-        """The most lines about one peer (telemetry/line_limit.py), or about none, that these programs wrote together in
-        one second, the one of that moment or a later one."""
-        seconds: Counter[tuple[str, int]] = Counter()
-        for (program, peer, second), lines in self._seconds.items():
-            if program in programs and second >= since_ns // 1_000_000_000:
-                seconds[peer, second] += lines
-        return max(seconds.values(), default=0)
+        """The most lines about one peer (telemetry/line_limit.py), or about none, that one of these programs wrote in
+        one second that has begun since then."""
+        return max(
+            (
+                lines
+                for (program, _, second), lines in self._seconds.items()
+                if program in programs and self._begun[second] >= since_ns
+            ),
+            default=0,
+        )
 
 
 def _moment(entry: Mapping[str, Any]) -> int:
