@@ -261,3 +261,16 @@ async def test_a_few_wrong_messages_end_a_socket_that_has_not_signed_in(stage: B
     socket.send(*[frame(TEXT, b"{}")] * 20)
     assert await socket.closed_with() == CloseCode.POLICY
     assert socket.errors() == ["MALFORMED_MESSAGE"] * 10
+
+
+@BOTH
+async def test_a_peer_that_never_stops_sending_reads_why_it_is_closed(stage: Begin, kind: str) -> None:
+    """A connection that ends with bytes that nobody has read is reset: what was on its way to the peer is lost."""
+    socket = await raw(await stage(), kind)
+    socket.send(*[frame(TEXT, b'{"type":"ping"}')] * 300_000)
+    await asyncio.sleep(0)
+    while not socket.errors():
+        socket.keep(*await socket.frame())
+    assert socket.errors() == ["RATE_LIMITED"]
+    await asyncio.sleep(0.3)  # it reads late
+    assert await socket.closed_with() == CloseCode.TOO_FAST

@@ -10,7 +10,7 @@ import structlog
 
 from glassbridge import __version__
 from glassbridge.bridge.config import BridgeConfig
-from glassbridge.bridge.contract import REASON_KEY, SERVICE, TO_WIRE, check_join
+from glassbridge.bridge.contract import MAX_NAME, REASON_KEY, SERVICE, TO_WIRE, check_join
 from glassbridge.bridge.fetch import PlaybackError
 from glassbridge.bridge.playback import COMPLETED, FAILED, STARTED, Player, failed
 from glassbridge.bridge.rooms import Rooms
@@ -192,10 +192,10 @@ class BridgeService(LiveKitBridgeServicer):
             user = user_id(request.user_id)
             playback = self._play(user, request)
         except ValueError as error:
-            await context.write(failed(request.request_id, "bad_request", str(error)))
+            await context.write(failed(request.request_id[:MAX_NAME], "bad_request", str(error)))
             return
         except PlaybackError as error:
-            await context.write(failed(request.request_id, error.code, str(error)))
+            await context.write(failed(request.request_id[:MAX_NAME], error.code, str(error)))
             return
         log.info("PlayAudio", user_id=user, request_id=request.request_id, track_id=request.track_id)
         event, begun = None, time.monotonic()

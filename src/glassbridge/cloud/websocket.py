@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from aiohttp import WebSocketError, WSMsgType
+from aiohttp import WebSocketError, WSMessage, WSMsgType
 from aiohttp.web import BaseRequest, WebSocketReady, WebSocketResponse
 
 from glassbridge.cloud.apps.config import SocketRates
@@ -82,6 +82,12 @@ class WebSocket(WebSocketResponse):
         """As long as nobody else listens."""
         if verdict is Verdict.CLOSE:
             self.fail(CloseCode.TOO_FAST)
+
+    def wake(self) -> None:
+        """receive() returns. A close that finds it waiting ends the connection at once: a peer that is still sending
+        would never read the code."""
+        if self._reader is not None:
+            self._reader.feed_data(WSMessage(WSMsgType.PONG, b"", ""), 0)
 
     def fail(self, code: CloseCode) -> None:
         """receive() closes with this code once what came before is read."""
@@ -170,6 +176,7 @@ class FrameGuard:
         verdict = allowance.spend(frames, len(data), now)
         if verdict is Verdict.CLOSE:
             self._end()
+            self._socket.wake()
         else:
             self.parser.feed_data(data)
         if verdict in (Verdict.TELL, Verdict.HOLD):

@@ -16,11 +16,16 @@ PROBES = frozenset({"/health", "/livez", "/metrics", "/readyz"})
 """Asked every few seconds by machines; worth a line only at debug."""
 
 
+SWITCHING_PROTOCOLS = 101
+"""A WebSocket, whose own lines tell of its beginning and its end."""
+
+
 class AccessLogger(AbstractAccessLogger):
     """For `aiohttp.web.AppRunner(access_log_class=AccessLogger)`."""
 
     def log(self, request: BaseRequest, response: StreamResponse, time: float) -> None:
-        tell = log.debug if request.path in PROBES else log.info
+        probe_or_socket = request.path in PROBES or response.status == SWITCHING_PROTOCOLS
+        tell = log.debug if probe_or_socket else log.info
         tell(
             "HTTP request",
             method=request.method,

@@ -1,8 +1,9 @@
-"""How many log lines one peer may cause: PER_SECOND in any second, half of them of one event.
+"""How many log lines one peer may cause in any second: PER_SECOND of its kind, half of them of one event.
 
-A line belongs to the user it names, apart for each of the user's apps; else to the address or the app that it names; a
-line of a library to that library. Lines that name none of these are the program's own and have no limit. What is beyond
-the limit is counted, and told in one line per peer once a second has passed. Debug lines have no limit.
+A line belongs to the user it names, or to that app of the user if it names one too; else to the address or the app that
+it names; a line of a library to that library. Together the lines of one user, its app and its address stay about 20.
+Lines that name none of these are the program's own and have no limit. What is beyond the limit is counted, and told in
+one line per peer once a second has passed. Debug lines have no limit.
 """
 
 import logging
@@ -11,7 +12,9 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
-PER_SECOND: Final = 20
+PER_SECOND: Final = {"user": 15, "app": 5, "address": 10}
+EVENTS: Final = 20
+"""Of one peer that are limited apart; an older one begins anew."""
 PEERS: Final = 2_000
 """Those that caused a line last; others begin anew."""
 TELL_AFTER: Final = 1.0
@@ -21,15 +24,16 @@ TELL_AFTER: Final = 1.0
 class _Window:
     """The times of the last lines of one peer, and of each of its events."""
 
-    def __init__(self) -> None:
-        self._all: deque[float] = deque(maxlen=PER_SECOND)
+    def __init__(self, per_second: int) -> None:
+        self._per_event = (per_second + 1) // 2
+        self._all: deque[float] = deque(maxlen=per_second)
         self._by_event: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, event: str, now: float) -> bool:
         own = self._by_event.get(event)
         if own is None:
-            own = self._by_event[event] = deque(maxlen=PER_SECOND // 2)
-            if len(self._by_event) > PER_SECOND:
+            own = self._by_event[event] = deque(maxlen=self._per_event)
+            if len(self._by_event) > EVENTS:
                 self._by_event.popitem(last=False)
         if any(len(times) == times.maxlen and now - times[0] < 1.0 for times in (self._all, own)):
             return False
@@ -52,14 +56,15 @@ class LineLimit:
         if record.levelno < logging.INFO:
             return True
         said: Any = record.msg
-        peer = peer_of(said) if isinstance(said, Mapping) else record.name
+        fields: Mapping[str, Any] = said if isinstance(said, Mapping) else {"peer": record.name}
+        peer = peer_of(fields)
         if not peer:
             return True
         event = str(said["event"])[:64] if isinstance(said, Mapping) and "event" in said else ""
         now = self._clock()
         window = self._windows.get(peer)
         if window is None:
-            window = self._windows[peer] = _Window()
+            window = self._windows[peer] = _Window(PER_SECOND[_kind_of(fields)])
             if len(self._windows) > PEERS:
                 self._windows.popitem(last=False)
         if window.admit(event, now):
@@ -83,3 +88,9 @@ def peer_of(fields: Mapping[str, Any]) -> str:
     if user:
         return f"{user}/{package}"[:600] if package else str(user)[:300]
     return str(fields.get("peer") or package or "")[:300]
+
+
+def _kind_of(fields: Mapping[str, Any]) -> str:
+    if fields.get("user_id"):
+        return "app" if fields.get("package") else "user"
+    return "address"

@@ -10,11 +10,17 @@ import structlog
 from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, Registry
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import SIGNATURE_HEADER, sign
 from glassbridge.wire.codec import encode
 
 log = structlog.get_logger()
+
+AT_ONCE, AT_ONCE_TO_ONE = 256, 32
+"""Webhooks on their way: in all, and to one server, so that a slow one does not hold up the others."""
+MAX_NOTICES = 1_000
+"""Webhooks that tell of a stop and have not ended."""
 
 
 class AppHost:
@@ -29,7 +35,9 @@ class AppHost:
 
     async def __aenter__(self) -> "AppHost":
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout), cookie_jar=aiohttp.DummyCookieJar()
+            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=AT_ONCE_TO_ONE),
         )
         return self
 
@@ -61,7 +69,11 @@ class AppHost:
         )
 
     def tell_stopped(self, app: AppRecord, user: str, reason: str) -> None:
-        """Tells the app's server, once and in the background, that the user's app has stopped."""
+        """Tells the app's server, once and in the background, that the user's app has stopped. With too many on their
+        way it is left out: the app learns it from its socket."""
+        if len(self._tasks) >= MAX_NOTICES:
+            metrics.REFUSALS.add("webhook")
+            return
         request = wire.StopRequest(
             session_id=wire.app_session_id(user, app.package),
             user_id=user,

@@ -137,6 +137,8 @@ class Playing:
         self.error: str | None = "the user's session has ended"
         """What the app is told when nothing better is known."""
         self.task: asyncio.Task[None] | None = None
+        self.stopping: asyncio.Task[None] | None = None
+        """Asks the bridge to stop it: one at a time, however often the app asks."""
 
 
 class Playbacks:
@@ -181,8 +183,9 @@ class Playbacks:
         """Stops what this app plays and the request means; other apps' sounds are not touched."""
         for playing in list(self._running.values()):
             mine = playing.request
-            if request.request_id in (None, mine.request_id) and request.track_id in (None, mine.track_id):
-                self._tasks.spawn(self._stop(playing), f"stop:{mine.request_id}")
+            meant = request.request_id in (None, mine.request_id) and request.track_id in (None, mine.track_id)
+            if meant and (playing.stopping is None or playing.stopping.done()):
+                playing.stopping = self._tasks.spawn(self._stop(playing), f"stop:{mine.request_id}")
 
     def stop_all(self) -> None:
         """The app is over."""
