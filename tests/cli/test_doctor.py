@@ -179,3 +179,37 @@ async def test_the_key_of_a_recogniser(key: str, code: int | None, advice: str) 
 async def test_a_folder_that_cannot_be_had(tmp_path: FilePath) -> None:
     async with patient("ws://127.0.0.1:1", log_spool=str(tmp_path)) as ill:
         assert (await machine.disk(ill)).state in (State.WELL, State.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "told"),
+    [
+        ({}, State.WELL, ""),
+        ({"livekit_url": "wss://livekit.example.com", "public_url": "https://cloud.example.com"}, State.WELL, ""),
+        ({"livekit_url": "ws://livekit.example.com"}, State.WARNING, "LIVEKIT_URL"),
+        ({"public_url": "http://cloud.example.com"}, State.WARNING, "GLASSBRIDGE_PUBLIC_URL"),
+        ({"bridge_urls": "127.0.0.1:9090,bridge.example.com:9090"}, State.FAILED, "without TLS"),
+        ({"bridge_urls": "bridge.example.com:9090", "bridge_ca": "/ca.pem"}, State.WELL, ""),
+    ],
+)
+async def test_what_goes_out_in_the_clear_is_told(settings: dict[str, str], state: State, told: str) -> None:
+    async with patient(settings.pop("livekit_url", "ws://127.0.0.1:7880"), **settings) as found:
+        finding = await machine.encryption(found)
+    assert finding.state is state
+    assert told in finding.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        ({"jwt_secrets": "j" * 32}, State.WELL),
+        ({}, State.WARNING),
+        ({"jwt_secrets": "tiny"}, State.FAILED),
+        ({"jwt_secrets": "j" * 32, "admin_tokens": "a" * 20}, State.FAILED),
+    ],
+)
+async def test_weak_secrets_are_told(settings: dict[str, str], state: State) -> None:
+    async with patient("ws://127.0.0.1:7880", **settings) as found:
+        finding = await machine.secrets(found)
+    assert finding.state is state
+    assert not any(value in finding.text for value in settings.values())
