@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path as FilePath
+from typing import Any
 
 import aiohttp
 import pytest
@@ -192,7 +193,7 @@ async def test_a_folder_that_cannot_be_had(tmp_path: FilePath) -> None:
         ({"bridge_urls": "bridge.example.com:9090", "bridge_ca": "/ca.pem"}, State.WELL, ""),
     ],
 )
-async def test_what_goes_out_in_the_clear_is_told(settings: dict[str, str], state: State, told: str) -> None:
+async def test_what_goes_out_in_the_clear_is_told(settings: dict[str, Any], state: State, told: str) -> None:
     async with patient(settings.pop("livekit_url", "ws://127.0.0.1:7880"), **settings) as found:
         finding = await machine.encryption(found)
     assert finding.state is state
@@ -208,7 +209,7 @@ async def test_what_goes_out_in_the_clear_is_told(settings: dict[str, str], stat
         ({"jwt_secrets": "j" * 32, "admin_tokens": "a" * 20}, State.FAILED),
     ],
 )
-async def test_weak_secrets_are_told(settings: dict[str, str], state: State) -> None:
+async def test_weak_secrets_are_told(settings: dict[str, Any], state: State) -> None:
     async with patient("ws://127.0.0.1:7880", **settings) as found:
         finding = await machine.secrets(found)
     assert finding.state is state
