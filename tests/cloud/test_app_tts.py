@@ -115,3 +115,5 @@ async def test_the_originals_sdk_is_vouched_for(stage: Begin) -> None:
             assert (answer.status, await answer.read()) == (200, b"rms: hello there")
     for other in ("https://x.test/api/tts?text=hello", f"{built.url}/api/other", f"{asked}&signature=x&app=y"):
         assert vouched(other, record, socket_url) == other
+    for written in ("https://cdn.example/a%2Fb?sig=%7E&x=", "http://[no-url", "http://h/\udcff", ""):
+        assert vouched(written, record, socket_url) == written

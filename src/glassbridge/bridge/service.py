@@ -195,6 +195,7 @@ class BridgeService(LiveKitBridgeServicer):
             await context.write(failed(request.request_id[:MAX_NAME], "bad_request", str(error)))
             return
         except PlaybackError as error:
+            metrics.PLAYBACK_FAILURES.add(error.code)
             await context.write(failed(request.request_id[:MAX_NAME], error.code, str(error)))
             return
         log.info("PlayAudio", user_id=user, request_id=request.request_id, track_id=request.track_id)

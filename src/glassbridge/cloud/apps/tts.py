@@ -40,7 +40,10 @@ def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
     """The same URL; where it asks this cloud (by the address that apps are given) to say something and is not signed,
     signed for the app: the original's SDK, which has proven its key on its socket, knows no signatures. It also says
     https whatever it was given. Either way the URL tells apart the users of the app, who take turns to be spoken to."""
-    parts, ours = urlsplit(url), urlsplit(cloud)
+    try:
+        parts, ours = urlsplit(url), urlsplit(cloud)
+    except ValueError:
+        return url  # no URL: the bridge says so
     if parts.netloc != ours.netloc or not parts.path.endswith(PATH):
         return url
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
