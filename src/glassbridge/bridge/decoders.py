@@ -6,7 +6,7 @@ import random
 import socket
 import sys
 from contextlib import suppress
-from signal import SIGKILL, SIGXCPU, Signals
+from signal import SIGKILL, SIGXCPU, strsignal
 from time import monotonic
 from typing import Final
 
@@ -98,7 +98,8 @@ class Decoders:
             except TimeoutError:
                 break
             control = self._control
-            assert control is not None
+            if control is None:  # it died in this moment
+                continue
             if (line := await self._fork(control, request)) is not None:
                 return line
             if control is self._control:
@@ -191,5 +192,5 @@ def death_of_sound(status: int) -> PlaybackError:
     """What an exit status of a sound's process (negative: a signal) means to the caller."""
     if status == -SIGXCPU:
         return PlaybackError("too_costly", "decoding the audio takes too much processor time")
-    how = Signals(-status).name if status < 0 else f"status {status}"
+    how = strsignal(-status) if status < 0 else f"status {status}"
     return PlaybackError("decoder_died", f"the decoder of this sound died ({how})")
