@@ -229,6 +229,10 @@ class Settings(BaseModel):
     """for a peer to say who it is,"""
     idle_time: Seconds = 75.0
     """and between two requests of a connection that has signed in."""
+    sounds_per_app_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 30)] = 32 << 20
+    """Sounds that one app has brought and that are kept for it; the oldest go,"""
+    sounds_bytes: Annotated[int, Field(ge=1 << 20, le=4 << 30)] = 64 << 20
+    """and those of all apps; the oldest of the app that has most go."""
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()
     """Networks of proxies whose X-Forwarded-For is believed: a comma list such as 10.0.0.0/8,fd00::/8."""
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()

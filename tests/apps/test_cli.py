@@ -62,6 +62,6 @@ def test_a_cloud_does_not_start_with_a_registry_that_cannot_be_read(tmp_path: Pa
         text=True,
         timeout=60,
     )
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     assert str(path) in shown.stderr
     assert "Traceback" not in shown.stderr

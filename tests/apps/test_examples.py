@@ -72,7 +72,7 @@ async def run(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
                 url=f"http://127.0.0.1:{server.port}",
                 key_hash=hash_key(KEY),
                 permissions=frozenset({Permission.MICROPHONE}),
-            )
+            ).with_key(KEY)
             recogniser = ScriptedRecogniser()
             config = cloud_config(bridge, rooms, apps=AppsConfig(times=QUICK))
             cloud = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(record)))

@@ -354,7 +354,7 @@ async def test_only_a_signed_webhook_opens_a_session(theatre: Open) -> None:
     url = f"http://127.0.0.1:{scene.server.port}/webhook"
     asked = {"type": "session_request", "sessionId": "x", "userId": "x", "mentraOSWebsocketUrl": "ws://127.0.0.1:9/x"}
     body = json.dumps(asked).encode()
-    for headers in ({}, {app_keys.SIGNATURE_HEADER: app_keys.sign(app_keys.hash_key("other"), body, 0)}):
+    for headers in ({}, {app_keys.SIGNATURE_HEADER: app_keys.signer("other").sign(body, 0)}):
         async with scene.built.http.post(url, data=body, headers=headers) as answer:
             assert answer.status == 401
     assert not scene.server.sessions

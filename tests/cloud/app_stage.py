@@ -15,9 +15,10 @@ from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.core.app_session import AppTimes
+from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import Permission
 from glassbridge.speech.voice import Voice
-from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signed_by
+from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signer
 from tests.cloud.client import Client
 from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
@@ -59,7 +60,7 @@ class AppsServer:
     async def _webhook(self, request: web.Request) -> web.Response:
         body = await request.read()
         at = float(request.headers[SIGNATURE_HEADER].split(",")[0].removeprefix("t="))
-        self.signed.append(signed_by(hash_key(KEY), body, request.headers[SIGNATURE_HEADER], at))
+        self.signed.append(signer(KEY).signed(body, request.headers[SIGNATURE_HEADER], at))
         self.webhooks.append(json.loads(body))
         return web.Response(status=self.status)
 
@@ -205,6 +206,7 @@ async def app_stages() -> AsyncIterator[Begin]:
             captions: str = "en-US",
             admin_token: str = "",
             cloud: Mapping[str, Any] = MappingProxyType({}),
+            body_time: float = 30.0,
             **changes: Any,
         ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
@@ -218,9 +220,11 @@ async def app_stages() -> AsyncIterator[Begin]:
                 AppRecord(package=PACKAGE, url=at, key_hash=hash_key(KEY), permissions=microphone, name="Test"),
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
+            records = [record.with_key(KEY) for record in records]
             rooms = await stack.enter_async_context(ScriptedRooms())
             apps_config = AppsConfig(times=times, **changes)
-            config = cloud_config(bridge, rooms, apps=apps_config, captions=captions, admin_token=admin_token, **cloud)
+            more = {"connections": ConnectionLimits(body_time=body_time)} | dict(cloud)
+            config = cloud_config(bridge, rooms, apps=apps_config, captions=captions, admin_token=admin_token, **more)
             recogniser = recogniser or ScriptedRecogniser()
             running = await stack.enter_async_context(Cloud(config, recogniser, StaticRegistry(*records), voice))
             built = AppStage(running, bridge, recogniser, rooms, apps)

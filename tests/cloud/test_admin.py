@@ -8,8 +8,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 
 from glassbridge.cloud import live
+from glassbridge.core.connections import ConnectionLimits
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from tests.cloud.app_stage import PACKAGE, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
@@ -119,14 +121,94 @@ async def test_the_token_and_the_cookie_open_it_and_nothing_else_does(stage: Cal
     assert await ask(built, "sessions", 401, {"Cookie": f"glassbridge_admin=9{cookie.value}"}) == "UNAUTHORIZED"
 
 
-async def test_who_tries_out_tokens_is_stopped_and_those_who_know_theirs_are_not(stage: Callable[..., Any]) -> None:
+@asynccontextmanager
+async def caller(address: str) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield http
+
+
+async def test_guesses_are_counted_by_peer_and_one_rule_holds_for_header_and_form(stage: Callable[..., Any]) -> None:
     built: Stage = await stage(admin_token=TOKEN)
-    for number in range(10):
-        assert await ask(built, "sessions", 401, {"Authorization": f"Bearer wrong-{number}"}) == "UNAUTHORIZED"
-    assert await ask(built, "sessions", 429, {"Authorization": "Bearer wrong-again"}) == "TOO_MANY_ATTEMPTS"
-    async with built.http.post(f"{built.url}/api/admin/login", json={"token": TOKEN}) as answer:
-        assert answer.status == 429
-    assert await ask(built, "sessions") is not None
+    sessions, login = f"{built.url}/api/admin/sessions", f"{built.url}/api/admin/login"
+    async with caller("127.0.0.9") as guesser:
+        for number in range(5):
+            async with guesser.get(sessions, headers={"Authorization": f"Bearer wrong-{number}"}) as answer:
+                assert answer.status == 401
+            async with guesser.post(login, json={"token": f"wrong-{number}"}) as answer:
+                assert answer.status == 401
+        for headers in ({"Authorization": "Bearer wrong"}, BEARER):  # the right one is not looked at, too
+            async with guesser.get(sessions, headers=headers) as answer:
+                assert (answer.status, (await answer.json())["error"]["code"]) == (429, "TOO_MANY_ATTEMPTS")
+                assert 1 <= int(answer.headers["Retry-After"]) <= 35
+        async with guesser.post(login, json={"token": TOKEN}) as answer:
+            assert answer.status == 429
+        async with guesser.get(f"{built.url}/metrics", headers=BEARER) as answer:
+            assert answer.status == 429
+    assert await ask(built, "sessions") is not None  # an operator elsewhere notices nothing
+    async with built.http.post(login, json={"token": TOKEN}) as answer:
+        assert answer.status == 200
+
+
+async def test_a_flood_of_guesses_is_a_few_log_lines(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    with structlog.testing.capture_logs() as lines:
+        async with caller("127.0.0.8") as guesser:
+            for number in range(200):
+                headers = {"Authorization": f"Bearer wrong-{number}"}
+                async with guesser.get(f"{built.url}/api/admin/sessions", headers=headers) as answer:
+                    assert answer.status in (401, 429)
+    assert len([line for line in lines if line.get("peer") == "127.0.0.8" and line["log_level"] != "debug"]) <= 60
+
+
+async def test_a_sign_in_is_listed_and_ended_and_what_operators_do_is_told(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    await built.phone()
+    login = f"{built.url}/api/admin/login"
+    cookies = []
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(2):
+            async with built.http.post(login, json={"token": TOKEN}) as answer:
+                cookies.append({"Cookie": f"glassbridge_admin={answer.cookies['glassbridge_admin'].value}"})
+            built.http.cookie_jar.clear()
+        rows = (await ask(built, "sign-ins", headers=cookies[0]))["signIns"]
+        assert [row["own"] for row in rows] == [True, False]
+        assert rows[0]["peer"] == "127.0.0.1"
+        async with built.http.delete(f"{built.url}/api/admin/sign-ins/{rows[1]['id']}", headers=cookies[0]) as answer:
+            assert answer.status == 200
+        async with built.http.delete(f"{built.url}/api/admin/sign-ins/{rows[1]['id']}", headers=cookies[0]) as answer:
+            assert answer.status == 404
+        assert await ask(built, "sessions", 401, cookies[1]) == "UNAUTHORIZED"
+        found = (await ask(built, "sessions", headers=cookies[0]))["sessions"]
+        await ask(built, f"sessions/{found[0]['id']}/timeline?captions=true", headers=cookies[0])
+        async with built.http.post(f"{built.url}/api/admin/logout", headers=cookies[0]) as answer:
+            assert answer.status == 200
+        assert await ask(built, "sessions", 401, cookies[0]) == "UNAUTHORIZED"
+        assert await ask(built, "sessions", 401, {"Authorization": "Bearer wrong"}) == "UNAUTHORIZED"
+    told = [(line["event"], line.get("by") or line.get("sign_in")) for line in lines if line.get("audit")]
+    own, other = rows[0]["id"], rows[1]["id"]
+    assert told == [
+        ("admin signed in", own),
+        ("admin signed in", other),
+        ("admin sign-in ended", own),
+        ("captions viewed", own),
+        ("admin signed out", own),
+        ("admin refused", None),
+    ]
+    assert not [line for line in lines if TOKEN in str(line)]
+
+
+async def test_a_form_that_is_half_sent_or_too_large_is_refused(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN, connections=ConnectionLimits(sign_in_time=0.3))
+    login = f"{built.url}/api/admin/login"
+    async with built.http.post(login, data=b"[" * 3000) as answer:
+        assert answer.status == 400
+    async with built.http.post(login, data=b"x" * 5000) as answer:
+        assert answer.status == 413
+    reader, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port)
+    writer.write(b"POST /api/admin/login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+    assert b"408" in await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
 
 
 # ---- what is told

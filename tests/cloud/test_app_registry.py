@@ -1,9 +1,13 @@
 """The registry of apps: one contract for every kind of file, hashes only, errors that say what to do."""
 
+import sqlite3
+import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from glassbridge.cloud.apps.registry import (
     AppRecord,
@@ -15,7 +19,7 @@ from glassbridge.cloud.apps.registry import (
     open_registry,
 )
 from glassbridge.core.subscriptions import Permission
-from glassbridge.wire.app_keys import key_fits
+from glassbridge.wire.app_keys import hash_key, key_fits, signing_secret
 
 FIRST, FIRST_KEY = new_app("com.example.first-app", "https://first.example.com/", 'a "name" é', ["microphone", "ALL"])
 SECOND, _ = new_app("com.example.second", "http://127.0.0.1:7010", "", [])
@@ -124,3 +128,77 @@ def test_what_is_no_app_is_refused(package: str, url: str, permissions: list[str
 def test_a_record_holds_a_hash_and_nothing_else() -> None:
     with pytest.raises(ValueError, match="SHA-256"):
         AppRecord(package="x", url="http://x", key_hash="the-key-itself")
+
+
+# ---- who may read the file, and what signs
+
+
+@pytest.mark.parametrize("name", ["apps.toml", "apps.db"])
+def test_the_file_is_its_owners_only_and_one_that_was_not_is_put_right(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    open_registry(path).add(FIRST)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    with structlog.testing.capture_logs() as lines:
+        assert open_registry(path).find(FIRST.package) == FIRST
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [(line["event"], line["was"]) for line in lines] == [("registry of apps made private", "0644")]
+
+
+def test_a_new_app_has_a_secret_that_its_key_makes_and_its_hash_does_not() -> None:
+    assert FIRST.secret == signing_secret(FIRST_KEY)
+    assert FIRST.secret not in (FIRST.key_hash, signing_secret(FIRST.key_hash), hash_key(FIRST.key_hash))
+    assert FIRST.secret not in repr(FIRST)
+    with pytest.raises(ValueError, match="secret is not key_hash"):
+        AppRecord(package="x", url="http://x", key_hash="0" * 64, secret="0" * 64)
+
+
+OLD_TOML = """# ours
+[apps."com.example.first"]   # the first
+url = "http://127.0.0.1:1"
+key_hash = '{}'  # of the key
+permissions = ["MICROPHONE"]
+
+[apps."com.example.other"]
+url = "http://127.0.0.1:2"
+key_hash = "{}"
+"""
+
+
+def old_toml(path: Path) -> None:
+    path.write_text(OLD_TOML.format(hash_key("first"), hash_key("other")))
+
+
+def old_sqlite(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "CREATE TABLE apps (package TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL, key_hash TEXT NOT"
+            " NULL, permissions TEXT NOT NULL)"
+        )
+        for name in ("first", "other"):
+            row = (f"com.example.{name}", "", "http://127.0.0.1:1", hash_key(name), "MICROPHONE")
+            database.execute("INSERT INTO apps VALUES (?, ?, ?, ?, ?)", row)
+
+
+@pytest.mark.parametrize(("name", "write"), [("apps.toml", old_toml), ("apps.db", old_sqlite)])
+def test_a_registry_from_before_is_read_and_learns_a_secret(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / name
+    write(path)
+    registry = open_registry(path)
+    first, other = registry.find("com.example.first"), registry.find("com.example.other")
+    assert first is not None
+    assert first.secret == ""
+    registry.change_key(first.with_key("first"))
+    again = open_registry(path)
+    assert again.find("com.example.first") == first.with_key("first")
+    assert again.find("com.example.other") == other
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if name.endswith("toml"):
+        assert "# ours" in path.read_text()
+    again.change_key(first.with_key("second"))  # and another key later
+    assert open_registry(path).find("com.example.first") == first.with_key("second")
+    assert path.read_text(errors="replace").count(signing_secret("first")) == 0 or not name.endswith("toml")
+    with pytest.raises(RegistryError, match="no app"):
+        registry.change_key(FIRST)

@@ -10,7 +10,7 @@ from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.tts import vouched
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
-from glassbridge.wire.app_keys import hash_key, sign, speech_claim
+from glassbridge.wire.app_keys import hash_key, signer, speech_claim
 from tests.cloud.app_stage import KEY, PACKAGE, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
 from tests.support.scripted_voice import ScriptedVoice
@@ -24,7 +24,7 @@ async def stage() -> AsyncIterator[Begin]:
 
 def signed(text: str, voice: str = "", key: str = KEY, at: int = 0) -> dict[str, str]:
     claim = speech_claim(PACKAGE, text, voice)
-    query = {"text": text, "app": PACKAGE, "signature": sign(hash_key(key), claim, at or int(time()))}
+    query = {"text": text, "app": PACKAGE, "signature": signer(key).sign(claim, at or int(time()))}
     return query | ({"voice_id": voice} if voice else {})
 
 
@@ -97,7 +97,12 @@ async def test_model_and_settings_reach_the_voice(stage: Begin) -> None:
         assert answer.status == 200
     (said,) = voice.said
     assert (said.model, said.settings) == ("eleven_v3", {"speed": 1.1})
-    for wrong in ({"voice_settings": "[]"}, {"voice_settings": "{"}, {"model_id": "a/b"}):
+    for wrong in (
+        {"voice_settings": "[]"},
+        {"voice_settings": "{"},
+        {"voice_settings": "[" * 2500},
+        {"model_id": "a/b"},
+    ):
         async with built.http.get(f"{built.url}/api/tts", params=signed("hello") | wrong) as answer:
             assert answer.status == 422
 
@@ -105,7 +110,7 @@ async def test_model_and_settings_reach_the_voice(stage: Begin) -> None:
 async def test_the_originals_sdk_is_vouched_for(stage: Begin) -> None:
     """It asks for `/api/tts` without a signature, by an app socket on which it has proven its key."""
     built = await stage(voice=ScriptedVoice())
-    record = AppRecord(package=PACKAGE, url="http://x.test", key_hash=hash_key(KEY))
+    record = AppRecord(package=PACKAGE, url="http://x.test", key_hash=hash_key(KEY)).with_key(KEY)
     socket_url = built.url.replace("http", "ws") + "/app-ws"
     asked = f"{built.url}/api/tts?text=hello+there&voice_id=rms"
     async with built.http.get(asked) as answer:

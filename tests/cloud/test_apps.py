@@ -190,7 +190,7 @@ async def test_a_token_of_another_secret_or_with_another_key_is_refused(stage: B
         (built.jwt_headers(key="wrong"), "INVALID_API_KEY"),
         (built.jwt_headers(package="nobody"), "PACKAGE_NOT_FOUND"),
         (built.jwt_headers(user="bob@example.com"), "SESSION_NOT_FOUND"),
-        (built.jwt_headers(), "APP_NOT_STARTED"),
+        (built.jwt_headers(), "SESSION_NOT_FOUND"),
     ):
         async with built.http.get(f"{built.url}/app-ws", headers=headers) as answer:
             assert (answer.status, (await answer.json())["code"]) == (401, code)
@@ -202,7 +202,7 @@ async def test_a_token_of_another_secret_or_with_another_key_is_refused(stage: B
         (ANN, PACKAGE, "wrong", "INVALID_API_KEY"),
         (ANN, "com.example.unknown", KEY, "PACKAGE_NOT_FOUND"),
         ("bob@example.com", PACKAGE, KEY, "SESSION_NOT_FOUND"),
-        (ANN, PACKAGE, KEY, "APP_NOT_STARTED"),
+        (ANN, PACKAGE, KEY, "SESSION_NOT_FOUND"),
     ],
 )
 async def test_a_first_message_that_may_not_is_told_why_and_closed(

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from aiohttp import WSServerHandshakeError
 
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.session import SessionState
@@ -93,18 +94,55 @@ async def test_rest_errors_are_json(stage: Begin) -> None:
             assert body["timestamp"]
 
 
-async def test_health_says_what_is_true(stage: Begin) -> None:
-    built = await stage()
+async def test_health_says_what_is_true_and_counts_to_operators_only(stage: Begin) -> None:
+    token = "an-admin-token-of-the-tests"
+    built = await stage(admin_token=token)
     await built.phone()
     await eventually(lambda: built.cloud.sessions.pool.live == 1 or "no bridge is live")
-    async with built.http.get(f"{built.url}/health") as answer:
+    async with built.http.get(f"{built.url}/health", headers={"Authorization": f"Bearer {token}"}) as answer:
         body = await answer.json()
     assert (body["status"], body["sessions"], body["bridges"]) == ("ok", {"activeCount": 1}, {"live": 1, "total": 1})
+    async with built.http.get(f"{built.url}/health") as answer:
+        assert set(await answer.json()) == {"status", "timestamp"}
     await built.bridge.stop()
     await eventually(lambda: built.cloud.sessions.pool.live == 0 or "the bridge counts as live")
     for path, status in (("/health", 200), ("/livez", 200), ("/readyz", 200)):
         async with built.http.get(f"{built.url}{path}") as answer:
             assert answer.status == status
+
+
+@pytest.mark.parametrize("path", ["/livez", "/health", "/nowhere", "/console", "/glasses-ws", "/api/admin/sessions"])
+async def test_no_answer_tells_a_version_and_none_is_guessed_about(stage: Begin, path: str) -> None:
+    built = await stage()
+    async with built.http.get(f"{built.url}{path}") as answer:
+        assert answer.headers["Server"] == "glassbridge"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/glasses-ws", "/ws/client"])
+async def test_pages_of_other_hosts_open_no_socket(stage: Begin, path: str) -> None:
+    built = await stage(allowed_origins=("https://app.example.com",))
+    own = f"127.0.0.1:{built.cloud.port}"
+    for origin in (f"http://{own}", f"HTTP://{own}", "https://app.example.com", "https://APP.example.com:443"):
+        phone = await built.phone(path=path, headers={"Origin": origin})
+        await phone.close()
+    for origin in (
+        "https://evil.example",
+        "null",
+        "",
+        f"http://{own}.evil.example",
+        "https://app.example.com.evil.example",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        f"http://evil@{own}",
+        f"file://{own}",
+        "http://127.0.0.1",
+        "https://app.example.com/x",
+        "http://[",
+    ):
+        with pytest.raises(WSServerHandshakeError) as caught:
+            await built.phone(path=path, headers={"Origin": origin})
+        assert caught.value.status == 403, origin
 
 
 async def test_a_full_cloud_refuses_new_users_and_serves_known_ones(stage: Begin) -> None:

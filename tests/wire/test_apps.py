@@ -15,6 +15,7 @@ from glassbridge.wire.display import DoubleTextWall, TextWall, words
 from glassbridge.wire.phone import Vad
 
 KEY_HASH = app_keys.hash_key("an-api-key")
+SIGNER = app_keys.signer("an-api-key")
 
 
 @pytest.mark.parametrize(
@@ -191,18 +192,32 @@ def test_a_webhook_names_the_url_as_old_and_new_sdks_look_for_it() -> None:
 
 
 def test_a_signature_counts_for_its_body_its_key_and_its_time() -> None:
-    header = app_keys.sign(KEY_HASH, b"body", 1_000)
-    assert app_keys.signed_by(KEY_HASH, b"body", header, 1_000.0)
-    assert app_keys.signed_by(KEY_HASH, b"body", header, 1_000.0 + app_keys.MAX_AGE)
-    assert not app_keys.signed_by(KEY_HASH, b"body", header, 1_001.0 + app_keys.MAX_AGE)
-    assert not app_keys.signed_by(KEY_HASH, b"bodY", header, 1_000.0)
-    assert not app_keys.signed_by(app_keys.hash_key("other"), b"body", header, 1_000.0)
-    assert not app_keys.signed_by(KEY_HASH, b"body", header.replace("t=1000", "t=1001"), 1_000.0)
+    header = SIGNER.sign(b"body", 1_000)
+    assert SIGNER.signed(b"body", header, 1_000.0)
+    assert SIGNER.signed(b"body", header, 1_000.0 + app_keys.MAX_AGE)
+    assert not SIGNER.signed(b"body", header, 1_001.0 + app_keys.MAX_AGE)
+    assert not SIGNER.signed(b"bodY", header, 1_000.0)
+    assert not app_keys.signer("other").signed(b"body", header, 1_000.0)
+    assert not SIGNER.signed(b"body", header.replace("t=1000", "t=1001"), 1_000.0)
+
+
+def test_the_hash_of_a_key_signs_nothing_for_an_app_that_has_a_secret() -> None:
+    key_hash = app_keys.hash_key("an-api-key")
+    stolen = app_keys.Signer("", key_hash)
+    cloud = app_keys.Signer(app_keys.signing_secret("an-api-key"), key_hash)
+    forged = stolen.sign(b"body", 1_000)
+    assert stolen.signed(b"body", forged, 1_000.0)  # an app from before there were secrets, and its cloud
+    assert not SIGNER.signed(b"body", forged, 1_000.0)
+    assert not cloud.signed(b"body", forged, 1_000.0)
+    assert not cloud.signed(b"body", forged.replace("v1", "v2"), 1_000.0)
+    assert SIGNER.signed(b"body", cloud.sign(b"body", 1_000), 1_000.0)
+    assert stolen.signed(b"body", cloud.sign(b"body", 1_000), 1_000.0)  # an SDK from before still takes webhooks
+    assert key_hash not in repr(cloud)
 
 
 @given(st.text())
 def test_any_header_is_a_signature_or_not(header: str) -> None:
-    assert not app_keys.signed_by(KEY_HASH, b"body", header, 1_000.0)
+    assert not SIGNER.signed(b"body", header, 1_000.0)
 
 
 def test_a_key_fits_its_hash_alone() -> None:

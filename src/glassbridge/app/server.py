@@ -15,7 +15,7 @@ from glassbridge.runtime.listen import CannotListen, claim_port
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
-from glassbridge.wire.app_keys import SIGNATURE_HEADER, hash_key, signed_by
+from glassbridge.wire.app_keys import SIGNATURE_HEADER, signer
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage
 
@@ -54,7 +54,7 @@ class AppServer:
         self.port = port
         """The one that was chosen, once it listens, when it was 0."""
         self._api_key = api_key
-        self._key_hash = hash_key(api_key)
+        self._signer = signer(api_key)
         self._unsigned_from = unsigned_from
         self._begin: Begin | None = None
         self._ended: Ended | None = None
@@ -140,7 +140,7 @@ class AppServer:
     def _believes(self, request: web.Request, body: bytes) -> bool:
         if request.remote in self._unsigned_from:
             return True
-        return signed_by(self._key_hash, body, request.headers.get(SIGNATURE_HEADER, ""), time())
+        return self._signer.signed(body, request.headers.get(SIGNATURE_HEADER, ""), time())
 
     def _open(self, asked: wire.SessionRequest) -> web.Response:
         url, at = asked.websocket_url, asked.timestamp if isinstance(asked.timestamp, int) else 0

@@ -21,7 +21,7 @@ from glassbridge.app.upload import upload
 from glassbridge.core.subscriptions import Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
-from glassbridge.wire.app_keys import hash_key, sign, speech_claim
+from glassbridge.wire.app_keys import signer, speech_claim
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
 from glassbridge.wire.phone import AudioStateNotice, Vad
@@ -53,7 +53,7 @@ class Session:
         self.asked_at = 0
         """Unix milliseconds at which the cloud last asked for us."""
         self._package = package
-        self._key_hash = hash_key(api_key)
+        self._signer = signer(api_key)
         self._url = url
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
@@ -171,7 +171,7 @@ class Session:
                 sound = await asyncio.to_thread(sound.read_bytes)
             except OSError as error:
                 raise PlaybackFailed(f"the sound cannot be read: {error.strerror}") from None
-        return await upload(self._cloud, self._package, self._key_hash, sound)
+        return await upload(self._cloud, self._package, self._signer, sound)
 
     @property
     def _cloud(self) -> str:
@@ -192,7 +192,7 @@ class Session:
         """Says it with the cloud's voice; as `play`. A cloud without a voice: PlaybackFailed."""
         query = {"text": text} | ({"voice_id": voice} if voice is not None else {})
         claim = speech_claim(self._package, text, voice or "")
-        query |= {"app": self._package, "signature": sign(self._key_hash, claim, int(time()))}
+        query |= {"app": self._package, "signature": self._signer.sign(claim, int(time()))}
         url = f"{self._cloud}/api/tts?{urlencode(query)}"
         return await self.play(url, volume=volume, track=track, stop_other=stop_other)
 

@@ -1,21 +1,27 @@
 """Brings a sound of the app's own to the cloud, where the bridge can fetch it."""
 
 import asyncio
+from hashlib import sha256
 from time import time
 from typing import Final
 
 import aiohttp
 
 from glassbridge.app.errors import PlaybackFailed
-from glassbridge.wire.app_keys import SIGNATURE_HEADER, sign
+from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, Signer, sound_claim
 
 PATH: Final = "/api/sounds"
 TIMEOUT: Final = 30.0
 
 
-async def upload(base: str, package: str, key_hash: str, sound: bytes) -> str:
+async def upload(base: str, package: str, signer: Signer, sound: bytes) -> str:
     """The URL of a sound file, for 15 minutes. `base` is that of the cloud. Raises PlaybackFailed. Safe to cancel."""
-    headers = {SIGNATURE_HEADER: sign(key_hash, sound, int(time())), "Content-Type": "application/octet-stream"}
+    digest = sha256(sound).hexdigest()
+    headers = {
+        SIGNATURE_HEADER: signer.sign(sound_claim(package, len(sound), digest), int(time())),
+        DIGEST_HEADER: digest,
+        "Content-Type": "application/octet-stream",
+    }
     try:
         async with (
             asyncio.timeout(TIMEOUT),

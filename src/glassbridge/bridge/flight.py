@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from glassbridge.core.values import Generation, UserId
+from glassbridge.core.values import Generation, UserId, spelled
 from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds, redaction
 
 WORD: Final = "flight"
@@ -178,10 +178,10 @@ def recorder_route(copy: FlightCopy, admin_token: str) -> web.RouteDef:
                 403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
             )
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        shown = token.strip().encode(errors="surrogateescape") if scheme.lower() == "bearer" else b""
+        shown = token.strip().encode(errors="backslashreplace") if scheme.lower() == "bearer" else b""
         if not hmac.compare_digest(shown, admin_token.encode()):
             return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
-        found = copy.find(request.query.get("user", "").strip().casefold())
+        found = copy.find(spelled(request.query.get("user", "")))
         return web.json_response(found, headers={"Cache-Control": "no-store"})
 
     return web.get("/recorder", answer)

@@ -29,6 +29,11 @@ class AdminClient:
         """`data` of the answer of `/api/admin/{path}`. Raises UserError, which says what to do."""
         return self._fetch(f"{self._base}/api/admin/{path}")["data"]
 
+    def health(self) -> dict[str, Any]:
+        """What the cloud says of itself. Raises UserError."""
+        health: dict[str, Any] = self._fetch(f"{self._base}/health")
+        return health
+
     def rooms_at(self, bridge: str, user: str) -> list[dict[str, Any]]:
         """What the supervisor of a bridge knows of a user's rooms; `bridge` is the URL of its metrics port. Raises
         UserError."""

@@ -54,6 +54,23 @@ def list_(registry: RegistryOption = DEFAULT_REGISTRY) -> None:
 
 
 @app.command()
+def rekey(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY) -> None:
+    """Make a new API key for an app, whose former key ends, and print it: the last line of the output."""
+    from secrets import token_urlsafe
+
+    from glassbridge.cloud.apps.registry import open_registry
+
+    found = open_registry(registry)
+    record = found.find(package)
+    if record is None:
+        raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")
+    key = token_urlsafe(32)
+    found.change_key(record.with_key(key))
+    print(f"{package} has a new API key, which is shown once; the former one no longer counts:", file=sys.stderr)
+    print(key)
+
+
+@app.command()
 def remove(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY) -> None:
     """Forget an app: it cannot be started any more."""
     from glassbridge.cloud.apps.registry import open_registry

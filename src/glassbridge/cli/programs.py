@@ -154,6 +154,8 @@ def cloud(
             starts_of_one=replace(STARTS_OF_ONE, per_second=settings.app_restarts / 60),
             speech_of_user=replace(SPEECH_OF_USER, per_second=settings.speech_texts / 60),
             speech_of_app=replace(SPEECH_OF_APP, per_second=settings.app_speech_texts / 60),
+            sounds_of_app=settings.sounds_per_app_bytes,
+            sounds_of_all=settings.sounds_bytes,
         ),
     )
     with tracing("cloud", traces_url()):

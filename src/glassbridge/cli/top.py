@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption, base_url, fetch_json
+from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption
 from glassbridge.cli.common import load_settings
 from glassbridge.runtime.errors import UserError
 
@@ -26,24 +26,24 @@ def top(
     client = AdminClient(cloud, load_settings().admin_token.get_secret_value())
     console = Console(highlight=False)
     if once:
-        console.print(view(*_ask(client, cloud, ended), cloud, console.width, None))
+        console.print(view(*_ask(client, ended), cloud, console.width, None))
         return
     from rich.live import Live
 
-    (sessions, health), trouble = _ask(client, cloud, ended), ""  # what is wrong at the start ends it, with advice
+    (sessions, health), trouble = _ask(client, ended), ""  # what is wrong at the start ends it, with advice
     with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             shown = view(sessions, health, cloud, console.width, console.height, trouble)
             live.update(shown, refresh=True)
             time.sleep(EVERY)
             try:
-                (sessions, health), trouble = _ask(client, cloud, ended), ""
+                (sessions, health), trouble = _ask(client, ended), ""
             except UserError as error:
                 trouble = str(error)
 
 
-def _ask(client: AdminClient, cloud: str, ended: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ask(client: AdminClient, ended: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the cloud knows of its sessions, and of itself. Raises UserError."""
     sessions: dict[str, Any] = client.get(f"sessions?ended={str(ended).lower()}")
-    health: dict[str, Any] = fetch_json(f"{base_url(cloud)}/health", {})
+    health = client.health()
     return sessions, health

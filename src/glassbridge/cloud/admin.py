@@ -1,23 +1,24 @@
 """`/api/admin`: what the flight recorders know, for whoever holds the admin token (docs/recorder.md)."""
 
-from collections import deque
-from time import monotonic
+from math import ceil
 from typing import Any, Final
 
 import msgspec
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate
+from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate, Verdict
 from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
+from glassbridge.core.values import spelled
 from glassbridge.telemetry.recorder import KEPT
 
 log = structlog.get_logger()
 
-WRONG_IN_A_MINUTE: Final = 10
-"""Wrong tokens, after which none is looked at for the rest of the minute."""
+MAX_LOGIN: Final = 4096
+"""Bytes of a form."""
 NO_STORE: Final = {"Cache-Control": "no-store"}
 OFF: Final = "no admin token is set here: start the cloud with GLASSBRIDGE_ADMIN_TOKEN (openssl rand -hex 24)"
 SIGN_IN: Final = "sign in: send the admin token as `Authorization: Bearer`"
@@ -33,17 +34,20 @@ _login = msgspec.json.Decoder(_Login)
 class AdminRoutes:
     """The REST side of the recorders."""
 
-    def __init__(self, gate: AdminGate, flights: Flights, *, development: bool) -> None:
+    def __init__(self, gate: AdminGate, flights: Flights, sign_in_time: float, *, development: bool) -> None:
+        """`sign_in_time`: seconds in which a form must come."""
         self._gate = gate
+        self._sign_in_time = sign_in_time
         self._flights = flights
         self._development = development
         self._live = LiveView(flights, development=development)
-        self._wrong: deque[float] = deque(maxlen=WRONG_IN_A_MINUTE)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Takes its paths."""
-        router.add_post("/api/admin/login", self.login)
+        router.add_post("/api/admin/login", self.login, expect_handler=expect_later)
         router.add_post("/api/admin/logout", self.logout)
+        router.add_get("/api/admin/sign-ins", self.sign_ins)
+        router.add_delete("/api/admin/sign-ins/{id}", self.end_sign_in)
         router.add_get("/api/admin/sessions", self.sessions)
         router.add_get("/api/admin/sessions/{id}/timeline", self.timeline)
         router.add_get("/api/admin/live", self.live)
@@ -52,47 +56,72 @@ class AdminRoutes:
 
     async def login(self, request: web.Request) -> web.Response:
         """Gives a browser that shows the token a cookie."""
-        if not self._gate.enabled:
-            return failure(403, "ADMIN_DISABLED", OFF)
-        if self._is_tried_out():
-            return _too_many()
+        if self._gate.enabled and (wait := self._gate.wait(request)) > 0.0:  # before the body is read
+            return _too_many(wait)
         try:
-            token = _login.decode(await request.read()).token
-        except msgspec.DecodeError:
+            token = _login.decode(await read_body(request, most=MAX_LOGIN, within=self._sign_in_time)).token
+        except (msgspec.DecodeError, RecursionError):
             return failure(400, "BAD_REQUEST", 'send {"token": "..."} as JSON')
-        if not self._gate.knows(token):
-            return self._refuse(request)
-        answer = success({})
+        if (refusal := self._refusal_for(self._gate.judge(request, token), request)) is not None:
+            return refusal
+        found, cookie = self._gate.begin(request)
+        answer = success({"id": found.id})
         answer.set_cookie(
-            COOKIE, self._gate.cookie(), max_age=COOKIE_LIFE, path="/", httponly=True, samesite="Strict",
+            COOKIE, cookie, max_age=COOKIE_LIFE, path="/", httponly=True, samesite="Strict",
             secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
         )  # fmt: skip
-        log.info("admin signed in", peer=request.remote)
+        log.info("admin signed in", peer=request.remote, sign_in=found.id, audit=True)
         return answer
 
-    async def logout(self, _request: web.Request) -> web.Response:
-        """Takes the cookie back."""
+    async def logout(self, request: web.Request) -> web.Response:
+        """Ends the sign-in, and takes the cookie back."""
+        found = self._gate.sign_in_of(request)
+        if found is not None:
+            self._gate.end(found.id)
+            log.info("admin signed out", peer=request.remote, sign_in=found.id, audit=True)
         answer = success({})
         answer.del_cookie(COOKIE, path="/")
         return answer
 
+    async def sign_ins(self, request: web.Request) -> web.Response:
+        """Browsers that are signed in, the one that was seen last first."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        own = self._gate.sign_in_of(request)
+        rows = [found.told() | {"own": found is own} for found in self._gate.sign_ins()]
+        return _seen({"signIns": rows})
+
+    async def end_sign_in(self, request: web.Request) -> web.Response:
+        """Ends a sign-in: its cookie counts no longer."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        id_ = request.match_info["id"]
+        if not self._gate.end(id_):
+            return failure(404, "NO_SUCH_SIGN_IN", "no browser is signed in with this id")
+        log.info("admin sign-in ended", sign_in=id_, peer=request.remote, by=self._gate.actor(request), audit=True)
+        return success({})
+
+    def sees(self, request: web.Request) -> bool:
+        """Whether the request may be told what operators are told; nothing is counted where it shows nothing."""
+        return self._gate.judge(request) is Verdict.ALLOWED
+
     def refusal(self, request: web.Request) -> web.Response | None:
         """What somebody gets who may not see this; None: go on."""
-        if not self._gate.enabled:
-            return failure(403, "ADMIN_DISABLED", OFF)
-        if self._gate.allows(request):
-            return None
-        if "Authorization" not in request.headers:
-            return failure(401, "UNAUTHORIZED", SIGN_IN)
-        return _too_many() if self._is_tried_out() else self._refuse(request)
+        return self._refusal_for(self._gate.judge(request), request)
 
-    def _is_tried_out(self) -> bool:
-        return len(self._wrong) == WRONG_IN_A_MINUTE and monotonic() - self._wrong[0] < 60.0
-
-    def _refuse(self, request: web.Request) -> web.Response:
-        self._wrong.append(monotonic())
-        log.warning("admin refused", peer=request.remote)
-        return failure(401, "UNAUTHORIZED", f"this is not the admin token; {SIGN_IN}")
+    def _refusal_for(self, verdict: Verdict, request: web.Request) -> web.Response | None:
+        match verdict:
+            case Verdict.ALLOWED:
+                return None
+            case Verdict.DISABLED:
+                return failure(403, "ADMIN_DISABLED", OFF)
+            case Verdict.MISSING:
+                return failure(401, "UNAUTHORIZED", SIGN_IN)
+            case Verdict.WRONG:
+                log.warning("admin refused", peer=request.remote, audit=True)
+                return failure(401, "UNAUTHORIZED", f"this is not the admin token; {SIGN_IN}")
+            case Verdict.TOO_MANY:
+                return _too_many(self._gate.wait(request))
 
     # ---- what there is to see
 
@@ -102,7 +131,7 @@ class AdminRoutes:
             return refusal
         rows = self._flights.rows()
         if (user := request.query.get("user")) is not None:
-            rows = [row for row in rows if row["user"] == user.strip().casefold()]
+            rows = [row for row in rows if row["user"] == spelled(user)]
         if request.query.get("ended") == "false":
             rows = [row for row in rows if row["ended_ms"] is None]
         return _seen({"now_ms": self._flights.clock(), "development": self._development, "sessions": rows})
@@ -115,20 +144,32 @@ class AdminRoutes:
         if flight is None:
             return failure(404, "NO_SUCH_SESSION", "no session has this id, or it ended too long ago")
         seconds = request.query.get("seconds", str(KEPT))
-        if not (seconds.isdecimal() and 1 <= int(seconds[:4]) <= KEPT):
+        if not (seconds.isdecimal() and len(seconds) < 5 and 1 <= int(seconds) <= KEPT):
             return failure(400, "BAD_REQUEST", f"seconds is a number from 1 to {KEPT}")
         with_captions = request.query.get("captions") == "true"
+        if with_captions:
+            self._audit_view(request, flight.user)
         return _seen(flight.timeline(seconds=int(seconds), with_captions=with_captions))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """The same, pushed."""
-        refusal = self.refusal(request)
-        return await self._live.serve(request) if refusal is None else refusal
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        flight = self._flights.find(request.query.get("watch", ""))
+        if flight is not None:
+            self._audit_view(request, flight.user)
+        return await self._live.serve(request)
+
+    def _audit_view(self, request: web.Request, user: str) -> None:
+        log.info("captions viewed", user_id=user, peer=request.remote, by=self._gate.actor(request), audit=True)
 
 
 def _seen(data: Any) -> web.Response:
     return success(data, headers=NO_STORE)
 
 
-def _too_many() -> web.Response:
-    return failure(429, "TOO_MANY_ATTEMPTS", "too many wrong admin tokens: wait a minute")
+def _too_many(wait: float) -> web.Response:
+    seconds = max(1, ceil(wait))
+    answer = failure(429, "TOO_MANY_ATTEMPTS", f"your address has shown too many wrong admin tokens: wait {seconds} s")
+    answer.headers["Retry-After"] = str(seconds)
+    return answer

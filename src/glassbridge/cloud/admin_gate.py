@@ -1,53 +1,180 @@
-"""Who may look behind the scenes: whoever shows the admin token, or the cookie that a browser was given for it."""
+"""Who may look behind the scenes: callers that show the admin token, and browsers with the cookie they got for it.
+
+Rules
+- One rule for header and form. Each peer has ten wrong tokens, and gets one back every six seconds; without any left
+  its token is not looked at, right or wrong. The wrong tokens of one peer cost others nothing.
+- A cookie holds the id of a sign-in and a signature. It ends after 12 hours, by sign-out, or when an operator ends it.
+- Sign-ins need no memory to be valid, so they outlive a restart of the cloud. What ended them is remembered until they
+  would have ended by themselves; a restart forgets that, so a stolen cookie is ended by a new admin token.
+"""
 
 import hmac
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
-from time import time
+from secrets import token_hex
+from time import monotonic, time
+from typing import Any, Final
 
 from aiohttp import web
 
-from glassbridge.cloud.auth import bearer
+from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
+from glassbridge.core.addresses import subject_of
+from glassbridge.core.quota import Quota
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.listener import sign_in
 
 COOKIE = "glassbridge_admin"
 COOKIE_LIFE = 12 * 3600
 """Seconds after which a browser has to sign in again."""
 OWN_SITES = frozenset({"same-origin", "none"})
 """What browsers say (Sec-Fetch-Site) of requests that no foreign page has caused."""
+WRONG_AT_ONCE: Final = 10
+WRONG_PER_MINUTE: Final = 10
+MAX_SIGN_INS: Final = 256
+"""That are listed, and that are remembered as ended."""
+BY_TOKEN: Final = "token"  # noqa: S105 - a word for the audit log
+
+
+class Verdict(Enum):
+    """What comes of a request."""
+
+    ALLOWED = "allowed"
+    DISABLED = "disabled"
+    """No admin token is set here."""
+    MISSING = "missing"
+    """It shows nothing."""
+    WRONG = "wrong"
+    TOO_MANY = "too_many"
+    """Its peer has shown too many wrong tokens."""
+
+
+@dataclass(slots=True)
+class SignIn:
+    """A browser that has shown the token."""
+
+    id: str
+    peer: str
+    """Where it was last seen."""
+    expires: int
+    """Unix seconds."""
+    seen: float
+    """Unix seconds."""
+
+    def told(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "id": self.id,
+            "peer": self.peer,
+            "since_ms": (self.expires - COOKIE_LIFE) * 1000,
+            "seen_ms": int(self.seen * 1000),
+            "expires_ms": self.expires * 1000,
+        }
 
 
 class AdminGate:
-    """Without an admin token nobody is let in. The cookie needs no memory here: it outlives a restart of the cloud."""
+    """Without an admin token nobody is let in."""
 
     def __init__(self, token: str) -> None:
         self._token = _bytes(token)
+        self._wrong = Quota(WRONG_AT_ONCE, WRONG_PER_MINUTE)
+        self._sign_ins: OrderedDict[str, SignIn] = OrderedDict()
+        self._ended: OrderedDict[str, int] = OrderedDict()
+        """When they would have ended by themselves, unix seconds."""
+        self._not_before = 0
+        """Sign-ins that began before are over: more were ended than are remembered."""
 
     @property
     def enabled(self) -> bool:
         """An admin token is set at all."""
         return bool(self._token)
 
-    def knows(self, token: str) -> bool:
-        """Whether this is the admin token; takes the same time for every wrong one."""
-        return self.enabled and hmac.compare_digest(_bytes(token), self._token)
+    def judge(self, request: web.Request, shown: str | None = None) -> Verdict:
+        """`shown`: the token of a form; None: the one of the header, or the cookie."""
+        if not self.enabled:
+            return Verdict.DISABLED
+        if shown is None:
+            if "Authorization" not in request.headers:
+                return Verdict.MISSING if self.sign_in_of(request) is None else Verdict.ALLOWED
+            shown = _shown(request)
+        peer, now = subject_of(request.remote or ""), monotonic()
+        if self._wrong.wait(peer, now) > 0.0:
+            metrics.ADMIN_REFUSED.add("too_many")
+            return Verdict.TOO_MANY
+        if not hmac.compare_digest(_bytes(shown), self._token):
+            self._wrong.take(peer, now)
+            metrics.ADMIN_REFUSED.add("wrong_token")
+            return Verdict.WRONG
+        sign_in(request)
+        return Verdict.ALLOWED
 
-    def cookie(self) -> str:
-        """For a browser that has shown the token."""
-        expires = str(int(time()) + COOKIE_LIFE)
-        return f"{expires}.{self._seal(expires)}"
+    def wait(self, request: web.Request) -> float:
+        """Seconds until a token of this peer is looked at again."""
+        return self._wrong.wait(subject_of(request.remote or ""), monotonic())
 
-    def allows(self, request: web.Request) -> bool:
-        """Whether the request shows the token (`Authorization: Bearer`), or is one of our own page, with the cookie."""
-        if self.knows(bearer(request.headers.get("Authorization"), None)):
-            return True
-        expires, _, seal = request.cookies.get(COOKIE, "").partition(".")
-        known = self.enabled and hmac.compare_digest(_bytes(seal), _bytes(self._seal(expires)))
-        own = request.headers.get("Sec-Fetch-Site", "none") in OWN_SITES
-        return known and own and expires.isdecimal() and int(expires) > time()
+    def begin(self, request: web.Request) -> tuple[SignIn, str]:
+        """A browser has shown the token: its sign-in, and the cookie for it."""
+        expires = int(time()) + COOKIE_LIFE
+        found = SignIn(token_hex(8), request.remote or "", expires, time())
+        self._keep(found)
+        return found, f"{found.id}.{expires}.{self._seal(found.id, expires)}"
 
-    def _seal(self, expires: str) -> str:
-        return hmac.new(self._token, _bytes(f"glassbridge admin {expires}"), sha256).hexdigest()
+    def sign_in_of(self, request: web.Request) -> SignIn | None:
+        """The sign-in of a request of one of our own pages, by its cookie."""
+        if not self.enabled or request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
+            return None
+        id_, _, rest = request.cookies.get(COOKIE, "").partition(".")
+        text, _, seal = rest.partition(".")
+        expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
+        if not hmac.compare_digest(_bytes(seal), _bytes(self._seal(id_, expires))):
+            return None
+        if expires <= time() or id_ in self._ended or expires - COOKIE_LIFE < self._not_before:
+            return None
+        found = self._sign_ins.get(id_) or SignIn(id_, "", expires, 0.0)
+        found.peer, found.seen = request.remote or "", time()
+        self._keep(found)
+        sign_in(request)
+        return found
+
+    def actor(self, request: web.Request) -> str:
+        """Who asks, for the audit log: the id of a sign-in, or BY_TOKEN."""
+        found = None if "Authorization" in request.headers else self.sign_in_of(request)
+        return BY_TOKEN if found is None else found.id
+
+    def sign_ins(self) -> list[SignIn]:
+        """Those that were seen since this cloud began and have not ended, the one that was seen last first."""
+        now = time()
+        return [found for found in reversed(self._sign_ins.values()) if found.expires > now]
+
+    def end(self, id_: str) -> bool:
+        """Whether it was there."""
+        found = self._sign_ins.pop(id_, None)
+        if found is None:
+            return False
+        self._ended[id_] = found.expires
+        if len(self._ended) > MAX_SIGN_INS:
+            _, expires = self._ended.popitem(last=False)
+            self._not_before = max(self._not_before, expires - COOKIE_LIFE + 1)
+        return True
+
+    def _keep(self, found: SignIn) -> None:
+        self._sign_ins[found.id] = found
+        self._sign_ins.move_to_end(found.id)
+        if len(self._sign_ins) > MAX_SIGN_INS:
+            self._sign_ins.popitem(last=False)
+
+    def _seal(self, id_: str, expires: int) -> str:
+        return hmac.new(self._token, _bytes(f"glassbridge admin {id_} {expires}"), sha256).hexdigest()
+
+
+def _shown(request: web.Request) -> str:
+    try:
+        return bearer(only_authorization(request.headers), None)
+    except CoreTokenError:
+        return ""
 
 
 def _bytes(text: str) -> bytes:
     """Of what came in a header, too, which may be no text at all."""
-    return text.encode(errors="surrogateescape")
+    return text.encode(errors="backslashreplace")

@@ -49,9 +49,9 @@ class Cloud:
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
         self._recheck = Recheck(config.recheck)
-        api = HttpApi(config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck)
+        self.api = HttpApi(config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck)
         self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
-        self._listener = Listener(api.application(), self._gate)
+        self._listener = Listener(self.api.application(), self._gate)
         self.port = config.port
         """Where it listens; the one that was chosen when the configuration says 0."""
         self.metrics_address: str | None = None

@@ -4,7 +4,9 @@ from time import time
 from typing import Any
 
 import jwt
+from multidict import MultiMapping
 
+from glassbridge.cloud.token_form import check_form
 from glassbridge.core.values import UserId, user_id
 
 CLOCK_SKEW = 60.0
@@ -43,25 +45,39 @@ def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str
     options: Any = {"verify_aud": "audience" in expected, "verify_iat": False, "verify_sub": False}
     options |= expected.pop("options", {})
     try:
+        check_form(token)
         claims: dict[str, Any] = jwt.decode(
             token, key, algorithms=[algorithm], leeway=CLOCK_SKEW, options=options, **expected
         )
     except jwt.ExpiredSignatureError:
         raise CoreTokenError("TOKEN_EXPIRED", "the core token has expired: sign in again") from None
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+    except (jwt.PyJWTError, ValueError):
         raise CoreTokenError("INVALID_TOKEN", "the core token is not valid here: sign in again") from None
     return claims
 
 
 def user_of(claims: dict[str, Any]) -> UserId:
     """Whom the claims name. Raises CoreTokenError."""
+    named = claims.get("email")
+    named = claims.get("sub", "") if named is None or named == "" else named
+    if not isinstance(named, str):
+        raise CoreTokenError("INVALID_TOKEN", "the core token names no user: sign in again")
     try:
-        return user_id(claims.get("email") or claims.get("sub") or "")
-    except (ValueError, AttributeError, TypeError):
-        raise CoreTokenError("INVALID_TOKEN", "the core token names no user: sign in again") from None
+        return user_id(named)
+    except ValueError as error:
+        raise CoreTokenError("INVALID_TOKEN", f"the core token names no user: {error}") from None
 
 
 def bearer(authorization: str | None, query: str | None) -> str:
     """The token out of a header value or a query parameter; the header wins. Empty when there is none."""
     scheme, _, value = (authorization or "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" else (query or "").strip()
+
+
+def only_authorization(headers: MultiMapping[str]) -> str | None:
+    """The header `Authorization`. Raises CoreTokenError where it is there twice: peers and proxies differ in which one
+    they mean."""
+    found = headers.getall("Authorization", [])
+    if len(found) > 1:
+        raise CoreTokenError("INVALID_TOKEN", "send one Authorization header")
+    return found[0] if found else None

@@ -7,7 +7,7 @@ import structlog
 
 from glassbridge.cloud.bridge_client import Seat, SeatStatus
 from glassbridge.core.diagnosis import Evidence, LiveKitSays
-from glassbridge.core.values import UserId, agent_identity
+from glassbridge.core.values import UserId, agent_identity, spelled
 from glassbridge.livekit.rooms import Occupant, RoomService, RoomServiceError
 
 log = structlog.get_logger()
@@ -51,4 +51,4 @@ class Examiner:
 
 
 def _is(occupant: Occupant, identity: str) -> bool:
-    return occupant.identity.casefold() == identity.casefold()
+    return spelled(occupant.identity) == identity

@@ -14,12 +14,14 @@ from glassbridge.cloud.apps.rest import AppRoutes
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.apps.uploads import Uploads
-from glassbridge.cloud.auth import CoreTokenError, bearer
+from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
+from glassbridge.cloud.body import BodyError
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
+from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
@@ -29,6 +31,7 @@ from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import exposition, metrics
+from glassbridge.telemetry.access import refusals
 from glassbridge.telemetry.listener import know_client, sign_in
 from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.close_codes import CloseCode
@@ -49,7 +52,7 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
         if error.status < 400:
             raise
         return failure(error.status, error.reason.upper().replace(" ", "_"), error.reason)
-    except CoreTokenError as error:
+    except (CoreTokenError, BodyError) as error:
         return failure(error.status, error.code, str(error))
     except Exception:  # boundary: one request fails, not the server
         if request.transport is None or request.transport.is_closing():
@@ -75,14 +78,16 @@ class HttpApi:
         self._sessions = sessions
         self._tokens = tokens
         self._recheck = recheck
-        sockets = AppSockets(apps, sessions, config, recheck)
+        self._origins = Origins(config.allowed_origins)
+        sign_in_time = config.connections.sign_in_time
+        sockets = AppSockets(apps, sessions, config, recheck, self._origins)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
-        self._uploads = Uploads(apps)
+        self.uploads = Uploads(apps, config.connections.body_time)
         self._development = Development(config.dev_control)
         gate = AdminGate(config.admin_token)
-        self._admin = AdminRoutes(gate, sessions.flights, development=self._development.here)
+        self._admin = AdminRoutes(gate, sessions.flights, sign_in_time, development=self._development.here)
         self._console = ConsolePages(config.phones_livekit_url)
 
     def application(self) -> web.Application:
@@ -96,7 +101,7 @@ class HttpApi:
         app.router.add_get("/readyz", self.ready)
         app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/api/tts", self._tts.get)
-        self._uploads.add_to(app.router)
+        self.uploads.add_to(app.router)
         self._apps.add_to(app.router)
         self._transcripts.add_to(app.router)
         self._admin.add_to(app.router)
@@ -105,7 +110,8 @@ class HttpApi:
         return app
 
     async def _permit(self, request: web.Request) -> Permit:
-        permit = await self._tokens.verify(bearer(request.headers.get("Authorization"), request.query.get("token")))
+        token = bearer(only_authorization(request.headers), request.query.get("token"))
+        permit = await self._tokens.verify(token)
         sign_in(request)
         return permit
 
@@ -114,10 +120,13 @@ class HttpApi:
 
     async def phone_socket(self, request: web.Request) -> web.StreamResponse:
         """`/glasses-ws`: refuses in JSON before the upgrade, or serves the phone until its socket closes."""
+        if not self._origins.allow(request):
+            return _refusal(403, ORIGIN_NOT_ALLOWED, self._origins.ADVICE)
         try:
             permit = await self._permit(request)
         except CoreTokenError as error:
-            log.info("phone refused", code=error.code, peer=request.remote)
+            if refusals.may_log(request.remote):
+                log.info("phone refused", code=error.code, peer=request.remote)
             return _refusal(error.status, error.code, str(error))
         user = permit.user
         if self._sessions.draining:
@@ -147,19 +156,19 @@ class HttpApi:
         data = {"url": config.phones_livekit_url, "token": token, "room": user, "identity": user}
         return success(data, headers={"Cache-Control": "no-store"})
 
-    async def health(self, _request: web.Request) -> web.Response:
-        """What is true of this cloud, for people and dashboards; always 200 while it answers at all."""
+    async def health(self, request: web.Request) -> web.Response:
+        """Whether this cloud serves, for load balancers and people; always 200 while it answers at all. Operators are
+        told how much it serves, too."""
         pool = self._sessions.pool
         status = "draining" if self._sessions.draining else "ok" if pool.live else "degraded"
-        return web.json_response(
-            {
-                "status": status,
+        told: dict[str, object] = {"status": status, "timestamp": iso_now()}
+        if self._admin.sees(request):
+            told |= {
                 "sessions": {"activeCount": self._sessions.active},
                 "bridges": {"live": pool.live, "total": len(pool.bridges)},
                 "tasks": len(asyncio.all_tasks()),
-                "timestamp": iso_now(),
             }
-        )
+        return web.json_response(told)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """The numbers of this cloud, for who shows the admin token: they tell how many users there are."""

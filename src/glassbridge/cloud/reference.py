@@ -69,14 +69,14 @@ class Bridges(msgspec.Struct):
     total: int
 
 
-class Health(msgspec.Struct):
-    """What is true of this cloud."""
+class Health(msgspec.Struct, omit_defaults=True):
+    """What is true of this cloud; counts are for operators only (admin token, or cookie)."""
 
     status: Literal["ok", "degraded", "draining"]
-    sessions: Count
-    bridges: Bridges
-    tasks: int
     timestamp: str
+    sessions: Count | None = None
+    bridges: Bridges | None = None
+    tasks: int | None = None
 
 
 class Ready(msgspec.Struct):
@@ -94,6 +94,29 @@ class Login(msgspec.Struct):
     """Who may see everything."""
 
     token: str
+
+
+class SignedIn(msgspec.Struct):
+    """The id of the sign-in."""
+
+    id: str
+
+
+class SignInRow(msgspec.Struct):
+    """A browser that is signed in; `own`: the one that asks."""
+
+    id: str
+    peer: str
+    since_ms: int
+    seen_ms: int
+    expires_ms: int
+    own: bool
+
+
+class SignIns(msgspec.Struct, rename="camel"):
+    """The one that was seen last first."""
+
+    sign_ins: list[SignInRow]
 
 
 class AdminSessions(msgspec.Struct):
@@ -186,7 +209,13 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         query={"app": "package name of the app that signs; required"},
         body=bytes,
         data=Sound,
-        errors={400: "BAD_REQUEST", 413: "TOO_LARGE"},
+        errors={
+            400: "BAD_REQUEST, or WRONG_DIGEST: another sound than was signed for",
+            408: "REQUEST_TIMEOUT",
+            411: "LENGTH_REQUIRED",
+            413: "TOO_LARGE",
+            429: "TOO_MANY_UPLOADS: other sounds of the app are on their way",
+        },
     ),
     ("GET", "/api/sounds/{name}"): Operation(media="application/octet-stream", errors={404: "NO_SUCH_SOUND"}),
     ("GET", "/health"): Operation(data=Health, bare=True),
@@ -194,9 +223,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/readyz"): Operation(data=Ready, bare=True, errors={503: "DRAINING"}),
     ("GET", "/metrics"): Operation(auth="admin", media="text/plain", errors=_ADMIN_ERRORS),
     ("POST", "/api/admin/login"): Operation(
-        body=Login, data=Nothing, errors={400: "BAD_REQUEST", 401: "UNAUTHORIZED"} | _ADMIN_ERRORS
+        body=Login,
+        data=SignedIn,
+        errors={400: "BAD_REQUEST", 401: "UNAUTHORIZED", 408: "REQUEST_TIMEOUT", 413: "TOO_LARGE"} | _ADMIN_ERRORS,
     ),
     ("POST", "/api/admin/logout"): Operation(data=Nothing),
+    ("GET", "/api/admin/sign-ins"): Operation(auth="admin", data=SignIns, errors=_ADMIN_ERRORS),
+    ("DELETE", "/api/admin/sign-ins/{id}"): Operation(
+        auth="admin", data=Nothing, errors={404: "NO_SUCH_SIGN_IN"} | _ADMIN_ERRORS
+    ),
     ("GET", "/api/admin/sessions"): Operation(
         auth="admin",
         query={"user": "only this one's", "ended": "false: only those that live"},

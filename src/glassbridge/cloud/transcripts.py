@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from glassbridge.cloud.answers import failure, success
-from glassbridge.core.values import UserId
+from glassbridge.core.values import UserId, spelled
 
 KEPT: Final = 30 * 60.0
 MOST_BYTES: Final = 1 << 20
@@ -137,7 +137,7 @@ class TranscriptRoutes:
         """Query: `duration` (seconds back from now), `startTime` and `endTime` (ISO 8601 or unix milliseconds),
         `language`."""
         user = await self._user_of(request)
-        session = request.match_info.get("session", user).lower()
+        session = spelled(request.match_info.get("session", user))
         if session != user and not session.startswith(f"{user}-"):
             return failure(403, "FORBIDDEN", "these are the words of somebody else")
         transcripts = self._sessions.transcripts_of(user)
@@ -149,7 +149,7 @@ class TranscriptRoutes:
             until = _moment(query["endTime"]) if "endTime" in query else float("inf")
             if "duration" in query:
                 since = max(since, time() - float(query["duration"]))
-        except ValueError:
+        except (ValueError, OverflowError):
             text = "duration is in seconds; startTime and endTime are ISO 8601 or unix milliseconds"
             return failure(400, "BAD_REQUEST", text)
         found: Iterable[Segment] = transcripts.find(since, until, query.get("language"))

@@ -1,7 +1,10 @@
 """Value types that every room of the house shares."""
 
+import re
 from enum import Enum
+from string import ascii_lowercase, ascii_uppercase
 from typing import NewType
+from unicodedata import category, name, normalize
 
 SAMPLE_RATE = 16_000
 """Hz; the only rate inside the system (system.md 1)."""
@@ -13,15 +16,66 @@ Generation = NewType("Generation", int)
 """Fencing number of a join: grows with each join, 0 means "peer does not fence"."""
 
 
-def user_id(text: str) -> UserId:
-    """The one spelling of a user id: ids compare case-insensitively and are never split (hazard C-8).
+MAX_USER_BYTES = 244
+"""livekit-server takes identities and names of rooms of up to 256 bytes, and a bridge's identity begins with
+`cloud-agent:`. With a longer id a user would be let in and never get a room."""
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+_UNFIT = ("C", "Zl", "Zp", "Zs")
+"""Categories of characters that are not seen, or turn those around them."""
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f") | set(map(chr, range(0xFE00, 0xFE10)))
+"""Letters and marks that are not seen."""
+_LOOKALIKE_SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE")
+"""Scripts with letters that look the same."""
 
-    Raises ValueError (the caller's fault) for an empty id, one over 256 characters, or one with control characters.
+
+def spelled(text: str) -> str:
+    """One spelling for what may be compared with user ids: NFC, without spaces around it, A to Z in lower case.
+
+    Only those 26: other letters that `casefold()` takes for equal belong to different people (the Kelvin sign, the long
+    s, the sharp s).
     """
-    spelled = text.strip().casefold()
-    if not spelled or len(spelled) > 256 or not spelled.isprintable():
-        raise ValueError("a user id is 1 to 256 printable characters")
-    return UserId(spelled)
+    return normalize("NFC", text.strip()).translate(_LOWER)
+
+
+def user_id(text: str) -> UserId:
+    """The one spelling of a user id; ids are never split (hazard C-8).
+
+    Raises ValueError (the caller's fault; the text says what is wrong) for an id that is empty, too long, or holds
+    characters that cannot be seen or told from others.
+    """
+    if len(text) > 4 * MAX_USER_BYTES:
+        raise ValueError(f"a user id has at most {MAX_USER_BYTES} bytes")
+    found = spelled(text)
+    size = len(found.encode(errors="surrogatepass"))
+    if not found or size > MAX_USER_BYTES:
+        raise ValueError(f"a user id has 1 to {MAX_USER_BYTES} bytes, and this one has {size}")
+    if text.isascii():
+        if not found.isprintable():
+            raise ValueError("a user id holds no control characters")
+        return UserId(found)
+    if any(_is_unfit(character) for character in found):
+        raise ValueError("a user id holds no characters that cannot be seen: control, format, direction, spaces")
+    if normalize("NFKC", found) != found or any(_is_another(character) for character in text):
+        raise ValueError(
+            "a user id holds a character that stands for another one, such as a Kelvin sign: spell it plainly"
+        )
+    if any(len(_scripts(word)) > 1 for word in re.findall(r"[^\W\d_]+", found)):
+        raise ValueError("a user id mixes scripts whose letters look the same in one word, such as Latin and Cyrillic")
+    return UserId(found)
+
+
+def _is_unfit(character: str) -> bool:
+    return (category(character).startswith(_UNFIT) and character != " ") or character in _INVISIBLE
+
+
+def _is_another(character: str) -> bool:
+    """NFC replaces it by one other character."""
+    plain = normalize("NFC", character)
+    return plain != character and len(plain) == 1
+
+
+def _scripts(word: str) -> set[str]:
+    return {script for letter in word if (script := name(letter, "").partition(" ")[0]) in _LOOKALIKE_SCRIPTS}
 
 
 def agent_identity(user: UserId) -> str:

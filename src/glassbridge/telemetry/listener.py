@@ -8,6 +8,7 @@ import asyncio
 import resource
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import msgspec
@@ -53,7 +54,8 @@ _REASONS: Final = {408: "Request Timeout", 429: "Too Many Requests", 503: "Servi
 
 def error_body(code: str, message: str) -> bytes:
     """The JSON of an error that has no handler."""
-    return msgspec.json.encode({"success": False, "error": {"code": code, "message": message}})
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return msgspec.json.encode({"success": False, "error": {"code": code, "message": message}, "timestamp": now})
 
 
 def _raw(reason: str) -> bytes:
@@ -175,7 +177,7 @@ def _now() -> float:
 class GuardedHandler(web.RequestHandler):
     """One connection. It tells its gate what it waits for."""
 
-    __slots__ = ("_gate", "_seen", "_taken", "_wait_known", "address")
+    __slots__ = ("_gate", "_seen", "_taken", "_wait_known", "address", "signed_in")
 
     def __init__(self, manager: web.Server, gate: Gate, **options: Any) -> None:
         super().__init__(manager, loop=asyncio.get_running_loop(), **options)
@@ -186,6 +188,8 @@ class GuardedHandler(web.RequestHandler):
         self._wait_known = True
         """The gate knows that a header is on its way."""
         self.address = ""
+        self.signed_in = False
+        """The peer has shown who it is."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -250,6 +254,7 @@ class GuardedHandler(web.RequestHandler):
 
     def sign_in(self, *, for_good: bool = False) -> None:
         """The peer has shown who it is; `for_good`: its WebSocket begins."""
+        self.signed_in = True
         self._gate.sign_in(self, for_good=for_good)
 
     def charge(self, client: str) -> bool:

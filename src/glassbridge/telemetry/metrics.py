@@ -172,6 +172,20 @@ CONNECTIONS_TIMED_OUT: Final = Counter(
     ("wait",),
     _each("header", "body", "sign_in", "idle", "answer"),
 )
+UPLOADS_REFUSED: Final = Counter(
+    "glassbridge_uploads_refused_total",
+    "Sounds of apps that were refused: a wrong `signature`, `size` or `digest`, or too many on their way (`quota`).",
+    CLOUD,
+    ("reason",),
+    _each("signature", "size", "digest", "quota"),
+)
+ADMIN_REFUSED: Final = Counter(
+    "glassbridge_admin_refused_total",
+    "Admin tokens that were refused: `wrong_token`, or not looked at: their peer had shown `too_many` wrong ones.",
+    CLOUD,
+    ("reason",),
+    _each("wrong_token", "too_many"),
+)
 RECOGNISER_STREAMS: Final = Gauge("glassbridge_recogniser_streams", "Open streams of recognisers.", CLOUD)
 RECOGNISER_LAG: Final = Histogram(
     "glassbridge_recogniser_lag_seconds",

@@ -42,5 +42,8 @@ class AppsConfig:
     """Texts spoken for one user, or for one user of one app."""
     speech_of_app: Rate = SPEECH_OF_APP
     """Texts spoken for one app, of all users together."""
+    sounds_of_app: int = 32 << 20
+    """Bytes of sounds of one app that are kept, and that may be on their way."""
+    sounds_of_all: int = 64 << 20
     play_start: float = 20.0
     """How long a bridge may take to begin a playback."""

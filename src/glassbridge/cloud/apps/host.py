@@ -12,7 +12,7 @@ from glassbridge.cloud.apps.registry import AppRecord, Registry
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
-from glassbridge.wire.app_keys import SIGNATURE_HEADER, sign
+from glassbridge.wire.app_keys import SIGNATURE_HEADER
 from glassbridge.wire.codec import encode
 
 log = structlog.get_logger()
@@ -86,7 +86,7 @@ class AppHost:
         if self._http is None:
             raise RuntimeError("enter the host first")
         body = encode(request).encode()
-        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign(app.key_hash, body, int(time()))}
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: app.signer.sign(body, int(time()))}
         about = log.bind(package=app.package, user_id=request.user_id, asked=type(request).__name__)
         try:
             async with self._http.post(

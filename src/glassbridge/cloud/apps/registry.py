@@ -1,27 +1,39 @@
-"""The apps that this cloud knows, in a TOML file or in SQLite. Of an API key only its hash is kept."""
+"""The apps that this cloud knows, in a TOML file or in SQLite. An API key itself is not kept (wire/app_keys.py).
+
+Its file is for its owner only (0600): it holds the secrets that apps and cloud sign with. Apps that were registered
+before there were such secrets have none; the cloud learns one when such an app shows its key (`learn`), or `glassbridge
+apps rekey` makes a new key.
+"""
 
 import json
+import os
 import re
 import sqlite3
+import stat
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import structlog
+
 from glassbridge.core.subscriptions import Permission
 from glassbridge.runtime.errors import UserError
-from glassbridge.wire.app_keys import hash_key
+from glassbridge.wire.app_keys import Signer, hash_key, signing_secret
+
+log = structlog.get_logger()
 
 MAX_PACKAGE = 128
 LOCKED_FOR = 1.0
 """Seconds to wait for another process that writes to the same SQLite file."""
 _PACKAGE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_SELECT = "SELECT package, name, url, key_hash, permissions FROM apps"
+_SELECT = "SELECT package, name, url, key_hash, permissions, secret FROM apps"
+_INSERT = "INSERT INTO apps (package, name, url, key_hash, permissions, secret) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +45,8 @@ class AppRecord:
     url: str
     """Of the app's server; its webhook is below it."""
     key_hash: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+    """Signs webhooks, sounds and speech; empty: the app was registered before there were secrets."""
     name: str = ""
     permissions: frozenset[Permission] = frozenset()
 
@@ -44,8 +58,21 @@ class AppRecord:
             raise ValueError("the URL of an app looks like https://captions.example.com")
         if not _HASH.fullmatch(self.key_hash):
             raise ValueError("key_hash is the SHA-256 of the API key, as 64 hex digits")
+        if self.secret and not _HASH.fullmatch(self.secret):
+            raise ValueError("secret is what `glassbridge apps` wrote, 64 hex digits")
+        if self.secret == self.key_hash:
+            raise ValueError("secret is not key_hash: leave it out, and the cloud learns it")
         if not self.name.isprintable():
             raise ValueError("a name is printable")
+
+    @property
+    def signer(self) -> Signer:
+        """Signs for the app, in the old form too: an SDK from before knows no other."""
+        return Signer(self.secret, self.key_hash)
+
+    def with_key(self, api_key: str) -> "AppRecord":
+        """The same app with this key."""
+        return replace(self, key_hash=hash_key(api_key), secret=signing_secret(api_key))
 
 
 class Registry(Protocol):
@@ -61,6 +88,9 @@ class Registry(Protocol):
 
     def remove(self, package: str) -> bool:
         """Whether it was there."""
+
+    def change_key(self, record: AppRecord) -> None:
+        """The app of this package has the key of `record` from now on. Raises RegistryError where there is none."""
 
 
 class RegistryError(UserError):
@@ -85,7 +115,8 @@ def new_app(package: str, url: str, name: str, permissions: Sequence[str]) -> tu
         known = ", ".join(permission.value for permission in Permission)
         raise RegistryError(f"a permission is one of {known}", 2) from None
     try:
-        return AppRecord(package=package, url=url, name=name, key_hash=hash_key(key), permissions=granted), key
+        unkeyed = AppRecord(package=package, url=url, name=name, key_hash="0" * 64, permissions=granted)
+        return unkeyed.with_key(key), key
     except ValueError as error:
         raise RegistryError(str(error), 2) from None
 
@@ -109,6 +140,11 @@ class StaticRegistry:
 
     def remove(self, package: str) -> bool:
         return self._records.pop(package, None) is not None
+
+    def change_key(self, record: AppRecord) -> None:
+        if record.package not in self._records:
+            raise _no_such(record.package)
+        self._records[record.package] = record
 
 
 class TomlRegistry:
@@ -134,11 +170,37 @@ class TomlRegistry:
             f"name = {_quoted(record.name)}",
             f"url = {_quoted(record.url)}",
             f"key_hash = {_quoted(record.key_hash)}",
+            f"secret = {_quoted(record.secret)}",
             f"permissions = [{', '.join(_quoted(word) for word in _words(record.permissions))}]",
         ]
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", opener=_private) as file:
                 file.write("\n".join(lines) + "\n")
+        except OSError as error:
+            raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
+        make_private(self._path)
+
+    def change_key(self, record: AppRecord) -> None:
+        """What else the file says stays as it is: the line of the hash is replaced."""
+        former = self.find(record.package)
+        if former is None:
+            raise _no_such(record.package)
+        text = self._path.read_text(encoding="utf-8")
+        line = re.compile(rf"""^(\s*)key_hash(\s*)=(\s*)["']{former.key_hash}["'].*$""", re.MULTILINE)
+        text, found = line.subn(
+            rf'\1key_hash\2=\3"{record.key_hash}"\n\1secret = "{record.secret}"', _without_secret(text, former.secret)
+        )
+        if found != 1:
+            raise RegistryError(
+                f"cannot find the line of key_hash of {record.package} in {self._path}: change it by hand"
+            )
+        try:
+            part = self._path.with_name(f".{self._path.name}.part")
+            with open(part, "w", encoding="utf-8", opener=_private) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._path)
         except OSError as error:
             raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
 
@@ -152,6 +214,7 @@ class TomlRegistry:
             status = self._path.stat()
             now = status.st_mtime_ns, status.st_size
             if now != self._seen:
+                make_private(self._path)
                 self._read, self._seen = StaticRegistry(*self._parse(self._path.read_bytes())), now
         except FileNotFoundError:
             return StaticRegistry()
@@ -177,23 +240,30 @@ class SqliteRegistry:
         self._path = path
 
     def find(self, package: str) -> AppRecord | None:
-        found = self._select("WHERE package = ?", package)
+        found = self._select("WHERE package = ?", package) if _PACKAGE.fullmatch(package) else None
         return found[0] if found else None
 
     def all(self) -> Sequence[AppRecord]:
         return self._select("ORDER BY package")
 
     def add(self, record: AppRecord) -> None:
-        row = record.package, record.name, record.url, record.key_hash, ",".join(_words(record.permissions))
+        words = ",".join(_words(record.permissions))
+        row = record.package, record.name, record.url, record.key_hash, words, record.secret
         try:
             with self._database() as database:
-                database.execute("INSERT INTO apps VALUES (?, ?, ?, ?, ?)", row)
+                database.execute(_INSERT, row)
         except sqlite3.IntegrityError:
             raise _there_already(record.package) from None
 
     def remove(self, package: str) -> bool:
         with self._database() as database:
             return database.execute("DELETE FROM apps WHERE package = ?", (package,)).rowcount > 0
+
+    def change_key(self, record: AppRecord) -> None:
+        with self._database() as database:
+            row = record.key_hash, record.secret, record.package
+            if not database.execute("UPDATE apps SET key_hash = ?, secret = ? WHERE package = ?", row).rowcount:
+                raise _no_such(record.package)
 
     def _select(self, how: str, *values: str) -> list[AppRecord]:
         if not self._path.exists():
@@ -204,23 +274,36 @@ class SqliteRegistry:
             _record(
                 f"{self._path}, {package}",
                 package,
-                {"name": name, "url": url, "key_hash": key_hash, "permissions": list(filter(None, words.split(",")))},
+                {
+                    "name": name,
+                    "url": url,
+                    "key_hash": key_hash,
+                    "secret": secret,
+                    "permissions": list(filter(None, words.split(","))),
+                },
             )
-            for package, name, url, key_hash, words in rows
+            for package, name, url, key_hash, words, secret in rows
         ]
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
         try:
+            os.close(_private(self._path, os.O_RDWR | os.O_CREAT))
+            make_private(self._path)
             with closing(sqlite3.connect(self._path, timeout=LOCKED_FOR)) as database, database:
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS apps (package TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL,"
-                    " key_hash TEXT NOT NULL, permissions TEXT NOT NULL)"
+                    " key_hash TEXT NOT NULL, permissions TEXT NOT NULL, secret TEXT NOT NULL DEFAULT '')"
                 )
+                if "secret" not in {row[1] for row in database.execute("PRAGMA table_info(apps)")}:
+                    database.execute("ALTER TABLE apps ADD COLUMN secret TEXT NOT NULL DEFAULT ''")
+                    log.info("registry of apps migrated", file=str(self._path))
                 yield database
         except sqlite3.IntegrityError:
             raise
+        except OSError as error:
+            raise RegistryError(f"cannot use {self._path}: {error.strerror}") from None
         except sqlite3.Error as error:
             raise RegistryError(f"cannot use {self._path}: {error}") from None
 
@@ -233,6 +316,33 @@ def _record(where: str, package: str, fields: Any) -> AppRecord:
         return AppRecord(package=package, permissions=permissions, **known)
     except (TypeError, ValueError) as error:
         raise RegistryError(f"{where}: {error}") from None
+
+
+def make_private(path: Path) -> None:
+    """Takes a file that holds secrets away from everybody but its owner, and says so. Nothing happens to the file of
+    somebody else."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(0o600)
+            log.warning("registry of apps made private", file=str(path), was=f"{mode:04o}")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("registry of apps is not private", file=str(path), error=error.strerror)
+
+
+def _private(path: Any, flags: int) -> int:
+    """An opener: what it makes is for the owner only."""
+    return os.open(path, flags, 0o600)
+
+
+def _without_secret(text: str, secret: str) -> str:
+    return re.sub(rf"""^\s*secret\s*=\s*["']{secret}["'].*\n?""", "", text, flags=re.MULTILINE) if secret else text
+
+
+def _no_such(package: str) -> RegistryError:
+    return RegistryError(f"there is no app {package}: see `glassbridge apps list`")
 
 
 def _there_already(package: str) -> RegistryError:

@@ -13,13 +13,15 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.auth import CoreTokenError, bearer, claims_of
+from glassbridge.cloud.auth import CoreTokenError, bearer, claims_of, only_authorization
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
+from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
+from glassbridge.telemetry.access import refusals
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import key_fits
@@ -63,15 +65,20 @@ class _SignedIn:
 class AppSockets:
     """The handler of `/app-ws`. One instance for each running cloud."""
 
-    def __init__(self, host: AppHost, sessions: Sessions, config: CloudConfig, recheck: Recheck) -> None:
+    def __init__(
+        self, host: AppHost, sessions: Sessions, config: CloudConfig, recheck: Recheck, origins: Origins
+    ) -> None:
         self._host = host
         self._sessions = sessions
         self._config = config
         self._recheck = recheck
+        self._origins = origins
         self._numbers = count(1)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
+        if not self._origins.allow(request):
+            return _refusal(403, ORIGIN_NOT_ALLOWED, self._origins.ADVICE)
         if self._sessions.draining:
             return _refusal(503, wire.ErrorCode.INTERNAL_ERROR, "this server is shutting down: connect again")
         found: _SignedIn | None = None
@@ -79,7 +86,8 @@ class AppSockets:
             if "Authorization" in request.headers:
                 found = self._by_headers(request)
         except SignInError as error:
-            log.info("app refused", code=error.code, peer=request.remote)
+            if refusals.may_log(request.remote):
+                log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
         socket = app_websocket(self._config)
         if not socket.can_prepare(request):
@@ -108,7 +116,10 @@ class AppSockets:
 
     def _by_headers(self, request: web.Request) -> _SignedIn:
         """An app JWT, and whose session it is about. Raises SignInError."""
-        token = bearer(request.headers.get("Authorization"), None)
+        try:
+            token = bearer(only_authorization(request.headers), None)
+        except CoreTokenError as error:
+            raise SignInError(wire.ErrorCode.JWT_INVALID, str(error)) from None
         user, session_id = request.headers.get(wire.USER_HEADER), request.headers.get(wire.SESSION_HEADER)
         if not token or not user or not session_id:
             raise SignInError(
@@ -201,16 +212,25 @@ class AppSockets:
             raise SignInError(wire.ErrorCode.PACKAGE_NOT_FOUND, "no app of this package name is registered here")
         if not key_fits(key, record.key_hash):
             raise SignInError(wire.ErrorCode.INVALID_API_KEY, "this is not the API key of this app")
+        self._learn(record, key)
         try:
             apps = self._sessions.apps_of(user_id(user or ""))
         except ValueError:
             apps = None
-        if apps is None:
-            raise SignInError(wire.ErrorCode.SESSION_NOT_FOUND, "this user has no session here")
-        app = apps.find(package)
-        if app is None:
-            raise SignInError(wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app")
+        app = None if apps is None else apps.find(package)
+        if app is None:  # one answer for both: an app is not told who is here, unless the user has started it
+            raise SignInError(wire.ErrorCode.SESSION_NOT_FOUND, "this user has no session here with this app in it")
         return _SignedIn(app, record.key_hash)
+
+    def _learn(self, record: AppRecord, key: str) -> None:
+        """An app that was registered before there were signing secrets has shown its key."""
+        if record.secret:
+            return
+        try:
+            self._host.registry.change_key(record.with_key(key))
+            log.info("app key changed", package=record.package, cause="signing secret learned", audit=True)
+        except RegistryError as error:
+            log.warning("signing secret not kept", package=record.package, error=str(error))
 
     def _record(self, package: str) -> AppRecord | None:
         try:
@@ -220,11 +240,11 @@ class AppSockets:
             raise SignInError(wire.ErrorCode.INTERNAL_ERROR, "the registry of apps cannot be read") from None
 
 
-def _error(code: wire.ErrorCode, message: str) -> str:
+def _error(code: str, message: str) -> str:
     return encode(wire.ConnectionError_(code=code, message=message, timestamp=iso_now()))
 
 
-def _refusal(status: int, code: wire.ErrorCode, message: str) -> web.Response:
+def _refusal(status: int, code: str, message: str) -> web.Response:
     """What an app gets instead of a socket."""
     headers = VERSION_HEADERS if status == 426 else None
     return web.Response(status=status, text=_error(code, message), content_type="application/json", headers=headers)

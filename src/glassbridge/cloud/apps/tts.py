@@ -22,7 +22,7 @@ from glassbridge.core.fair_queue import Asker
 from glassbridge.core.values import UserId
 from glassbridge.speech.voice import Utterance, Voice, VoiceBusy, VoiceError
 from glassbridge.telemetry import metrics
-from glassbridge.wire.app_keys import sign, signed_by, speech_claim
+from glassbridge.wire.app_keys import speech_claim
 from glassbridge.wire.codec import RATE_LIMITED
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
     if "signature" in query:
         return f"{url}&{urlencode(listener)}" if listener else url
     claim = speech_claim(record.package, query.get("text", ""), query.get("voice_id", ""))
-    query |= listener | {"app": record.package, "signature": sign(record.key_hash, claim, int(time()))}
+    query |= listener | {"app": record.package, "signature": record.signer.sign(claim, int(time()))}
     scheme = "https" if ours.scheme in ("wss", "https") else "http"
     return parts._replace(scheme=scheme, query=urlencode(query)).geturl()
 
@@ -124,7 +124,7 @@ class Tts:
         except RegistryError:
             return False
         claim = speech_claim(package, text, voice)
-        return record is not None and signed_by(record.key_hash, claim, signature, time())
+        return record is not None and record.signer.signed(claim, signature, time())
 
 
 def _settings(text: str) -> dict[str, float | bool]:

@@ -1,11 +1,13 @@
 """`/api/sounds`: sounds that an app brings itself, kept for a while so that a bridge can fetch them.
 
 The address of one is its key: 128 random bits that only the app, and the bridge that is asked to play it, are told.
+An app signs for size and digest of its sound, so who asks is known before a byte of the sound is read.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from secrets import token_urlsafe
 from time import monotonic, time
 from typing import Final
@@ -15,53 +17,77 @@ from aiohttp import web
 
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.host import AppHost
-from glassbridge.cloud.apps.registry import RegistryError
-from glassbridge.wire.app_keys import SIGNATURE_HEADER, signed_by
+from glassbridge.cloud.apps.registry import AppRecord, RegistryError
+from glassbridge.cloud.body import BodyError, expect_later, read_body
+from glassbridge.telemetry import metrics
+from glassbridge.telemetry.listener import sign_in
+from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, sound_claim
 
 log = structlog.get_logger()
 
 PATH: Final = "/api/sounds"
 MAX_SOUND: Final = 16 << 20
-MAX_ALL: Final = 64 << 20
-"""Bytes of all that are kept; the oldest go."""
 KEPT: Final = 900.0
 """Seconds: longer than a sound may last that is played from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    data: bytes
+    data: bytearray
+    package: str
     until: float
     """Monotonic seconds."""
 
 
 class Uploads:
-    """All of one cloud."""
+    """All of one cloud. `body_time`: seconds in which a sound must come. AppsConfig says how many bytes are kept, and
+    how many may be on their way."""
 
-    def __init__(self, host: AppHost, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, host: AppHost, body_time: float, clock: Callable[[], float] = monotonic) -> None:
         self._host = host
+        self._body_time = body_time
         self._clock = clock
         self._sounds: OrderedDict[str, _Sound] = OrderedDict()
+        self._coming: Counter[str] = Counter()
+        """Bytes on their way, by package."""
+
+    @property
+    def coming(self) -> int:
+        """Bytes on their way."""
+        return self._coming.total()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Takes its paths."""
-        router.add_post(PATH, self.put)
+        router.add_post(PATH, self.put, expect_handler=expect_later)
         router.add_get(f"{PATH}/{{name}}", self.get)
 
     async def put(self, request: web.Request) -> web.Response:
-        """Keeps a sound file for 15 minutes; `app` names the package whose key signs the body, as webhooks are."""
-        data = bytearray()
-        async for piece in request.content.iter_chunked(64 << 10):
-            data += piece
-            if len(data) > MAX_SOUND:
-                return failure(413, "TOO_LARGE", f"a sound has at most {MAX_SOUND >> 20} MiB: give its URL instead")
-        package = request.query.get("app", "")
-        if not self._signed(package, bytes(data), request.headers.get(SIGNATURE_HEADER, "")):
-            return failure(401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
-        if not data:
-            return failure(400, "BAD_REQUEST", "the body is the sound file")
+        """Keeps a sound file for 15 minutes; `app` names the package that signs for its size and digest."""
+        package, size = request.query.get("app", ""), request.content_length
+        if size is None:
+            raise _refused("size", 411, "LENGTH_REQUIRED", "say how long the sound is: Content-Length")
+        digest = request.headers.get(DIGEST_HEADER, "").lower()
+        if not self._signed(package, sound_claim(package, size, digest), request.headers.get(SIGNATURE_HEADER, "")):
+            raise _refused("signature", 401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
+        sign_in(request)
+        if not size:
+            raise _refused("size", 400, "BAD_REQUEST", "the body is the sound file")
+        if size > MAX_SOUND:
+            text = f"a sound has at most {MAX_SOUND >> 20} MiB: give its URL instead"
+            raise _refused("size", 413, "TOO_LARGE", text)
+        limits = self._host.config
+        if self._coming[package] + size > limits.sounds_of_app or self._coming.total() + size > limits.sounds_of_all:
+            raise _refused("quota", 429, "TOO_MANY_UPLOADS", "other sounds are on their way: wait until they are here")
+        self._coming[package] += size
+        try:
+            data = await read_body(request, most=size, within=self._body_time)
+        finally:
+            self._coming[package] -= size
+            self._coming += Counter()  # without those that have none
+        if sha256(data).hexdigest() != digest:
+            raise _refused("digest", 400, "WRONG_DIGEST", "this is not the sound that was signed for")
         name = token_urlsafe(16)
-        self._sounds[name] = _Sound(bytes(data), self._clock() + KEPT)
+        self._sounds[name] = _Sound(data, package, self._clock() + KEPT)
         self._forget()
         log.info("sound kept", package=package, bytes=len(data))
         return success({"path": f"{PATH}/{name}", "keptSeconds": KEPT})
@@ -72,18 +98,34 @@ class Uploads:
         sound = self._sounds.get(request.match_info["name"])
         if sound is None:
             return failure(404, "NO_SUCH_SOUND", "there is no such sound, or it was kept long enough")
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return web.Response(body=sound.data, content_type="application/octet-stream", headers=headers)
+        return web.Response(
+            body=sound.data, content_type="application/octet-stream", headers={"Cache-Control": "no-store"}
+        )
 
     def _forget(self) -> None:
         """What is too old or too much."""
-        now, size = self._clock(), sum(len(sound.data) for sound in self._sounds.values())
-        while self._sounds and (size > MAX_ALL or next(iter(self._sounds.values())).until <= now):
-            size -= len(self._sounds.popitem(last=False)[1].data)
+        now, limits = self._clock(), self._host.config
+        while self._sounds and next(iter(self._sounds.values())).until <= now:
+            self._sounds.popitem(last=False)
+        sizes: Counter[str] = Counter()
+        for sound in self._sounds.values():
+            sizes[sound.package] += len(sound.data)
+        while sizes and (sizes.total() > limits.sounds_of_all or max(sizes.values()) > limits.sounds_of_app):
+            [(package, _)] = sizes.most_common(1)
+            oldest = next(name for name, sound in self._sounds.items() if sound.package == package)
+            sizes[package] -= len(self._sounds.pop(oldest).data)
 
-    def _signed(self, package: str, data: bytes, signature: str) -> bool:
+    def _signed(self, package: str, claim: bytes, signature: str) -> bool:
+        record = self._record(package)
+        return record is not None and record.signer.signed(claim, signature, time())
+
+    def _record(self, package: str) -> AppRecord | None:
         try:
-            record = self._host.registry.find(package)
+            return self._host.registry.find(package)
         except RegistryError:
-            return False
-        return record is not None and signed_by(record.key_hash, data, signature, time())
+            return None
+
+
+def _refused(reason: str, status: int, code: str, message: str) -> BodyError:
+    metrics.UPLOADS_REFUSED.add(reason)
+    return BodyError(status, code, message)

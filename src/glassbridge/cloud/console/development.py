@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import structlog
 from aiohttp import web
 
 from glassbridge.cloud.answers import failure
+
+log = structlog.get_logger()
 
 TIMEOUT: Final = 2.0
 NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -44,7 +47,10 @@ class Development:
 
     async def press(self, request: web.Request) -> web.Response:
         """Breaks something."""
-        return await self._hand_on(request, "POST", f"/faults/{request.match_info['key']}")
+        key = request.match_info["key"]
+        answer = await self._hand_on(request, "POST", f"/faults/{key}")
+        log.info("fault injected", key=key, status=answer.status, peer=request.remote, audit=True)
+        return answer
 
     async def _hand_on(self, request: web.Request, method: str, path: str) -> web.Response:
         if (refused := self._refusal(request)) is not None:

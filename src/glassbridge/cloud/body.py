@@ -1,0 +1,50 @@
+"""Bodies of requests: read only when a handler asks for one, with a bound and a deadline."""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from glassbridge.telemetry import metrics
+
+PIECE: Final = 64 << 10
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyError(Exception):
+    """Why a body is not taken: the sender's fault. `status` and `code` are those of the answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+async def expect_later(request: web.Request) -> Any:
+    """The `expect_handler` of a route whose handler calls read_body(): a sender that asks whether it may send its body
+    (`Expect: 100-continue`) is answered once it is known who it is, and not by aiohttp before."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed()
+
+
+async def read_body(request: web.Request, *, most: int, within: float) -> bytearray:
+    """The whole body of at most `most` bytes, within so many seconds. Raises BodyError."""
+    too_large = BodyError(413, "TOO_LARGE", f"the body has at most {most} bytes")
+    if (request.content_length or 0) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(within):
+            if "Expect" in request.headers:
+                await request.writer.write(CONTINUE)
+                request.writer.output_size = 0  # the answer has not begun
+            async for piece in request.content.iter_chunked(PIECE):
+                body += piece
+                if len(body) > most:
+                    raise too_large
+    except TimeoutError:
+        metrics.CONNECTIONS_TIMED_OUT.add("body")
+        raise BodyError(408, "REQUEST_TIMEOUT", "the body did not come in time") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise BodyError(400, "BAD_REQUEST", "the body broke off, or is not encoded as its header says") from None
+    return body
