@@ -1,0 +1,36 @@
+"""A short part of the attacks (`glassbridge lab run A`), three on one system: a bystander speaks meanwhile.
+
+Latency is not judged here: other tests run beside this one. All of it: the lab.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from glassbridge.lab.bystander import GROWN_MB, KEPT_MB, LINES_PER_S, Attack, judged
+from glassbridge.lab.scenario import Needs
+from glassbridge.lab.scenarios.attacks_http import backslash_paths
+from glassbridge.lab.scenarios.attacks_sockets import megabyte_subscription, start_stop_storm
+from glassbridge.lab.system import System
+from tests.scenarios.systems import config
+
+NEEDS = Needs(hostile_app=True, frame_ms=20, env={"GLASSBRIDGE_GRACE": "3"})
+ATTACKS: dict[str, Attack] = {"A1": backslash_paths, "A5": megabyte_subscription, "A12": start_stop_storm}
+LIVEZ_S = 1.0
+"""Four times what the lab allows, on a machine that runs tests."""
+
+
+@pytest.mark.timeout(180)
+async def test_a_bystander_feels_nothing_of_an_attack(tmp_path: Path) -> None:
+    async with System(config(livekit="embedded"), NEEDS, 1, tmp_path / "logs", lambda _: None) as system:
+        for name, attack in ATTACKS.items():
+            await judged(system, name, attack, quiet_s=1.0)
+    for sample in system.samples:
+        found, name = sample.figures, sample.episode
+        assert found["lost"] == 0, name
+        assert found["livez_s"] <= LIVEZ_S, name
+        assert found["grown_mb"] <= GROWN_MB, name
+        assert found["kept_mb"] <= KEPT_MB, name
+        assert found["lines_per_s"] <= LINES_PER_S, name
+        assert found["refused"], name
+    assert [sample.episode for sample in system.samples] == list(ATTACKS)
