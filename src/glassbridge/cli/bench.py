@@ -1,8 +1,9 @@
-"""`glassbridge bench path`, `apps`, `speaker`, `telemetry`: measurements beside their floor."""
+"""`glassbridge bench path`, `apps`, `speaker`, `telemetry`, `speech`: measurements beside their floor."""
 
 import asyncio
 import json as json_module
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -112,3 +113,34 @@ def telemetry(
     print(json_module.dumps(result.as_json()) if json else table(result))
     if result.share > LIMIT:
         raise typer.Exit(1)
+
+
+@app.command()
+def speech(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of recordings, each with a text (.txt) of the same name; beside our own clips."),
+    ] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+    noise: Annotated[bool, typer.Option(help="With noise, too.")] = True,
+    crowds: Annotated[bool, typer.Option(help="How many people may speak at a time; takes minutes.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
+) -> None:
+    """How well, how soon and at which price each installed recogniser understands speech."""
+    start_logging("bench", "error", "auto")
+    from glassbridge.lab.bench_speech import CONDITIONS, SpeechBench, measure, table
+    from glassbridge.speech.providers import PROVIDERS, ProviderConfig
+
+    if unknown := set(engine or ()) - PROVIDERS.keys():
+        raise typer.BadParameter(f"--engine is one of {', '.join(PROVIDERS)}, not {', '.join(sorted(unknown))}")
+    settings = load_settings()
+    languages = tuple(part.strip() for part in settings.sherpa_languages.split(",") if part.strip())
+    bench = SpeechBench(
+        engines=tuple(engine or ()),
+        folders=tuple(folders or ()),
+        conditions=CONDITIONS if noise else CONDITIONS[:1],
+        crowds=crowds,
+        config=ProviderConfig(model=settings.sherpa_model, languages=languages),
+    )
+    report = asyncio.run(measure(bench, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    print(json_module.dumps(report) if json else table(report))
