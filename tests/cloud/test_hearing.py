@@ -12,6 +12,7 @@ from glassbridge.core import slowness
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.values import user_id
 from glassbridge.speech.base import RecogniserError, Want
+from glassbridge.wire.audio_frames import FLAG_REPLAYED, FrameNumber, encode_numbered
 from tests.cloud.app_stage import PACKAGE, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET, ScriptedRecogniser, ScriptedStream
 from tests.support.poll import eventually, stays
@@ -280,3 +281,28 @@ def test_half_an_hour_is_kept() -> None:
         now = minute * 60.0
         transcripts.add(str(minute), ["en-US"], 0, 1)
     assert [segment.text for segment in transcripts.find(0.0, float("inf"), None)] == [str(n) for n in range(30, 60)]
+
+
+async def test_missing_words_are_told_to_phone_and_apps_at_once_and_so_is_what_becomes_of_them(begin: Begin) -> None:
+    stage = await begin()
+    phone = await stage.phone(query="?audio=2")
+    app = await stage.running("transcription:en-US")
+
+    async def send(index: int, flags: int = 0) -> None:
+        await phone.socket.send_bytes(encode_numbered(FrameNumber(9, index * 1_600, index * 100_000, flags), CHUNK))
+
+    for index in (0, 1, 30):
+        await send(index)
+    told = await phone.until("transcript_gap")
+    assert (told["seconds"], told["atMs"], told["state"]) == (2.8, 200, "open")
+    assert (await app.until_heard("transcript_gap"))["id"] == told["id"]
+    [gap] = (await ask(stage))["data"]["gaps"]
+    assert gap == {"id": told["id"], "startTime": 200, "seconds": 2.8, "state": "open"}
+    for index in range(2, 30):
+        await send(index, FLAG_REPLAYED)
+    assert (await phone.until("transcript_gap", 2))["state"] == "filled"
+    (await stream_for(stage, "en-US")).say("good morning", final=True)
+    shown = await phone.until("display_event")
+    assert (shown["startMs"], shown["endMs"]) == (0, 3_100)
+    told = (await ask(stage))["data"]
+    assert (told["gaps"], len(told["segments"])) == ([], 1)

@@ -50,6 +50,21 @@ class AudioState:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Words of the user are missing here."""
+
+    id: str
+    at_ms: int
+    """As the times of transcriptions."""
+    seconds: float
+    state: Literal["open", "filled", "kept"]
+    """`open`: they may still come; `filled`: they have; `kept`: they are lost."""
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s are missing"
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """This app read too slowly, so that something was left out."""
 

@@ -17,6 +17,7 @@ from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, Sessi
 from glassbridge.app.handlers import Handler, Handling, call
 from glassbridge.app.layouts import Layouts
 from glassbridge.app.link import Link
+from glassbridge.app.transcript import Transcript
 from glassbridge.app.upload import upload
 from glassbridge.core.subscriptions import Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
@@ -24,7 +25,7 @@ from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import signer, speech_claim
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
-from glassbridge.wire.phone import AudioStateNotice, Vad
+from glassbridge.wire.phone import AudioStateNotice, TranscriptGap, Vad
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ HearsTranslation = TypeVar("HearsTranslation", bound=Handler[events.Translation]
 HearsAudio = TypeVar("HearsAudio", bound=Handler[bytes])
 HearsVad = TypeVar("HearsVad", bound=Handler[bool])
 HearsAudioState = TypeVar("HearsAudioState", bound=Handler[events.AudioState])
+HearsGap = TypeVar("HearsGap", bound=Handler[events.Gap])
 HearsTrouble = TypeVar("HearsTrouble", bound=Handler["events.Missed | events.Refusal | events.CloudError"])
 
 
@@ -50,6 +52,8 @@ class Session:
         self.subscriptions: tuple[str, ...] = ()
         """What is in force now, as the cloud last said."""
         self.layouts = Layouts(package, self._send)
+        self.transcript = Transcript()
+        """What was said, as far as the app listens to it."""
         self.asked_at = 0
         """Unix milliseconds at which the cloud last asked for us."""
         self._package = package
@@ -61,6 +65,7 @@ class Session:
         self._link = Link(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []
+        self._gap_handlers: list[Handling[Any]] = []
         self._begin: Begin | None = None
         self._begun = False
         self._numbers = count(1)
@@ -97,6 +102,11 @@ class Session:
         self._register(Stream.AUDIO_STATE.label, handler)
         return handler
 
+    def on_gap(self, handler: HearsGap) -> HearsGap:
+        """Where words of the user are missing, and what becomes of it; for apps that listen to what is said."""
+        self._gap_handlers.append(Handling(handler, self._tasks))
+        return handler
+
     def on_trouble(self, handler: HearsTrouble) -> HearsTrouble:
         """What this app does not get, and why."""
         self._trouble.append(Handling(handler, self._tasks))
@@ -104,7 +114,7 @@ class Session:
 
     def off(self, handler: Callable[..., Any]) -> None:
         """The handler hears nothing any more; a stream without handlers is given up."""
-        for handlings in (*self._handlers.values(), self._trouble):
+        for handlings in (*self._handlers.values(), self._trouble, self._gap_handlers):
             for handling in [one for one in handlings if one.handler is handler]:
                 handling.stop()
                 handlings.remove(handling)
@@ -312,6 +322,7 @@ class Session:
                 heard = events.Transcription(
                     data.text, data.is_final, language, data.start_time, data.end_time, data.confidence, data.speaker_id
                 )
+                self.transcript.note(heard)
                 self._tell(heard, message.stream_type, Stream.TRANSCRIPTION, language)
             case wire.Translation(transcribe_language=spoken, translate_language=language):
                 translated = events.Translation(
@@ -324,6 +335,11 @@ class Session:
             case AudioStateNotice():
                 state = events.AudioState(data.state, data.reason, data.code, data.hop, data.seconds)
                 self._tell(state, message.stream_type, Stream.AUDIO_STATE)
+            case TranscriptGap():
+                gap = events.Gap(data.id, data.at_ms, data.seconds, data.state)
+                self.transcript.note(gap)
+                for handling in self._gap_handlers:
+                    handling.put(gap)
             case wire.DeliveryGap(audio_chunks=chunks, messages=messages):
                 self._tell_trouble(events.Missed(chunks, messages))
 

@@ -27,7 +27,7 @@ from glassbridge.core.speech_gate import (
     Tick,
 )
 from glassbridge.core.spoken import Piece
-from glassbridge.core.values import BYTES_PER_SAMPLE
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript, Want
@@ -92,6 +92,11 @@ class Hearing:
         self._machine = SpeechGate(monotonic())
         self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick())
         self.subscribe(())
+
+    @property
+    def position_ms(self) -> int:
+        """Milliseconds of audio that have come."""
+        return self._position // (SAMPLE_RATE // 1000)
 
     @property
     def fed(self) -> int:

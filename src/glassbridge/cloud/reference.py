@@ -46,10 +46,20 @@ class Segment(msgspec.Struct, rename="camel"):
     text: str
 
 
+class WordsMissing(msgspec.Struct, rename="camel"):
+    """A stretch of speech that did not come; `start_time` as the times of segments."""
+
+    id: str
+    start_time: int
+    seconds: float
+    state: Literal["open", "kept"]
+
+
 class Words(msgspec.Struct, rename="camel"):
     """What was understood lately, the oldest first."""
 
     segments: list[Segment]
+    gaps: list[WordsMissing]
     kept_seconds: float
 
 

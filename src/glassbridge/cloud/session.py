@@ -32,6 +32,7 @@ from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, Finding
+from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.session import (
@@ -62,7 +63,6 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import decode_numbered
 from glassbridge.wire.close_codes import CloseCode
-from glassbridge.wire.codec import MAX_TEXT
 from glassbridge.wire.phone import (
     AppStateChange,
     AppStopped,
@@ -84,6 +84,7 @@ from glassbridge.wire.phone import (
     StartApp,
     StopApp,
     TextWall,
+    TranscriptGap,
     Vad,
 )
 
@@ -164,6 +165,7 @@ class UserSession:
         )
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
         self.transcripts = Transcripts()
+        self._gaps = Gaps()
         self.microphone = Microphone(self._acknowledge, self.hearing.all_heard, self._clock_stepped)
         self._epoch_asked: int | None = None
         """The epoch that the phone was asked to end."""
@@ -464,13 +466,23 @@ class UserSession:
 
     def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
         self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
+        for gap in self._gaps.note(epoch, position, missing, self.hearing.position_ms):
+            self._tell_of_gap(gap)
+
+    def _tell_of_gap(self, gap: Gap) -> None:
+        self._log.info("transcript gap", gap=gap.id, state=gap.state.value, seconds=gap.seconds)
+        self.transcripts.note(gap)
+        told = TranscriptGap(id=gap.id, at_ms=gap.at_ms, seconds=gap.seconds, state=gap.state.value)
+        self._tell(told)
+        self.apps.gap(told)
 
     def _understand(self, said: Transcript, asked: frozenset[Want]) -> None:
         if self._captions in asked:
             self._answered += 1
             if said.text:
                 self._flight.understood(said.text, said.final)
-                self._tell(_display(said.text, said.final), may_drop=not said.final)
+                caption = _display(said.text, said.final, (said.start_ms, said.end_ms))
+                self._tell(caption, may_drop=not said.final)
         self.apps.transcript(said, asked)
         self._remember(said, asked)
 
@@ -567,7 +579,9 @@ def _away() -> AudioStateNotice:
     return AudioStateNotice(state="unavailable", reason=reason, code="phone_away", hop="phone", since=unix_ms_now())
 
 
-def _display(text: str, final: bool | None) -> DisplayEvent:
+def _display(text: str, final: bool | None, spoken: tuple[int, int] | None = None) -> DisplayEvent:
+    start, end = spoken or (None, None)
     return DisplayEvent(
-        view="main", layout=TextWall(text[-MAX_TEXT:]), package_name=CAPTIONS, is_final=final, timestamp=iso_now()
-    )
+        view="main", layout=TextWall(text), package_name=CAPTIONS, is_final=final, start_ms=start, end_ms=end,
+        timestamp=iso_now(),
+    )  # fmt: skip

@@ -10,11 +10,14 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from glassbridge.cloud.answers import failure, success
+from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId, spelled
 
 KEPT: Final = 30 * 60.0
 MOST_BYTES: Final = 1 << 20
 """Of one session: thirty times what is said in half an hour. The oldest segments go."""
+MOST_GAPS: Final = 200
+"""Of one session."""
 OVERHEAD: Final = 500
 """Bytes that a segment takes beside its texts."""
 
@@ -73,6 +76,17 @@ class Transcripts:
         self._segments: deque[Segment] = deque()
         self._bytes = 0
         self._clock = clock
+        self.gaps: dict[str, Gap] = {}
+        """Where words are missing, the oldest first."""
+
+    def note(self, gap: Gap) -> None:
+        """Words are missing, or came after all."""
+        if gap.state is GapState.FILLED:
+            self.gaps.pop(gap.id, None)
+        else:
+            self.gaps[gap.id] = gap
+        if len(self.gaps) > MOST_GAPS:
+            del self.gaps[next(iter(self.gaps))]
 
     def add(
         self,
@@ -111,6 +125,10 @@ class Transcripts:
 
     def _forget(self) -> None:
         self._bytes -= self._segments.popleft().nbytes
+
+
+def _told_of_gap(gap: Gap) -> dict[str, object]:
+    return {"id": gap.id, "startTime": gap.at_ms, "seconds": gap.seconds, "state": gap.state.value}
 
 
 class Sessions(Protocol):
@@ -154,7 +172,8 @@ class TranscriptRoutes:
             return failure(400, "BAD_REQUEST", text)
         found: Iterable[Segment] = transcripts.find(since, until, query.get("language"))
         segments = [segment.told() for segment in found]
-        return success({"segments": segments, "keptSeconds": KEPT}, headers={"Cache-Control": "no-store"})
+        gaps = [_told_of_gap(gap) for gap in transcripts.gaps.values()]
+        return success({"segments": segments, "gaps": gaps, "keptSeconds": KEPT}, headers={"Cache-Control": "no-store"})
 
 
 def _moment(text: str) -> float:

@@ -277,7 +277,11 @@ class PhoneClient:
             case wire.DisplayEvent(package_name=package, layout=layout) if package in self._introduced:
                 self._on_event(events.Shown(package, words(layout)))
             case wire.DisplayEvent(layout=layout):
-                self._on_event(events.Caption(words(layout), message.is_final is not False))
+                self._on_event(
+                    events.Caption(words(layout), message.is_final is not False, message.start_ms, message.end_ms)
+                )
+            case wire.TranscriptGap(id=gap, seconds=seconds, state=state):
+                self._on_event(events.CaptionGap(gap, seconds, state))
             case wire.AppStateChange(package_name=package, state=state) if state is not None:
                 self._introduced.add(package)
                 self._on_event(events.AppChanged(package, state))

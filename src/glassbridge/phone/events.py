@@ -82,6 +82,19 @@ class Caption:
 
     text: str
     final: bool
+    start_ms: int | None = None
+    end_ms: int | None = None
+    """When it was spoken, in milliseconds of the session's audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionGap:
+    """Words are missing in the captions."""
+
+    id: str
+    seconds: float
+    state: Literal["open", "filled", "kept"]
+    """`open`: we may still send them; `filled`: they have come; `kept`: they are lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,7 @@ PhoneEvent = (
     | RoomChanged
     | AgentChanged
     | AudioStateChanged
+    | CaptionGap
     | Told
     | AudioAcknowledged
     | Caption

@@ -11,6 +11,7 @@ from glassbridge.phone.events import PhoneEvent
 
 _NAMES: dict[type, str] = {
     events.Caption: "caption",
+    events.CaptionGap: "caption_gap",
     events.Shown: "shown",
     events.AppChanged: "app",
     events.AudioStateChanged: "audio_state",
@@ -25,6 +26,13 @@ _NAMES: dict[type, str] = {
     events.Heard: "heard",
     events.CloudError: "cloud_error",
     events.Ended: "ended",
+}
+
+
+_GAPS = {
+    "open": "{:.0f} s of what was said did not arrive; they are sent again",
+    "filled": "the {:.0f} s that were missing have arrived",
+    "kept": "{:.0f} s of what was said are lost",
 }
 
 
@@ -70,6 +78,8 @@ def readable(event: PhoneEvent) -> str | None:
             return f"  » {text}"
         case events.Shown(package, text) if text:
             return f"  {package.rpartition('.')[2]}: {text}"
+        case events.CaptionGap(_, seconds, state):
+            return f"captions: {_GAPS[state].format(seconds)}"
         case events.AppChanged(package, state, reason):
             return f"app: {package} {state} ({reason})" if reason else f"app: {package} {state}"
         case events.Told(situation, text):

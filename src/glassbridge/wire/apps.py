@@ -24,7 +24,7 @@ from glassbridge.wire.codec import (
     encode,
 )
 from glassbridge.wire.display import Layout
-from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, Vad
+from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, TranscriptGap, Vad
 
 APP_PATHS: Final = ("/app-ws", "/ws/miniapp")
 WEBHOOK_PATH: Final = "/webhook"
@@ -297,7 +297,7 @@ class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):
     messages: int
 
 
-StreamData = Transcription | Translation | Vad | AudioStateNotice | DeliveryGap
+StreamData = Transcription | Translation | Vad | AudioStateNotice | DeliveryGap | TranscriptGap
 
 _from_app: Decoder[FromApp] = Decoder(FromApp)
 _from_cloud: Decoder[FromCloud] = Decoder(FromCloud)

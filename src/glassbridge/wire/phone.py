@@ -224,6 +224,19 @@ class EpochEnd(Message, tag="epoch_end", frozen=True, kw_only=True):
     epoch: int
 
 
+class TranscriptGap(Message, tag="transcript_gap", frozen=True, kw_only=True):
+    """Ours, to phones and to apps that hear what is said: words are missing here. Told as soon as it is known, and
+    again with the same `id` when that changes."""
+
+    id: str
+    at_ms: int
+    """Of the session's audio, as the times of transcripts: what was said before comes before it."""
+    seconds: float
+    state: Literal["open", "filled", "kept"]
+    """`open`: the phone may still send it. `filled`: it did, and the words come after what was said before. `kept`: the
+    words are lost."""
+
+
 class SpeechEndNotice(Message, tag="speech_end", frozen=True, kw_only=True):
     """Ours. Everything that was said until the microphone stopped has been captioned; no caption of it comes later."""
 
@@ -244,6 +257,10 @@ class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     duration_ms: int | None = None
     is_final: bool | None = None
     """Ours: whether a caption can still change. Older phones ignore it."""
+    start_ms: int | None = None
+    """Ours: when a caption was spoken, from here"""
+    end_ms: int | None = None
+    """to here, in milliseconds of the session's audio."""
     timestamp: Timestamp = None
 
 
@@ -297,6 +314,7 @@ FromCloud = (
     | AudioAck
     | EpochEnd
     | SpeechEndNotice
+    | TranscriptGap
     | DisplayEvent
     | AppStarted
     | AppStateChange

@@ -22,10 +22,12 @@ from glassbridge.speech.base import Transcript, Want
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import RATE_LIMITED, Message
-from glassbridge.wire.phone import AppStopped, AudioStateNotice
+from glassbridge.wire.phone import AppStopped, AudioStateNotice, TranscriptGap
 
 log = structlog.get_logger()
 
+HEARS_WORDS = (Stream.TRANSCRIPTION.label, Stream.TRANSLATION.label)
+"""Beginnings of the subscriptions of apps that hear what is said."""
 MAX_APPS = 64
 """Of one user, at once."""
 
@@ -184,6 +186,12 @@ class UserApps:
         asked_for = sorted((want.language,) if want.target is None else (want.language, want.target) for want in asked)
         for package, wanted in self._book.hearers(stream, asked_for):
             self._send(package, _as_message(said, *wanted.languages), wanted.spelling or wanted.text)
+
+    def gap(self, told: TranscriptGap) -> None:
+        """Words are missing, or have come: to all that hear what is said."""
+        for package in self._apps:
+            if any(text.startswith(HEARS_WORDS) for text in self._book.in_force(package)):
+                self._send(package, told)
 
     def audio_state(self, notice: AudioStateNotice) -> None:
         """The truth about the user's audio; who subscribes later is told at once."""
