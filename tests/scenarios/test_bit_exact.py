@@ -13,11 +13,11 @@ from glassbridge.lab.stack import Stack
 from tests.scenarios.systems import config, recording, said, samples
 
 WAYS = [
-    ("data", "numbered", 100),
-    ("data", "numbered", 33),
+    ("data", "pcm", 100),
+    ("data", "pcm", 33),
     ("data", "plain", 100),
     ("data", "plain", 33),
-    ("websocket", "numbered", 100),
+    ("websocket", "pcm", 100),
     ("websocket", "plain", 33),
 ]
 """Transport, form, milliseconds in a frame: 33 do not divide the clip."""

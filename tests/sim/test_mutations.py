@@ -103,7 +103,7 @@ def backend_that_fights(patch: Patch) -> None:
     """A place that somebody took is taken back at once, whoever the phone is with."""
     patch.setitem(DECISIONS, LossReason.SUPERSEDED, replace(DECISIONS[LossReason.SUPERSEDED], doubt=False))
     instead(patch, audio_link.TABLE, AudioLink._release, AudioLink._broke)
-    patch.setattr(Backoff, "next_delay", lambda _self: 0.2)
+    patch.setattr(Backoff, "next_delay", lambda _self, **_: 0.2)
 
 
 def phone_that_misses_no_answer(patch: Patch) -> None:

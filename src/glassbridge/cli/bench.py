@@ -2,6 +2,7 @@
 
 import asyncio
 import json as json_module
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -144,3 +145,57 @@ def speech(
     )
     report = asyncio.run(measure(bench, say=lambda text: print(text, file=sys.stderr, flush=True)))
     print(json_module.dumps(report) if json else table(report))
+
+
+@app.command()
+def network(
+    cells: Annotated[
+        list[str] | None, typer.Argument(help="Networks by name (docs/networks.md); all without one.")
+    ] = None,
+    transport: Annotated[list[str] | None, typer.Option(help="data, websocket, track; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(min=2, max=25, help="How long each phone speaks.")] = 20.0,
+    runs: Annotated[int, typer.Option(min=1, max=20, help="How often on each network.")] = 1,
+    frame_ms: Annotated[int, typer.Option(min=20, max=100, help="Milliseconds that are captured at once.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the packets that are lost.")] = 1,
+    participant: ParticipantOption = ParticipantName.OWN,
+    loss: Annotated[float, typer.Option(help="A network of your own: percent of packets lost.")] = 0,
+    delay: Annotated[float, typer.Option(help="Milliseconds one way.")] = 0,
+    jitter: Annotated[float, typer.Option(help="Milliseconds, evenly distributed; packets overtake.")] = 0,
+    rate: Annotated[float, typer.Option(help="kbit/s.")] = 0,
+    queue: Annotated[float, typer.Option(help="Milliseconds that packets wait for the rate.")] = 0,
+    burst: Annotated[float, typer.Option(help="Milliseconds of total loss in each --every.")] = 0,
+    every: Annotated[float, typer.Option(help="Milliseconds.")] = 0,
+    duplicate: Annotated[float, typer.Option(help="Percent of packets that come twice.")] = 0,
+    log: Annotated[bool, typer.Option("--log", help="Show the log of all programs.")] = False,
+) -> None:
+    """What of a phone's speech reaches the recogniser, and how late, on networks that phones have. Needs root."""
+    from glassbridge.lab import impaired
+
+    impaired.require_available()
+    if "LAB_IN_NAMESPACE" not in os.environ:
+        os.environ["LAB_IN_NAMESPACE"] = "1"
+        raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
+    del os.environ["LAB_IN_NAMESPACE"]
+    start_logging("bench", "warning", "auto")
+    from glassbridge.lab import networks
+    from glassbridge.lab.bench_network import NetworkConfig, measure
+
+    own = {"loss": loss, "delay": delay, "jitter": jitter, "rate": rate, "queue": queue, "burst": burst, "every": every,
+           "duplicate": duplicate}  # fmt: skip
+    config = NetworkConfig(
+        cells=[networks.custom(**own)] if any(own.values()) else networks.find(cells or []),
+        transports=transport or ["data", "websocket"],
+        participant=participant.value,
+        seconds=seconds,
+        runs=runs,
+        frame_ms=frame_ms,
+        seed=seed,
+        livekit_bin=load_settings().livekit_server_bin,
+        log_level="info" if log else "warning",
+    )
+    results = asyncio.run(measure(config, say=lambda text: print(text, flush=True)))
+    if log:
+        for result in results:
+            print(result.cell.name, result.transport, result.detail.get("changes"), result.detail.get("ages"))
+    if not all(result.holds for result in results):
+        raise typer.Exit(1)

@@ -46,9 +46,11 @@ class TransportName(StrEnum):
 
 
 class AudioForm(StrEnum):
-    """With sample numbers, or as the original's phones send it."""
+    """With sample numbers, coded where the network demands it; the same, but always PCM; or as the original's phones
+    send it."""
 
     NUMBERED = "numbered"
+    PCM = "pcm"
     PLAIN = "plain"
 
 
@@ -306,7 +308,8 @@ def phone(
     wav: Annotated[Path | None, typer.Option(dir_okay=False, help="What to speak.")] = None,
     transport: Annotated[TransportName, typer.Option(help="How audio travels.")] = TransportName.DATA,
     audio: Annotated[
-        AudioForm, typer.Option(help="With sample numbers, or as old phones send it.")
+        AudioForm,
+        typer.Option(help="Numbered, coded where the network demands it; numbered PCM; or as old phones send it."),
     ] = AudioForm.NUMBERED,
     participant: ParticipantOption = ParticipantName.OWN,
     frame_ms: Annotated[int, typer.Option(min=20, max=100, help="Milliseconds of audio in a frame.")] = 100,
@@ -340,7 +343,8 @@ def phone(
         token=token,
         wav=wav,
         transport=Transport(transport.value),
-        numbered=audio is AudioForm.NUMBERED,
+        numbered=audio is not AudioForm.PLAIN,
+        opus=audio is AudioForm.NUMBERED,
         participant=participant.value,
         frame_ms=frame_ms,
         loop=loop,

@@ -8,22 +8,48 @@ one disturbs nobody.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
+from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core import diagnosis
-from glassbridge.core.in_order import InOrder
-from glassbridge.core.uplink import NEVER_CAME, Account, ClockStep, Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
+from glassbridge.core.in_order import END_PATIENCE, InOrder
+from glassbridge.core.link_events import Path
+from glassbridge.core.uplink import (
+    MISSING_RUNS,
+    NEVER_CAME,
+    Account,
+    ClockStep,
+    Delivery,
+    Fate,
+    Hop,
+    Kind,
+    Ledger,
+    UnnumberedLedger,
+)
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.telemetry import metrics
-from glassbridge.wire.audio_frames import FrameNumber
+from glassbridge.wire.audio_frames import CODING_OPUS, FrameNumber
 
 log = structlog.get_logger()
 
 ACK_EVERY = 1.0
 """Seconds between acknowledgements while the position moves."""
+ACK_SOON = 0.25
+"""The same while the link is new or in trouble: the phone measures by them."""
+ACK_FIRST, FIRST = 0.1, 1.5
+"""The same in the first seconds of audio after a new socket, and how many these are."""
+WATCHED = 5.0
+"""Seconds after the last sign of trouble, or after a new socket, in which they come so often."""
+TROUBLE = 0.25
+"""Seconds by which audio may be late before that is a sign of trouble."""
+NACK_AFTER = 0.03
+"""Seconds that a frame may be late before the phone is told that it is missing."""
+SLOW = 1.0
+"""Seconds by which audio is late when the phone is told that its network is slow, and for which that must last."""
 
 Holes = tuple[tuple[int, int], ...]
 """Stretches [start, stop) of positions."""
@@ -71,15 +97,45 @@ class OddByte:
         return data[:cut]
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a phone is told of its numbered audio."""
+
+    epoch: int
+    position: int
+    """Everything before is delivered or given up."""
+    missing: Holes
+    """What has not come and the phone may still have; the newest ones may be on their way."""
+    lost: int
+    """Samples before `position` that were given up and have not come since."""
+    arrived: Mapping[Path, "Arrived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What one route brought."""
+
+    frames: int = 0
+    """With new samples, so far."""
+    stop: int = 0
+    """The position after the newest of them."""
+    late: float = math.inf
+    """Seconds by which the quickest of them since the last report was slower than the quickest of all."""
+
+
 class Microphone:
-    """Owned by one session. `on_position` is told epoch, position and holes: what is delivered or given up, once a
-    second while it moves, and what of it never came, as soon as that is known; `on_last` that everything until the
-    microphone stopped has been handed on (numbered audio only); `on_clock_step` of each step of the phone's clock."""
+    """Owned by one session.
+
+    `on_progress` hears what arrived, once a second while that moves, and at once what is missing; `on_last` that
+    everything until the microphone stopped has been handed on (numbered audio only); `on_slow` by how many seconds
+    audio is late, once that lasts, and None when it is fresh again; `on_clock_step` of each step of the phone's clock.
+    """
 
     def __init__(
         self,
-        on_position: Callable[[int, int, Holes], None],
+        on_progress: Callable[[Progress], None],
         on_last: Callable[[], None],
+        on_slow: Callable[[float | None], None] = lambda _: None,
         on_clock_step: Callable[[ClockStep], None] = lambda _: None,
     ) -> None:
         self.listeners: list[Listener] = []
@@ -91,14 +147,32 @@ class Microphone:
         self._replayed_at = -math.inf
         """Loop time of the last samples that were sent again."""
         self._unnumbered = UnnumberedLedger()
-        self._on_position = on_position
+        self._on_progress = on_progress
         self._on_last = on_last
         self._on_clock_step = on_clock_step
         self._clock_step: ClockStep | None = None
         """The newest one that was told."""
+        self._on_slow = on_slow
+        self._opus = OpusFrames(self._ledger.wants)
+        self._arrived: dict[Path, Arrived] = {}
+        self._arrived_epoch: int | None = None
+        self._began_at = 0.0
+        """Loop time of the first samples after a new socket; 0: none yet."""
+        self._quickest = math.inf
+        """Least seconds from capture to arrival in this epoch, the offset of the clocks included."""
+        self._watched_until = -math.inf
+        self._gaps: Holes = ()
+        self._fresh_at = self._slow_at = -math.inf
+        """Loop time of the last audio that was not late, and of the last that was."""
+        self._is_slow = False
         self._last: tuple[int, int] | None = None
         """(epoch, position) at which the phone says that its microphone stopped; None once that is handed on."""
-        self._told: tuple[int, int, Holes] | None = None
+        self._ending: tuple[int, int] | None = None
+        """The same once its end waits in the order."""
+        self._unfilled: Holes = ()
+        self._filled_at = 0.0
+        """What the phone was asked for at the end of speech, and loop time of the last change of that."""
+        self._told: Progress | None = None
         self._lost = 0
         """Samples that never came, as far as the phone was told."""
         self._ledger_timer: asyncio.TimerHandle | None = None
@@ -138,40 +212,95 @@ class Microphone:
             _live.count += len(pcm) / BYTES_PER_SECOND
             self._give(pcm, self.listeners)
 
-    def take_numbered(self, number: FrameNumber, pcm: bytes) -> None:
-        """A numbered frame, with samples or without."""
+    def take_numbered(self, number: FrameNumber, payload: bytes, route: Path) -> None:
+        """A numbered frame, with samples or without. Raises FrameError: its Opus cannot be decoded."""
         now = self._loop.time()
         if self._forgive_at is not None and now >= self._forgive_at:
             self._ledger.lost_as, self._forgive_at = NEVER_CAME, None
-        deliveries = self._ledger.receive(
-            number.epoch,
-            number.position,
-            number.capture_time_us,
-            pcm,
-            now=now,
-            replayed=number.replayed,
-            last=number.last,
-        )
+        stretches, stop = self._samples(number, payload)
+        self._count(number, stop, route, now)
+        for stretch in stretches:
+            self._receive(number, stretch, last=number.last and stretch is stretches[-1], now=now)
         step = self._ledger.clock_step
         if step is not None and step != self._clock_step:
-            self._clock_step = step
+            self._clock_step, self._quickest = step, math.inf
             self._on_clock_step(step)
-        self._hand_on(self._in_order.begin(number.epoch, number.position), live=False)
-        if number.replayed and pcm:
+        if number.replayed and stretches and stretches[0].pcm:
             self._in_order.replayed()
             self._replayed_at = now
+        if number.coding == CODING_OPUS:
+            self._watched_until = now + WATCHED
+        if number.last:
+            self._last = number.epoch, stop
+        self._settle()
+
+    def _samples(self, number: FrameNumber, payload: bytes) -> tuple[list[Stretch], int]:
+        """The samples of a frame that are wanted, and the position after its last one."""
+        if number.coding != CODING_OPUS or number.presence:
+            return (
+                [Stretch(number.position, number.capture_time_us, payload)],
+                number.position + len(payload) // BYTES_PER_SAMPLE,
+            )
+        stretches, samples = self._opus.decode(number, payload)
+        return stretches, number.position + samples
+
+    def _receive(self, number: FrameNumber, stretch: Stretch, *, last: bool, now: float) -> None:
+        deliveries = self._ledger.receive(
+            number.epoch,
+            stretch.position,
+            stretch.captured_us,
+            stretch.pcm,
+            now=now,
+            replayed=number.replayed,
+            last=last,
+            coded=number.coding == CODING_OPUS,
+        )
+        self._hand_on(self._in_order.begin(number.epoch, stretch.position), live=False)
         if not number.replayed:
             for delivery in deliveries:
                 _aged(delivery.age)
+                self._judge_age(delivery.age, now)
+            if number.presence and stretch.position <= (self._ledger.acknowledged or (0, 0))[1]:
+                self._judge_age(0.0, now)
         self._deliver(deliveries, now)
-        if number.last:
-            self._last = number.epoch, number.position + len(pcm) // BYTES_PER_SAMPLE
-        self._settle()
+
+    def _count(self, number: FrameNumber, stop: int, route: Path, now: float) -> None:
+        """Which route brought it: a phone measures its link by that."""
+        if number.presence or number.replayed or number.repair:
+            return
+        if number.epoch != self._arrived_epoch:
+            self._arrived_epoch, self._quickest = number.epoch, math.inf
+            self._arrived = {known: replace(former, stop=0) for known, former in self._arrived.items()}
+        took = now - number.capture_time_us / 1e6 - (stop - number.position) / SAMPLE_RATE
+        self._quickest = min(self._quickest, took)
+        if not self._began_at:
+            self._began_at = now
+        former = self._arrived.get(route, Arrived())
+        late = min(former.late, took - self._quickest)
+        self._arrived[route] = Arrived(former.frames + 1, max(former.stop, stop), late)
+
+    def _judge_age(self, age: float, now: float) -> None:
+        """Late audio is told once it lasts for SLOW seconds, and so is that it is fresh again."""
+        if age > TROUBLE:
+            self._watched_until = now + WATCHED
+        if age > SLOW:
+            self._slow_at = now
+            if not self._is_slow and now - self._fresh_at > SLOW:
+                self._is_slow = True
+                self._on_slow(age)
+        else:
+            self._fresh_at = now
+            if self._is_slow and now - self._slow_at > SLOW:
+                self._is_slow = False
+                self._on_slow(None)
 
     def reached(self, *, numbered: bool) -> None:
         """The phone has a new socket; one that numbers its audio can be asked to send again what never came."""
         self._in_order.fills = numbered
         self._told = None
+        self._began_at = 0.0
+        self._fresh_at = self._loop.time()
+        self._watched_until = self._fresh_at + 2 * WATCHED
         if self._ack_timer is None:
             self._acknowledge()
 
@@ -195,6 +324,8 @@ class Microphone:
     def _hand_on(self, deliveries: list[Delivery], *, live: bool) -> None:
         """To those who want freshness, or to those who want completeness."""
         for delivery in deliveries:
+            if not delivery.pcm:
+                continue  # the end of speech
             self._give(delivery.pcm, [listener for listener in self.listeners if listener.wants_late is not live])
 
     def _give(self, pcm: bytes, listeners: list[Listener]) -> None:
@@ -211,23 +342,51 @@ class Microphone:
 
     def _settle(self) -> None:
         """After each change of the ledger: its timer, the acknowledgement, the end of speech."""
+        self._arm()
+        lost, self._lost = self._lost, self._ledger.lost
+        if self._lost > lost:
+            hop = self._ledger.lost_as.hop or Hop.UNKNOWN
+            metrics.AUDIO_LOST.add(hop.value, by=(self._lost - lost) / SAMPLE_RATE)
+        gaps, self._gaps = self._gaps, self._ledger.gaps
+        if self._lost > lost or gaps != self._gaps:
+            self._watched_until = self._loop.time() + WATCHED
+        if self._ack_timer is None or self._lost > lost:
+            self._acknowledge()
+        elif self._gaps and not gaps:
+            self._acknowledge_in(NACK_AFTER)
+        self._end_speech()
+
+    def _end_speech(self) -> None:
+        """Speech has ended when everything up to its last sample was handed on, or was given up as any other hole is:
+        an empty delivery takes its place in the order."""
+        epoch, position = self._ledger.acknowledged or (0, 0)
+        if self._last is None or epoch != self._last[0] or position < self._last[1]:
+            return
+        now = self._loop.time()
+        if self._ending != self._last:
+            self._ending = self._last
+            self._hand_on(self._in_order.end(*self._last, now), live=False)
+        if self._ledger.missing != self._unfilled:
+            self._unfilled, self._filled_at = self._ledger.missing, now
+        waits = self._in_order.fills and self._unfilled and now < self._filled_at + END_PATIENCE
+        if not self._in_order.holding and not waits:
+            self._last = self._ending = None
+            self._acknowledge()
+            self._on_last()
+        elif self._ledger_timer is None:
+            self._ledger_timer = self._loop.call_at(self._filled_at + END_PATIENCE, self._tick)
+
+    def _arm(self) -> None:
         deadlines = (self._ledger.next_deadline(), self._in_order.next_deadline())
         deadline = min((at for at in deadlines if at is not None), default=None)
         if self._ledger_timer is not None:
             self._ledger_timer.cancel()
         self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
-        lost, self._lost = self._lost, self._ledger.lost
-        if self._lost > lost:
-            hop = self._ledger.lost_as.hop or Hop.UNKNOWN
-            metrics.AUDIO_LOST.add(hop.value, by=(self._lost - lost) / SAMPLE_RATE)
-        if self._ack_timer is None or self._lost > lost:
-            self._acknowledge()
-        epoch, position = self._ledger.acknowledged or (0, 0)
-        all_heard = self._last is not None and epoch == self._last[0] and position >= self._last[1]
-        if all_heard and not self._in_order.holding:
-            self._last = None
-            self._acknowledge()
-            self._on_last()
+
+    def _acknowledge_in(self, seconds: float) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        self._ack_timer = self._loop.call_later(seconds, self._acknowledge)
 
     def _acknowledge(self) -> None:
         if self._ack_timer is not None:
@@ -236,8 +395,16 @@ class Microphone:
         position = self._ledger.acknowledged
         if position is None:
             return
-        news = (*position, self._ledger.missing)
-        if news != self._told:
-            self._told = news
-            self._on_position(*news)
-            self._ack_timer = self._loop.call_later(ACK_EVERY, self._acknowledge)
+        missing = (*self._ledger.missing, *self._gaps)[-MISSING_RUNS:]
+        progress = Progress(*position, missing, self._ledger.lost, dict(self._arrived))
+        if progress != self._told:
+            self._told = progress
+            self._arrived = {route: replace(arrived, late=math.inf) for route, arrived in self._arrived.items()}
+            self._on_progress(progress)
+            self._acknowledge_in(self._pace())
+
+    def _pace(self) -> float:
+        now = self._loop.time()
+        if self._arrived and now - self._began_at < FIRST:
+            return ACK_FIRST
+        return ACK_SOON if now < self._watched_until else ACK_EVERY

@@ -43,12 +43,13 @@ from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import Origin
 from glassbridge.wire import livekit_bridge_pb2 as pb
-from glassbridge.wire.audio_frames import FrameNumber
+from glassbridge.wire.audio_frames import FrameError, FrameNumber
 
 HEARD_EVERY = 0.1
 """Seconds after a frame in which others by the same path are not told to the machine, unless its state changed."""
 
 
+_malformed = metrics.FRAMES_DROPPED.cell("stream", "malformed")
 _received = {Path.ROOM: metrics.FRAMES_RECEIVED.cell("stream"), Path.SOCKET: metrics.FRAMES_RECEIVED.cell("socket")}
 
 
@@ -264,7 +265,11 @@ class LinkShell:
         elif chunk.HasField("number"):
             given = chunk.number
             number = FrameNumber(given.epoch, given.position, given.capture_time_us, given.flags, given.coding)
-            self._microphone.take_numbered(number, chunk.pcm_data)
+            try:
+                self._microphone.take_numbered(number, chunk.pcm_data, Path.ROOM)
+            except FrameError:
+                _malformed.count += 1
+                return
             if not number.replayed:
                 self.heard(Path.ROOM, numbered=True, generation=generation)
         elif chunk.pcm_data:

@@ -13,7 +13,7 @@ import structlog
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.audio import Holes, Listener, Microphone, OddByte
+from glassbridge.cloud.audio import Listener, Microphone, OddByte, Progress
 from glassbridge.cloud.bridge_client import BridgePool
 from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
@@ -31,7 +31,7 @@ from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, Notice, Path
-from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, Finding
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, SLOW_NETWORK, Finding
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
@@ -61,7 +61,7 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
-from glassbridge.wire.audio_frames import decode_numbered
+from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import (
     AppStateChange,
@@ -142,6 +142,8 @@ class UserSession:
         self._sound_trouble: Finding | None = None
         self._slow: Slow | None = None
         """Captions come this late."""
+        self._slow_network: Finding | None = None
+        """Audio arrives late, as the phone was told."""
         self._deaf = False
         """People were told that there are no captions, and none have come since."""
         self._answered = 0
@@ -166,7 +168,9 @@ class UserSession:
         self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
         self.transcripts = Transcripts()
         self._gaps = Gaps()
-        self.microphone = Microphone(self._acknowledge, self.hearing.all_heard, self._clock_stepped)
+        self.microphone = Microphone(
+            self._acknowledge, self.hearing.all_heard, self._judge_network, self._clock_stepped
+        )
         self._epoch_asked: int | None = None
         """The epoch that the phone was asked to end."""
         self.microphone.listeners.append(self.hearing)
@@ -311,6 +315,7 @@ class UserSession:
             known=AudioPosition(*position) if position is not None else None,
             resumed=resumed,
             pings=True,
+            codings=(CODING_OPUS,),
         )
 
     def _dispose(self, cause: str) -> None:
@@ -401,7 +406,7 @@ class UserSession:
             return
         if connection.wishes.numbered:
             number, pcm = decode_numbered(frame)
-            self.microphone.take_numbered(number, pcm)
+            self.microphone.take_numbered(number, pcm, Path.SOCKET)
             if number.replayed:
                 return
         else:
@@ -421,6 +426,9 @@ class UserSession:
         if self._phone is None:  # the link has yet to hear that it went away
             return
         self._notice = notice
+        late = self._slow_network
+        if notice.state is AudioState.LIVE and late is not None:
+            notice = replace(notice, state=AudioState.INTERRUPTED, code=late.code, text=late.text, hop=late.hop)
         trouble = self._sound_trouble or self._recogniser_trouble
         if trouble is not None and notice.state is AudioState.LIVE and notice.hop is None:
             notice = replace(notice, code=trouble.code, text=trouble.text, hop=trouble.hop)
@@ -464,10 +472,33 @@ class UserSession:
             self._epoch_asked = step.epoch
             self._tell(EpochEnd(epoch=step.epoch))
 
-    def _acknowledge(self, epoch: int, position: int, missing: Holes) -> None:
-        self._tell(AudioAck(epoch=epoch, position=position, missing=missing), may_drop=True)
-        for gap in self._gaps.note(epoch, position, missing, self.hearing.position_ms):
+    def _acknowledge(self, progress: Progress) -> None:
+        arrived = {
+            route: (brought.frames, brought.stop, round(min(brought.late, 60.0) * 1000))
+            for route, brought in progress.arrived.items()
+        }
+        self._tell(
+            AudioAck(
+                epoch=progress.epoch,
+                position=progress.position,
+                missing=progress.missing,
+                lost=progress.lost,
+                room=arrived.get(Path.ROOM),
+                socket=arrived.get(Path.SOCKET),
+            ),
+            may_drop=True,
+        )
+        given_up = tuple(hole for hole in progress.missing if hole[1] <= progress.position)
+        for gap in self._gaps.note(progress.epoch, progress.position, given_up, self.hearing.position_ms):
             self._tell_of_gap(gap)
+
+    def _judge_network(self, late: float | None) -> None:
+        """Audio arrives, but late: the phone is told by how much, and when it is fresh again."""
+        self._slow_network = (
+            None if late is None else replace(SLOW_NETWORK, text=f"{SLOW_NETWORK.text} {late:.0f} s late")
+        )
+        if self._notice is not None and self._notice.state is AudioState.LIVE:
+            self._notify(self._notice)
 
     def _tell_of_gap(self, gap: Gap) -> None:
         self._log.info("transcript gap", gap=gap.id, state=gap.state.value, seconds=gap.seconds)

@@ -214,6 +214,9 @@ def hindered(hindrance: Hindrance, codec: str = "") -> Finding:
     return replace(finding, text=finding.text.format(codec=codec or "unknown"))
 
 
+SLOW_NETWORK: Final = Finding(Hop.PHONE, "slow_network", "the network is slow: speech arrives", Action.WAIT)
+"""Followed by the age: audio arrives, but too late to be live."""
+
 _ANY = None
 TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool | None, Finding], ...]] = (
     # phone answers, bridge, room, a fresh place heard nothing either: the first row that fits counts; None fits all

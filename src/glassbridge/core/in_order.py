@@ -3,7 +3,7 @@
 Rules
 - What comes in order is handed on at once.
 - What comes after a hole that the phone may fill (it sends again what never came) is held until the hole is filled,
-  until nothing of it came for PATIENCE seconds, or until HELD samples wait.
+  until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech), or until HELD samples wait.
 - A phone that never sent anything again is waited for once in vain, and then no more until it does.
 - What fills a hole that was given up is handed on at once, out of its place. So is what belongs to a former epoch.
 
@@ -19,6 +19,8 @@ from glassbridge.core.uplink import EPOCHS, Delivery
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 PATIENCE = 1.5
+END_PATIENCE = 5.0
+"""The same after the end of speech: nothing live waits behind it."""
 HELD = 30 * SAMPLE_RATE
 
 
@@ -69,6 +71,13 @@ class InOrder:
         self._held_samples += len(delivery.pcm) // BYTES_PER_SAMPLE
         return out + self._release(now)
 
+    def end(self, epoch: int, position: int, now: float) -> list[Delivery]:
+        """Nothing is captured after this position for now: what is missing before it is waited for longer. An empty
+        delivery takes its place in the order."""
+        out = self.take(Delivery(epoch, position, b"", live=False, age=0.0), now)
+        self._give_up_at = max(self._give_up_at, now + END_PATIENCE) if self._held else self._give_up_at
+        return out
+
     def replayed(self) -> None:
         """The phone has sent something again."""
         self.fills = True
@@ -94,7 +103,8 @@ class InOrder:
             first = self._held.pop(0)
             self._next = _stop(first)
             self._held_samples -= len(first.pcm) // BYTES_PER_SAMPLE
-            self._give_up_at = now + PATIENCE
+            ends = bool(self._held) and not self._held[-1].pcm
+            self._give_up_at = now + (END_PATIENCE if ends else PATIENCE)
             out.append(first)
         return out
 

@@ -30,6 +30,7 @@ from glassbridge.core.phone_place import (
     Doubted,
     Join,
     Leave,
+    Narrowed,
     PhonePlace,
     PlaceFailed,
     PlaceJoined,
@@ -76,6 +77,7 @@ Event = (
     | SocketClosed
     | Heard
     | AudioTold
+    | Narrowed
     | PlaceJoined
     | PlaceFailed
     | PlaceLost
@@ -175,7 +177,7 @@ class PhoneLink:
             case AudioTold() if here and event.socket == self.socket.generation:
                 self._audio = event
                 return [event]
-            case PlaceJoined() | PlaceFailed() | PlaceLost() | PlaceLeft():
+            case PlaceJoined() | PlaceFailed() | PlaceLost() | PlaceLeft() | Narrowed():
                 return [event]
             case Tick():
                 found: list[phone_place.Event] = [phone_place.Tick()]

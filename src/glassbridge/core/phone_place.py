@@ -9,7 +9,10 @@ Rules
   changed, this process stood still for FROZEN seconds, the cloud names the phone as the dead hop, or it still hears
   nothing UNHEARD seconds after it said so without naming another. The first one goes at once, later ones wait with
   full jitter under a cap; audio that stayed for SETTLED seconds makes the next one a first one again.
-- A new place has UNHEARD seconds to be heard, whatever the cloud says: it may still speak of the one before.
+- A new place has UNHEARD seconds to be heard (more on a slow link), whatever the cloud says: it may still speak of
+  the one before.
+- While the link is narrow, joins wait NARROW_WAIT seconds and no place is renewed: audio goes by the socket, and a
+  join would take the link from it.
 - A place that another participant of the same identity took is not taken back before the cloud has had CONTESTED
   seconds to say that a newer phone is here: then the socket is closed, and no place is wanted.
 
@@ -30,7 +33,10 @@ LADDER: Final = Ladder(base=0.25, cap=2.0)
 PATIENCE: Final = (6.0, 3.0, 10.0)
 """Seconds for a join, in turn (see core/phone_socket.py); the last one for a crowd that all come back at once."""
 UNHEARD: Final = 3.0
+"""Seconds that a new place has to be heard; twice as long as its join took where that is more: the way for audio is
+built after the join, on the same link."""
 FROZEN: Final = 5.0
+NARROW_WAIT: Final = 20.0
 CONTESTED: Final = 0.5
 SETTLED: Final = 5.0
 
@@ -134,11 +140,20 @@ class AudioTold:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowed:
+    """The link carries little more than the audio on the socket; `narrow` False: it carries more again."""
+
+    narrow: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The deadline has come."""
 
 
-Event = Wanted | Away | Unwanted | PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft | Doubted | AudioTold | Tick
+Event = (
+    Wanted | Away | Unwanted | PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft | Doubted | AudioTold | Narrowed | Tick
+)
 EVENTS: Final = Event.__args__
 
 # ---- effects
@@ -185,6 +200,8 @@ class PhonePlace:
         """JOINING: until when it must have succeeded. WAITING: when the next one begins. HELD: when it is renewed."""
         self._next_at = 0.0
         """LEAVING: before this no new join begins."""
+        self._unheard_after = UNHEARD
+        self._narrow = False
         self._begun_at = 0.0
         self._well_since: float | None = None
         """Since when the place is held and, where the cloud says so, audio is heard."""
@@ -219,6 +236,8 @@ class PhonePlace:
         if not self._wanted:
             self._go(PlaceState.OUT, event, now, cause)
             return []
+        if self._narrow:
+            due = max(due, now + NARROW_WAIT)
         if due <= now:
             return self._join(event, now, cause)
         self._go(PlaceState.WAITING, event, now, cause)
@@ -252,6 +271,7 @@ class PhonePlace:
     def _joined(self, event: PlaceJoined, now: float) -> list[Effect]:
         self._go(PlaceState.HELD, event, now)
         self.held_since = now
+        self._unheard_after = max(UNHEARD, 2 * (now - self._begun_at))
         self.trouble = ""
         self._judge(now)
         return []
@@ -322,7 +342,7 @@ class PhonePlace:
 
     def _told_held(self, event: AudioTold, now: float) -> list[Effect]:
         self._told = event
-        if event.blame is Blame.PHONE and now >= self.held_since + UNHEARD:
+        if event.blame is Blame.PHONE and now >= self.held_since + self._unheard_after:
             # Also while audio goes by the socket: nobody else can bring it back to the room.
             return self._renew(event, now, event.reason)
         self._judge(now)
@@ -340,7 +360,7 @@ class PhonePlace:
         self._settle(now)
         ours = told.state is AudioState.INTERRUPTED and told.blame is not Blame.ELSEWHERE
         since = self.held_since if blamed else now
-        self._due_at = since + UNHEARD if ours or blamed else None
+        self._due_at = since + self._unheard_after if ours or blamed else None
 
     def _settle(self, now: float) -> None:
         if self._well_since is not None and now - self._well_since >= SETTLED:
@@ -348,8 +368,15 @@ class PhonePlace:
             self._attempts = 0
         self._well_since = None
 
+    def _narrowed(self, event: Narrowed, _now: float) -> list[Effect]:
+        self._narrow = event.narrow
+        return []
+
     def _renew(self, event: Event, now: float, cause: str) -> list[Effect]:
         self._settle(now)
+        if self._narrow:
+            self._due_at = None
+            return []
         following = now + self._backoff.next_delay()
         return self._leave(event, now, goodbye=False, cause=cause, following=following)
 
@@ -386,6 +413,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.OUT, PlaceLeft): _NONE,
     (_P.OUT, Doubted): _NONE,
     (_P.OUT, AudioTold): Ignored("no place is wanted"),
+    (_P.OUT, Narrowed): Cell(PhonePlace._narrowed, (_P.OUT,)),
     (_P.OUT, Tick): _NO_TIMER,
     (_P.JOINING, Wanted): Cell(PhonePlace._want_still, (_P.JOINING, _P.LEAVING)),
     (_P.JOINING, Away): Cell(PhonePlace._away, (_P.JOINING,)),
@@ -396,6 +424,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.JOINING, PlaceLeft): Ignored("nobody asked it to leave"),
     (_P.JOINING, Doubted): Cell(PhonePlace._doubt, (_P.LEAVING,)),
     (_P.JOINING, AudioTold): Cell(PhonePlace._learn, (_P.JOINING,)),
+    (_P.JOINING, Narrowed): Cell(PhonePlace._narrowed, (_P.JOINING,)),
     (_P.JOINING, Tick): Cell(PhonePlace._expire, (_P.JOINING, _P.LEAVING)),
     (_P.HELD, Wanted): Cell(PhonePlace._want_still, (_P.HELD, _P.LEAVING)),
     (_P.HELD, Away): Cell(PhonePlace._away, (_P.HELD,)),
@@ -406,6 +435,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.HELD, PlaceLeft): Ignored("nobody asked it to leave"),
     (_P.HELD, Doubted): Cell(PhonePlace._doubt, (_P.LEAVING,)),
     (_P.HELD, AudioTold): Cell(PhonePlace._told_held, (_P.HELD, _P.LEAVING)),
+    (_P.HELD, Narrowed): Cell(PhonePlace._narrowed, (_P.HELD,)),
     (_P.HELD, Tick): Cell(PhonePlace._unheard, (_P.HELD, _P.LEAVING)),
     (_P.LEAVING, Wanted): Cell(PhonePlace._want_next, (_P.LEAVING,)),
     (_P.LEAVING, Away): Cell(PhonePlace._away, (_P.LEAVING,)),
@@ -416,6 +446,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.LEAVING, PlaceLeft): Cell(PhonePlace._left, (_P.JOINING, _P.WAITING, _P.OUT)),
     (_P.LEAVING, Doubted): Cell(PhonePlace._hasten_next, (_P.LEAVING,)),
     (_P.LEAVING, AudioTold): Cell(PhonePlace._learn, (_P.LEAVING,)),
+    (_P.LEAVING, Narrowed): Cell(PhonePlace._narrowed, (_P.LEAVING,)),
     (_P.LEAVING, Tick): _NO_TIMER,
     (_P.WAITING, Wanted): Cell(PhonePlace._want, (_P.JOINING,)),
     (_P.WAITING, Away): Cell(PhonePlace._rest, (_P.OUT,)),
@@ -426,5 +457,6 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.WAITING, PlaceLeft): _DECIDED,
     (_P.WAITING, Doubted): Cell(PhonePlace._hasten, (_P.JOINING,)),
     (_P.WAITING, AudioTold): Cell(PhonePlace._learn, (_P.WAITING,)),
+    (_P.WAITING, Narrowed): Cell(PhonePlace._narrowed, (_P.WAITING,)),
     (_P.WAITING, Tick): Cell(PhonePlace._retry, (_P.WAITING, _P.JOINING)),
 }

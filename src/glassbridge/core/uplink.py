@@ -72,7 +72,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of some samples; `reason` and `hop` say more where they are lost."""
+    """What became of some samples; `reason` and `hop` say more where they are lost, `reason` also where they were
+    coded."""
 
     kind: Kind
     reason: str = ""
@@ -80,6 +81,9 @@ class Fate:
 
 
 LIVE, LATE, SKIPPED = Fate(Kind.LIVE), Fate(Kind.LATE), Fate(Kind.SKIPPED)
+CODED = "coded"
+"""Reason of samples that were delivered, but not bit for bit: they were coded on the way."""
+LIVE_CODED, LATE_CODED = Fate(Kind.LIVE, CODED), Fate(Kind.LATE, CODED)
 ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", Hop.PHONE)
 """The phone says that it does not have these samples any more: whoever it spoke to meanwhile has acknowledged them."""
 NEVER_CAME = Fate(Kind.LOST, "never_came", Hop.UNKNOWN)
@@ -122,6 +126,8 @@ class EpochAccount:
     """How often the capture clock has stepped."""
     runs: tuple[Run[Fate], ...]
     """Each interval of the last HISTORY samples."""
+    coded: int = 0
+    """Samples of those delivered that were coded on the way; the others are bit for bit what was captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ class _Frame:
     replayed: bool
     deadline: float
     """Until when it waits for what is missing before it."""
+    coded: bool = False
 
     @property
     def stop(self) -> int:
@@ -264,7 +271,7 @@ class _Epoch:
     def _deliver(self, frame: _Frame, now: float) -> Delivery:
         age = self.clock.age(frame.captured_stop, now)
         live = age <= AGE_LIMIT and not frame.replayed and not self.superseded
-        self.runs.append(frame.stop, LIVE if live else LATE)
+        self.runs.append(frame.stop, (LIVE_CODED if live else LATE_CODED) if frame.coded else LIVE if live else LATE)
         return Delivery(self.epoch, frame.position, frame.pcm, live, age)
 
     def _fill(self, frame: _Frame, stop: int, now: float) -> list[Delivery]:
@@ -273,7 +280,7 @@ class _Epoch:
             self._begin_earlier(frame.part(frame.position, min(stop, self.runs.start)))
         holes = [run for run in self.runs.within(frame.position, stop) if run.label.kind in (Kind.LOST, Kind.SKIPPED)]
         for run in holes:
-            self.runs.relabel(run.start, run.stop, LATE)
+            self.runs.relabel(run.start, run.stop, LATE_CODED if frame.coded else LATE)
         self.repeated += stop - frame.position - sum(run.stop - run.start for run in holes)
         age = self.clock.age(frame.captured_stop, now)
         return [
@@ -292,6 +299,27 @@ class _Epoch:
     def lost(self, start: int, stop: int) -> list[Run[Fate]]:
         return [run for run in self.runs.within(start, stop) if run.label.kind is Kind.LOST]
 
+    def wants(self, start: int, stop: int) -> bool:
+        if start < self.runs.stop:
+            settled = self.runs.within(start, min(stop, self.runs.stop))
+            if start < self.runs.start or any(run.label.kind in (Kind.LOST, Kind.SKIPPED) for run in settled):
+                return True
+            start = self.runs.stop
+        for frame in self.waiting:
+            if frame.position > start:
+                break
+            start = max(start, frame.stop)
+        return start < stop
+
+    def gaps(self) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        at = self.runs.stop
+        for frame in self.waiting:
+            if frame.position > at:
+                found.append((at, frame.position))
+            at = max(at, frame.stop)
+        return found[:MISSING_RUNS]
+
     def account(self) -> EpochAccount:
         count = _by_kind(self.runs.totals)
         return EpochAccount(
@@ -308,6 +336,7 @@ class _Epoch:
             microphone_off=self.microphone_off,
             clock_steps=self.clock.steps,
             runs=tuple(self.runs),
+            coded=self.runs.totals[LIVE_CODED] + self.runs.totals[LATE_CODED],
         )
 
 
@@ -332,13 +361,14 @@ class Ledger:
         now: float,
         replayed: bool = False,
         last: bool = False,
+        coded: bool = False,
     ) -> list[Delivery]:
         """One frame; `pcm` holds whole samples and is empty for a presence frame. Returns what is to be handed on.
 
         A presence frame that is marked as replayed says that nothing before its position will be sent (again).
         """
         self._frames += 1
-        frame = _Frame(position, pcm, capture_time_us / 1e6, replayed, now + REORDER_WAIT)
+        frame = _Frame(position, pcm, capture_time_us / 1e6, replayed, now + REORDER_WAIT, coded)
         out: list[Delivery] = []
         if epoch not in self._epochs:
             out = self._begin(epoch, frame, now)
@@ -396,6 +426,17 @@ class Ledger:
             return ()
         book = next(reversed(self._epochs.values()))
         return tuple(_joined(book.lost(book.runs.stop - REPLAYABLE, book.runs.stop))[-MISSING_RUNS:])
+
+    def wants(self, epoch: int, start: int, stop: int) -> bool:
+        """Something of [start, stop) was not delivered, and does not wait either."""
+        book = self._epochs.get(epoch)
+        return book is None or book.wants(start, stop)
+
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """The stretches of the newest epoch that are missing before what waits, and not given up yet."""
+        book = next(reversed(self._epochs.values()), None)
+        return () if book is None else tuple(book.gaps())
 
     def lacks(self, epoch: int, start: int, stop: int) -> bool:
         """Something of [start, stop) was captured and has not come."""

@@ -88,6 +88,7 @@ class Speaker:
             self._hear,
             transport=Transport(command.get("transport", "data")),
             numbered=command.get("numbered", True),
+            opus=False,  # the stamps of its speech are bits
             connect=in_turn(connector(command.get("participant", "own")), turns),
         )
 

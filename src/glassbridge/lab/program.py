@@ -54,6 +54,8 @@ class Program:
     """Beside our own; a change counts from the next start."""
     on_line: Callable[[Line], None] = field(default=lambda _: None)
     module: str = "glassbridge"
+    prefix: tuple[str, ...] = ()
+    """What runs it: a command that ends with exec of the rest."""
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Program:
     async def start(self) -> None:
         """Starts it; whether it is ready is the caller's question. Can be started again once it has ended."""
         pipe = asyncio.subprocess.PIPE
-        argv = [sys.executable, "-m", self.module, *self.args]
+        argv = [*self.prefix, sys.executable, "-m", self.module, *self.args]
         self._child = child = await Child.start(argv, env=os.environ | self.env, stdin=pipe, stdout=pipe, stderr=pipe)
         for stream, log in ((child.stdout, False), (child.stderr, True)):
             assert stream is not None

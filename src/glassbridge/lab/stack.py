@@ -43,6 +43,8 @@ TOKEN_LIFE = 24 * 3600.0
 class StackConfig:
     """What runs where. Port 0 takes a free one."""
 
+    host: str = LOOPBACK
+    """Where LiveKit and the clouds listen; another address only in a network namespace of our own."""
     livekit: str = "auto"
     """auto (real where a binary is at hand, else embedded), real, embedded, or the URL of a running one."""
     keys: LiveKitKeys
@@ -228,7 +230,7 @@ class Stack:
         if binary is not None:
             self.livekit_kind = "real"
             rtc = behind_breaker() if config.breakable else None
-            return LiveKitServer(binary, config.keys, port=config.livekit_port, rtc=rtc)
+            return LiveKitServer(binary, config.keys, port=config.livekit_port, host=config.host, rtc=rtc)
         self.livekit_kind = "embedded"
         port = config.livekit_port or free_port()
         self.livekit_url = f"ws://{LOOPBACK}:{port}"
@@ -241,7 +243,7 @@ class Stack:
         alone = config.backends == 1
         suffix = "" if alone else f"-{name}"
         bridge_config = BridgeConfig(workers=config.workers, socket=str(self._folder / f"bridge{suffix}.sock"))
-        port = config.cloud_port if alone and config.cloud_port else free_port()
+        port = config.cloud_port if alone and config.cloud_port else free_port(host=config.host)
         to_livekit = await breaker.link() if breaker is not None else None
         env = {"GLASSBRIDGE_REGION": name, **config.backend_env.get(name, {})}
         if to_livekit is not None:
@@ -256,8 +258,10 @@ class Stack:
         )
         if name in config.taps:
             env["GLASSBRIDGE_TAP"] = str(config.taps[name])
-        cloud = self._program(f"cloud{suffix}", ("cloud", "--port", str(port), *record, *apps), env)
-        backend = Backend(name, bridge, cloud, bridge_config, f"http://{LOOPBACK}:{port}")
+        cloud = self._program(
+            f"cloud{suffix}", ("cloud", "--host", config.host, "--port", str(port), *record, *apps), env
+        )
+        backend = Backend(name, bridge, cloud, bridge_config, f"http://{config.host}:{port}")
         cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, backend.sockets))
         if self._phones_to_livekit is not None:
             cloud.env["GLASSBRIDGE_LIVEKIT_PUBLIC_URL"] = self._phones_to_livekit.url

@@ -158,6 +158,11 @@ class OwnParticipant:
         data = signal.encode_data(UserData(payload, topic, to=to), reliable=reliable)
         await self._sending_side().send(data, reliable=reliable)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of lossy packets that wait to be sent, because the link takes them no faster."""
+        return 0 if self._publisher is None else self._publisher.waiting
+
     async def close(self) -> None:
         self.leave()
         await self.gone()

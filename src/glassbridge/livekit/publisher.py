@@ -115,6 +115,11 @@ class Publisher:
 
     # --- what the owner wants ---------------------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of lossy packets that wait to be sent."""
+        return int(self._lossy.bufferedAmount)
+
     async def send(self, data: bytes, *, reliable: bool) -> None:
         """Raises ParticipantError when the channels do not open or are closed, or hold BUFFER_LIMIT unsent (lossy:
         dropped). They close some time before the server says why the place is lost."""

@@ -14,10 +14,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, MAX_MESSAGE, auth_headers, is_jwt
-
-CONNECT_WITHIN = (1.5, 1.5, 3.0)
-"""Seconds for each attempt to connect, TLS included: TCP repeats a greeting that was lost after 1, 3 and 7 s, and does
-not notice between that the network is back; a new attempt does."""
+from glassbridge.runtime.tcp import CONNECT_WITHIN, Connector
 
 _SCHEMES = ("ws", "wss", "http", "https")
 _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
@@ -33,20 +30,20 @@ async def open_socket(
 ) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
     """The session is to be closed after its socket. Raises ParticipantError.
 
-    Connecting is tried again, the request is not: so no place is taken twice. Not safe to cancel once the request is
-    out: the server may have let us in, and would keep us (traps A4).
+    Attempts to connect overlap (runtime/tcp.py), the request is sent once: so no place is taken twice. Not safe to
+    cancel once the request is out: the server may have let us in, and would keep us (traps A4).
     """
     require_jwt(token)
     address = parse_url(url)
     address = address.with_path(address.path.rstrip("/") + JOIN_PATH)
-    for seconds in CONNECT_WITHIN:
-        async with AsyncExitStack() as unless_open:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds)
-            http = await unless_open.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-            with suppress(aiohttp.ConnectionTimeoutError):
-                socket = await _upgrade(http, address, token, params)
-                unless_open.pop_all()
-                return http, socket
+    async with AsyncExitStack() as unless_open:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
+        session = aiohttp.ClientSession(timeout=timeout, connector=Connector(), trust_env=True)
+        http = await unless_open.enter_async_context(session)
+        with suppress(aiohttp.ConnectionTimeoutError):
+            socket = await _upgrade(http, address, token, params)
+            unless_open.pop_all()
+            return http, socket
     raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: nobody answers")
 
 

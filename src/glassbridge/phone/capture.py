@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
+from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 
 KEPT_BYTES = 90_000 * BYTES_PER_MS
@@ -38,10 +38,16 @@ class Capture:
         self.position = 0
         """That the next captured sample will have."""
         self.acknowledged = 0
+        self.lost = 0
+        """Samples before `acknowledged` that the cloud has given up and not got since."""
         self._clock = clock
         self._kept: deque[Frame] = deque()
         self._kept_bytes = 0
         self._missing: tuple[tuple[int, int], ...] = ()
+
+    def now(self) -> int:
+        """Microseconds on the clock of the capture."""
+        return self._clock()
 
     def take(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
         """Numbers whole samples that were just captured (ValueError otherwise), the first of them at `captured_us`."""
@@ -65,16 +71,16 @@ class Capture:
 
     def begin_epoch(self, epoch: int) -> None:
         """Numbers anew from 0: what the former epoch still had is not sent again."""
-        self.epoch, self.position, self.acknowledged = epoch, 0, 0
+        self.epoch, self.position, self.acknowledged, self.lost = epoch, 0, 0, 0
         self._kept.clear()
         self._kept_bytes, self._missing = 0, ()
 
-    def acknowledge(self, epoch: int, position: int, missing: Iterable[tuple[int, int]] = ()) -> None:
-        """The cloud has, or has given up, everything before `position`, but would still take what is `missing`; other
-        epochs and nonsense are ignored."""
+    def acknowledge(self, epoch: int, position: int, missing: Iterable[tuple[int, int]] = (), lost: int = 0) -> None:
+        """The cloud has, or has given up, everything before `position`, but would still take what is `missing`; `lost`
+        samples it has given up. Other epochs and nonsense are ignored."""
         if epoch != self.epoch or not self.acknowledged <= position <= self.position:
             return
-        self.acknowledged = position
+        self.acknowledged, self.lost = position, lost
         self._missing = tuple(missing)
         self._kept = deque(frame for frame in self._kept if frame.stop > position or self._is_missing(frame))
         self._kept_bytes = sum(len(frame.pcm) for frame in self._kept)
@@ -93,8 +99,24 @@ class Capture:
 
     @property
     def missing(self) -> tuple[Frame, ...]:
-        """What of it the cloud has asked for."""
-        return tuple(frame for frame in self._kept if self._is_missing(frame))
+        """What of it the cloud has asked for, cut to the samples that are missing."""
+        return tuple(
+            _cut(frame, max(start, frame.number.position), min(stop, frame.stop))
+            for frame in self._kept
+            for start, stop in self._missing
+            if frame.number.position < stop and start < frame.stop
+        )
 
     def _is_missing(self, frame: Frame) -> bool:
         return any(frame.number.position < stop and start < frame.stop for start, stop in self._missing)
+
+
+def _cut(frame: Frame, start: int, stop: int) -> Frame:
+    """The samples [start, stop) of a frame."""
+    skip = start - frame.number.position
+    if not skip and stop == frame.stop:
+        return frame
+    number = replace(
+        frame.number, position=start, capture_time_us=frame.number.capture_time_us + skip * 1_000_000 // SAMPLE_RATE
+    )
+    return Frame(number, frame.pcm[skip * BYTES_PER_SAMPLE : (stop - frame.number.position) * BYTES_PER_SAMPLE])

@@ -24,6 +24,7 @@ from glassbridge.core.phone_socket import (
     Stop,
     Switch,
 )
+from glassbridge.core.sending import LEVELS
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
 from glassbridge.livekit.participant import Connector, connector
 from glassbridge.phone import events
@@ -47,8 +48,9 @@ class PhoneClient:
     """Use as `async with`. What happens is told through `on_event`, on the event loop; it must not block.
 
     `core_token` signs in; `connect` joins LiveKit rooms (our own participant when left out); `chance` gives numbers in
-    [0, 1) for the jitter. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had. Any
-    number of phones may live in one event loop.
+    [0, 1) for the jitter. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had; where
+    the network does not carry them, they go by both and are coded, unless `opus` is False (core/sending.py). Any number
+    of phones may live in one event loop.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class PhoneClient:
         *,
         transport: Transport = Transport.DATA,
         numbered: bool = True,
+        opus: bool = True,
         connect: Connector | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -95,12 +98,13 @@ class PhoneClient:
             self._on_failure,
         )
         self._capture = Capture(random.getrandbits(32))
-        self._sender = Sender(self._capture, self._link.room, transport, lambda: self.microphone_on)
+        self._sender = Sender(self._capture, self._link.room, transport, lambda: self.microphone_on, opus=opus)
         self._network_back: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._link.start()
         self._tasks.spawn(self._sender.run(), "sender")
+        self._tasks.spawn(self._sender.run_lanes(), "lanes")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         self._tasks.spawn(self._sender.replay(), "replay")
         return self
@@ -250,7 +254,8 @@ class PhoneClient:
 
     def _on_loss(self, socket: CloudSocket) -> None:
         if self._sender.socket is socket:
-            self._sender.socket = self._sender.told = self.session = None
+            self._sender.use(None)
+            self.session = None
 
     # ---- what the cloud says
 
@@ -268,9 +273,10 @@ class PhoneClient:
             case wire.AudioStateNotice():
                 self._learn(number, message)
             case wire.AudioAck():
-                self._capture.acknowledge(message.epoch, message.position, message.missing)
-                self._sender.send_missing()
-                self._on_event(events.AudioAcknowledged(message.epoch, message.position))
+                self._capture.acknowledge(message.epoch, message.position, message.missing, message.lost)
+                self._sender.acknowledged(message)
+                self._link.narrow(self._sender.level is LEVELS[-1])
+                self._on_event(events.AudioAcknowledged(message.epoch, message.position, message.lost))
             case wire.EpochEnd(epoch=epoch):
                 if epoch == self._capture.epoch:
                     self._capture.begin_epoch(random.getrandbits(32))
@@ -317,7 +323,8 @@ class PhoneClient:
         self._link.session_id = ack.session_id
         self._sender.numbered = self._numbers and ack.audio >= 2
         await self._sender.introduce(socket)
-        self.session, self._sender.socket, self._sender.told = ack, socket, None
+        self.session = ack
+        self._sender.use(socket, ack)
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
         self._link.post(Accepted(number, same_room, ack.pings))

@@ -21,6 +21,8 @@ class PhoneConfig:
     """How audio is to travel. While the room cannot be had, it travels on the WebSocket."""
     numbered: bool = True
     """False: as the original's phones send it. A track carries no numbers."""
+    opus: bool = True
+    """False: audio is sent as PCM whatever the network is like, so that every bit of it arrives."""
     participant: ParticipantKind = "own"
     frame_ms: int = 100
     """Milliseconds of audio in one frame, 20 to 100."""

@@ -70,10 +70,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class AudioAcknowledged:
-    """Everything before `position` is delivered or given up."""
+    """Everything before `position` is delivered, but for `lost` samples that were given up."""
 
     epoch: int
     position: int
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import structlog
 
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
-from glassbridge.core.phone_place import Join, Leave, PlaceFailed, PlaceJoined, PlaceLeft, PlaceLost
+from glassbridge.core.phone_place import Join, Leave, Narrowed, PlaceFailed, PlaceJoined, PlaceLeft, PlaceLost
 from glassbridge.core.phone_socket import (
     PING_EVERY,
     CloseSocket,
@@ -91,6 +91,7 @@ class Link:
         self._begun: dict[str, float] = {}
         """When the newest attempt of each machine began, monotonic seconds."""
         self._turning: asyncio.Task[None] | None = None
+        self._is_narrow = False
         self._conversations: dict[Generation, asyncio.Task[None]] = {}
         self._sockets: dict[Generation, CloudSocket] = {}
         """Those that are open."""
@@ -103,6 +104,12 @@ class Link:
     def post(self, event: Event) -> None:
         """Puts an event into the machine's mailbox."""
         self._shell.post(event)
+
+    def narrow(self, narrow: bool) -> None:
+        """Whether the link carries little more than the audio on the socket."""
+        if narrow is not self._is_narrow:
+            self._is_narrow = narrow
+            self.post(Narrowed(narrow))
 
     async def cut(self) -> None:
         """Everything that is open breaks, without a word."""

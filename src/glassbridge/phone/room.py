@@ -25,6 +25,7 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
 from glassbridge.phone.hearing import Hearing, Keeper
+from glassbridge.runtime import tcp
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 
 log = structlog.get_logger()
@@ -37,6 +38,8 @@ CUT = 0.25
 """The same where nobody is told; what is still to be released then is released beside it."""
 CATCH_UP = 2.0
 """Seconds that the sound of the microphone's track may be late, on a busy phone, without a hole in it."""
+MAX_WAITING = 4 << 10
+"""Bytes that may wait for the room; audio that waits there longer is better sent another way."""
 AGENT = "cloud-agent:"
 
 
@@ -63,6 +66,14 @@ class CanVanish(Protocol):
     async def vanish(self) -> None: ...
 
 
+@runtime_checkable
+class TellsWaiting(Protocol):
+    """A participant that knows how many bytes it could not send yet."""
+
+    @property
+    def waiting(self) -> int: ...
+
+
 class NoTicket(Exception):
     """The cloud gave no token for the room; the text holds no secret."""
 
@@ -73,7 +84,7 @@ async def fetch_ticket(base: str, core_token: str) -> _Ticket:
     try:
         async with (
             asyncio.timeout(TOKEN_TIMEOUT),
-            aiohttp.ClientSession() as http,
+            aiohttp.ClientSession(connector=tcp.Connector(), trust_env=True) as http,
             http.get(base + TOKEN_PATH, headers=headers) as answer,
         ):
             if answer.status != 200:
@@ -205,9 +216,9 @@ class Room:
             await asyncio.wait((released,), timeout=GOODBYE if self._goodbye and not lost else CUT)
 
     async def send(self, payload: bytes, topic: str, *, timeout: float) -> bool:
-        """A lossy packet to all; False when the place is lost. Safe to cancel."""
+        """A lossy packet to all; False when the place is lost, or the link takes no more now. Safe to cancel."""
         participant = self._participant
-        if participant is None:
+        if participant is None or _is_full(participant):
             return False
         try:
             async with asyncio.timeout(timeout):
@@ -245,3 +256,8 @@ async def _vanish(participant: Participant) -> None:
     """Ends a place as when the network goes away; says goodbye where the participant cannot do that."""
     silent: object = participant
     await (silent.vanish() if isinstance(silent, CanVanish) else participant.close())
+
+
+def _is_full(participant: Participant) -> bool:
+    known: object = participant
+    return isinstance(known, TellsWaiting) and known.waiting > MAX_WAITING

@@ -1,30 +1,46 @@
-"""Takes captured audio to the cloud, in order, by the path that is open now.
+"""Takes captured audio to the cloud, in order, by the routes that are open now.
 
-- The path that was asked for, as long as it is there; otherwise the WebSocket: while the phone has no place in the
-  room, and while the cloud says that it listens on the socket only.
-- Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, so that a
-  dead path is known before the next word. A change of path can then neither lose nor double a sample unseen.
+- How it is sent (coding, length of frames, copies, one route or both) decides core/sending.py from what the cloud
+  reports; a cloud that reports nothing gets PCM as it was captured.
+- One route is the one that was asked for, as long as it is there; otherwise the WebSocket: while the phone has no
+  place in the room, and while the cloud says that it listens on the socket only.
+- Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, and twice
+  soon after speech, so that a lost end is known at once. A change of route can neither lose nor double a sample unseen.
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
-- What cannot be sent for MAX_AGE seconds is dropped here and counted: backpressure alone never bounds age.
-- Numbered audio that the cloud says it never got is sent again on the WebSocket, marked, while no newer audio waits, at
-  no more than REPLAY_SPEED times real time. Each socket begins with from where on it can ask.
+- What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
+  later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
+- Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
 from time import monotonic
 
+from glassbridge.core import sending
+from glassbridge.core.link_events import Path as Route
+from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
+from glassbridge.phone.coding import Coder, Outgoing, joined, repair
 from glassbridge.phone.events import AudioStateChanged
+from glassbridge.phone.lane import Lane
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
 from glassbridge.runtime.queues import AgedQueue
-from glassbridge.wire.audio_frames import FLAG_REPLAYED, TOPIC_NUMBERED, encode_numbered, encode_sequence
+from glassbridge.wire.audio_frames import (
+    CODING_OPUS,
+    FLAG_PRESENCE,
+    FLAG_REPLAYED,
+    TOPIC_NUMBERED,
+    FrameNumber,
+    encode_numbered,
+    encode_sequence,
+)
+from glassbridge.wire.phone import AudioAck, ConnectionAck
 
 QUEUE_FRAMES = 256
 MAX_AGE = 5.0
@@ -36,6 +52,18 @@ PROVING = 0.2
 REPLAY_SPEED = 4
 HUM_AFTER = 0.3
 """Seconds without a frame after which a track carries silence."""
+FILL_AFTER = 0.06
+"""Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
+TAIL, TAILS = 0.25, 2
+"""Seconds after speech until the first presence frame, and how many of them follow so soon."""
+FRESH = 1.5
+"""Age of samples, seconds, up to which they are sent again at once."""
+AGAIN_AFTER = 0.2
+"""Seconds until the same samples are sent into the room once more."""
+ROOM_AGE = 1.0
+"""Seconds that a frame may wait for the room."""
+REMEMBERED = 512
+"""Stretches of which it is known that the socket carries them."""
 
 
 class Path(Enum):
@@ -47,9 +75,12 @@ class Path(Enum):
 
 
 class Sender:
-    """One task sends (`run`), one sees to presence (`keep_present`), one sends again what was missed (`replay`)."""
+    """One task sends (`run`), one sees to presence (`keep_present`), one sends again what was missed (`replay`);
+    each route has one of its own (`run_lanes`)."""
 
-    def __init__(self, capture: Capture, room: Room, transport: Transport, microphone_on: Callable[[], bool]) -> None:
+    def __init__(
+        self, capture: Capture, room: Room, transport: Transport, microphone_on: Callable[[], bool], *, opus: bool
+    ) -> None:
         self.numbered = False
         self.told: AudioStateChanged | None = None
         """What the cloud said last on this socket."""
@@ -61,20 +92,33 @@ class Sender:
         """Frames with samples that no path took at once."""
         self.replayed = 0
         """Frames that were sent again."""
+        self._sending = Sending()
+        self._coder = Coder()
+        self._epoch = capture.epoch
+        self._used = self._sending.level
+        """The level of what was sent last."""
         self._socket: CloudSocket | None = None
         self._missed: deque[Frame] = deque()
         """To be sent again, the oldest first."""
-        self._resent: set[int] = set()
-        """Positions of the frames that this socket got again, or will."""
+        self._asked: dict[int, float] = {}
+        """Positions of the missing frames that were sent again on this socket's watch, and when last."""
+        self._carried: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        """Stretches that this socket carries, or will: TCP loses nothing of them."""
         self._any_missed = asyncio.Event()
         self._capture = capture
         self._room = room
         self._transport = transport
         self._microphone_on = microphone_on
+        self._opus = opus
         self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE)
+        self._lanes = {
+            Route.ROOM: Lane(self._into_room, self._passed, ROOM_AGE),
+            Route.SOCKET: Lane(self._onto_socket, self._carry, MAX_AGE),
+        }
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
         self._queued_at = 0.0
+        self._tails = 0
         self._counter = 0
         self._rest = b""
         """Samples that do not fill a block of the track yet."""
@@ -84,11 +128,19 @@ class Sender:
         """Open and acknowledged."""
         return self._socket
 
-    @socket.setter
-    def socket(self, socket: CloudSocket | None) -> None:
-        self._socket = socket
+    def use(self, socket: CloudSocket | None, ack: ConnectionAck | None = None) -> None:
+        """From now on this socket counts, which the cloud has accepted with `ack`; None: there is none."""
+        self._socket, self.told = socket, None
         self._missed.clear()
-        self._resent.clear()
+        self._asked.clear()
+        self._carried.clear()
+        if ack is not None:
+            self._sending.begin(reports=self.numbered and self._opus and CODING_OPUS in ack.codings, now=monotonic())
+
+    @property
+    def level(self) -> Level:
+        """How audio is sent now."""
+        return self._sending.level
 
     @property
     def dropped(self) -> int:
@@ -99,17 +151,43 @@ class Sender:
         """Sends a frame soon; never waits."""
         self._idle.clear()
         self._queued_at = monotonic()
+        if not frame.number.presence:
+            self._tails = TAILS
         self._queue.put(frame)
 
     def nudge(self) -> None:
         """Sends a presence frame now: something changed that the other side should learn."""
         self._nudged.set()
 
-    def send_missing(self) -> None:
-        """Sends again what the cloud has asked for, once on each socket."""
-        for frame in self._capture.missing if self.numbered else ():
-            if frame.number.position not in self._resent:
-                self._resent.add(frame.number.position)
+    def acknowledged(self, ack: AudioAck) -> None:
+        """Learns from what the cloud says of the audio: how to send, and what to send again."""
+        arrived = {Route.ROOM: ack.room, Route.SOCKET: ack.socket}
+        if ack.epoch == self._capture.epoch:
+            said = {route: sending.Arrived(*given[:2], given[2] / 1000) for route, given in arrived.items() if given}
+            self._sending.reported(said, monotonic())
+        if self.numbered:
+            self._send_missing()
+
+    def _send_missing(self) -> None:
+        """What is fresh goes again at once, into the room repeatedly; the rest once, by the socket, behind what is
+        new."""
+        now, level = monotonic(), self._sending.level
+        clock = self._capture.now()
+        rooms = Route.ROOM in self._routes(both=True) and level is not sending.LEVELS[-1]
+        for frame in self._capture.missing:
+            position = frame.number.position
+            fresh = level is not sending.STATIC and clock - frame.number.capture_time_us < FRESH * 1e6
+            asked_at = self._asked.get(position)
+            carried = any(start <= position and frame.stop <= stop for start, stop in self._carried)
+            if fresh and (asked_at is None or now - asked_at > AGAIN_AFTER):
+                self._asked[position] = now
+                for again in repair(frame, level) if rooms or not carried else ():
+                    if rooms:
+                        self._lanes[Route.ROOM].put(again)
+                    if not carried and self._socket is not None:
+                        self._put_on_socket(again)
+            elif not fresh and not carried:
+                self._carried.append((position, frame.stop))
                 self._missed.append(frame)
         if self._missed:
             self._any_missed.set()
@@ -124,6 +202,8 @@ class Sender:
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
+                for lane in self._lanes.values():
+                    await lane.emptied()
         except TimeoutError:
             return
 
@@ -133,20 +213,44 @@ class Sender:
             if not len(self._queue):
                 self._idle.set()
             try:
-                async with asyncio.timeout(HUM_AFTER if self._transport is Transport.TRACK else None):
+                async with asyncio.timeout(self._patience()):
                     _, frame = await self._queue.get()
             except TimeoutError:
-                await self._hum()
+                self._dispatch(self._coder.flush(self._sending.level))
+                if self._transport is Transport.TRACK:
+                    await self._hum()
                 continue
-            if not frame.number.presence:
-                await self._speak(frame)
+            if frame.number.presence:
+                self._be_present(frame)
             elif self.numbered:
-                await self._be_present(frame)
+                self._begin_epoch(frame.number.epoch)
+                self._dispatch(self._coder.code(frame, self._sending.level))
+            else:
+                await self._speak(frame)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """Positions begin anew: nothing of the former epoch says anything about them."""
+        if epoch != self._epoch:
+            self._epoch, self._coder = epoch, Coder()
+            self._sending.forget(monotonic())
+            self._asked.clear()
+            self._carried.clear()
+
+    def _patience(self) -> float | None:
+        if self._coder.holds:
+            return FILL_AFTER
+        return HUM_AFTER if self._transport is Transport.TRACK else None
+
+    async def run_lanes(self) -> None:
+        """Sends what waits for each route until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes.values():
+                tasks.create_task(lane.run())
 
     async def keep_present(self) -> None:
         """Sees to it that numbered audio is never silent for longer than PRESENCE; until cancelled."""
         while True:
-            interval = PRESENCE if self.told is not None and self.told.state == "live" else PROVING
+            interval = self._presence_due()
             try:
                 async with asyncio.timeout(interval):
                     await self._nudged.wait()
@@ -156,39 +260,129 @@ class Sender:
                     continue
             self._nudged.clear()
             if self.numbered:
+                self._tails = max(0, self._tails - 1)
                 self.put(self._capture.presence(microphone_on=self._microphone_on()))
+
+    def _presence_due(self) -> float:
+        if self.told is None or self.told.state == "connecting":
+            return PROVING
+        if self.told.state == "live" or self.told.code == "slow_network":
+            return TAIL if self._tails else PRESENCE
+        return PROVING
 
     async def replay(self) -> None:
         """Sends again what is missed, behind all that is newer; until cancelled."""
         while True:
             await self._any_missed.wait()
             await self._idle.wait()
+            await self._lanes[Route.SOCKET].emptied()
             if self._socket is None or not self._missed:
                 self._any_missed.clear()
                 continue
             frame = self._missed.popleft()
-            again = Frame(replace(frame.number, flags=FLAG_REPLAYED), frame.pcm)
-            if await self._socket.send_audio(self._encoded(again)):
-                self.replayed += 1
+            for again in repair(frame, self._sending.level, flags=FLAG_REPLAYED):
+                if await self._onto_socket(again.encoded()):
+                    self.replayed += 1
             await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     @property
     def path(self) -> Path | None:
-        """The way of the next frame; None while there is none."""
-        told_socket = self.told is not None and self.told.transport == "websocket"
-        if self._transport is Transport.WEBSOCKET or told_socket or not self._room.joined:
-            return Path.WEBSOCKET if self.socket is not None else None
+        """The way of the next frame; None while there is none. Where both ways are used, the room."""
+        routes = self._routes(both=self._sending.level.both)
+        if not routes:
+            return None
+        if Route.ROOM not in routes:
+            return Path.WEBSOCKET
         return Path.TRACK if self._transport is Transport.TRACK else Path.DATA
 
+    def _routes(self, *, both: bool) -> tuple[Route, ...]:
+        """By which audio goes now."""
+        told_socket = self.told is not None and self.told.transport == "websocket"
+        room = self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
+        if room and self._socket is not None:
+            if both:
+                return (Route.ROOM, Route.SOCKET)
+            return (Route.SOCKET,) if self._sending.level.reliable else (Route.ROOM,)
+        if room:
+            return (Route.ROOM,)
+        return () if self._socket is None else (Route.SOCKET,)
+
+    def _dispatch(self, frames: list[Outgoing]) -> None:
+        """Puts coded frames into the lanes of the routes that audio goes by."""
+        now, level = monotonic(), self._sending.level
+        routes = self._routes(both=level.both)
+        if level is not self._used:
+            self._used, frames = level, [*self._recoded(level), *frames]
+        for frame in frames:
+            for route in routes:
+                size = len(frame.pcm) or sum(map(len, frame.packets))
+                self._sending.sent(route, frame.stop, size, now)
+                if route is Route.SOCKET:
+                    self._put_on_socket(frame)
+                else:
+                    self._lanes[route].put(frame, level.copies)
+            self.unsent += not routes
+        backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
+        self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+
+    def _recoded(self, level: Level) -> list[Outgoing]:
+        """What still waits for the socket as PCM, as the new level wants it."""
+        lane = self._lanes[Route.SOCKET]
+        if level.coding is Coding.PCM or not lane.backlog(monotonic()):
+            return []
+        waiting = [frame for frame in lane.take_back() if frame.pcm]
+        return [again for frame in joined(waiting) for again in repair(frame, level, flags=frame.number.flags)]
+
+    def _put_on_socket(self, frame: Outgoing) -> None:
+        start, stop = frame.number.position, frame.stop
+        if self._carried and self._carried[-1][1] == start:
+            start = self._carried.pop()[0]
+        self._carried.append((start, stop))
+        self._lanes[Route.SOCKET].put(frame)
+
+    async def _into_room(self, payload: bytes) -> bool:
+        return await self._room.send(payload, TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
+
+    async def _onto_socket(self, payload: bytes) -> bool:
+        socket = self._socket
+        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, MAX_AGE):
+            return False
+        return await socket.send_audio(payload)
+
+    def _passed(self, frame: Outgoing, done: bool) -> None:
+        """What the room does not take goes by the socket."""
+        self._count(Path.DATA, frame, done)
+        alone = frame.pcm or frame.packets
+        if not done and alone and self._socket is not None and not self._sending.level.both:
+            self._put_on_socket(frame)
+
+    def _carry(self, frame: Outgoing, done: bool) -> None:
+        """What the socket did not take may be asked for again."""
+        if not done:
+            self._carried.clear()
+        self._count(Path.WEBSOCKET, frame, done)
+
+    def _count(self, path: Path, frame: Outgoing, done: bool) -> None:
+        if frame.number.repair:
+            self.replayed += done
+        elif done:
+            self.sent[path] += not frame.number.presence
+            self.put_into_room += path is Path.DATA
+            self.put_on_sockets += path is Path.WEBSOCKET
+        elif not frame.number.presence:
+            self.unsent += not self._sending.level.both
+
     async def _speak(self, frame: Frame) -> None:
+        """Audio without numbers."""
         path = self.path
         match path:
             case Path.DATA:
-                done = await self._speak_data(frame)
+                self._counter = (self._counter + 1) % 256
+                done = await self._room.send(encode_sequence(self._counter, frame.pcm), "", timeout=SEND_TIMEOUT)
             case Path.TRACK:
                 done = await self._speak_track(frame)
-            case Path.WEBSOCKET if self.socket is not None:
-                done = await self.socket.send_audio(self._encoded(frame) if self.numbered else frame.pcm)
+            case Path.WEBSOCKET if self._socket is not None:
+                done = await self._socket.send_audio(frame.pcm)
             case _:
                 done = False
         if done and path is not None:
@@ -197,12 +391,6 @@ class Sender:
             self.put_on_sockets += path is Path.WEBSOCKET
         else:
             self.unsent += 1
-
-    async def _speak_data(self, frame: Frame) -> bool:
-        if self.numbered:
-            return await self._room.send(self._encoded(frame), TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
-        self._counter = (self._counter + 1) % 256
-        return await self._room.send(encode_sequence(self._counter, frame.pcm), "", timeout=SEND_TIMEOUT)
 
     async def _speak_track(self, frame: Frame) -> bool:
         pcm = self._rest + frame.pcm
@@ -230,15 +418,21 @@ class Sender:
         if not self._microphone_on():
             await self._room.unpublish(timeout=SEND_TIMEOUT)
 
-    async def _be_present(self, frame: Frame) -> None:
-        """On the room always; on the socket where audio goes by it, but not while the room is only being joined."""
+    def _be_present(self, frame: Frame) -> None:
+        """On the room always; on the socket where audio goes by it, but not while the room is only being joined. Where
+        audio goes another way, presence must not overtake it: it says only what was acknowledged."""
+        carries = self._routes(both=self._sending.level.both)
         if self._room.joined:
-            done = await self._room.send(self._encoded(frame), TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
-            self.put_into_room += done
+            number = frame.number if Route.ROOM in carries else self._behind(frame.number)
+            self._lanes[Route.ROOM].put(Outgoing(number, number.position))
         settled = self._transport is Transport.WEBSOCKET or (self.told is not None and self.told.state != "connecting")
-        if settled and self.path is Path.WEBSOCKET and self.socket is not None:
-            done = await self.socket.send_audio(self._encoded(frame))
-            self.put_on_sockets += done
+        if settled and self.path is Path.WEBSOCKET and self._socket is not None:
+            self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
+
+    def _behind(self, number: FrameNumber) -> FrameNumber:
+        if self._sending.level is sending.STATIC:
+            return number
+        return FrameNumber(number.epoch, self._capture.acknowledged, number.capture_time_us, FLAG_PRESENCE)
 
     @staticmethod
     def _encoded(frame: Frame) -> bytes:

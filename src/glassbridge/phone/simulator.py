@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import NoReturn, TextIO
 
-from glassbridge.core.values import Transport
+from glassbridge.core.values import SAMPLE_RATE, Transport
 from glassbridge.livekit.participant import Connector, connector, drainer
 from glassbridge.phone import commands, events, wav
 from glassbridge.phone.client import PhoneClient
@@ -23,8 +23,8 @@ FIRST_CONTACT = 5.0
 """Seconds in which a cloud must answer at first, where nobody is there to switch to another."""
 AGENT_NEWS = 3.5
 """Seconds by which the news that the cloud's agent is in the room may be late (traps B7)."""
-LAST_ACK = 1.5
-"""Seconds in which the acknowledgement of the last sample must come to be counted."""
+LAST_ACK = 5.0
+"""Seconds in which what is still missing after the end of speech, and its acknowledgement, must come."""
 COUNT_EVERY = 0.25
 INTERRUPTED = 130
 QUIET = 5.0
@@ -65,6 +65,7 @@ class Simulator:
             self._on_event,
             transport=config.transport,
             numbered=config.numbered,
+            opus=config.opus,
             connect=connect,
         )
         self._news = asyncio.Event()
@@ -180,11 +181,15 @@ class Simulator:
                 return self._speech_end is not None
             return monotonic() - max(spoken, self._last_caption) > QUIET
 
-        if not await self._until(over, self._config.deadline):
-            raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
+        capture = self._phone.capture
+        arrived = -1, -1
+        while not await self._until(over, self._config.deadline):
+            if arrived == (arrived := (capture.acknowledged, capture.lost)):
+                raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
         if self._phone.numbered:
-            capture = self._phone.capture
-            await self._until(lambda: capture.acknowledged == capture.position, LAST_ACK)
+            await self._until(lambda: capture.acknowledged == capture.position and not capture.lost, LAST_ACK)
+            if capture.lost:
+                raise UserError(f"{capture.lost / SAMPLE_RATE:.1f} s of the speech never arrived: the network lost it")
         if self._last_caption is None:
             captioned = self._speech_end is None or self._speech_end.captioned
             why = "no words were found in it" if captioned else "the cloud could not caption it (its log says why)"
@@ -292,6 +297,8 @@ class Simulator:
             parts.append(f"{sender.dropped} could not be sent at once")
         if sender.replayed:
             parts.append(f"{sender.replayed} were sent again")
+        if capture.lost:
+            parts.append(f"{capture.lost / SAMPLE_RATE:.1f} s never arrived")
         if first is not None:
             parts.append(f"first caption {first:.1f} s after the first word")
         self._report.say(
@@ -302,6 +309,7 @@ class Simulator:
             frames_replayed=sender.replayed,
             samples=capture.position,
             acknowledged=capture.acknowledged,
+            given_up=capture.lost,
             first_caption=first,
             heard_ms=self._phone.heard_ms,
             text=" ".join(self._captions),

@@ -1,18 +1,20 @@
 """The phone's socket to its cloud (`/glasses-ws`)."""
 
 import asyncio
+import math
 import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp import AddrInfoType
 
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.tcp import Connector, RoundTrip, round_trip, unacknowledged
 from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -25,6 +27,12 @@ PATH = "/glasses-ws"
 SEND_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 1.0
 MAX_MESSAGE = 1 << 20
+DRAIN_POLL = 0.005
+AHEAD = 0.15
+"""Seconds of audio that may be on their way beyond what the round trip holds."""
+LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
+"""Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
+packets wait in a queue, one."""
 
 _ENDS = frozenset(
     {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
@@ -83,7 +91,7 @@ class CloudSocket:
             query["livekit"] = "true"
         if numbered:
             query["audio"] = "2"
-        http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=_abrupt_socket))
+        http = aiohttp.ClientSession(connector=Connector(_abrupt), trust_env=True)
         try:
             ws = await http.ws_connect(
                 base.replace("http", "ws", 1) + PATH,
@@ -141,6 +149,33 @@ class CloudSocket:
         """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
         return await self._sent(self._ws.send_bytes(frame))
 
+    async def room_for(self, rate: int, timeout: float) -> bool:
+        """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
+        AHEAD seconds of it beside; False after `timeout` seconds. So a pong never waits behind much audio."""
+        connection = self._ws._response.connection  # aiohttp itself waits only beyond 64 KiB: 2 s of PCM, 20 s of Opus
+        transport = connection.transport if connection is not None else None
+        raw = self._ws.get_extra_info("socket")
+        if transport is None or raw is None:
+            return True
+        deadline = monotonic() + timeout
+        while not transport.is_closing():
+            trip = round_trip(raw) or RoundTrip(0.0, 0.0)
+            needed = min(trip.now, trip.least + AHEAD / 2)
+            allowed = max(LEAST_QUEUED if trip.queued > AHEAD else LEAST_AHEAD, rate * (needed + AHEAD))
+            if transport.get_write_buffer_size() + unacknowledged(raw) <= allowed:
+                return True
+            if monotonic() > deadline:
+                return False
+            await asyncio.sleep(DRAIN_POLL)
+        return False
+
+    @property
+    def queued(self) -> float:
+        """Seconds by which the round trip is longer than it need be; infinite where the kernel does not say."""
+        raw = self._ws.get_extra_info("socket")
+        trip = round_trip(raw) if raw is not None else None
+        return math.inf if trip is None else trip.queued
+
     async def close(self, code: int = CloseCode.NORMAL) -> None:
         """Says goodbye and waits CLOSE_TIMEOUT for the answer; `listen` returns then."""
         self._no_goodbye.clear()
@@ -181,16 +216,17 @@ class CloudSocket:
         return True
 
 
-def _abrupt_socket(address: AddrInfoType) -> socket.socket:
+def _abrupt(raw: socket.socket) -> None:
     """For an attempt: given up, it is forgotten by the kernel too, which else delivers it when the network is back."""
-    family, kind, protocol, *_ = address
-    raw = socket.socket(family, kind, protocol)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _VANISH)
-    return raw
 
 
 def _why(error: Exception) -> str:
     """In words, without what the library adds."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "its certificate is not trusted: a private CA goes into SSL_CERT_FILE"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return "the proxy of HTTPS_PROXY does not answer"
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, OSError) and error.errno is not None:

@@ -2,7 +2,7 @@
 
 | form | where | shape |
 |---|---|---|
-| numbered | data topic TOPIC_NUMBERED, or a WebSocket binary frame when `audio=2` was negotiated | HEADER + PCM16 |
+| numbered | data topic TOPIC_NUMBERED, or a WebSocket binary frame when `audio=2` | HEADER + PCM16 or Opus |
 | sequence | data packet without our topic, odd length (the original's phones) | 1 byte counter + PCM16 |
 | plain | data packet without our topic, even length; WebSocket binary frame | PCM16 |
 
@@ -11,6 +11,7 @@ makes it odd (reference-system.md 4). A phone of ours never uses them together.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 VERSION = 2
@@ -18,11 +19,18 @@ TOPIC_NUMBERED = "gb.audio.2"
 HEADER = struct.Struct("<BBHIQQ")
 HEADER_BYTES = HEADER.size
 CODING_PCM16 = 0
-
+CODING_OPUS = 1
 
 FLAG_REPLAYED = 1
 FLAG_PRESENCE = 2
 FLAG_LAST = 4
+FLAG_REPAIR = 8
+
+OPUS_PACKET = 320
+"""Samples of one Opus packet: 20 ms at 16 kHz."""
+MAX_OPUS_PACKETS = 50
+MAX_OPUS_PACKET_BYTES = 1275
+_SAMPLES = struct.Struct("<H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +61,71 @@ class FrameNumber:
         """The last frame before the microphone stops."""
         return bool(self.flags & FLAG_LAST)
 
+    @property
+    def repair(self) -> bool:
+        """Sent again at once because the cloud reported it missing; it may still be live."""
+        return bool(self.flags & FLAG_REPAIR)
+
 
 class FrameError(ValueError):
     """Bytes that are no frame: the sender's fault."""
 
 
-def encode_numbered(number: FrameNumber, pcm: bytes) -> bytes:
-    """The frame's bytes; `pcm` is empty for a presence frame."""
+def encode_numbered(number: FrameNumber, payload: bytes) -> bytes:
+    """The frame's bytes. `payload` is as `number.coding` says, empty in a presence frame."""
     head = HEADER.pack(VERSION, number.flags, number.coding, number.epoch, number.position, number.capture_time_us)
-    return head + pcm
+    return head + payload
+
+
+def encode_opus(packets: Sequence[bytes], samples: int) -> bytes:
+    """The payload of a frame of coding CODING_OPUS: consecutive packets of OPUS_PACKET samples each, of which the last
+    may hold silence beyond `samples`."""
+    parts = [_SAMPLES.pack(samples)]
+    for packet in packets:
+        parts += (_SAMPLES.pack(len(packet)), packet)
+    return b"".join(parts)
+
+
+def decode_opus(payload: bytes) -> tuple[list[bytes], int]:
+    """The packets of such a payload and how many samples they hold. Raises FrameError."""
+    if len(payload) < _SAMPLES.size:
+        raise FrameError("an Opus payload begins with its number of samples")
+    (samples,) = _SAMPLES.unpack_from(payload)
+    packets: list[bytes] = []
+    at = _SAMPLES.size
+    while at < len(payload):
+        if at + _SAMPLES.size > len(payload) or len(packets) == MAX_OPUS_PACKETS:
+            raise FrameError(f"an Opus payload holds at most {MAX_OPUS_PACKETS} whole packets")
+        (length,) = _SAMPLES.unpack_from(payload, at)
+        at += _SAMPLES.size
+        if not 0 < length <= min(MAX_OPUS_PACKET_BYTES, len(payload) - at):
+            raise FrameError("an Opus packet is cut off, empty or too long")
+        packets.append(payload[at : at + length])
+        at += length
+    if not OPUS_PACKET * (len(packets) - 1) < samples <= OPUS_PACKET * len(packets):
+        raise FrameError(f"{len(packets)} Opus packets do not hold {samples} samples")
+    return packets, samples
 
 
 def decode_numbered(frame: bytes) -> tuple[FrameNumber, bytes]:
-    """Header and samples. Raises FrameError: too short, other version or coding, odd samples,
+    """Header and payload. Raises FrameError: too short, other version or coding, odd samples, a malformed Opus payload,
     samples in a presence frame."""
     if len(frame) < HEADER_BYTES:
         raise FrameError(f"a numbered frame has at least {HEADER_BYTES} bytes, this one {len(frame)}")
     version, flags, coding, epoch, position, capture = HEADER.unpack_from(frame)
     if version != VERSION:
         raise FrameError(f"frame version {version}, expected {VERSION}")
-    if coding != CODING_PCM16:
-        raise FrameError(f"audio coding {coding} is not known")
-    pcm = frame[HEADER_BYTES:]
-    if len(pcm) % 2:
+    payload = frame[HEADER_BYTES:]
+    if flags & FLAG_PRESENCE:
+        if payload:
+            raise FrameError("a presence frame holds no samples")
+    elif coding == CODING_OPUS:
+        decode_opus(payload)
+    elif len(payload) % 2:
         raise FrameError("a numbered frame holds whole 16-bit samples")
-    if flags & FLAG_PRESENCE and pcm:
-        raise FrameError("a presence frame holds no samples")
-    return FrameNumber(epoch, position, capture, flags, coding), pcm
+    if coding not in (CODING_PCM16, CODING_OPUS):
+        raise FrameError(f"audio coding {coding} is not known")
+    return FrameNumber(epoch, position, capture, flags, coding), payload
 
 
 def encode_sequence(counter: int, pcm: bytes) -> bytes:

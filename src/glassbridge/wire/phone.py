@@ -154,6 +154,9 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
     """True when this session lived already."""
     pings: bool = False
     """True: pings are answered, so the phone may miss a cloud from which no answer ever came."""
+    codings: tuple[int, ...] = ()
+    """Codings of numbered frames that are understood beside PCM16. A cloud that names one also reports what arrived by
+    which route (`audio_ack`)."""
 
 
 class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):
@@ -214,7 +217,16 @@ class AudioAck(Message, tag="audio_ack", frozen=True, kw_only=True):
     epoch: int
     position: int
     missing: tuple[tuple[int, int], ...] = ()
-    """Stretches [start, stop) before it that never came, the oldest first: a phone that has them sends them again."""
+    """Stretches [start, stop) that have not come, the oldest first: a phone that has them sends them again. Those
+    before `position` were given up, those after it may still be on their way."""
+    lost: int = 0
+    """Samples before `position` that were given up and have not come since; the others were delivered or never
+    captured."""
+    room: tuple[int, int, int] | None = None
+    """What came by the room: frames with new samples so far, the position after the newest of them, and by how many
+    ms the quickest of them since the last report was slower than the quickest of all."""
+    socket: tuple[int, int, int] | None = None
+    """The same for the phone's socket."""
 
 
 class EpochEnd(Message, tag="epoch_end", frozen=True, kw_only=True):

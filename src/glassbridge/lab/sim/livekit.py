@@ -7,7 +7,7 @@ from functools import partial
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim.net import Connection, Link, Plane
 from glassbridge.lab.sim.world import Process, World
-from glassbridge.livekit.upgrade import CONNECT_WITHIN
+from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
 
 DEPARTURE = (15.0, 21.0)
 """Seconds after which somebody of whom nothing is heard is out of the room."""
@@ -219,7 +219,7 @@ class Participant:
     def connect(self, timeout: float, done: Callable[[LossReason | None], None]) -> None:
         """Joins; `done(None)` when packets can flow, else with the reason. Not called after close()."""
         self._done = done
-        self._dial(CONNECT_WITHIN if self.watchful else (timeout,))
+        self._dial((CONNECT_EVERY,) * round(CONNECT_WITHIN / CONNECT_EVERY) if self.watchful else (timeout,))
         self.process.after(timeout, self._join_over)
 
     def _dial(self, patience: tuple[float, ...]) -> None:

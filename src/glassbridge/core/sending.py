@@ -1,0 +1,276 @@
+"""How a phone sends the audio of its microphone: by which routes, in which coding, and how much of it twice.
+
+What it decides
+- The level of sending (LEVELS): coding, bit rate, length of a frame, copies of earlier packets, one route or both. A
+  good
+  link gets PCM on one route; a lossy one Opus on both, with copies; a narrow one a thin stream on the reliable route.
+- Down at once when the link demands it, straight to the level that the measured rate carries, but no more than one
+  change in CHANGE_EVERY; up by one level after CALM seconds without loss and delay.
+- A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before.
+
+What it measures: the cloud reports for each route how many frames arrived, up to which position, and how late. The
+difference to what was sent is loss; where even the quickest frames of every route are late, the link is full.
+
+It knows no sockets, codecs or clocks. Time is an argument, monotonic seconds. A cloud that reports nothing (or not yet)
+leaves it at STATIC, which is what the plain protocol does.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import Final
+
+from glassbridge.core.link_events import Path
+
+CHANGE_EVERY: Final = 3.0
+"""Seconds between two changes of level."""
+CALM: Final = 10.0
+"""Seconds without loss and delay before a better level is tried."""
+REMEMBER: Final = 60.0
+"""Seconds for which the rate of a full link is remembered."""
+HEADROOM: Final = 0.7
+"""Share of the measured rate that a level may take."""
+WINDOW: Final = 3.0
+"""Seconds over which loss is measured."""
+LOSSY: Final = 0.02
+"""Share of frames that did not arrive at which audio is sent twice."""
+CLEAN: Final = 0.005
+"""The same below which a link is calm."""
+FULL: Final = 0.35
+"""Seconds by which the quickest frames of every route are late, in two reports, when the link is full."""
+FULL_PCM: Final = 0.25
+"""The same while PCM is sent: coding it costs little."""
+SHORT: Final = 0.5
+"""Share of a level's rate below which the link does not carry it."""
+QUEUED: Final = 0.25
+"""Seconds by which the round trip of the socket exceeds its least where its packets wait in a queue; late audio with a
+shorter one waits for repetitions of what was lost."""
+QUIET: Final = 0.15
+"""The same below which a link is calm."""
+STALLED: Final = 2.0
+"""Seconds without news of what was sent at which a route is stalled."""
+FEW: Final = 12
+"""Frames below which a share of loss says nothing."""
+HISTORY: Final = 2_048
+"""Frames of a route that are remembered; older ones are taken for lost."""
+
+
+class Coding(Enum):
+    """How samples are coded."""
+
+    PCM = "pcm"
+    OPUS = "opus"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One way of sending. `rate` is what it takes on the wire in bit/s, headers and both routes included."""
+
+    name: str
+    coding: Coding
+    bit_rate: int
+    """Of the coded audio, bit/s."""
+    frame_ms: int
+    """Longest frame; 0: as captured."""
+    copies: int
+    """Earlier packets (of 20 ms) that each frame in the room carries again."""
+    both: bool
+    """By both routes; otherwise by one."""
+    reliable: bool
+    """The one route is the socket where it can be had, not the room."""
+    rate: int
+
+
+STATIC: Final = Level("static", Coding.PCM, 256_000, 0, 0, both=False, reliable=False, rate=290_000)
+LEVELS: Final = (
+    Level("clear", Coding.PCM, 256_000, 0, 0, both=False, reliable=False, rate=290_000),
+    Level("guarded", Coding.PCM, 256_000, 25, 0, both=False, reliable=False, rate=320_000),
+    Level("lossy", Coding.OPUS, 24_000, 20, 2, both=True, reliable=True, rate=210_000),
+    Level("narrow", Coding.OPUS, 16_000, 60, 3, both=True, reliable=True, rate=95_000),
+    Level("thin", Coding.OPUS, 12_000, 100, 0, both=False, reliable=True, rate=22_000),
+)
+"""From the best link to the worst. Rates: coded bytes and HEADERS."""
+HEADERS: Final = {Path.ROOM: 180, Path.SOCKET: 90}
+"""Bytes of all headers of a frame: ours (24), the transport's, UDP's or TCP's, IP's."""
+START: Final = 1
+_LOSSY_LEVEL: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What the cloud says of one route (wire/phone.py, AudioAck)."""
+
+    frames: int
+    """With new samples, so far."""
+    stop: int
+    """The position after the newest of them."""
+    late: float
+    """Seconds by which the quickest of them since the last report was slower than the quickest of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    stop: int
+    at: float
+    frames: int
+    """Of this route up to here."""
+    bits: int
+
+
+class _Track:
+    """What one route was given, and what the cloud says of it."""
+
+    def __init__(self) -> None:
+        self.sent: deque[_Sent] = deque(maxlen=HISTORY)
+        self._late = deque((0.0, 0.0), maxlen=2)
+        self._reported: Arrived | None = None
+        self._expected = 0
+        """Frames that were sent up to that report."""
+        self._window: deque[tuple[float, int, int, float]] = deque()
+        """(at, frames expected, frames arrived, bits arrived) of each report in WINDOW."""
+
+    def put(self, stop: int, size: int, now: float) -> None:
+        last = self.sent[-1] if self.sent else _Sent(0, now, 0, 0)
+        if stop >= last.stop:
+            self.sent.append(_Sent(stop, now, last.frames + 1, last.bits + 8 * size))
+
+    def report(self, said: Arrived, now: float) -> None:
+        former, self._reported = self._reported, said
+        index = bisect_right(self.sent, said.stop, key=lambda entry: entry.stop) - 1
+        if index < 0:
+            return
+        entry = self.sent[index]
+        if former is None or (said.frames > former.frames and entry.stop > former.stop):
+            self._late.append(said.late)
+        if former is not None and said.frames >= former.frames and entry.stop > former.stop:
+            expected = max(1, entry.frames - self._expected)
+            arrived = min(said.frames - former.frames, expected)
+            before = self.sent[max(0, index - expected)]
+            self._window.append((now, expected, arrived, arrived / expected * (entry.bits - before.bits)))
+        elif former is None:
+            self._window.append((now, 0, 0, 0.0))
+        self._expected = entry.frames
+        while self._window and self._window[0][0] < now - WINDOW:
+            self._window.popleft()
+
+    def unanswered(self, now: float) -> float:
+        """Seconds since the oldest frame was sent that the cloud has not reported yet."""
+        stop = self._reported.stop if self._reported is not None else -1
+        index = bisect_right(self.sent, stop, key=lambda entry: entry.stop)
+        return now - self.sent[index].at if index < len(self.sent) else 0.0
+
+    @property
+    def loss(self) -> float:
+        expected = sum(entry[1] for entry in self._window)
+        return 1 - sum(entry[2] for entry in self._window) / expected if expected >= FEW else 0.0
+
+    @property
+    def late(self) -> float:
+        """Seconds by which its quickest frames are late."""
+        return min(self._late)
+
+    def forget_lateness(self) -> None:
+        """Another level: what is late now was sent before."""
+        self._late.extend((0.0, 0.0))
+
+    @property
+    def rate(self) -> float:
+        """Bits a second that arrive, headers included."""
+        if len(self._window) < 2:
+            return 0.0
+        (begun, *_), *rest = self._window
+        return sum(entry[3] for entry in rest) / max(0.1, rest[-1][0] - begun)
+
+
+class Sending:
+    """The sender of one phone. `sent` and `reported` feed it; `level` is what holds now."""
+
+    def __init__(self) -> None:
+        self._level: int | None = None
+        self._tracks: dict[Path, _Track] = {}
+        self._changed_at = -inf
+        self._calm_since = -inf
+        self._ceiling = inf
+        self._ceiling_at = -inf
+        self._queued = inf
+
+    @property
+    def level(self) -> Level:
+        """How to send now."""
+        return STATIC if self._level is None else LEVELS[self._level]
+
+    def begin(self, *, reports: bool, now: float) -> None:
+        """A new socket was acknowledged. A cloud that `reports` is measured; what was learned of the link stays."""
+        self.forget(now)
+        if not reports:
+            self._level = None
+        elif self._level is None:
+            self._level = START
+
+    def forget(self, now: float) -> None:
+        """What was sent so far will not be reported; what was learned of the link stays."""
+        self._tracks = {}
+        self._calm_since = now
+
+    def sent(self, route: Path, stop: int, size: int, now: float) -> None:
+        """A frame with new samples before `stop` went out, `size` bytes of it."""
+        if self._level is not None:
+            self._tracks.setdefault(route, _Track()).put(stop, size + HEADERS[route], now)
+
+    def reported(self, arrived: Mapping[Path, Arrived], now: float) -> None:
+        """What the cloud says of each route."""
+        if self._level is None:
+            return
+        for route, said in arrived.items():
+            if (track := self._tracks.get(route)) is not None:
+                track.report(said, now)
+        self.judge(now)
+
+    def judge(self, now: float, backlog: float = 0.0, queued: float = inf) -> None:
+        """Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open. `queued`:
+        seconds by which the socket's round trip exceeds its least; infinite where that is not known."""
+        if self._level is None:
+            return
+        self._queued = queued if queued < inf else self._queued
+        carrying = {
+            route: track for route, track in self._tracks.items() if track.sent and now - track.sent[-1].at < STALLED
+        }
+        tracks = carrying.values()
+        loss = max((track.loss for track in tracks), default=0.0)
+        stalled = [track.unanswered(now) > STALLED for track in tracks]
+        late = [track.late for track in tracks]
+        if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
+            self._calm_since = now
+        if now - self._ceiling_at > REMEMBER:
+            self._ceiling = inf
+        if now - self._changed_at < CHANGE_EVERY:
+            return
+        behind = max(min(late, default=0.0), backlog) > (FULL_PCM if self._level < _LOSSY_LEVEL else FULL)
+        lossy = loss > LOSSY or any(stalled) or (behind and not self._is_queued(carrying))
+        if behind and self._is_queued(carrying):
+            self._ceiling, self._ceiling_at = sum(track.rate for track in tracks), now
+            fitting = [i for i in range(self._level + 1, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * self._ceiling]
+            self._change(min(fitting, default=len(LEVELS) - 1), now)
+        elif stalled and all(stalled):
+            self._change(len(LEVELS) - 1, now)
+        elif lossy and self._level < _LOSSY_LEVEL:
+            self._change(_LOSSY_LEVEL, now)
+        elif self._level > 0 and now - self._calm_since > CALM:
+            better = self._level - 1
+            if LEVELS[better].rate <= HEADROOM * self._ceiling:
+                self._change(better, now)
+
+    def _is_queued(self, carrying: Mapping[Path, _Track]) -> bool:
+        """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the
+        socket alone where its round trip tells, or where much less arrives than is sent."""
+        arrives = sum(track.rate for track in carrying.values())
+        return Path.ROOM in carrying or self._queued > QUEUED or arrives < SHORT * self.level.rate
+
+    def _change(self, level: int, now: float) -> None:
+        if level != self._level:
+            self._level, self._changed_at, self._calm_since = level, now, now
+            for track in self._tracks.values():
+                track.forget_lateness()

@@ -1,0 +1,199 @@
+"""A network that is as bad as told: phones in a network namespace of their own, and a forwarder between it and ours.
+
+Two TUN devices and a loop that reads packets from the one and writes them to the other, later, twice, or never. Nothing
+of the kernel's traffic control is needed. Root is (`available`).
+"""
+
+import asyncio
+import fcntl
+import os
+import random
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from glassbridge.runtime.child import Child
+from glassbridge.runtime.errors import UserError
+
+SERVER, PHONE = "10.77.0.1", "10.77.0.2"
+"""Addresses on the two ends of the wire. Both live in namespaces of our own."""
+_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+_MTU = 1500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impairment:
+    """What one direction does to packets. Times in seconds."""
+
+    loss: float = 0.0
+    """Share of packets that are lost, each by itself."""
+    burst: tuple[float, float] = (0.0, 0.0)
+    """(length, period): everything is lost for `length` at the end of each `period`."""
+    delay: float = 0.0
+    jitter: float = 0.0
+    """Each packet takes up to that much longer, evenly distributed: packets overtake each other."""
+    duplicate: float = 0.0
+    """Share of packets that come twice."""
+    rate: float = 0.0
+    """bit/s; 0: no limit."""
+    queue: float = 1.0
+    """Seconds that a packet may wait for the rate; what would wait longer is lost."""
+    mtu: int = 0
+    """Packets over so many bytes vanish without an ICMP message; 0: none do."""
+    slow: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """(from, until, delay): a further delay for a while after the wire was made bad."""
+    blocks_udp: bool = False
+
+
+CLEAR = Impairment()
+
+
+class Direction:
+    """Packets one way. `deliver` gets each at its time."""
+
+    def __init__(self, deliver: Callable[[bytes], None], chance: random.Random) -> None:
+        self._deliver = deliver
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._free_at = 0.0
+        self.begin(CLEAR)
+
+    def begin(self, impairment: Impairment) -> None:
+        """From now on packets are treated so; those on their way go on."""
+        self.impairment = impairment
+        self._begun = self._loop.time()
+
+    def take(self, packet: bytes) -> None:
+        """One packet of IPv4."""
+        bad, now, chance = self.impairment, self._loop.time(), self._chance
+        length, period = bad.burst
+        if (
+            chance.random() < bad.loss
+            or (bad.mtu and len(packet) > bad.mtu)
+            or (bad.blocks_udp and packet[9] == 17)
+            or (period and (now - self._begun) % period > period - length)
+        ):
+            return
+        at = now
+        if bad.rate:
+            self._free_at = max(self._free_at, now)
+            if self._free_at - now > bad.queue:
+                return
+            self._free_at += len(packet) * 8 / bad.rate
+            at = self._free_at
+        begin, end, more = bad.slow
+        at += bad.delay + (more if begin <= now - self._begun < end else 0.0)
+        for _ in range(2 if chance.random() < bad.duplicate else 1):
+            when = at + chance.random() * bad.jitter
+            if when <= now:
+                self._deliver(packet)
+            else:
+                self._loop.call_at(when, self._deliver, packet)
+
+
+class Wire:
+    """`async with Wire(chance) as wire`: programs started by `wire.prefix` live on the far side of it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._fds: list[int] = []
+        self._holder: Child | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        try:
+            self._holder = holder = await Child.start(["unshare", "--net", "sleep", "infinity"])
+            near, far = (_tun(f"gb{end}{os.getpid() % 10_000}") for end in "sp")
+            self._fds = [near[0], far[0]]
+            self.prefix = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
+            await self._moved(far[1], holder.pid)
+            await _ip("addr", "add", SERVER, "peer", PHONE, "dev", near[1])
+            await _ip("link", "set", near[1], "mtu", str(_MTU), "up")
+            await _run(*self.prefix, "ip", "addr", "add", PHONE, "peer", SERVER, "dev", far[1])
+            await _run(*self.prefix, "ip", "link", "set", far[1], "mtu", str(_MTU), "up")
+            await _run(*self.prefix, "ip", "link", "set", "lo", "up")
+            self.up = Direction(lambda packet: _write(near[0], packet), self._chance)
+            self.down = Direction(lambda packet: _write(far[0], packet), self._chance)
+            loop.add_reader(far[0], _read, far[0], self.up)
+            loop.add_reader(near[0], _read, near[0], self.down)
+        except BaseException:
+            await self._release()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._release()
+
+    async def _moved(self, device: str, pid: int) -> None:
+        """The holder is in its namespace a moment after it was started."""
+        mine = os.readlink("/proc/self/ns/net")
+        async with asyncio.timeout(5):
+            while os.readlink(f"/proc/{pid}/ns/net") == mine:  # noqa: ASYNC110 - the kernel tells nobody
+                await asyncio.sleep(0.01)
+        await _ip("link", "set", device, "netns", str(pid))
+
+    async def _release(self) -> None:
+        loop = asyncio.get_running_loop()
+        for fd in self._fds:
+            loop.remove_reader(fd)
+            os.close(fd)
+        self._fds.clear()
+        if self._holder is not None:
+            await self._holder.stop(0.1)
+
+
+def available() -> bool:
+    """Whether this machine lets us make such networks: root, unshare, nsenter, ip, and /dev/net/tun."""
+    tools = all(shutil.which(tool) for tool in ("unshare", "nsenter", "ip"))
+    return tools and os.geteuid() == 0 and os.path.exists("/dev/net/tun")
+
+
+def require_available() -> None:
+    """Raises UserError that says what is missing."""
+    if not available():
+        raise UserError(
+            "bad networks need root, /dev/net/tun, and unshare, nsenter and ip (Debian: util-linux, iproute2)"
+        )
+
+
+def in_own_network(argv: list[str]) -> int:
+    """Runs a command in a network namespace of its own, where only loopback is; returns its exit status."""
+    script = 'ip link set lo up && exec "$@"'
+    return subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", *argv], check=False).returncode  # noqa: S603, S607
+
+
+def _tun(name: str) -> tuple[int, str]:
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
+    return fd, name
+
+
+def _read(fd: int, direction: Direction) -> None:
+    for _ in range(64):
+        try:
+            packet = os.read(fd, 2048)
+        except BlockingIOError:
+            return
+        if packet[0] >> 4 == 4:
+            direction.take(packet)
+
+
+def _write(fd: int, packet: bytes) -> None:
+    try:
+        os.write(fd, packet)
+    except OSError:
+        return  # the far end is gone, or its queue is full: a packet that is lost
+
+
+async def _ip(*args: str) -> None:
+    await _run("ip", *args)
+
+
+async def _run(*argv: str) -> None:
+    process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    if process.returncode:
+        raise UserError(f"{' '.join(argv)}: {said.decode(errors='replace').strip()}")

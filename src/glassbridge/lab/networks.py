@@ -1,0 +1,95 @@
+"""The networks that phones have, by name, and what must hold on each (docs/networks.md)."""
+
+from dataclasses import dataclass, replace
+
+from glassbridge.lab.impaired import CLEAR, Impairment
+from glassbridge.runtime.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One network and its limits. Impairments hold each way, but for `up`, which is added from the phone to us."""
+
+    name: str
+    both: Impairment = CLEAR
+    up: Impairment | None = None
+    """From the phone to us, where it differs."""
+    live: float = 1.0
+    """Share of the speech that is heard within LIVE seconds of its capture and the link's delay."""
+    age: float = 0.1
+    """p99 of the age over the link's delay, seconds."""
+    settle: float = 0.0
+    """Seconds of speech that are not counted: the sender needs them to measure."""
+    told: str = ""
+    """Code of `audio_state` that the phone must be told."""
+
+    @property
+    def upward(self) -> Impairment:
+        """From the phone to us."""
+        return self.both if self.up is None else self.up
+
+    @property
+    def delay(self) -> float:
+        """Seconds that a packet of the phone takes at least."""
+        return self.upward.delay
+
+
+LIVE = 0.5
+
+CELLS: tuple[Cell, ...] = (
+    Cell(name="clear"),
+    Cell(name="rtt50", both=Impairment(delay=0.025)),
+    Cell(name="rtt300", both=Impairment(delay=0.15)),
+    Cell(name="loss1", both=Impairment(delay=0.025, loss=0.01), live=0.99, age=0.25),
+    Cell(name="loss5", both=Impairment(delay=0.025, loss=0.05), live=0.99, age=0.25),
+    Cell(name="loss10", both=Impairment(delay=0.025, loss=0.10), live=0.99, age=0.25),
+    Cell(name="loss20", both=Impairment(delay=0.025, loss=0.20), live=0.97, age=0.6),
+    Cell(name="burst0.3", both=Impairment(delay=0.025, burst=(0.3, 3.0)), live=0.97, age=0.6),
+    Cell(name="burst1", both=Impairment(delay=0.025, burst=(1.0, 7.0)), live=0.90, age=1.5),
+    Cell(name="jitter200", both=Impairment(delay=0.025, jitter=0.2), live=0.99, age=0.4),
+    Cell(name="duplicate10", both=Impairment(delay=0.025, duplicate=0.1), live=0.99, age=0.4),
+    Cell(name="rtt400", both=Impairment(delay=0.2), live=0.97, age=0.8),
+    Cell(name="rtt800", both=Impairment(delay=0.4), live=0.97, age=0.8),
+    Cell(name="loss5rtt400", both=Impairment(delay=0.2, loss=0.05), live=0.97, age=0.8),
+    Cell(name="300k", both=Impairment(delay=0.025, rate=300_000), live=0.95, age=1.0, settle=3.0),
+    Cell(name="200k", both=Impairment(delay=0.025, rate=200_000), live=0.95, age=1.0, settle=3.0),
+    Cell(name="128k", both=Impairment(delay=0.025, rate=128_000), live=0.95, age=1.0, settle=3.0),
+    Cell(name="64k", both=Impairment(delay=0.025, rate=64_000), live=0.95, age=1.0, settle=3.0),
+    Cell(name="24k", both=Impairment(delay=0.025, rate=24_000), live=0.0, age=60.0, told="slow_network"),
+    Cell(
+        name="slow2",
+        both=Impairment(delay=0.025),
+        up=Impairment(delay=0.025, slow=(6.0, 14.0, 2.0)),
+        live=0.0,
+        age=3.0,
+    ),
+    Cell(name="mtu1280", both=Impairment(delay=0.025, mtu=1280), live=0.99, age=0.25),
+    Cell(name="noudp", both=Impairment(delay=0.025, blocks_udp=True), live=0.99, age=0.25),
+)
+"""With their limits; `lost` must be 0 on all of them."""
+
+
+def find(names: list[str]) -> list[Cell]:
+    """The named ones; all without names. Raises UserError."""
+    known = {cell.name: cell for cell in CELLS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"no network {unknown[0]!r}; there are {', '.join(known)}", 2)
+    return [known[name] for name in names] or list(CELLS)
+
+
+def custom(**fields: float) -> Cell:
+    """A network of the caller's own, without limits."""
+    name = " ".join(f"{field} {value:g}" for field, value in fields.items() if value)
+    bad = replace(
+        CLEAR,
+        loss=fields.get("loss", 0) / 100,
+        delay=fields.get("delay", 0) / 1000,
+        jitter=fields.get("jitter", 0) / 1000,
+        duplicate=fields.get("duplicate", 0) / 100,
+        rate=fields.get("rate", 0) * 1000,
+        queue=(fields.get("queue", 0) or 1000) / 1000,
+        mtu=int(fields.get("mtu", 0)),
+        burst=(fields.get("burst", 0) / 1000, fields.get("every", 0) / 1000),
+    )
+    return Cell(name=name or "clear", both=bad, live=0.0, age=60.0)

@@ -1,0 +1,149 @@
+"""Captured samples become the frames that travel: cut or coded as the level of sending says (core/sending.py)."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from glassbridge.core.sending import LEVELS, Coding, Level
+from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.livekit.opus import Encoder
+from glassbridge.phone.capture import Frame
+from glassbridge.wire.audio_frames import (
+    CODING_OPUS,
+    FLAG_LAST,
+    FLAG_REPAIR,
+    OPUS_PACKET,
+    FrameNumber,
+    encode_numbered,
+    encode_opus,
+)
+
+BLOCK = OPUS_PACKET * BYTES_PER_SAMPLE
+MAX_COPIES = max(level.copies for level in LEVELS)
+REPAIR_MS = 200
+"""Longest repair in one frame of Opus; of PCM one datagram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One frame for the wire; `encoded(copies)` carries so many packets before it again, where there are any."""
+
+    number: FrameNumber
+    stop: int
+    """The position after its last sample."""
+    pcm: bytes = b""
+    packets: tuple[bytes, ...] = ()
+    earlier: tuple[bytes, ...] = ()
+
+    def encoded(self, copies: int = 0) -> bytes:
+        """The bytes of the frame."""
+        if not self.packets:
+            return encode_numbered(self.number, self.pcm)
+        again = self.earlier[-copies:] if copies else ()
+        shift = len(again) * OPUS_PACKET
+        number = replace(
+            self.number,
+            position=self.number.position - shift,
+            capture_time_us=max(0, self.number.capture_time_us - shift * 1_000_000 // SAMPLE_RATE),
+        )
+        return encode_numbered(number, encode_opus((*again, *self.packets), self.stop - number.position))
+
+
+class Coder:
+    """Of one capture: keeps the state of its encoder and what does not fill a packet yet."""
+
+    def __init__(self) -> None:
+        self._encoder: Encoder | None = None
+        self._bit_rate = 0
+        self._rest: Frame | None = None
+        self._earlier: deque[bytes] = deque(maxlen=MAX_COPIES)
+        self._stop = -1
+        """The position after the last packet that was coded."""
+
+    @property
+    def holds(self) -> bool:
+        """Samples wait for more, to fill a packet."""
+        return self._rest is not None
+
+    def code(self, frame: Frame, level: Level) -> list[Outgoing]:
+        """The frames for these samples and those that waited; `last` leaves nothing waiting."""
+        if level.coding is Coding.PCM:
+            parts = [] if self._rest is None else [self._rest]
+            self._rest = None
+            return [part for whole in (*parts, frame) for part in _cut(whole, level.frame_ms)]
+        if self._rest is not None:
+            number = replace(self._rest.number, flags=frame.number.flags)
+            frame = Frame(number, self._rest.pcm + frame.pcm)
+        return self._opus(frame, level)
+
+    def flush(self, level: Level) -> list[Outgoing]:
+        """What waits, filled up with silence."""
+        rest, self._rest = self._rest, None
+        return [] if rest is None else self._opus(rest, level, whole=True)
+
+    def _opus(self, frame: Frame, level: Level, *, whole: bool = False) -> list[Outgoing]:
+        last = frame.number.last
+        length = len(frame.pcm) if last or whole else len(frame.pcm) // BLOCK * BLOCK
+        self._rest = _part(frame, length, len(frame.pcm)) if length < len(frame.pcm) else None
+        if frame.number.position != self._stop:
+            self._earlier.clear()
+        step = max(1, level.frame_ms // 20) * BLOCK
+        out: list[Outgoing] = []
+        for start in range(0, length, step):
+            part = _part(frame, start, min(start + step, length))
+            packets = tuple(self._packets(part.pcm, level.bit_rate))
+            number = replace(part.number, coding=CODING_OPUS)
+            out.append(Outgoing(number, part.stop, packets=packets, earlier=tuple(self._earlier)))
+            self._earlier.extend(packets)
+            if len(part.pcm) % BLOCK:
+                self._earlier.clear()
+            self._stop = part.stop
+        return out
+
+    def _packets(self, pcm: bytes, bit_rate: int) -> list[bytes]:
+        if self._encoder is None or bit_rate != self._bit_rate:
+            self._encoder, self._bit_rate = Encoder(bit_rate), bit_rate
+        padded = pcm + bytes(-len(pcm) % BLOCK)
+        return [self._encoder.encode(padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
+
+
+def joined(frames: Iterable[Outgoing]) -> list[Frame]:
+    """PCM frames as few long ones: each as long as its positions go on."""
+    out: list[Frame] = []
+    for frame in frames:
+        if out and out[-1].stop == frame.number.position:
+            former = out.pop()
+            number = replace(former.number, flags=frame.number.flags)
+            out.append(Frame(number, former.pcm + frame.pcm))
+        else:
+            out.append(Frame(frame.number, frame.pcm))
+    return out
+
+
+def repair(frame: Frame, level: Level, *, flags: int = FLAG_REPAIR) -> list[Outgoing]:
+    """Frames that carry these samples again. An encoder of its own does not disturb what is live."""
+    if level.coding is Coding.PCM:
+        cut = _cut(frame, level.frame_ms)
+        return [replace(part, number=replace(part.number, flags=flags)) for part in cut]
+    coder = Coder()
+    again = replace(frame, number=replace(frame.number, flags=FLAG_LAST))
+    coded = coder.code(again, replace(level, frame_ms=REPAIR_MS))
+    return [replace(part, number=replace(part.number, flags=flags)) for part in coded]
+
+
+def _part(frame: Frame, start: int, stop: int) -> Frame:
+    """Bytes [start, stop) of a frame; `last` stays with its end."""
+    flags = frame.number.flags if stop == len(frame.pcm) else frame.number.flags & ~FLAG_LAST
+    number = replace(
+        frame.number,
+        flags=flags,
+        position=frame.number.position + start // BYTES_PER_SAMPLE,
+        capture_time_us=frame.number.capture_time_us + start * 1000 // BYTES_PER_MS,
+    )
+    return Frame(number, frame.pcm[start:stop])
+
+
+def _cut(frame: Frame, frame_ms: int) -> list[Outgoing]:
+    size = frame_ms * BYTES_PER_MS or len(frame.pcm)
+    parts = [_part(frame, at, min(at + size, len(frame.pcm))) for at in range(0, len(frame.pcm), max(1, size))]
+    return [Outgoing(part.number, part.stop, part.pcm) for part in parts]

@@ -1,0 +1,100 @@
+"""TCP connections over bad links, for aiohttp: attempts overlap, and segments fit the narrowest path."""
+
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import aiohttp
+from aiohttp import AddrInfoType
+from aiohttp.abc import ResolveResult
+from aiohttp.tracing import Trace
+
+CONNECT_EVERY: Final = 0.4
+"""Seconds until the next attempt begins while the ones before go on: TCP repeats a lost greeting only after 1, 3 and
+7 s."""
+CONNECT_WITHIN: Final = 6.0
+"""Seconds for all attempts together, TLS included."""
+_ATTEMPTS: Final = round(CONNECT_WITHIN / CONNECT_EVERY)
+SEGMENT: Final = 1180
+"""Bytes of TCP payload in one packet, at most: on a path of 1,280 bytes (IPv6's least) nothing is lost, although no
+ICMP message says that it was too long (measured: traps N3)."""
+UNSENT: Final = 4 << 10
+"""Bytes that the kernel takes before it can send them: the rest waits where a pong can overtake it."""
+_TCP_INFO_BYTES: Final = 256
+_MICROSECONDS, _RTT_AT, _MIN_RTT_AT = struct.Struct("=I"), 68, 148
+"""tcpi_rtt and tcpi_min_rtt of linux/tcp.h."""
+_THIN_LINEAR_TIMEOUTS: Final = 16
+"""Linux: retransmissions of a thin stream do not back off exponentially. Python has no name for it."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """`tune` may set further options of each socket."""
+
+    def __init__(self, tune: Callable[[socket.socket], None] = lambda _: None) -> None:
+        super().__init__(socket_factory=self._socket, happy_eyeballs_delay=CONNECT_EVERY)
+        self._tune = tune
+
+    async def _resolve_host(self, host: str, port: int, traces: Sequence[Trace] | None = None) -> list[ResolveResult]:
+        # Each address several times: aiohttp's race of addresses then is one of attempts, too.
+        return await super()._resolve_host(host, port, traces) * _ATTEMPTS
+
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        raw = socket.socket(family, kind, protocol)
+        for option, value in _OPTIONS.items():
+            with suppress(OSError):
+                raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._tune(raw)
+        return raw
+
+
+def _options() -> dict[int, int]:
+    """Those that this system knows."""
+    named = {"TCP_MAXSEG": SEGMENT, "TCP_NOTSENT_LOWAT": UNSENT}
+    found = {int(getattr(socket, name)): value for name, value in named.items() if hasattr(socket, name)}
+    return found | ({_THIN_LINEAR_TIMEOUTS: 1} if sys.platform == "linux" else {})
+
+
+_OPTIONS: Final = _options()
+
+
+def unacknowledged(raw: socket.socket) -> int:
+    """Bytes that the kernel holds until the other side has acknowledged them; 0 where it does not say."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
+class RoundTrip(NamedTuple):
+    """Of a connection, seconds."""
+
+    now: float
+    """Smoothed."""
+    least: float
+
+    @property
+    def queued(self) -> float:
+        """By how much it is longer than it need be."""
+        return self.now - self.least
+
+
+def round_trip(raw: socket.socket) -> RoundTrip | None:
+    """What the kernel has measured; None where it does not say."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    if len(info) < _MIN_RTT_AT + _MICROSECONDS.size:
+        return None
+    now, least = (_MICROSECONDS.unpack_from(info, at)[0] / 1e6 for at in (_RTT_AT, _MIN_RTT_AT))
+    return RoundTrip(now, min(now, least))

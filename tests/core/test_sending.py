@@ -1,0 +1,173 @@
+"""The sender's machine against links of its own making, in virtual time."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from glassbridge.core.link_events import Path
+from glassbridge.core.sending import CALM, CHANGE_EVERY, LEVELS, STATIC, Arrived, Coding, Sending
+
+RATE = 16_000
+
+
+@dataclass
+class Link:
+    """One route: takes frames, loses each `every`-th one, carries `rate` bit/s with a delay."""
+
+    every: int = 0
+    rate: float = 0.0
+    delay: float = 0.03
+    free_at: float = 0.0
+    count: int = 0
+    frames: int = 0
+    stop: int = 0
+    late: float = 0.0
+    _on_the_way: deque[tuple[float, int, float]] = field(default_factory=deque)
+
+    def put(self, stop: int, size: int, now: float) -> None:
+        self.count += 1
+        if self.every and self.count % self.every == 0:
+            return
+        at = now + self.delay
+        if self.rate:
+            self.free_at = max(self.free_at, now) + 8 * size / self.rate
+            at = self.free_at + self.delay
+        self._on_the_way.append((at, stop, at - now - self.delay))
+
+    def report(self, now: float) -> Arrived:
+        least = 60.0
+        while self._on_the_way and self._on_the_way[0][0] <= now:
+            _, stop, late = self._on_the_way.popleft()
+            self.frames, self.stop, least = self.frames + 1, max(self.stop, stop), min(least, late)
+        return Arrived(self.frames, self.stop, least)
+
+
+class Speaker:
+    """Speaks without a pause; `run` returns the names of the levels that were used, in order."""
+
+    def __init__(self, room: Link, socket: Link) -> None:
+        self.links = {Path.ROOM: room, Path.SOCKET: socket}
+        self.sending = Sending()
+        self.sending.begin(reports=True, now=0.0)
+        self.now = 0.0
+        self.changes: list[tuple[float, str]] = [(0.0, self.sending.level.name)]
+
+    def run(self, seconds: float) -> list[str]:
+        end = self.now + seconds
+        while self.now < end:
+            self.now = round(self.now + 0.02, 6)
+            level = self.sending.level
+            size = 320 * 2 if level.coding is Coding.PCM else level.bit_rate // 400
+            both = (Path.ROOM, Path.SOCKET)
+            for route in both if level.both else both[1:] if level.reliable else both[:1]:
+                stop = round(self.now * RATE)
+                self.links[route].put(stop, size + 100, self.now)
+                self.sending.sent(route, stop, size, self.now)
+            if round(self.now * 100) % 10 == 0:
+                said = {route: link.report(self.now) for route, link in self.links.items()}
+                self.sending.reported({route: arrived for route, arrived in said.items() if arrived.frames}, self.now)
+            self.sending.judge(self.now)
+            if self.sending.level.name != self.changes[-1][1]:
+                self.changes.append((self.now, self.sending.level.name))
+        return [name for _, name in self.changes]
+
+
+def test_a_cloud_that_reports_nothing_gets_audio_as_it_was_captured() -> None:
+    sending = Sending()
+    sending.begin(reports=False, now=0.0)
+    sending.sent(Path.ROOM, 1600, 3200, 0.1)
+    sending.reported({Path.ROOM: Arrived(0, 0, 60.0)}, 9.0)
+    sending.judge(9.0, backlog=9.0)
+    assert sending.level is STATIC
+
+
+def test_a_good_link_keeps_pcm_and_gets_long_frames_after_some_calm() -> None:
+    speaker = Speaker(Link(), Link())
+    assert speaker.run(CALM - 0.5) == ["guarded"]
+    assert speaker.run(10.0) == ["guarded", "clear"]
+
+
+@pytest.mark.parametrize("every", [5, 10, 20])
+def test_loss_is_answered_by_copies_on_both_routes_within_two_seconds(every: int) -> None:
+    speaker = Speaker(Link(every=every), Link())
+    speaker.run(2.0)
+    assert speaker.sending.level.name == "lossy"
+    assert speaker.sending.level.both
+
+
+def test_a_little_loss_is_repaired_and_needs_no_coding() -> None:
+    assert Speaker(Link(every=100), Link()).run(30.0) == ["guarded"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "names"),
+    [
+        (400_000, ["guarded"]),
+        (200_000, ["guarded", "narrow"]),
+        (64_000, ["guarded", "thin"]),
+        (30_000, ["guarded", "thin"]),
+    ],
+)
+def test_a_full_link_gets_the_level_that_fits_in_one_change(rate: float, names: list[str]) -> None:
+    wire = Link(rate=rate)
+    assert Speaker(wire, wire).run(2.5) == names
+
+
+def test_no_two_changes_in_a_short_time() -> None:
+    room, socket = Link(), Link()
+    speaker = Speaker(room, socket)
+    for round_ in range(12):
+        room.every = 3 if round_ % 2 else 0
+        room.rate = socket.rate = 50_000.0 if round_ % 3 == 2 else 0.0
+        speaker.run(2.3)
+    moments = [at for at, _ in speaker.changes[1:]]
+    assert len(moments) >= 2
+    assert all(later - earlier >= CHANGE_EVERY for earlier, later in pairwise(moments))
+
+
+def test_a_link_that_was_full_is_not_filled_again_at_once() -> None:
+    wire = Link(rate=64_000)
+    speaker = Speaker(wire, wire)
+    speaker.run(50.0)
+    assert [name for _, name in speaker.changes] == ["guarded", "thin"]
+
+
+def test_a_link_that_is_well_again_gets_better_levels_one_by_one() -> None:
+    room = Link(every=5)
+    speaker = Speaker(room, Link())
+    speaker.run(5.0)
+    room.every = 0
+    speaker.run(40.0)
+    assert [name for _, name in speaker.changes] == ["guarded", "lossy", "guarded", "clear"]
+
+
+def test_late_audio_on_a_socket_alone_is_loss_unless_its_round_trip_says_otherwise() -> None:
+    for queued, name in ((0.0, "lossy"), (1.0, "thin")):
+        sending = Sending()
+        sending.begin(reports=True, now=0.0)
+        frames = 0
+        for step in range(1, 60):
+            now = step * 0.025
+            sending.sent(Path.SOCKET, step * 400, 800, now)
+            if step % 4 == 0:
+                frames += 4
+                sending.reported({Path.SOCKET: Arrived(frames, step * 400, 0.4)}, now)
+            sending.judge(now, queued=queued)
+        if name == "lossy":
+            assert sending.level.name == "lossy"
+        else:
+            assert sending.level in LEVELS[2:]
+
+
+def test_a_new_epoch_is_measured_anew() -> None:
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    sending.sent(Path.ROOM, 1_000_000, 800, 0.1)
+    sending.forget(0.2)
+    for step in range(1, 200):
+        sending.sent(Path.ROOM, step * 400, 800, 0.2 + step * 0.025)
+        if step % 10 == 0:
+            sending.reported({Path.ROOM: Arrived(step // 2, step * 400, 0.0)}, 0.2 + step * 0.025)
+    assert sending.level.name == "lossy", "half of it is lost, and known"

@@ -1,0 +1,136 @@
+"""From captured samples to frames and back: positions, copies, remainders, repairs."""
+
+import numpy as np
+import pytest
+
+from glassbridge.cloud.decoding import OpusFrames
+from glassbridge.core.sending import LEVELS, Coding
+from glassbridge.core.uplink import Ledger
+from glassbridge.phone.capture import Capture
+from glassbridge.phone.coding import Coder, Outgoing, joined, repair
+from glassbridge.wire.audio_frames import (
+    FLAG_REPAIR,
+    FrameError,
+    FrameNumber,
+    decode_numbered,
+    decode_opus,
+    encode_opus,
+)
+
+CLEAR, GUARDED, LOSSY, NARROW, THIN = LEVELS
+DATAGRAM = 1_100
+
+
+def voice(samples: int) -> bytes:
+    time = np.arange(samples) / 16_000
+    return (9000 * np.sin(2 * np.pi * 300 * time)).astype("<i2").tobytes()
+
+
+def coded(level_index: int, sizes: list[int], *, last: bool = True) -> tuple[list[Outgoing], bytes]:
+    capture, coder, out, pcm = Capture(7), Coder(), [], voice(sum(sizes))
+    at = 0
+    for number, size in enumerate(sizes):
+        piece = pcm[2 * at : 2 * (at + size)]
+        frame = capture.take(piece, at * 1000 // 16, last=last and number == len(sizes) - 1)
+        out += coder.code(frame, LEVELS[level_index])
+        at += size
+    return out, pcm
+
+
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize("sizes", [[1600] * 5, [320] * 20, [333] * 17, [1, 2, 3, 319, 321], [6400, 100]])
+def test_frames_cover_every_sample_once_and_the_last_one_ends_it(level: int, sizes: list[int]) -> None:
+    frames, _ = coded(level, sizes)
+    at = 0
+    for frame in frames:
+        assert frame.number.position == at
+        at = frame.stop
+    assert at == sum(sizes)
+    assert [frame.number.last for frame in frames] == [False] * (len(frames) - 1) + [True]
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_a_frame_fits_one_datagram(level: int) -> None:
+    frames, _ = coded(level, [1600] * 20)
+    assert max(len(frame.encoded(LEVELS[level].copies)) for frame in frames) <= DATAGRAM
+
+
+def test_pcm_is_bit_for_bit() -> None:
+    frames, pcm = coded(1, [1600] * 5)
+    assert b"".join(decode_numbered(frame.encoded())[1] for frame in frames) == pcm
+
+
+@pytest.mark.parametrize(("level", "lost"), [(2, 2), (3, 1)])
+def test_copies_replace_lost_frames(level: int, lost: int) -> None:
+    """Two in a row at 24 kbit/s, one at 16."""
+    frames, pcm = coded(level, [1600] * 20)
+    ledger = Ledger()
+    opus = OpusFrames(ledger.wants)
+    got: dict[int, bytes] = {}
+    for index, frame in enumerate(frames):
+        if index % (lost + 1) and index + lost < len(frames):
+            continue
+        number, payload = decode_numbered(frame.encoded(LEVELS[level].copies))
+        stretches, _ = opus.decode(number, payload)
+        for part in stretches:
+            deliveries = ledger.receive(7, part.position, part.captured_us, part.pcm, now=index * 0.02, coded=True)
+            got |= {delivery.position: delivery.pcm for delivery in deliveries}
+    account = ledger.account().epochs[0]
+    assert (account.lost, account.live, account.coded) == (0, 32_000, 32_000)
+    heard = np.frombuffer(b"".join(got[position] for position in sorted(got)), "<i2").astype(float)
+    said = np.frombuffer(pcm, "<i2").astype(float)
+    power = np.sqrt(np.mean(heard[3200:] ** 2)) / np.sqrt(np.mean(said[3200:] ** 2))
+    assert 0.7 < power < 1.3, "it is the voice that was sent, not silence"
+
+
+def test_what_was_delivered_is_not_decoded_again() -> None:
+    frames, _ = coded(2, [1600] * 2)
+    ledger = Ledger()
+    opus = OpusFrames(ledger.wants)
+    for _ in range(2):
+        for frame in frames:
+            number, payload = decode_numbered(frame.encoded(2))
+            for part in opus.decode(number, payload)[0]:
+                ledger.receive(7, part.position, part.captured_us, part.pcm, now=0.1)
+    assert ledger.account().repeated == 0
+
+
+def test_a_repair_holds_just_what_is_missing_and_says_so() -> None:
+    capture = Capture(7)
+    capture.take(voice(1600), 0)
+    capture.acknowledge(7, 1600, [(333, 1001)])
+    (missing,) = capture.missing
+    for level in LEVELS:
+        parts = repair(missing, level)
+        assert (parts[0].number.position, parts[-1].stop) == (333, 1001)
+        assert {part.number.flags for part in parts} == {FLAG_REPAIR}
+
+
+def test_waiting_pcm_becomes_few_long_frames() -> None:
+    frames, pcm = coded(1, [1600] * 3)
+    (whole,) = joined(frames)
+    assert (whole.number.position, whole.pcm, whole.number.last) == (0, pcm, True)
+    assert len(joined([frames[0], frames[2]])) == 2
+
+
+def test_a_change_of_coding_loses_nothing() -> None:
+    capture, coder, out = Capture(7), Coder(), []
+    for index, level in enumerate((LOSSY, GUARDED, NARROW, CLEAR, THIN, GUARDED)):
+        out += coder.code(capture.take(voice(500), index), level)
+    out += coder.flush(GUARDED)
+    stops = [0, *(frame.stop for frame in out)]
+    assert [frame.number.position for frame in out] == stops[:-1]
+    assert stops[-1] == 3000
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x40", encode_opus([b"\xff" * 40], 320), encode_opus([b"\x10\x00\x00"], 1)])
+def test_opus_that_is_none_is_the_phones_fault(payload: bytes) -> None:
+    ledger = Ledger()
+    with pytest.raises(FrameError):
+        OpusFrames(ledger.wants).decode(FrameNumber(1, 0, 0, coding=1), payload)
+
+
+def test_the_vector_of_the_documentation() -> None:
+    packets, samples = decode_opus(bytes.fromhex("8002 0300 aabbcc 0200 ddee".replace(" ", "")))
+    assert (packets, samples) == ([b"\xaa\xbb\xcc", b"\xdd\xee"], 640)
+    assert all(level.coding in Coding for level in LEVELS)
