@@ -199,6 +199,24 @@ def bad_tokens() -> dict[str, tuple[str, LossReason]]:
     }
 
 
+@pytest.mark.real
+@pytest.mark.parametrize("identity", ["a" * 257, "é" * 130], ids=["characters", "bytes"])
+async def test_a_limit_of_the_server_is_named(kind: Kind, real_livekit: LiveKit, identity: str) -> None:
+    for pass_ in (token(identity), token("ann", "r" * 257)):
+        error = await refused(kind, real_livekit.url, pass_)
+        assert error.reason is LossReason.LIMIT_EXCEEDED
+        assert "longer than LiveKit allows" in error.detail
+
+
+@pytest.mark.parametrize("identity", ["Ännchen 🎙 von Tharau", "a'b\"c%2F/?#", "x" * 250])
+async def test_identities_may_be_odd(kind: Kind, other: Kind, seats: Seats, identity: str) -> None:
+    odd, listener = await seats.join(kind, identity), await seats.join(other, "listener")
+    assert odd.place.identity == identity
+    await eventually(lambda: listener.place.remote.keys() == {identity} or f"{listener.place.remote}", 5)
+    await open_way(odd, listener)
+    assert {packet.sender for packet in listener.heard.packets} <= {identity, ""}
+
+
 async def test_a_bad_token_is_named_but_never_shown(
     kind: Kind, seats: Seats, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

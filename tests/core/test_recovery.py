@@ -25,6 +25,7 @@ def test_every_trouble_has_its_decision() -> None:
             {
                 "token_refused",
                 "clock_skew",
+                "limit_exceeded",
                 "wrong_room",
                 "server_shutdown",
                 "unreachable",
@@ -33,7 +34,7 @@ def test_every_trouble_has_its_decision() -> None:
                 "bridge_refused",
             },
         ),
-        ("patient", {"token_refused", "clock_skew"}),
+        ("patient", {"token_refused", "clock_skew", "limit_exceeded"}),
         (
             "elsewhere",
             {"wrong_room", "media_failed", "frozen", "closed", "internal"}

@@ -198,6 +198,59 @@ async def test_a_message_that_cannot_be_read_costs_itself(junk: bytes) -> None:
         assert (await failure(url, timeout=0.5)).reason is LossReason.MEDIA_FAILED
 
 
+async def test_an_update_of_six_megabytes_is_taken() -> None:
+    people = [
+        models.ParticipantInfo(
+            sid=f"PA_{n}", identity=f"p{n}", metadata="m" * 60_000, state=models.ParticipantInfo.ACTIVE
+        )
+        for n in range(100)
+    ]
+    update = signal.encode_response(update=rtc.ParticipantUpdate(participants=people))
+    assert len(update) > 6_000_000
+    recorder = Recorder()
+    async with scripted(saying(signal.encode_response(join=JOIN), update)) as url:
+        with pytest.raises(ParticipantError) as caught:
+            await connect(url, TOKEN, recorder, ConnectOptions(timeout=2.0))
+    assert caught.value.reason is LossReason.MEDIA_FAILED, "nothing else is wrong"
+    assert len(recorder.people[-1]) == 100
+
+
+async def test_an_update_that_is_too_large_is_refused_with_a_reason() -> None:
+    people = [models.ParticipantInfo(sid="PA_1", identity="p", metadata="m" * signal.MAX_MESSAGE)]
+    update = signal.encode_response(update=rtc.ParticipantUpdate(participants=people))
+    async with scripted(saying(signal.encode_response(join=JOIN), update)) as url:
+        error = await failure(url)
+    assert error.reason is LossReason.NETWORK
+    assert error.detail == f"the server sends more than {signal.MAX_MESSAGE} bytes at once"
+
+
+async def test_the_reader_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An offer takes long to be answered; what comes behind it is heard meanwhile."""
+
+    async def answer_never(_subscriber: Subscriber, _offer: rtc.SessionDescription) -> rtc.SessionDescription:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Subscriber, "answer", answer_never)
+    sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
+    offer = signal.encode_response(offer=rtc.SessionDescription(type="offer", sdp=sdp))
+    leave = signal.encode_response(leave=rtc.LeaveRequest(reason=models.ROOM_DELETED))
+    begun = monotonic()
+    async with scripted(saying(signal.encode_response(join=JOIN), offer, leave)) as url:
+        assert (await failure(url)).reason is LossReason.ROOM_DELETED
+    assert monotonic() - begun < 1.0
+
+
+async def test_more_work_than_can_be_done_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glassbridge.livekit.own.MAX_WORK", 3)
+    monkeypatch.setattr(Subscriber, "add_candidate", lambda *_, **__: asyncio.Event().wait())
+    candidate = '{"candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host", "sdpMid": "0"}'
+    trickle = signal.encode_response(trickle=rtc.TrickleRequest(candidateInit=candidate, target=rtc.SUBSCRIBER))
+    async with scripted(saying(signal.encode_response(join=JOIN), *[trickle] * 10)) as url:
+        error = await failure(url)
+    assert (error.reason, error.detail) == (LossReason.MEDIA_FAILED, "the server asks for more than can be done")
+
+
 async def test_a_server_that_hangs_up() -> None:
     async def script(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()

@@ -27,13 +27,15 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 log = structlog.get_logger()
 
-DOUBTS_TOKEN = (
+REFUSALS = (
     LossReason.TOKEN_REFUSED,
     LossReason.TOKEN_EXPIRED,
     LossReason.CLOCK_SKEW,
+    LossReason.UNREACHABLE,
+    LossReason.LIMIT_EXCEEDED,
     BridgeFault.REFUSED,
 )
-"""What a bridge says of a join whose token LiveKit refuses. Ours are minted for the join: they are not too old."""
+"""What a bridge may say of a join that LiveKit refuses: LiveKit is asked why."""
 JOINS_AT_A_TIME = 8
 """Joins of ours under way on one bridge; more would only wait inside of it, where they cannot be called off."""
 ON_ITS_WAY_OUT = (BridgeFault.DIED, LossReason.CLOSED)
@@ -50,8 +52,8 @@ _FAULTS = {
 }
 
 
-async def _clocks_agree() -> str:
-    return ""
+async def _unexplained(_room: str) -> None:
+    return None
 
 
 class BridgeError(Exception):
@@ -304,11 +306,11 @@ class BridgePool:
         config: CloudConfig,
         on_back: Callable[[], None],
         on_livekit_fault: Callable[[], None],
-        clocks_differ: Callable[[], Awaitable[str]] = _clocks_agree,
+        explain: Callable[[str], Awaitable[tuple[LossReason, str] | None]] = _unexplained,
     ) -> None:
-        """`clocks_differ`: for people, how our clock and LiveKit's differ; empty where they agree."""
+        """`explain`: why LiveKit lets nobody into a room, in words for people; None where that is not known."""
         self._config = config
-        self._clocks_differ = clocks_differ
+        self._explain = explain
         self._on_back = on_back
         self._on_livekit_fault = on_livekit_fault
         self.bridges = [Bridge(target, config) for target in config.bridges]
@@ -343,11 +345,11 @@ class BridgePool:
             except BridgeError as error:
                 if DECISIONS[error.trouble].hop is Hop.LIVEKIT:
                     self._on_livekit_fault()
-                if error.trouble in DOUBTS_TOKEN and (differ := await self._clocks_differ()):
-                    log.warning(
-                        "clocks differ", user_id=user, session_id=session_id, generation=generation, error=differ
-                    )
-                    raise BridgeError(LossReason.CLOCK_SKEW, text=differ) from None
+                if error.trouble in REFUSALS and (found := await self._explain(user)) is not None:
+                    why, text = found
+                    about = {"user_id": user, "session_id": session_id, "generation": generation}
+                    log.warning("join explained", cause=why.code, error=text, **about)
+                    raise BridgeError(why, text=text) from None
                 if error.trouble not in ON_ITS_WAY_OUT:
                     raise
                 self.is_leaving(bridge)

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
+from glassbridge.core.values import LossReason
 from glassbridge.livekit.rooms import RoomService, RoomServiceError
 
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.5
+EXPLAIN_WITHIN = 0.5
+"""Seconds by which a failed join may be told later, so that it is told why."""
 WATCH_FOR = 10.0
 """Seconds without a complaint after which nobody looks any more."""
 
@@ -49,11 +53,16 @@ class LiveKitWatch:
                 self._on_back()
             await asyncio.sleep(LOOK_EVERY)
 
-    async def clocks_differ(self) -> str:
-        """For people: how our clock differs from LiveKit's; empty where they agree, or it does not answer in a second.
-        Safe to cancel."""
-        await self._answers()
-        return self._rooms.clocks_differ("the cloud's clock")
+    async def explain(self, room: str) -> tuple[LossReason, str] | None:
+        """Why LiveKit lets nobody into this room, in words for people; None where nothing is wrong, or where it does
+        not answer within EXPLAIN_WITHIN. Safe to cancel."""
+        full = False
+        with suppress(RoomServiceError, TimeoutError):
+            async with asyncio.timeout(EXPLAIN_WITHIN):
+                full = await self._rooms.is_full(room)
+        if differ := self._rooms.clocks_differ("the cloud's clock"):
+            return LossReason.CLOCK_SKEW, differ
+        return (LossReason.LIMIT_EXCEEDED, "the user's LiveKit room is full (max_participants)") if full else None
 
     async def _answers(self) -> bool:
         """Whether it answers our calls: one that refuses them serves no session either."""

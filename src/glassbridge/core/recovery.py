@@ -56,6 +56,7 @@ DECISIONS: Final[dict[Trouble, Decision]] = {
     LossReason.ROOM_DELETED: Decision(Hop.LIVEKIT),
     LossReason.TOKEN_EXPIRED: Decision(Hop.BRIDGE),
     LossReason.TOKEN_REFUSED: Decision(Hop.LIVEKIT, at_once=False, patient=True),
+    LossReason.LIMIT_EXCEEDED: Decision(Hop.LIVEKIT, at_once=False, patient=True),
     LossReason.CLOCK_SKEW: Decision(Hop.LIVEKIT, at_once=False, patient=True),
     LossReason.WRONG_ROOM: Decision(Hop.BRIDGE, at_once=False, elsewhere=True),
     LossReason.SERVER_SHUTDOWN: Decision(Hop.LIVEKIT, at_once=False),

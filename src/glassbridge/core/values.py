@@ -100,6 +100,12 @@ class LossReason(Enum):
         "ours",
         True,
     )
+    LIMIT_EXCEEDED = (
+        "limit_exceeded",
+        "LiveKit does not admit this join: a limit of its configuration is exceeded",
+        "ours",
+        True,
+    )
     WRONG_ROOM = ("wrong_room", "the token belongs to another room", "ours", True)
     SERVER_SHUTDOWN = ("server_shutdown", "the LiveKit server is shutting down", "world", True)
     NETWORK = ("network", "the link to LiveKit is gone", "world", True)

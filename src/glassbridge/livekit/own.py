@@ -292,7 +292,9 @@ class OwnParticipant:
                 self._read(message.data)
                 await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             elif message.type is aiohttp.WSMsgType.ERROR:
-                self._shell.post(SocketEnded(f"it breaks the protocol: {self._socket.exception()}"))
+                large = self._socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+                what = f"sends more than {signal.MAX_MESSAGE} bytes at once" if large else "breaks the protocol"
+                self._shell.post(SocketEnded(f"the server {what}"))
                 return
         self._shell.post(SocketEnded(f"close code {self._socket.close_code}"))
 

@@ -80,6 +80,11 @@ class RoomService:
         answer = await self._call(self._service.list_rooms(room.ListRoomsRequest()))
         return [found.name for found in answer.rooms]
 
+    async def is_full(self, name: str) -> bool:
+        """Whether a room has as many participants as it may have, us not counted."""
+        answer = await self._call(self._service.list_rooms(room.ListRoomsRequest(names=[name])))
+        return any(0 < found.max_participants <= found.num_participants for found in answer.rooms)
+
     async def participants(self, name: str) -> list[Occupant]:
         """Who is in the room; nobody when there is no such room."""
         answer = await self._call(self._service.list_participants(room.ListParticipantsRequest(room=name)))

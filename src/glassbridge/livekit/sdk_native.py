@@ -11,6 +11,9 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit.participant import ParticipantError
 
 _FAILURES: tuple[tuple[str, LossReason, str], ...] = (
+    ("identity length", LossReason.LIMIT_EXCEEDED, "the identity is longer than LiveKit allows"),
+    ("room name length", LossReason.LIMIT_EXCEEDED, "the room's name is longer than LiveKit allows"),
+    ("max participants", LossReason.LIMIT_EXCEEDED, "the room is full"),
     ("token is expired", LossReason.TOKEN_EXPIRED, ""),
     ("401", LossReason.TOKEN_REFUSED, ""),
     ("403", LossReason.TOKEN_REFUSED, "it does not allow to join this room"),

@@ -55,8 +55,8 @@ def loss_reason(disconnect_reason: int) -> LossReason:
     return LOSS_REASONS.get(disconnect_reason, LossReason.NETWORK)
 
 
-MAX_MESSAGE = 1 << 20
-"""Bytes of one message of a server."""
+MAX_MESSAGE = 8 << 20
+"""Bytes of one message of a server: a room of thousands is told in one of 6 MB."""
 MAX_SDP = 128 << 10
 """Characters of a description; a room of 64 tracks has 60,000."""
 MAX_SECTIONS = 128

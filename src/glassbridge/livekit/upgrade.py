@@ -1,5 +1,6 @@
 """Opens the socket of the signalling, and says in our words why it does not open."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
@@ -15,6 +16,20 @@ from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, MAX_MESSAGE, auth_headers, is_jwt
 from glassbridge.runtime.tcp import CONNECT_WITHIN, Connector
+
+VALIDATE_WITHIN = 1.5
+"""Seconds in which a server that refuses us may say why."""
+MAX_WHY = 512
+"""Bytes of that which are read; they are compared with _WHY and go nowhere."""
+_WHY: Mapping[str, tuple[LossReason, str]] = {
+    "identity length": (LossReason.LIMIT_EXCEEDED, "the identity is longer than LiveKit allows"),
+    "room name length": (LossReason.LIMIT_EXCEEDED, "the room's name is longer than LiveKit allows"),
+    "max participants": (LossReason.LIMIT_EXCEEDED, "the room is full"),
+    "identity cannot be empty": (LossReason.TOKEN_REFUSED, "the token names nobody"),
+    "no room name": (LossReason.TOKEN_REFUSED, "the token names no room"),
+    "permissions denied": (LossReason.TOKEN_REFUSED, "it does not allow to join this room"),
+}
+"""What is looked for in a refusal, and our own words for it."""
 
 _SCHEMES = ("ws", "wss", "http", "https")
 _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
@@ -41,7 +56,10 @@ async def open_socket(
         session = aiohttp.ClientSession(timeout=timeout, connector=Connector(), trust_env=True)
         http = await unless_open.enter_async_context(session)
         with suppress(aiohttp.ConnectionTimeoutError):
-            socket = await _upgrade(http, address, token, params)
+            try:
+                socket = await _upgrade(http, address, token, params)
+            except ParticipantError as refusal:
+                raise await _reason_of(refusal, http, address, token) from None
             unless_open.pop_all()
             return http, socket
     raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: nobody answers")
@@ -76,6 +94,21 @@ async def _upgrade(
     except (aiohttp.ClientError, OSError, ValueError) as error:
         where = f"{address.host}:{address.port}"
         raise ParticipantError(LossReason.UNREACHABLE, f"{where}: {type(error).__name__}") from None
+
+
+async def _reason_of(
+    refusal: ParticipantError, http: aiohttp.ClientSession, address: URL, token: str
+) -> ParticipantError:
+    """The refusal of a token, more exactly: a refused upgrade does not say why, LiveKit's own check of it does."""
+    if refusal.reason is not LossReason.TOKEN_REFUSED:
+        return refusal
+    text = b""
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(VALIDATE_WITHIN):
+            async with http.get(address / "validate", headers=auth_headers(token)) as answer:
+                text = await answer.content.read(MAX_WHY)
+    said = text.decode(errors="replace").lower()
+    return next((ParticipantError(*why) for mark, why in _WHY.items() if mark in said), refusal)
 
 
 def is_loopback(opened: aiohttp.ClientWebSocketResponse) -> bool:

@@ -43,6 +43,7 @@ class DisconnectReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_STREAM_BROKEN: _ClassVar[DisconnectReason]
     REASON_TIMED_OUT: _ClassVar[DisconnectReason]
     REASON_INTERNAL: _ClassVar[DisconnectReason]
+    REASON_LIMIT_EXCEEDED: _ClassVar[DisconnectReason]
     REASON_CLOCK_SKEW: _ClassVar[DisconnectReason]
 HINDRANCE_NONE: Hindrance
 HINDRANCE_MUTED: Hindrance
@@ -72,6 +73,7 @@ REASON_REPLACED: DisconnectReason
 REASON_STREAM_BROKEN: DisconnectReason
 REASON_TIMED_OUT: DisconnectReason
 REASON_INTERNAL: DisconnectReason
+REASON_LIMIT_EXCEEDED: DisconnectReason
 REASON_CLOCK_SKEW: DisconnectReason
 
 class AudioChunk(_message.Message):

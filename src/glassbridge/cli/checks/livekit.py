@@ -107,6 +107,7 @@ JOIN_ADVICE: Final[Mapping[LossReason, str]] = {
     LossReason.TOKEN_REFUSED: "compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's `keys:`",
     LossReason.TOKEN_EXPIRED: f"our clock is ahead of LiveKit's or behind it: {REMEDY}",
     LossReason.CLOCK_SKEW: REMEDY,
+    LossReason.LIMIT_EXCEEDED: "raise `limit:` and `room.max_participants` in LiveKit's configuration",
     LossReason.MEDIA_FAILED: MEDIA_ADVICE,
     LossReason.TIMED_OUT: MEDIA_ADVICE,
 }
