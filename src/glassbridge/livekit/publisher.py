@@ -196,12 +196,14 @@ class Publisher:
             # A line is used again only while it is the only one: beside others livekit-server 1.13 does not let go of
             # its second track. So descriptions grow only where tracks overlap.
             slot = self._slots[0] if len(self._slots) == 1 and self._slots[0].idle else self._new_slot()
-            track = rtc.AddTrackRequest(
-                cid=slot.begin(), name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True
-            )
-            await self._link.request(add_track=track)
+            await self._link.request(add_track=self.wish(slot.begin(), name))
             await self._negotiate()
         return slot
+
+    @staticmethod
+    def wish(cid: str, name: str) -> rtc.AddTrackRequest:
+        """What the server is asked for: a microphone, without redundancy."""
+        return rtc.AddTrackRequest(cid=cid, name=name, type=models.AUDIO, source=models.MICROPHONE, disable_red=True)
 
     async def _remove(self, slot: Slot) -> None:
         async with self._changing:

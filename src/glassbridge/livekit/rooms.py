@@ -81,9 +81,11 @@ class RoomService:
         return [found.name for found in answer.rooms]
 
     async def is_full(self, name: str) -> bool:
-        """Whether a room has as many participants as it may have, us not counted."""
+        """Whether a room has as many participants as it may have."""
         answer = await self._call(self._service.list_rooms(room.ListRoomsRequest(names=[name])))
-        return any(0 < found.max_participants <= found.num_participants for found in answer.rooms)
+        most = max((found.max_participants for found in answer.rooms), default=0)
+        # The number in the list of rooms is some seconds old.
+        return 0 < most <= len(await self.participants(name))
 
     async def participants(self, name: str) -> list[Occupant]:
         """Who is in the room; nobody when there is no such room."""

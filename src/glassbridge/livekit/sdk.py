@@ -119,8 +119,6 @@ class SdkParticipant:
         self._streams: dict[str, rtc.AudioStream] = {}
         self._seen: dict[str, int] = {}
         """The audio tracks of others, numbered as they were seen first."""
-        self._denied: set[str] = set()
-        """Tracks that we heard until their owner, or the server, put an end to it."""
         self._tracks: list[SdkTrack] = []
         self._closed: Closed | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -149,11 +147,10 @@ class SdkParticipant:
             for person in self._room.remote_participants.values()
         }
         self._seen = {track.sid: self._seen[track.sid] for person in people.values() for track in person.tracks}
-        self._denied &= self._seen.keys()
         return people
 
     def _tracks_of(self, person: rtc.RemoteParticipant) -> tuple[RemoteTrack, ...]:
-        """In the order in which they were seen first: the SDK tells no other."""
+        """In the order in which they were seen first: the SDK tells no other, nor that a track is not to be had."""
         for sid in person.track_publications:
             self._seen.setdefault(sid, max(self._seen.values(), default=0) + 1)
         audio = [p for p in person.track_publications.values() if p.kind == rtc.TrackKind.KIND_AUDIO]
@@ -164,7 +161,6 @@ class SdkParticipant:
                 publication.muted,
                 publication.encryption_type != rtc.EncryptionType.NONE,
                 codec_of(publication.mime_type),
-                publication.sid not in self._denied,
             )
             for publication in sorted(audio, key=lambda publication: self._seen[publication.sid])
         )
@@ -347,8 +343,6 @@ class SdkParticipant:
             track=track, sample_rate=SAMPLE_RATE, num_channels=1, frame_size_ms=FRAME_MS, capacity=MAX_BLOCKS
         )
         self._streams[track.sid] = stream
-        self._denied.discard(track.sid)
-        self._on_people()
         self._tasks.spawn(self._hear(stream, track.sid, sender.identity), "hear")
 
     async def _hear(self, stream: rtc.AudioStream, sid: str, sender: str) -> None:
@@ -359,8 +353,6 @@ class SdkParticipant:
         stream = self._streams.pop(publication.sid, None)
         if stream is not None and self._closed is None:
             self._tasks.spawn(stream.aclose(), "close stream")
-            self._denied.add(publication.sid)  # unless it is not there any more: remote sees to that
-            self._on_people()
 
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         name = rtc.DisconnectReason.Name(reason) if reason in rtc.DisconnectReason.values() else str(reason)

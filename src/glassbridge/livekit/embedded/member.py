@@ -75,6 +75,8 @@ class Member:
         self._version = 0
         self._unwanted: set[str] = set()
         """Sids of tracks that it does not want to hear."""
+        self._wanted: set[str] = set()
+        """Sids of tracks that it has asked for."""
         self._tasks = TaskGroup(f"member {self.sid}", self._failed)
         self._outbox: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_OUTBOX)
         self._aborted = False
@@ -144,8 +146,30 @@ class Member:
         self.send(update=rtc.ParticipantUpdate(participants=[info]))
 
     def listen(self, track: Track) -> None:
-        if self._claims.subscribe and self._query.auto_subscribe and track.sid not in self._unwanted:
+        if self._query.auto_subscribe and track.sid not in self._unwanted:
+            self._ask_for(track)
+
+    def _ask_for(self, track: Track) -> None:
+        self._wanted.add(track.sid)
+        if not track.shared:
+            self._tell_permission(track)
+        elif self._claims.subscribe:
             self._subscriber.listen(track)
+
+    def permit(self, track: Track) -> None:
+        if track.sid in self._wanted:
+            self._tell_permission(track)
+            if track.shared:
+                self._ask_for(track)
+            else:
+                self._subscriber.stop_listening(track)
+
+    def _tell_permission(self, track: Track) -> None:
+        self.send(
+            subscription_permission_update=rtc.SubscriptionPermissionUpdate(
+                participant_sid=track.owner_sid, track_sid=track.sid, allowed=track.shared
+            )
+        )
 
     def stop_listening(self, track: Track) -> None:
         self._subscriber.stop_listening(track)
@@ -303,12 +327,17 @@ class Member:
             track = self._room.find_track(sid)
             if not request.subscribe:
                 self._unwanted.add(sid)
+                self._wanted.discard(sid)
                 if track is not None:
                     self._subscriber.stop_listening(track)
             else:
                 self._unwanted.discard(sid)
-                if track is not None and self._claims.subscribe:
-                    self._subscriber.listen(track)
+                if track is not None:
+                    self._ask_for(track)
+
+    def _on_subscription_permission(self, permission: rtc.SubscriptionPermission) -> None:
+        self._publisher.share(permission.all_participants)
+        self._room.share(self)
 
 
 _HANDLERS: dict[str, Callable[[Member, Any], Any]] = {
@@ -320,5 +349,6 @@ _HANDLERS: dict[str, Callable[[Member, Any], Any]] = {
     "add_track": Member._on_add_track,
     "mute": Member._on_mute,
     "subscription": Member._on_subscription,
+    "subscription_permission": Member._on_subscription_permission,
 }
 """What else clients send is not needed: their candidates (their checks tell their addresses), settings, sync states."""

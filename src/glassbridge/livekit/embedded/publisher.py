@@ -29,6 +29,8 @@ class Publisher:
         self.link = new_link(offering=False, on_rtp=self._on_rtp)
         self.tracks: dict[str, Track] = {}
         """By track sid: live ones, and those of which nothing has been heard yet."""
+        self.shares = True
+        """Others may hear the tracks."""
         self._sid = sid
         self._tasks = tasks
         self._on_live = on_live
@@ -47,6 +49,7 @@ class Publisher:
         if request.type != models.AUDIO or len(self.tracks) >= MAX_TRACKS:
             return None
         track = Track(self._sid, request)
+        track.shared = self.shares
         self.tracks[track.sid] = track
         return track
 
@@ -85,6 +88,12 @@ class Publisher:
             track.live = True
             self._on_live(track)
         await track.forward(packet)
+
+    def share(self, shares: bool) -> None:
+        """Lets others hear the tracks, or not."""
+        self.shares = shares
+        for track in self.tracks.values():
+            track.shared = shares
 
     def mute(self, request: rtc.MuteTrackRequest) -> bool:
         """Whether that changed a track."""

@@ -44,7 +44,10 @@ class Track:
             muted=request.muted,
             stream=request.stream,
             mime_type="audio/opus",
+            encryption=request.encryption,
         )
+        self.shared = True
+        """Its owner lets others hear it."""
         self.offered = False
         self.live = False
         """A packet has come: as in LiveKit others know of it from then on."""
@@ -56,7 +59,9 @@ class Track:
         return self.info.sid
 
     async def forward(self, packet: bytes) -> None:
-        """Hands one RTP packet of the owner to everyone who listens."""
+        """Hands one RTP packet of the owner to everyone who listens; nothing while it is muted."""
+        if self.info.muted:
+            return
         for listener, ssrc in list(self.listeners.items()):
             if relabelled := relabel(packet, ssrc, OPUS):
                 await listener.hear(relabelled)
@@ -92,6 +97,8 @@ class Occupant(Protocol):
     def listen(self, track: Track) -> None: ...
 
     def stop_listening(self, track: Track) -> None: ...
+
+    def permit(self, track: Track) -> None: ...
 
     def heard(self, track_sid: str) -> None: ...
 
@@ -171,6 +178,12 @@ class Room:
         self.announce(owner)
         for other in self._others(owner):
             other.listen(track)
+
+    def share(self, owner: Occupant) -> None:
+        """The owner lets the others hear its tracks, or does not any more."""
+        for other in self._others(owner):
+            for track in owner.live_tracks:
+                other.permit(track)
 
     def track_ended(self, owner: Occupant, track: Track) -> None:
         """The owner's list has it no longer."""
