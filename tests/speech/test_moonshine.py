@@ -66,6 +66,12 @@ async def test_many_streams_share_few_processes_and_each_gets_its_own_words(reco
         assert normalised(" ".join(owner.words)) == clips.words(name)
 
 
+async def test_streams_that_begin_at_once_are_spread(recogniser: MoonshineRecogniser) -> None:
+    streams = await asyncio.gather(*(Owner().open(recogniser) for _ in range(8)))
+    pids = [pid_of(stream) for stream in streams]
+    assert sorted(pids.count(pid) for pid in set(pids)) == [4, 4]
+
+
 async def test_somebody_who_never_pauses_is_cut_between_words(recogniser: MoonshineRecogniser) -> None:
     """The clip's sentences with hardly a pause, again and again: longer than any utterance may be."""
     spoken = without_pauses(pcm("clip"))

@@ -18,8 +18,8 @@ from glassbridge.speech.shared_process import SILENT, SharedProcess, SharedStrea
 
 log = structlog.get_logger()
 
-RESTART_AFTER = 1.0
-"""Seconds until a process that could not be started is tried again."""
+SPREAD = 2
+"""A new stream waits for a process that is being started when each other one has so many: streams do not move."""
 
 
 class SharedRecogniser:
@@ -80,7 +80,8 @@ class SharedRecogniser:
                 raise RecogniserError("the recogniser is closed", Reason.CLOSED)
             self.warm_up()
             best = max(self._processes, key=lambda process: (process.fits, -process.streams), default=None)
-            if best is not None and best.fits > 0:
+            waits = self._starting and best is not None and best.streams >= SPREAD
+            if best is not None and best.fits > 0 and not waits:
                 stream = best.open(on_transcript, on_lost)
                 self.warm_up()
                 return stream

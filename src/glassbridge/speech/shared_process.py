@@ -173,8 +173,6 @@ class SharedProcess:
         self._helpers: list[asyncio.Task[None]] = []
         """Nobody needs them once the process is gone."""
         self._heard_at = monotonic()
-        self._opened_since = 0
-        """Streams that the newest status does not know."""
         self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, USUAL_FITS)
         self.ended = False
 
@@ -220,8 +218,8 @@ class SharedProcess:
 
     @property
     def fits(self) -> int:
-        """Speakers that still fit."""
-        return max(0, self.status.fits - self._opened_since)
+        """Speakers that still fit; the newest streams are not in the status yet."""
+        return max(0, self.status.fits - max(0, len(self._streams) - self.status.streams))
 
     @property
     def silent(self) -> float:
@@ -235,7 +233,6 @@ class SharedProcess:
         self._numbers += 1
         stream = SharedStream(self, self._numbers, on_transcript, on_lost)
         self._streams[stream.number] = stream
-        self._opened_since += 1
         stream._put(Order.OPEN, b"")
         return stream
 
@@ -287,7 +284,7 @@ class SharedProcess:
                     if (stream := self._streams.get(number)) is not None:
                         stream.finished()
                 case Status():
-                    self.status, self._opened_since = answer, 0
+                    self.status = answer
         status = await self._child.wait()
         if not self.ended:
             log.warning("a recogniser process died", pid=self._child.pid, status=status, streams=len(self._streams))

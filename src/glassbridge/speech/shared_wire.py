@@ -48,6 +48,8 @@ class Status(msgspec.Struct, tag="status"):
     busy: float
     speakers: float
     fits: int
+    streams: int = 0
+    """That it knew when it said so."""
 
 
 Answer = Ready | Said | Finished | Status

@@ -214,7 +214,9 @@ class Interpreter:
         self.load.waited(waiting)
         pace = self.load.look(now)
         load = self.load
-        return Status(pace.name, round(load.late, 2), round(load.busy, 2), round(load.speakers, 2), load.fits)
+        return Status(
+            pace.name, round(load.late, 2), round(load.busy, 2), round(load.speakers, 2), load.fits, len(self._streams)
+        )
 
     @property
     def pending(self) -> bool:
