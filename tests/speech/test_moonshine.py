@@ -14,14 +14,17 @@ from typing import cast
 import pytest
 
 from glassbridge.core.recogniser import Reason
+from glassbridge.core.spoken import Piece
 from glassbridge.core.words import normalised, word_errors
 from glassbridge.lab import clips
 from glassbridge.runtime.errors import UserError
-from glassbridge.speech.base import RecogniserError, RecogniserStream, Want
+from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.speech.ear import Ear
 from glassbridge.speech.moonshine import MoonshineRecogniser
 from glassbridge.speech.moonshine_model import tidy
 from glassbridge.speech.providers import ProviderConfig, make_recogniser
 from glassbridge.speech.shared_process import SharedStream
+from glassbridge.speech.supervisor import Speech
 from tests.speech.hearing import SECOND, Owner, pcm, speak
 from tests.speech.test_pocketsphinx import alive
 from tests.support.poll import eventually, eventually_sync
@@ -108,6 +111,33 @@ async def test_a_dead_process_costs_its_streams_a_new_one_and_no_other(recognise
     for owner in (crashed, other):
         assert normalised(" ".join(owner.words)) == clips.words("short")
     assert other.lost == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+async def test_every_word_is_understood_once_whatever_becomes_of_the_process(
+    recogniser: MoonshineRecogniser, how: signal.Signals
+) -> None:
+    """Through an ear, which opens the next stream: killed, or frozen, in the middle of the second sentence."""
+    heard: list[Transcript] = []
+    speech = Speech(recogniser)
+    ear = Ear(speech, Want("en-US"), heard.append, lambda _fault: None)
+    sound, begun = pcm("short") * 3, monotonic()
+    for at in range(0, len(sound), 3_200):
+        ear.put(Piece(at // 2, sound[at : at + 3_200], monotonic()))
+        if at == 144_000:
+            await eventually(lambda: bool(recogniser.processes) or "no process runs", 20.0)
+            for process in recogniser.processes:
+                if process.streams:
+                    os.kill(process.pid, how)
+        await asyncio.sleep(max(0.0, begun + (at + 3_200) / SECOND - monotonic()))
+    ear.ends()
+    assert await ear.finish()
+    await ear.close()
+    finals = [said for said in heard if said.final]
+    assert normalised(" ".join(said.text for said in finals)) == clips.words("short") * 3
+    times = [(said.start_ms, said.end_ms) for said in finals]
+    assert times == sorted(times)
+    assert speech.ended == {"stuck" if how is signal.SIGSTOP else "crashed": 1}
 
 
 async def test_a_frozen_process_is_replaced(recogniser: MoonshineRecogniser) -> None:

@@ -147,13 +147,8 @@ class Ear:
         """
         try:
             async with asyncio.timeout(FINISH_TIMEOUT):
-                while self._machine.state in _COMING and not self._is_refused:
-                    self._changed.clear()
-                    await self._changed.wait()
-                if self._stream is not None:
-                    to = self._fed_to
-                    await self._stream.finish()
-                    self._spoken.understood(to)
+                while not await self._finish_stream():
+                    pass
         except (TimeoutError, RecogniserError) as error:
             self._log.warning("speech not finished", error=type(error).__name__)
             self._gap = True
@@ -161,6 +156,26 @@ class Ear:
         deaf = self._is_refused or (self._machine.state is RecognitionState.RESTING and self._spoken.waiting)
         complete, self._gap = not self._gap and not deaf, False
         return complete
+
+    async def _finish_stream(self) -> bool:
+        """Once a stream is there, or none will be. False: it was lost meanwhile, and what it was given is given again.
+
+        Raises RecogniserError.
+        """
+        while self._machine.state in _COMING and not self._is_refused:
+            self._changed.clear()
+            await self._changed.wait()
+        stream, to = self._stream, self._fed_to
+        if stream is None:
+            return True
+        try:
+            await stream.finish()
+        except RecogniserError:
+            if self._stream is stream or self._machine.state not in _COMING:
+                raise
+            return False
+        self._spoken.understood(to)
+        return True
 
     @property
     def _is_refused(self) -> bool:
