@@ -272,6 +272,9 @@ class Settings(BaseModel):
     """MB that the process of one sound may take while it decodes."""
     sounds_kept_mb: int = Field(32, ge=1, le=4_096)
     """MB of sounds that a worker holds because they can be read only as a whole; a user may have half of it."""
+    rejoin: float = Field(30.0, ge=0, le=600)
+    """Seconds for which a bridge joins a lost room again for a cloud that sends no generation, which is one of the
+    original; 0: never."""
     recogniser: str = "offline"
     """What understands speech: offline (the best one that is installed), moonshine, pocketsphinx, soniox or sherpa
     (docs/speech.md)."""

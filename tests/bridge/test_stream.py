@@ -291,7 +291,7 @@ async def test_a_slow_reader_gets_the_newest_news_and_all_audio_in_order(bridge:
 async def test_a_lost_room_ends_the_stream_with_its_reason(bridge: Any, fake: FakeLiveKit, reason: LossReason) -> None:
     if reason is LossReason.REPLACED:
         pytest.skip("said by the bridge alone")
-    await joined(bridge)
+    await joined(bridge, generation=3)
     call = await opened(bridge)
     fake.last.lose(reason, "why not")
     assert await call.code() == grpc.StatusCode.ABORTED
@@ -302,7 +302,7 @@ async def test_a_lost_room_ends_the_stream_with_its_reason(bridge: Any, fake: Fa
 
 async def test_the_end_is_told_while_chunks_are_on_their_way(bridge: Any, fake: FakeLiveKit) -> None:
     for number in range(30):
-        await joined(bridge)
+        await joined(bridge, generation=number + 1)
         call = await opened(bridge)
         for _ in range(number % 4 + 1):
             fake.last.packet(PCM)
@@ -375,7 +375,7 @@ async def test_a_stream_that_stops_reading_disturbs_no_other(start: Callable[...
 
 
 async def test_a_stream_that_is_late_hears_why_the_room_was_lost(bridge: Any, fake: FakeLiveKit) -> None:
-    await joined(bridge)
+    await joined(bridge, generation=3)
     fake.last.lose(LossReason.SUPERSEDED)
     call = bridge.StreamAudio()
     await call.write(pb.AudioChunk(user_id=USER))

@@ -27,8 +27,9 @@ from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_nu
 from tests.support.bridge import bridge_program
 from tests.support.contract_client import ContractClient
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, token
+from tests.support.original_cloud import OriginalCloud
 from tests.support.participants import Recorder
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 from tests.support.process import Program
 from tests.support.scripted_bridge import original_contract, our_contract
 from tests.support.sound import loud, pitch, tone
@@ -309,7 +310,7 @@ async def test_cancelled_joins_leave_nothing(ours: ContractClient, real_livekit:
 async def test_a_takeover_ends_the_stream_and_says_superseded(
     ours: ContractClient, real_livekit: LiveKit, phone: Participant, stack: AsyncExitStack
 ) -> None:
-    await join(ours, real_livekit)
+    await join(ours, real_livekit, generation=1)
     call = await ours.open_stream(USER)
     other = await connect(real_livekit.url, token(f"cloud-agent:{USER}", ROOM), Recorder())
     stack.push_async_callback(other.close)
@@ -323,12 +324,29 @@ async def test_a_takeover_ends_the_stream_and_says_superseded(
 async def test_the_death_of_livekit_ends_the_stream(
     ours: ContractClient, real_livekit: LiveKit, phone: Participant
 ) -> None:
-    await join(ours, real_livekit)
+    await join(ours, real_livekit, generation=1)
     call = await ours.open_stream(USER)
     await real_livekit.kill()
     async with asyncio.timeout(5):
         assert await ours.end_of(call) == grpc.StatusCode.ABORTED
     assert dict(await call.trailing_metadata())["glassbridge-reason"] == "network"
+
+
+async def test_a_cloud_of_the_original_gets_its_audio_back_when_livekit_does(
+    stack: AsyncExitStack, target: str, real_livekit: LiveKit
+) -> None:
+    cloud = await stack.enter_async_context(OriginalCloud(target, joining(real_livekit)))
+    await cloud.connect()
+    await real_livekit.kill()
+    await stays(lambda: cloud.connected or "the stream was ended", 6.0)
+    await real_livekit.start()
+    begun = monotonic()
+    phone = await connect(real_livekit.url, token("phone", ROOM), Recorder())
+    stack.push_async_callback(phone.close)
+    async with Speaking(phone):
+        await eventually(lambda: bool(cloud.heard) or "audio is not back", within=9.0)
+    print(f"audio back {monotonic() - begun:.1f} s after LiveKit")
+    assert cloud.joins == 1
 
 
 CLIENT = """

@@ -10,6 +10,8 @@ from glassbridge.core.machine import Ignored, missing_cells
 from glassbridge.core.room import (
     EVENTS,
     NOBODY,
+    REJOIN,
+    REPAIRABLE,
     TABLE,
     UNCLAIMED,
     AnnounceLeaving,
@@ -26,6 +28,7 @@ from glassbridge.core.room import (
     Join,
     Leave,
     Lost,
+    MoveStream,
     Refuse,
     Room,
     RoomState,
@@ -43,16 +46,18 @@ JOIN = Join(T(1), G(5))
 STREAM = T(2)
 
 
-def room_in(state: RoomState, stream: bool = False) -> Room:
-    """A room of join 1, generation 5; with stream 2 when asked for."""
+def room_in(state: RoomState, stream: bool = False, generation: int = 5) -> Room:
+    """A room of join 1, with stream 2 when asked for. One that is joined again has both, and no generation."""
     room = Room()
+    if state is RoomState.REJOINING:
+        stream, generation = True, 0
     if state is not RoomState.CLOSED:
-        room.step(JOIN, NOW)
-    if state in (RoomState.JOINED, RoomState.LOST):
+        room.step(Join(T(1), G(generation)), NOW)
+    if state in (RoomState.JOINED, RoomState.LOST, RoomState.REJOINING):
         room.step(Connected(T(1)), NOW)
         if stream:
             room.step(StreamOpened(STREAM, G(0)), NOW)
-    if state is RoomState.LOST:
+    if state in (RoomState.LOST, RoomState.REJOINING):
         room.step(Lost(T(1), R.NETWORK), NOW)
     assert room.state is state
     return room
@@ -104,7 +109,7 @@ def test_every_cell_keeps_its_word(state: RoomState, kind: type, stream: bool, l
         assert room.state in cell.to
     holds_nothing = room.state is RoomState.CLOSED
     assert holds_nothing == (room.place == NOBODY)
-    assert room.next_deadline() is None or room.state in (RoomState.JOINED, RoomState.LOST)
+    assert room.next_deadline() is None or room.state not in (RoomState.CLOSED, RoomState.JOINING)
     assert holds_nothing == (Forget() in effects) or state is RoomState.CLOSED
 
 
@@ -252,6 +257,52 @@ def test_a_hand_over_tells_the_stream_and_ends_what_nobody_hears() -> None:
         room = room_in(state)
         assert room.step(HandOver(), NOW)[-1] == Forget()
         assert room.state is RoomState.CLOSED
+
+
+def unfenced() -> Room:
+    return room_in(RoomState.JOINED, stream=True, generation=0)
+
+
+def test_a_lost_unfenced_place_is_joined_again_and_keeps_its_stream() -> None:
+    room = unfenced()
+    assert room.step(Lost(T(1), R.NETWORK), NOW) == [Disconnect(T(1), R.NETWORK)]
+    assert room.step(Tick(), NOW) == [Connect(T(1))], "the first time at once"
+    assert room.step(Failed(T(1), R.UNREACHABLE), NOW) == [Disconnect(T(1), R.UNREACHABLE)]
+    assert room.next_deadline() == NOW + 0.5
+    assert room.step(Tick(), NOW + 0.5) == [Connect(T(1))]
+    assert room.step(Connected(T(1)), NOW + 1) == [MoveStream(STREAM)]
+    assert (room.state, room.stream, room.next_deadline()) == (RoomState.JOINED, STREAM, None)
+
+
+def test_joining_again_has_an_end() -> None:
+    room, now, tries = unfenced(), NOW, 0
+    room.step(Lost(T(1), R.SERVER_SHUTDOWN), now)
+    while room.state is RoomState.REJOINING:
+        due = room.next_deadline()
+        assert due is not None
+        now = max(now, due)
+        effects = room.step(Tick(), now)
+        if Connect(T(1)) in effects:
+            tries += 1
+            now += 0.1
+            effects = room.step(Failed(T(1), R.UNREACHABLE), now)
+    assert (now - NOW, EndStream(STREAM, R.SERVER_SHUTDOWN) in effects, effects[-1]) == (REJOIN, True, Forget())
+    assert 5 <= tries <= 15
+
+
+@pytest.mark.parametrize("reason", [reason for reason in R if reason not in REPAIRABLE])
+def test_what_hints_at_another_owner_or_needs_another_token_is_never_joined_again(reason: LossReason) -> None:
+    assert unfenced().step(Lost(T(1), reason), NOW) == [Disconnect(T(1), reason), EndStream(STREAM, reason)]
+    room = room_in(RoomState.REJOINING)
+    room.step(Tick(), NOW)
+    assert EndStream(STREAM, reason) in room.step(Failed(T(1), reason), NOW)
+    assert room.state is RoomState.CLOSED
+
+
+@pytest.mark.parametrize("reason", list(R))
+def test_a_fenced_place_is_never_joined_again(reason: LossReason) -> None:
+    room = room_in(RoomState.JOINED, stream=True)
+    assert EndStream(STREAM, reason) in room.step(Lost(T(1), reason), NOW)
 
 
 class World:

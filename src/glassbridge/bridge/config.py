@@ -90,6 +90,8 @@ class BridgeConfig:
     """For callers without a deadline."""
     unclaimed: float = 10.0
     """A joined room that no stream claims is left after so long."""
+    rejoin: float = 30.0
+    """A lost room of a join without a generation (a cloud of the original) is joined again for so long; 0: never."""
     drain: float = 2.0
     """How long a stopping worker waits at most for clouds to take their users elsewhere."""
     leave: float = 1.5

@@ -5,6 +5,7 @@ and nothing can come between a decision and what it decides about.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from glassbridge.core.room import (
     Join,
     Leave,
     Lost,
+    MoveStream,
     Refuse,
     Room,
     RoomState,
@@ -88,7 +90,7 @@ class RoomHost:
         forget: Callable[["RoomHost"], None],
     ) -> None:
         self.user = user
-        self.machine = Room(config.unclaimed)
+        self.machine = Room(config.unclaimed, config.rejoin, random.random)
         self.seat: Seat | None = None
         """Of the current join."""
         self.stream: AudioStream | None = None
@@ -106,6 +108,8 @@ class RoomHost:
         self._ended = ended
         self._forget = forget
         self._asked: dict[Ticket, _Asked] = {}
+        self._current: _Asked | None = None
+        """The join that gave the current place, to join again with."""
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -246,6 +250,10 @@ class RoomHost:
             case AnnounceLeaving():
                 if self.seat is not None:
                     self.seat.microphone.announce_leaving()
+            case MoveStream():
+                if self.stream is not None and self.seat is not None:
+                    microphone = self.seat.microphone
+                    self.stream.move(microphone.claim(), lambda: microphone.received, self.seat.say)
             case EndStream(_, reason):
                 if self.stream is not None:
                     self.stream.end(reason)
@@ -259,7 +267,8 @@ class RoomHost:
             asked.answer.set_result(refusal)
 
     def _connect(self, place: Ticket) -> None:
-        asked = self._asked[place]
+        asked = self._current = self._asked.get(place) or self._current
+        assert asked is not None, "a place is joined for a caller, or once more for the same"
         self.seat = Seat(
             place,
             self.user,

@@ -125,6 +125,7 @@ class Seat:
         self.microphone.on_people(remote.values())
 
     def on_closed(self, closed: Closed) -> None:
-        self.detail = closed.detail
+        left, self.detail = self._left, closed.detail
         self.give_up(closed.reason, closed.unheard)
-        self._on_lost(self.ticket, closed.reason)
+        if left is None:  # else we have left it, and the same join may have another place by now
+            self._on_lost(self.ticket, closed.reason)

@@ -29,6 +29,9 @@ ANSWER_MARGIN = 0.1
 FIRST_CHUNK_WITHIN = 10.0
 GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
 """Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
+GENTLE_UNFENCED = GENTLE | {LossReason.SUPERSEDED}
+"""The same for joins without a generation. Their cloud (the original's) joins again after any error, and two such clouds
+would take the user from each other for ever; ours asks its phone first (core/recovery.py), so it needs the error."""
 
 RESULTS = {COMPLETED: "completed", FAILED: "failed"}
 """Of a playback, by its last event; a caller who goes before that has cancelled it."""
@@ -151,7 +154,7 @@ class BridgeService(LiveKitBridgeServicer):
         stream = host.open_stream(Generation(first.generation))
         if isinstance(stream, Refuse):
             if stream.reason is not None:
-                await self._end(context, stream.reason)
+                await self._end(context, stream.reason, host.machine.generation)
                 return
             await context.abort(grpc.StatusCode.NOT_FOUND, stream.detail)
         about = stream.log
@@ -163,7 +166,7 @@ class BridgeService(LiveKitBridgeServicer):
             host.stream_ended(stream)
             about.info("audio stream ended", reason=reason.code, sent=stream.sent, refused=stream.refused)
         await stream.flushed()
-        await self._end(context, reason)
+        await self._end(context, reason, stream.generation)
 
     async def _first_chunk(self, context: Context) -> tuple[pb.AudioChunk, UserId]:
         try:
@@ -178,11 +181,11 @@ class BridgeService(LiveKitBridgeServicer):
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the first chunk names the user (user_id): {error}")
 
-    async def _end(self, context: Context, reason: LossReason) -> None:
+    async def _end(self, context: Context, reason: LossReason, generation: Generation) -> None:
         """Ends a stream so that the cloud knows why."""
         await self._refuse_if_draining(context)
         trailing = ((REASON_KEY, reason.code),)
-        if reason in GENTLE:
+        if reason in (GENTLE if generation else GENTLE_UNFENCED):
             context.set_trailing_metadata(trailing)
             return
         await context.abort(grpc.StatusCode.ABORTED, reason.text, trailing)

@@ -47,6 +47,7 @@ class AudioStream:
         log: Any,
     ) -> None:
         self.ticket = ticket
+        self.generation = generation
         self._frames = frames
         self._heartbeat = pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=generation, heartbeat=True)
         self._received = received
@@ -56,6 +57,8 @@ class AudioStream:
         self._say = say
         self._config = config
         self.log = log
+        self._moved = asyncio.Event()
+        """There is another queue to read, or none any more."""
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
         self._sending: asyncio.Task[None] | None = None
         self._awake = 0.0
@@ -74,6 +77,12 @@ class AudioStream:
         """Ends run(); idempotent."""
         if not self._ended.done():
             self._ended.set_result(reason)
+            self._moved.set()
+
+    def move(self, frames: AgedQueue[pb.AudioChunk], received: Callable[[], int], say: Say) -> None:
+        """The room was joined again: from now on this place is heard and spoken in."""
+        self._frames, self._received, self._say = frames, received, say
+        self._moved.set()
 
     async def run(self, call: Call, first: pb.AudioChunk) -> LossReason:
         """Serves both ways, what is new in the room first; returns why it ended. Safe to cancel.
@@ -107,23 +116,29 @@ class AudioStream:
             self._sending.cancel()
 
     async def _send(self, call: Call) -> None:
-        next_frame, write = self._frames.get, call.write
-        with suppress(QueueClosed):  # the room says in a moment why
-            while True:
-                age, chunk = await next_frame()
-                if self._ended.done():
-                    return
-                chunk.age_us = int(age * 1e6)
-                if self._counts_due or chunk.heartbeat:
-                    self._counts_due = False
-                    chunk.hops.livekit_in, chunk.hops.bridge_out = self._received(), self.sent
-                self._writing_since = self._awake
-                await write(chunk)
-                self._writing_since = None
-                if not (chunk.heartbeat or chunk.HasField("news")):
-                    self.sent += 1
-                    _delivered.count += 1
-                    _waited(age)
+        while not self._ended.done():
+            with suppress(QueueClosed):  # the room says in a moment why, or where it goes on
+                await self._send_from(self._frames, call)
+            await self._moved.wait()
+            self._moved.clear()
+
+    async def _send_from(self, frames: AgedQueue[pb.AudioChunk], call: Call) -> None:
+        next_frame, write = frames.get, call.write
+        while True:
+            age, chunk = await next_frame()
+            if self._ended.done():
+                return
+            chunk.age_us = int(age * 1e6)
+            if self._counts_due or chunk.heartbeat:
+                self._counts_due = False
+                chunk.hops.livekit_in, chunk.hops.bridge_out = self._received(), self.sent
+            self._writing_since = self._awake
+            await write(chunk)
+            self._writing_since = None
+            if not (chunk.heartbeat or chunk.HasField("news")):
+                self.sent += 1
+                _delivered.count += 1
+                _waited(age)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -283,6 +283,7 @@ def bridge(
         reflection=reflection,
         spare=spare,
         max_resident_mb=max_memory,
+        rejoin=settings.rejoin,
         recorder=settings.recorder,
         security=security,
         traces=traces_url(),

@@ -7,17 +7,23 @@ Rules
   giving up) carries its number, is counted as stale and touches nothing.
 - At most one stream belongs to the place: the newest. A place whose stream has ended is left; a place that no stream
   claims is left after UNCLAIMED seconds, so that a cloud that died between join and stream leaves no zombie.
-- A lost place is never repaired here. Its reason is told to the stream, or kept UNCLAIMED seconds for one that is late.
+- A lost place of a fenced join (one with a generation) is never repaired here. Its reason is told to the stream, or kept
+  UNCLAIMED seconds for one that is late.
+- A lost place of an unfenced join is joined again for at most `rejoin` seconds, if LiveKit or the network failed. The
+  stream stays open meanwhile. Clouds of the original send no generation and join again only once; their own bridge does
+  the same. Reasons that hint at a new owner of the user (superseded, frozen, removed) are never a cause to join again.
 
 It does not know LiveKit, gRPC, tasks or clocks. Joins, streams and requests are told apart by numbers that the owner
 draws from one counter.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NewType
 
+from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import Generation, LossReason
 
@@ -28,6 +34,21 @@ NOBODY: Final = Ticket(0)
 
 UNCLAIMED: Final = 10.0
 """Seconds that a joined place, or the news of a lost one, waits for a stream."""
+REJOIN: Final = 30.0
+"""Seconds after the loss of an unfenced place in which it is joined again."""
+REJOIN_LADDER: Final = Ladder(base=0.5, cap=3.0)
+SETTLED: Final = 10.0
+"""Seconds that a place must last before its loss is answered at once again."""
+REPAIRABLE: Final = frozenset(
+    {
+        LossReason.NETWORK,
+        LossReason.SERVER_SHUTDOWN,
+        LossReason.UNREACHABLE,
+        LossReason.MEDIA_FAILED,
+        LossReason.TIMED_OUT,
+    }
+)
+"""Losses after which an unfenced place is joined again."""
 
 
 class RoomState(Enum):
@@ -37,6 +58,7 @@ class RoomState(Enum):
     JOINING = ("joining", False)
     JOINED = ("joined", True)
     LOST = ("lost", False)
+    REJOINING = ("rejoining", False)
 
     def __init__(self, label: str, holds_place: bool) -> None:
         self.label = label
@@ -171,6 +193,13 @@ class AnnounceLeaving:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveStream:
+    """The place was joined again: the open stream belongs to it now."""
+
+    stream: Ticket
+
+
+@dataclass(frozen=True, slots=True)
 class EndStream:
     """End the audio stream and say why."""
 
@@ -183,14 +212,24 @@ class Forget:
     """Nothing is left: the owner may drop this machine."""
 
 
-Effect = Connect | Disconnect | Grant | Refuse | AnnounceLeaving | EndStream | Forget
+Effect = Connect | Disconnect | Grant | Refuse | AnnounceLeaving | MoveStream | EndStream | Forget
 
 
 class Room:
     """The machine; see the rules above. A step never waits: its effects are begun at once and report back as events."""
 
-    def __init__(self, unclaimed: float = UNCLAIMED) -> None:
+    def __init__(
+        self, unclaimed: float = UNCLAIMED, rejoin: float = REJOIN, chance: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        """`chance` gives numbers in [0, 1]: the part of each wait that is waited."""
         self._unclaimed = unclaimed
+        self._rejoin = rejoin
+        self._backoff = Backoff(REJOIN_LADDER, chance)
+        self._joined_at = 0.0
+        self._gives_up_at = 0.0
+        """End of the budget for joining again."""
+        self._loss = LossReason.NETWORK
+        """Why the place that is joined again was lost."""
         self._deadline: float | None = None
         self.state = RoomState.CLOSED
         self.generation = Generation(0)
@@ -262,6 +301,7 @@ class Room:
 
     def _connected(self, event: Connected, now: float) -> list[Effect]:
         self._go(RoomState.JOINED, event, now)
+        self._joined_at = now
         return [Grant(event.place)]
 
     def _failed(self, event: Failed | Lost, now: float) -> list[Effect]:
@@ -273,11 +313,49 @@ class Room:
         return self._close(event, now, LossReason.CLOSED) if not self.stream else []
 
     def _lost(self, event: Lost, now: float) -> list[Effect]:
+        if self.stream and not self.generation and self._rejoin > 0 and event.reason in REPAIRABLE:
+            return self._begin_again(event, now)
         effects: list[Effect] = [Disconnect(self.place, event.reason)]
         if self.stream:
             effects.append(EndStream(self.stream, event.reason))
         self._go(RoomState.LOST, event, now, event.reason)
         return effects
+
+    # ---- joining again
+
+    def _begin_again(self, event: Lost, now: float) -> list[Effect]:
+        if now - self._joined_at >= SETTLED:
+            self._backoff.reset()
+        self._loss = event.reason
+        self._gives_up_at = now + self._rejoin
+        self._go(RoomState.REJOINING, event, now)
+        self._deadline = now + self._backoff.next_delay()
+        return [Disconnect(self.place, event.reason)]
+
+    def _try_again(self, event: Tick, now: float) -> list[Effect]:
+        if self._deadline is None or now < self._deadline:
+            return []
+        if now >= self._gives_up_at:
+            return self._give_up(event, now, self._loss)
+        self._deadline = self._gives_up_at
+        return [Connect(self.place)]
+
+    def _not_yet(self, event: Failed | Lost, now: float) -> list[Effect]:
+        if event.reason not in REPAIRABLE:
+            return self._give_up(event, now, event.reason)
+        self._deadline = min(now + self._backoff.next_delay(), self._gives_up_at)
+        return [Disconnect(self.place, event.reason)]
+
+    def _back(self, event: Connected, now: float) -> list[Effect]:
+        self._connected(event, now)
+        self._deadline = None
+        return [MoveStream(self.stream)]
+
+    def _give_up(self, event: Event, now: float, reason: LossReason) -> list[Effect]:
+        return [EndStream(self.stream, reason), *self._close(event, now, reason)]
+
+    def _not_here_now(self, event: StreamOpened, _now: float) -> list[Effect]:
+        return [Refuse(event.ticket, self._loss)]
 
     def _nothing_to_leave(self, event: Leave, _now: float) -> list[Effect]:
         return [Refuse(event.ticket, None, "session not found")]
@@ -360,13 +438,24 @@ TABLE: Final[dict[tuple[RoomState, type], Cell[RoomState] | Ignored]] = {
     (_S.JOINED, Connected): _ANSWERED,
     (_S.JOINED, Failed): _ANSWERED,
     (_S.JOINED, GaveUp): Cell(Room._gave_up, (_S.JOINED, _S.CLOSED)),
-    (_S.JOINED, Lost): Cell(Room._lost, (_S.LOST,)),
+    (_S.JOINED, Lost): Cell(Room._lost, (_S.LOST, _S.REJOINING)),
     (_S.JOINED, Leave): Cell(Room._leave, (_S.JOINED, _S.CLOSED)),
     (_S.JOINED, StreamOpened): Cell(Room._open_stream, (_S.JOINED,)),
     (_S.JOINED, StreamEnded): Cell(Room._end_stream, (_S.CLOSED,)),
     (_S.JOINED, HandOver): Cell(Room._hand_over, (_S.JOINED, _S.CLOSED)),
     (_S.JOINED, Shutdown): Cell(Room._shut_down, (_S.CLOSED,)),
     (_S.JOINED, Tick): Cell(Room._tick, (_S.JOINED, _S.CLOSED)),
+    (_S.REJOINING, Join): Cell(Room._replace, (_S.JOINING,)),
+    (_S.REJOINING, Connected): Cell(Room._back, (_S.JOINED,)),
+    (_S.REJOINING, Failed): Cell(Room._not_yet, (_S.REJOINING, _S.CLOSED)),
+    (_S.REJOINING, GaveUp): _ANSWERED,
+    (_S.REJOINING, Lost): Cell(Room._not_yet, (_S.REJOINING, _S.CLOSED)),
+    (_S.REJOINING, Leave): Cell(Room._leave, (_S.REJOINING, _S.CLOSED)),
+    (_S.REJOINING, StreamOpened): Cell(Room._not_here_now, (_S.REJOINING,)),
+    (_S.REJOINING, StreamEnded): Cell(Room._end_stream, (_S.CLOSED,)),
+    (_S.REJOINING, HandOver): Cell(Room._shut_down, (_S.CLOSED,)),
+    (_S.REJOINING, Shutdown): Cell(Room._shut_down, (_S.CLOSED,)),
+    (_S.REJOINING, Tick): Cell(Room._try_again, (_S.REJOINING, _S.CLOSED)),
     (_S.LOST, Join): Cell(Room._replace, (_S.JOINING, _S.LOST)),
     (_S.LOST, Connected): _ANSWERED,
     (_S.LOST, Failed): _ANSWERED,
