@@ -13,6 +13,7 @@ from glassbridge.core.audio_link import (
     ANSWERED,
     EVENTS,
     HINT_EVERY,
+    INVITE_EVERY,
     LOOK_AGAIN,
     RENEWED_FOR,
     SETTLED,
@@ -31,6 +32,7 @@ from glassbridge.core.audio_link import (
     Examine,
     Examined,
     Heard,
+    InvitePhone,
     Join,
     Joined,
     JoinFailed,
@@ -200,7 +202,7 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
         (LinkState.SUSPECT, Examined(G1, OURS_DEAF), [], LinkState.INTERRUPTED),
         (LinkState.SUSPECT, Examined(G1, BRIDGE_GONE), [], LinkState.INTERRUPTED),
         (LinkState.SUSPECT, Examined(G1, LIVEKIT_DOWN), [], LinkState.INTERRUPTED),
-        (LinkState.SUSPECT, Examined(G1, PHONE_OUT), [], LinkState.UNHEARD),
+        (LinkState.SUSPECT, Examined(G1, PHONE_OUT), [InvitePhone()], LinkState.UNHEARD),
         (LinkState.SUSPECT, Examined(G1, PHONE_DEAD), [], LinkState.UNHEARD),
         (LinkState.SUSPECT, Tick(), [], LinkState.INTERRUPTED),
         (LinkState.SUSPECT, Away(), [], LinkState.HELD),
@@ -423,7 +425,8 @@ def test_what_is_ours_is_rebuilt_by_a_join(evidence: Evidence, renews: bool, els
 
 def test_our_place_stays_while_the_phone_is_asked_to_join_anew() -> None:
     machine = in_state(LinkState.SUSPECT)
-    (told,) = machine.step(Examined(G1, PHONE_OUT), 0.1)
+    invited, told = machine.step(Examined(G1, PHONE_OUT), 0.1)
+    assert invited == InvitePhone()
     assert isinstance(told, Notify)
     assert (told.notice.code, told.notice.hop, told.notice.path) == ("phone_not_in_room", Hop.PHONE, Path.SOCKET)
     asked: list[Effect] = []
@@ -453,6 +456,24 @@ def test_where_a_fresh_place_hears_nothing_either_it_is_the_phones_turn_and_a_mi
         codes += [code for _, code in notices(effects)]
     assert codes[:5] == ["no_audio", "room_silent", "phone_unheard", "room_silent", "phone_unheard"]
     assert [later - earlier > RENEWED_FOR for earlier, later in pairwise(joined_at)] == [True, True]
+
+
+def test_a_phone_that_is_missed_is_invited_to_its_room_now_and_then() -> None:
+    machine = in_state(LinkState.SUSPECT)
+    machine.step(Examined(G1, PHONE_OUT), 0.1)
+    invited, now = [0.1], 0.1
+    while now < 95.0:
+        due = machine.next_deadline()
+        assert due is not None
+        now = due
+        effects = machine.step(Tick(), now) + machine.step(Examined(G1, PHONE_OUT), now)
+        invited += [now] * effects.count(InvitePhone())
+    assert len(invited) == 4
+    assert all(INVITE_EVERY <= later - earlier <= INVITE_EVERY + LOOK_AGAIN for earlier, later in pairwise(invited))
+    machine.step(OLD_PHONE, 96.0)
+    machine.step(Voice(speaking=True), 96.0)
+    effects = machine.step(Tick(), 96.0 + SILENCE) + machine.step(Examined(G1, PHONE_OUT), 96.1 + SILENCE)
+    assert InvitePhone() in effects, "a new socket is a new phone"
 
 
 def test_nothing_is_rebuilt_for_a_phone_that_does_not_answer() -> None:
@@ -738,7 +759,7 @@ def test_a_numbering_phone_that_is_heard_by_its_socket_is_missed_in_the_room() -
         effects += pass_time(machine, tenth / 10)
         if machine.state is LinkState.SUSPECT:
             effects += machine.step(Examined(G1, PHONE_OUT), tenth / 10)
-    assert doings(effects) == [Examine(G1)] * 2
+    assert doings(effects) == [Examine(G1), InvitePhone(), Examine(G1)]
     told = [e.notice for e in effects if isinstance(e, Notify)]
     assert {notice.state for notice in told} == {AudioState.LIVE}
     assert [(notice.code, notice.path) for notice in told] == [("", Path.SOCKET), ("phone_not_in_room", Path.SOCKET)]

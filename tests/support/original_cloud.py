@@ -1,8 +1,8 @@
 """A cloud's bridge client that behaves as the original's does, in real time.
 
-It joins without a generation. After a stream error it joins again, once, 2 s later, with the parameters and the token of
-before; if that try fails, it does nothing more until it is asked to connect. A stream that ends without an error marks it
-disconnected, and nothing is tried. It never sends heartbeats.
+It joins without a generation. After a stream error it joins again, once, 2 s later, with the parameters and the token
+of before; if that try fails, it does nothing more until it is asked to connect. A stream that ends without an error
+marks it disconnected, and nothing is tried. It never sends heartbeats.
 """
 
 import asyncio

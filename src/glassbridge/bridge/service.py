@@ -30,8 +30,8 @@ FIRST_CHUNK_WITHIN = 10.0
 GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
 """Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
 GENTLE_UNFENCED = GENTLE | {LossReason.SUPERSEDED}
-"""The same for joins without a generation. Their cloud (the original's) joins again after any error, and two such clouds
-would take the user from each other for ever; ours asks its phone first (core/recovery.py), so it needs the error."""
+"""The same for joins without a generation. Their cloud (the original's) joins again after any error, so two of them
+would take the user from each other for ever. Ours asks its phone first (core/recovery.py), so it needs the error."""
 
 RESULTS = {COMPLETED: "completed", FAILED: "failed"}
 """Of a playback, by its last event; a caller who goes before that has cancelled it."""

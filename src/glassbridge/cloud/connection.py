@@ -52,6 +52,9 @@ LOOK_EVERY, MISSED_LOOKS = 0.65, 4
 """Such a phone is gone when nothing was heard of it at so many looks in a row, 2.6 to 3.25 s after its last word."""
 
 
+OUR_WORDS = frozenset({"audio", "phone", "attempt"})
+"""Parts of a query that the original's phones do not send."""
+
 _malformed = metrics.FRAMES_DROPPED.cell("socket", "malformed")
 
 
@@ -67,6 +70,8 @@ class Wishes:
     """Which phone, and which run of its program, where it says so (`phone`)."""
     attempt: int = 0
     """Counts its attempts to connect (`attempt`)."""
+    ours: bool = False
+    """It asked in words that the original's phones do not have."""
     trace: Origin | None = None
     """The trace that the phone has begun because it lost its connection (header `traceparent`)."""
 
@@ -82,6 +87,7 @@ class Wishes:
             numbered=query.get("audio") == "2",
             phone=query.get("phone", "")[:64],
             attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 10 else 0,
+            ours=not OUR_WORDS.isdisjoint(query),
             trace=Origin.read(request.headers.get(HEADER)),
         )
 
@@ -129,6 +135,8 @@ class PhoneConnection:
         self._pinged_at = -inf
         self._steady = False
         """The phone pings often by itself; it needs no pings of ours."""
+        self._says_more = False
+        """A ping of it has counts or a pace."""
         self._sign: asyncio.Future[None] | None = None
         """Waits for the next sign of life."""
         self._unknown: set[str] = set()
@@ -138,6 +146,12 @@ class PhoneConnection:
     def open(self) -> bool:
         """False from the moment that somebody closes it."""
         return self._close_with is None and not self._socket.closed
+
+    @property
+    def understands_notices(self) -> bool:
+        """It has shown a sign of our protocol, so it understands `audio_state`: a word in its query, or a ping that
+        says more than the original's."""
+        return self.wishes.ours or self._says_more
 
     @property
     def waiting(self) -> int:
@@ -243,6 +257,7 @@ class PhoneConnection:
             return
         match message:
             case Ping():
+                self._says_more |= message.every is not None or message.sent is not None
                 self._learn_pace(message.every)
                 self.send(Pong(timestamp=message.timestamp), may_drop=True)
                 if message.sent is not None and self.open:

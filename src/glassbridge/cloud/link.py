@@ -54,7 +54,8 @@ _received = {Path.ROOM: metrics.FRAMES_RECEIVED.cell("stream"), Path.SOCKET: met
 
 
 class LinkShell:
-    """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life."""
+    """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life,
+    `invite_phone` to join its room anew."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class LinkShell:
         microphone: Microphone,
         tell: Callable[[Notice], None],
         ask_phone: AskPhone,
+        invite_phone: Callable[[], None],
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
         flight: Flight,
@@ -78,6 +80,7 @@ class LinkShell:
         self._microphone = microphone
         self._tell = tell
         self._ask_phone = ask_phone
+        self._invite_phone = invite_phone
         self._tasks = tasks
         self._former = former
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
@@ -201,6 +204,8 @@ class LinkShell:
                 self._tasks.spawn(self._examine(generation), f"examine-{generation}")
             case machine_of.AskPhone(generation):
                 self._tasks.spawn(self._ask(generation), f"ask-phone-{generation}")
+            case machine_of.InvitePhone():
+                self._invite_phone()
             case Notify(notice):
                 self._notify(notice)
 

@@ -186,6 +186,7 @@ class UserSession:
             self.microphone,
             self._notify,
             self._ask_phone,
+            self._invite_phone,
             self._tasks,
             former,
             self._flight,
@@ -421,6 +422,14 @@ class UserSession:
 
     async def _ask_phone(self) -> bool:
         return self._phone is not None and await self._phone.answers(self._config.status_timeout)
+
+    def _invite_phone(self) -> None:
+        """The original's phones join their room anew on each acknowledgement, and understand no audio_state."""
+        phone = self._phone
+        if phone is not None and phone.wishes.livekit and not phone.understands_notices:
+            self._log.info("phone greeted again", socket=phone.number)
+            self._flight.note("phone greeted again", socket=phone.number)
+            phone.send(self._greeting(phone, resumed=True))
 
     def _notify(self, notice: Notice) -> None:
         if self._phone is None:  # the link has yet to hear that it went away

@@ -15,6 +15,8 @@ Rules
 - While the phone is away its place in the room is held, and a lost place is not fought for: whoever holds the phone's
   socket owns the user. Where somebody took the place although a socket is here, the phone has to answer on it first.
   When the phone is back, the bridge is asked whether the place is still there.
+- A phone that has to join its room anew is told so by its notice, and invited every INVITE_EVERY seconds at most: the
+  original's phones understand no notice, and join anew only when they are greeted again.
 - What keeps the phone's voice from being heard, as the bridge knows from the room, is told at once and in its own
   words. Nothing is missed then, asked or rebuilt; what still comes of the phone's track was on its way before.
 - The socket stays welcome until the room is proven again by what numbers its audio, so that nothing is lost between.
@@ -44,6 +46,7 @@ from glassbridge.core.link_events import (
     Examine,
     Examined,
     Heard,
+    InvitePhone,
     Join,
     Joined,
     JoinFailed,
@@ -82,6 +85,7 @@ __all__ = [
     "Examine",
     "Examined",
     "Heard",
+    "InvitePhone",
     "Join",
     "JoinFailed",
     "Joined",
@@ -113,6 +117,8 @@ SIGN_OF_LIFE: Final = 1.0
 """Seconds for which something that the phone said proves that it is here."""
 HINT_EVERY: Final = 1.0
 """Seconds after a hint of the phone in which further ones are not heard."""
+INVITE_EVERY: Final = 30.0
+"""Seconds between two invitations: a phone that joins anew is not heard for a moment."""
 RENEWED_FOR: Final = 60.0
 """Seconds for which a place of ours that was joined anew is not to blame for silence again."""
 STATUS_EVERY: Final = 30.0
@@ -157,6 +163,8 @@ class AudioLink:
         """The bridge of this place pushes its news."""
         self._sign_at = self._hinted_at = -inf
         """When the phone last said anything on its socket, and when it last gave a hint."""
+        self._invited_at = -inf
+        """When the phone was last asked to join its room anew."""
         self._hindered: Finding | None = None
         """What keeps the phone's voice from being heard in this place."""
         self._asked_at = inf
@@ -247,7 +255,7 @@ class AudioLink:
         self._arrival.arrive(event, now)
         self._told = self._trouble = None
         self._deaf = self._elsewhere = False
-        self._renewed_at = -inf
+        self._renewed_at = self._invited_at = -inf
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
@@ -527,7 +535,10 @@ class AudioLink:
         self._trouble = notice
         self._go(LinkState.UNHEARD, event, now, finding.code)
         self._due_at = now + LOOK_AGAIN
-        return []
+        if finding.action is not Action.ASK_PHONE or now - self._invited_at < INVITE_EVERY:
+            return []
+        self._invited_at = now
+        return [InvitePhone()]
 
 
 _L = LinkState

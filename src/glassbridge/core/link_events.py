@@ -231,6 +231,11 @@ class AskPhone:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitePhone:
+    """Have the phone join its room anew, if it is one that does not understand notices."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """What is true of the phone's audio."""
 
@@ -255,4 +260,4 @@ class Notify:
     notice: Notice
 
 
-Effect = Join | Leave | AskStatus | Examine | AskPhone | Notify
+Effect = Join | Leave | AskStatus | Examine | AskPhone | InvitePhone | Notify

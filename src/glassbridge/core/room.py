@@ -7,8 +7,8 @@ Rules
   giving up) carries its number, is counted as stale and touches nothing.
 - At most one stream belongs to the place: the newest. A place whose stream has ended is left; a place that no stream
   claims is left after UNCLAIMED seconds, so that a cloud that died between join and stream leaves no zombie.
-- A lost place of a fenced join (one with a generation) is never repaired here. Its reason is told to the stream, or kept
-  UNCLAIMED seconds for one that is late.
+- A lost place of a fenced join (one with a generation) is never repaired here. Its reason is told to the stream, or
+  kept UNCLAIMED seconds for one that is late.
 - A lost place of an unfenced join is joined again for at most `rejoin` seconds, if LiveKit or the network failed. The
   stream stays open meanwhile. Clouds of the original send no generation and join again only once; their own bridge does
   the same. Reasons that hint at a new owner of the user (superseded, frozen, removed) are never a cause to join again.
