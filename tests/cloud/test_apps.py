@@ -12,7 +12,7 @@ from glassbridge.cloud.apps import connection
 from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.core.app_session import AppTimes
+from glassbridge.core.app_session import AppTimes, StopReason
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, QUICK, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
@@ -401,7 +401,7 @@ async def test_the_end_of_the_session_ends_its_apps(stage: Begin) -> None:
     built = await stage()
     await built.phone()
     app = await built.running()
-    built.cloud.sessions.apps_of(user_id(ANN)).stop_all()
+    await built.cloud.sessions.apps_of(user_id(ANN)).close(StopReason.SYSTEM)
     assert (await app.until("app_stopped"))["reason"] == "system_stop"
     assert await app.closed_with() == 1000
 

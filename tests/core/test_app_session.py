@@ -19,7 +19,10 @@ from glassbridge.core.app_session import (
     Dispose,
     Effect,
     Event,
+    PhoneAway,
+    PhoneBack,
     Refuse,
+    Released,
     SocketClosed,
     SocketOpened,
     Start,
@@ -39,6 +42,7 @@ WAYS: dict[AppState, list[tuple[Event, float]]] = {
     A.RUNNING: [(Start(), 0.0), (SocketOpened(ONE), 1.0)],
     A.GRACE: [(Start(), 0.0), (SocketOpened(ONE), 1.0), (SocketClosed(ONE), 100.0)],
     A.REVIVING: [(Start(), 0.0), (SocketOpened(ONE), 1.0), (SocketClosed(ONE), 100.0), (Tick(), 105.0)],
+    A.PAUSED: [(Start(), 0.0), (SocketOpened(ONE), 1.0), (PhoneAway(), 50.0), (SocketClosed(ONE), 100.0)],
     A.STOPPED: [(Stop(StopReason.USER), 0.0)],
 }
 
@@ -78,6 +82,17 @@ def test_the_table_is_total() -> None:
         (A.REVIVING, SocketOpened(TWO), 110.0, [Adopt(TWO, resumed=True), Announce(A.RUNNING)], A.RUNNING),
         (A.REVIVING, Start(), 110.0, [], A.REVIVING),
         (A.REVIVING, Tick(), 100.0 + TIMES.revival, [Dispose(StopReason.LOST, None)], A.STOPPED),
+        (A.STARTING, PhoneAway(), 1.0, [Announce(A.PAUSED)], A.PAUSED),
+        (A.GRACE, PhoneAway(), 101.0, [], A.PAUSED),
+        (A.REVIVING, PhoneAway(), 110.0, [], A.PAUSED),
+        (A.RUNNING, Released(ONE), 2.0, [Announce(A.GRACE)], A.GRACE),
+        (A.RUNNING, Released(TWO), 2.0, [], A.RUNNING),
+        (A.PAUSED, Tick(), 1e6, [], A.PAUSED),
+        (A.PAUSED, PhoneBack(), 130.0, [CallWebhook(3)], A.REVIVING),
+        (A.PAUSED, Start(), 130.0, [CallWebhook(3)], A.REVIVING),
+        (A.PAUSED, SocketOpened(TWO), 130.0, [Adopt(TWO, resumed=True), Announce(A.RUNNING)], A.RUNNING),
+        (A.PAUSED, Stop(StopReason.SYSTEM), 160.0, [Dispose(StopReason.ELSEWHERE, None)], A.STOPPED),
+        (A.PAUSED, Stop(StopReason.USER), 160.0, [Dispose(StopReason.USER, None)], A.STOPPED),
         (A.STOPPED, SocketOpened(TWO), 1.0, [Refuse(TWO)], A.STOPPED),
         (A.STOPPED, Called(1, accepted=True), 1.0, [], A.STOPPED),
     ],
@@ -205,3 +220,26 @@ def test_grace_is_no_new_budget_for_an_app_that_comes_and_goes() -> None:
     app.step(SocketOpened(TWO), 219.0)
     app.step(SocketClosed(TWO), 230.0)
     assert app.step(Tick(), 230.0 + TIMES.grace) == [Dispose(StopReason.LOST, None)]
+
+
+def test_an_app_that_went_to_another_cloud_is_left_there_longer_than_a_lost_phone_goes_unnoticed() -> None:
+    app = in_state(A.RUNNING)
+    app.step(Released(ONE), 100.0)
+    assert app.step(SocketClosed(ONE), 100.1) == []
+    assert app.next_deadline() == 100.0 + TIMES.elsewhere
+    assert app.step(Tick(), 100.0 + TIMES.elsewhere) == [CallWebhook(2)]
+
+
+def test_a_phone_that_never_met_its_app_gets_a_whole_start_when_it_is_back() -> None:
+    app = in_state(A.STARTING)
+    app.step(PhoneAway(), 10.0)
+    assert app.next_deadline() is None
+    assert app.step(PhoneBack(), 60.0) == [Announce(A.STARTING), CallWebhook(3)]
+    assert app.step(Tick(), 60.0 + TIMES.start) == [Dispose(StopReason.NEVER_CAME, None)]
+
+
+def test_a_webhook_under_way_when_the_phone_goes_counts_for_nothing() -> None:
+    app = in_state(A.REVIVING)
+    app.step(PhoneAway(), 110.0)
+    assert app.step(Called(2, accepted=True), 111.0) == []
+    assert app.next_deadline() is None

@@ -14,7 +14,17 @@ server.run()
 """
 
 from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded
-from glassbridge.app.events import AudioState, CloudError, Missed, Played, Refusal, Track, Transcription, Translation
+from glassbridge.app.events import (
+    AudioState,
+    CloudError,
+    Missed,
+    Moved,
+    Played,
+    Refusal,
+    Track,
+    Transcription,
+    Translation,
+)
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 
@@ -24,6 +34,7 @@ __all__ = [
     "AudioState",
     "CloudError",
     "Missed",
+    "Moved",
     "NotConnected",
     "PlaybackFailed",
     "Played",

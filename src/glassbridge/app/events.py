@@ -65,6 +65,15 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The user is with another cloud now, and so is this session. What was playing has ended."""
+
+    former: str
+    cloud: str
+    """Base URLs; the same where several clouds are behind one address."""
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """This app read too slowly, so that something was left out."""
 

@@ -24,9 +24,13 @@ SEND_WAIT = 10.0
 """Seconds that a message waits for the cloud to be back."""
 ACK_TIMEOUT = 5.0
 NOW_JITTER = 0.5
+LEAVE_TIME = 0.3
+"""Seconds that the goodbye to a former cloud may take."""
 
 ASK_FIRST = frozenset({wire.ErrorCode.SESSION_NOT_FOUND, wire.ErrorCode.APP_NOT_STARTED})
 """The cloud does not expect us (it may have been started anew): it will ask when it does."""
+MOVED = -1
+"""Instead of a close code: this socket was left for another cloud."""
 HOPELESS = frozenset({wire.ErrorCode.INVALID_API_KEY, wire.ErrorCode.PACKAGE_NOT_FOUND})
 
 
@@ -44,6 +48,10 @@ class Link:
         """The one that the cloud has acknowledged."""
         self._up = asyncio.Event()
         self._nudged = asyncio.Event()
+        self._leave = asyncio.Event()
+        """The current socket is to be left for another cloud."""
+        self._cloud = self._left = ""
+        """The cloud that let us in last, and the one that we left. Empty: it has no name, as those of the original."""
         self._missed_since = monotonic()
         self._error: str | None = None
         """Code of the last complaint on the current socket."""
@@ -54,11 +62,23 @@ class Link:
     def connected(self) -> bool:
         return self._socket is not None
 
-    def nudge(self, url: str) -> None:
-        """The cloud asks for us: at this address, now."""
+    @property
+    def is_over(self) -> bool:
+        return self._over is not None
+
+    def nudge(self, url: str, cloud: str = "") -> bool:
+        """A cloud asks for us: at this address, now. Whether it is another one than before; then that one is left at
+        once, and nothing that it still says counts."""
+        moves = cloud != self._cloud if cloud and self._cloud else url != self._url
         self._url = url
         self._missed_since = monotonic()
+        if moves:
+            self._left = self._cloud
+            self._leave.set()
+        elif cloud == self._left:
+            self._left = ""
         self._nudged.set()
+        return moves
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None:
         """Says goodbye; `run` returns soon."""
@@ -96,6 +116,7 @@ class Link:
                 self._up.set()
                 return self._over
             try:
+                self._leave.clear()
                 socket = await AppSocket.open(self._url, self._init)
             except Unreachable as error:
                 self._log.info("cloud unreachable", error=str(error))
@@ -122,21 +143,45 @@ class Link:
             socket.listen(lambda message: self._hear(message, socket, accepted), self._on_audio), name="app:listen"
         )
         waiting = asyncio.create_task(accepted.wait(), name="app:accepted")
+        leaving = asyncio.create_task(self._leave.wait(), name="app:leave")
         try:
-            await asyncio.wait((listening, waiting), timeout=ACK_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-            silent = not accepted.is_set() and not listening.done()
-            if silent:
+            first = asyncio.FIRST_COMPLETED
+            done, _ = await asyncio.wait((listening, waiting, leaving), timeout=ACK_TIMEOUT, return_when=first)
+            if not done:
                 await socket.close(CloseCode.NORMAL)
+            else:
+                await asyncio.wait((listening, leaving), return_when=first)
+            if self._leave.is_set() and self._over is None:
+                await self._release(socket)
+                return accepted.is_set(), MOVED
             code = await listening
         finally:
             self._forget(socket)
-            await cancelled(listening, waiting)
+            await cancelled(listening, waiting, leaving)
         self._log.info("app socket closed", code=code, error=self._error)
-        return accepted.is_set(), CloseCode.ABNORMAL if silent else code
+        return accepted.is_set(), code if done else CloseCode.ABNORMAL
+
+    async def _release(self, socket: AppSocket) -> None:
+        """Tells a former cloud that we are gone for good: it neither asks for us again nor ends anything."""
+        self._forget(socket)
+        release = wire.OwnershipRelease(
+            package_name=self._init.package_name, session_id=self._init.session_id, reason="switching_clouds"
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_TIME):
+                await socket.say(release)
+                await socket.close(CloseCode.NORMAL)
+        self._log.info("app socket left", reason="another cloud asks for the session")
 
     def _hear(self, message: wire.FromCloud | UnknownMessage, socket: AppSocket, accepted: asyncio.Event) -> None:
+        if self._leave.is_set():
+            return
         match message:
-            case wire.ConnectionAck():
+            case wire.ConnectionAck(cloud=cloud) if cloud and cloud == self._left:
+                self._leave.set()  # a balancer has brought us back: the next try may come to the right one
+                return
+            case wire.ConnectionAck(cloud=cloud):
+                self._cloud = cloud
                 self._socket = socket
                 self._up.set()
                 accepted.set()
@@ -154,6 +199,8 @@ class Link:
 
     def _after(self, code: int, backoff: Backoff) -> float:
         """Seconds until the next attempt."""
+        if code == MOVED:
+            return backoff.next_delay()
         if self._error in ASK_FIRST:
             return GIVE_UP + 1.0
         if self._error in HOPELESS:

@@ -147,20 +147,23 @@ class AppServer:
         if not url.startswith(("ws://", "wss://")):
             return _answer(400, "a session_request names a WebSocket URL")
         session = self._sessions.get(asked.session_id)
-        if session is not None:
-            session.nudge(url, at)
+        if session is not None and not session.is_over:
+            session.nudge(url, at, asked.cloud)
             return _answer(200)
         if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
             return _answer(503, "this server has as many sessions as it can")
         session = Session(self.package, self._api_key, user_id=asked.user_id, session_id=asked.session_id, url=url)
-        session.asked_at = at
+        session.asked_at, session.asked_by = at, asked.cloud
         self._sessions[session.session_id] = session
         self._tasks.spawn(self._keep(session), session.session_id)
         return _answer(200)
 
     async def _stop(self, asked: wire.StopRequest) -> None:
-        """What a connected session hears on its socket counts more; what was said before the last start does not."""
+        """What a connected session hears on its socket counts more. What was said before the last start, or by another
+        cloud than the one that started it, does not count."""
         session = self._sessions.get(asked.session_id)
+        if session is not None and asked.cloud and session.asked_by not in ("", asked.cloud):
+            return
         at = asked.timestamp if isinstance(asked.timestamp, int) else session.asked_at if session is not None else 0
         if session is not None and not session.connected and at >= session.asked_at:
             await session.end(asked.reason)

@@ -39,6 +39,7 @@ HearsAudio = TypeVar("HearsAudio", bound=Handler[bytes])
 HearsVad = TypeVar("HearsVad", bound=Handler[bool])
 HearsAudioState = TypeVar("HearsAudioState", bound=Handler[events.AudioState])
 HearsGap = TypeVar("HearsGap", bound=Handler[events.Gap])
+HearsMoved = TypeVar("HearsMoved", bound=Handler[events.Moved])
 HearsTrouble = TypeVar("HearsTrouble", bound=Handler["events.Missed | events.Refusal | events.CloudError"])
 
 
@@ -66,6 +67,11 @@ class Session:
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []
         self._gap_handlers: list[Handling[Any]] = []
+        self._moved: list[Handling[Any]] = []
+        self._former: str | None = None
+        """The cloud that the session is leaving; None: it is not moving."""
+        self.asked_by = ""
+        """The cloud that last asked for us, if it has a name."""
         self._begin: Begin | None = None
         self._begun = False
         self._numbers = count(1)
@@ -112,9 +118,14 @@ class Session:
         self._trouble.append(Handling(handler, self._tasks))
         return handler
 
+    def on_moved(self, handler: HearsMoved) -> HearsMoved:
+        """The session goes on with another cloud, to which the user has moved. Handlers and subscriptions hold."""
+        self._moved.append(Handling(handler, self._tasks))
+        return handler
+
     def off(self, handler: Callable[..., Any]) -> None:
         """The handler hears nothing any more; a stream without handlers is given up."""
-        for handlings in (*self._handlers.values(), self._trouble, self._gap_handlers):
+        for handlings in (*self._handlers.values(), self._trouble, self._gap_handlers, self._moved):
             for handling in [one for one in handlings if one.handler is handler]:
                 handling.stop()
                 handlings.remove(handling)
@@ -235,10 +246,18 @@ class Session:
             self._fail_playing(SessionEnded("the session has ended"))
             await self._tasks.close()
 
-    def nudge(self, url: str, at: int) -> None:
-        """The cloud asks for us again."""
-        self._url, self.asked_at = url, at
-        self._link.nudge(url)
+    @property
+    def is_over(self) -> bool:
+        return self._link.is_over
+
+    def nudge(self, url: str, at: int, cloud: str) -> None:
+        """A cloud asks for us, the same as before or another one. An older question than the last one is not heard."""
+        if 0 < at < self.asked_at:
+            return
+        former = self._cloud
+        self._url, self.asked_at, self.asked_by = url, max(at, self.asked_at), cloud
+        if self._link.nudge(url, cloud):
+            self._former = self._former or former
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None:
         """Ends it from our side."""
@@ -268,7 +287,13 @@ class Session:
             if self._begin is not None:
                 self._tasks.spawn(call(self._begin, self), "begin")
             return
-        if ack.resumed:
+        former, self._former = self._former, None
+        if former is not None:
+            self._log.info("session moved", former=former, cloud=self._cloud)
+            self._fail_playing(PlaybackFailed("the user has moved to another cloud"))
+            for handling in self._moved:
+                handling.put(events.Moved(former, self._cloud))
+        elif ack.resumed:
             self._tasks.spawn(self._ask_again(), "ask again")
         else:
             self._fail_playing(PlaybackFailed("the cloud was started anew"))

@@ -30,6 +30,7 @@ from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
+from glassbridge.core.app_session import StopReason
 from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, SLOW_NETWORK, Finding
 from glassbridge.core.gaps import Gap, Gaps
@@ -62,7 +63,7 @@ from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
-from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.close_codes import CloseCode, ComeBack
 from glassbridge.wire.phone import (
     AppStateChange,
     AppStopped,
@@ -192,6 +193,8 @@ class UserSession:
             self._flight,
         )
 
+        self._stops_apps = StopReason.SYSTEM
+        """What the end of the session means for its apps."""
         self._order = Order(self._tell, captions=self._captions is not None)
         self.apps = UserApps(
             user,
@@ -218,7 +221,7 @@ class UserSession:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
         self._order.close()
-        await self.apps.close()
+        await self.apps.close(self._stops_apps)
         await self.link.close(CLOSE_TIMEOUT)
         self.microphone.close()
         if self._recorder is not None:
@@ -276,6 +279,7 @@ class UserSession:
                 self._phone = self._notice = None
                 self._order.phone_went()
                 self.link.depart()
+                self.apps.phone_went()
                 self.apps.audio_state(_away())
             case Dispose(cause):
                 self._dispose(cause)
@@ -297,7 +301,7 @@ class UserSession:
         self._numbered = wishes.numbered
         self.microphone.reached(numbered=wishes.numbered)
         self.link.arrive(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered), wishes.trace)
-        self.apps.introduce()
+        self.apps.phone_came()
         connection.listen(self, self._allowance)
 
     def _greeting(self, connection: PhoneConnection, resumed: bool) -> ConnectionAck:
@@ -321,6 +325,8 @@ class UserSession:
 
     def _dispose(self, cause: str) -> None:
         code = _CLOSE_CODES.get(cause, CloseCode.SESSION_ENDED)
+        if code.come_back is not ComeBack.NO:
+            self._stops_apps = StopReason.MOVING
         for connection in self._connections.values():
             connection.close(code)
         self._phone = self._notice = None

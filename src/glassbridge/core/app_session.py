@@ -6,6 +6,11 @@ Rules
   server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. Only the
   user stops an app. When nothing helps, it has ended and the user is told.
 - A webhook that is answered but brings no socket within `connect` seconds counts as a failure.
+- While the user's phone is away nobody is asked: the phone may be with another cloud, which asks for the same app, and
+  the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at once.
+  A paused app ends without a word to its server: the session there may be another cloud's by now.
+- An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has left
+  can go unnoticed here.
 - An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds. An app that came
   back because its server was asked gets its grace again when it is lost again, even if the revival took all the budget.
 
@@ -40,6 +45,7 @@ class AppTimes:
     connect: float = 10.0
     """From the answer of a webhook to the app's socket."""
     settled: float = 30.0
+    elsewhere: float = 40.0
 
 
 TIMES: Final = AppTimes()
@@ -56,6 +62,7 @@ class AppState(Enum):
     RUNNING = ("running", "running", False)
     GRACE = ("grace", "reconnecting", False)
     REVIVING = ("reviving", "reconnecting", False)
+    PAUSED = ("paused", "reconnecting", False)
     STOPPED = ("stopped", "stopped", True)
 
     def __init__(self, label: str, shown: Shown, final: bool) -> None:
@@ -65,17 +72,21 @@ class AppState(Enum):
 
 
 class StopReason(Enum):
-    """Why an app ended: `code` is what it and the phone are told."""
+    """Why an app ended: `code` and `text` are what it and the phone are told; `told` says whether its server is. The
+    original's SDK looks for "User session ended" in the reason of a close."""
 
-    USER = ("user_disabled", "stopped by the user")
-    SYSTEM = ("system_stop", "the user's session has ended")
-    NEVER_CAME = ("error", "the app's server did not answer")
-    LOST = ("error", "the app's server went away and did not come back")
-    FAILED = ("error", "this cloud failed while it served the app")
+    USER = ("user_disabled", "stopped by the user", True)
+    SYSTEM = ("system_stop", "User session ended", True)
+    NEVER_CAME = ("error", "the app's server did not answer", True)
+    LOST = ("error", "the app's server went away and did not come back", True)
+    FAILED = ("error", "this cloud failed while it served the app", True)
+    MOVING = ("moving", "moving: this cloud is stopping, connect again", False)
+    ELSEWHERE = ("system_stop", "the user did not come back to this cloud", False)
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, told: bool) -> None:
         self.code = code
         self.text = text
+        self.told = told
 
 
 # ---- events
@@ -108,6 +119,23 @@ class SocketClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """The app says on this socket that it goes to another cloud."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneAway:
+    """The user's phone is not connected to this cloud any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneBack:
+    """The user's phone is here again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """A webhook call has ended."""
 
@@ -120,8 +148,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Start | Stop | SocketOpened | SocketClosed | Called | Tick
-EVENTS: Final = (Start, Stop, SocketOpened, SocketClosed, Called, Tick)
+Event = Start | Stop | SocketOpened | SocketClosed | Released | PhoneAway | PhoneBack | Called | Tick
+EVENTS: Final = (Start, Stop, SocketOpened, SocketClosed, Released, PhoneAway, PhoneBack, Called, Tick)
 
 
 # ---- effects
@@ -190,6 +218,7 @@ class AppSession:
         self._calls = 0
         self._met = False
         """It has had a socket."""
+        self._phone_here = True
         self._opened_at = 0.0
         self._earned_grace = 0.0
         """Seconds that a loss of this socket leaves beyond the budget."""
@@ -274,18 +303,40 @@ class AppSession:
             return [Supersede(event.socket)]
         return [Supersede(older), *self._adopt(event, now)]
 
-    def _lose(self, event: SocketClosed, now: float) -> list[Effect]:
+    def _lose(self, event: SocketClosed | Released, now: float) -> list[Effect]:
         if event.socket != self.socket:
-            self.stale["SocketClosed"] += 1
+            self.stale[type(event).__name__] += 1
             return []
         if self._gives_up_at is None or now - self._opened_at >= self._times.settled:
             self._backoff.reset()
             self._gives_up_at = now + self._times.revival
+        if not self._phone_here:
+            return self._pause(event, now)
         told = self._go(AppState.GRACE, event, now)
         self.socket = None
-        self._due = now + self._times.grace
-        self._gives_up_at = max(self._gives_up_at, now + self._earned_grace)
+        released = isinstance(event, Released)
+        self._due = now + (self._times.elsewhere if released else self._times.grace)
+        self._gives_up_at = max(self._gives_up_at, self._due if released else now + self._earned_grace)
         return told
+
+    # ---- the user's phone
+
+    def _note_phone(self, event: PhoneAway | PhoneBack, _now: float) -> list[Effect]:
+        self._phone_here = isinstance(event, PhoneBack)
+        return []
+
+    def _pause(self, event: Event, now: float) -> list[Effect]:
+        self._phone_here = False
+        told = self._go(AppState.PAUSED, event, now)
+        self.socket = self._gives_up_at = None
+        self._calls += 1  # the answer to a call under way counts for nothing
+        return told
+
+    def _resume(self, event: PhoneBack, now: float) -> list[Effect]:
+        self._phone_here = True
+        self._backoff.reset()
+        self._gives_up_at = now + (self._times.revival if self._met else self._times.start)
+        return [*self._go(AppState.REVIVING if self._met else AppState.STARTING, event, now), self._call()]
 
     def _revive(self, event: Start, now: float) -> list[Effect]:
         self._gives_up_at = now + self._times.revival
@@ -301,6 +352,8 @@ class AppSession:
         return self._end(event, now, event.reason)
 
     def _end(self, event: Event, now: float, reason: StopReason) -> list[Effect]:
+        if self.state is AppState.PAUSED and reason is StopReason.SYSTEM:
+            reason = StopReason.ELSEWHERE
         self._go(AppState.STOPPED, event, now, reason.code)
         self._gives_up_at = None
         socket, self.socket = self.socket, None
@@ -319,36 +372,63 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.ABSENT, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
     (_A.ABSENT, SocketOpened): Cell(AppSession._refuse, (_A.ABSENT,)),
     (_A.ABSENT, SocketClosed): _NO_SOCKET,
+    (_A.ABSENT, Released): _NO_SOCKET,
+    (_A.ABSENT, PhoneAway): Cell(AppSession._note_phone, (_A.ABSENT,)),
+    (_A.ABSENT, PhoneBack): Cell(AppSession._note_phone, (_A.ABSENT,)),
     (_A.ABSENT, Called): _NOT_ASKED,
     (_A.ABSENT, Tick): _NOT_ASKED,
     (_A.STARTING, Start): Ignored("it is being started"),
     (_A.STARTING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
     (_A.STARTING, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
     (_A.STARTING, SocketClosed): _NO_SOCKET,
+    (_A.STARTING, Released): _NO_SOCKET,
+    (_A.STARTING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
+    (_A.STARTING, PhoneBack): Cell(AppSession._note_phone, (_A.STARTING,)),
     (_A.STARTING, Called): Cell(AppSession._called, (_A.STARTING,)),
     (_A.STARTING, Tick): Cell(AppSession._ask, (_A.STARTING, _A.STOPPED)),
     (_A.RUNNING, Start): Ignored("it runs"),
     (_A.RUNNING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
     (_A.RUNNING, SocketOpened): Cell(AppSession._supersede, (_A.RUNNING,)),
-    (_A.RUNNING, SocketClosed): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE)),
+    (_A.RUNNING, SocketClosed): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE, _A.PAUSED)),
+    (_A.RUNNING, Released): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE, _A.PAUSED)),
+    (_A.RUNNING, PhoneAway): Cell(AppSession._note_phone, (_A.RUNNING,)),
+    (_A.RUNNING, PhoneBack): Cell(AppSession._note_phone, (_A.RUNNING,)),
     (_A.RUNNING, Called): Cell(AppSession._stale, (_A.RUNNING,)),
     (_A.RUNNING, Tick): Ignored("no timer runs here: it was late"),
     (_A.GRACE, Start): Cell(AppSession._revive, (_A.REVIVING,)),
     (_A.GRACE, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
     (_A.GRACE, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
     (_A.GRACE, SocketClosed): Cell(AppSession._stale, (_A.GRACE,)),
+    (_A.GRACE, Released): Cell(AppSession._stale, (_A.GRACE,)),
+    (_A.GRACE, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
+    (_A.GRACE, PhoneBack): Cell(AppSession._note_phone, (_A.GRACE,)),
     (_A.GRACE, Called): Cell(AppSession._stale, (_A.GRACE,)),
     (_A.GRACE, Tick): Cell(AppSession._ask, (_A.GRACE, _A.REVIVING, _A.STOPPED)),
     (_A.REVIVING, Start): Cell(AppSession._hasten, (_A.REVIVING,)),
     (_A.REVIVING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
     (_A.REVIVING, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
     (_A.REVIVING, SocketClosed): Cell(AppSession._stale, (_A.REVIVING,)),
+    (_A.REVIVING, Released): Cell(AppSession._stale, (_A.REVIVING,)),
+    (_A.REVIVING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
+    (_A.REVIVING, PhoneBack): Cell(AppSession._note_phone, (_A.REVIVING,)),
     (_A.REVIVING, Called): Cell(AppSession._called, (_A.REVIVING,)),
     (_A.REVIVING, Tick): Cell(AppSession._ask, (_A.REVIVING, _A.STOPPED)),
+    (_A.PAUSED, Start): Cell(AppSession._revive, (_A.REVIVING,)),
+    (_A.PAUSED, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
+    (_A.PAUSED, SocketOpened): Cell(AppSession._adopt, (_A.RUNNING,)),
+    (_A.PAUSED, SocketClosed): Cell(AppSession._stale, (_A.PAUSED,)),
+    (_A.PAUSED, Released): Cell(AppSession._stale, (_A.PAUSED,)),
+    (_A.PAUSED, PhoneAway): Ignored("it is paused for that"),
+    (_A.PAUSED, PhoneBack): Cell(AppSession._resume, (_A.STARTING, _A.REVIVING)),
+    (_A.PAUSED, Called): Cell(AppSession._stale, (_A.PAUSED,)),
+    (_A.PAUSED, Tick): Ignored("no timer runs here: it was late"),
     (_A.STOPPED, Start): Ignored("it is used once: the next start is another one"),
     (_A.STOPPED, Stop): _ENDED,
     (_A.STOPPED, SocketOpened): Cell(AppSession._refuse, (_A.STOPPED,)),
     (_A.STOPPED, SocketClosed): Ignored("its socket was closed with it"),
+    (_A.STOPPED, Released): Ignored("its socket was closed with it"),
+    (_A.STOPPED, PhoneAway): _ENDED,
+    (_A.STOPPED, PhoneBack): _ENDED,
     (_A.STOPPED, Called): Ignored("nobody waits for its server any more"),
     (_A.STOPPED, Tick): _ENDED,
 }

@@ -150,7 +150,26 @@ class AudioStopRequest(Message, tag="audio_stop_request", frozen=True, kw_only=T
     timestamp: Timestamp = None
 
 
-FromApp = ConnectionInit | SubscriptionUpdate | DisplayRequest | AudioPlayRequest | AudioStopRequest | Ping | Pong
+class OwnershipRelease(Message, tag="ownership_release", frozen=True, kw_only=True):
+    """The app leaves this cloud on purpose: it is not to be asked to come back. Reasons: switching_clouds,
+    clean_shutdown, user_logout."""
+
+    package_name: Name
+    session_id: SessionName | None = None
+    reason: Word = ""
+    timestamp: Timestamp = None
+
+
+FromApp = (
+    ConnectionInit
+    | SubscriptionUpdate
+    | DisplayRequest
+    | AudioPlayRequest
+    | AudioStopRequest
+    | OwnershipRelease
+    | Ping
+    | Pong
+)
 
 # ---- cloud to app
 
@@ -167,6 +186,8 @@ class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True
     """Ours."""
     resumed: bool = False
     """Ours: this app's session lived already."""
+    cloud: str = ""
+    """Ours: the cloud that lets the app in (SessionRequest.cloud)."""
     pings: bool = False
     """Ours. True: pings are answered, so the app may miss a cloud from which no answer ever came."""
     timestamp: Timestamp = None
@@ -330,6 +351,8 @@ class SessionRequest(Message, tag="session_request", frozen=True, kw_only=True):
     mentraos_websocket_url: str = msgspec.field(name="mentraOSWebsocketUrl", default="")
     augmentos_websocket_url: str = msgspec.field(name="augmentOSWebsocketUrl", default="")
     """The same URL under its older name."""
+    cloud: str = ""
+    """Ours: names the cloud that asks, and this run of it; several may be behind one address."""
     timestamp: Timestamp = None
 
     @property
@@ -343,6 +366,8 @@ class StopRequest(Message, tag="stop_request", frozen=True, kw_only=True):
     session_id: str
     user_id: str
     reason: str
+    cloud: str = ""
+    """Ours: as in SessionRequest. What another cloud than the newest to ask says about stopping counts for nothing."""
     timestamp: Timestamp = None
 
 

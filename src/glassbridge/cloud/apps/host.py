@@ -1,6 +1,7 @@
 """What the apps of all users share: the registry, the way to their servers, and what they are told of this cloud."""
 
 import asyncio
+from secrets import token_hex
 from time import time
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ class AppHost:
         self.config = config
         self.registry = registry
         self.port = 0
+        self.id = token_hex(6)
+        """Of this run of this cloud, for apps."""
         self._http: aiohttp.ClientSession | None = None
         self._tasks = TaskGroup("webhooks")
 
@@ -64,6 +67,7 @@ class AppHost:
                 user_id=user,
                 mentraos_websocket_url=url,
                 augmentos_websocket_url=url,
+                cloud=self.id,
                 timestamp=int(time() * 1000),
             ),
         )
@@ -78,6 +82,7 @@ class AppHost:
             session_id=wire.app_session_id(user, app.package),
             user_id=user,
             reason=reason,
+            cloud=self.id,
             timestamp=int(time() * 1000),
         )
         self._tasks.spawn(self._call(app, request), f"stop:{app.package}")

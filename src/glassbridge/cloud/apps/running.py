@@ -24,7 +24,10 @@ from glassbridge.core.app_session import (
     Dispose,
     Effect,
     Event,
+    PhoneAway,
+    PhoneBack,
     Refuse,
+    Released,
     SocketClosed,
     SocketOpened,
     Start,
@@ -116,6 +119,10 @@ class RunningApp:
         """Asks for it; may be asked again."""
         self._shell.post(Start())
 
+    def phone(self, *, here: bool) -> None:
+        """Whether the user's phone is connected to this cloud."""
+        self._shell.post(PhoneBack() if here else PhoneAway())
+
     def stop(self, reason: StopReason) -> None:
         """Ends it."""
         self._shell.post(Stop(reason))
@@ -189,6 +196,7 @@ class RunningApp:
                 session_id=connection.session_id,
                 subscriptions=tuple(self._owner.subscriptions_of(self)),
                 resumed=resumed,
+                cloud=self._host.id,
                 pings=True,
                 timestamp=iso_now(),
             )
@@ -224,13 +232,15 @@ class RunningApp:
         self._shell.stop()
         self._playbacks.stop_all()
         for connection in self._connections.values():
-            connection.send(
-                wire.AppStopped(
-                    session_id=connection.session_id, reason=reason.code, message=reason.text, timestamp=iso_now()
+            if reason.told:
+                connection.send(
+                    wire.AppStopped(
+                        session_id=connection.session_id, reason=reason.code, message=reason.text, timestamp=iso_now()
+                    )
                 )
-            )
-            connection.close(CloseCode.NORMAL, reason.text)
-        self._host.tell_stopped(self.record, self.user, reason.code)
+            connection.close(CloseCode.NORMAL if reason.told else CloseCode.DRAINING, reason.text)
+        if reason.told:
+            self._host.tell_stopped(self.record, self.user, reason.code)
         error = None if reason is StopReason.USER else reason.text
         self._owner.tell_phone(
             AppStopped(package_name=self.package, reason=reason.code, error=error, timestamp=iso_now())
@@ -269,3 +279,7 @@ class RunningApp:
                 self._playbacks.play(message)
             case wire.AudioStopRequest():
                 self._playbacks.stop(message)
+            case wire.OwnershipRelease(reason=reason):
+                self._log.info("app released", reason=reason)
+                self._shell.post(Released(connection.number))
+                connection.close(CloseCode.NORMAL, "released")

@@ -94,9 +94,10 @@ class UserApps:
         self._starts = Bucket(host.config.starts, self._loop.time())
         self._starts_of = Allowances(host.config.starts_of_one, MAX_APPS)
 
-    async def close(self) -> None:
-        """The user's session has ended: so have its apps, and they are told. Takes 3 s at most."""
-        self.stop_all()
+    async def close(self, reason: StopReason) -> None:
+        """The user's session has ended here, and so have its apps. Takes 3 s at most."""
+        for app in list(self._apps.values()):
+            self._end(app, reason)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=2.0)
         await self._tasks.close()
@@ -147,11 +148,6 @@ class UserApps:
             self._end(app, StopReason.USER)
         return app is not None
 
-    def stop_all(self) -> None:
-        """The session ends."""
-        for app in list(self._apps.values()):
-            self._end(app, StopReason.SYSTEM)
-
     def _end(self, app: RunningApp, reason: StopReason) -> None:
         app.stop(reason)
         self.drop(app)
@@ -164,10 +160,16 @@ class UserApps:
         """All that there are, by package."""
         return {package: app.state for package, app in self._apps.items()}
 
-    def introduce(self) -> None:
-        """Tells a phone that has just come which apps there are."""
+    def phone_came(self) -> None:
+        """Tells the phone which apps there are, and asks for those that are missed."""
         for app in self._apps.values():
             app.introduce()
+            app.phone(here=True)
+
+    def phone_went(self) -> None:
+        """The phone may be with another cloud, and its apps too: none is asked for until it is back."""
+        for app in self._apps.values():
+            app.phone(here=False)
 
     # ---- what apps hear
 
