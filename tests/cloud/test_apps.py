@@ -402,7 +402,7 @@ async def test_the_end_of_the_session_ends_its_apps(stage: Begin) -> None:
     await built.phone()
     app = await built.running()
     await built.cloud.sessions.apps_of(user_id(ANN)).close(StopReason.SYSTEM)
-    assert (await app.until("app_stopped"))["reason"] == "system_stop"
+    assert (await app.until("app_stopped"))["message"] == "User session ended"
     assert await app.closed_with() == 1000
 
 

@@ -7,10 +7,10 @@ Rules
   user stops an app. When nothing helps, it has ended and the user is told.
 - A webhook that is answered but brings no socket within `connect` seconds counts as a failure.
 - While the user's phone is away nobody is asked: the phone may be with another cloud, which asks for the same app, and
-  the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at once.
-  A paused app ends without a word to its server: the session there may be another cloud's by now.
-- An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has left
-  can go unnoticed here.
+  the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at
+  once. A paused app ends without a word to its server: the session there may be another cloud's by now.
+- An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has
+  left can go unnoticed here.
 - An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds. An app that came
   back because its server was asked gets its grace again when it is lost again, even if the revival took all the budget.
 
