@@ -7,6 +7,9 @@ from time import monotonic
 
 from glassbridge.phone.coding import Outgoing
 
+MAX_WAITING = 1_024
+"""Frames that wait, at most; the oldest go first. Those of PCM hold 25 s."""
+
 Item = tuple[Outgoing, int]
 """A frame, and how many earlier packets it carries again."""
 
@@ -22,28 +25,33 @@ class Lane:
         self._result = result
         self._max_age = max_age
         self._items: deque[tuple[float, Item]] = deque()
-        self._sending = False
+        self._sent_since: float | None = None
+        """Since when the frame has waited that is being sent; None: none is."""
         self._any = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
 
     def put(self, frame: Outgoing, copies: int = 0) -> None:
         """Sends a frame soon; never waits."""
+        if len(self._items) >= MAX_WAITING:
+            _, (oldest, _) = self._items.popleft()
+            self._result(oldest, False)
         self._items.append((monotonic(), (frame, copies)))
         self._any.set()
         self._empty.clear()
 
     def take_back(self) -> list[Outgoing]:
         """What waits and is not being sent, the oldest first; it waits no more."""
-        first = 1 if self._sending else 0
-        waiting = [item[0] for _, item in list(self._items)[first:]]
-        while len(self._items) > first:
-            self._items.pop()
+        waiting = [frame for _, (frame, _) in self._items]
+        self._items.clear()
         return waiting
 
     def backlog(self, now: float) -> float:
         """Seconds that the oldest frame has waited."""
-        return now - self._items[0][0] if self._items else 0.0
+        since = self._sent_since
+        if since is None and self._items:
+            since = self._items[0][0]
+        return 0.0 if since is None else now - since
 
     async def emptied(self) -> None:
         """Returns when nothing waits and nothing is being sent."""
@@ -53,12 +61,10 @@ class Lane:
         """Sends until cancelled."""
         while True:
             while self._items:
-                at, (frame, copies) = self._items[0]
-                self._sending = True
-                fresh = monotonic() - at <= self._max_age
+                self._sent_since, (frame, copies) = self._items.popleft()
+                fresh = monotonic() - self._sent_since <= self._max_age
                 done = fresh and await self._deliver(frame.encoded(copies))
-                self._sending = False
-                self._items.popleft()
+                self._sent_since = None
                 self._result(frame, done)
             self._empty.set()
             self._any.clear()

@@ -180,7 +180,10 @@ class Sender:
             asked_at = self._asked.get(position)
             carried = any(start <= position and frame.stop <= stop for start, stop in self._carried)
             if fresh and (asked_at is None or now - asked_at > AGAIN_AFTER):
+                self._asked.pop(position, None)
                 self._asked[position] = now
+                if len(self._asked) > REMEMBERED:
+                    del self._asked[next(iter(self._asked))]
                 for again in repair(frame, level) if rooms or not carried else ():
                     if rooms:
                         self._lanes[Route.ROOM].put(again)

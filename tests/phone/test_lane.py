@@ -1,0 +1,92 @@
+"""A route's queue: in order, bounded by age and by count, and what waits can be taken back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from glassbridge.phone import lane
+from glassbridge.phone.coding import Outgoing
+from glassbridge.phone.lane import Lane
+from glassbridge.runtime.tasks import cancelled
+from glassbridge.wire.audio_frames import FrameNumber
+from tests.support.poll import eventually
+
+
+def frame(position: int) -> Outgoing:
+    return Outgoing(FrameNumber(1, position, 0), position + 1, b"ab")
+
+
+class Road:
+    """Takes frames while it is open."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.taken = 0
+        self.results: list[tuple[int, bool]] = []
+
+    async def take(self, _payload: bytes) -> bool:
+        self.taken += 1
+        await self.open.wait()
+        return True
+
+    def result(self, frame: Outgoing, done: bool) -> None:
+        self.results.append((frame.number.position, done))
+
+
+@asynccontextmanager
+async def running(road: Road, max_age: float = 5.0) -> AsyncIterator[Lane]:
+    built = Lane(road.take, road.result, max_age)
+    task = asyncio.create_task(built.run())
+    try:
+        yield built
+    finally:
+        await cancelled(task)
+
+
+async def test_frames_go_in_order_and_the_lane_is_empty_after_them() -> None:
+    road = Road()
+    async with running(road) as built:
+        for position in range(5):
+            built.put(frame(position))
+        await built.emptied()
+    assert road.results == [(position, True) for position in range(5)]
+
+
+async def test_what_is_too_old_is_dropped_and_told() -> None:
+    road = Road()
+    road.open.clear()
+    async with running(road, max_age=0.0) as built:
+        built.put(frame(0))
+        await eventually(lambda: road.results == [(0, False)])
+
+
+async def test_a_blocked_route_keeps_a_bounded_number_and_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "MAX_WAITING", 3)
+    road = Road()
+    road.open.clear()
+    async with running(road) as built:
+        built.put(frame(0))
+        await eventually(lambda: road.taken == 1)
+        for position in range(1, 6):
+            built.put(frame(position))
+        assert road.results == [(1, False), (2, False)]
+        road.open.set()
+        await built.emptied()
+    assert road.results[2:] == [(0, True), (3, True), (4, True), (5, True)]
+
+
+async def test_what_waits_can_be_taken_back_but_not_what_is_being_sent() -> None:
+    road = Road()
+    road.open.clear()
+    async with running(road) as built:
+        for position in range(3):
+            built.put(frame(position))
+        await eventually(lambda: road.taken == 1)
+        assert built.backlog(asyncio.get_running_loop().time() + 1) >= 0
+        assert [waiting.number.position for waiting in built.take_back()] == [1, 2]
+        road.open.set()
+        await built.emptied()
+    assert road.results == [(0, True)]
