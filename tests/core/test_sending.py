@@ -171,3 +171,21 @@ def test_a_new_epoch_is_measured_anew() -> None:
         if step % 10 == 0:
             sending.reported({Path.ROOM: Arrived(step // 2, step * 400, 0.0)}, 0.2 + step * 0.025)
     assert sending.level.name == "lossy", "half of it is lost, and known"
+
+
+@pytest.mark.parametrize(
+    ("rate", "name"), [(1e6, "guarded"), (310_000, "lossy"), (150_000, "narrow"), (20_000, "thin")]
+)
+def test_a_probe_tells_of_a_narrow_link_before_the_first_word(rate: float, name: str) -> None:
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    sending.probed(rate, 0.5)
+    assert sending.level.name == name
+
+
+def test_a_probe_says_nothing_new_once_the_link_is_known() -> None:
+    speaker = Speaker(Link(every=5), Link())
+    speaker.run(5.0)
+    assert not speaker.sending.is_new
+    speaker.sending.probed(20_000, 5.0)
+    assert speaker.sending.level.name == "lossy"

@@ -28,6 +28,7 @@ from glassbridge.wire.phone import (
     ConnectionError_,
     ConnectionInit,
     FromPhone,
+    LinkProbe,
     MalformedMessage,
     Message,
     Ping,
@@ -262,7 +263,7 @@ class PhoneConnection:
                 self.send(Pong(timestamp=message.timestamp), may_drop=True)
                 if message.sent is not None and self.open:
                     listener.on_message(self, message)
-            case Pong() | ConnectionInit():
+            case Pong() | ConnectionInit() | LinkProbe():
                 pass  # a sign of life; the greeting was answered when the socket opened
             case UnknownMessage():
                 if message.type not in self._unknown and len(self._unknown) < MAX_UNKNOWN:

@@ -6,7 +6,8 @@ What it decides
   link gets PCM on one route; a lossy one Opus on both, with copies; a narrow one a thin stream on the reliable route.
 - Down at once when the link demands it, straight to the level that the measured rate carries, but no more than one
   change in CHANGE_EVERY; up by one level after CALM seconds without loss and delay.
-- A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before.
+- A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before. A probe, sent
+  before the first words, tells of a narrow link at once.
 
 What it measures: the cloud reports for each route how many frames arrived, up to which position, and how late. The
 difference to what was sent is loss; where even the quickest frames of every route are late, the link is full.
@@ -168,6 +169,11 @@ class _Track:
         return 1 - sum(entry[2] for entry in self._window) / expected if expected >= FEW else 0.0
 
     @property
+    def is_reported(self) -> bool:
+        """The cloud has said something of this route."""
+        return self._reported is not None
+
+    @property
     def late(self) -> float:
         """Seconds by which its quickest frames are late."""
         return min(self._late)
@@ -210,6 +216,18 @@ class Sending:
         elif self._level is None:
             self._level = START
 
+    @property
+    def is_new(self) -> bool:
+        """Nothing is known of the link yet."""
+        return self._level == START and self._changed_at == -inf
+
+    def probed(self, rate: float, now: float) -> None:
+        """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it."""
+        if self.is_new and rate < LEVELS[START].rate:
+            self._ceiling, self._ceiling_at = rate, now
+            fitting = [i for i in range(START, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
+            self._change(min(fitting, default=len(LEVELS) - 1), now)
+
     def forget(self, now: float) -> None:
         """What was sent so far will not be reported; what was learned of the link stays."""
         self._tracks = {}
@@ -241,7 +259,7 @@ class Sending:
         tracks = carrying.values()
         loss = max((track.loss for track in tracks), default=0.0)
         stalled = [track.unanswered(now) > STALLED for track in tracks]
-        late = [track.late for track in tracks]
+        late = [track.late for track in tracks if track.is_reported]
         if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
             self._calm_since = now
         if now - self._ceiling_at > REMEMBER:

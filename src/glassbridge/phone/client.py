@@ -325,6 +325,7 @@ class PhoneClient:
         await self._sender.introduce(socket)
         self.session = ack
         self._sender.use(socket, ack)
+        self._tasks.spawn(self._sender.probe(), "probe")
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
         self._link.post(Accepted(number, same_room, ack.pings))

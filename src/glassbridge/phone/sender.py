@@ -137,6 +137,15 @@ class Sender:
         if ack is not None:
             self._sending.begin(reports=self.numbered and self._opus and CODING_OPUS in ack.codings, now=monotonic())
 
+    async def probe(self) -> None:
+        """Measures the link of a new socket, where nothing is known of it, before audio fills it."""
+        socket = self._socket
+        if socket is None or not self._sending.is_new:
+            return
+        rate = await socket.probe()
+        if rate is not None and socket is self._socket:
+            self._sending.probed(rate, monotonic())
+
     @property
     def level(self) -> Level:
         """How audio is sent now."""

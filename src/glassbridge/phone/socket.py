@@ -28,6 +28,10 @@ SEND_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 1.0
 MAX_MESSAGE = 1 << 20
 DRAIN_POLL = 0.005
+PROBE = 4_096
+PROBE_WITHIN = 3.0
+PROBE_TELLS = 0.15
+"""Seconds beyond the round trip under which a probe may have waited for a processor as well as for the link."""
 AHEAD = 0.15
 """Seconds of audio that may be on their way beyond what the round trip holds."""
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
@@ -168,6 +172,21 @@ class CloudSocket:
                 return False
             await asyncio.sleep(DRAIN_POLL)
         return False
+
+    async def probe(self) -> float | None:
+        """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, or they
+        passed too quickly to tell. Safe to cancel."""
+        raw = self._ws.get_extra_info("socket")
+        before = round_trip(raw) if raw is not None else None
+        if raw is None or before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
+            return None
+        begun = monotonic()
+        while unacknowledged(raw):
+            if monotonic() - begun > PROBE_WITHIN:
+                break
+            await asyncio.sleep(DRAIN_POLL)
+        took = monotonic() - begun - before.least
+        return PROBE * 8 / took if took > PROBE_TELLS else None
 
     @property
     def queued(self) -> float:

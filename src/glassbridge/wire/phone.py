@@ -77,6 +77,13 @@ class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_on
     timestamp: Timestamp = None
 
 
+class LinkProbe(Message, tag="link_probe", frozen=True, kw_only=True):
+    """Ours. Bytes that mean nothing: how long they take tells the phone how much its link carries. Sent once, to clouds
+    that name `codings`."""
+
+    padding: Annotated[str, Meta(max_length=8_192)] = ""
+
+
 class LocalTranscription(Message, tag="local_transcription", frozen=True, kw_only=True):
     """What the phone itself has understood; apps get it as any other transcription."""
 
@@ -311,6 +318,7 @@ FromPhone = (
     | Vad
     | GlassesConnectionState
     | NetworkStateChange
+    | LinkProbe
     | LocalTranscription
     | StartApp
     | StopApp
