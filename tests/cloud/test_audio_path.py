@@ -465,3 +465,28 @@ async def test_a_new_session_waits_for_the_former_one_to_leave(stage: Begin) -> 
     assert ANN in built.bridge.rooms
     built.bridge.send(ANN, bytes(640))
     await again.until_state("live")
+
+
+async def test_a_capture_clock_that_steps_is_asked_to_end_its_epoch_once(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2")
+    await phone.until("connection_ack")
+    for number, stamp in enumerate((10_000_000, 10_100_000, 5_000_000, 5_100_000, 1_000_000)):
+        await phone.socket.send_bytes(numbered(number * 1600, bytes(3200), at=stamp))
+    await phone.socket.send_bytes(numbered(0, bytes(3200), epoch=8, at=20_000_000))
+    await phone.socket.send_bytes(numbered(1600, bytes(3200), epoch=8, at=2_000_000))
+    await eventually(lambda: len(phone.of_type("epoch_end")) == 2 or f"{phone.of_type('epoch_end')}")
+    assert [said["epoch"] for said in phone.of_type("epoch_end")] == [7, 8]
+
+
+@pytest.mark.parametrize(("pcm", "code"), [(bytes(3200), "digital_silence"), (b"\x00\x10" * 1600, "stuck_signal")])
+async def test_sound_of_a_dead_microphone_is_told_beside_live(stage: Begin, pcm: bytes, code: str) -> None:
+    built = await stage()
+    phone = await built.phone()
+    await phone.say(type="VAD", status=True)
+    for _ in range(31):
+        await phone.socket.send_bytes(pcm)
+    await phone.until_state("live", code)
+    assert phone.of_type("audio_state")[-1]["hop"] == "phone"
+    await phone.socket.send_bytes(SPEECH[:6400])
+    await phone.until_state("live", "")

@@ -302,3 +302,21 @@ async def test_what_is_too_large_is_refused(kind: Kind, seats: Seats) -> None:
     with pytest.raises(ValueError, match="at most 15000 bytes"):
         await ann.place.send(bytes(15_001))
     assert ann.place.closed is None
+
+
+@pytest.mark.real
+async def test_packets_larger_than_one_message_of_ours_arrive(real_livekit: LiveKit) -> None:
+    """Phones of others send what the SDK lets them: four times what one packet of ours holds."""
+    rtc = pytest.importorskip("livekit.rtc")
+    seats = Seats(real_livekit.url)
+    listener = await seats.join(OWN, "listener")
+    phone = rtc.Room()
+    await phone.connect(real_livekit.url, token("phone"), rtc.RoomOptions())
+    sizes = [100, 15_000, 63_000]
+    for size in sizes:
+        await phone.local_participant.publish_data(bytes(size), reliable=True)
+    await phone.local_participant.send_text("streams are not packets " * 1_000, topic="lk.chat")
+    await eventually(lambda: [len(p) for p in listener.heard.payloads] == sizes or f"{listener.heard.payloads}", 8)
+    assert listener.place.closed is None
+    await phone.disconnect()
+    await seats.leave_all()

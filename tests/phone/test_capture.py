@@ -55,3 +55,16 @@ def test_what_the_cloud_misses_is_kept_until_it_has_it() -> None:
     microphone.acknowledge(1, 6400)
     assert [frame.number.position for frame in microphone.kept] == [6400]
     assert microphone.missing == ()
+
+
+def test_a_new_epoch_begins_at_zero_and_keeps_nothing_of_the_former() -> None:
+    microphone = Capture(1)
+    microphone.take(bytes(3200))
+    microphone.begin_epoch(2)
+    assert list(microphone.kept) == []
+    frame = microphone.take(bytes(3200))
+    assert (frame.number.epoch, frame.number.position) == (2, 0)
+    microphone.acknowledge(1, 1600)
+    assert list(microphone.kept) == [frame], "an acknowledgement of the former epoch is nothing"
+    microphone.acknowledge(2, 1600)
+    assert list(microphone.kept) == []
