@@ -289,6 +289,8 @@ class Settings(BaseModel):
     soniox_api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SONIOX_API_KEY"))
     soniox_endpoint: SocketUrl | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
     soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
+    vocabulary: str = Field("", max_length=8_000)
+    """Names and words that are likely to be said, as a comma list; Soniox understands them better then."""
     sherpa_model: Path | None = None
     """Folder of a streaming model for sherpa-onnx."""
     sherpa_languages: str = "en-US"

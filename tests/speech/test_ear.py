@@ -86,6 +86,19 @@ async def benches(
             await recogniser.close()
 
 
+async def test_the_vocabulary_is_told_to_soniox() -> None:
+    async with SonioxDouble(key=KEY) as double:
+        config = SonioxConfig(key=KEY, url=double.url, vocabulary=("Glassbridge", "Ada Lovelace"))
+        recogniser = SonioxRecogniser(config)
+        stream = await recogniser.open(Want("en"), lambda _said: None, lambda _error: None)
+        await eventually(lambda: bool(double.streams) or "no stream came")
+        context = double.streams[0].start.context
+        assert context is not None
+        assert context.terms == ["Glassbridge", "Ada Lovelace"]
+        await stream.close()
+        await recogniser.close()
+
+
 async def test_words_come_with_the_times_of_the_session() -> None:
     async with benches() as bench:
         bench.speak(2.4)

@@ -6,6 +6,7 @@ by the one rule of core/words.py. Each engine is asked through the interface tha
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -260,8 +261,9 @@ def _processes() -> list[psutil.Process]:
 
 
 def _cpu() -> float:
-    """Seconds of the processes that understand."""
-    total = 0.0
+    """Seconds of the processes that understand, those that have ended among them."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = ended.ru_utime + ended.ru_stime
     for process in _processes():
         with suppress(psutil.Error):
             times = process.cpu_times()

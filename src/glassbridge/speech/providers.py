@@ -23,6 +23,8 @@ class ProviderConfig:
     soniox_key: str = field(default="", repr=False)
     soniox_url: str | None = None
     soniox_model: str | None = None
+    vocabulary: tuple[str, ...] = ()
+    """Names and words that are likely to be said, for those that can be told."""
     model: Path | None = None
     """Folder of an offline model."""
     languages: tuple[str, ...] = ("en-US",)
@@ -75,6 +77,7 @@ def _soniox(config: ProviderConfig) -> Recogniser:
             key=config.soniox_key,
             url=config.soniox_url or wire.URL,
             model=config.soniox_model or wire.MODEL,
+            vocabulary=config.vocabulary,
             streams=config.streams or wire.CONCURRENT,
         )
     )

@@ -57,6 +57,8 @@ class SonioxConfig:
     url: str = wire.URL
     model: str = wire.MODEL
     streams: int = wire.CONCURRENT
+    vocabulary: tuple[str, ...] = ()
+    """Names and words that are likely to be said."""
     ping_every: float = 10.0
     """A server that answers no ping within half of that is gone: TCP alone would not say so."""
 
@@ -115,7 +117,7 @@ class SonioxRecogniser:
         stream = SonioxStream(socket, want, on_transcript, on_lost, self._streams.discard)
         self._streams.add(stream)
         try:
-            await stream.start(_start(config.model, want))
+            await stream.start(_start(config, want))
         except BaseException:
             await stream.close()
             raise
@@ -137,10 +139,10 @@ def _base(language: str) -> str:
     return AUTO if language == AUTO else base
 
 
-def _start(model: str, want: Want) -> wire.Start:
+def _start(config: SonioxConfig, want: Want) -> wire.Start:
     named = want.language != AUTO
     return wire.Start(
-        model=model,
+        model=config.model,
         audio_format="pcm_s16le",
         sample_rate=SAMPLE_RATE,
         num_channels=1,
@@ -149,6 +151,7 @@ def _start(model: str, want: Want) -> wire.Start:
         enable_language_identification=not named,
         enable_speaker_diarization=True,
         enable_endpoint_detection=True,
+        context=wire.Context(list(config.vocabulary)) if config.vocabulary else None,
         translation=None if want.target is None else wire.Translation("one_way", target_language=want.target),
     )
 

@@ -40,6 +40,12 @@ class Translation(msgspec.Struct, omit_defaults=True, frozen=True):
     language_b: str | None = None
 
 
+class Context(msgspec.Struct, omit_defaults=True, frozen=True):
+    """What helps to understand: names and other words that will be said."""
+
+    terms: list[str] = []
+
+
 class Start(msgspec.Struct, omit_defaults=True, frozen=True):
     """The first message."""
 
@@ -53,6 +59,7 @@ class Start(msgspec.Struct, omit_defaults=True, frozen=True):
     enable_speaker_diarization: bool = False
     enable_endpoint_detection: bool = False
     translation: Translation | None = None
+    context: Context | None = None
     client_reference_id: str = ""
     api_key: str = ""
     """How older clients sign in; refused from January 2027."""
