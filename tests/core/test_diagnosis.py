@@ -117,3 +117,13 @@ def test_the_codes_that_ask_the_phone_are_those_of_the_wire() -> None:
     from glassbridge.wire.phone import PHONE_REJOINS
 
     assert {row[-1].code for row in TABLE if row[-1].action is Action.ASK_PHONE} == PHONE_REJOINS
+
+
+def test_the_codes_of_what_a_phone_can_do_are_those_of_the_wire() -> None:
+    from glassbridge.core.sound_faults import FINDINGS
+    from glassbridge.wire.phone import PHONE_MAY_BE_HEARD_BY_SOCKET, PHONE_REJOINS, PHONE_RESTARTS_CAPTURE
+
+    faults = {hindered(hindrance).code for hindrance in Hindrance if hindrance is not Hindrance.MUTED}
+    assert faults == PHONE_MAY_BE_HEARD_BY_SOCKET
+    assert {finding.code for finding in FINDINGS.values()} == PHONE_RESTARTS_CAPTURE
+    assert not PHONE_REJOINS & (PHONE_RESTARTS_CAPTURE | PHONE_MAY_BE_HEARD_BY_SOCKET), "their places are sound"

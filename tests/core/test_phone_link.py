@@ -294,3 +294,13 @@ def test_a_room_that_cannot_be_joined_at_first_is_told() -> None:
     assert phone.situations == [Situation.CONNECTING, Situation.CONNECTED, Situation.RENEWING]
     phone.do(AudioTold(ONE, AudioState.LIVE), 0.3)
     assert phone.told[-1].text == "you are heard", "by the socket"
+
+
+def test_a_person_is_told_of_a_muted_and_of_a_dead_microphone_and_the_place_stays() -> None:
+    phone = Phone().live()
+    phone.do(AudioTold(ONE, AudioState.CONNECTING, Blame.ELSEWHERE, "it is muted", code="muted"), 0.4)
+    phone.do(AudioTold(ONE, AudioState.LIVE), 0.8)
+    phone.do(AudioTold(ONE, AudioState.LIVE, Blame.ELSEWHERE, "it is silent", code="digital_silence"), 0.9)
+    assert "it is muted" in phone.told[0].text
+    assert (phone.told[-1].situation, "it is silent" in phone.told[-1].text) == (Situation.UNHEARD, True)
+    assert phone.states == (SocketState.READY, PlaceState.HELD)

@@ -22,6 +22,7 @@ from math import ceil
 from typing import Any, Final
 
 from glassbridge.core import phone_place, phone_socket
+from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_place import (
     FROZEN,
@@ -59,9 +60,12 @@ from glassbridge.core.phone_socket import (
     Tick,
     Woke,
 )
+from glassbridge.core.sound_faults import SoundFault
 from glassbridge.core.values import AudioState, Generation
 
 STOOD_STILL: Final = 1.0
+DEAD_SOUND: Final = frozenset(fault.value for fault in SoundFault)
+"""Codes beside LIVE: audio arrives, and is not the sound of a living microphone."""
 NOTICED: Final = 0.3
 """Seconds without audio that are worth a number."""
 
@@ -240,10 +244,14 @@ class PhoneLink:
     def _truth_of_audio(self, now: float) -> Tell:
         audio, place = self._audio, self.place
         if audio is not None and audio.state is AudioState.LIVE:
+            if audio.code in DEAD_SOUND:
+                return Tell(Situation.UNHEARD, f"{_UNHEARD}: {audio.reason}")
             return Tell(Situation.HEARD, "you are heard")
         renewing = self._room and place.state in (PlaceState.LEAVING, PlaceState.WAITING, PlaceState.JOINING)
         if renewing and (self._is_missed() or place.trouble):
             return _RENEWING
+        if audio is not None and audio.code == MUTED:
+            return Tell(Situation.CONNECTED, f"connected; {audio.reason}")
         if audio is None or audio.state is AudioState.CONNECTING:
             return Tell(Situation.CONNECTED, "connected; nothing has been heard yet")
         if audio.state is AudioState.INTERRUPTED or audio.retry_at is None:

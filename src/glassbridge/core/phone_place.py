@@ -137,6 +137,8 @@ class AudioTold:
     """For people."""
     retry_at: float | None = None
     """When the cloud tries again; None where it did not say."""
+    code: str = ""
+    """The reason for programs."""
 
 
 @dataclass(frozen=True, slots=True)

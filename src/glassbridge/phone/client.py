@@ -317,7 +317,9 @@ class PhoneClient:
         self._link.recovery.told(notice, numbers=self._numbers)
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
-        self._link.post(AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at))
+        self._link.post(
+            AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at, notice.code)
+        )
 
     async def _accepted(self, number: Generation, socket: CloudSocket, ack: wire.ConnectionAck) -> None:
         self._link.session_id = ack.session_id
