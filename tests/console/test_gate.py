@@ -102,3 +102,14 @@ def test_a_token_that_can_be_guessed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 characters"):
         Settings.model_validate({"admin_tokens": "short"})
     assert TOKEN in Settings.model_validate({"admin_tokens": TOKEN}).secrets
+
+
+def test_any_of_several_tokens_opens_and_the_first_one_signs() -> None:
+    former = "the-former-admin-token-of-tests"
+    gate = AdminGate(TOKEN, former)
+    for token in (TOKEN, former):
+        assert allows(gate, request(Authorization=f"Bearer {token}"))
+    assert not allows(gate, request(Authorization="Bearer another-token-of-the-tests"))
+    assert not allows(gate, request(Authorization="Bearer "))
+    assert allows(gate, request(Cookie=f"{COOKIE}={cookie_of(AdminGate(former))}"))
+    assert not allows(AdminGate(former), request(Cookie=f"{COOKIE}={cookie_of(gate)}"))

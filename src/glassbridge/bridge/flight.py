@@ -169,17 +169,17 @@ def _row(place: _Place) -> dict[str, Any]:
     }
 
 
-def recorder_route(copy: FlightCopy, admin_token: str) -> web.RouteDef:
-    """`GET /recorder?user=`: what the copy knows, for whoever shows the admin token; without one for nobody."""
+def recorder_route(copy: FlightCopy, *admin_tokens: str) -> web.RouteDef:
+    """`GET /recorder?user=`: what the copy knows, for those who show an admin token; without one for nobody."""
 
     async def answer(request: web.Request) -> web.Response:
-        if not admin_token:
+        if not any(admin_tokens):
             return _failure(
                 403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
             )
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         shown = token.strip().encode(errors="backslashreplace") if scheme.lower() == "bearer" else b""
-        if not hmac.compare_digest(shown, admin_token.encode()):
+        if not any(hmac.compare_digest(shown, token.encode()) for token in admin_tokens if token):
             return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
         found = copy.find(spelled(request.query.get("user", "")))
         return web.json_response(found, headers={"Cache-Control": "no-store"})

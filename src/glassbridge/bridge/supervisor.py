@@ -10,7 +10,7 @@ system refuses (a process, memory, a descriptor) is asked for again with growing
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -40,18 +40,22 @@ RESTARTS: Final = Ladder(base=0.5, cap=10.0)
 FROZEN: Final = "frozen"
 
 
-def run(config: BridgeConfig, admin_token: str = "", reread: Callable[[], ServerSecurity] | None = None) -> int:
+def run(
+    config: BridgeConfig, admin_tokens: Sequence[str] = (), reread: Callable[[], ServerSecurity] | None = None
+) -> int:
     """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start.
 
-    `admin_token` opens the recorder beside the metrics; empty: nobody may look. On SIGHUP workers with the security of
-    `reread` take over; it raises ValueError or UserError where the former one stays.
+    Each of `admin_tokens` opens the recorder beside the metrics; none: nobody may look. On SIGHUP workers with the
+    security of `reread` take over; it raises ValueError or UserError where the former one stays.
     """
     for number in range(config.workers):  # known now, not when a worker has imported all that it needs
         config.address(number).claim()
-    return asyncio.run(_supervise(config, admin_token, reread))
+    return asyncio.run(_supervise(config, admin_tokens, reread))
 
 
-async def _supervise(config: BridgeConfig, admin_token: str, reread: Callable[[], ServerSecurity] | None) -> int:
+async def _supervise(
+    config: BridgeConfig, admin_tokens: Sequence[str], reread: Callable[[], ServerSecurity] | None
+) -> int:
     pool = WorkerPool(config)
     overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
     keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
@@ -60,7 +64,7 @@ async def _supervise(config: BridgeConfig, admin_token: str, reread: Callable[[]
         reloads = {} if reread is None else {"security": partial(_renew, config, pool, recycle, reread)}
         stack.enter_context(reload_on_hangup(reloads))
         log.info("bridge starting", workers=config.workers, participant=config.participant)
-        about = await _serve_metrics(config, overview, [recorder_route(pool.flights, admin_token)], stack)
+        about = await _serve_metrics(config, overview, [recorder_route(pool.flights, *admin_tokens)], stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
         helpers = TaskGroup("supervisor", _helper_failed)
         helpers.spawn(_tell_ready(config, keepers, pool, about), "ready")

@@ -130,6 +130,7 @@ def cloud(
         bridge_security=security,
         bridge_owners=owners,
         admin_token=settings.admin_token.get_secret_value(),
+        former_admin_tokens=tuple(token.get_secret_value() for token in settings.admin_tokens[1:]),
         host=host,
         port=port,
         metrics_port=metrics_port,
@@ -300,7 +301,7 @@ def bridge(
         log=logging,
     )
     reread = None if socket is not None else lambda: server_security(start.again())
-    raise typer.Exit(run(config, settings.admin_token.get_secret_value(), reread))
+    raise typer.Exit(run(config, [token.get_secret_value() for token in settings.admin_tokens], reread))
 
 
 def phone(

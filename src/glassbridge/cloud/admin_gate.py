@@ -76,8 +76,10 @@ class SignIn:
 class AdminGate:
     """Without an admin token nobody is let in."""
 
-    def __init__(self, token: str) -> None:
-        self._token = _bytes(token)
+    def __init__(self, *tokens: str) -> None:
+        """Any of the tokens opens; the first one signs cookies."""
+        self._tokens = tuple(_bytes(token) for token in tokens if token)
+        self._signer = next(iter(self._tokens), b"")
         self._wrong = Quota(WRONG_AT_ONCE, WRONG_PER_MINUTE)
         self._sign_ins: OrderedDict[str, SignIn] = OrderedDict()
         self._ended: OrderedDict[str, int] = OrderedDict()
@@ -88,7 +90,7 @@ class AdminGate:
     @property
     def enabled(self) -> bool:
         """An admin token is set at all."""
-        return bool(self._token)
+        return bool(self._tokens)
 
     def judge(self, request: web.Request, shown: str | None = None) -> Verdict:
         """`shown`: the token of a form; None: the one of the header, or the cookie."""
@@ -102,7 +104,7 @@ class AdminGate:
         if self._wrong.wait(peer, now) > 0.0:
             metrics.ADMIN_REFUSED.add("too_many")
             return Verdict.TOO_MANY
-        if not hmac.compare_digest(_bytes(shown), self._token):
+        if not any(hmac.compare_digest(_bytes(shown), token) for token in self._tokens):
             self._wrong.take(peer, now)
             metrics.ADMIN_REFUSED.add("wrong_token")
             return Verdict.WRONG
@@ -118,7 +120,7 @@ class AdminGate:
         expires = int(time()) + COOKIE_LIFE
         found = SignIn(token_hex(8), request.remote or "", expires, time())
         self._keep(found)
-        return found, f"{found.id}.{expires}.{self._seal(found.id, expires)}"
+        return found, f"{found.id}.{expires}.{_seal(self._signer, found.id, expires)}"
 
     def sign_in_of(self, request: web.Request) -> SignIn | None:
         """The sign-in of a request of one of our own pages, by its cookie."""
@@ -127,7 +129,7 @@ class AdminGate:
         id_, _, rest = request.cookies.get(COOKIE, "").partition(".")
         text, _, seal = rest.partition(".")
         expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
-        if not hmac.compare_digest(_bytes(seal), _bytes(self._seal(id_, expires))):
+        if not any(hmac.compare_digest(_bytes(seal), _bytes(_seal(token, id_, expires))) for token in self._tokens):
             return None
         if expires <= time() or id_ in self._ended or expires - COOKIE_LIFE < self._not_before:
             return None
@@ -164,9 +166,6 @@ class AdminGate:
         if len(self._sign_ins) > MAX_SIGN_INS:
             self._sign_ins.popitem(last=False)
 
-    def _seal(self, id_: str, expires: int) -> str:
-        return hmac.new(self._token, _bytes(f"glassbridge admin {id_} {expires}"), sha256).hexdigest()
-
 
 def _shown(request: web.Request) -> str:
     try:
@@ -178,3 +177,7 @@ def _shown(request: web.Request) -> str:
 def _bytes(text: str) -> bytes:
     """Of what came in a header, too, which may be no text at all."""
     return text.encode(errors="backslashreplace")
+
+
+def _seal(token: bytes, id_: str, expires: object) -> str:
+    return hmac.new(token, _bytes(f"glassbridge admin {id_} {expires}"), sha256).hexdigest()

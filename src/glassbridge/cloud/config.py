@@ -62,6 +62,8 @@ class CloudConfig:
     """Users whose Unix sockets are believed to be bridges."""
     admin_token: str = field(default="", repr=False)
     """Opens the console and `/api/admin`; empty: nobody may look."""
+    former_admin_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """These do so too, until everybody has the new one."""
 
     livekit_public_url: str | None = None
     host: str = "127.0.0.1"
@@ -118,7 +120,18 @@ class CloudConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What nothing that is shown may hold."""
-        return tuple(filter(None, (*self.keys.core, self.livekit_keys.secret, self.keys.bridge, self.admin_token)))
+        return tuple(
+            filter(
+                None,
+                (
+                    *self.keys.core,
+                    self.livekit_keys.secret,
+                    self.keys.bridge,
+                    self.admin_token,
+                    *self.former_admin_tokens,
+                ),
+            )
+        )
 
     @property
     def livekit_keys(self) -> LiveKitKeys:

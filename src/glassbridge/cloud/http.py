@@ -86,7 +86,7 @@ class HttpApi:
         self._tts = Tts(apps, voice, self._user)
         self.uploads = Uploads(apps, config.connections.body_time)
         self._development = Development(config.dev_control)
-        gate = AdminGate(config.admin_token)
+        gate = AdminGate(config.admin_token, *config.former_admin_tokens)
         self._admin = AdminRoutes(gate, sessions.flights, sign_in_time, development=self._development.here)
         self._console = ConsolePages(config.phones_livekit_url)
 
