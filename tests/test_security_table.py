@@ -14,6 +14,8 @@ def test_each_check_has_tests_that_exist() -> None:
     missing = []
     for number, tests in rows:
         file = ""
+        if not any(path for path, _ in NAMED.findall(tests)):
+            missing.append(f"{number}: names no test")
         for path, name in NAMED.findall(tests):
             file = path or file
             text = (ROOT / file).read_text() if (ROOT / file).is_file() else ""

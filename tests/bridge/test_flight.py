@@ -9,6 +9,7 @@ import aiohttp
 
 from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter, recorder_route
 from glassbridge.core.values import Generation, UserId
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.recorder import KEPT, Clock
 
@@ -138,6 +139,27 @@ async def test_it_is_told_to_who_shows_the_admin_token() -> None:
         assert (status, said["error"]["code"]) == (401, "UNAUTHORIZED")
     status, said = await ask("an-admin-token", Authorization="Bearer an-admin-token")
     assert (status, [room["user"] for room in said["rooms"]]) == (200, ["ann"])
+
+
+async def test_its_token_cannot_be_guessed_at_leisure() -> None:
+    """Ten wrong tokens of a peer; then none of its tokens is looked at, not even the right one."""
+    wire = Wire()
+    async with (
+        MetricsServer(dict, "127.0.0.1", 0, routes=[recorder_route(wire.copy, "an-admin-token", "a-former-one")]) as at,
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def ask(token: str) -> tuple[int, str | None]:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with http.get(f"http://{at.address}/recorder?user=ann", headers=headers) as answer:
+                return answer.status, answer.headers.get("Retry-After")
+
+        before = dict(metrics.ADMIN_REFUSED.values())
+        assert (await ask("a-former-one"), await ask("an-admin-token")) == ((200, None), (200, None))
+        assert {await ask(f"guess {number}") for number in range(10)} == {(401, None)}
+        assert await ask("an-admin-token") == (429, "6")
+        grown = {key: count - before.get(key, 0) for key, count in metrics.ADMIN_REFUSED.values()}
+        assert grown == {("wrong_token",): 10, ("too_many",): 1}
 
 
 def test_a_user_id_of_any_length_fits_the_line() -> None:

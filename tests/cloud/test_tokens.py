@@ -229,30 +229,30 @@ async def test_an_issuer_signs_with_what_its_jwks_shows(key: Any, algorithm: str
                 assert verifier.still_good(permit)
 
 
-VECTORS: Mapping[str, str] = {
-    "no kid": signed(RSA, "RS256", None),
-    "another kid": signed(RSA, "RS256", "unknown"),
-    "the kid of the other key": signed(RSA, "RS256", "ec"),
-    "the other way round": signed(EC, "ES256", "rsa"),
-    "a key of its own": signed(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", "rsa"),
-    "another issuer": signed(RSA, "RS256", "rsa", iss="https://evil.example.com/"),
-    "no issuer": signed(RSA, "RS256", "rsa", iss=None),
-    "another audience": signed(RSA, "RS256", "rsa", aud="another-service"),
-    "no audience": signed(RSA, "RS256", "rsa", aud=None),
-    "no end": signed(RSA, "RS256", "rsa", exp=None),
-    "not yet": signed(RSA, "RS256", "rsa", nbf=time() + 600),
-    "another algorithm of the key": signed(RSA, "PS256", "rsa"),
-    "longer hash": signed(RSA, "RS512", "rsa"),
-    "no algorithm": jwt.encode({"sub": ANN, "exp": time() + 60}, "", algorithm="none", headers={"kid": "rsa"}),
-    "the public key as a secret": raw_hs256(pem(RSA).encode()),
-    "the modulus as a secret": raw_hs256(str(JWKS["keys"][0]["n"]).encode()),
-    "the symmetric key of the JWKS": raw_hs256(b"secret"),
-    "an empty secret": raw_hs256(b""),
-    "an end that is none": raw_hs256(SECRET.encode(), exp="never"),
-    "an infinite end": raw_hs256(SECRET.encode(), exp=1e400),
-    "a list for a name": raw_hs256(SECRET.encode(), sub=[ANN]),
-    "too long": "eyJ" + "a" * 20_000,
-    "no text": "\udcff.\udcff.\udcff",
+VECTORS: Mapping[str, Callable[[], str]] = {  # made when they are used: they live a minute
+    "no kid": lambda: signed(RSA, "RS256", None),
+    "another kid": lambda: signed(RSA, "RS256", "unknown"),
+    "the kid of the other key": lambda: signed(RSA, "RS256", "ec"),
+    "the other way round": lambda: signed(EC, "ES256", "rsa"),
+    "a key of its own": lambda: signed(rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", "rsa"),
+    "another issuer": lambda: signed(RSA, "RS256", "rsa", iss="https://evil.example.com/"),
+    "no issuer": lambda: signed(RSA, "RS256", "rsa", iss=None),
+    "another audience": lambda: signed(RSA, "RS256", "rsa", aud="another-service"),
+    "no audience": lambda: signed(RSA, "RS256", "rsa", aud=None),
+    "no end": lambda: signed(RSA, "RS256", "rsa", exp=None),
+    "not yet": lambda: signed(RSA, "RS256", "rsa", nbf=time() + 600),
+    "another algorithm of the key": lambda: signed(RSA, "PS256", "rsa"),
+    "longer hash": lambda: signed(RSA, "RS512", "rsa"),
+    "no algorithm": lambda: jwt.encode({"sub": ANN, "exp": time() + 60}, "", algorithm="none", headers={"kid": "rsa"}),
+    "the public key as a secret": lambda: raw_hs256(pem(RSA).encode()),
+    "the modulus as a secret": lambda: raw_hs256(str(JWKS["keys"][0]["n"]).encode()),
+    "the symmetric key of the JWKS": lambda: raw_hs256(b"secret"),
+    "an empty secret": lambda: raw_hs256(b""),
+    "an end that is none": lambda: raw_hs256(SECRET.encode(), exp="never"),
+    "an infinite end": lambda: raw_hs256(SECRET.encode(), exp=1e400),
+    "a list for a name": lambda: raw_hs256(SECRET.encode(), sub=[ANN]),
+    "too long": lambda: "eyJ" + "a" * 20_000,
+    "no text": lambda: "\udcff.\udcff.\udcff",
 }
 
 
@@ -261,7 +261,7 @@ async def test_no_token_chooses_how_it_is_verified(vector: str, tmp_path: Path) 
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps(JWKS))
     async with tokens(file) as verifier:
-        assert await refusal(verifier, VECTORS[vector]) == "INVALID_TOKEN"
+        assert await refusal(verifier, VECTORS[vector]()) == "INVALID_TOKEN"
 
 
 async def test_an_issuers_token_is_nothing_without_an_issuer() -> None:

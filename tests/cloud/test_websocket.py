@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import structlog
 
 from glassbridge.cloud.apps.config import SocketRates
 from glassbridge.cloud.auth import mint_core_token
@@ -17,6 +18,7 @@ from glassbridge.core.values import user_id
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
+from tests.support.poll import eventually
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 BOTH = pytest.mark.parametrize("kind", ["phone", "app"])
@@ -215,9 +217,13 @@ async def test_a_flood_is_told_and_then_closed(stage: Begin, kind: str, what: st
         "bytes": frame(TEXT, b'{"type":"ping","x":"%s"}' % (b"y" * 60_000)),
     }[what]
     begin = frame(TEXT, fin=False) if what == "empty fragments" else b""
-    socket.send(begin, *[one] * (20 if what == "bytes" else 2_000))
-    assert await socket.closed_with() == CloseCode.TOO_FAST
-    assert "RATE_LIMITED" in socket.errors()
+    with structlog.testing.capture_logs() as lines:
+        socket.send(begin, *[one] * (20 if what == "bytes" else 2_000))
+        assert await socket.closed_with() == CloseCode.TOO_FAST
+        assert "RATE_LIMITED" in socket.errors()
+        socket.writer.transport.abort()  # it never answers our close
+        await eventually(lambda: any(line["event"] == f"{kind} socket closed" for line in lines))
+    assert [line["code"] for line in lines if line["event"] == f"{kind} socket closed"] == [CloseCode.TOO_FAST]
 
 
 @BOTH

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from glassbridge.lab.leaks import Holdings
 from glassbridge.lab.runner import Runner
 from glassbridge.lab.scenario import Needs, Scenario, most
 from glassbridge.lab.stack import StackConfig
@@ -37,6 +38,19 @@ async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Pa
     assert outcome.logs == tmp_path / "X1-own" / "logs"
     assert {"bridge.log", "cloud.log"} <= {path.name for path in outcome.logs.iterdir()}
     assert "X1 own: run 1 of 1" in said
+
+
+@pytest.mark.timeout(120)
+async def test_the_clouds_tasks_are_counted_among_what_leaks(tmp_path: Path) -> None:
+    """They are told to operators only."""
+    found: list[Holdings] = []
+
+    async def run(system: System) -> None:
+        found.append(await system.holdings())
+
+    outcome = await Runner(embedded(), tmp_path, lambda _: None, seed=1).run(replace(scenario(), run=run), "own")
+    assert not outcome.error
+    assert found[0].programs["cloud"]["tasks"] > 0
 
 
 @pytest.mark.timeout(120)

@@ -6,17 +6,23 @@ minutes of MAX_PLACES places.
 """
 
 import asyncio
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
+from glassbridge.core.admin_tokens import AdminTokens, Verdict
 from glassbridge.core.values import Generation, UserId, spelled
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds, redaction
+
+log = structlog.get_logger()
 
 WORD: Final = "flight"
 """Begins each line."""
@@ -170,19 +176,29 @@ def _row(place: _Place) -> dict[str, Any]:
 
 
 def recorder_route(copy: FlightCopy, *admin_tokens: str) -> web.RouteDef:
-    """`GET /recorder?user=`: what the copy knows, for those who show an admin token; without one for nobody."""
+    """`GET /recorder?user=`: what the copy knows, for those who show an admin token; without one for nobody. Wrong
+    tokens are counted as at the cloud."""
+    tokens = AdminTokens(admin_tokens)
 
     async def answer(request: web.Request) -> web.Response:
-        if not any(admin_tokens):
+        peer, now = request.remote or "", monotonic()
+        scheme, _, token = ",".join(request.headers.getall("Authorization", ())).partition(" ")
+        verdict = tokens.judge(token.strip() if scheme.lower() == "bearer" else "", peer, now)
+        if verdict is Verdict.ALLOWED:
+            found = copy.find(spelled(request.query.get("user", "")))
+            return web.json_response(found, headers={"Cache-Control": "no-store"})
+        if verdict is Verdict.DISABLED:
             return _failure(
                 403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
             )
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        shown = token.strip().encode(errors="backslashreplace") if scheme.lower() == "bearer" else b""
-        if not any(hmac.compare_digest(shown, token.encode()) for token in admin_tokens if token):
-            return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
-        found = copy.find(spelled(request.query.get("user", "")))
-        return web.json_response(found, headers={"Cache-Control": "no-store"})
+        metrics.ADMIN_REFUSED.add(verdict.value)
+        if verdict is Verdict.TOO_MANY:
+            wait = max(1, ceil(tokens.wait(peer, now)))
+            refusal = _failure(429, "TOO_MANY_ATTEMPTS", f"too many wrong tokens: try again in {wait} s")
+            refusal.headers["Retry-After"] = str(wait)
+            return refusal
+        log.warning("admin refused", peer=peer, audit=True)
+        return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
 
     return web.get("/recorder", answer)
 

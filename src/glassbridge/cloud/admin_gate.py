@@ -1,8 +1,7 @@
 """Who may look behind the scenes: callers that show the admin token, and browsers with the cookie they got for it.
 
 Rules
-- One rule for header and form. Each peer has ten wrong tokens, and gets one back every six seconds; without any left
-  its token is not looked at, right or wrong. The wrong tokens of one peer cost others nothing.
+- One rule for header and form (core/admin_tokens.py), which bounds the wrong tokens of a peer.
 - A cookie holds the id of a sign-in and a signature. It ends after 12 hours, by sign-out, or when an operator ends it.
 - Sign-ins need no memory to be valid, so they outlive a restart of the cloud. What ended them is remembered until they
   would have ended by themselves; a restart forgets that, so a stolen cookie is ended by a new admin token.
@@ -11,7 +10,6 @@ Rules
 import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import Enum
 from hashlib import sha256
 from secrets import token_hex
 from time import monotonic, time
@@ -20,8 +18,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
-from glassbridge.core.addresses import subject_of
-from glassbridge.core.quota import Quota
+from glassbridge.core.admin_tokens import AdminTokens, Verdict, as_bytes
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
 
@@ -30,24 +27,9 @@ COOKIE_LIFE = 12 * 3600
 """Seconds after which a browser has to sign in again."""
 OWN_SITES = frozenset({"same-origin", "none"})
 """What browsers say (Sec-Fetch-Site) of requests that no foreign page has caused."""
-WRONG_AT_ONCE: Final = 10
-WRONG_PER_MINUTE: Final = 10
 MAX_SIGN_INS: Final = 256
 """That are listed, and that are remembered as ended."""
 BY_TOKEN: Final = "token"  # noqa: S105 - a word for the audit log
-
-
-class Verdict(Enum):
-    """What comes of a request."""
-
-    ALLOWED = "allowed"
-    DISABLED = "disabled"
-    """No admin token is set here."""
-    MISSING = "missing"
-    """It shows nothing."""
-    WRONG = "wrong"
-    TOO_MANY = "too_many"
-    """Its peer has shown too many wrong tokens."""
 
 
 @dataclass(slots=True)
@@ -78,9 +60,8 @@ class AdminGate:
 
     def __init__(self, *tokens: str) -> None:
         """Any of the tokens opens; the first one signs cookies."""
-        self._tokens = tuple(_bytes(token) for token in tokens if token)
-        self._signer = next(iter(self._tokens), b"")
-        self._wrong = Quota(WRONG_AT_ONCE, WRONG_PER_MINUTE)
+        self._tokens = AdminTokens(tokens)
+        self._signer = next(iter(self._tokens.known), b"")
         self._sign_ins: OrderedDict[str, SignIn] = OrderedDict()
         self._ended: OrderedDict[str, int] = OrderedDict()
         """When they would have ended by themselves, unix seconds."""
@@ -90,7 +71,7 @@ class AdminGate:
     @property
     def enabled(self) -> bool:
         """An admin token is set at all."""
-        return bool(self._tokens)
+        return bool(self._tokens.known)
 
     def judge(self, request: web.Request, shown: str | None = None) -> Verdict:
         """`shown`: the token of a form; None: the one of the header, or the cookie."""
@@ -100,20 +81,16 @@ class AdminGate:
             if "Authorization" not in request.headers:
                 return Verdict.MISSING if self.sign_in_of(request) is None else Verdict.ALLOWED
             shown = _shown(request)
-        peer, now = subject_of(request.remote or ""), monotonic()
-        if self._wrong.wait(peer, now) > 0.0:
-            metrics.ADMIN_REFUSED.add("too_many")
-            return Verdict.TOO_MANY
-        if not any(hmac.compare_digest(_bytes(shown), token) for token in self._tokens):
-            self._wrong.take(peer, now)
-            metrics.ADMIN_REFUSED.add("wrong_token")
-            return Verdict.WRONG
-        sign_in(request)
-        return Verdict.ALLOWED
+        verdict = self._tokens.judge(shown, request.remote or "", monotonic())
+        if verdict is Verdict.ALLOWED:
+            sign_in(request)
+        else:
+            metrics.ADMIN_REFUSED.add(verdict.value)
+        return verdict
 
     def wait(self, request: web.Request) -> float:
         """Seconds until a token of this peer is looked at again."""
-        return self._wrong.wait(subject_of(request.remote or ""), monotonic())
+        return self._tokens.wait(request.remote or "", monotonic())
 
     def begin(self, request: web.Request) -> tuple[SignIn, str]:
         """A browser has shown the token: its sign-in, and the cookie for it."""
@@ -129,7 +106,9 @@ class AdminGate:
         id_, _, rest = request.cookies.get(COOKIE, "").partition(".")
         text, _, seal = rest.partition(".")
         expires = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
-        if not any(hmac.compare_digest(_bytes(seal), _bytes(_seal(token, id_, expires))) for token in self._tokens):
+        if not any(
+            hmac.compare_digest(as_bytes(seal), as_bytes(_seal(token, id_, expires))) for token in self._tokens.known
+        ):
             return None
         if expires <= time() or id_ in self._ended or expires - COOKIE_LIFE < self._not_before:
             return None
@@ -174,10 +153,5 @@ def _shown(request: web.Request) -> str:
         return ""
 
 
-def _bytes(text: str) -> bytes:
-    """Of what came in a header, too, which may be no text at all."""
-    return text.encode(errors="backslashreplace")
-
-
 def _seal(token: bytes, id_: str, expires: object) -> str:
-    return hmac.new(token, _bytes(f"glassbridge admin {id_} {expires}"), sha256).hexdigest()
+    return hmac.new(token, as_bytes(f"glassbridge admin {id_} {expires}"), sha256).hexdigest()

@@ -216,9 +216,9 @@ class PhoneConnection:
             if self._close_with not in (None, CloseCode.SILENT):  # the writer says goodbye; a silent phone answers none
                 await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
         finally:
-            self._close_with = self._close_with or CloseCode.NORMAL
+            ours, self._close_with = self._close_with, self._close_with or CloseCode.NORMAL
             await self._tasks.close()
-            self._log.info("phone socket closed", code=self._socket.close_code)
+            self._log.info("phone socket closed", code=self._socket.close_code if ours is None else int(ours))
 
     def _writer_failed(self, _task: str, error: BaseException) -> None:
         """Nothing more can be said to this phone, not even goodbye: it is cut off, and comes back."""

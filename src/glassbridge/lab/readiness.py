@@ -31,10 +31,11 @@ class Http:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return False
 
-    async def json(self, url: str) -> Mapping[str, Any]:
-        """The object that a GET answers; empty when it does not."""
+    async def json(self, url: str, token: str = "") -> Mapping[str, Any]:
+        """The object that a GET (with this token) answers; empty when it does not."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            async with self._session.get(url) as response:
+            async with self._session.get(url, headers=headers) as response:
                 found = await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return {}

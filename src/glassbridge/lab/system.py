@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from secrets import token_urlsafe
 from string import ascii_uppercase
 from time import monotonic, monotonic_ns, time_ns
 from typing import Any
@@ -37,6 +38,11 @@ FLOOR_SAMPLES = 5
 SHIPPED_EVERY, ARRIVES_WITHIN = 1.0, 10.0
 ENVIRONMENT = {"GLASSBRIDGE_RECOGNISERS": "1"}
 """Nobody says a word here, and recognisers take memory."""
+
+
+def operator() -> dict[str, str]:
+    """Clouds tell their numbers to who shows this token; it is ours, also where this process got one from a file."""
+    return {"GLASSBRIDGE_ADMIN_TOKEN": token_urlsafe(24), "GLASSBRIDGE_ADMIN_TOKEN_FILE": ""}
 
 
 @dataclass
@@ -87,6 +93,7 @@ class System:
         self._cleanup = AsyncExitStack()
         self._indexes = count(1)
         self._http = Http()
+        self._admin_token = ""
 
     async def __aenter__(self) -> "System":
         async with AsyncExitStack() as clean:
@@ -95,7 +102,8 @@ class System:
             self.pulse = clean.enter_context(Pulse())
             self.ingest = await clean.enter_async_context(Ingest())
             needs, config = self._needs, self._config
-            env = ENVIRONMENT | self._to_sink(folder) | dict(needs.env)
+            env = ENVIRONMENT | self._to_sink(folder) | operator() | dict(needs.env)
+            self._admin_token = env["GLASSBRIDGE_ADMIN_TOKEN"]
             if needs.app:
                 self.app = await clean.enter_async_context(ListeningApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.app.registry)
@@ -274,7 +282,7 @@ class System:
         for backend in self.stack.backends:
             for program in backend.programs:
                 programs[program.name] = held_by(program)
-            said = await self._http.json(f"{backend.cloud_url}/health")
+            said = await self._http.json(f"{backend.cloud_url}/health", self._admin_token)
             if "tasks" in said:
                 programs[backend.cloud.name]["tasks"] = float(said["tasks"])
         programs[self.crowd.program.name] = held_by(self.crowd.program)

@@ -182,7 +182,7 @@ UPLOADS_REFUSED: Final = Counter(
 ADMIN_REFUSED: Final = Counter(
     "glassbridge_admin_refused_total",
     "Admin tokens that were refused: `wrong_token`, or not looked at: their peer had shown `too_many` wrong ones.",
-    CLOUD,
+    CLOUD | SUPERVISOR,
     ("reason",),
     _each("wrong_token", "too_many"),
 )

@@ -159,12 +159,16 @@ class AppConnection:
             if self._goodbye is not None:
                 await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
         finally:
+            code = None if self._goodbye is None else int(self._goodbye[0])
             self._goodbye = self._goodbye or (CloseCode.NORMAL, "")
             await cancelled(writer, *others)
             await tasks.close()
             chunks, messages = self.dropped
             self._log.info(
-                "app socket closed", code=self._socket.close_code, dropped_chunks=chunks, dropped_messages=messages
+                "app socket closed",
+                code=code or self._socket.close_code,
+                dropped_chunks=chunks,
+                dropped_messages=messages,
             )
 
     def _failed(self, task: str, error: BaseException) -> None:

@@ -1,0 +1,57 @@
+"""What comes of a token that somebody shows, at the cloud and at a bridge.
+
+Each peer has ten wrong tokens, and gets one back every six seconds; without any left its token is not looked at, right
+or wrong. The wrong tokens of one peer cost others nothing.
+"""
+
+import hmac
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from glassbridge.core.addresses import subject_of
+from glassbridge.core.quota import Quota
+
+WRONG_AT_ONCE: Final = 10
+WRONG_PER_MINUTE: Final = 10
+
+
+class Verdict(Enum):
+    """What comes of a request."""
+
+    ALLOWED = "allowed"
+    DISABLED = "disabled"
+    """No admin token is set here."""
+    MISSING = "missing"
+    """It shows nothing."""
+    WRONG = "wrong_token"
+    TOO_MANY = "too_many"
+    """Its peer has shown too many wrong tokens."""
+
+
+class AdminTokens:
+    """Any of them opens; without one nobody is let in. `now` is monotonic seconds."""
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self.known = tuple(as_bytes(token) for token in tokens if token)
+        self._wrong = Quota(WRONG_AT_ONCE, WRONG_PER_MINUTE)
+
+    def judge(self, shown: str, peer: str, now: float) -> Verdict:
+        """A token is counted against its peer when it is wrong."""
+        if not self.known:
+            return Verdict.DISABLED
+        if self.wait(peer, now) > 0.0:
+            return Verdict.TOO_MANY
+        if any(hmac.compare_digest(as_bytes(shown), token) for token in self.known):
+            return Verdict.ALLOWED
+        self._wrong.take(subject_of(peer), now)
+        return Verdict.WRONG
+
+    def wait(self, peer: str, now: float) -> float:
+        """Seconds until a token of this peer is looked at again."""
+        return self._wrong.wait(subject_of(peer), now)
+
+
+def as_bytes(text: str) -> bytes:
+    """Of what came in a header, too, which may be no text at all."""
+    return text.encode(errors="backslashreplace")
