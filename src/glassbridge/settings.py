@@ -221,6 +221,8 @@ class Settings(BaseModel):
     """HTTP connections of the cloud at a time; less where the process may have fewer descriptors."""
     connections_per_address: int = Field(2_048, ge=1, le=1_000_000)
     """Of one address, signed-in sockets apart; never more than half of all."""
+    unsigned_apps_per_address: int = Field(128, ge=1, le=1_000_000)
+    """Sockets of apps of one address that have not said yet who they are."""
     header_time: Seconds = 5.0
     """Seconds for the header of a request,"""
     body_time: Seconds = 30.0

@@ -12,6 +12,7 @@ import structlog
 
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.telemetry.metrics import resident_bytes
+from tests.cloud.app_stage import app_stages
 from tests.cloud.conftest import Stage
 from tests.support.poll import eventually
 
@@ -57,3 +58,26 @@ async def test_strangers_who_stand_there_are_gone_soon_and_cost_a_user_nothing(s
     assert not phone.socket.closed
     for one in crowd:
         one.close()
+
+
+async def test_one_address_has_so_many_unsigned_app_sockets_and_no_more() -> None:
+    """Each costs 20 KB; those that sign in, by headers or by their first message, count no longer."""
+    async with app_stages() as begin:
+        built = await begin(unsigned_per_address=5)
+        await built.phone()
+        app = await built.running()
+        crowd = await strangers(built, NOT_SIGNED_IN, 8)
+        loop = asyncio.get_running_loop()
+        answers = [await asyncio.wait_for(loop.sock_recv(one, 4096), 5.0) for one in crowd]
+        assert sorted(answer.split()[1] for answer in answers) == [b"101"] * 5 + [b"429"] * 3
+        assert all(b"RATE_LIMITED" in answer for answer in answers if b" 429 " in answer)
+        assert not app.socket.closed
+        for one in crowd:
+            one.close()
+
+        async def taken() -> bool:
+            [one] = await strangers(built, NOT_SIGNED_IN, 1)
+            with one:
+                return b" 101 " in await asyncio.wait_for(loop.sock_recv(one, 4096), 5.0)
+
+        await eventually(taken)

@@ -153,6 +153,7 @@ def cloud(
         apps=AppsConfig(
             public_url=settings.apps_find_us_at,
             rates=SocketRates(settings.app_messages, settings.app_bytes),
+            unsigned_per_address=settings.unsigned_apps_per_address,
             starts=replace(STARTS, per_second=settings.app_starts / 60),
             starts_of_one=replace(STARTS_OF_ONE, per_second=settings.app_restarts / 60),
             speech_of_user=replace(SPEECH_OF_USER, per_second=settings.speech_texts / 60),

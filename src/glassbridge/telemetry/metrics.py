@@ -159,10 +159,11 @@ CONNECTIONS: Final = Gauge(
 CONNECTIONS_REFUSED: Final = Counter(
     "glassbridge_connections_refused_total",
     "HTTP connections that were refused: `full` (too many in all), `address_full` (too many of one address), "
-    "`descriptors` (this process has no more).",
+    "`descriptors` (this process has no more), `unsigned_apps` (too many app sockets of one address that have not said "
+    "who they are).",
     CLOUD,
     ("reason",),
-    _each("full", "address_full", "descriptors"),
+    _each("full", "address_full", "descriptors", "unsigned_apps"),
 )
 CONNECTIONS_TIMED_OUT: Final = Counter(
     "glassbridge_connections_timed_out_total",

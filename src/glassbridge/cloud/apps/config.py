@@ -34,6 +34,8 @@ class AppsConfig:
     webhook_timeout: float = 10.0
     rates: SocketRates = APP_RATES
     """Of one app of one user."""
+    unsigned_per_address: int = 128
+    """Sockets of one address that have not said yet who they are: each takes 16 to 20 KB."""
     starts: Rate = STARTS
     """Starts of apps by one user: as many at once as run at once, and so many a second."""
     starts_of_one: Rate = STARTS_OF_ONE

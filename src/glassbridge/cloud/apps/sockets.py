@@ -1,9 +1,10 @@
 """The app socket's door: both ways to sign in, and what is said to those who may not."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from aiohttp import WSMsgType, web
@@ -19,8 +20,10 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
+from glassbridge.core.addresses import subject_of
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.access import refusals
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire import apps as wire
@@ -32,6 +35,10 @@ log = structlog.get_logger()
 
 SIGN_IN_TRIES = 10
 """Messages in which an app that sent no headers says who it is; pings do not count."""
+TOO_MANY_UNSIGNED: Final = (
+    "your address has as many app sockets as it may that have not said who they are: sign in by headers, or say "
+    "tpa_connection_init at once"
+)
 
 
 class Sessions(Protocol):
@@ -74,6 +81,8 @@ class AppSockets:
         self._recheck = recheck
         self._origins = origins
         self._numbers = count(1)
+        self._unsigned_of: Counter[str] = Counter()
+        """Sockets that have not said who they are, by address."""
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
@@ -89,12 +98,16 @@ class AppSockets:
             if refusals.may_log(request.remote):
                 log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
+        if found is None and not self._has_room(request.remote):
+            metrics.CONNECTIONS_REFUSED.add("unsigned_apps")
+            return _refusal(429, wire.ErrorCode.RATE_LIMITED, TOO_MANY_UNSIGNED)
         socket = app_websocket(self._config)
         if not socket.can_prepare(request):
             return _refusal(426, wire.ErrorCode.MALFORMED_MESSAGE, "this address speaks WebSocket only")
-        await socket.prepare(request)
         if found is None:
-            found = await self._by_first_message(socket, request.remote)
+            found = await self._unsigned(socket, request)
+        else:
+            await socket.prepare(request)
         if found is not None:
             sign_in(request, for_good=True)
             await self._attend(socket, request.transport, found)
@@ -113,6 +126,22 @@ class AppSockets:
             app.closed(connection)
 
     # ---- who it is
+
+    def _has_room(self, peer: str | None) -> bool:
+        """For one more socket of this address that says later who it is."""
+        return self._unsigned_of[subject_of(peer or "")] < self._config.apps.unsigned_per_address
+
+    async def _unsigned(self, socket: WebSocket, request: web.Request) -> _SignedIn | None:
+        """Opens the socket, and hears who it is; counted against its address until then."""
+        subject = subject_of(request.remote or "")
+        self._unsigned_of[subject] += 1
+        try:
+            await socket.prepare(request)
+            return await self._by_first_message(socket, request.remote)
+        finally:
+            self._unsigned_of[subject] -= 1
+            if not self._unsigned_of[subject]:
+                del self._unsigned_of[subject]
 
     def _by_headers(self, request: web.Request) -> _SignedIn:
         """An app JWT, and whose session it is about. Raises SignInError."""
