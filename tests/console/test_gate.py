@@ -7,7 +7,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from glassbridge.cloud import admin_gate
-from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, MAX_SIGN_INS, AdminGate, Verdict
+from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, MAX_SIGN_INS, AdminGate
+from glassbridge.core.admin_tokens import Verdict
 from glassbridge.settings import Settings
 
 TOKEN = "an-admin-token-of-the-tests"

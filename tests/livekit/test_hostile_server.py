@@ -8,7 +8,9 @@ from glassbridge.core.values import LossReason, UserId
 from glassbridge.lab.hostile_livekit import MODES, serving, user_in
 from glassbridge.livekit import own
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.server import free_port
+from glassbridge.livekit.signal import MAX_MESSAGE
 from glassbridge.livekit.tokens import LiveKitKeys, agent_token
 from tests.support.participants import Recorder
 
@@ -25,3 +27,25 @@ async def test_a_join_fails_with_a_reason(mode: str) -> None:
         assert caught.value.reason is not LossReason.INTERNAL, caught.value.detail
         async with asyncio.timeout(15.0):
             await own.drain_closing()
+
+
+@pytest.mark.parametrize(
+    ("mode", "what", "detail"),
+    [
+        ("huge-update", Rejected.MESSAGE, f"more than {MAX_MESSAGE} bytes"),
+        ("no-sdp", Rejected.UNREADABLE, ""),
+        ("long-sdp", Rejected.UNREADABLE, ""),
+    ],
+)
+async def test_what_is_refused_is_counted_and_named(mode: str, what: Rejected, detail: str) -> None:
+    """An update of 6 MB among it: the join fails, and says by which limit."""
+    before = counted.copy()
+    port, user = free_port(), UserId(user_in(mode))
+    token = agent_token(KEYS, user=user, room=user, ttl=60)
+    async with serving({mode: port}):
+        with pytest.raises(ParticipantError) as caught:
+            await own.connect(f"ws://127.0.0.1:{port}", token, Recorder(), ConnectOptions(timeout=2.0))
+        async with asyncio.timeout(15.0):
+            await own.drain_closing()
+    assert counted[what] > before[what]
+    assert detail in caught.value.detail

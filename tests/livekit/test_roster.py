@@ -4,7 +4,8 @@ from livekit.protocol import models
 
 from glassbridge.core.voices import RemoteTrack, TrackSource
 from glassbridge.livekit.participant import RemoteParticipant
-from glassbridge.livekit.roster import Roster
+from glassbridge.livekit.refused import Rejected, counted
+from glassbridge.livekit.roster import MAX_PEOPLE, Roster
 from glassbridge.livekit.signal import TrackRef
 
 MICROPHONE = models.TrackInfo(sid="TR_mic", type=models.AUDIO)
@@ -140,3 +141,11 @@ def test_a_track_speaks_for_its_owner_while_it_is_there() -> None:
     assert roster.speaker(track) is None
     roster.meet([person("PA_bob", "bob", gone=True)])
     assert roster.speaker(track) is None
+
+
+def test_people_beyond_the_bound_are_passed_over_and_counted() -> None:
+    roster, before = Roster(), counted[Rejected.PEOPLE]
+    roster.meet(person(f"PA_{n}", f"user {n}") for n in range(MAX_PEOPLE + 7))
+    roster.meet([person("PA_late", "late")])
+    assert len(roster.remote) == MAX_PEOPLE
+    assert counted[Rejected.PEOPLE] == before + 8

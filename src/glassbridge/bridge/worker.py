@@ -33,6 +33,7 @@ from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService, resident_mb
 from glassbridge.livekit.lean_aiortc import import_aiortc
 from glassbridge.livekit.participant import Connector, connector, drainer
+from glassbridge.livekit.refused import counted
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.grpc_options import SERVER_OPTIONS
@@ -108,12 +109,14 @@ class Worker:
         await self._server.start()
         self.rooms.start()
         self._forget_player = metrics.PLAYBACKS.read_by(lambda: len(self.player))
+        self._forget_refused = metrics.LIVEKIT_REFUSED.read_by(lambda: {(what,): n for what, n in counted.items()})
         return self
 
     async def __aexit__(self, *_: object) -> None:
         config = self._config
         self.service.draining = True
         self._forget_player()
+        self._forget_refused()
         if self.metrics is not None:
             await self.metrics.__aexit__()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)

@@ -7,11 +7,12 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate, Verdict
+from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
+from glassbridge.core.admin_tokens import Verdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry.recorder import KEPT
 

@@ -132,6 +132,12 @@ def _crowd(accept: bytes, room: str) -> AsyncIterator[bytes]:
     return _words(_upgrade(accept), _join(room, other_participants=people))
 
 
+def _huge_update(accept: bytes, room: str) -> AsyncIterator[bytes]:
+    person = models.ParticipantInfo(sid="PA_x", identity="x", metadata="x" * (6 << 20))
+    update = encode_response(update=rtc.ParticipantUpdate(participants=[person]))
+    return _words(_upgrade(accept), _join(room), _frame(update))
+
+
 MODES: Final[Mapping[str, Answer]] = {
     "noise": lambda *_: _words(bytes(range(256)) * 256, stays=0.0),
     "silence": lambda *_: _words(),
@@ -150,6 +156,7 @@ MODES: Final[Mapping[str, Answer]] = {
     "pings": lambda accept, _: _endless(_upgrade(accept), _frame(b"ping", 9) * 500, 0.01),
     "close-5000": _upgraded(b"\x88\x02" + struct.pack(">H", 5_000)),
     "crowd": _crowd,
+    "huge-update": _huge_update,
     "many-ice-servers": _joined(ice_servers=[rtc.ICEServer(urls=["stun:127.0.0.1:1"] * 10)] * 1_000),
     "deep-candidate": _joined(_trickle("[" * 100_000), _trickle('{"candidate": 5}'), _trickle("{" * 10)),
     "no-sdp": _joined(_offer("v=0\r\nm=" + "x" * 100_000)),

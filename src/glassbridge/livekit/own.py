@@ -51,6 +51,7 @@ from glassbridge.livekit.participant import (
     RoomEvents,
 )
 from glassbridge.livekit.publisher import Publisher
+from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
@@ -292,6 +293,7 @@ class OwnParticipant:
                 self._read(message.data)
                 await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             elif message.type is aiohttp.WSMsgType.ERROR:
+                counted[Rejected.MESSAGE] += 1
                 large = self._socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
                 what = f"sends more than {signal.MAX_MESSAGE} bytes at once" if large else "breaks the protocol"
                 self._shell.post(SocketEnded(f"the server {what}"))
@@ -305,6 +307,7 @@ class OwnParticipant:
             if (take := _NEWS.get(message.kind)) is not None:
                 take(self, message.body)
             elif message.kind in _WORK and not self._work.put(message, message.body.ByteSize()):
+                counted[Rejected.WORK] += 1
                 self._shell.post(MediaLost("the server asks for more than can be done"))
 
     async def _work_off(self) -> None:
@@ -320,6 +323,7 @@ class OwnParticipant:
         try:
             yield
         except signal.SignalError as error:
+            counted[Rejected.UNREADABLE] += 1
             self.malformed += 1
             if self.malformed == 1:
                 log.warning("signalling message refused", room_name=self.room, error=str(error))

@@ -12,6 +12,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
 from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.speaker import Slot, Speaker
 from glassbridge.runtime.tasks import TaskGroup
 
@@ -83,6 +84,7 @@ class Publisher:
         passed over. Raises SignalError."""
         self._trickled += 1
         if self._trickled > signal.MAX_CANDIDATES:
+            counted[Rejected.CANDIDATES] += 1
             return
         await self._take_candidate(candidate)
 

@@ -7,6 +7,7 @@ from livekit.protocol import models
 
 from glassbridge.core.voices import RemoteTrack, TrackSource
 from glassbridge.livekit.participant import RemoteParticipant
+from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.signal import TrackRef
 
 MAX_PEOPLE = 1_000
@@ -58,13 +59,17 @@ class Roster:
 
     def meet(self, people: Iterable[models.ParticipantInfo]) -> None:
         """Takes in the news of others."""
-        for person in islice(people, MAX_PEOPLE):
+        told = list(people)
+        counted[Rejected.PEOPLE] += max(0, len(told) - MAX_PEOPLE)
+        for person in told[:MAX_PEOPLE]:
             known = self._people.get(person.identity)
             if max(len(person.identity), len(person.sid)) > MAX_ID:
                 continue
             if person.state != models.ParticipantInfo.DISCONNECTED:
                 if known is not None or len(self._people) < MAX_PEOPLE:
                     self._people[person.identity] = _needed(person)
+                else:
+                    counted[Rejected.PEOPLE] += 1
             elif known is not None and not _is_older(person, known):
                 del self._people[person.identity]
         self._speakers = {

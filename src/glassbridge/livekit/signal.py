@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models, rtc
 
 from glassbridge.core.values import LossReason
+from glassbridge.livekit.refused import Rejected, counted
 
 JOIN_PATH = "/rtc"
 VALIDATE_PATH = "/rtc/validate"
@@ -227,6 +228,7 @@ def usable_description(sdp: str) -> str:
         if line.startswith("a=candidate:"):
             words = line.split(maxsplit=6)
             kept += 1
+            counted[Rejected.CANDIDATES] += kept > MAX_CANDIDATES
             if kept > MAX_CANDIDATES or len(words) < 6 or not _is_address(words[4]):
                 continue
         lines.append(line)

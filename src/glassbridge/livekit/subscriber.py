@@ -11,6 +11,7 @@ from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
 from glassbridge.livekit.codecs import CODECS
 from glassbridge.livekit.media import Sound, TrackReceiver, parse_rtp, unpack_red
+from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.signal import TrackRef, UserData
 
 CONSENT_INTERVAL = 1.0
@@ -95,6 +96,7 @@ class Subscriber:
         MAX_CANDIDATES are passed over. Raises SignalError."""
         self._trickled += 1
         if self._trickled > signal.MAX_CANDIDATES:
+            counted[Rejected.CANDIDATES] += 1
             return
         self._by_udp |= candidate.protocol.lower() == "udp"
         if final and not self._by_udp:
