@@ -38,7 +38,7 @@ async def test_a_join_fails_with_a_reason(mode: str) -> None:
     ],
 )
 async def test_what_is_refused_is_counted_and_named(mode: str, what: Rejected, detail: str) -> None:
-    """An update of 6 MB among it: the join fails, and says by which limit."""
+    """An update of 9 MB among it: the join fails, and says by which limit."""
     before = counted.copy()
     port, user = free_port(), UserId(user_in(mode))
     token = agent_token(KEYS, user=user, room=user, ttl=60)

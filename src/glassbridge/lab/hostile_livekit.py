@@ -133,7 +133,7 @@ def _crowd(accept: bytes, room: str) -> AsyncIterator[bytes]:
 
 
 def _huge_update(accept: bytes, room: str) -> AsyncIterator[bytes]:
-    person = models.ParticipantInfo(sid="PA_x", identity="x", metadata="x" * (6 << 20))
+    person = models.ParticipantInfo(sid="PA_x", identity="x", metadata="x" * (9 << 20))
     update = encode_response(update=rtc.ParticipantUpdate(participants=[person]))
     return _words(_upgrade(accept), _join(room), _frame(update))
 

@@ -244,7 +244,7 @@ ROOMS_LOST: Final = Counter(
 )
 LIVEKIT_REFUSED: Final = Counter(
     "glassbridge_livekit_refused_total",
-    "What LiveKit servers sent beyond a bound, or unreadable: a `message` over 1 MiB, which ends the connection, or "
+    "What LiveKit servers sent beyond a bound, or unreadable: a `message` over 8 MiB, which ends the connection, or "
     "more `work` than can be done, which ends the place; passed over are an `unreadable` message (a description over "
     "128 KiB or 128 sections too), `candidates` beyond 32 and `people` beyond 1,000.",
     WORKER,
