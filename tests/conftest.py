@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from glassbridge.telemetry import access
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
 from tests.support.poll import eventually, eventually_sync
 
@@ -27,12 +26,6 @@ LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_
 LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 _skipped_for = Counter[str]()
-
-
-@pytest.fixture(autouse=True)
-def fresh_log_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tests before have logged about refused requests costs this one nothing."""
-    monkeypatch.setattr(access.refusals, "_quota", access.RefusalLines()._quota)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

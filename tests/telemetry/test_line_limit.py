@@ -63,3 +63,12 @@ def test_many_peers_take_a_bounded_room() -> None:
             limit.admits(line(event="x", peer=f"10.0.{n // 256}.{n % 256}"))
     assert len(limit._windows) <= 2_000
     assert len(limit._suppressed) <= 2_001
+
+
+def test_refused_requests_of_one_network_are_one_peer() -> None:
+    """Whoever has an IPv6 address has 2 ** 64 of them."""
+    limit = LineLimit(Time())
+    lines = [line(event="HTTP request", status=404, peer=f"2001:db8::{n:x}") for n in range(1, 1_000)]
+    assert sum(map(limit.admits, lines)) == PER_SECOND["address"] // 2
+    assert limit.admits(line(event="HTTP request", status=404, peer="2001:db8:0:1::1"))
+    assert limit.admits(line(event="phone refused", peer="2001:db8::1"))

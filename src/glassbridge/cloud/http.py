@@ -31,7 +31,6 @@ from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import exposition, metrics
-from glassbridge.telemetry.access import refusals
 from glassbridge.telemetry.listener import know_client, sign_in
 from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.close_codes import CloseCode
@@ -125,8 +124,7 @@ class HttpApi:
         try:
             permit = await self._permit(request)
         except CoreTokenError as error:
-            if refusals.may_log(request.remote):
-                log.info("phone refused", code=error.code, peer=request.remote)
+            log.info("phone refused", code=error.code, peer=request.remote)
             return _refusal(error.status, error.code, str(error))
         user = permit.user
         if self._sessions.draining:

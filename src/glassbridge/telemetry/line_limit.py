@@ -1,9 +1,10 @@
 """How many log lines one peer may cause in any second: PER_SECOND of its kind, half of them of one event.
 
 A line belongs to the user it names, or to that app of the user if it names one too; else to the address or the app that
-it names; a line of a library to that library. Together the lines of one user, its app and its address stay about 20.
-Lines that name none of these are the program's own and have no limit. What is beyond the limit is counted, and told in
-one line per peer once a second has passed. Debug lines have no limit.
+it names (all addresses of an IPv6 network of 64 bits are one); a line of a library to that library. Together the lines
+of one user, its app and its address stay about 20. Lines that name none of these are the program's own and have no
+limit. What is beyond the limit is counted, and told in one line per peer once a second has passed. Debug lines have no
+limit.
 """
 
 import logging
@@ -11,6 +12,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
+
+from glassbridge.core.addresses import subject_of
 
 PER_SECOND: Final = {"user": 15, "app": 5, "address": 10}
 EVENTS: Final = 20
@@ -87,7 +90,7 @@ def peer_of(fields: Mapping[str, Any]) -> str:
     user, package = fields.get("user_id"), fields.get("package")
     if user:
         return f"{user}/{package}"[:600] if package else str(user)[:300]
-    return str(fields.get("peer") or package or "")[:300]
+    return subject_of(str(fields.get("peer") or package or "")[:300])
 
 
 def _kind_of(fields: Mapping[str, Any]) -> str:

@@ -24,7 +24,6 @@ from glassbridge.core.addresses import subject_of
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.access import refusals
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import key_fits
@@ -95,8 +94,7 @@ class AppSockets:
             if "Authorization" in request.headers:
                 found = self._by_headers(request)
         except SignInError as error:
-            if refusals.may_log(request.remote):
-                log.info("app refused", code=error.code, peer=request.remote)
+            log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
         if found is None and not self._has_room(request.remote):
             metrics.CONNECTIONS_REFUSED.add("unsigned_apps")
