@@ -28,7 +28,7 @@ LEARNT: Final = 0.2
 """How much a measurement counts against what was known."""
 ACTIVITY_SECONDS: Final = 8.0
 """Time constant of a stream's share of speech."""
-USUAL_COST: Final = 0.06
+USUAL_COST: Final = 0.08
 """Seconds of work for a second of speech, until it is measured: listening and finals."""
 USUAL_FITS: Final = int(BUSY / USUAL_COST)
 USUAL_PARTIAL: Final = 0.08
