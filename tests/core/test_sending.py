@@ -19,6 +19,8 @@ class Link:
     every: int = 0
     rate: float = 0.0
     delay: float = 0.03
+    longer: float = 0.0
+    """Seconds that the way takes beyond that, from now on."""
     free_at: float = 0.0
     count: int = 0
     frames: int = 0
@@ -30,10 +32,10 @@ class Link:
         self.count += 1
         if self.every and self.count % self.every == 0:
             return
-        at = now + self.delay
+        at = now + self.delay + self.longer
         if self.rate:
             self.free_at = max(self.free_at, now) + 8 * size / self.rate
-            at = self.free_at + self.delay
+            at = self.free_at + self.delay + self.longer
         self._on_the_way.append((at, stop, at - now - self.delay))
 
     def report(self, now: float) -> Arrived:
@@ -159,6 +161,19 @@ def test_late_audio_on_a_socket_alone_is_loss_unless_its_round_trip_says_otherwi
             assert sending.level.name == "lossy"
         else:
             assert sending.level in LEVELS[2:]
+
+
+def test_a_way_that_becomes_long_is_not_taken_for_a_narrow_one() -> None:
+    """By the socket alone, as on the thinnest level, little would be in flight there."""
+    room, socket = Link(), Link()
+    speaker = Speaker(room, socket)
+    speaker.run(5.0)
+    room.longer = socket.longer = 2.0
+    speaker.run(15.0)
+    assert "thin" not in [name for _, name in speaker.changes]
+    room.longer = socket.longer = 0.0
+    speaker.run(120.0)
+    assert speaker.changes[-1][1] == "clear"
 
 
 def test_a_new_epoch_is_measured_anew() -> None:

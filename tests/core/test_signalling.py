@@ -1,6 +1,7 @@
 """The machine that decides how a place in a room begins and ends: each cell of its table, and its clocks."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.signalling import (
     EVENTS,
     MEDIA_SETTLE,
+    PATIENT,
     TABLE,
     WAKE_SETTLE,
     Broke,
@@ -31,7 +33,7 @@ from glassbridge.core.signalling import (
 )
 from glassbridge.core.values import LossReason
 
-LIMITS = Limits(join=10.0, ping_interval=1.0, pong_timeout=2.5, media_timeout=3.0, loop_gap=10.0)
+LIMITS = Limits(join=10.0, ping_interval=1.0, pong_timeout=2.5, media_timeout=3.5, loop_gap=10.0)
 SAMPLES: dict[type, Event] = {
     Refused: Refused(LossReason.TOKEN_REFUSED, "no"),
     Joined: Joined("room"),
@@ -184,27 +186,55 @@ def test_a_joined_place_pings_each_second_and_lives_on_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "at", "reason", "detail"),
+    ("answer", "at", "reason", "detail", "unheard"),
     [
-        ((MediaAlive(),), 2.5, LossReason.NETWORK, "no pong for 2.5 s"),
-        ((Pong(),), 3.0, LossReason.MEDIA_FAILED, "no sign of life for 3 s"),
-        ((), 2.5, LossReason.NETWORK, "no pong for 2.5 s"),
+        ((MediaAlive(),), 1.0 + PATIENT + 0.51, LossReason.NETWORK, "no pong for 10.5 s", 0.5),
+        ((Pong(),), 3.5, LossReason.MEDIA_FAILED, "no sign of life for 3.5 s", 3.5),
+        ((), 3.5, LossReason.NETWORK, "no pong for 2.5 s", 3.5),
     ],
 )
-def test_either_path_alone_can_die(answer: tuple[Event, ...], at: float, reason: LossReason, detail: str) -> None:
+def test_either_path_alone_can_die(
+    answer: tuple[Event, ...], at: float, reason: LossReason, detail: str, unheard: float
+) -> None:
     machine = in_stage(Stage.JOINED)
     ended, effects = run_until(machine, 60.0, answer)
     assert ended == pytest.approx(at)
-    assert effects == end(reason, detail, unheard=at)
+    assert [replace(effect, unheard=round(effect.unheard, 3)) for effect in effects if isinstance(effect, End)] == end(
+        reason, detail, unheard=unheard
+    )
 
 
-@pytest.mark.parametrize(("pong", "alive"), [(2.49, True), (2.51, False)])
+@pytest.mark.parametrize(("pong", "alive"), [(3.49, True), (3.51, False)])
 def test_the_last_moment_for_a_pong(pong: float, alive: bool) -> None:
+    """2.5 s after the first ping, which goes 1 s after the join."""
     machine = in_stage(Stage.JOINED)
     at, effects = run_until(machine, pong)
     if not effects:
         machine.step(Pong(), at)
     assert (machine.stage is Stage.JOINED) == alive
+
+
+@pytest.mark.parametrize("trip", [0.05, 0.8, 2.05, 2.4])
+def test_a_long_way_is_not_a_dead_one(trip: float) -> None:
+    """Both paths answer each question, late."""
+    machine = in_stage(Stage.JOINED)
+    answers: list[tuple[float, Event]] = [(1.0 + trip, MediaAlive())]
+    now = 0.0
+    while now < 60.0:
+        answers.sort(key=lambda answer: answer[0])
+        due = machine.next_deadline()
+        assert due is not None
+        if answers and answers[0][0] <= due:
+            now, event = answers.pop(0)
+            machine.step(event, now)
+            if isinstance(event, MediaAlive):
+                answers.append((now + 1.0 + trip, MediaAlive()))
+        else:
+            now = due
+            effects = machine.step(Tick(), now)
+            assert effects in ([], [SendPing()]), f"at {now}"
+            answers += [(now + trip, Pong())] if effects else []
+    assert machine.stage is Stage.JOINED
 
 
 def test_the_server_never_makes_a_loss_look_like_our_wish() -> None:
@@ -245,9 +275,9 @@ def test_a_stall_counts_once_however_many_events_have_queued_up(queued: int) -> 
     run_until(machine, 20.0, answer=(Pong(), MediaAlive()))
     for number in range(queued):
         machine.step(MediaAlive(), 25.0 + number / 10_000)
-    at, effects = run_until(machine, 60.0, answer=(MediaAlive(),))
-    assert effects == end(LossReason.NETWORK, "no pong for 2.5 s", unheard=2.5)
-    assert at < 25.0 + LIMITS.pong_timeout + LIMITS.ping_interval
+    at, effects = run_until(machine, 60.0)
+    assert [effect for effect in effects if isinstance(effect, End)], "it ends"
+    assert at < 25.0 + LIMITS.media_timeout + LIMITS.ping_interval
 
 
 @pytest.mark.parametrize("stage", [Stage.JOINING, Stage.JOINED])

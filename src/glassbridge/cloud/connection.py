@@ -19,6 +19,7 @@ from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.tcp import round_trip
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
@@ -50,7 +51,10 @@ MAX_UNKNOWN = 32
 STEADY = 2.0
 """A phone whose own pings are no further apart than so many seconds is missed soon."""
 LOOK_EVERY, MISSED_LOOKS = 0.65, 4
-"""Such a phone is gone when nothing was heard of it at so many looks in a row, 2.6 to 3.25 s after its last word."""
+"""Such a phone is gone when nothing was heard of it at so many looks in a row, 2.6 to 3.25 s after its last word, and
+as much later as a round trip of its connection takes."""
+LONGEST_TRIP = 4.0
+"""Seconds that are believed of a round trip."""
 
 
 OUR_WORDS = frozenset({"audio", "phone", "attempt"})
@@ -330,11 +334,19 @@ class PhoneConnection:
             if self._transport is not None:
                 self._transport.abort()
 
+    @property
+    def _most_unanswered(self) -> int:
+        if not self._steady:
+            return self._config.missed_pings
+        raw = None if self._transport is None else self._transport.get_extra_info("socket")
+        trip = None if raw is None else round_trip(raw)
+        return MISSED_LOOKS + (0 if trip is None else int(min(trip.now, LONGEST_TRIP) / LOOK_EVERY))
+
     async def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
         if self._socket.held:
             self._unanswered = 0
-        if self._unanswered >= (MISSED_LOOKS if self._steady else self._config.missed_pings):
+        if self._unanswered >= self._most_unanswered:
             self._log.warning("phone is silent", steady=self._steady)
             self.close(CloseCode.SILENT)
             return

@@ -7,18 +7,19 @@ Rules
   before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
 - An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
   a connection that was tried while it was away.
-- A cloud that answers pings (it said so, or has answered one) is alive only while it does: after SILENCE seconds
-  without an answer the socket is given up without a goodbye, whatever else comes: it may hear us no more. One that
+- A cloud that answers pings (it said so, or has answered one) is alive only while it does: when a ping has no answer
+  for SILENCE seconds the socket is given up without a goodbye, whatever else comes: it may hear us no more. One that
   never answered (the original's) is left in peace.
-- What may have killed the path without a word (another network, a process that stood still) makes the socket doubtful:
-  it must answer a ping within PROBE seconds. A cloud that answers no pings cannot be asked: there it is opened anew.
+- A process that stood still makes the socket doubtful: it must answer a ping within PROBE seconds. A cloud that
+  answers no pings cannot be asked: there it is opened anew. So it is, at once, on another network.
+- The round trip is measured by pings. What waits for an answer of the network waits longer where it is long.
 - The close code says whether to come back. Told to come back at once, phones spread over SPREAD seconds.
 
 It does not know addresses, bytes, clocks or chance. It does not know the room (core/phone_place.py); who joins the two
 is core/phone_link.py.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -29,12 +30,22 @@ from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import Generation
 
 LADDER: Final = Ladder(base=0.25, cap=1.0)
-PATIENCE: Final = (3.5, 1.5)
+PATIENCE: Final = (3.5, 1.5, 6.0)
 """Seconds for an attempt, in turn: time enough for a slow network; soon enough for one that is back (TCP repeats a lost
-greeting after 1 and 3 s)."""
+greeting after 1 and 3 s); at last time for one that nobody has measured yet. ROUND_TRIPS come on top."""
+ROUND_TRIPS: Final = 4
+"""Of an attempt: TCP, TLS, the upgrade, the acknowledgement."""
 PING_EVERY: Final = 1.0
-SILENCE: Final = 3.0
+SILENCE: Final = 2.5
+"""Seconds that a ping may be unanswered, and a round trip more: a dead path is known 2.5 to 3.5 s after its death."""
 PROBE: Final = 1.0
+"""The same where the path is in doubt."""
+MOST_ASKED: Final = 16
+"""Pings without an answer that are remembered: of a cloud that may answer none."""
+LONGEST_TRIP: Final = 3.0
+"""Seconds that are believed of a round trip."""
+FORGETTING: Final = 0.8
+"""Share of a longer round trip that still counts after one more was measured."""
 ASLEEP: Final = 5.0
 SETTLED: Final = 5.0
 SPREAD: Final = 0.5
@@ -219,6 +230,9 @@ class PhoneSocket:
         self._pings = 0
         self._probe = 0
         """The number of the first ping that was sent after the doubt arose."""
+        self._asked: deque[tuple[int, float]] = deque()
+        """Pings without an answer: (number, at). The oldest one's deadline ends the socket, so they are few."""
+        self._round_trip = 0.0
         self._answered_at = 0.0
         self._answers = False
 
@@ -231,9 +245,15 @@ class PhoneSocket:
         return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
 
     def next_deadline(self) -> float | None:
-        silent_at = self._answered_at + SILENCE if self.state.here and self._answers else None
-        due = (self.retry_at, self._give_up_at, self._ping_at, silent_at)
+        due = (self.retry_at, self._give_up_at, self._ping_at, self._silent_at)
         return min((at for at in due if at is not None), default=None)
+
+    @property
+    def _silent_at(self) -> float | None:
+        """When the oldest ping without an answer makes the socket a dead one."""
+        if not (self.state.here and self._answers and self._asked):
+            return None
+        return self._asked[0][1] + SILENCE + self._round_trip
 
     def _go(self, state: SocketState, event: Event, now: float, cause: str = "") -> None:
         self.records.append(
@@ -243,6 +263,7 @@ class PhoneSocket:
         self.retry_at = self._give_up_at = None
         if not state.here:
             self._ping_at = None
+            self._asked.clear()
 
     # ---- attempts
 
@@ -250,7 +271,7 @@ class PhoneSocket:
         self.generation = Generation(self.generation + 1)
         self._go(SocketState.OPENING, event, now, cause)
         self._begun_at = now
-        self._give_up_at = now + PATIENCE[self._attempts % len(PATIENCE)]
+        self._give_up_at = now + PATIENCE[self._attempts % len(PATIENCE)] + ROUND_TRIPS * self._round_trip
         self._attempts += 1
         self._answers = False
         return [OpenSocket(self.generation)]
@@ -274,8 +295,7 @@ class PhoneSocket:
         self.trouble, self.was_here = "", True
         self._answers = event.answers
         self._since = self._answered_at = now
-        self._ping_at = now + PING_EVERY
-        return self._ping()
+        return self._ping(now)
 
     def _failed(self, event: SocketFailed, now: float) -> list[Effect]:
         self.trouble = event.reason
@@ -316,8 +336,12 @@ class PhoneSocket:
 
     # ---- is it alive
 
-    def _ping(self) -> list[Effect]:
+    def _ping(self, now: float) -> list[Effect]:
         self._pings += 1
+        self._asked.append((self._pings, now))
+        if len(self._asked) > MOST_ASKED:
+            self._asked.popleft()
+        self._ping_at = now + PING_EVERY
         return [Ping(self.generation, self._pings)]
 
     def _hear(self, event: Heard, now: float) -> list[Effect]:
@@ -325,13 +349,13 @@ class PhoneSocket:
             return []
         self._answers = True
         self._answered_at = now
+        while self._asked and self._asked[0][0] <= event.echo:
+            number, at = self._asked.popleft()
+            if number == event.echo:
+                self._round_trip = min(max(now - at, FORGETTING * self._round_trip), LONGEST_TRIP)
         if self.state is SocketState.DOUBTFUL and event.echo >= self._probe:
             self._go(SocketState.READY, event, now)
         return []
-
-    def _changed(self, event: NetworkChanged, now: float) -> list[Effect]:
-        effects = self._doubt(event, now, "the network changed")
-        return [*effects, Hint(self.generation)] if self.state.here else effects
 
     def _woke(self, event: Woke, now: float) -> list[Effect]:
         if not self._answers and event.seconds < ASLEEP:
@@ -342,20 +366,19 @@ class PhoneSocket:
         if not self._answers:
             return self._open_anew(event, now, cause)
         self._go(SocketState.DOUBTFUL, event, now, cause)
-        self._give_up_at = now + PROBE
-        self._answered_at = now  # what is in doubt is judged by the probe alone
-        self._ping_at = now + PING_EVERY
+        self._give_up_at = now + PROBE + self._round_trip
+        self._answered_at = now
+        self._asked.clear()  # what is in doubt is judged by the probe alone
         self._probe = self._pings + 1
-        return self._ping()
+        return self._ping(now)
 
     def _tick(self, event: Tick, now: float) -> list[Effect]:
         if self._give_up_at is not None and now >= self._give_up_at:
             return self._give_up(event, now, "no answer in time")
-        if self._answers and now >= self._answered_at + SILENCE:
-            return self._give_up(event, now, f"the cloud was silent for {SILENCE:.0f} seconds")
+        if self._silent_at is not None and now >= self._silent_at:
+            return self._give_up(event, now, "the cloud does not answer")
         if self._ping_at is not None and now >= self._ping_at:
-            self._ping_at = now + PING_EVERY
-            return self._ping()
+            return self._ping(now)
         return []
 
     def _give_up(self, event: Tick, now: float, why: str) -> list[Effect]:
@@ -375,6 +398,8 @@ class PhoneSocket:
     # ---- what the owner says
 
     def _restart(self, event: NetworkChanged, now: float) -> list[Effect]:
+        if self.state.here:
+            self.trouble = "the network changed"
         return self._open_anew(event, now, "the network changed")
 
     def _hasten(self, event: NetworkChanged, now: float) -> list[Effect]:
@@ -433,7 +458,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.READY, SocketFailed): Ignored("this attempt has succeeded"),
     (_S.READY, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
     (_S.READY, Heard): Cell(PhoneSocket._hear, (_S.READY,)),
-    (_S.READY, NetworkChanged): Cell(PhoneSocket._changed, (_S.DOUBTFUL, _S.OPENING)),
+    (_S.READY, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.READY, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.READY, Woke): Cell(PhoneSocket._woke, (_S.READY, _S.DOUBTFUL, _S.OPENING)),
     (_S.READY, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),
@@ -444,7 +469,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.DOUBTFUL, SocketFailed): Ignored("this attempt has succeeded"),
     (_S.DOUBTFUL, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
     (_S.DOUBTFUL, Heard): Cell(PhoneSocket._hear, (_S.DOUBTFUL, _S.READY)),
-    (_S.DOUBTFUL, NetworkChanged): Cell(PhoneSocket._changed, (_S.DOUBTFUL,)),
+    (_S.DOUBTFUL, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.DOUBTFUL, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.DOUBTFUL, Woke): Cell(PhoneSocket._woke, (_S.DOUBTFUL,)),
     (_S.DOUBTFUL, Switch): Cell(PhoneSocket._switch, (_S.OPENING,)),

@@ -53,6 +53,10 @@ QUIET: Final = 0.15
 """The same below which a link is calm."""
 STALLED: Final = 2.0
 """Seconds without news of what was sent at which a route is stalled."""
+STALLED_ALL: Final = 3.0
+"""The same for all routes together before the thinnest stream is tried: a way that has become long is not dead."""
+GROWING: Final = 0.1
+"""Seconds by which lateness grew in WINDOW where a queue fills; a way that has become longer is late, but steadily."""
 FEW: Final = 12
 """Frames below which a share of loss says nothing."""
 HISTORY: Final = 2_048
@@ -98,6 +102,7 @@ HEADERS: Final = {Path.ROOM: 180, Path.SOCKET: 90}
 """Bytes of all headers of a frame: ours (24), the transport's, UDP's or TCP's, IP's."""
 START: Final = 1
 _LOSSY_LEVEL: Final = 2
+_LAST_BOTH: Final = max(index for index, level in enumerate(LEVELS) if level.both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ class _Track:
     def __init__(self) -> None:
         self.sent: deque[_Sent] = deque(maxlen=HISTORY)
         self._late = deque((0.0, 0.0), maxlen=2)
+        self._latenesses: deque[tuple[float, float]] = deque()
+        """(at, late) of each report in WINDOW."""
         self._reported: Arrived | None = None
         self._expected = 0
         """Frames that were sent up to that report."""
@@ -146,6 +153,9 @@ class _Track:
         entry = self.sent[index]
         if former is None or (said.frames > former.frames and entry.stop > former.stop):
             self._late.append(said.late)
+            self._latenesses.append((now, said.late))
+            while self._latenesses[0][0] < now - WINDOW:
+                self._latenesses.popleft()
         if former is not None and said.frames >= former.frames and entry.stop > former.stop:
             expected = max(1, entry.frames - self._expected)
             arrived = min(said.frames - former.frames, expected)
@@ -177,6 +187,12 @@ class _Track:
     def late(self) -> float:
         """Seconds by which its quickest frames are late."""
         return min(self._late)
+
+    @property
+    def fills(self) -> bool:
+        """What it carries waits ever longer, or does not arrive: a queue on the way fills, or is full."""
+        known = self._latenesses
+        return self.loss > LOSSY or (len(known) > 1 and known[-1][1] - known[0][1] > GROWING)
 
     def forget_lateness(self) -> None:
         """Another level: what is late now was sent before."""
@@ -258,7 +274,8 @@ class Sending:
         }
         tracks = carrying.values()
         loss = max((track.loss for track in tracks), default=0.0)
-        stalled = [track.unanswered(now) > STALLED for track in tracks]
+        unanswered = [track.unanswered(now) for track in tracks]
+        stalled = [seconds > STALLED for seconds in unanswered]
         late = [track.late for track in tracks if track.is_reported]
         if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
             self._calm_since = now
@@ -271,8 +288,9 @@ class Sending:
         if behind and self._is_queued(carrying):
             self._ceiling, self._ceiling_at = sum(track.rate for track in tracks), now
             fitting = [i for i in range(self._level + 1, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * self._ceiling]
-            self._change(min(fitting, default=len(LEVELS) - 1), now)
-        elif stalled and all(stalled):
+            most = len(LEVELS) - 1 if backlog > FULL or any(track.fills for track in tracks) else _LAST_BOTH
+            self._change(max(self._level, min(most, *fitting, len(LEVELS) - 1)), now)
+        elif min(unanswered, default=0.0) > STALLED_ALL:
             self._change(len(LEVELS) - 1, now)
         elif lossy and self._level < _LOSSY_LEVEL:
             self._change(_LOSSY_LEVEL, now)

@@ -2,7 +2,8 @@
 
 Rules
 - A place is never repaired. Every doubt ends it; whoever holds the user decides about a fresh join (system.md 4.3).
-- Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3).
+- Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3). But
+  signalling that is late while media answers may only be repeating what was lost: it has PATIENT seconds then.
 - Time in which this process stalled is not silence of the peer: the watches are put off by it, once for each stall,
   however many events have queued up meanwhile. If it stalled for `loop_gap`, the place is left: another process may
   hold the identity by now.
@@ -22,6 +23,10 @@ WAKE_SETTLE = 0.1
 """Seconds in which the server's own word, waiting in the socket, may overtake our verdict after a standstill."""
 MEDIA_SETTLE = 0.5
 """The same after a connection has closed: a server that goes closes them some time before it says so."""
+
+
+PATIENT = 10.0
+"""Seconds that a ping may be unanswered while the media path answers."""
 
 
 class Stage(Enum):
@@ -163,7 +168,7 @@ class Limits:
     join: float = 10.0
     ping_interval: float = 1.0
     pong_timeout: float = 2.5
-    media_timeout: float = 3.0
+    media_timeout: float = 3.5
     loop_gap: float = 10.0
 
 
@@ -178,6 +183,12 @@ class Signalling:
         self._timers: dict[Timer, float] = {Timer.JOIN: now + limits.join}
         self._allowed_until = now
         """Stalls up to this time have been allowed for."""
+        self._asked_at: float | None = None
+        """When the oldest ping was sent that has no answer."""
+        self._heard_at = now
+        """When either path last proved that it lives."""
+        self._alive_at = now
+        """When the media path last did."""
         self._verdict = (LossReason.INTERNAL, "")
         """What is reported after SETTLING when the server says nothing."""
 
@@ -211,13 +222,21 @@ class Signalling:
         if Timer.JOIN in over and self.stage.overdue is not None:
             return self._lose(self.stage.overdue, f"not joined within {self._limits.join:g} s", event, now)
         if Timer.PONG in over:
-            detail, silent = f"no pong for {self._limits.pong_timeout:g} s", self._limits.pong_timeout
-            return self._lose(LossReason.NETWORK, detail, event, now, unheard=silent)
+            asked_at = self._asked_at if self._asked_at is not None else now
+            answering_until = self._alive_at + self._limits.pong_timeout
+            if now < min(answering_until, asked_at + PATIENT):
+                self._timers[Timer.PONG] = answering_until
+                return []
+            detail = f"no pong for {now - asked_at:.3g} s"
+            return self._lose(LossReason.NETWORK, detail, event, now, unheard=now - self._heard_at)
         if Timer.MEDIA in over:
             detail = f"no sign of life for {self._limits.media_timeout:g} s"
-            return self._lose(LossReason.MEDIA_FAILED, detail, event, now, unheard=self._limits.media_timeout)
+            return self._lose(LossReason.MEDIA_FAILED, detail, event, now, unheard=now - self._alive_at)
         if Timer.PING in over:
             self._timers[Timer.PING] = now + self._limits.ping_interval
+            if self._asked_at is None:
+                self._asked_at = now
+                self._timers[Timer.PONG] = now + self._limits.pong_timeout
             return [SendPing()]
         return []
 
@@ -230,22 +249,25 @@ class Signalling:
         if self._expected_room and event.room != self._expected_room:
             return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room[:80]!r}", event, now)
         self._timers[Timer.PING] = now + self._limits.ping_interval
-        self._timers[Timer.PONG] = now + self._limits.pong_timeout
         self._go(Stage.JOINING, "Joined", now)
         return []
 
     def _media_ready(self, event: MediaReady, now: float) -> list[Effect]:
         del self._timers[Timer.JOIN]
         self._timers[Timer.MEDIA] = now + self._limits.media_timeout
+        self._heard_at = self._alive_at = now
         self._go(Stage.JOINED, "MediaReady", now)
         return [Ready()]
 
     def _media_alive(self, event: MediaAlive, now: float) -> list[Effect]:
         self._timers[Timer.MEDIA] = now + self._limits.media_timeout
+        self._heard_at = self._alive_at = now
         return []
 
     def _pong(self, event: Pong, now: float) -> list[Effect]:
-        self._timers[Timer.PONG] = now + self._limits.pong_timeout
+        self._asked_at = None
+        self._timers.pop(Timer.PONG, None)
+        self._heard_at = now
         return []
 
     # --- the ways out -----------------------------------------------------------------------------------------------

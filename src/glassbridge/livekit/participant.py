@@ -186,8 +186,8 @@ class ConnectOptions:
     """Open the sending side at join already: first sound and first packet come 50 ms sooner (traps A10)."""
     ping_interval: float = 1.0
     pong_timeout: float = 2.5
-    """No pong for so long: the link is suspect and the place is left (traps A3)."""
-    media_timeout: float = 3.0
+    """A ping is unanswered for so long, and media is silent too: the place is left (traps A3)."""
+    media_timeout: float = 3.5
     """No sign of life of the media path (ICE consent, once a second) for so long: left."""
     loop_gap: float = 10.0
     """The process stood still for so long: left, what others may hold is not taken back (traps A7)."""

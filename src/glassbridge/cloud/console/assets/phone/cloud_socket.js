@@ -10,6 +10,7 @@ const GIVEN_UP = 3001;
 export const CLOSE_CODES = {
   1000: ["said goodbye", "no"],
   1001: ["lost the network; not a goodbye (traps 27)", "later"],
+  1002: ["not what the WebSocket protocol allows", "later"],
   1006: ["the connection broke", "later"],
   1008: ["refused: sign in again", "no"],
   1009: ["a message over the size limit", "later"],
@@ -19,6 +20,7 @@ export const CLOSE_CODES = {
   4003: ["nothing was heard from the phone for too long", "later"],
   4004: ["the session was ended", "no"],
   4005: ["the phone does not read what it is sent", "later"],
+  4006: ["more messages or bytes than are allowed, and on after it was told", "later"],
   4401: ["the token has expired or was withdrawn: sign in again", "no"],
 };
 

@@ -17,6 +17,7 @@ export class PhonePlace {
     this.generation = 0;
     this.trouble = "";
     this.heldSince = 0;
+    this.unheardAfter = UNHEARD;
     this.backoff = new Backoff(LADDER, chance);
     this.attempts = 0;
     this.wanted = false;
@@ -93,6 +94,7 @@ export class PhonePlace {
   joined(_event, now) {
     this.go("held");
     this.heldSince = now;
+    this.unheardAfter = Math.max(UNHEARD, 2 * (now - this.begunAt));
     this.trouble = "";
     this.judge(now);
     return [];
@@ -168,7 +170,7 @@ export class PhonePlace {
 
   toldHeld(event, now) {
     this.told = event;
-    if (event.blame === "phone" && now >= this.heldSince + UNHEARD) return this.renew(now);
+    if (event.blame === "phone" && now >= this.heldSince + this.unheardAfter) return this.renew(now);
     this.judge(now);
     return [];
   }
@@ -183,7 +185,7 @@ export class PhonePlace {
     }
     this.settle(now);
     const ours = told.state === "interrupted" && told.blame !== "elsewhere";
-    this.dueAt = ours || blamed ? (blamed ? this.heldSince : now) + UNHEARD : null;
+    this.dueAt = ours || blamed ? (blamed ? this.heldSince : now) + this.unheardAfter : null;
   }
 
   settle(now) {

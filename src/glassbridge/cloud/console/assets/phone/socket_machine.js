@@ -6,10 +6,14 @@
 import { Backoff, earliest } from "./backoff.js";
 
 const LADDER = { base: 0.25, cap: 1.0 };
-const PATIENCE = [3.5, 1.5]; // seconds for an attempt, in turn
+const PATIENCE = [3.5, 1.5, 6.0]; // seconds for an attempt, in turn
+const ROUND_TRIPS = 4;
 export const PING_EVERY = 1.0;
-const SILENCE = 3.0;
+const SILENCE = 2.5;
 const PROBE = 1.0;
+const MOST_ASKED = 16;
+const LONGEST_TRIP = 3.0;
+const FORGETTING = 0.8;
 const ASLEEP = 5.0;
 const SETTLED = 5.0;
 const SPREAD = 0.5;
@@ -34,6 +38,8 @@ export class PhoneSocket {
     this.pingAt = null;
     this.pings = 0;
     this.probe = 0;
+    this.asked = []; // pings without an answer: [number, at]
+    this.roundTrip = 0;
     this.answeredAt = 0;
     this.answers = false;
   }
@@ -53,14 +59,21 @@ export class PhoneSocket {
   }
 
   nextDeadline() {
-    const silentAt = this.here && this.answers ? this.answeredAt + SILENCE : null;
-    return earliest(this.retryAt, this.giveUpAt, this.pingAt, silentAt);
+    return earliest(this.retryAt, this.giveUpAt, this.pingAt, this.silentAt);
+  }
+
+  get silentAt() {
+    if (!this.here || !this.answers || this.asked.length === 0) return null;
+    return this.asked[0][1] + SILENCE + this.roundTrip;
   }
 
   go(state) {
     this.state = state;
     this.retryAt = this.giveUpAt = null;
-    if (!this.here) this.pingAt = null;
+    if (!this.here) {
+      this.pingAt = null;
+      this.asked = [];
+    }
   }
 
   // ---- attempts
@@ -69,7 +82,7 @@ export class PhoneSocket {
     this.generation += 1;
     this.go("opening");
     this.begunAt = now;
-    this.giveUpAt = now + PATIENCE[this.attempts % PATIENCE.length];
+    this.giveUpAt = now + PATIENCE[this.attempts % PATIENCE.length] + ROUND_TRIPS * this.roundTrip;
     this.attempts += 1;
     this.answers = false;
     return [{ effect: "OpenSocket", socket: this.generation }];
@@ -96,8 +109,7 @@ export class PhoneSocket {
     this.wasHere = true;
     this.answers = event.answers;
     this.since = this.answeredAt = now;
-    this.pingAt = now + PING_EVERY;
-    return this.ping();
+    return this.ping(now);
   }
 
   failed(event, now) {
@@ -145,8 +157,11 @@ export class PhoneSocket {
 
   // ---- is it alive
 
-  ping() {
+  ping(now) {
     this.pings += 1;
+    this.asked.push([this.pings, now]);
+    if (this.asked.length > MOST_ASKED) this.asked.shift();
+    this.pingAt = now + PING_EVERY;
     return [{ effect: "Ping", socket: this.generation, number: this.pings }];
   }
 
@@ -154,13 +169,14 @@ export class PhoneSocket {
     if (event.echo === null || event.echo === undefined) return [];
     this.answers = true;
     this.answeredAt = now;
+    while (this.asked.length > 0 && this.asked[0][0] <= event.echo) {
+      const [number, at] = this.asked.shift();
+      if (number === event.echo) {
+        this.roundTrip = Math.min(Math.max(now - at, FORGETTING * this.roundTrip), LONGEST_TRIP);
+      }
+    }
     if (this.state === "doubtful" && event.echo >= this.probe) this.go("ready");
     return [];
-  }
-
-  changed(_event, now) {
-    const effects = this.doubt(now);
-    return this.here ? [...effects, { effect: "Hint", socket: this.generation }] : effects;
   }
 
   woke(event, now) {
@@ -170,22 +186,19 @@ export class PhoneSocket {
   doubt(now) {
     if (!this.answers) return this.openAnew(now);
     this.go("doubtful");
-    this.giveUpAt = now + PROBE;
+    this.giveUpAt = now + PROBE + this.roundTrip;
     this.answeredAt = now;
-    this.pingAt = now + PING_EVERY;
+    this.asked = [];
     this.probe = this.pings + 1;
-    return this.ping();
+    return this.ping(now);
   }
 
   tick(_event, now) {
     if (this.giveUpAt !== null && now >= this.giveUpAt) return this.giveUp(now, "no answer in time");
-    if (this.answers && now >= this.answeredAt + SILENCE) {
-      return this.giveUp(now, `the cloud was silent for ${SILENCE.toFixed(0)} seconds`);
+    if (this.silentAt !== null && now >= this.silentAt) {
+      return this.giveUp(now, "the cloud does not answer");
     }
-    if (this.pingAt !== null && now >= this.pingAt) {
-      this.pingAt = now + PING_EVERY;
-      return this.ping();
-    }
+    if (this.pingAt !== null && now >= this.pingAt) return this.ping(now);
     return [];
   }
 
@@ -211,6 +224,7 @@ export class PhoneSocket {
   }
 
   restart(_event, now) {
+    if (this.here) this.trouble = "the network changed";
     return this.openAnew(now);
   }
 
@@ -253,7 +267,7 @@ const TABLE = {
   ready: {
     SocketClosed: _.closed,
     Heard: _.hear,
-    NetworkChanged: _.changed,
+    NetworkChanged: _.restart,
     NetworkLost: _.loseNetwork,
     Woke: _.woke,
     Switch: _.switchCloud,
@@ -263,7 +277,7 @@ const TABLE = {
   doubtful: {
     SocketClosed: _.closed,
     Heard: _.hear,
-    NetworkChanged: _.changed,
+    NetworkChanged: _.restart,
     NetworkLost: _.loseNetwork,
     Woke: _.woke,
     Switch: _.switchCloud,
