@@ -12,7 +12,6 @@ from glassbridge.core import phone_place, phone_socket
 from glassbridge.core.values import LossReason
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.phone import PhoneClient, events
-from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
 from tests.phone.scripted import TOKEN, Rooms, ScriptedCloud
 from tests.phone.test_client import Phone, phone
