@@ -12,6 +12,7 @@ import typer
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, parse_user, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
 from glassbridge.runtime.errors import UserError
+from glassbridge.settings import PUBLIC_SECRETS
 
 if TYPE_CHECKING:
     from glassbridge.core.values import UserId
@@ -115,11 +116,24 @@ def until_signal(work: Coroutine[Any, Any, int], *, stopped: int) -> int:
     return asyncio.run(run())
 
 
+def _without_public_secrets(config: "StackConfig") -> "StackConfig":
+    """A demo talks to nobody but itself: where the settings hold only the development values that everybody knows, it
+    gets secrets of its own. A LiveKit server that runs elsewhere keeps the keys that it knows."""
+    from glassbridge.livekit.tokens import LiveKitKeys
+
+    if config.jwt_secret in PUBLIC_SECRETS:
+        config = replace(config, jwt_secret=token_urlsafe(32))
+    if config.keys.secret in PUBLIC_SECRETS and "://" not in config.livekit:
+        config = replace(config, keys=LiveKitKeys("demo", token_urlsafe(32)))
+    return config
+
+
 async def _demo(config: "StackConfig", break_: bool) -> int:
     from glassbridge.lab.break_demo import BreakDemo
     from glassbridge.lab.demo import Demo
     from glassbridge.lab.demo_view import view
 
+    config = _without_public_secrets(config)
     with view() as shown:
         verdict = await (BreakDemo(config, shown) if break_ else Demo(config, shown)).run()
     print(verdict.line)
