@@ -60,6 +60,7 @@ def some_event(rng: random.Random, link: PhoneLink, now: float) -> Event:
     kinds = {
         "tick": 10, "accepted": 8, "heard": 8, "told": 10, "joined": 8, "left": 8, "lost": 3, "failed": 3,
         "closed": 3, "refused": 3, "network": 2, "offline": 1, "switch": 1,
+        "narrowed": 1,
     }  # fmt: skip
     match rng.choices(list(kinds), list(kinds.values()))[0]:
         case "tick":
@@ -83,6 +84,8 @@ def some_event(rng: random.Random, link: PhoneLink, now: float) -> Event:
             return socket.SocketClosed(there, rng.choice(list(socket.ComeBack)[1:]), "broke")
         case "refused":
             return socket.SocketFailed(there, final=rng.random() < 0.02, reason="refused")
+        case "narrowed":
+            return place.Narrowed(rng.random() < 0.5)
         case "network":
             return socket.NetworkChanged()
         case "offline":

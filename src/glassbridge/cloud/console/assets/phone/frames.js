@@ -65,14 +65,28 @@ export class Capture {
     Object.assign(this, { epoch, position: 0, acknowledged: 0, missing: [], kept: [], keptSamples: 0 });
   }
 
-  // Other epochs and nonsense are ignored. Returns the frames that the cloud would still take.
+  // Other epochs and nonsense are ignored. Returns what the cloud would still take, cut to the samples that are missing.
   acknowledge({ epoch, position, missing = [] }) {
     if (epoch !== this.epoch || position < this.acknowledged || position > this.position) return [];
     this.acknowledged = position;
     const lacks = (frame) =>
-      missing.some(([start, stop]) => frame.position < stop && start < frame.position + frame.samples.length);
-    this.kept = this.kept.filter((frame) => frame.position + frame.samples.length > position || lacks(frame));
+      missing.some(([start, stop]) => frame.position < stop && start < end(frame));
+    this.kept = this.kept.filter((frame) => end(frame) > position || lacks(frame));
     this.keptSamples = this.kept.reduce((sum, frame) => sum + frame.samples.length, 0);
-    return missing.length ? this.kept.filter(lacks) : [];
+    return this.kept.flatMap((frame) =>
+      missing
+        .map(([start, stop]) => cut(frame, Math.max(start, frame.position), Math.min(stop, end(frame))))
+        .filter(({ samples }) => samples.length > 0),
+    );
   }
+}
+
+const end = (frame) => frame.position + frame.samples.length;
+
+// The samples [start, stop) of a frame; none where stop is not after start.
+function cut(frame, start, stop) {
+  const skip = start - frame.position;
+  const capturedUs = frame.capturedUs + Math.floor((skip * 1_000_000) / RATE);
+  const samples = frame.samples.subarray(skip, Math.max(skip, stop - frame.position));
+  return { ...frame, position: start, capturedUs, samples };
 }

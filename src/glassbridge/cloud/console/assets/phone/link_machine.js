@@ -22,7 +22,7 @@ const OF_SOCKET = new Set([
   "Stop",
   "Tick",
 ]);
-const OF_PLACE = new Set(["PlaceJoined", "PlaceFailed", "PlaceLost", "PlaceLeft"]);
+const OF_PLACE = new Set(["PlaceJoined", "PlaceFailed", "PlaceLost", "PlaceLeft", "Narrowed"]);
 
 const UNHEARD = "you are connected, but nothing is heard";
 const tell = (situation, text, retryAt = null) => ({ effect: "Tell", situation, text, retryAt });

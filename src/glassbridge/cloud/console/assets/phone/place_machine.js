@@ -6,10 +6,11 @@ import { Backoff } from "./backoff.js";
 
 const LADDER = { base: 0.25, cap: 2.0 };
 const PATIENCE = [6.0, 3.0, 10.0]; // seconds for a join, in turn
-const UNHEARD = 3.0;
+const UNHEARD = 3.0; // or twice as long as the join took
 export const FROZEN = 5.0;
 const CONTESTED = 0.5;
 const SETTLED = 5.0;
+const NARROW_WAIT = 20.0;
 
 export class PhonePlace {
   constructor(chance) {
@@ -25,6 +26,8 @@ export class PhonePlace {
     this.dueAt = null;
     this.nextAt = 0;
     this.begunAt = 0;
+    this.unheardAfter = UNHEARD;
+    this.narrow = false;
     this.wellSince = null;
   }
 
@@ -59,6 +62,7 @@ export class PhonePlace {
       this.go("out");
       return [];
     }
+    if (this.narrow) due = Math.max(due, now + NARROW_WAIT);
     if (due <= now) return this.join(null, now);
     this.go("waiting");
     this.dueAt = due;
@@ -196,8 +200,17 @@ export class PhonePlace {
     this.wellSince = null;
   }
 
+  narrowed(event) {
+    this.narrow = event.narrow;
+    return [];
+  }
+
   renew(now) {
     this.settle(now);
+    if (this.narrow) {
+      this.dueAt = null;
+      return [];
+    }
     return this.leave(now, false, now + this.backoff.nextDelay());
   }
 
@@ -226,8 +239,9 @@ const _ = PhonePlace.prototype;
 
 // What is not here is ignored; why, says the table in core/phone_place.py.
 const TABLE = {
-  out: { Wanted: _.want },
+  out: { Wanted: _.want, Narrowed: _.narrowed },
   joining: {
+    Narrowed: _.narrowed,
     Wanted: _.wantStill,
     Away: _.away,
     Unwanted: _.unwant,
@@ -238,6 +252,7 @@ const TABLE = {
     Tick: _.expire,
   },
   held: {
+    Narrowed: _.narrowed,
     Wanted: _.wantStill,
     Away: _.away,
     Unwanted: _.unwant,
@@ -247,6 +262,7 @@ const TABLE = {
     Tick: _.unheard,
   },
   leaving: {
+    Narrowed: _.narrowed,
     Wanted: _.wantNext,
     Away: _.away,
     Unwanted: _.away,
@@ -254,5 +270,13 @@ const TABLE = {
     Doubted: _.hastenNext,
     AudioTold: _.learn,
   },
-  waiting: { Wanted: _.want, Away: _.rest, Unwanted: _.rest, Doubted: _.hasten, AudioTold: _.learn, Tick: _.retry },
+  waiting: {
+    Narrowed: _.narrowed,
+    Wanted: _.want,
+    Away: _.rest,
+    Unwanted: _.rest,
+    Doubted: _.hasten,
+    AudioTold: _.learn,
+    Tick: _.retry,
+  },
 };
