@@ -52,7 +52,7 @@ PACKAGES = ("com.example.one", "com.example.two", "com.example.three")
 HALF_HOUR = 1_800
 KEPT = 3 << 20
 """Bytes that a session may keep in all."""
-BY_SIZE = ("Transcripts>", "Events>")
+BY_SIZE = ("Transcripts>", "Events>", "_sound_watch>")
 """What has a bound in bytes may hold more and smaller things than before."""
 SLACK = 256 << 10
 """Bytes by which two halves of the hour may differ: what happens to wait just now."""

@@ -236,9 +236,11 @@ async def test_what_a_stranger_sends_costs_itself() -> None:
         await eventually(lambda: len(alive) > count + 2 or f"{len(alive)} answers")
         assert {one.connectionState, other.connectionState} == {"connected"}
         ice._queue = asyncio.Queue()  # that nobody reads
-        for _ in range(2 * quirks.MAX_WAITING):
-            ice._protocols[0].datagram_received(b"\x80", ("127.0.0.1", 9))
-        assert ice._queue.qsize() == quirks.MAX_WAITING
+        known = ice._check_list[0].remote_addr
+        for address in (("127.0.0.1", 9), known):
+            for _ in range(2 * quirks.MAX_WAITING):
+                ice._protocols[0].datagram_received(b"\x80" + bytes(12), address)
+            assert ice._queue.qsize() == (quirks.MAX_WAITING if address == known else 0)
     assert through == []
 
 

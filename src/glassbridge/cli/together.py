@@ -12,7 +12,6 @@ import typer
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, parse_user, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
 from glassbridge.runtime.errors import UserError
-from glassbridge.settings import PUBLIC_SECRETS
 
 if TYPE_CHECKING:
     from glassbridge.core.values import UserId
@@ -120,6 +119,7 @@ def _without_public_secrets(config: "StackConfig") -> "StackConfig":
     """A demo talks to nobody but itself: where the settings hold only the development values that everybody knows, it
     gets secrets of its own. A LiveKit server that runs elsewhere keeps the keys that it knows."""
     from glassbridge.livekit.tokens import LiveKitKeys
+    from glassbridge.settings import PUBLIC_SECRETS
 
     if config.jwt_secret in PUBLIC_SECRETS:
         config = replace(config, jwt_secret=token_urlsafe(32))
