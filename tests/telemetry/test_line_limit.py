@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from glassbridge.telemetry.line_limit import PER_SECOND, LineLimit
+from glassbridge.telemetry.line_limit import PER_SECOND, RESERVED, STORY, LineLimit
 
 
 class Time:
@@ -37,6 +37,16 @@ def test_chatter_leaves_room_for_what_matters() -> None:
     limit = LineLimit(Time())
     assert sum(limit.admits(line(event="glasses", user_id="ann")) for _ in range(1_000)) == 8
     assert limit.admits(line(event="place lost", user_id="ann"))
+
+
+def test_the_story_is_told_though_a_session_begins_with_many_lines() -> None:
+    """A phone that was muted in its first second: the log had fifteen lines of other events, and not that one."""
+    limit = LineLimit(Time())
+    beginning = [line(event=f"event {n}", user_id="ann") for n in range(100)]
+    assert sum(map(limit.admits, beginning)) == PER_SECOND["user"]
+    told = [line(event=event, user_id="ann") for event in sorted(STORY) for _ in range(100)]
+    assert sum(map(limit.admits, told)) == RESERVED
+    assert PER_SECOND["user"] + RESERVED <= 20, "what an attack may cause (docs/lab.md)"
 
 
 def test_peers_are_limited_apart() -> None:

@@ -3,8 +3,9 @@
 A line belongs to the user it names, or to that app of the user if it names one too; else to the address or the app that
 it names (all addresses of an IPv6 network of 64 bits are one); a line of a library to that library. Together the lines
 of one user, its app and its address stay about 20. Lines that name none of these are the program's own and have no
-limit. What is beyond the limit is counted, and told in one line per peer once a second has passed. Debug lines have no
-limit.
+limit. RESERVED lines of the STORY come on top: a session that begins writes many lines at once, and those that say what
+the phone is told must not be missing. What is beyond the limit is counted, and told in one line per peer once a second
+has passed. Debug lines have no limit.
 """
 
 import logging
@@ -16,6 +17,10 @@ from typing import Any, Final
 from glassbridge.core.addresses import subject_of
 
 PER_SECOND: Final = {"user": 15, "app": 5, "address": 10}
+STORY: Final = frozenset({"audio state", "place lost"})
+"""Events that tell why a user is not heard."""
+RESERVED: Final = 5
+"""Of one peer and second, for these alone; more of them are lines like others."""
 EVENTS: Final = 20
 """Of one peer that are limited apart; an older one begins anew."""
 PEERS: Final = 2_000
@@ -30,19 +35,27 @@ class _Window:
     def __init__(self, per_second: int) -> None:
         self._per_event = (per_second + 1) // 2
         self._all: deque[float] = deque(maxlen=per_second)
+        self._story: deque[float] = deque(maxlen=RESERVED)
         self._by_event: OrderedDict[str, deque[float]] = OrderedDict()
 
     def admit(self, event: str, now: float) -> bool:
+        if event in STORY and not _is_full(self._story, now):
+            self._story.append(now)
+            return True
         own = self._by_event.get(event)
         if own is None:
             own = self._by_event[event] = deque(maxlen=self._per_event)
             if len(self._by_event) > EVENTS:
                 self._by_event.popitem(last=False)
-        if any(len(times) == times.maxlen and now - times[0] < 1.0 for times in (self._all, own)):
+        if _is_full(self._all, now) or _is_full(own, now):
             return False
         self._all.append(now)
         own.append(now)
         return True
+
+
+def _is_full(times: deque[float], now: float) -> bool:
+    return len(times) == times.maxlen and now - times[0] < 1.0
 
 
 class LineLimit:
