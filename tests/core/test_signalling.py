@@ -154,6 +154,12 @@ def test_a_token_of_another_room_is_not_ours_to_use() -> None:
     assert machine.step(Joined("theirs"), 0.1) == end(LossReason.WRONG_ROOM, "it is for 'theirs'")
 
 
+def test_a_token_that_does_not_let_us_hear_is_named_at_once() -> None:
+    machine = Signalling(LIMITS, 0.0)
+    expected = end(LossReason.TOKEN_REFUSED, "it does not allow to hear others in this room")
+    assert machine.step(Joined("room", may_hear=False), 0.1) == expected
+
+
 def test_any_room_will_do_when_none_is_expected() -> None:
     machine = Signalling(LIMITS, 0.0)
     machine.step(Joined("theirs"), 0.1)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -19,6 +20,7 @@ from glassbridge.livekit import signal
 from glassbridge.livekit.media import Sound
 from glassbridge.livekit.own import OwnParticipant, connect, drain_closing
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.server import free_port
 from glassbridge.livekit.signal import TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
@@ -163,6 +165,62 @@ async def test_a_leave_ends_it_whatever_it_proposes(number: int, action: "rtc.Le
     expected = signal.loss_reason(number)
     assert error.reason is (LossReason.NETWORK if expected is LossReason.CLOSED else expected)
     assert heard == []
+
+
+async def test_a_leave_that_names_other_regions_ends_it() -> None:
+    """Where to go next is the cloud's decision, not the server's."""
+    region = rtc.RegionInfo(region="elsewhere", url="ws://127.0.0.1:9", distance=1)
+    leave = rtc.LeaveRequest(
+        reason=models.SERVER_SHUTDOWN,
+        action=rtc.LeaveRequest.RECONNECT,
+        regions=rtc.RegionSettings(regions=[region] * 100),
+    )
+    heard: list[signal.Signal] = []
+    script = saying(signal.encode_response(join=JOIN), signal.encode_response(leave=leave), heard=heard)
+    async with scripted(script) as url:
+        assert (await failure(url)).reason is LossReason.SERVER_SHUTDOWN
+    assert heard == []
+
+
+async def test_a_server_of_a_newer_protocol_is_joined() -> None:
+    """It tells of its protocol, of settings that we do not know, and of people in fields that we do not know."""
+    join = rtc.JoinResponse.FromString(JOIN.SerializeToString() + b"\xf2\x3f\x03new")
+    join.server_info.protocol = 99
+    join.server_info.version = "9.0.0"
+    join.other_participants.add(sid="PA_bob", identity="bob").kind = 77  # type: ignore[assignment]
+    recorder = Recorder()
+    async with scripted(saying(signal.encode_response(join=join))) as url:
+        with pytest.raises(ParticipantError) as caught:
+            await connect(url, TOKEN, recorder, ConnectOptions(timeout=0.5))
+    assert caught.value.reason is LossReason.MEDIA_FAILED, "the test's server has no media"
+    assert recorder.people[-1].keys() == {"bob"}
+
+
+async def test_people_without_metadata_state_or_permissions_are_known() -> None:
+    person = models.ParticipantInfo(sid="PA_bob", identity="bob")
+    update = signal.encode_response(update=rtc.ParticipantUpdate(participants=[person]))
+    recorder = Recorder()
+    async with scripted(saying(signal.encode_response(join=JOIN), update)) as url:
+        with pytest.raises(ParticipantError):
+            await connect(url, TOKEN, recorder, ConnectOptions(timeout=0.5))
+    assert recorder.people[-1]["bob"].may_publish
+    assert recorder.people[-1]["bob"].tracks == ()
+
+
+async def test_of_a_large_update_little_is_kept() -> None:
+    """6 MB of metadata are read, and not held."""
+    person = models.ParticipantInfo(sid="PA_1", identity="bob", metadata="m" * 6_000_000)
+    roster = Roster()
+    message = signal.encode_response(update=rtc.ParticipantUpdate(participants=[person]))
+    del person
+    tracemalloc.start()
+    try:
+        roster.meet(signal.decode_response(message).body.participants)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert roster.remote.keys() == {"bob"}
+    assert kept < 200_000
 
 
 async def test_a_moved_room_ends_it() -> None:

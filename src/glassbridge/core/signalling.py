@@ -69,6 +69,8 @@ class Joined:
     """The server let us in."""
 
     room: str
+    may_hear: bool = True
+    """Whether the token allows to hear others: without it LiveKit opens no way to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,8 @@ class Signalling:
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         if self._expected_room and event.room != self._expected_room:
             return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room[:80]!r}", event, now)
+        if not event.may_hear:
+            return self._lose(LossReason.TOKEN_REFUSED, "it does not allow to hear others in this room", event, now)
         self._timers[Timer.PING] = now + self._limits.ping_interval
         self._go(Stage.JOINING, "Joined", now)
         return []

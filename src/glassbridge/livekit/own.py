@@ -332,7 +332,8 @@ class OwnParticipant:
         if self.sid:
             return  # said twice: the first one counts
         self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
-        self._shell.post(Joined(self.room))
+        may_hear = join.participant.permission.can_subscribe or not join.participant.HasField("permission")
+        self._shell.post(Joined(self.room, may_hear))
         self._met([join.participant, *join.other_participants])
 
     def _on_update(self, update: rtc.ParticipantUpdate) -> None:

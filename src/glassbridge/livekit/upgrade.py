@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from time import time
+from typing import Any
 
 import aiohttp
 import jwt
@@ -21,6 +22,8 @@ VALIDATE_WITHIN = 1.5
 """Seconds in which a server that refuses us may say why."""
 MAX_WHY = 512
 """Bytes of that which are read; they are compared with _WHY and go nowhere."""
+MAX_ATTRIBUTES = 64_000
+"""Bytes of a token's attributes: LiveKit's default (`limit.max_attributes_size`). A join with more gets HTTP 500."""
 _WHY: Mapping[str, tuple[LossReason, str]] = {
     "identity length": (LossReason.LIMIT_EXCEEDED, "the identity is longer than LiveKit allows"),
     "room name length": (LossReason.LIMIT_EXCEEDED, "the room's name is longer than LiveKit allows"),
@@ -37,6 +40,7 @@ _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
     HTTPStatus.UNAUTHORIZED: (LossReason.TOKEN_REFUSED, ""),
     HTTPStatus.FORBIDDEN: (LossReason.TOKEN_REFUSED, "it does not allow to join this room"),
     HTTPStatus.NOT_FOUND: (LossReason.UNREACHABLE, "it answers 404: no LiveKit at this path, or no such room"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: (LossReason.UNREACHABLE, "it answers HTTP 500: its own log says why"),
 }
 
 
@@ -139,14 +143,26 @@ def _refusal(status: int, token: str) -> ParticipantError:
     reason, detail = _REFUSALS.get(status, (LossReason.UNREACHABLE, f"it answers HTTP {status}"))
     if status == HTTPStatus.UNAUTHORIZED and _has_expired(token):
         reason = LossReason.TOKEN_EXPIRED
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR and _attributes_of(token) > MAX_ATTRIBUTES:
+        reason, detail = LossReason.LIMIT_EXCEEDED, "the token's attributes are larger than LiveKit allows"
     return ParticipantError(reason, detail)
 
 
 def _has_expired(token: str) -> bool:
+    expiry = _claims(token).get("exp")
+    return isinstance(expiry, int | float) and expiry < time()
+
+
+def _attributes_of(token: str) -> int:
+    """Their size in bytes, as LiveKit counts it."""
+    attributes = _claims(token).get("attributes")
+    items = attributes.items() if isinstance(attributes, dict) else ()
+    return sum(len(f"{key}{value}".encode(errors="replace")) for key, value in items)
+
+
+def _claims(token: str) -> Mapping[str, Any]:
     """By the token's own word, unverified."""
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
+        return jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:
-        return False
-    expiry = claims.get("exp")
-    return isinstance(expiry, int | float) and expiry < time()
+        return {}
