@@ -6,6 +6,7 @@ Deliberately absent: resuming (`reconnect=1` is never sent: traps A1), STUN, and
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -334,7 +335,7 @@ class OwnParticipant:
         self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
         may_hear = join.participant.permission.can_subscribe or not join.participant.HasField("permission")
         self._shell.post(Joined(self.room, may_hear))
-        self._met([join.participant, *join.other_participants])
+        self._met([join.participant], join.other_participants)
 
     def _on_update(self, update: rtc.ParticipantUpdate) -> None:
         self._met(update.participants)
@@ -388,11 +389,12 @@ class OwnParticipant:
     def _on_room_moved(self, moved: rtc.RoomMovedResponse) -> None:
         self._shell.post(Left(LossReason.SERVER_SHUTDOWN, "the server moves us to another room"))
 
-    def _met(self, people: Sequence[models.ParticipantInfo]) -> None:
-        for person in people:
+    def _met(self, *told: Sequence[models.ParticipantInfo]) -> None:
+        """Never as one list: 20,000 people as objects of Python take 10 MB, which the allocator keeps."""
+        for person in chain(*told):
             if person.identity == self.identity and person.sid == self.sid and person.HasField("permission"):
                 self._roster.permit(person.permission)
-        self._roster.meet(person for person in people if person.identity != self.identity)
+        self._roster.meet(person for person in chain(*told) if person.identity != self.identity)
         self._tell(self._events.on_participants, self.remote)
         if self._options.subscribe_audio:
             self._subscribe()

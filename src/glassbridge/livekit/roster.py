@@ -59,9 +59,10 @@ class Roster:
 
     def meet(self, people: Iterable[models.ParticipantInfo]) -> None:
         """Takes in the news of others."""
-        told = list(people)
-        counted[Rejected.PEOPLE] += max(0, len(told) - MAX_PEOPLE)
-        for person in told[:MAX_PEOPLE]:
+        for number, person in enumerate(people):
+            if number >= MAX_PEOPLE:
+                counted[Rejected.PEOPLE] += 1
+                continue
             known = self._people.get(person.identity)
             if max(len(person.identity), len(person.sid)) > MAX_ID:
                 continue
