@@ -328,6 +328,7 @@ async def test_speech_is_asked_of_the_clouds_voice(theatre: Open) -> None:
     request = scene.built.player.requests[0]
     assert request.audio_url.startswith(f"{scene.built.url}/api/tts?text=Hello+%26+goodbye")
     assert request.track_id == Track.SPEECH
+    assert request.own_address == f"127.0.0.1:{scene.built.cloud.port}", "the bridge is told whose it is"
     async with scene.built.http.get(request.audio_url) as answer:  # as the bridge does
         assert await answer.read() == b"None: Hello & goodbye"
     next(iter(scene.built.player.plays.values())).put_nowait({"type": 2})

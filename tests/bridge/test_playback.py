@@ -48,6 +48,27 @@ async def test_a_clip_is_said_whole_and_told_truly(bridge: Any, fake: FakeLiveKi
     await eventually(lambda: not track.published or "an idle track is still published")
 
 
+async def test_what_the_cloud_says_is_its_own_need_not_be_public(
+    start: Callable[..., Any], fake: FakeLiveKit, site: Site
+) -> None:
+    """Its address counts for the first request only, and for no other port or host."""
+    _, bridge = await start()
+    site.files["clip"] = wav(0.1)
+    await joined(bridge)
+    own = f"127.0.0.1:{site.port}"
+
+    async def result(url: str, own_address: str) -> str:
+        *_, last = await events_of(bridge.PlayAudio(request(url, own_address=own_address)))
+        return last.metadata["reason"] if kinds([last]) == ["FAILED"] else "played"
+
+    assert await result(site.url("clip"), own) == "played"
+    assert await result(site.url("clip"), "") == "forbidden_address"
+    assert await result(site.url("clip"), f"127.0.0.1:{site.port + 1}") == "forbidden_address"
+    assert await result(site.url("clip", host="localhost"), own) == "forbidden_address"
+    for redirect in ("loop", "inward"):
+        assert await result(site.url(redirect), own) in ("forbidden_address", "bad_url")
+
+
 @pytest.mark.parametrize(
     ("kind", "codec", "rate", "channels"),
     [

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from glassbridge.cloud.apps.registry import AppRecord
-from glassbridge.cloud.apps.tts import vouched
+from glassbridge.cloud.apps.tts import own_address, vouched
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
 from glassbridge.wire.app_keys import hash_key, signer, speech_claim
@@ -122,3 +122,25 @@ async def test_the_originals_sdk_is_vouched_for(stage: Begin) -> None:
         assert vouched(other, record, socket_url) == other
     for written in ("https://cdn.example/a%2Fb?sig=%7E&x=", "http://[no-url", "http://h/\udcff", ""):
         assert vouched(written, record, socket_url) == written
+
+
+@pytest.mark.parametrize(
+    ("url", "cloud", "own"),
+    [
+        ("http://127.0.0.1:8000/api/tts?text=x", "ws://127.0.0.1:8000/app-ws", "127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/api/sounds/abc", "ws://127.0.0.1:8000/app-ws", "127.0.0.1:8000"),
+        ("https://c.test/base/api/tts?text=x", "wss://c.test/base/app-ws", "c.test:443"),
+        ("http://c.test/api/tts", "ws://c.test/app-ws", "c.test:80"),
+        ("http://127.0.0.1:8000/metrics", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:8000/api/sounds/", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:8000/api/sounds/..", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:8000/api/sounds/../../admin", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:8000/other/api/tts", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:9000/api/tts", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://x@127.0.0.1:8000/api/tts", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://127.0.0.1:8000\\@evil.test/api/tts", "ws://127.0.0.1:8000/app-ws", ""),
+        ("http://[no-url", "ws://127.0.0.1:8000/app-ws", ""),
+    ],
+)
+def test_only_speech_and_sounds_of_this_cloud_are_its_own(url: str, cloud: str, own: str) -> None:
+    assert own_address(url, cloud) == own

@@ -46,6 +46,7 @@ class Playback:
         self.track_id = request.track_id
         self.events = AgedQueue[pb.PlayAudioEvent](EVENTS, math.inf)
         self._url = request.audio_url
+        self._own_address = request.own_address
         self._channel = channel
         self._limits = limits
         self._rate = request.sample_rate or SAMPLE_RATE
@@ -80,7 +81,7 @@ class Playback:
                 stack.callback(self._source.close)
                 fetching = TaskGroup("fetch")
                 stack.push_async_callback(fetching.close)
-                fetching.spawn(player.fetcher.fetch(self._url, self._source), self.request_id)
+                fetching.spawn(player.fetcher.fetch(self._url, self._source, self._own_address), self.request_id)
                 blocks = await stack.enter_async_context(aclosing(self._sound.blocks(player.decoders)))
                 # Whatever can fail before the first sample fails before an older voice is silenced.
                 first = await self._next(blocks)

@@ -270,6 +270,7 @@ class PhoneConnection:
             case Pong() | ConnectionInit() | LinkProbe():
                 pass  # a sign of life; the greeting was answered when the socket opened
             case UnknownMessage():
+                metrics.UNKNOWN_MESSAGES.add("phone")
                 if message.type not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
                     self._unknown.add(message.type)
                     self._log.info("unknown message type", type=message.type)

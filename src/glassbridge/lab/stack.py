@@ -5,7 +5,6 @@ cloud, bridge, LiveKit), and leaves no process, socket file or room. Should this
 """
 
 import asyncio
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
@@ -253,8 +252,7 @@ class Stack:
         bridge = self._program(
             f"bridge{suffix}",
             ("bridge", "--workers", str(config.workers), "--participant", config.participant),
-            env
-            | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket), "GLASSBRIDGE_ALLOW_HOST": _allowed(port, config.env)},
+            env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket)},
         )
         if name in config.taps:
             env["GLASSBRIDGE_TAP"] = str(config.taps[name])
@@ -313,12 +311,6 @@ class Stack:
                     await rooms.delete(user)
         except RoomServiceError as error:
             log.warning("rooms are left to LiveKit's own clean-up", error=str(error))
-
-
-def _allowed(port: int, env: Mapping[str, str]) -> str:
-    """Hosts on this machine that the bridge may fetch sounds from: the user's, or those of `env`, and its cloud, which
-    speaks."""
-    return f"{(os.environ | env).get('GLASSBRIDGE_ALLOW_HOST', '')} {LOOPBACK}:{port}".strip()
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

@@ -60,6 +60,13 @@ REFUSALS: Final = Counter(
     ("what",),
     _each("start", "webhook", "speech"),
 )
+UNKNOWN_MESSAGES: Final = Counter(
+    "glassbridge_unknown_messages_total",
+    "Messages of types that this cloud does not know or serve. Requests of apps among them are answered.",
+    CLOUD,
+    ("socket",),
+    _each("phone", "app"),
+)
 AUDIO_LINKS: Final = Gauge("glassbridge_audio_links", "Sessions by the state of their audio link.", CLOUD, ("state",))
 AUDIO_STATES: Final = Gauge(
     "glassbridge_audio_states", "Sessions with a phone, by what the phone was told of its audio.", CLOUD, ("state",)

@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     MALFORMED_MESSAGE = MALFORMED, False
     MESSAGE_TOO_BIG = TOO_BIG, False
     RATE_LIMITED = RATE_LIMITED, False
+    NOT_SUPPORTED = "NOT_SUPPORTED", False
     INTERNAL_ERROR = "INTERNAL_ERROR", False
 
 
@@ -198,6 +199,10 @@ class ConnectionError_(Message, tag="tpa_connection_error", frozen=True, kw_only
 
     message: str
     code: str = ""
+    request_id: str | None = None
+    """Ours: of the request that is not served."""
+    request_type: str | None = None
+    """Ours: its type."""
     timestamp: Timestamp = None
 
 
@@ -264,6 +269,57 @@ class AppStopped(Message, tag="app_stopped", frozen=True, kw_only=True):
     timestamp: Timestamp = None
 
 
+class Failure(msgspec.Struct, rename="camel", frozen=True):
+    """Why a request failed."""
+
+    code: str
+    message: str
+
+
+class PhotoResponse(Message, tag="photo_response", frozen=True, kw_only=True):
+    """No photo is taken here."""
+
+    request_id: str
+    success: bool
+    error: Failure | None = None
+    timestamp: Timestamp = None
+
+
+class RgbLedControlResponse(Message, tag="rgb_led_control_response", frozen=True, kw_only=True):
+    """No light is switched here."""
+
+    request_id: str
+    success: bool
+    error: str | None = None
+    timestamp: Timestamp = None
+
+
+class RtmpStreamStatus(Message, tag="rtmp_stream_status", frozen=True, kw_only=True):
+    """No video is streamed here."""
+
+    status: str
+    error_details: str | None = None
+    app_id: str | None = None
+    stream_id: str | None = None
+    timestamp: Timestamp = None
+
+
+class ManagedStreamStatus(Message, tag="managed_stream_status", frozen=True, kw_only=True):
+    """No video is streamed here."""
+
+    status: str
+    message: str | None = None
+    stream_id: str | None = None
+    timestamp: Timestamp = None
+
+
+class StreamStatusCheckResponse(Message, tag="stream_status_check_response", frozen=True, kw_only=True):
+    """Whether a video stream runs."""
+
+    has_active_stream: bool
+    timestamp: Timestamp = None
+
+
 FromCloud = (
     ConnectionAck
     | ConnectionError_
@@ -272,6 +328,11 @@ FromCloud = (
     | DataStream
     | AudioPlayResponse
     | AppStopped
+    | PhotoResponse
+    | RgbLedControlResponse
+    | RtmpStreamStatus
+    | ManagedStreamStatus
+    | StreamStatusCheckResponse
     | Ping
     | Pong
 )
@@ -320,6 +381,21 @@ class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):
 
 StreamData = Transcription | Translation | Vad | AudioStateNotice | DeliveryGap | TranscriptGap
 
+
+class RequestIds(msgspec.Struct, rename="camel", frozen=True):
+    """By what a request of any type names itself."""
+
+    request_id: Name = ""
+    correlation_id: Name = ""
+    stream_id: Name = ""
+
+    @property
+    def any(self) -> str:
+        """Empty: it expects no answer."""
+        return self.request_id or self.correlation_id or self.stream_id
+
+
+_ids = msgspec.json.Decoder(RequestIds)
 _from_app: Decoder[FromApp] = Decoder(FromApp)
 _from_cloud: Decoder[FromCloud] = Decoder(FromCloud)
 _data: Decoder[StreamData] = Decoder(StreamData)
@@ -328,6 +404,14 @@ _data: Decoder[StreamData] = Decoder(StreamData)
 def decode_from_app(text: str | bytes) -> FromApp | UnknownMessage:
     """What an app said. Raises MalformedMessage."""
     return _from_app.decode(text)
+
+
+def request_ids(text: str | bytes) -> RequestIds:
+    """Of a message whose type is not known; none where they cannot be used."""
+    try:
+        return _ids.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return RequestIds()
 
 
 def decode_from_cloud(text: str | bytes) -> FromCloud | UnknownMessage:

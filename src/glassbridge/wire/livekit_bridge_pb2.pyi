@@ -202,7 +202,7 @@ class LeaveRoomResponse(_message.Message):
     def __init__(self, success: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
 
 class PlayAudioRequest(_message.Message):
-    __slots__ = ("request_id", "audio_url", "volume", "stop_other", "user_id", "track_id", "sample_rate", "position_ms")
+    __slots__ = ("request_id", "audio_url", "volume", "stop_other", "user_id", "track_id", "sample_rate", "position_ms", "own_address")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     AUDIO_URL_FIELD_NUMBER: _ClassVar[int]
     VOLUME_FIELD_NUMBER: _ClassVar[int]
@@ -211,6 +211,7 @@ class PlayAudioRequest(_message.Message):
     TRACK_ID_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     POSITION_MS_FIELD_NUMBER: _ClassVar[int]
+    OWN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     audio_url: str
     volume: float
@@ -219,7 +220,8 @@ class PlayAudioRequest(_message.Message):
     track_id: int
     sample_rate: int
     position_ms: int
-    def __init__(self, request_id: _Optional[str] = ..., audio_url: _Optional[str] = ..., volume: _Optional[float] = ..., stop_other: _Optional[bool] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., sample_rate: _Optional[int] = ..., position_ms: _Optional[int] = ...) -> None: ...
+    own_address: str
+    def __init__(self, request_id: _Optional[str] = ..., audio_url: _Optional[str] = ..., volume: _Optional[float] = ..., stop_other: _Optional[bool] = ..., user_id: _Optional[str] = ..., track_id: _Optional[int] = ..., sample_rate: _Optional[int] = ..., position_ms: _Optional[int] = ..., own_address: _Optional[str] = ...) -> None: ...
 
 class PlayAudioEvent(_message.Message):
     __slots__ = ("type", "request_id", "duration_ms", "position_ms", "error", "metadata")

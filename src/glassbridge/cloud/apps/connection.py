@@ -16,12 +16,14 @@ from typing import Any
 import structlog
 from aiohttp import WSMsgType
 
+from glassbridge.cloud.apps import unserved
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
 from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import TOO_FAST, MalformedMessage, Message, UnknownMessage, encode
@@ -216,13 +218,21 @@ class AppConnection:
                 self.send(Pong(timestamp=message.timestamp))
             case Pong():
                 pass  # a sign of life
-            case UnknownMessage():
-                if message.type not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
-                    self._unknown.add(message.type)
-                    self._log.info("unknown message type", type=message.type)
+            case UnknownMessage(type=kind):
+                self._refuse_unknown(kind, wire.request_ids(text))
             case _:
                 if self.open:
                     hear(self, message)
+
+    def _refuse_unknown(self, kind: str, ids: wire.RequestIds) -> None:
+        """Each request is answered; what expects no answer is refused once."""
+        metrics.UNKNOWN_MESSAGES.add("app")
+        new = kind not in self._unknown and len(self._unknown) < MAX_UNKNOWN
+        if new:
+            self._unknown.add(kind)
+            self._log.info("unknown message type", type=kind)
+        if new or ids.any or kind in unserved.ANSWERS:
+            self.send(unserved.answer(kind, self.package, ids))
 
     def _on_excess(self, verdict: Verdict) -> None:
         self.complain(wire.ErrorCode.RATE_LIMITED, TOO_FAST)

@@ -143,7 +143,7 @@ class Playing:
 
 class Playbacks:
     """Owned by one app. `answer` gets exactly one response for each request; `vouch` makes of a URL what the bridge is
-    given."""
+    given: a URL, and the cloud's own address where the sound is the cloud's."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Playbacks:
         package: str,
         room: Room,
         answer: Callable[[AudioPlayResponse], None],
-        vouch: Callable[[str], str],
+        vouch: Callable[[str], tuple[str, str]],
         tasks: TaskGroup,
         start_within: float,
     ) -> None:
@@ -263,10 +263,12 @@ class Playbacks:
     async def _play_by(self, speaker: Speaker, playing: Playing) -> int:
         """Raises Failed and Lost."""
         request = playing.request
+        url, own_address = self._vouch(request.audio_url)
         call = speaker.stub.PlayAudio(
             pb.PlayAudioRequest(
                 request_id=self._bridge_id(request),
-                audio_url=self._vouch(request.audio_url),
+                audio_url=url,
+                own_address=own_address,
                 volume=request.volume,
                 stop_other=request.stop_other_audio,
                 user_id=self._user,

@@ -11,7 +11,7 @@ from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
-from glassbridge.cloud.apps.tts import vouched
+from glassbridge.cloud.apps.tts import own_address, vouched
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core.app_session import (
@@ -159,8 +159,10 @@ class RunningApp:
         self._results.append((self._loop.time(), result))
         self.answer(result)
 
-    def _vouch(self, url: str) -> str:
-        return vouched(url, self.record, self._host.websocket_url, self.user)
+    def _vouch(self, url: str) -> tuple[str, str]:
+        cloud = self._host.websocket_url
+        url = vouched(url, self.record, cloud, self.user)
+        return url, own_address(url, cloud)
 
     @property
     def socket(self) -> AppConnection | None:

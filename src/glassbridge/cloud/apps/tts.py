@@ -17,12 +17,14 @@ from msgspec import Meta
 from glassbridge.cloud.answers import failure
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
+from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.core.allowance import Allowances
 from glassbridge.core.fair_queue import Asker
 from glassbridge.core.values import UserId
 from glassbridge.speech.voice import Utterance, Voice, VoiceBusy, VoiceError
 from glassbridge.telemetry import metrics
 from glassbridge.wire.app_keys import speech_claim
+from glassbridge.wire.apps import APP_PATHS
 from glassbridge.wire.codec import RATE_LIMITED
 
 log = structlog.get_logger()
@@ -54,6 +56,20 @@ def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
     query |= listener | {"app": record.package, "signature": record.signer.sign(claim, int(time()))}
     scheme = "https" if ours.scheme in ("wss", "https") else "http"
     return parts._replace(scheme=scheme, query=urlencode(query)).geturl()
+
+
+def own_address(url: str, cloud: str) -> str:
+    """host:port of this cloud, if the URL asks it (by the address that apps are given) for speech or for a sound that
+    an app has brought; else empty. The bridge fetches these although the address may not be public."""
+    try:
+        parts, ours = urlsplit(url), urlsplit(cloud)
+        port = ours.port or (443 if ours.scheme in ("wss", "https") else 80)
+    except ValueError:
+        return ""
+    base = ours.path.removesuffix(APP_PATHS[0]).removesuffix(APP_PATHS[1])
+    sound, _, name = parts.path.rpartition("/")
+    is_ours = parts.path == f"{base}{PATH}" or (sound == f"{base}{SOUNDS_PATH}" and name not in ("", ".", ".."))
+    return f"{ours.hostname}:{port}" if parts.netloc == ours.netloc and is_ours else ""
 
 
 def listener_of(record: AppRecord, user: str) -> str:

@@ -1,0 +1,60 @@
+"""Requests of the original's SDK that this cloud does not serve. Each is answered at once, in the form
+that the SDK knows for it, else by an error with its id."""
+
+from collections.abc import Callable
+from typing import Final
+
+from glassbridge.cloud.clock import iso_now
+from glassbridge.wire import apps as wire
+from glassbridge.wire.codec import Message
+
+_Answer = Callable[[str, wire.RequestIds, str], Message]
+"""(package, ids of the request, why it is not served)"""
+
+
+def _photo(_package: str, ids: wire.RequestIds, why: str) -> Message:
+    error = wire.Failure(wire.ErrorCode.NOT_SUPPORTED, why)
+    return wire.PhotoResponse(request_id=ids.any, success=False, error=error, timestamp=iso_now())
+
+
+def _led(_package: str, ids: wire.RequestIds, why: str) -> Message:
+    return wire.RgbLedControlResponse(request_id=ids.any, success=False, error=why, timestamp=iso_now())
+
+
+def _stream(package: str, ids: wire.RequestIds, why: str) -> Message:
+    return wire.RtmpStreamStatus(
+        status="error", error_details=why, app_id=package, stream_id=ids.any, timestamp=iso_now()
+    )
+
+
+def _managed_stream(_package: str, ids: wire.RequestIds, why: str) -> Message:
+    return wire.ManagedStreamStatus(status="error", message=why, stream_id=ids.any, timestamp=iso_now())
+
+
+def _no_stream(_package: str, _ids: wire.RequestIds, _why: str) -> Message:
+    return wire.StreamStatusCheckResponse(has_active_stream=False, timestamp=iso_now())
+
+
+ANSWERS: Final[dict[str, _Answer]] = {
+    "photo_request": _photo,
+    "rgb_led_control": _led,
+    "rtmp_stream_request": _stream,
+    "rtmp_stream_stop": _stream,
+    "managed_stream_request": _managed_stream,
+    "managed_stream_stop": _managed_stream,
+    "stream_status_check": _no_stream,
+}
+
+
+def answer(kind: str, package: str, ids: wire.RequestIds) -> Message:
+    """The answer to a request of this type."""
+    why = f"this cloud does not serve {kind}"
+    if (make := ANSWERS.get(kind)) is not None:
+        return make(package, ids, why)
+    return wire.ConnectionError_(
+        code=wire.ErrorCode.NOT_SUPPORTED,
+        message=why,
+        request_id=ids.any or None,
+        request_type=kind,
+        timestamp=iso_now(),
+    )
