@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from glassbridge.core.rivals import TURNS
+from glassbridge.runtime.tasks import cancelled
 from tests.cloud.conftest import ANN, Phone, Stage
 from tests.support.poll import eventually, stays
 
 Begin = Callable[..., Awaitable[Stage]]
+RETURNS_AFTER = 1.3
 SPEAKING = '{"type": "VAD", "status": "true"}'
 
 
@@ -65,3 +68,60 @@ async def test_a_ping_that_says_more_than_the_originals_is_a_sign(stage: Begin) 
 
 def _told(phone: Phone, code: str) -> bool:
     return any(said.get("code") == code for said in phone.of_type("audio_state"))
+
+
+class ReturningPhone:
+    """Connects anew a while after every close, whatever its code, as the original's does; use as an async context."""
+
+    def __init__(self, built: Stage) -> None:
+        self._built = built
+        self._task: asyncio.Task[None] | None = None
+        self.phone: Phone | None = None
+        self.closes = 0
+
+    async def __aenter__(self) -> "ReturningPhone":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        await cancelled(self._task)
+        if self.phone is not None:
+            await self.phone.close()
+
+    async def _run(self) -> None:
+        while True:
+            self.phone = await self._built.phone()
+            assert self.phone.reader is not None
+            await asyncio.wait((self.phone.reader,))
+            self.closes += 1
+            await asyncio.sleep(RETURNS_AFTER)
+
+
+async def test_two_phones_of_one_account_do_not_supersede_each_other_for_ever(stage: Begin) -> None:
+    built = await stage()
+    async with ReturningPhone(built) as first:
+        await eventually(lambda: first.phone is not None or "not connected")
+        async with ReturningPhone(built) as second:
+            phones = (first, second)
+
+            def calm() -> int:
+                return sum(phone.closes for phone in phones)
+
+            await eventually(lambda: calm() >= TURNS or "they do not fight", within=15.0)
+            closes = calm()
+            await stays(lambda: calm() <= closes + 1 or "they still supersede each other", 3 * RETURNS_AFTER)
+            closes = calm()
+            await stays(lambda: calm() == closes or "they still supersede each other", 3 * RETURNS_AFTER)
+            newest, older = sorted(phones, key=lambda phone: phone.closes, reverse=True)
+            heard = built.recogniser.streams
+            for phone in phones:
+                assert phone.phone is not None
+                await phone.phone.socket.send_bytes(bytes(3200))
+            await eventually(lambda: bool(heard) or "the newer phone is not heard")
+            assert newest.phone is not None
+            assert older.phone is not None
+            greetings = len(older.phone.of_type("connection_ack"))
+            await newest.__aexit__()
+            await older.phone.until("connection_ack", greetings + 1)
+            assert built.cloud.sessions.active == 1

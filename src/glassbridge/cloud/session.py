@@ -36,6 +36,7 @@ from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOG
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
+from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import (
     Adopt,
     Dispose,
@@ -134,6 +135,9 @@ class UserSession:
         self._log = log.bind(user_id=user, session_id=self.id)
         self._tasks = TaskGroup(f"session:{user}", self._failed)
         self._connections: dict[SocketNumber, PhoneConnection] = {}
+        self._rivals = Rivals()
+        self._kept: list[SocketNumber] = []
+        """Superseded phones that are still connected, oldest first."""
         self._phone: PhoneConnection | None = None
         self._told: tuple[AudioState, int] | None = None
         """The audio state that the phone knows, and since when (unix milliseconds)."""
@@ -273,19 +277,35 @@ class UserSession:
                     self._adopt(connection, resumed)
             case Supersede(number):
                 if (connection := self._connections.get(number)) is not None:
-                    connection.close(CloseCode.SUPERSEDED)
+                    self._supersede(connection)
             case Release():
                 self._flight.note("phone socket", here=False, **self.link.ages())
                 self._phone = self._notice = None
                 self._order.phone_went()
                 self.link.depart()
                 self.apps.phone_went()
-                self.apps.audio_state(_away())
+                self._let_speak()
             case Dispose(cause):
                 self._dispose(cause)
             case Refuse(number):
                 if (connection := self._connections.pop(number, None)) is not None:
                     self._owner.take(connection)
+
+    def _supersede(self, connection: PhoneConnection) -> None:
+        kept = [number for number in self._kept if number in self._connections]
+        stays = connection is self._phone and self._rivals.keeps(len(kept), monotonic())
+        if stays and not connection.understands_notices:
+            self._kept = [*kept, connection.number]
+            self._log.info("older phone kept unheard", socket=connection.number)
+        else:
+            connection.close(CloseCode.SUPERSEDED)
+
+    def _let_speak(self) -> None:
+        """The newest of the phones that were kept speaks for the user now."""
+        while self._kept:
+            if (number := self._kept.pop()) in self._connections:
+                self._shell.post(SocketOpened(number))
+                return
 
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
         metrics.PHONE_SOCKETS.add("new" if not resumed else "resumed" if self._phone is None else "superseding")
