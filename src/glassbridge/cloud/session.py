@@ -284,6 +284,7 @@ class UserSession:
                 self._order.phone_went()
                 self.link.depart()
                 self.apps.phone_went()
+                self.apps.audio_state(_away())
                 self._let_speak()
             case Dispose(cause):
                 self._dispose(cause)

@@ -52,6 +52,9 @@ KEPT, KEEP = 64, 60.0
 """How many results of playbacks are kept to be told again, and for how many seconds before the loss of a socket: what
 was last written into one that breaks may never have arrived."""
 
+RELEASED = 5.0
+"""Seconds in which an app closes the socket that it has released."""
+
 
 class Owner(Protocol):
     """Who keeps the apps of a user."""
@@ -209,6 +212,12 @@ class RunningApp:
                 connection.send(result)
         connection.listen(self._hear, self._allowance)
 
+    async def _see_off(self, connection: AppConnection) -> None:
+        """The app closes what it has released. The original's SDK takes a clean close of ours for the end of the
+        session, so it gets some time."""
+        await asyncio.sleep(RELEASED)
+        connection.close(CloseCode.DRAINING, "released")
+
     def _announce(self, state: AppState) -> None:
         if state is not AppState.RUNNING:
             self._socket = None
@@ -284,4 +293,4 @@ class RunningApp:
             case wire.OwnershipRelease(reason=reason):
                 self._log.info("app released", reason=reason)
                 self._shell.post(Released(connection.number))
-                connection.close(CloseCode.NORMAL, "released")
+                self._tasks.spawn(self._see_off(connection), f"released-{connection.number}")
