@@ -189,7 +189,8 @@ class Balancer:
         await asyncio.gather(pump(reader, back), pump(there, writer))
 
 
-async def test_the_app_finds_the_right_cloud_behind_one_address(open_scene: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("stay", [0.3, GRACE + 0.5], ids=["both have the session", "one has it"])
+async def test_the_app_finds_the_right_cloud_behind_one_address(open_scene: Callable[..., Any], stay: float) -> None:
     scene: Scene = await open_scene()
     async with Balancer(*(stage.cloud.port for stage in scene.clouds)) as balancer:
         for stage in scene.clouds:
@@ -199,7 +200,7 @@ async def test_the_app_finds_the_right_cloud_behind_one_address(open_scene: Call
         for cloud in (1, 0, 1, 0):
             await scene.move_to(cloud)
             await scene.is_heard(within=8.0)
-            await stays(scene.unharmed, 0.3)
+            await stays(scene.unharmed, stay)
         await stays(scene.unharmed, GRACE + QUICK.grace)
         assert balancer.taken > 5
 

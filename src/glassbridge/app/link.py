@@ -201,8 +201,8 @@ class Link:
         """Seconds until the next attempt."""
         if code == MOVED:
             return backoff.next_delay()
-        if self._error in ASK_FIRST:
-            return GIVE_UP + 1.0
+        if self._error in ASK_FIRST:  # unless a balancer has brought us to a cloud that the user has left
+            return backoff.next_delay() if self._left else GIVE_UP + 1.0
         if self._error in HOPELESS:
             self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
         match come_back(code):
