@@ -118,7 +118,34 @@ async def test_an_app_follows_its_user_and_is_never_stopped(scene: Scene) -> Non
     await scene.is_heard(1)
 
 
-async def test_the_users_stop_is_one_stop(scene: Scene) -> None:
+async def test_a_cloud_that_is_stopped_stops_no_app(scene: Scene) -> None:
+    await scene.move_to(0)
+    await scene.is_heard(0)
+    await scene.clouds[0].cloud.sessions.close()
+    scene.phone = None
+    await scene.move_to(1)
+    await scene.is_heard(1)
+    await stays(lambda: not scene.peer.told("stop") or f"stopped: {scene.peer.told('stop')}", 5.0)
+    await scene.is_heard(1)
+    assert len(scene.peer.told("session")) == 2
+
+
+async def test_a_users_session_that_ends_stops_the_app(scene: Scene) -> None:
+    await scene.move_to(0)
+    await scene.is_heard(0)
+    assert scene.phone is not None
+    await scene.phone.vanish()
+    await eventually(
+        lambda: (
+            any(stop["reason"] == "User session ended" for stop in scene.peer.told("stop"))
+            or f"stopped: {scene.peer.told('stop')}"
+        ),
+        GRACE + 5,
+    )
+    await stays(lambda: len(scene.peer.told("session")) == 1 or "it came back", 1.0)
+
+
+async def test_the_users_stop_stops_the_app(scene: Scene) -> None:
     await scene.move_to(0)
     await scene.is_heard(0)
     assert scene.phone is not None
