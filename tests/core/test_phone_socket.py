@@ -40,7 +40,6 @@ from glassbridge.core.phone_socket import (
     Woke,
 )
 from glassbridge.core.values import Generation
-from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
 
 S = SocketState
 ONE, TWO, THREE = Generation(1), Generation(2), Generation(3)
@@ -233,20 +232,20 @@ def test_a_thousand_phones_do_not_come_in_step() -> None:
 
 
 def test_a_network_that_swallows_everything_is_tried_often_enough_to_be_met_within_two_seconds() -> None:
-    """Attempts greet each CONNECT_EVERY seconds, and TCP repeats each greeting after 1 and 3 s (runtime/tcp.py)."""
+    """TCP itself repeats its greeting 1 and 3 s after the start of an attempt."""
     world = World(PhoneSocket(random.Random(7).random))
     world.step(Start())
     world.until(120.0)
     ends = [*world.times(OpenSocket)[1:], 120.0]
-    greetings = sorted(
-        at + number * CONNECT_EVERY + after
+    greetings = [
+        at + after
         for at, end in zip(world.times(OpenSocket), ends, strict=True)
-        for number in range(round(CONNECT_WITHIN / CONNECT_EVERY))
         for after in (0, 1, 3)
-        if at + number * CONNECT_EVERY + after < end
-    )
+        if at + after < end
+    ]
     gaps = [b - a for a, b in pairwise(greetings)]
-    assert max(gaps) <= 1.0, "seed 7"
+    assert max(gaps) <= 2.0, "seed 7"
+    assert sum(gaps) / len(gaps) < 1.2
 
 
 def test_a_half_open_socket_is_known_within_three_and_a_half_seconds() -> None:

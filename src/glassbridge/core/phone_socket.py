@@ -30,9 +30,9 @@ from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import Generation
 
 LADDER: Final = Ladder(base=0.25, cap=1.0)
-PATIENCE: Final = (3.5, 1.5, 6.0)
+PATIENCE: Final = (3.5, 1.5)
 """Seconds for an attempt, in turn: time enough for a slow network; soon enough for one that is back (TCP repeats a lost
-greeting after 1 and 3 s); at last time for one that nobody has measured yet. ROUND_TRIPS come on top."""
+greeting after 1 and 3 s). ROUND_TRIPS come on top."""
 ROUND_TRIPS: Final = 4
 """Of an attempt: TCP, TLS, the upgrade, the acknowledgement."""
 PING_EVERY: Final = 1.0

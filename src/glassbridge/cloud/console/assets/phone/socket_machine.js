@@ -6,7 +6,7 @@
 import { Backoff, earliest } from "./backoff.js";
 
 const LADDER = { base: 0.25, cap: 1.0 };
-const PATIENCE = [3.5, 1.5, 6.0]; // seconds for an attempt, in turn
+const PATIENCE = [3.5, 1.5]; // seconds for an attempt, in turn
 const ROUND_TRIPS = 4;
 export const PING_EVERY = 1.0;
 const SILENCE = 2.5;
