@@ -86,4 +86,4 @@ async def test_what_is_unknown_is_counted_and_logged_once_for_each_type(app: App
         await app.until("pong")
     assert counted() - before == 10
     assert [line["type"] for line in logs if line["event"] == "unknown message type"] == ["nonsense", "nonsense_too"]
-    assert [m["requestType"] for m in app.of_type("tpa_connection_error")] == ["nonsense", "nonsense_too"]
+    assert not app.of_type("tpa_connection_error"), "what nobody knows and nobody waits for is tolerated"

@@ -225,13 +225,13 @@ class AppConnection:
                     hear(self, message)
 
     def _refuse_unknown(self, kind: str, ids: wire.RequestIds) -> None:
-        """Each request is answered; what expects no answer is refused once."""
+        """Each request is answered; a known message that names no request is refused once; the rest is tolerated."""
         metrics.UNKNOWN_MESSAGES.add("app")
         new = kind not in self._unknown and len(self._unknown) < MAX_UNKNOWN
         if new:
             self._unknown.add(kind)
             self._log.info("unknown message type", type=kind)
-        if new or ids.any or kind in unserved.ANSWERS:
+        if ids.any or kind in unserved.ANSWERS or (new and kind in unserved.NO_ID):
             self.send(unserved.answer(kind, self.package, ids))
 
     def _on_excess(self, verdict: Verdict) -> None:

@@ -46,6 +46,23 @@ ANSWERS: Final[dict[str, _Answer]] = {
 }
 
 
+NO_ID: Final = frozenset(
+    {
+        "app_broadcast_message",
+        "app_direct_message",
+        "app_room_join",
+        "app_room_leave",
+        "app_user_discovery",
+        "dashboard_content_update",
+        "dashboard_mode_change",
+        "dashboard_system_update",
+        "location_poll_request",
+        "request_wifi_setup",
+    }
+)
+"""Other messages of the SDK that are not served. One without an id is refused once for each socket."""
+
+
 def answer(kind: str, package: str, ids: wire.RequestIds) -> Message:
     """The answer to a request of this type."""
     why = f"this cloud does not serve {kind}"
