@@ -4,24 +4,27 @@
 
 by both participants on both servers. What each cell means for the phone is core/voices.py's, and spelled out in TOLD.
 The phone is our own participant with other words to the server, which believes what a phone says of its tracks. The SDK
-does not tell that a track is not to be had.
+does not tell that a track is not to be had. livekit-server takes no G.722 from a phone.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender
 from livekit.protocol import models, rtc
 
 from glassbridge.core.diagnosis import hindered
+from glassbridge.core.values import SAMPLE_RATE
 from glassbridge.core.voices import RemoteTrack, TrackSource, choose_voice
-from glassbridge.livekit import speaker
+from glassbridge.livekit import opus, speaker
 from glassbridge.livekit.own import OwnParticipant
-from glassbridge.livekit.participant import RemoteParticipant
+from glassbridge.livekit.participant import TRACK_BITRATE, RemoteParticipant
 from glassbridge.livekit.publisher import Publisher
 from tests.support.livekit import KEYS, LiveKit
 from tests.support.places import OWN, Kind, Seat, Seats, say
@@ -50,17 +53,33 @@ CELLS = list(product((True, False), SOURCES, (False, True), (False, True)))
 """permission, source, encryption, mute"""
 
 
-class MuLaw:
-    """In the place of our Opus encoder: 20 ms of PCM16 at 16 kHz as PCMU."""
+class Encoder:
+    """In the place of our Opus encoder: 20 ms of PCM16 at 16 kHz in another codec."""
 
-    def __init__(self, *_: object, **__: object) -> None: ...
+    def __init__(self, name: str, rate: int) -> None:
+        self._codec = av.CodecContext.create(name, "w")
+        self._codec.format, self._codec.layout, self._codec.sample_rate = "s16", "mono", rate
+        self._every = SAMPLE_RATE // rate
 
     def encode(self, pcm: bytes) -> bytes:
-        samples = np.frombuffer(pcm, "<i2")[::2].astype(int)
-        loud = np.clip(np.abs(samples), 0, 32_635) + 132
-        power = np.floor(np.log2(loud)).astype(int) - 7
-        code = ~(np.where(samples < 0, 0x80, 0) | power << 4 | loud >> power + 3 & 15) & 0xFF
-        return bytes(code.astype(np.uint8))
+        samples = np.ascontiguousarray(np.frombuffer(pcm, "<i2")[:: self._every])
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self._codec.sample_rate
+        return b"".join(bytes(packet) for packet in self._codec.encode(frame))
+
+
+class Redundant:
+    """The same: Opus, and each packet carries the one before it once more (RFC 2198)."""
+
+    def __init__(self, number: int) -> None:
+        self._opus = opus.Encoder(TRACK_BITRATE)
+        self._number = number
+        self._before = b""
+
+    def encode(self, pcm: bytes) -> bytes:
+        before, self._before = self._before, self._opus.encode(pcm)
+        copy = (0x80 | self._number) << 24 | 960 << 10 | len(before)
+        return (copy.to_bytes(4, "big") if before else b"") + bytes([self._number]) + before + self._before
 
 
 class Phone:
@@ -70,6 +89,7 @@ class Phone:
         assert isinstance(seat.place, OwnParticipant)
         self.place = seat.place
         self.described: dict[str, Any] = {}
+        self.redundant = False
         publisher = self.place._sending_side()
         plain = Publisher.wish
 
@@ -77,6 +97,7 @@ class Phone:
             request = plain(cid, name)
             request.MergeFrom(rtc.AddTrackRequest(**self.described))
             request.source = self.described.get("source", request.source)
+            request.disable_red = not self.redundant
             return request
 
         publisher.wish = wish  # type: ignore[method-assign]
@@ -85,17 +106,53 @@ class Phone:
         await self.place.request(subscription_permission=rtc.SubscriptionPermission(all_participants=allowed))
 
 
-def use_pcmu(patch: pytest.MonkeyPatch) -> None:
-    """Tracks that are published from now on are PCMU."""
+CODECS: dict[str, tuple[str, Callable[[int], Encoder | Redundant]]] = {
+    # by its name in the roster: the one that aiortc is to take it for, and what encodes it
+    "pcmu": ("audio/PCMU", lambda _: Encoder("pcm_mulaw", 8_000)),
+    "pcma": ("audio/PCMA", lambda _: Encoder("pcm_alaw", 8_000)),
+    "red": ("audio/opus", Redundant),
+}
+IN_RED = {"own": 63, "sdk": 111}
+"""The payload type of Opus inside RED, by who listens: the server passes it on as it is, and the SDK knows one number
+alone. RED itself has the number by which aiortc knows Opus."""
+
+
+def use(codec: str, number: int, patch: pytest.MonkeyPatch) -> None:
+    """Tracks that are published from now on are in this codec."""
     prepare = speaker.Slot.__init__
+    mime_type, encoder = CODECS[codec]
 
     def prepared(slot: speaker.Slot, connection: RTCPeerConnection) -> None:
         prepare(slot, connection)
-        codecs = RTCRtpSender.getCapabilities("audio").codecs
-        slot._sender.setCodecPreferences([codec for codec in codecs if codec.mimeType == "audio/PCMU"])
+        known = RTCRtpSender.getCapabilities("audio").codecs
+        slot._sender.setCodecPreferences([one for one in known if one.mimeType == mime_type])
 
     patch.setattr(speaker.Slot, "__init__", prepared)
-    patch.setattr(speaker, "Encoder", MuLaw)
+    patch.setattr(speaker, "Encoder", lambda *_, **__: encoder(number))
+
+
+def offer_red(place: OwnParticipant, number: int, patch: pytest.MonkeyPatch) -> None:
+    """The server reads RED where aiortc wrote Opus, and aiortc reads Opus where the server answers RED."""
+    request, answered = place.request, Publisher.answered
+
+    async def requested(**field: Any) -> None:
+        if (offer := field.get("offer")) is not None:
+            red = rf"a=rtpmap:\1 red/48000/2\r\na=fmtp:\1 {number}/{number}\r\n"
+            red += f"a=rtpmap:{number} opus/48000/2\r\n"
+            sdp = re.sub(r"a=fmtp:\d+ .*\r\n", "", offer.sdp)
+            sdp = re.sub(r"a=rtpmap:(\d+) opus/48000/2\r\n", red, sdp)
+            field["offer"] = rtc.SessionDescription(
+                type="offer", id=offer.id, sdp=re.sub(r"^(m=audio .*?)\r$", rf"\1 {number}\r", sdp, flags=re.M)
+            )
+        await request(**field)
+
+    def read(publisher: Publisher, answer: rtc.SessionDescription) -> None:
+        sdp = re.sub(rf"a=(rtpmap|fmtp):{number} .*\r\n", "", answer.sdp)
+        sdp = re.sub(r"(a=rtpmap:\d+) red/", r"\1 opus/", sdp)
+        answered(publisher, rtc.SessionDescription(type="answer", id=answer.id, sdp=sdp))
+
+    patch.setattr(place, "request", requested)
+    patch.setattr(Publisher, "answered", read)
 
 
 def track_of(seat: Seat, sid: str) -> RemoteTrack | None:
@@ -123,16 +180,19 @@ def gone(seat: Seat, sid: str) -> Callable[[], bool | str]:
     return lambda: track_of(seat, sid) is None or "still there"
 
 
-@pytest.mark.parametrize("codec", ["opus", "pcmu"])
-async def test_every_cell(
+@pytest.mark.parametrize("codec", ["opus", *CODECS])
+async def test_each_combination_of_source_mute_encryption_and_permission(
     kind: Kind, seats: Seats, livekit: LiveKit, codec: str, monkeypatch: pytest.MonkeyPatch, request: Any
 ) -> None:
-    if codec == "pcmu":
+    if codec in CODECS:
         if "embedded" in request.node.callspec.id:
             pytest.skip("the stand-in passes on Opus only")
-        use_pcmu(monkeypatch)
+        use(codec, IN_RED[kind.name], monkeypatch)
     listener = await seats.join(kind, "listener")
     phone = Phone(await seats.join(OWN, "phone", catch_up=1.0))
+    if codec == "red":
+        phone.redundant = True
+        offer_red(phone.place, IN_RED[kind.name], monkeypatch)
     for allowed, source, encrypted, muted in CELLS:
         cell = f"{allowed=} {source=} {encrypted=} {muted=}"
         await phone.allow(allowed)
@@ -159,7 +219,7 @@ async def test_every_cell(
         await eventually(gone(listener, track.sid), PATIENCE)
 
 
-async def test_what_changes_is_told(kind: Kind, seats: Seats, request: Any) -> None:
+async def test_mute_and_permission_that_change_on_one_track_are_told(kind: Kind, seats: Seats, request: Any) -> None:
     """Mute and permission come and go on one track, and sound with them. The SDK hears no line of the stand-in again
     that was taken from it: there it is only told."""
     hears_again = kind is OWN or "real" in request.node.callspec.id
@@ -188,7 +248,7 @@ async def test_what_changes_is_told(kind: Kind, seats: Seats, request: Any) -> N
 
 
 @pytest.mark.real
-async def test_a_permission_to_publish_that_is_taken_is_told(kind: Kind, real_livekit: LiveKit) -> None:
+async def test_a_permission_to_publish_that_is_taken_away_is_told(kind: Kind, real_livekit: LiveKit) -> None:
     from livekit import api
 
     seats = Seats(real_livekit.url)
@@ -215,7 +275,7 @@ async def test_a_permission_to_publish_that_is_taken_is_told(kind: Kind, real_li
     await seats.leave_all()
 
 
-async def test_an_encrypted_packet_is_told_as_such(seats: Seats) -> None:
+async def test_an_encrypted_data_packet_is_told(seats: Seats) -> None:
     """The SDK passes over what it has no key for; ours says that it came."""
     listener = await seats.join(OWN, "listener")
     phone = Phone(await seats.join(OWN, "phone"))

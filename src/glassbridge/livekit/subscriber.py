@@ -151,10 +151,14 @@ class Subscriber:
         packet = parse_rtp(data)
         if packet is None or (track := self._tracks.get(packet.ssrc)) is None:
             return
-        for single in unpack_red(packet) if self._payloads.get(packet.payload_type) == "red" else (packet,):
-            codec = self._payloads.get(single.payload_type, "")
-            if codec not in CODECS:
-                continue
+        codec = self._payloads.get(packet.payload_type, "")
+        singles = [packet]
+        if codec == "red":
+            # It wraps Opus, by the number that its publisher gave it: the server passes that on as it is.
+            codec, singles = "opus", unpack_red(packet)
+        if codec not in CODECS:
+            return
+        for single in singles:
             receiver = self._receivers.get(packet.ssrc)
             if receiver is None or receiver.codec != codec:
                 receiver = self._receivers[packet.ssrc] = TrackReceiver(codec)
