@@ -9,7 +9,7 @@ import pytest
 from glassbridge.lab.judge import Span
 from glassbridge.lab.scenario import catalogue
 from glassbridge.lab.system import Sample
-from glassbridge.lab.told import EXPECTED, Stories, by_time, disagreements, expected, judge_all, read
+from glassbridge.lab.told import EXPECTED, PLACES, Stories, by_time, disagreements, expected, judge_all, read
 
 USER = "lab-1@example.org"
 CAUSE, GONE, END = 100_000_000_000, 106_000_000_000, 110_000_000_000
@@ -110,8 +110,39 @@ def test_stories_are_counted_by_sample() -> None:
     assert all(text.startswith("kill, x: ") for text in stories.wrong)
 
 
+MUTED_PHONE = [
+    line(0.1, "JoinRoom received", service="livekit-bridge"),
+    line(0.5, "audio state", state="live", hop=None, code=""),
+    line(1.0, "audio state", state="connecting", hop=None, code="muted"),
+    line(10.1, "phone socket closed", code=1000),  # the phone goes when all is over
+]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lines", "found"),
+    [
+        ("P3", MUTED_PHONE, []),
+        ("P3", MUTED_PHONE[:2], ["the cause is muted, told: none"]),
+        ("P3", [*MUTED_PHONE, line(2.0, "place lost", hop="livekit")], ["the dead hop is none, told: livekit"]),
+        ("P3", MUTED_PHONE[:1] + MUTED_PHONE, ["the bridge joined 2 times, 1 at most is right"]),
+        ("P2", [line(1.0, "audio state", state="interrupted", hop="phone", code="encrypted")], []),
+        (
+            "P2",
+            [line(1.0, "audio state", state="interrupted", code="encrypted")],
+            ["the dead hop is phone, told: none"],
+        ),
+    ],
+)
+def test_a_place_that_is_sound_has_its_cause_told_and_no_dead_hop(
+    scenario: str, lines: list[Mapping[str, Any]], found: list[str]
+) -> None:
+    stories = judge_all(lines, scenario, [Sample("odd", USER, {}, span())], 0)
+    assert stories.wrong == [f"odd, {USER}: {what}" for what in found]
+
+
 def test_every_entry_means_a_scenario() -> None:
     ids = [scenario.id for scenario in catalogue()]
+    assert {id for id in ids if id.startswith("P")} == PLACES.keys()
     assert all(any(id.startswith(part) for id in ids) for part, _, _ in EXPECTED)
     assert expected("F18a", "kill -9 worker 0") == frozenset({"bridge"})
     assert expected("F12a", "two sockets") is None

@@ -238,6 +238,11 @@ class System:
         """A sample without an episode: where no audio is waited for."""
         self.samples.append(Sample(label, user.id, figures))
 
+    def note_phone(self, name: UserId, label: str, begun_ns: int, figures: Figures) -> None:
+        """A sample of a phone that is not ours, until now: its story is judged too."""
+        now = monotonic_ns()
+        self.samples.append(Sample(label, name, figures, Span(begun_ns, now, now, None, (now, now))))
+
     def take(self, episode: Episode) -> None:
         """Called by an episode that is over."""
         self.samples += [

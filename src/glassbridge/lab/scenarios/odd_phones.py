@@ -22,7 +22,8 @@ from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 
 LIVE, CONNECTING, INTERRUPTED = AudioState.LIVE, AudioState.CONNECTING, AudioState.INTERRUPTED
-SHORT = Needs(env={"GLASSBRIDGE_GRACE": "3"})
+SHORT = Needs(env={"GLASSBRIDGE_GRACE": "3", "GLASSBRIDGE_RECOGNISERS": "2"})
+"""One recogniser for each: one that is busy would be part of the story."""
 SOON = 2.0
 PORTIONS = 70
 """Of 0.1 s, before the nap and after it."""
@@ -57,9 +58,8 @@ def _name(system: System, what: str) -> UserId:
 
 def _note(system: System, phone: BarePhone, label: str, told_s: float, code: str = "", **more: float) -> None:
     """A sample; the log must name the code, or that it is live."""
-    user = next(iter(system.crowd.users.values()))
     notice = {"code": code} if code else {"state": LIVE.value}
-    system.note(user, label, **phone.figures(told_s, **notice), **more)
+    system.note_phone(phone.name, label, phone.begun_ns, phone.figures(told_s, **notice) | more)
 
 
 @scenario(
@@ -142,6 +142,7 @@ async def clock_sleeps(system: System) -> None:
     name = _name(system, "clock")
     headers = {"Authorization": f"Bearer {system.stack.core_token(name)}"}
     asked: list[str] = []
+    begun_ns = monotonic_ns()
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(f"{system.a.cloud_url}/glasses-ws?audio=2", headers=headers) as socket,
@@ -170,8 +171,8 @@ async def clock_sleeps(system: System) -> None:
         await asyncio.wait([reading])
     stepped = system.logged("capture clock stepped", None, 0, user_id=name)
     late = PORTIONS / 10 - sum(block.live for block in system.taps.blocks(name, woke_ns)) / 10
-    user = next(iter(system.crowd.users.values()))
-    system.note(user, "slept 5 s", late_s=late, named=float(len(stepped) == 1), asked=float(len(asked)))
+    figures = {"late_s": late, "named": float(len(stepped) == 1), "asked": float(len(asked))}
+    system.note_phone(name, "slept 5 s", begun_ns, figures)
 
 
 @scenario(
