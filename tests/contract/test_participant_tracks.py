@@ -57,8 +57,10 @@ class Encoder:
     """In the place of our Opus encoder: 20 ms of PCM16 at 16 kHz in another codec."""
 
     def __init__(self, name: str, rate: int) -> None:
-        self._codec = av.CodecContext.create(name, "w")
-        self._codec.format, self._codec.layout, self._codec.sample_rate = "s16", "mono", rate
+        codec = av.CodecContext.create(name, "w")
+        assert isinstance(codec, av.AudioCodecContext)
+        codec.format, codec.layout, codec.sample_rate = "s16", "mono", rate
+        self._codec = codec
         self._every = SAMPLE_RATE // rate
 
     def encode(self, pcm: bytes) -> bytes:
