@@ -69,7 +69,8 @@ def _upgrade(accept: bytes) -> bytes:
     return _STATUS + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
 
 
-def _frame(data: bytes, opcode: int = 2, *, final: bool = True) -> bytes:
+def frame(data: bytes, opcode: int = 2, *, final: bool = True) -> bytes:
+    """As a server sends it."""
     head = bytes([(0x80 if final else 0) | opcode])
     if len(data) < 126:
         return head + bytes([len(data)]) + data
@@ -93,7 +94,7 @@ def _join(room: str, **fields: object) -> bytes:
         subscriber_primary=True,
         **fields,  # type: ignore[arg-type]
     )
-    return _frame(encode_response(join=join))
+    return frame(encode_response(join=join))
 
 
 async def _words(*parts: bytes, stays: float = 15.0) -> AsyncIterator[bytes]:
@@ -118,13 +119,13 @@ def _joined(*frames: bytes, **fields: object) -> Answer:
 
 
 def _trickle(candidate: str) -> bytes:
-    return _frame(
+    return frame(
         encode_response(trickle=rtc.TrickleRequest(candidateInit=candidate, target=rtc.SignalTarget.SUBSCRIBER))
     )
 
 
 def _offer(sdp: str) -> bytes:
-    return _frame(encode_response(offer=rtc.SessionDescription(type="offer", sdp=sdp)))
+    return frame(encode_response(offer=rtc.SessionDescription(type="offer", sdp=sdp)))
 
 
 def _crowd(accept: bytes, room: str) -> AsyncIterator[bytes]:
@@ -135,7 +136,7 @@ def _crowd(accept: bytes, room: str) -> AsyncIterator[bytes]:
 def _huge_update(accept: bytes, room: str) -> AsyncIterator[bytes]:
     person = models.ParticipantInfo(sid="PA_x", identity="x", metadata="x" * (9 << 20))
     update = encode_response(update=rtc.ParticipantUpdate(participants=[person]))
-    return _words(_upgrade(accept), _join(room), _frame(update))
+    return _words(_upgrade(accept), _join(room), frame(update))
 
 
 MODES: Final[Mapping[str, Answer]] = {
@@ -147,13 +148,13 @@ MODES: Final[Mapping[str, Answer]] = {
     "redirect": lambda *_: _words(b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"),
     "no-websocket": lambda *_: _words(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     "silent-socket": _upgraded(),
-    "no-protobuf": _upgraded(_frame(b"\xff" * 60_000)),
+    "no-protobuf": _upgraded(frame(b"\xff" * 60_000)),
     "claims-4-eib": _upgraded(b"\x82\x7f\x3f\xff\xff\xff\xff\xff\xff\xff" + bytes(PIECE)),
     "endless-message": lambda accept, _: _endless(
-        _upgrade(accept) + _frame(b"x", final=False), _frame(bytes(PIECE), 0, final=False)
+        _upgrade(accept) + frame(b"x", final=False), frame(bytes(PIECE), 0, final=False)
     ),
-    "deep-text": _upgraded(_frame(b"[" * 100_000, 1)),
-    "pings": lambda accept, _: _endless(_upgrade(accept), _frame(b"ping", 9) * 500, 0.01),
+    "deep-text": _upgraded(frame(b"[" * 100_000, 1)),
+    "pings": lambda accept, _: _endless(_upgrade(accept), frame(b"ping", 9) * 500, 0.01),
     "close-5000": _upgraded(b"\x88\x02" + struct.pack(">H", 5_000)),
     "crowd": _crowd,
     "huge-update": _huge_update,
@@ -161,5 +162,5 @@ MODES: Final[Mapping[str, Answer]] = {
     "deep-candidate": _joined(_trickle("[" * 100_000), _trickle('{"candidate": 5}'), _trickle("{" * 10)),
     "no-sdp": _joined(_offer("v=0\r\nm=" + "x" * 100_000)),
     "long-sdp": _joined(_offer("v=0\r\n" + "a=candidate:1 1 udp 1 127.0.0.1 1 typ host\r\n" * 20_000)),
-    "leave": _upgraded(_frame(encode_response(leave=rtc.LeaveRequest(reason=models.DisconnectReason.JOIN_FAILURE)))),
+    "leave": _upgraded(frame(encode_response(leave=rtc.LeaveRequest(reason=models.DisconnectReason.JOIN_FAILURE)))),
 }

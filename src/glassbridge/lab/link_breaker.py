@@ -78,6 +78,10 @@ class Link:
         self.hold(Path.SIGNAL, ways)
         self.drop(Path.MEDIA, ways)
 
+    def inject(self, data: bytes) -> None:
+        """Says this to the clients, as if the server had."""
+        self._signal.inject(data)
+
     def cut(self) -> None:
         """Resets the signalling connections; new ones are let through."""
         self._signal.cut()

@@ -139,6 +139,11 @@ class ByteLink:
         self._refusing = True
         self.cut()
 
+    def inject(self, data: bytes) -> None:
+        """Says this to every client, as if its server had: between two pieces that the server sent."""
+        for client, _ in self.connections:
+            client.write(data)
+
     def heal(self) -> None:
         """Lets everything through again; what was held is delivered first."""
         self._refusing = False

@@ -120,6 +120,7 @@ PLACES: Final[Mapping[str, Place]] = {
         ("P3", "muted", "", 1),
         ("P4", "phone_not_in_room", "phone", 1),
         ("P5", "capture clock stepped", "phone", 0),
+        ("P6", "awaiting_audio", "", 1),
         ("P7", "limit_exceeded", "livekit", 8),
         ("P8", "awaiting_audio", "", 1),
     )

@@ -2,9 +2,11 @@
 words, and no place that was sound is taken anew."""
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from time import monotonic, monotonic_ns
 
 import aiohttp
@@ -14,10 +16,12 @@ from livekit.protocol import models, room, rtc
 
 from glassbridge.core.values import AudioState, UserId
 from glassbridge.lab.bare_phone import BarePhone, DeafEars
+from glassbridge.lab.hostile_livekit import frame
 from glassbridge.lab.scenario import LabError, Needs, always, least, most, scenario
 from glassbridge.lab.system import System
 from glassbridge.livekit.own import connect
 from glassbridge.livekit.participant import ConnectOptions, LocalTrack
+from glassbridge.livekit.signal import encode_response
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 
@@ -173,6 +177,47 @@ async def clock_sleeps(system: System) -> None:
     late = PORTIONS / 10 - sum(block.live for block in system.taps.blocks(name, woke_ns)) / 10
     figures = {"late_s": late, "named": float(len(stepped) == 1), "asked": float(len(asked))}
     system.note_phone(name, "slept 5 s", begun_ns, figures)
+
+
+def _names(count: int) -> bytes:
+    """Candidates that cannot be looked up, as LiveKit would trickle them."""
+    init = json.dumps({"candidate": "candidate:1 1 udp 1 nowhere.invalid 9 typ host", "sdpMid": "0"})
+    trickle = rtc.TrickleRequest(candidateInit=init, target=rtc.SUBSCRIBER)
+    return frame(encode_response(trickle=trickle)) * count
+
+
+def _crowd() -> bytes:
+    """An update of 6 MB: a hundred people with much to say of themselves."""
+    people = [models.ParticipantInfo(sid=f"PA_{n}", identity=f"p{n}", metadata="m" * 60_000) for n in range(100)]
+    return frame(encode_response(update=rtc.ParticipantUpdate(participants=people)))
+
+
+@scenario(
+    "P6",
+    "names that do not resolve and an update of 6 MB while somebody speaks",
+    story="12",
+    needs=Needs(breakable=True, env=SHORT.env),
+    must=(most("hole_s", 1.0), *MUST),
+    users=1,
+    runs=3,
+    intact=False,
+)
+async def reader_never_waits(system: System) -> None:
+    """Whatever LiveKit sends, audio flows on, and the place stays."""
+    await system.speaking()
+    async with BarePhone(system, _name(system, "crowd")) as phone:
+        track = await phone.publish()
+        async with _speaking(track, tone(60.0)):
+            told = await phone.until_told(LIVE)
+            begun_ns = monotonic_ns()
+            for words in (_names(500), _crowd()):
+                system.a.to_livekit.inject(words)
+                await asyncio.sleep(4.0)
+            heard = [block.at_ns for block in system.taps.blocks(phone.name, begun_ns) if block.live]
+            hole = max((later - at for at, later in pairwise([begun_ns, *heard, monotonic_ns()])), default=0)
+        if phone.told[-1][1] != LIVE.value:
+            raise LabError(f"the phone is told {phone.told[-1][2]}")
+        _note(system, phone, "names, then a crowd", told, hole_s=hole / 1e9)
 
 
 @scenario(
