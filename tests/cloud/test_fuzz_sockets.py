@@ -25,7 +25,7 @@ AT_ONCE = 20
 STALL = 0.25
 """Seconds for which the event loop may be busy with what came at once."""
 PLENTY = SocketRates(1_000_000, 1 << 30)
-ERRORS = {"MALFORMED_MESSAGE", "MESSAGE_TOO_BIG"}
+ERRORS = {"MALFORMED_MESSAGE", "MESSAGE_TOO_BIG", "NOT_SUPPORTED"}
 
 
 @pytest.fixture

@@ -177,11 +177,11 @@ class Link:
         if self._leave.is_set():
             return
         match message:
-            case wire.ConnectionAck(cloud=cloud) if cloud and cloud == self._left:
+            case wire.ConnectionAck(cloud=str(cloud)) if cloud and cloud == self._left:
                 self._leave.set()  # a balancer has brought us back: the next try may come to the right one
                 return
             case wire.ConnectionAck(cloud=cloud):
-                self._cloud = cloud
+                self._cloud = cloud if isinstance(cloud, str) else ""
                 self._socket = socket
                 self._up.set()
                 accepted.set()

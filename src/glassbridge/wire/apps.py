@@ -187,7 +187,7 @@ class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True
     """Ours."""
     resumed: bool = False
     """Ours: this app's session lived already."""
-    cloud: str = ""
+    cloud: str | msgspec.UnsetType = msgspec.UNSET
     """Ours: the cloud that lets the app in (SessionRequest.cloud)."""
     pings: bool = False
     """Ours. True: pings are answered, so the app may miss a cloud from which no answer ever came."""
