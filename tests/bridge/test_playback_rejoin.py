@@ -75,11 +75,11 @@ async def test_a_replacing_join_takes_it_along(bridge: Any, fake: FakeLiveKit, s
 
 
 async def test_a_lost_room_is_waited_for(bridge: Any, fake: FakeLiveKit, site: Site) -> None:
-    """The host of the room is forgotten meanwhile, with its stream."""
+    """The host of the room is forgotten meanwhile, with its stream: a cloud of ours decides about the next join."""
     pcm = chirp(1.0)
     site.files["clip"] = as_wav(pcm)
-    await joined(bridge)
-    stream = await opened(bridge)
+    await joined(bridge, generation=1)
+    stream = await opened(bridge, generation=1)
     call = bridge.PlayAudio(request(site.url("clip"), track_id=2))
     await heard_in(fake, 0, 10)
     fake.last.lose(LossReason.SERVER_SHUTDOWN)
@@ -90,7 +90,7 @@ async def test_a_lost_room_is_waited_for(bridge: Any, fake: FakeLiveKit, site: S
     assert await ended(stream) is grpc.StatusCode.ABORTED
     status = await bridge.GetStatus(pb.BridgeStatusRequest(user_id=USER))
     assert not status.connected
-    await joined(bridge)
+    await joined(bridge, generation=2)
     events = await events_of(call)
     assert kinds(events)[-1] == "COMPLETED"
     assert said(fake) == pcm

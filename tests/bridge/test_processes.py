@@ -438,7 +438,8 @@ def test_no_line_on_the_lifeline_loses_the_worker(launch: Callable[..., Bridge],
     assert found.metadata["pid"] == str(worker), bridge.said
     assert not bridge.logged("worker died")
     assert len(bridge.logged("worker line skipped")) == 5, "the first ones are told, all are counted"
-    assert bridge.logged("worker line skipped")[0]["cause"].startswith("it is longer than")
+    causes = [line["cause"] for line in bridge.logged("worker line skipped")]
+    assert any(cause.startswith("it is longer than") for cause in causes), causes
 
 
 def cold_start(launch: Callable[..., Bridge], path: Path) -> float:

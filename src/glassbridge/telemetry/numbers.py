@@ -5,6 +5,7 @@ A number is written on the event loop only. A snapshot of them travels as JSON b
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Final
 
@@ -82,9 +83,15 @@ class Counter(Metric):
         self.cell(*labels).count += by
 
     def read_by(self, reader: Callable[[], Reading]) -> Callable[[], None]:
-        """What `reader` gives belongs to it, for what is counted elsewhere; call what is returned when that ends."""
+        """What `reader` gives belongs to it, for what is counted elsewhere; call what is returned when that ends, once
+        or more often."""
         self._readers.append(reader)
-        return lambda: self._readers.remove(reader)
+
+        def forget() -> None:
+            with suppress(ValueError):
+                self._readers.remove(reader)
+
+        return forget
 
     def values(self) -> list[tuple[Labels, Value]]:
         found: dict[Labels, float] = {labels: cell.count for labels, cell in self._cells.items()}
