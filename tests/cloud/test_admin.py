@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,6 +13,7 @@ import structlog
 
 from glassbridge.cloud import live
 from glassbridge.core.connections import ConnectionLimits
+from glassbridge.telemetry.line_limit import LineLimit
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from tests.cloud.app_stage import PACKAGE, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
@@ -148,6 +150,24 @@ async def test_guesses_are_counted_by_peer_and_one_rule_holds_for_header_and_for
     assert await ask(built, "sessions") is not None  # an operator elsewhere notices nothing
     async with built.http.post(login, json={"token": TOKEN}) as answer:
         assert answer.status == 200
+
+
+async def test_a_flood_of_guesses_is_a_few_log_lines(stage: Callable[..., Any]) -> None:
+    """Each line names its peer, so the limit of log lines, which stands behind what a test captures, applies to it."""
+    built: Stage = await stage(admin_token=TOKEN)
+    with structlog.testing.capture_logs() as lines:
+        async with caller("127.0.0.8") as guesser:
+            for number in range(200):
+                headers = {"Authorization": f"Bearer wrong-{number}"}
+                async with guesser.get(f"{built.url}/api/admin/sessions", headers=headers) as answer:
+                    assert answer.status in (401, 429)
+    limit = LineLimit()
+    caused = [
+        line for line in lines if line["event"] in ("admin refused", "HTTP request") and line["log_level"] != "debug"
+    ]
+    written = [line for line in caused if limit.admits(logging.LogRecord("", logging.WARNING, "", 0, line, None, None))]
+    assert len(caused) >= 10
+    assert 0 < len(written) <= 60
 
 
 async def test_a_sign_in_is_listed_and_ended_and_what_operators_do_is_told(stage: Callable[..., Any]) -> None:

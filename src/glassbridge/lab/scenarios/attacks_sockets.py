@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Final
@@ -182,6 +182,21 @@ async def _flood(socket: aiohttp.ClientWebSocketResponse, texts: Sequence[str], 
         await asyncio.sleep(max(0.0, BATCH / PER_SECOND - (monotonic() - begun)))
 
 
+async def _flood_again_and_again(
+    connect: Callable[[], Awaitable[aiohttp.ClientWebSocketResponse]], texts: Sequence[str], told: Told, until: float
+) -> None:
+    """On a new socket after each close."""
+    while monotonic() < until:
+        try:
+            socket = await connect()
+        except aiohttp.ClientError as error:
+            told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
+            await asyncio.sleep(0.2)
+            continue
+        async with _reading(socket, told):
+            await _flood(socket, texts, told, until)
+
+
 async def flood_as_phone(url: str, token: str, seconds: float) -> dict[str, Any]:
     texts = [
         json.dumps(message)
@@ -198,15 +213,7 @@ async def flood_as_phone(url: str, token: str, seconds: float) -> dict[str, Any]
     ]
     told, until = Told(), monotonic() + seconds
     async with http() as client:
-        while monotonic() < until:
-            try:
-                socket = await _phone(client, url, token)
-            except aiohttp.ClientError as error:
-                told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
-                await asyncio.sleep(0.2)
-                continue
-            async with _reading(socket, told):
-                await _flood(socket, texts, told, until)
+        await _flood_again_and_again(lambda: _phone(client, url, token), texts, told, until)
     return told.result()
 
 
@@ -225,15 +232,7 @@ async def flood_as_app(url: str, token: str, key: str, seconds: float) -> dict[s
     told = Told()
     async with http() as client, started(client, url, token):
         until = monotonic() + seconds
-        while monotonic() < until:
-            try:
-                socket = await app_socket(client, url, key)
-            except aiohttp.ClientError as error:
-                told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
-                await asyncio.sleep(0.2)
-                continue
-            async with _reading(socket, told):
-                await _flood(socket, texts, told, until)
+        await _flood_again_and_again(lambda: app_socket(client, url, key), texts, told, until)
     return told.result()
 
 
