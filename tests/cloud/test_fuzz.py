@@ -9,16 +9,16 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glassbridge.wire import apps, phone
+from glassbridge.wire import phone
 from tests.cloud.app_stage import AppStage, app_stages
 from tests.cloud.conftest import ANN
-from tests.support.messages import messages
+from tests.support.messages import FromStayingApp, messages
 from tests.support.poll import eventually
 
 FEW = settings(max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 """Each starts a cloud."""
 Frames = list[Any]
-frames_of_apps = st.lists(messages(apps.FromApp) | st.binary(max_size=50), min_size=20, max_size=60)
+frames_of_apps = st.lists(messages(FromStayingApp) | st.binary(max_size=50), min_size=20, max_size=60)
 frames_of_phones = st.lists(messages(phone.FromPhone), min_size=20, max_size=60)
 
 

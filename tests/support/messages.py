@@ -1,9 +1,14 @@
 """Messages of a protocol as its structs allow them, and as they do not: for tests that throw both at a socket."""
 
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 from hypothesis import strategies as st
+
+from glassbridge.wire import apps
+
+FromStayingApp: Any = Union[tuple(kind for kind in apps.FromApp.__args__ if kind is not apps.OwnershipRelease)]  # noqa: UP007
+"""What an app may say and keep its socket: the cloud closes that of an app which releases the user."""
 
 SCALARS = st.none() | st.booleans() | st.integers(-(1 << 70), 1 << 70) | st.floats() | st.text(max_size=30)
 JUNK = st.recursive(

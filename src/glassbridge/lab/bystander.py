@@ -9,7 +9,7 @@
     quiet_p99_s  the same in the same run before the attack
     p99_of_allowed  p99_s as a share of what it may be: P99, or twice quiet_p99_s, whichever is larger
     lines_per_s  lines about one peer (telemetry/line_limit.py), or about none, that one program logged in the busiest
-                 second since the attack began
+                 five seconds since the attack began, by second
 
 Each attack is run in small first: what is imported and opened only once does not count.
 """
@@ -142,7 +142,7 @@ async def judged(system: "System", label: str, run: Attack, quiet_s: float = QUI
                 p99_s=attack_p99,
                 quiet_p99_s=quiet_p99,
                 p99_of_allowed=attack_p99 / max(P99, 2 * quiet_p99),
-                lines_per_s=system.logbook.busiest_second(programs, episode.cause_ns),
+                lines_per_s=system.logbook.most_lines_per_second(programs, episode.cause_ns),
                 attack_s=(episode.gone_ns - episode.cause_ns) / 1e9,
                 **{name: float(value) for name, value in figures.items()},
             )

@@ -4,13 +4,17 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from glassbridge.lab.program import Line
 from glassbridge.telemetry.line_limit import peer_of
+
+FLOOD_SECONDS: Final = 5
+"""What begins and breaks writes many lines at once; a flood goes on."""
 
 
 class Logbook:
@@ -20,9 +24,9 @@ class Logbook:
         self.folder = folder
         self._files: dict[str, TextIO] = {}
         self._entries: list[Mapping[str, Any]] = []
-        self._seconds: Counter[tuple[str, str, str]] = Counter()
+        self._seconds: Counter[tuple[str, str, int]] = Counter()
         """How many lines each program wrote about each peer in each second, by its own clock."""
-        self._begun: dict[str, int] = {}
+        self._begun: dict[int, int] = {}
         """When the first line of each of these seconds was read."""
 
     def __enter__(self) -> Self:
@@ -45,7 +49,7 @@ class Logbook:
             self._files[line.program] = (self.folder / f"{line.program}.log").open("a", buffering=1)
         self._files[line.program].write(line.text + "\n")
         fields = line.fields
-        second = str(fields.get("timestamp", line.at_ns // 1_000_000_000))[:19]
+        second = _second_of(fields.get("timestamp"), line.at_ns)
         self._begun.setdefault(second, line.at_ns)
         self._seconds[line.program, peer_of(fields), second] += 1
         if fields:
@@ -60,17 +64,20 @@ class Logbook:
             if all(entry.get(key) == value for key, value in wanted.items())
         ]
 
-    def busiest_second(self, programs: Collection[str], since_ns: int) -> int:
+    def most_lines_per_second(self, programs: Collection[str], since_ns: int) -> float:
         """The most lines about one peer (telemetry/line_limit.py), or about none, that one of these programs wrote in
-        one second that has begun since then."""
-        return max(
-            (
-                lines
-                for (program, _, second), lines in self._seconds.items()
-                if program in programs and self._begun[second] >= since_ns
-            ),
-            default=0,
-        )
+        FLOOD_SECONDS consecutive seconds since then, over that time."""
+        sums: Counter[tuple[str, str, int]] = Counter()
+        for (program, peer, second), lines in self._seconds.items():
+            if program in programs and self._begun[second] >= since_ns:
+                for first in range(second - FLOOD_SECONDS + 1, second + 1):
+                    sums[program, peer, first] += lines
+        return max(sums.values(), default=0) / FLOOD_SECONDS
+
+
+def _second_of(timestamp: Any, at_ns: int) -> int:
+    """By the clock of the program; by the lab's for a line without a time."""
+    return int(datetime.fromisoformat(timestamp).timestamp()) if timestamp else at_ns // 1_000_000_000
 
 
 def _moment(entry: Mapping[str, Any]) -> int:

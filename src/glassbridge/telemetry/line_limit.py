@@ -1,26 +1,29 @@
-"""How many log lines one peer may cause in any second: PER_SECOND of its kind, half of them of one event.
+"""How many log lines one peer may cause: RATES of its kind, half of them of one event.
 
 A line belongs to the user it names, or to that app of the user if it names one too; else to the address or the app that
-it names (all addresses of an IPv6 network of 64 bits are one); a line of a library to that library. Together the lines
-of one user, its app and its address stay about 20. Lines that name none of these are the program's own and have no
-limit. RESERVED lines of the STORY come on top: a session that begins writes many lines at once, and those that say what
-the phone is told must not be missing. What is beyond the limit is counted, and told in one line per peer once a second
-has passed. Debug lines have no limit.
+it names (all addresses of an IPv6 network of 64 bits are one); a line of a library to that library. Lines that name
+nobody are the program's own and have no limit.
+
+A session that begins, breaks and comes back at once writes some forty lines within three seconds, and each is needed to
+tell its story: so much passes in one burst. A flood is held to about 20 lines a second over five seconds. STORY lines
+have a bucket of their own, which chatter cannot empty. Lines beyond the limit are counted, and told in one line for
+each peer once a second has passed. Debug lines have no limit.
 """
 
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
 from glassbridge.core.addresses import subject_of
+from glassbridge.core.allowance import Bucket, Rate
 
-PER_SECOND: Final = {"user": 15, "app": 5, "address": 10}
-STORY: Final = frozenset({"audio state", "place lost"})
+RATES: Final = {"user": Rate(8, burst=30), "app": Rate(3, burst=10), "address": Rate(8, burst=15)}
+STORY: Final = frozenset({"audio state", "place lost", "phone socket closed", "session"})
 """Events that tell why a user is not heard."""
-RESERVED: Final = 5
-"""Of one peer and second, for these alone; more of them are lines like others."""
+STORY_RATE: Final = Rate(3, burst=10)
+"""Of one peer, for these alone; more of them are lines like others."""
 EVENTS: Final = 20
 """Of one peer that are limited apart; an older one begins anew."""
 PEERS: Final = 2_000
@@ -29,33 +32,24 @@ TELL_AFTER: Final = 1.0
 """Seconds from the first suppressed line to the line that tells how many there were."""
 
 
-class _Window:
-    """The times of the last lines of one peer, and of each of its events."""
+class _Peer:
+    """What one peer may still cause, in all and of each event."""
 
-    def __init__(self, per_second: int) -> None:
-        self._per_event = (per_second + 1) // 2
-        self._all: deque[float] = deque(maxlen=per_second)
-        self._story: deque[float] = deque(maxlen=RESERVED)
-        self._by_event: OrderedDict[str, deque[float]] = OrderedDict()
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._per_event = Rate(rate.per_second / 2, rate.burst / 2)
+        self._all = Bucket(rate, now)
+        self._story = Bucket(STORY_RATE, now)
+        self._by_event: OrderedDict[str, Bucket] = OrderedDict()
 
     def admit(self, event: str, now: float) -> bool:
-        if event in STORY and not _is_full(self._story, now):
-            self._story.append(now)
+        if event in STORY and self._story.take(now):
             return True
         own = self._by_event.get(event)
         if own is None:
-            own = self._by_event[event] = deque(maxlen=self._per_event)
+            own = self._by_event[event] = Bucket(self._per_event, now)
             if len(self._by_event) > EVENTS:
                 self._by_event.popitem(last=False)
-        if _is_full(self._all, now) or _is_full(own, now):
-            return False
-        self._all.append(now)
-        own.append(now)
-        return True
-
-
-def _is_full(times: deque[float], now: float) -> bool:
-    return len(times) == times.maxlen and now - times[0] < 1.0
+        return own.level(now) >= 1 and self._all.take(now) and own.take(now)
 
 
 class LineLimit:
@@ -63,7 +57,7 @@ class LineLimit:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._peers: OrderedDict[str, _Peer] = OrderedDict()
         self._suppressed: Counter[str] = Counter()
         self._since = 0.0
 
@@ -78,12 +72,12 @@ class LineLimit:
             return True
         event = str(said["event"])[:64] if isinstance(said, Mapping) and "event" in said else ""
         now = self._clock()
-        window = self._windows.get(peer)
-        if window is None:
-            window = self._windows[peer] = _Window(PER_SECOND[_kind_of(fields)])
-            if len(self._windows) > PEERS:
-                self._windows.popitem(last=False)
-        if window.admit(event, now):
+        causing = self._peers.get(peer)
+        if causing is None:
+            causing = self._peers[peer] = _Peer(RATES[_kind_of(fields)], now)
+            if len(self._peers) > PEERS:
+                self._peers.popitem(last=False)
+        if causing.admit(event, now):
             return True
         if not self._suppressed:
             self._since = now
