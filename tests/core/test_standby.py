@@ -10,6 +10,7 @@ from glassbridge.core.standby import (
     PATIENCE,
     TABLE,
     Accompany,
+    Agreed,
     Believe,
     Drop,
     Effect,
@@ -18,12 +19,9 @@ from glassbridge.core.standby import (
     Lost,
     Open,
     Opened,
-    Quiet,
     Return,
-    Returned,
     Standby,
     StandbyState,
-    Stayed,
     TakeOver,
     Tick,
 )
@@ -48,7 +46,7 @@ def kinds(found: list[tuple[float, Effect]]) -> list[type]:
 
 def test_the_table_is_total_and_holds_what_it_says() -> None:
     assert missing_cells(TABLE, StandbyState, EVENTS) == []
-    every: list[Event] = [Opened(0), Late(0), Returned(0), Stayed(0), Quiet(), Tick()]
+    every: list[Event] = [Opened(0), Late(0), Agreed(0), Tick()]
     every += [Lost(0, reason) for reason in Reason]
     events: dict[type, list[Event]] = {kind: [event for event in every if type(event) is kind] for kind in EVENTS}
     for (state, kind), cell in TABLE.items():
@@ -94,26 +92,26 @@ def test_what_is_late_is_dropped() -> None:
 
 def test_it_is_back_at_a_pause_after_it_has_held() -> None:
     story: list[tuple[float, Event]] = [(0.1, Opened(1)), (5.0, Lost(1, Reason.NETWORK)), (7.0, Opened(2))]
-    _, found = play(*story, (7.0 + HELD - 0.1, Quiet()))
+    _, found = play(*story, (7.0 + HELD - 0.1, Agreed(2)))
     assert kinds(found)[3:] == [Open, Accompany], "it is back too early"
-    machine, found = play(*story, (7.0 + HELD, Quiet()), (7.5 + HELD, Returned(2)))
+    machine, found = play(*story, (7.0 + HELD, Agreed(2)))
     assert kinds(found)[3:] == [Open, Accompany, Return]
     assert machine.state is S.HOSTED
-    machine, _ = play(*story, (7.0 + HELD, Quiet()), (7.5 + HELD, Stayed(2)))
+    machine, _ = play(*story, (7.0 + HELD, Agreed(1)))
     assert machine.state is S.PROBATION
 
 
 def test_what_fails_again_starts_to_hold_anew_and_is_not_taken_over_twice() -> None:
     machine, found = play(
         (0.1, Opened(1)), (5.0, Lost(1, Reason.NETWORK)), (6.0, Opened(2)), (20.0, Late(2)), (40.0, Opened(3)),
-        (40.0 + HELD / 2, Quiet()),
+        (40.0 + HELD / 2, Agreed(3)),
     )  # fmt: skip
     assert kinds(found).count(TakeOver) == 1
     assert machine.state is S.PROBATION
 
 
 def test_a_refused_key_is_never_tried_again() -> None:
-    machine, found = play((0.1, Lost(1, Reason.UNAUTHORISED)), (500.0, Quiet()))
+    machine, found = play((0.1, Lost(1, Reason.UNAUTHORISED)), (500.0, Agreed(1)))
     assert kinds(found) == [Open, TakeOver]
     assert machine.next_deadline() is None
 

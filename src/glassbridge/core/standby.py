@@ -7,7 +7,8 @@ Rules
 - A stream that the hosted one ends for its own good (too long, heard nothing, restarts) is opened anew, and the offline
   one takes over only when that fails.
 - Then the hosted one is tried again, under a growing, jittered wait; a key that is refused is never tried again.
-- It is believed again when it has held for HELD seconds beside the offline one, at the next pause.
+- It is believed again when it has held for HELD seconds beside the offline one, at the next pause: where both have
+  ended an utterance at the same moment. Nobody is cut short for it.
 
 It does not know audio, sockets or time. Streams of the hosted one are numbered; what an older one does touches nothing.
 """
@@ -36,7 +37,6 @@ class StandbyState(Enum):
     ALONE = ("alone", True)
     RETRYING = ("retrying", True)
     PROBATION = ("probation", True)
-    RETURNING = ("returning", True)
     ABANDONED = ("abandoned", True)
 
     def __init__(self, label: str, offline: bool) -> None:
@@ -67,20 +67,8 @@ class Late:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
-    """Nobody speaks: the offline one has said all that was said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """Both have finally understood everything before the pause."""
-
-    stream: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stayed:
-    """They have not, in time."""
+class Agreed:
+    """Both have finally understood everything up to the same pause."""
 
     stream: int
 
@@ -90,8 +78,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Opened | Lost | Late | Quiet | Returned | Stayed | Tick
-EVENTS: Final = (Opened, Lost, Late, Quiet, Returned, Stayed, Tick)
+Event = Opened | Lost | Late | Agreed | Tick
+EVENTS: Final = (Opened, Lost, Late, Agreed, Tick)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +119,7 @@ class Accompany:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Have both understand what was said so far; Returned or Stayed comes back."""
+    """The hosted one is believed from this pause on."""
 
     stream: int
 
@@ -221,27 +209,18 @@ class Standby:
         self._held_since = now
         return [Accompany(self.stream)]
 
-    def _consider(self, event: Quiet, now: float) -> list[Effect]:
+    def _come_back(self, event: Agreed, now: float) -> list[Effect]:
         if now < self._held_since + HELD:
             return []
-        self._go(StandbyState.RETURNING, event, now)
-        return [Return(self.stream)]
-
-    def _come_back(self, event: Returned, now: float) -> list[Effect]:
         self._go(StandbyState.HOSTED, event, now)
         for wait in self._waits.values():
             wait.reset()
-        return []
-
-    def _stay(self, event: Stayed, now: float) -> list[Effect]:
-        self._go(StandbyState.PROBATION, event, now)
-        return []
+        return [Return(self.stream)]
 
 
 _S = StandbyState
 _NO_STREAM = Ignored("there is no stream here: it was late")
 _NOT_BESIDE = Ignored("the hosted one does not run beside the offline one")
-_NOT_RETURNING = Ignored("nobody returns")
 _NEVER = Ignored("somebody has to put something right")
 _CELLS: Final[dict[tuple[StandbyState, type], Cell[StandbyState]]] = {
     (_S.OPENING, Opened): Cell(Standby._believe, (_S.HOSTED,)),
@@ -254,15 +233,11 @@ _CELLS: Final[dict[tuple[StandbyState, type], Cell[StandbyState]]] = {
     (_S.RETRYING, Lost): Cell(Standby._lose, (_S.ALONE, _S.ABANDONED)),
     (_S.PROBATION, Lost): Cell(Standby._lose, (_S.ALONE, _S.ABANDONED)),
     (_S.PROBATION, Late): Cell(Standby._give_up, (_S.ALONE,)),
-    (_S.PROBATION, Quiet): Cell(Standby._consider, (_S.PROBATION, _S.RETURNING)),
-    (_S.RETURNING, Lost): Cell(Standby._lose, (_S.ALONE, _S.ABANDONED)),
-    (_S.RETURNING, Late): Cell(Standby._give_up, (_S.ALONE,)),
-    (_S.RETURNING, Returned): Cell(Standby._come_back, (_S.HOSTED,)),
-    (_S.RETURNING, Stayed): Cell(Standby._stay, (_S.PROBATION,)),
+    (_S.PROBATION, Agreed): Cell(Standby._come_back, (_S.PROBATION, _S.HOSTED)),
 }
 _IGNORED: Final = {
-    Opened: _NO_STREAM, Lost: _NO_STREAM, Late: _NO_STREAM, Quiet: _NOT_BESIDE, Returned: _NOT_RETURNING,
-    Stayed: _NOT_RETURNING, Tick: Ignored("no timer runs here: it was late"),
+    Opened: _NO_STREAM, Lost: _NO_STREAM, Late: _NO_STREAM, Agreed: _NOT_BESIDE,
+    Tick: Ignored("no timer runs here: it was late"),
 }  # fmt: skip
 TABLE: Final[dict[tuple[StandbyState, type], Cell[StandbyState] | Ignored]] = {
     (state, event): _NEVER if state is _S.ABANDONED else _CELLS.get((state, event), _IGNORED[event])

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -29,13 +30,12 @@ log = structlog.get_logger()
 
 KEPT_BYTES = 30_000 * BYTES_PER_MS
 """Audio that is kept until it is finally understood."""
-QUIET = 1.0
-"""Seconds after a final transcript in which nothing was understood: a pause."""
-RETURN_TIMEOUT = 3.0
 HOSTED_FINISH = 3.0
 OFFLINE_FINISH = 10.0
-SEAM_MS = 200
-"""How far the times of two recognisers may be apart at a pause."""
+SEAM_MS = 400
+"""How far the times of two recognisers may be apart at a pause; the shortest that ends an utterance is longer."""
+MOST_BESIDE = 8
+"""Final transcripts of the hosted one that may wait for those of the offline one."""
 
 
 class StandbyRecogniser:
@@ -177,12 +177,10 @@ class StandbyStream:
         self._offline: _Side | None = None
         self._opened: dict[int, RecogniserStream] = {}
         self._opening_offline = False
-        self._returning_at: int | None = None
-        """Milliseconds at which the hosted one is to be believed again."""
-        self._held_back: tuple[list[Transcript], list[Transcript]] = ([], [])
-        """While one returns to the other: finals of what came after that, by the hosted one and by the offline one."""
-        self._final_at: float | None = None
-        """When the offline one said something final, with nothing after it."""
+        self._beside: deque[Transcript] = deque(maxlen=MOST_BESIDE)
+        """What the hosted one finally understood beside the offline one: not said."""
+        self._offline_end: int | None = None
+        """Milliseconds at which the offline one's last final transcript ends."""
         self._error: RecogniserError | None = None
         self._changed = asyncio.Event()
         self._dropped_bytes = 0
@@ -239,6 +237,8 @@ class StandbyStream:
                 await self._changed.wait()
                 continue
             hosted = side is self._hosted
+            if not hosted and self._hosted is not None:
+                self._tasks.spawn(self._finish_beside(self._hosted.stream), "finish")
             try:
                 async with asyncio.timeout(HOSTED_FINISH if hosted else OFFLINE_FINISH):
                     await side.stream.finish()
@@ -250,6 +250,12 @@ class StandbyStream:
                     self._owner.went_wrong(RecogniserError("the hosted recogniser is late", Reason.STUCK))
                     self._shell.step(standby.Late(self._machine.stream))
         raise self._error or RecogniserError("the stream has ended", Reason.CLOSED)
+
+    @staticmethod
+    async def _finish_beside(stream: RecogniserStream) -> None:
+        """Nobody waits for it, but it may be the pause at which the hosted one is believed again."""
+        with suppress(RecogniserError):
+            await stream.finish()
 
     async def close(self) -> None:
         """Releases both; idempotent; at most 2 s."""
@@ -286,10 +292,8 @@ class StandbyStream:
                 if self._offline is None and not self._opening_offline:
                     self._opening_offline = True
                     self._tasks.spawn(self._open_offline(), "open")
-            case Return(number):
-                self._returning_at = self._fed_bytes // BYTES_PER_MS
-                self._held_back = ([], [])
-                self._tasks.spawn(self._return(number), "return")
+            case Return():
+                self._return()
         self._changed.set()
 
     def _side(self, stream: RecogniserStream, name: str, *, kept: bool) -> _Side:
@@ -328,6 +332,7 @@ class StandbyStream:
 
     def _let_go(self) -> None:
         side, self._hosted = self._hosted, None
+        self._forget_pause()
         if side is not None:
             self._tasks.spawn(self._owner.close_hosted(side.stream), "close")
 
@@ -338,7 +343,6 @@ class StandbyStream:
         if (opened := self._opened.pop(number, None)) is not None:
             self._tasks.spawn(self._owner.close_hosted(opened), "close")
         self._let_go()
-        self._stay()
         self._shell.step(Lost(number, error.reason))
 
     def _lose(self, error: RecogniserError) -> None:
@@ -353,44 +357,40 @@ class StandbyStream:
         self._changed.set()
 
     async def _watch(self) -> None:
-        """Is the hosted one in time? Is there a pause?"""
+        """Is the hosted one in time?"""
         while not self._ended:
             await asyncio.sleep(0.25)
             if self._hosted is not None and _behind(self._hosted.stream) > LATE:
                 self._owner.went_wrong(RecogniserError("the hosted recogniser is late", Reason.STUCK))
-                self._stay()
                 self._shell.step(standby.Late(self._machine.stream))
-            if self._final_at is not None and monotonic() - self._final_at >= QUIET:
-                self._shell.step(standby.Quiet())
 
-    async def _return(self, number: int) -> None:
-        hosted, offline = self._hosted, self._offline
-        assert hosted is not None
+    def _agreed(self) -> int | None:
+        """How many of those beside end where the offline one's last final transcript does, or before; None: the two
+        have not ended at the same pause."""
+        if self._offline_end is None:
+            return None
+        ends = [abs(said.end_ms - self._offline_end) <= SEAM_MS for said in self._beside]
+        return ends.index(True) + 1 if True in ends else None
+
+    def _look_for_a_pause(self) -> None:
+        if self._agreed() is not None:
+            self._shell.step(standby.Agreed(self._machine.stream))
+
+    def _return(self) -> None:
+        """What the hosted one understood after the pause is said now."""
+        said, offline = list(self._beside)[self._agreed() :], self._offline
+        assert self._hosted is not None
         assert offline is not None
-        try:
-            async with asyncio.timeout(RETURN_TIMEOUT):
-                await asyncio.gather(hosted.stream.finish(), offline.stream.finish())
-        except (TimeoutError, RecogniserError):
-            self._stay()
-            self._shell.step(standby.Stayed(number))
-            return
-        if self._returning_at is None or self._hosted is not hosted:
-            return
-        (said, _), self._held_back = self._held_back, ([], [])
-        self._returning_at, self._offline, self._final_at = None, None, None
-        self._shell.step(standby.Returned(number))
+        self._offline = None
+        self._forget_pause()
+        self._tasks.spawn(offline.stream.close(), "close")
         log.info("hosted recogniser is back", provider=self._owner.name)
         for transcript in said:
-            self._say(transcript, hosted.name)
-        await offline.stream.close()
+            self._say(transcript, self._hosted.name)
 
-    def _stay(self) -> None:
-        """Nobody returns: what the offline one said meanwhile counts."""
-        if self._returning_at is not None:
-            (_, said), self._held_back = self._held_back, ([], [])
-            self._returning_at = None
-            for transcript in said:
-                self._say(transcript, self._owner.offline.name)
+    def _forget_pause(self) -> None:
+        self._beside.clear()
+        self._offline_end = None
 
     # ---- what is understood
 
@@ -401,20 +401,19 @@ class StandbyStream:
         said = _moved(said, side.base_ms)
         if not self._machine.state.offline:
             self._say(said, side.name)
-        elif self._returning_at is not None and said.final and said.start_ms >= self._returning_at - SEAM_MS:
-            self._held_back[0].append(said)
+        elif said.final and said.text:
+            self._beside.append(said)
+            self._look_for_a_pause()
 
     def _hear_offline(self, said: Transcript) -> None:
         side = self._offline
         if side is None or not self._machine.state.offline:
             return
         said = _moved(said, side.base_ms)
-        if self._returning_at is not None and said.start_ms >= self._returning_at - SEAM_MS:
-            if said.final:
-                self._held_back[1].append(said)
-            return
-        self._final_at = monotonic() if said.final else None
         self._say(said, side.name)
+        if said.final and said.text:
+            self._offline_end = said.end_ms
+            self._look_for_a_pause()
 
     def _say(self, said: Transcript, name: str) -> None:
         if said.final:
