@@ -22,8 +22,7 @@ from glassbridge.lab import clips
 from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Want
 from glassbridge.speech.moonshine import MoonshineRecogniser
 from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
-from glassbridge.speech.process import RecogniserProcess
-from glassbridge.speech.shared_process import SharedStream
+from glassbridge.speech.process import ProcessStream
 from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 from glassbridge.speech.soniox_double import SonioxDouble
 from tests.speech.hearing import Owner, pcm, speak
@@ -86,7 +85,7 @@ async def sherpa() -> AsyncIterator[Provider]:
 
 
 def _kill_process(stream: RecogniserStream) -> None:
-    assert isinstance(stream, RecogniserProcess | SharedStream)
+    assert isinstance(stream, ProcessStream)
     os.kill(stream.pid, signal.SIGKILL)
 
 

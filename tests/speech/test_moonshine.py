@@ -22,8 +22,8 @@ from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcrip
 from glassbridge.speech.ear import Ear
 from glassbridge.speech.moonshine import MoonshineRecogniser
 from glassbridge.speech.moonshine_model import tidy
+from glassbridge.speech.process import ProcessStream
 from glassbridge.speech.providers import ProviderConfig, make_recogniser
-from glassbridge.speech.shared_process import SharedStream
 from glassbridge.speech.supervisor import Speech
 from tests.speech.hearing import SECOND, Owner, pcm, speak
 from tests.speech.test_pocketsphinx import alive
@@ -32,7 +32,7 @@ from tests.support.poll import eventually, eventually_sync
 
 @pytest.fixture
 async def recogniser() -> AsyncIterator[MoonshineRecogniser]:
-    made = MoonshineRecogniser(16, processes=2)
+    made = MoonshineRecogniser(64, processes=2)
     yield made
     await made.close()
 
@@ -44,7 +44,7 @@ def without_pauses(sound: bytes) -> bytes:
 
 
 def pid_of(stream: RecogniserStream) -> int:
-    return cast(SharedStream, stream).pid
+    return cast(ProcessStream, stream).pid
 
 
 async def test_every_word_of_the_clip_with_punctuation(recogniser: MoonshineRecogniser) -> None:

@@ -19,7 +19,7 @@ from glassbridge.core.recogniser import Reason
 from glassbridge.lab import clips
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
-from glassbridge.speech.process import RecogniserProcess
+from glassbridge.speech.process import ProcessStream
 from tests.support.poll import eventually, eventually_sync
 
 
@@ -41,7 +41,7 @@ class Owner:
     def words(self) -> list[str]:
         return " ".join(said.text for said in self.said if said.final).split()
 
-    async def open(self, recogniser: PocketsphinxRecogniser) -> RecogniserProcess:
+    async def open(self, recogniser: PocketsphinxRecogniser) -> ProcessStream:
         return await recogniser.open(Want("en-US"), self.said.append, self.errors.append)
 
 
@@ -88,7 +88,7 @@ async def test_a_finished_stream_can_be_fed_on(recogniser: PocketsphinxRecognise
 
 async def test_the_next_stream_was_started_ahead(recogniser: PocketsphinxRecogniser) -> None:
     recogniser.warm_up()
-    await eventually(lambda: recogniser._ready.qsize() == 1 or "no process was started ahead", 30.0)
+    await eventually(lambda: len(recogniser.processes) == 1 or "no process was started ahead", 30.0)
     running = set(_pids())
     stream = await Owner().open(recogniser)
     assert stream.pid in running

@@ -19,17 +19,21 @@ PROGRAM = r"""
 import json, struct, sys
 out = sys.stdout.buffer
 def say(raw): out.write(raw + b"\n"); out.flush()
-say(b'"ready"')
-while head := sys.stdin.buffer.read(13):
-    kind, position, size = struct.unpack("<BQI", head)
+def tell(**answer): say(json.dumps(answer).encode())
+tell(type="ready")
+while head := sys.stdin.buffer.read(17):
+    order, stream, position, size = struct.unpack("<BIQI", head)
     sys.stdin.buffer.read(size)
-    if kind == 2:
+    if order == 3:
         say(b"\xff a native library says something")
         say(b"[" * 100_000)
         say(b"x" * 300_000)
-        say(b'"finished"')
-        say(b'"finished"')
-        say(json.dumps({"text": "heard", "final": True, "start_ms": 0, "end_ms": 1}).encode())
+        tell(type="finished", stream=stream)
+        tell(type="finished", stream=stream)
+        tell(type="finished", stream=stream + 1)
+        said = {"text": "heard", "final": True, "start_ms": 0, "end_ms": 1}
+        tell(type="said", stream=stream, transcript=said)
+        tell(type="said", stream=stream + 1, transcript=said)
 """
 
 
@@ -40,7 +44,7 @@ class Scripted(ProcessRecogniser):
 
 @pytest.fixture
 async def recogniser() -> AsyncIterator[Scripted]:
-    made = Scripted([sys.executable, "-c", PROGRAM], limit=3)
+    made = Scripted([sys.executable, "-c", PROGRAM], limit=3, each=1)
     yield made
     await made.close()
 

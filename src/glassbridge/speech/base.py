@@ -115,3 +115,8 @@ class RecogniserError(Exception):
     def __init__(self, message: str, reason: Reason = Reason.CRASHED) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def all_busy(streams: int) -> RecogniserError:
+    """There are `streams` streams, and all are used."""
+    return RecogniserError(f"all {streams} recognisers are busy (GLASSBRIDGE_RECOGNISERS says how many)", Reason.BUSY)

@@ -5,14 +5,14 @@ import sys
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.subscriptions import AUTO
 from glassbridge.speech.base import RecogniserError, Want
-from glassbridge.speech.shared import SharedRecogniser
+from glassbridge.speech.pool import ProcessRecogniser
 
 LANGUAGE = "en-US"
 COMMAND = (sys.executable, "-m", "glassbridge.speech.moonshine_model")
 STREAMS = 64
 
 
-class MoonshineRecogniser(SharedRecogniser):
+class MoonshineRecogniser(ProcessRecogniser):
     """A Recogniser for as many speakers as the machine can bear, at most `limit` streams at a time."""
 
     name = "moonshine"

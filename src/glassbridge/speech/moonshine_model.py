@@ -7,7 +7,6 @@ from ours (segments.py), and its C interface gets them as they are.
 import ctypes
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +14,8 @@ from typing import Any, Final
 os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
-from glassbridge.speech.segments import Detects
-from glassbridge.speech.shared_worker import Model, run
+from glassbridge.speech.interpreter import Interpreter
+from glassbridge.speech.worker import run
 
 OPTIONS: Final = {
     "vad_threshold": "0",  # one segment in, one line out
@@ -70,12 +69,12 @@ def tidy(text: str) -> str:
     return _DOUBLED.sub(r"\1", _OLD_SPELLING.sub(r"\1o\2", text)).strip()
 
 
-def _make() -> tuple[Model, Callable[[], Detects]]:
+def _make() -> Interpreter:
     from glassbridge.speech.silero import Detector
 
     model = Moonshine()
     model.transcribe(bytes(SAMPLE_RATE * BYTES_PER_SAMPLE))  # the first one is slow
-    return model, Detector
+    return Interpreter(model, Detector)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from glassbridge.speech.base import RecogniserError, Want
 from glassbridge.speech.pool import ProcessRecogniser
 
 LANGUAGE = "en-US"
-COMMAND = (sys.executable, "-m", "glassbridge.speech.worker")
+COMMAND = (sys.executable, "-m", "glassbridge.speech.pocketsphinx_model")
 
 
 class PocketsphinxRecogniser(ProcessRecogniser):
@@ -18,7 +18,7 @@ class PocketsphinxRecogniser(ProcessRecogniser):
     name = "pocketsphinx"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(COMMAND, limit)
+        super().__init__(COMMAND, limit, each=1)
 
     def serves(self, want: Want) -> Want:
         """American English, whatever is spoken. Raises RecogniserError."""

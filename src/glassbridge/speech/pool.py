@@ -1,10 +1,11 @@
-"""Recognisers that are programs: one process for each stream.
+"""Recognisers that are programs: many streams by few processes, or a process for each stream.
 
-A crash or a slow decoder touches nobody else, and a stream begins with a fresh decoder. One process is always started
-ahead: loading a model takes most of a second.
+There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
+where most speakers still fit; where none fits, it is refused.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -12,28 +13,39 @@ import structlog
 from glassbridge.core.admission import Limits
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.speech.base import RecogniserError, Transcript, Want
-from glassbridge.speech.process import RecogniserProcess
+from glassbridge.speech.base import RecogniserError, Transcript, Want, all_busy
+from glassbridge.speech.process import SILENT, ProcessStream, SpeechProcess
 
 log = structlog.get_logger()
 
+SPREAD = 2
+"""A new stream waits for a process that is being started when each other one has so many: streams do not move."""
+
 
 class ProcessRecogniser:
-    """A Recogniser (speech/base.py) for at most `limit` streams at a time, each a process of `command`; a provider
-    says what it serves."""
+    """A Recogniser (speech/base.py) for at most `limit` streams at a time in processes of `command`; a provider says
+    what it serves. A process serves `each` streams in its life; None: as many as it can bear, and there are at most
+    `processes` of them, by default one for each core."""
 
     name = "process"
     times = StreamTimes()
-    stuck = 10.0
-    """On a machine that is too busy a process takes some audio now and then, and a new one would only cost more."""
+    stuck = 2 * SILENT
+    """The process's own watch is quicker."""
 
-    def __init__(self, command: Sequence[str], limit: int) -> None:
+    def __init__(
+        self, command: Sequence[str], limit: int, processes: int | None = None, *, each: int | None = None
+    ) -> None:
         self.limits = Limits(streams=limit)
         self._command = tuple(command)
-        self._used: set[RecogniserProcess] = set()
-        self._ready: asyncio.Queue[RecogniserProcess | RecogniserError] = asyncio.Queue()
+        self._each = each
+        self._most = processes or (limit if each is not None else max(1, _cores()))
+        self._processes: set[SpeechProcess] = set()
         self._starting = 0
         self._waiting = 0
+        self._failures = 0
+        self._failure = RecogniserError("no recogniser process was started")
+        """The last one."""
+        self._changed = asyncio.Event()
         self._tasks = TaskGroup("recogniser", on_error=self._failed)
         self._closed = False
 
@@ -41,78 +53,101 @@ class ProcessRecogniser:
         """What is opened for it. Raises RecogniserError."""
         raise NotImplementedError
 
-    def warm_up(self) -> None:
-        """Starts a process ahead, so that the first caption comes soon. Needs the running loop."""
-        wanted = min(self._waiting + 1, self.limits.streams - len(self._used))
-        while not self._closed and self._starting + self._ready.qsize() < wanted:
-            self._starting += 1
-            self._tasks.spawn(self._start(), "start")
+    @property
+    def processes(self) -> list[SpeechProcess]:
+        """That run."""
+        return list(self._processes)
 
     @property
-    def fits(self) -> None:
-        """As many as there are streams."""
-        return None
+    def fits(self) -> int:
+        """Speakers that still fit, those for whom a process has yet to be started among them."""
+        running = [process.fits for process in self._processes]
+        unused = self._most - len(running)
+        return sum(running) + unused * max(1, *running)
+
+    def warm_up(self) -> None:
+        """Starts a process ahead, so that the first caption comes soon. Needs the running loop."""
+        used = sum(1 for process in self._processes if process.streams)
+        ahead = 1 if self._each is None else max(1, self._waiting)
+        wanted = min(self._most, used + ahead)
+        while not self._closed and len(self._processes) + self._starting < wanted:
+            self._starting += 1
+            self._tasks.spawn(self._start(), "start")
 
     async def open(
         self,
         want: Want,
         on_transcript: Callable[[Transcript], None],
         on_lost: Callable[[RecogniserError], None],
-    ) -> RecogniserProcess:
-        """A new stream. Raises RecogniserError. Safe to cancel: the process then waits for the next caller."""
+    ) -> ProcessStream:
+        """A new stream. Raises RecogniserError. Safe to cancel."""
         self.serves(want)
-        if self._closed:
-            raise RecogniserError("the recogniser is closed", Reason.CLOSED)
-        if len(self._used) + self._waiting >= self.limits.streams:
-            raise RecogniserError(
-                f"all {self.limits.streams} recognisers are busy (GLASSBRIDGE_RECOGNISERS says how many)", Reason.BUSY
-            )
         self._waiting += 1
         try:
-            process = await self._take()
+            process = await self._find()
         finally:
             self._waiting -= 1
-        self._used.add(process)
-        process.attach(on_transcript, on_lost)
+        stream = process.open(on_transcript, on_lost)
         self.warm_up()
-        return process
+        return stream
 
-    async def _take(self) -> RecogniserProcess:
+    async def _find(self) -> SpeechProcess:
+        """The best process for one more stream, which is to be opened at once. Raises RecogniserError."""
+        failures = self._failures
         while True:
+            if self._closed:
+                raise RecogniserError("the recogniser is closed", Reason.CLOSED)
+            if sum(process.streams for process in self._processes) >= self.limits.streams:
+                raise all_busy(self.limits.streams)
+            best = max(self._processes, key=lambda process: (process.fits, -process.streams), default=None)
+            fits = best is not None and best.fits > 0
+            if not fits and self._failures > failures:
+                raise self._failure
             self.warm_up()
-            found = await self._ready.get()
-            if isinstance(found, RecogniserError):
-                raise found
-            if not found.ended:
-                return found
+            if best is not None and fits and not (self._starting and best.streams >= SPREAD):
+                return best
+            if not self._starting:
+                raise self._full()
+            await self._changed.wait()
+            self._changed.clear()
+
+    def _full(self) -> RecogniserError:
+        speakers = sum(process.status.speakers for process in self._processes)
+        return RecogniserError(
+            f"this machine understands {speakers:.0f} people who speak and has no room for another one", Reason.BUSY
+        )
 
     async def _start(self) -> None:
         try:
-            process = await RecogniserProcess.start(self._command, self._ended)
+            process = await SpeechProcess.start(self._command, self._ended, self._each)
         finally:
             self._starting -= 1
-        self._ready.put_nowait(process)
+        self._processes.add(process)
+        self._changed.set()
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, RecogniserError):
             log.error("starting a recogniser failed", exc_info=error)
             error = RecogniserError("an error inside the recogniser")
         log.warning("no recogniser", error=str(error))
-        if self._waiting:
-            self._ready.put_nowait(error)
+        self._failures, self._failure = self._failures + 1, error
+        self._changed.set()
 
-    def _ended(self, process: RecogniserProcess) -> None:
-        self._used.discard(process)
+    def _ended(self, process: SpeechProcess) -> None:
+        self._processes.discard(process)
         self.warm_up()
 
     async def close(self) -> None:
         """Ends all streams and their processes; idempotent; at most 3 s."""
         self._closed = True
+        self._changed.set()
         await self._tasks.close()
-        processes = list(self._used)
-        while not self._ready.empty():
-            if isinstance(found := self._ready.get_nowait(), RecogniserProcess):
-                processes.append(found)
-        for _ in range(self._waiting):
-            self._ready.put_nowait(RecogniserError("the recogniser is closed", Reason.CLOSED))
-        await asyncio.gather(*(process.close() for process in processes))
+        await asyncio.gather(*(process.close() for process in list(self._processes)))
+
+
+def _cores() -> int:
+    """That this program may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1

@@ -3,7 +3,6 @@
 The library (extra `sherpa`) is loaded by the processes of the streams only, and only when this provider is asked for.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pool import ProcessRecogniser
-from glassbridge.speech.worker import NICE, serve
+from glassbridge.speech.worker import LISTENERS_UNREAD, Listeners, run
 
 PADDING = 0.6
 """Seconds of silence that bring the last words out of the model's look-ahead."""
@@ -37,7 +36,7 @@ class SherpaRecogniser(ProcessRecogniser):
 
     def __init__(self, folder: Path, languages: Sequence[str], limit: int) -> None:
         find_model(folder)
-        super().__init__((sys.executable, "-m", "glassbridge.speech.sherpa", str(folder)), limit)
+        super().__init__((sys.executable, "-m", "glassbridge.speech.sherpa", str(folder)), limit, each=1)
         self._languages = tuple(languages)
 
     def serves(self, want: Want) -> Want:
@@ -123,17 +122,15 @@ class Listener:
         return Transcript(text, final, self._start // per_ms, self._position // per_ms)
 
 
-def main() -> None:
-    """Loads the model, then serves."""
-    os.nice(NICE)
+def _make() -> Listeners:
     import sherpa_onnx
 
     maker, files = find_model(Path(sys.argv[1]))
     recognizer = getattr(sherpa_onnx.OnlineRecognizer, maker)(
         **files, num_threads=1, sample_rate=SAMPLE_RATE, enable_endpoint_detection=True, rule2_min_trailing_silence=0.6
     )
-    serve(sys.stdin.buffer, sys.stdout.buffer, Listener(recognizer))
+    return Listeners(lambda: Listener(recognizer))
 
 
 if __name__ == "__main__":
-    main()
+    run(_make, LISTENERS_UNREAD)

@@ -9,7 +9,7 @@ import structlog
 
 from glassbridge.core.admission import Admission
 from glassbridge.core.recogniser import Reason
-from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStream, Transcript, Want, all_busy
 
 log = structlog.get_logger()
 
@@ -79,10 +79,7 @@ class Speech:
         if self._refused is not None:
             raise self._refused
         if self._admission.full:
-            streams = self.recogniser.limits.streams
-            raise RecogniserError(
-                f"all {streams} recognisers are busy (GLASSBRIDGE_RECOGNISERS says how many)", Reason.BUSY
-            )
+            raise all_busy(self.recogniser.limits.streams)
         until = monotonic() + PATIENCE
         while wait := self._admission.wait(monotonic()):
             if monotonic() + wait > until:

@@ -1,43 +1,55 @@
-"""One recogniser process: reads frames of audio from standard input, writes transcripts as JSON lines.
+"""A speech process: what it is told comes by standard input, what it answers goes to standard output (process_wire.py).
 
-It serves one stream and ends with it: at the end of its input, or killed with its parent. It never writes anything
-else, and never sees a secret.
+One thread reads; the main thread obeys, then works. The process ends at the end of its input, or killed with its
+parent. It writes nothing but its answers, and never sees a secret.
 """
 
 import os
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
-from struct import Struct
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from time import monotonic
+from typing import BinaryIO, Protocol
 
 import msgspec
 
-from glassbridge.core.values import SAMPLE_RATE
+from glassbridge.core.speech_load import Pace
+from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.endpointing import BEGIN_WINDOW, FRAME_MS, FRAME_SAMPLES, LEAD, LEAVE, Endpointer, Mark
-from glassbridge.speech.segments import FRAME_BYTES, Detects, power
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
 
-if TYPE_CHECKING:
-    from pocketsphinx import Decoder
-
-FRAME = Struct("<BQI")
-"""Kind, position of the first sample in the stream, bytes of PCM that follow."""
-AUDIO, FINISH = 1, 2
-READY, FINISHED = "ready", "finished"
-"""Words among the transcripts: the model is loaded; a FINISH is answered."""
-
-LONGEST_FRAMES = 20_000 // FRAME_MS
-"""Somebody who never pauses is cut at the first dip after 14 s, and in any case after so many frames."""
 NICE = 2
 """Captions may be late, audio may not; but a process that starves helps nobody."""
-PARTIAL_EVERY = 10
-"""Frames of speech between two looks at what is understood so far: 320 ms."""
-SAMPLES_PER_MS = SAMPLE_RATE // 1000
+STATUS_EVERY = 1.0
+MOST_UNREAD = 16 << 20
+"""Bytes of audio that may wait here; beyond this the pipe fills, and the parent drops the oldest."""
+LISTENERS_UNREAD = 2_000 * BYTES_PER_MS
+"""The same where a stream is understood as it comes: what waits is the stream's lag."""
+
+
+class Serves(Protocol):
+    """Understands the streams of a process."""
+
+    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
+        """One frame, and what is answered at once."""
+
+    def work(self) -> Iterator[Answer] | None:
+        """Does the most urgent job; None when there is none."""
+
+    def status(self, now: float) -> Status:
+        """Call it each STATUS_EVERY seconds."""
+
+    @property
+    def pending(self) -> bool:
+        """An answer is owed."""
+
+    def rest(self, now: float) -> float:
+        """Seconds until something is due by itself."""
 
 
 class Hears(Protocol):
-    """Turns audio into transcripts."""
+    """Turns the audio of one stream into transcripts, as it comes."""
 
     def feed(self, position: int, pcm: bytes) -> Iterable[Transcript]:
         """Audio from `position` on, in samples of the stream."""
@@ -46,116 +58,106 @@ class Hears(Protocol):
         """Finalises what is pending."""
 
 
-class Listener:
-    """The same by pocketsphinx."""
+class Listeners:
+    """Serves each stream by a listener of its own, at once: for libraries that find utterances themselves."""
 
-    def __init__(self, decoder: "Decoder", detector: Detects) -> None:
-        self._decoder = decoder
-        self._detector = detector
-        self._endpointer = Endpointer()
-        self._buffer = b""
-        self._position = 0
-        """Of the first sample that was not framed yet."""
-        self._lead: deque[bytes] = deque(maxlen=LEAD + BEGIN_WINDOW)
-        """The newest frames, which an utterance may begin with."""
-        self._start = 0
-        self._frames = 0
-        self._partial = ""
+    def __init__(self, make: Callable[[], Hears]) -> None:
+        self._make = make
+        self._streams: dict[int, Hears] = {}
+        self.pending = False
 
-    def feed(self, position: int, pcm: bytes) -> Iterator[Transcript]:
-        """Audio from `position` on. A gap before it (audio was dropped) ends the utterance."""
-        if position != self._position + len(self._buffer) // 2:
-            yield from self.finish()
-            self._detector.reset()
-            self._position = position
-        self._buffer += pcm
-        while len(self._buffer) >= FRAME_BYTES:
-            frame, self._buffer = self._buffer[:FRAME_BYTES], self._buffer[FRAME_BYTES:]
-            self._position += FRAME_SAMPLES
-            yield from self._take(frame)
+    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterator[Answer]:
+        """One frame. What is asked of a stream that is not there is ignored."""
+        if order is Order.OPEN:
+            self._streams[number] = self._make()
+        elif order is Order.CLOSE:
+            self._streams.pop(number, None)
+        elif (stream := self._streams.get(number)) is not None:
+            heard = stream.feed(position, pcm) if order is Order.AUDIO else stream.finish()
+            yield from (Said(number, transcript) for transcript in heard)
+            if order is Order.FINISH:
+                yield Finished(number)
 
-    def finish(self) -> Iterator[Transcript]:
-        """Finalises what is pending. The rest of a frame is decoded too: all that was fed is heard."""
-        rest, self._buffer = self._buffer, b""
-        self._position += len(rest) // 2
-        if self._endpointer.in_speech:
-            if rest:  # of nothing it makes an IndexError
-                self._decoder.process_raw(rest)
-            yield from self._final()
-        self._endpointer.reset()
-        self._lead.clear()
+    def work(self) -> None:
+        """Everything is done at once."""
 
-    def _take(self, frame: bytes) -> Iterator[Transcript]:
-        probability = self._detector.probability(frame)
-        mark = self._endpointer.take(probability, power(frame))
-        self._lead.append(frame)
-        if mark is Mark.SILENCE:
-            return
-        if mark is Mark.BEGINS:
-            frames = list(self._lead)[self._endpointer.utterance.start - self._endpointer.count :]
-            self._start = self._position - len(frames) * FRAME_SAMPLES
-            self._decoder.start_utt()
-        else:
-            frames = [frame]
-        for piece in frames:
-            self._decoder.process_raw(piece)
-        self._frames += 1
-        if mark is Mark.ENDS:
-            yield from self._final()
-            self._lead.clear()
-        elif mark is Mark.FULL and (probability < LEAVE or self._frames >= LONGEST_FRAMES):
-            yield from self._final()
-            self._endpointer.reset()
-        elif self._frames % PARTIAL_EVERY == 0:
-            text = self._understood()
-            if text != self._partial:
-                self._partial = text
-                yield self._transcript(text, final=False)
+    def status(self, now: float) -> Status:
+        """A sign of life: its parent knows how many streams fit."""
+        return Status(Pace.FAST.name, 0.0, 0.0, float(len(self._streams)), 0, len(self._streams))
 
-    def _final(self) -> Iterator[Transcript]:
-        self._decoder.end_utt()
-        text = self._understood()
-        if text or self._partial:
-            yield self._transcript(text, final=True)
-        self._partial = ""
-        self._frames = 0
-
-    def _understood(self) -> str:
-        hypothesis = self._decoder.hyp()
-        return hypothesis.hypstr if hypothesis is not None else ""
-
-    def _transcript(self, text: str, *, final: bool) -> Transcript:
-        return Transcript(text, final, self._start // SAMPLES_PER_MS, self._position // SAMPLES_PER_MS)
+    def rest(self, now: float) -> float:
+        """Nothing is due by itself."""
+        return STATUS_EVERY
 
 
-def serve(source: BinaryIO, sink: BinaryIO, listener: Hears) -> None:
+@dataclass(slots=True)
+class _Inbox:
+    """Filled by the thread that reads."""
+
+    frames: deque[tuple[Order, int, int, bytes]] = field(default_factory=deque)
+    size: int = 0
+    ended: bool = False
+    most: int = MOST_UNREAD
+    changed: Condition = field(default_factory=Condition)
+
+    def read(self, source: BinaryIO) -> None:
+        """Until the input ends."""
+        while len(head := source.read(FRAME.size)) == FRAME.size:
+            order, stream, position, size = FRAME.unpack(head)
+            pcm = source.read(size)
+            with self.changed:
+                self.changed.wait_for(lambda: self.size < self.most)
+                self.frames.append((Order(order), stream, position, pcm))
+                self.size += size
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def take(self, wait: float) -> list[tuple[Order, int, int, bytes]]:
+        """All that is there; waits for something up to `wait` seconds."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.frames or self.ended, wait)
+            taken = list(self.frames)
+            self.frames.clear()
+            self.size = 0
+            self.changed.notify_all()
+            return taken
+
+
+def serve(source: BinaryIO, sink: BinaryIO, serves: Serves, most_unread: int = MOST_UNREAD) -> None:
     """Answers until the input ends."""
+    status_at = monotonic()
 
-    def say(answers: Iterable[Transcript | str]) -> None:
-        for answer in answers:
-            sink.write(msgspec.json.encode(answer) + b"\n")
+    def say(answer: Answer) -> None:
+        sink.write(msgspec.json.encode(answer) + b"\n")
         sink.flush()
 
-    say([READY])
-    while len(head := source.read(FRAME.size)) == FRAME.size:
-        kind, position, size = FRAME.unpack(head)
-        if kind == FINISH:
-            say(listener.finish())
-            say([FINISHED])
-        else:
-            say(listener.feed(position, source.read(size)))
+    def say_status() -> None:
+        nonlocal status_at
+        if (now := monotonic()) >= status_at:
+            status_at = now + STATUS_EVERY
+            say(serves.status(now))
+
+    inbox = _Inbox(most=most_unread)
+    Thread(target=inbox.read, args=(source,), name="reader", daemon=True).start()
+    say(Ready())
+    while not inbox.ended or inbox.frames or serves.pending:
+        say_status()
+        now = monotonic()
+        for frame in inbox.take(max(0.0, min(status_at - now, serves.rest(now)))):
+            for answer in serves.obey(*frame):
+                say(answer)
+            say_status()
+        for answer in serves.work() or ():
+            say(answer)
 
 
-def main() -> None:
-    """Loads the model, then serves."""
+def run(make: Callable[[], Serves], most_unread: int = MOST_UNREAD) -> None:
+    """The whole life of a process: loads the model, then serves standard input and output."""
     os.nice(NICE)
-    from pocketsphinx import Config, Decoder, set_loglevel
-
-    from glassbridge.speech.silero import Detector
-
-    set_loglevel("FATAL")
-    serve(sys.stdin.buffer, sys.stdout.buffer, Listener(Decoder(Config(samprate=SAMPLE_RATE)), Detector()))
-
-
-if __name__ == "__main__":
-    main()
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not break an answer
+    serves = make()
+    with open(0, "rb", closefd=False) as source:
+        serve(source, sink, serves, most_unread)

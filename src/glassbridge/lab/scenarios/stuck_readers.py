@@ -14,7 +14,7 @@ from glassbridge.lab.witnesses import in_room, room_back
 
 LASTS = 10.0
 RECOGNISERS_LAST = 20.0
-"""Longer than a recogniser may give no sign of life (speech/shared_process.py)."""
+"""Longer than a recogniser may give no sign of life (speech/process.py)."""
 RESTARTED_WITHIN = 20.0
 AS_LIVE = 0.5
 """Seconds: nothing older is played as live."""

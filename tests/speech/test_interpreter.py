@@ -7,8 +7,9 @@ import pytest
 
 from glassbridge.core.speech_load import Pace
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
-from glassbridge.speech.shared_worker import FIRST_PARTIAL, Interpreter, serve
+from glassbridge.speech.interpreter import FIRST_PARTIAL, Interpreter
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.worker import serve
 from tests.speech.test_segments import Loud
 
 SECOND = 32_000

@@ -1,27 +1,22 @@
-"""A speech process that serves many streams on one model.
+"""Many streams on one model: the part of a speech process (worker.py) that decides what is understood next.
 
-One thread reads what it is told; the main thread listens, then does the most urgent job: final transcripts first, in
-the order in which people ended, partial ones as often as the load allows (core/speech_load.py). It ends at the end of
-its input, or killed with its parent. It writes nothing but its answers, and never sees a secret.
+Final transcripts come first, in the order in which people ended; partial ones come as often as the load allows
+(core/speech_load.py).
 """
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from threading import Condition, Thread
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from time import monotonic
-from typing import BinaryIO, Protocol
-
-import msgspec
+from typing import Protocol
 
 from glassbridge.core.speech_load import SpeechLoad, Work
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.core.words import normalised
 from glassbridge.speech.base import Transcript
+from glassbridge.speech.process_wire import Answer, Finished, Order, Said, Status
 from glassbridge.speech.segments import Detects, Segment, Segments
-from glassbridge.speech.shared_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
-from glassbridge.speech.worker import NICE
+from glassbridge.speech.worker import STATUS_EVERY
 
 FIRST_PARTIAL = 0.5
 """Seconds of speech before the first partial transcript."""
@@ -29,9 +24,6 @@ LEAST_NEW = 0.25
 """Seconds of new speech that a partial transcript is made for."""
 PARTIAL_SHARE = 0.25
 """A stream's partials take at most this share of the time: long utterances cost more, and get them less often."""
-STATUS_EVERY = 1.0
-MOST_UNREAD = 16 << 20
-"""Bytes of audio that may wait here; beyond this the pipe fills, and the parent drops the oldest."""
 
 
 class Model(Protocol):
@@ -62,40 +54,6 @@ class _Job:
     """Of a segment that is understood already."""
 
 
-@dataclass(slots=True)
-class _Inbox:
-    """Filled by the thread that reads."""
-
-    frames: deque[tuple[Order, int, int, bytes]] = field(default_factory=deque)
-    size: int = 0
-    ended: bool = False
-    changed: Condition = field(default_factory=Condition)
-
-    def read(self, source: BinaryIO) -> None:
-        """Until the input ends."""
-        while len(head := source.read(FRAME.size)) == FRAME.size:
-            order, stream, position, size = FRAME.unpack(head)
-            pcm = source.read(size)
-            with self.changed:
-                self.changed.wait_for(lambda: self.size < MOST_UNREAD)
-                self.frames.append((Order(order), stream, position, pcm))
-                self.size += size
-                self.changed.notify_all()
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
-
-    def take(self, wait: float) -> list[tuple[Order, int, int, bytes]]:
-        """All that is there; waits for something up to `wait` seconds."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.frames or self.ended, wait)
-            taken = list(self.frames)
-            self.frames.clear()
-            self.size = 0
-            self.changed.notify_all()
-            return taken
-
-
 class Interpreter:
     """All streams of one process, and one model. Time is an argument; `clock` only measures how long jobs take."""
 
@@ -107,8 +65,8 @@ class Interpreter:
         self._finals: deque[_Job] = deque()
         self.load = SpeechLoad(clock())
 
-    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> None:
-        """One frame. What is asked of a stream that is not there is ignored."""
+    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
+        """One frame; its answers come as work. What is asked of a stream that is not there is ignored."""
         now = self._clock()
         if order is Order.OPEN:
             self._streams[number] = _Stream(Segments(self._detector()))
@@ -124,6 +82,7 @@ class Interpreter:
                 for segment in stream.segments.finish():
                     self._queue(number, segment, now)
                 self._queue(number, None, now)
+        return ()
 
     def _listen(self, number: int, stream: _Stream, position: int, pcm: bytes, now: float) -> None:
         if stream.segments.wants_cut:
@@ -229,35 +188,3 @@ class Interpreter:
             return 0.0
         times = [stream.partial_at for stream in self._streams.values() if stream.segments.speaks]
         return max(0.02, min(times, default=now + STATUS_EVERY) - now)
-
-
-def serve(source: BinaryIO, sink: BinaryIO, interpreter: Interpreter) -> None:
-    """Answers until the input ends."""
-
-    def say(answer: Answer) -> None:
-        sink.write(msgspec.json.encode(answer) + b"\n")
-        sink.flush()
-
-    inbox = _Inbox()
-    Thread(target=inbox.read, args=(source,), name="reader", daemon=True).start()
-    say(Ready())
-    status_at = monotonic()
-    while not inbox.ended or inbox.frames or interpreter.pending:
-        now = monotonic()
-        if now >= status_at:
-            say(interpreter.status(now))
-            status_at = now + STATUS_EVERY
-        for frame in inbox.take(min(status_at - now, interpreter.rest(now))):
-            interpreter.obey(*frame)
-        for answer in interpreter.work() or ():
-            say(answer)
-
-
-def run(make: Callable[[], tuple[Model, Callable[[], Detects]]]) -> None:
-    """The whole life of a process: loads the model, then serves standard input and output."""
-    os.nice(NICE)
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library that prints must not break an answer
-    model, detector = make()
-    with open(0, "rb", closefd=False) as source:
-        serve(source, sink, Interpreter(model, detector))

@@ -9,18 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from glassbridge.speech.base import Transcript
 from glassbridge.speech.endpointing import FRAME_SAMPLES
-from glassbridge.speech.worker import (
-    AUDIO,
-    FINISH,
-    FINISHED,
-    FRAME,
-    PARTIAL_EVERY,
-    READY,
-    Listener,
-    serve,
-)
+from glassbridge.speech.pocketsphinx_model import PARTIAL_EVERY, Listener
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.worker import Listeners, serve
 
 
 class Decoder:
@@ -118,14 +110,24 @@ def test_speech_may_end_with_a_whole_frame() -> None:
     assert decoder.utterances == [whole]
 
 
-def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:
+def test_a_process_of_listeners_reads_frames_and_writes_lines_until_its_input_ends() -> None:
     _, listener = make()
-    frame = SPEECH[: FRAME_SAMPLES * 2 * PARTIAL_EVERY * 2]
-    source = io.BytesIO(FRAME.pack(AUDIO, 0, len(frame)) + frame + FRAME.pack(FINISH, len(frame) // 2, 0) + b"cut")
+    sound = SPEECH[: FRAME_SAMPLES * 2 * PARTIAL_EVERY * 2]
+    frames = [(Order.OPEN, b""), (Order.AUDIO, sound), (Order.FINISH, b"")]
+    source = io.BytesIO(b"".join(FRAME.pack(order, 7, 0, len(pcm)) + pcm for order, pcm in frames) + b"cut")
     sink = io.BytesIO()
-    serve(source, sink, listener)
-    first, *transcripts, last = [msgspec.json.decode(line, type=Transcript | str) for line in sink.getvalue().split()]
-    assert (first, last) == (READY, FINISHED)
-    assert all(isinstance(said, Transcript) for said in transcripts)
-    assert isinstance(transcripts[-1], Transcript)
-    assert transcripts[-1].final
+    serve(source, sink, Listeners(lambda: listener))
+    first, *rest = [msgspec.json.decode(line, type=Answer) for line in sink.getvalue().splitlines()]
+    assert isinstance(first, Ready)
+    *said, finished = [answer for answer in rest if not isinstance(answer, Status)]
+    assert finished == Finished(7)
+    transcripts = [answer.transcript for answer in said if isinstance(answer, Said) and answer.stream == 7]
+    assert len(transcripts) == len(said)
+    assert [transcript.final for transcript in transcripts][-2:] == [False, True]
+
+
+def test_what_is_asked_of_a_stream_that_is_closed_is_ignored() -> None:
+    listeners = Listeners(lambda: make()[1])
+    for order in (Order.OPEN, Order.CLOSE, Order.AUDIO, Order.FINISH):
+        assert list(listeners.obey(order, 1, 0, SPEECH)) == []
+    assert listeners.status(0.0).streams == 0

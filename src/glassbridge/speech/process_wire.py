@@ -1,4 +1,4 @@
-"""What a speech process that serves many streams is told and answers. Frames of bytes go in, lines of JSON come out."""
+"""What a speech process is told and what it answers: frames of bytes go in, lines of JSON come out."""
 
 from enum import IntEnum
 from struct import Struct
