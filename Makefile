@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check audit format proto protocol machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check audit format proto protocol commands machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -39,6 +39,7 @@ check: setup ## format, lint, types, imports, what is generated
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
+	@$(BIN)/python tools/describe_commands.py --check
 
 audit: setup ## known holes in the locked dependencies (offline: it says so), and an SBOM in out/audit
 	@$(BIN)/python -m tools.audit $(ARGS)
@@ -52,6 +53,9 @@ proto: setup ## generate the gRPC code from proto/
 
 protocol: setup ## describe the sockets in docs/protocol from their structs
 	@$(BIN)/python tools/describe_protocol.py
+
+commands: setup ## describe the commands in docs/cli.md and the troubles in docs/doctor.md
+	@$(BIN)/python tools/describe_commands.py
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py

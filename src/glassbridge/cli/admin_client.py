@@ -8,48 +8,77 @@ from urllib.parse import urlencode, urlsplit
 
 import typer
 
+from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
 
 TIMEOUT = 10.0
 MAX_ANSWER = 32 << 20
 """Bytes."""
 
-CloudOption = Annotated[str, typer.Option("--cloud", envvar="GLASSBRIDGE_CLOUD", help="Base URL of the cloud.")]
 LOCAL_CLOUD = "http://127.0.0.1:8002"
+CloudOption = Annotated[
+    str,
+    typer.Option(
+        "--cloud",
+        envvar="GLASSBRIDGE_CLOUD",
+        help=f"Base URL of the cloud; left out: that of a running `glassbridge dev`, else {LOCAL_CLOUD}.",
+        show_default=False,
+    ),
+]
 
 
 class AdminClient:
-    """One cloud; the token is the settings' GLASSBRIDGE_ADMIN_TOKEN."""
+    """One cloud; the token is that of the running `glassbridge dev` which it belongs to, else the settings'."""
 
-    def __init__(self, cloud: str, token: str) -> None:
-        self._base = base_url(cloud)
+    def __init__(self, base: str, token: str) -> None:
+        self.base = base
         self._token = token
 
     def get(self, path: str) -> Any:
         """`data` of the answer of `/api/admin/{path}`. Raises UserError, which says what to do."""
-        return self._fetch(f"{self._base}/api/admin/{path}")["data"]
+        return self._fetch(f"{self.base}/api/admin/{path}")["data"]
 
     def health(self) -> dict[str, Any]:
         """What the cloud says of itself. Raises UserError."""
-        health: dict[str, Any] = self._fetch(f"{self._base}/health")
+        health: dict[str, Any] = self._fetch(f"{self.base}/health")
         return health
 
     def rooms_at(self, bridge: str, user: str) -> list[dict[str, Any]]:
         """What the supervisor of a bridge knows of a user's rooms; `bridge` is the URL of its metrics port. Raises
         UserError."""
-        rooms: list[dict[str, Any]] = self._fetch(f"{base_url(bridge)}/recorder?{urlencode({'user': user})}")["rooms"]
+        base = base_url(bridge, "--bridge")
+        rooms: list[dict[str, Any]] = self._fetch(f"{base}/recorder?{urlencode({'user': user})}")["rooms"]
         return rooms
 
     def _fetch(self, url: str) -> Any:
         if not self._token:
-            raise UserError("set GLASSBRIDGE_ADMIN_TOKEN to the admin token of the cloud", 2)
+            raise UserError(
+                f"{urlsplit(self.base).netloc} wants an admin token, and none is set: set GLASSBRIDGE_ADMIN_TOKEN to "
+                "that of the cloud, or start `glassbridge dev`, whose token is found by itself",
+                2,
+            )
         return fetch_json(url, {"Authorization": f"Bearer {self._token}"})
 
 
-def base_url(text: str) -> str:
-    """An HTTP(S) URL without a slash at its end. Raises UserError."""
-    if urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).netloc:
-        raise UserError(f"{text!r} is no http:// or https:// URL", 2)
+def connect(cloud: str) -> AdminClient:
+    """The cloud that an option names; empty: that of the running `glassbridge dev`, else LOCAL_CLOUD. Raises
+    UserError."""
+    from glassbridge.cli.common import load_settings
+    from glassbridge.cli.running_dev import find_dev
+
+    named = base_url(cloud, "--cloud") if cloud else ""
+    token = load_settings().admin_token.get_secret_value()
+    if dev := find_dev(named):
+        return AdminClient(dev.cloud, dev.admin_token)
+    return AdminClient(named or LOCAL_CLOUD, token)
+
+
+def base_url(text: str, option: str) -> str:
+    """An HTTP(S) URL without a slash at its end. Raises UserError, which does not quote it: it may hold a password."""
+    try:
+        check_url(text or "-", schemes=("http", "https"))
+    except ValueError as error:
+        raise UserError(f"{option}: {error} (it looks like {LOCAL_CLOUD})", 2) from None
     return text.rstrip("/")
 
 

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption
-from glassbridge.cli.common import load_settings, parse_user, redactor
+from glassbridge.cli.admin_client import AdminClient, CloudOption, connect
+from glassbridge.cli.common import parse_user, redactor
 from glassbridge.runtime.errors import UserError
 
 EXPORT_FORMAT = 1
@@ -17,7 +17,7 @@ EXPORT_FORMAT = 1
 
 def inspect(
     user: Annotated[str, typer.Argument(help="Whose session.")],
-    cloud: CloudOption = LOCAL_CLOUD,
+    cloud: CloudOption = "",
     session: Annotated[str, typer.Option(help="This session of the user's; default: the newest one.")] = "",
     seconds: Annotated[int, typer.Option(min=1, max=900, help="Only the last so many seconds.")] = 900,
     all_: Annotated[bool, typer.Option("--all", help="Every event, voice and microphone too.")] = False,
@@ -30,9 +30,12 @@ def inspect(
         typer.Option(dir_okay=False, help="Write it all to this file instead: no audio, no tokens, no transcripts."),
     ] = None,
 ) -> None:
-    """Show which hop was dead, when, why, and what healed it; needs GLASSBRIDGE_ADMIN_TOKEN."""
+    """Show which hop was dead, when, why, and what healed it.
+
+    Needs GLASSBRIDGE_ADMIN_TOKEN, but not beside `glassbridge dev`.
+    """
     name = parse_user(user)
-    client = AdminClient(cloud, load_settings().admin_token.get_secret_value())
+    client = connect(cloud)
     timeline = _timeline(client, name, session, seconds, captions)
     rooms = client.rooms_at(bridge, name) if bridge else []
     if export is not None:
@@ -48,7 +51,9 @@ def _timeline(client: AdminClient, user: str, session: str, seconds: int, captio
     wanted = [row for row in found if session in ("", row["id"])]
     if not wanted:
         which = f"no session {session} of {user}" if session else f"no session of {user}"
-        raise UserError(f"this cloud knows {which}: it keeps those of the last half hour")
+        raise UserError(
+            f"this cloud knows {which}: it keeps those of the last half hour (`glassbridge top --ended` lists them)"
+        )
     query = urlencode({"seconds": seconds, "captions": str(captions).lower()})
     timeline: dict[str, Any] = client.get(f"sessions/{quote(wanted[0]['id'], safe='')}/timeline?{query}")
     return timeline

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -151,8 +152,9 @@ async def _dev(config: "StackConfig", user: "UserId") -> NoReturn:
     async with DevControl(_admin_token()) as control:
         config = replace(config, env=control.environment)
         async with Stack(config, lambda line: _say(f"{line.program:7} | {line.text}"), _say) as stack:
-            _greet(stack, user, control)
-            await _first_to_end(stack)
+            with _announced(stack, config, control):
+                _greet(stack, user, control)
+                await _first_to_end(stack)
 
 
 async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
@@ -168,14 +170,30 @@ async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
             breaking.on_line(line)
 
         async with Stack(replace(config, taps=breaking.taps, env=control.environment), show, _say) as stack:
-            _greet(stack, user, control)
-            await breaking.run(stack)
+            with _announced(stack, config, control):
+                _greet(stack, user, control)
+                await breaking.run(stack)
     return 1 if breaking.failed else 0
 
 
 def _admin_token() -> str:
     """The one that is set, or one for this run."""
     return load_settings().admin_token.get_secret_value() or token_urlsafe(24)
+
+
+@contextmanager
+def _announced(stack: "Stack", config: "StackConfig", control: "DevControl") -> Iterator[None]:
+    """Meanwhile `top`, `inspect` and `doctor` of this user find it."""
+    from glassbridge.cli.running_dev import announced
+
+    environment = stack.environment | {
+        "LIVEKIT_GRPC_SOCKET": ",".join(map(str, stack.backends[0].sockets)),
+        "GLASSBRIDGE_ADMIN_TOKEN": control.admin_token,
+    }
+    with announced(stack.cloud_url, environment) as trouble:
+        if trouble:
+            _say(f"top, inspect and doctor will not find this by themselves ({trouble}): give them --cloud and a token")
+        yield
 
 
 def _greet(stack: "Stack", user: "UserId", control: "DevControl") -> None:
@@ -186,8 +204,9 @@ def _greet(stack: "Stack", user: "UserId", control: "DevControl") -> None:
   cloud    {cloud}  (phones connect to /glasses-ws, `livekit: true` asks for a room)
   LiveKit  {stack.livekit_url}  ({stack.livekit_kind})
   bridge   unix:{stack.bridge_socket}
-See it:
+See it, in a browser or here:
   {stack.cloud_url}/console#token={control.admin_token}
+  glassbridge top    glassbridge inspect {user}    glassbridge doctor
 Speak to it, in a browser or from a file:
   {control.phone_page}
   glassbridge phone --cloud {cloud} --token "$(glassbridge token --user {user} | tail -n 1)" --wav FILE

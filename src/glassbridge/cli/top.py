@@ -6,34 +6,36 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from glassbridge.cli.admin_client import LOCAL_CLOUD, AdminClient, CloudOption
-from glassbridge.cli.common import load_settings
+from glassbridge.cli.admin_client import AdminClient, CloudOption, connect
 from glassbridge.runtime.errors import UserError
 
 EVERY: Final = 1.0
 
 
 def top(
-    cloud: CloudOption = LOCAL_CLOUD,
+    cloud: CloudOption = "",
     ended: Annotated[bool, typer.Option("--ended", help="Show ended sessions, too.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print it once and end.")] = False,
 ) -> None:
-    """Watch the sessions of a running cloud; needs GLASSBRIDGE_ADMIN_TOKEN. Ctrl-C ends it."""
+    """Watch the sessions of a running cloud; Ctrl-C ends it.
+
+    Needs GLASSBRIDGE_ADMIN_TOKEN, but not beside `glassbridge dev`.
+    """
     from rich.console import Console
 
     from glassbridge.cli.top_view import view
 
-    client = AdminClient(cloud, load_settings().admin_token.get_secret_value())
+    client = connect(cloud)
     console = Console(highlight=False)
     if once:
-        console.print(view(*_ask(client, ended), cloud, console.width, None))
+        console.print(view(*_ask(client, ended), client.base, console.width, None))
         return
     from rich.live import Live
 
     (sessions, health), trouble = _ask(client, ended), ""  # what is wrong at the start ends it, with advice
     with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            shown = view(sessions, health, cloud, console.width, console.height, trouble)
+            shown = view(sessions, health, client.base, console.width, console.height, trouble)
             live.update(shown, refresh=True)
             time.sleep(EVERY)
             try:

@@ -283,13 +283,20 @@ class Stack:
 
     # ---- how
 
-    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str]) -> Program:
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a program part of it; holds secrets."""
         config = self._config
-        shared = {
+        return {
             "LIVEKIT_URL": self.livekit_url,
             "LIVEKIT_API_KEY": config.keys.api_key,
             "LIVEKIT_API_SECRET": config.keys.secret,
             "AUGMENTOS_AUTH_JWT_SECRET": config.jwt_secret,
+        }
+
+    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str]) -> Program:
+        config = self._config
+        shared = self.environment | {
             # Ours are the ones that count, also where this process got its own from files.
             "LIVEKIT_API_SECRET_FILE": "",
             "AUGMENTOS_AUTH_JWT_SECRET_FILE": "",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from google.protobuf.message import DecodeError
 from livekit.api.room_service import RoomService as LiveKitRoomService
 from livekit.api.twirp_client import ServerError
 from livekit.protocol import models, room
@@ -34,6 +35,10 @@ class RoomServiceError(Exception):
     def __init__(self, text: str, *, retry: bool) -> None:
         super().__init__(text)
         self.retry = retry
+
+
+class RoomServiceRefused(RoomServiceError):
+    """LiveKit does not know the key, knows another secret to it, or reads another time."""
 
 
 class RoomService:
@@ -120,11 +125,11 @@ class RoomService:
                 return None
             if error.status in (401, 403):
                 text = f"LiveKit refuses the call: {self.clocks_differ() or 'check the API key and secret'}"
-                raise RoomServiceError(text, retry=False) from None
+                raise RoomServiceRefused(text, retry=False) from None
             raise RoomServiceError(
                 f"LiveKit answers {error.status} ({error.code})", retry=error.status >= 500
             ) from None
         except TimeoutError:
             raise RoomServiceError(f"no answer from LiveKit within {self._timeout:g} s", retry=True) from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, DecodeError, ValueError) as error:
             raise RoomServiceError(f"no LiveKit server answers there ({type(error).__name__})", retry=True) from None

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import Connector, RoundTrip, round_trip, unacknowledged
 from glassbridge.telemetry import traces
@@ -63,9 +64,11 @@ class Unreachable(Exception):
 
 def base_url(text: str) -> str:
     """The base URL in one spelling (http or https, no slash at the end). Raises UserError (exit status 2)."""
-    scheme, separator, rest = text.strip().partition("://")
-    if not separator or scheme not in _SCHEMES or not rest.strip("/") or any(c in rest for c in " ?#@"):
-        raise UserError(f"not a cloud's URL: {text!r} (it looks like http://127.0.0.1:8002)", 2)
+    try:
+        check_url(text.strip() or "-", schemes=tuple(_SCHEMES))
+    except ValueError as error:
+        raise UserError(f"not a cloud's URL: {error} (it looks like http://127.0.0.1:8002)", 2) from None
+    scheme, _, rest = text.strip().partition("://")
     return f"{'https' if scheme in ('https', 'wss') else 'http'}://{rest.rstrip('/')}"
 
 

@@ -4,21 +4,23 @@ found and, where that is not well, what to do."""
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from glassbridge.cli.checks import livekit, machine, programs, speech
+from glassbridge.cli.checks import addresses, livekit, machine, programs, speech
 from glassbridge.cli.checks.findings import Finding, Patient
 
 Check = Callable[[Patient], Awaitable[Finding]]
 CHECKS: Final[tuple[tuple[str, Check], ...]] = (
-    ("secrets", machine.secrets),
-    ("encryption", machine.encryption),
+    ("examined", machine.subject),
+    ("addresses", addresses.names),
+    ("secrets", addresses.secrets),
+    ("encryption", addresses.encryption),
     ("LiveKit", livekit.http),
+    ("cloud", programs.cloud),
     ("clock", livekit.clock),
     ("LiveKit's key", livekit.keys),
     ("media by UDP", livekit.media_by_udp),
     ("media by TCP", livekit.media_by_tcp),
     ("bridges", programs.bridges),
     ("sockets", programs.sockets),
-    ("cloud", programs.cloud),
     ("recogniser", speech.recogniser),
     ("log sink", machine.log_sink),
     ("disk", machine.disk),

@@ -31,6 +31,8 @@ class Finding:
     text: str
     advice: str = ""
     """What to do; empty when there is nothing to do."""
+    code: str = ""
+    """Which of the troubles of the catalogue it is."""
 
 
 @dataclass
@@ -41,12 +43,19 @@ class Patient:
     cloud: str
     """Base URL of the cloud."""
     http: aiohttp.ClientSession
-    keys: LiveKitKeys | None = None
-    livekit_date: str = ""
-    """The Date header of LiveKit's answer."""
-    livekit_answers: bool = False
-    keys_right: bool = False
+    subject: str = "the settings of this environment"
+    """For people: whose settings these are."""
+    unresolved: set[str] = field(default_factory=set)
+    """Host names of settings that mean nothing here."""
+    dates: dict[str, str] = field(default_factory=dict)
+    """The Date header of those that have answered, by their name."""
+    livekit_trouble: str = "LiveKit does not answer"
+    """Why LiveKit cannot be asked more; empty: it can."""
     room: str = field(default_factory=lambda: f"glassbridge-doctor-{token_hex(4)}")
+
+    @property
+    def keys(self) -> LiveKitKeys:
+        return LiveKitKeys(self.settings.livekit_api_key, self.settings.livekit_api_secret.get_secret_value())
 
     @property
     def livekit_http(self) -> str:
@@ -56,14 +65,6 @@ class Patient:
 
 def well(text: str) -> Finding:
     return Finding(State.WELL, text)
-
-
-def warning(text: str, advice: str) -> Finding:
-    return Finding(State.WARNING, text, advice)
-
-
-def failed(text: str, advice: str) -> Finding:
-    return Finding(State.FAILED, text, advice)
 
 
 def skipped(text: str) -> Finding:

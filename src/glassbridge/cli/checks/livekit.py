@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Mapping
 from time import monotonic
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from glassbridge.cli.checks.findings import TIMEOUT, Finding, Patient, failed, skipped, warning, well
+from glassbridge.cli.checks.catalogue import Trouble
+from glassbridge.cli.checks.findings import TIMEOUT, Finding, Patient, skipped, well
 from glassbridge.cli.checks.media_over_tcp import NoTcp, knock
+from glassbridge.cli.checks.reaching import explain, holder
 from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.clock_skew import MATTERS, REMEDY, skew_of
 from glassbridge.livekit.participant import (
@@ -21,7 +24,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
     connector,
 )
-from glassbridge.livekit.rooms import RoomService, RoomServiceError
+from glassbridge.livekit.rooms import RoomService, RoomServiceError, RoomServiceRefused
 from glassbridge.livekit.tokens import phone_token
 
 SKEW_WARN, SKEW_FAIL = 5.0, MATTERS
@@ -32,52 +35,52 @@ TOKEN_LIFE: Final = 60.0
 async def http(patient: Patient) -> Finding:
     """Does a LiveKit server answer at all?"""
     where = patient.livekit_http
+    if urlsplit(where).hostname in patient.unresolved:
+        return skipped("the name of its address means nothing here")
     try:
         async with patient.http.get(where) as response:
-            patient.livekit_date = response.headers.get("Date", "")
+            patient.dates["LiveKit's"] = response.headers.get("Date", "")
             text = (await response.content.read(100)).decode(errors="replace").strip()
             status = response.status
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        why = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        return failed(
-            f"nobody answers at {where} ({why})",
-            "start it (`glassbridge livekit start`), or correct LIVEKIT_URL; elsewhere: open port 7880 for TCP",
-        )
-    patient.livekit_answers = True
-    if status != 200:
-        return warning(
-            f"{where} answers {status} {text[:40]!r}", "is that a LiveKit server, and not a proxy before it?"
-        )
+        return explain(error, patient.settings.livekit_url, "LIVEKIT_URL", "`glassbridge livekit start`")
+    patient.livekit_trouble = ""
+    if (status, text) != (200, "OK"):
+        return Trouble.LIVEKIT_STRANGE.found(where=where, status=status, text=text[:40], holder=holder(where))
     return well(f"{where} answers")
 
 
 async def clock(patient: Patient) -> Finding:
-    """Tokens are refused when clocks differ too much."""
-    if not patient.livekit_date:
-        return skipped("LiveKit did not tell its time")
-    skew = skew_of(patient.livekit_date)
-    if skew is None:
-        return skipped("LiveKit told no time that can be read")
-    text = f"our clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} LiveKit's"
-    if abs(skew) > SKEW_FAIL:
-        return failed(text, f"{REMEDY}: tokens are refused")
-    if abs(skew) > SKEW_WARN:
-        return warning(text, f"{REMEDY} before tokens are refused")
-    return well("our clock and LiveKit's agree")
+    """Tokens are refused when clocks differ too much. Told here, and nowhere else."""
+    skews = {whose: skew for whose, date in patient.dates.items() if (skew := skew_of(date)) is not None}
+    if not skews:
+        return skipped("nobody told the time")
+    worst = max(skews.values(), key=abs)
+    whose = " and ".join(name for name, skew in skews.items() if abs(skew - worst) <= SKEW_WARN)
+    told = f"our clock is {abs(worst):.0f} s {'ahead of' if worst > 0 else 'behind'} {whose}"
+    if abs(worst) > SKEW_FAIL:
+        if not patient.livekit_trouble and abs(skews.get("LiveKit's", 0.0)) > SKEW_FAIL:
+            patient.livekit_trouble = "not before the clocks agree"
+        return Trouble.CLOCK_WRONG.found(skew=told)
+    if abs(worst) > SKEW_WARN:
+        return Trouble.CLOCK_DRIFTS.found(skew=told)
+    return well(f"our clock agrees with {whose}")
 
 
 async def keys(patient: Patient) -> Finding:
     """Does LiveKit know our key, and the same secret to it?"""
-    if not patient.livekit_answers or patient.keys is None:
-        return skipped("LiveKit does not answer")
+    if patient.livekit_trouble:
+        return skipped(patient.livekit_trouble)
+    patient.livekit_trouble = "LiveKit refuses our key"
     try:
         async with RoomService(patient.livekit_http, patient.keys, timeout=TIMEOUT) as rooms:
             count = len(await rooms.rooms())
+    except RoomServiceRefused:
+        return Trouble.KEY_REFUSED.found()
     except RoomServiceError as error:
-        return failed(
-            str(error), "compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with `keys:` in LiveKit's configuration"
-        )
-    patient.keys_right = True
+        patient.livekit_trouble = "LiveKit's room service does not work"
+        return Trouble.ROOM_SERVICE.found(why=error)
+    patient.livekit_trouble = ""
     return well(f"LiveKit accepts our key; {count} rooms")
 
 
@@ -105,7 +108,7 @@ MEDIA_ADVICE: Final = (
 JOIN_ADVICE: Final[Mapping[LossReason, str]] = {
     LossReason.UNREACHABLE: "a proxy before LiveKit must pass WebSocket upgrades on (Connection and Upgrade headers)",
     LossReason.TOKEN_REFUSED: "compare LIVEKIT_API_KEY and LIVEKIT_API_SECRET with LiveKit's `keys:`",
-    LossReason.TOKEN_EXPIRED: f"our clock is ahead of LiveKit's or behind it: {REMEDY}",
+    LossReason.TOKEN_EXPIRED: REMEDY,
     LossReason.CLOCK_SKEW: REMEDY,
     LossReason.LIMIT_EXCEEDED: "raise `limit:` and `room.max_participants` in LiveKit's configuration",
     LossReason.MEDIA_FAILED: MEDIA_ADVICE,
@@ -115,8 +118,8 @@ JOIN_ADVICE: Final[Mapping[LossReason, str]] = {
 
 async def media_by_udp(patient: Patient) -> Finding:
     """Sends a packet through a room: signalling by WebSocket, media by UDP, both ways."""
-    if not patient.keys_right or patient.keys is None:
-        return skipped("LiveKit does not answer, or not to our key")
+    if patient.livekit_trouble:
+        return skipped(patient.livekit_trouble)
     places: list[Participant] = []
     ears = _Ears()
     begun = monotonic()
@@ -132,9 +135,9 @@ async def media_by_udp(patient: Patient) -> Finding:
             await ears.heard
             sent = monotonic() - joined
     except ParticipantError as error:
-        return failed(f"joining a room: {error}", JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
+        return Trouble.JOIN.found(why=error, advice=JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
     except TimeoutError:
-        return failed("a packet through a room does not arrive", MEDIA_ADVICE)
+        return Trouble.MEDIA_LOST.found(advice=MEDIA_ADVICE)
     finally:
         await asyncio.gather(*(place.close() for place in places))
     took = (joined - begun) / 2 * 1000
@@ -143,17 +146,14 @@ async def media_by_udp(patient: Patient) -> Finding:
 
 async def media_by_tcp(patient: Patient) -> Finding:
     """Networks without UDP need LiveKit's TCP port."""
-    if not patient.keys_right or patient.keys is None:
-        return skipped("LiveKit does not answer, or not to our key")
+    if patient.livekit_trouble:
+        return skipped(patient.livekit_trouble)
     token = phone_token(patient.keys, user=UserId(patient.room), room=patient.room, ttl=TOKEN_LIFE)
-    advice = (
-        "phones in networks without UDP cannot join: set rtc.tcp_port (7881) and open it, or give LiveKit a TURN server"
-    )
     try:
         async with asyncio.timeout(2 * TIMEOUT):
             answered = await knock(patient.settings.livekit_url, token)
     except ParticipantError as error:
-        return failed(f"joining a room: {error}", JOIN_ADVICE.get(error.reason, advice))
+        return Trouble.JOIN.found(why=error, advice=JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
     except (NoTcp, TimeoutError) as error:
-        return warning(str(error) or "no answer in time", advice)
+        return Trouble.NO_MEDIA_BY_TCP.found(why=str(error) or "LiveKit does not answer by TCP in time")
     return well(f"LiveKit answers a media packet by TCP at {answered}")

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from glassbridge.cli.checks.findings import Finding, Patient, failed, skipped, well
+from glassbridge.cli.checks.catalogue import Trouble
+from glassbridge.cli.checks.findings import Finding, Patient, skipped, well
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import BYTES_PER_MS
@@ -33,14 +34,14 @@ async def recogniser(patient: Patient) -> Finding:
     try:
         chosen = chosen_recogniser(settings, alone=True)
     except UserError as error:
-        return failed(str(error), OTHERWISE)
+        return Trouble.RECOGNISER_SETTINGS.found(why=error)
     try:
         async with asyncio.timeout(WITHIN):
             await _hear(chosen, Want(settings.captions))
     except RecogniserError as error:
-        return failed(f"{chosen.name}: {error}", ADVICE.get(error.reason, OTHERWISE))
+        return Trouble.RECOGNISER.found(name=chosen.name, why=error, advice=ADVICE.get(error.reason, OTHERWISE))
     except TimeoutError:
-        return failed(f"{chosen.name} does not answer within {WITHIN:.0f} s", OTHERWISE)
+        return Trouble.RECOGNISER_SILENT.found(name=chosen.name, seconds=WITHIN)
     finally:
         await chosen.close()
     return well(f"{chosen.name} listens to {settings.captions}")
