@@ -110,10 +110,25 @@ def test_a_place_that_outlived_a_socket_which_died_without_a_word_is_renewed_by_
     assert phone.answering(0.5, 9.0) == []
     for second in (10.0, 11.0, 12.0):
         assert [type(effect) for effect in phone.do(Tick(), second)] == [Ping]
-    assert phone.do(Tick(), 10.0 + SILENCE) == [CloseSocket(ONE, False), OpenSocket(TWO)]
+    assert phone.do(Tick(), 10.0 + SILENCE) == [OpenSocket(TWO)]
     assert phone.states == (SocketState.OPENING, PlaceState.HELD)
-    assert phone.do(Accepted(TWO, True), 12.6)[1:] == [Leave(ONE, False)]
+    assert phone.do(Accepted(TWO, True), 12.6)[0::2] == [CloseSocket(ONE, False), Leave(ONE, False)]
     assert phone.do(PlaceLeft(ONE), 12.6) == [Join(TWO)]
+
+
+def test_a_socket_that_fell_silent_and_answers_again_leaves_the_place_alone_and_tells_what_is_true() -> None:
+    phone = Phone().live()
+    phone.answering(0.5, 9.0)
+    for second in (10.0, 11.0, 12.0):
+        phone.do(Tick(), second)
+    assert phone.do(Tick(), 10.0 + SILENCE) == [OpenSocket(TWO)]
+    phone.do(AudioTold(ONE, AudioState.INTERRUPTED, Blame.ELSEWHERE, "the network is slow"), 13.0)
+    assert phone.situations == [Situation.UNREACHABLE]
+    effects = phone.do(Heard(ONE, 11), 14.0)
+    assert effects[0] == CloseSocket(TWO, False)
+    assert phone.states == (SocketState.READY, PlaceState.HELD)
+    phone.do(AudioTold(ONE, AudioState.LIVE), 14.5)
+    assert phone.situations[1:] == [Situation.UNHEARD, Situation.HEARD]
 
 
 def test_a_place_lost_without_a_socket_is_taken_again_when_the_cloud_is_back() -> None:

@@ -314,3 +314,38 @@ async def test_nothing_is_changed_for_others_in_the_process() -> None:
     ours = quirks._certificate().getFingerprints()
     assert plain.sctp.transport.getLocalParameters().fingerprints != ours
     await plain.close()
+
+
+async def test_the_window_of_lossy_data_stays_open_when_acknowledgements_are_late() -> None:
+    async with connections() as (offering, answering):
+        sctp = offering.sctp
+        assert sctp is not None
+        quirks.keep_window(sctp, 16_384, 0.6)
+        prepare(offering)
+        await connect(offering, answering)
+        await eventually(lambda: sctp.state == "connected" or sctp.state)
+        sctp._t3_expired()
+        assert sctp._cwnd == 16_384
+
+
+async def test_the_handshake_of_data_channels_is_repeated_soon() -> None:
+    """Its first message is lost: three seconds pass without the quirk."""
+    async with connections() as (offering, answering):
+        sctp = offering.sctp
+        assert sctp is not None
+        quirks.keep_window(sctp, 16_384, 0.3)
+        prepare(offering)
+        send, sent = sctp._send_chunk, 0
+
+        async def lose_the_first(chunk: Any) -> None:
+            nonlocal sent
+            sent += 1
+            if sent > 1:
+                await send(chunk)
+
+        sctp._send_chunk = lose_the_first  # type: ignore[method-assign]
+        await connect(offering, answering)
+        begun = monotonic()
+        await eventually(lambda: sctp.state == "connected" or sctp.state)
+        assert sent > 1
+        assert monotonic() - begun < 2.0

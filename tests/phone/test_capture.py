@@ -2,8 +2,9 @@
 
 import pytest
 
+from glassbridge.core.uplink import Ledger
 from glassbridge.phone import capture
-from glassbridge.phone.capture import Capture
+from glassbridge.phone.capture import Capture, Frame
 
 
 def test_positions_count_captured_samples() -> None:
@@ -57,14 +58,37 @@ def test_what_the_cloud_misses_is_kept_until_it_has_it() -> None:
     assert microphone.missing == ()
 
 
-def test_a_new_epoch_begins_at_zero_and_keeps_nothing_of_the_former() -> None:
+def test_an_epoch_ends_at_zero_once_all_of_it_is_acknowledged() -> None:
     microphone = Capture(1)
     microphone.take(bytes(3200))
-    microphone.begin_epoch(2)
-    assert list(microphone.kept) == []
+    microphone.end_epoch(2)
+    former = microphone.take(bytes(3200))
+    assert (former.number.epoch, former.number.position) == (1, 1600), "what is on its way is not given up"
+    microphone.acknowledge(1, 3200, [(0, 160)], 160)
+    assert microphone.epoch == 1, "something is missing that it has"
+    microphone.acknowledge(1, 3200)
+    assert microphone.epoch == 2
     frame = microphone.take(bytes(3200))
     assert (frame.number.epoch, frame.number.position) == (2, 0)
     microphone.acknowledge(1, 1600)
     assert list(microphone.kept) == [frame], "an acknowledgement of the former epoch is nothing"
     microphone.acknowledge(2, 1600)
     assert list(microphone.kept) == []
+
+
+def test_presence_beside_audio_on_its_way_says_no_later_time_than_that_audio() -> None:
+    """Else the ledger believes that nothing was captured until then, and takes what is on its way for skipped."""
+    ledger, microphone = Ledger(), Capture(1)
+    frames = [microphone.take(bytes(3200), at * 100_000) for at in range(20)]
+    receive(ledger, frames[0], 0.1)
+    microphone.acknowledge(1, 1600)
+    receive(ledger, microphone.behind(), 1.5)
+    receive(ledger, frames[19], 2.0)
+    ledger.tick(2.3)
+    account = ledger.account()
+    assert (account.skipped, account.lost) == (0, 18 * 1600)
+
+
+def receive(ledger: Ledger, frame: Frame, now: float) -> None:
+    number = frame.number
+    ledger.receive(number.epoch, number.position, number.capture_time_us, frame.pcm, now=now)

@@ -1,13 +1,15 @@
 """From captured samples to frames and back: positions, copies, remainders, repairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from glassbridge.cloud.decoding import OpusFrames
-from glassbridge.core.sending import LEVELS, Coding
+from glassbridge.core.sending import LEVELS, Coding, Level
 from glassbridge.core.uplink import Ledger
-from glassbridge.phone.capture import Capture
-from glassbridge.phone.coding import Coder, Outgoing, joined, repair
+from glassbridge.phone.capture import Capture, Frame
+from glassbridge.phone.coding import Coder, Outgoing, joined, recoded, repair
 from glassbridge.wire.audio_frames import (
     FLAG_REPAIR,
     FrameError,
@@ -101,16 +103,34 @@ def test_a_repair_holds_just_what_is_missing_and_says_so() -> None:
     capture.acknowledge(7, 1600, [(333, 1001)])
     (missing,) = capture.missing
     for level in LEVELS:
-        parts = repair(missing, level)
+        parts = repair(missing, level, Coder())
         assert (parts[0].number.position, parts[-1].stop) == (333, 1001)
         assert {part.number.flags for part in parts} == {FLAG_REPAIR}
 
 
 def test_waiting_pcm_becomes_few_long_frames() -> None:
-    frames, pcm = coded(1, [1600] * 3)
+    coded_frames, pcm = coded(1, [1600] * 3)
+    frames = [Frame(frame.number, frame.pcm) for frame in coded_frames]
     (whole,) = joined(frames)
     assert (whole.number.position, whole.pcm, whole.number.last) == (0, pcm, True)
     assert len(joined([frames[0], frames[2]])) == 2
+    again = replace(frames[1], number=replace(frames[1].number, flags=FLAG_REPAIR))
+    assert len(joined([frames[0], again])) == 2, "what is sent again says so"
+
+
+@pytest.mark.parametrize("former", [GUARDED, LOSSY, NARROW])
+def test_what_waits_is_coded_for_a_thinner_level_whatever_it_was_coded_as(former: Level) -> None:
+    capture, coder, waiting = Capture(7), Coder(), []
+    for _ in range(10):
+        waiting += coder.code(capture.take(voice(1600), 0), former)
+    capture.acknowledge(7, 3200)
+    waiting.insert(3, Outgoing(capture.presence(microphone_on=True).number, 16_000))
+    again = recoded(waiting, capture, THIN, Coder())
+    assert again[0].number.position == 3200
+    stops = [frame.stop for frame in again]
+    assert [frame.number.position for frame in again[1:]] == stops[:-1]
+    assert stops[-1] == 16_000
+    assert all(frame.packets for frame in again)
 
 
 def test_a_change_of_coding_loses_nothing() -> None:

@@ -38,7 +38,7 @@ class Road:
 
 @asynccontextmanager
 async def running(road: Road, max_age: float = 5.0) -> AsyncIterator[Lane]:
-    built = Lane(road.take, road.result, max_age)
+    built = Lane(road.take, road.result, lambda _, waited: waited <= max_age)
     task = asyncio.create_task(built.run())
     try:
         yield built
@@ -55,7 +55,7 @@ async def test_frames_go_in_order_and_the_lane_is_empty_after_them() -> None:
     assert road.results == [(position, True) for position in range(5)]
 
 
-async def test_what_is_too_old_is_dropped_and_told() -> None:
+async def test_what_nobody_wants_any_more_is_dropped_and_told() -> None:
     road = Road()
     road.open.clear()
     async with running(road, max_age=0.0) as built:

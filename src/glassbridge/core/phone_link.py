@@ -157,7 +157,7 @@ class PhoneLink:
         effects: list[Effect] = []
         if isinstance(event, phone_socket.Event):
             effects += self.socket.step(event, now)
-        if not self.socket.state.here or not was_here:
+        if isinstance(event, Accepted) and self.socket.state.here and not was_here:
             self._audio = None
         for news in self._news(event, was_here):
             effects += self.place.step(news, now)
@@ -178,9 +178,13 @@ class PhoneLink:
                 return [Unwanted(goodbye=False)]
             case Accepted(same_room=same) if here and not was_here and self._room:
                 return [Wanted(same), Doubted("the socket died without a word")] if self._outlived() else [Wanted(same)]
-            case AudioTold() if here and event.socket == self.socket.generation:
+            case Heard() if here and not was_here and self._room:
+                return [Wanted(same=True)]
+            case AudioTold() if event.socket in (self.socket.generation, self.socket.kept):
                 self._audio = event
-                return [event]
+                return [event] if here else []
+            case AudioTold():
+                return []
             case PlaceJoined() | PlaceFailed() | PlaceLost() | PlaceLeft() | Narrowed():
                 return [event]
             case Tick():

@@ -1,15 +1,17 @@
 """The phone's socket to its cloud: when to open one, whether it can be trusted, when to try again, when to stop.
 
 Rules
-- One socket at a time, each with a generation of its own; what an older one still says is counted and dropped. So the
+- One socket counts, each has a generation of its own; what an older one still says is counted and dropped. So the
   cloud's word that an older socket was superseded by our newer one ends nothing.
 - The first attempt goes at once, later ones wait with full jitter under a cap, counted from the start of the one
   before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
 - An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
   a connection that was tried while it was away.
 - A cloud that answers pings (it said so, or has answered one) is alive only while it does: when a ping has no answer
-  for SILENCE seconds the socket is given up without a goodbye, whatever else comes: it may hear us no more. One that
-  never answered (the original's) is left in peace.
+  for SILENCE seconds the socket is as good as gone, whatever else comes: it may hear us no more. One that never
+  answered (the original's) is left in peace.
+- A socket that fell silent is kept beside the attempts to replace it: its way may only have become long. When it
+  answers it counts again, and the attempt is given up; when a successor is acknowledged it is closed without a goodbye.
 - A process that stood still makes the socket doubtful: it must answer a ping within PROBE seconds. A cloud that
   answers no pings cannot be asked: there it is opened anew. So it is, at once, on another network.
 - The round trip is measured by pings. What waits for an answer of the network waits longer where it is long.
@@ -207,7 +209,9 @@ class PhoneSocket:
     def __init__(self, chance: Callable[[], float]) -> None:
         self.state = SocketState.IDLE
         self.generation = Generation(0)
-        """Of the newest attempt or socket."""
+        """Of the attempt or socket that counts."""
+        self.kept: Generation | None = None
+        """The socket that fell silent and may answer yet; None: there is none."""
         self.trouble = ""
         """Why there is no socket, for people; empty while none was lost or failed. In ENDED: why it is over."""
         self.dead_since: float | None = None
@@ -235,14 +239,21 @@ class PhoneSocket:
         self._round_trip = 0.0
         self._answered_at = 0.0
         self._answers = False
+        self._newest = Generation(0)
+        self._rival = False
+        """An attempt of ours came after the socket that counts: the cloud may have taken it."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Decides; `now` is monotonic seconds, on a clock that goes on in sleep."""
-        if getattr(event, "socket", self.generation) != self.generation:
+        if getattr(event, "socket", self.generation) not in (self.generation, self.kept):
             self.stale[type(event).__name__] += 1
             return []
         cell = TABLE[self.state, type(event)]
-        return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
+        effects: list[Effect] = [] if isinstance(cell, Ignored) else cell.by(self, event, now)
+        if self.kept is not None and (self.state.here or self.state.final or isinstance(event, _PARTS)):
+            effects.insert(0, CloseSocket(self.kept, goodbye=False))
+            self.kept = None
+        return effects
 
     def next_deadline(self) -> float | None:
         due = (self.retry_at, self._give_up_at, self._ping_at, self._silent_at)
@@ -268,7 +279,7 @@ class PhoneSocket:
     # ---- attempts
 
     def _open(self, event: Event, now: float, cause: str = "") -> list[Effect]:
-        self.generation = Generation(self.generation + 1)
+        self.generation = self._newest = Generation(self._newest + 1)
         self._go(SocketState.OPENING, event, now, cause)
         self._begun_at = now
         self._give_up_at = now + PATIENCE[self._attempts % len(PATIENCE)] + ROUND_TRIPS * self._round_trip
@@ -292,7 +303,7 @@ class PhoneSocket:
 
     def _accepted(self, event: Accepted, now: float) -> list[Effect]:
         self._go(SocketState.READY, event, now)
-        self.trouble, self.was_here = "", True
+        self.trouble, self.was_here, self._rival = "", True, False
         self._answers = event.answers
         self._since = self._answered_at = now
         return self._ping(now)
@@ -314,12 +325,14 @@ class PhoneSocket:
         return []
 
     def _closed(self, event: SocketClosed, now: float) -> list[Effect]:
+        if event.socket == self.kept:
+            return self._part(event, now)
         self.dead_since = None
         self.trouble = event.reason
-        if event.come_back is ComeBack.NO:
+        if event.come_back is ComeBack.NO and not self._rival:
             self._go(SocketState.ENDED, event, now, event.reason)
             return []
-        if event.come_back is ComeBack.NOW:
+        if event.come_back is not ComeBack.LATER:
             self._backoff.reset()
             self._go(SocketState.WAITING, event, now, event.reason)
             self.retry_at = now + SPREAD * self._chance()
@@ -384,11 +397,31 @@ class PhoneSocket:
     def _give_up(self, event: Tick, now: float, why: str) -> list[Effect]:
         self.trouble = why
         dead = CloseSocket(self.generation, goodbye=False)
+        if self.state is SocketState.READY:
+            self.dead_since, self.kept = now, self.generation
+            return self._lose(event, now)
         if self.state.here:
-            self.dead_since = self._answered_at if self.state is SocketState.DOUBTFUL else now
+            self.dead_since = self._answered_at
             return [dead, *self._lose(event, now)]
         self.was_here = False
         return [dead, *self._try_later(event, now)]
+
+    def _revive(self, event: Heard, now: float) -> list[Effect]:
+        """The socket that fell silent answers: its way has become long. The attempt comes too late."""
+        if event.socket != self.kept or event.echo is None:
+            return []
+        given_up = self.state is SocketState.OPENING
+        attempt, self.generation, self.kept = self.generation, self.kept, None
+        self._go(SocketState.READY, event, now, "it answers after all")
+        self.trouble, self.was_here, self.dead_since, self._rival = "", True, None, True
+        self._answers, self._answered_at, self._round_trip = True, now, LONGEST_TRIP
+        return [*([CloseSocket(attempt, goodbye=False)] if given_up else []), *self._ping(now)]
+
+    def _part(self, event: SocketClosed, _now: float) -> list[Effect]:
+        """The socket that fell silent is gone."""
+        if event.socket == self.kept:
+            self.kept = None
+        return []
 
     def _retry(self, event: Tick, now: float) -> list[Effect]:
         if self.retry_at is None or now < self.retry_at:
@@ -425,6 +458,8 @@ class PhoneSocket:
 
 
 _S = SocketState
+_PARTS: Final = (NetworkChanged, NetworkLost, Switch, Stop)
+"""What was open is of no use after these."""
 _NOT_STARTED = Ignored("nothing was started")
 _OVER = Ignored("it is over")
 _NONE_OPEN = Ignored("no socket is open: this one was given up")
@@ -446,7 +481,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.OPENING, Accepted): Cell(PhoneSocket._accepted, (_S.READY,)),
     (_S.OPENING, SocketFailed): Cell(PhoneSocket._failed, (_S.WAITING, _S.OPENING, _S.ENDED)),
     (_S.OPENING, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
-    (_S.OPENING, Heard): Ignored("only the acknowledgement counts"),
+    (_S.OPENING, Heard): Cell(PhoneSocket._revive, (_S.OPENING, _S.READY)),
     (_S.OPENING, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.OPENING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.OPENING, Woke): _FRESH,
@@ -478,8 +513,8 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.WAITING, Start): Ignored("it is started once"),
     (_S.WAITING, Accepted): _NONE_OPEN,
     (_S.WAITING, SocketFailed): _NONE_OPEN,
-    (_S.WAITING, SocketClosed): _NONE_OPEN,
-    (_S.WAITING, Heard): _NONE_OPEN,
+    (_S.WAITING, SocketClosed): Cell(PhoneSocket._part, (_S.WAITING,)),
+    (_S.WAITING, Heard): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),
     (_S.WAITING, NetworkChanged): Cell(PhoneSocket._hasten, (_S.OPENING,)),
     (_S.WAITING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.WAITING, Woke): Ignored("nothing is open that could have died"),

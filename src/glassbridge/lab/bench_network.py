@@ -12,6 +12,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +58,8 @@ class Result:
     late: float
     age: float | None
     """p99 over the link's delay, seconds."""
+    hole: float
+    """Longest time in which the recogniser got nothing, between the first sample and the last, seconds."""
     states: list[str]
     levels: list[str]
     detail: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Result:
         """Whether the cell's limits do."""
         told = not self.cell.told or self.cell.told in self.states
         aged = self.age is not None and self.age <= self.cell.age
-        return self.lost == 0 and self.live >= self.cell.live and aged and told
+        return self.lost == 0 and self.live >= self.cell.live and aged and told and self.hole <= self.cell.hole
 
 
 class _Hearing:
@@ -122,7 +126,7 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
             livekit_bin=config.livekit_bin,
             host=SERVER,
             log_level=config.log_level,
-            env={"GLASSBRIDGE_RECOGNISERS": "1"},
+            env={"GLASSBRIDGE_RECOGNISERS": str(len(config.cells) * len(config.transports) * config.runs)},
             taps={"A": folder / "tap"},
         )
         lines: list[Line] = []
@@ -133,7 +137,9 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
                         for transport in config.transports:
                             for run in range(config.runs):
                                 user = UserId(f"{cell.name}-{transport}-{run}")
-                                result = await _speak(config, stack, wire, hearing, cell, transport, user, clip)
+                                result = await _speak(
+                                    config, stack, wire, hearing, cell, transport, user, clip, lines.append
+                                )
                                 results.append(result)
                                 say(line(result))
         if config.log_level != "warning":
@@ -151,6 +157,7 @@ async def _speak(
     transport: str,
     user: UserId,
     clip: Path,
+    on_line: Callable[[Line], None],
 ) -> Result:
     wire.up.begin(cell.upward)
     wire.down.begin(cell.both)
@@ -158,6 +165,7 @@ async def _speak(
         "phone",
         (stack.cloud_url, transport, config.participant, str(clip), str(config.frame_ms)),
         {"GLASSBRIDGE_TOKEN": stack.core_token(user), "GLASSBRIDGE_LOG_LEVEL": config.log_level},
+        on_line=on_line,
         module="glassbridge.lab.network_phone",
         prefix=wire.prefix,
     )
@@ -184,9 +192,8 @@ def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, by
     detail["states"] = states
     detail["speech_ends"] = len(phone.events("speech_end"))
     if not begun:
-        return Result(cell=cell, transport=transport, lost=1.0, live=0.0, late=0.0, age=None, states=codes,
-        levels=levels,
-                      detail=detail)  # fmt: skip
+        return Result(cell=cell, transport=transport, lost=1.0, live=0.0, late=0.0, age=None, hole=inf, states=codes,
+                      levels=levels, detail=detail)  # fmt: skip
     ends: list[tuple[int, int]] = []
     total = 0
     for at, pcm in heard:
@@ -203,6 +210,7 @@ def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, by
     live = sum(ages.get(unit, 1e9) <= LIVE for unit in counted) / len(counted)
     late = sum(LIVE < ages.get(unit, 1e9) < 1e8 for unit in counted) / len(counted)
     missing = [unit for unit in range(units) if unit not in ages]
+    moments = [begun[0]["t_ns"], *(at for at, _ in heard if at > begun[0]["t_ns"])]
     detail["missing"] = missing
     detail["ages"] = [round(ages.get(unit, -9.999) * 1000) for unit in range(units)]
     detail["changes"] = [
@@ -219,6 +227,7 @@ def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, by
         live=live,
         late=late,
         age=percentile([ages[unit] for unit in counted if unit in ages], 0.99) if ages else None,
+        hole=max((later - earlier for earlier, later in pairwise(moments)), default=0) / 1e9,
         states=codes,
         levels=levels,
         detail=detail,
@@ -231,7 +240,8 @@ def line(result: Result) -> str:
     detail = result.detail
     return (
         f"{result.cell.name:12} {result.transport:10} live {100 * result.live:5.1f} late {100 * result.late:5.1f} "
-        f"lost {100 * result.lost:5.1f} %  p99 {age} ms  {'held' if result.holds else 'FAILED'}  "
+        f"lost {100 * result.lost:5.1f} %  p99 {age} ms  hole {result.hole:4.1f} s  "
+        f"{'held' if result.holds else 'FAILED'}  "
         f"{','.join(result.levels)}  {','.join(detail['states'])}  "
         f"sent {detail.get('sent')} again {detail.get('replayed')}"
         f"{' missing ' + str(detail['missing']) if detail.get('missing') else ''}"

@@ -1,6 +1,7 @@
 """The networks that phones have, by name, and what must hold on each (docs/networks.md)."""
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from glassbridge.lab.impaired import CLEAR, Impairment
 from glassbridge.runtime.errors import UserError
@@ -20,6 +21,8 @@ class Cell:
     """p99 of the age over the link's delay, seconds."""
     settle: float = 0.0
     """Seconds of speech that are not counted: the sender needs them to measure."""
+    hole: float = inf
+    """Longest time in which nothing is heard, seconds."""
     told: str = ""
     """Code of `audio_state` that the phone must be told."""
 
@@ -61,7 +64,16 @@ CELLS: tuple[Cell, ...] = (
         both=Impairment(delay=0.025),
         up=Impairment(delay=0.025, slow=(6.0, 14.0, 2.0)),
         live=0.0,
-        age=3.0,
+        age=60.0,
+        hole=3.0,
+    ),
+    Cell(
+        name="slow5",
+        both=Impairment(delay=0.025),
+        up=Impairment(delay=0.025, slow=(6.0, 14.0, 5.0)),
+        live=0.0,
+        age=60.0,
+        hole=7.5,
     ),
     Cell(name="mtu1280", both=Impairment(delay=0.025, mtu=1280), live=0.99, age=0.25),
     Cell(name="noudp", both=Impairment(delay=0.025, blocks_udp=True), live=0.99, age=0.25),

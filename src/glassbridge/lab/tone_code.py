@@ -11,12 +11,15 @@ from glassbridge.core.values import SAMPLE_RATE
 
 UNIT = SAMPLE_RATE // 10
 """Samples of one unit."""
-_LOW = 500 + 75 * np.arange(16)
+_LOW = 300 + 60 * np.arange(16)
 _HIGH = 1800 + 100 * np.arange(16)
 UNITS = 256
 _HOP = 80
-_CLEAR = 6.0
-"""A tone stands out by so many times from the mean of its band where it is really there."""
+_CLEAR = 1.6
+"""A tone is so many times as strong as every other of its band where it is really there. Between two units it is not:
+there the low tone of one and the high tone of the other are the tones of a third."""
+_SILENCE = 1e5
+"""Strength of a tone below which nothing is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def hear(pcm: bytes) -> list[Found]:
     found = []
     for unit in range(UNITS):
         i, j = unit % 16, (unit // 16 + unit) % 16
-        floor = 1e3 + (low.sum(1) - low[:, i]) / 15, 1e3 + (high.sum(1) - high[:, j]) / 15
+        floor = np.delete(low, i, 1).max(1) + _SILENCE, np.delete(high, j, 1).max(1) + _SILENCE
         score = np.minimum(low[:, i] / floor[0], high[:, j] / floor[1])
         best = int(score.argmax())
         if score[best] > _CLEAR:

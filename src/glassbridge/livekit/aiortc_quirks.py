@@ -263,6 +263,25 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
     sctp._send_sack = send_sack  # type: ignore[method-assign]
 
 
+def keep_window(sctp: RTCSctpTransport, least: int, first_timeout: float) -> None:
+    """Lossy audio paces itself (core/sending.py): the window that aiortc closes to one packet where acknowledgements
+    are late keeps `least` bytes, so that a way that becomes long or loses much carries on. The handshake is repeated
+    after `first_timeout` seconds, not 3. Call it once, before anything is sent."""
+    sctp._rto = first_timeout
+    expired, acknowledged = sctp._t3_expired, sctp._receive_sack_chunk
+
+    def expired_but_open() -> None:
+        expired()
+        sctp._cwnd = max(sctp._cwnd, least)
+
+    async def acknowledged_and_open(chunk: Any) -> None:
+        await acknowledged(chunk)
+        sctp._cwnd = max(sctp._cwnd, least)
+
+    sctp._t3_expired = expired_but_open  # type: ignore[method-assign]
+    sctp._receive_sack_chunk = acknowledged_and_open  # type: ignore[method-assign]
+
+
 def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:
     """Hands decrypted RTP to us: aiortc's receivers go deaf when LiveKit recycles a line (traps A9). Idempotent."""
 

@@ -24,6 +24,10 @@ CONSENT_INTERVAL = 5.0
 """Seconds between signs of life: enough for the server to keep this path, whose death the listener notices first."""
 BUFFER_LIMIT = 256 << 10
 """Bytes that wait to be sent, at most; more is refused (reliable) or dropped (lossy)."""
+WINDOW = 16 << 10
+"""Bytes of data that may always be on their way: coded audio for 1.5 s, with its copies."""
+HANDSHAKE_REPEAT = 0.6
+"""Seconds until the first message of the data channels is repeated."""
 
 
 T = TypeVar("T")
@@ -62,6 +66,8 @@ class Publisher:
         self._trickled = 0
         self._slots: list[Slot] = []
         quirks.flush_quietly(connection)
+        assert connection.sctp is not None
+        quirks.keep_window(connection.sctp, WINDOW, HANDSHAKE_REPEAT)
         quirks.prepare_ice(
             quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
         )

@@ -44,6 +44,8 @@ class Capture:
         self._kept: deque[Frame] = deque()
         self._kept_bytes = 0
         self._missing: tuple[tuple[int, int], ...] = ()
+        self._following: int | None = None
+        """The epoch that is to come next."""
 
     def now(self) -> int:
         """Microseconds on the clock of the capture."""
@@ -69,11 +71,24 @@ class Capture:
         flags = FLAG_PRESENCE if microphone_on else FLAG_PRESENCE | FLAG_LAST
         return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Numbers anew from 0: what the former epoch still had is not sent again."""
-        self.epoch, self.position, self.acknowledged, self.lost = epoch, 0, 0, 0
-        self._kept.clear()
-        self._kept_bytes, self._missing = 0, ()
+    def behind(self) -> Frame:
+        """The same of what is on its way by another route: it says no more than what was acknowledged, and when that
+        was captured. A later time would say that nothing was captured until then."""
+        for frame in self._kept:
+            if frame.stop > self.acknowledged:
+                return Frame(replace(frame.number, flags=FLAG_PRESENCE), b"")
+        return self.presence(microphone_on=True)
+
+    def end_epoch(self, following: int) -> None:
+        """Numbers anew from 0 as soon as nothing of this epoch is kept: no sample is given up for it."""
+        self._following = following
+        self._begin_following()
+
+    def _begin_following(self) -> None:
+        if self._following is not None and not self._kept:
+            self.epoch, self._following = self._following, None
+            self.position = self.acknowledged = self.lost = 0
+            self._missing = ()
 
     def acknowledge(self, epoch: int, position: int, missing: Iterable[tuple[int, int]] = (), lost: int = 0) -> None:
         """The cloud has, or has given up, everything before `position`, but would still take what is `missing`; `lost`
@@ -84,6 +99,7 @@ class Capture:
         self._missing = tuple(missing)
         self._kept = deque(frame for frame in self._kept if frame.stop > position or self._is_missing(frame))
         self._kept_bytes = sum(len(frame.pcm) for frame in self._kept)
+        self._begin_following()
 
     def beginning(self) -> Frame:
         """Says where that begins which a backend may still get."""
@@ -96,6 +112,17 @@ class Capture:
     def kept(self) -> tuple[Frame, ...]:
         """What the cloud may not have, the oldest first; at most KEPT_BYTES."""
         return tuple(self._kept)
+
+    def part(self, number: FrameNumber, stop: int) -> list[Frame]:
+        """What is still kept of a frame that was sent under this number, up to `stop`, in frames that say the same
+        beside their samples."""
+        parts = []
+        for frame in self._kept if number.epoch == self.epoch else ():
+            if frame.number.position < stop and number.position < frame.stop:
+                cut = _cut(frame, max(number.position, frame.number.position), min(stop, frame.stop))
+                flags = number.flags if cut.stop == stop else number.flags & ~FLAG_LAST
+                parts.append(Frame(replace(cut.number, flags=flags), cut.pcm))
+        return parts
 
     @property
     def missing(self) -> tuple[Frame, ...]:

@@ -279,7 +279,7 @@ class PhoneClient:
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position, message.lost))
             case wire.EpochEnd(epoch=epoch):
                 if epoch == self._capture.epoch:
-                    self._capture.begin_epoch(random.getrandbits(32))
+                    self._capture.end_epoch(random.getrandbits(32))
             case wire.DisplayEvent(package_name=package, layout=layout) if package in self._introduced:
                 self._on_event(events.Shown(package, words(layout)))
             case wire.DisplayEvent(layout=layout):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from glassbridge.core.sending import LEVELS, Coding, Level
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.livekit.opus import Encoder
-from glassbridge.phone.capture import Frame
+from glassbridge.phone.capture import Capture, Frame
 from glassbridge.wire.audio_frames import (
     CODING_OPUS,
     FLAG_LAST,
@@ -107,25 +107,34 @@ class Coder:
         return [self._encoder.encode(padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
 
 
-def joined(frames: Iterable[Outgoing]) -> list[Frame]:
-    """PCM frames as few long ones: each as long as its positions go on."""
+def joined(frames: Iterable[Frame]) -> list[Frame]:
+    """As few long frames: each as long as its positions go on, and what it says beside them but for its end."""
     out: list[Frame] = []
     for frame in frames:
-        if out and out[-1].stop == frame.number.position:
+        alike = out and (out[-1].number.flags ^ frame.number.flags) & ~FLAG_LAST == 0
+        if alike and out[-1].stop == frame.number.position:
             former = out.pop()
             number = replace(former.number, flags=frame.number.flags)
             out.append(Frame(number, former.pcm + frame.pcm))
         else:
-            out.append(Frame(frame.number, frame.pcm))
+            out.append(frame)
     return out
 
 
-def repair(frame: Frame, level: Level, *, flags: int = FLAG_REPAIR) -> list[Outgoing]:
-    """Frames that carry these samples again. An encoder of its own does not disturb what is live."""
+def recoded(waiting: Iterable[Outgoing], capture: Capture, level: Level, coder: Coder) -> list[Outgoing]:
+    """What waits, however it is coded, as `level` wants it: made anew from what was captured. Acknowledged samples and
+    presence frames are left out."""
+    spoken = [frame for frame in waiting if not frame.number.presence]
+    kept = [part for frame in spoken for part in capture.part(frame.number, frame.stop)]
+    return [again for frame in joined(kept) for again in repair(frame, level, coder, flags=frame.number.flags)]
+
+
+def repair(frame: Frame, level: Level, coder: Coder, *, flags: int = FLAG_REPAIR) -> list[Outgoing]:
+    """Frames that carry these samples again. `coder` is another one than that of what is live, and the same for all
+    repairs: an encoder that begins anew with each of them sounds worse."""
     if level.coding is Coding.PCM:
         cut = _cut(frame, level.frame_ms)
         return [replace(part, number=replace(part.number, flags=flags)) for part in cut]
-    coder = Coder()
     again = replace(frame, number=replace(frame.number, flags=FLAG_LAST))
     coded = coder.code(again, replace(level, frame_ms=REPAIR_MS))
     return [replace(part, number=replace(part.number, flags=flags)) for part in coded]

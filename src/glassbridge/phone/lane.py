@@ -1,4 +1,4 @@
-"""One route of a phone's audio: frames wait here until the route takes them, and are never older than MAX_AGE."""
+"""One route of a phone's audio: frames wait here, the oldest first, until the route takes them or nobody wants them."""
 
 import asyncio
 from collections import deque
@@ -16,14 +16,17 @@ Item = tuple[Outgoing, int]
 
 class Lane:
     """`deliver` sends one frame's bytes and returns False where it could not; `result` hears what became of each
-    frame. A frame that waits for longer than `max_age` seconds is dropped: the cloud asks for it again."""
+    frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent."""
 
     def __init__(
-        self, deliver: Callable[[bytes], Awaitable[bool]], result: Callable[[Outgoing, bool], None], max_age: float
+        self,
+        deliver: Callable[[bytes], Awaitable[bool]],
+        result: Callable[[Outgoing, bool], None],
+        wanted: Callable[[Outgoing, float], bool],
     ) -> None:
         self._deliver = deliver
         self._result = result
-        self._max_age = max_age
+        self._wanted = wanted
         self._items: deque[tuple[float, Item]] = deque()
         self._sent_since: float | None = None
         """Since when the frame has waited that is being sent; None: none is."""
@@ -62,8 +65,8 @@ class Lane:
         while True:
             while self._items:
                 self._sent_since, (frame, copies) = self._items.popleft()
-                fresh = monotonic() - self._sent_since <= self._max_age
-                done = fresh and await self._deliver(frame.encoded(copies))
+                wanted = self._wanted(frame, monotonic() - self._sent_since)
+                done = wanted and await self._deliver(frame.encoded(copies))
                 self._sent_since = None
                 self._result(frame, done)
             self._empty.set()

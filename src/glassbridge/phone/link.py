@@ -205,7 +205,7 @@ class Link:
         self.post(SocketClosed(number, back, reason))
 
     async def _listen(self, number: Generation, socket: CloudSocket, message: Message) -> None:
-        if number == self._machine.socket.generation:
+        if number in (self._machine.socket.generation, self._machine.socket.kept):
             await self._hear(number, socket, message)
 
     async def _hang_up(self, number: Generation, goodbye: bool) -> None:

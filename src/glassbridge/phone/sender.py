@@ -9,7 +9,8 @@
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
-- Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other.
+- Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
+  socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it loses none.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, joined, repair
+from glassbridge.phone.coding import Coder, Outgoing, recoded, repair
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.lane import Lane
 from glassbridge.phone.room import Room
@@ -33,7 +34,6 @@ from glassbridge.phone.socket import CloudSocket
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire.audio_frames import (
     CODING_OPUS,
-    FLAG_PRESENCE,
     FLAG_REPLAYED,
     TOPIC_NUMBERED,
     FrameNumber,
@@ -61,7 +61,9 @@ FRESH = 1.5
 AGAIN_AFTER = 0.2
 """Seconds until the same samples are sent into the room once more."""
 ROOM_AGE = 1.0
-"""Seconds that a frame may wait for the room."""
+"""Seconds that a frame may wait for the room; a presence frame for any route."""
+SOCKET_PATIENCE = 30.0
+"""Seconds that the socket may take nothing: one that is dead is known sooner, by its pings."""
 REMEMBERED = 512
 """Stretches of which it is known that the socket carries them."""
 
@@ -93,7 +95,7 @@ class Sender:
         self.replayed = 0
         """Frames that were sent again."""
         self._sending = Sending()
-        self._coder = Coder()
+        self._coder, self._repairs = Coder(), Coder()
         self._epoch = capture.epoch
         self._used = self._sending.level
         """The level of what was sent last."""
@@ -112,8 +114,8 @@ class Sender:
         self._opus = opus
         self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE)
         self._lanes = {
-            Route.ROOM: Lane(self._into_room, self._passed, ROOM_AGE),
-            Route.SOCKET: Lane(self._onto_socket, self._carry, MAX_AGE),
+            Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE),
+            Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted),
         }
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -193,7 +195,7 @@ class Sender:
                 self._asked[position] = now
                 if len(self._asked) > REMEMBERED:
                     del self._asked[next(iter(self._asked))]
-                for again in repair(frame, level) if rooms or not carried else ():
+                for again in repair(frame, level, self._repairs) if rooms or not carried else ():
                     if rooms:
                         self._lanes[Route.ROOM].put(again)
                     if not carried and self._socket is not None:
@@ -243,7 +245,7 @@ class Sender:
     def _begin_epoch(self, epoch: int) -> None:
         """Positions begin anew: nothing of the former epoch says anything about them."""
         if epoch != self._epoch:
-            self._epoch, self._coder = epoch, Coder()
+            self._epoch, self._coder, self._repairs = epoch, Coder(), Coder()
             self._sending.forget(monotonic())
             self._asked.clear()
             self._carried.clear()
@@ -272,6 +274,7 @@ class Sender:
                     continue
             self._nudged.clear()
             if self.numbered:
+                self._send_missing()
                 self._tails = max(0, self._tails - 1)
                 self.put(self._capture.presence(microphone_on=self._microphone_on()))
 
@@ -292,9 +295,11 @@ class Sender:
                 self._any_missed.clear()
                 continue
             frame = self._missed.popleft()
-            for again in repair(frame, self._sending.level, flags=FLAG_REPLAYED):
+            for again in repair(frame, self._sending.level, self._repairs, flags=FLAG_REPLAYED):
                 if await self._onto_socket(again.encoded()):
                     self.replayed += 1
+                else:
+                    self._carried.clear()
             await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     @property
@@ -338,12 +343,11 @@ class Sender:
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
 
     def _recoded(self, level: Level) -> list[Outgoing]:
-        """What still waits for the socket as PCM, as the new level wants it."""
+        """What still waits for the socket, as the new level wants it."""
         lane = self._lanes[Route.SOCKET]
         if level.coding is Coding.PCM or not lane.backlog(monotonic()):
             return []
-        waiting = [frame for frame in lane.take_back() if frame.pcm]
-        return [again for frame in joined(waiting) for again in repair(frame, level, flags=frame.number.flags)]
+        return recoded(lane.take_back(), self._capture, level, self._repairs)
 
     def _put_on_socket(self, frame: Outgoing) -> None:
         start, stop = frame.number.position, frame.stop
@@ -357,9 +361,14 @@ class Sender:
 
     async def _onto_socket(self, payload: bytes) -> bool:
         socket = self._socket
-        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, MAX_AGE):
+        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
             return False
         return await socket.send_audio(payload)
+
+    def _is_wanted(self, frame: Outgoing, waited: float) -> bool:
+        if frame.number.presence:
+            return waited <= ROOM_AGE
+        return frame.number.epoch != self._capture.epoch or bool(self._capture.part(frame.number, frame.stop))
 
     def _passed(self, frame: Outgoing, done: bool) -> None:
         """What the room does not take goes by the socket."""
@@ -442,9 +451,7 @@ class Sender:
             self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
 
     def _behind(self, number: FrameNumber) -> FrameNumber:
-        if self._sending.level is sending.STATIC:
-            return number
-        return FrameNumber(number.epoch, self._capture.acknowledged, number.capture_time_us, FLAG_PRESENCE)
+        return number if self._sending.level is sending.STATIC else self._capture.behind().number
 
     @staticmethod
     def _encoded(frame: Frame) -> bytes:

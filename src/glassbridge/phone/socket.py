@@ -5,6 +5,7 @@ import math
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
@@ -38,6 +39,10 @@ AHEAD = 0.15
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
 """Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
 packets wait in a queue, one."""
+WAY = 1.0
+"""Seconds after which a round trip that stays long is the way's, not our queue's: little was on its way in them."""
+MOST_GROWN = 9_000
+"""Bytes that may be on their way because it has become long."""
 
 _ENDS = frozenset(
     {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
@@ -84,6 +89,8 @@ class CloudSocket:
         self._no_goodbye = asyncio.Event()
         """Cleared while a goodbye is being said: aiohttp ends `listen` first and says it then."""
         self._no_goodbye.set()
+        self._trips: deque[tuple[float, float]] = deque()
+        """(at, round trip) of the last WAY seconds."""
 
     @classmethod
     async def open(
@@ -167,14 +174,21 @@ class CloudSocket:
         deadline = monotonic() + timeout
         while not transport.is_closing():
             trip = round_trip(raw) or RoundTrip(0.0, 0.0)
-            needed = min(trip.now, trip.least + AHEAD / 2)
-            allowed = max(LEAST_QUEUED if trip.queued > AHEAD else LEAST_AHEAD, rate * (needed + AHEAD))
+            allowed = in_flight(trip, self._lasting(trip.now), rate)
             if transport.get_write_buffer_size() + unacknowledged(raw) <= allowed:
                 return True
             if monotonic() > deadline:
                 return False
             await asyncio.sleep(DRAIN_POLL)
         return False
+
+    def _lasting(self, trip: float) -> float:
+        """The least round trip of the last WAY seconds."""
+        now = monotonic()
+        self._trips.append((now, trip))
+        while self._trips[0][0] < now - WAY:
+            self._trips.popleft()
+        return min(known for _, known in self._trips)
 
     async def probe(self) -> float | None:
         """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, or they
@@ -236,6 +250,14 @@ class CloudSocket:
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             return False
         return True
+
+
+def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:
+    """Bytes that may be on their way for a stream of `rate` bytes a second. `lasting`: the least round trip lately."""
+    least = LEAST_QUEUED if trip.queued > AHEAD else LEAST_AHEAD
+    needed = rate * (min(trip.now, trip.least + AHEAD / 2) + AHEAD)
+    grown = min(MOST_GROWN, rate * (min(trip.now, lasting) + AHEAD))
+    return round(max(least, needed, grown))
 
 
 def _abrupt(raw: socket.socket) -> None:

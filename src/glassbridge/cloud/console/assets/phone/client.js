@@ -217,7 +217,7 @@ export class PhoneClient {
       case "audio_state":
         return this.learn(number, message);
       case "epoch_end":
-        return message.epoch === this.capture.epoch ? this.capture.beginEpoch() : undefined;
+        return message.epoch === this.capture.epoch ? this.capture.endEpoch() : undefined;
       case "audio_ack":
         return this.sender.sendMissing(this.capture.acknowledge(message));
       case "display_event":

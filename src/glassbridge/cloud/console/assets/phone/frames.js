@@ -30,6 +30,7 @@ export function encode({ epoch, position, capturedUs, samples }, flags = 0) {
 export class Capture {
   constructor(clock, epoch = crypto.getRandomValues(new Uint32Array(1))[0]) {
     this.epoch = epoch;
+    this.following = null;
     this.position = 0;
     this.acknowledged = 0;
     this.missing = [];
@@ -60,9 +61,15 @@ export class Capture {
     return { epoch: this.epoch, position: this.position, capturedUs: this.clock() * 1e6 };
   }
 
-  // Numbers anew from 0: what the former epoch still had is not sent again.
-  beginEpoch(epoch = crypto.getRandomValues(new Uint32Array(1))[0]) {
-    Object.assign(this, { epoch, position: 0, acknowledged: 0, missing: [], kept: [], keptSamples: 0 });
+  // Numbers anew from 0 as soon as nothing of this epoch is kept: no sample is given up for it.
+  endEpoch(following = crypto.getRandomValues(new Uint32Array(1))[0]) {
+    this.following = following;
+    this.beginFollowing();
+  }
+
+  beginFollowing() {
+    if (this.following === null || this.kept.length > 0) return;
+    Object.assign(this, { epoch: this.following, following: null, position: 0, acknowledged: 0, missing: [] });
   }
 
   // Other epochs and nonsense are ignored. Returns what the cloud would still take, cut to the samples that are missing.
@@ -73,6 +80,7 @@ export class Capture {
       missing.some(([start, stop]) => frame.position < stop && start < end(frame));
     this.kept = this.kept.filter((frame) => end(frame) > position || lacks(frame));
     this.keptSamples = this.kept.reduce((sum, frame) => sum + frame.samples.length, 0);
+    this.beginFollowing();
     return this.kept.flatMap((frame) =>
       missing
         .map(([start, stop]) => cut(frame, Math.max(start, frame.position), Math.min(stop, end(frame))))
