@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
+from tests.support.patience import slowness
 from tests.support.poll import eventually, eventually_sync
 
 __all__ = ["embedded_livekit", "livekit", "real_livekit"]
@@ -26,6 +27,10 @@ LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_
 LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 _skipped_for = Counter[str]()
+
+
+def pytest_report_header() -> str:
+    return f"slowness of this machine: {slowness():.1f} (deadlines are multiplied by it; 1 is two quiet cores)"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -49,6 +54,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Threads, descriptors and child processes are as before, once all fixtures of the test are closed."""
+    slowness()
     threads, descriptors, children = set(threading.enumerate()), _descriptors(), _children()
     native = _native_library_runs()
     yield

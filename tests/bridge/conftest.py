@@ -16,6 +16,7 @@ from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.grpc_runtime import grpc_is_here
+from tests.support.patience import patient
 
 __all__ = ["grpc_is_here"]
 
@@ -69,7 +70,7 @@ def join_request(user: str = USER, generation: int = 0, **fields: Any) -> pb.Joi
 
 
 async def joined(bridge: Any, **fields: Any) -> pb.JoinRoomResponse:
-    answer: pb.JoinRoomResponse = await bridge.JoinRoom(join_request(**fields), timeout=5)
+    answer: pb.JoinRoomResponse = await bridge.JoinRoom(join_request(**fields), timeout=patient(5))
     assert answer.success, answer.error
     return answer
 

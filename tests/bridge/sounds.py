@@ -19,6 +19,7 @@ from glassbridge.bridge.decoders import Decoders
 from glassbridge.bridge.fetch import PlaybackError, Source
 from glassbridge.bridge.sound import Sound
 from glassbridge.core.values import SAMPLE_RATE
+from tests.support.patience import deadline
 
 
 class Format(NamedTuple):
@@ -157,7 +158,7 @@ async def decoded(decoders: Decoders, data: bytes, limits: PlaybackLimits | None
         except PlaybackError as error:
             source.finish(error)
 
-    async with asyncio.timeout(30):
+    async with deadline(30):
         feeding = asyncio.create_task(feed())
         try:
             return b"".join([block async for block in sound.blocks(decoders)])

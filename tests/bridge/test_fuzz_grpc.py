@@ -18,6 +18,7 @@ from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import USER, joined, opened
 from tests.support.fake_participant import FakeLiveKit
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.schema import SEED, filled
 
@@ -113,7 +114,7 @@ async def test_whatever_is_sent_another_session_speaks_on(
             for first in range(0, CALLS, 25):
                 methods = [chance.choice(list(METHODS)) for _ in range(25)]
                 sent = [[payload(chance, METHODS[m][0]) for _ in range(chance.choice((1, 1, 5)))] for m in methods]
-                async with asyncio.timeout(30):
+                async with deadline(30):
                     codes = await asyncio.gather(
                         *(called(channel, method, each) for method, each in zip(methods, sent, strict=True))
                     )

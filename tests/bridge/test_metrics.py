@@ -22,6 +22,7 @@ from tests.bridge.site import Site, events_of, request, site, wav
 from tests.bridge.test_processes import READY_WITHIN, Bridge, launch, up
 from tests.bridge.test_stream import PCM
 from tests.support.fake_participant import FakeLiveKit
+from tests.support.patience import patient
 from tests.support.poll import eventually, eventually_sync
 from tests.telemetry.test_numbers import Samples, read
 
@@ -38,7 +39,7 @@ def fail_to_join(target: str) -> None:
     request = pb.JoinRoomRequest(user_id="ann", room_name="ann", token="t", livekit_url="ws://127.0.0.1:9")
     with grpc.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
         stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
-        assert not stub.JoinRoom(request, timeout=10).success
+        assert not stub.JoinRoom(request, timeout=patient(10)).success
 
 
 def test_what_a_dead_worker_counted_stays_counted(launch: Callable[..., Bridge], tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ async def test_playbacks_are_counted_by_how_they_end(start: Callable[..., Any], 
     call = bridge.PlayAudio(request(site.url("long")))
     assert (await call.read()).type == pb.PlayAudioEvent.STARTED
     assert counted("playbacks") == 1
-    await bridge.StopAudio(pb.StopAudioRequest(user_id=USER), timeout=5)
+    await bridge.StopAudio(pb.StopAudioRequest(user_id=USER), timeout=patient(5))
     await events_of(call)
     call = bridge.PlayAudio(request(site.url("long")))
     assert (await call.read()).type == pb.PlayAudioEvent.STARTED

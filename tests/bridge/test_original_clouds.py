@@ -1,6 +1,5 @@
 """Clouds of the original on our bridges: they do not fight, and a lost room comes back without their help."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import AGENT, USER, ended, joined, next_audio, opened
 from tests.support.fake_participant import FakeLiveKit
 from tests.support.original_cloud import OriginalCloud
+from tests.support.patience import deadline
 from tests.support.poll import eventually, stays
 
 PCM = bytes(range(256)) * 12 + bytes(128)  # 100 ms
@@ -98,7 +98,7 @@ async def test_joining_again_ends(start: Callable[..., Any], fake: FakeLiveKit) 
     call = await opened(bridge)
     fake.refuse = LossReason.UNREACHABLE
     fake.last.lose(LossReason.SERVER_SHUTDOWN)
-    async with asyncio.timeout(3):
+    async with deadline(3):
         assert await ended(call) == grpc.StatusCode.ABORTED
     assert dict(await call.trailing_metadata())[REASON_KEY] == "server_shutdown"
     assert isinstance(worker, Worker)

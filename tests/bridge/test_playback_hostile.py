@@ -19,6 +19,7 @@ from tests.bridge.conftest import joined
 from tests.bridge.site import Event, encoded, events_of, kinds, request, wav
 from tests.bridge.sounds import Growth, png, with_covers, written
 from tests.support.fake_participant import FakeLiveKit
+from tests.support.patience import patient
 
 Answer = Callable[[web.Request], Any]
 
@@ -85,7 +86,9 @@ def play(start: Callable[..., Any], fake: FakeLiveKit) -> Play:
             await joined(bridge)
             bridges.append(bridge)
         calls = (
-            events_of(bridges[0].PlayAudio(request(url or server.url, f"r{track}", track_id=track), timeout=30))
+            events_of(
+                bridges[0].PlayAudio(request(url or server.url, f"r{track}", track_id=track), timeout=patient(30))
+            )
             for track in track_ids
         )
         return [event for events in await asyncio.gather(*calls) for event in events]

@@ -26,9 +26,12 @@ from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.support.bridge import SCRIPT
+from tests.support.patience import patient
 from tests.support.poll import eventually_sync
 
 READY_WITHIN = 30.0
+HEALTH_EVERY = 0.2
+"""Seconds of a quiet machine; a worker that misses five in a row is taken for frozen."""
 PIDFD_GETFD = 438
 
 
@@ -59,21 +62,26 @@ class Bridge:
         return [found for found in self.events if found["event"] == event]
 
     def pid_of(self, worker: int) -> int:
-        """Of the newest process that listens as this worker."""
-        return int([found for found in self.logged("worker listening") if found["worker"] == worker][-1]["pid"])
+        """Of the newest process that serves as this worker, once there is one."""
+
+        def ready() -> list[int]:
+            return [int(found["pid"]) for found in self.logged("worker ready") if found["worker"] == worker]
+
+        eventually_sync(lambda: bool(ready()) or self.said, READY_WITHIN)
+        return ready()[-1]
 
     def has_a_warm_spare(self) -> None:
         """Waits until one is there that serves nothing yet."""
 
         def warm() -> bool | str:
-            used = {found["pid"] for found in self.logged("worker listening")}
+            used = {found["pid"] for found in self.logged("worker ready")}
             spare = [found for found in self.logged("worker process is warm") if found["pid"] not in used]
             return bool(used and spare) or f"no spare process; the log says {self.said}"
 
         eventually_sync(warm, READY_WITHIN, every=0.05)
 
     def ended_within(self, seconds: float) -> int:
-        return self.process.wait(timeout=seconds)
+        return self.process.wait(timeout=patient(seconds))
 
 
 @pytest.fixture
@@ -138,7 +146,7 @@ def test_sigterm_stops_everything_and_leaves_nothing(launch: Callable[..., Bridg
     begun = monotonic()
     bridge.process.send_signal(signal.SIGTERM)
     assert bridge.ended_within(5) == 0, bridge.said
-    assert monotonic() - begun < 4
+    assert monotonic() - begun < patient(4)
     assert gone(*workers)() is True
     assert not path.exists()
     assert "bridge ready" in bridge.said
@@ -156,7 +164,7 @@ def test_a_dead_worker_is_replaced_and_the_others_live_on(launch: Callable[..., 
     found = answer(targets[1])
     assert found is not None
     assert found.metadata["pid"] == str(second)
-    assert back < 1.0, f"the worker was back after {back:.2f} s"
+    assert back < patient(1.0), f"the worker was back after {back:.2f} s"
     (death,) = bridge.logged("worker died")
     assert (death["worker"], death["cause"]) == (0, "SIGKILL")
     bridge.process.send_signal(signal.SIGINT)
@@ -213,7 +221,7 @@ def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: 
     with grpc.insecure_channel(f"unix:{path}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", "mentra.livekit.bridge.LiveKitBridge"):
-            found = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=2)
+            found = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=patient(2))
             assert found.status == health_pb2.HealthCheckResponse.SERVING
         from google.protobuf.descriptor_pool import DescriptorPool
         from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -237,19 +245,19 @@ def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge]
     up(bridge, f"unix:{path}")
     with grpc.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
         stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
-        stub.HealthCheck(pb.HealthCheckRequest(), timeout=2)
+        stub.HealthCheck(pb.HealthCheckRequest(), timeout=patient(2))
         worker = bridge.pid_of(0)
         os.kill(worker, signal.SIGSTOP)
         begun = monotonic()
         with pytest.raises(grpc.RpcError) as failure:
-            stub.HealthCheck(pb.HealthCheckRequest(), timeout=30)
+            stub.HealthCheck(pb.HealthCheckRequest(), timeout=patient(30))
         assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert monotonic() - begun < 5.0, "keep-alive pings must notice (traps 21)"
+        assert monotonic() - begun < patient(5.0), "keep-alive pings must notice (traps 21)"
         os.kill(worker, signal.SIGCONT)
 
         def back() -> bool | str:
             try:
-                return bool(stub.HealthCheck(pb.HealthCheckRequest(), timeout=2).metadata)
+                return bool(stub.HealthCheck(pb.HealthCheckRequest(), timeout=patient(2)).metadata)
             except grpc.RpcError as error:
                 return f"no answer after waking: {error}"
 
@@ -291,7 +299,7 @@ def test_a_worker_that_dies_again_and_again_waits_longer_each_time(
 
 def test_a_frozen_worker_is_replaced(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    bridge = launch(socket=str(path), health_every=patient(HEALTH_EVERY), health_misses=5)
     up(bridge, f"unix:{path}")
     bridge.has_a_warm_spare()
     frozen = bridge.pid_of(0)
@@ -307,7 +315,7 @@ def test_a_frozen_worker_is_replaced(launch: Callable[..., Bridge], tmp_path: Pa
 
 def test_a_machine_that_slept_costs_no_worker(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    bridge = launch(socket=str(path), health_every=patient(HEALTH_EVERY), health_misses=5)
     up(bridge, f"unix:{path}")
     bridge.has_a_warm_spare()
     worker = bridge.pid_of(0)
@@ -315,9 +323,9 @@ def test_a_machine_that_slept_costs_no_worker(launch: Callable[..., Bridge], tmp
         for pid in (bridge.process.pid, worker):
             os.kill(pid, number)
         if number is signal.SIGSTOP:
-            Event().wait(2.0)  # the fault itself: twice as long as a frozen worker is given
+            Event().wait(patient(10 * HEALTH_EVERY))  # the fault itself: twice as long as a frozen worker is given
     eventually_sync(lambda: (found := answer(f"unix:{path}")) is not None and found.metadata["pid"] == str(worker), 5)
-    Event().wait(1.2)
+    Event().wait(patient(6 * HEALTH_EVERY))
     found = answer(f"unix:{path}")
     assert found is not None
     assert found.metadata["pid"] == str(worker), bridge.said
@@ -412,7 +420,9 @@ BAD_LINES = {
 @pytest.mark.skipif(sys.platform != "linux", reason="pidfd_getfd is Linux's")
 def test_no_line_on_the_lifeline_loses_the_worker(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), health_every=0.2, health_misses=5, max_resident_mb=100_000.0, settled=0.1)
+    bridge = launch(
+        socket=str(path), health_every=patient(HEALTH_EVERY), health_misses=5, max_resident_mb=100_000.0, settled=0.1
+    )
     up(bridge, f"unix:{path}")
     bridge.has_a_warm_spare()
     worker = bridge.pid_of(0)
@@ -432,7 +442,7 @@ def test_no_line_on_the_lifeline_loses_the_worker(launch: Callable[..., Bridge],
                     5,
                 )
             assert answer(f"unix:{path}"), name
-    Event().wait(2.0)  # twice as long as a frozen worker is given
+    Event().wait(patient(10 * HEALTH_EVERY))  # twice as long as a frozen worker is given
     found = answer(f"unix:{path}")
     assert found is not None
     assert found.metadata["pid"] == str(worker), bridge.said
@@ -446,12 +456,11 @@ def cold_start(launch: Callable[..., Bridge], path: Path) -> float:
     """Seconds that a successor takes without a spare process."""
     bridge = launch(socket=str(path), spare=False)
     up(bridge, f"unix:{path}")
-    eventually_sync(lambda: bool(bridge.logged("worker listening")), 5)
     return killed_and_back(bridge.pid_of(0), f"unix:{path}")
 
 
 def spare_of(bridge: Bridge) -> int:
-    used = {found["pid"] for found in bridge.logged("worker listening")}
+    used = {found["pid"] for found in bridge.logged("worker ready")}
     return [int(found["pid"]) for found in bridge.logged("worker process is warm") if found["pid"] not in used][-1]
 
 
@@ -464,7 +473,7 @@ def test_a_frozen_spare_costs_what_a_cold_start_costs(launch: Callable[..., Brid
     spare = spare_of(bridge)
     os.kill(spare, signal.SIGSTOP)
     back = killed_and_back(bridge.pid_of(0), f"unix:{path}")
-    assert back < 2 * cold + 1.0, f"{back:.2f} s, {cold:.2f} s without a spare"
+    assert back < patient(2 * cold + 1.0), f"{back:.2f} s, {cold:.2f} s without a spare"
     eventually_sync(gone(spare), 3)
     assert bridge.logged("spare worker frozen")
     bridge.has_a_warm_spare()
@@ -474,7 +483,7 @@ def test_a_spare_that_freezes_or_dies_is_replaced_before_it_is_needed(
     launch: Callable[..., Bridge], tmp_path: Path
 ) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), health_every=0.2, health_misses=5)
+    bridge = launch(socket=str(path), health_every=patient(HEALTH_EVERY), health_misses=5)
     up(bridge, f"unix:{path}")
     for number, event in ((signal.SIGSTOP, "spare worker frozen"), (signal.SIGKILL, "spare worker died")):
         bridge.has_a_warm_spare()
@@ -483,7 +492,7 @@ def test_a_spare_that_freezes_or_dies_is_replaced_before_it_is_needed(
         eventually_sync(lambda event=event: bool(bridge.logged(event)) or bridge.said, 5)  # type: ignore[misc]
         eventually_sync(lambda spare=spare: spare_of(bridge) != spare or bridge.said, READY_WITHIN)  # type: ignore[misc]
     back = killed_and_back(bridge.pid_of(0), f"unix:{path}")
-    assert back < 1.0, f"the worker was back after {back:.2f} s"
+    assert back < patient(1.0), f"the worker was back after {back:.2f} s"
 
 
 def test_a_system_that_gives_no_descriptor_costs_only_the_worker_that_died(
@@ -493,7 +502,6 @@ def test_a_system_that_gives_no_descriptor_costs_only_the_worker_that_died(
     bridge = launch(socket=str(path), workers=2, spare=False)
     targets = [f"unix:{path}.{n}" for n in range(2)]
     up(bridge, *targets)
-    eventually_sync(lambda: len(bridge.logged("worker listening")) == 2, 5)
     first, second = bridge.pid_of(0), bridge.pid_of(1)
     _, hard = resource.prlimit(bridge.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(bridge.process.pid, resource.RLIMIT_NOFILE, (4, hard))

@@ -13,6 +13,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import AGENT, USER, ended, join_request, joined, next_audio, next_news, opened
 from tests.support.fake_participant import FakeLiveKit
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
 
@@ -37,7 +38,7 @@ async def test_a_join_replaces_a_joined_room(bridge: Any, fake: FakeLiveKit) -> 
 
 async def test_fifty_joins_at_once_end_in_one_room(bridge: Any, fake: FakeLiveKit) -> None:
     fake.delay = 0.05
-    answers = await asyncio.gather(*(bridge.JoinRoom(join_request(), timeout=10) for _ in range(50)))
+    answers = await asyncio.gather(*(bridge.JoinRoom(join_request(), timeout=patient(10)) for _ in range(50)))
     won = [answer for answer in answers if answer.success]
     lost = {answer.reason for answer in answers if not answer.success}
     assert len(won) == 1
@@ -50,7 +51,7 @@ async def test_fifty_joins_at_once_end_in_one_room(bridge: Any, fake: FakeLiveKi
 async def test_a_failed_join_is_an_answer_with_its_reason(bridge: Any, fake: FakeLiveKit) -> None:
     for reason in (LossReason.TOKEN_REFUSED, LossReason.UNREACHABLE, LossReason.TOKEN_EXPIRED):
         fake.refuse = reason
-        answer = await bridge.JoinRoom(join_request(), timeout=5)
+        answer = await bridge.JoinRoom(join_request(), timeout=patient(5))
         assert (answer.success, answer.reason) == (False, TO_WIRE[reason])
         assert answer.error.startswith(reason.text)
     assert (await bridge.HealthCheck(pb.HealthCheckRequest())).active_sessions == 0
@@ -58,7 +59,7 @@ async def test_a_failed_join_is_an_answer_with_its_reason(bridge: Any, fake: Fak
 
 async def test_a_bug_in_the_participant_is_an_answer_too(bridge: Any, fake: FakeLiveKit) -> None:
     fake.crash = ZeroDivisionError("a bug")
-    answer = await bridge.JoinRoom(join_request(), timeout=5)
+    answer = await bridge.JoinRoom(join_request(), timeout=patient(5))
     assert answer.reason == pb.REASON_INTERNAL
 
 
@@ -80,7 +81,7 @@ async def test_a_bug_in_the_participant_is_an_answer_too(bridge: Any, fake: Fake
 async def test_a_senseless_join_is_refused_in_words(bridge: Any, fake: FakeLiveKit, field: str, value: Any) -> None:
     request = join_request()
     setattr(request, field, value)
-    answer = await bridge.JoinRoom(request, timeout=5)
+    answer = await bridge.JoinRoom(request, timeout=patient(5))
     assert not answer.success
     assert answer.error
     assert fake.begun == 0
@@ -88,7 +89,7 @@ async def test_a_senseless_join_is_refused_in_words(bridge: Any, fake: FakeLiveK
 
 async def test_an_older_generation_is_refused_and_touches_nothing(bridge: Any, fake: FakeLiveKit) -> None:
     await joined(bridge, generation=7)
-    answer = await bridge.JoinRoom(join_request(generation=6), timeout=5)
+    answer = await bridge.JoinRoom(join_request(generation=6), timeout=patient(5))
     assert (answer.success, answer.reason) == (False, pb.REASON_REPLACED)
     left = await bridge.LeaveRoom(pb.LeaveRoomRequest(user_id=USER, generation=6))
     assert not left.success
@@ -154,7 +155,7 @@ async def test_the_callers_deadline_is_kept(bridge: Any, fake: FakeLiveKit) -> N
 
 async def test_leave_calls_off_a_join_under_way(bridge: Any, fake: FakeLiveKit) -> None:
     fake.delay = 30
-    call = bridge.JoinRoom(join_request(), timeout=20)
+    call = bridge.JoinRoom(join_request(), timeout=patient(20))
     await eventually(lambda: fake.under_way == 1 or "the join has not begun")
     assert (await bridge.LeaveRoom(pb.LeaveRoomRequest(user_id=USER))).success
     assert (await call).reason == pb.REASON_CLOSED

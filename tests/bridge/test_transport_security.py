@@ -19,6 +19,7 @@ from glassbridge.runtime.socket_owner import check_owner, own_users
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.cli.test_start import STRONG, refused
+from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 from tests.support.process import Program
 from tests.support.tls import make_certificate
@@ -58,10 +59,10 @@ async def answer(target: str, channel: ChannelSecurity, secret: str = "") -> str
         health: Any = health_pb2_grpc.HealthStub(opened)
         outcomes = set()
         for call in (
-            lambda: stub.HealthCheck(pb.HealthCheckRequest(), timeout=5),
-            lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=5),
+            lambda: stub.HealthCheck(pb.HealthCheckRequest(), timeout=patient(5)),
+            lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=patient(5)),
             lambda: stub.StreamAudio(timeout=1).read(),
-            lambda: stub.PlayAudio(pb.PlayAudioRequest(), timeout=5).read(),
+            lambda: stub.PlayAudio(pb.PlayAudioRequest(), timeout=patient(5)).read(),
         ):
             try:
                 await call()  # type: ignore[no-untyped-call]
@@ -219,7 +220,7 @@ async def test_the_secret_of_a_cloud_can_be_replaced(pki: Mapping[str, str]) -> 
 
         async def let_in() -> bool | str:
             try:
-                await stub.HealthCheck(pb.HealthCheckRequest(), timeout=5)
+                await stub.HealthCheck(pb.HealthCheckRequest(), timeout=patient(5))
             except grpc.aio.AioRpcError as error:
                 return error.code().name
             return True

@@ -38,6 +38,7 @@ from glassbridge.speech.soniox_double import Fault, Manner, SonioxDouble
 from glassbridge.telemetry.config import better_stack_sink
 from tests.scenarios.systems import KEYS, config
 from tests.support.livekit import server_binary
+from tests.support.patience import deadline
 from tests.support.process import Program
 from tests.support.scripted_bridge import ScriptedBridge
 from tests.support.tls import make_certificate, tls_front
@@ -135,7 +136,7 @@ async def test_all_is_well(tmp_path: FilePath) -> None:
             env=os.environ | env,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(WITHIN):
+        async with deadline(WITHIN):
             out, _ = await process.communicate()
     found = {line["check"]: line for line in map(json.loads, out.splitlines())}
     assert list(found) == [name for name, _ in CHECKS]

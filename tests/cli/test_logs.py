@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab.ingest import TOKEN, Ingest
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.tls import make_certificate
 
@@ -34,7 +35,7 @@ async def glassbridge(*args: str, **env: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(WITHIN):
+    async with deadline(WITHIN):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

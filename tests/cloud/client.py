@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 
 
@@ -42,7 +43,7 @@ class Client:
     async def closed_with(self, within: float = 5.0) -> int | None:
         """Waits for the cloud to close; the code."""
         assert self.reader is not None
-        async with asyncio.timeout(within):
+        async with deadline(within):
             await self.reader
         return self.socket.close_code
 

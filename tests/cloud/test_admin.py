@@ -17,6 +17,7 @@ from glassbridge.telemetry.line_limit import LineLimit
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from tests.cloud.app_stage import PACKAGE, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
+from tests.support.patience import deadline, soon
 from tests.support.poll import eventually
 
 TOKEN = "an-admin-token-of-the-tests"
@@ -58,7 +59,7 @@ class Pushed:
         self.rows: dict[str, Any] = {}
 
     async def next(self, within: float = 5.0) -> Any:
-        async with asyncio.timeout(within):
+        async with deadline(within):
             while True:
                 line = await self.response.content.readline()
                 assert line, "the stream has ended"
@@ -216,7 +217,7 @@ async def test_a_form_that_is_half_sent_or_too_large_is_refused(stage: Callable[
         assert answer.status == 413
     reader, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port)
     writer.write(b"POST /api/admin/login HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
-    assert b"408" in await asyncio.wait_for(reader.readline(), 5)
+    assert b"408" in await soon(reader.readline(), 5)
     writer.close()
 
 
@@ -410,7 +411,7 @@ async def test_streams_are_bounded_and_end_with_the_cloud(
             assert await ask(built, "live", 503) == "TOO_MANY_WATCHERS"
         await eventually_served(built)
         built.cloud.sessions.flights.stop()
-        async with asyncio.timeout(5):
+        async with deadline(5):
             while await one.response.content.readline():
                 pass
 
@@ -441,11 +442,11 @@ async def test_a_reader_that_takes_nothing_is_sent_away(
         patch.setattr(flights, "rows_of", much)
         reader, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port, limit=1024)
         writer.write(f"GET /api/admin/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
-        async with asyncio.timeout(20):
+        async with deadline(20):
             await asked.wait()
     await eventually_served(built)  # the only place is free again
     with suppress(ConnectionError):
-        async with asyncio.timeout(20):
+        async with deadline(20):
             while await reader.read(1 << 20):
                 pass
     writer.close()

@@ -13,6 +13,7 @@ from glassbridge.core.values import user_id
 from tests.cloud.app_stage import AppStage, app_stages
 from tests.cloud.conftest import ANN, SECRET
 from tests.cloud.test_auth import VECTORS
+from tests.support.patience import soon
 
 SEED = 20260929
 PLACES = (
@@ -54,7 +55,7 @@ async def exchange(built: AppStage, line: bytes, *headers: bytes) -> tuple[int, 
     reader, writer = await asyncio.open_connection("127.0.0.1", built.cloud.port)
     try:
         writer.write(b"\r\n".join((line + b" HTTP/1.1", b"Host: x", b"Connection: close", *headers, b"", b"")))
-        told = await asyncio.wait_for(reader.read(), 10)
+        told = await soon(reader.read(), 10)
     finally:
         writer.close()
     head, _, body = told.partition(b"\r\n\r\n")

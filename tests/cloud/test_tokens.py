@@ -27,6 +27,7 @@ from glassbridge.runtime.errors import UserError
 from glassbridge.wire.close_codes import CloseCode, ComeBack
 from tests.cloud.app_stage import PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage, cloud_config
+from tests.support.patience import deadline
 from tests.support.poll import eventually, stays
 from tests.support.process import Program
 from tests.support.scripted_bridge import ScriptedBridge
@@ -397,7 +398,7 @@ async def test_sighup_takes_the_secrets_of_the_files(tmp_path: Path) -> None:
             assert not phone.closed
             await reload(f"{NEW}\n", "setting reloaded")
             assert (await status(OLD), await status(NEW)) == (401, 200)
-            async with asyncio.timeout(5):
+            async with deadline(5):
                 while (message := await phone.receive()).type is not aiohttp.WSMsgType.CLOSE:
                     pass
             assert message.data == CloseCode.TOKEN_ENDED

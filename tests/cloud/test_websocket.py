@@ -18,6 +18,7 @@ from glassbridge.core.values import user_id
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -76,7 +77,7 @@ class Raw:
 
     async def closed_with(self, within: float = 10.0) -> int:
         """The code of the server's close frame; -1: it went without one."""
-        async with asyncio.timeout(within):
+        async with deadline(within):
             try:
                 while True:
                     opcode, data = await self.frame()
@@ -87,7 +88,7 @@ class Raw:
                 return -1
 
     async def until_pong(self, within: float = 10.0) -> bytes:
-        async with asyncio.timeout(within):
+        async with deadline(within):
             while not self.pongs:
                 self.keep(*await self.frame())
             return self.pongs.pop(0)
@@ -193,7 +194,7 @@ async def test_fragments_and_split_headers_are_one_message(stage: Begin, kind: s
         await socket.writer.drain()
         await asyncio.sleep(0)
     assert await socket.until_pong() == b"between"
-    async with asyncio.timeout(5.0):
+    async with deadline(5.0):
         while not any(text["type"] == "pong" for text in socket.texts):
             socket.keep(*await socket.frame())
     assert [text["timestamp"] for text in socket.texts if text["type"] == "pong"] == ["x" * 60]

@@ -13,6 +13,7 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.server import free_port
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, future_token, token
 from tests.support.participants import Recorder
+from tests.support.patience import soon
 from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, nobody_is_left, present
 from tests.support.poll import eventually
 
@@ -51,7 +52,7 @@ async def open_way(sender: Seat, receiver: Seat) -> None:
                 await asyncio.sleep(0.05)
                 await sender.place.send(OPEN)
 
-        await asyncio.wait_for(insist(), 5)
+        await soon(insist(), 5)
     await eventually(lambda: OPEN in receiver.heard.payloads or "nothing comes through")
 
 
@@ -115,13 +116,18 @@ async def test_a_newcomer_takes_over(kind: Kind, other: Kind, seats: Seats) -> N
         await second.place.close()
 
 
+STUMBLES = (LossReason.SUPERSEDED, LossReason.UNREACHABLE, LossReason.MEDIA_FAILED)
+"""What the real server says to joins at the same instant: a newer one came; HTTP 500; JOIN_FAILURE, because another of
+the identity came into the room meanwhile."""
+
+
 @pytest.mark.parametrize("kind", [OWN], ids=["own"])  # the SDK's losers take 10 s to say so, and 20 s more to go
 async def test_of_many_at_once_one_is_left(kind: Kind, seats: Seats) -> None:
     outcomes = await asyncio.gather(*(seats.join(kind, "ann") for _ in range(6)), return_exceptions=True)
     for error in outcomes:
-        if isinstance(error, BaseException):  # the real server may stumble over joins at the same instant: HTTP 500
+        if isinstance(error, BaseException):
             assert isinstance(error, ParticipantError)
-            assert error.reason in (LossReason.SUPERSEDED, LossReason.UNREACHABLE), error
+            assert error.reason in STUMBLES, error
 
     def one_left() -> bool | str:
         ends = [seat.heard.reason for seat in seats.taken]

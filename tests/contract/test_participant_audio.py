@@ -7,6 +7,7 @@ import pytest
 
 from glassbridge.livekit.participant import FRAME_BYTES, LocalTrack, ParticipantError
 from tests.support.livekit import LiveKit, token
+from tests.support.patience import patient, soon
 from tests.support.places import OWN, SDK, Kind, Seat, Seats, say
 from tests.support.poll import eventually
 from tests.support.sound import level, loud, pitch, tone
@@ -63,7 +64,7 @@ async def warmed(speaker: Seat, listener: Seat) -> LocalTrack:
         while not clip(listener):
             await say(track, tone(0.1, 2000.0))
 
-    await asyncio.wait_for(insist(), GRACE)
+    await soon(insist(), GRACE)
     await track.drain()
     await eventually(silent_again(listener), GRACE)
     return track
@@ -136,13 +137,13 @@ async def test_speaking_is_paced_and_stops_at_once(kind: Kind, other: Kind, seat
     loop = asyncio.get_running_loop()
     begun = loop.time()
     await say(track, tone(1.0))
-    assert 0.9 < loop.time() - begun < 1.0 + PATIENCE
+    assert 0.9 < loop.time() - begun < patient(1.0 + PATIENCE)
     begun = loop.time()
     speaking = asyncio.create_task(say(track, tone(60.0)))
     await asyncio.sleep(0.3)
     speaking.cancel()
     await track.unpublish()
-    assert loop.time() - begun < 1.5 + PATIENCE
+    assert loop.time() - begun < patient(1.5 + PATIENCE)
     heard = sum(level(block.pcm) > QUIET for block in listener.heard.blocks)
     await asyncio.sleep(0.6)
     still = sum(level(block.pcm) > QUIET for block in listener.heard.blocks) - heard
@@ -191,7 +192,7 @@ async def test_a_lost_place_says_so_to_its_speaker(kind: Kind, seats: Seats, liv
     await asyncio.sleep(0.1)
     await livekit.kill()
     with pytest.raises(ParticipantError) as caught:
-        await asyncio.wait_for(speaking, 2 * kind.patience)
+        await soon(speaking, 2 * kind.patience)
     assert ann.place.closed is not None
     assert caught.value.reason is ann.place.closed.reason
     await track.unpublish()

@@ -22,6 +22,7 @@ from glassbridge.lab.links import Way
 from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError, connector
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
+from tests.support.patience import soon
 from tests.support.places import OWN, ROOM, SDK, Kind, Seat, Seats, nobody_is_left, present
 from tests.support.poll import eventually
 
@@ -236,7 +237,7 @@ async def test_who_wakes_superseded_leaves_the_successor_in_peace(
             await eventually(lambda: bool(old.all("closed")) or "it does not notice", TOLD)
             # The SDK's word may come later than our own judgement of the gap.
             assert old.all("closed") in ([["superseded"]] if kind is OWN else [["superseded"], ["frozen"], ["network"]])
-            await asyncio.wait_for(old.process.wait(), 10)
+            await soon(old.process.wait(), 10)
             assert new.place.closed is None
             await only(new, real_seats.url)
 
@@ -257,7 +258,7 @@ async def test_who_stood_still_too_long_leaves_unasked(kinds: tuple[Kind, ...], 
             await asyncio.sleep(4.0)
             ann.send(signal.SIGCONT)
             await eventually(lambda: ann.all("closed") == ["frozen"] or f"{ann.told}", TOLD)
-            await asyncio.wait_for(ann.process.wait(), 10)
+            await soon(ann.process.wait(), 10)
 
     await beside(kinds, proof)
     await nobody_is_left(real_livekit.url, SDK)

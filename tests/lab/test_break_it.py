@@ -11,6 +11,7 @@ import pytest
 from glassbridge.lab.breakages import breakages
 from glassbridge.lab.keys import keys
 from glassbridge.lab.outage import STEADY, Outage
+from tests.support.patience import deadline
 from tests.support.process import Program
 
 
@@ -72,7 +73,7 @@ async def test_keys_come_without_enter_and_leave_the_terminal_as_it_was(monkeypa
         first = asyncio.create_task(anext(pressed))
         await asyncio.sleep(0)  # what is typed ahead waits for Enter
         typing.write(b"k2")
-        async with asyncio.timeout(5):
+        async with deadline(5):
             assert [await first, await anext(pressed)] == ["k", "2"]
         await pressed.aclose()
         assert termios.tcgetattr(terminal.fileno()) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab.links import Address, ByteLink, Way
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
@@ -56,7 +57,7 @@ async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[t
 
 
 async def read(reader: asyncio.StreamReader, within: float = 5.0) -> bytes:
-    async with asyncio.timeout(within):
+    async with deadline(within):
         return await reader.read(100)
 
 

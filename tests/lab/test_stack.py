@@ -18,6 +18,7 @@ from glassbridge.lab.program import Line, Program
 from glassbridge.lab.stack import STOP_WITHIN, Stack, StackConfig
 from glassbridge.runtime.errors import UserError
 from tests.support.livekit import KEYS, LiveKit
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
 ADA = user_id("ada@example.org")
@@ -43,7 +44,7 @@ async def test_starts_serves_and_stops_leaving_nothing() -> None:
         assert await phone.wait() == 0, phone.last_words
         assert normalised(phone.events("caption")[-1]["text"]) == clips.words("short")
         begun = monotonic()
-    assert monotonic() - begun < STOP_WITHIN
+    assert monotonic() - begun < patient(STOP_WITHIN)
     assert all(map(gone, pids))
     assert not folder.exists()
     assert {line.program for line in heard} == {"livekit", "bridge", "cloud", "phone"}
@@ -79,10 +80,10 @@ async def test_a_server_elsewhere_is_used_and_no_room_stays_there(embedded_livek
 
 
 async def until(ask: Callable[[], Any], right: Callable[[Any], bool | str]) -> None:
-    deadline = monotonic() + 10
-    while (said := right(await ask())) is not True:
-        assert monotonic() < deadline, said
-        await asyncio.sleep(0.05)
+    async def asked() -> bool | str:
+        return right(await ask())
+
+    await eventually(asked, 10)
 
 
 async def test_a_port_in_use_is_the_cloud_s_own_message() -> None:

@@ -16,6 +16,7 @@ from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.program import Program
 from glassbridge.lab.system import System
 from glassbridge.lab.witnesses import bridge_knows, cloud_knows, in_room, phone_knows, places, room_back
+from tests.support.patience import soon
 from tests.support.poll import eventually
 
 SECOND = 1_000_000_000
@@ -104,7 +105,7 @@ async def test_waiting_for_the_room_ends_when_all_are_there_or_the_time_is_up() 
     await asyncio.sleep(0)
     assert not waiting.done()
     late.events.append(LIVE | {"t_ns": 2 * SECOND})
-    await asyncio.wait_for(waiting, 5.0)
+    await soon(waiting, 5.0)
 
 
 async def test_a_program_and_its_children_stand_still_while_the_block_runs() -> None:

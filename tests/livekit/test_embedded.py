@@ -41,6 +41,7 @@ from glassbridge.livekit.signal import (
 from glassbridge.livekit.tokens import LiveKitKeys, expires_at
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, future_token, token
 from tests.support.participants import Recorder
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -53,7 +54,7 @@ class RawClient:
 
     async def next(self, kind: str = "") -> Signal:
         """The next message, or the next one of a kind."""
-        async with asyncio.timeout(5):
+        async with deadline(5):
             while True:
                 signal = decode_response(await self.socket.receive_bytes())
                 if kind in ("", signal.kind):

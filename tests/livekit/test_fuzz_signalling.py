@@ -24,6 +24,7 @@ from glassbridge.livekit.own import OwnParticipant, connect, drain_closing
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
 from tests.support.livekit import token
 from tests.support.participants import Recorder
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.schema import SEED, one_of
 
@@ -122,7 +123,7 @@ async def judged(messages: list[bytes], about: str) -> LossReason | None:
     watching = asyncio.create_task(watch.run())
     with no_defects():
         try:
-            async with asyncio.timeout(20):
+            async with deadline(20):
                 found = await outcome(messages)
         finally:
             watching.cancel()

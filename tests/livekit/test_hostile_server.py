@@ -1,7 +1,5 @@
 """Joins to servers that answer what no LiveKit does (lab/hostile_livekit.py): none fails for a reason of ours."""
 
-import asyncio
-
 import pytest
 
 from glassbridge.core.values import LossReason, UserId
@@ -13,6 +11,7 @@ from glassbridge.livekit.server import free_port
 from glassbridge.livekit.signal import MAX_MESSAGE
 from glassbridge.livekit.tokens import LiveKitKeys, agent_token
 from tests.support.participants import Recorder
+from tests.support.patience import deadline
 
 KEYS = LiveKitKeys("testkey", "a-livekit-secret-of-the-tests-0123456")
 
@@ -25,7 +24,7 @@ async def test_a_join_fails_with_a_reason(mode: str) -> None:
         with pytest.raises(ParticipantError) as caught:
             await own.connect(f"ws://127.0.0.1:{port}", token, Recorder(), ConnectOptions(timeout=2.0))
         assert caught.value.reason is not LossReason.INTERNAL, caught.value.detail
-        async with asyncio.timeout(15.0):
+        async with deadline(15.0):
             await own.drain_closing()
 
 
@@ -45,7 +44,7 @@ async def test_what_is_refused_is_counted_and_named(mode: str, what: Rejected, d
     async with serving({mode: port}):
         with pytest.raises(ParticipantError) as caught:
             await own.connect(f"ws://127.0.0.1:{port}", token, Recorder(), ConnectOptions(timeout=2.0))
-        async with asyncio.timeout(15.0):
+        async with deadline(15.0):
             await own.drain_closing()
     assert counted[what] > before[what]
     assert detail in caught.value.detail

@@ -22,6 +22,7 @@ from glassbridge.runtime.errors import UserError
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
+from tests.support.patience import soon
 from tests.support.poll import eventually
 
 CLIP = random.Random(3).randbytes(2 * 7_777)
@@ -209,7 +210,7 @@ async def test_a_reader_that_goes_away_ends_it() -> None:
         await eventually(lambda: bool(cloud.delivered))
         run.out.close()
         await cloud.say(wire.AudioAck(epoch=1, position=1))  # something to print
-        assert await asyncio.wait_for(run.task, 3.0) == 0
+        assert await soon(run.task, 3.0) == 0
 
 
 class Controlled(Run):

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from glassbridge.runtime.child import Child
+from tests.support.patience import soon
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -39,7 +40,7 @@ async def sh(script: str) -> Child:
 
 async def line(child: Child) -> str:
     assert child.stdout is not None
-    return (await asyncio.wait_for(child.stdout.readline(), 5)).decode().strip()
+    return (await soon(child.stdout.readline(), 5)).decode().strip()
 
 
 async def check_status() -> None:

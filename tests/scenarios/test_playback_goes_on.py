@@ -22,6 +22,7 @@ from glassbridge.livekit.server import free_port
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.support.livekit import KEYS
+from tests.support.patience import soon
 from tests.support.poll import eventually
 from tests.support.sound import tone
 
@@ -95,7 +96,7 @@ async def test_a_worker_that_dies_costs_a_sound_nothing_but_a_pause(
     async with player.server, Stack(config) as stack:
         options = ("--wav", str(clips.wav()), "--loop", "--app", PACKAGE, "--hear", str(heard), "--control")
         phone = await stack.start_phone(USER, *options)
-        session = await asyncio.wait_for(player.session, 60)
+        session = await soon(player.session, 60)
         await eventually(
             lambda: any(e["state"] == "live" for e in phone.events("audio_state")) or "no audio", within=60
         )
@@ -104,7 +105,7 @@ async def test_a_worker_that_dies_costs_a_sound_nothing_but_a_pause(
         pid, playbacks = await worker_of(stack.bridge_socket)
         assert playbacks == 1
         os.kill(pid, signal.SIGKILL)
-        played = await asyncio.wait_for(playing, 60)
+        played = await soon(playing, 60)
         assert played.duration_ms == SECONDS * 1000
         successor, _ = await worker_of(stack.bridge_socket)
         assert successor != pid

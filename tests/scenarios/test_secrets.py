@@ -1,6 +1,5 @@
 """Canary secrets go the whole way at the most talkative level; no line of any program holds one."""
 
-import asyncio
 import re
 import signal
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.scenarios.systems import config
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 
 LIVEKIT_SECRET = "canary-livekit-secret-%2B+/ 0123456789abcdef"
@@ -85,7 +85,7 @@ async def knock(stack: Stack) -> None:
             await socket.send_str(f'{{"type": "VAD", "status": "{token}"}}')
             await socket.send_str(f"{token} is no JSON")
             await socket.send_str('{"type": "ping"}')
-            async with asyncio.timeout(5):
+            async with deadline(5):
                 while '"pong"' not in (await socket.receive_str()):
                     continue
         for path in ("/rtc", "/rtc/validate", "/twirp/livekit.RoomService/ListRooms"):

@@ -1,6 +1,5 @@
 """Recognisers that are programs: what the system or the program does wrong costs one stream at most."""
 
-import asyncio
 import errno
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from glassbridge.core.subscriptions import AUTO
 from glassbridge.runtime.child import Child
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pool import ProcessRecogniser
+from tests.support.patience import soon
 from tests.support.poll import eventually
 
 PROGRAM = r"""
@@ -54,7 +54,7 @@ async def test_lines_that_cannot_be_read_cost_no_stream(recogniser: Scripted) ->
     lost: list[RecogniserError] = []
     stream = await recogniser.open(Want(AUTO), said.append, lost.append)
     for _ in range(3):
-        await asyncio.wait_for(stream.finish(), 5)
+        await soon(stream.finish(), 5)
     await eventually(lambda: len(said) == 3 or f"{said}, {lost}")
     assert not lost
     assert not stream.ended
@@ -84,5 +84,5 @@ async def test_a_failed_fork_costs_the_stream_that_is_wanted_and_no_other(
         with pytest.raises(RecogniserError) as caught:
             await open_all()
     assert caught.value.reason in (Reason.CRASHED, Reason.BUSY)
-    await asyncio.wait_for(first.finish(), 5)
+    await soon(first.finish(), 5)
     assert not lost

@@ -1,6 +1,5 @@
 """A client of the bridge contract that is made from a .proto and nothing else (tests/support/scripted_bridge.py)."""
 
-import asyncio
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import grpc
 
 from glassbridge.runtime.grpc_options import Options
+from tests.support.patience import deadline, patient
 from tests.support.scripted_bridge import SERVICE
 
 
@@ -41,7 +41,7 @@ class ContractClient:
         )
         if name == "StreamAudio":
             return made
-        return lambda timeout=10, **fields: made(message(**fields), timeout=timeout)
+        return lambda timeout=10, **fields: made(message(**fields), timeout=patient(timeout))
 
     async def open_stream(self, user: str, **fields: Any) -> Any:
         """A stream whose first, empty frame has come."""
@@ -62,7 +62,7 @@ class ContractClient:
 
     async def end_of(self, call: Any) -> grpc.StatusCode:
         """The status with which a stream ends. Reads what comes before it: gRPC gives no status ahead of messages."""
-        async with asyncio.timeout(10):
+        async with deadline(10):
             with suppress(grpc.aio.AioRpcError):
                 while await call.read() is not grpc.aio.EOF:
                     pass

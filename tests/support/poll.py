@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic, sleep
+from time import sleep
+
+from tests.support.patience import Patience
 
 Verdict = bool | str
 
@@ -12,14 +14,15 @@ async def eventually(
 ) -> float:
     """Polls until `condition`, which may be a coroutine function, gives True; returns the seconds that it took.
 
-    A condition that returns text is false, and the text says what is missing. Fails the test after `within` seconds.
+    A condition that returns text is false, and the text says what is missing. Fails the test after `within` seconds of
+    a quiet machine.
     """
-    begun = monotonic()
+    patience = Patience(within)
     while (said := await _verdict(condition)) is not True:
-        if monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {said or condition}")
+        if patience.left <= 0:
+            raise AssertionError(f"not {patience}: {said or condition}")
         await asyncio.sleep(every)
-    return monotonic() - begun
+    return patience.spent
 
 
 async def _verdict(condition: Callable[[], Verdict | Awaitable[Verdict]]) -> Verdict:
@@ -29,12 +32,12 @@ async def _verdict(condition: Callable[[], Verdict | Awaitable[Verdict]]) -> Ver
 
 def eventually_sync(condition: Callable[[], Verdict], within: float = 5.0, every: float = 0.02) -> float:
     """The same without an event loop."""
-    begun = monotonic()
+    patience = Patience(within)
     while (said := condition()) is not True:
-        if monotonic() - begun > within:
-            raise AssertionError(f"not within {within} s: {said or condition}")
+        if patience.left <= 0:
+            raise AssertionError(f"not {patience}: {said or condition}")
         sleep(every)
-    return monotonic() - begun
+    return patience.spent
 
 
 async def stays(condition: Callable[[], bool | str], seconds: float) -> None:

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from glassbridge.telemetry.access import SERVER_LOGGER, AccessLogger
+from tests.support.patience import soon
 
 
 async def test_a_request_is_a_line_without_its_query_and_probes_are_quiet() -> None:
@@ -48,9 +49,9 @@ async def test_what_is_no_http_is_one_line_without_what_was_sent(sent: bytes, ca
     with structlog.testing.capture_logs() as lines, caplog.at_level(logging.INFO):
         reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"404 Not Found" in await asyncio.wait_for(reader.readuntil(b"404: Not Found"), 10)
+        assert b"404 Not Found" in await soon(reader.readuntil(b"404: Not Found"), 10)
         writer.write(sent)  # after a good one, each is an error for aiohttp
-        assert b"400 Bad Request" in await asyncio.wait_for(reader.read(), 10)
+        assert b"400 Bad Request" in await soon(reader.read(), 10)
         writer.close()
         await runner.cleanup()
     assert [(line["event"], line["peer"]) for line in lines] == [("not HTTP", "127.0.0.1")]
@@ -75,7 +76,7 @@ async def test_who_goes_before_the_answer_is_no_error_of_ours(caplog: pytest.Log
     with structlog.testing.capture_logs() as lines, caplog.at_level(logging.DEBUG):
         _, writer = await asyncio.open_connection(*runner.addresses[0][:2])
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.wait_for(gone.wait(), 10)
+        await soon(gone.wait(), 10)
         await runner.cleanup()
         writer.close()
     assert [line["event"] for line in lines if line["log_level"] != "debug"] == []

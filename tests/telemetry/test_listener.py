@@ -16,6 +16,7 @@ from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.telemetry import listener, metrics
 from glassbridge.telemetry.listener import Gate, Listener, know_client, sign_in
+from tests.support.patience import soon
 from tests.support.poll import eventually
 
 QUICK = ConnectionLimits(header_time=0.3, sign_in_time=0.3, body_time=0.5, idle_time=30.0)
@@ -44,7 +45,7 @@ class Served:
 
     async def ask(self, path: bytes, address: str = "127.0.0.1") -> int:
         reader, _ = await self.connect(HEAD % path, address)
-        return int((await asyncio.wait_for(reader.readline(), 5)).split()[1])
+        return int((await soon(reader.readline(), 5)).split()[1])
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ def typed(answer: bytes) -> tuple[int, str]:
 async def test_a_connection_without_a_request_is_told_and_closed(sent: bytes) -> None:
     async with serving(QUICK) as served:
         readers = [(await served.connect(sent))[0] for _ in range(20)]
-        answers = [await asyncio.wait_for(reader.read(), 5) for reader in readers]
+        answers = [await soon(reader.read(), 5) for reader in readers]
         assert {typed(answer) for answer in answers} == {(408, "REQUEST_TIMEOUT")}
         await eventually(lambda: len(served.gate) == 0 or f"{len(served.gate)} are left")
 
@@ -120,30 +121,30 @@ async def test_bytes_that_trickle_in_win_no_time() -> None:
 async def test_a_second_request_has_its_own_time() -> None:
     async with serving(limits(sign_in_time=5.0)) as served:
         reader, writer = await served.connect(HEAD % b"fine")
-        await asyncio.wait_for(reader.readuntil(b"fine"), 5)
+        await soon(reader.readuntil(b"fine"), 5)
         writer.write(b"GET /fine HTTP/1.1\r\nHo")
-        assert b"408" in await asyncio.wait_for(reader.read(), 3)
+        assert b"408" in await soon(reader.read(), 3)
 
 
 async def test_an_idle_connection_of_a_stranger_is_closed_and_that_of_a_friend_is_not() -> None:
     async with serving(QUICK) as served:
         stranger, _ = await served.connect(HEAD % b"fine")
         friend, writer = await served.connect(HEAD % b"known")
-        await asyncio.wait_for(friend.readuntil(b"fine"), 5)
-        assert (await asyncio.wait_for(stranger.read(), 5)).endswith(b"fine")
+        await soon(friend.readuntil(b"fine"), 5)
+        assert (await soon(stranger.read(), 5)).endswith(b"fine")
         writer.write(HEAD % b"fine")
-        await asyncio.wait_for(friend.readuntil(b"fine"), 5)
+        await soon(friend.readuntil(b"fine"), 5)
 
 
 async def test_a_request_that_takes_long_is_not_cut_off_even_behind_another() -> None:
     async with serving(QUICK) as served:
         reader, _ = await served.connect(HEAD % b"fine" + HEAD % b"slow")
-        await asyncio.wait_for(reader.readuntil(b"fine"), 5)
+        await soon(reader.readuntil(b"fine"), 5)
         others = [await served.connect() for _ in range(2)]
         for other, _ in others:
-            await asyncio.wait_for(other.read(), 5)  # longer than the times of the first one
+            await soon(other.read(), 5)  # longer than the times of the first one
         served.release.set()
-        await asyncio.wait_for(reader.readuntil(b"fine"), 5)
+        await soon(reader.readuntil(b"fine"), 5)
 
 
 async def test_a_peer_that_takes_no_answer_is_cut_off() -> None:
@@ -157,7 +158,7 @@ async def test_a_peer_that_takes_no_answer_is_cut_off() -> None:
 async def test_one_address_that_is_full_keeps_nobody_out_itself_included() -> None:
     async with serving(limits(per_address=5, connections=100, header_time=30.0)) as served:
         readers = [(await served.connect())[0] for _ in range(12)]
-        answers = [await asyncio.wait_for(reader.read(), 5) for reader in readers[:7]]
+        answers = [await soon(reader.read(), 5) for reader in readers[:7]]
         assert {typed(answer) for answer in answers} == {(429, "TOO_MANY_CONNECTIONS")}
         assert await served.ask(b"fine") == 200
         assert await served.ask(b"fine", "127.0.0.2") == 200
@@ -169,11 +170,11 @@ async def test_requests_that_run_are_not_pushed_out() -> None:
         running = [(await served.connect(HEAD % b"slow"))[0] for _ in range(3)]
         await eventually(lambda: served.gate.waiting == 0 or "not all run")
         reader, _ = await served.connect()
-        assert typed(await asyncio.wait_for(reader.read(), 5)) == (429, "TOO_MANY_CONNECTIONS")
+        assert typed(await soon(reader.read(), 5)) == (429, "TOO_MANY_CONNECTIONS")
         assert await served.ask(b"fine", "127.0.0.2") == 200
         served.release.set()
         for reader in running:
-            await asyncio.wait_for(reader.readuntil(b"fine"), 5)
+            await soon(reader.readuntil(b"fine"), 5)
 
 
 async def test_a_full_server_serves_newcomers_and_says_it_once() -> None:
@@ -191,7 +192,7 @@ async def test_a_process_without_descriptors_says_so_and_lives_on(monkeypatch: p
     monkeypatch.setattr(listener, "SPARE_DESCRIPTORS", soft - 3)
     async with serving(QUICK) as served:
         reader, _ = await served.connect()
-        assert typed(await asyncio.wait_for(reader.read(), 5)) == (503, "TOO_MANY_CONNECTIONS")
+        assert typed(await soon(reader.read(), 5)) == (503, "TOO_MANY_CONNECTIONS")
         monkeypatch.setattr(listener, "SPARE_DESCRIPTORS", 64)
         assert await served.ask(b"fine") == 200
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
@@ -201,7 +202,7 @@ async def test_a_process_without_descriptors_says_so_and_lives_on(monkeypatch: p
 async def test_a_client_is_known_behind_a_trusted_proxy_only(proxies: tuple[str, ...], client: str) -> None:
     async with serving(QUICK, *proxies) as served:
         reader, _ = await served.connect(b"GET /remote HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n")
-        await asyncio.wait_for(reader.readuntil(client.encode()), 5)
+        await soon(reader.readuntil(client.encode()), 5)
 
 
 async def test_clients_behind_a_proxy_are_counted_apart() -> None:
@@ -211,16 +212,16 @@ async def test_clients_behind_a_proxy_are_counted_apart() -> None:
             await served.connect(head % b"198.51.100.7")
         await eventually(lambda: (len(served.gate) == 2 and served.gate.waiting == 0) or "not here yet")
         reader, _ = await served.connect(head % b"198.51.100.7")
-        assert b"429" in await asyncio.wait_for(reader.readline(), 5)
+        assert b"429" in await soon(reader.readline(), 5)
         other, _ = await served.connect((head % b"198.51.100.8").replace(b"slow", b"fine"))
-        assert b"200" in await asyncio.wait_for(other.readline(), 5)
+        assert b"200" in await soon(other.readline(), 5)
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nbroken header\r\n\r\n", b"G\0T\r\n\r\n"])
 async def test_what_is_no_http_gets_a_typed_answer_without_a_version(sent: bytes) -> None:
     async with serving(QUICK) as served:
         reader, _ = await served.connect(sent)
-        assert typed(await asyncio.wait_for(reader.read(), 5)) == (400, "BAD_REQUEST")
+        assert typed(await soon(reader.read(), 5)) == (400, "BAD_REQUEST")
 
 
 async def test_the_backlog_holds_more_connections_than_aiohttp_does() -> None:
