@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator
-from time import thread_time
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from tests.cloud.conftest import ANN
 from tests.support.hostile import Hostile
 from tests.support.messages import FromStayingApp
 from tests.support.poll import eventually
+from tests.support.turns import longest_turn
 
 FRAMES = 3_000
 LONGEST = 1 << 20
@@ -38,15 +38,6 @@ async def stage() -> AsyncIterator[Begin]:
         yield begin
 
 
-async def longest_stall(over: asyncio.Event) -> float:
-    longest = 0.0
-    while not over.is_set():
-        begun = thread_time()
-        await asyncio.sleep(0.01)
-        longest = max(longest, thread_time() - begun)
-    return longest
-
-
 @pytest.mark.parametrize("kind", ["phone", "app"])
 async def test_whatever_is_said_is_answered_by_type(stage: Begin, kind: str) -> None:
     seed = int(os.environ.get("GLASSBRIDGE_FUZZ_SEED", random.randrange(1 << 32)))
@@ -58,7 +49,7 @@ async def test_whatever_is_said_is_answered_by_type(stage: Begin, kind: str) -> 
         client: Any = user if kind == "phone" else app
         union: Any = phone.FromPhone if kind == "phone" else FromStayingApp
         hostile, over = Hostile(seed, PACKAGE), asyncio.Event()
-        watching = asyncio.create_task(longest_stall(over))
+        watching = asyncio.create_task(longest_turn(over))
         try:
             for number in range(FRAMES):
                 if hostile.random.random() < 0.05:

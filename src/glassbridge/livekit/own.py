@@ -56,7 +56,7 @@ from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
-from glassbridge.livekit.upgrade import is_loopback, open_socket
+from glassbridge.livekit.upgrade import SignalSocket, is_loopback, open_socket
 from glassbridge.runtime.queues import BoundedQueue
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
@@ -120,7 +120,7 @@ class OwnParticipant:
         self._life = TaskGroup("participant", self._died)
         """The shell of the machine, and our end should it die."""
         self._http: aiohttp.ClientSession | None = None
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._socket: SignalSocket | None = None
         self._upgraded = asyncio.Event()
         self._settled = asyncio.Event()
         self._gone = asyncio.Event()
@@ -292,7 +292,6 @@ class OwnParticipant:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.BINARY:
                 self._read(message.data)
-                await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
             elif message.type is aiohttp.WSMsgType.ERROR:
                 counted[Rejected.MESSAGE] += 1
                 large = self._socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG

@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,9 +27,16 @@ LOOPBACK = "127.0.0.1"
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = LOOPBACK) -> int:
     """A port that nobody uses at this moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1, kind, host)[0]
+
+
+def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM, host: str = LOOPBACK) -> list[int]:
+    """So many different ones."""
+    with ExitStack() as probes:
+        found = [probes.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
+        for probe in found:
+            probe.bind((host, 0))
+        return [int(probe.getsockname()[1]) for probe in found]
 
 
 def _require_free(port: int, kind: socket.SocketKind, host: str) -> None:

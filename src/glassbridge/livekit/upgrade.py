@@ -34,6 +34,7 @@ _WHY: Mapping[str, tuple[LossReason, str]] = {
 }
 """What is looked for in a refusal, and our own words for it."""
 
+_OF_LIFE = (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG)
 _SCHEMES = ("ws", "wss", "http", "https")
 _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
     HTTPStatus.BAD_REQUEST: (LossReason.TOKEN_REFUSED, "the token names no room, or a room that cannot be"),
@@ -44,9 +45,29 @@ _REFUSALS: Mapping[int, tuple[LossReason, str]] = {
 }
 
 
-async def open_socket(
-    url: str, token: str, params: Mapping[str, str]
-) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
+class SignalSocket(aiohttp.ClientWebSocketResponse):
+    """A socket to a server that may send without end: others get their turn between any two of its messages.
+
+    aiohttp reads and answers queued pings without a pause, and reads the whole queue when it closes: 0.42 s for 30,000
+    pings (measured).
+    """
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        """The next message. Pings are answered here."""
+        while (message := await super().receive(timeout)).type in _OF_LIFE:
+            if message.type is aiohttp.WSMsgType.PING:
+                await self.pong(message.data)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return message
+
+    async def close(self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"") -> bool:
+        """Says goodbye, and waits for no answer: with a close code aiohttp takes it that there was one."""
+        self._close_code = self._close_code or code
+        return await super().close(code=code, message=message)
+
+
+async def open_socket(url: str, token: str, params: Mapping[str, str]) -> tuple[aiohttp.ClientSession, SignalSocket]:
     """The session is to be closed after its socket. Raises ParticipantError.
 
     Attempts to connect overlap (runtime/tcp.py), the request is sent once: so no place is taken twice. Not safe to
@@ -57,7 +78,9 @@ async def open_socket(
     address = address.with_path(address.path.rstrip("/") + JOIN_PATH)
     async with AsyncExitStack() as unless_open:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
-        session = aiohttp.ClientSession(timeout=timeout, connector=Connector(), trust_env=True)
+        session = aiohttp.ClientSession(
+            timeout=timeout, connector=Connector(), trust_env=True, ws_response_class=SignalSocket
+        )
         http = await unless_open.enter_async_context(session)
         with suppress(aiohttp.ConnectionTimeoutError):
             try:
@@ -69,19 +92,17 @@ async def open_socket(
     raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: nobody answers")
 
 
-async def _upgrade(
-    http: aiohttp.ClientSession, address: URL, token: str, params: Mapping[str, str]
-) -> aiohttp.ClientWebSocketResponse:
+async def _upgrade(http: aiohttp.ClientSession, address: URL, token: str, params: Mapping[str, str]) -> SignalSocket:
     """Raises ParticipantError, without a trace of the foreign error: aiohttp's can hold the token (traps A6).
 
     ConnectionTimeoutError, which holds none, tells that nothing was sent.
     """
     try:
-        return await http.ws_connect(
+        return await http.ws_connect(  # type: ignore[return-value]  # its ws_response_class
             address,
             params=params,
             headers=auth_headers(token),
-            timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            autoping=False,
             compress=0,
             max_msg_size=MAX_MESSAGE,
         )
@@ -115,7 +136,7 @@ async def _reason_of(
     return next((ParticipantError(*why) for mark, why in _WHY.items() if mark in said), refusal)
 
 
-def is_loopback(opened: aiohttp.ClientWebSocketResponse) -> bool:
+def is_loopback(opened: SignalSocket) -> bool:
     """Whether the server is on this machine."""
     peer = opened.get_extra_info("peername")
     return peer is not None and ip_address(peer[0].split("%")[0]).is_loopback

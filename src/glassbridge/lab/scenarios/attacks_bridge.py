@@ -23,7 +23,7 @@ from glassbridge.lab.bystander import Assault, attack, needs_of
 from glassbridge.lab.faults import frozen
 from glassbridge.lab.hostile_livekit import MODES, serve, user_in
 from glassbridge.lab.scenario import LabError, always, most, never
-from glassbridge.livekit.server import free_port
+from glassbridge.livekit.server import free_ports
 
 PACKETS, PER_SECOND = 10_000, 2_000
 TWO_WORKERS: Final = needs_of(workers=2)
@@ -102,7 +102,7 @@ async def send_garbage(ports: list[list[Any]], count: int, seed: int) -> dict[st
 async def hostile_livekit(assault: Assault) -> dict[str, float]:
     system = assault.system
     modes = list(MODES)[:2] if assault.small else list(MODES)
-    ports = {mode: free_port() for mode in modes}
+    ports = dict(zip(modes, free_ports(len(modes)), strict=True))
     worker = system.worker_pid()
     answers = dict[str, str]()
 
