@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check audit format proto protocol commands machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -31,7 +31,7 @@ test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## format, lint, types, imports, what is generated
+check: setup ## format, lint, types, imports, what is generated, links of the docs
 	@$(BIN)/ruff format --check src tests tools examples
 	@$(BIN)/ruff check src tests tools examples
 	@$(BIN)/mypy
@@ -40,6 +40,10 @@ check: setup ## format, lint, types, imports, what is generated
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python tools/describe_commands.py --check
+	@$(MAKE) --no-print-directory docs
+
+docs: setup ## the documentation as a site in out/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 audit: setup ## known holes in the locked dependencies (offline: it says so), and an SBOM in out/audit
 	@$(BIN)/python -m tools.audit $(ARGS)

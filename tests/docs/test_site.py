@@ -1,0 +1,118 @@
+"""The documentation as a site: it builds without a warning, and reads on the site as it does in a checkout."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+
+
+def build(root: Path, out: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    done = build(ROOT, out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What the site is built from, to break it."""
+    for name in ("docs", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
+        shutil.copy(path, tmp_path)
+    for name in ("src", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[x](nothing.md)", "nothing.md leads nowhere"),
+        ("[x](../src/nothing.py)", "../src/nothing.py leads nowhere"),
+        ("[x](cli.md#nothing)", "#nothing"),
+        ("[x](#nothing)", "#nothing"),
+        ("![x](images/nothing.png)", "images/nothing.png leads nowhere"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_an_error(checkout: Path, text: str, told: str) -> None:
+    page = checkout / "docs" / "limits.md"
+    page.write_text(f"{page.read_text()}\n{text}\n")
+    done = build(checkout, checkout / "out")
+    assert done.returncode != 0
+    assert told in done.stderr
+
+
+def test_a_page_that_stands_nowhere_is_an_error(checkout: Path) -> None:
+    (checkout / "docs" / "stray.md").write_text("# Stray\n")
+    done = build(checkout, checkout / "out")
+    assert done.returncode != 0
+    assert "stray.md" in done.stderr
+
+
+class Loads(HTMLParser):
+    """What a browser fetches by itself for a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        address = given.get("src") if tag in ("script", "img", "iframe") else None
+        if tag == "link" and given.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
+            address = given.get("href")
+        if address:
+            self.found.append(address)
+
+
+def test_pages_load_nothing_from_other_servers(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 30
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text())
+        assert [address for address in loads.found if "//" in address] == [], page.name
+
+
+def test_the_pages_of_the_root_and_those_from_the_code_are_there(site: Path) -> None:
+    for name, words in {
+        "index.html": "audio that <strong>comes back</strong>",
+        "architecture.html": "Rooms",
+        "protocol.html": "audio_state",
+        "adr/index.html": "A LiveKit participant of our own",
+        "cli.html": "glassbridge inspect",
+        "doctor.html": "clock_wrong",
+        "troubleshooting.html": "recogniser_slow",
+    }.items():
+        assert words in (site / name).read_text(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lists_and_tables_begin_after_a_blank_line(page: Path) -> None:
+    """GitHub shows them without one, too; the site would show one paragraph."""
+    lines, fenced = page.read_text().splitlines(), False
+    for number, (before, line) in enumerate(pairwise(lines), 2):
+        fenced ^= before.startswith("```")
+        begins = re.match(r"(- |\d+\. |\|)", line)
+        goes_on = re.match(r"\s*(- |\d+\. |\||#|<!--)|\s{2,}", before)
+        assert fenced or not begins or not before.strip() or goes_on, f"line {number}: {line[:60]}"
