@@ -307,7 +307,9 @@ def bridge(
 
 def phone(
     token: Annotated[str, typer.Option(envvar="GLASSBRIDGE_TOKEN", help="Core token (`glassbridge token --user me`).")],
-    cloud: Annotated[str, typer.Option(help="Base URL of the cloud.")] = "http://127.0.0.1:8002",
+    cloud: Annotated[
+        str, typer.Option(envvar="GLASSBRIDGE_CLOUD", help="Base URL of the cloud.")
+    ] = "http://127.0.0.1:8002",
     wav: Annotated[Path | None, typer.Option(dir_okay=False, help="What to speak.")] = None,
     transport: Annotated[TransportName, typer.Option(help="How audio travels.")] = TransportName.DATA,
     audio: Annotated[
