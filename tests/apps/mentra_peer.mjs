@@ -1,5 +1,5 @@
 // An app on the original's SDK: says on its standard output, one JSON object a line, what happens to it; does what it is
-// told on its standard input.
+// told on its standard input. Version 2 runs on Node, version 3 on Bun.
 import { createInterface } from "node:readline";
 import { AppServer } from "@mentra/sdk";
 
@@ -10,10 +10,13 @@ let newest = null;
 class Peer extends AppServer {
   async onSession(session, sessionId) {
     newest = session;
-    say("session", { sessionId });
+    say("session", { sessionId, capabilities: session.capabilities, settings: session.settings.getAll() });
     session.events.onTranscription((data) => say("transcription", { text: data.text, final: data.isFinal }));
     session.events.onVoiceActivity((data) => say("vad", { status: data.status }));
     session.events.onError((error) => say("error", { message: error.message }));
+    session.events.onPermissionDenied((denied) => say("denied", denied));
+    session.events.onCapabilitiesUpdate((update) => say("capabilities", update));
+    session.events.onSettingsUpdate((settings) => say("settings", { settings }));
   }
 
   async onStop(sessionId, userId, reason) {
@@ -30,12 +33,38 @@ const timed = async (name, promise) => {
   }
 };
 
+const hears = (session, name, how) => session.events[how]((data) => say("heard", { name, data }));
+const storage = async (session, { call, args }) => (await session.simpleStorage[call](...args)) ?? null;
+
 const DOES = {
   text: (session, text) => session.layouts.showTextWall(text),
+  layout: (session, { call, args }) => session.layouts[call](...args),
+  dashboard: (session, text) => session.dashboard.content.write(text),
   play: (session, audioUrl) => timed("play", session.audio.playAudio({ audioUrl })),
   check_stream: (session) => timed("check_stream", session.camera.checkExistingStream()),
   managed_stream: (session) => timed("managed_stream", session.camera.startManagedStream()),
+  photo: (session) => timed("photo", session.camera.requestPhoto()),
+  direct_message: (session) => timed("direct_message", session.sendDirectMessage("bob@example.com", "hello")),
   location: (session) => timed("location", session.location.getLatestLocation({ accuracy: "high" })),
+  instructions: (session) => timed("instructions", session.getInstructions()),
+  is_active: (session) => timed("is_active", session.isUserActive("bob@example.com")),
+  fetch_settings: (session) => timed("fetch_settings", session.settings.fetch()),
+  storage: (session, what) => timed(`storage ${what.call}`, storage(session, what)),
+  device: (session) => say("done", { name: "device", result: session.device.state.getSnapshot() }),
+  system_setting: (session, key) => say("done", { name: "system_setting", result: session.settings.getMentraOS(key) }),
+  hear: (session) => {
+    hears(session, "button", "onButtonPress");
+    hears(session, "head", "onHeadPosition");
+    session.events.onTouchEvent((data) => say("heard", { name: "touch", data }));
+    session.events.onTouchEvent("double_tap", (data) => say("heard", { name: "double tap", data }));
+    hears(session, "glasses battery", "onGlassesBattery");
+    hears(session, "phone battery", "onPhoneBattery");
+    hears(session, "location", "onLocation");
+    hears(session, "calendar", "onCalendarEvent");
+    hears(session, "notification", "onPhoneNotifications");
+    hears(session, "dismissed", "onPhoneNotificationDismissed");
+    session.onGlassesConnectionState((data) => say("heard", { name: "glasses", data }));
+  },
 };
 
 createInterface({ input: process.stdin }).on("line", (line) => {
@@ -43,5 +72,7 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   DOES[does](newest, argument);
 });
 
-await new Peer({ packageName, apiKey, port: Number(port) }).start();
+const peer = new Peer({ packageName, apiKey, port: Number(port) });
+await peer.start();
+if (globalThis.Bun) Bun.serve({ port: Number(port), fetch: peer.fetch });
 say("ready");

@@ -1,110 +1,23 @@
-"""The original's SDK (npm `@mentra/sdk`) under our clouds, as a real Node process: what docs/original.md says of it."""
+"""The original's SDK under our clouds: moves, ends, and what of it works. What docs/original.md says is proven here."""
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from glassbridge.livekit.server import free_port
+from tests.apps.mentra import Scene, a_scene, peer_command
 from tests.apps.test_moves import GRACE
-from tests.cloud.app_stage import KEY, PACKAGE, QUICK, AppStage, app_stages
-from tests.cloud.conftest import ANN, Phone
+from tests.cloud.app_stage import PACKAGE, QUICK
 from tests.support.poll import eventually, stays
-from tests.support.process import Program
 
-VERSION = "2.1.29"
-PEER = Path(__file__).with_name("mentra_peer.mjs")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "glassbridge"
-
-
-@pytest.fixture(scope="session")
-def peer_folder() -> Path:
-    """Where the SDK is installed, once for this machine; the test says loudly what is missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("NODE IS MISSING: the original's SDK is not tried (install Node 20)")
-    folder = CACHE / f"mentra-sdk-{VERSION}"
-    if not (folder / "node_modules" / "@mentra" / "sdk").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true, "type": "module"}')
-        command = ["npm", "install", "--no-audit", "--no-fund", "--omit=dev", f"@mentra/sdk@{VERSION}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"THE SDK CANNOT BE INSTALLED: {done.stderr[-300:]}")
-    shutil.copy(PEER, folder / PEER.name)
-    return folder
-
-
-class Peer:
-    """The app's process."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-
-    def told(self, event: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line[1:]) for line in self._program.out if line.startswith("@")]
-        return [line for line in lines if line["event"] == event]
-
-    async def does(self, what: str, argument: Any = None) -> None:
-        stdin = self._program.child.stdin
-        assert stdin is not None
-        stdin.write(json.dumps({"does": what, "argument": argument}).encode() + b"\n")
-        await stdin.drain()
-
-    async def done(self, name: str, within: float) -> dict[str, Any]:
-        """How something that it does ended."""
-        await eventually(lambda: any(one["name"] == name for one in self.told("done")) or f"{name} hangs", within)
-        return next(one for one in self.told("done") if one["name"] == name)
-
-
-class Scene:
-    """Two clouds, the app, and a phone that is with one of them."""
-
-    def __init__(self, peer: Peer, *clouds: AppStage) -> None:
-        self.peer, self.clouds = peer, clouds
-        self.phone: Phone | None = None
-
-    async def move_to(self, number: int) -> None:
-        if self.phone is not None:
-            await self.phone.vanish()
-        self.phone = await self.clouds[number].phone(query="?livekit=true")
-        await self.phone.say(type="start_app", packageName=PACKAGE)
-
-    async def is_heard(self, number: int, within: float = 8.0) -> None:
-        """What is said reaches the app as a transcription."""
-        before, built = len(self.peer.told("transcription")), self.clouds[number]
-
-        async def heard() -> bool | str:
-            assert self.phone is not None
-            await self.phone.say(type="VAD", status=True)
-            if ANN in built.bridge.rooms:
-                built.bridge.send(ANN, bytes(6400))
-            for stream in built.recogniser.streams:
-                stream.say("hello", final=True)
-            return len(self.peer.told("transcription")) > before or f"deaf: {self.peer.told('error')}"
-
-        await eventually(heard, within, every=0.2)
+__all__ = ["peer_command"]
 
 
 @pytest.fixture
-async def scene(peer_folder: Path) -> AsyncIterator[Scene]:
-    async with AsyncExitStack() as stack, app_stages() as begin:
-        port = free_port()
-        program = Program("node", str(peer_folder / PEER.name), PACKAGE, KEY, str(port))
-        peer = Peer(await stack.enter_async_context(program))
-        await eventually(lambda: bool(peer.told("ready")) or f"not ready: {program.err}", 20.0)
-        url = f"http://127.0.0.1:{port}"
-        clouds = [await begin(url=url, cloud={"grace": GRACE}) for _ in range(2)]
-        try:
-            yield Scene(peer, *clouds)
-        finally:
-            print(*program.out[-200:], *program.err[-20:], sep="\n")
+async def scene(peer_command: list[str]) -> AsyncIterator[Scene]:
+    """Two clouds."""
+    async with a_scene(peer_command, clouds=2, cloud={"grace": GRACE}) as built:
+        yield built
 
 
 async def test_an_app_follows_its_user_and_is_never_stopped(scene: Scene) -> None:

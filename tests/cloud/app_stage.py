@@ -207,6 +207,7 @@ async def app_stages() -> AsyncIterator[Begin]:
             admin_token: str = "",
             cloud: Mapping[str, Any] = MappingProxyType({}),
             body_time: float = 30.0,
+            permissions: frozenset[Permission] = frozenset({Permission.MICROPHONE}),
             **changes: Any,
         ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
@@ -214,10 +215,9 @@ async def app_stages() -> AsyncIterator[Begin]:
             stack.push_async_callback(bridge.stop)
             await apps.start()
             stack.push_async_callback(apps.stop)
-            microphone = frozenset({Permission.MICROPHONE})
             at = url or apps.url
             records = [
-                AppRecord(package=PACKAGE, url=at, key_hash=hash_key(KEY), permissions=microphone, name="Test"),
+                AppRecord(package=PACKAGE, url=at, key_hash=hash_key(KEY), permissions=permissions, name="Test"),
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             records = [record.with_key(KEY) for record in records]

@@ -44,11 +44,18 @@ Expected = Callable[[dict[str, Any]], bool]
             "managed_stream_status",
             lambda m: m["status"] == "error" and m["message"],
         ),
+        (
+            {"type": "app_direct_message", "messageId": "m1", "targetUserId": "bob", "payload": {}},
+            "app_direct_message_response",
+            lambda m: (m["messageId"], m["success"]) == ("m1", False) and m["error"],
+        ),
         ({"type": "stream_status_check"}, "stream_status_check_response", lambda m: m["hasActiveStream"] is False),
         (
             {"type": "location_poll_request", "correlationId": "c1", "accuracy": "high"},
             "tpa_connection_error",
-            lambda m: (m["code"], m["requestId"], m["requestType"]) == ("NOT_SUPPORTED", "c1", "location_poll_request"),
+            lambda m: (
+                (m["code"], m["requestId"], m["requestType"]) == ("PERMISSION_DENIED", "c1", "location_poll_request")
+            ),
         ),
         (
             {"type": "request_wifi_setup"},

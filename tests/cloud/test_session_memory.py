@@ -226,7 +226,7 @@ class Hour:
             AppRecord(package=name, url="http://x", key_hash="0" * 64, permissions=microphone) for name in PACKAGES
         ]
         self.host = AppHost(AppsConfig(), StaticRegistry(*records))
-        self.host._call = self._webhook  # type: ignore[method-assign]
+        self.host._call = self._webhook  # type: ignore[method-assign, assignment]
         self.pool: Any = Pool(self.random)
         self.flights = Flights()
         self.owner = Owner()
@@ -243,7 +243,7 @@ class Hour:
         self.sockets: dict[Any, Socket] = {}
         self.frames = 0
 
-    async def _webhook(self, app: Any, request: Any) -> bool:
+    async def _webhook(self, *_asked: Any) -> bool:
         await asyncio.sleep(self.random.choice([0.1, 10.0]))
         return self.random.random() < 0.8
 

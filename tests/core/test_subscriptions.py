@@ -153,3 +153,29 @@ def test_the_last_word_of_each_app_is_what_is_in_force(updates: list[tuple[str, 
         assert set(book.in_force(app)) == {parse(text).text for text in asked or [] if text != "junk"}
     hear = {app for app, asked in last.items() if asked and {"VAD", "*"} & set(asked)}
     assert set(book.listeners(Stream.VAD)) == hear
+
+
+def test_a_gesture_is_heard_by_those_who_named_it_or_none() -> None:
+    book = Book()
+    book.replace("one", ["touch_event:double_tap"], frozenset())
+    book.replace("both", ["touch_event", "touch_event:double_tap"], frozenset())
+    book.replace("all", ["all"], frozenset())
+    taps = book.names(Stream.TOUCH_EVENT, "double_tap")
+    assert sorted(taps) == [
+        ("all", "touch_event"),
+        ("both", "touch_event"),
+        ("both", "touch_event:double_tap"),
+        ("one", "touch_event:double_tap"),
+    ]
+    assert sorted(book.names(Stream.TOUCH_EVENT, "swipe")) == [("all", "touch_event"), ("both", "touch_event")]
+    with pytest.raises(ValueError, match="double_tap"):
+        parse("touch_event:Double Tap")
+
+
+def test_what_is_of_the_user_needs_a_permission_also_for_all() -> None:
+    book = Book()
+    book.replace("may", ["all"], frozenset({Permission.LOCATION}))
+    book.replace("may not", ["all"], frozenset())
+    assert book.names(Stream.LOCATION) == [("may", "location_update")]
+    assert book.names(Stream.CALENDAR_EVENT) == []
+    assert parse("location_stream").stream is Stream.LOCATION

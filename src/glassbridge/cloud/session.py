@@ -65,6 +65,7 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
 from glassbridge.wire.close_codes import CloseCode, ComeBack
+from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.phone import (
     AppStateChange,
     AppStopped,
@@ -420,7 +421,9 @@ class UserSession:
                 self.link.post(audio_link.NetworkBack())
             case GlassesConnectionState():
                 self._log.info("glasses", status=message.status[:64], model=message.model_name[:64])
-                self.apps.relay(Stream.GLASSES_CONNECTION_STATE, message)
+                self.apps.devices.connection(message)
+            case DeviceEvent():
+                self.apps.devices.event(message)
             case LocalTranscription():
                 self._relay_local(message)
             case StartApp(package_name=package):

@@ -2,8 +2,8 @@
 
 Rules
 - A subscription names a stream: `VAD`, `audio_chunk`, `button_press`; with languages `transcription:en-US` and
-  `translation:es-ES-to-en-US`, with options after a `?`. Bare `transcription` is en-US. `all` and `*` are every stream
-  that the app may hear.
+  `translation:es-ES-to-en-US`, with a gesture `touch_event:double_tap`, with options after a `?`. Bare
+  `transcription` is en-US. `all` and `*` are every stream that the app may hear.
 - An update replaces the app's whole set: what is in force is what was last asked for, less what was refused, each
   refusal with its reason. Nothing is added up from events, so nothing drifts when an app comes back (hazards L-4, L-5).
 - Languages are spelled one way (`en-us` is `en-US`), and `auto` leaves the language to the recogniser. An option
@@ -28,6 +28,7 @@ WILDCARDS: Final = frozenset({"all", "*"})
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _OPTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_GESTURE = re.compile(r"[a-z_]{1,32}")
 
 
 class Permission(Enum):
@@ -51,6 +52,15 @@ class Stream(Enum):
     VAD = ("VAD", Permission.MICROPHONE, 0)
     AUDIO_STATE = ("audio_state", None, 0)
     GLASSES_CONNECTION_STATE = ("glasses_connection_state", None, 0)
+    BUTTON_PRESS = ("button_press", None, 0)
+    HEAD_POSITION = ("head_position", None, 0)
+    TOUCH_EVENT = ("touch_event", None, 0)
+    GLASSES_BATTERY = ("glasses_battery_update", None, 0)
+    PHONE_BATTERY = ("phone_battery_update", None, 0)
+    LOCATION = ("location_update", Permission.LOCATION, 0)
+    CALENDAR_EVENT = ("calendar_event", Permission.CALENDAR, 0)
+    PHONE_NOTIFICATION = ("phone_notification", Permission.READ_NOTIFICATIONS, 0)
+    PHONE_NOTIFICATION_DISMISSED = ("phone_notification_dismissed", Permission.READ_NOTIFICATIONS, 0)
 
     def __init__(self, label: str, permission: Permission | None, languages: int) -> None:
         self.label = label
@@ -62,7 +72,10 @@ class Stream(Enum):
         return self.permission is None or bool(permissions & {self.permission, Permission.ALL})
 
 
-_STREAMS: Final = {stream.label: stream for stream in Stream}
+STREAMS: Final = {stream.label: stream for stream in Stream}
+"""By name."""
+_NAMED: Final = STREAMS | {"location_stream": Stream.LOCATION}
+"""The original has two names for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class Subscription:
 
     stream: Stream | None
     languages: tuple[str, ...] = ()
-    """(spoken,) or (spoken, wanted)."""
+    """(spoken,) or (spoken, wanted); of touch events the gesture, where one is named."""
     options: tuple[tuple[str, str], ...] = ()
     """In order of their names."""
     spelling: str = field(default="", compare=False)
@@ -115,13 +128,17 @@ def parse(text: str) -> Subscription:
     label, separator, spoken = name.partition(":")
     if name in WILDCARDS:
         return Subscription(None)
-    stream = _STREAMS.get(label)
+    stream = _NAMED.get(label)
     if stream is None:
         raise ValueError("there is no such stream here")
     return Subscription(stream, _languages(stream, spoken if separator else None), _options(options), text)
 
 
 def _languages(stream: Stream, text: str | None) -> tuple[str, ...]:
+    if stream is Stream.TOUCH_EVENT and text is not None:
+        if not _GESTURE.fullmatch(text):
+            raise ValueError("a gesture looks like double_tap")
+        return (text,)
     if stream.languages == 0:
         if text is not None:
             raise ValueError(f"{stream.label} has no languages")
@@ -229,6 +246,17 @@ class Book:
     def listeners(self, stream: Stream, *languages: str) -> list[str]:
         """The apps that hear this, in the order in which they came."""
         return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]
+
+    def names(self, stream: Stream, *languages: str) -> list[tuple[str, str]]:
+        """The apps that hear this, each with the name by which it asked, once for each; without the languages of a
+        subscription that is the name of the stream."""
+        found: dict[tuple[str, str], None] = {}
+        for app, entry in self._apps.items():
+            if stream.allowed(entry.permissions):
+                for s in entry.subscriptions:
+                    if s.hears(stream, languages):
+                        found[app, s.spelling if s.languages else stream.label] = None
+        return list(found)
 
     def hearers(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, Subscription]]:
         """The apps that ask for one of these languages of a stream by name, each with what it asked for. Who asked for

@@ -23,11 +23,13 @@ from glassbridge.wire.codec import (
     Word,
     encode,
 )
+from glassbridge.wire.device_events import DeviceEvents
 from glassbridge.wire.display import Layout
-from glassbridge.wire.phone import AudioStateNotice, Ping, Pong, TranscriptGap, Vad
+from glassbridge.wire.phone import AudioStateNotice, GlassesConnectionState, Ping, Pong, TranscriptGap, Vad
 
 APP_PATHS: Final = ("/app-ws", "/ws/miniapp")
 WEBHOOK_PATH: Final = "/webhook"
+PHOTO_PATH: Final = "/photo-upload"
 MAX_ASKED: Final = 256
 """Subscriptions in one update."""
 SessionName = Annotated[str, Meta(max_length=512)]
@@ -57,6 +59,8 @@ class ErrorCode(StrEnum):
     MESSAGE_TOO_BIG = TOO_BIG, False
     RATE_LIMITED = RATE_LIMITED, False
     NOT_SUPPORTED = "NOT_SUPPORTED", False
+    PERMISSION_DENIED = "PERMISSION_DENIED", False
+    NOT_AVAILABLE = "NOT_AVAILABLE", False
     INTERNAL_ERROR = "INTERNAL_ERROR", False
 
 
@@ -161,6 +165,35 @@ class OwnershipRelease(Message, tag="ownership_release", frozen=True, kw_only=Tr
     timestamp: Timestamp = None
 
 
+class LocationPollRequest(Message, tag="location_poll_request", frozen=True, kw_only=True):
+    """Asks where the phone is now; answered by a location_update with the same correlationId."""
+
+    package_name: Name
+    correlation_id: Name
+    accuracy: Word = "standard"
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
+
+
+class PhotoRequest(Message, tag="photo_request", frozen=True, kw_only=True):
+    """Asks the glasses for a photo."""
+
+    package_name: Name
+    request_id: Name
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
+
+
+class DashboardContentUpdate(Message, tag="dashboard_content_update", frozen=True, kw_only=True):
+    """What the app shows in the dashboard, in place of what it showed there before."""
+
+    package_name: Name
+    content: Text
+    modes: Annotated[tuple[Word, ...], Meta(max_length=8)] = ()
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
+
+
 FromApp = (
     ConnectionInit
     | SubscriptionUpdate
@@ -168,6 +201,9 @@ FromApp = (
     | AudioPlayRequest
     | AudioStopRequest
     | OwnershipRelease
+    | LocationPollRequest
+    | PhotoRequest
+    | DashboardContentUpdate
     | Ping
     | Pong
 )
@@ -276,6 +312,32 @@ class Failure(msgspec.Struct, rename="camel", frozen=True):
     message: str
 
 
+class DeviceStateUpdate(Message, tag="device_state_update", frozen=True, kw_only=True, omit_defaults=False):
+    """State of the user's glasses: what has changed, or all that is known."""
+
+    state: dict[str, Any]
+    full_snapshot: bool = False
+    timestamp: Timestamp = None
+
+
+class CapabilitiesUpdate(Message, tag="capabilities_update", frozen=True, kw_only=True, omit_defaults=False):
+    """The user has other glasses now, or none. `capabilities` null: it is not known what these can do."""
+
+    capabilities: dict[str, Any] | None
+    model_name: str | None
+    timestamp: Timestamp = None
+
+
+class DirectMessageResponse(Message, tag="app_direct_message_response", frozen=True, kw_only=True, omit_defaults=False):
+    """No message is carried between users here."""
+
+    message_id: str
+    success: bool
+    error: str
+    target_user_id: str = ""
+    timestamp: Timestamp = None
+
+
 class PhotoResponse(Message, tag="photo_response", frozen=True, kw_only=True):
     """No photo is taken here."""
 
@@ -328,6 +390,9 @@ FromCloud = (
     | DataStream
     | AudioPlayResponse
     | AppStopped
+    | DeviceStateUpdate
+    | CapabilitiesUpdate
+    | DirectMessageResponse
     | PhotoResponse
     | RgbLedControlResponse
     | RtmpStreamStatus
@@ -379,7 +444,16 @@ class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):
     messages: int
 
 
-StreamData = Transcription | Translation | Vad | AudioStateNotice | DeliveryGap | TranscriptGap
+StreamData = (
+    Transcription
+    | Translation
+    | Vad
+    | AudioStateNotice
+    | DeliveryGap
+    | TranscriptGap
+    | GlassesConnectionState
+    | DeviceEvents
+)
 
 
 class RequestIds(msgspec.Struct, rename="camel", frozen=True):
@@ -388,11 +462,12 @@ class RequestIds(msgspec.Struct, rename="camel", frozen=True):
     request_id: Name = ""
     correlation_id: Name = ""
     stream_id: Name = ""
+    message_id: Name = ""
 
     @property
     def any(self) -> str:
         """Empty: it expects no answer."""
-        return self.request_id or self.correlation_id or self.stream_id
+        return self.request_id or self.correlation_id or self.stream_id or self.message_id
 
 
 _ids = msgspec.json.Decoder(RequestIds)
@@ -453,6 +528,15 @@ class StopRequest(Message, tag="stop_request", frozen=True, kw_only=True):
     cloud: str = ""
     """Ours: as in SessionRequest. What another cloud than the newest to ask says about stopping counts for nothing."""
     timestamp: Timestamp = None
+
+
+class PhotoError(Message, tag="photo_error", frozen=True, kw_only=True, omit_defaults=False):
+    """There is no photo; for PHOTO_PATH, where the original's SDK 2 expects what became of its request."""
+
+    request_id: str
+    error_code: str
+    error_message: str
+    success: bool = False
 
 
 WebhookRequest = SessionRequest | StopRequest

@@ -48,11 +48,20 @@ class BitmapView(_Layout, tag="bitmap_view", frozen=True):
     data: Annotated[str, Meta(max_length=MAX_BITMAP)]
 
 
+class BitmapAnimation(_Layout, tag="bitmap_animation", frozen=True):
+    """Pictures, one after the other."""
+
+    frames: Annotated[list[Annotated[str, Meta(max_length=MAX_BITMAP)]], Meta(min_length=1, max_length=64)]
+    interval: Annotated[float, Meta(ge=0, le=60_000)] = 1650
+    """Milliseconds."""
+    repeat: bool = False
+
+
 class ClearView(_Layout, tag="clear_view", frozen=True):
     """Nothing."""
 
 
-Layout = TextWall | DoubleTextWall | ReferenceCard | DashboardCard | BitmapView | ClearView
+Layout = TextWall | DoubleTextWall | ReferenceCard | DashboardCard | BitmapView | BitmapAnimation | ClearView
 
 
 def words(layout: Layout) -> str:

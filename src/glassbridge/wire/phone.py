@@ -14,6 +14,7 @@ from glassbridge.wire.codec import MalformedMessage as MalformedMessage
 from glassbridge.wire.codec import Message as Message
 from glassbridge.wire.codec import UnknownMessage as UnknownMessage
 from glassbridge.wire.codec import encode as encode
+from glassbridge.wire.device_events import DeviceEvents
 from glassbridge.wire.display import Layout
 from glassbridge.wire.display import TextWall as TextWall
 
@@ -283,6 +284,21 @@ class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     timestamp: Timestamp = None
 
 
+class SetLocationTier(Message, tag="set_location_tier", frozen=True, kw_only=True):
+    """How exactly apps want to know where the phone is: `standard`, or `reduced` when none asks."""
+
+    tier: Literal["standard", "reduced"]
+    timestamp: Timestamp = None
+
+
+class RequestSingleLocation(Message, tag="request_single_location", frozen=True, kw_only=True):
+    """An app asks where the phone is; answered by a location_update with the same id."""
+
+    accuracy: str
+    correlation_id: str
+    timestamp: Timestamp = None
+
+
 class AppStarted(Message, tag="app_started", frozen=True, kw_only=True):
     """The app runs: it has a socket here."""
 
@@ -322,6 +338,7 @@ FromPhone = (
     | LocalTranscription
     | StartApp
     | StopApp
+    | DeviceEvents
     | Ping
     | Pong
 )
@@ -336,6 +353,8 @@ FromCloud = (
     | SpeechEndNotice
     | TranscriptGap
     | DisplayEvent
+    | SetLocationTier
+    | RequestSingleLocation
     | AppStarted
     | AppStateChange
     | AppStopped

@@ -14,7 +14,7 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import SIGNATURE_HEADER
-from glassbridge.wire.codec import encode
+from glassbridge.wire.codec import Message, encode
 
 log = structlog.get_logger()
 
@@ -62,6 +62,7 @@ class AppHost:
         url = self.websocket_url
         return await self._call(
             app,
+            user,
             wire.SessionRequest(
                 session_id=wire.app_session_id(user, app.package),
                 user_id=user,
@@ -75,9 +76,6 @@ class AppHost:
     def tell_stopped(self, app: AppRecord, user: str, reason: str) -> None:
         """Tells the app's server, once and in the background, that the user's app has stopped. With too many on their
         way it is left out: the app learns it from its socket."""
-        if len(self._tasks) >= MAX_NOTICES:
-            metrics.REFUSALS.add("webhook")
-            return
         request = wire.StopRequest(
             session_id=wire.app_session_id(user, app.package),
             user_id=user,
@@ -85,17 +83,25 @@ class AppHost:
             cloud=self.id,
             timestamp=int(time() * 1000),
         )
-        self._tasks.spawn(self._call(app, request), f"stop:{app.package}")
+        self.tell(app, user, request)
 
-    async def _call(self, app: AppRecord, request: wire.WebhookRequest) -> bool:
+    def tell(self, app: AppRecord, user: str, notice: wire.StopRequest | wire.PhotoError) -> None:
+        """Tells the app's server something, once and in the background, unless too many are on their way."""
+        if len(self._tasks) >= MAX_NOTICES:
+            metrics.REFUSALS.add("webhook")
+            return
+        path = wire.PHOTO_PATH if isinstance(notice, wire.PhotoError) else wire.WEBHOOK_PATH
+        self._tasks.spawn(self._call(app, user, notice, path), f"tell:{app.package}")
+
+    async def _call(self, app: AppRecord, user: str, request: Message, path: str = wire.WEBHOOK_PATH) -> bool:
         if self._http is None:
             raise RuntimeError("enter the host first")
         body = encode(request).encode()
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: app.signer.sign(body, int(time()))}
-        about = log.bind(package=app.package, user_id=request.user_id, asked=type(request).__name__)
+        about = log.bind(package=app.package, user_id=user, asked=type(request).__name__)
         try:
             async with self._http.post(
-                app.url.rstrip("/") + wire.WEBHOOK_PATH, data=body, headers=headers, allow_redirects=False
+                app.url.rstrip("/") + path, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 about.info("webhook", status=answer.status)
                 return 200 <= answer.status < 300

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from glassbridge.cloud.apps.connection import AppConnection
+from glassbridge.cloud.apps.devices import Devices
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
@@ -38,13 +39,14 @@ from glassbridge.core.app_session import (
 )
 from glassbridge.core.machine import Record
 from glassbridge.core.session import SocketNumber
+from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import Message
-from glassbridge.wire.phone import AppStarted, AppStateChange, AppStopped, DisplayEvent
+from glassbridge.wire.phone import AppStarted, AppStateChange, AppStopped, DisplayEvent, TextWall
 
 log = structlog.get_logger()
 
@@ -58,6 +60,8 @@ RELEASED = 5.0
 
 class Owner(Protocol):
     """Who keeps the apps of a user."""
+
+    devices: Devices
 
     def tell_phone(self, message: Message) -> None: ...
 
@@ -109,6 +113,16 @@ class RunningApp:
     @property
     def package(self) -> str:
         return self.record.package
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """Of the app, when it was started."""
+        return self.record.permissions
+
+    @property
+    def session_id(self) -> str:
+        """As apps know it."""
+        return wire.app_session_id(self.user, self.package)
 
     @property
     def state(self) -> AppState:
@@ -199,6 +213,7 @@ class RunningApp:
         connection.send(
             wire.ConnectionAck(
                 session_id=connection.session_id,
+                capabilities=self._owner.devices.glasses.capabilities,
                 subscriptions=tuple(self._owner.subscriptions_of(self)),
                 resumed=resumed,
                 cloud=self._host.id,
@@ -206,6 +221,8 @@ class RunningApp:
                 timestamp=iso_now(),
             )
         )
+        for message in self._owner.devices.greeting():
+            connection.send(message)
         lost_at, self._lost_at = self._lost_at or self._loop.time(), None
         for at, result in self._results:
             if at >= lost_at - KEEP:
@@ -266,6 +283,16 @@ class RunningApp:
             socket=record.generation, cause=record.cause,
         )  # fmt: skip
 
+    def _refuse_photo(self, request_id: str) -> None:
+        """No photo is taken here. Version 3 of the original's SDK hears it on its socket, version 2 at its server."""
+        code, why = wire.ErrorCode.NOT_SUPPORTED, "this cloud does not serve photo_request"
+        self.answer(
+            wire.PhotoResponse(request_id=request_id, success=False, error=wire.Failure(code, why), timestamp=iso_now())
+        )
+        self._host.tell(
+            self.record, self.user, wire.PhotoError(request_id=request_id, error_code=code, error_message=why)
+        )
+
     # ---- what the app says
 
     def _hear(self, connection: AppConnection, message: wire.FromApp) -> None:
@@ -286,6 +313,16 @@ class RunningApp:
                         timestamp=iso_now(),
                     )
                 )
+            case wire.DashboardContentUpdate(content=content):
+                self._owner.tell_phone(
+                    DisplayEvent(
+                        view="dashboard", layout=TextWall(content), package_name=self.package, timestamp=iso_now()
+                    )
+                )
+            case wire.LocationPollRequest():
+                self._tasks.spawn(self._owner.devices.locate(self, message), "locate")
+            case wire.PhotoRequest(request_id=request_id):
+                self._refuse_photo(request_id)
             case wire.AudioPlayRequest():
                 self._playbacks.play(message)
             case wire.AudioStopRequest():

@@ -12,11 +12,6 @@ _Answer = Callable[[str, wire.RequestIds, str], Message]
 """(package, ids of the request, why it is not served)"""
 
 
-def _photo(_package: str, ids: wire.RequestIds, why: str) -> Message:
-    error = wire.Failure(wire.ErrorCode.NOT_SUPPORTED, why)
-    return wire.PhotoResponse(request_id=ids.any, success=False, error=error, timestamp=iso_now())
-
-
 def _led(_package: str, ids: wire.RequestIds, why: str) -> Message:
     return wire.RgbLedControlResponse(request_id=ids.any, success=False, error=why, timestamp=iso_now())
 
@@ -35,28 +30,29 @@ def _no_stream(_package: str, _ids: wire.RequestIds, _why: str) -> Message:
     return wire.StreamStatusCheckResponse(has_active_stream=False, timestamp=iso_now())
 
 
+def _direct_message(_package: str, ids: wire.RequestIds, why: str) -> Message:
+    return wire.DirectMessageResponse(message_id=ids.any, success=False, error=why, timestamp=iso_now())
+
+
 ANSWERS: Final[dict[str, _Answer]] = {
-    "photo_request": _photo,
     "rgb_led_control": _led,
     "rtmp_stream_request": _stream,
     "rtmp_stream_stop": _stream,
     "managed_stream_request": _managed_stream,
     "managed_stream_stop": _managed_stream,
     "stream_status_check": _no_stream,
+    "app_direct_message": _direct_message,
 }
 
 
 NO_ID: Final = frozenset(
     {
         "app_broadcast_message",
-        "app_direct_message",
         "app_room_join",
         "app_room_leave",
         "app_user_discovery",
-        "dashboard_content_update",
         "dashboard_mode_change",
         "dashboard_system_update",
-        "location_poll_request",
         "request_wifi_setup",
     }
 )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from glassbridge.cloud.apps.connection import data_stream
+from glassbridge.cloud.apps.devices import Devices
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Room
 from glassbridge.cloud.apps.registry import RegistryError
@@ -84,6 +85,7 @@ class UserApps:
         self._tasks = TaskGroup(f"apps:{user}")
         self._apps: dict[str, RunningApp] = {}
         self._book = Book(self._why_not)
+        self.devices = Devices(self._book, self, phone)
         self._leaving: set[asyncio.Task[None]] = set()
         self.handed = 0
         """Frames and messages that went to apps so far."""
@@ -165,6 +167,7 @@ class UserApps:
         for app in self._apps.values():
             app.introduce()
             app.phone(here=True)
+        self.devices.phone_came()
 
     def phone_went(self) -> None:
         """The phone may be with another cloud, and its apps too: none is asked for until it is back."""
@@ -202,8 +205,13 @@ class UserApps:
 
     def relay(self, stream: Stream, data: Message, *languages: str) -> None:
         """To everybody who listens to this and is here."""
-        for package in self._book.listeners(stream, *languages):
-            self._send(package, data)
+        for package, name in self._book.names(stream, *languages):
+            self._send(package, data, name)
+
+    def tell_all(self, message: Message) -> None:
+        """To every app that is here."""
+        for app in self._apps.values():
+            app.answer(message)
 
     def _send(self, package: str, data: Message, name: str = "") -> None:
         app = self._apps.get(package)
@@ -222,6 +230,7 @@ class UserApps:
         original know no such answer, and are told each refusal once, for their SDK repeats the whole set for each
         handler."""
         knew_state = app in self._listening(Stream.AUDIO_STATE)
+        heard = self.devices.heard_by(app.package)
         given = self._book.replace(app.package, asked, app.record.permissions)
         self._count()
         refused = tuple(_refused(refusal) for refusal in given.refused)
@@ -243,6 +252,7 @@ class UserApps:
             )
         if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):
             app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
+        self.devices.catch_up(app, heard)
 
     def _count(self) -> None:
         """What is wanted has changed."""
@@ -252,6 +262,7 @@ class UserApps:
             for languages in self._book.wanted(stream)
         )
         self._hearers = self._listening(Stream.AUDIO_CHUNK)
+        self.devices.wanted()
         audible = (Stream.AUDIO_CHUNK, Stream.TRANSCRIPTION, Stream.TRANSLATION, Stream.VAD)
         raw = bool(self._hearers)
         self._microphone.need(on=raw or any(self._book.wanted(stream) for stream in audible), raw=raw)
