@@ -235,6 +235,10 @@ class Settings(BaseModel):
     """Sounds that one app has brought and that are kept for it; the oldest go,"""
     sounds_bytes: Annotated[int, Field(ge=1 << 20, le=4 << 30)] = 64 << 20
     """and those of all apps; the oldest of the app that has most go."""
+    store: Path | None = None
+    """File (SQLite) of users' settings and of what apps store; unset: `apps.store.db` beside the registry of apps."""
+    store_mb: int = Field(1_024, ge=1, le=1 << 20)
+    """MB that this file may have."""
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()
     """Networks of proxies whose X-Forwarded-For is believed: a comma list such as 10.0.0.0/8,fd00::/8."""
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()

@@ -15,6 +15,7 @@ from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.core.app_session import AppTimes
+from glassbridge.core.app_settings import Schema
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import Permission
 from glassbridge.speech.voice import Voice
@@ -208,6 +209,7 @@ async def app_stages() -> AsyncIterator[Begin]:
             cloud: Mapping[str, Any] = MappingProxyType({}),
             body_time: float = 30.0,
             permissions: frozenset[Permission] = frozenset({Permission.MICROPHONE}),
+            settings: Schema = (),
             **changes: Any,
         ) -> AppStage:
             bridge, apps = PlayingBridge(), AppsServer()
@@ -217,7 +219,14 @@ async def app_stages() -> AsyncIterator[Begin]:
             stack.push_async_callback(apps.stop)
             at = url or apps.url
             records = [
-                AppRecord(package=PACKAGE, url=at, key_hash=hash_key(KEY), permissions=permissions, name="Test"),
+                AppRecord(
+                    package=PACKAGE,
+                    url=at,
+                    key_hash=hash_key(KEY),
+                    permissions=permissions,
+                    name="Test",
+                    settings=settings,
+                ),
                 AppRecord(package=DEAF, url=at, key_hash=hash_key(KEY)),
             ]
             records = [record.with_key(KEY) for record in records]

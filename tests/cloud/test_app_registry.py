@@ -17,6 +17,7 @@ from glassbridge.cloud.apps.registry import (
     TomlRegistry,
     new_app,
     open_registry,
+    read_settings,
 )
 from glassbridge.core.subscriptions import Permission
 from glassbridge.wire.app_keys import hash_key, key_fits, signing_secret
@@ -202,3 +203,29 @@ def test_a_registry_from_before_is_read_and_learns_a_secret(
     assert path.read_text(errors="replace").count(signing_secret("first")) == 0 or not name.endswith("toml")
     with pytest.raises(RegistryError, match="no app"):
         registry.change_key(FIRST)
+
+
+@pytest.mark.parametrize("name", ["apps.toml", "apps.db"])
+def test_settings_are_kept_with_the_app(tmp_path: Path, name: str) -> None:
+    schema = (
+        {"type": "group", "title": 'Look "and" feel'},
+        {"type": "slider", "key": "size", "label": "Größe", "min": 1, "max": 9.5, "defaultValue": 5},
+        {
+            "type": "select",
+            "key": "tone",
+            "options": [{"label": "a", "value": "a"}, {"label": "b", "value": [1, True]}],
+        },
+    )
+    record, _ = new_app("com.example.app", "http://x", "", [], schema)
+    open_registry(tmp_path / name).add(record)
+    found = open_registry(tmp_path / name).find("com.example.app")
+    assert found is not None
+    assert found.settings[:2] == schema[:2]
+
+
+def test_an_app_whose_settings_are_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"settings": [{"type": "text"}]}')
+    with pytest.raises(RegistryError, match="key"):
+        read_settings(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"name": "x", "settings": [{"type": "text", "key": "a"}]}')
+    assert read_settings(tmp_path / "config.json") == ({"type": "text", "key": "a"},)

@@ -33,7 +33,11 @@ def core_headers(user: str = ANN) -> dict[str, str]:
 
 
 async def rest(built: AppStage, method: str, path: str) -> tuple[int, Any]:
-    async with built.http.request(method, f"{built.url}{path}", headers=core_headers()) as answer:
+    return await rest_with(built, method, path)
+
+
+async def rest_with(built: AppStage, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    async with built.http.request(method, f"{built.url}{path}", headers=core_headers(), json=body) as answer:
         return answer.status, await answer.json()
 
 

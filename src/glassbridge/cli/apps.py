@@ -32,12 +32,16 @@ def add(
         list[str] | None,
         typer.Option(help="MICROPHONE, CAMERA, LOCATION, CALENDAR, READ_NOTIFICATIONS or ALL; may be given again."),
     ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="What users can choose: a JSON list, or an object with it in `settings`."),
+    ] = None,
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Register an app and print its API key, which is stored nowhere: the last line of the output."""
-    from glassbridge.cloud.apps.registry import new_app, open_registry
+    from glassbridge.cloud.apps.registry import new_app, open_registry, read_settings
 
-    record, key = new_app(package, url, name, permission or [])
+    record, key = new_app(package, url, name, permission or [], read_settings(settings) if settings else ())
     open_registry(registry).add(record)
     print(f"{package} is in {registry}; this is its API key, which is shown once:", file=sys.stderr)
     print(key)

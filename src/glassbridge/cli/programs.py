@@ -152,6 +152,8 @@ def cloud(
         phone_rates=SocketRates(settings.phone_messages, settings.phone_bytes),
         apps=AppsConfig(
             public_url=settings.apps_find_us_at,
+            store=settings.store or (apps and apps.with_suffix(".store.db")),
+            store_bytes=settings.store_mb << 20,
             rates=SocketRates(settings.app_messages, settings.app_bytes),
             unsigned_per_address=settings.unsigned_apps_per_address,
             starts=replace(STARTS, per_second=settings.app_starts / 60),

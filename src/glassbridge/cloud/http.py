@@ -11,7 +11,9 @@ from glassbridge.cloud.admin_gate import AdminGate
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
+from glassbridge.cloud.apps.settings_rest import SettingsRoutes
 from glassbridge.cloud.apps.sockets import AppSockets
+from glassbridge.cloud.apps.storage import Storage
 from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.apps.uploads import Uploads
 from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
@@ -22,6 +24,7 @@ from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
+from glassbridge.cloud.phone_rest import PhoneRoutes
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
@@ -81,6 +84,9 @@ class HttpApi:
         sign_in_time = config.connections.sign_in_time
         sockets = AppSockets(apps, sessions, config, recheck, self._origins)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
+        self._storage = Storage(apps, apps.store)
+        self._settings = SettingsRoutes(apps, apps.store, sessions, self._user)
+        self._phone = PhoneRoutes(sessions, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
         self.uploads = Uploads(apps, config.connections.body_time)
@@ -102,6 +108,9 @@ class HttpApi:
         app.router.add_get("/api/tts", self._tts.get)
         self.uploads.add_to(app.router)
         self._apps.add_to(app.router)
+        self._storage.add_to(app.router)
+        self._settings.add_to(app.router)
+        self._phone.add_to(app.router)
         self._transcripts.add_to(app.router)
         self._admin.add_to(app.router)
         self._development.add_to(app.router, self._admin.refusal)

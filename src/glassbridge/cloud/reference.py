@@ -9,6 +9,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from glassbridge.wire.device_events import (
+    CalendarEvent,
+    GlassesInfo,
+    Location,
+    PhoneNotification,
+    PhoneNotificationDismissed,
+)
+
 Auth = Literal["none", "user", "app", "admin"]
 NOT_TOLD: Final = ("/console", "/api/dev", "/glasses-ws", "/ws/", "/app-ws")
 """Beginnings of paths that are no REST: pages, sockets (see *.asyncapi.json), what only a development machine has."""
@@ -94,6 +102,63 @@ class Ready(msgspec.Struct):
 
     status: Literal["ready"]
     bridges: int
+
+
+class AppSettings(msgspec.Struct, rename="camel"):
+    """Of an app: each as its maker declared it, with the user's `value`."""
+
+    package_name: str
+    name: str
+    settings: list[dict[str, Any]]
+
+
+class SettingChange(msgspec.Struct):
+    """Null is the default again."""
+
+    key: str
+    value: Any
+
+
+class PhoneSettings(msgspec.Struct):
+    """Kept beside those that are there."""
+
+    settings: dict[str, Any]
+
+
+class OneValue(msgspec.Struct):
+    value: Any
+
+
+class OneText(msgspec.Struct):
+    value: str
+
+
+class Texts(msgspec.Struct):
+    """Kept beside those that are there."""
+
+    data: dict[str, str]
+
+
+class GlassesNow(msgspec.Struct, rename="camel"):
+    """What is known of the glasses now."""
+
+    is_glasses_connected: bool
+    is_phone_connected: bool
+    model_name: str | None
+    capabilities: dict[str, Any] | None
+
+
+class HandedOn(msgspec.Struct, rename="camel"):
+    """To the apps that listen."""
+
+    handed_on: int
+
+
+class Versions(msgspec.Struct):
+    """Of the phone's app."""
+
+    required: str
+    recommended: str
 
 
 class Nothing(msgspec.Struct):
@@ -190,6 +255,17 @@ _TRANSCRIPTS = Operation(
     data=Words,
     errors={400: "BAD_REQUEST", 403: "FORBIDDEN: somebody else's words", 503: "SESSION_NOT_FOUND"},
 )
+_STORE = {503: "STORE_UNAVAILABLE"}
+_APP_SETTINGS = {404: "PACKAGE_NOT_FOUND"} | _STORE
+_PHONE_WRITES = {400: "BAD_REQUEST", 413: "TOO_LARGE"} | _STORE
+_STORAGE = {
+    401: "INVALID_API_KEY",
+    404: "USER_NOT_FOUND: this user has never started the app",
+    429: "RATE_LIMITED",
+} | _STORE
+_STORES = _STORAGE | {400: "BAD_REQUEST", 413: "TOO_LARGE"}
+_TOLD_BY_PHONE = {400: "BAD_REQUEST", 503: "SESSION_NOT_FOUND: connect the phone first"}
+_STORAGE_PATH, _SETTINGS_PATH = "/api/sdk/simple-storage/{user}", "/api/client/user/settings"
 _ADMIN_ERRORS = {403: "ADMIN_DISABLED", 429: "TOO_MANY_ATTEMPTS"}
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
@@ -228,6 +304,45 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         },
     ),
     ("GET", "/api/sounds/{name}"): Operation(media="application/octet-stream", errors={404: "NO_SUCH_SOUND"}),
+    ("GET", "/appsettings/{package}"): Operation(auth="user", data=AppSettings, errors=_APP_SETTINGS),
+    ("POST", "/appsettings/{package}"): Operation(
+        auth="user",
+        body=SettingChange,
+        data=AppSettings,
+        errors={400: "BAD_REQUEST", 413: "TOO_LARGE", 422: "WRONG_VALUE"} | _APP_SETTINGS,
+    ),
+    ("GET", "/appsettings/user/{package}"): Operation(data=Nothing, errors={401: "UNAUTHORIZED, always"}),
+    ("GET", _SETTINGS_PATH): Operation(auth="user", data=dict[str, Any], errors=_STORE),
+    ("PUT", _SETTINGS_PATH): Operation(auth="user", body=PhoneSettings, data=dict[str, Any], errors=_PHONE_WRITES),
+    ("POST", _SETTINGS_PATH): Operation(auth="user", body=PhoneSettings, data=dict[str, Any], errors=_PHONE_WRITES),
+    ("GET", f"{_SETTINGS_PATH}/key/{{key}}"): Operation(
+        auth="user", data=SettingChange, errors={404: "NOT_FOUND"} | _STORE
+    ),
+    ("PUT", f"{_SETTINGS_PATH}/key/{{key}}"): Operation(
+        auth="user", body=OneValue, data=dict[str, Any], errors=_PHONE_WRITES
+    ),
+    ("DELETE", f"{_SETTINGS_PATH}/key/{{key}}"): Operation(auth="user", data=dict[str, Any], errors=_STORE),
+    ("GET", _STORAGE_PATH): Operation(auth="app", data=dict[str, str], errors=_STORAGE),
+    ("PUT", _STORAGE_PATH): Operation(auth="app", body=Texts, data=dict[str, int], errors=_STORES),
+    ("DELETE", _STORAGE_PATH): Operation(auth="app", data=dict[str, int], errors=_STORAGE),
+    ("GET", f"{_STORAGE_PATH}/{{key}}"): Operation(auth="app", data=OneText, errors=_STORAGE),
+    ("PUT", f"{_STORAGE_PATH}/{{key}}"): Operation(auth="app", body=OneText, data=dict[str, int], errors=_STORES),
+    ("DELETE", f"{_STORAGE_PATH}/{{key}}"): Operation(auth="app", data=dict[str, int], errors=_STORAGE),
+    ("GET", "/api/client/min-version"): Operation(data=Versions),
+    ("POST", "/api/client/device/state"): Operation(
+        auth="user", body=GlassesInfo, data=GlassesNow, errors=_TOLD_BY_PHONE
+    ),
+    ("POST", "/api/client/location"): Operation(auth="user", body=Location, data=HandedOn, errors=_TOLD_BY_PHONE),
+    ("POST", "/api/client/location/poll-response/{id}"): Operation(
+        auth="user", body=Location, data=HandedOn, errors=_TOLD_BY_PHONE
+    ),
+    ("POST", "/api/client/calendar"): Operation(auth="user", body=CalendarEvent, data=HandedOn, errors=_TOLD_BY_PHONE),
+    ("POST", "/api/client/notifications"): Operation(
+        auth="user", body=PhoneNotification, data=HandedOn, errors=_TOLD_BY_PHONE
+    ),
+    ("POST", "/api/client/notifications/dismissed"): Operation(
+        auth="user", body=PhoneNotificationDismissed, data=HandedOn, errors=_TOLD_BY_PHONE
+    ),
     ("GET", "/health"): Operation(data=Health, bare=True),
     ("GET", "/livez"): Operation(media="text/plain"),
     ("GET", "/readyz"): Operation(data=Ready, bare=True, errors={503: "DRAINING"}),

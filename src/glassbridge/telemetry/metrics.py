@@ -55,10 +55,10 @@ TOO_FAST: Final = Counter(
 REFUSALS: Final = Counter(
     "glassbridge_refusals_total",
     "What was refused because one user or one app asked too often: a `start` of an app, a `webhook`, a text to be "
-    "spoken (`speech`).",
+    "spoken (`speech`), a request about what an app stores (`storage`).",
     CLOUD,
     ("what",),
-    _each("start", "webhook", "speech"),
+    _each("start", "webhook", "speech", "storage"),
 )
 UNKNOWN_MESSAGES: Final = Counter(
     "glassbridge_unknown_messages_total",

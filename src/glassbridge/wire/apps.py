@@ -214,6 +214,8 @@ FromApp = (
 class ConnectionAck(Message, tag="tpa_connection_ack", frozen=True, kw_only=True, omit_defaults=False):
     """The app is let in. `subscriptions` are in force now: those of before, when it comes back."""
 
+    MAX_BYTES: ClassVar[int] = 256 << 10
+
     session_id: str
     settings: tuple[Any, ...] = ()
     mentraos_settings: dict[str, Any] = msgspec.field(name="mentraosSettings", default_factory=dict)
@@ -312,6 +314,24 @@ class Failure(msgspec.Struct, rename="camel", frozen=True):
     message: str
 
 
+class SettingsUpdate(Message, tag="settings_update", frozen=True, kw_only=True):
+    """The user has chosen other settings for this app: all of them, each with its `value`."""
+
+    MAX_BYTES: ClassVar[int] = 256 << 10
+
+    package_name: str
+    settings: tuple[Any, ...]
+    timestamp: Timestamp = None
+
+
+class PhoneSettingsUpdate(Message, tag="augmentos_settings_update", frozen=True, kw_only=True, omit_defaults=False):
+    """What apps may know of the phone's own settings, all of it, since something has changed."""
+
+    session_id: str
+    settings: dict[str, Any]
+    timestamp: Timestamp = None
+
+
 class DeviceStateUpdate(Message, tag="device_state_update", frozen=True, kw_only=True, omit_defaults=False):
     """State of the user's glasses: what has changed, or all that is known."""
 
@@ -390,6 +410,8 @@ FromCloud = (
     | DataStream
     | AudioPlayResponse
     | AppStopped
+    | SettingsUpdate
+    | PhoneSettingsUpdate
     | DeviceStateUpdate
     | CapabilitiesUpdate
     | DirectMessageResponse

@@ -1,6 +1,7 @@
 """What a cloud is told about its apps when it starts."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from glassbridge.core.allowance import Rate
@@ -21,6 +22,7 @@ PHONE_RATES: Final = SocketRates(1_000, 1 << 20)
 """Audio in frames of 10 ms, live and replayed at four times real time, is 500 messages and 220 KiB."""
 APP_RATES: Final = SocketRates(100, 512 << 10)
 STARTS, STARTS_OF_ONE = Rate(1.0, 64), Rate(0.2, 10)
+STORAGE_OF_ONE: Final = Rate(100 / 60, 100)
 SPEECH_OF_USER, SPEECH_OF_APP = Rate(1.0, 20), Rate(20.0, 200)
 
 
@@ -47,5 +49,10 @@ class AppsConfig:
     sounds_of_app: int = 32 << 20
     """Bytes of sounds of one app that are kept, and that may be on their way."""
     sounds_of_all: int = 64 << 20
+    store: Path | None = None
+    """File of users' settings and of what apps store; None: in memory."""
+    store_bytes: int = 1 << 30
+    storage_of_one: Rate = STORAGE_OF_ONE
+    """Requests about what one app stores for one user."""
     play_start: float = 20.0
     """How long a bridge may take to begin a playback."""

@@ -10,6 +10,9 @@ import structlog
 
 from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, Registry
+from glassbridge.cloud.apps.store import PHONE, Kind, Store, as_values
+from glassbridge.core.app_settings import Schema, chosen, shown
+from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
@@ -30,6 +33,7 @@ class AppHost:
     def __init__(self, config: AppsConfig, registry: Registry) -> None:
         self.config = config
         self.registry = registry
+        self.store = Store(config.store, config.store_bytes)
         self.port = 0
         self.id = token_hex(6)
         """Of this run of this cloud, for apps."""
@@ -49,6 +53,16 @@ class AppHost:
         await self._tasks.close()
         if self._http is not None:
             await self._http.close()
+        await self.store.__aexit__()
+
+    async def settings_of(self, user: UserId, app: AppRecord) -> Schema:
+        """Those of the app, each with what the user has chosen. Raises StoreError."""
+        kept = await self.store.read(Kind.SETTING, user, app.package)
+        return chosen(app.settings, as_values(kept))
+
+    async def phone_settings_of(self, user: UserId) -> dict[str, object]:
+        """What apps are told of the settings of the user's phone. Raises StoreError."""
+        return shown(as_values(await self.store.read(Kind.SETTING, user, PHONE)))
 
     @property
     def websocket_url(self) -> str:

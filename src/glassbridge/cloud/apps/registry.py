@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from glassbridge.core.app_settings import MAX_SCHEMA, Schema, check_schema
 from glassbridge.core.subscriptions import Permission
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.app_keys import Signer, hash_key, signing_secret
@@ -32,8 +33,9 @@ LOCKED_FOR = 1.0
 """Seconds to wait for another process that writes to the same SQLite file."""
 _PACKAGE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_SELECT = "SELECT package, name, url, key_hash, permissions, secret FROM apps"
-_INSERT = "INSERT INTO apps (package, name, url, key_hash, permissions, secret) VALUES (?, ?, ?, ?, ?, ?)"
+_COLUMNS = "package, name, url, key_hash, permissions, secret, settings"
+_SELECT = f"SELECT {_COLUMNS} FROM apps"  # noqa: S608 - ours
+_INSERT = f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class AppRecord:
     """Signs webhooks, sounds and speech; empty: the app was registered before there were secrets."""
     name: str = ""
     permissions: frozenset[Permission] = frozenset()
+    settings: Schema = field(default=(), hash=False)
+    """What users can choose (core/app_settings.py)."""
 
     def __post_init__(self) -> None:
         if not _PACKAGE.fullmatch(self.package) or len(self.package) > MAX_PACKAGE:
@@ -64,6 +68,9 @@ class AppRecord:
             raise ValueError("secret is not key_hash: leave it out, and the cloud learns it")
         if not self.name.isprintable():
             raise ValueError("a name is printable")
+        object.__setattr__(self, "settings", check_schema(self.settings))
+        if len(json.dumps(self.settings)) > MAX_SCHEMA:
+            raise ValueError(f"the settings of an app have at most {MAX_SCHEMA >> 10} KiB")
 
     @property
     def signer(self) -> Signer:
@@ -106,7 +113,9 @@ def open_registry(path: Path) -> Registry:
     raise RegistryError(f"a registry of apps ends in .toml, .db or .sqlite, and {path} does not", 2)
 
 
-def new_app(package: str, url: str, name: str, permissions: Sequence[str]) -> tuple[AppRecord, str]:
+def new_app(
+    package: str, url: str, name: str, permissions: Sequence[str], settings: Schema = ()
+) -> tuple[AppRecord, str]:
     """A record and the API key that fits it, which is nowhere else. Raises RegistryError."""
     key = token_urlsafe(32)
     try:
@@ -115,7 +124,9 @@ def new_app(package: str, url: str, name: str, permissions: Sequence[str]) -> tu
         known = ", ".join(permission.value for permission in Permission)
         raise RegistryError(f"a permission is one of {known}", 2) from None
     try:
-        unkeyed = AppRecord(package=package, url=url, name=name, key_hash="0" * 64, permissions=granted)
+        unkeyed = AppRecord(
+            package=package, url=url, name=name, key_hash="0" * 64, permissions=granted, settings=settings
+        )
         return unkeyed.with_key(key), key
     except ValueError as error:
         raise RegistryError(str(error), 2) from None
@@ -173,8 +184,10 @@ class TomlRegistry:
             f"secret = {_quoted(record.secret)}",
             f"permissions = [{', '.join(_quoted(word) for word in _words(record.permissions))}]",
         ]
+        if record.settings:
+            lines += ["settings = ["] + [f"  {_inline(setting)}," for setting in record.settings] + ["]"]
         try:
-            with open(self._path, "a", encoding="utf-8", opener=_private) as file:
+            with open(self._path, "a", encoding="utf-8", opener=private) as file:
                 file.write("\n".join(lines) + "\n")
         except OSError as error:
             raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
@@ -196,7 +209,7 @@ class TomlRegistry:
             )
         try:
             part = self._path.with_name(f".{self._path.name}.part")
-            with open(part, "w", encoding="utf-8", opener=_private) as file:
+            with open(part, "w", encoding="utf-8", opener=private) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -248,7 +261,8 @@ class SqliteRegistry:
 
     def add(self, record: AppRecord) -> None:
         words = ",".join(_words(record.permissions))
-        row = record.package, record.name, record.url, record.key_hash, words, record.secret
+        settings = json.dumps(record.settings)
+        row = record.package, record.name, record.url, record.key_hash, words, record.secret, settings
         try:
             with self._database() as database:
                 database.execute(_INSERT, row)
@@ -280,25 +294,29 @@ class SqliteRegistry:
                     "key_hash": key_hash,
                     "secret": secret,
                     "permissions": list(filter(None, words.split(","))),
+                    "settings": json.loads(settings),
                 },
             )
-            for package, name, url, key_hash, words, secret in rows
+            for package, name, url, key_hash, words, secret, settings in rows
         ]
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         """One transaction."""
         try:
-            os.close(_private(self._path, os.O_RDWR | os.O_CREAT))
+            os.close(private(self._path, os.O_RDWR | os.O_CREAT))
             make_private(self._path)
             with closing(sqlite3.connect(self._path, timeout=LOCKED_FOR)) as database, database:
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS apps (package TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL,"
-                    " key_hash TEXT NOT NULL, permissions TEXT NOT NULL, secret TEXT NOT NULL DEFAULT '')"
+                    " key_hash TEXT NOT NULL, permissions TEXT NOT NULL, secret TEXT NOT NULL DEFAULT '',"
+                    " settings TEXT NOT NULL DEFAULT '[]')"
                 )
-                if "secret" not in {row[1] for row in database.execute("PRAGMA table_info(apps)")}:
-                    database.execute("ALTER TABLE apps ADD COLUMN secret TEXT NOT NULL DEFAULT ''")
-                    log.info("registry of apps migrated", file=str(self._path))
+                there = {row[1] for row in database.execute("PRAGMA table_info(apps)")}
+                for column, default in (("secret", ""), ("settings", "[]")):
+                    if column not in there:
+                        database.execute(f"ALTER TABLE apps ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'")
+                        log.info("registry of apps migrated", file=str(self._path), column=column)
                 yield database
         except sqlite3.IntegrityError:
             raise
@@ -318,6 +336,18 @@ def _record(where: str, package: str, fields: Any) -> AppRecord:
         raise RegistryError(f"{where}: {error}") from None
 
 
+def read_settings(path: Path) -> Schema:
+    """The settings in an app's configuration file of the original (JSON with `settings`), or a bare list of them.
+    Raises RegistryError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return check_schema(found.get("settings", []) if isinstance(found, dict) else found)
+    except OSError as error:
+        raise RegistryError(f"cannot read {path}: {error.strerror}", 2) from None
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(f"{path}: {error}", 2) from None
+
+
 def make_private(path: Path) -> None:
     """Takes a file that holds secrets away from everybody but its owner, and says so. Nothing happens to the file of
     somebody else."""
@@ -332,7 +362,7 @@ def make_private(path: Path) -> None:
         log.warning("registry of apps is not private", file=str(path), error=error.strerror)
 
 
-def _private(path: Any, flags: int) -> int:
+def private(path: Any, flags: int) -> int:
     """An opener: what it makes is for the owner only."""
     return os.open(path, flags, 0o600)
 
@@ -351,6 +381,19 @@ def _there_already(package: str) -> RegistryError:
 
 def _words(permissions: frozenset[Permission]) -> list[str]:
     return sorted(permission.value for permission in permissions)
+
+
+def _inline(value: object) -> str:
+    """A value of JSON as TOML, on one line; null, which TOML has not, is left out of tables."""
+    match value:
+        case dict():
+            return (
+                f"{{{', '.join(f'{_quoted(key)} = {_inline(one)}' for key, one in value.items() if one is not None)}}}"
+            )
+        case list() | tuple():
+            return f"[{', '.join(_inline(one) for one in value)}]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from glassbridge.cloud.apps.devices import Devices
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
+from glassbridge.cloud.apps.store import StoreError
 from glassbridge.cloud.apps.tts import own_address, vouched
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import new_allowance
@@ -37,6 +38,7 @@ from glassbridge.core.app_session import (
     Supersede,
     Tick,
 )
+from glassbridge.core.app_settings import Schema, chosen
 from glassbridge.core.machine import Record
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.subscriptions import Permission
@@ -104,6 +106,10 @@ class RunningApp:
         self._playbacks = Playbacks(
             user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start
         )
+        self._settings: Schema = chosen(record.settings, {})
+        """With what the user has chosen."""
+        self._phone_settings: dict[str, object] = {}
+        """What apps may know of the phone's own."""
         self._disposed = False
         self._allowance = new_allowance(host.config.rates)
         self._loop = asyncio.get_running_loop()
@@ -130,7 +136,17 @@ class RunningApp:
 
     def begin(self) -> None:
         """Sets everything going, once."""
-        self._tasks.spawn(self._shell.run(), "app")
+        self._tasks.spawn(self._live(), "app")
+
+    async def _live(self) -> None:
+        """What the app is told first is read before it is asked to come."""
+        try:
+            await self._host.store.know(self.user, self.package)
+            self._settings = await self._host.settings_of(self.user, self.record)
+            self._phone_settings = await self._host.phone_settings_of(self.user)
+        except StoreError as error:
+            self._log.warning("settings not read", error=str(error))
+        await self._shell.run()
 
     def start(self) -> None:
         """Asks for it; may be asked again."""
@@ -170,6 +186,18 @@ class RunningApp:
         """Sends it to the app if it is here; what it needs to know when it comes back is in the acknowledgement."""
         if self._socket is not None:
             self._socket.send(message)
+
+    def settings_changed(self, settings: Schema) -> None:
+        """The user has chosen something else. The original's SDK takes the list for the phone's settings, too, so these
+        are told again."""
+        self._settings = settings
+        self.answer(wire.SettingsUpdate(package_name=self.package, settings=settings, timestamp=iso_now()))
+        self.phone_settings_changed(self._phone_settings)
+
+    def phone_settings_changed(self, settings: dict[str, object]) -> None:
+        """Those of the phone itself."""
+        self._phone_settings = settings
+        self.answer(wire.PhoneSettingsUpdate(session_id=self.session_id, settings=settings, timestamp=iso_now()))
 
     def _played(self, result: wire.AudioPlayResponse) -> None:
         """An app is never left waiting: this one is told again when it comes back."""
@@ -213,6 +241,9 @@ class RunningApp:
         connection.send(
             wire.ConnectionAck(
                 session_id=connection.session_id,
+                settings=self._settings,
+                mentraos_settings=self._phone_settings,
+                augmentos_settings=self._phone_settings,
                 capabilities=self._owner.devices.glasses.capabilities,
                 subscriptions=tuple(self._owner.subscriptions_of(self)),
                 resumed=resumed,

@@ -16,6 +16,7 @@ from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.allowance import Allowances, Bucket
 from glassbridge.core.app_session import AppState, StopReason
+from glassbridge.core.app_settings import shown
 from glassbridge.core.subscriptions import AUTO, Book, Refusal, Stream, Subscription
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
@@ -92,6 +93,7 @@ class UserApps:
         self._hearers: list[RunningApp] = []
         """Of raw audio: asked for with every frame, changed seldom."""
         self._audio_state: AudioStateNotice | None = None
+        self._phone_is_here = False
         self._loop = asyncio.get_running_loop()
         self._starts = Bucket(host.config.starts, self._loop.time())
         self._starts_of = Allowances(host.config.starts_of_one, MAX_APPS)
@@ -168,9 +170,21 @@ class UserApps:
             app.introduce()
             app.phone(here=True)
         self.devices.phone_came()
+        self._phone_is_here = True
+
+    @property
+    def phone_is_here(self) -> bool:
+        """Whether the user's phone is connected to this cloud."""
+        return self._phone_is_here
+
+    def phone_settings(self, settings: dict[str, Any]) -> None:
+        """The phone's own settings have changed."""
+        for app in self._apps.values():
+            app.phone_settings_changed(shown(settings))
 
     def phone_went(self) -> None:
         """The phone may be with another cloud, and its apps too: none is asked for until it is back."""
+        self._phone_is_here = False
         for app in self._apps.values():
             app.phone(here=False)
 

@@ -1,0 +1,159 @@
+"""What the original's phones say by REST that others say on their socket: state of the glasses, where the phone is,
+calendar, notifications. Also which version of the phone's app is needed: none is."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.apps.user_apps import UserApps
+from glassbridge.cloud.body import read_body
+from glassbridge.core.values import UserId
+from glassbridge.wire.device_events import (
+    CalendarEvent,
+    DeviceEvent,
+    GlassesInfo,
+    Location,
+    PhoneNotification,
+    PhoneNotificationDismissed,
+)
+
+MAX_BODY: Final = 64 << 10
+BODY_TIME: Final = 15.0
+MIN_VERSION: Final = {"required": "0.0.0", "recommended": "0.0.0"}
+
+
+class _Coordinates(msgspec.Struct):
+    latitude: float
+    longitude: float
+    accuracy: float | None = None
+
+
+class _Measured(msgspec.Struct):
+    """A location in the form of the phone's system."""
+
+    coords: _Coordinates
+    timestamp: float | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    """An entry of a calendar in the form of the phone's system."""
+
+    id: str
+    title: str = ""
+    start_date: str = ""
+    end_date: str = ""
+    time_zone: str | None = None
+
+
+_Event = dict[str, Any]
+_Events = Annotated[list[_Event], Meta(max_length=100)]
+
+
+class Sessions(Protocol):
+    """Of this cloud."""
+
+    def apps_of(self, user: UserId) -> UserApps | None: ...
+
+
+class PhoneRoutes:
+    """The handlers. `user_of` raises what the server answers 401 to."""
+
+    def __init__(self, sessions: Sessions, user_of: Callable[[web.Request], Awaitable[UserId]]) -> None:
+        self._sessions = sessions
+        self._user_of = user_of
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Takes its paths."""
+        router.add_get("/api/client/min-version", self.min_version)
+        router.add_post("/api/client/device/state", self.device_state)
+        router.add_post("/api/client/location", self._handing_on(_location))
+        router.add_post("/api/client/location/poll-response/{id}", self._handing_on(_location))
+        router.add_post("/api/client/calendar", self._handing_on(_calendar))
+        router.add_post("/api/client/notifications", self._handing_on(_notification))
+        router.add_post("/api/client/notifications/dismissed", self._handing_on(_dismissed))
+
+    async def min_version(self, _request: web.Request) -> web.Response:
+        """Any version of the phone's app will do."""
+        return success(MIN_VERSION)
+
+    async def device_state(self, request: web.Request) -> web.Response:
+        """What has changed of the glasses; apps are told. Answers what is known now."""
+        user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
+        if (apps := self._sessions.apps_of(user)) is None:
+            return _no_session()
+        try:
+            told = msgspec.json.decode(body, type=GlassesInfo)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return failure(400, "BAD_REQUEST", 'the body is an object such as {"modelName": "Mentra Live"}')
+        apps.devices.learn(told)
+        glasses = apps.devices.glasses
+        applied = {
+            "isGlassesConnected": glasses.connected,
+            "isPhoneConnected": apps.phone_is_here,
+            "modelName": glasses.model,
+            "capabilities": glasses.capabilities,
+        }
+        return web.json_response({"success": True, "appliedState": applied, "data": applied})
+
+    def _handing_on(
+        self, read: Callable[[Any, str | None], Iterable[DeviceEvent]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
+            if (apps := self._sessions.apps_of(user)) is None:
+                return _no_session()
+            try:
+                events = list(read(msgspec.json.decode(body), request.match_info.get("id")))
+            except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
+                return failure(400, "BAD_REQUEST", "the body lacks something, or has a value that cannot be")
+            for event in events:
+                apps.devices.event(event)
+            return success({"handedOn": len(events)})
+
+        handle.__doc__ = read.__doc__
+        return handle
+
+
+def _location(body: Any, poll: str | None) -> Iterable[Location]:
+    """Where the phone is: `{"lat", "lng", "accuracy"}`, as it is or under `location`, or in the form of the phone's
+    system (`coords`)."""
+    body = body.get("location", body) if isinstance(body, dict) else body
+    if isinstance(body, dict) and "coords" in body:
+        at = msgspec.convert(body, _Measured).coords
+        body = {"lat": at.latitude, "lng": at.longitude, "accuracy": at.accuracy}
+    yield msgspec.convert({**body, "type": "location_update"} | ({"correlationId": poll} if poll else {}), Location)
+
+
+def _calendar(body: Any, _: str | None) -> Iterable[CalendarEvent]:
+    """Entries of the user's calendar: one, or a list under `events`, in our form or that of the phone's system."""
+    entries = body.get("events", [body]) if isinstance(body, dict) else body
+    for entry in msgspec.convert(entries, _Events):
+        if "eventId" in entry:
+            yield msgspec.convert({**entry, "type": "calendar_event"}, CalendarEvent)
+        else:
+            found = msgspec.convert(entry, _Entry)
+            yield CalendarEvent(
+                event_id=found.id[:256],
+                title=found.title[:8_192],
+                dt_start=found.start_date[:64],
+                dt_end=found.end_date[:64],
+                timezone=(found.time_zone or "")[:64],
+            )
+
+
+def _notification(body: Any, _: str | None) -> Iterable[PhoneNotification]:
+    """Something that the phone shows its user."""
+    yield msgspec.convert({**body, "type": "phone_notification"}, PhoneNotification)
+
+
+def _dismissed(body: Any, _: str | None) -> Iterable[PhoneNotificationDismissed]:
+    """A notification that the user has put away."""
+    yield msgspec.convert({**body, "type": "phone_notification_dismissed"}, PhoneNotificationDismissed)
+
+
+def _no_session() -> web.Response:
+    return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")
