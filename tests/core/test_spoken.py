@@ -21,6 +21,11 @@ def keep(spoken: Spoken, start: float, stop: float) -> None:
         spoken.keep(piece)
 
 
+def pass_by(spoken: Spoken, start: float, stop: float) -> None:
+    for piece in pieces(start, stop):
+        spoken.pass_by(piece)
+
+
 def span(spoken: Spoken) -> tuple[float, float] | None:
     """Seconds of the session that are given now."""
     taken = list(spoken.take())
@@ -30,7 +35,7 @@ def span(spoken: Spoken) -> tuple[float, float] | None:
 
 def test_a_speech_begins_with_its_pre_roll() -> None:
     spoken = Spoken()
-    keep(spoken, 0.0, 6.0)
+    pass_by(spoken, 0.0, 6.0)
     spoken.begins(6 * SECOND)
     keep(spoken, 6.0, 6.5)
     assert span(spoken) == (6.0 - PRE_ROLL, 6.5)
@@ -59,6 +64,39 @@ def test_a_lost_stream_leaves_what_it_did_not_understand_once() -> None:
     assert span(spoken) == (3.0, 5.0)
     spoken.lost()
     assert span(spoken) == (4.0, 5.0), "what broke two streams is not given to a third"
+
+
+def test_silence_takes_nothing_from_what_a_stream_that_proves_dead_has_not_understood() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 4.0)
+    assert span(spoken) == (0.0, 4.0)
+    spoken.understood(1 * SECOND)
+    pass_by(spoken, 4.0, 12.0)
+    assert not spoken.waiting
+    spoken.lost()
+    assert spoken.waiting
+    assert span(spoken) == (1.0, 12.0)
+
+
+def test_silence_takes_nothing_from_what_no_stream_was_given() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 2.0)
+    pass_by(spoken, 2.0, 10.0)
+    spoken.begins(10 * SECOND)
+    keep(spoken, 10.0, 11.0)
+    assert span(spoken) == (0.0, 11.0)
+    assert spoken.dropped == 0
+
+
+def test_of_silence_after_what_was_understood_only_the_pre_roll_is_kept() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 4.0)
+    span(spoken)
+    spoken.understood(4 * SECOND)
+    pass_by(spoken, 4.0, 4.0 + BEHIND)
+    assert len(spoken._pieces) <= PRE_ROLL * 10 + 1
+    spoken.lost()
+    assert not spoken.waiting
 
 
 def test_what_nobody_took_in_time_is_counted() -> None:

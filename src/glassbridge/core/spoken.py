@@ -5,6 +5,8 @@ Rules
   seconds back: the longest utterance, the time until a stream is known to be dead, and some lag.
 - What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
   audio that does it.
+- Silence is skipped, but only after speech that was given to a stream, and only what comes after speech that was
+  understood is not needed again: a stream may turn out to be dead long after somebody has stopped to speak.
 """
 
 from collections import deque
@@ -41,6 +43,8 @@ class Spoken:
         self._pieces: deque[Piece] = deque()
         self._from = 0
         """Where the next piece for a stream begins."""
+        self.end = 0
+        """Of what was said."""
         self._understood = 0
         self._given_twice = 0
         """Everything before was given to a stream that replaced another one."""
@@ -48,23 +52,33 @@ class Spoken:
         """Samples of speech that no stream was given in time."""
 
     def keep(self, piece: Piece) -> None:
-        """Samples have come."""
+        """Somebody speaks."""
+        self.end = piece.end
+        self._append(piece)
+
+    def pass_by(self, piece: Piece) -> None:
+        """Nobody speaks: only the end of it may belong to the next words."""
+        self._append(piece)
+        self._skip(piece.end - _PRE_ROLL)
+        if self._understood >= self.end:
+            self._understood = max(self._understood, piece.end - _PRE_ROLL)
+
+    def _append(self, piece: Piece) -> None:
         self._pieces.append(piece)
         oldest = max(piece.end - _BEHIND, min(self._from, self._understood))
         while self._pieces and self._pieces[0].end <= oldest:
             gone = self._pieces.popleft()
             if gone.end > self._from:
-                self.dropped += gone.end - max(gone.start, self._from)
+                self.dropped += max(0, min(gone.end, self.end) - max(gone.start, self._from))
                 self._from = gone.end
 
     def begins(self, position: int) -> None:
         """A speech begins here: what was silence until now is skipped."""
-        self._from = max(self._from, position - _PRE_ROLL)
+        self._skip(position - _PRE_ROLL)
 
-    def skip(self, position: int) -> None:
-        """What comes before is not speech."""
-        self._from = max(self._from, position)
-        self._understood = max(self._understood, position)
+    def _skip(self, position: int) -> None:
+        if not self.waiting:
+            self._from = max(self._from, position)
 
     def understood(self, position: int) -> None:
         """Everything before is finally understood."""
@@ -77,8 +91,8 @@ class Spoken:
 
     @property
     def waiting(self) -> bool:
-        """Something is there that no stream has been given."""
-        return bool(self._pieces) and self._pieces[-1].end > self._from
+        """Something was said that no stream has been given."""
+        return self.end > self._from
 
     def take(self) -> Iterator[Piece]:
         """What is to be given to the stream now, in order."""

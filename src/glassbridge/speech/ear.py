@@ -37,7 +37,7 @@ from glassbridge.core.recogniser import (
 )
 from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
-from glassbridge.core.spoken import PRE_ROLL, Piece, Spoken
+from glassbridge.core.spoken import Piece, Spoken
 from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.direct import DirectShell
@@ -45,7 +45,6 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
 from glassbridge.speech.supervisor import CLOSE_TIMEOUT, FINISH_TIMEOUT, Speech
 
-_PRE_ROLL = round(PRE_ROLL * SAMPLE_RATE)
 _COMING = (RecognitionState.OPENING, RecognitionState.WAITING)
 LAG_TOLD, LAG_BAD, LAG_WORST = 2.0, 5.0, 15.0
 """Seconds from the last sample to the answer that are told, ever louder."""
@@ -93,6 +92,8 @@ class Ear:
         self._clocks: dict[int, StreamClock] = {}
         """Of the streams that may still answer."""
         self._fed_to = 0
+        self._passed = 0
+        """Nothing before is pending: it is finally understood, or what is pending begins here."""
         self._fault: Fault | None = None
         self.fed = 0
         """Bytes that streams were given."""
@@ -114,8 +115,7 @@ class Ear:
 
     def pass_by(self, piece: Piece) -> None:
         """Silence: only its end may belong to the next words."""
-        self._spoken.keep(piece)
-        self._spoken.skip(piece.end - _PRE_ROLL)
+        self._spoken.pass_by(piece)
 
     def begins(self, position: int) -> None:
         """Somebody begins to speak."""
@@ -145,9 +145,10 @@ class Ear:
 
         Takes FINISH_TIMEOUT seconds at most. Safe to cancel.
         """
+        end = self._spoken.end
         try:
             async with asyncio.timeout(FINISH_TIMEOUT):
-                while not await self._finish_stream():
+                while not await self._finish_stream(end):
                     pass
         except (TimeoutError, RecogniserError) as error:
             self._log.warning("speech not finished", error=type(error).__name__)
@@ -157,17 +158,21 @@ class Ear:
         complete, self._gap = not self._gap and not deaf, False
         return complete
 
-    async def _finish_stream(self) -> bool:
+    async def _finish_stream(self, end: int) -> bool:
         """Once a stream is there, or none will be. False: it was lost meanwhile, and what it was given is given again.
+        When somebody speaks again by then, nobody is cut short: the stream ends the utterance itself.
 
         Raises RecogniserError.
         """
         while self._machine.state in _COMING and not self._is_refused:
-            self._changed.clear()
-            await self._changed.wait()
+            await self._change()
         stream, to = self._stream, self._fed_to
         if stream is None:
             return True
+        if self._spoken.end > end:
+            while self._stream is stream and self._passed < end:
+                await self._change()
+            return self._passed >= end
         try:
             await stream.finish()
         except RecogniserError:
@@ -176,6 +181,10 @@ class Ear:
             return False
         self._spoken.understood(to)
         return True
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     @property
     def _is_refused(self) -> bool:
@@ -243,6 +252,8 @@ class Ear:
         if clock is None:
             return
         begin, end = clock.begin(said.start_ms), clock.end(said.end_ms)
+        self._passed = max(self._passed, end if said.final else begin)
+        self._changed.set()
         if said.final:
             self._spoken.understood(end)
         if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.text:
@@ -294,6 +305,7 @@ class Ear:
         self._count_drops()
         self._spoken.lost()
         self._let_go(number)
+        self._changed.set()
         self._shell.step(Lost(number, error.reason, str(error)))
 
     def _let_go(self, number: int) -> None:

@@ -179,6 +179,8 @@ class StandbyStream:
         self._opening_offline = False
         self._beside: deque[Transcript] = deque(maxlen=MOST_BESIDE)
         """What the hosted one finally understood beside the offline one: not said."""
+        self._passed_ms = 0
+        """Nothing before is pending: it is finally understood, or what is pending begins here."""
         self._offline_end: int | None = None
         """Milliseconds at which the offline one's last final transcript ends."""
         self._error: RecogniserError | None = None
@@ -229,10 +231,14 @@ class StandbyStream:
                 side.stream.feed(pcm)
 
     async def finish(self) -> None:
-        """Finalises what is pending, by whichever is believed then. Raises RecogniserError. Safe to cancel."""
+        """Finalises what is pending, by whichever is believed then. When somebody speaks again by then, nobody is cut
+        short: the utterance ends by itself. Raises RecogniserError. Safe to cancel."""
+        end, fed = self._fed_bytes // BYTES_PER_MS, self._fed_bytes
         while not self._ended:
             side = self._believed
-            if side is None:
+            if side is None or self._fed_bytes > fed:
+                if self._passed_ms >= end:
+                    return
                 self._changed.clear()
                 await self._changed.wait()
                 continue
@@ -416,6 +422,8 @@ class StandbyStream:
             self._look_for_a_pause()
 
     def _say(self, said: Transcript, name: str) -> None:
+        self._passed_ms = max(self._passed_ms, said.end_ms if said.final else said.start_ms)
+        self._changed.set()
         if said.final:
             self._understood(said.end_ms)
         self._on_transcript(replace(said, provider=name))
