@@ -66,5 +66,6 @@ def _end(loop: VirtualLoop) -> None:
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    if left:  # of nothing, the future would be that of another loop
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
