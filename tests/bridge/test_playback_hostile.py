@@ -299,7 +299,7 @@ async def test_a_slow_drip_is_given_up(play: Play, stack: AsyncExitStack, at_onc
         return response
 
     server = await stack.enter_async_context(serving(drip))
-    events = await play(server, patience=1.5, stall_timeout=5.0)
+    events = await play(server, patience=patient(1.5), stall_timeout=patient(5.0))
     assert kinds(events)[0] == begins_with
     assert reason(events) == "too_slow"
 

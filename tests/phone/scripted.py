@@ -84,7 +84,10 @@ class Place:
         assert not reliable
         assert len(payload) <= 15_000
         self.rooms.packets.append((topic, payload))
-        for cloud in () if self.rooms.swallow else self.rooms.clouds:
+        if self.rooms.swallow:
+            self.rooms.swallowed += 1
+            return
+        for cloud in self.rooms.clouds:
             cloud.hear_room(topic, payload)
 
     async def close(self) -> None:
@@ -123,6 +126,8 @@ class Rooms:
     """So many joins are refused."""
     swallow: bool = False
     """What is sent into a room is heard by nobody."""
+    swallowed: int = 0
+    """Packets."""
 
     async def __call__(
         self,

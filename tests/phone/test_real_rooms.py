@@ -77,7 +77,7 @@ async def test_numbered_packets_arrive_bit_for_bit_and_again_after_a_cut(
         await play(client, clip, 100)
         await eventually(lambda: bytes(cloud.delivered) == 2 * clip or f"{len(cloud.delivered)} bytes")
         account = cloud.ledger.account()
-        assert (account.live, account.lost, account.epochs[0].microphone_off) == (32_000, 0, True)
+        assert (account.delivered, account.lost, account.epochs[0].microphone_off) == (32_000, 0, True)
         assert len([event for event in told if isinstance(event, events.Acknowledged)]) == 2
 
 

@@ -6,6 +6,7 @@ from glassbridge.phone.player import play
 from glassbridge.phone.sender import REPLAY_SPEED
 from tests.phone.scripted import Rooms, ScriptedCloud
 from tests.phone.test_client import noise, phone, speak
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
 SECOND = 16_000
@@ -26,7 +27,7 @@ async def test_what_is_said_while_there_is_no_network_arrives_afterwards_and_is_
         await complete(cloud, pcm)
         account = cloud.ledger.account()
         assert (account.lost, account.live + account.late) == (0, 2 * SECOND)
-        assert 0.5 * SECOND < account.late < 1.3 * SECOND
+        assert 0.5 * SECOND < account.late < patient(1.3) * SECOND
         assert len(cloud.fresh) == 2 * account.live
 
 
@@ -53,9 +54,9 @@ async def test_live_audio_goes_first_and_the_pace_is_bounded() -> None:
         await me.client.drop(2.0)
         await speaking
         await complete(cloud, pcm)
-        assert cloud.ledger.account().late < 2.5 * SECOND, "live audio stayed live beside it"
+        assert cloud.ledger.account().late < patient(2.5) * SECOND, "live audio stayed live beside it"
         spent = cloud.replayed_at[-1][0] - cloud.replayed_at[0][0]
-        assert sum(ms for _, ms in cloud.replayed_at) / 1000 <= REPLAY_SPEED * (spent + 0.1)
+        assert sum(ms for _, ms in cloud.replayed_at) / 1000 <= REPLAY_SPEED * (spent + patient(0.1))
         assert len(cloud.replayed_at) == me.client.sender.replayed
 
 
@@ -109,8 +110,8 @@ async def test_a_sample_that_is_lost_in_the_room_does_not_stay_lost() -> None:
         speaking = asyncio.create_task(play(me.client, pcm, 20, last=False))
         await asyncio.sleep(0.3)
         rooms.swallow = True
-        await asyncio.sleep(0.05)
+        await eventually(lambda: rooms.swallowed >= 2 or "nothing is sent")
         rooms.swallow = False
         await speaking
         await complete(cloud, pcm)
-        assert me.client.sender.replayed in (1, 2, 3, 4)
+        assert 1 <= me.client.sender.replayed <= 2 * rooms.swallowed

@@ -23,13 +23,14 @@ from glassbridge.lab.program import Program
 from glassbridge.lab.stack import Stack
 from glassbridge.livekit.server import LiveKitServer
 from tests.scenarios.systems import ADA, ENVIRONMENT, JWT_SECRET, KEYS, config
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
 TOKEN = "an-admin-token-of-the-recorder-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 CLOSE = 1_500
-"""Milliseconds within which two ways of measuring the same must agree on a busy machine: one looks at frames, presence
-too, the other at sound."""
+"""Milliseconds within which two ways of measuring the same must agree: one looks at frames, presence too, the other at
+sound."""
 
 
 class Ear:
@@ -114,25 +115,28 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
 
         async def healed() -> bool | str:
             gaps = (await recorder.timeline())["gaps"]
-            return bool(gaps and gaps[-1]["to_ms"]) or f"{gaps}"
+            ends = [gap["to_ms"] for gap in gaps]
+            return (bool(ends) and all(ends) and ends[-1] > killed_ms) or f"{gaps}"
 
         await eventually(healed, 30.0, every=0.2)
         heard_by = len(ear.heard)
         await eventually(lambda: len(ear.heard) > heard_by + 30 or "the phone is not heard any more", 30.0)
         timeline, rooms = await recorder.timeline(), await recorder.rooms()
 
-        gap = timeline["gaps"][0]
+        close = patient(CLOSE)
+        gaps = [gap for gap in timeline["gaps"] if gap["to_ms"] > killed_ms]
+        gap = gaps[0]
         assert (gap["hop"], gap["lane"], gap["named_by"]) == ("bridge", "bridge", "decision"), timeline
         assert gap["code"] == "bridge_died"
         assert gap["healed_by"] == "join:joined"
-        assert killed_ms - CLOSE < gap["from_ms"] < killed_ms + CLOSE, timeline
-        around = [at for at in ear.heard if killed_ms - CLOSE < at < gap["to_ms"] + CLOSE]
+        assert killed_ms - close < gap["from_ms"] < killed_ms + close, timeline
+        around = [at for at in ear.heard if killed_ms - close < at < gap["to_ms"] + close]
         hole = max(after - before for before, after in pairwise(around))
-        silent = sum(one["silent_ms"] for one in timeline["gaps"])
+        silent = sum(one["silent_ms"] for one in gaps)
         print(
             f"silent for {silent} ms as recorded, {hole:.0f} ms as heard; dead for {gap['to_ms'] - gap['from_ms']} ms"
         )
-        assert abs(silent - hole) < CLOSE, f"the recorder says {silent} ms, a listener heard none for {hole:.0f} ms"
+        assert abs(silent - hole) < close, f"the recorder says {silent} ms, a listener heard none for {hole:.0f} ms"
         assert agrees(timeline, ear.heard), timeline
 
         before, after = rooms[0], rooms[-1]
@@ -168,7 +172,7 @@ async def test_each_program_that_freezes_is_named(tmp_path: Path) -> None:
             shown = [(gap["hop"], gap["code"], gap["to_ms"] - gap["from_ms"], gap["healed_by"]) for gap in new]
             print(f"{hop} frozen: {shown}")
             assert new[0]["hop"] in named, shown
-            assert begun - CLOSE < new[0]["from_ms"] < begun + CLOSE, shown
+            assert abs(new[0]["from_ms"] - begun) < patient(CLOSE), shown
             assert new[-1]["to_ms"] > begun + 5_000, shown
 
 
@@ -205,7 +209,7 @@ def agrees(timeline: Any, heard: list[float]) -> bool:
     for number, count in enumerate(came):
         so_far += count
         blocks = sum(at < start + (number + 1) * 1000 for at in heard)
-        if abs(so_far - blocks) > 15:  # presence counts, and what came late was not live
+        if abs(so_far - blocks) > patient(15):  # presence counts, and what came late was not live
             return False
     return so_far > 30
 
