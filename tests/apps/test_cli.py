@@ -9,6 +9,7 @@ import pytest
 
 from glassbridge.cloud.apps.registry import open_registry
 from glassbridge.wire.app_keys import key_fits
+from tests.support.patience import patient
 
 PACKAGE = "com.example.captions"
 
@@ -19,7 +20,7 @@ def apps(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
 
 
@@ -60,7 +61,7 @@ def test_a_cloud_does_not_start_with_a_registry_that_cannot_be_read(tmp_path: Pa
         [sys.executable, "-m", "glassbridge", "cloud", "--port", "0", "--apps", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert shown.returncode == 2
     assert str(path) in shown.stderr

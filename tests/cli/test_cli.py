@@ -11,6 +11,7 @@ import pytest
 
 from glassbridge import __version__
 from glassbridge.settings import DEV_JWT_SECRET
+from tests.support.patience import patient
 
 SECRET = "canary-secret-with-more-than-32-characters"
 
@@ -21,7 +22,7 @@ def glassbridge(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
 
 
@@ -110,7 +111,7 @@ main.main()
 def test_what_nobody_expected_is_one_line_unless_asked_for_more(debug: str) -> None:
     code = BROKEN.replace("{SECRET}", SECRET)
     env = os.environ | {"GLASSBRIDGE_DEBUG": debug, "AUGMENTOS_AUTH_JWT_SECRET": SECRET}
-    failed = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    failed = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=patient(60))
     assert failed.returncode == 1
     assert "RuntimeError: boom with [redacted]" in failed.stderr
     assert SECRET not in failed.stderr

@@ -18,6 +18,7 @@ from glassbridge.settings import (
     names_of,
     read_settings,
 )
+from tests.support.patience import patient
 from tests.support.process import Program
 
 STRONG = {
@@ -32,7 +33,11 @@ ROOT = Path(__file__).parents[2]
 def refused(*args: str, **env: str) -> list[str]:
     """The lines that it refuses with. It has a moment only: what starts instead fails the test."""
     done = subprocess.run(
-        [sys.executable, "-m", "glassbridge", *args], env=os.environ | env, capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "glassbridge", *args],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=patient(20),
     )
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("glassbridge: ")]

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from glassbridge.cli.top_view import view
 from glassbridge.livekit.server import free_port
+from tests.support.patience import patient
 from tests.support.poll import eventually_sync
 
 ADMIN = "admin-token-of-the-tests"
@@ -85,7 +86,7 @@ def test_the_command_on_a_running_cloud() -> None:
             def shown() -> bool | str:
                 done = subprocess.run(
                     [*argv, "top", "--once", "--cloud", f"http://127.0.0.1:{port}"],
-                    env=env, capture_output=True, text=True, timeout=60,
+                    env=env, capture_output=True, text=True, timeout=patient(60),
                 )  # fmt: skip
                 return "no sessions" in done.stdout or done.stderr
 
@@ -93,7 +94,7 @@ def test_the_command_on_a_running_cloud() -> None:
             refused = subprocess.run(
                 [*argv, "top", "--once", "--cloud", f"http://127.0.0.1:{port}"],
                 env=env | {"GLASSBRIDGE_ADMIN_TOKEN": "another-admin-token"},
-                capture_output=True, text=True, timeout=60,
+                capture_output=True, text=True, timeout=patient(60),
             )  # fmt: skip
             assert refused.returncode != 0
             assert refused.stdout == ""

@@ -177,7 +177,7 @@ async def main():
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], timeout=patient(30), check=False)
     assert done.returncode == -9
     pcm = recording(tmp_path)
     assert len(pcm) > 150_000

@@ -14,6 +14,7 @@ from glassbridge.lab.scenario import Needs, Scenario, most
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import System
 from tests.scenarios.systems import ENVIRONMENT, config
+from tests.support.patience import patient
 
 
 def scenario(*must: str) -> Scenario:
@@ -73,12 +74,18 @@ async def test_a_system_that_does_not_start_is_one_failure(tmp_path: Path) -> No
 
 def test_list_names_each_scenario_and_its_limits(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "glassbridge", "lab"]
-    done = subprocess.run([*argv, "list"], env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*argv, "list"], env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=patient(60)
+    )
     assert done.returncode == 0
     assert "F7a" in done.stdout
     assert "p95 tta_s <= 1;" in done.stdout
     wrong = subprocess.run(
-        [*argv, "run", "F99", "--out", str(tmp_path)], env=os.environ, capture_output=True, text=True, timeout=60
+        [*argv, "run", "F99", "--out", str(tmp_path)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "lab list" in wrong.stderr

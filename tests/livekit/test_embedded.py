@@ -41,7 +41,7 @@ from glassbridge.livekit.signal import (
 from glassbridge.livekit.tokens import LiveKitKeys, expires_at
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, future_token, token
 from tests.support.participants import Recorder
-from tests.support.patience import deadline
+from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -385,5 +385,7 @@ def test_it_works_where_loopback_is_the_only_interface(kind: str) -> None:
     if unshare is None or subprocess.run([unshare, "-rn", "true"], capture_output=True).returncode:
         pytest.skip("no network namespaces here")
     script = f'ip link set lo up && exec {sys.executable} -c "$0" {kind}'
-    done = subprocess.run([unshare, "-rn", "sh", "-c", script, OFFLINE], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [unshare, "-rn", "sh", "-c", script, OFFLINE], capture_output=True, text=True, timeout=patient(30)
+    )
     assert "heard" in done.stdout, done.stderr

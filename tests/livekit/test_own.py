@@ -454,7 +454,7 @@ def test_it_works_where_loopback_is_the_only_interface() -> None:
     if subprocess.run([*namespace, ready], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets nobody make a network namespace")
     command = [*namespace, f'{ready} && exec "$0" -c "$1"', sys.executable, OFFLINE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -13,6 +13,7 @@ import pytest
 from glassbridge.core.words import normalised
 from glassbridge.lab import clips
 from tests.scenarios.systems import isolated
+from tests.support.patience import patient
 from tests.support.process import Program
 
 
@@ -36,7 +37,7 @@ def test_audio_and_words_arrive(tmp_path: Path) -> None:
         ran = isolated(argv, env, 100)
     else:
         warnings.warn("no network namespace can be made here (needs Linux and root): not tested offline", stacklevel=1)
-        ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
+        ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=patient(100))
     assert_passed(ran.stderr + ran.stdout)
     assert ran.returncode == 0
     assert list(tmp_path.iterdir()) == []
@@ -57,7 +58,9 @@ def test_on_a_terminal_it_is_a_live_picture(tmp_path: Path) -> None:
     command = f"{sys.executable} -m glassbridge demo --livekit embedded"
     env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "50"}
     typescript = tmp_path / "typescript"
-    ran = subprocess.run(["script", "-qec", command, typescript], env=env, stdout=subprocess.DEVNULL, timeout=100)
+    ran = subprocess.run(
+        ["script", "-qec", command, typescript], env=env, stdout=subprocess.DEVNULL, timeout=patient(100)
+    )
     shown = typescript.read_text(errors="replace")
     assert ran.returncode == 0, shown[-3000:]
     for panel in ("parts", "audio: live", "captions", "events", "recogniser", "█"):

@@ -118,7 +118,7 @@ async def test_words_times_and_finishing_again_and_again(provider: Provider) -> 
     assert all(a.end_ms <= b.start_ms + 20 for a, b in pairwise(owner.finals)), "utterances overlap"
     assert owner.finals[-1].end_ms > len(sound) // 32, "the clock was set back"
     assert stream.dropped_bytes == 0
-    assert stream.stalled < 5.0
+    assert stream.stalled < patient(5.0)
     assert owner.lost == []
 
 

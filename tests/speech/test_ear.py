@@ -119,7 +119,7 @@ async def test_words_come_with_the_times_of_the_session() -> None:
         assert (start.language_hints, start.language_hints_strict, start.audio_format) == (["en"], True, "pcm_s16le")
         assert start.api_key == "", "the key goes with the connection"
         assert bench.ear.lags.answers == 2
-        assert bench.ear.lags.worst.total < 5.0
+        assert bench.ear.lags.worst.total < patient(5.0)
 
 
 async def test_speech_that_ends_is_final_and_its_stream_is_given_back() -> None:
@@ -269,7 +269,7 @@ async def test_lag_is_measured_where_it_arises() -> None:
         await eventually(lambda: bench.ear.lags.answers >= 1 or "no answer")
         worst = bench.ear.lags.worst
         assert worst.recognised >= 0.5
-        assert worst.waited < worst.recognised + 2.0
+        assert worst.waited < worst.recognised + patient(2.0)
 
 
 async def test_a_translation_comes_with_what_was_said() -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.numbers import SUPERVISOR, WORKER
+from tests.support.patience import patient
 from tests.telemetry import queries
 from tests.telemetry.queries import OF_PROMETHEUS, RULE_TESTS, RULES, Selector
 
@@ -22,7 +23,7 @@ PROMTOOL = shutil.which("promtool")
 
 def promtool(*argv: str | Path, cwd: Path | None = None) -> None:
     assert PROMTOOL is not None
-    done = subprocess.run([PROMTOOL, *map(str, argv)], capture_output=True, text=True, timeout=110, cwd=cwd)
+    done = subprocess.run([PROMTOOL, *map(str, argv)], capture_output=True, text=True, timeout=patient(110), cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

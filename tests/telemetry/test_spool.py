@@ -10,6 +10,7 @@ import pytest
 
 from glassbridge.telemetry import spool as module
 from glassbridge.telemetry.spool import Spool
+from tests.support.patience import patient
 
 
 def lines(begin: int, end: int) -> list[bytes]:
@@ -82,7 +83,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_killed_process_leaves_what_had_not_arrived(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", DEAD, str(tmp_path)], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", DEAD, str(tmp_path)], check=False, timeout=patient(30))
     heir = Spool(tmp_path)
     assert heir.adopt() == 6
     assert drain(heir) == lines(4, 10)
