@@ -12,6 +12,7 @@ from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, UserId, user_
 from glassbridge.core.words import normalised
 from glassbridge.lab.stack import StackConfig
 from glassbridge.livekit.tokens import LiveKitKeys
+from tests.support.patience import patient
 
 KEYS = LiveKitKeys("scenariokey", "a-livekit-secret-of-the-scenarios-0123456789")
 JWT_SECRET = "a-core-token-secret-of-the-scenarios-0123"
@@ -70,5 +71,9 @@ def isolated(argv: list[str], env: Mapping[str, str], timeout: float) -> "subpro
     """Runs a command where loopback is the only network."""
     script = 'ip link set lo up && exec "$@"'
     return subprocess.run(
-        ["unshare", "--net", "sh", "-c", script, "sh", *argv], env=env, capture_output=True, text=True, timeout=timeout
+        ["unshare", "--net", "sh", "-c", script, "sh", *argv],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=patient(timeout),
     )
