@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
 from tests.support.patience import slowness
@@ -27,6 +28,9 @@ LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_
 LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 _skipped_for = Counter[str]()
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
 
 
 def pytest_report_header() -> str:

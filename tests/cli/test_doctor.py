@@ -114,7 +114,7 @@ async def server(**rtc: object) -> AsyncIterator[LiveKitServer]:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_all_is_well(tmp_path: FilePath) -> None:
     """The command, with everything that a deployment has. Public development secrets are what tests use."""
     async with (

@@ -130,7 +130,7 @@ async def dev(*options: str) -> AsyncIterator[Program]:
         yield program
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLASSBRIDGE_ADMIN_TOKEN", raising=False)
     async with dev("--user", "ada") as running:
@@ -160,7 +160,6 @@ async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: 
         assert list(folder.iterdir()) == []
 
 
-@pytest.mark.timeout(120)
 async def test_a_dev_that_was_killed_is_not_found(folder: Path) -> None:
     async with dev() as running:
         assert find_dev() is not None

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from glassbridge.wire import phone
@@ -15,8 +15,15 @@ from tests.cloud.conftest import ANN
 from tests.support.messages import FromStayingApp, messages
 from tests.support.poll import eventually
 
-FEW = settings(max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-"""Each starts a cloud."""
+FEW = settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+"""Each starts a cloud; for the same reason what fails is not shrunk: that took five minutes."""
 Frames = list[Any]
 frames_of_apps = st.lists(messages(FromStayingApp) | st.binary(max_size=50), min_size=20, max_size=60)
 frames_of_phones = st.lists(messages(phone.FromPhone), min_size=20, max_size=60)

@@ -19,7 +19,6 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 EXAMPLES = 15
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("paths", "token"),
     [("^/api/admin/(?!live)|^/metrics", ADMIN), ("^(?!/api/admin|/metrics)", "")],  # live is a stream without an end
@@ -35,7 +34,7 @@ async def test_answers_are_as_described(tmp_path: Path, paths: str, token: str) 
             *("--include-path-regex", paths, "--header", f"Authorization: Bearer {token}", "--checks", CHECKS),
             *("--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color", "--warnings", "off"),
             *("--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all"),
-            *("--request-timeout", "10", "--workers", "1"),
+            *("--request-timeout", "60", "--workers", "1"),
         ]
         child = await asyncio.create_subprocess_exec(
             *argv, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

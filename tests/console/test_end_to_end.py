@@ -31,7 +31,7 @@ async def understood(page: Page, lines: str) -> None:
 
 @pytest.mark.chromium
 @pytest.mark.real
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_person_sees_the_bridge_die_and_come_back() -> None:
     async with (
         Program.glassbridge("dev", "--break", "--port", "0", "--livekit-port", "0") as dev,

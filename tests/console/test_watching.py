@@ -57,7 +57,7 @@ async def first_paint(page: Page, url: str) -> tuple[float, float]:
 
 @pytest.mark.chromium
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_two_hundred_sessions(
     stage: Callable[..., Any], signed_in: Callable[[Browser, Stage], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

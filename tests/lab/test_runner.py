@@ -6,8 +6,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from glassbridge.lab.leaks import Holdings
 from glassbridge.lab.runner import Runner
 from glassbridge.lab.scenario import Needs, Scenario, most
@@ -30,7 +28,6 @@ def embedded() -> StackConfig:
     return config(livekit="embedded")
 
 
-@pytest.mark.timeout(120)
 async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Path) -> None:
     said: list[str] = []
     outcome = await Runner(embedded(), tmp_path, said.append, seed=1).run(scenario("seconds"), "own")
@@ -41,7 +38,6 @@ async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Pa
     assert "X1 own: run 1 of 1" in said
 
 
-@pytest.mark.timeout(120)
 async def test_the_clouds_tasks_are_counted_among_what_leaks(tmp_path: Path) -> None:
     """They are told to operators only."""
     found: list[Holdings] = []
@@ -54,7 +50,6 @@ async def test_the_clouds_tasks_are_counted_among_what_leaks(tmp_path: Path) -> 
     assert found[0].programs["cloud"]["tasks"] > 0
 
 
-@pytest.mark.timeout(120)
 async def test_a_scenario_that_fails_by_itself_is_one_failure(tmp_path: Path) -> None:
     async def run(system: System) -> None:
         raise LookupError("no such worker")
