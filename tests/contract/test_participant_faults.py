@@ -28,6 +28,7 @@ from tests.support.poll import eventually
 
 TOLD = 4.0
 """Seconds in which a lost place must be known to be lost."""
+PONG_TIMEOUT, MEDIA_TIMEOUT = ConnectOptions().pong_timeout, ConnectOptions().media_timeout
 NEWS = 4.0
 """Seconds in which others must be known to be gone: the server tells of those without a track each 3 s only."""
 
@@ -367,7 +368,9 @@ async def test_a_cut_and_a_dead_media_path_are_told_apart(
 ) -> None:
     async def proof(kind: Kind, path: Path, reasons: tuple[str, ...]) -> None:
         link = await breaker.link()
-        ann = await behind.join(kind, f"{kind.name} {path}", url=link.url)
+        # The signs of life over the media path are due later than the pongs; so they are on a slow machine.
+        late: dict[str, Any] = {"media_timeout": patient(MEDIA_TIMEOUT)} if path is Path.BOTH else {}
+        ann = await behind.join(kind, f"{kind.name} {path}", url=link.url, **late)
         link.drop(path)
         await eventually(ended(ann, *reasons), TOLD if kind is OWN or path is Path.BOTH else 15)
 
@@ -379,7 +382,9 @@ async def test_a_cut_and_a_dead_media_path_are_told_apart(
 async def test_a_blip_is_no_reason_to_go(kinds: tuple[Kind, ...], breaker: LinkBreaker, behind: Seats) -> None:
     async def proof(kind: Kind) -> None:
         link = await breaker.link()
-        ann = await behind.join(kind, kind.name, url=link.url)
+        ann = await behind.join(
+            kind, kind.name, url=link.url, pong_timeout=patient(PONG_TIMEOUT), media_timeout=patient(MEDIA_TIMEOUT)
+        )
         bob = await behind.join(OWN, f"beside {kind.name}")
         await asyncio.sleep(1.0)
         link.hold()

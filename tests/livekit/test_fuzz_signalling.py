@@ -24,7 +24,7 @@ from glassbridge.livekit.own import OwnParticipant, connect, drain_closing
 from glassbridge.livekit.participant import ConnectOptions, ParticipantError
 from tests.support.livekit import token
 from tests.support.participants import Recorder
-from tests.support.patience import deadline
+from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
 from tests.support.schema import SEED, one_of
 
@@ -294,7 +294,8 @@ async def test_many_people_with_baggage_are_not_kept() -> None:
     people = [update(person(n, metadata="x" * 500_000)) for n in range(300)]
     async with serving([signal.encode_response(join=JOIN), *people]) as url:
         before = process.memory_info().rss
-        participant = OwnParticipant(Recorder(), ConnectOptions(timeout=10.0))
+        options = ConnectOptions(timeout=patient(10.0), pong_timeout=patient(10.0))  # pongs come behind 150 MB
+        participant = OwnParticipant(Recorder(), options)
         participant.start(url, TOKEN)
         await eventually(lambda: len(participant.remote) == 300 or f"{len(participant.remote)} are known", 20)
         gc.collect()
