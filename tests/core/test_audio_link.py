@@ -357,6 +357,20 @@ def test_a_bridge_that_is_back_is_used_soon_but_not_by_all_at_once() -> None:
     assert told.notice.retry_at == now + 1.25
 
 
+@pytest.mark.parametrize("back", [BridgeBack(), NetworkBack()])
+def test_a_join_that_fails_of_the_time_before_is_soon_followed_by_another(back: Event) -> None:
+    """LiveKit, or the phone's network, came back while a join was under way: the next one was up to 7 s away."""
+    machine, now = in_state(LinkState.JOINING), 0.0
+    for _ in range(8):
+        machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), now)
+        now = machine.next_deadline() or now
+        machine.step(Tick(), now)
+    assert machine.state is LinkState.JOINING
+    assert doings(machine.step(back, now)) == []
+    machine.step(JoinFailed(machine.generation, LossReason.UNREACHABLE), now + 0.1)
+    assert machine.next_deadline() == now + 0.1 + 0.25
+
+
 # ---- generations
 
 

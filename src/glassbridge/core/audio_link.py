@@ -399,11 +399,19 @@ class AudioLink:
             self._trouble = replace(self._trouble, retry_at=self._due_at)
         return []
 
+    def _start_over(self, _event: BridgeBack | NetworkBack, _now: float) -> list[Effect]:
+        """The attempt under way may still fail because of the time before; the next one does not wait long for that."""
+        self._backoff.reset()
+        self._backoff.not_at_once()
+        return []
+
     def _take_hint(self, event: NetworkBack, now: float) -> list[Effect]:
         """The wait is over; what the phone cannot do is to make us try more often than HINT_EVERY."""
         if now - self._hinted_at < HINT_EVERY:
             return []
         self._hinted_at = now
+        if self.state is LinkState.JOINING:
+            return self._start_over(event, now)
         if self.state is LinkState.DOUBTFUL:
             return self._join_after_doubt(event, now)
         if self.state is LinkState.UNHEARD:
@@ -577,8 +585,8 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, Status): _NOT_NOW,
     (_L.JOINING, Examined): _NOT_ASKED,
     (_L.JOINING, PhoneAnswered): _NOT_ASKED,
-    (_L.JOINING, BridgeBack): _NOT_WAITING,
-    (_L.JOINING, NetworkBack): _NOT_WAITING,
+    (_L.JOINING, BridgeBack): Cell(AudioLink._start_over, (_L.JOINING,)),
+    (_L.JOINING, NetworkBack): Cell(AudioLink._take_hint, (_L.JOINING,)),
     (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
