@@ -85,3 +85,21 @@ def test_a_new_socket_has_everything_to_prove() -> None:
     arrival.arrive(Wanted(room=False, numbers=True), 2.0)
     assert arrival.phone.room, "a wish for the room lasts"
     assert not arrival.phone.uses_room
+
+
+def test_a_phone_that_comes_into_the_room_late_has_time_for_its_first_sound() -> None:
+    """RTT 400: its join takes 2.9 s, and its way for audio is built after it. Once, however often it comes."""
+    arrival = watch(numbers=True)
+    arrival.phone_in_room(False, 0.1)
+    arrival.phone_in_room(True, 2.9)
+    assert arrival.fault_at(Path.ROOM) == 2.9 + SILENCE
+    arrival.phone_in_room(False, 4.0)
+    arrival.phone_in_room(True, 4.2)
+    assert arrival.fault_at(Path.ROOM) == 2.9 + SILENCE
+
+
+def test_a_phone_that_was_heard_gets_no_more_time_by_news_of_it() -> None:
+    arrival = watch(numbers=True)
+    arrival.hear(Path.ROOM, True, 1.0)
+    arrival.phone_in_room(True, 2.0)
+    assert arrival.fault_at(Path.ROOM) == 1.0 + PRESENCE_MISSED

@@ -5,17 +5,17 @@ import random
 import pytest
 
 from glassbridge.core import in_order
-from glassbridge.core.in_order import HELD, PATIENCE, InOrder
+from glassbridge.core.in_order import HELD, LATE, PATIENCE, InOrder
 from glassbridge.core.uplink import Delivery, Ledger
 from glassbridge.core.values import SAMPLE_RATE
 
 MS = SAMPLE_RATE // 1000
 
 
-def block(start_ms: int, ms: int = 100, epoch: int = 1, *, live: bool = True) -> Delivery:
+def block(start_ms: int, ms: int = 100, epoch: int = 1, *, live: bool = True, age: float = 0.0) -> Delivery:
     """Samples that say where they belong."""
     pcm = b"".join((start_ms + at).to_bytes(4, "little") * (MS // 2) for at in range(ms))
-    return Delivery(epoch, start_ms * MS, pcm, live, 0.0)
+    return Delivery(epoch, start_ms * MS, pcm, live, age)
 
 
 class Line:
@@ -51,6 +51,16 @@ def test_what_comes_after_a_hole_waits_until_it_is_filled() -> None:
     assert line.view.holding
     line.take(200, 1.0)
     assert line.out == [0, 100, 200, 300, 400]
+
+
+@pytest.mark.parametrize(("age", "longer"), [(0.0, 0.0), (2.0, 2.0), (60.0, LATE)])
+def test_a_hole_is_waited_for_longer_where_all_audio_is_late(age: float, longer: float) -> None:
+    view = InOrder(lambda _epoch, _start, _stop: True)
+    view.take(block(0), 0.0)
+    view.take(block(300, age=age), 1.0)
+    assert view.next_deadline() == 1.0 + PATIENCE + longer
+    view.take(block(100, age=70.0), 2.0)
+    assert view.next_deadline() == 2.0 + PATIENCE + longer, "what was sent again says nothing of the way"
 
 
 def test_a_hole_that_makes_no_progress_is_given_up() -> None:

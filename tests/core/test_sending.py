@@ -204,3 +204,20 @@ def test_a_probe_says_nothing_new_once_the_link_is_known() -> None:
     assert not speaker.sending.is_new
     speaker.sending.probed(20_000, 5.0)
     assert speaker.sending.level.name == "lossy"
+
+
+def test_a_room_that_takes_no_more_gets_coded_audio_at_once() -> None:
+    """All is lost for a second: nothing is reported, and nothing need be waited for."""
+    speaker = Speaker(Link(), Link())
+    speaker.run(4.0)
+    speaker.sending.refused(4.1)
+    assert speaker.sending.level.name == "lossy"
+    speaker.sending.refused(4.2)
+    assert speaker.sending.level.name == "lossy"
+
+
+def test_a_cloud_that_reports_nothing_gets_pcm_whatever_the_room_takes() -> None:
+    sending = Sending()
+    sending.begin(reports=False, now=0.0)
+    sending.refused(9.0)
+    assert sending.level is STATIC

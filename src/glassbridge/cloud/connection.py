@@ -19,7 +19,7 @@ from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.runtime.tcp import round_trip
+from glassbridge.runtime.tcp import prepare, round_trip
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
@@ -128,6 +128,8 @@ class PhoneConnection:
         self._socket = socket
         socket.on_excess = self._on_excess
         self._transport = transport
+        if transport is not None and (raw := transport.get_extra_info("socket")) is not None:
+            prepare(raw)
         self._config = config
         self._log = log.bind(user_id=user, socket=number)
         self._outbox: deque[str] = deque()

@@ -3,6 +3,8 @@
 Rules
 - Silence counts only where something is due: always from a phone that numbers its audio (it sends each second), from an
   old phone while its voice detector says speech and its microphone is on.
+- A phone that comes into its room while audio is awaited there is given the same time from then on: on a long way its
+  join alone takes seconds.
 - A phone that numbers its audio is missed on each path by itself. An old one that is heard on one path is not missed on
   the other.
 - A fault that is discovered late was ours: we stood still, and what has arrived meanwhile is still to be read.
@@ -156,6 +158,8 @@ class Arrival:
     def phone_in_room(self, here: bool, now: float) -> None:
         """The bridge tells whether the phone is in the room."""
         if here:
+            if not self._seen and Path.ROOM in self._since and Path.ROOM not in self.heard:
+                self._since[Path.ROOM] = now
             self._gone_since, self._seen = None, True
         elif (self._seen or Path.ROOM in self.heard) and self._gone_since is None:
             self._gone_since = now

@@ -244,6 +244,11 @@ class Sending:
             fitting = [i for i in range(START, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
             self._change(min(fitting, default=len(LEVELS) - 1), now)
 
+    def refused(self, now: float) -> None:
+        """The room takes no more: nothing of what it got is acknowledged. Coded audio is what it may still carry."""
+        if self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
+            self._change(_LOSSY_LEVEL, now)
+
     def forget(self, now: float) -> None:
         """What was sent so far will not be reported; what was learned of the link stays."""
         self._tracks = {}

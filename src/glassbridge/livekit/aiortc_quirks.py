@@ -32,6 +32,8 @@ path is not dead because it is long."""
 SACK_EVERY = 4
 SACK_DELAY = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
+LEAST_REPEAT = 0.4
+"""Seconds after which data that nobody acknowledges is sent again, at least; aiortc waits for 1 s."""
 LAST_OF_STUN = 3
 """First byte of a datagram (RFC 7983)."""
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
@@ -266,9 +268,9 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
 def keep_window(sctp: RTCSctpTransport, least: int, first_timeout: float) -> None:
     """Lossy audio paces itself (core/sending.py): the window that aiortc closes to one packet where acknowledgements
     are late keeps `least` bytes, so that a way that becomes long or loses much carries on. The handshake is repeated
-    after `first_timeout` seconds, not 3. Call it once, before anything is sent."""
+    after `first_timeout` seconds, not 3; data after LEAST_REPEAT at least. Call it once, before anything is sent."""
     sctp._rto = first_timeout
-    expired, acknowledged = sctp._t3_expired, sctp._receive_sack_chunk
+    expired, acknowledged, measured = sctp._t3_expired, sctp._receive_sack_chunk, sctp._update_rto
 
     def expired_but_open() -> None:
         expired()
@@ -278,6 +280,13 @@ def keep_window(sctp: RTCSctpTransport, least: int, first_timeout: float) -> Non
         await acknowledged(chunk)
         sctp._cwnd = max(sctp._cwnd, least)
 
+    def measured_closely(trip: float) -> None:
+        measured(trip)
+        assert sctp._srtt is not None
+        assert sctp._rttvar is not None
+        sctp._rto = max(LEAST_REPEAT, sctp._srtt + 4 * sctp._rttvar)
+
+    sctp._update_rto = measured_closely  # type: ignore[method-assign, assignment]
     sctp._t3_expired = expired_but_open  # type: ignore[method-assign]
     sctp._receive_sack_chunk = acknowledged_and_open  # type: ignore[method-assign]
 

@@ -28,6 +28,9 @@ WINDOW = 16 << 10
 """Bytes of data that may always be on their way: coded audio for 1.5 s, with its copies."""
 HANDSHAKE_REPEAT = 0.6
 """Seconds until the first message of the data channels is repeated."""
+LIFE_MS = 1_500
+"""Milliseconds in which a lossy packet that the server did not get is sent again: a word that comes late is worth
+more than one that is lost."""
 
 
 T = TypeVar("T")
@@ -59,7 +62,7 @@ class Publisher:
             connection, lambda why: link.media_lost(f"the outgoing connection cannot be built ({why})")
         )
         self._reliable = connection.createDataChannel(signal.RELIABLE_LABEL)
-        self._lossy = connection.createDataChannel(signal.LOSSY_LABEL, ordered=False, maxRetransmits=0)
+        self._lossy = connection.createDataChannel(signal.LOSSY_LABEL, ordered=False, maxPacketLifeTime=LIFE_MS)
         self._answer: asyncio.Future[str] | None = None
         self._offers = 0
         self._early: list[RTCIceCandidate] | None = []

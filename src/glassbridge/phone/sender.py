@@ -373,6 +373,8 @@ class Sender:
     def _passed(self, frame: Outgoing, done: bool) -> None:
         """What the room does not take goes by the socket."""
         self._count(Path.DATA, frame, done)
+        if not done and self._room.joined:
+            self._sending.refused(monotonic())
         alone = frame.pcm or frame.packets
         if not done and alone and self._socket is not None and not self._sending.level.both:
             self._put_on_socket(frame)

@@ -34,6 +34,8 @@ PROBE = 4_096
 PROBE_WITHIN = 3.0
 PROBE_TELLS = 0.15
 """Seconds beyond the round trip under which a probe may have waited for a processor as well as for the link."""
+PROBE_QUEUED = 0.15
+"""Share of its time by which the smoothed round trip has grown where a probe waited in a queue."""
 AHEAD = 0.15
 """Seconds of audio that may be on their way beyond what the round trip holds."""
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
@@ -191,8 +193,8 @@ class CloudSocket:
         return min(known for _, known in self._trips)
 
     async def probe(self) -> float | None:
-        """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, or they
-        passed too quickly to tell. Safe to cancel."""
+        """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed
+        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Safe to cancel."""
         raw = self._ws.get_extra_info("socket")
         before = round_trip(raw) if raw is not None else None
         if raw is None or before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
@@ -203,7 +205,8 @@ class CloudSocket:
                 break
             await asyncio.sleep(DRAIN_POLL)
         took = monotonic() - begun - before.least
-        return PROBE * 8 / took if took > PROBE_TELLS else None
+        after = round_trip(raw) or before
+        return PROBE * 8 / took if took > PROBE_TELLS and after.queued > PROBE_QUEUED * took else None
 
     @property
     def queued(self) -> float:

@@ -30,6 +30,9 @@ _MICROSECONDS, _RTT_AT, _MIN_RTT_AT = struct.Struct("=I"), 68, 148
 """tcpi_rtt and tcpi_min_rtt of linux/tcp.h."""
 _THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux: retransmissions of a thin stream do not back off exponentially. Python has no name for it."""
+_LONGEST_TIMEOUT, _LONGEST_TIMEOUT_MS = 44, 1_000
+"""Linux 6.15 (TCP_RTO_MAX_MS): what was lost is repeated each second at least, else ever more rarely: a network that is
+back after 10 s is noticed after up to 6 s more."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -46,9 +49,7 @@ class Connector(aiohttp.TCPConnector):
     def _socket(self, address: AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = address
         raw = socket.socket(family, kind, protocol)
-        for option, value in _OPTIONS.items():
-            with suppress(OSError):
-                raw.setsockopt(socket.IPPROTO_TCP, option, value)
+        prepare(raw)
         self._tune(raw)
         return raw
 
@@ -57,10 +58,18 @@ def _options() -> dict[int, int]:
     """Those that this system knows."""
     named = {"TCP_MAXSEG": SEGMENT, "TCP_NOTSENT_LOWAT": UNSENT}
     found = {int(getattr(socket, name)): value for name, value in named.items() if hasattr(socket, name)}
-    return found | ({_THIN_LINEAR_TIMEOUTS: 1} if sys.platform == "linux" else {})
+    ours = {_THIN_LINEAR_TIMEOUTS: 1, _LONGEST_TIMEOUT: _LONGEST_TIMEOUT_MS}
+    return found | (ours if sys.platform == "linux" else {})
 
 
 _OPTIONS: Final = _options()
+
+
+def prepare(raw: socket.socket) -> None:
+    """For a bad link, at both of its ends; what this system does not know is left out."""
+    for option, value in _OPTIONS.items():
+        with suppress(OSError):
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def unacknowledged(raw: socket.socket) -> int:
