@@ -75,7 +75,8 @@ class Phone:
         self.session = ""
         """The last one that acknowledged us."""
         self.place: Participant | None = None
-        self._socket = Generation(0)
+        self._ways: dict[Generation, Connection] = {}
+        """The sockets that are open, by their numbers; `connection` is the one that was acknowledged last."""
         """Of the connection."""
         self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
         self._chatty = not numbers or world.chance.random() < 0.4
@@ -89,6 +90,7 @@ class Phone:
         self.machine = PhoneLink(self.process.world.chance.random, room=self.room)
         self._alarm = Alarm(self.process, lambda now: self.step(Tick(), now))
         self.told = self.connection = self.place = None
+        self._ways.clear()
         self.session = ""
         self.step(Start())
         self._voice = Alarm(self.process, self._speak)
@@ -97,6 +99,7 @@ class Phone:
     def _die(self) -> None:
         self._believe("off")
         self.told = self.connection = self.place = None
+        self._ways.clear()
 
     # ---- what happens to it
 
@@ -166,6 +169,7 @@ class Phone:
 
     def step(self, event: Event, now: float | None = None) -> None:
         """One step of the machine, with its effects."""
+        was_here = self.machine.socket.state.here
         effects = self.machine.step(event, self.process.clock() if now is None else now)
         for record in self.machine.records:
             self.process.note(
@@ -175,6 +179,8 @@ class Phone:
         self.machine.records.clear()
         for effect in effects:
             self._perform(effect)
+        if was_here != (here := self.machine.socket.state.here) and not isinstance(event, Accepted):
+            self._believe(self.told.state.value if here and self.told is not None else "off")
         self._alarm.set(self.machine.next_deadline())
 
     def _perform(self, effect: Effect) -> None:
@@ -203,15 +209,14 @@ class Phone:
 
     def _open(self, socket: Generation) -> None:
         cloud, link, end = self._way
-        self._socket = socket
 
         def opened(connection: Connection) -> None:
-            if self._socket != socket:
+            if self.machine.socket.generation != socket or self.machine.socket.state is not SocketState.OPENING:
                 connection.close(end)
                 return
-            self.connection = connection
+            self._ways[socket] = connection
             connection.on_way[end] = lambda down: self.process.note("way down" if down else "way up", self.user)
-            connection.on_close[end] = partial(self._closed, socket, connection)
+            connection.on_close[end] = partial(self._closed, socket)
             greeting = Greeting(self.user, self.room, self.numbers, self.process.life, socket)
             connection.send(end, cloud.accept, connection, 1 - end, self, greeting)
 
@@ -221,25 +226,27 @@ class Phone:
         self.process.note("dials", self.user, cloud.process.name, socket)
         link.dial(end, 20.0, opened, failed)
 
-    def _closed(self, socket: Generation, connection: Connection, code: int) -> None:
-        self._drop(connection)
+    def _closed(self, socket: Generation, code: int) -> None:
+        self._drop(socket)
         back = phone_socket.ComeBack(come_back(code).value)
         self.process.note("socket closed", self.user, int(code))
         self.step(SocketClosed(socket, back, f"code {code}"))
 
     def _close(self, socket: Generation, goodbye: bool) -> None:
-        if self._socket == socket:
-            self._socket = Generation(0)
-        connection = self.connection
+        connection = self._ways.get(socket)
         if connection is not None:
             end = self._end_of(connection)
             if goodbye:
                 connection.close(end, CloseCode.NORMAL)
             else:
                 connection.abort(end)
-            self._drop(connection)
+            self._drop(socket)
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, socket: Generation) -> None:
+        connection = self._ways.pop(socket, None)
+        if connection is None:
+            return
+        connection.on_way[self._end_of(connection)] = None
         if self.connection is connection:
             self.connection = self.told = None
             self._believe("off")
@@ -250,7 +257,9 @@ class Phone:
 
     def hear(self, connection: Connection, kind: str, *what: Any) -> None:
         """What the cloud says."""
-        if connection is not self.connection:
+        sockets = self.machine.socket.generation, self.machine.socket.kept
+        number = next((number for number, way in self._ways.items() if way is connection), None)
+        if number is None or number not in sockets:
             return
         match kind:
             case "ack":
@@ -258,29 +267,32 @@ class Phone:
                 same = resumed and session == self.session
                 self.session = session
                 self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
-                self.told = None
-                self.step(Accepted(self._socket, same, answers=True))
+                if self.connection is not None:
+                    self.process.note("way gone", self.user)
+                self.connection, self.told = connection, None
+                self.step(Accepted(number, same, answers=True))
                 self._believe("connecting")
                 self._nudge()
                 self._say("microphone", self._microphone)
                 if self._speaking:
                     self._say("voice", True)
             case "state":
-                self._learn(what[0])
-                self.step(Heard(self._socket))
+                self._learn(number, what[0])
+                self.step(Heard(number))
             case "pong":
-                self.step(Heard(self._socket, what[0]))
+                self.step(Heard(number, what[0]))
             case "ping":
                 self._say("pong", None)
-                self.step(Heard(self._socket))
+                self.step(Heard(number))
 
-    def _learn(self, notice: Notice) -> None:
+    def _learn(self, socket: Generation, notice: Notice) -> None:
         self.told = notice
-        self._believe(notice.state.value)
+        if self.machine.socket.state.here:
+            self._believe(notice.state.value)
         blame = Blame.UNKNOWN if notice.hop is None else Blame.ELSEWHERE
         if notice.code in PHONE_REJOINS:
             blame = Blame.PHONE
-        self.step(AudioTold(self._socket, notice.state, blame, notice.text, None))
+        self.step(AudioTold(socket, notice.state, blame, notice.text, None))
 
     def _believe(self, what: str) -> None:
         """What the phone takes for the truth about its audio, for the checkers."""
