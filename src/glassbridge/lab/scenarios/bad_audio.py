@@ -14,6 +14,7 @@ from glassbridge.lab.scenario import Needs, always, most, never, scenario
 from glassbridge.lab.stamps import speech
 from glassbridge.lab.system import System
 from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.codec import TOO_BIG
 
 PORTIONS = 30
 """Of 100 ms."""
@@ -79,7 +80,7 @@ async def odd_pieces(system: System) -> None:
         duplicated=found.duplicated,
         reordered=found.reordered,
         strange=found.strange,
-        told=float(errors == ["MALFORMED_MESSAGE"] * (PORTIONS // 10)),
+        told=float(errors == [TOO_BIG] * (PORTIONS // 10)),
         lives=float(lives),
     )
 
