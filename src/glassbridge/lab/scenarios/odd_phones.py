@@ -26,8 +26,9 @@ from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 
 LIVE, CONNECTING, INTERRUPTED = AudioState.LIVE, AudioState.CONNECTING, AudioState.INTERRUPTED
-SHORT = Needs(env={"GLASSBRIDGE_GRACE": "3", "GLASSBRIDGE_RECOGNISERS": "2"})
-"""One recogniser for each: one that is busy would be part of the story."""
+SHORT = Needs(env={"GLASSBRIDGE_GRACE": "3", "GLASSBRIDGE_RECOGNISERS": "4"})
+"""One recogniser for each, also while the users of former runs are in their grace: one that is busy would be part of
+the story."""
 SOON = 2.0
 PORTIONS = 70
 """Of 0.1 s, before the nap and after it."""
