@@ -1,14 +1,11 @@
 """Live captions: shows what the user says, and says so when nothing can be heard.
 
-glassbridge apps add com.example.captions --url http://127.0.0.1:7010 --permission microphone
-APP_KEY=... python examples/captions.py
+glassbridge app run examples/captions.py --reload
 """
-
-import os
 
 from glassbridge.app import AppServer, AudioState, Session, Transcription
 
-server = AppServer("com.example.captions", os.environ["APP_KEY"], port=7010)
+server = AppServer("com.example.captions", port=7010)
 
 
 @server.on_session

@@ -21,15 +21,19 @@ from glassbridge.app import (
     Track,
     Transcription,
 )
+from glassbridge.app.server import NoKey
 from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import Transport, user_id
 from glassbridge.phone import PhoneClient
 from glassbridge.phone.events import Acknowledged, AppChanged, Caption, Shown
 from glassbridge.speech.voice import Voice
 from glassbridge.wire import app_keys
+from glassbridge.wire.device_events import TouchEvent
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, SECRET, Phone
+from tests.cloud.test_apps import rest_with
 from tests.support.poll import eventually, stays
 from tests.support.scripted_voice import ScriptedVoice
 
@@ -84,13 +88,16 @@ async def theatre() -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack, app_stages() as begin:
 
         async def open_(
-            on_session: Callable[[Session], Any] | None = None, livekit: bool = False, voice: Voice | None = None
+            on_session: Callable[[Session], Any] | None = None,
+            livekit: bool = False,
+            voice: Voice | None = None,
+            **options: Any,
         ) -> Theatre:
             server = AppServer(PACKAGE, KEY, port=0)
             if on_session is not None:
                 server.on_session(on_session)
             await stack.enter_async_context(server)
-            built = await begin(url=f"http://127.0.0.1:{server.port}", voice=voice)
+            built = await begin(url=f"http://127.0.0.1:{server.port}", voice=voice, **options)
             phone = await built.phone(query="?livekit=true" if livekit else "")
             if livekit:
                 await eventually(lambda: ANN in built.bridge.rooms or "the bridge is not in the room")
@@ -405,9 +412,12 @@ async def test_who_is_not_connected_is_told_in_time(theatre: Open, monkeypatch: 
     assert await running == "enough"
 
 
-def test_an_app_needs_a_name_and_a_key() -> None:
-    with pytest.raises(ValueError, match="apps add"):
-        AppServer("", "")
+async def test_an_app_needs_a_name_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="package name"):
+        AppServer("", KEY)
+    monkeypatch.delenv("APP_KEY", raising=False)
+    with pytest.raises(NoKey, match="apps add"):
+        await AppServer(PACKAGE).__aenter__()
 
 
 def test_what_was_missed_is_a_value() -> None:
@@ -453,3 +463,32 @@ async def test_a_sound_of_the_apps_own_is_brought_to_the_cloud(theatre: Open, tm
         await scene.session.play(tmp_path / "missing.wav")
     with pytest.raises(PlaybackFailed, match="at most 16 MiB"):
         await scene.session.play(bytes((16 << 20) + 1))
+
+
+async def test_events_settings_and_storage_reach_the_app(theatre: Open) -> None:
+    schema = ({"type": "slider", "key": "size", "label": "Size", "min": 1, "max": 9, "defaultValue": 5},)
+    told: list[object] = []
+
+    async def begin(session: Session) -> None:
+        told.append(session.settings)
+
+        @session.on_event("touch_event:double_tap")
+        async def tapped(event: TouchEvent) -> None:
+            await session.storage.set("taps/ü", event.gesture_name)
+            told.append(await session.storage.all())
+            told.append(await session.storage.delete("taps/ü"))
+
+        session.on_settings(lambda settings: told.append(settings))
+
+    built = await theatre(begin, settings=schema, permissions=frozenset({Permission.ALL}))
+    await built.start()
+    await built.listening_to("touch_event:double_tap")
+    await built.phone.say(type="touch_event", gesture_name="long_press")
+    await built.phone.say(type="touch_event", gesture_name="double_tap")
+    await built.phone.say(type="glasses_connection_state", status="CONNECTED", modelName="Mentra Live")
+    await eventually(lambda: told[1:] == [{"taps/ü": "double_tap"}, True] or str(told))
+    await eventually(lambda: built.session.glasses.get("modelName") == "Mentra Live" or str(built.session.glasses))
+    assert built.session.capabilities is not None
+    await rest_with(built.built, "POST", f"/appsettings/{PACKAGE}", {"key": "size", "value": 7})
+    await eventually(lambda: told[-1] == {"size": 7} or str(told))
+    assert told[0] == {"size": 5}

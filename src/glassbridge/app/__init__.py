@@ -13,7 +13,7 @@ def begin(session: Session) -> None:
 server.run()
 """
 
-from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded
+from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded, StorageFailed
 from glassbridge.app.events import (
     AudioState,
     CloudError,
@@ -41,6 +41,7 @@ __all__ = [
     "Refusal",
     "Session",
     "SessionEnded",
+    "StorageFailed",
     "Track",
     "Transcription",
     "Translation",

@@ -15,3 +15,7 @@ class SessionEnded(AppError):
 
 class PlaybackFailed(AppError):
     """The user did not hear all of it; the text says why."""
+
+
+class StorageFailed(AppError):
+    """What was asked of the storage was not done; the text says why."""

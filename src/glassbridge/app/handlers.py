@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +13,8 @@ from glassbridge.runtime.tasks import TaskGroup
 
 log = structlog.get_logger()
 
+FAILURES: ContextVar[list[BaseException] | None] = ContextVar("failures", default=None)
+"""Where a test collects what failed; None: it is logged only."""
 QUEUE, MAX_AGE = 1_000, 30.0
 """Events that wait for one handler, and for how many seconds; the oldest go."""
 
@@ -56,7 +59,9 @@ async def call(handler: Callable[..., Awaitable[None] | None], *arguments: Any) 
         result = handler(*arguments)
         if isawaitable(result):
             await result
-    except Exception:
+    except Exception as error:
+        if (failures := FAILURES.get()) is not None:
+            failures.append(error)
         log.exception("handler failed", handler=_name(handler))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import suppress
 from time import monotonic
+from typing import Protocol
 
 import structlog
 
@@ -32,6 +33,24 @@ ASK_FIRST = frozenset({wire.ErrorCode.SESSION_NOT_FOUND, wire.ErrorCode.APP_NOT_
 MOVED = -1
 """Instead of a close code: this socket was left for another cloud."""
 HOPELESS = frozenset({wire.ErrorCode.INVALID_API_KEY, wire.ErrorCode.PACKAGE_NOT_FOUND})
+
+
+class Line(Protocol):
+    """What a session needs of its connection."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def nudge(self, url: str, cloud: str = "") -> bool: ...
+
+    async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None: ...
+
+    async def send(self, message: Message) -> None: ...
+
+    async def run(self) -> str: ...
 
 
 class Link:

@@ -1,6 +1,7 @@
 """The app's own server: answers webhooks, one session for each user who has started the app."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from time import time
 from types import TracebackType
@@ -24,16 +25,22 @@ log = structlog.get_logger()
 MAX_BODY = 64 << 10
 MAX_SESSIONS = 10_000
 STOPPING = "the app's server stops"
+KEY_VARIABLE = "APP_KEY"
 
 Ended = Callable[[Session, str], Awaitable[None] | None]
 BeginT = TypeVar("BeginT", bound=Begin)
 EndedT = TypeVar("EndedT", bound=Ended)
 
 
+class NoKey(Exception):
+    """The app cannot prove who it is; the text says what to do."""
+
+
 class AppServer:
     """`run()` serves until Ctrl-C; `async with` serves within a program of your own.
 
-    `api_key` is the one that `glassbridge apps add` printed, and proves each side to the other: a webhook that is not
+    `api_key` is the one that `glassbridge apps add` printed; where it is left out, it is read from APP_KEY when the
+    server starts, so that tests need none. It proves each side to the other: a webhook that is not
     signed with it is refused, since its answer is to open a socket to the caller and to show the key there.
     `unsigned_from` names hosts whose webhooks are believed without a signature: the original's clouds do not sign.
     """
@@ -41,20 +48,19 @@ class AppServer:
     def __init__(
         self,
         package: str,
-        api_key: str,
+        api_key: str = "",
         *,
         host: str = "127.0.0.1",
         port: int = 7010,
         unsigned_from: tuple[str, ...] = (),
     ) -> None:
-        if not package or not api_key:
-            raise ValueError("an app has a package name and an API key: see `glassbridge apps add`")
+        if not package:
+            raise ValueError("an app has a package name, such as com.example.captions")
         self.package = package
         self.host = host
         self.port = port
         """The one that was chosen, once it listens, when it was 0."""
         self._api_key = api_key
-        self._signer = signer(api_key)
         self._unsigned_from = unsigned_from
         self._begin: Begin | None = None
         self._ended: Ended | None = None
@@ -77,11 +83,21 @@ class AppServer:
         self._ended = ended
         return ended
 
+    @property
+    def begins(self) -> Begin | None:
+        """What on_session() named."""
+        return self._begin
+
+    @property
+    def ends(self) -> Ended | None:
+        """What on_stop() named."""
+        return self._ended
+
     def run(self) -> None:
         """Serves until SIGINT or SIGTERM. Raises SystemExit with a line that says what is wrong."""
         try:
             asyncio.run(self._serve())
-        except CannotListen as error:
+        except (CannotListen, NoKey) as error:
             raise SystemExit(f"{self.package}: {error}") from None
 
     async def _serve(self) -> None:
@@ -90,7 +106,14 @@ class AppServer:
                 await stop.wait()
 
     async def __aenter__(self) -> Self:
-        """Raises CannotListen."""
+        """Raises CannotListen, NoKey."""
+        self._api_key = self._api_key or os.environ.get(KEY_VARIABLE, "")
+        if not self._api_key:
+            raise NoKey(
+                f"there is no API key: set {KEY_VARIABLE} to what `glassbridge apps add` printed, or start the app "
+                "with `glassbridge app run`"
+            )
+        self._signer = signer(self._api_key)
         self._tasks = TaskGroup(f"app:{self.package}")
         claim_port(self.host, self.port)
         app = web.Application(client_max_size=MAX_BODY)

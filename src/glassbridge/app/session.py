@@ -1,7 +1,7 @@
 """One user who runs this app."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -16,15 +16,18 @@ from glassbridge.app import events
 from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded
 from glassbridge.app.handlers import Handler, Handling, call
 from glassbridge.app.layouts import Layouts
-from glassbridge.app.link import Link
+from glassbridge.app.link import Line, Link
+from glassbridge.app.socket import OnAudio, OnMessage
+from glassbridge.app.storage import Storage
 from glassbridge.app.transcript import Transcript
 from glassbridge.app.upload import upload
-from glassbridge.core.subscriptions import Stream, Subscription, parse
+from glassbridge.core.subscriptions import STREAMS, Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import signer, speech_claim
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage
+from glassbridge.wire.device_events import DeviceEvent, TouchEvent
 from glassbridge.wire.phone import AudioStateNotice, TranscriptGap, Vad
 
 log = structlog.get_logger()
@@ -32,12 +35,15 @@ log = structlog.get_logger()
 ASK_AGAIN = 1.0
 """Seconds after a reconnect in which the cloud has told the results that we may have missed."""
 
+Connect = Callable[[str, wire.ConnectionInit, OnMessage, OnAudio], Line]
 Begin = Callable[["Session"], Awaitable[None] | None]
 HearsTranscription = TypeVar("HearsTranscription", bound=Handler[events.Transcription])
 HearsTranslation = TypeVar("HearsTranslation", bound=Handler[events.Translation])
 HearsAudio = TypeVar("HearsAudio", bound=Handler[bytes])
 HearsVad = TypeVar("HearsVad", bound=Handler[bool])
 HearsAudioState = TypeVar("HearsAudioState", bound=Handler[events.AudioState])
+HearsEvent = TypeVar("HearsEvent", bound=Handler[Any])
+HearsSettings = TypeVar("HearsSettings", bound=Handler[dict[str, Any]])
 HearsGap = TypeVar("HearsGap", bound=Handler[events.Gap])
 HearsMoved = TypeVar("HearsMoved", bound=Handler[events.Moved])
 HearsTrouble = TypeVar("HearsTrouble", bound=Handler["events.Missed | events.Refusal | events.CloudError"])
@@ -47,12 +53,21 @@ class Session:
     """Given to the function that `AppServer.on_session` names. It stays connected by itself; what the app has said it
     wants to hear holds across reconnects. Handlers are functions or coroutine functions of one argument."""
 
-    def __init__(self, package: str, api_key: str, *, user_id: str, session_id: str, url: str) -> None:
+    def __init__(
+        self, package: str, api_key: str, *, user_id: str, session_id: str, url: str, link: Connect = Link
+    ) -> None:
         self.user_id = user_id
         self.session_id = session_id
         self.subscriptions: tuple[str, ...] = ()
         """What is in force now, as the cloud last said."""
         self.layouts = Layouts(package, self._send)
+        self.storage = Storage(lambda: self._cloud, package, api_key, user_id)
+        self.settings: dict[str, Any] = {}
+        """Of this app: by key, what the user has chosen, else the default."""
+        self.capabilities: dict[str, Any] | None = None
+        """What the glasses can do (`hasCamera`, `display`, ...); None: none are connected, or it is not known."""
+        self.glasses: dict[str, Any] = {}
+        """What is known of them (`modelName`, `batteryLevel`, ...)."""
         self.transcript = Transcript()
         """What was said, as far as the app listens to it."""
         self.asked_at = 0
@@ -63,11 +78,12 @@ class Session:
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
         init = wire.ConnectionInit(package_name=package, session_id=session_id, api_key=api_key)
-        self._link = Link(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
+        self._link = link(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []
         self._gap_handlers: list[Handling[Any]] = []
         self._moved: list[Handling[Any]] = []
+        self._on_settings: list[Handling[Any]] = []
         self._former: str | None = None
         """The cloud that the session is leaving; None: it is not moving."""
         self.asked_by = ""
@@ -108,6 +124,17 @@ class Session:
         self._register(Stream.AUDIO_STATE.label, handler)
         return handler
 
+    def on_event(self, stream: str) -> Callable[[HearsEvent], HearsEvent]:
+        """What phone and glasses tell, as glassbridge.wire.device_events has it: `button_press`, `touch_event` (or
+        `touch_event:double_tap`), `head_position`, `glasses_battery_update`, `phone_battery_update`, `location_update`,
+        `calendar_event`, `phone_notification`, `phone_notification_dismissed`. Raises ValueError."""
+        return self._registers(stream)
+
+    def on_settings(self, handler: HearsSettings) -> HearsSettings:
+        """The user has chosen something else: all of `settings`."""
+        self._on_settings.append(Handling(handler, self._tasks))
+        return handler
+
     def on_gap(self, handler: HearsGap) -> HearsGap:
         """Where words of the user are missing, and what becomes of it; for apps that listen to what is said."""
         self._gap_handlers.append(Handling(handler, self._tasks))
@@ -125,7 +152,7 @@ class Session:
 
     def off(self, handler: Callable[..., Any]) -> None:
         """The handler hears nothing any more; a stream without handlers is given up."""
-        for handlings in (*self._handlers.values(), self._trouble, self._gap_handlers, self._moved):
+        for handlings in (*self._handlers.values(), self._trouble, self._gap_handlers, self._moved, self._on_settings):
             for handling in [one for one in handlings if one.handler is handler]:
                 handling.stop()
                 handlings.remove(handling)
@@ -282,6 +309,7 @@ class Session:
     def _accepted(self, ack: wire.ConnectionAck) -> None:
         """We are in. A cloud that does not know this session any more has forgotten what was playing."""
         self.subscriptions = tuple(ack.subscriptions)
+        self.settings, self.capabilities = _values(ack.settings), ack.capabilities
         if not self._begun:
             self._begun = True
             if self._begin is not None:
@@ -325,6 +353,14 @@ class Session:
                 self._refused(refused)
             case wire.PermissionError_(details=refused):
                 self._refused(refused)
+            case wire.SettingsUpdate(settings=settings):
+                self.settings = _values(settings)
+                for handling in self._on_settings:
+                    handling.put(self.settings)
+            case wire.CapabilitiesUpdate(capabilities=capabilities):
+                self.capabilities = capabilities
+            case wire.DeviceStateUpdate(state=state, full_snapshot=whole):
+                self.glasses = state if whole else self.glasses | state
             case wire.ConnectionError_(code=code, message=text):
                 self._log.warning("the cloud complains", code=code, reason=text)
                 self._tell_trouble(events.CloudError(code, text))
@@ -365,6 +401,9 @@ class Session:
                 self.transcript.note(gap)
                 for handling in self._gap_handlers:
                     handling.put(gap)
+            case DeviceEvent():
+                gesture = (data.gesture_name,) if isinstance(data, TouchEvent) else ()
+                self._tell(data, message.stream_type, STREAMS[str(data.__struct_config__.tag)], *gesture)
             case wire.DeliveryGap(audio_chunks=chunks, messages=messages):
                 self._tell_trouble(events.Missed(chunks, messages))
 
@@ -379,3 +418,7 @@ class Session:
     def _tell_trouble(self, event: object) -> None:
         for handling in self._trouble:
             handling.put(event)
+
+
+def _values(settings: Iterable[Any]) -> dict[str, Any]:
+    return {one["key"]: one.get("value") for one in settings if isinstance(one, dict) and "key" in one}

@@ -10,7 +10,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from glassbridge import __version__
-from glassbridge.cli import apps, bench, doctor, inspect, lab, livekit, logs, programs, speech, together, token, top
+from glassbridge.cli import (
+    app_run,
+    apps,
+    bench,
+    doctor,
+    inspect,
+    lab,
+    livekit,
+    logs,
+    programs,
+    speech,
+    together,
+    token,
+    top,
+)
 from glassbridge.runtime.errors import UserError
 
 DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
@@ -34,6 +48,7 @@ app.command("token")(token.token)
 app.command("doctor")(doctor.doctor)
 app.command("top")(top.top)
 app.command("soniox-double")(speech.soniox_double)
+app.add_typer(app_run.app, name="app")
 app.add_typer(apps.app, name="apps")
 app.add_typer(livekit.app, name="livekit")
 app.add_typer(bench.app, name="bench")

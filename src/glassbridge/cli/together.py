@@ -141,7 +141,7 @@ async def _demo(config: "StackConfig", break_: bool) -> int:
     return 0 if verdict.passed else 1
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -149,12 +149,12 @@ async def _dev(config: "StackConfig", user: "UserId") -> NoReturn:
     from glassbridge.lab.dev_control import DevControl
     from glassbridge.lab.stack import Stack
 
-    async with DevControl(_admin_token()) as control:
+    async with DevControl(admin_token()) as control:
         config = replace(config, env=control.environment)
-        async with Stack(config, lambda line: _say(f"{line.program:7} | {line.text}"), _say) as stack:
-            with _announced(stack, config, control):
-                _greet(stack, user, control)
-                await _first_to_end(stack)
+        async with Stack(config, lambda line: say(f"{line.program:7} | {line.text}"), say) as stack:
+            with findable(stack, config, control):
+                greet(stack, user, control)
+                await first_to_end(stack)
 
 
 async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
@@ -163,26 +163,26 @@ async def _dev_and_break(config: "StackConfig", user: "UserId") -> int:
     from glassbridge.lab.scene import described
     from glassbridge.lab.stack import Stack
 
-    async with BreakIt(_say) as breaking, DevControl(_admin_token(), breaking) as control:
+    async with BreakIt(say) as breaking, DevControl(admin_token(), breaking) as control:
 
         def show(line: "Line") -> None:
-            _say(f"{line.program:7} | {described(line.fields) or line.text}")
+            say(f"{line.program:7} | {described(line.fields) or line.text}")
             breaking.on_line(line)
 
-        async with Stack(replace(config, taps=breaking.taps, env=control.environment), show, _say) as stack:
-            with _announced(stack, config, control):
-                _greet(stack, user, control)
+        async with Stack(replace(config, taps=breaking.taps, env=control.environment), show, say) as stack:
+            with findable(stack, config, control):
+                greet(stack, user, control)
                 await breaking.run(stack)
     return 1 if breaking.failed else 0
 
 
-def _admin_token() -> str:
+def admin_token() -> str:
     """The one that is set, or one for this run."""
     return load_settings().admin_token.get_secret_value() or token_urlsafe(24)
 
 
 @contextmanager
-def _announced(stack: "Stack", config: "StackConfig", control: "DevControl") -> Iterator[None]:
+def findable(stack: "Stack", config: "StackConfig", control: "DevControl") -> Iterator[None]:
     """Meanwhile `top`, `inspect` and `doctor` of this user find it."""
     from glassbridge.cli.running_dev import announced
 
@@ -192,11 +192,11 @@ def _announced(stack: "Stack", config: "StackConfig", control: "DevControl") -> 
     }
     with announced(stack.cloud_url, environment) as trouble:
         if trouble:
-            _say(f"top, inspect and doctor will not find this by themselves ({trouble}): give them --cloud and a token")
+            say(f"top, inspect and doctor will not find this by themselves ({trouble}): give them --cloud and a token")
         yield
 
 
-def _greet(stack: "Stack", user: "UserId", control: "DevControl") -> None:
+def greet(stack: "Stack", user: "UserId", control: "DevControl") -> None:
     cloud, core_token = stack.backends[0].phone_url, stack.core_token(user)
     control.phone_page = f"{cloud}/console/phone#token={core_token}"
     print(
@@ -216,7 +216,7 @@ A core token for {user}, for 24 hours:
     )
 
 
-async def _first_to_end(stack: "Stack") -> NoReturn:
+async def first_to_end(stack: "Stack") -> NoReturn:
     """None should end by itself."""
     programs = {asyncio.create_task(program.wait()): program for program in (stack.bridge, stack.cloud)}
     try:
