@@ -6,6 +6,7 @@ import { AppServer } from "@mentra/sdk";
 const say = (event, fields = {}) => process.stdout.write(`@${JSON.stringify({ event, ...fields })}\n`);
 const [packageName, apiKey, port] = process.argv.slice(2);
 let newest = null;
+let stream = null;
 
 class Peer extends AppServer {
   async onSession(session, sessionId) {
@@ -52,6 +53,12 @@ const DOES = {
   storage: (session, what) => timed(`storage ${what.call}`, storage(session, what)),
   device: (session) => say("done", { name: "device", result: session.device.state.getSnapshot() }),
   system_setting: (session, key) => say("done", { name: "system_setting", result: session.settings.getMentraOS(key) }),
+  open_stream: async (session) => {
+    const opening = session.audio.createOutputStream({ format: "mp3" });
+    await timed("open_stream", opening.then((opened) => ((stream = opened), opened.streamUrl)));
+  },
+  write_stream: (_, text) => stream.write(Buffer.from(text)),
+  end_stream: () => stream.end(),
   hear: (session) => {
     hears(session, "button", "onButtonPress");
     hears(session, "head", "onHeadPosition");

@@ -11,7 +11,7 @@ import pytest
 from glassbridge.app import AppServer, AudioState, Moved, Session
 from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.apps.config import AppsConfig
-from glassbridge.core.app_session import AppState
+from glassbridge.core.app_session import AppState, AppTimes
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import KEY, PACKAGE, QUICK, AppStage, app_stages
 from tests.cloud.conftest import ANN, Phone
@@ -85,11 +85,11 @@ class Scene:
 async def open_scene() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack, app_stages() as begin:
 
-        async def open_(grace: float = GRACE) -> Scene:
+        async def open_(grace: float = GRACE, times: AppTimes = QUICK) -> Scene:
             app = App(AppServer(PACKAGE, KEY, port=0))
             await stack.enter_async_context(app.server)
             url = f"http://127.0.0.1:{app.server.port}"
-            return Scene(app, *[await begin(url=url, cloud={"grace": grace}) for _ in range(2)])
+            return Scene(app, *[await begin(url=url, cloud={"grace": grace}, times=times) for _ in range(2)])
 
         yield open_
 

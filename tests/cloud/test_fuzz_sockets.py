@@ -29,7 +29,7 @@ AT_ONCE = 20
 STALL = 0.25
 """Seconds of processor that the event loop may spend on what came at once: other programs do not count."""
 PLENTY = SocketRates(1_000_000, 1 << 30)
-ERRORS = {"MALFORMED_MESSAGE", "MESSAGE_TOO_BIG", "NOT_SUPPORTED"}
+ERRORS = {"MALFORMED_MESSAGE", "MESSAGE_TOO_BIG", "NOT_SUPPORTED", "PERMISSION_DENIED", "NOT_AVAILABLE"}
 
 
 @pytest.fixture

@@ -175,6 +175,26 @@ class LocationPollRequest(Message, tag="location_poll_request", frozen=True, kw_
     timestamp: Timestamp = None
 
 
+class AudioStreamStart(Message, tag="audio_stream_start", frozen=True, kw_only=True):
+    """Begins a sound that the app makes while it is heard; answered by audio_stream_ready. Its pieces are binary
+    frames: the id (36 bytes), then what follows of the file."""
+
+    package_name: Name
+    stream_id: Word
+    content_type: Word = "audio/mpeg"
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
+
+
+class AudioStreamEnd(Message, tag="audio_stream_end", frozen=True, kw_only=True):
+    """That was all of it."""
+
+    package_name: Name
+    stream_id: Word
+    session_id: SessionName | None = None
+    timestamp: Timestamp = None
+
+
 class PhotoRequest(Message, tag="photo_request", frozen=True, kw_only=True):
     """Asks the glasses for a photo."""
 
@@ -201,6 +221,8 @@ FromApp = (
     | AudioPlayRequest
     | AudioStopRequest
     | OwnershipRelease
+    | AudioStreamStart
+    | AudioStreamEnd
     | LocationPollRequest
     | PhotoRequest
     | DashboardContentUpdate
@@ -314,6 +336,14 @@ class Failure(msgspec.Struct, rename="camel", frozen=True):
     message: str
 
 
+class AudioStreamReady(Message, tag="audio_stream_ready", frozen=True, kw_only=True):
+    """Where the sound can be fetched: for an audio_play_request."""
+
+    stream_id: str
+    stream_url: str
+    timestamp: Timestamp = None
+
+
 class SettingsUpdate(Message, tag="settings_update", frozen=True, kw_only=True):
     """The user has chosen other settings for this app: all of them, each with its `value`."""
 
@@ -410,6 +440,7 @@ FromCloud = (
     | DataStream
     | AudioPlayResponse
     | AppStopped
+    | AudioStreamReady
     | SettingsUpdate
     | PhoneSettingsUpdate
     | DeviceStateUpdate

@@ -52,6 +52,7 @@ MAX_UNKNOWN = 32
 
 _CODES = {str(code): code for code in wire.ErrorCode}
 Hear = Callable[["AppConnection", wire.FromApp], None]
+Take = Callable[["AppConnection", bytes], None]
 
 
 class AppConnection:
@@ -80,6 +81,7 @@ class AppConnection:
         self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE, max_size=QUEUE_BYTES, measure=len)
         self._goodbye: tuple[CloseCode, str] | None = None
         self._hear: asyncio.Future[Hear | None] = asyncio.get_running_loop().create_future()
+        self._take_binary: Take | None = None
         self._pings = False
         """It has sent or answered a ping: from then on its silence means something (hazard L-7)."""
         self._unanswered = 0
@@ -97,9 +99,10 @@ class AppConnection:
         """(audio chunks, messages) that the app was too slow for."""
         return self._chunks.dropped, self._messages.dropped
 
-    def listen(self, hear: Hear, allowance: Allowance) -> None:
+    def listen(self, hear: Hear, allowance: Allowance, take: Take) -> None:
         """From now on the app is read; before that nothing is, so nothing is lost. `allowance` is that of this app of
-        this user: a new socket begins with what the former one left."""
+        this user: a new socket begins with what the former one left. `take` gets its binary frames."""
+        self._take_binary = take
         self._socket.allowance = allowance
         if not self._hear.done():
             self._hear.set_result(hear)
@@ -202,7 +205,8 @@ class AppConnection:
                 case WSMsgType.PONG:
                     self._pings = True
                 case WSMsgType.BINARY:
-                    self.complain(wire.ErrorCode.MALFORMED_MESSAGE, "an app sends no binary frames")
+                    if self._take_binary is not None and self.open:
+                        self._take_binary(self, message.data)
                 case _:
                     return
 

@@ -11,6 +11,7 @@ import structlog
 from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, Registry
 from glassbridge.cloud.apps.store import PHONE, Kind, Store, as_values
+from glassbridge.cloud.apps.streams import Streams
 from glassbridge.core.app_settings import Schema, chosen, shown
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
@@ -34,6 +35,7 @@ class AppHost:
         self.config = config
         self.registry = registry
         self.store = Store(config.store, config.store_bytes)
+        self.streams = Streams(config.sounds_of_all)
         self.port = 0
         self.id = token_hex(6)
         """Of this run of this cloud, for apps."""
@@ -70,6 +72,12 @@ class AppHost:
         base = urlsplit(self.config.public_url or f"http://127.0.0.1:{self.port}")
         scheme = {"http": "ws", "https": "wss"}.get(base.scheme, base.scheme)
         return f"{scheme}://{base.netloc}{base.path.rstrip('/')}{wire.APP_PATHS[0]}"
+
+    @property
+    def http_url(self) -> str:
+        """Where apps and bridges find this cloud's REST interface."""
+        base = self.websocket_url.removesuffix(wire.APP_PATHS[0])
+        return f"http{base.removeprefix('ws')}"
 
     async def ask_to_connect(self, app: AppRecord, user: str) -> bool:
         """Asks the app's server to open a socket for this user; whether it said yes. Never raises."""

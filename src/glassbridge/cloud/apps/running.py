@@ -13,7 +13,9 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.store import StoreError
+from glassbridge.cloud.apps.streams import Refused
 from glassbridge.cloud.apps.tts import own_address, vouched
+from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core.app_session import (
@@ -258,7 +260,7 @@ class RunningApp:
         for at, result in self._results:
             if at >= lost_at - KEEP:
                 connection.send(result)
-        connection.listen(self._hear, self._allowance)
+        connection.listen(self._hear, self._allowance, self._take)
 
     async def _see_off(self, connection: AppConnection) -> None:
         """The app closes what it has released. The original's SDK takes a clean close of ours for the end of the
@@ -290,6 +292,7 @@ class RunningApp:
         self._socket = None
         self._shell.stop()
         self._playbacks.stop_all()
+        self._host.streams.end(self)
         for connection in self._connections.values():
             if reason.told:
                 connection.send(
@@ -313,6 +316,29 @@ class RunningApp:
             "app", old=record.old.label, on=record.event, new=record.new.label,
             socket=record.generation, cause=record.cause,
         )  # fmt: skip
+
+    def _take(self, connection: AppConnection, piece: bytes) -> None:
+        """A binary frame: something of a sound that the app makes."""
+        if connection is not self._socket:
+            return
+        try:
+            self._host.streams.write(self, piece)
+        except Refused as error:
+            connection.complain(wire.ErrorCode.MALFORMED_MESSAGE, str(error))
+
+    def _begin_stream(self, connection: AppConnection, id_: str) -> None:
+        try:
+            url = f"{self._host.http_url}{SOUNDS_PATH}/{self._host.streams.open(self, id_)}"
+        except Refused as error:
+            kind = str(wire.AudioStreamStart.__struct_config__.tag)
+            connection.send(
+                wire.ConnectionError_(
+                    code=wire.ErrorCode.NOT_AVAILABLE, message=str(error), request_id=id_, request_type=kind,
+                    timestamp=iso_now(),
+                )
+            )  # fmt: skip
+        else:
+            connection.send(wire.AudioStreamReady(stream_id=id_, stream_url=url, timestamp=iso_now()))
 
     def _refuse_photo(self, request_id: str) -> None:
         """No photo is taken here. Version 3 of the original's SDK hears it on its socket, version 2 at its server."""
@@ -352,6 +378,10 @@ class RunningApp:
                 )
             case wire.LocationPollRequest():
                 self._tasks.spawn(self._owner.devices.locate(self, message), "locate")
+            case wire.AudioStreamStart(stream_id=stream_id):
+                self._begin_stream(connection, stream_id)
+            case wire.AudioStreamEnd(stream_id=stream_id):
+                self._host.streams.end(self, stream_id)
             case wire.PhotoRequest(request_id=request_id):
                 self._refuse_photo(request_id)
             case wire.AudioPlayRequest():

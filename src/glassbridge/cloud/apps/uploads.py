@@ -4,6 +4,7 @@ The address of one is its key: 128 random bits that only the app, and the bridge
 An app signs for size and digest of its sound, so who asks is known before a byte of the sound is read.
 """
 
+import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from aiohttp import web
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
+from glassbridge.cloud.apps.streams import Stream
 from glassbridge.cloud.body import BodyError, expect_later, read_body
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
@@ -27,6 +29,8 @@ log = structlog.get_logger()
 
 PATH: Final = "/api/sounds"
 MAX_SOUND: Final = 16 << 20
+STALLED: Final = 60.0
+"""Seconds without a new piece of a sound that an app makes, or without a reader."""
 KEPT: Final = 900.0
 """Seconds: longer than a sound may last that is played from it."""
 
@@ -92,15 +96,31 @@ class Uploads:
         log.info("sound kept", package=package, bytes=len(data))
         return success({"path": f"{PATH}/{name}", "keptSeconds": KEPT})
 
-    async def get(self, request: web.Request) -> web.Response:
-        """A sound that was kept."""
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """A sound that was kept, or one that an app makes while it is heard."""
         self._forget()
+        if (stream := self._host.streams.find(request.match_info["name"])) is not None:
+            return await self._pass_on(request, stream)
         sound = self._sounds.get(request.match_info["name"])
         if sound is None:
             return failure(404, "NO_SUCH_SOUND", "there is no such sound, or it was kept long enough")
         return web.Response(
             body=sound.data, content_type="application/octet-stream", headers={"Cache-Control": "no-store"}
         )
+
+    async def _pass_on(self, request: web.Request, stream: Stream) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+        response.content_type = "application/octet-stream"
+        await response.prepare(request)
+        try:
+            async with asyncio.timeout(STALLED) as deadline:
+                async for piece in stream.read():
+                    await response.write(piece)
+                    deadline.reschedule(asyncio.get_running_loop().time() + STALLED)
+        except TimeoutError:
+            log.info("stream of a sound cut", bytes=len(stream.data))
+        await response.write_eof()
+        return response
 
     def _forget(self) -> None:
         """What is too old or too much."""

@@ -1,0 +1,126 @@
+"""Sounds that apps make while they are heard (`createOutputStream` of the original's SDK 3): pieces come on the app's
+socket, and a bridge fetches them as one sound that goes on until the app ends it.
+
+What has come is kept until the stream is forgotten, so that a bridge that begins anew finds the beginning, too.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+from time import monotonic
+from typing import Final
+
+ID_LENGTH: Final = 36
+"""Bytes of the stream's id before each piece."""
+MAX_STREAM: Final = 16 << 20
+"""Bytes of one stream: 17 minutes of MP3 at 128 kbit/s."""
+MAX_STREAMS: Final = 4
+"""Of one app and user, at once."""
+KEPT: Final = 60.0
+"""Seconds after the end."""
+
+
+class Refused(Exception):
+    """Why a piece or a stream is not taken; the text is for the app's maker."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One of them."""
+
+    owner: object
+    id: str
+    data: bytearray = field(default_factory=bytearray)
+    ended_at: float | None = None
+    """Monotonic seconds."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        """Those that read go on."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """From the beginning to the end, as it comes; who reads sees to a deadline."""
+        at = 0
+        while True:
+            if at < len(self.data):
+                piece = bytes(self.data[at:])
+                at += len(piece)
+                yield piece
+            elif self.ended_at is not None:
+                return
+            else:
+                await self.changed.wait()
+
+
+class Streams:
+    """All of one cloud, of at most `most` bytes together. An owner is an app of a user."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._streams: dict[str, Stream] = {}
+        """By the name in their addresses, which only the app and its bridge are told."""
+
+    def find(self, name: str) -> Stream | None:
+        """The one at this address."""
+        return self._streams.get(name)
+
+    def open(self, owner: object, id_: str) -> str:
+        """Its name: asked for again, the same. Raises Refused."""
+        self._forget()
+        mine = {name: one for name, one in self._streams.items() if one.owner is owner and one.ended_at is None}
+        for name, one in mine.items():
+            if one.id == id_:
+                return name
+        if len(id_.encode()) != ID_LENGTH:
+            raise Refused(f"the id of a stream has {ID_LENGTH} bytes")
+        if len(mine) >= MAX_STREAMS:
+            raise Refused(f"an app has at most {MAX_STREAMS} streams of sound at once: end one first")
+        name = token_urlsafe(16)
+        self._streams[name] = Stream(owner, id_)
+        return name
+
+    def write(self, owner: object, piece: bytes) -> None:
+        """A piece, after the id of its stream. One of a stream that has ended is late and counts for nothing. Raises
+        Refused: then the stream ends."""
+        stream = self._of(owner, piece[:ID_LENGTH].decode(errors="replace"))
+        if stream is None:
+            if not any(one.owner is owner for one in self._streams.values()):
+                raise Refused("an app sends no binary frames but pieces of a stream that it has begun")
+            return
+        data = memoryview(piece)[ID_LENGTH:]
+        if len(stream.data) + len(data) > MAX_STREAM or self._bytes() + len(data) > self._most:
+            self._end(stream)
+            raise Refused(
+                f"a stream of sound has at most {MAX_STREAM >> 20} MiB, and all together {self._most >> 20} MiB"
+            )
+        stream.data += data
+        stream.wake()
+
+    def end(self, owner: object, id_: str | None = None) -> None:
+        """The app has said all of it; without an id: of all that it has."""
+        for stream in self._streams.values():
+            if stream.owner is owner and stream.ended_at is None and id_ in (None, stream.id):
+                self._end(stream)
+        self._forget()
+
+    def _end(self, stream: Stream) -> None:
+        stream.ended_at = self._clock()
+        stream.wake()
+
+    def _of(self, owner: object, id_: str) -> Stream | None:
+        mine = (one for one in self._streams.values() if one.owner is owner and one.id == id_)
+        return next((one for one in mine if one.ended_at is None), None)
+
+    def _bytes(self) -> int:
+        self._forget()
+        return sum(len(one.data) for one in self._streams.values())
+
+    def _forget(self) -> None:
+        now = self._clock()
+        gone = [name for name, one in self._streams.items() if one.ended_at is not None and now - one.ended_at >= KEPT]
+        for name in gone:
+            del self._streams[name]
