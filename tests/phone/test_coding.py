@@ -67,7 +67,7 @@ def test_copies_replace_lost_frames(level: int, lost: int) -> None:
     """Two in a row at 24 kbit/s, one at 16."""
     frames, pcm = coded(level, [1600] * 20)
     ledger = Ledger()
-    opus = OpusFrames(ledger.wants)
+    opus = OpusFrames(ledger.wants, ledger.settled)
     got: dict[int, bytes] = {}
     for index, frame in enumerate(frames):
         if index % (lost + 1) and index + lost < len(frames):
@@ -88,7 +88,7 @@ def test_copies_replace_lost_frames(level: int, lost: int) -> None:
 def test_what_was_delivered_is_not_decoded_again() -> None:
     frames, _ = coded(2, [1600] * 2)
     ledger = Ledger()
-    opus = OpusFrames(ledger.wants)
+    opus = OpusFrames(ledger.wants, ledger.settled)
     for _ in range(2):
         for frame in frames:
             number, payload = decode_numbered(frame.encoded(2))
@@ -147,7 +147,7 @@ def test_a_change_of_coding_loses_nothing() -> None:
 def test_opus_that_is_none_is_the_phones_fault(payload: bytes) -> None:
     ledger = Ledger()
     with pytest.raises(FrameError):
-        OpusFrames(ledger.wants).decode(FrameNumber(1, 0, 0, coding=1), payload)
+        OpusFrames(ledger.wants, ledger.settled).decode(FrameNumber(1, 0, 0, coding=1), payload)
 
 
 def test_the_vector_of_the_documentation() -> None:

@@ -153,7 +153,7 @@ class Microphone:
         self._clock_step: ClockStep | None = None
         """The newest one that was told."""
         self._on_slow = on_slow
-        self._opus = OpusFrames(self._ledger.wants)
+        self._opus = OpusFrames(self._ledger.wants, self._ledger.settled)
         self._arrived: dict[Path, Arrived] = {}
         self._arrived_epoch: int | None = None
         self._began_at = 0.0

@@ -1,15 +1,22 @@
 """Opus frames of a phone become samples: each packet is decoded once, whichever route or copy brought it first.
 
-Opus decoders remember what came before. Packets that go on where the newest ended use one decoder; those that fill an
-older hole use another, so that a repair does not disturb the live sound.
+Opus decoders remember what came before: a decoder that jumps between packets garbles words. So there are three.
+- One goes on where the sound is complete, packet by packet.
+- What comes too early is decoded by another one at once, in case that what is missing never comes. When it does, what
+  waits behind it is decoded again, in order, and that takes its place as long as it has not been handed on.
+- What fills an older hole is decoded by a third one, so that a repair does not disturb the live sound.
 """
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.livekit.opus import Decoder, OpusError
 from glassbridge.wire.audio_frames import OPUS_PACKET, FrameError, FrameNumber, decode_opus
+
+EARLY = 1_000
+"""Packets that may wait behind a hole; the oldest go first."""
 
 
 class Stretch(NamedTuple):
@@ -20,47 +27,90 @@ class Stretch(NamedTuple):
     pcm: bytes
 
 
-class OpusFrames:
-    """Of one session. `wants(epoch, start, stop)`: whether any of these samples has not been delivered yet."""
+class _Packet(NamedTuple):
+    captured_us: int
+    samples: int
+    content: bytes
 
-    def __init__(self, wants: Callable[[int, int, int], bool]) -> None:
+
+class OpusFrames:
+    """Of one session. `wants(epoch, start, stop)`: whether any of these samples has not been delivered yet.
+    `settled(epoch)`: the position before which all is delivered or given up."""
+
+    def __init__(self, wants: Callable[[int, int, int], bool], settled: Callable[[int], int]) -> None:
         self._wants = wants
+        self._settled = settled
         self._epoch: int | None = None
-        self._live, self._repairs = _Stream(), _Stream()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._live, self._ahead, self._repairs = _Stream(), _Stream(), _Stream()
+        self._early: OrderedDict[int, _Packet] = OrderedDict()
+        """By position: what waits behind a hole."""
 
     def decode(self, number: FrameNumber, payload: bytes) -> tuple[list[Stretch], int]:
-        """The samples of a frame that are still wanted, the oldest first, and how many it held in all. Raises
+        """The samples of a frame that are still wanted, and how many it held in all. What waited behind them and sounds
+        better now comes before them, the newest first: who takes it in this order hands on nothing too soon. Raises
         FrameError (the phone's fault)."""
         packets, samples = decode_opus(payload)
         if number.epoch != self._epoch:
-            self._epoch, self._live, self._repairs = number.epoch, _Stream(), _Stream()
-        return list(self._stretches(number, packets, samples)), samples
-
-    def _stretches(self, number: FrameNumber, packets: list[bytes], samples: int) -> Iterator[Stretch]:
-        for index, packet in enumerate(packets):
+            self._epoch = number.epoch
+            self._begin()
+        self._pass(self._settled(number.epoch))
+        own: list[Stretch] = []
+        again: dict[int, Stretch] = {}
+        for index, content in enumerate(packets):
             offset = index * OPUS_PACKET
             start, count = number.position + offset, min(OPUS_PACKET, samples - offset)
+            packet = _Packet(number.capture_time_us + offset * 1_000_000 // SAMPLE_RATE, count, content)
+            again.pop(start, None)
             if self._wants(number.epoch, start, start + count):
-                stream = self._live if start >= self._live.stop else self._repairs
-                pcm = stream.decode(packet, start)[: count * BYTES_PER_SAMPLE]
-                yield Stretch(start, number.capture_time_us + offset * 1_000_000 // SAMPLE_RATE, pcm)
+                own.append(self._take(start, packet))
+                again |= self._go_on()
+        return [again[start] for start in sorted(again, reverse=True)] + own, samples
+
+    def _pass(self, settled: int) -> None:
+        """What is missing before this position is not waited for any more."""
+        if settled > self._live.stop:
+            if self._ahead.stop == settled:
+                self._live, self._ahead = self._ahead, self._live
+            self._live.stop = settled
+            self._early = OrderedDict((at, packet) for at, packet in self._early.items() if at >= settled)
+
+    def _take(self, start: int, packet: _Packet) -> Stretch:
+        if not self._live.stop or start == self._live.stop:
+            return self._live.decode(packet, start)
+        if start < self._live.stop:
+            return self._repairs.decode(packet, start)
+        self._early[start] = packet
+        if len(self._early) > EARLY:
+            self._early.popitem(last=False)
+        return self._ahead.decode(packet, start)
+
+    def _go_on(self) -> dict[int, Stretch]:
+        """What waited behind the sound that is complete now."""
+        again: dict[int, Stretch] = {}
+        while (packet := self._early.pop(self._live.stop, None)) is not None:
+            stretch = self._live.decode(packet, self._live.stop)
+            again[stretch.position] = stretch
+        return again
 
 
 class _Stream:
-    """One decoder and the position that it expects next."""
+    """One decoder and the position that it expects next; 0: none yet."""
 
     def __init__(self) -> None:
         self.stop = 0
         self._decoder: Decoder | None = None
 
-    def decode(self, packet: bytes, position: int) -> bytes:
+    def decode(self, packet: _Packet, position: int) -> Stretch:
         if self._decoder is None:
             self._decoder = Decoder()
         try:
-            pcm = self._decoder.decode(packet)
+            pcm = self._decoder.decode(packet.content)
         except OpusError as error:
             raise FrameError(f"an Opus packet cannot be decoded: {error}") from None
         if len(pcm) != OPUS_PACKET * BYTES_PER_SAMPLE:
             raise FrameError(f"an Opus packet holds {len(pcm) // BYTES_PER_SAMPLE} samples, not {OPUS_PACKET}")
         self.stop = position + OPUS_PACKET
-        return pcm
+        return Stretch(position, packet.captured_us, pcm[: packet.samples * BYTES_PER_SAMPLE])

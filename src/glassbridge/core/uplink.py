@@ -18,7 +18,7 @@ What it does not know: frames as bytes, sockets, clocks. Time is an argument, mo
 hands on what `receive` and `tick` return, in that order, and calls `tick` at `next_deadline`.
 """
 
-from bisect import insort
+from bisect import insort_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -213,7 +213,8 @@ class _Epoch:
         end = self.runs.stop
         out = self._fill(frame, min(frame.stop, end), now) if frame.position < end else []
         if frame.stop > end or frame.position == end:
-            insort(self.waiting, frame.part(max(frame.position, end), frame.stop), key=attrgetter("position"))
+            # What comes again while the first of it waits takes its place: it was decoded in order meanwhile.
+            insort_left(self.waiting, frame.part(max(frame.position, end), frame.stop), key=attrgetter("position"))
             out += self.release(now, lost)
             while len(self.waiting) > WAITING_FRAMES or self.waiting_samples > WAITING_SAMPLES:
                 self._give_up(self.waiting[0], lost)
@@ -431,6 +432,11 @@ class Ledger:
         """Something of [start, stop) was not delivered, and does not wait either."""
         book = self._epochs.get(epoch)
         return book is None or book.wants(start, stop)
+
+    def settled(self, epoch: int) -> int:
+        """The position before which all of this epoch is delivered or given up; 0 while nothing is."""
+        book = self._epochs.get(epoch)
+        return 0 if book is None else book.runs.stop
 
     @property
     def gaps(self) -> tuple[tuple[int, int], ...]:
