@@ -58,8 +58,8 @@ class Pushed:
         self.response = response
         self.rows: dict[str, Any] = {}
 
-    async def next(self, within: float = 5.0) -> Any:
-        async with deadline(within):
+    async def next(self) -> Any:
+        async with deadline(5):
             while True:
                 line = await self.response.content.readline()
                 assert line, "the stream has ended"
@@ -76,7 +76,9 @@ class Pushed:
         """What comes before a pause of so many seconds; of an endless stream the first 20."""
         with suppress(TimeoutError):
             for _ in range(20):
-                yield await self.next(seconds)
+                async with asyncio.timeout(seconds):
+                    message = await self.next()
+                yield message
 
 
 @asynccontextmanager

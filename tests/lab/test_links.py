@@ -56,8 +56,8 @@ async def way(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[t
     assert link.connections == set()
 
 
-async def read(reader: asyncio.StreamReader, within: float = 5.0) -> bytes:
-    async with deadline(within):
+async def read(reader: asyncio.StreamReader) -> bytes:
+    async with deadline(5):
         return await reader.read(100)
 
 
@@ -79,7 +79,8 @@ async def test_what_was_held_comes_when_healed(way: tuple[ByteLink, Dial, Echo])
     writer.write(b"two")
     await eventually(lambda: echo.heard == b"onetwo" or f"heard {bytes(echo.heard)!r}")
     with pytest.raises(TimeoutError):
-        await read(reader, QUIET)
+        async with asyncio.timeout(QUIET):
+            await reader.read(100)
     link.heal()
     assert await read(reader) == b"two"
     writer.close()
@@ -93,7 +94,8 @@ async def test_what_was_lost_costs_the_connection(way: tuple[ByteLink, Dial, Ech
     link.drop(Way.UP)
     writer.write(b"two")
     with pytest.raises(TimeoutError):
-        await read(reader, QUIET)
+        async with asyncio.timeout(QUIET):
+            await reader.read(100)
     link.heal()
     await ends(reader)
     assert echo.heard == b"one"

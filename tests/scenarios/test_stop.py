@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and even SIGKILL: everything is gone in time, and nothing is left behind."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -17,6 +18,14 @@ from tests.support.process import Program
 STOP_WITHIN = 5.0
 DEV = ("dev", "--livekit", "embedded", "--port", "0", "--livekit-port", "0")
 DEMO = ("demo", "--livekit", "embedded")
+
+
+@pytest.fixture(autouse=True)
+def at_a_terminal() -> Iterator[None]:
+    """Programs under nohup do not stop on SIGHUP, and CI may run under it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
