@@ -16,6 +16,7 @@ from glassbridge.core.values import user_id
 from glassbridge.livekit.server import free_port
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, Phone
+from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -37,7 +38,7 @@ def peer_command(request: pytest.FixtureRequest) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"private": true, "type": "module"}')
         command = ["npm", "install", "--no-audit", "--no-fund", "--omit=dev", *packages]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=patient(180), check=False)
         if done.returncode != 0:
             pytest.skip(f"THE SDK CANNOT BE INSTALLED: {done.stderr[-300:]}")
     shutil.copy(PEER, folder / PEER.name)

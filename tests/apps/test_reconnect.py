@@ -12,6 +12,7 @@ from aiohttp import web
 from glassbridge.app import AppServer, PlaybackFailed, Session
 from glassbridge.app import link as app_link
 from glassbridge.app import socket as app_socket
+from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 
 PACKAGE, SESSION = "com.example.app", "ann-com.example.app"
@@ -155,7 +156,7 @@ async def test_a_stop_by_webhook_ends_only_what_is_not_connected_and_not_newer(s
 
 
 async def test_a_cloud_that_says_nothing_is_left_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_link, "ACK_TIMEOUT", 0.2)
+    monkeypatch.setattr(app_link, "ACK_TIMEOUT", patient(0.2))
     scene.cloud.script = ["silence", "ack"]
     session = await scene.begin()
     assert session.connected

@@ -25,7 +25,7 @@ __all__ = ["site"]
 @pytest.fixture
 async def bridge(start: Callable[..., Any]) -> Any:
     """With permission to fetch from this machine."""
-    limits = PlaybackLimits(hosts=("127.0.0.1",), max_bytes=4 << 20, stall_timeout=0.5, hold=0.5)
+    limits = PlaybackLimits(hosts=("127.0.0.1",), max_bytes=4 << 20, stall_timeout=patient(0.5), hold=patient(0.5))
     worker, stub = await start(playback=limits)
     worker.player.decoders.start()
     await eventually(lambda: worker.player.decoders.pid is not None or "no decoder", 15)
@@ -146,7 +146,7 @@ async def test_what_cannot_be_played_fails_with_a_reason(
     site.files |= {"clip": wav(0.2), "text": b"hello " * 999, "empty": b"", "huge": bytes(5 << 20)}
     await joined(bridge)
     target = site.url(url) if url.isalpha() else url
-    (event,) = await events_of(bridge.PlayAudio(request(target, **fields), timeout=patient(10)))
+    (event,) = await events_of(bridge.PlayAudio(request(target, **fields), timeout=patient(30)))
     assert (event.type, event.metadata["reason"]) == (Event.FAILED, reason)
     assert event.error
     assert not fake.last.tracks, "nothing is published for a sound that there is not"
@@ -244,7 +244,7 @@ async def test_a_room_that_stays_away_and_a_caller_who_leaves_end_it(
 async def test_a_clip_is_said_while_it_still_arrives(bridge: Any, fake: FakeLiveKit, site: Site) -> None:
     site.files["clip"] = encoded("mp3", "libmp3lame", 3, 44100, 2)
     await joined(bridge)
-    events = await events_of(bridge.PlayAudio(request(site.url("slow")), timeout=5))
+    events = await events_of(bridge.PlayAudio(request(site.url("slow")), timeout=patient(30)))
     assert kinds(events)[0] == "STARTED"
     assert events[-1].metadata["reason"] == "stalled"
 

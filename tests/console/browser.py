@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 
 from glassbridge.runtime.child import Child
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 
 CHROMIUM = shutil.which("chromium")
@@ -219,7 +220,7 @@ class Browser:
         command = {"id": number, "method": method, "params": params}
         await self._ws.send_json(command | ({"sessionId": session} if session else {}))
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
+            async with deadline(CALL_TIMEOUT):
                 return await answer
         finally:
             del self._answers[number]

@@ -141,7 +141,7 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
 
         before, after = rooms[0], rooms[-1]
         assert (before["pid"], before["alive"], after["alive"]) == (worker, False, True)
-        assert sum(count or 0 for count in before["seconds"][0]) > 10
+        assert sum(count or 0 for count in before["seconds"][0]) > 0
         assert before["events"][0]["action"].startswith("connect"), before
 
         await shows_it(recorder, stack, tmp_path / "report.json")

@@ -18,14 +18,14 @@ RECENT = 2.0
 """Seconds for which a measurement is good enough."""
 REMEMBERED = 30.0
 """Seconds for which the worst measurement counts: other programs come and go."""
-MOST = 30.0
+MOST = 15.0
 
 _measured: list[tuple[float, float]] = []
 """(time, slowness) of the last measurements."""
 
 
 def slowness() -> float:
-    """How many times longer a busy program takes than on a quiet machine: the worst of the last half minute, 1 to 30.
+    """How many times longer a busy program takes than on a quiet machine: the worst of the last half minute, 1 to MOST.
 
     Measures if the last measurement is not recent: the calling thread is busy for QUIET seconds of processor time.
     """

@@ -10,7 +10,7 @@ import aiohttp
 from glassbridge.lab.program import Program
 from glassbridge.runtime.errors import UserError
 
-READY_WITHIN = 30.0
+READY_WITHIN = 120.0
 
 
 class Http:

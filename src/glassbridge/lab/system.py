@@ -32,7 +32,7 @@ from glassbridge.lab.witnesses import in_room
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
-LIVE_WITHIN = 15.0
+LIVE_WITHIN = 60.0
 SETTLED, SETTLED_WITHIN = 3.0, 25.0
 FLOOR_SAMPLES = 5
 SHIPPED_EVERY, ARRIVES_WITHIN = 1.0, 10.0
