@@ -131,4 +131,5 @@ def test_the_source_prints_no_environment() -> None:
     """Nothing hands a whole environment, or a settings object, to a log."""
     for path in Path(__file__).parents[2].joinpath("src").rglob("*.py"):
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            assert not re.search(r"log\.\w+\(.*(os\.environ|settings\b)", line), f"{path.name}:{number}"
+            code = re.sub(r'(?<!f)"[^"]*"', "", line)  # an event may be named after them
+            assert not re.search(r"log\.\w+\(.*(os\.environ|settings\b)", code), f"{path.name}:{number}"
