@@ -218,6 +218,21 @@ async def test_slower_captions_are_told_to_phone_and_apps_and_so_is_their_end(
     assert phone.of_type("audio_state")[-1].get("seconds") is None
 
 
+async def test_who_loses_captions_because_too_many_speak_is_told_so(begin: Begin) -> None:
+    stage = await begin()
+    phone = await stage.phone()
+    await phone.socket.send_bytes(CHUNK)
+    stream = await stream_for(stage, "en-US")
+    stream.fail(RecogniserError(Reason.OVERLOADED.text, Reason.OVERLOADED))
+    await phone.until_state("live", "recogniser_overloaded")
+    told = phone.of_type("audio_state")[-1]
+    assert told["hop"] == "recogniser"
+    assert told["reason"] == "audio arrives, but it is not captioned: too many people speak at once for this machine"
+    await phone.socket.send_bytes(CHUNK)
+    await eventually(lambda: len(stage.recogniser.streams) == 2 or "it is not tried again", 10.0)
+    await phone.until_state("live")
+
+
 async def test_what_the_phone_understands_itself_is_passed_on(begin: Begin) -> None:
     stage = await begin()
     phone = await stage.phone()

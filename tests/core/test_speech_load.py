@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassbridge.core.speech_load import BUSY, HOLD, LATE, OVERDUE, USUAL_FITS, Pace, SpeechLoad, Work
+from glassbridge.core.speech_load import BUSY, DRAINS, HOLD, LATE, OVERDUE, USUAL_FITS, Pace, SpeechLoad, Work
 
 
 class Machine:
@@ -88,6 +88,44 @@ def test_nobody_fits_while_finals_are_overdue() -> None:
     assert machine.load.fits == 0
     machine.second()
     assert machine.load.fits > 0
+
+
+def test_when_those_who_paused_all_speak_the_newest_are_sent_away_until_the_rest_fits() -> None:
+    machine = Machine(24, share=1 / 3)
+    machine.seconds(30)
+    assert machine.load.shed() == []
+    machine.share = 1.0
+    gone: list[int] = []
+    for _ in range(30):
+        overloaded = machine.load.speakers * machine.cost > 1.0
+        machine.second(late=1.5 if overloaded else 0.1)
+        for stream in machine.load.shed():
+            machine.load.closed(stream)
+            gone.append(stream)
+    assert gone == sorted(gone, reverse=True)
+    assert set(range(24)) - set(gone) == set(range(24 - len(gone))), "others than the newest went"
+    assert DRAINS - 2 * machine.cost <= (24 - len(gone)) * machine.cost <= BUSY
+
+
+def test_those_who_are_silent_stay_and_so_does_the_oldest() -> None:
+    machine = Machine(2, share=0.0)
+    for quiet in (2, 3):
+        machine.load.opened(quiet)
+    machine.seconds(60)
+    machine.cost, machine.share = 3.0, 1.0
+    for _ in range(30):
+        machine.second(late=5.0)
+        for stream in machine.load.shed():
+            machine.load.closed(stream)
+    assert set(machine.load._streams) == {0, 2, 3}
+
+
+def test_a_machine_that_stood_still_sends_nobody_away() -> None:
+    machine = Machine(4)
+    machine.seconds(10)
+    for late in (20.0, 10.0, 4.0, 2.0, 0.5):
+        machine.second(late)
+        assert machine.load.shed() == []
 
 
 def test_the_load_is_never_over_one() -> None:

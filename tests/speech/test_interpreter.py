@@ -8,7 +8,7 @@ import pytest
 from glassbridge.core.speech_load import Pace
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.interpreter import FIRST_PARTIAL, Interpreter
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Shed, Status
 from glassbridge.speech.worker import serve
 from tests.speech.test_segments import Loud
 
@@ -71,7 +71,7 @@ class Desk:
         while self.clock.now < until:
             if self.clock.now >= self._status_at:
                 self._status_at = self.clock.now + 1.0
-                self.answers.append((self.clock.now, self.interpreter.status(self.clock.now)))
+                self.answers += [(self.clock.now, answer) for answer in self.interpreter.review(self.clock.now)]
             if (answers := self.interpreter.work()) is None:
                 return
             for answer in answers:
@@ -160,6 +160,29 @@ def test_partials_slow_down_with_the_load_and_finals_stay_in_time(speakers: int,
         assert len(finals) == 8
         lags = [at - 100.0 - said.end_ms / 1000 for at, said in finals[1:]]
         assert max(lags) < 2.0, (stream, lags)
+
+
+def test_when_too_many_speak_the_newest_are_told_and_the_others_are_in_time() -> None:
+    """They were let in while they paused."""
+    desk = Desk(cost=0.08)
+    streams = range(1, 25)
+    desk.open(*streams)
+    desk.say(dict.fromkeys(streams, SILENCE * 30))
+    begun = desk.clock.now
+    desk.say({stream: SILENCE * (stream % 4) + (SPEECH * 4 + SILENCE) * 20 for stream in streams})
+    desk.work()
+    gone = [answer.stream for _, answer in desk.answers if isinstance(answer, Shed)]
+    assert gone == sorted(gone, reverse=True)
+    stay = [stream for stream in streams if stream not in gone]
+    assert 6 <= len(stay) <= 12
+    lags = sorted(
+        at - 100.0 - said.end_ms / 1000
+        for stream in stay
+        for at, said in desk.said(stream, final=True)
+        if said.start_ms > (begun - 100.0) * 1000
+    )
+    assert len(lags) == 20 * len(stay)
+    assert lags[len(lags) * 95 // 100] <= 3.0, lags[-20:]
 
 
 def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:

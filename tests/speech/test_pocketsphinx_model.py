@@ -130,4 +130,6 @@ def test_what_is_asked_of_a_stream_that_is_closed_is_ignored() -> None:
     listeners = Listeners(lambda: make()[1])
     for order in (Order.OPEN, Order.CLOSE, Order.AUDIO, Order.FINISH):
         assert list(listeners.obey(order, 1, 0, SPEECH)) == []
-    assert listeners.status(0.0).streams == 0
+    [status] = listeners.review(0.0)
+    assert isinstance(status, Status)
+    assert status.streams == 0

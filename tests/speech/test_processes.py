@@ -24,6 +24,8 @@ tell(type="ready")
 while head := sys.stdin.buffer.read(17):
     order, stream, position, size = struct.unpack("<BIQI", head)
     sys.stdin.buffer.read(size)
+    if order == 2:
+        tell(type="shed", stream=stream)
     if order == 3:
         say(b"\xff a native library says something")
         say(b"[" * 100_000)
@@ -58,6 +60,19 @@ async def test_lines_that_cannot_be_read_cost_no_stream(recogniser: Scripted) ->
     await eventually(lambda: len(said) == 3 or f"{said}, {lost}")
     assert not lost
     assert not stream.ended
+
+
+async def test_a_stream_that_its_process_sends_away_is_lost_for_that_reason_and_no_other(recogniser: Scripted) -> None:
+    lost: list[RecogniserError] = []
+    spared: list[RecogniserError] = []
+    stream = await recogniser.open(Want(AUTO), lambda _said: None, lost.append)
+    other = await recogniser.open(Want(AUTO), lambda _said: None, spared.append)
+    stream.feed(bytes(3_200))
+    await eventually(lambda: bool(lost) or "it was not told")
+    assert [error.reason for error in lost] == [Reason.OVERLOADED]
+    await soon(other.finish(), 5)
+    assert spared == []
+    await stream.close()
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,14 @@ from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
 from glassbridge.core.app_session import StopReason
 from glassbridge.core.audio_link import AudioLink, Notice, Path
-from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_SLOW, RECOGNISER_STUCK, SLOW_NETWORK, Finding
+from glassbridge.core.diagnosis import (
+    RECOGNISER_FAILED,
+    RECOGNISER_OVERLOADED,
+    RECOGNISER_SLOW,
+    RECOGNISER_STUCK,
+    SLOW_NETWORK,
+    Finding,
+)
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault, Reason
@@ -99,6 +106,8 @@ _CLOSE_CODES = {DRAINING: CloseCode.DRAINING, FAILED: CloseCode.INTERNAL}
 CAPTIONS = "glassbridge.captions"
 """Package name under which captions are displayed."""
 NO_CAPTIONS = "Captions are not available"
+RECOGNISER_FINDINGS = {Reason.STUCK: RECOGNISER_STUCK, Reason.OVERLOADED: RECOGNISER_OVERLOADED}
+"""What is told of a recogniser's fault; RECOGNISER_FAILED of all others."""
 CLOSE_TIMEOUT = 2.0
 
 
@@ -597,7 +606,7 @@ class UserSession:
         """Audio goes on; only what becomes of it is told."""
         finding = None
         if fault is not None:
-            finding = RECOGNISER_STUCK if fault.reason is Reason.STUCK else RECOGNISER_FAILED
+            finding = RECOGNISER_FINDINGS.get(fault.reason, RECOGNISER_FAILED)
             if fault.refused:
                 what = "it is not captioned" if captions else "not all that apps ask for is understood"
                 finding = replace(finding, text=f"audio arrives, but {what}: {fault.why}")

@@ -174,6 +174,9 @@ RECOGNISER_FAILED: Final = Finding(
 RECOGNISER_STUCK: Final = Finding(
     Hop.RECOGNISER, "recogniser_stuck", "audio arrives, but the recogniser takes none", Action.RESTART_RECOGNISER
 )
+RECOGNISER_OVERLOADED: Final = Finding(
+    Hop.RECOGNISER, "recogniser_overloaded", "audio arrives, but too many people speak at once", Action.WAIT
+)
 RECOGNISER_SLOW: Final = "recogniser_slow"
 """No hop is dead: the code of captions that come late (core/slowness.py)."""
 

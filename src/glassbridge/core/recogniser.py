@@ -55,6 +55,7 @@ class Reason(Enum):
     CRASHED = ("crashed", Again.SOON, "the recogniser failed")
     STUCK = ("stuck", Again.SOON, "the recogniser takes no audio")
     BUSY = ("busy", Again.SOON, "all recognisers are busy")
+    OVERLOADED = ("overloaded", Again.LATER, "too many people speak at once for this machine")
     UNAVAILABLE = ("unavailable", Again.LATER, "the recogniser is not available")
     TOO_MANY = ("too_many", Again.LATER, "the recogniser is asked for too much")
     UNPAID = ("unpaid", Again.LATER, "the recogniser's account is exhausted")
@@ -353,7 +354,8 @@ class Recognition:
         if not reason.is_fault:
             return []
         self._faulty = True
-        return [Fault(reason, why or reason.text, refused or reason.again is Again.NEVER)]
+        refused = refused or reason is Reason.OVERLOADED or reason.again is Again.NEVER
+        return [Fault(reason, why or reason.text, refused)]
 
     def _retry(self, event: Tick, now: float) -> list[Effect]:
         if self._due is None or now < self._due:

@@ -8,6 +8,8 @@ Rules
   seconds.
 - A speaker fits as long as all finals of all speakers fit under BUSY. A stream counts by the share of time in which its
   user spoke lately; a new one counts as a speaker without a pause, until it is known better.
+- People who paused when they were let in may all speak at once later. When answers are late for PATIENT looks, and not
+  even the finals fit, the newest speakers are sent away until the rest does; the oldest always stays.
 
 It does not know processes, audio or time.
 """
@@ -23,16 +25,25 @@ LATE: Final = 1.0
 """Seconds that a job may wait until the pace slows down."""
 OVERDUE: Final = 3.0
 """Seconds that a final may wait; over this nobody else fits."""
+FULL: Final = 0.95
+"""Expected load of the finals over which a process that is late has too many speakers."""
+DRAINS: Final = 0.6
+"""Expected load of the finals at which what waits is done soon: so many speakers stay then."""
+PATIENT: Final = 2
 HOLD: Final = 5.0
 LEARNT: Final = 0.2
 """How much a measurement counts against what was known."""
 ACTIVITY_SECONDS: Final = 8.0
 """Time constant of a stream's share of speech."""
+LATELY_SECONDS: Final = 2.0
+"""The same where it counts who speaks now."""
 USUAL_COST: Final = 0.08
 """Seconds of work for a second of speech, until it is measured: listening and finals."""
 USUAL_FITS: Final = int(BUSY / USUAL_COST)
 USUAL_PARTIAL: Final = 0.08
 """Seconds of work for a partial transcript, until it is measured."""
+SPEAKING: Final = 0.1
+"""Share of time over which a stream is one of those who speak."""
 LEAST_SPEECH: Final = 1.0
 """Seconds of speech that a measurement is made of."""
 
@@ -64,6 +75,7 @@ class Work(Enum):
 @dataclass(slots=True)
 class _Stream:
     activity: float = 1.0
+    lately: float = 1.0
     speech: float = 0.0
     """Seconds of speech since the last look."""
 
@@ -90,6 +102,8 @@ class SpeechLoad:
         self._period = _Period()
         self._looked_at = now
         self._hold_until = now
+        self._overloaded = 0
+        """Looks in a row."""
         self._cost = USUAL_COST
         self._partial_cost = USUAL_PARTIAL
         self._since_measured = _Period()
@@ -141,12 +155,30 @@ class SpeechLoad:
         self.pace = wanted
         return self.pace
 
+    def shed(self) -> list[int]:
+        """Streams that are to go, the newest first; call it after `look`, and tell by `closed` that they are gone."""
+        finals = self._cost * sum(stream.lately for stream in self._streams.values())
+        overloaded = self.late > LATE and finals > (BUSY if self.late > OVERDUE else FULL)
+        self._overloaded = self._overloaded + 1 if overloaded else 0
+        if self._overloaded < PATIENT:
+            return []
+        self._overloaded = -PATIENT  # what waits is done meanwhile
+        gone: list[int] = []
+        for number, stream in reversed(list(self._streams.items())[1:]):
+            if gone and finals <= DRAINS:
+                break
+            if stream.lately > SPEAKING:
+                gone.append(number)
+                finals -= stream.lately * self._cost
+        return gone
+
     def _learn(self, period: _Period, length: float) -> None:
-        keep = max(0.0, 1.0 - length / ACTIVITY_SECONDS)
+        keep, keep_lately = (max(0.0, 1.0 - length / long) for long in (ACTIVITY_SECONDS, LATELY_SECONDS))
         for stream in self._streams.values():
             share = min(1.0, stream.speech / length)
             self._speech_since += stream.speech
             stream.activity = keep * stream.activity + (1.0 - keep) * share
+            stream.lately = keep_lately * stream.lately + (1.0 - keep_lately) * share
             stream.speech = 0.0
         if period.partials:
             spent = period.worked[Work.PARTIAL] / period.partials

@@ -14,7 +14,7 @@ from glassbridge.core.speech_load import SpeechLoad, Work
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.core.words import normalised
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.process_wire import Answer, Finished, Order, Said, Status
+from glassbridge.speech.process_wire import Answer, Finished, Order, Said, Shed, Status
 from glassbridge.speech.segments import Detects, Segment, Segments
 from glassbridge.speech.worker import STATUS_EVERY
 
@@ -167,13 +167,17 @@ class Interpreter:
             stream.partial = text
             yield Said(number, Transcript(text, False, segment.start_ms, segment.end_ms))
 
-    def status(self, now: float) -> Status:
-        """Looks at the load; call it each STATUS_EVERY seconds."""
+    def review(self, now: float) -> Iterator[Answer]:
+        """Looks at the load, and sends the newest streams away when there are too many; call it each STATUS_EVERY
+        seconds."""
         waiting = max((now - job.since for job in self._finals), default=0.0)
         self.load.waited(waiting)
         pace = self.load.look(now)
         load = self.load
-        return Status(
+        for number in load.shed():
+            self.obey(Order.CLOSE, number, 0, b"")
+            yield Shed(number)
+        yield Status(
             pace.name, round(load.late, 2), round(load.busy, 2), round(load.speakers, 2), load.fits, len(self._streams)
         )
 

@@ -16,7 +16,7 @@ from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Shed, Status
 
 log = structlog.get_logger()
 
@@ -291,6 +291,9 @@ class SpeechProcess:
                 case Finished(number):
                     if (stream := self._streams.get(number)) is not None:
                         stream.finished()
+                case Shed(number):
+                    if (stream := self._streams.pop(number, None)) is not None:
+                        stream.lose(RecogniserError(Reason.OVERLOADED.text, Reason.OVERLOADED))
                 case Status():
                     self.status = answer
         status = await self._child.wait()

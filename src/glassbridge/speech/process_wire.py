@@ -38,6 +38,12 @@ class Finished(msgspec.Struct, tag="finished"):
     stream: int
 
 
+class Shed(msgspec.Struct, tag="shed"):
+    """There are more speakers than the process can bear; this stream has ended."""
+
+    stream: int
+
+
 class Status(msgspec.Struct, tag="status"):
     """How it goes, about once a second; also a sign of life."""
 
@@ -52,5 +58,5 @@ class Status(msgspec.Struct, tag="status"):
     """That it knew when it said so."""
 
 
-Answer = Ready | Said | Finished | Status
+Answer = Ready | Said | Finished | Shed | Status
 """A line."""

@@ -37,8 +37,8 @@ class Serves(Protocol):
     def work(self) -> Iterator[Answer] | None:
         """Does the most urgent job; None when there is none."""
 
-    def status(self, now: float) -> Status:
-        """Call it each STATUS_EVERY seconds."""
+    def review(self, now: float) -> Iterable[Answer]:
+        """How it goes; call it each STATUS_EVERY seconds."""
 
     @property
     def pending(self) -> bool:
@@ -81,9 +81,9 @@ class Listeners:
     def work(self) -> None:
         """Everything is done at once."""
 
-    def status(self, now: float) -> Status:
+    def review(self, now: float) -> Iterator[Answer]:
         """A sign of life: its parent knows how many streams fit."""
-        return Status(Pace.FAST.name, 0.0, 0.0, float(len(self._streams)), 0, len(self._streams))
+        yield Status(Pace.FAST.name, 0.0, 0.0, float(len(self._streams)), 0, len(self._streams))
 
     def rest(self, now: float) -> float:
         """Nothing is due by itself."""
@@ -133,22 +133,23 @@ def serve(source: BinaryIO, sink: BinaryIO, serves: Serves, most_unread: int = M
         sink.write(msgspec.json.encode(answer) + b"\n")
         sink.flush()
 
-    def say_status() -> None:
+    def review() -> None:
         nonlocal status_at
         if (now := monotonic()) >= status_at:
             status_at = now + STATUS_EVERY
-            say(serves.status(now))
+            for answer in serves.review(now):
+                say(answer)
 
     inbox = _Inbox(most=most_unread)
     Thread(target=inbox.read, args=(source,), name="reader", daemon=True).start()
     say(Ready())
     while not inbox.ended or inbox.frames or serves.pending:
-        say_status()
+        review()
         now = monotonic()
         for frame in inbox.take(max(0.0, min(status_at - now, serves.rest(now)))):
             for answer in serves.obey(*frame):
                 say(answer)
-            say_status()
+            review()
         for answer in serves.work() or ():
             say(answer)
 
