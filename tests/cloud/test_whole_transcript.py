@@ -1,0 +1,100 @@
+"""A hole of 30 s in the middle of a text that somebody reads: told at once, and whole after it was sent again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from glassbridge.core.values import BYTES_PER_MS
+from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
+from tests.cloud.app_stage import AppStage, Begin, app_stages
+from tests.cloud.conftest import Phone
+from tests.cloud.test_hearing import ask
+from tests.speech.reading import Reader, spoken
+
+MS = 100
+TEXT = [
+    (8, 900),
+    (3, 700),
+    (11, 1_500),
+    (5, 800),
+    (12, 2_000),
+    (2, 1_200),
+    (9, 700),
+    (6, 1_500),
+    (10, 900),
+    (7, 600),
+] * 2
+SOUND = spoken(TEXT)
+FRAMES = len(SOUND) // BYTES_PER_MS // MS
+WORDS = [str(word) for word in range(1, 1 + sum(count for count, _ in TEXT))]
+HOLE = range(200, 500)
+"""Frames: it begins and ends within words."""
+
+
+@pytest.fixture
+async def begin() -> AsyncIterator[Begin]:
+    async with app_stages() as start:
+        yield start
+
+
+class Reading:
+    """Somebody who reads the text into a phone whose frames may be lost."""
+
+    def __init__(self, stage: AppStage, phone: Phone) -> None:
+        self.stage, self.phone = stage, phone
+        self.sent = 0
+
+    async def send(self, index: int, flags: int = 0) -> None:
+        number = FrameNumber(9, index * MS * 16, index * MS * 1_000, flags)
+        pcm = b"" if flags & FLAG_PRESENCE else SOUND[index * MS * BYTES_PER_MS : (index + 1) * MS * BYTES_PER_MS]
+        await self.phone.socket.send_bytes(encode_numbered(number, pcm))
+        self.sent += 1
+        if self.sent % 20 == 0:  # quicker than speech, but no quicker than it is taken
+            await self.phone.say(type="ping")
+            await self.phone.until("pong", self.sent // 20)
+
+    async def end(self) -> None:
+        await self.send(FRAMES, FLAG_PRESENCE | FLAG_LAST)
+        assert (await self.phone.until("speech_end", within=20.0)).get("captioned", True)
+
+    async def remembered(self) -> tuple[list[str], list[object]]:
+        told = (await ask(self.stage))["data"]
+        return " ".join(segment["text"] for segment in told["segments"]).split(), told["gaps"]
+
+
+async def begun(begin: Begin) -> Reading:
+    stage = await begin(recogniser=Reader("reader", delay=0.05))
+    return Reading(stage, await stage.phone(query="?audio=2"))
+
+
+async def test_without_a_hole(begin: Begin) -> None:
+    reading = await begun(begin)
+    for index in range(FRAMES):
+        await reading.send(index)
+    await reading.end()
+    assert await reading.remembered() == (WORDS, [])
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+async def test_a_hole_is_told_within_a_second_and_the_transcript_is_whole_after_the_replay(
+    begin: Begin, at_once: int
+) -> None:
+    """The phone sends what is missing while it goes on: for each new frame it repeats so many old ones."""
+    reading = await begun(begin)
+    for index in range(HOLE.start):
+        await reading.send(index)
+    await reading.send(HOLE.stop)
+    told = await reading.phone.until("transcript_gap", within=1.0)
+    assert (told["state"], told["seconds"]) == ("open", 30.0)
+    live = iter(range(HOLE.stop + 1, FRAMES))
+    for index in HOLE:
+        await reading.send(index, FLAG_REPLAYED)
+        if index % at_once == 0 and (new := next(live, None)) is not None:
+            await reading.send(new)
+            await asyncio.sleep(0)
+    for index in live:
+        await reading.send(index)
+    await reading.end()
+    assert (await reading.phone.until("transcript_gap", 2))["state"] == "filled"
+    assert await reading.remembered() == (WORDS, [])
