@@ -2,12 +2,9 @@
 
 import sys
 
-from glassbridge.core.recogniser import Reason
-from glassbridge.core.subscriptions import AUTO
-from glassbridge.speech.base import RecogniserError, Want
-from glassbridge.speech.pool import ProcessRecogniser
+from glassbridge.speech.base import Want
+from glassbridge.speech.pool import ProcessRecogniser, english_only
 
-LANGUAGE = "en-US"
 COMMAND = (sys.executable, "-m", "glassbridge.speech.moonshine_model")
 STREAMS = 64
 
@@ -21,11 +18,5 @@ class MoonshineRecogniser(ProcessRecogniser):
         super().__init__(COMMAND, limit, processes)
 
     def serves(self, want: Want) -> Want:
-        """English, whatever is spoken. Raises RecogniserError."""
-        if want.target is not None:
-            raise RecogniserError("the offline recogniser does not translate", Reason.UNSUPPORTED)
-        if want.language not in (LANGUAGE, AUTO):
-            raise RecogniserError(
-                f"the offline recogniser knows {LANGUAGE} only, not {want.language}", Reason.UNSUPPORTED
-            )
-        return Want(LANGUAGE)
+        """American English, whatever is spoken. Raises RecogniserError."""
+        return english_only(want)

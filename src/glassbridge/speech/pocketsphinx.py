@@ -3,12 +3,9 @@ wheel."""
 
 import sys
 
-from glassbridge.core.recogniser import Reason
-from glassbridge.core.subscriptions import AUTO
-from glassbridge.speech.base import RecogniserError, Want
-from glassbridge.speech.pool import ProcessRecogniser
+from glassbridge.speech.base import Want
+from glassbridge.speech.pool import ProcessRecogniser, english_only
 
-LANGUAGE = "en-US"
 COMMAND = (sys.executable, "-m", "glassbridge.speech.pocketsphinx_model")
 
 
@@ -22,10 +19,4 @@ class PocketsphinxRecogniser(ProcessRecogniser):
 
     def serves(self, want: Want) -> Want:
         """American English, whatever is spoken. Raises RecogniserError."""
-        if want.target is not None:
-            raise RecogniserError("the offline recogniser does not translate", Reason.UNSUPPORTED)
-        if want.language not in (LANGUAGE, AUTO):
-            raise RecogniserError(
-                f"the offline recogniser knows {LANGUAGE} only, not {want.language}", Reason.UNSUPPORTED
-            )
-        return Want(LANGUAGE)
+        return english_only(want)

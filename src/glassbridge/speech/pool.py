@@ -12,14 +12,25 @@ import structlog
 
 from glassbridge.core.admission import Limits
 from glassbridge.core.recogniser import Reason, StreamTimes
+from glassbridge.core.subscriptions import AUTO
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript, Want, all_busy
 from glassbridge.speech.process import SILENT, ProcessStream, SpeechProcess
 
 log = structlog.get_logger()
 
+ENGLISH = "en-US"
 SPREAD = 2
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
+
+
+def english_only(want: Want) -> Want:
+    """What a model of American English serves. Raises RecogniserError."""
+    if want.target is not None:
+        raise RecogniserError("the offline recogniser does not translate", Reason.UNSUPPORTED)
+    if want.language not in (ENGLISH, AUTO):
+        raise RecogniserError(f"the offline recogniser knows {ENGLISH} only, not {want.language}", Reason.UNSUPPORTED)
+    return Want(ENGLISH)
 
 
 class ProcessRecogniser:
