@@ -1,6 +1,7 @@
 """The recorders of a cloud with a clock of the test's: what is booked to which second, and what is forgotten when."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.flights import ENDED_FOR, Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT, SILENCE, Meter, dbfs
+from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId
 from glassbridge.telemetry.recorder import Clock
 
@@ -109,6 +111,25 @@ def test_a_recorder_that_is_off_knows_only_how_it_is_now() -> None:
     with flight.listened_to():
         flight.understood("hello", final=True)
         assert len(flight.captions.all()) == 1
+
+
+def test_missing_words_stand_among_the_captions_and_go_when_they_were_filled(hours: Hours) -> None:
+    flight, _ = hours.begin()
+    flight.understood("one", final=True)
+    flight.understood("tw", final=False)
+    gap = Gap("9-1f", 1_000, 30.0)
+    flight.words_missing(gap)
+    flight.understood("two", final=True)
+    rows = flight.captions.all()
+    assert [row.get("state") or row["text"] for row in rows] == ["one", "open", "two"]
+    assert (rows[1]["gap"], rows[1]["seconds"], rows[1]["text"]) == ("9-1f", 30.0, "")
+    flight.understood("three", final=True)
+    flight.words_missing(replace(gap, state=GapState.KEPT))
+    rows = flight.captions.all()
+    assert [row.get("state") or row["text"] for row in rows] == ["one", "kept", "two", "three"], "it stays in its place"
+    assert flight.captions.latest(1)[0]["state"] == "kept", "who watches hears of each change"
+    flight.words_missing(replace(gap, state=GapState.FILLED))
+    assert [row["text"] for row in flight.captions.all()] == ["one", "two", "three"]
 
 
 def test_the_lights_say_what_is_true(hours: Hours) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from glassbridge.cloud.app import Cloud
+from glassbridge.core.gaps import Gap, GapState
 from tests.cloud.conftest import ScriptedRecogniser, Stage, cloud_config
 from tests.console.browser import DESKTOP, Browser, Page
 from tests.console.conftest import ADMIN
@@ -135,6 +136,32 @@ async def test_sessions_are_found_and_chosen_by_keys(
         await lost.until(
             "document.querySelector('.session .truth')?.textContent.includes('does not know this session')"
         )
+
+
+@pytest.mark.chromium
+async def test_missing_words_stand_in_their_place_until_they_have_come(
+    stage: Callable[..., Any], signed_in: Callable[[Browser, Stage], Any]
+) -> None:
+    captions = "[...document.querySelectorAll('.captions li')].map((line) => line.lastChild.textContent).join('|')"
+    built: Stage = await stage(admin_token=ADMIN)
+    async with crowd(built, 1), Browser() as browser:
+        page: Page = await signed_in(browser, built)
+        await page.look(DESKTOP, dark=True)
+        await page.until("document.querySelectorAll('.row').length === 1")
+        await page.click(".row")
+        await page.until(f"document.querySelector('.session h2').textContent === '{user(0)}'")
+        flight = built.cloud.sessions.flights.find(built.cloud.sessions.flights.rows()[0]["id"])
+        assert flight is not None
+        gap = Gap("9-1f", 1_000, 30.0)
+        flight.understood("one", final=True)
+        flight.words_missing(gap)
+        await page.until(f"({captions}) === 'one|30 s are missing: the phone may still send them'")
+        flight.understood("two", final=True)
+        flight.words_missing(replace(gap, state=GapState.KEPT))
+        await page.until(f"({captions}) === 'one|30 s are missing|two'")
+        flight.words_missing(replace(gap, state=GapState.FILLED))
+        await page.until(f"({captions}) === 'one|two'")
+        assert page.complaints == []
 
 
 @pytest.mark.chromium

@@ -79,6 +79,7 @@ def _show(timeline: dict[str, Any], rooms: list[Any], every_event: bool) -> None
     console = Console(highlight=False)
     lanes.show(timeline, console, every_event=every_event)
     for caption in timeline["captions"] or ():
-        console.print(f"{lanes.clock(caption['at_ms'])}  » {caption['text']}", markup=False)
+        said = f"[{caption['seconds']:.0f} s are missing]" if "gap" in caption else caption["text"]
+        console.print(f"{lanes.clock(caption['at_ms'])}  » {said}", markup=False)
     for room in rooms:
         lanes.show_room(room, console)

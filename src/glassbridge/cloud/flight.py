@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 
 from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.meter import Meter
+from glassbridge.core.gaps import Gap as TranscriptGap
+from glassbridge.core.gaps import GapState
 from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.values import UserId
 from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
@@ -53,28 +55,44 @@ class _Told:
 
 
 class Captions:
-    """What was understood lately; for those who watch, or who ask for it."""
+    """What was understood lately, and where words are missing; for those who watch, or who ask for it."""
 
     def __init__(self) -> None:
-        self._said: deque[tuple[int, str, bool]] = deque(maxlen=CAPTIONS)
-        """(when, what, whether it is final)."""
+        self._said: deque[Row] = deque(maxlen=CAPTIONS)
         self.said = 0
         """So far."""
 
     def put(self, at_ms: int, text: str, final: bool) -> None:
         """An interim one is replaced by what follows."""
-        if self._said and not self._said[-1][2]:
+        if self._said and not self._said[-1]["final"]:
             self._said.pop()
-        self._said.append((at_ms, text[:MAX_TEXT], final))
+        self._append({"at_ms": at_ms, "text": text[:MAX_TEXT], "final": final})
+
+    def gap(self, at_ms: int, gap: TranscriptGap) -> None:
+        """Words are missing here, or a gap that is known is another one now."""
+        interim = self._said.pop() if self._said and not self._said[-1]["final"] else None
+        self._append(
+            {"at_ms": at_ms, "text": "", "final": True, "gap": gap.id, "seconds": gap.seconds, "state": gap.state.value}
+        )
+        if interim is not None:
+            self._append(interim)
+
+    def _append(self, row: Row) -> None:
+        self._said.append(row)
         self.said += 1
 
     def all(self) -> list[Row]:
-        """The oldest first; the last one may still change."""
-        return [{"at_ms": at_ms, "text": text, "final": final} for at_ms, text, final in self._said]
+        """The oldest first, each gap where it became known and as it is now, none that was filled; the last caption may
+        still change."""
+        rows: dict[str | int, Row] = {}
+        for number, row in enumerate(self._said):
+            key = row.get("gap", number)
+            rows[key] = row | {"at_ms": rows[key]["at_ms"]} if key in rows else row
+        return [row for row in rows.values() if row.get("state") != GapState.FILLED.value]
 
     def latest(self, number: int) -> list[Row]:
-        """The last so many."""
-        return self.all()[-number:] if number > 0 else []
+        """The last so many, each change of a gap a row."""
+        return list(self._said)[-number:] if number > 0 else []
 
 
 _LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "unavailable": "bad"}
@@ -135,6 +153,11 @@ class Flight:
         """A caption."""
         if self._keeps or self._watchers:
             self.captions.put(self.clock(), text, final)
+
+    def words_missing(self, gap: TranscriptGap) -> None:
+        """A gap in the transcript, or what became of it."""
+        if self._keeps or self._watchers:
+            self.captions.gap(self.clock(), gap)
 
     def begin(self, *columns: str) -> None:
         """Whoever tells these totals begins anew, at 0."""

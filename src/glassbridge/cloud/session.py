@@ -551,6 +551,7 @@ class UserSession:
     def _tell_of_gap(self, gap: Gap) -> None:
         self._log.info("transcript gap", gap=gap.id, state=gap.state.value, seconds=gap.seconds)
         self.transcripts.note(gap)
+        self._flight.words_missing(gap)
         told = TranscriptGap(id=gap.id, at_ms=gap.at_ms, seconds=gap.seconds, state=gap.state.value)
         self._tell(told)
         self.apps.gap(told)

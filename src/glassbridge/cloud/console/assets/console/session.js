@@ -2,7 +2,7 @@
 
 import { LANES, Lanes, SPANS, keyOf } from "./lanes.js";
 import { Timeline } from "./timeline.js";
-import { HOPS, LIGHTS, actions, ago, clock, make, outcome, seconds, sentence, setText } from "./words.js";
+import { HOPS, LIGHTS, actions, ago, clock, make, missing, outcome, seconds, sentence, setText } from "./words.js";
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
@@ -155,12 +155,24 @@ export class SessionView {
   }
 
   showCaptions() {
-    const { captions, interim } = this.timeline;
+    const { captions, interim, revised } = this.timeline;
+    if (revised !== this.drawn.revised) {
+      this.drawn.revised = revised;
+      this.drawn.captions = 0;
+      this.captions.replaceChildren();
+    }
     const fresh = captions.filter(({ at }) => at > (this.drawn.captions ?? 0));
     if (fresh.length) {
       this.drawn.captions = fresh.at(-1).at;
       this.captions.append(
-        ...fresh.map(({ at, text }) => make("li", {}, make("time", { class: "number soft", text: clock(at) }), text)),
+        ...fresh.map((row) =>
+          make(
+            "li",
+            row.gap ? { class: `gap ${row.state}`, "data-gap": row.gap } : {},
+            make("time", { class: "number soft", text: clock(row.at) }),
+            row.gap ? missing(row) : row.text,
+          ),
+        ),
       );
       while (this.captions.children.length > MAX_SHOWN) this.captions.firstChild.remove();
       this.captions.scrollTop = this.captions.scrollHeight;

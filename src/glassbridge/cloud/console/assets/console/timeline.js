@@ -17,6 +17,7 @@ export class Timeline {
     this.gaps = [];
     this.events = [];
     this.captions = [];
+    this.revised = 0; // times that a gap in the captions changed
     this.interim = "";
     this.levels = [];
   }
@@ -60,11 +61,25 @@ export class Timeline {
     this.levels.splice(0, Math.max(0, this.levels.length - MAX_LEVELS));
   }
 
-  takeCaption({ at_ms, text, final }) {
+  takeCaption({ at_ms, text, final, gap, seconds, state }) {
+    if (gap !== undefined) {
+      this.takeGap({ at: at_ms, gap, seconds, state });
+      return;
+    }
     this.interim = final ? "" : text;
     if (!final || !text || at_ms <= (this.captions.at(-1)?.at ?? 0)) return;
     this.captions.push({ at: at_ms, text });
     this.captions.splice(0, Math.max(0, this.captions.length - MAX_CAPTIONS));
+  }
+
+  // Words are missing; a gap that was filled goes: its words are in its place.
+  takeGap(news) {
+    const known = this.captions.findIndex(({ gap }) => gap === news.gap);
+    const row = { ...news, at: this.captions[known]?.at ?? Math.max(news.at, (this.captions.at(-1)?.at ?? 0) + 1) };
+    const rows = news.state === "filled" ? [] : [row];
+    if (known >= 0) this.captions.splice(known, 1, ...rows);
+    else this.captions.push(...rows);
+    this.revised += 1;
   }
 
   // The sum of some columns in one second; null: unknown.
