@@ -227,7 +227,7 @@ async def test_who_loses_captions_because_too_many_speak_is_told_so(begin: Begin
     await phone.until_state("live", "recogniser_overloaded")
     told = phone.of_type("audio_state")[-1]
     assert told["hop"] == "recogniser"
-    assert told["reason"] == "audio arrives, but it is not captioned: too many people speak at once for this machine"
+    assert told["reason"] == f"audio arrives, but it is not captioned: {Reason.OVERLOADED.text}"
     await phone.socket.send_bytes(CHUNK)
     await eventually(lambda: len(stage.recogniser.streams) == 2 or "it is not tried again", 10.0)
     await phone.until_state("live")

@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 
 from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.meter import Meter
+from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.gaps import Gap as TranscriptGap
 from glassbridge.core.gaps import GapState
-from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.values import UserId
 from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
 

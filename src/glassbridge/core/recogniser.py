@@ -55,7 +55,7 @@ class Reason(Enum):
     CRASHED = ("crashed", Again.SOON, "the recogniser failed")
     STUCK = ("stuck", Again.SOON, "the recogniser takes no audio")
     BUSY = ("busy", Again.SOON, "all recognisers are busy")
-    OVERLOADED = ("overloaded", Again.LATER, "too many people speak at once for this machine")
+    OVERLOADED = ("overloaded", Again.LATER, "the recogniser has no room: too many people speak at once")
     UNAVAILABLE = ("unavailable", Again.LATER, "the recogniser is not available")
     TOO_MANY = ("too_many", Again.LATER, "the recogniser is asked for too much")
     UNPAID = ("unpaid", Again.LATER, "the recogniser's account is exhausted")
