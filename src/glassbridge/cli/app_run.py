@@ -56,14 +56,14 @@ def _group() -> None: ...
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Python file that makes one AppServer.")],
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="Python file that makes one AppServer.")],
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart the app when a .py file beside it changes.")
     ] = False,
     user: Annotated[str, typer.Option(help="Who uses the app.")] = "me",
     settings: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="What users can choose (see `glassbridge apps add`)."),
+        typer.Option(dir_okay=False, help="What users can choose (see `glassbridge apps add`)."),
     ] = None,
     livekit: LiveKitOption = "auto",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the cloud; 0 takes a free one.")] = 8002,
@@ -72,6 +72,8 @@ def run(
 ) -> None:
     """Run an app, and all that it needs: LiveKit, bridge, cloud. It gets all permissions, and starts for the user
     as soon as a phone connects. Ctrl-C stops all."""
+    if not file.is_file():
+        raise UserError(f"there is no file {file}", 2)
     start_logging("app", "warning", "auto")
     config = stack_config(livekit, ParticipantName.OWN, log_level=log_level, cloud_port=port, livekit_port=livekit_port)
     raise typer.Exit(until_signal(_run(config, parse_user(user), file, settings, reload), stopped=0))

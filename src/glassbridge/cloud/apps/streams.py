@@ -110,6 +110,7 @@ class Streams:
     def _end(self, stream: Stream) -> None:
         stream.ended_at = self._clock()
         stream.wake()
+        asyncio.get_running_loop().call_later(KEPT, self._forget)
 
     def _of(self, owner: object, id_: str) -> Stream | None:
         mine = (one for one in self._streams.values() if one.owner is owner and one.id == id_)
