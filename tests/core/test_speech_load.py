@@ -107,6 +107,19 @@ def test_when_those_who_paused_all_speak_the_newest_are_sent_away_until_the_rest
     assert DRAINS - 2 * machine.cost <= (24 - len(gone)) * machine.cost <= BUSY
 
 
+def test_a_machine_that_has_become_slow_is_known_to_be_within_seconds() -> None:
+    machine = Machine(15)
+    machine.seconds(10)
+    machine.cost, left = 0.2, 15
+    for _ in range(4):
+        machine.second(late=2.0)
+        for stream in machine.load.shed():
+            machine.load.closed(stream)
+            left -= 1
+        machine.speakers = left
+    assert left * machine.cost <= BUSY
+
+
 def test_those_who_are_silent_stay_and_so_does_the_oldest() -> None:
     machine = Machine(2, share=0.0)
     for quiet in (2, 3):

@@ -33,6 +33,8 @@ PATIENT: Final = 2
 HOLD: Final = 5.0
 LEARNT: Final = 0.2
 """How much a measurement counts against what was known."""
+LEARNT_LATE: Final = 0.6
+"""The same of a higher cost while answers are late: the machine has become slower."""
 ACTIVITY_SECONDS: Final = 8.0
 """Time constant of a stream's share of speech."""
 LATELY_SECONDS: Final = 2.0
@@ -188,7 +190,8 @@ class SpeechLoad:
         since[Work.LISTENING] += period.worked[Work.LISTENING]
         if self._speech_since >= LEAST_SPEECH * max(4, len(self._streams)):
             cost = (since[Work.FINAL] + since[Work.LISTENING]) / self._speech_since
-            self._cost += LEARNT * (min(cost, 2.0) - self._cost)
+            learnt = LEARNT_LATE if self.late > LATE and cost > self._cost else LEARNT
+            self._cost += learnt * (min(cost, 2.0) - self._cost)
             since.clear()
             self._speech_since = 0.0
 

@@ -123,9 +123,9 @@ class ProcessRecogniser:
             self._changed.clear()
 
     def _full(self) -> RecogniserError:
-        speakers = sum(process.status.speakers for process in self._processes)
+        streams = sum(process.streams for process in self._processes)
         return RecogniserError(
-            f"this machine understands {speakers:.0f} people who speak and has no room for another one", Reason.BUSY
+            f"this machine understands {streams} people and has no room for another one who speaks", Reason.BUSY
         )
 
     async def _start(self) -> None:
