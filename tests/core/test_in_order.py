@@ -53,14 +53,14 @@ def test_what_comes_after_a_hole_waits_until_it_is_filled() -> None:
     assert line.out == [0, 100, 200, 300, 400]
 
 
-@pytest.mark.parametrize(("age", "longer"), [(0.0, 0.0), (2.0, 2.0), (60.0, LATE)])
-def test_a_hole_is_waited_for_longer_where_all_audio_is_late(age: float, longer: float) -> None:
+@pytest.mark.parametrize(("age", "patience"), [(0.0, PATIENCE), (2.0, 2.0), (60.0, LATE)])
+def test_a_hole_is_waited_for_longer_where_all_audio_is_late(age: float, patience: float) -> None:
     view = InOrder(lambda _epoch, _start, _stop: True)
     view.take(block(0), 0.0)
     view.take(block(300, age=age), 1.0)
-    assert view.next_deadline() == 1.0 + PATIENCE + longer
+    assert view.next_deadline() == 1.0 + patience
     view.take(block(100, age=70.0), 2.0)
-    assert view.next_deadline() == 2.0 + PATIENCE + longer, "what was sent again says nothing of the way"
+    assert view.next_deadline() == 2.0 + patience, "what was sent again says nothing of the way"
 
 
 def test_a_hole_that_makes_no_progress_is_given_up() -> None:

@@ -221,3 +221,25 @@ def test_a_cloud_that_reports_nothing_gets_pcm_whatever_the_room_takes() -> None
     sending.begin(reports=False, now=0.0)
     sending.refused(9.0)
     assert sending.level is STATIC
+
+
+@pytest.mark.parametrize(("rate", "name"), [(310_000, "lossy"), (150_000, "narrow"), (20_000, "thin"), (None, "lossy")])
+def test_while_a_probe_is_late_audio_is_coded_and_its_result_counts_at_once(rate: float | None, name: str) -> None:
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    sending.doubted(0.3)
+    assert sending.level.name == "lossy"
+    if rate is not None:
+        sending.probed(rate, 0.9)
+    assert sending.level.name == name
+    sending.doubted(1.0)
+    assert sending.level.name == name
+
+
+def test_a_late_probe_of_a_link_that_is_known_says_nothing() -> None:
+    speaker = Speaker(Link(every=5), Link())
+    speaker.run(20.0)
+    level = speaker.sending.level
+    speaker.sending.doubted(20.0)
+    speaker.sending.probed(20_000.0, 20.5)
+    assert speaker.sending.level is level

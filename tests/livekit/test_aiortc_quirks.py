@@ -325,8 +325,20 @@ async def test_the_window_of_lossy_data_stays_open_when_acknowledgements_are_lat
         prepare(offering)
         await connect(offering, answering)
         await eventually(lambda: sctp.state == "connected" or sctp.state)
+        channel = offering.createDataChannel("lossy", ordered=False, maxPacketLifeTime=1500)
+        await eventually(lambda: channel.readyState == "open" or channel.readyState)
+        await eventually(lambda: not sctp._sent_queue or "not acknowledged")
+
+        async def swallow(_chunk: Any) -> None:
+            return None
+
+        sctp._send_chunk = swallow  # type: ignore[method-assign, assignment]
+        channel.send(bytes(100))
+        await eventually(lambda: bool(sctp._sent_queue) or "nothing sent")
+        (chunk,) = sctp._sent_queue
         sctp._t3_expired()
         assert sctp._cwnd == 16_384
+        assert chunk._abandoned, "it is not sent again: what is new goes first"
 
 
 async def test_the_handshake_of_data_channels_is_repeated_soon() -> None:

@@ -3,8 +3,8 @@
 Rules
 - What comes in order is handed on at once.
 - What comes after a hole that the phone may fill (it sends again what never came) is held until the hole is filled,
-  until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; longer by what the newest audio
-  is late, up to LATE), or until HELD samples wait.
+  until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is
+  late, where that is more, up to LATE), or until HELD samples wait.
 - A phone that never sent anything again is waited for once in vain, and then no more until it does.
 - What fills a hole that was given up is handed on at once, out of its place. So is what belongs to a former epoch.
 
@@ -44,7 +44,7 @@ class InOrder:
         self._held_samples = 0
         self._give_up_at = 0.0
         self._late = 0.0
-        """Seconds by which the newest audio is late."""
+        """Seconds by which the newest audio is late, LATE at most."""
 
     @property
     def holding(self) -> bool:
@@ -73,7 +73,7 @@ class InOrder:
         if delivery.pcm and (not self._held or delivery.position > self._held[-1].position):
             self._late = min(delivery.age, LATE)
         if not self._held or delivery.position < self._held[0].position:
-            self._give_up_at = now + PATIENCE + self._late
+            self._give_up_at = now + max(PATIENCE, self._late)
         insort(self._held, delivery, key=attrgetter("position"))
         self._held_samples += len(delivery.pcm) // BYTES_PER_SAMPLE
         return out + self._release(now)
@@ -83,7 +83,7 @@ class InOrder:
         delivery takes its place in the order."""
         out = self.take(Delivery(epoch, position, b"", live=False, age=0.0), now)
         if self._held:
-            self._give_up_at = max(self._give_up_at, now + END_PATIENCE + self._late)
+            self._give_up_at = max(self._give_up_at, now + END_PATIENCE)
         return out
 
     def replayed(self) -> None:
@@ -112,7 +112,7 @@ class InOrder:
             self._next = _stop(first)
             self._held_samples -= len(first.pcm) // BYTES_PER_SAMPLE
             ends = bool(self._held) and not self._held[-1].pcm
-            self._give_up_at = now + (END_PATIENCE if ends else PATIENCE) + self._late
+            self._give_up_at = now + max(END_PATIENCE if ends else PATIENCE, self._late)
             out.append(first)
         return out
 

@@ -7,7 +7,7 @@ What it decides
 - Down at once when the link demands it, straight to the level that the measured rate carries, but no more than one
   change in CHANGE_EVERY; up by one level after CALM seconds without loss and delay.
 - A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before. A probe, sent
-  before the first words, tells of a narrow link at once.
+  before the first words, tells of a narrow link at once; while it is late, audio is coded.
 
 What it measures: the cloud reports for each route how many frames arrived, up to which position, and how late. The
 difference to what was sent is loss; where even the quickest frames of every route are late, the link is full.
@@ -218,6 +218,8 @@ class Sending:
         self._ceiling = inf
         self._ceiling_at = -inf
         self._queued = inf
+        self._doubted = False
+        """The first probe is late."""
 
     @property
     def level(self) -> Level:
@@ -239,10 +241,17 @@ class Sending:
 
     def probed(self, rate: float, now: float) -> None:
         """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it."""
-        if self.is_new and rate < LEVELS[START].rate:
+        if self._level is not None and (self.is_new or self._doubted) and rate < LEVELS[START].rate:
             self._ceiling, self._ceiling_at = rate, now
-            fitting = [i for i in range(START, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
+            fitting = [i for i in range(self._level, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
             self._change(min(fitting, default=len(LEVELS) - 1), now)
+            self._doubted = False
+
+    def doubted(self, now: float) -> None:
+        """A probe is late: the link is narrow or loses much, and coded audio suits both."""
+        if self.is_new:
+            self._doubted = True
+            self._change(_LOSSY_LEVEL, now)
 
     def refused(self, now: float) -> None:
         """The room takes no more: nothing of what it got is acknowledged. Coded audio is what it may still carry."""

@@ -32,8 +32,8 @@ path is not dead because it is long."""
 SACK_EVERY = 4
 SACK_DELAY = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
-LEAST_REPEAT = 0.4
-"""Seconds after which data that nobody acknowledges is sent again, at least; aiortc waits for 1 s."""
+LEAST_REPEAT = 1.2
+"""Seconds after which data counts as lost that nobody acknowledges, at least: a burst of loss may last for 1 s."""
 LAST_OF_STUN = 3
 """First byte of a datagram (RFC 7983)."""
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
@@ -267,12 +267,16 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
 
 def keep_window(sctp: RTCSctpTransport, least: int, first_timeout: float) -> None:
     """Lossy audio paces itself (core/sending.py): the window that aiortc closes to one packet where acknowledgements
-    are late keeps `least` bytes, so that a way that becomes long or loses much carries on. The handshake is repeated
-    after `first_timeout` seconds, not 3; data after LEAST_REPEAT at least. Call it once, before anything is sent."""
+    are late keeps `least` bytes, so that a way that becomes long or loses much carries on. What is lossy is sent again
+    where acknowledgements show a hole, not where none come: on a way that has become long it would stop what is new.
+    The handshake is repeated after `first_timeout` seconds, not 3. Call it once, before anything is sent."""
     sctp._rto = first_timeout
     expired, acknowledged, measured = sctp._t3_expired, sctp._receive_sack_chunk, sctp._update_rto
 
     def expired_but_open() -> None:
+        for chunk in sctp._sent_queue:
+            if chunk._expiry is not None:
+                chunk._expiry = 0.0
         expired()
         sctp._cwnd = max(sctp._cwnd, least)
 

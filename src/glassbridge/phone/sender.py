@@ -144,7 +144,7 @@ class Sender:
         socket = self._socket
         if socket is None or not self._sending.is_new:
             return
-        rate = await socket.probe()
+        rate = await socket.probe(lambda: self._sending.doubted(monotonic()))
         if rate is not None and socket is self._socket:
             self._sending.probed(rate, monotonic())
 

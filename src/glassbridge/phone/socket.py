@@ -192,21 +192,27 @@ class CloudSocket:
             self._trips.popleft()
         return min(known for _, known in self._trips)
 
-    async def probe(self) -> float | None:
+    async def probe(self, late: Callable[[], None] = lambda: None) -> float | None:
         """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed
-        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Safe to cancel."""
+        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Calls `late` once they take
+        longer than PROBE_TELLS. Safe to cancel."""
         raw = self._ws.get_extra_info("socket")
         before = round_trip(raw) if raw is not None else None
         if raw is None or before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
             return None
-        begun = monotonic()
+        begun, told = monotonic(), False
         while unacknowledged(raw):
-            if monotonic() - begun > PROBE_WITHIN:
+            waited = monotonic() - begun
+            if not told and waited > before.least + PROBE_TELLS:
+                told = True
+                late()
+            if waited > PROBE_WITHIN:
                 break
             await asyncio.sleep(DRAIN_POLL)
         took = monotonic() - begun - before.least
         after = round_trip(raw) or before
-        return PROBE * 8 / took if took > PROBE_TELLS and after.queued > PROBE_QUEUED * took else None
+        waited_in_queue = after.repeated == before.repeated or after.queued > PROBE_QUEUED * took
+        return PROBE * 8 / took if took > PROBE_TELLS and waited_in_queue else None
 
     @property
     def queued(self) -> float:

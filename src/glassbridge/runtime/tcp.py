@@ -26,8 +26,8 @@ ICMP message says that it was too long (measured: traps N3)."""
 UNSENT: Final = 4 << 10
 """Bytes that the kernel takes before it can send them: the rest waits where a pong can overtake it."""
 _TCP_INFO_BYTES: Final = 256
-_MICROSECONDS, _RTT_AT, _MIN_RTT_AT = struct.Struct("=I"), 68, 148
-"""tcpi_rtt and tcpi_min_rtt of linux/tcp.h."""
+_NUMBER, _RTT_AT, _REPEATED_AT, _MIN_RTT_AT = struct.Struct("=I"), 68, 100, 148
+"""tcpi_rtt, tcpi_total_retrans and tcpi_min_rtt of linux/tcp.h."""
 _THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux: retransmissions of a thin stream do not back off exponentially. Python has no name for it."""
 _LONGEST_TIMEOUT, _LONGEST_TIMEOUT_MS = 44, 1_000
@@ -88,6 +88,8 @@ class RoundTrip(NamedTuple):
     now: float
     """Smoothed."""
     least: float
+    repeated: int = 0
+    """Segments that were sent again so far."""
 
     @property
     def queued(self) -> float:
@@ -103,7 +105,7 @@ def round_trip(raw: socket.socket) -> RoundTrip | None:
         info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     except OSError:
         return None
-    if len(info) < _MIN_RTT_AT + _MICROSECONDS.size:
+    if len(info) < _MIN_RTT_AT + _NUMBER.size:
         return None
-    now, least = (_MICROSECONDS.unpack_from(info, at)[0] / 1e6 for at in (_RTT_AT, _MIN_RTT_AT))
-    return RoundTrip(now, min(now, least))
+    now, repeated, least = (_NUMBER.unpack_from(info, at)[0] for at in (_RTT_AT, _REPEATED_AT, _MIN_RTT_AT))
+    return RoundTrip(now / 1e6, min(now, least) / 1e6, repeated)
