@@ -1,6 +1,5 @@
 """`glassbridge app run`: a file becomes an app under a whole system, and a change of the file another one."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import aiohttp
 import pytest
 
 from glassbridge.livekit.server import free_port
+from tests.support.patience import deadline
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -52,12 +52,12 @@ async def test_an_app_runs_is_changed_breaks_and_runs_again(tmp_path: Path) -> N
         async def said(text: str) -> None:
             await eventually(lambda: any(text in line for line in program.err) or f"{text}: {program.err[-5:]}", 20.0)
 
-        async with asyncio.timeout(40):
+        async with deadline(40):
             await read_until("one")
         words.write_text("WORD = 'tw\n")
         await said("it is started again when its source changes")
         words.write_text("WORD = 'three'\n")
-        async with asyncio.timeout(40):
+        async with deadline(40):
             await read_until("three")
 
 

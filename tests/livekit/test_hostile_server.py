@@ -61,7 +61,7 @@ async def test_a_server_that_pings_without_end_takes_no_turn_from_others() -> No
         busiest = asyncio.create_task(longest_turn(over))
         with pytest.raises(ParticipantError):
             await own.connect(f"ws://127.0.0.1:{port}", token, Recorder(), ConnectOptions(timeout=2.0))
-        async with asyncio.timeout(15.0):
+        async with deadline(15.0):
             await own.drain_closing()
         over.set()
         assert await busiest < 0.1

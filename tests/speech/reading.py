@@ -10,6 +10,7 @@ from glassbridge.core.admission import Limits
 from glassbridge.core.recogniser import Reason, StreamTimes
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.speech.base import RecogniserError, Transcript, Want
+from tests.support.patience import deadline
 
 WORD_MS, SPACE_MS, PAUSE_MS = 300, 60, 500
 """Of speech: a word, the silence after it, and the silence that ends an utterance."""
@@ -175,7 +176,7 @@ class ReaderStream:
         if self._tones:
             self._say(final=True)
         due = asyncio.get_running_loop().time() + self._delay
-        async with asyncio.timeout(10.0):
+        async with deadline(10.0):
             while self._mute or asyncio.get_running_loop().time() < due:
                 await asyncio.sleep(0.05)
                 if self._ended:
