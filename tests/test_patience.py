@@ -25,7 +25,7 @@ def test_a_machine_is_as_slow_as_it_was_at_worst_lately(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("slow")
 def test_what_takes_a_second_may_take_four() -> None:
-    assert patient(1.0) == 4.0
+    assert patient(1.0) >= 4.0
     waiting = Patience(0.0)
     assert waiting.left <= 0, "no time at all is none on any machine"
 

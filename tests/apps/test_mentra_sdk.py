@@ -75,8 +75,12 @@ async def test_what_is_not_served_does_not_hang(scene: Scene) -> None:
     assert checked["result"]["hasActiveStream"] is False
     refused = await scene.peer.done("managed_stream", within=2.0)
     assert "does not serve" in refused["error"]
-    errors = scene.peer.told("error")
-    assert any("location_poll_request" in error["message"] for error in errors), errors
+
+    def told() -> bool | str:
+        errors = scene.peer.told("error")
+        return any("location_poll_request" in error["message"] for error in errors) or str(errors)
+
+    await eventually(told)
     await scene.is_heard(0)
 
 
