@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,8 +124,22 @@ def test_what_a_cloud_refuses_is_said_in_its_words() -> None:
         AdminClient(url, "token").get("sessions")
     with answering(502, b"<html>") as url, pytest.raises(UserError, match="answers 502"):
         AdminClient(url, "token").get("sessions")
-    with answering(200, b"<html>") as url, pytest.raises(UserError, match="does not answer"):
-        AdminClient(url, "token").get("sessions")
+    for other in (b"<html>", b"[]", b'{"sessions": []}', b"1"):
+        with answering(200, other) as url, pytest.raises(UserError, match="is no cloud: correct --cloud"):
+            AdminClient(url, "token").get("sessions")
+
+
+def test_why_a_cloud_does_not_answer_and_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    for url, told in (
+        ("http://cloud.invalid", "its name does not resolve; correct it"),
+        (f"http://127.0.0.1:{free}", "nobody listens there; start it"),
+    ):
+        with pytest.raises(UserError, match=told):
+            AdminClient(url, "token").get("sessions")
+    with answering(200, b"") as url, pytest.raises(UserError, match="it speaks no TLS there; use http://"):
+        AdminClient(url.replace("http://", "https://"), "token").get("sessions")
 
 
 def test_the_token_is_not_carried_to_where_a_redirect_leads() -> None:

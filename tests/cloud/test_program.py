@@ -1,5 +1,6 @@
 """The cloud as a process: signals, kills, ports in use."""
 
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 import aiohttp
+import psutil
 
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
@@ -105,6 +107,7 @@ async def test_a_port_in_use_is_one_line() -> None:
         port = taken.getsockname()[1]
         async with Program.python(SCRIPT, str(port), "127.0.0.1:1") as cloud:
             assert await cloud.ends() == 1
+            holder = f"{psutil.Process().name()} (pid {os.getpid()})"
             assert [line for line in cloud.err if line] == [
-                f"port {port} is in use: stop what listens there, or choose another with --port"
+                f"port {port} is in use by {holder}: stop it, or choose another with --port"
             ]

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from glassbridge.app.handlers import call
 from glassbridge.app.session import Begin, Session
-from glassbridge.runtime.listen import CannotListen, claim_port
+from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import apps as wire
@@ -125,7 +125,7 @@ class AppServer:
             await web.TCPSite(runner, self.host, self.port).start()
         except OSError as error:
             await runner.cleanup()
-            raise CannotListen(f"cannot listen on {self.host}:{self.port}: {error.strerror}") from None
+            raise CannotListen(cannot_listen(f"{self.host}:{self.port}", error)) from None
         self.port = int(runner.addresses[0][1])
         log.info("app listens", package=self.package, host=self.host, port=self.port)
         return self

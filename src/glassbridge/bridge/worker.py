@@ -158,9 +158,14 @@ class Worker:
             with private_files():
                 self._config.security.add_port(self._server, address.target)
         except OSError as error:
-            raise CannotListen(f"cannot read the certificate or key of {address}: {error.strerror}") from None
+            raise CannotListen(
+                f"cannot read the certificate or key of {address}: {error.strerror}; correct "
+                "GLASSBRIDGE_BRIDGE_CERT and _KEY"
+            ) from None
         except RuntimeError:
-            raise CannotListen(f"cannot listen on {address}: taken in this moment, or not an address of ours") from None
+            raise CannotListen(
+                f"cannot listen on {address}: taken in this moment, or not an address of ours; choose another"
+            ) from None
         if address.path is not None:
             self._inode = address.path.stat().st_ino
 

@@ -1,8 +1,11 @@
 """Asks a cloud's `/api/admin`, for commands that show what it knows."""
 
 import json
+import socket
+import ssl
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -36,7 +39,10 @@ class AdminClient:
 
     def get(self, path: str) -> Any:
         """`data` of the answer of `/api/admin/{path}`. Raises UserError, which says what to do."""
-        return self._fetch(f"{self.base}/api/admin/{path}")["data"]
+        answer = self._fetch(f"{self.base}/api/admin/{path}")
+        if not isinstance(answer, dict) or "data" not in answer:
+            raise _strange(self.base)
+        return answer["data"]
 
     def health(self) -> dict[str, Any]:
         """What the cloud says of itself. Raises UserError."""
@@ -91,9 +97,34 @@ def fetch_json(url: str, headers: dict[str, str]) -> Any:
             return json.loads(answer.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         raise UserError(f"{where}: {_message(error)}") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or type(error).__name__
-        raise UserError(f"{where} does not answer ({why}): is it running, and is this its address?") from None
+    except (ValueError, HTTPException):
+        raise _strange(url) from None
+    except OSError as error:
+        raise UserError(f"{where} does not answer: {_why(getattr(error, 'reason', error))}") from None
+
+
+def _strange(url: str) -> UserError:
+    return UserError(f"what answers at {urlsplit(url).netloc} is no cloud: correct --cloud (or --bridge)")
+
+
+def _why(reason: object) -> str:
+    """The cause, and what to do."""
+    match reason:
+        case socket.gaierror():
+            return "its name does not resolve; correct it, or the DNS of this machine"
+        case ConnectionRefusedError():
+            return "nobody listens there; start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not trusted ({reason.verify_message}); set SSL_CERT_FILE for a private authority"
+            )
+        case ssl.SSLError():
+            return "it speaks no TLS there; use http://, or the port of its TLS proxy"
+        case TimeoutError():
+            return f"nothing within {TIMEOUT:.0f} s; see that it runs, and that firewalls let TCP through"
+    return (
+        f"{getattr(reason, 'strerror', None) or type(reason).__name__}; see that it runs, and that the address is right"
+    )
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -105,4 +136,4 @@ def _message(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(error.read(1 << 16))["error"]["message"])
     except (ValueError, KeyError, TypeError, OSError):
-        return f"it answers {error.code} {error.reason}"
+        return f"it answers {error.code}, which a cloud would not: correct --cloud (or --bridge)"

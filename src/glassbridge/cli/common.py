@@ -222,7 +222,7 @@ def log_sinks() -> "tuple[SinkConfig, ...]":
     options = {"batch": settings.log_batch, "every": settings.log_every, "timeout": settings.log_timeout}
     host, token = settings.betterstack_ingesting_host, settings.betterstack_source_token.get_secret_value()
     if bool(host) != bool(token):
-        raise UserError("Better Stack needs both: BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST", 2)
+        raise UserError("Better Stack needs both: set BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST", 2)
     collector = settings.otlp_endpoint and f"{settings.otlp_endpoint.rstrip('/')}/v1/logs"
     try:
         found = [better_stack_sink(host, token, **options)] if host else []

@@ -68,7 +68,7 @@ def _export(path: Path, timeline: dict[str, Any], rooms: list[Any]) -> None:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
 def _show(timeline: dict[str, Any], rooms: list[Any], every_event: bool) -> None:

@@ -70,7 +70,7 @@ async def _watch(server: "LiveKitServer", stop: asyncio.Event) -> None:
         ended.cancel()
         stopping.cancel()
     if not stop.is_set():
-        raise UserError(f"livekit-server has ended by itself, {ended.result()}")
+        raise UserError(f"livekit-server has ended by itself ({ended.result()}): see what it wrote above")
 
 
 def _say(text: str) -> None:

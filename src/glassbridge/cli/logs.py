@@ -18,7 +18,7 @@ def test() -> None:
     sinks = log_sinks()
     if not sinks:
         raise UserError(
-            "no log sink is set: BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST, "
+            "no log sink is set: set BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST, "
             "or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
             2,
         )

@@ -8,6 +8,7 @@ import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, start_logging
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.listen import CannotListen, cannot_listen
 
 if TYPE_CHECKING:
     from glassbridge.settings import Settings
@@ -69,7 +70,7 @@ def soniox_double(
     try:
         planned = Fault.parse(fault) if fault else None
     except ValueError:
-        raise UserError(f"--fault {fault!r} is none: 408, 429@3, drop@2x1, normal, mute, half-open", 2) from None
+        raise UserError(f"--fault {fault!r} is none; use 408, 429@3, drop@2x1, normal, mute, half-open", 2) from None
     asyncio.run(_serve(port, script, planned, lag))
 
 
@@ -91,7 +92,7 @@ async def _serve(port: int, script: str, fault: object, lag: float) -> None:
         try:
             await stack.enter_async_context(double)
         except OSError as error:
-            raise UserError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", 1) from None
+            raise CannotListen(cannot_listen(f"127.0.0.1:{port}", error)) from None
         print(
             f"""a double of Soniox listens; Ctrl-C stops it. In another terminal:
   GLASSBRIDGE_RECOGNISER=soniox SONIOX_API_KEY=any SONIOX_ENDPOINT={double.url} glassbridge dev

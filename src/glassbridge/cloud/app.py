@@ -19,7 +19,7 @@ from glassbridge.cloud.tokens import CoreTokens
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
-from glassbridge.runtime.listen import CannotListen, claim_port, raise_descriptor_limit
+from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import RELOADS, reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Recogniser
@@ -75,7 +75,7 @@ class Cloud:
             self.port = self._apps.port = await self._listener.open(config.host, config.port)
         except OSError as error:
             await self._metrics.aclose()
-            raise CannotListen(f"cannot listen on {config.host}:{config.port}: {error.strerror}") from None
+            raise CannotListen(cannot_listen(f"{config.host}:{config.port}", error)) from None
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
         if self._issuer is not None:

@@ -251,7 +251,7 @@ async def transcripts(config: AppsBench, say: Callable[[str], None]) -> dict[str
         if told["text"] == known.text
     ]
     if not pairs:
-        raise UserError("the app got no transcript that the recogniser gave", 1)
+        raise UserError("the app got no transcript that the recogniser gave: see the log of the cloud", 1)
     first = [(at, own_at) for (at, _), (own_at, _) in zip(app.partials, partials, strict=False)]
     return {
         "finals": len(pairs),

@@ -83,7 +83,7 @@ def recordings(folders: Iterable[Path]) -> list[Recording]:
         texts = sorted(folder.glob("*.txt"))
         pairs = [(text, sound) for text in texts for end in SOUNDS if (sound := text.with_suffix(f".{end}")).is_file()]
         if not pairs:
-            raise UserError(f"{folder} holds no sound file with a text (.txt) of the same name", 2)
+            raise UserError(f"{folder} holds no sound file with a text (.txt) of the same name: add one", 2)
         for text, sound in pairs:
             words = tuple(normalised(text.read_text(encoding="utf-8")))
             found.append(Recording(sound.stem, wav.load(sound), words))

@@ -125,7 +125,7 @@ async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str
         if len(found) == config.pairs:
             on, off, frames, lines = zip(*((each.on, each.off, each.frames, each.lines) for each in found), strict=True)
             return Result(config, list(on), list(off), _counting_ns(), min(frames), sum(lines))
-    raise UserError("this machine is too busy: audio did not arrive as it was spoken")
+    raise UserError("this machine is too busy: audio did not arrive as it was spoken; try again when it is idle")
 
 
 @dataclass(frozen=True, slots=True)

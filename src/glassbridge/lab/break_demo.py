@@ -58,7 +58,9 @@ class BreakDemo:
             async with asyncio.timeout(LIVE_WITHIN):
                 await breaking.sounds.wait()
         except TimeoutError:
-            raise UserError(f"no audio after {LIVE_WITHIN:.0f} s") from None
+            raise UserError(
+                f"no audio after {LIVE_WITHIN:.0f} s: see the lines above, and `glassbridge doctor`"
+            ) from None
 
     async def _show(self, stack: Stack, user: UserId, breaking: BreakIt) -> None:
         scene = self._seen.scene

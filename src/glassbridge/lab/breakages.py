@@ -50,7 +50,7 @@ class Target:
             try:
                 said = await bridge.HealthCheck(pb.HealthCheckRequest(), timeout=1.0)
             except grpc.aio.AioRpcError:
-                raise UserError("the bridge does not answer: it is down already") from None
+                raise UserError("the bridge does not answer: it is down already; wait until it is back") from None
             return int(said.metadata["pid"])
 
     def move(self) -> None:
@@ -83,7 +83,7 @@ async def _freeze_cloud(target: Target, seconds: float) -> None:
 async def _kill_livekit(target: Target, seconds: float) -> None:
     livekit = target.stack.livekit
     if livekit is None:
-        raise UserError("this LiveKit server is not ours to kill")
+        raise UserError("this LiveKit server is not ours to kill: start without --livekit")
     await livekit.kill()
     try:
         await asyncio.sleep(seconds)

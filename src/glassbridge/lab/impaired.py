@@ -155,7 +155,8 @@ def require_available() -> None:
     """Raises UserError that says what is missing."""
     if not available():
         raise UserError(
-            "bad networks need root, /dev/net/tun, and unshare, nsenter and ip (Debian: util-linux, iproute2)"
+            "bad networks need root, /dev/net/tun, and unshare, nsenter and ip: run it as root, install util-linux and "
+            "iproute2"
         )
 
 

@@ -56,5 +56,7 @@ async def until(ready: Callable[[], Awaitable[bool]], *programs: Program) -> Non
                 raise UserError(f"the {program.name} does not start: {program.last_words}")
         if monotonic() > deadline:
             names = " and ".join(program.name for program in programs)
-            raise UserError(f"the {names} did not become ready within {READY_WITHIN:.0f} s")
+            raise UserError(
+                f"the {names} did not become ready within {READY_WITHIN:.0f} s: see the lines above, and try again"
+            )
         await asyncio.sleep(0.02)

@@ -25,7 +25,7 @@ from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
 from glassbridge.livekit.binary import find_binary, provide_binary
 from glassbridge.livekit.participant import ParticipantKind
-from glassbridge.livekit.rooms import RoomService, RoomServiceError
+from glassbridge.livekit.rooms import RoomService, RoomServiceError, RoomServiceRefused
 from glassbridge.livekit.server import LiveKitServer, free_port
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.errors import UserError
@@ -152,9 +152,8 @@ class Stack:
         if self.livekit is not None:
             self.livekit_url = self.livekit.url
             clean.push_async_callback(self.livekit.stop)
-        elif not await self._http.answers(self.livekit_url):
-            raise UserError(f"no LiveKit server answers at {self.livekit_url}: check the address, and that it runs")
         else:
+            await self._ask_livekit()
             clean.push_async_callback(self._delete_rooms)
         breaker = None
         if config.breakable and isinstance(self.livekit, LiveKitServer):
@@ -309,6 +308,18 @@ class Stack:
         await asyncio.gather(*(phone.stop(_PHONE_GRACE) for phone in self.phones))
         await asyncio.gather(*(backend.cloud.stop(CLOUD_GRACE) for backend in self.backends))
         await asyncio.gather(*(backend.bridge.stop(BRIDGE_GRACE) for backend in self.backends))
+
+    async def _ask_livekit(self) -> None:
+        """Raises UserError where no LiveKit server runs; one that refuses our key is only told of."""
+        try:
+            async with RoomService(self.livekit_url, self._config.keys) as rooms:
+                await rooms.rooms()
+        except RoomServiceRefused as error:
+            self._say(f"{error}: LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
+        except RoomServiceError as error:
+            raise UserError(
+                f"no LiveKit server answers at {self.livekit_url} ({error}): check the address, and that it runs"
+            ) from None
 
     async def _delete_rooms(self) -> None:
         """On a server that goes on without us: it would keep our empty rooms for a while."""

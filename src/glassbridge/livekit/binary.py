@@ -30,6 +30,10 @@ Or do without: the embedded stand-in needs nothing (--livekit embedded)."""
 Progress = Callable[[str], None]
 
 
+PORT_OPTION = "--port (of `glassbridge dev`: --livekit-port)"
+"""Where the port of a server of ours is chosen."""
+
+
 class LiveKitServerError(UserError):
     """There is no server, or it does not start. The text says what to do."""
 
@@ -48,7 +52,9 @@ def find_binary(configured: Path | None = None) -> Path | None:
     if configured is not None:
         if found := shutil.which(configured.expanduser()):
             return Path(found)
-        raise LiveKitServerError(f"LIVEKIT_SERVER_BIN is {configured}, but that is no program that can be run")
+        raise LiveKitServerError(
+            f"LIVEKIT_SERVER_BIN is {configured}, but that is no program that can be run: correct it"
+        )
     for candidate in ("livekit-server", cached_binary()):
         if found := shutil.which(candidate):
             return Path(found)
@@ -81,7 +87,7 @@ async def _output(*argv: str) -> str:
         async with asyncio.timeout(30):
             return (await child.stdout.read()).decode(errors="replace").strip()
     except TimeoutError:
-        raise LiveKitServerError(f"`{' '.join(argv)}` does not answer") from None
+        raise LiveKitServerError(f"`{' '.join(argv)}` does not answer: see that it works by hand") from None
     finally:
         await child.stop(0.1)
 
@@ -119,7 +125,10 @@ async def _build(go: str, target: Path, progress: Progress) -> None:
                 last = await _report(child, progress)
                 status = await child.wait()
         except TimeoutError:
-            raise LiveKitServerError(f"building livekit-server took more than {BUILD_TIMEOUT / 60:.0f} min") from None
+            raise LiveKitServerError(
+                f"building livekit-server took more than {BUILD_TIMEOUT / 60:.0f} min: try again, or set "
+                "LIVEKIT_SERVER_BIN to one that is there"
+            ) from None
         finally:
             await child.stop(1.0)
             if private:  # its files are read-only, only Go removes them without ado

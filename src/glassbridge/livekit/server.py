@@ -15,9 +15,10 @@ from typing import Any
 
 import structlog
 
-from glassbridge.livekit.binary import LiveKitServerError
+from glassbridge.livekit.binary import PORT_OPTION, LiveKitServerError
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.listen import cannot_listen, port_in_use
 
 log = structlog.get_logger()
 
@@ -46,11 +47,9 @@ def _require_free(port: int, kind: socket.SocketKind, host: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise LiveKitServerError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+                raise LiveKitServerError(cannot_listen(f"{host}:{port}", error)) from None
             name = "TCP" if kind is socket.SOCK_STREAM else "UDP"
-            raise LiveKitServerError(
-                f"{name} port {port} is in use: stop what listens there, or choose another with --port"
-            ) from None
+            raise LiveKitServerError(f"{name} {port_in_use(port, PORT_OPTION, name.lower())}") from None
 
 
 class LiveKitServer:
@@ -111,7 +110,9 @@ class LiveKitServer:
             await self._ready()
         except OSError as error:
             self._forget()
-            raise LiveKitServerError(f"cannot run {self._binary}: {error.strerror}") from None
+            raise LiveKitServerError(
+                f"cannot run {self._binary}: {error.strerror}; set LIVEKIT_SERVER_BIN to another one"
+            ) from None
         except BaseException:
             await self.kill()
             raise
@@ -156,7 +157,9 @@ class LiveKitServer:
                     if await self._child.ended_within(0.02):
                         raise LiveKitServerError(f"livekit-server ended at once: {self._last_words()}")
         except TimeoutError:
-            raise LiveKitServerError(f"livekit-server does not answer within {START_TIMEOUT:.0f} s") from None
+            raise LiveKitServerError(
+                f"livekit-server does not answer within {START_TIMEOUT:.0f} s: see what it wrote above, and try again"
+            ) from None
 
     async def _answers(self) -> bool:
         try:

@@ -34,7 +34,7 @@ QUIET = 5.0
 def run(config: PhoneConfig) -> int:
     """Runs the phone to its end and returns the exit status. Raises UserError."""
     if not 20 <= config.frame_ms <= 100:
-        raise UserError("--frame-ms takes 20 to 100", 2)
+        raise UserError("--frame-ms: choose 20 to 100", 2)
     if config.wav is None and not config.control:
         raise UserError("nothing to speak: give --wav FILE, or --control to take commands", 2)
     clip = wav.load(config.wav) if config.wav is not None else b""
@@ -123,7 +123,7 @@ class Simulator:
             try:
                 await asyncio.to_thread(recording.save, path)
             except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}") from None
+                raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
     # ---- the clip
 
@@ -151,7 +151,7 @@ class Simulator:
             raise UserError(self._unreachable or f"no cloud answers at {self._phone.cloud}: is it running?")
         state = self._phone.audio_state
         why = (state.reason or state.state) if state else "the cloud's agent is not in the room"
-        raise UserError(f"no way for the audio after {self._config.deadline:.0f} s: {why}")
+        raise UserError(f"no way for the audio after {self._config.deadline:.0f} s: {why}; see `glassbridge doctor`")
 
     def _is_ready(self) -> bool:
         """Audio that is sent now is heard: proven by the cloud, or as near to it as the protocol allows."""
@@ -185,14 +185,23 @@ class Simulator:
         arrived = -1, -1
         while not await self._until(over, self._config.deadline):
             if arrived == (arrived := (capture.acknowledged, capture.lost)):
-                raise UserError(f"no caption came within {self._config.deadline:.0f} s after the clip")
+                raise UserError(
+                    f"no caption came within {self._config.deadline:.0f} s after the clip: see `glassbridge inspect`"
+                )
         if self._phone.numbered:
             await self._until(lambda: capture.acknowledged == capture.position and not capture.lost, LAST_ACK)
             if capture.lost:
-                raise UserError(f"{capture.lost / SAMPLE_RATE:.1f} s of the speech never arrived: the network lost it")
+                raise UserError(
+                    f"{capture.lost / SAMPLE_RATE:.1f} s of the speech never arrived: the network lost it; see "
+                    "`glassbridge inspect`"
+                )
         if self._last_caption is None:
             captioned = self._speech_end is None or self._speech_end.captioned
-            why = "no words were found in it" if captioned else "the cloud could not caption it (its log says why)"
+            why = (
+                "no words were found in it: give a clip of clear speech"
+                if captioned
+                else "the cloud could not caption it (its log says why)"
+            )
             raise UserError(f"the clip was heard, but {why}")
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:

@@ -18,12 +18,12 @@ def load(path: Path) -> bytes:
         with path.open("rb") as file:
             exact = _exact(file.name) if file.read(4) == b"RIFF" else None
     except IsADirectoryError:
-        raise UserError(f"cannot read {path}: it is a folder", 2) from None
+        raise UserError(f"cannot read {path}: it is a folder; give a sound file", 2) from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or 'not readable'}", 2) from None
+        raise UserError(f"cannot read {path}: {error.strerror or 'not readable'}; give a sound file", 2) from None
     pcm = exact if exact is not None else _converted(path)
     if not pcm:
-        raise UserError(f"{path} holds no sound", 2)
+        raise UserError(f"{path} holds no sound: give a clip that somebody speaks", 2)
     return pcm
 
 
@@ -47,7 +47,7 @@ def _converted(path: Path) -> bytes:
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
-                raise UserError(f"{path} holds no sound", 2)
+                raise UserError(f"{path} holds no sound: give a clip that somebody speaks", 2)
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             pcm = bytearray()
             for frame in (*container.decode(audio=0), None):
@@ -55,7 +55,7 @@ def _converted(path: Path) -> bytes:
                     pcm += bytes(block.planes[0])[: block.samples * BYTES_PER_SAMPLE]
                 _check_length(path, len(pcm) // BYTES_PER_SAMPLE)
     except (av.FFmpegError, OSError, ValueError):
-        raise UserError(f"cannot read {path}: not a sound file that can be decoded", 2) from None
+        raise UserError(f"cannot read {path}: not a sound file that can be decoded; give a WAV file", 2) from None
     return bytes(pcm)
 
 

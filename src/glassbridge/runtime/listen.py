@@ -34,7 +34,7 @@ def claim_socket(path: Path) -> None:
     except FileNotFoundError:
         mode = None
     except OSError as error:
-        raise CannotListen(f"cannot use the folder of {path}: {error.strerror}") from None
+        raise CannotListen(f"cannot use the folder of {path}: {error.strerror}; choose another path") from None
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise CannotListen(f"cannot write to the folder of {path}: choose another path")
     if mode is None:
@@ -66,14 +66,38 @@ def _is_live(path: Path) -> bool:
     return True
 
 
+def cannot_listen(address: str, error: OSError) -> str:
+    """For people: the system does not give us an address."""
+    return f"cannot listen on {address}: {error.strerror}; choose an address of this machine and a port that is free"
+
+
+def port_in_use(port: int, option: str = "--port", kind: str = "tcp") -> str:
+    """For people: who holds a port of this machine, and what to do."""
+    return f"port {port} is in use by {port_holder(port, kind)}: stop it, or choose another with {option}"
+
+
+def port_holder(port: int, kind: str = "tcp") -> str:
+    """The program that listens on a TCP (or has a UDP) port of this machine, as far as this user may know."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        for found in psutil.net_connections(kind):
+            here = found.status == psutil.CONN_LISTEN or kind == "udp"
+            if here and found.pid and found.laddr[1:] == (port,):
+                return f"{psutil.Process(found.pid).name()} (pid {found.pid})"
+    return "another program"
+
+
 def claim_port(host: str, port: int) -> None:
     """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
     if not 0 <= port <= MAX_PORT:
-        raise CannotListen(f"cannot listen on port {port}: ports end at {MAX_PORT}")
+        raise CannotListen(f"cannot listen on port {port}: choose one up to {MAX_PORT}")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
-        raise CannotListen(f"cannot listen on {host}:{port}: there is no such address") from None
+        raise CannotListen(
+            f"cannot listen on {host}:{port}: there is no such address; choose one of this machine"
+        ) from None
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,10 +105,8 @@ def claim_port(host: str, port: int) -> None:
             probe.bind(address)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise CannotListen(
-                    f"port {port} is in use: stop what listens there, or choose another with --port"
-                ) from None
-            raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}") from None
+                raise CannotListen(port_in_use(port)) from None
+            raise CannotListen(cannot_listen(f"{host}:{port}", error)) from None
 
 
 @contextmanager

@@ -53,7 +53,9 @@ def _moonshine(config: ProviderConfig) -> Recogniser:
 
     if find_spec("moonshine_voice") is None:
         raise UserError(
-            "Moonshine is not installed: its wheel needs Linux with glibc 2.34, macOS 15 on ARM or Windows", 2
+            "Moonshine is not installed: its wheel needs Linux with glibc 2.34, macOS 15 on ARM or Windows; set "
+            "GLASSBRIDGE_RECOGNISER=pocketsphinx",
+            2,
         )
     return MoonshineRecogniser(config.streams or STREAMS)
 

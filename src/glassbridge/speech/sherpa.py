@@ -60,7 +60,8 @@ def find_model(folder: Path) -> tuple[str, dict[str, str]]:
         if set(parts) <= found.keys() and (folder / "tokens.txt").is_file():
             return maker, {part: found[part] for part in parts} | {"tokens": str(folder / "tokens.txt")}
     raise UserError(
-        f"{folder} holds no streaming model of sherpa-onnx: tokens.txt, and encoder, decoder, joiner (or model) .onnx",
+        f"{folder} holds no streaming model of sherpa-onnx; choose one with tokens.txt, and encoder, decoder, joiner "
+        "(or model) .onnx",
         2,
     )
 

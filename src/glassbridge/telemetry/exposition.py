@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from glassbridge.core.connections import ConnectionLimits
-from glassbridge.runtime.listen import MAX_PORT, CannotListen
+from glassbridge.runtime.listen import MAX_PORT, CannotListen, cannot_listen, port_in_use
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate, Listener
 from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Snapshot, Value
@@ -120,12 +120,15 @@ class MetricsServer:
     async def __aenter__(self) -> Self:
         """Raises CannotListen."""
         if not 0 <= self.port <= MAX_PORT:
-            raise CannotListen(f"cannot serve metrics on port {self.port}: ports end at {MAX_PORT}")
+            raise CannotListen(f"cannot serve metrics on port {self.port}: choose one up to {MAX_PORT}")
         try:
             self.port = await self._listener.open(self._host, self.port, shared=self._shared)
         except OSError as error:
-            what = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise CannotListen(f"cannot serve metrics on {self._host}:{self.port}: {what}") from None
+            held = error.errno == errno.EADDRINUSE
+            why = (
+                port_in_use(self.port, "--metrics-port") if held else cannot_listen(f"{self._host}:{self.port}", error)
+            )
+            raise CannotListen(f"cannot serve metrics: {why}") from None
         log.info("metrics are served", address=self.address)
         return self
 

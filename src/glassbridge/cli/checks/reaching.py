@@ -3,16 +3,15 @@
 import socket
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
 import aiohttp
-import psutil
 from yarl import URL
 
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import TIMEOUT, Finding
 from glassbridge.runtime.addresses import is_on_this_machine
+from glassbridge.runtime.listen import port_holder
 
 _PLAIN: Final[Mapping[str, str]] = {"https": "http", "wss": "ws"}
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
@@ -49,14 +48,7 @@ def is_here(url: str) -> bool:
 
 def holder(url: str) -> str:
     """Which program listens on the port, as far as this user may know."""
-    address = URL(url)
-    if not is_here(url):
-        return "another program"
-    with suppress(psutil.Error, OSError):
-        for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.pid and found.laddr[1:] == (address.port,):
-                return f"{psutil.Process(found.pid).name()} (pid {found.pid})"
-    return "another program"
+    return port_holder(URL(url).port or 0) if is_here(url) else "another program"
 
 
 def listens(host: str, port: int) -> bool:

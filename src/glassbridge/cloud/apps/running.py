@@ -228,7 +228,9 @@ class RunningApp:
                     connection.close(CloseCode.NORMAL, "a newer socket of this app took over")
             case Refuse(number):
                 if (connection := self._connections.get(number)) is not None:
-                    connection.complain(wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app")
+                    connection.complain(
+                        wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app: wait for its webhook"
+                    )
             case Announce(state):
                 self._announce(state)
             case Dispose(reason, _):

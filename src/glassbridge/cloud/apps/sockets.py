@@ -101,7 +101,11 @@ class AppSockets:
             return _refusal(429, wire.ErrorCode.RATE_LIMITED, TOO_MANY_UNSIGNED)
         socket = app_websocket(self._config)
         if not socket.can_prepare(request):
-            return _refusal(426, wire.ErrorCode.MALFORMED_MESSAGE, "this address speaks WebSocket only")
+            return _refusal(
+                426,
+                wire.ErrorCode.MALFORMED_MESSAGE,
+                "this address speaks WebSocket only: connect with ws:// or wss://",
+            )
         if found is None:
             found = await self._unsigned(socket, request)
         else:
@@ -159,7 +163,10 @@ class AppSockets:
         except (CoreTokenError, KeyError):
             package = key = None
         if not isinstance(package, str) or not isinstance(key, str):
-            raise SignInError(wire.ErrorCode.JWT_INVALID, "the app's token is not valid here")
+            raise SignInError(
+                wire.ErrorCode.JWT_INVALID,
+                "the app's token is not valid here: sign in by tpa_connection_init with the API key",
+            )
         return replace(self._find(package, key, user), token=token)
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -228,7 +235,9 @@ class AppSockets:
         except MalformedMessage as error:
             raise SignInError(wire.ErrorCode.MALFORMED_MESSAGE, str(error)) from None
         if not isinstance(message, wire.ConnectionInit):
-            raise SignInError(wire.ErrorCode.MALFORMED_MESSAGE, "tpa_connection_init comes first")
+            raise SignInError(
+                wire.ErrorCode.MALFORMED_MESSAGE, "tpa_connection_init comes first: send it before anything else"
+            )
         user = wire.user_of(message.session_id, message.package_name)
         return self._find(message.package_name, message.api_key, user)
 
@@ -236,9 +245,15 @@ class AppSockets:
         """The app that has been started. Raises SignInError."""
         record = self._record(package)
         if record is None:
-            raise SignInError(wire.ErrorCode.PACKAGE_NOT_FOUND, "no app of this package name is registered here")
+            raise SignInError(
+                wire.ErrorCode.PACKAGE_NOT_FOUND,
+                "no app of this package name is registered here: `glassbridge apps add` registers one",
+            )
         if not key_fits(key, record.key_hash):
-            raise SignInError(wire.ErrorCode.INVALID_API_KEY, "this is not the API key of this app")
+            raise SignInError(
+                wire.ErrorCode.INVALID_API_KEY,
+                "this is not the API key of this app: `glassbridge apps rekey` makes another one",
+            )
         self._learn(record, key)
         try:
             apps = self._sessions.apps_of(user_id(user or ""))
@@ -246,7 +261,10 @@ class AppSockets:
             apps = None
         app = None if apps is None else apps.find(package)
         if app is None:  # one answer for both: an app is not told who is here, unless the user has started it
-            raise SignInError(wire.ErrorCode.SESSION_NOT_FOUND, "this user has no session here with this app in it")
+            raise SignInError(
+                wire.ErrorCode.SESSION_NOT_FOUND,
+                "this user has no session here with this app in it: wait for the next webhook, and connect then",
+            )
         return _SignedIn(app, record.key_hash)
 
     def _learn(self, record: AppRecord, key: str) -> None:
@@ -264,7 +282,10 @@ class AppSockets:
             return self._host.registry.find(package)
         except RegistryError as error:
             log.warning("registry of apps cannot be used", error=str(error))
-            raise SignInError(wire.ErrorCode.INTERNAL_ERROR, "the registry of apps cannot be read") from None
+            raise SignInError(
+                wire.ErrorCode.INTERNAL_ERROR,
+                "the registry of apps cannot be read: try again later; the log of the cloud says why",
+            ) from None
 
 
 def _error(code: str, message: str) -> str:

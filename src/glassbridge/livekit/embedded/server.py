@@ -10,12 +10,13 @@ from aiohttp.typedefs import Handler
 from aiortc import RTCCertificate
 from livekit.protocol import rtc
 
-from glassbridge.livekit.binary import LiveKitServerError
+from glassbridge.livekit.binary import PORT_OPTION, LiveKitServerError
 from glassbridge.livekit.embedded import service
 from glassbridge.livekit.embedded.member import Member, Terms
 from glassbridge.livekit.embedded.room import Action, Reason, Room
 from glassbridge.livekit.signal import JOIN_PATH, VALIDATE_PATH, JoinQuery, encode_response, token_of
 from glassbridge.livekit.tokens import Claims, LiveKitKeys, TokenError, verify
+from glassbridge.runtime.listen import cannot_listen, port_in_use
 from glassbridge.runtime.tasks import TaskGroup
 
 log = structlog.get_logger()
@@ -84,10 +85,8 @@ class EmbeddedLiveKit:
         except OSError as error:
             await runner.cleanup()
             if error.errno == errno.EADDRINUSE:
-                raise LiveKitServerError(
-                    f"TCP port {self.port} is in use: stop what listens there, or choose another with --port"
-                ) from None
-            raise LiveKitServerError(f"cannot listen on {self._host}:{self.port}: {error.strerror}") from None
+                raise LiveKitServerError(f"TCP {port_in_use(self.port, PORT_OPTION)}") from None
+            raise LiveKitServerError(cannot_listen(f"{self._host}:{self.port}", error)) from None
         self._runner = runner
         self._tasks = TaskGroup("embedded LiveKit")
         self.port = runner.addresses[0][1]
