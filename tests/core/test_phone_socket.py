@@ -341,6 +341,21 @@ def test_who_was_on_a_slow_path_gives_attempts_the_time_that_they_need() -> None
     assert world.machine.next_deadline() == pytest.approx(world.now + PATIENCE[0] + ROUND_TRIPS * 2.0)
 
 
+def test_an_acknowledgement_that_came_soon_proves_a_short_way() -> None:
+    """A socket that answered after a cut of 5 s had made the way look 3 s long: the next cut was known after 4.4 s."""
+    world = silent()
+    world.step(Heard(ONE, 62))
+    world.step(SocketClosed(ONE, ComeBack.NO, "a newer socket took over"))
+    world.until(world.now + 1.0)
+    assert world.machine.state is S.OPENING
+    opened = world.times(OpenSocket)[-1]
+    world.now = opened + 0.01
+    world.step(Accepted(world.machine.generation, True, answers=True))
+    world.until(opened + 10.0)
+    again = next(at for at in world.times(OpenSocket) if at > opened)
+    assert again == pytest.approx(opened + 0.01 + SILENCE, abs=0.02)
+
+
 def test_a_cloud_that_talks_but_does_not_answer_hears_us_no_more() -> None:
     machine = in_state(S.READY)
     for second in (1.0, 2.0):

@@ -1,4 +1,5 @@
-"""The phone's machine against the books of a phone: one socket, one place, and nothing tried where nothing helps."""
+"""The phone's machine against the books of a phone: one socket that counts, beside at most one that fell silent, one
+place, and nothing tried where nothing helps."""
 
 from typing import Any
 
@@ -49,6 +50,10 @@ class PhoneModel(RuleBasedStateMachine):
         self.opening: Generation | None = None
         self.socket: Generation | None = None
         """Acknowledged."""
+        self.kept: Generation | None = None
+        """It fell silent."""
+        self.rival = False
+        """The socket answered after an attempt to replace it: the cloud may have taken that."""
         self.joining: Generation | None = None
         self.place: Generation | None = None
         self.leaving: Generation | None = None
@@ -58,6 +63,11 @@ class PhoneModel(RuleBasedStateMachine):
 
     def step(self, event: Event) -> list[Effect]:
         effects = self.machine.step(event, self.now)
+        socket = self.machine.socket
+        if socket.kept is not None and socket.kept == self.socket:
+            self.kept, self.socket = self.socket, None
+        elif socket.state.here and socket.generation == self.kept:
+            self.socket, self.kept, self.rival = self.kept, None, True
         for effect in effects:
             self.book(effect)
         return effects
@@ -65,14 +75,16 @@ class PhoneModel(RuleBasedStateMachine):
     def book(self, effect: Effect) -> None:
         match effect:
             case OpenSocket(socket):
-                assert self.opening is self.socket is None, "two sockets at once"
+                assert self.opening is self.socket is None, "two sockets that count"
                 assert not self.offline, "a socket where there is no network"
                 assert not self.over, "a socket after the end"
                 assert socket > self.sockets
                 self.opening, self.sockets = socket, socket
             case CloseSocket(socket):
-                assert socket in (self.opening, self.socket), "a socket is closed that is not open"
-                self.opening = self.socket = None
+                assert socket in (self.opening, self.socket, self.kept), "a socket is closed that is not open"
+                self.opening, self.socket, self.kept = (
+                    None if each == socket else each for each in (self.opening, self.socket, self.kept)
+                )
             case Ping(socket, number):
                 assert socket == self.socket, "a ping without a socket"
                 assert number == self.pings + 1
@@ -103,7 +115,7 @@ class PhoneModel(RuleBasedStateMachine):
     @rule(same=st.booleans(), answers=st.booleans())
     def accepted(self, same: bool, answers: bool) -> None:
         assert self.opening is not None
-        self.socket, self.opening = self.opening, None
+        self.socket, self.opening, self.rival = self.opening, None, False
         self.step(Accepted(self.socket, same, answers))
 
     @precondition(lambda self: self.opening is not None)
@@ -119,7 +131,7 @@ class PhoneModel(RuleBasedStateMachine):
     def closed(self, back: ComeBack) -> None:
         assert self.socket is not None
         socket, self.socket = self.socket, None
-        self.over = back is ComeBack.NO
+        self.over = back is ComeBack.NO and not self.rival
         self.step(SocketClosed(socket, back, "bye"))
 
     @precondition(lambda self: self.socket is not None)
@@ -142,6 +154,19 @@ class PhoneModel(RuleBasedStateMachine):
     def told_of_audio(self, state: AudioState, blame: Blame) -> None:
         assert self.socket is not None
         self.step(AudioTold(self.socket, state, blame, "because"))
+
+    @precondition(lambda self: self.kept is not None)
+    @rule(echo=st.booleans())
+    def the_silent_one_speaks(self, echo: bool) -> None:
+        assert self.kept is not None
+        self.step(Heard(self.kept, self.pings if echo else None))
+
+    @precondition(lambda self: self.kept is not None)
+    @rule(back=st.sampled_from(ComeBack))
+    def the_silent_one_breaks(self, back: ComeBack) -> None:
+        assert self.kept is not None
+        socket, self.kept = self.kept, None
+        self.step(SocketClosed(socket, back, "bye"))
 
     # ---- the room
 
@@ -180,6 +205,8 @@ class PhoneModel(RuleBasedStateMachine):
         """An older socket or place changes nothing, least of all by being superseded."""
         states = self.states()
         old, gone = Generation(self.sockets - behind), Generation(self.places - behind)
+        if old in (self.socket, self.kept):
+            return
         events: list[Event] = [
             Accepted(old, same_room=False),
             SocketFailed(old, True, "no"),
@@ -219,7 +246,7 @@ class PhoneModel(RuleBasedStateMachine):
         if not self.over:
             self.offline = True
         self.step(NetworkLost())
-        assert self.opening is self.socket is None
+        assert self.opening is self.socket is self.kept is None
 
     @rule()
     def switch(self) -> None:
@@ -231,7 +258,7 @@ class PhoneModel(RuleBasedStateMachine):
     def stop(self) -> None:
         self.over = True
         self.step(Stop())
-        assert self.opening is self.socket is self.joining is self.place is None
+        assert self.opening is self.socket is self.kept is self.joining is self.place is None
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.2, 10.0]))
     def time_passes(self, seconds: float) -> None:
@@ -257,6 +284,7 @@ class PhoneModel(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         socket, place = self.machine.socket, self.machine.place
         assert socket.state.here is (self.socket is not None)
+        assert socket.kept == self.kept
         assert (socket.state is SocketState.OPENING) is (self.opening is not None)
         assert (place.state is PlaceState.HELD) is (self.place is not None)
         assert (place.state is PlaceState.JOINING) is (self.joining is not None)

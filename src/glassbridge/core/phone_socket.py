@@ -305,6 +305,7 @@ class PhoneSocket:
         self._go(SocketState.READY, event, now)
         self.trouble, self.was_here, self._rival = "", True, False
         self._answers = event.answers
+        self._round_trip = min(self._round_trip, now - self._begun_at)  # it took one at least
         self._since = self._answered_at = now
         return self._ping(now)
 

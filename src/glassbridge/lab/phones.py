@@ -48,6 +48,7 @@ NAMES: Mapping[type, str] = {
     events.Caption: "caption",
     events.CloudError: "cloud_error",
     events.Ended: "ended",
+    events.Told: "told",
 }
 """What the lab is told; of the rest there is too much."""
 

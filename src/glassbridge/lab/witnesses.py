@@ -16,6 +16,8 @@ BRIDGE_KNOWS: Final = ("Disconnected from LiveKit room", "audio stream ended")
 """Log lines that only a bridge writes which knows that a way is gone."""
 JOINED: Final = "Joined LiveKit room"
 IN_ROOM_WITHIN: Final = 20.0
+_TROUBLE: Final = frozenset({"offline", "unreachable", "unheard", "renewing"})
+"""Situations of which a phone tells its owner."""
 
 
 def phone_knows(user: User, since_ns: int) -> float:
@@ -82,6 +84,8 @@ def _is_trouble(event: Mapping[str, Any]) -> bool:
             return not _is_well(event)
         case ("socket", "closed" | "unreachable") | ("room", "lost" | "failed"):
             return True
+        case "told", _:  # a socket that fell silent is kept beside the attempts to replace it: no event says that
+            return event["situation"] in _TROUBLE
     return False
 
 
