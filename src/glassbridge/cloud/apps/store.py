@@ -61,7 +61,9 @@ class Store:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        if self._database is not None:
+        if self._database is not None and self._path is None:
+            self._database.close()
+        elif self._database is not None:
             self._thread.submit(self._database.close)
         self._thread.shutdown(wait=False)
 
@@ -102,19 +104,25 @@ class Store:
         return await self._run(lambda db: db.execute(where, (kind, user, package, key, key)).rowcount)
 
     async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """In one transaction. Raises StoreError."""
+        """In one transaction; what is in memory only needs no thread. Raises StoreError."""
+        if self._path is None:
+            return self._transact_safely(job)
         if self._waiting >= MAX_WAITING:
             raise StoreError("too many requests wait for the store")
         self._waiting += 1
         try:
             async with asyncio.timeout(DEADLINE):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, job)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact_safely, job)
         except TimeoutError:
             raise StoreError("the store does not answer in time") from None
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"the store cannot be used: {type(error).__name__}") from None
         finally:
             self._waiting -= 1
+
+    def _transact_safely(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return self._transact(job)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the store cannot be used: {type(error).__name__}") from None
 
     def _transact(self, job: Callable[[sqlite3.Connection], T]) -> T:
         database = self._database or self._open()
