@@ -288,6 +288,6 @@ async def test_the_command_says_when_its_server_has_ended_by_itself() -> None:
     async with Program.glassbridge(*START) as command:
         await command.says("LiveKit is ready")
         os.kill(livekit_child(command.pid), signal.SIGKILL)
-        await command.says("livekit-server has ended by itself, status -9")
+        await command.says("livekit-server has ended by itself (status -9")
         assert await command.ends() == 1
         assert not any("Traceback" in line for line in command.err)

@@ -7,9 +7,11 @@ from aiohttp import web
 from glassbridge.cloud.clock import iso_now
 
 
-def success(data: object, **options: object) -> web.Response:
-    """What was asked for; `options` are those of aiohttp's json_response."""
-    return web.json_response({"success": True, "data": data, "timestamp": iso_now()}, **options)  # type: ignore[arg-type]
+def success(data: object, *, beside: Mapping[str, object] | None = None, **options: object) -> web.Response:
+    """What was asked for; `beside` is where clients of the original look for it. `options` are those of aiohttp's
+    json_response."""
+    body = {"success": True, "data": data, "timestamp": iso_now(), **(beside or {})}
+    return web.json_response(body, **options)  # type: ignore[arg-type]
 
 
 def failure(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -97,7 +97,7 @@ class PhoneRoutes:
             "modelName": glasses.model,
             "capabilities": glasses.capabilities,
         }
-        return web.json_response({"success": True, "appliedState": applied, "data": applied})
+        return success(applied, beside={"appliedState": applied})
 
     def _handing_on(
         self, read: Callable[[Any, str | None], Iterable[DeviceEvent]]

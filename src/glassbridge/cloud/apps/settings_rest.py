@@ -108,7 +108,7 @@ class SettingsRoutes:
         except (Full, StoreError) as error:
             return _no_store(error)
         data = {"packageName": package, "name": record.name or package, "settings": values}
-        return web.json_response({"success": True, "data": data, **data})
+        return success(data, beside=data)
 
     async def _change_app(self, user: UserId, record: AppRecord, changes: list[_Change]) -> None:
         for one in changes:

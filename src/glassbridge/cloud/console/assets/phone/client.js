@@ -175,7 +175,7 @@ export class PhoneClient {
     const query = { phone: this.name, attempt: number };
     if (this.transport !== "websocket") query.livekit = "true";
     if (this.transport !== "track") query.audio = "2";
-    const current = () => number === this.machine.socket.generation;
+    const current = () => [this.machine.socket.generation, this.machine.socket.kept].includes(number);
     const socket = new CloudSocket(this.coreToken, query, {
       failed: (reason, final) => {
         this.sockets.delete(number);

@@ -57,7 +57,7 @@ export class PhoneLink {
   route(event, now) {
     const wasHere = this.socket.here;
     const effects = OF_SOCKET.has(event.type) ? this.socket.step(event, now) : [];
-    if (!this.socket.here || !wasHere) this.audio = null;
+    if (event.type === "Accepted" && this.socket.here && !wasHere) this.audio = null;
     for (const news of this.news(event, wasHere)) effects.push(...this.place.step(news, now));
     const { state, generation } = this.place;
     if (event.type === "PlaceJoined" && this.isMissed() && state === "held" && event.place === generation) {
@@ -75,9 +75,11 @@ export class PhoneLink {
       const wanted = { type: "Wanted", same: event.sameRoom };
       return this.outlived() ? [wanted, { type: "Doubted" }] : [wanted];
     }
-    if (event.type === "AudioTold" && here && event.socket === this.socket.generation) {
+    if (event.type === "Heard" && here && !wasHere && this.room) return [{ type: "Wanted", same: true }];
+    if (event.type === "AudioTold") {
+      if (event.socket !== this.socket.generation && event.socket !== this.socket.kept) return [];
       this.audio = event;
-      return [event];
+      return here ? [event] : [];
     }
     if (OF_PLACE.has(event.type)) return [event];
     const found = [];

@@ -20,11 +20,13 @@ const SPREAD = 0.5;
 
 const HERE = new Set(["ready", "doubtful"]);
 const OPEN = new Set(["opening", "ready", "doubtful"]);
+const PARTS = new Set(["NetworkChanged", "NetworkLost", "Switch", "Stop"]); // what was open is of no use after these
 
 export class PhoneSocket {
   constructor(chance) {
     this.state = "idle";
-    this.generation = 0;
+    this.generation = 0; // of the attempt or socket that counts
+    this.kept = null; // the socket that fell silent and may answer yet
     this.trouble = "";
     this.deadSince = null;
     this.wasHere = false;
@@ -42,6 +44,8 @@ export class PhoneSocket {
     this.roundTrip = 0;
     this.answeredAt = 0;
     this.answers = false;
+    this.newest = 0;
+    this.rival = false; // an attempt of ours came after the socket that counts: the cloud may have taken it
   }
 
   get here() {
@@ -53,9 +57,15 @@ export class PhoneSocket {
   }
 
   step(event, now) {
-    if ((event.socket ?? this.generation) !== this.generation) return [];
+    const of = event.socket ?? this.generation;
+    if (of !== this.generation && of !== this.kept) return [];
     const cell = TABLE[this.state][event.type];
-    return cell === undefined ? [] : cell.call(this, event, now);
+    const effects = cell === undefined ? [] : cell.call(this, event, now);
+    if (this.kept !== null && (this.here || this.final || PARTS.has(event.type))) {
+      effects.unshift(this.closing(false, this.kept));
+      this.kept = null;
+    }
+    return effects;
   }
 
   nextDeadline() {
@@ -79,7 +89,7 @@ export class PhoneSocket {
   // ---- attempts
 
   open(now) {
-    this.generation += 1;
+    this.generation = this.newest += 1;
     this.go("opening");
     this.begunAt = now;
     this.giveUpAt = now + PATIENCE[this.attempts % PATIENCE.length] + ROUND_TRIPS * this.roundTrip;
@@ -95,8 +105,8 @@ export class PhoneSocket {
     return this.open(now);
   }
 
-  closing(goodbye) {
-    return { effect: "CloseSocket", socket: this.generation, goodbye };
+  closing(goodbye, socket = this.generation) {
+    return { effect: "CloseSocket", socket, goodbye };
   }
 
   openAnew(now) {
@@ -107,7 +117,9 @@ export class PhoneSocket {
     this.go("ready");
     this.trouble = "";
     this.wasHere = true;
+    this.rival = false;
     this.answers = event.answers;
+    this.roundTrip = Math.min(this.roundTrip, now - this.begunAt); // it took one at least
     this.since = this.answeredAt = now;
     return this.ping(now);
   }
@@ -131,13 +143,14 @@ export class PhoneSocket {
   }
 
   closed(event, now) {
+    if (event.socket === this.kept) return this.part(event);
     this.deadSince = null;
     this.trouble = event.reason;
-    if (event.comeBack === "no") {
+    if (event.comeBack === "no" && !this.rival) {
       this.go("ended");
       return [];
     }
-    if (event.comeBack === "now") {
+    if (event.comeBack !== "later") {
       this.backoff.reset();
       this.go("waiting");
       this.retryAt = now + SPREAD * this.chance();
@@ -205,12 +218,37 @@ export class PhoneSocket {
   giveUp(now, why) {
     this.trouble = why;
     const dead = this.closing(false);
+    if (this.state === "ready") {
+      this.deadSince = now;
+      this.kept = this.generation;
+      return this.lose(now);
+    }
     if (this.here) {
-      this.deadSince = this.state === "doubtful" ? this.answeredAt : now;
+      this.deadSince = this.answeredAt;
       return [dead, ...this.lose(now)];
     }
     this.wasHere = false;
     return [dead, ...this.tryLater(now)];
+  }
+
+  // The socket that fell silent answers: its way has become long. The attempt comes too late.
+  revive(event, now) {
+    if (event.socket !== this.kept || event.echo === null || event.echo === undefined) return [];
+    const attempt = this.state === "opening" ? [this.closing(false)] : [];
+    this.generation = this.kept;
+    this.kept = null;
+    this.go("ready");
+    this.trouble = "";
+    this.wasHere = this.rival = this.answers = true;
+    this.deadSince = null;
+    this.answeredAt = now;
+    this.roundTrip = LONGEST_TRIP;
+    return [...attempt, ...this.ping(now)];
+  }
+
+  part(event) {
+    if (event.socket === this.kept) this.kept = null;
+    return [];
   }
 
   retry(_event, now) {
@@ -258,6 +296,7 @@ const TABLE = {
     Accepted: _.accepted,
     SocketFailed: _.failed,
     SocketClosed: _.closed,
+    Heard: _.revive,
     NetworkChanged: _.restart,
     NetworkLost: _.loseNetwork,
     Switch: _.switchCloud,
@@ -285,6 +324,8 @@ const TABLE = {
     Tick: _.tick,
   },
   waiting: {
+    SocketClosed: _.part,
+    Heard: _.revive,
     NetworkChanged: _.start,
     NetworkLost: _.loseNetwork,
     Switch: _.switchCloud,
