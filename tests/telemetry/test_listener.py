@@ -104,6 +104,17 @@ async def test_a_connection_without_a_request_is_told_and_closed(sent: bytes) ->
         await eventually(lambda: len(served.gate) == 0 or f"{len(served.gate)} are left")
 
 
+async def test_a_friend_that_may_wait_long_gives_strangers_no_time() -> None:
+    """The timer rang for it, after 75 s: 2,000 silent sockets stayed open until then."""
+    async with serving(limits(idle_time=75.0)) as served:
+        friend, _ = await served.connect(HEAD % b"known")
+        await soon(friend.readuntil(b"fine"), 5)
+        now = asyncio.get_running_loop().time
+        await eventually(lambda: served.gate._timer is not None and served.gate._timer.when() > now() + 60)
+        reader, _ = await served.connect()
+        assert typed(await soon(reader.read(), 5)) == (408, "REQUEST_TIMEOUT")
+
+
 async def test_bytes_that_trickle_in_win_no_time() -> None:
     async with serving(QUICK) as served:
         reader, writer = await served.connect(b"GET /fine HTTP/1.1\r\n")

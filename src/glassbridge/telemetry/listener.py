@@ -139,8 +139,12 @@ class Gate:
             self._timer = None
 
     def _arm(self) -> None:
-        if self._timer is None and (at := self._all.next_deadline()) is not None:
-            self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+        at = self._all.next_deadline()
+        if at is None or (self._timer is not None and self._timer.when() <= at):
+            return
+        if self._timer is not None:  # it rings for a connection that may wait longer than a newer one
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(at, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
