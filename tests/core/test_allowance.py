@@ -78,6 +78,31 @@ def test_a_sender_that_slows_down_is_not_closed() -> None:
         assert allowance.spend(50, 0, 1.0 + second) is Verdict.WITHIN
 
 
+def test_names_are_apart_and_asking_takes_nothing() -> None:
+    many = Allowances(Rate(1 / 60, 1))
+    assert many.of("a", 0.0).take(0.0)
+    assert many.wait("b", 0.0) == many.wait("b", 0.0) == 0.0
+    assert len(many) == 1, "nor is it remembered"
+    assert many.of("b", 0.0).take(0.0)
+
+
+def test_the_name_that_was_used_longest_ago_is_forgotten() -> None:
+    many = Allowances(Rate(1 / 60, 1), most=2)
+    for name in ("a", "b", "a", "c"):
+        many.of(name, 0.0).take(0.0)
+    assert many.wait("a", 0.0) > 0
+    assert many.wait("b", 0.0) == 0.0
+    assert len(many) == 2
+
+
+def test_a_burst_and_then_an_even_pace() -> None:
+    many = Allowances(Rate(0.1, 2))
+    assert [many.of("a", 0.0).take(0.0) for _ in range(3)] == [True, True, False]
+    assert many.wait("a", 0.0) == 10.0
+    assert many.of("a", 9.9).take(9.9) is False
+    assert many.of("a", 20.0).take(20.0) is True
+
+
 def test_of_many_names_the_last_are_remembered() -> None:
     many = Allowances(Rate(1.0, 1), most=3)
     for name in range(10_000):

@@ -10,10 +10,10 @@ from enum import Enum
 from typing import Final
 
 from glassbridge.core.addresses import subject_of
-from glassbridge.core.quota import Quota
+from glassbridge.core.allowance import Allowances, Rate
 
-WRONG_AT_ONCE: Final = 10
-WRONG_PER_MINUTE: Final = 10
+WRONG: Final = Rate(10 / 60, burst=10)
+"""Wrong tokens of one peer."""
 
 
 class Verdict(Enum):
@@ -34,7 +34,7 @@ class AdminTokens:
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.known = tuple(as_bytes(token) for token in tokens if token)
-        self._wrong = Quota(WRONG_AT_ONCE, WRONG_PER_MINUTE)
+        self._wrong = Allowances(WRONG)
 
     def judge(self, shown: str, peer: str, now: float) -> Verdict:
         """A token is counted against its peer when it is wrong."""
@@ -44,7 +44,7 @@ class AdminTokens:
             return Verdict.TOO_MANY
         if any(hmac.compare_digest(as_bytes(shown), token) for token in self.known):
             return Verdict.ALLOWED
-        self._wrong.take(subject_of(peer), now)
+        self._wrong.of(subject_of(peer), now).take(now)
         return Verdict.WRONG
 
     def wait(self, peer: str, now: float) -> float:

@@ -98,7 +98,7 @@ class Allowance:
 
 
 class Allowances:
-    """A bucket for each of many names, of which the last `most` that asked are remembered."""
+    """A bucket for each of many names; the `most` names that used theirs last are remembered."""
 
     def __init__(self, rate: Rate, most: int = 10_000) -> None:
         self.rate = rate
@@ -118,3 +118,8 @@ class Allowances:
         else:
             self._buckets.move_to_end(name)
         return bucket
+
+    def wait(self, name: object, now: float) -> float:
+        """Seconds until this name can take a token. Takes nothing and remembers nothing."""
+        bucket = self._buckets.get(name)
+        return 0.0 if bucket is None else bucket.wait(now)

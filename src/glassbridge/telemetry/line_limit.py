@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Final
 
 from glassbridge.core.addresses import subject_of
-from glassbridge.core.allowance import Bucket, Rate
+from glassbridge.core.allowance import Allowances, Bucket, Rate
 
 RATES: Final = {"user": Rate(8, burst=30), "app": Rate(3, burst=10), "address": Rate(8, burst=15)}
 STORY: Final = frozenset({"audio state", "place lost", "phone socket closed", "session"})
@@ -25,7 +25,7 @@ STORY: Final = frozenset({"audio state", "place lost", "phone socket closed", "s
 STORY_RATE: Final = Rate(3, burst=10)
 """Of one peer, for these alone; more of them are lines like others."""
 EVENTS: Final = 20
-"""Of one peer that are limited apart; an older one begins anew."""
+"""Of one peer that are limited apart, those that were logged last; another one begins anew."""
 PEERS: Final = 2_000
 """Those that caused a line last; others begin anew."""
 TELL_AFTER: Final = 1.0
@@ -36,19 +36,14 @@ class _Peer:
     """What one peer may still cause, in all and of each event."""
 
     def __init__(self, rate: Rate, now: float) -> None:
-        self._per_event = Rate(rate.per_second / 2, rate.burst / 2)
         self._all = Bucket(rate, now)
         self._story = Bucket(STORY_RATE, now)
-        self._by_event: OrderedDict[str, Bucket] = OrderedDict()
+        self._by_event = Allowances(Rate(rate.per_second / 2, rate.burst / 2), EVENTS)
 
     def admit(self, event: str, now: float) -> bool:
         if event in STORY and self._story.take(now):
             return True
-        own = self._by_event.get(event)
-        if own is None:
-            own = self._by_event[event] = Bucket(self._per_event, now)
-            if len(self._by_event) > EVENTS:
-                self._by_event.popitem(last=False)
+        own = self._by_event.of(event, now)
         return own.level(now) >= 1 and self._all.take(now) and own.take(now)
 
 
@@ -77,6 +72,8 @@ class LineLimit:
             causing = self._peers[peer] = _Peer(RATES[_kind_of(fields)], now)
             if len(self._peers) > PEERS:
                 self._peers.popitem(last=False)
+        else:
+            self._peers.move_to_end(peer)
         if causing.admit(event, now):
             return True
         if not self._suppressed:
