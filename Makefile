@@ -39,7 +39,7 @@ check: setup ## format, lint, types, imports, what is generated, links of the do
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
-	@$(BIN)/python tools/describe_commands.py --check
+	@$(BIN)/python -m tools.describe_commands --check
 	@$(MAKE) --no-print-directory docs
 
 docs: setup ## the documentation as a site in out/site; a link that leads nowhere is an error
@@ -59,7 +59,7 @@ protocol: setup ## describe the sockets in docs/protocol from their structs
 	@$(BIN)/python tools/describe_protocol.py
 
 commands: setup ## describe the commands in docs/cli.md and the troubles in docs/doctor.md
-	@$(BIN)/python tools/describe_commands.py
+	@$(BIN)/python -m tools.describe_commands
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py

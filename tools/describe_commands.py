@@ -14,9 +14,10 @@ import typer.main
 
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.main import app
+from tools.marked_part import rewritten
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-BEGIN, END = "<!-- troubles: written by tools/describe_commands.py -->\n", "<!-- end of troubles -->\n"
+BEGIN, END = "<!-- troubles: written by tools/describe_commands.py -->", "<!-- end of troubles -->"
 HEAD = """# Command line
 
 <!-- Written by tools/describe_commands.py from the commands themselves: `make commands`. -->
@@ -113,11 +114,7 @@ def _blanks(template: str) -> str:
 
 def doctor_page(written: str) -> str:
     """The page with the table as it is now. Raises ValueError where it has no place for one."""
-    head, begin, rest = written.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"docs/doctor.md lacks {BEGIN.strip()} or {END.strip()}")
-    return f"{head}{begin}\n{troubles()}\n{end}{tail}"
+    return rewritten(written, BEGIN, END, troubles())
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {"cli.md": lambda _written: commands(), "doctor.md": doctor_page}

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.marked_part import marked, rewritten
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "glassbridge"
 TARGET = ROOT / "docs" / "observability.md"
@@ -73,10 +75,8 @@ def table(meanings: dict[str, str]) -> str:
 
 def described(text: str) -> str:
     """The document with the table anew."""
-    head, rest = text.split(BEGIN)
-    old, tail = rest.split(END)
-    meanings = dict(_ROW.findall(old))
-    return f"{head}{BEGIN}\n\n{table(meanings)}\n\n{END}{tail}"
+    meanings = dict(_ROW.findall(marked(text, BEGIN, END)))
+    return rewritten(text, BEGIN, END, table(meanings))
 
 
 def main() -> int:
@@ -84,7 +84,7 @@ def main() -> int:
     fresh = described(text)
     if "--check" in sys.argv:
         if fresh != text:
-            print("docs/observability.md lacks log events, or has old ones: run python tools/describe_events.py")
+            print("docs/observability.md lacks log events, or has old ones: run python -m tools.describe_events")
         return int(fresh != text)
     TARGET.write_text(fresh)
     return 0

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from glassbridge.telemetry.metrics import TABLE
 from glassbridge.telemetry.numbers import ALL, Histogram, Metric
+from tools.marked_part import rewritten
 
 TARGET = Path(__file__).parent.parent / "docs" / "observability.md"
-BEGIN = "<!-- metrics: written by tools/describe_metrics.py -->\n"
-END = "<!-- end of metrics -->\n"
+BEGIN = "<!-- metrics: written by tools/describe_metrics.py -->"
+END = "<!-- end of metrics -->"
 
 
 def table() -> str:
@@ -28,11 +29,7 @@ def _row(metric: Metric) -> str:
 
 def page(text: str) -> str:
     """The page with the table as it is now. Raises ValueError where it has no place for one."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{TARGET} lacks {BEGIN.strip()} or {END.strip()}")
-    return f"{head}{begin}\n{table()}\n{end}{tail}"
+    return rewritten(text, BEGIN, END, table())
 
 
 def main() -> None:
@@ -41,7 +38,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         TARGET.write_text(page(written))
     elif page(written) != written:
-        raise SystemExit("docs/observability.md is older than telemetry/metrics.py: run tools/describe_metrics.py")
+        raise SystemExit("docs/observability.md is out of date: run python -m tools.describe_metrics")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_each_alert_is_tested_both_ways_and_says_what_to_do() -> None:
 
 
 def test_the_documentation_tells_all_numbers_and_all_alerts() -> None:
-    subprocess.run([sys.executable, "tools/describe_metrics.py", "--check"], check=True, cwd=queries.DEPLOY.parent)
+    subprocess.run([sys.executable, "-m", "tools.describe_metrics", "--check"], check=True, cwd=queries.DEPLOY.parent)
     text = (queries.DEPLOY.parent / "docs" / "observability.md").read_text()
     told = dict(re.findall(r"^\| `(Glassbridge\w+)` \|.*\| (page|warning|info) \|$", text, re.MULTILINE))
     assert told == {name: rule["labels"]["severity"] for name, rule in queries.alerts().items()}
