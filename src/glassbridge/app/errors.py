@@ -18,4 +18,4 @@ class PlaybackFailed(AppError):
 
 
 class StorageFailed(AppError):
-    """What was asked of the storage was not done; the text says why."""
+    """The storage refused or failed; the text says why."""

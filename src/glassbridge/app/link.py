@@ -36,7 +36,7 @@ HOPELESS = frozenset({wire.ErrorCode.INVALID_API_KEY, wire.ErrorCode.PACKAGE_NOT
 
 
 class Line(Protocol):
-    """What a session needs of its connection."""
+    """The connection of a session, as far as the session uses it."""
 
     @property
     def connected(self) -> bool: ...

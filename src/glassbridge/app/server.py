@@ -182,8 +182,8 @@ class AppServer:
         return _answer(200)
 
     async def _stop(self, asked: wire.StopRequest) -> None:
-        """What a connected session hears on its socket counts more. What was said before the last start, or by another
-        cloud than the one that started it, does not count."""
+        """Ends the session, unless it is connected: then its socket decides. A request is ignored if it is older than
+        the last start, or comes from another cloud than the one that started the session."""
         session = self._sessions.get(asked.session_id)
         if session is not None and asked.cloud and session.asked_by not in ("", asked.cloud):
             return

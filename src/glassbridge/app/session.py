@@ -65,9 +65,9 @@ class Session:
         self.settings: dict[str, Any] = {}
         """Of this app: by key, what the user has chosen, else the default."""
         self.capabilities: dict[str, Any] | None = None
-        """What the glasses can do (`hasCamera`, `display`, ...); None: none are connected, or it is not known."""
+        """Of the glasses (`hasCamera`, `display`, ...); None: no glasses are connected, or their model is not known."""
         self.glasses: dict[str, Any] = {}
-        """What is known of them (`modelName`, `batteryLevel`, ...)."""
+        """State of the glasses, as far as it is known (`modelName`, `batteryLevel`, ...)."""
         self.transcript = Transcript()
         """What was said, as far as the app listens to it."""
         self.asked_at = 0

@@ -6,6 +6,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from glassbridge.core.phone_link import Situation
 from glassbridge.lab.crowd import User
 from glassbridge.lab.judge import seconds
 
@@ -16,8 +17,8 @@ BRIDGE_KNOWS: Final = ("Disconnected from LiveKit room", "audio stream ended")
 """Log lines that only a bridge writes which knows that a way is gone."""
 JOINED: Final = "Joined LiveKit room"
 IN_ROOM_WITHIN: Final = 20.0
-_TROUBLE: Final = frozenset({"offline", "unreachable", "unheard", "renewing"})
-"""Situations of which a phone tells its owner."""
+_BAD: Final = (Situation.OFFLINE, Situation.UNREACHABLE, Situation.UNHEARD, Situation.RENEWING)
+"""Situations of trouble that a phone tells its owner."""
 
 
 def phone_knows(user: User, since_ns: int) -> float:
@@ -85,7 +86,7 @@ def _is_trouble(event: Mapping[str, Any]) -> bool:
         case ("socket", "closed" | "unreachable") | ("room", "lost" | "failed"):
             return True
         case "told", _:  # a socket that fell silent is kept beside the attempts to replace it: no event says that
-            return event["situation"] in _TROUBLE
+            return Situation(event["situation"]) in _BAD
     return False
 
 
