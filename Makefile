@@ -31,7 +31,7 @@ test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## format, lint, types, imports, what is generated, links of the docs
+check: setup ## format, lint, types, imports, what is generated, links of the docs, tests that SECURITY.md names
 	@$(BIN)/ruff format --check src tests tools examples
 	@$(BIN)/ruff check src tests tools examples
 	@$(BIN)/mypy
@@ -40,6 +40,7 @@ check: setup ## format, lint, types, imports, what is generated, links of the do
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python -m tools.describe_commands --check
+	@$(BIN)/pytest -q -p no:cacheprovider tests/test_security_table.py
 	@$(MAKE) --no-print-directory docs
 
 docs: setup ## the documentation as a site in out/site; a link that leads nowhere is an error
