@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from glassbridge.lab import report
 from glassbridge.lab.leaks import Holdings
+from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.program import Line
 from glassbridge.lab.runner import Judged, Outcome
 from glassbridge.lab.scenario import Limit, always, catalogue, find, least, most, never, p95
 from glassbridge.lab.system import Sample
@@ -61,6 +64,27 @@ def outcome(tta: float, leaks: list[str]) -> Outcome:
     judged = [Judged(limit, limit.value(figures), limit.holds(figures))]
     held = Holdings({"cloud": {"threads": 4.0}}, rooms=2, participants=4)
     return Outcome(scenario, "own", 7, "real", samples, judged, 0.1, held, held, leaks, logs=Path("kept"))
+
+
+def logged(folder: Path, **fields: str) -> list[str]:
+    with Logbook(folder) as book:
+        book.write(Line("cloud", json.dumps({"timestamp": "2026-11-30T05:00:00Z", **fields}), log=True))
+        return book.defects
+
+
+def test_an_exception_that_nobody_expected_fails_a_scenario_whose_numbers_hold(tmp_path: Path) -> None:
+    """A /livez went unanswered once in 1,500: the numbers alone did not say why."""
+    trace = "Traceback (most recent call last):\n  File ...\nAttributeError: no attribute 'when'\n"
+    unhandled = {"logger": "glassbridge.http", "level": "error", "event": "Unhandled exception", "exception": trace}
+    found = logged(tmp_path / "1", **unhandled)
+    assert found == ["cloud: Unhandled exception: AttributeError: no attribute 'when'"]
+    bad = replace(outcome(0.2, []), defects=found)
+    assert not bad.passed
+    assert "nobody expected: cloud: Unhandled exception" in report.line(bad)
+    lost = {"logger": "asyncio", "level": "error", "event": "Task exception was never retrieved\nfuture: <Task>"}
+    assert logged(tmp_path / "2", **lost) == ["cloud: Task exception was never retrieved: "]
+    ours = {"logger": "glassbridge.bridge", "level": "error", "event": "worker died"}
+    assert logged(tmp_path / "3", **ours) == []
 
 
 def test_a_good_outcome() -> None:

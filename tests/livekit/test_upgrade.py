@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from glassbridge.core.values import LossReason
 from glassbridge.livekit import upgrade
 from glassbridge.livekit.participant import ParticipantError
-from glassbridge.livekit.upgrade import open_socket
+from glassbridge.livekit.upgrade import SignalSocket, open_socket
 from tests.support.livekit import token
+from tests.support.patience import soon
 from tests.support.poll import eventually
 
 pytestmark = pytest.mark.skipif(
@@ -99,3 +103,22 @@ async def test_an_address_that_answers_no_greeting(monkeypatch: pytest.MonkeyPat
             await open_socket(f"ws://127.0.0.1:{server.port}", token("ann"), {})
     assert caught.value.reason is LossReason.UNREACHABLE
     assert caught.value.__cause__ is None
+
+
+async def test_a_ping_of_a_server_that_has_gone_is_no_failure() -> None:
+    """Its pong has nowhere to go: the place ends as closed, not as "task failed" (lab F5a)."""
+
+    async def ping_and_go(request: web.Request) -> web.WebSocketResponse:
+        greeted = web.WebSocketResponse(autoping=False)
+        await greeted.prepare(request)
+        await greeted.ping()
+        assert request.transport is not None
+        request.transport.abort()
+        return greeted
+
+    app = web.Application()
+    app.router.add_get("/rtc", ping_and_go)
+    async with TestServer(app) as server, aiohttp.ClientSession(ws_response_class=SignalSocket) as client:
+        socket = await client.ws_connect(server.make_url("/rtc"), autoping=False)
+        await eventually(lambda: socket.get_extra_info("socket") is None or "still open")
+        assert (await soon(socket.receive(), 5)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)

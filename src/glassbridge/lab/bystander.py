@@ -133,6 +133,8 @@ async def judged(system: "System", label: str, run: Attack, quiet_s: float = QUI
             quiet_p99 = p99(system, bystander, quiet, episode.cause_ns)
             attack_p99 = p99(system, bystander, episode.cause_ns, episode.gone_ns + 1_000_000_000)
             system.say(f"grown most: {looks.largest or 'none'}")
+            for failure in questions.failures[:5]:
+                system.say(f"/livez was not answered with 200: {failure}")
             programs = [program.name for program in system.a.programs]
             episode.note(
                 bystander,
@@ -193,6 +195,8 @@ class _Questions(_Thread):
         super().__init__(ASK_EVERY)
         self._took: list[tuple[int, int]] = []
         """(asked at, answered at) of each; one that failed took TIMEOUT."""
+        self.failures: list[str] = []
+        """Of each that got no 200: after how many seconds, and why."""
         self._address = urlsplit(system.a.cloud_url).netloc
 
     def do(self) -> None:
@@ -200,12 +204,16 @@ class _Questions(_Thread):
         connection = http.client.HTTPConnection(self._address, timeout=self.TIMEOUT)
         try:
             connection.request("GET", "/livez")
-            answered = connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            answered = False
+            answer = str(connection.getresponse().status)
+        except (OSError, http.client.HTTPException) as error:
+            answer = f"{type(error).__name__}: {error}"
         finally:
             connection.close()
-        self._took.append((begun, monotonic_ns() if answered else begun + int(self.TIMEOUT * 1e9)))
+        ended = monotonic_ns()
+        if answer != "200":
+            self.failures.append(f"{answer} after {(ended - begun) / 1e9:.3f} s")
+            ended = begun + int(self.TIMEOUT * 1e9)
+        self._took.append((begun, ended))
 
     def longest(self, system: "System", since_ns: int) -> float:
         """Of those that were asked since then."""

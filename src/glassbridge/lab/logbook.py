@@ -11,10 +11,12 @@ from time import monotonic_ns
 from typing import Any, Final, Self, TextIO
 
 from glassbridge.lab.program import Line
+from glassbridge.telemetry.access import SERVER_LOGGER
 from glassbridge.telemetry.line_limit import peer_of
 
 FLOOD_SECONDS: Final = 5
 """What begins and breaks writes many lines at once; a flood goes on."""
+MAX_DEFECTS: Final = 20
 
 
 class Logbook:
@@ -28,6 +30,8 @@ class Logbook:
         """How many lines each program wrote about each peer in each second, by its own clock."""
         self._begun: dict[int, int] = {}
         """When the first line of each of these seconds was read."""
+        self.defects: list[str] = []
+        """Exceptions that nobody expected, the first MAX_DEFECTS: program, event, and the exception's last line."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +58,10 @@ class Logbook:
         self._seconds[line.program, peer_of(fields), second] += 1
         if fields:
             self._entries.append({"program": line.program, "at_ns": line.at_ns, **fields})
+        if _is_defect(fields) and len(self.defects) < MAX_DEFECTS:
+            event = fields["event"].partition("\n")[0]
+            exception = fields.get("exception", "").rstrip().rpartition("\n")[2]
+            self.defects.append(f"{line.program}: {event}: {exception}")
 
     def find(self, wanted: Mapping[str, Any], since_ns: int = 0) -> list[Mapping[str, Any]]:
         """Entries that were read since then and hold all these fields; `at_ns` is when, `program` whose."""
@@ -73,6 +81,14 @@ class Logbook:
                 for first in range(second - FLOOD_SECONDS + 1, second + 1):
                     sums[program, peer, first] += lines
         return max(sums.values(), default=0) / FLOOD_SECONDS
+
+
+def _is_defect(fields: Mapping[str, Any]) -> bool:
+    """An exception that reached the event loop's or the HTTP server's last handler, or ended a participant: what a
+    program handles, it logs in its own words."""
+    if fields.get("level") not in ("error", "critical"):
+        return False
+    return fields.get("logger") in ("asyncio", SERVER_LOGGER.name) or fields.get("event") == "participant task failed"
 
 
 def _second_of(timestamp: Any, at_ns: int) -> int:

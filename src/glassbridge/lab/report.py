@@ -42,6 +42,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                 "told": outcome.stories.told,
             },
             "leaks": outcome.leaks,
+            "defects": outcome.defects,
             "before": asdict(outcome.before) if outcome.before else None,
             "after": asdict(outcome.after) if outcome.after else None,
             "samples": [asdict(sample) for sample in outcome.samples],
@@ -150,6 +151,7 @@ def _failures(outcome: Outcome) -> list[str]:
     text = [outcome.error] if outcome.error else []
     text += [f"{judged.limit}, measured: {spelled(judged.value)}" for judged in outcome.judged if not judged.holds]
     text += [f"left behind: {leak}" for leak in outcome.leaks]
+    text += [f"an exception that nobody expected: {defect}" for defect in outcome.defects[:SHOWN]]
     text += [f"the log tells it otherwise: {wrong}" for wrong in outcome.stories.wrong[:SHOWN]]
     return text + ([f"logs: {outcome.logs}"] if outcome.logs else [])
 

@@ -48,6 +48,8 @@ class Outcome:
     before: Holdings | None = None
     after: Holdings | None = None
     leaks: list[str] = field(default_factory=list)
+    defects: list[str] = field(default_factory=list)
+    """Exceptions in our programs that nobody expected."""
     stories: Stories = field(default_factory=Stories)
     """What the log sink alone tells of the samples."""
     error: str = ""
@@ -59,7 +61,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         holds = all(judged.holds for judged in self.judged)
-        return holds and not self.error and not self.leaks and not self.stories.wrong
+        return holds and not (self.error or self.leaks or self.defects or self.stories.wrong)
 
     @property
     def tta_ratio(self) -> float | None:
@@ -111,6 +113,7 @@ class Runner:
             log.exception("the lab failed", scenario=scenario.id)
             outcome.error = f"the lab failed: {type(error).__name__}: {error}"
         outcome.samples = system.samples
+        outcome.defects = system.logbook.defects
         if outcome.samples:
             outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
             outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]

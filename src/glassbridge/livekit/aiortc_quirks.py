@@ -22,6 +22,7 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSctpTransport,
 )
+from aiortc.rtcsctptransport import Chunk
 from OpenSSL import SSL
 
 CONSENT_RETRY = 0.25
@@ -101,18 +102,19 @@ def ice_of(connection: RTCPeerConnection) -> Connection:
     return dtls_of(connection).transport._connection
 
 
-def flush_quietly(connection: RTCPeerConnection) -> None:
-    """aiortc sends what is queued in tasks that nobody awaits: one that finds the transport closed is no news."""
+def send_quietly(connection: RTCPeerConnection) -> None:
+    """aiortc's timers and flushes send data in tasks that nobody awaits: a transport that has closed is no news there.
+    Nothing is sent then, and the end of the connection is told in its own way."""
     sctp = connection.sctp
     if sctp is None:
         return
-    flush = sctp._data_channel_flush
+    send = sctp._send_chunk
 
-    async def flush_while_connected() -> None:
-        with suppress(ConnectionError):
-            await flush()
+    async def send_while_connected(chunk: Chunk) -> None:
+        with suppress(ConnectionError, SSL.Error):
+            await send(chunk)
 
-    sctp._data_channel_flush = flush_while_connected  # type: ignore[method-assign]
+    sctp._send_chunk = send_while_connected  # type: ignore[method-assign]
 
 
 def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_alive: Callable[[], None]) -> None:
@@ -244,8 +246,7 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
         if timer is not None:
             timer.cancel()
             timer = None
-        with suppress(ConnectionError, SSL.Error):  # the peer has said goodbye in this moment
-            await send()
+        await send()
 
     def send_late() -> None:
         nonlocal late

@@ -68,7 +68,7 @@ class Publisher:
         self._early: list[RTCIceCandidate] | None = []
         self._trickled = 0
         self._slots: list[Slot] = []
-        quirks.flush_quietly(connection)
+        quirks.send_quietly(connection)
         assert connection.sctp is not None
         quirks.keep_window(connection.sctp, WINDOW, HANDSHAKE_REPEAT)
         quirks.prepare_ice(

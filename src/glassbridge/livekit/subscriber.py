@@ -83,7 +83,7 @@ class Subscriber:
         quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
         if connection.sctp is not None:
             quirks.acknowledge_lazily(connection.sctp)
-        quirks.flush_quietly(connection)
+        quirks.send_quietly(connection)
         quirks.prepare_ice(
             quirks.ice_of(connection),
             loopback=self._loopback,

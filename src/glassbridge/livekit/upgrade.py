@@ -53,10 +53,11 @@ class SignalSocket(aiohttp.ClientWebSocketResponse):
     """
 
     async def receive(self, timeout: float | None = None) -> Any:
-        """The next message. Pings are answered here."""
+        """The next message. Pings are answered here; a server that has gone gets no answer, and its close is next."""
         while (message := await super().receive(timeout)).type in _OF_LIFE:
             if message.type is aiohttp.WSMsgType.PING:
-                await self.pong(message.data)
+                with suppress(ConnectionError):
+                    await self.pong(message.data)
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         return message

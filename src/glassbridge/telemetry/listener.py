@@ -78,6 +78,8 @@ class Gate:
         self.limits = self._all.limits
         self.proxies = proxies or TrustedProxies()
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+        """The timer; uvloop's handle of a deadline that has come does not know its own."""
         self._untold: Counter[tuple[str, str]] = Counter()
         self._told_at = float("-inf")
 
@@ -140,10 +142,11 @@ class Gate:
 
     def _arm(self) -> None:
         at = self._all.next_deadline()
-        if at is None or (self._timer is not None and self._timer.when() <= at):
+        if at is None or (self._timer is not None and self._rings_at <= at):
             return
         if self._timer is not None:  # it rings for a connection that may wait longer than a newer one
             self._timer.cancel()
+        self._rings_at = at
         self._timer = asyncio.get_running_loop().call_at(at, self._expire)
 
     def _expire(self) -> None:
