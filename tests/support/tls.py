@@ -36,15 +36,17 @@ def make_certificate(folder: Path, days: float = 1) -> tuple[Path, Path]:
 
 
 @asynccontextmanager
-async def tls_front(port: int, certificate: Path, key: Path, heads: list[bytes]) -> AsyncIterator[str]:
-    """Gives the wss:// URL in front of `port`; collects what each connection says first into `heads`."""
+async def tls_front(port: int, certificate: Path, key: Path, heads: list[bytes] | None) -> AsyncIterator[str]:
+    """Gives the wss:// URL in front of `port`; collects the header of each HTTP request into `heads` (None: what is
+    carried is no HTTP)."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     carrying: set[asyncio.Task[None]] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        heads.append(head)
+        head = b"" if heads is None else await reader.readuntil(b"\r\n\r\n")
+        if heads is not None:
+            heads.append(head)
         answers, server = await asyncio.open_connection("127.0.0.1", port)
         server.write(head)
         pumps = [asyncio.create_task(pump(reader, server)), asyncio.create_task(pump(answers, writer))]

@@ -1,0 +1,65 @@
+"""The port to the directory: what a cloud asks of it, and what it hears."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, Verdict
+from glassbridge.core.values import UserId
+
+
+class DirectoryAway(Exception):
+    """The directory did not answer in time, or refuses. The world's fault; nothing is known of what it did. The text
+    holds nothing that it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What other nodes know of one."""
+
+    owner: Owner
+    state: NodeState
+    load: int
+    """Its sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Another node has taken a user from us."""
+
+    user: UserId
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to a renewal."""
+
+    now_ms: int
+    """Unix milliseconds of the directory."""
+    server: str
+    """Which run of which server answered."""
+    nodes: tuple[Node, ...]
+    """All whose lease is good, the one that asks among them."""
+    taken: tuple[Taken, ...]
+    """Since the last one that was acknowledged, the oldest first."""
+
+
+class Directory(Protocol):
+    """One connection of one node. Each call takes `timeout` seconds at most, raises DirectoryAway, and is safe to
+    cancel."""
+
+    async def renew(self, node: Node, lease: float, heard: int, timeout: float) -> Renewal:
+        """Registers the node for `lease` seconds. `heard`: entries of the last Renewal.taken that need not be told
+        again."""
+
+    async def withdraw(self, owner: Owner, timeout: float) -> None:
+        """The node is gone. Its claims stay: whoever takes one of them learns of it."""
+
+    async def claim(self, wanted: Claim, timeout: float) -> Verdict:
+        """Claims a user anew (epoch 0), or restores a claim."""
+
+    async def release(self, claim: Claim, timeout: float) -> None:
+        """Gives a claim up, if it still stands with this owner and epoch."""
+
+    async def close(self) -> None:
+        """Releases everything. Never raises."""

@@ -1,0 +1,101 @@
+"""The scripts that the directory's server runs. Each is atomic; all keys are in one hash slot, so that a Cluster takes
+them too. CLAIM decides as core/ownership.py: decide does.
+
+Keys are made here of PREFIX and what ARGV names: which list a claim writes to is known only inside it.
+"""
+
+from typing import Final
+
+PREFIX: Final = "{glassbridge}:"
+"""The braces make one hash slot of all keys."""
+KEPT_SECONDS: Final = 7 * 24 * 3600
+"""A claim that nobody renews by another socket is forgotten then."""
+RELEASED_SECONDS: Final = 3600
+"""The epoch of a released claim is remembered so long."""
+TAKEN_SECONDS: Final = 60
+MOST_TAKEN: Final = 10_000
+"""Claims taken from one node that wait for it; news of more are left out."""
+TAKEN_AT_ONCE: Final = 1_000
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+RENEW: Final = (
+    _NOW
+    + """
+-- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), entries heard, most
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+  redis.call('HDEL', KEYS[1], gone)
+  redis.call('ZREM', KEYS[2], gone)
+end
+redis.call('LTRIM', KEYS[3], ARGV[4], -1)
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+return {string.format('%.0f', now), server, redis.call('HGETALL', KEYS[1]),
+        redis.call('LRANGE', KEYS[3], 0, ARGV[5] - 1)}
+"""
+)
+
+WITHDRAW: Final = """
+-- KEYS: nodes, leases, what was taken.  ARGV: incarnation
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3])
+return 1
+"""
+
+CLAIM: Final = (
+    _NOW
+    + """
+-- KEYS: the user's.  ARGV: prefix, user, node, incarnation, address, session, phone, attempt, epoch,
+--       seconds kept, seconds that news of a loss waits, most news
+local kept = redis.call('HMGET', KEYS[1], 'epoch', 'incarnation', 'node', 'address', 'session', 'phone', 'attempt')
+local old, owner = tonumber(kept[1] or '0'), kept[2]
+local attempt, epoch = tonumber(ARGV[8]), tonumber(ARGV[9])
+local former = {}
+if owner then
+  former = {kept[3], owner, kept[4], kept[5], kept[6], kept[7], kept[1]}
+  local before, yields = tonumber(kept[7]), false
+  if kept[6] ~= '' and kept[6] == ARGV[7] and before ~= attempt then
+    yields = attempt > before
+  else
+    yields = epoch == 0 or epoch > old or owner == ARGV[4]
+  end
+  if not yields then
+    return {0, kept[1], former}
+  end
+end
+if owner == ARGV[4] then
+  epoch, former = math.max(old, epoch), {}
+elseif epoch <= old then
+  epoch = math.max(old + 1, now)
+end
+local written = string.format('%.0f', epoch)
+redis.call('HSET', KEYS[1], 'node', ARGV[3], 'incarnation', ARGV[4], 'address', ARGV[5], 'session', ARGV[6],
+           'phone', ARGV[7], 'attempt', ARGV[8], 'epoch', written)
+redis.call('EXPIRE', KEYS[1], ARGV[10])
+if owner and owner ~= ARGV[4] and redis.call('ZSCORE', ARGV[1] .. 'leases', owner) then
+  local news = ARGV[1] .. 'taken:' .. owner
+  if redis.call('LLEN', news) < tonumber(ARGV[12]) then
+    redis.call('RPUSH', news, written .. ' ' .. ARGV[2])
+    redis.call('EXPIRE', news, ARGV[11])
+  end
+end
+return {1, written, former}
+"""
+)
+
+RELEASE: Final = """
+-- KEYS: the user's.  ARGV: incarnation, epoch, seconds for which the epoch is remembered
+local kept = redis.call('HMGET', KEYS[1], 'incarnation', 'epoch')
+if kept[1] ~= ARGV[1] or kept[2] ~= ARGV[2] then
+  return 0
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""

@@ -1,0 +1,188 @@
+"""The directory in a Valkey (or Redis 7) server, by redis-py. Nothing else imports that library."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from glassbridge.cluster import scripts
+from glassbridge.cluster.address import Kind, ServerAddress
+from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Verdict
+from glassbridge.core.values import UserId
+
+log = structlog.get_logger()
+
+AT_ONCE: Final = 16
+"""Connections, and so requests on their way; others wait, each within its time."""
+CLOSE_TIME: Final = 1.0
+_BAD_ANSWER: Final = (ValueError, TypeError, IndexError, KeyError, msgspec.MsgspecError)
+
+
+class _About(msgspec.Struct, frozen=True):
+    """A node, as the server keeps it."""
+
+    node: str
+    address: str
+    state: NodeState
+    load: int
+
+
+class ValkeyDirectory:
+    """Retries nothing: one request, one deadline. `ca` is a PEM file: whose certificates are believed; None: those that
+    this machine believes."""
+
+    def __init__(self, address: ServerAddress, ca: Path | None = None) -> None:
+        self._client, self._close = _open(address, ca)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        register: Callable[[str], Any] = self._client.register_script
+        self._renew, self._withdraw = register(scripts.RENEW), register(scripts.WITHDRAW)
+        self._claim, self._release = register(scripts.CLAIM), register(scripts.RELEASE)
+
+    async def renew(self, node: Node, lease: float, heard: int, timeout: float) -> Renewal:
+        owner = node.owner
+        about = msgspec.json.encode(_About(owner.node, owner.address, node.state, node.load)).decode()
+        answer = await self._run(
+            self._renew,
+            self._node_keys(owner),
+            (owner.incarnation, about, round(lease * 1000), heard, scripts.TAKEN_AT_ONCE),
+            timeout,
+        )
+        with _Understood():
+            now_ms, server, nodes, taken = answer
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            return Renewal(
+                int(now_ms),
+                str(server),
+                tuple(_node(incarnation, about) for incarnation, about in pairs),
+                tuple(_taken(news) for news in taken),
+            )
+
+    async def withdraw(self, owner: Owner, timeout: float) -> None:
+        await self._run(self._withdraw, self._node_keys(owner), (owner.incarnation,), timeout)
+
+    async def claim(self, wanted: Claim, timeout: float) -> Verdict:
+        owner = wanted.owner
+        answer = await self._run(
+            self._claim,
+            (f"{scripts.PREFIX}user:{wanted.user}",),
+            (
+                scripts.PREFIX,
+                wanted.user,
+                owner.node,
+                owner.incarnation,
+                owner.address,
+                wanted.session,
+                wanted.phone,
+                wanted.attempt,
+                wanted.epoch,
+                scripts.KEPT_SECONDS,
+                scripts.TAKEN_SECONDS,
+                scripts.MOST_TAKEN,
+            ),
+            timeout,
+        )
+        with _Understood():
+            granted, epoch, former = answer
+            other = _claim(wanted.user, former) if former else None
+            if granted:
+                return Granted(replace(wanted, epoch=Epoch(int(epoch))), other)
+            if other is None:
+                raise ValueError("refused by nobody")
+            return Refused(other)
+
+    async def release(self, claim: Claim, timeout: float) -> None:
+        await self._run(
+            self._release,
+            (f"{scripts.PREFIX}user:{claim.user}",),
+            (claim.owner.incarnation, claim.epoch, scripts.RELEASED_SECONDS),
+            timeout,
+        )
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIME):
+                await self._close()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.info("directory not closed", error=type(error).__name__)
+
+    @staticmethod
+    def _node_keys(owner: Owner) -> tuple[str, ...]:
+        return tuple(f"{scripts.PREFIX}{name}" for name in ("nodes", "leases", f"taken:{owner.incarnation}"))
+
+    async def _run(self, script: Any, keys: tuple[str, ...], args: tuple[Any, ...], timeout: float) -> Any:
+        """Raises DirectoryAway. What the library raises may quote what was sent, or where to."""
+        try:
+            async with asyncio.timeout(timeout), self._turns:
+                return await script(keys=keys, args=args)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise DirectoryAway(type(error).__name__) from None
+
+
+class _Understood:
+    """An answer that cannot be read is none."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, _BAD_ANSWER):
+            raise DirectoryAway("its answer cannot be read") from None
+
+
+def _node(incarnation: str, text: str) -> Node:
+    about = msgspec.json.decode(text, type=_About)
+    return Node(Owner(about.node, str(incarnation), about.address), about.state, about.load)
+
+
+def _taken(text: str) -> Taken:
+    epoch, _, user = text.partition(" ")
+    return Taken(UserId(user), Epoch(int(epoch)))
+
+
+def _claim(user: UserId, held: list[str]) -> Claim:
+    node, incarnation, address, session, phone, attempt, epoch = held
+    return Claim(user, Owner(node, incarnation, address), session, phone, int(attempt), Epoch(int(epoch)))
+
+
+def _open(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    """A client, and how it is closed. Nothing is connected yet."""
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "decode_responses": True,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if address.tls:
+        options |= {"ssl": True, "ssl_ca_certs": None if ca is None else str(ca)}
+    match address.kind:
+        case Kind.SERVER:
+            host, port = address.hosts[0]
+            client: Any = Redis(host=host, port=port, db=address.db, max_connections=AT_ONCE, **options)
+            return client, client.aclose
+        case Kind.SENTINEL:
+            own = {name: value for name, value in options.items() if name not in ("username", "password")}
+            sentinels = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
+            client = sentinels.master_for(address.service, db=address.db, max_connections=AT_ONCE)
+
+            async def close() -> None:
+                await client.aclose()
+                for sentinel in sentinels.sentinels:
+                    await sentinel.aclose()
+
+            return client, close
+        case Kind.CLUSTER:
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            client = RedisCluster(startup_nodes=nodes, max_connections=AT_ONCE, **options)
+            return client, client.aclose

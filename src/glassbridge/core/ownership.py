@@ -1,0 +1,290 @@
+"""Which cloud owns a user: what a claim in the directory means, and what an owner is until it has moved.
+
+Rules
+- The newest socket of a phone wins, wherever it was accepted. Two attempts of the same phone are told apart by the
+  phone's own count: one that comes late is refused. Otherwise whoever claims last wins.
+- Each new owner gets a greater epoch: max(old + 1, unix milliseconds). It is the high part of the generations of its
+  joins, so bridges and LiveKit fence a former owner whatever the clocks say.
+- An owner that claims again keeps its epoch.
+- While the directory is away, claims are local. They are restored once it is back: a restored claim loses to a newer
+  attempt of the same phone, or to a greater epoch.
+- An owner whose user was taken by another one has moved, and that is final: it neither leaves rooms nor stops apps.
+
+It does not know sessions, sockets, the directory, or what time it is.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, NewType
+
+from glassbridge.core.machine import Cell, Ignored, Record
+from glassbridge.core.values import Generation, UserId
+
+Epoch = NewType("Epoch", int)
+"""Of an owner of a user: greater for each newer one; 0: not known yet."""
+
+JOINS: Final = 1 << 12
+"""Generations of an epoch. More joins than that reach into the next epochs, which time has passed by then. With unix
+milliseconds generations stay below 2^53 until 2039, so that JavaScript reads them exactly."""
+
+
+def first_generation(epoch: Epoch) -> Generation:
+    """All joins of this owner have greater generations."""
+    return Generation(epoch * JOINS)
+
+
+class NodeState(Enum):
+    """What a node does with new users."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    FULL = "full"
+
+    @classmethod
+    def of(cls, sessions: int, most: int, *, draining: bool) -> "NodeState":
+        """Of a node that holds so many sessions."""
+        return cls.DRAINING if draining else cls.FULL if sessions >= most else cls.SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One run of one node."""
+
+    node: str
+    """For people."""
+    incarnation: str
+    """Differs in each run of a program: owners are compared by it."""
+    address: str
+    """host:port on which other nodes reach it; empty: they cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A node says that it owns a user."""
+
+    user: UserId
+    owner: Owner
+    session: str
+    """Its id."""
+    phone: str = ""
+    """Which phone, as it calls itself; empty: it does not say."""
+    attempt: int = 0
+    """The phone's own count of its connections."""
+    epoch: Epoch = Epoch(0)
+    """0 of a new claim. A claim that is restored names the epoch that it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What is left of a claim that its owner gave up."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The claim stands, with its epoch."""
+
+    claim: Claim
+    former: Claim | None
+    """The owner that lost the user by this; None: there was none, or it was the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Another claim stands."""
+
+    claim: Claim
+
+
+Verdict = Granted | Refused
+
+
+def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict:
+    """What becomes of a claim, by what the directory holds and its unix milliseconds. The script of the real directory
+    (cluster/scripts.py) does the same."""
+    old = Epoch(0) if kept is None else kept.epoch
+    if isinstance(kept, Claim):
+        if not _yields(kept, wanted):
+            return Refused(kept)
+        if kept.owner.incarnation == wanted.owner.incarnation:
+            return Granted(replace(wanted, epoch=max(old, wanted.epoch)), None)
+    epoch = wanted.epoch if wanted.epoch > old else Epoch(max(old + 1, now_ms))
+    return Granted(replace(wanted, epoch=epoch), kept if isinstance(kept, Claim) else None)
+
+
+def _yields(kept: Claim, wanted: Claim) -> bool:
+    if kept.phone and kept.phone == wanted.phone and kept.attempt != wanted.attempt:
+        return wanted.attempt > kept.attempt
+    is_new = not wanted.epoch
+    return is_new or wanted.epoch > kept.epoch or wanted.owner.incarnation == kept.owner.incarnation
+
+
+class OwnershipState(Enum):
+    """`owns` says whether the session here speaks for the user; `final` whether anything can still happen."""
+
+    ABSENT = ("absent", False, False)
+    HELD = ("held", True, False)
+    LOCAL = ("local", True, False)
+    MOVED = ("moved", False, True)
+    RELEASED = ("released", False, True)
+
+    def __init__(self, label: str, owns: bool, final: bool) -> None:
+        self.label = label
+        self.owns = owns
+        self.final = final
+
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The directory granted this claim of ours."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """The directory is away; this claim is ours by our own word."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Another node owns the user with this epoch; may come late, more than once, and about former claims."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The directory did not restore our claim of this epoch: another one stands."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session has ended by itself."""
+
+
+Event = Held | Assumed | Taken | Denied | Ended
+EVENTS: Final = (Held, Assumed, Taken, Denied, Ended)
+
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """The joins of this session need generations of this epoch from now on."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Let the user go to the new owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Tell the directory that nobody owns the user, if this claim still stands there."""
+
+    claim: Claim
+
+
+Effect = Raise | Move | Release
+
+
+class Ownership:
+    """The machine of one session; begins ABSENT, is used once."""
+
+    def __init__(self) -> None:
+        self.state = OwnershipState.ABSENT
+        self.claim: Claim | None = None
+        """The newest of ours; None in ABSENT."""
+        self.records: list[Record[OwnershipState]] = []
+        self.stale: Counter[str] = Counter()
+
+    def step(self, event: Event, now: float) -> list[Effect]:
+        """Decides; `now` is monotonic seconds."""
+        cell = TABLE[self.state, type(event)]
+        return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    @property
+    def epoch(self) -> Epoch:
+        return Epoch(0) if self.claim is None else self.claim.epoch
+
+    def _go(self, state: OwnershipState, event: Event, now: float) -> None:
+        if state is not self.state:
+            number = Generation(self.epoch)
+            self.records.append(Record("ownership", self.state, type(event).__name__, state, now, number))
+        self.state = state
+
+    def _own(self, event: Held | Assumed, now: float) -> list[Effect]:
+        former = self.epoch
+        if event.claim.epoch < former:
+            self.stale[type(event).__name__] += 1
+            return []
+        self.claim = event.claim
+        self._go(OwnershipState.HELD if isinstance(event, Held) else OwnershipState.LOCAL, event, now)
+        return [Raise(self.epoch)] if self.epoch > former else []
+
+    def _lose(self, event: Taken, now: float) -> list[Effect]:
+        if event.epoch <= self.epoch:
+            self.stale["Taken"] += 1
+            return []
+        self._go(OwnershipState.MOVED, event, now)
+        return [Move()]
+
+    def _be_denied(self, event: Denied, now: float) -> list[Effect]:
+        if event.epoch != self.epoch:
+            self.stale["Denied"] += 1
+            return []
+        self._go(OwnershipState.MOVED, event, now)
+        return [Move()]
+
+    def _end(self, event: Ended, now: float) -> list[Effect]:
+        self._go(OwnershipState.RELEASED, event, now)
+        return [] if self.claim is None else [Release(self.claim)]
+
+
+_O = OwnershipState
+_MOVED = Ignored("the user has another owner")
+_OVER = Ignored("the session has ended")
+_EITHER = (_O.HELD, _O.LOCAL)
+TABLE: Final[dict[tuple[OwnershipState, type], Cell[OwnershipState] | Ignored]] = {
+    (_O.ABSENT, Held): Cell(Ownership._own, (_O.HELD,)),
+    (_O.ABSENT, Assumed): Cell(Ownership._own, (_O.LOCAL,)),
+    (_O.ABSENT, Taken): Ignored("nothing was claimed so far"),
+    (_O.ABSENT, Denied): Ignored("nothing was claimed so far"),
+    (_O.ABSENT, Ended): Cell(Ownership._end, (_O.RELEASED,)),
+    (_O.HELD, Held): Cell(Ownership._own, (_O.HELD,)),
+    (_O.HELD, Assumed): Cell(Ownership._own, _EITHER),
+    (_O.HELD, Taken): Cell(Ownership._lose, (_O.HELD, _O.MOVED)),
+    (_O.HELD, Denied): Cell(Ownership._be_denied, (_O.HELD, _O.MOVED)),
+    (_O.HELD, Ended): Cell(Ownership._end, (_O.RELEASED,)),
+    (_O.LOCAL, Held): Cell(Ownership._own, _EITHER),
+    (_O.LOCAL, Assumed): Cell(Ownership._own, (_O.LOCAL,)),
+    (_O.LOCAL, Taken): Cell(Ownership._lose, (_O.LOCAL, _O.MOVED)),
+    (_O.LOCAL, Denied): Cell(Ownership._be_denied, (_O.LOCAL, _O.MOVED)),
+    (_O.LOCAL, Ended): Cell(Ownership._end, (_O.RELEASED,)),
+    (_O.MOVED, Held): _MOVED,
+    (_O.MOVED, Assumed): _MOVED,
+    (_O.MOVED, Taken): _MOVED,
+    (_O.MOVED, Denied): _MOVED,
+    (_O.MOVED, Ended): _MOVED,
+    (_O.RELEASED, Held): _OVER,
+    (_O.RELEASED, Assumed): _OVER,
+    (_O.RELEASED, Taken): _OVER,
+    (_O.RELEASED, Denied): _OVER,
+    (_O.RELEASED, Ended): _OVER,
+}

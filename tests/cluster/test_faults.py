@@ -1,0 +1,206 @@
+"""A real server that is killed, frozen, cut off, started empty, failed over, or speaks otherwise than expected."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import structlog
+
+from glassbridge.cluster.address import read_address
+from glassbridge.cluster.directory import DirectoryAway, Node, Taken
+from glassbridge.cluster.valkey import ValkeyDirectory
+from glassbridge.core.ownership import Granted, NodeState
+from glassbridge.core.values import UserId
+from glassbridge.lab.links import ByteLink, Way
+from glassbridge.livekit.server import LOOPBACK, free_port
+from tests.cluster.test_contract import ANN, LEASE, ONE, TIME, TWO, claim, granted, register
+from tests.support.patience import patient
+from tests.support.poll import eventually
+from tests.support.tls import make_certificate, tls_front
+from tests.support.valkey import Valkey
+
+SOON = 0.2
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+def directory_of(stack: AsyncExitStack, url: str, ca: Path | None = None) -> ValkeyDirectory:
+    directory = ValkeyDirectory(read_address(url), ca)
+    stack.push_async_callback(directory.close)
+    return directory
+
+
+async def is_away(directory: ValkeyDirectory, timeout: float = SOON) -> str:
+    """It says so within its time; why."""
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(DirectoryAway) as error:
+        await directory.claim(claim(), timeout)
+    assert asyncio.get_running_loop().time() - begun < patient(timeout + 0.3)
+    return str(error.value)
+
+
+async def test_killed_and_started_empty(valkey: Valkey, stack: AsyncExitStack) -> None:
+    directory = directory_of(stack, valkey.url)
+    node = Node(ONE, NodeState.SERVING, 0)
+    before = await directory.renew(node, LEASE, 0, TIME)
+    first = await granted(directory, claim(phone="p", attempt=4))
+    await valkey.kill()
+    await is_away(directory)
+    await valkey.start()
+    after = await directory.renew(node, LEASE, 0, TIME)
+    assert after.server != before.server, "an owner must learn that everything was forgotten"
+    assert await granted(directory, first.claim) == first, "the claim is restored with its epoch"
+
+
+async def test_frozen_and_thawed(valkey: Valkey, stack: AsyncExitStack) -> None:
+    directory = directory_of(stack, valkey.url)
+    first = await granted(directory, claim())
+    valkey.freeze()
+    try:
+        for _ in range(3):
+            assert await is_away(directory) == "TimeoutError"
+    finally:
+        valkey.thaw()
+    assert (await granted(directory, claim())).claim.epoch == first.claim.epoch
+
+
+async def test_a_storm_of_claims_on_a_frozen_server_ends_in_time(valkey: Valkey, stack: AsyncExitStack) -> None:
+    directory = directory_of(stack, valkey.url)
+    await granted(directory, claim())
+    valkey.freeze()
+    try:
+        await asyncio.gather(*(is_away(directory, 0.5) for _ in range(200)))
+    finally:
+        valkey.thaw()
+    users = [UserId(f"user{number}@example.com") for number in range(200)]
+    await asyncio.gather(*(granted(directory, claim(ONE, user)) for user in users))
+
+
+@pytest.mark.parametrize("ways", [Way.BOTH, Way.UP, Way.DOWN])
+async def test_partitioned(valkey: Valkey, stack: AsyncExitStack, ways: Way) -> None:
+    """Also in one direction: a claim that arrived, and whose answer was lost, is granted again."""
+    link = await stack.enter_async_context(ByteLink())
+    port = await link.to(valkey.port)
+    cut_off, other = directory_of(stack, f"valkey://{LOOPBACK}:{port}"), directory_of(stack, valkey.url)
+    first = await granted(cut_off, claim())
+    link.drop(ways)
+    await is_away(cut_off)
+    taken = await granted(other, claim(TWO))
+    assert taken.former == first.claim
+    link.heal()
+    back = await granted(cut_off, claim())
+    assert back.former == taken.claim
+    assert back.claim.epoch > taken.claim.epoch
+
+
+async def test_failed_over_with_the_last_claims_lost(tmp_path: Path, stack: AsyncExitStack) -> None:
+    primary, replica = Valkey(tmp_path), Valkey(tmp_path)
+    for server in (primary, replica):
+        await stack.enter_async_context(server)
+    await replica.follow(primary)
+    directory = directory_of(stack, primary.url)
+    kept = await granted(directory, claim(ONE))
+    await replica.command("REPLICAOF", "NO", "ONE")
+    lost = await granted(directory, claim(TWO))
+    node = Node(TWO, NodeState.SERVING, 0)
+    before = await directory.renew(node, LEASE, 0, TIME)
+    await primary.kill()
+    after = directory_of(stack, replica.url)
+    assert (await after.renew(node, LEASE, 0, TIME)).server != before.server
+    restored = await granted(after, lost.claim)
+    assert restored == Granted(lost.claim, kept.claim), "the newer owner has the user again, and its epoch"
+
+
+async def test_a_replica_and_one_that_is_full_count_as_away(tmp_path: Path, stack: AsyncExitStack) -> None:
+    primary, replica = Valkey(tmp_path), Valkey(tmp_path)
+    full = Valkey(tmp_path, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+    for server in (primary, replica, full):
+        await stack.enter_async_context(server)
+    await replica.follow(primary)
+    await is_away(directory_of(stack, replica.url), TIME)
+    await is_away(directory_of(stack, full.url), TIME)
+
+
+async def test_sentinels_name_the_primary_and_the_next_one(tmp_path: Path, stack: AsyncExitStack) -> None:
+    primary, replica = Valkey(tmp_path), Valkey(tmp_path)
+    for server in (primary, replica):
+        await stack.enter_async_context(server)
+    await replica.follow(primary)
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(
+        f"sentinel monitor main {LOOPBACK} {primary.port} 1\nsentinel down-after-milliseconds main 500\n"
+        "sentinel failover-timeout main 3000\n"
+    )
+    sentinel = Valkey(tmp_path, sentinel=settings)
+    await stack.enter_async_context(sentinel)
+    directory = directory_of(stack, f"valkey+sentinel://{LOOPBACK}:{sentinel.port}/main")
+    first = await granted(directory, claim())
+    await primary.kill()
+
+    async def is_back() -> bool | str:
+        try:
+            verdict = await directory.claim(first.claim, 1.0)
+        except DirectoryAway as away:
+            return f"away: {away}"
+        return isinstance(verdict, Granted) and verdict.claim == first.claim
+
+    await eventually(is_back, 20)
+
+
+async def test_a_cluster_takes_the_scripts_too(tmp_path: Path, stack: AsyncExitStack) -> None:
+    """All keys are in one slot, the one that a script makes up itself too."""
+    server = Valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    await stack.enter_async_context(server)
+    assert await server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "+OK"
+    await eventually(server.covers_all_slots, 10)
+    directory = directory_of(stack, server.url.replace("://", "+cluster://"))
+    assert await register(directory, ONE) == []
+    first = await granted(directory, claim(ONE))
+    second = await granted(directory, claim(TWO))
+    assert second.former == first.claim
+    assert await register(directory, ONE) == [Taken(ANN, second.claim.epoch)]
+    await directory.release(second.claim, TIME)
+    await directory.withdraw(ONE, TIME)
+
+
+async def test_a_password_is_asked_for_and_told_to_nobody(tmp_path: Path, stack: AsyncExitStack) -> None:
+    server = await stack.enter_async_context(Valkey(tmp_path, password="the-hidden-password"))
+    await granted(directory_of(stack, server.url), claim())
+    with structlog.testing.capture_logs() as lines:
+        for url in (server.plain_url, server.url.replace("hidden", "wrong-one")):
+            directory = directory_of(stack, url)
+            why = await is_away(directory, TIME)
+            await directory.close()
+            assert "password" not in f"{why} {directory!r} {lines}".lower()
+
+
+async def test_tls(valkey: Valkey, stack: AsyncExitStack, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    front = await stack.enter_async_context(tls_front(valkey.port, certificate, key, None))
+    url = front.replace("wss://", "valkeys://")
+    await granted(directory_of(stack, url, certificate), claim())
+    await is_away(directory_of(stack, url), TIME)
+    await is_away(directory_of(stack, url.replace("valkeys://", "valkey://")))
+
+
+@pytest.mark.parametrize(
+    "said", [b"*0\r\n", b"+OK\r\n", b"*3\r\n:1\r\n$1\r\nx\r\n*0\r\n", b"HTTP/1.1 400 No\r\n\r\n", b"$-1\r\n"]
+)
+async def test_an_odd_answer_counts_as_none(said: bytes, stack: AsyncExitStack) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(serve, LOOPBACK, 0)
+    port = server.sockets[0].getsockname()[1]
+    await is_away(directory_of(stack, f"valkey://{LOOPBACK}:{port}"), 0.5)
+    await stack.aclose()
+    server.close()
+    await server.wait_closed()

@@ -1,0 +1,253 @@
+"""Three clouds and one user against a directory that is cut off, forgets and fails over; clocks are hours apart.
+
+The clouds here are the two machines and `decide`, joined as cloud/ownership.py joins them, without tasks and sockets.
+"""
+
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from glassbridge.core.lease import (
+    ClaimFailed,
+    Lease,
+    LeaseState,
+    NotRenewed,
+    Reconcile,
+    Renew,
+    Renewed,
+    Tick,
+)
+from glassbridge.core.ownership import (
+    Assumed,
+    Claim,
+    Denied,
+    Ended,
+    Epoch,
+    Granted,
+    Held,
+    Owner,
+    Ownership,
+    Refused,
+    Release,
+    Released,
+    Taken,
+    decide,
+)
+from glassbridge.core.values import UserId
+
+ANN = UserId("ann@example.com")
+BEGAN_MS = 1_790_000_000_000
+HOUR_MS = 3_600_000
+nodes = st.integers(0, 2)
+
+
+class Directory:
+    """Of one user. `saved` is what a replica has."""
+
+    def __init__(self) -> None:
+        self.kept: Claim | Released | None = None
+        self.saved: Claim | Released | None = None
+        self.server = 1
+        self.taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
+
+    def claim(self, wanted: Claim, now_ms: int) -> Granted | Refused:
+        verdict = decide(self.kept, wanted, now_ms)
+        if isinstance(verdict, Granted):
+            self.kept = verdict.claim
+            if verdict.former is not None:
+                self.taken[int(verdict.former.owner.node)].append(verdict.claim.epoch)
+        return verdict
+
+    def release(self, claim: Claim) -> None:
+        kept = self.kept
+        if isinstance(kept, Claim) and (kept.owner, kept.epoch) == (claim.owner, claim.epoch):
+            self.kept = Released(kept.epoch)
+
+
+class Cloud:
+    """One node."""
+
+    def __init__(self, number: int, skew_ms: int) -> None:
+        self.owner = Owner(str(number), f"incarnation-{number}", "")
+        self.skew_ms = skew_ms
+        self.lease = Lease(0.0)
+        self.session: Ownership | None = None
+        self.reaches_directory = True
+        self.learnt: int | None = None
+        """By how much the clock of the directory is ahead of monotonic time."""
+
+
+class ClusterModel(RuleBasedStateMachine):
+    """Knows which cloud took the phone's newest socket; nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.directory = Directory()
+        self.clouds = [Cloud(0, 0), Cloud(1, HOUR_MS), Cloud(2, -HOUR_MS)]
+        self.network = True
+        """Clouds reach each other."""
+        self.attempt = 0
+        self.newest: int | None = None
+        self.forgot = False
+
+    @initialize()
+    def all_register(self) -> None:
+        self.settle()
+
+    # ---- the shells
+
+    def ms(self, cloud: Cloud) -> int:
+        ahead = BEGAN_MS + cloud.skew_ms if cloud.learnt is None else cloud.learnt
+        return ahead + int(self.now * 1000)
+
+    def directory_ms(self) -> int:
+        return BEGAN_MS + int(self.now * 1000)
+
+    def turn(self, cloud: Cloud) -> None:
+        """Everything that is due, answers included."""
+        due = cloud.lease.next_deadline()
+        for effect in cloud.lease.step(Tick(), self.now) if due is not None and self.now >= due else []:
+            assert isinstance(effect, Renew)
+            self.renew(cloud, effect.number)
+
+    def renew(self, cloud: Cloud, number: int) -> None:
+        if not cloud.reaches_directory:
+            cloud.lease.step(NotRenewed(number), self.now)
+            return
+        cloud.learnt = BEGAN_MS
+        effects = cloud.lease.step(Renewed(number, f"run-{self.directory.server}"), self.now)
+        news = self.directory.taken[int(cloud.owner.node)]
+        for epoch in news:
+            self.hear(cloud, Taken(epoch))
+        news.clear()
+        for effect in effects:
+            if isinstance(effect, Reconcile):
+                self.reconcile(cloud)
+
+    def reconcile(self, cloud: Cloud) -> None:
+        if cloud.session is None or not cloud.session.state.owns or cloud.session.claim is None:
+            return
+        claim = cloud.session.claim
+        verdict = self.directory.claim(claim, self.directory_ms())
+        self.hear(cloud, Held(verdict.claim) if isinstance(verdict, Granted) else Denied(claim.epoch))
+
+    def hear(self, cloud: Cloud, event: Held | Assumed | Taken | Denied) -> None:
+        if cloud.session is not None:
+            cloud.session.step(event, self.now)
+
+    def claim(self, cloud: Cloud, wanted: Claim) -> Granted | Refused | None:
+        """None: the directory is away."""
+        if not cloud.lease.is_trusted(self.now):
+            return None
+        if not cloud.reaches_directory:
+            for effect in cloud.lease.step(ClaimFailed(), self.now):
+                assert isinstance(effect, Renew)
+                self.renew(cloud, effect.number)
+            return None
+        return self.directory.claim(wanted, self.directory_ms())
+
+    # ---- what happens
+
+    @rule(number=nodes)
+    def phone_connects(self, number: int) -> None:
+        cloud = self.clouds[number]
+        self.attempt += 1
+        wanted = Claim(ANN, cloud.owner, f"s{self.attempt}", "phone", self.attempt)
+        live = cloud.session if cloud.session is not None and cloud.session.state.owns else None
+        verdict = self.claim(cloud, wanted)
+        if verdict is None:  # by its own word, and by that of the clouds that it can ask
+            mine = live.claim if live is not None else None
+            assumed = decide(mine, wanted, self.ms(cloud))
+            assert isinstance(assumed, Granted), "the newest attempt is never late"
+            epoch = assumed.claim.epoch
+            for other in self.clouds if self.network else ():
+                held = other.session.claim if other.session is not None and other.session.state.owns else None
+                if other is not cloud and held is not None:
+                    epoch = Epoch(max(epoch, held.epoch + 1))
+                    self.hear(other, Taken(epoch))
+            event: Held | Assumed = Assumed(replace(wanted, epoch=epoch))
+        else:
+            assert isinstance(verdict, Granted), "the newest attempt is never late"
+            event = Held(verdict.claim)
+            former = verdict.former
+            if former is not None and live is not None:
+                live.step(Taken(verdict.claim.epoch), self.now)  # we lost it meanwhile, and win it anew
+                live = None
+            if former is not None and self.network:
+                self.hear(self.clouds[int(former.owner.node)], Taken(verdict.claim.epoch))
+        if live is None:
+            cloud.session = live = Ownership()
+        live.step(event, self.now)
+        assert live.state.owns
+        self.newest = number
+
+    @rule(number=nodes)
+    def session_ends(self, number: int) -> None:
+        cloud = self.clouds[number]
+        if cloud.session is None or self.newest == number:
+            return
+        for effect in cloud.session.step(Ended(), self.now):
+            if isinstance(effect, Release) and cloud.reaches_directory:
+                self.directory.release(effect.claim)
+        cloud.session = None
+
+    @rule(number=nodes, reaches=st.booleans())
+    def directory_partitioned(self, number: int, reaches: bool) -> None:
+        self.clouds[number].reaches_directory = reaches
+
+    @rule(whole=st.booleans())
+    def network_partitioned(self, whole: bool) -> None:
+        self.network = whole
+
+    @rule()
+    def replica_in_sync(self) -> None:
+        self.directory.saved = self.directory.kept
+
+    @rule()
+    def directory_failed_over(self) -> None:
+        self.directory.kept = self.directory.saved
+        self.directory.server += 1
+
+    @rule()
+    def directory_restarted_empty(self) -> None:
+        self.directory = replaced = Directory()
+        replaced.server = 1_000 + self.attempt + int(self.now)
+
+    @rule(number=nodes, seconds=st.sampled_from([0.3, 1.0, 4.0, 25.0]))
+    def time_passes_but_one_stands_still(self, number: int, seconds: float) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + 0.1)
+            for other in self.clouds:
+                if other is not self.clouds[number]:
+                    self.turn(other)
+
+    @rule()
+    def settle(self) -> None:
+        """Everything is well again, for long enough: one owner, the one that has the phone."""
+        self.network = True
+        for cloud in self.clouds:
+            cloud.reaches_directory = True
+        for _ in range(60):
+            self.now += 0.1
+            for cloud in self.clouds:
+                self.turn(cloud)
+        assert all(cloud.lease.state is LeaseState.HELD for cloud in self.clouds)
+        owners = [int(cloud.owner.node) for cloud in self.clouds if cloud.session and cloud.session.state.owns]
+        assert owners == ([] if self.newest is None else [self.newest])
+
+    # ---- what must hold
+
+    @invariant()
+    def the_newest_socket_is_owned_where_it_is(self) -> None:
+        if self.newest is not None:
+            session = self.clouds[self.newest].session
+            assert session is not None, "the phone has no session"
+            assert session.state.owns, "the cloud that has the phone let it go"
+
+
+TestCluster = ClusterModel.TestCase
+TestCluster.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
