@@ -13,6 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.livekit.server import free_port
 from glassbridge.runtime.grpc_security import ChannelSecurity, ServerSecurity
 from glassbridge.runtime.socket_owner import check_owner, own_users
@@ -22,7 +23,6 @@ from tests.cli.test_start import STRONG, refused
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 from tests.support.process import Program
-from tests.support.tls import make_certificate
 
 SECRET, NEXT = "the-shared-secret-of-the-bridge-tests-01", "the-next-secret-of-the-bridge-tests-0123"
 

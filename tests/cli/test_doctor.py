@@ -27,6 +27,7 @@ from glassbridge.cli.admin_client import base_url
 from glassbridge.cli.checks import CHECKS, addresses, livekit, machine, programs, speech
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import Finding, Patient, State
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
 from glassbridge.lab.stack import Stack
@@ -41,7 +42,7 @@ from tests.support.livekit import server_binary
 from tests.support.patience import deadline
 from tests.support.process import Program
 from tests.support.scripted_bridge import ScriptedBridge
-from tests.support.tls import make_certificate, tls_front
+from tests.support.tls import tls_front
 
 WITHIN = 120.0
 

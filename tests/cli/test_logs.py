@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
 from tests.support.patience import deadline
 from tests.support.poll import eventually
-from tests.support.tls import make_certificate
 
 WITHIN = 30.0
 

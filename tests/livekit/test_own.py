@@ -19,7 +19,8 @@ from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
 from glassbridge.livekit.media import Sound
 from glassbridge.livekit.own import OwnParticipant, connect, drain_closing
-from glassbridge.livekit.participant import ConnectOptions, ParticipantError
+from glassbridge.livekit.participant import ConnectOptions, ParticipantError, RelayUse
+from glassbridge.livekit.relay import Relay
 from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.server import free_port
 from glassbridge.livekit.signal import TrackRef, UserData
@@ -373,7 +374,7 @@ class Listener:
 
 
 async def test_candidates_that_come_before_the_offer_are_kept_for_it() -> None:
-    subscriber = Subscriber(Listener(), loopback=True)
+    subscriber = Subscriber(Listener(), Relay(RelayUse.NEVER), loopback=True)
     early = candidate_from_sdp("1 1 udp 2130706431 127.0.0.1 5000 typ host")
     early.sdpMLineIndex = 0
     await subscriber.add_candidate(early, final=True)
@@ -391,7 +392,7 @@ async def test_candidates_that_come_before_the_offer_are_kept_for_it() -> None:
 
 async def test_a_restarted_media_path_is_a_lost_one() -> None:
     listener = Listener()
-    subscriber = Subscriber(listener, loopback=True)
+    subscriber = Subscriber(listener, Relay(RelayUse.NEVER), loopback=True)
     offering = quirks.new_connection()
     offering.createDataChannel(signal.RELIABLE_LABEL)
     await offering.setLocalDescription(await offering.createOffer())

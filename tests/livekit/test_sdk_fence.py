@@ -9,6 +9,7 @@ import pytest
 from yarl import URL
 
 from glassbridge.core.values import LossReason
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.livekit import own
 from glassbridge.livekit.sdk_fence import Fence
 from glassbridge.livekit.server import free_port
@@ -17,7 +18,7 @@ from tests.support.livekit import LiveKit, token
 from tests.support.participants import Recorder
 from tests.support.poll import eventually
 from tests.support.process import Program
-from tests.support.tls import make_certificate, tls_front
+from tests.support.tls import tls_front
 
 
 class Echo:

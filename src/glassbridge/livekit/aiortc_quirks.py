@@ -1,4 +1,5 @@
-"""Every name that aiortc 1.16 and aioice 0.13 call private, and why we reach it. Both are pinned; each has its test.
+"""Every name that aiortc 1.16 and aioice 0.13 call private, and why we reach it (those of TURN: livekit/relay.py). Both
+are pinned; each has its test.
 
 All of it is done to one connection at a time: nothing here changes the libraries for others in the process.
 """
@@ -117,15 +118,26 @@ def send_quietly(connection: RTCPeerConnection) -> None:
     sctp._send_chunk = send_while_connected  # type: ignore[method-assign]
 
 
-def prepare_ice(ice: Connection, *, loopback: bool, consent_interval: float, on_alive: Callable[[], None]) -> None:
+def prepare_ice(
+    ice: Connection,
+    *,
+    loopback: bool,
+    consent_interval: float,
+    on_alive: Callable[[], None],
+    instead: Callable[[], Awaitable[object]] | None = None,
+) -> None:
     """Has to be called before candidates are gathered.
 
     `loopback`: the server is on this machine, so offer 127.0.0.1 too, which aioice never gathers (traps A12); where
-    it is the only interface nothing else works. `on_alive` hears of every consent check that was answered.
+    it is the only interface nothing else works. `on_alive` hears of every consent check that was answered. `instead`
+    adds candidates (add_local); then none of our own addresses is used.
     """
     gather = ice.get_component_candidates
 
     async def gather_from(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        if instead is not None:
+            await instead()
+            return []
         if loopback:
             addresses = [*addresses, "127.0.0.1"]
         gathering = asyncio.ensure_future(gather(component, addresses, timeout))
@@ -203,6 +215,26 @@ def _ask_back(ice: Connection, addr: tuple[str, int], protocol: StunProtocol) ->
             request = ice.build_request(pair, nominate=False)
             request.add_message_integrity(ice.remote_password.encode())
             protocol.send_stun(request, addr)
+
+
+def has_path(ice: Connection) -> bool:
+    """Whether the server has settled on a way to us."""
+    return bool(ice._nominated)
+
+
+def add_local(ice: Connection, protocol: StunProtocol) -> Candidate:
+    """One more address of ours, whenever it comes; it is tried at once, and closed with the connection."""
+    if ice._closing:
+        protocol.transport.close()
+        return protocol.local_candidate
+    _pass_strangers_over(ice, protocol)
+    ice._protocols.append(protocol)
+    ice._local_candidates.append(protocol.local_candidate)
+    for remote in ice._remote_candidates:
+        ice._pair_remote_candidate(remote)
+    ice.sort_check_list()
+    check_late_candidate(ice)
+    return protocol.local_candidate
 
 
 def check_late_candidate(ice: Connection) -> None:

@@ -1,6 +1,6 @@
 """Our own participant in a LiveKit room: the shell around core/signalling.py. aiohttp signals, aiortc carries media.
 
-Deliberately absent: resuming (`reconnect=1` is never sent: traps A1), STUN, and the second attempt through TURN.
+Deliberately absent: resuming (`reconnect=1` is never sent: traps A1), and STUN. TURN: livekit/relay.py.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 import structlog
+from aioice import Connection
+from aiortc.rtcicetransport import candidate_from_aioice
 from google.protobuf.message import Message
 from livekit.protocol import models, rtc
 
@@ -53,10 +55,12 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.livekit.publisher import Publisher
 from glassbridge.livekit.refused import Rejected, counted
+from glassbridge.livekit.relay import Relay
 from glassbridge.livekit.roster import Roster
 from glassbridge.livekit.signal import JoinQuery, TrackRef, UserData
 from glassbridge.livekit.subscriber import Subscriber
 from glassbridge.livekit.upgrade import SignalSocket, is_loopback, open_socket
+from glassbridge.runtime import tcp
 from glassbridge.runtime.queues import BoundedQueue
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
@@ -128,6 +132,7 @@ class OwnParticipant:
         self._closed: Closed | None = None
         self._subscriber: Subscriber | None = None
         self._publisher: Publisher | None = None
+        self._relay = Relay(options.relay)
         self._roster = Roster()
         self._subscribed: set[TrackRef] = set()
         """The tracks that we have asked for."""
@@ -287,7 +292,7 @@ class OwnParticipant:
             return
         finally:
             self._upgraded.set()
-        self._subscriber = Subscriber(self, loopback=is_loopback(self._socket))
+        self._subscriber = Subscriber(self, self._relay, loopback=is_loopback(self._socket))
         self._tasks.spawn(self._work_off(), "negotiate")
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.BINARY:
@@ -331,6 +336,7 @@ class OwnParticipant:
     def _on_join(self, join: rtc.JoinResponse) -> None:
         if self.sid:
             return  # said twice: the first one counts
+        self._relay.learn(join.ice_servers, self._round_trip)
         self.sid, self.identity, self.room = join.participant.sid, join.participant.identity, join.room.name
         may_hear = join.participant.permission.can_subscribe or not join.participant.HasField("permission")
         self._shell.post(Joined(self.room, may_hear))
@@ -345,8 +351,12 @@ class OwnParticipant:
 
     async def _on_offer(self, offer: rtc.SessionDescription) -> None:
         signal.require_description(offer.sdp)
-        if self._subscriber is not None:
-            await self.request(answer=await self._subscriber.answer(offer))
+        if self._subscriber is None:
+            return
+        first = self._subscriber.ice is None
+        await self.request(answer=await self._subscriber.answer(offer))
+        if first and (ice := self._subscriber.ice) is not None:
+            self._tasks.spawn(self._detour(ice, rtc.SUBSCRIBER), "detour in")
 
     async def _on_answer(self, answer: rtc.SessionDescription) -> None:
         signal.require_description(answer.sdp)
@@ -413,10 +423,28 @@ class OwnParticipant:
         stages = {"old": record.old.name, "new": record.new.name}
         log.debug("participant stage", room_name=self.room, event_name=record.event, cause=record.cause, **stages)
 
+    @property
+    def _round_trip(self) -> float:
+        """Seconds, of the signalling; 0 where it is not known."""
+        raw = self._socket.get_extra_info("socket") if self._socket is not None else None
+        trip = tcp.round_trip(raw) if raw is not None else None
+        return 0.0 if trip is None else trip.now
+
+    async def _detour(self, ice: Connection, target: rtc.SignalTarget) -> None:
+        """Offers the address at a TURN server to LiveKit, where the connection needs one."""
+        if (candidate := await self._relay.stand_by(ice)) is not None:
+            offered = candidate_from_aioice(candidate)
+            offered.sdpMid, offered.sdpMLineIndex = "0", 0
+            trickle = rtc.TrickleRequest(candidateInit=signal.candidate_init(offered), target=target)
+            await self.request(trickle=trickle)
+
     def _sending_side(self) -> Publisher:
         if self._publisher is None:
             loopback = self._socket is not None and is_loopback(self._socket)
-            self._publisher = Publisher(self, self._tasks, loopback=loopback, catch_up=self._options.catch_up)
+            self._publisher = Publisher(
+                self, self._tasks, self._relay, loopback=loopback, catch_up=self._options.catch_up
+            )
+            self._tasks.spawn(self._detour(self._publisher.ice, rtc.PUBLISHER), "detour out")
         return self._publisher
 
     def _require_open(self) -> None:

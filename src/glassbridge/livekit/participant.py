@@ -7,6 +7,7 @@ decides about it (system.md 4.3).
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal, Protocol
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason
@@ -172,6 +173,16 @@ class ParticipantError(Exception):
         self.detail = detail
 
 
+class RelayUse(Enum):
+    """When media goes through a TURN server that LiveKit names."""
+
+    FALLBACK = "fallback"
+    """Where no path by UDP is found."""
+    NEVER = "never"
+    ONLY = "only"
+    """For tests of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """How to join; times in seconds."""
@@ -194,6 +205,8 @@ class ConnectOptions:
     catch_up: float = 0.1
     """A writer of a track who is later than this begins a new stretch of sound; less is made good, faster than real
     time. Little suits what is played, for a listener keeps the delay; a microphone must not tear its words apart."""
+    relay: RelayUse = RelayUse.FALLBACK
+    """Of our own participant; the SDK decides for itself."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further query parameters, for tests."""
 

@@ -13,6 +13,7 @@ from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.refused import Rejected, counted
+from glassbridge.livekit.relay import Relay
 from glassbridge.livekit.speaker import Slot, Speaker
 from glassbridge.runtime.tasks import TaskGroup
 
@@ -52,7 +53,7 @@ class Publisher:
     """One place's outgoing side. Changes are made one at a time, each in a task of its own: a cancelled caller never
     leaves an offer without its answer."""
 
-    def __init__(self, link: Link, tasks: TaskGroup, *, loopback: bool, catch_up: float) -> None:
+    def __init__(self, link: Link, tasks: TaskGroup, relay: Relay, *, loopback: bool, catch_up: float) -> None:
         self._link = link
         self._tasks = tasks
         self._catch_up = catch_up
@@ -71,8 +72,13 @@ class Publisher:
         quirks.send_quietly(connection)
         assert connection.sctp is not None
         quirks.keep_window(connection.sctp, WINDOW, HANDSHAKE_REPEAT)
+        self.ice = quirks.ice_of(connection)
         quirks.prepare_ice(
-            quirks.ice_of(connection), loopback=loopback, consent_interval=CONSENT_INTERVAL, on_alive=lambda: None
+            self.ice,
+            loopback=loopback,
+            consent_interval=CONSENT_INTERVAL,
+            on_alive=lambda: None,
+            instead=relay.instead(self.ice),
         )
         self._connected = asyncio.Event()
         self._opened = asyncio.Event()

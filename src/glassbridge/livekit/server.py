@@ -57,7 +57,7 @@ class LiveKitServer:
     on the same ports.
 
     `port` 0 takes any free one; signalling listens there and media on UDP `udp_port` (0: port + 2, or any free one).
-    `rtc` adds to or replaces the `rtc` part of its configuration.
+    `rtc` adds to or replaces the `rtc` part of its configuration, `turn` is its `turn` part.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class LiveKitServer:
         host: str = LOOPBACK,
         log_level: str = "warn",
         rtc: Mapping[str, Any] | None = None,
+        turn: Mapping[str, Any] | None = None,
     ) -> None:
         keys.require_strong()
         self._binary = binary
@@ -77,6 +78,7 @@ class LiveKitServer:
         self._host = host
         self._log_level = log_level
         self._rtc = dict(rtc or {})
+        self._turn = dict(turn or {})
         self._child: Child | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.udp_port = udp_port or (port + 2 if port else free_port(socket.SOCK_DGRAM, host))
@@ -141,6 +143,7 @@ class LiveKitServer:
             "bind_addresses": [self._host],
             "rtc": rtc | self._rtc,
             "keys": {self._keys.api_key: self._keys.secret},
+            **({"turn": self._turn} if self._turn else {}),
             "logging": {"level": self._log_level, "json": True},
         }
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from aioice import Connection
 from aiortc import RTCDataChannel, RTCIceCandidate, RTCPeerConnection, RTCSessionDescription
 from livekit.protocol import rtc
 
@@ -12,6 +13,7 @@ from glassbridge.livekit import signal
 from glassbridge.livekit.codecs import CODECS
 from glassbridge.livekit.media import Sound, TrackReceiver, parse_rtp, unpack_red
 from glassbridge.livekit.refused import Rejected, counted
+from glassbridge.livekit.relay import Relay
 from glassbridge.livekit.signal import TrackRef, UserData
 
 CONSENT_INTERVAL = 1.0
@@ -36,8 +38,9 @@ class MediaListener(Protocol):
 class Subscriber:
     """One place's incoming side. Offers and candidates are given to it in the order of their arrival."""
 
-    def __init__(self, listener: MediaListener, *, loopback: bool) -> None:
+    def __init__(self, listener: MediaListener, relay: Relay, *, loopback: bool) -> None:
         self._listener = listener
+        self._relay = relay
         self._loopback = loopback
         self._connection: RTCPeerConnection | None = None
         self._early: list[RTCIceCandidate] = []
@@ -89,6 +92,7 @@ class Subscriber:
             loopback=self._loopback,
             consent_interval=CONSENT_INTERVAL,
             on_alive=self._listener.media_alive,
+            instead=self._relay.instead(quirks.ice_of(connection)),
         )
 
     async def add_candidate(self, candidate: RTCIceCandidate, *, final: bool) -> None:
@@ -107,6 +111,11 @@ class Subscriber:
         with signal.reading("a candidate that cannot be used"):
             await self._connection.addIceCandidate(candidate)
         quirks.check_late_candidate(quirks.ice_of(self._connection))
+
+    @property
+    def ice(self) -> Connection | None:
+        """None before the first offer."""
+        return None if self._connection is None else quirks.ice_of(self._connection)
 
     async def close(self) -> None:
         """Idempotent."""

@@ -1,5 +1,6 @@
 """TCP connections over bad links, for aiohttp: attempts overlap, and segments fit the narrowest path."""
 
+import asyncio
 import fcntl
 import socket
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+import aiohappyeyeballs
 import aiohttp
 from aiohttp import AddrInfoType
 from aiohttp.abc import ResolveResult
@@ -47,11 +49,24 @@ class Connector(aiohttp.TCPConnector):
         return await super()._resolve_host(host, port, traces) * _ATTEMPTS
 
     def _socket(self, address: AddrInfoType) -> socket.socket:
-        family, kind, protocol, *_ = address
-        raw = socket.socket(family, kind, protocol)
-        prepare(raw)
+        raw = _socket(address)
         self._tune(raw)
         return raw
+
+
+async def connect(host: str, port: int) -> socket.socket:
+    """A connected socket of our options; attempts overlap here, too. Raises OSError. Safe to cancel."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await aiohappyeyeballs.start_connection(
+        found * _ATTEMPTS, happy_eyeballs_delay=CONNECT_EVERY, socket_factory=_socket
+    )
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    raw = socket.socket(family, kind, protocol)
+    prepare(raw)
+    return raw
 
 
 def _options() -> dict[int, int]:
