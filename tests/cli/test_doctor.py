@@ -31,7 +31,8 @@ from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
 from glassbridge.lab.stack import Stack
-from glassbridge.livekit.server import LiveKitServer, free_port
+from glassbridge.lab.turn import Turn, embedded_turn
+from glassbridge.livekit.server import LOOPBACK, LiveKitServer, free_port
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.errors import UserError
 from glassbridge.settings import Settings
@@ -107,10 +108,12 @@ async def deaf_server(says: bytes = b"") -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def server(**rtc: object) -> AsyncIterator[LiveKitServer]:
+async def server(turn: Turn | None = None, **rtc: object) -> AsyncIterator[LiveKitServer]:
     binary = server_binary()
     assert binary is not None
-    async with LiveKitServer(binary, KEYS, rtc=rtc) as running:
+    if turn is not None:
+        rtc["turn_servers"] = turn.servers
+    async with LiveKitServer(binary, KEYS, rtc=rtc, turn=turn and turn.turn) as running:
         yield running
 
 
@@ -120,7 +123,7 @@ async def test_all_is_well(tmp_path: FilePath) -> None:
     """The command, with everything that a deployment has. Public development secrets are what tests use."""
     async with (
         Ingest() as sink,
-        server(tcp_port=free_port()) as running,
+        server(embedded_turn(KEYS, LOOPBACK, free_port(), "tcp"), tcp_port=free_port()) as running,
         Stack(config(livekit=running.url)) as stack,
     ):
         env = {
@@ -297,6 +300,29 @@ async def test_media_is_cut_off_while_signalling_works() -> None:
             assert "UDP" in found.advice
             assert found.code in ("join", "media_lost")
             assert_told(await livekit.media_by_tcp(ill), Trouble.NO_MEDIA_BY_TCP, "rtc.tcp_port")
+            assert_told(await livekit.media_by_turn(ill), Trouble.NO_MEDIA_BY_TURN, "names no TURN server", "`turn:`")
+
+
+@pytest.mark.real
+async def test_media_by_turn_alone() -> None:
+    turn = embedded_turn(KEYS, LOOPBACK, free_port(), "tcp")
+    async with server(turn) as running, patient(running.url) as ill:
+        await livekit.http(ill)
+        await livekit.keys(ill)
+        found = await livekit.media_by_turn(ill)
+        assert (found.state, found.text.split(" in ")[0]) == (State.WELL, "a packet went through TURN")
+
+
+@pytest.mark.real
+async def test_turn_that_leads_not_to_livekit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livekit, "TIMEOUT", 1.5)
+    turn = embedded_turn(KEYS, LOOPBACK, free_port(), "tcp")
+    del turn.turn["allow_restricted_peer_cidrs"]
+    async with server(turn) as running, patient(running.url) as ill:
+        await livekit.http(ill)
+        await livekit.keys(ill)
+        found = await livekit.media_by_turn(ill)
+        assert_told(found, Trouble.NO_MEDIA_BY_TURN, "allow_restricted_peer_cidrs")
 
 
 @pytest.mark.real

@@ -18,6 +18,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("clock", livekit.clock),
     ("LiveKit's key", livekit.keys),
     ("media by UDP", livekit.media_by_udp),
+    ("media by TURN", livekit.media_by_turn),
     ("media by TCP", livekit.media_by_tcp),
     ("bridges", programs.bridges),
     ("sockets", programs.sockets),

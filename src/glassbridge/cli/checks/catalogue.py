@@ -104,10 +104,16 @@ class Trouble(Enum):
     # ---- media
     JOIN = _failed("joining a room: {why}", "{advice}")
     MEDIA_LOST = _failed("a packet through a room does not arrive", "{advice}")
+    NO_MEDIA_BY_TURN = _warning(
+        "{why}",
+        "in networks without UDP our phones speak by their WebSocket only, and hear no sound of apps: set `turn:` in "
+        "LiveKit's configuration (docs/production.md), open its tls_port, and let it reach LiveKit itself "
+        "(turn.allow_restricted_peer_cidrs where rtc.node_ip is a private address)",
+    )
     NO_MEDIA_BY_TCP = _warning(
         "{why}",
-        "phones in networks without UDP cannot join: set rtc.tcp_port (7881) and open it, or give LiveKit a TURN "
-        "server",
+        "phones with LiveKit's own SDK cannot join in networks without UDP: set rtc.tcp_port (7881) and open it, or give "
+        "LiveKit a TURN server",
     )
 
     # ---- bridges

@@ -21,6 +21,7 @@ from glassbridge.livekit.participant import (
     Packet,
     Participant,
     ParticipantError,
+    RelayUse,
     RemoteParticipant,
     connector,
 )
@@ -120,6 +121,31 @@ async def media_by_udp(patient: Patient) -> Finding:
     """Sends a packet through a room: signalling by WebSocket, media by UDP, both ways."""
     if patient.livekit_trouble:
         return skipped(patient.livekit_trouble)
+    try:
+        sent, took = await _through_a_room(patient, RelayUse.NEVER)
+    except ParticipantError as error:
+        return Trouble.JOIN.found(why=error, advice=JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
+    except TimeoutError:
+        return Trouble.MEDIA_LOST.found(advice=MEDIA_ADVICE)
+    return well(f"a packet went through a room in {sent * 1000:.0f} ms; joining takes {took * 1000:.0f} ms")
+
+
+async def media_by_turn(patient: Patient) -> Finding:
+    """Sends a packet through a room by TURN alone: what our phones and bridges do where UDP does not pass."""
+    if patient.livekit_trouble:
+        return skipped(patient.livekit_trouble)
+    try:
+        sent, took = await _through_a_room(patient, RelayUse.ONLY)
+    except ParticipantError as error:
+        return Trouble.NO_MEDIA_BY_TURN.found(why=error.detail or error.reason.text)
+    except TimeoutError:
+        return Trouble.NO_MEDIA_BY_TURN.found(why="a packet through TURN does not arrive")
+    return well(f"a packet went through TURN in {sent * 1000:.0f} ms; joining takes {took * 1000:.0f} ms")
+
+
+async def _through_a_room(patient: Patient, relay: RelayUse) -> tuple[float, float]:
+    """Seconds that a packet took from one place to another, and that a join took. Raises ParticipantError when there is
+    no joining, TimeoutError when the packet does not come."""
     places: list[Participant] = []
     ears = _Ears()
     begun = monotonic()
@@ -128,24 +154,18 @@ async def media_by_udp(patient: Patient) -> Finding:
             for name in ("a", "b"):
                 user = UserId(f"{patient.room}-{name}")
                 token = phone_token(patient.keys, user=user, room=patient.room, ttl=TOKEN_LIFE)
-                options = ConnectOptions(room=patient.room, timeout=TIMEOUT)
+                options = ConnectOptions(room=patient.room, timeout=TIMEOUT, relay=relay)
                 places.append(await connector("own")(patient.settings.livekit_url, token, ears, options))
             joined = monotonic()
             await places[0].send(b"is anybody there?", to=(places[1].identity,))
             await ears.heard
-            sent = monotonic() - joined
-    except ParticipantError as error:
-        return Trouble.JOIN.found(why=error, advice=JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
-    except TimeoutError:
-        return Trouble.MEDIA_LOST.found(advice=MEDIA_ADVICE)
+            return monotonic() - joined, (joined - begun) / 2
     finally:
         await asyncio.gather(*(place.close() for place in places))
-    took = (joined - begun) / 2 * 1000
-    return well(f"a packet went through a room in {sent * 1000:.0f} ms; joining takes {took:.0f} ms")
 
 
 async def media_by_tcp(patient: Patient) -> Finding:
-    """Networks without UDP need LiveKit's TCP port."""
+    """LiveKit's own SDKs can use its TCP port in networks without UDP; our participant cannot (media_by_turn)."""
     if patient.livekit_trouble:
         return skipped(patient.livekit_trouble)
     token = phone_token(patient.keys, user=UserId(patient.room), room=patient.room, ttl=TOKEN_LIFE)
@@ -156,4 +176,4 @@ async def media_by_tcp(patient: Patient) -> Finding:
         return Trouble.JOIN.found(why=error, advice=JOIN_ADVICE.get(error.reason, MEDIA_ADVICE))
     except (NoTcp, TimeoutError) as error:
         return Trouble.NO_MEDIA_BY_TCP.found(why=str(error) or "LiveKit does not answer by TCP in time")
-    return well(f"LiveKit answers a media packet by TCP at {answered}")
+    return well(f"LiveKit answers a media packet by TCP at {answered}: for LiveKit's own SDKs; our phones need TURN")
