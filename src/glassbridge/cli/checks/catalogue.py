@@ -112,8 +112,8 @@ class Trouble(Enum):
     )
     NO_MEDIA_BY_TCP = _warning(
         "{why}",
-        "phones with LiveKit's own SDK cannot join in networks without UDP: set rtc.tcp_port (7881) and open it, or give "
-        "LiveKit a TURN server",
+        "phones with LiveKit's own SDK cannot join in networks without UDP: set rtc.tcp_port (7881) and open it, or "
+        "give LiveKit a TURN server",
     )
 
     # ---- bridges
