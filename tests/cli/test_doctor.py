@@ -26,7 +26,7 @@ from aiohttp import web
 from glassbridge.cli.admin_client import base_url
 from glassbridge.cli.checks import CHECKS, addresses, livekit, machine, programs, speech
 from glassbridge.cli.checks.catalogue import Trouble
-from glassbridge.cli.checks.findings import Finding, Patient, State
+from glassbridge.cli.checks.findings import Finding, Patient, State, new_session
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
@@ -52,7 +52,7 @@ WITHIN = 120.0
 async def patient(url: str, keys: LiveKitKeys = KEYS, **settings: str) -> AsyncIterator[Patient]:
     """One whose keys are set; what the first checks find is known."""
     fields = {"livekit_url": url, "livekit_api_key": keys.api_key, "livekit_api_secret": keys.secret}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+    async with new_session() as http:
         yield Patient(Settings.model_validate(fields | settings), "http://127.0.0.1:1", http)
 
 
@@ -277,6 +277,12 @@ async def test_tls_that_does_not_fit(tmp_path: FilePath) -> None:
             assert_told(await livekit.http(ill), Trouble.CERTIFICATE, "SSL_CERT_FILE", "self-signed certificate")
         async with patient(f"wss://{where}") as ill:
             assert_told(await livekit.http(ill), Trouble.NO_TLS, "use ws:// in LIVEKIT_URL")
+
+
+async def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    async with patient("wss://livekit.invalid") as ill:
+        assert_told(await livekit.http(ill), Trouble.PROXY, "HTTPS_PROXY", "NO_PROXY")
 
 
 @pytest.mark.real

@@ -45,7 +45,7 @@ class AppSocket:
     @classmethod
     async def open(cls, url: str, init: wire.ConnectionInit) -> "AppSocket":
         """Connects and introduces the app. Raises Unreachable. When cancelled, nothing is left behind."""
-        http = aiohttp.ClientSession()
+        http = aiohttp.ClientSession(trust_env=True)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 ws = await http.ws_connect(

@@ -51,7 +51,7 @@ class Storage:
         try:
             async with (
                 asyncio.timeout(TIMEOUT),
-                aiohttp.ClientSession() as http,
+                aiohttp.ClientSession(trust_env=True) as http,
                 http.request(method, url, headers=self._headers, json=body) as answer,
             ):
                 told = await answer.json()

@@ -25,7 +25,7 @@ async def upload(base: str, package: str, signer: Signer, sound: bytes) -> str:
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            aiohttp.ClientSession() as http,
+            aiohttp.ClientSession(trust_env=True) as http,
             http.post(base + PATH, params={"app": package}, data=sound, headers=headers) as answer,
         ):
             told = await answer.json()

@@ -53,16 +53,14 @@ def whose_settings(cloud: str) -> "tuple[Settings, str, str]":
 
 
 async def _examine(cloud: str, json: bool) -> int:
-    import aiohttp
-
     from glassbridge.cli.checks import CHECKS
-    from glassbridge.cli.checks.findings import TIMEOUT, Patient, State
+    from glassbridge.cli.checks.findings import Patient, State, new_session
     from glassbridge.telemetry.redaction import Redactor
 
     settings, cloud, subject = whose_settings(cloud)
     redact = Redactor(settings.secrets)
     states = []
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as http:
+    async with new_session() as http:
         patient = Patient(settings, cloud, http, subject)
         for name, check in CHECKS:
             finding = await check(patient)

@@ -70,8 +70,16 @@ def _options(
 ) -> None: ...
 
 
+def _spare_this_machine() -> None:
+    """Programs on this machine are asked directly, whatever proxy the environment names for the rest."""
+    spared = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if spared != "*":
+        os.environ["no_proxy"] = ",".join(filter(None, (spared, "localhost", "127.0.0.1", "::1")))
+
+
 def main() -> NoReturn:
     """Runs the command line; never returns, never shows a traceback unless asked to."""
+    _spare_this_machine()
     try:
         app()
     except UserError as error:

@@ -158,7 +158,7 @@ class IssuerKeys:
         try:
             async with (
                 asyncio.timeout(FETCH_TIMEOUT),
-                aiohttp.ClientSession() as http,
+                aiohttp.ClientSession(trust_env=True) as http,
                 http.get(source, allow_redirects=False) as answer,
             ):
                 if answer.status != 200:

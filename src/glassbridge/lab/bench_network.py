@@ -15,20 +15,25 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, Self
 
 from glassbridge.cloud import tap
 from glassbridge.core.values import BYTES_PER_SAMPLE, UserId
 from glassbridge.lab import tone_code
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.impaired import CLEAR, SERVER, Wire
 from glassbridge.lab.judge import percentile
-from glassbridge.lab.networks import LIVE, Cell
+from glassbridge.lab.networks import LIVE, TOLD, TURN_PORT, Cell
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.lab.turn import embedded_turn
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.livekit.tokens import LiveKitKeys
 
 PHONE_WITHIN = 120.0
+FINE = ("heard", "connected", "connecting")
+"""Situations of a phone that are no trouble."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,8 @@ class Result:
         """Whether the cell's limits do."""
         told = not self.cell.told or self.cell.told in self.states
         aged = self.age is not None and self.age <= self.cell.age
-        return self.lost == 0 and self.live >= self.cell.live and aged and told and self.hole <= self.cell.hole
+        heard = self.lost == 0 and self.live >= self.cell.live and aged and self.hole <= self.cell.hole
+        return heard and told and not self.detail["wrong"]
 
 
 class _Hearing:
@@ -118,12 +124,14 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
         folder = Path(name)
         clip = folder / "clip.pcm"
         clip.write_bytes(tone_code.speech(round(config.seconds * 10)))
+        pem, secret = make_certificate(folder, host=SERVER)
         keys = LiveKitKeys("labkey", "a-livekit-secret-of-the-lab-0123456789abcdef")
         stack_config = StackConfig(
             livekit="real",
             keys=keys,
             jwt_secret="a-core-token-secret-of-the-lab-0123456789",  # noqa: S106 - of this run alone
             livekit_bin=config.livekit_bin,
+            turn=embedded_turn(keys, SERVER, TURN_PORT, "tls", (pem, secret)),
             host=SERVER,
             log_level=config.log_level,
             env={"GLASSBRIDGE_RECOGNISERS": str(len(config.cells) * len(config.transports) * config.runs)},
@@ -138,7 +146,16 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
                             for run in range(config.runs):
                                 user = UserId(f"{cell.name}-{transport}-{run}")
                                 result = await _speak(
-                                    config, stack, wire, hearing, cell, transport, user, clip, lines.append
+                                    config,
+                                    stack,
+                                    wire,
+                                    hearing,
+                                    cell,
+                                    transport,
+                                    user,
+                                    clip,
+                                    pem,
+                                    lines.append,
                                 )
                                 results.append(result)
                                 say(line(result))
@@ -157,14 +174,19 @@ async def _speak(
     transport: str,
     user: UserId,
     clip: Path,
+    authority: Path,
     on_line: Callable[[Line], None],
 ) -> Result:
-    wire.up.begin(cell.upward)
-    wire.down.begin(cell.both)
+    wire.begin(cell.upward, cell.both)
+    since_ns = monotonic_ns()
     phone = Program(
         "phone",
         (stack.cloud_url, transport, config.participant, str(clip), str(config.frame_ms)),
-        {"GLASSBRIDGE_TOKEN": stack.core_token(user), "GLASSBRIDGE_LOG_LEVEL": config.log_level},
+        {
+            "GLASSBRIDGE_TOKEN": stack.core_token(user),
+            "GLASSBRIDGE_LOG_LEVEL": config.log_level,
+            "SSL_CERT_FILE": str(authority),
+        },
         on_line=on_line,
         module="glassbridge.lab.network_phone",
         prefix=wire.prefix,
@@ -177,12 +199,13 @@ async def _speak(
         pass
     finally:
         await phone.stop(1.0)
-        wire.up.begin(CLEAR)
-        wire.down.begin(CLEAR)
-    return _judge(cell, transport, phone, hearing.of(user), round(config.seconds * 10))
+        wire.begin(CLEAR, CLEAR)
+    return _judge(cell, transport, phone, hearing.of(user), round(config.seconds * 10), since_ns)
 
 
-def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, bytes]], units: int) -> Result:
+def _judge(
+    cell: Cell, transport: str, phone: Program, heard: list[tuple[int, bytes]], units: int, since_ns: int
+) -> Result:
     begun = phone.events("begun")
     states = [f"{said['state']}" + (f":{said['code']}" if said["code"] else "") for said in phone.events("state")]
     codes = [said["code"] for said in phone.events("state")]
@@ -190,6 +213,9 @@ def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, by
     done = phone.events("done")
     detail: dict[str, Any] = dict(done[-1]) if done else {"error": phone.last_words}
     detail["states"] = states
+    told = [((said["t_ns"] - since_ns) / 1e9, f"{said['situation']}: {said['text']}") for said in phone.events("told")]
+    detail["told"] = told
+    detail["wrong"] = _wrong(cell, transport, phone, told, since_ns)
     detail["speech_ends"] = len(phone.events("speech_end"))
     if not begun:
         return Result(cell=cell, transport=transport, lost=1.0, live=0.0, late=0.0, age=None, hole=inf, states=codes,
@@ -234,6 +260,24 @@ def _judge(cell: Cell, transport: str, phone: Program, heard: list[tuple[int, by
     )
 
 
+def _wrong(cell: Cell, transport: str, phone: Program, told: list[tuple[float, str]], since_ns: int) -> list[str]:
+    """What does not hold of the cell, beside what is heard."""
+    wrong = []
+    if cell.says and not any(cell.says in text for _, text in told):
+        wrong.append(f"nobody was told to {cell.says}")
+    if cell.troubled_at is not None:
+        known = [at for at, text in told if at >= cell.troubled_at and not text.startswith(FINE)]
+        after = min(known, default=inf) - cell.troubled_at
+        if after > TOLD:
+            wrong.append(f"told after {after:.1f} s")
+    if phone.events("begun") and (ready := (phone.events("begun")[0]["t_ns"] - since_ns) / 1e9) > cell.ready:
+        wrong.append(f"ready after {ready:.1f} s")
+    in_room = any(said["state"] == "joined" for said in phone.events("room"))
+    if cell.by_room and transport != "websocket" and not in_room:
+        wrong.append("never in the room")
+    return wrong
+
+
 def line(result: Result) -> str:
     """One row for people."""
     age = "   -  " if result.age is None else f"{result.age * 1000:6.0f}"
@@ -245,5 +289,6 @@ def line(result: Result) -> str:
         f"{','.join(result.levels)}  {','.join(detail['states'])}  "
         f"sent {detail.get('sent')} again {detail.get('replayed')}"
         f"{' missing ' + str(detail['missing']) if detail.get('missing') else ''}"
+        f"{' ' + '; '.join(detail['wrong']) if detail['wrong'] else ''}"
         f"{' ' + detail['error'] if 'error' in detail else ''}"
     )

@@ -13,15 +13,20 @@ import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Self
 
+from glassbridge.lab.portal import Portal, ports
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.tasks import cancelled
 
-SERVER, PHONE = "10.77.0.1", "10.77.0.2"
+_NET = "10.77.0."
+SERVER, PHONE = f"{_NET}1", f"{_NET}2"
 """Addresses on the two ends of the wire. Both live in namespaces of our own."""
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _MTU = 1500
+_TCP, _UDP = 6, 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +51,30 @@ class Impairment:
     slow: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """(from, until, delay): a further delay for a while after the wire was made bad."""
     blocks_udp: bool = False
+    blocks_tcp: int = 0
+    """Of this port nothing passes; 0: none is blocked."""
+    blocks_from: float = 0.0
+    """Seconds after the wire was made bad from which on the blocks hold."""
+    portal: tuple[float, float] = (0.0, 0.0)
+    """(from, until): a sign-in page answers in place of every server, and no UDP passes."""
+    moves_at: float = 0.0
+    """When the phone gets another address, and the one before is dead; 0: never."""
 
 
 CLEAR = Impairment()
 
 
 class Direction:
-    """Packets one way. `deliver` gets each at its time."""
+    """Packets one way. `change` may replace or drop them, `deliver` gets each at its time."""
 
-    def __init__(self, deliver: Callable[[bytes], None], chance: random.Random) -> None:
+    def __init__(
+        self,
+        deliver: Callable[[bytes], None],
+        chance: random.Random,
+        change: Callable[[bytes], bytes | None] = lambda packet: packet,
+    ) -> None:
         self._deliver = deliver
+        self._change = change
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._free_at = 0.0
@@ -66,14 +85,16 @@ class Direction:
         self.impairment = impairment
         self._begun = self._loop.time()
 
-    def take(self, packet: bytes) -> None:
+    def take(self, given: bytes) -> None:
         """One packet of IPv4."""
+        if (packet := self._change(given)) is None:
+            return
         bad, now, chance = self.impairment, self._loop.time(), self._chance
         length, period = bad.burst
         if (
             chance.random() < bad.loss
             or (bad.mtu and len(packet) > bad.mtu)
-            or (bad.blocks_udp and packet[9] == 17)
+            or (now - self._begun >= bad.blocks_from and _is_blocked(bad, packet))
             or (period and (now - self._begun) % period > period - length)
         ):
             return
@@ -101,6 +122,13 @@ class Wire:
         self._chance = chance
         self._fds: list[int] = []
         self._holder: Child | None = None
+        self._portal: Portal | None = None
+        self._loop = asyncio.get_running_loop()
+        self._begun, self._signs_in = 0.0, (0.0, 0.0)
+        self._phone = int(PHONE.removeprefix(_NET))
+        self._dead: set[bytes] = set()
+        """Addresses that the phone had."""
+        self._moving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -110,13 +138,15 @@ class Wire:
             self._fds = [near[0], far[0]]
             self.prefix = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
             await self._moved(far[1], holder.pid)
-            await _ip("addr", "add", SERVER, "peer", PHONE, "dev", near[1])
+            await _ip("addr", "add", f"{SERVER}/24", "dev", near[1])
             await _ip("link", "set", near[1], "mtu", str(_MTU), "up")
-            await _run(*self.prefix, "ip", "addr", "add", PHONE, "peer", SERVER, "dev", far[1])
+            self._device = far[1]
+            await _run(*self.prefix, "ip", "addr", "add", f"{PHONE}/24", "dev", far[1])
             await _run(*self.prefix, "ip", "link", "set", far[1], "mtu", str(_MTU), "up")
             await _run(*self.prefix, "ip", "link", "set", "lo", "up")
-            self.up = Direction(lambda packet: _write(near[0], packet), self._chance)
-            self.down = Direction(lambda packet: _write(far[0], packet), self._chance)
+            self.up = Direction(lambda packet: _write(near[0], packet), self._chance, self._upward)
+            self.down = Direction(lambda packet: _write(far[0], packet), self._chance, self._downward)
+            self._portal = await Portal.start(SERVER)
             loop.add_reader(far[0], _read, far[0], self.up)
             loop.add_reader(near[0], _read, near[0], self.down)
         except BaseException:
@@ -126,6 +156,39 @@ class Wire:
 
     async def __aexit__(self, *_: object) -> None:
         await self._release()
+
+    def begin(self, up: Impairment, down: Impairment) -> None:
+        """From now on packets are treated so, each way."""
+        self.up.begin(up)
+        self.down.begin(down)
+        self._begun, self._signs_in = self._loop.time(), up.portal
+        self._dead.clear()
+        if self._moving is not None:
+            self._moving.cancel()
+        self._moving = asyncio.ensure_future(self._move_at(up.moves_at)) if up.moves_at else None
+
+    async def _move_at(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        former, self._phone = self._phone, self._phone + 1
+        self._dead.add(ip_address(f"{_NET}{former}").packed)
+        command = (*self.prefix, "ip", "addr")
+        await _run(*command, "del", f"{_NET}{former}/24", "dev", self._device)
+        await _run(*command, "add", f"{_NET}{self._phone}/24", "dev", self._device)
+
+    @property
+    def _shows_page(self) -> bool:
+        begin, end = self._signs_in
+        return begin <= self._loop.time() - self._begun < end
+
+    def _upward(self, packet: bytes) -> bytes | None:
+        if packet[12:16] in self._dead:
+            return None
+        return self._portal.towards(packet) if self._portal is not None and self._shows_page else packet
+
+    def _downward(self, packet: bytes) -> bytes | None:
+        if packet[16:20] in self._dead:
+            return None
+        return packet if self._portal is None else self._portal.back(packet, others=not self._shows_page)
 
     async def _moved(self, device: str, pid: int) -> None:
         """The holder is in its namespace a moment after it was started."""
@@ -141,6 +204,10 @@ class Wire:
             loop.remove_reader(fd)
             os.close(fd)
         self._fds.clear()
+        if self._moving is not None:
+            await cancelled(self._moving)
+        if self._portal is not None:
+            self._portal.close()
         if self._holder is not None:
             await self._holder.stop(0.1)
 
@@ -164,6 +231,12 @@ def in_own_network(argv: list[str]) -> int:
     """Runs a command in a network namespace of its own, where only loopback is; returns its exit status."""
     script = 'ip link set lo up && exec "$@"'
     return subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", *argv], check=False).returncode  # noqa: S603, S607
+
+
+def _is_blocked(bad: Impairment, packet: bytes) -> bool:
+    if packet[9] == _UDP:
+        return bad.blocks_udp
+    return bool(bad.blocks_tcp) and packet[9] == _TCP and bad.blocks_tcp in ports(packet)
 
 
 def _tun(name: str) -> tuple[int, str]:

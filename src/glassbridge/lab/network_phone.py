@@ -48,6 +48,8 @@ class Phone:
                 tell("state", state=state, code=code, hop=hop)
                 if state == "live":
                     self._live.set()
+            case events.Told(situation=situation, text=text):
+                tell("told", situation=situation, text=text)
             case events.SpeechEnded():
                 tell("speech_end")
                 self._over.set()

@@ -25,6 +25,14 @@ class Cell:
     """Longest time in which nothing is heard, seconds."""
     told: str = ""
     """Code of `audio_state` that the phone must be told."""
+    says: str = ""
+    """Words of a sentence that a person at the phone must be told."""
+    troubled_at: float | None = None
+    """Seconds after which the phone cannot be heard: then a person is told so within TOLD."""
+    ready: float = inf
+    """Seconds after which the phone must be heard for the first time."""
+    by_room: bool = False
+    """Audio that goes through a room must get into it."""
 
     @property
     def upward(self) -> Impairment:
@@ -38,6 +46,10 @@ class Cell:
 
 
 LIVE = 0.5
+TOLD = 4.0
+TURN_PORT = 5349
+_NEAR = Impairment(delay=0.025)
+_NO_UDP = replace(_NEAR, blocks_udp=True)
 
 CELLS: tuple[Cell, ...] = (
     Cell(name="clear"),
@@ -76,7 +88,21 @@ CELLS: tuple[Cell, ...] = (
         hole=7.5,
     ),
     Cell(name="mtu1280", both=Impairment(delay=0.025, mtu=1280), live=0.99, age=0.25),
-    Cell(name="noudp", both=Impairment(delay=0.025, blocks_udp=True), live=0.99, age=0.25),
+    Cell(name="udp-blocked", both=replace(_NO_UDP, blocks_tcp=TURN_PORT), live=0.99, age=0.25),
+    Cell(name="udp-lost", both=replace(_NO_UDP, blocks_tcp=TURN_PORT, blocks_from=8.0), live=0.8, age=60.0, hole=2.0),
+    Cell(name="turn", both=_NO_UDP, live=0.99, age=0.25, by_room=True),
+    Cell(name="turn-later", both=replace(_NO_UDP, blocks_from=8.0), live=0.8, age=60.0, hole=2.0, by_room=True),
+    Cell(name="address", both=replace(_NEAR, moves_at=8.0), live=0.8, age=60.0, hole=2.0),
+    Cell(name="portal", both=replace(_NEAR, portal=(0.0, 10.0)), age=0.25, says="sign in", troubled_at=0.0, ready=12.0),
+    Cell(
+        name="portal-later",
+        both=replace(_NEAR, portal=(6.0, 16.0)),
+        live=0.0,
+        age=60.0,
+        hole=12.0,
+        says="sign in",
+        troubled_at=6.0,
+    ),
 )
 """With their limits; `lost` must be 0 on all of them."""
 

@@ -23,6 +23,7 @@ from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend
 from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
+from glassbridge.lab.turn import Turn
 from glassbridge.livekit.binary import find_binary, provide_binary
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.livekit.rooms import RoomService, RoomServiceError, RoomServiceRefused
@@ -49,6 +50,8 @@ class StackConfig:
     keys: LiveKitKeys
     jwt_secret: str = field(repr=False)
     livekit_bin: Path | None = None
+    turn: Turn | None = field(default=None, repr=False)
+    """The TURN server that a real LiveKit server of ours brings and names."""
     livekit_port: int = 0
     cloud_port: int = 0
     backends: int = 1
@@ -227,8 +230,12 @@ class Stack:
             binary = find_binary(config.livekit_bin)
         if binary is not None:
             self.livekit_kind = "real"
-            rtc = behind_breaker() if config.breakable else None
-            return LiveKitServer(binary, config.keys, port=config.livekit_port, host=config.host, rtc=rtc)
+            rtc = behind_breaker() if config.breakable else {}
+            turn = config.turn or Turn({}, [])
+            rtc |= {"turn_servers": turn.servers} if turn.servers else {}
+            return LiveKitServer(
+                binary, config.keys, port=config.livekit_port, host=config.host, rtc=rtc, turn=turn.turn
+            )
         self.livekit_kind = "embedded"
         port = config.livekit_port or free_port()
         self.livekit_url = f"ws://{LOOPBACK}:{port}"

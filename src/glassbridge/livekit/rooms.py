@@ -58,7 +58,7 @@ class RoomService:
     async def __aenter__(self) -> "RoomService":
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._note_time)
-        self._session = aiohttp.ClientSession(trace_configs=[trace])
+        self._session = aiohttp.ClientSession(trace_configs=[trace], trust_env=True)
         self.use(self._keys)
         return self
 

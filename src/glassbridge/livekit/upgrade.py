@@ -17,6 +17,7 @@ from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, MAX_MESSAGE, auth_headers, is_jwt
 from glassbridge.runtime.tcp import CONNECT_WITHIN, Connector
+from glassbridge.runtime.unreachable import stay, why
 
 VALIDATE_WITHIN = 1.5
 """Seconds in which a server that refuses us may say why."""
@@ -80,7 +81,7 @@ async def open_socket(url: str, token: str, params: Mapping[str, str]) -> tuple[
     async with AsyncExitStack() as unless_open:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
         session = aiohttp.ClientSession(
-            timeout=timeout, connector=Connector(), trust_env=True, ws_response_class=SignalSocket
+            timeout=timeout, connector=Connector(), trust_env=True, middlewares=(stay,), ws_response_class=SignalSocket
         )
         http = await unless_open.enter_async_context(session)
         with suppress(aiohttp.ConnectionTimeoutError):
@@ -112,14 +113,8 @@ async def _upgrade(http: aiohttp.ClientSession, address: URL, token: str, params
     except aiohttp.WSServerHandshakeError as error:
         date = error.headers.get("Date") if error.headers is not None else None
         raise explain(_refusal(error.status, token), token, date) from None
-    except aiohttp.ClientConnectorCertificateError:
-        raise ParticipantError(LossReason.UNREACHABLE, f"its certificate for {address.host} is not trusted") from None
-    except aiohttp.ClientConnectorError as error:
-        why = error.os_error.strerror or type(error.os_error).__name__
-        raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: {why}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        where = f"{address.host}:{address.port}"
-        raise ParticipantError(LossReason.UNREACHABLE, f"{where}: {type(error).__name__}") from None
+        raise ParticipantError(LossReason.UNREACHABLE, f"{address.host}:{address.port}: {why(error)}") from None
 
 
 async def _reason_of(
@@ -158,7 +153,10 @@ def parse_url(url: str) -> URL:
         raise wrong from None
     if address.scheme not in _SCHEMES or not address.host:
         raise wrong
-    return address.with_query(None).with_user(None)
+    # As http: for ws aiohttp looks for WS_PROXY and WSS_PROXY.
+    return (
+        address.with_scheme("https" if address.scheme in ("https", "wss") else "http").with_query(None).with_user(None)
+    )
 
 
 def _refusal(status: int, token: str) -> ParticipantError:

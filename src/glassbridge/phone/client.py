@@ -27,7 +27,7 @@ from glassbridge.core.phone_socket import (
 from glassbridge.core.sending import LEVELS
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
 from glassbridge.livekit.participant import Connector, connector
-from glassbridge.phone import events
+from glassbridge.phone import events, network_watch
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.hearing import Keeper
@@ -107,6 +107,7 @@ class PhoneClient:
         self._tasks.spawn(self._sender.run_lanes(), "lanes")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         self._tasks.spawn(self._sender.replay(), "replay")
+        self._tasks.spawn(network_watch.watch(self._peer, self.network_changed), "network")
         return self
 
     async def __aexit__(
@@ -223,6 +224,9 @@ class PhoneClient:
         self._network_back = asyncio.get_running_loop().call_later(seconds, self.network_changed)
 
     # ---- what happens to it
+
+    def _peer(self) -> str | None:
+        return None if self._sender.socket is None else self._sender.socket.peer
 
     def _on_news(self, event: PhoneEvent) -> None:
         match event:

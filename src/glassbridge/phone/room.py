@@ -27,6 +27,7 @@ from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
 from glassbridge.phone.hearing import Hearing, Keeper
 from glassbridge.runtime import tcp
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.unreachable import stay, why
 
 log = structlog.get_logger()
 
@@ -84,14 +85,14 @@ async def fetch_ticket(base: str, core_token: str) -> _Ticket:
     try:
         async with (
             asyncio.timeout(TOKEN_TIMEOUT),
-            aiohttp.ClientSession(connector=tcp.Connector(), trust_env=True) as http,
+            aiohttp.ClientSession(connector=tcp.Connector(), trust_env=True, middlewares=(stay,)) as http,
             http.get(base + TOKEN_PATH, headers=headers) as answer,
         ):
             if answer.status != 200:
                 raise NoTicket(f"the cloud gives no LiveKit token (status {answer.status})")
             return _answer.decode(await answer.read()).data
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise NoTicket(f"the cloud does not answer ({type(error).__name__})") from None
+        raise NoTicket(f"the cloud does not answer ({why(error)})") from None
     except msgspec.DecodeError:
         raise NoTicket("the cloud's answer holds no LiveKit token") from None
 

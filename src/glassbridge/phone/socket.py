@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 import socket
 import struct
 from collections import deque
@@ -17,6 +16,7 @@ import structlog
 from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import Connector, RoundTrip, round_trip, unacknowledged
+from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
 from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -66,7 +66,7 @@ class Unreachable(Exception):
     def __init__(self, message: str, why: str) -> None:
         super().__init__(message)
         self.why = why
-        """In two or three words."""
+        """In a few words, with what to do."""
 
 
 def base_url(text: str) -> str:
@@ -107,10 +107,10 @@ class CloudSocket:
             query["livekit"] = "true"
         if numbered:
             query["audio"] = "2"
-        http = aiohttp.ClientSession(connector=Connector(_abrupt), trust_env=True)
+        http = aiohttp.ClientSession(connector=Connector(_abrupt), trust_env=True, middlewares=(stay,))
         try:
             ws = await http.ws_connect(
-                base.replace("http", "ws", 1) + PATH,
+                base + PATH,  # as http: for ws aiohttp looks for WS_PROXY
                 params=query,
                 headers={"Authorization": f"Bearer {core_token}", **dict(traces.outgoing())},
                 max_msg_size=MAX_MESSAGE,
@@ -119,6 +119,8 @@ class CloudSocket:
             )
         except aiohttp.WSServerHandshakeError as error:
             await http.close()
+            if is_web_page(error.status, error.headers):
+                raise Unreachable(f"no cloud answers at {base} ({SIGN_IN})", SIGN_IN) from None
             if error.status in (401, 403):
                 message = f"the cloud refuses the token ({error.status}): get a fresh one with `glassbridge token`"
                 raise Refused(message) from None
@@ -127,13 +129,19 @@ class CloudSocket:
             raise Unreachable(f"the cloud at {base} answers {error.status}", f"status {error.status}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await http.close()
-            raise Unreachable(f"no cloud answers at {base} ({_why(error)})", _why(error)) from None
+            raise Unreachable(f"no cloud answers at {base} ({why(error)})", why(error)) from None
         except BaseException:
             await http.close()
             raise
         if (raw := ws.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         return cls(http, ws)
+
+    @property
+    def peer(self) -> str | None:
+        """The address to which it is connected; None where it is gone."""
+        peer = self._ws.get_extra_info("peername")
+        return peer[0] if peer else None
 
     async def listen(self, on_message: OnMessage) -> int:
         """Hands on what the cloud says until the socket ends, and returns the close code. Answers pings.
@@ -272,16 +280,3 @@ def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:
 def _abrupt(raw: socket.socket) -> None:
     """For an attempt: given up, it is forgotten by the kernel too, which else delivers it when the network is back."""
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _VANISH)
-
-
-def _why(error: Exception) -> str:
-    """In words, without what the library adds."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return "its certificate is not trusted: a private CA goes into SSL_CERT_FILE"
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return "the proxy of HTTPS_PROXY does not answer"
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.errno is not None:
-        return (os.strerror(error.errno) if error.errno > 0 else error.strerror or "name not known").lower()
-    return type(error).__name__

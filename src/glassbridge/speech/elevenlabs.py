@@ -78,6 +78,7 @@ class ElevenLabsVoice:
                 headers={"xi-api-key": self._key},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=STALL_TIMEOUT),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=True,
             )
         return self._http
 

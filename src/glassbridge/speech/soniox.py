@@ -99,7 +99,7 @@ class SonioxRecogniser:
         if self._closed:
             raise RecogniserError("the recogniser is closed", Reason.CLOSED)
         if self._http is None:
-            self._http = aiohttp.ClientSession()
+            self._http = aiohttp.ClientSession(trust_env=True)
         config = self._config
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):

@@ -69,6 +69,10 @@ class Trouble(Enum):
         "use a certificate that names this host and has not expired; for an authority of your own set SSL_CERT_FILE to "
         "its certificate",
     )
+    PROXY = _failed(
+        "{where} cannot be asked: {why}",
+        "correct HTTPS_PROXY (for http:// HTTP_PROXY), or name the host in NO_PROXY",
+    )
     NO_TLS = _failed("{where} does not speak TLS", "use {plain}:// in {place}, or the port of its TLS proxy")
     NOT_HTTP = _failed(
         "port {port} at {where} is held by {holder}, which does not speak HTTP", "stop it, or correct {place}"

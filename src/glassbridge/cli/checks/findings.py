@@ -14,6 +14,11 @@ TIMEOUT: Final = 5.0
 """Seconds for each question."""
 
 
+def new_session() -> aiohttp.ClientSession:
+    """For the questions; through the proxies that the environment names. Call it in an event loop."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=True)
+
+
 class State(StrEnum):
     """Only a failure makes the exit status 1."""
 

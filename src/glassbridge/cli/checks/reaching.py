@@ -12,6 +12,7 @@ from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import TIMEOUT, Finding
 from glassbridge.runtime.addresses import is_on_this_machine
 from glassbridge.runtime.listen import port_holder
+from glassbridge.runtime.unreachable import why
 
 _PLAIN: Final[Mapping[str, str]] = {"https": "http", "wss": "ws"}
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
@@ -25,6 +26,8 @@ def explain(error: Exception, url: str, place: str, start: str) -> Finding:
     match error:
         case TimeoutError():
             return Trouble.SILENT.found(where=where, place=place, why=f"nothing within {TIMEOUT:.0f} s")
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Trouble.PROXY.found(where=where, why=why(error))
         case aiohttp.ClientConnectorDNSError():
             return Trouble.NAME_UNRESOLVED.found(
                 names=f"{address.host} of {place}", host=address.host, why="the DNS does not know it"
@@ -36,8 +39,8 @@ def explain(error: Exception, url: str, place: str, start: str) -> Finding:
         case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
             return Trouble.REFUSED.found(where=where, start=start, place=place)
         case aiohttp.ClientConnectorError():
-            why = error.os_error.strerror or type(error.os_error).__name__
-            return Trouble.SILENT.found(where=where, place=place, why=why)
+            reason = error.os_error.strerror or type(error.os_error).__name__
+            return Trouble.SILENT.found(where=where, place=place, why=reason)
     return Trouble.NOT_HTTP.found(where=where, port=address.port, holder=holder(url), place=place)
 
 
