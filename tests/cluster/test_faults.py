@@ -13,12 +13,13 @@ from glassbridge.cluster.directory import DirectoryAway, Node, Taken
 from glassbridge.cluster.valkey import ValkeyDirectory
 from glassbridge.core.ownership import Granted, NodeState
 from glassbridge.core.values import UserId
+from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.livekit.server import LOOPBACK, free_port
 from tests.cluster.test_contract import ANN, LEASE, ONE, TIME, TWO, claim, granted, register
 from tests.support.patience import patient
 from tests.support.poll import eventually
-from tests.support.tls import make_certificate, tls_front
+from tests.support.tls import tls_front
 from tests.support.valkey import Valkey
 
 SOON = 0.2
