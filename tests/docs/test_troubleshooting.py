@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.cloud.session import _slow_text
-from glassbridge.core import audio_link, diagnosis, recovery, sound_faults
+from glassbridge.core import audio_link, coded_audio, diagnosis, recovery, sound_faults
 from glassbridge.core.recogniser import Again, Reason
 from glassbridge.core.slowness import Slow
 from glassbridge.core.values import LossReason
@@ -34,7 +34,7 @@ CODES = [(row[0].strip("`"), row[1]) for row in rows(3) if re.fullmatch(r"`[a-z_
 def told() -> dict[str, str]:
     """Each code of an audio_state, and its reason (its beginning, where it goes on)."""
     findings = [value for value in vars(diagnosis).values() if isinstance(value, diagnosis.Finding)]
-    findings += [*diagnosis._HINDRANCES.values(), *sound_faults.FINDINGS.values()]
+    findings += [*diagnosis._HINDRANCES.values(), *sound_faults.FINDINGS.values(), coded_audio.CODED_AUDIO]
     notices = [value for value in vars(audio_link).values() if isinstance(value, audio_link.Notice)]
     found = {one.code: one.text for one in findings} | {one.code: one.text for one in notices}
     losses = {reason.code: reason.text for reason in LossReason}

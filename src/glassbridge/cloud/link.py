@@ -10,6 +10,7 @@ from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat, hinde
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.story import Story
+from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (
     AskStatus,
@@ -65,6 +66,7 @@ class LinkShell:
         pool: BridgePool,
         examiner: Examiner,
         microphone: Microphone,
+        unnumbered: Unnumbered,
         tell: Callable[[Notice], None],
         ask_phone: AskPhone,
         invite_phone: Callable[[], None],
@@ -78,6 +80,7 @@ class LinkShell:
         self._pool = pool
         self._examiner = examiner
         self._microphone = microphone
+        self._unnumbered = unnumbered
         self._tell = tell
         self._ask_phone = ask_phone
         self._invite_phone = invite_phone
@@ -278,8 +281,17 @@ class LinkShell:
             if not number.replayed:
                 self.heard(Path.ROOM, numbered=True, generation=generation)
         elif chunk.pcm_data:
-            self._microphone.take_plain(odd.whole(chunk.pcm_data))
-            track = chunk.source == pb.AUDIO_SOURCE_TRACK
+            self._take_unnumbered(chunk, generation, odd)
+
+    def _take_unnumbered(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
+        track = chunk.source == pb.AUDIO_SOURCE_TRACK
+        try:
+            pcm = odd.whole(chunk.pcm_data) if track else self._unnumbered.samples(chunk.pcm_data, odd)
+        except FrameError:
+            _malformed.count += 1
+            return
+        if pcm:
+            self._microphone.take_plain(pcm)
             self.heard(Path.ROOM, numbered=False, generation=generation, track=track)
 
     def _hear_news(self, news: pb.RoomNews, generation: Generation) -> None:

@@ -1,16 +1,19 @@
 """What the original's phones say by REST that others say on their socket: state of the glasses, where the phone is,
-calendar, notifications. Also which version of the phone's app is needed: none is."""
+calendar, notifications, the coding of their audio. Also which version of the phone's app is needed: none is."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
+import structlog
 from aiohttp import web
 from msgspec import Meta
 
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.body import read_body
+from glassbridge.cloud.lc3 import LARGEST, SMALLEST, Decoder, NoLc3
+from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.core.values import UserId
 from glassbridge.wire.device_events import (
     CalendarEvent,
@@ -20,6 +23,8 @@ from glassbridge.wire.device_events import (
     PhoneNotification,
     PhoneNotificationDismissed,
 )
+
+log = structlog.get_logger()
 
 MAX_BODY: Final = 64 << 10
 BODY_TIME: Final = 15.0
@@ -53,10 +58,28 @@ _Event = dict[str, Any]
 _Events = Annotated[list[_Event], Meta(max_length=100)]
 
 
+class Lc3Config(msgspec.Struct, rename="camel"):
+    """How LC3 is coded."""
+
+    sample_rate: Literal[16_000] = 16_000
+    frame_duration_ms: Literal[10] = 10
+    frame_size_bytes: Annotated[int, Meta(ge=SMALLEST, le=LARGEST)] = 20
+
+
+class AudioFormat(msgspec.Struct, rename="camel"):
+    """What a phone says of its audio without numbers."""
+
+    format: Literal["pcm", "lc3"]
+    lc3_config: Lc3Config | None = None
+    """None: the usual one, with 20 bytes a frame."""
+
+
 class Sessions(Protocol):
     """Of this cloud."""
 
     def apps_of(self, user: UserId) -> UserApps | None: ...
+
+    def unnumbered_of(self, user: UserId) -> Unnumbered | None: ...
 
 
 class PhoneRoutes:
@@ -70,6 +93,7 @@ class PhoneRoutes:
         """Takes its paths."""
         router.add_get("/api/client/min-version", self.min_version)
         router.add_post("/api/client/device/state", self.device_state)
+        router.add_post("/api/client/audio/configure", self.audio_format)
         router.add_post("/api/client/location", self._handing_on(_location))
         router.add_post("/api/client/location/poll-response/{id}", self._handing_on(_location))
         router.add_post("/api/client/calendar", self._handing_on(_calendar))
@@ -98,6 +122,24 @@ class PhoneRoutes:
             "capabilities": glasses.capabilities,
         }
         return success(applied, beside={"appliedState": applied})
+
+    async def audio_format(self, request: web.Request) -> web.Response:
+        """The coding of what the phone sends from now on."""
+        user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
+        if (unnumbered := self._sessions.unnumbered_of(user)) is None:
+            return _no_session()
+        try:
+            told = msgspec.json.decode(body, type=AudioFormat)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return failure(400, "BAD_REQUEST", f'the body is {{"format": "pcm"}} or {{"format": "lc3", ...}}: {error}')
+        coding = (told.lc3_config or Lc3Config()) if told.format == "lc3" else None
+        try:
+            unnumbered.configure(None if coding is None else Decoder(coding.frame_size_bytes))
+        except NoLc3:
+            return failure(415, "NOT_SUPPORTED", "this cloud has no LC3 decoder: send PCM16 at 16 kHz, mono")
+        log.info("audio format", user_id=user, format=told.format, frame_size=coding and coding.frame_size_bytes)
+        applied = AudioFormat(told.format, coding)
+        return success(msgspec.to_builtins(applied), beside=msgspec.to_builtins(applied))
 
     def _handing_on(
         self, read: Callable[[Any, str | None], Iterable[DeviceEvent]]

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from glassbridge.cloud.phone_rest import AudioFormat
 from glassbridge.wire.device_events import (
     CalendarEvent,
     GlassesInfo,
@@ -331,6 +332,12 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/client/min-version"): Operation(data=Versions),
     ("POST", "/api/client/device/state"): Operation(
         auth="user", body=GlassesInfo, data=GlassesNow, errors=_TOLD_BY_PHONE
+    ),
+    ("POST", "/api/client/audio/configure"): Operation(
+        auth="user",
+        body=AudioFormat,
+        data=AudioFormat,
+        errors=_TOLD_BY_PHONE | {415: "NOT_SUPPORTED: no LC3 here, send PCM"},
     ),
     ("POST", "/api/client/location"): Operation(auth="user", body=Location, data=HandedOn, errors=_TOLD_BY_PHONE),
     ("POST", "/api/client/location/poll-response/{id}"): Operation(

@@ -28,10 +28,12 @@ from glassbridge.cloud.recording import Recorder
 from glassbridge.cloud.sound_watch import SoundWatch
 from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
+from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link
 from glassbridge.core.app_session import StopReason
-from glassbridge.core.audio_link import AudioLink, Notice, Path
+from glassbridge.core.audio_link import INVITE_EVERY, AudioLink, Notice, Path
+from glassbridge.core.coded_audio import CODED_AUDIO
 from glassbridge.core.diagnosis import (
     RECOGNISER_FAILED,
     RECOGNISER_OVERLOADED,
@@ -109,6 +111,8 @@ NO_CAPTIONS = "Captions are not available"
 RECOGNISER_FINDINGS = {Reason.STUCK: RECOGNISER_STUCK, Reason.OVERLOADED: RECOGNISER_OVERLOADED}
 """What is told of a recogniser's fault; RECOGNISER_FAILED of all others."""
 CLOSE_TIMEOUT = 2.0
+ANNOUNCED_WITHIN = 2.0
+"""Seconds after its greeting in which a phone announces the coding of its audio; the first audio may come before."""
 
 
 class Owner(Protocol):
@@ -159,6 +163,8 @@ class UserSession:
         """Captions come this late."""
         self._slow_network: Finding | None = None
         """Audio arrives late, as the phone was told."""
+        self._asks_for_coding = False
+        """A task asks the phone for the coding of its audio."""
         self._deaf = False
         """People were told that there are no captions, and none have come since."""
         self._answered = 0
@@ -166,6 +172,7 @@ class UserSession:
         self._numbered = False
         """The newest phone numbers its audio."""
         self._odd = OddByte()
+        self.unnumbered = Unnumbered(self._judge_coding)
         self._allowance = new_allowance(config.phone_rates)
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
         self._captions = Want(config.captions) if config.captions else None
@@ -199,6 +206,7 @@ class UserSession:
             pool,
             examiner,
             self.microphone,
+            self.unnumbered,
             self._notify,
             self._ask_phone,
             self._invite_phone,
@@ -321,6 +329,7 @@ class UserSession:
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
         metrics.PHONE_SOCKETS.add("new" if not resumed else "resumed" if self._phone is None else "superseding")
         self._phone, self._odd = connection, OddByte()
+        self.unnumbered.reached()
         wishes = connection.wishes
         self._flight.note(
             "phone socket", here=True, socket=connection.number, resumed=resumed,
@@ -450,7 +459,9 @@ class UserSession:
             if number.replayed:
                 return
         else:
-            self.microphone.take_plain(self._odd.whole(frame))
+            if not (pcm := self.unnumbered.samples(frame, self._odd)):
+                return
+            self.microphone.take_plain(pcm)
         self.link.heard(Path.SOCKET, numbered=connection.wishes.numbered)
 
     # ---- what the phone is told
@@ -483,6 +494,9 @@ class UserSession:
         slow = self._slow if notice.state is AudioState.LIVE and notice.hop is None else None
         if slow is not None:
             notice = replace(notice, code=RECOGNISER_SLOW, text=_slow_text(slow))
+        if self.unnumbered.refuses and notice.state in (AudioState.LIVE, AudioState.CONNECTING):
+            coded = CODED_AUDIO
+            notice = replace(notice, state=AudioState.INTERRUPTED, code=coded.code, text=coded.text, hop=coded.hop)
         if self._told is None or self._told[0] is not notice.state:
             self._told = notice.state, unix_ms_now()
         wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
@@ -621,6 +635,30 @@ class UserSession:
         """Whether what arrives is the sound of a living microphone."""
         former, self._sound_trouble = self._sound_trouble, finding
         self._tell_beside_live(former, finding, "sounds")
+
+    def _judge_coding(self, refuses: bool) -> None:
+        """What comes is no audio that anybody could hear, or is again."""
+        about = {
+            "action": CODED_AUDIO.action.value,
+            "cause": CODED_AUDIO.code,
+            "result": "under way" if refuses else "understood",
+            "generation": self.link.generation,
+        }
+        self._log.info("recovery", **about)
+        self._flight.note("recovery", **about)
+        if self._notice is not None:
+            self._notify(self._notice)
+        if refuses and not self._asks_for_coding:
+            self._asks_for_coding = True
+            self._spawn(self._ask_for_coding(), "ask-for-coding")
+
+    async def _ask_for_coding(self) -> None:
+        """The original's phones announce their coding after each greeting, and understand no audio_state."""
+        await asyncio.sleep(ANNOUNCED_WITHIN)
+        while self.unnumbered.refuses:
+            self._invite_phone()
+            await asyncio.sleep(INVITE_EVERY)
+        self._asks_for_coding = False
 
     def _tell_beside_live(self, former: Finding | None, finding: Finding | None, well: str) -> None:
         """Something is wrong with audio that arrives, or is not any more: `well` says how the log calls that."""

@@ -16,6 +16,7 @@ from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.session import DRAINING, UserSession
 from glassbridge.cloud.transcripts import Transcripts
+from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.core import audio_link
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
@@ -80,6 +81,11 @@ class Sessions:
         """None: this user has no session here."""
         session = self._by_user.get(user)
         return None if session is None else session.apps
+
+    def unnumbered_of(self, user: UserId) -> Unnumbered | None:
+        """None: this user has no session here."""
+        session = self._by_user.get(user)
+        return None if session is None else session.unnumbered
 
     def transcripts_of(self, user: UserId) -> Transcripts | None:
         """None: this user has no session here."""
