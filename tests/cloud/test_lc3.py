@@ -103,6 +103,21 @@ async def test_unannounced_lc3_is_never_live(stage: Begin, by_room: bool, size: 
     assert "audio/configure" in notice["reason"]
 
 
+async def test_lc3_in_large_chunks_is_refused_after_some_seconds(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+
+    async def speak() -> None:
+        for chunk in coded(voice(15.0), 20, at_once=64):
+            await phone.socket.send_bytes(chunk)
+            await asyncio.sleep(0.1)
+
+    speaking = asyncio.create_task(speak())
+    await phone.until_state(*CODED)
+    speaking.cancel()
+    await asyncio.wait([speaking])
+
+
 async def test_audio_that_comes_before_its_announcement(stage: Begin) -> None:
     built = await stage()
     phone = await built.phone(query="?livekit=true")

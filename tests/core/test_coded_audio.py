@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassbridge.core.coded_audio import TURN, CodedJudge, Shape, Verdict, verdict_of
+from glassbridge.core.coded_audio import SECONDS, TURN, CodedJudge, Shape, Verdict, may_be_lc3, verdict_of
 
 PLAIN, CODED, UNSURE = Verdict.PLAIN, Verdict.CODED, Verdict.UNSURE
 
@@ -41,5 +41,25 @@ def test_verdicts(loud: float, likeness: float, verdict: Verdict) -> None:
 def test_what_is_believed_after_so_many_chunks(chunks: list[Verdict], refuses: bool) -> None:
     judge = CodedJudge()
     for chunk in chunks:
-        judge.take(chunk)
+        judge.take(chunk, 0.0, likely=True)
     assert judge.refuses is refuses
+
+
+@pytest.mark.parametrize(
+    ("size", "likely"), [(20, True), (160, True), (480, True), (600, True), (640, False), (999, False)]
+)
+def test_lengths(size: int, likely: bool) -> None:
+    assert may_be_lc3(size) is likely
+
+
+def test_noise_in_chunks_that_may_be_samples_is_refused_after_some_seconds() -> None:
+    judge = CodedJudge()
+    for now in (0.0, 0.5, SECONDS - 0.1):
+        judge.take(CODED, now, likely=False)
+    assert not judge.refuses
+    judge.take(PLAIN, SECONDS, likely=False)
+    judge.take(CODED, SECONDS, likely=False)
+    assert not judge.refuses
+    judge.take(UNSURE, 2 * SECONDS, likely=False)
+    judge.take(CODED, 2 * SECONDS, likely=False)
+    assert judge.refuses

@@ -4,13 +4,24 @@ What is neither (core/coded_audio.py) is not heard: to a recogniser it is noise,
 """
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 import numpy as np
 
 from glassbridge.cloud.audio import OddByte
 from glassbridge.cloud.lc3 import Decoder
-from glassbridge.core.coded_audio import DAMAGED, LAGS, LOUD, SHORTEST, CodedJudge, Shape, Verdict, verdict_of
+from glassbridge.core.coded_audio import (
+    DAMAGED,
+    LAGS,
+    LOUD,
+    SHORTEST,
+    CodedJudge,
+    Shape,
+    Verdict,
+    may_be_lc3,
+    verdict_of,
+)
 from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import FrameError
@@ -57,7 +68,7 @@ class Unnumbered:
         """The whole samples of a chunk; empty where there is nothing to hear. `odd` belongs to the way that it came.
         Raises FrameError where it is no chunk of what was announced."""
         refused = self.refuses
-        pcm = self._decoded(chunk) if self._lc3 is not None else self._plain(odd.whole(chunk))
+        pcm = self._decoded(chunk) if self._lc3 is not None else self._plain(odd.whole(chunk), len(chunk))
         if self.refuses is not refused:
             self._tell(self.refuses)
         if not self.refuses:
@@ -70,23 +81,24 @@ class Unnumbered:
         try:
             pcm, damaged = self._lc3.decode(chunk)
         except ValueError as error:
-            self._judge.take(Verdict.CODED)
+            self._judge.take(Verdict.CODED, monotonic(), likely=True)
             if self.refuses:
                 return b""
             raise FrameError(str(error)) from None
         frames = len(chunk) // self._lc3.size
         if frames:
-            self._judge.take(Verdict.CODED if damaged > DAMAGED * frames else Verdict.PLAIN)
+            verdict = Verdict.CODED if damaged > DAMAGED * frames else Verdict.PLAIN
+            self._judge.take(verdict, monotonic(), likely=True)
         return pcm
 
-    def _plain(self, pcm: bytes) -> bytes:
-        if not self._judge.was_plain:
-            pcm, self._waiting = self._waiting + pcm, b""
-            if len(pcm) < JUDGED:
-                self._waiting = pcm
-                return b""
+    def _plain(self, pcm: bytes, size: int) -> bytes:
+        likely = may_be_lc3(size)
+        pcm, self._waiting = self._waiting + pcm, b""
+        if likely and not self._judge.was_plain and len(pcm) < JUDGED:
+            self._waiting = pcm
+            return b""
         if len(pcm) >= JUDGED:
-            self._judge.take(verdict_of(_shape(pcm)))
+            self._judge.take(verdict_of(_shape(pcm)), monotonic(), likely=likely)
         return pcm
 
 
