@@ -11,7 +11,9 @@ import pytest
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.contract import REASON_KEY
 from glassbridge.bridge.worker import Worker
+from glassbridge.core.room import DOUBTFUL
 from glassbridge.core.values import LossReason
+from glassbridge.lab.links import ByteLink
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import AGENT, USER, ended, joined, next_audio, opened
 from tests.support.fake_participant import FakeLiveKit
@@ -104,6 +106,38 @@ async def test_joining_again_ends(start: Callable[..., Any], fake: FakeLiveKit) 
     assert isinstance(worker, Worker)
     health = await bridge.HealthCheck(pb.HealthCheckRequest())
     assert (health.active_sessions, health.active_streams) == (0, 0)
+
+
+async def test_a_user_who_may_be_elsewhere_is_not_fought_for(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    """A gentle end, too: after an error the client would join again, with its old token, and take the user back."""
+    worker, bridge = await start()
+    await joined(bridge)
+    call = await opened(bridge)
+    fake.refuse = LossReason.TIMED_OUT
+    fake.last.lose(LossReason.NETWORK, unheard=DOUBTFUL - 1.0)
+    async with deadline(5):
+        assert await ended(call) == grpc.StatusCode.OK
+    assert dict(await call.trailing_metadata())[REASON_KEY] == "network"
+    fake.refuse = None
+    begun = fake.begun
+    await stays(lambda: fake.begun == begun or "it joins again", 1.5)
+    assert isinstance(worker, Worker)
+
+
+async def test_a_silent_livekit_gets_no_join_that_could_arrive_late(
+    start: Callable[..., Any], fake: FakeLiveKit
+) -> None:
+    async with ByteLink() as link:
+        port = await link.to(7880)
+        link.hold()
+        _, bridge = await start()
+        await joined(bridge, livekit_url=f"ws://127.0.0.1:{port}")
+        call = await opened(bridge)
+        begun = fake.begun
+        fake.last.lose(LossReason.NETWORK, unheard=DOUBTFUL - 2.5)
+        async with deadline(6):
+            assert await ended(call) == grpc.StatusCode.OK
+        assert fake.begun == begun
 
 
 @pytest.mark.parametrize("delay", [0.0, 60.0])

@@ -8,6 +8,7 @@ import pytest
 
 from glassbridge.core.machine import Ignored, missing_cells
 from glassbridge.core.room import (
+    DOUBTFUL,
     EVENTS,
     NOBODY,
     REJOIN,
@@ -288,6 +289,42 @@ def test_joining_again_has_an_end() -> None:
             effects = room.step(Failed(T(1), R.UNREACHABLE), now)
     assert (now - NOW, EndStream(STREAM, R.SERVER_SHUTDOWN) in effects, effects[-1]) == (REJOIN, True, Forget())
     assert 5 <= tries <= 15
+
+
+@pytest.mark.parametrize("unheard", [0.0, 3.5, DOUBTFUL + 1])
+def test_a_livekit_that_is_silent_is_not_asked_for_long(unheard: float) -> None:
+    """Another bridge may hold the user by then."""
+    room, now = unfenced(), NOW
+    room.step(Lost(T(1), R.NETWORK, unheard), now)
+    while room.state is RoomState.REJOINING:
+        due = room.next_deadline()
+        assert due is not None
+        now = max(now, due)
+        effects = room.step(Tick(), now)
+        if Connect(T(1)) in effects:
+            now += 0.1
+            effects = room.step(Failed(T(1), R.TIMED_OUT), now)
+    assert EndStream(STREAM, R.NETWORK) in effects
+    assert now - NOW == pytest.approx(max(0.0, DOUBTFUL - unheard))
+
+
+def test_a_join_under_way_is_called_off_when_its_time_is_over() -> None:
+    room = unfenced()
+    room.step(Lost(T(1), R.NETWORK, 3.0), NOW)
+    assert room.step(Tick(), NOW) == [Connect(T(1))]
+    assert room.next_deadline() == NOW + DOUBTFUL - 3.0
+    effects = room.step(Tick(), NOW + DOUBTFUL - 3.0)
+    assert effects == [EndStream(STREAM, R.NETWORK), Disconnect(T(1), R.NETWORK), Forget()]
+
+
+def test_a_livekit_that_refuses_is_down_for_everybody() -> None:
+    room, now = unfenced(), NOW
+    room.step(Lost(T(1), R.NETWORK, 3.5), now)
+    while now < NOW + 2 * DOUBTFUL:
+        now = max(now, room.next_deadline() or 0.0)
+        if Connect(T(1)) in room.step(Tick(), now):
+            room.step(Failed(T(1), R.UNREACHABLE), now)
+    assert room.state is RoomState.REJOINING
 
 
 @pytest.mark.parametrize("reason", [reason for reason in R if reason not in REPAIRABLE])

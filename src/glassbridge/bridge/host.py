@@ -281,10 +281,11 @@ class RoomHost:
         )
         # One at a time: a join that was called off has let go before the next one begins.
         before = self._connecting if self._connecting and not self._connecting.done() else None
-        self._connecting = self._tasks.spawn(self._take_seat(self.seat, before), f"join:{self.user}")
+        joining = self._take_seat(self.seat, before, again=place not in self._asked)
+        self._connecting = self._tasks.spawn(joining, f"join:{self.user}")
         self._connecting.add_done_callback(partial(self._connect_done, place))
 
-    async def _take_seat(self, seat: Seat, before: asyncio.Task[None] | None) -> None:
+    async def _take_seat(self, seat: Seat, before: asyncio.Task[None] | None, *, again: bool) -> None:
         if before is not None:
             await asyncio.wait([before])
             with suppress(TimeoutError):
@@ -292,7 +293,7 @@ class RoomHost:
                     await self._drain()
         try:
             with Span("connect to LiveKit", traces.current(), Kind.CLIENT):
-                await seat.connect(self._connector)
+                await (seat.connect_again if again else seat.connect)(self._connector)
         except ParticipantError as error:
             self._step(Failed(seat.ticket, error.reason, error.detail))
         else:
@@ -332,8 +333,8 @@ class RoomHost:
         seat.give_up(reason)
         self._tasks.spawn(seat.leave(reason), f"leave:{self.user}")
 
-    def _on_lost(self, place: Ticket, reason: LossReason) -> None:
-        self._step(Lost(place, reason))
+    def _on_lost(self, place: Ticket, reason: LossReason, unheard: float) -> None:
+        self._step(Lost(place, reason, unheard))
 
 
 def _spelled(thing: Event | Effect) -> str:

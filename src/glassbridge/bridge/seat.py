@@ -22,10 +22,13 @@ from glassbridge.livekit.participant import (
     ParticipantError,
     RemoteParticipant,
 )
+from glassbridge.livekit.responds import responds
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()
+
+RESPONDS_WITHIN = 1.0
 
 
 class Seat:
@@ -40,7 +43,7 @@ class Seat:
         config: BridgeConfig,
         pulse: Pulse,
         speakers: Speakers,
-        on_lost: Callable[[Ticket, LossReason], None],
+        on_lost: Callable[[Ticket, LossReason, float], None],
     ) -> None:
         self.ticket = ticket
         self.log = log.bind(
@@ -79,6 +82,13 @@ class Seat:
         self.joined_at = monotonic()
         self.speaker = self._speakers.of(self._user)
         self._place = self.speaker.enter(self._publish)
+
+    async def connect_again(self, connector: Connector) -> None:
+        """The same, for nobody who waits. LiveKit has to respond first: what we ask of one that is silent may reach it
+        at any later time, and would take the user from another bridge."""
+        if not await responds(self._url, RESPONDS_WITHIN):
+            raise ParticipantError(LossReason.TIMED_OUT, "LiveKit is silent")
+        await self.connect(connector)
 
     async def say(self, track_id: int, pcm: bytes) -> None:
         """Takes live PCM. Raises ValueError (no such track)."""
@@ -128,4 +138,4 @@ class Seat:
         left, self.detail = self._left, closed.detail
         self.give_up(closed.reason, closed.unheard)
         if left is None:  # else we have left it, and the same join may have another place by now
-            self._on_lost(self.ticket, closed.reason)
+            self._on_lost(self.ticket, closed.reason, closed.unheard)

@@ -29,9 +29,12 @@ ANSWER_MARGIN = 0.1
 FIRST_CHUNK_WITHIN = 10.0
 GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
 """Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
-GENTLE_UNFENCED = GENTLE | {LossReason.SUPERSEDED}
+GENTLE_UNFENCED = frozenset({LossReason.SUPERSEDED})
 """The same for joins without a generation. Their cloud (the original's) joins again after any error, so two of them
 would take the user from each other for ever. Ours asks its phone first (core/recovery.py), so it needs the error."""
+IN_DOUBT = frozenset({LossReason.NETWORK, LossReason.MEDIA_FAILED, LossReason.TIMED_OUT})
+"""Gentle, too, for joins without a generation where the bridge joins again by itself: once it gives that up because
+somebody else may hold the user by now, its cloud must not try with its old token either."""
 
 RESULTS = {COMPLETED: "completed", FAILED: "failed"}
 """Of a playback, by its last event; a caller who goes before that has cancelled it."""
@@ -185,7 +188,8 @@ class BridgeService(LiveKitBridgeServicer):
         """Ends a stream so that the cloud knows why."""
         await self._refuse_if_draining(context)
         trailing = ((REASON_KEY, reason.code),)
-        if reason in (GENTLE if generation else GENTLE_UNFENCED):
+        in_doubt = self._config.rejoin > 0 and reason in IN_DOUBT
+        if reason in GENTLE or (not generation and (in_doubt or reason in GENTLE_UNFENCED)):
             context.set_trailing_metadata(trailing)
             return
         await context.abort(grpc.StatusCode.ABORTED, reason.text, trailing)

@@ -4,8 +4,8 @@ Rules
 - Coded audio looks like noise of full strength: most samples are LOUD, and no sample resembles its neighbours. A voice
   has few loud samples; one that is clipped, or a tone of any pitch, resembles itself within LAGS samples.
 - A chunk that is short, and of a length that frames of the original's LC3 add up to, decides at once if it is the
-  first: audio that was never plain is never live. After plain audio it takes TURN such chunks in a row. Of chunks of any
-  other length, which may be samples, it takes SECONDS. TURN plain chunks are believed again.
+  first: audio that was never plain is never live. After plain audio it takes TURN such chunks in a row. Of chunks of
+  any other length, which may be samples, it takes SECONDS. TURN plain chunks are believed again.
 - Frames of an announced coding that their decoder finds damaged count the same way: a chunk with more than DAMAGED of
   them is no chunk of this coding.
 

@@ -11,7 +11,9 @@ Rules
   kept UNCLAIMED seconds for one that is late.
 - A lost place of an unfenced join is joined again for at most `rejoin` seconds, if LiveKit or the network failed. The
   stream stays open meanwhile. Clouds of the original send no generation and join again only once; their own bridge does
-  the same. Reasons that hint at a new owner of the user (superseded, frozen, removed) are never a cause to join again.
+  the same. Reasons that hint at a new owner of the user (superseded, frozen, removed) are never a cause to join again,
+  and neither is a silence of LiveKit that lasts for DOUBTFUL seconds: if only we were cut off, another bridge may hold
+  the user by now, and nobody tells us. LiveKit that refuses is down for everybody, so nobody took the user meanwhile.
 
 It does not know LiveKit, gRPC, tasks or clocks. Joins, streams and requests are told apart by numbers that the owner
 draws from one counter.
@@ -36,6 +38,10 @@ UNCLAIMED: Final = 10.0
 """Seconds that a joined place, or the news of a lost one, waits for a stream."""
 REJOIN: Final = 30.0
 """Seconds after the loss of an unfenced place in which it is joined again."""
+DOUBTFUL: Final = 7.0
+"""Seconds of silence of LiveKit after which an unfenced place is not joined again."""
+DOWN: Final = frozenset({LossReason.SERVER_SHUTDOWN, LossReason.UNREACHABLE})
+"""LiveKit is down for everybody."""
 REJOIN_LADDER: Final = Ladder(base=0.5, cap=3.0)
 SETTLED: Final = 10.0
 """Seconds that a place must last before its loss is answered at once again."""
@@ -105,6 +111,8 @@ class Lost:
 
     place: Ticket
     reason: LossReason
+    unheard: float = 0.0
+    """Seconds before for which nothing came from LiveKit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,8 @@ class Room:
         self._joined_at = 0.0
         self._gives_up_at = 0.0
         """End of the budget for joining again."""
+        self._silent_since = 0.0
+        """When LiveKit last said anything, or refused."""
         self._loss = LossReason.NETWORK
         """Why the place that is joined again was lost."""
         self._deadline: float | None = None
@@ -328,6 +338,7 @@ class Room:
             self._backoff.reset()
         self._loss = event.reason
         self._gives_up_at = now + self._rejoin
+        self._silent_since = now - event.unheard
         self._go(RoomState.REJOINING, event, now)
         self._deadline = now + self._backoff.next_delay()
         return [Disconnect(self.place, event.reason)]
@@ -335,15 +346,20 @@ class Room:
     def _try_again(self, event: Tick, now: float) -> list[Effect]:
         if self._deadline is None or now < self._deadline:
             return []
-        if now >= self._gives_up_at:
+        if now >= self._last_moment():
             return self._give_up(event, now, self._loss)
-        self._deadline = self._gives_up_at
+        self._deadline = self._last_moment()
         return [Connect(self.place)]
+
+    def _last_moment(self) -> float:
+        return min(self._gives_up_at, self._silent_since + DOUBTFUL)
 
     def _not_yet(self, event: Failed | Lost, now: float) -> list[Effect]:
         if event.reason not in REPAIRABLE:
             return self._give_up(event, now, event.reason)
-        self._deadline = min(now + self._backoff.next_delay(), self._gives_up_at)
+        if event.reason in DOWN:
+            self._silent_since = now
+        self._deadline = min(now + self._backoff.next_delay(), self._last_moment())
         return [Disconnect(self.place, event.reason)]
 
     def _back(self, event: Connected, now: float) -> list[Effect]:
