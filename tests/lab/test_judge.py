@@ -110,6 +110,12 @@ def test_the_longest_hole_may_be_at_the_edges() -> None:
     assert judge.longest_hole(ADA, [], 0, SECOND) == (0, SECOND)
 
 
+def test_silence_is_the_sum_of_all_holes_but_the_short_ones() -> None:
+    blocks = [block(number, at=at) for number, at in enumerate((0.4, 1.5, 1.9, 2.4, 4.0))]
+    assert judge.silence(ADA, blocks, 0, 5 * SECOND) == pytest.approx(1.1 + 0.5 + 1.6 + 1.0)
+    assert judge.silence(ADA, [], 0, SECOND) == 1.0
+
+
 def said(event: str, at: float, **fields: str) -> dict[str, object]:
     return {"event": event, "t_ns": int(at * SECOND), **fields}
 

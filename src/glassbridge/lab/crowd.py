@@ -57,6 +57,10 @@ class User:
         """The voice detector's word."""
         self._do("voice", on=on)
 
+    def deafen(self) -> None:
+        """Loses what it says in its present place, unnoticed: a phone of the original only."""
+        self._do("deafen")
+
     def remove(self) -> None:
         """Says goodbye, for good."""
         self._do("remove")

@@ -3,6 +3,7 @@
 Figures of each sample:
     tta_s        from the moment the cause was gone to the first new frame at a subscriber; infinite: never
     hole_s       the longest time without a frame at a subscriber
+    silent_s     all the time without a frame there, in holes of half a second and more
     told_s       from the cause to the phone's first knowledge of it (absent when it never knew of any)
     untold_s     how long audio was away without the phone knowing
     says_live    at the end the phone has been told `live`
@@ -119,6 +120,7 @@ class Episode:
         found = {
             "tta_s": judge.seconds(self.gone_ns, back),
             "hole_s": judge.seconds(*hole),
+            "silent_s": judge.silence(user.index, blocks, self.cause_ns, end),
             "untold_s": judge.untold(hole, told),
             "says_live": float(judge.says_live(events)),
             "same_session": float(user.session == self._begun_with[user]),

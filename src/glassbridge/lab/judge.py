@@ -13,6 +13,9 @@ from glassbridge.lab.stamps import Stamp
 HOLE = 1_000_000_000
 """A shorter silence at a subscriber is none: frames come each 100 ms, and machines stutter."""
 
+SILENT = 500_000_000
+"""Shorter holes are not counted as time without audio."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -128,16 +131,26 @@ def first_new(user: int, blocks: Iterable[Block], after_ns: int, backend: str | 
     return min(arrivals, default=None)
 
 
+def silence(user: int, blocks: Iterable[Block], begin_ns: int, end_ns: int) -> float:
+    """Seconds without a frame of the user, in holes of SILENT seconds and more, inside the given time."""
+    edges = _arrivals(user, blocks, begin_ns, end_ns)
+    return sum(later - at for at, later in pairwise(edges) if later - at >= SILENT) / 1e9
+
+
 def longest_hole(user: int, blocks: Iterable[Block], begin_ns: int, end_ns: int) -> tuple[int, int]:
     """The longest time in which no frame of the user came out live, as (begin, end), inside the given time."""
-    arrivals = sorted(
+    return max(pairwise(_arrivals(user, blocks, begin_ns, end_ns)), key=lambda hole: hole[1] - hole[0])
+
+
+def _arrivals(user: int, blocks: Iterable[Block], begin_ns: int, end_ns: int) -> list[int]:
+    """When frames of the user came out live, between the two ends of the time."""
+    found = sorted(
         block.at_ns
         for block in blocks
         if block.live and begin_ns <= block.at_ns <= end_ns
         if any(stamp.user == user for stamp in block.stamps)
     )
-    edges = [begin_ns, *arrivals, end_ns]
-    return max(pairwise(edges), key=lambda hole: hole[1] - hole[0])
+    return [begin_ns, *found, end_ns]
 
 
 def bad_news(events: Iterable[Mapping[str, Any]], after_ns: int) -> int | None:

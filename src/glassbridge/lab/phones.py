@@ -12,12 +12,14 @@ import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
 import structlog
 
 from glassbridge.core.values import Transport
+from glassbridge.lab.originals.phone import OriginalPhone
 from glassbridge.lab.stamps import FRAME_MS, speech
 from glassbridge.livekit.participant import (
     DEFAULT_OPTIONS,
@@ -83,6 +85,12 @@ class Speaker:
         self._frame_ms: int = command.get("frame_ms", 100)
         self._apps: list[str] = command.get("apps", [])
         self._spoken = spoken
+        connect = in_turn(connector(command.get("participant", "own")), turns)
+        self.client: PhoneClient | OriginalPhone
+        if command.get("original"):
+            tell_of = partial(tell, user=self._user)
+            self.client = OriginalPhone(command["cloud"], command["token"], tell_of, connect)
+            return
         self.client = PhoneClient(
             command["cloud"],
             command["token"],
@@ -90,7 +98,7 @@ class Speaker:
             transport=Transport(command.get("transport", "data")),
             numbered=command.get("numbered", True),
             opus=False,  # the stamps of its speech are bits
-            connect=in_turn(connector(command.get("participant", "own")), turns),
+            connect=connect,
         )
 
     async def run(self) -> None:
@@ -98,7 +106,7 @@ class Speaker:
         structlog.contextvars.bind_contextvars(user_id=self._user)
         async with self.client:
             for package in self._apps:
-                await self.client.start_app(package)
+                await _ours(self.client).start_app(package)
             await self._speak()
 
     async def _speak(self) -> None:
@@ -161,18 +169,24 @@ class Phones:
     async def drop(self, command: Mapping[str, Any]) -> None:
         """Its network is away for `seconds`: told with `until_ns`."""
         until = monotonic_ns() + round(command["seconds"] * 1e9)
-        await self._client(command).drop(command["seconds"])
+        await _ours(self._client(command)).drop(command["seconds"])
         tell("dropped", user=command["user"], until_ns=until)
 
     async def microphone(self, command: Mapping[str, Any]) -> None:
         """`on` or off."""
-        await self._client(command).microphone(command["on"])
+        await _ours(self._client(command)).microphone(command["on"])
 
     async def voice(self, command: Mapping[str, Any]) -> None:
         """The voice detector says speech (`on`) or silence."""
         await self._client(command).voice(command["on"])
 
-    def _client(self, command: Mapping[str, Any]) -> PhoneClient:
+    async def deafen(self, command: Mapping[str, Any]) -> None:
+        """What a phone of the original says in its present place is lost."""
+        client = self._client(command)
+        assert isinstance(client, OriginalPhone)
+        await client.deafen()
+
+    def _client(self, command: Mapping[str, Any]) -> PhoneClient | OriginalPhone:
         return self._speakers[command["user"]][0].client
 
     async def _remove(self, user: str) -> None:
@@ -192,6 +206,11 @@ class Phones:
             self._spoken.clear()
 
 
+def _ours(client: PhoneClient | OriginalPhone) -> PhoneClient:
+    assert isinstance(client, PhoneClient), "a phone of the original has no such command"
+    return client
+
+
 COMMANDS: Mapping[str, Callable[[Phones, Mapping[str, Any]], Coroutine[Any, Any, None]]] = {
     "add": Phones.add,
     "remove": Phones.remove,
@@ -199,6 +218,7 @@ COMMANDS: Mapping[str, Callable[[Phones, Mapping[str, Any]], Coroutine[Any, Any,
     "drop": Phones.drop,
     "microphone": Phones.microphone,
     "voice": Phones.voice,
+    "deafen": Phones.deafen,
 }
 
 

@@ -114,7 +114,7 @@ class Runner:
             outcome.error = f"the lab failed: {type(error).__name__}: {error}"
         outcome.samples = system.samples
         outcome.defects = system.logbook.defects
-        if outcome.samples:
+        if outcome.samples and not scenario.needs.original_clouds:  # those log nothing
             outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
             outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]
         figures = [sample.figures for sample in outcome.samples]

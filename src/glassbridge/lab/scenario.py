@@ -112,6 +112,10 @@ class Needs:
     """Each user has an app that listens."""
     hostile_app: bool = False
     """There is an app whose sockets an attacker opens (lab/hostile_app.py)."""
+    original_clouds: bool = False
+    """Doubles of the original's cloud on our bridges, instead of our clouds."""
+    original_phones: bool = False
+    """Doubles of the original's phone, instead of ours."""
     frame_ms: int = 100
     """How much a phone speaks at once."""
     env: Mapping[str, str] = field(default_factory=dict)

@@ -56,6 +56,8 @@ class StackConfig:
     cloud_port: int = 0
     backends: int = 1
     """Clouds, each with a bridge of its own; all share LiveKit."""
+    original_clouds: bool = False
+    """Doubles of the original's cloud (lab/originals/cloud.py) in the place of ours."""
     breakable: bool = False
     """All ways between the programs can be broken; those to LiveKit only where it is a real server of ours."""
     workers: int = 1
@@ -262,9 +264,11 @@ class Stack:
         )
         if name in config.taps:
             env["GLASSBRIDGE_TAP"] = str(config.taps[name])
-        cloud = self._program(
-            f"cloud{suffix}", ("cloud", "--host", config.host, "--port", str(port), *record, *apps), env
-        )
+        if config.original_clouds:
+            cloud = self._program(f"cloud{suffix}", (config.host, str(port)), env, "glassbridge.lab.originals.cloud")
+        else:
+            args = ("cloud", "--host", config.host, "--port", str(port), *record, *apps)
+            cloud = self._program(f"cloud{suffix}", args, env)
         backend = Backend(name, bridge, cloud, bridge_config, f"http://{config.host}:{port}")
         cloud.env["LIVEKIT_GRPC_SOCKET"] = ",".join(map(str, backend.sockets))
         if self._phones_to_livekit is not None:
@@ -300,7 +304,7 @@ class Stack:
             "AUGMENTOS_AUTH_JWT_SECRET": config.jwt_secret,
         }
 
-    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str]) -> Program:
+    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str], module: str = "glassbridge") -> Program:
         config = self._config
         shared = self.environment | {
             # Ours are the ones that count, also where this process got its own from files.
@@ -309,7 +313,7 @@ class Stack:
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "GLASSBRIDGE_LOG_FORMAT": config.log_format,
         }
-        return Program(name, args, shared | dict(config.env) | env, self._on_line)
+        return Program(name, args, shared | dict(config.env) | env, self._on_line, module)
 
     async def _stop_programs(self) -> None:
         await asyncio.gather(*(phone.stop(_PHONE_GRACE) for phone in self.phones))

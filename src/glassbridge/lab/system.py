@@ -28,7 +28,7 @@ from glassbridge.lab.readiness import Http
 from glassbridge.lab.scenario import Figures, LabError, Needs
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.lab.taps import Taps
-from glassbridge.lab.witnesses import in_room
+from glassbridge.lab.witnesses import in_room, joined_rooms
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
@@ -118,6 +118,7 @@ class System:
                 backends=needs.backends,
                 workers=needs.workers,
                 breakable=needs.breakable,
+                original_clouds=needs.original_clouds,
                 env=env,
                 taps=self.taps.paths,
             )
@@ -203,6 +204,7 @@ class System:
             "participant": self._config.participant,
             "apps": [PACKAGE] if self._needs.app else [],
             "frame_ms": self._needs.frame_ms,
+            "original": self._needs.original_phones,
         }
         return (crowd or self.crowd).add(name, backend, **usual | options)
 
@@ -212,7 +214,7 @@ class System:
 
         def flows(user: User) -> bool:
             blocks = self.taps.blocks(user.id, begun)
-            return first_new(user.index, blocks, begun, backend.name) is not None and says_live(user.events)
+            return first_new(user.index, blocks, begun, backend.name) is not None and self._knows(user)
 
         deadline = monotonic() + within
         waiting = users
@@ -227,6 +229,10 @@ class System:
                 names = ", ".join(user.id for user in waiting)
                 raise LabError(f"audio of {names} does not flow at {backend.name} after {within:.0f} s")
             await asyncio.sleep(0.05)
+
+    def _knows(self, user: User) -> bool:
+        """The phone was told that its audio is live. Clouds of the original tell no phone anything of audio."""
+        return self._needs.original_clouds or says_live(user.events)
 
     # ---- measuring
 
@@ -296,7 +302,8 @@ class System:
     async def floor(self) -> list[float]:
         """Seconds that a bare participant takes from connect() to its first packet, here and now."""
         users = await self.speaking()
-        await in_room(users)  # until then only presence comes there, once a second
+        # Until then only presence comes there, once a second; or nothing.
+        await (joined_rooms if self._needs.original_phones else in_room)(users)
         return [
             await join_to_first_packet(self.stack.livekit_url, self.keys, users[0].id) for _ in range(FLOOR_SAMPLES)
         ]

@@ -59,6 +59,19 @@ async def in_room(users: Iterable[User], within: float = IN_ROOM_WITHIN) -> None
         await asyncio.sleep(0.05)
 
 
+async def joined_rooms(users: Iterable[User], within: float = IN_ROOM_WITHIN) -> None:
+    """Waits until all phones are in their rooms, as they tell it themselves. Does not judge."""
+    deadline = monotonic() + within
+    waiting = list(users)
+    while waiting and monotonic() < deadline:
+        waiting = [user for user in waiting if _room(user) != "joined"]
+        await asyncio.sleep(0.05)
+
+
+def _room(user: User) -> str:
+    return next((str(event["state"]) for event in reversed(user.events) if event["event"] == "room"), "")
+
+
 async def by_room(system: "System", *, baseline: bool = False) -> list[User]:
     """The scenario's users, their audio by the room. What is held then is noted once: when asked, or after the first
     episode, in which pools fill; so leaks show also where there is but one run."""
