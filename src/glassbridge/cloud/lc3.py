@@ -1,6 +1,6 @@
 """LC3 at 16 kHz mono by Google's liblc3, of which the package lc3py carries a copy; else the system's.
 
-lc3py's own Decoder is not used: it does not tell damaged frames, and never frees its memory (docs/adr/0009-lc3.md).
+lc3py's own Decoder is not used: it does not tell damaged frames, and never frees its memory (docs/adr/0010-lc3.md).
 """
 
 import ctypes
