@@ -1,11 +1,13 @@
 """What an app reads of a session, with the gaps in it."""
 
+from typing import Any
+
 from glassbridge.app.events import Gap, Transcription
 from glassbridge.app.transcript import Transcript
 
 
-def said(text: str, begin: int, *, final: bool = True) -> Transcription:
-    return Transcription(text, final, "en-US", begin, begin + 1_000, None, None)
+def said(text: str, begin: int, *, final: bool = True, **about: Any) -> Transcription:
+    return Transcription(text, final, "en-US", begin, begin + 1_000, None, None, **about)
 
 
 def test_finals_in_order_and_each_once() -> None:
@@ -34,3 +36,23 @@ def test_a_gap_that_stays_is_kept_at_its_place() -> None:
     first = transcript.lines[0]
     assert isinstance(first, Gap)
     assert first.state == "kept"
+
+
+def test_what_came_late_stands_in_its_place_and_in_place_of_what_it_spoilt() -> None:
+    transcript = Transcript()
+    for line in (said("One.", 0, id="u1"), said("Tw", 2_000, id="u2"), said("or.", 9_000, id="u3")):
+        transcript.note(line)
+    transcript.note(said("Five.", 15_000, id="u4"))
+    transcript.note(Gap("a", 3_000, 6.0, "open"))
+    late = [
+        said("Two.", 2_000, id="u5", inserts="a", replaces=("u2", "u3")),
+        said("Three.", 5_000, id="u6", inserts="a"),
+        said("Four.", 8_000, id="u7", inserts="a"),
+    ]
+    for line in (*late, *late):
+        transcript.note(line)
+    assert transcript.text == "One. Two. [6 s are missing] Three. Four. Five."
+    transcript.note(Gap("a", 3_000, 6.0, "filled"))
+    assert transcript.text == "One. Two. Three. Four. Five."
+    transcript.note(said("Six.", 18_000, id="u8"))
+    assert transcript.text.endswith("Five. Six.")

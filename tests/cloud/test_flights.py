@@ -13,6 +13,7 @@ from glassbridge.cloud.flights import ENDED_FOR, Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT, SILENCE, Meter, dbfs
 from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId
+from glassbridge.speech.base import Transcript
 from glassbridge.telemetry.recorder import Clock
 
 START = 1_000_000
@@ -96,6 +97,10 @@ def test_a_standstill_of_ours_is_unknown_and_told(hours: Hours) -> None:
     assert (gap.hop, gap.from_ms, gap.to_ms) == ("cloud", (START + 2) * 1000, (START + 7) * 1000)
 
 
+def said(text: str, start_ms: int = 0, *, final: bool = True, **about: Any) -> Transcript:
+    return Transcript(text, final, start_ms, start_ms + 500, **about)
+
+
 def test_a_recorder_that_is_off_knows_only_how_it_is_now() -> None:
     hours = Hours(keeps=False)
     flight, session = hours.begin()
@@ -106,30 +111,43 @@ def test_a_recorder_that_is_off_knows_only_how_it_is_now() -> None:
     timeline = flight.timeline()
     assert (flight.row()["light"], timeline["events"], timeline["gaps"]) == ("bad", [], [])
     assert timeline["seconds"] == [[]] * len(timeline["columns"])
-    flight.understood("hello", final=True)
+    flight.understood(said("hello", final=True))
     assert flight.captions.all() == []
     with flight.listened_to():
-        flight.understood("hello", final=True)
+        flight.understood(said("hello", final=True))
         assert len(flight.captions.all()) == 1
 
 
 def test_missing_words_stand_among_the_captions_and_go_when_they_were_filled(hours: Hours) -> None:
     flight, _ = hours.begin()
-    flight.understood("one", final=True)
-    flight.understood("tw", final=False)
+    flight.understood(said("one", final=True))
+    flight.understood(said("tw", final=False))
     gap = Gap("9-1f", 1_000, 30.0)
     flight.words_missing(gap)
-    flight.understood("two", final=True)
+    flight.understood(said("two", final=True))
     rows = flight.captions.all()
     assert [row.get("state") or row["text"] for row in rows] == ["one", "open", "two"]
     assert (rows[1]["gap"], rows[1]["seconds"], rows[1]["text"]) == ("9-1f", 30.0, "")
-    flight.understood("three", final=True)
+    flight.understood(said("three", final=True))
     flight.words_missing(replace(gap, state=GapState.KEPT))
     rows = flight.captions.all()
     assert [row.get("state") or row["text"] for row in rows] == ["one", "kept", "two", "three"], "it stays in its place"
     assert flight.captions.latest(1)[0]["state"] == "kept", "who watches hears of each change"
     flight.words_missing(replace(gap, state=GapState.FILLED))
     assert [row["text"] for row in flight.captions.all()] == ["one", "two", "three"]
+
+
+def test_what_came_late_stands_in_its_place(hours: Hours) -> None:
+    flight, _ = hours.begin()
+    for number, start_ms in enumerate((0, 2_000, 9_000)):
+        flight.understood(said(f"text {number}", start_ms, id=f"u{number}"))
+    flight.words_missing(Gap("9-1f", 3_000, 3.0))
+    flight.understood(said("thr", 12_000, final=False))
+    flight.understood(said("anew", 2_000, id="u3", inserts="9-1f", replaces=("u1",)))
+    flight.understood(said("and more", 4_000, id="u4", inserts="9-1f"))
+    assert [row["text"] for row in flight.captions.all()] == ["text 0", "anew", "", "and more", "text 2", "thr"]
+    flight.words_missing(Gap("9-1f", 3_000, 3.0, GapState.FILLED))
+    assert [row["text"] for row in flight.captions.all()] == ["text 0", "anew", "and more", "text 2", "thr"]
 
 
 def test_the_lights_say_what_is_true(hours: Hours) -> None:

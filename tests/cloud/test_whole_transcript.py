@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from glassbridge.app.events import Transcription
+from glassbridge.app.transcript import Transcript
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
 from tests.cloud.app_stage import AppStage, Begin, app_stages
 from tests.cloud.conftest import Phone
 from tests.cloud.test_hearing import ask
 from tests.speech.reading import Reader, spoken
+from tests.support.poll import eventually
 
 MS = 100
 TEXT = [
@@ -98,3 +102,37 @@ async def test_a_hole_is_told_within_a_second_and_the_transcript_is_whole_after_
     await reading.end()
     assert (await reading.phone.until("transcript_gap", 2))["state"] == "filled"
     assert await reading.remembered() == (WORDS, [])
+
+
+async def test_words_of_a_late_replay_appear_in_their_place_for_the_phone_for_apps_and_in_what_is_kept(
+    begin: Begin,
+) -> None:
+    """The replay begins long after what was spoken later has been captioned."""
+    reading = await begun(begin)
+    app = await reading.stage.running("transcription:en-US")
+    hole = range(200, 300)
+    for index in (*range(hole.start), *range(hole.stop, FRAMES)):
+        await reading.send(index)
+    captions = reading.phone.of_type
+    await eventually(
+        lambda: any("60 61" in told["layout"]["text"] and told["isFinal"] for told in captions("display_event")), 20.0
+    )
+    for index in hole:
+        await reading.send(index, FLAG_REPLAYED)
+    await reading.end()
+    assert await reading.remembered() == (WORDS, [])
+    seen, heard = Transcript(), Transcript()
+    for told in reading.phone.of_type("display_event"):
+        seen.note(_line(told, told["layout"]["text"], told["startMs"], told["endMs"]))
+    for told in app.heard("transcription"):
+        heard.note(_line(told, told["text"], told["startTime"], told["endTime"]))
+    assert seen.text.split() == WORDS
+    assert heard.text.split() == WORDS
+
+
+def _line(told: dict[str, Any], text: str, start: int, end: int) -> Transcription:
+    """As a program reads it that knows what `replaces` and `inserts` mean."""
+    replaces, inserts = tuple(told.get("replaces", ())), told.get("inserts")
+    return Transcription(
+        text, told["isFinal"], "en-US", start, end, id=told.get("id"), replaces=replaces, inserts=inserts
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from glassbridge.cloud.app import Cloud
 from glassbridge.core.gaps import Gap, GapState
+from glassbridge.speech.base import Transcript
 from tests.cloud.conftest import ScriptedRecogniser, Stage, cloud_config
 from tests.console.browser import DESKTOP, Browser, Page
 from tests.console.conftest import ADMIN
@@ -153,10 +154,10 @@ async def test_missing_words_stand_in_their_place_until_they_have_come(
         flight = built.cloud.sessions.flights.find(built.cloud.sessions.flights.rows()[0]["id"])
         assert flight is not None
         gap = Gap("9-1f", 1_000, 30.0)
-        flight.understood("one", final=True)
+        flight.understood(Transcript("one", True, 0, 900, id="u1"))
         flight.words_missing(gap)
         await page.until(f"({captions}) === 'one|30 s are missing: the phone may still send them'")
-        flight.understood("two", final=True)
+        flight.understood(Transcript("two", True, 31_000, 32_000, id="u2"))
         flight.words_missing(replace(gap, state=GapState.KEPT))
         await page.until(f"({captions}) === 'one|30 s are missing|two'")
         flight.words_missing(replace(gap, state=GapState.FILLED))

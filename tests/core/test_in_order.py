@@ -5,7 +5,7 @@ import random
 import pytest
 
 from glassbridge.core import in_order
-from glassbridge.core.in_order import HELD, LATE, PATIENCE, InOrder
+from glassbridge.core.in_order import HELD, LATE, PATIENCE, Fill, Hole, InOrder
 from glassbridge.core.uplink import Delivery, Ledger
 from glassbridge.core.values import SAMPLE_RATE
 
@@ -23,15 +23,29 @@ class Line:
 
     def __init__(self) -> None:
         self.skipped: set[int] = set()
-        self.view = InOrder(lambda _epoch, start, _stop: start // MS not in self.skipped)
+        self.view = InOrder(lambda _epoch, start, stop: 0 if start // MS in self.skipped else stop - start)
         self.out: list[int] = []
         """Starts of what was handed on, in milliseconds."""
+        self.holes: list[tuple[int, int, int | None, int]] = []
+        """Given up: epoch, start, stop, how much of it was captured."""
+        self.fills = dict[int, int]()
+        """Of what filled a hole that was given up, where that begins."""
 
     def take(self, start_ms: int, now: float, epoch: int = 1) -> None:
-        self.out += [found.position // MS for found in self.view.take(block(start_ms, epoch=epoch), now)]
+        self.note(self.view.take(block(start_ms, epoch=epoch), now))
 
     def tick(self, now: float) -> None:
-        self.out += [found.position // MS for found in self.view.tick(now)]
+        self.note(self.view.tick(now))
+
+    def note(self, found: list[Delivery | Hole | Fill]) -> None:
+        for one in found:
+            if isinstance(one, Hole):
+                self.holes.append((one.epoch, one.start // MS, one.stop and one.stop // MS, one.samples // MS))
+            else:
+                delivery = one.delivery if isinstance(one, Fill) else one
+                self.out.append(delivery.position // MS)
+                if isinstance(one, Fill) and one.hole is not None:
+                    self.fills[delivery.position // MS] = one.hole.start // MS
 
 
 def test_what_is_in_order_does_not_wait() -> None:
@@ -55,7 +69,7 @@ def test_what_comes_after_a_hole_waits_until_it_is_filled() -> None:
 
 @pytest.mark.parametrize(("age", "patience"), [(0.0, PATIENCE), (2.0, 2.0), (60.0, LATE)])
 def test_a_hole_is_waited_for_longer_where_all_audio_is_late(age: float, patience: float) -> None:
-    view = InOrder(lambda _epoch, _start, _stop: True)
+    view = InOrder(lambda _epoch, start, stop: stop - start)
     view.take(block(0), 0.0)
     view.take(block(300, age=age), 1.0)
     assert view.next_deadline() == 1.0 + patience
@@ -74,6 +88,7 @@ def test_a_hole_that_makes_no_progress_is_given_up() -> None:
     assert line.out == [0, 100, 400]
     line.take(200, 4.0)
     assert line.out == [0, 100, 400, 200], "better late than never"
+    assert (line.holes, line.fills) == ([(1, 200, 400, 200)], {200: 200}), "it is told where it belongs"
 
 
 def test_a_phone_that_sends_nothing_again_is_waited_for_once() -> None:
@@ -110,13 +125,18 @@ def test_a_new_epoch_ends_the_wait_and_an_old_one_is_not_waited_for() -> None:
     for start, epoch in ((0, 1), (200, 1), (7000, 2), (100, 1), (7100, 2)):
         line.take(start, 0.0, epoch)
     assert line.out == [0, 200, 7000, 100, 7100]
+    assert line.holes == [(1, 100, 200, 100), (1, 300, None, 0), (2, 0, 7000, 0)]
+    assert line.fills == {100: 100}
+    line.take(6900, 1.0, 2)
+    line.take(300, 1.0, 1)
+    assert line.fills == {100: 100, 6900: 0, 300: 300}, "what lies at the edges of an epoch has its place there"
 
 
 def test_everything_comes_out_in_the_end() -> None:
     line = Line()
     for start in (0, 200, 300):
         line.take(start, 0.0)
-    assert [found.position // MS for found in line.view.flush()] == [200, 300]
+    assert [found.position // MS for found in line.view.flush() if isinstance(found, Delivery)] == [200, 300]
     assert not line.view.holding
 
 

@@ -18,6 +18,12 @@ class Transcription:
     """Of the session: they go on across streams of the recogniser."""
     confidence: float | None = None
     speaker: str | None = None
+    id: str | None = None
+    """Of a final one."""
+    replaces: tuple[str, ...] = ()
+    """Ids of final ones whose place it takes, with those that follow it and insert into the same hole."""
+    inserts: str | None = None
+    """What the user said came late: its place is before what was said later (`session.transcript` has it there)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Translation:
     end_ms: int
     original: str | None = None
     speaker: str | None = None
+    id: str | None = None
+    replaces: tuple[str, ...] = ()
+    inserts: str | None = None
+    """As of a transcription."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,14 +381,15 @@ class Session:
         match data:
             case wire.Transcription(transcribe_language=language):
                 heard = events.Transcription(
-                    data.text, data.is_final, language, data.start_time, data.end_time, data.confidence, data.speaker_id
-                )
+                    data.text, data.is_final, language, data.start_time, data.end_time, data.confidence,
+                    data.speaker_id, data.id, data.replaces, data.inserts,
+                )  # fmt: skip
                 self.transcript.note(heard)
                 self._tell(heard, message.stream_type, Stream.TRANSCRIPTION, language)
             case wire.Translation(transcribe_language=spoken, translate_language=language):
                 translated = events.Translation(
                     data.text, data.is_final, spoken, language, data.start_time, data.end_time, data.original_text,
-                    data.speaker_id,
+                    data.speaker_id, data.id, data.replaces, data.inserts,
                 )  # fmt: skip
                 self._tell(translated, message.stream_type, Stream.TRANSLATION, spoken, language)
             case Vad():

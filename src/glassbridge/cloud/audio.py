@@ -1,9 +1,9 @@
 """The microphone of one session: frames from every path come in here, and what is to be heard goes out to listeners.
 
 Numbered frames go through the ledger (core/uplink.py); samples without numbers go straight on, an odd byte carried to
-the next frame of the same way. Who wants freshness gets live audio as it comes; who wants completeness gets everything
-in order, and waits for what the phone sends again (core/in_order.py). Each listener has a queue of its own, so a slow
-one disturbs nobody.
+the next frame of the same way. Listeners that want freshness get live audio as it comes; those that want completeness
+get everything in order, and wait for what the phone sends again (core/in_order.py). What comes later than that is given
+to the one that understands speech with its place. Each listener has a queue of its own, so a slow one disturbs nobody.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 
 from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core import diagnosis
-from glassbridge.core.in_order import END_PATIENCE, InOrder
+from glassbridge.core.in_order import END_PATIENCE, Fill, Hole, InOrder
 from glassbridge.core.link_events import Path
 from glassbridge.core.uplink import (
     MISSING_RUNS,
@@ -83,6 +83,19 @@ class Listener(Protocol):
         """Takes whole samples into a bounded queue; never waits."""
 
 
+class Understands(Protocol):
+    """Somebody who hears everything in order, and knows where the rest belongs."""
+
+    def put(self, pcm: bytes) -> None:
+        """Takes whole samples, the next ones; never waits."""
+
+    def give_up(self, hole: Hole) -> None:
+        """What follows lies after a hole."""
+
+    def fill(self, late: Fill) -> None:
+        """Takes something of a hole, or of one that is not known any more."""
+
+
 class OddByte:
     """Makes whole samples of chunks that may end within one; one for each way that carries a stream of bytes."""
 
@@ -137,8 +150,10 @@ class Microphone:
         on_last: Callable[[], None],
         on_slow: Callable[[float | None], None] = lambda _: None,
         on_clock_step: Callable[[ClockStep], None] = lambda _: None,
+        understands: Understands | None = None,
     ) -> None:
         self.listeners: list[Listener] = []
+        self._understands = understands
         self.heard_at: float | None = None
         """Loop time of the last samples that were handed on; None before any."""
         self._ledger = Ledger()
@@ -189,6 +204,10 @@ class Microphone:
         """What is handed on now was said some time ago, or waits for what was."""
         return self._in_order.holding or self._loop.time() - self._replayed_at < REPLAYING
 
+    def ahead_ms(self, epoch: int, position: int) -> int:
+        """Milliseconds that have yet to be handed on in order before this position."""
+        return self._in_order.ahead(epoch, position) * 1000 // SAMPLE_RATE
+
     def accounts(self) -> tuple[Account, Account]:
         """What became of the numbered and of the unnumbered audio."""
         return self._ledger.account(), self._unnumbered.account()
@@ -210,6 +229,8 @@ class Microphone:
             self._unnumbered.receive(len(pcm) // BYTES_PER_SAMPLE)
             _delivered.count += 1
             _live.count += len(pcm) / BYTES_PER_SECOND
+            if self._understands is not None:
+                self._understands.put(pcm)
             self._give(pcm, self.listeners)
 
     def take_numbered(self, number: FrameNumber, payload: bytes, route: Path) -> None:
@@ -255,7 +276,7 @@ class Microphone:
             last=last,
             coded=number.coding == CODING_OPUS,
         )
-        self._hand_on(self._in_order.begin(number.epoch, stretch.position), live=False)
+        self._hand_on(self._in_order.begin(number.epoch, stretch.position))
         if not number.replayed:
             for delivery in deliveries:
                 _aged(delivery.age)
@@ -311,22 +332,29 @@ class Microphone:
                 timer.cancel()
         now = self._loop.time()
         self._deliver(self._ledger.finish(now), now)
-        self._hand_on(self._in_order.flush(), live=False)
+        self._hand_on(self._in_order.flush())
 
     def _deliver(self, deliveries: list[Delivery], now: float) -> None:
         for delivery in deliveries:
             _delivered.count += 1
             (_live if delivery.live else _late).count += len(delivery.pcm) / BYTES_PER_SECOND
-            if delivery.live:
-                self._hand_on([delivery], live=True)
-            self._hand_on(self._in_order.take(delivery, now), live=False)
+            if delivery.live and delivery.pcm:
+                self._give(delivery.pcm, [listener for listener in self.listeners if not listener.wants_late])
+            self._hand_on(self._in_order.take(delivery, now))
 
-    def _hand_on(self, deliveries: list[Delivery], *, live: bool) -> None:
-        """To those who want freshness, or to those who want completeness."""
-        for delivery in deliveries:
-            if not delivery.pcm:
-                continue  # the end of speech
-            self._give(delivery.pcm, [listener for listener in self.listeners if listener.wants_late is not live])
+    def _hand_on(self, found: list[Delivery | Hole | Fill]) -> None:
+        """To those who want completeness."""
+        for one in found:
+            if self._understands is not None:
+                match one:
+                    case Hole():
+                        self._understands.give_up(one)
+                    case Fill():
+                        self._understands.fill(one)
+                    case Delivery() if one.pcm:
+                        self._understands.put(one.pcm)
+            if one.pcm:  # else a hole, or the end of speech
+                self._give(one.pcm, [listener for listener in self.listeners if listener.wants_late])
 
     def _give(self, pcm: bytes, listeners: list[Listener]) -> None:
         self.heard_at = self._loop.time()
@@ -337,7 +365,7 @@ class Microphone:
         self._ledger_timer = None
         now = self._loop.time()
         self._deliver(self._ledger.tick(now), now)
-        self._hand_on(self._in_order.tick(now), live=False)
+        self._hand_on(self._in_order.tick(now))
         self._settle()
 
     def _settle(self) -> None:
@@ -365,7 +393,7 @@ class Microphone:
         now = self._loop.time()
         if self._ending != self._last:
             self._ending = self._last
-            self._hand_on(self._in_order.end(*self._last, now), live=False)
+            self._hand_on(self._in_order.end(*self._last, now))
         if self._ledger.missing != self._unfilled:
             self._unfilled, self._filled_at = self._ledger.missing, now
         waits = self._in_order.fills and self._unfilled and now < self._filled_at + END_PATIENCE

@@ -12,6 +12,7 @@ from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.gaps import Gap as TranscriptGap
 from glassbridge.core.gaps import GapState
 from glassbridge.core.values import UserId
+from glassbridge.speech.base import Transcript
 from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
 
 OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", "apps_out")
@@ -62,18 +63,23 @@ class Captions:
         self.said = 0
         """So far."""
 
-    def put(self, at_ms: int, text: str, final: bool) -> None:
-        """An interim one is replaced by what follows."""
-        if self._said and not self._said[-1]["final"]:
-            self._said.pop()
-        self._append({"at_ms": at_ms, "text": text[:MAX_TEXT], "final": final})
+    def put(self, at_ms: int, said: Transcript) -> None:
+        """An interim one is replaced by what follows, unless that was said before it."""
+        row = {"at_ms": at_ms, "text": said.text[:MAX_TEXT], "final": said.final}
+        if said.id is not None:
+            row |= {"id": said.id, "start_ms": said.start_ms}
+        if said.inserts is not None:
+            row |= {"inserts": said.inserts, "replaces": said.replaces}
+        interim = self._said.pop() if self._said and not self._said[-1]["final"] else None
+        self._append(row)
+        if interim is not None and said.inserts is not None:
+            self._append(interim)
 
     def gap(self, at_ms: int, gap: TranscriptGap) -> None:
         """Words are missing here, or a gap that is known is another one now."""
         interim = self._said.pop() if self._said and not self._said[-1]["final"] else None
-        self._append(
-            {"at_ms": at_ms, "text": "", "final": True, "gap": gap.id, "seconds": gap.seconds, "state": gap.state.value}
-        )
+        row = {"gap": gap.id, "start_ms": gap.at_ms, "seconds": gap.seconds, "state": gap.state.value}
+        self._append({"at_ms": at_ms, "text": "", "final": True} | row)
         if interim is not None:
             self._append(interim)
 
@@ -82,17 +88,29 @@ class Captions:
         self.said += 1
 
     def all(self) -> list[Row]:
-        """The oldest first, each gap where it became known and as it is now, none that was filled; the last caption may
-        still change."""
+        """In the order in which it was said: each gap as it is now, none that was filled, and what came late; the last
+        caption may still change."""
         rows: dict[str | int, Row] = {}
         for number, row in enumerate(self._said):
-            key = row.get("gap", number)
-            rows[key] = row | {"at_ms": rows[key]["at_ms"]} if key in rows else row
+            key: str | int = row.get("gap") or row.get("id") or number
+            known = rows.get(key)
+            rows[key] = row if known is None else row | {"at_ms": known["at_ms"]}
+            for gone in row.get("replaces", ()):
+                rows.pop(gone, None)
+            if known is None and ("gap" in row or "inserts" in row):
+                rows = _in_place(rows, key)
         return [row for row in rows.values() if row.get("state") != GapState.FILLED.value]
 
     def latest(self, number: int) -> list[Row]:
         """The last so many, each change of a gap a row."""
         return list(self._said)[-number:] if number > 0 else []
+
+
+def _in_place(rows: dict[str | int, Row], key: str | int) -> dict[str | int, Row]:
+    """The row of this key before the first one that was said later."""
+    start, others = rows[key]["start_ms"], [one for one in rows if one != key]
+    later = next((at for at, one in enumerate(others) if rows[one].get("start_ms", -1) > start), len(others))
+    return {one: rows[one] for one in (*others[:later], key, *others[later:])}
 
 
 _LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "unavailable": "bad"}
@@ -149,10 +167,10 @@ class Flight:
             state, about["text"] or "", about["code"] or "", about.get("hop"), about.get("transport"), since
         )
 
-    def understood(self, text: str, final: bool) -> None:
+    def understood(self, said: Transcript) -> None:
         """A caption."""
         if self._keeps or self._watchers:
-            self.captions.put(self.clock(), text, final)
+            self.captions.put(self.clock(), said)
 
     def words_missing(self, gap: TranscriptGap) -> None:
         """A gap in the transcript, or what became of it."""

@@ -1,17 +1,20 @@
 """What is understood of one user: an ear for each language that somebody asks for, behind one gate of speech.
 
-A listener of the microphone. The phone's captions and the subscriptions of apps say which ears there are; ears that
-would get the same stream of the recogniser are one.
+The phone's captions and the subscriptions of apps say which ears there are; ears that would get the same stream of the
+recogniser are one. What comes late is understood in its place, beside what is said now.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from time import monotonic
 
 import structlog
 
+from glassbridge.core.in_order import Fill, Hole
+from glassbridge.core.late_sound import SEAM, LateSound, Timeline
 from glassbridge.core.recogniser import Fault
 from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_gate import (
@@ -32,12 +35,14 @@ from glassbridge.runtime.direct import DirectShell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.ear import Ear
+from glassbridge.speech.mending import Mending
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 
 log = structlog.get_logger()
 
 _handed = metrics.FRAMES_DELIVERED.cell("recogniser")
+_PER_MS = SAMPLE_RATE // 1000
 
 LEAVE_AFTER = 0.5
 """Seconds for which an ear outlives its last subscriber: sets of subscriptions are often replaced twice in a row."""
@@ -48,6 +53,7 @@ class _Seat:
     """An ear, and what it was asked for."""
 
     ear: Ear
+    mending: Mending
     asked: frozenset[Want] = frozenset()
     fault: Fault | None = field(default=None)
     slow: Slow | None = None
@@ -60,8 +66,6 @@ class Hearing:
     or None, and whether the captions are among it; `slow` how late what is understood comes, or None; `ended` is called
     once for each speech, when all of it has come.
     """
-
-    wants_late = True
 
     def __init__(
         self,
@@ -86,6 +90,13 @@ class Hearing:
         """By what is opened for them."""
         self._wanted: frozenset[Want] = frozenset()
         self._position = 0
+        """Samples that were heard, with the silence in place of holes."""
+        self._skipped = 0
+        """Samples of the session that were not: the rest of the holes."""
+        self._timeline = Timeline()
+        self._sound = LateSound()
+        self._ids = count(1)
+        self._mend_timer: asyncio.TimerHandle | None = None
         self._review: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskGroup("hearing")
@@ -95,8 +106,17 @@ class Hearing:
 
     @property
     def position_ms(self) -> int:
-        """Milliseconds of audio that have come."""
-        return self._position // (SAMPLE_RATE // 1000)
+        """Milliseconds of the session's audio so far, with the holes in it."""
+        return self._end // _PER_MS
+
+    @property
+    def _end(self) -> int:
+        return self._position + self._skipped
+
+    def where(self, epoch: int, position: int) -> int | None:
+        """The session's milliseconds of a position in a hole that was given up; None: it is in none."""
+        found = self._sound.where(epoch, position)
+        return None if found is None else found // _PER_MS
 
     @property
     def fed(self) -> int:
@@ -126,9 +146,20 @@ class Hearing:
                     partial(self._hear, key),
                     partial(self._judge, key),
                     partial(self._judge_pace, key),
+                    measured=True,
                     **self._about,
                 )
-                self._seats[key] = _Seat(ear)
+                mending = Mending(
+                    self._speech,
+                    key,
+                    self._sound,
+                    self._end,
+                    self._ids,
+                    partial(self._say, key),
+                    self._settle,
+                    **self._about,
+                )
+                self._seats[key] = _Seat(ear, mending)
             self._seats[key].asked = wants
         if self._review is None and self._seats.keys() - asked.keys():
             self._review = self._loop.call_later(LEAVE_AFTER, self._leave)
@@ -150,6 +181,7 @@ class Hearing:
             seat = self._seats.pop(key)
             seat.ear.retire()
             self._tasks.spawn(seat.ear.close(), "close")
+            self._tasks.spawn(seat.mending.close(), "close")
             if seat.fault is not None:
                 self._tell()
             if seat.slow is not None:
@@ -159,16 +191,51 @@ class Hearing:
 
     def put(self, pcm: bytes) -> None:
         """Takes samples; never waits."""
-        now = monotonic()
-        piece = Piece(self._position, pcm, now)
+        self._sound.put(self._end, pcm)
+        self._put(pcm)
+
+    def _put(self, pcm: bytes) -> None:
+        piece = Piece(self._position, pcm, monotonic())
         self._position += len(pcm) // BYTES_PER_SAMPLE
         self._gate.step(Heard(self._catches_up()))
         for seat in self._seats.values():
+            seat.mending.heard(self._end)
             if self._machine.state.open:
                 _handed.count += 1
                 seat.ear.put(piece)
             else:
                 seat.ear.pass_by(piece)
+
+    def give_up(self, hole: Hole) -> None:
+        """A stretch does not come, for now: silence stands for it, which ends the utterance before."""
+        start = self._end
+        self._sound.give_up(hole, start)
+        silence = min(hole.samples, SEAM)
+        if silence:
+            self._put(bytes(silence * BYTES_PER_SAMPLE))
+        self._skipped += hole.samples - silence
+        self._timeline.leap(self._position, self._end)
+
+    def fill(self, late: Fill) -> None:
+        """Something of a hole comes after all: it is understood once no more is likely to come."""
+        now = monotonic()
+        if late.hole is None or not self._sound.fill(late.hole, late.delivery, now):
+            seconds = len(late.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE
+            log.info("late audio without a place", seconds=round(seconds, 2), **self._about)
+        elif self._mend_timer is None:
+            wait = max(0.0, self._sound.restless_until() - now)
+            self._mend_timer = self._loop.call_later(wait, self._mend)
+
+    def _mend(self) -> None:
+        self._mend_timer = None
+        for seat in self._seats.values():
+            seat.mending.mend()
+
+    def _settle(self) -> None:
+        """Something is understood in its place."""
+        for place in list(self._sound.places):
+            if place.is_complete and all(seat.mending.knows(place) for seat in self._seats.values()):
+                self._sound.settle(place)
 
     def voice(self, speaking: bool) -> None:
         """What the phone says of speech."""
@@ -192,15 +259,24 @@ class Hearing:
         """Returns when everything said was understood, for the captions whether all of it was; False where there are
         none. Takes some seconds at most. Safe to cancel."""
         seats = list(self._seats.values())
-        done = await asyncio.gather(*(seat.ear.finish() for seat in seats))
+        done = await asyncio.gather(*(self._finish(seat) for seat in seats))
         return any(well for seat, well in zip(seats, done, strict=True) if self._captions in seat.asked)
+
+    async def _finish(self, seat: _Seat) -> bool:
+        end = self._end
+        well = await seat.ear.finish()
+        if self._end > end:
+            return well  # somebody speaks again, and what came late is understood meanwhile
+        return await seat.mending.finish() and well
 
     async def close(self) -> None:
         """Gives all streams back; takes some seconds at most."""
         self._gate.stop()
-        if self._review is not None:
-            self._review.cancel()
-        await asyncio.gather(*(seat.ear.close() for seat in self._seats.values()))
+        for timer in (self._review, self._mend_timer):
+            if timer is not None:
+                timer.cancel()
+        seats = self._seats.values()
+        await asyncio.gather(*(seat.mending.close() for seat in seats), *(seat.ear.close() for seat in seats))
         self._seats.clear()
         await self._tasks.settle(timeout=1.0)
         await self._tasks.close()
@@ -208,6 +284,16 @@ class Hearing:
     # ---- what is understood
 
     def _hear(self, key: Want, said: Transcript) -> None:
+        if (seat := self._seats.get(key)) is not None:
+            start, end = said.start_ms * _PER_MS, said.end_ms * _PER_MS
+            said = replace(
+                said,
+                start_ms=min(self._timeline.begin(start), self._timeline.end(end)) // _PER_MS,
+                end_ms=self._timeline.end(end) // _PER_MS,
+            )
+            self._heard(seat.mending.named(said), seat.asked)
+
+    def _say(self, key: Want, said: Transcript) -> None:
         if (seat := self._seats.get(key)) is not None:
             self._heard(said, seat.asked)
 

@@ -191,11 +191,10 @@ class UserSession:
         self.transcripts = Transcripts()
         self._gaps = Gaps()
         self.microphone = Microphone(
-            self._acknowledge, self.hearing.all_heard, self._judge_network, self._clock_stepped
+            self._acknowledge, self.hearing.all_heard, self._judge_network, self._clock_stepped, self.hearing
         )
         self._epoch_asked: int | None = None
         """The epoch that the phone was asked to end."""
-        self.microphone.listeners.append(self.hearing)
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
         machine = AudioLink(Generation(unix_ms_now()), random.random)
@@ -551,8 +550,15 @@ class UserSession:
             may_drop=True,
         )
         given_up = tuple(hole for hole in progress.missing if hole[1] <= progress.position)
-        for gap in self._gaps.note(progress.epoch, progress.position, given_up, self.hearing.position_ms):
+        for gap in self._gaps.note(progress.epoch, progress.position, given_up, self._place_ms):
             self._tell_of_gap(gap)
+
+    def _place_ms(self, epoch: int, position: int) -> int:
+        """The session's milliseconds of a hole's beginning."""
+        given_up = self.hearing.where(epoch, position)
+        if given_up is not None:
+            return given_up
+        return self.hearing.position_ms + self.microphone.ahead_ms(epoch, position)
 
     def _judge_network(self, late: float | None) -> None:
         """Audio arrives, but late: the phone is told by how much, and when it is fresh again."""
@@ -574,9 +580,8 @@ class UserSession:
         if self._captions in asked:
             self._answered += 1
             if said.text:
-                self._flight.understood(said.text, said.final)
-                caption = _display(said.text, said.final, (said.start_ms, said.end_ms))
-                self._tell(caption, may_drop=not said.final)
+                self._flight.understood(said)
+                self._tell(_caption(said), may_drop=not said.final)
         self.apps.transcript(said, asked)
         self._remember(said, asked)
 
@@ -592,6 +597,9 @@ class UserSession:
             original=said.original,
             speaker=said.speaker,
             provider=said.provider,
+            id=said.id,
+            replaces=said.replaces,
+            in_place=said.inserts is not None,
         )
 
     def _relay_local(self, message: LocalTranscription) -> None:
@@ -615,7 +623,7 @@ class UserSession:
 
     def _say(self, sentence: str) -> None:
         self._log.warning("told the phone", text=sentence)
-        self._tell(_display(sentence, final=None))
+        self._tell(_sentence(sentence))
 
     def _judge_recogniser(self, fault: Fault | None, captions: bool) -> None:
         """Audio goes on; only what becomes of it is told."""
@@ -697,9 +705,21 @@ def _away() -> AudioStateNotice:
     return AudioStateNotice(state="unavailable", reason=reason, code="phone_away", hop="phone", since=unix_ms_now())
 
 
-def _display(text: str, final: bool | None, spoken: tuple[int, int] | None = None) -> DisplayEvent:
-    start, end = spoken or (None, None)
+def _caption(said: Transcript) -> DisplayEvent:
     return DisplayEvent(
-        view="main", layout=TextWall(text), package_name=CAPTIONS, is_final=final, start_ms=start, end_ms=end,
+        view="main",
+        layout=TextWall(said.text),
+        package_name=CAPTIONS,
+        is_final=said.final,
+        start_ms=said.start_ms,
+        end_ms=said.end_ms,
+        id=said.id,
+        replaces=said.replaces,
+        inserts=said.inserts,
         timestamp=iso_now(),
-    )  # fmt: skip
+    )
+
+
+def _sentence(text: str) -> DisplayEvent:
+    """Of the cloud's own, where captions are shown."""
+    return DisplayEvent(view="main", layout=TextWall(text), package_name=CAPTIONS, timestamp=iso_now())

@@ -1,7 +1,6 @@
 """What was said lately: half an hour of final transcripts of one user, and the REST that gives it to that user."""
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -41,6 +40,7 @@ class Segment:
     original: str | None = None
     speaker: str | None = None
     provider: str | None = None
+    id: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -51,6 +51,7 @@ class Segment:
     def told(self) -> dict[str, object]:
         """As JSON."""
         told = {
+            "id": self.id,
             "text": self.text,
             "timestamp": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
             "language": self.languages[0],
@@ -73,7 +74,7 @@ class Transcripts:
     """Of one session."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._segments: deque[Segment] = deque()
+        self._segments: list[Segment] = []
         self._bytes = 0
         self._clock = clock
         self.gaps: dict[str, Gap] = {}
@@ -99,19 +100,32 @@ class Transcripts:
         original: str | None = None,
         speaker: str | None = None,
         provider: str | None = None,
+        id: str | None = None,
+        replaces: Collection[str] = (),
+        in_place: bool = False,
     ) -> None:
-        """Something was finally understood."""
+        """Something was finally understood; `in_place`: before what was said later, and not after what is here."""
         now = self._clock()
         self._prune(now)
         names = tuple(sorted(set(languages)))
-        segment = Segment(time(), now + KEPT, text, names, start_ms, end_ms, target, original, speaker, provider)
-        self._segments.append(segment)
+        segment = Segment(time(), now + KEPT, text, names, start_ms, end_ms, target, original, speaker, provider, id)
+        if replaces:
+            self._keep([known for known in self._segments if known.id not in replaces])
+        self._segments.insert(self._place(segment) if in_place else len(self._segments), segment)
         self._bytes += segment.nbytes
         while self._bytes > MOST_BYTES:
-            self._forget()
+            self._bytes -= self._segments.pop(0).nbytes
+
+    def _place(self, segment: Segment) -> int:
+        """Before the first one that was said later; what a phone understood has times of its own."""
+        said = (segment.start_ms, segment.end_ms)
+        for index, known in enumerate(self._segments):
+            if known.id is not None and (known.start_ms, known.end_ms) > said:
+                return index
+        return len(self._segments)
 
     def find(self, since: float, until: float, language: str | None) -> list[Segment]:
-        """What was understood between these unix times, the oldest first; `language` is that of the text."""
+        """What was understood between these unix times, as it was said; `language` is that of the text."""
         self._prune(self._clock())
         return [
             segment
@@ -120,11 +134,12 @@ class Transcripts:
         ]
 
     def _prune(self, now: float) -> None:
-        while self._segments and self._segments[0].kept_until <= now:
-            self._forget()
+        if any(segment.kept_until <= now for segment in self._segments):
+            self._keep([segment for segment in self._segments if segment.kept_until > now])
 
-    def _forget(self) -> None:
-        self._bytes -= self._segments.popleft().nbytes
+    def _keep(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self._bytes = sum(segment.nbytes for segment in segments)
 
 
 def _told_of_gap(gap: Gap) -> dict[str, object]:

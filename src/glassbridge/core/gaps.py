@@ -2,14 +2,14 @@
 
 Rules
 - A hole of LEAST seconds or more is a gap, known as soon as the ledger gives it up. Nothing shorter holds a word.
-- A gap lies where the transcript was when it became known: captions of what came later are after it.
+- A gap lies where its audio was captured: captions of what came later are after it.
 - It is filled when all but SCRAP seconds of it have come: the phone has sent them again, and their words follow in
   their place. It stays when the phone cannot have it any more, or has begun to count anew.
 
 It does not know audio, phones or time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
@@ -58,9 +58,11 @@ class Gaps:
         self._known_to = 0
         """Everything before was looked at."""
 
-    def note(self, epoch: int, position: int, missing: Iterable[tuple[int, int]], at_ms: int) -> list[Gap]:
+    def note(
+        self, epoch: int, position: int, missing: Iterable[tuple[int, int]], place_ms: Callable[[int, int], int]
+    ) -> list[Gap]:
         """Everything before `position` was delivered or given up, and these stretches of it never came; returns what is
-        new."""
+        new. `place_ms(epoch, position)` says where in the session's audio one lies."""
         holes = list(missing)
         news: list[Gap] = []
         if epoch != self._epoch:
@@ -70,7 +72,7 @@ class Gaps:
         for start, stop in holes:
             start = max(start, self._known_to)
             if stop - start >= LEAST * SAMPLE_RATE:
-                gap = Gap(f"{epoch:x}-{start:x}", at_ms, round((stop - start) / SAMPLE_RATE, 1))
+                gap = Gap(f"{epoch:x}-{start:x}", place_ms(epoch, start), round((stop - start) / SAMPLE_RATE, 1))
                 self._open.append(_Open(gap, start, stop))
                 news.append(gap)
         self._known_to = max(self._known_to, position)

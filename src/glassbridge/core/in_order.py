@@ -6,14 +6,17 @@ Rules
   until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is
   late, where that is more, up to LATE), or until HELD samples wait.
 - A phone that never sent anything again is waited for once in vain, and then no more until it does.
-- What fills a hole that was given up is handed on at once, out of its place. So is what belongs to a former epoch.
+- A hole that is given up is told, and what fills it later is handed on at once with the hole that it belongs to: its
+  place is there. The end of a former epoch and the beginning of a new one are such holes, too: nobody knows how long.
 
 It does not know frames, listeners or clocks. What was lost and what was never captured it asks the ledger
 (core/uplink.py).
 """
 
 from bisect import insort
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
 
 from glassbridge.core.uplink import EPOCHS, Delivery
@@ -25,6 +28,42 @@ END_PATIENCE = 5.0
 LATE = 5.0
 """Seconds of lateness that are allowed for: a repetition takes the same way as the newest audio."""
 HELD = 30 * SAMPLE_RATE
+MOST_HOLES = 256
+"""Given up and remembered: what comes of older ones has no place any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A stretch that was given up."""
+
+    epoch: int
+    start: int
+    stop: int | None
+    """None: the end of a former epoch."""
+    samples: int
+    """That were captured, as far as is known."""
+
+    @property
+    def pcm(self) -> bytes:
+        """Nothing is to be handed on."""
+        return b""
+
+    def holds(self, epoch: int, position: int) -> bool:
+        """Whether this position lies in it."""
+        return epoch == self.epoch and self.start <= position and (self.stop is None or position < self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Something of a hole that was given up has come; `hole` is None when it is not remembered any more."""
+
+    hole: Hole | None
+    delivery: Delivery
+
+    @property
+    def pcm(self) -> bytes:
+        """To hand on, out of the order."""
+        return self.delivery.pcm
 
 
 def _stop(delivery: Delivery) -> int:
@@ -32,14 +71,15 @@ def _stop(delivery: Delivery) -> int:
 
 
 class InOrder:
-    """`lacks(epoch, start, stop)`: something of this stretch was captured and has not come (Ledger.lacks)."""
+    """`lacks(epoch, start, stop)`: how many samples of this stretch were captured and have not come (Ledger.lacks)."""
 
-    def __init__(self, lacks: Callable[[int, int, int], bool]) -> None:
+    def __init__(self, lacks: Callable[[int, int, int], int]) -> None:
         self.fills = True
         """The phone is there, and sends again what never came, as far as is known."""
         self._lacks = lacks
         self._epochs: list[int] = []
         self._next = 0
+        self._holes: deque[Hole] = deque(maxlen=MOST_HOLES)
         self._held: list[Delivery] = []
         self._held_samples = 0
         self._give_up_at = 0.0
@@ -55,21 +95,29 @@ class InOrder:
         """When `tick` is due; None while nothing waits."""
         return self._give_up_at if self._held else None
 
-    def begin(self, epoch: int, position: int) -> list[Delivery]:
+    def ahead(self, epoch: int, position: int) -> int:
+        """Samples that have yet to be handed on before this position; 0 in a former epoch."""
+        return max(0, position - self._next) if self._epochs[-1:] == [epoch] else 0
+
+    def begin(self, epoch: int, position: int) -> list[Delivery | Hole | Fill]:
         """A frame, with samples or without, may be the first of a new epoch; returns what is to be handed on then."""
         if epoch in self._epochs:
             return []
         out = self.flush()
+        if self._epochs:
+            out.append(self._give_up(Hole(self._epochs[-1], self._next, None, 0)))
+        if position:
+            out.append(self._give_up(Hole(epoch, 0, position, 0)))
         self._epochs.append(epoch)
         del self._epochs[:-EPOCHS]
         self._next = position
         return out
 
-    def take(self, delivery: Delivery, now: float) -> list[Delivery]:
+    def take(self, delivery: Delivery, now: float) -> list[Delivery | Hole | Fill]:
         """Takes what the ledger delivers; returns what is to be handed on now."""
         out = self.begin(delivery.epoch, delivery.position)
         if delivery.epoch != self._epochs[-1] or delivery.position < self._next:
-            return [*out, delivery]
+            return [*out, Fill(self._hole(delivery.epoch, delivery.position), delivery)]
         if delivery.pcm and (not self._held or delivery.position > self._held[-1].position):
             self._late = min(delivery.age, LATE)
         if not self._held or delivery.position < self._held[0].position:
@@ -78,7 +126,7 @@ class InOrder:
         self._held_samples += len(delivery.pcm) // BYTES_PER_SAMPLE
         return out + self._release(now)
 
-    def end(self, epoch: int, position: int, now: float) -> list[Delivery]:
+    def end(self, epoch: int, position: int, now: float) -> list[Delivery | Hole | Fill]:
         """Nothing is captured after this position for now: what is missing before it is waited for longer. An empty
         delivery takes its place in the order."""
         out = self.take(Delivery(epoch, position, b"", live=False, age=0.0), now)
@@ -90,34 +138,48 @@ class InOrder:
         """The phone has sent something again."""
         self.fills = True
 
-    def tick(self, now: float) -> list[Delivery]:
+    def tick(self, now: float) -> list[Delivery | Hole | Fill]:
         """Gives up the hole that was waited for long enough."""
         if not self._held or now < self._give_up_at:
             return []
-        self._next = self._held[0].position
         self.fills = False
-        return self._release(now)
+        return self._first() + self._release(now)
 
-    def flush(self) -> list[Delivery]:
+    def flush(self) -> list[Delivery | Hole | Fill]:
         """Everything that waits; nothing comes before it any more."""
-        out, self._held, self._held_samples = self._held, [], 0
-        if out:
-            self._next = _stop(out[-1])
+        out: list[Delivery | Hole | Fill] = []
+        while self._held:
+            out += self._first()
         return out
 
-    def _release(self, now: float) -> list[Delivery]:
-        out: list[Delivery] = []
+    def _release(self, now: float) -> list[Delivery | Hole | Fill]:
+        out: list[Delivery | Hole | Fill] = []
         while self._held and not self._is_held_up():
-            first = self._held.pop(0)
-            self._next = _stop(first)
-            self._held_samples -= len(first.pcm) // BYTES_PER_SAMPLE
+            out += self._first()
             ends = bool(self._held) and not self._held[-1].pcm
             self._give_up_at = now + max(END_PATIENCE if ends else PATIENCE, self._late)
-            out.append(first)
         return out
+
+    def _first(self) -> list[Delivery | Hole | Fill]:
+        """The first that waits, and the hole before it."""
+        first = self._held.pop(0)
+        self._held_samples -= len(first.pcm) // BYTES_PER_SAMPLE
+        out: list[Delivery | Hole | Fill] = [first]
+        if first.position > self._next:
+            lacking = self._lacks(first.epoch, self._next, first.position)
+            out.insert(0, self._give_up(Hole(first.epoch, self._next, first.position, lacking)))
+        self._next = _stop(first)
+        return out
+
+    def _give_up(self, hole: Hole) -> Hole:
+        self._holes.append(hole)
+        return hole
+
+    def _hole(self, epoch: int, position: int) -> Hole | None:
+        return next((hole for hole in reversed(self._holes) if hole.holds(epoch, position)), None)
 
     def _is_held_up(self) -> bool:
         """There is a hole before what waits, and it is worth waiting for."""
         first = self._held[0]
         waiting = self.fills and self._held_samples <= HELD
-        return first.position > self._next and waiting and self._lacks(first.epoch, self._next, first.position)
+        return waiting and first.position > self._next and self._lacks(first.epoch, self._next, first.position) > 0

@@ -444,10 +444,10 @@ class Ledger:
         book = next(reversed(self._epochs.values()), None)
         return () if book is None else tuple(book.gaps())
 
-    def lacks(self, epoch: int, start: int, stop: int) -> bool:
-        """Something of [start, stop) was captured and has not come."""
+    def lacks(self, epoch: int, start: int, stop: int) -> int:
+        """Samples of [start, stop) that were captured and have not come."""
         book = self._epochs.get(epoch)
-        return book is not None and bool(book.lost(start, stop))
+        return 0 if book is None else sum(run.stop - run.start for run in book.lost(start, stop))
 
     def account(self) -> Account:
         """A snapshot."""

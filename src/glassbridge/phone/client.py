@@ -288,8 +288,11 @@ class PhoneClient:
                 self._on_event(events.Shown(package, words(layout)))
             case wire.DisplayEvent(layout=layout):
                 self._on_event(
-                    events.Caption(words(layout), message.is_final is not False, message.start_ms, message.end_ms)
-                )
+                    events.Caption(
+                        words(layout), message.is_final is not False, message.start_ms, message.end_ms, message.id,
+                        message.replaces, message.inserts,
+                    )
+                )  # fmt: skip
             case wire.TranscriptGap(id=gap, seconds=seconds, state=state):
                 self._on_event(events.CaptionGap(gap, seconds, state))
             case wire.AppStateChange(package_name=package, state=state) if state is not None:

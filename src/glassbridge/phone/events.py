@@ -86,6 +86,12 @@ class Caption:
     start_ms: int | None = None
     end_ms: int | None = None
     """When it was spoken, in milliseconds of the session's audio."""
+    id: str | None = None
+    """Of a final one."""
+    replaces: tuple[str, ...] = ()
+    """Ids of captions whose place it takes, with those that follow it and insert into the same hole."""
+    inserts: str | None = None
+    """We sent what was spoken late: its place is before what was spoken later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ class Transcript:
     provider: str | None = None
     metadata: dict[str, Any] | None = None
     """Whatever more the provider tells, under its name."""
+    id: str | None = None
+    """Of a final one, within its session."""
+    replaces: tuple[str, ...] = ()
+    """Final ones that this one takes the place of, with those that follow it and fill the same hole."""
+    inserts: str | None = None
+    """The hole in the audio that it fills: its place is by its times, before what was said later."""
 
 
 class RecogniserStream(Protocol):

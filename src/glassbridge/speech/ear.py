@@ -54,7 +54,8 @@ class Ear:
     """Born subscribed; everything that it owns ends in close(). All but finish() and close() never waits.
 
     `heard` gets every transcript; `trouble` a fault when nothing is understood any more, None when it is again; `slow`
-    how late captions are, None when they are in time again.
+    how late captions are, None when they are in time again. Not `measured`: what it hears was said some time ago, and
+    how late that is understood says nothing.
     """
 
     def __init__(
@@ -64,9 +65,12 @@ class Ear:
         heard: Callable[[Transcript], None],
         trouble: Callable[[Fault | None], None],
         slow: Callable[[Slow | None], None] = lambda _slow: None,
+        *,
+        measured: bool = True,
         **about: str,
     ) -> None:
         self.want = want
+        self._measured = measured
         self._speech = speech
         self._heard = heard
         self._trouble = trouble
@@ -133,7 +137,7 @@ class Ear:
             clock.fed(len(piece.pcm) // BYTES_PER_SAMPLE, piece.end, piece.came_at, now)
             self._fed_to = piece.end
             self.fed += len(piece.pcm)
-        if (partials := stream.partials) != self._partials:
+        if self._measured and (partials := stream.partials) != self._partials:
             self._partials = partials
             self._slowness.step(slowness.Paced(partials))
         if stream.stalled >= self._speech.recogniser.stuck:
@@ -181,6 +185,11 @@ class Ear:
             return False
         self._spoken.understood(to)
         return True
+
+    async def fed_some(self) -> None:
+        """Returns when a stream was given something. Safe to cancel."""
+        while not self.fed:
+            await self._change()
 
     async def _change(self) -> None:
         self._changed.clear()
@@ -256,7 +265,8 @@ class Ear:
         self._changed.set()
         if said.final:
             self._spoken.understood(end)
-        if (lag := clock.lag(said.end_ms, monotonic())) is not None and said.text:
+        lag = clock.lag(said.end_ms, monotonic()) if self._measured else None
+        if lag is not None and said.text:
             self._note_lag(lag, final=said.final)
         per_ms = SAMPLE_RATE // 1000
         self._heard(

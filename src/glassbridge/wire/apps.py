@@ -472,6 +472,13 @@ class Transcription(Message, tag="transcription", frozen=True, kw_only=True):
     provider: str | None = None
     metadata: dict[str, Any] | None = None
     """What more the recogniser told, under its name: `{"soniox": {"tokens": [...]}}`."""
+    id: str | None = None
+    """Ours: of a final one."""
+    replaces: tuple[str, ...] = ()
+    """Ours: ids of final ones that this one takes the place of, with those that come after it and insert into the same
+    hole: what was said came late, and was understood anew."""
+    inserts: str | None = None
+    """Ours: the hole that this one fills. Its place is before what was said later, by `start_time`."""
 
 
 class Translation(Message, tag="translation", frozen=True, kw_only=True):
@@ -487,6 +494,10 @@ class Translation(Message, tag="translation", frozen=True, kw_only=True):
     did_translate: bool
     speaker_id: str | None = None
     provider: str | None = None
+    id: str | None = None
+    replaces: tuple[str, ...] = ()
+    inserts: str | None = None
+    """As of a transcription."""
 
 
 class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):

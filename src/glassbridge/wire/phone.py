@@ -281,6 +281,13 @@ class DisplayEvent(Message, tag="display_event", frozen=True, kw_only=True):
     """Ours: when a caption was spoken, from here"""
     end_ms: int | None = None
     """to here, in milliseconds of the session's audio."""
+    id: str | None = None
+    """Ours: of a caption that is final."""
+    replaces: tuple[str, ...] = ()
+    """Ours: ids of captions that this one takes the place of, with those that come after it and insert into the same
+    hole: what was spoken came late, and was understood anew."""
+    inserts: str | None = None
+    """Ours: the hole that this caption fills. Its place is before what was spoken later, by `start_ms`."""
     timestamp: Timestamp = None
 
 

@@ -315,6 +315,9 @@ def _as_message(said: Transcript, language: str, target: str | None = None) -> M
         "transcribe_language": spoken,
         "speaker_id": said.speaker,
         "provider": said.provider,
+        "id": said.id,
+        "replaces": said.replaces,
+        "inserts": said.inserts,
     }
     if target is None:
         return wire.Transcription(**common, confidence=said.confidence, metadata=said.metadata)
