@@ -6,6 +6,8 @@ How the list of what can grow was found, and why it is complete:
   ledgers, ears, tasks and what their coroutines hold. Whatever somebody adds to a session is walked too.
 - What the peers say is made from the structs of the protocol (tests/support/hostile.py): a message or a field that
   somebody adds is said too. The test fails if a type of either socket was never said.
+- Sound that waits for what may come late (core/late_sound.py) is walked by itself: it has a bound in bytes that is
+  larger than all the rest, and how much of it is used just now is chance.
 - Shared objects (the configuration, the pool of bridges, the recogniser, the registry) are left out, and only they:
   `beyond` names them.
 - It finds what it should: with cloud/transcripts.py of the audited version it fails, and it found one more list that
@@ -31,6 +33,7 @@ from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.session import UserSession
+from glassbridge.core.late_sound import MOST_BYTES
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import LossReason, user_id
@@ -54,8 +57,10 @@ KEPT = 3 << 20
 """Bytes that a session may keep in all."""
 BY_SIZE = ("Transcripts>", "Events>", "_sound_watch>")
 """What has a bound in bytes may hold more and smaller things than before."""
-SLACK = 256 << 10
-"""Bytes by which two halves of the hour may differ: what happens to wait just now."""
+MOST_LATE = MOST_BYTES + (256 << 10)
+"""What waits to be understood late may take, and what is being understood late."""
+SLACK = 1 << 20
+"""Bytes by which two halves of the hour may differ: what happens to wait just now, 30 s of speech among it."""
 
 
 class Socket:
@@ -301,6 +306,12 @@ class Hour:
             self, self.config, self.pool, self.host, self.recogniser, self.speech, self.examiner, self.owner,
             self.flights, self.flights._redact, self.random, self.hostile, *self.sockets.values(),
         ]  # fmt: skip
+        hearing = self.session.hearing
+        mendings = [seat.mending for seat in hearing._seats.values()]
+        for late in (hearing._sound, *mendings):
+            shared = [one for one in (hearing._sound, *mendings) if one is not late]
+            assert walk(late, [*beyond, self.session, *shared]).size < MOST_LATE
+        beyond += [hearing._sound, *mendings, *(one._task for one in mendings if one._task is not None)]
         return walk(self.session, beyond)
 
 

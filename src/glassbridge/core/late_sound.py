@@ -25,6 +25,8 @@ from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 AROUND: Final = 20 * SAMPLE_RATE
 """The longest utterance of an offline recogniser, and some."""
 MOST_BYTES: Final = 4 << 20
+OVERHEAD: Final = 200
+"""Bytes that a piece takes beside its samples."""
 SEAM: Final = SAMPLE_RATE
 """Of silence in place of what is missing: it ends an utterance, so that none is made of two halves."""
 MOST_LEAPS: Final = 200
@@ -90,6 +92,11 @@ class Place:
         return sum(len(fill.pcm) for fill in self.fills)
 
     @property
+    def cost(self) -> int:
+        """Bytes that it takes."""
+        return self.nbytes + OVERHEAD * (1 + len(self.fills))
+
+    @property
     def id(self) -> str:
         """For people and programs."""
         return f"{self.hole.epoch:x}-{self.hole.start:x}"
@@ -131,13 +138,14 @@ class LateSound:
     def put(self, start: int, pcm: bytes) -> None:
         """The next samples."""
         self._pieces.append((start, pcm))
-        self._bytes += len(pcm)
+        self._bytes += len(pcm) + OVERHEAD
         self._end = start + len(pcm) // BYTES_PER_SAMPLE
         self._forget()
 
     def give_up(self, hole: Hole, start: int) -> None:
         """There is a hole here."""
         self.places.append(Place(hole, start))
+        self._bytes += OVERHEAD
 
     def fill(self, hole: Hole, delivery: Delivery, now: float) -> bool:
         """Something of it came; False when it was given up for good."""
@@ -146,7 +154,7 @@ class LateSound:
             insort(place.fills, delivery, key=attrgetter("position"))
             place.changes += 1
             place.changed_at = now
-            self._bytes += len(delivery.pcm)
+            self._bytes += len(delivery.pcm) + OVERHEAD
             self._forget()
         return place is not None
 
@@ -163,13 +171,13 @@ class LateSound:
             sound = place.sound()
             for index, piece in enumerate(sound, before):
                 self._pieces.insert(index, piece)
-            self._bytes += sum(len(pcm) for _, pcm in sound) - place.nbytes
+            self._bytes += sum(len(pcm) + OVERHEAD for _, pcm in sound) - place.cost
             self._forget()
 
     def _close(self, place: Place) -> None:
         """Nothing comes of it any more."""
         self.places.remove(place)
-        self._bytes -= place.nbytes
+        self._bytes -= place.cost
 
     def where(self, epoch: int, position: int) -> int | None:
         """The session's position of one in a hole; None: it is in none."""
@@ -186,7 +194,7 @@ class LateSound:
     def _cut(self) -> None:
         oldest = min((place.start for place in self.places), default=self._end) - AROUND
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) // BYTES_PER_SAMPLE <= oldest:
-            self._bytes -= len(self._pieces.popleft()[1])
+            self._bytes -= len(self._pieces.popleft()[1]) + OVERHEAD
 
     def stretch(self, start: int, stop: int) -> list[tuple[int, bytes]]:
         """The sound from here to there in order, with the session's positions; of holes what has come of them."""
