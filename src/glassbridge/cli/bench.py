@@ -166,19 +166,20 @@ def network(
     burst: Annotated[float, typer.Option(help="Milliseconds of total loss in each --every.")] = 0,
     every: Annotated[float, typer.Option(help="Milliseconds.")] = 0,
     duplicate: Annotated[float, typer.Option(help="Percent of packets that come twice.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object for each phone.")] = False,
     log: Annotated[bool, typer.Option("--log", help="Show the log of all programs.")] = False,
 ) -> None:
     """What of a phone's speech reaches the recogniser, and how late, on networks that phones have. Needs root."""
     from glassbridge.lab import impaired
 
     impaired.require_available()
-    if "LAB_IN_NAMESPACE" not in os.environ:
-        os.environ["LAB_IN_NAMESPACE"] = "1"
+    if impaired.INSIDE not in os.environ:
         raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
-    del os.environ["LAB_IN_NAMESPACE"]
+    del os.environ[impaired.INSIDE]
     start_logging("bench", "warning", "auto")
     from glassbridge.lab import networks
     from glassbridge.lab.bench_network import NetworkConfig, measure
+    from glassbridge.lab.network_judge import table
 
     own = {"loss": loss, "delay": delay, "jitter": jitter, "rate": rate, "queue": queue, "burst": burst, "every": every,
            "duplicate": duplicate}  # fmt: skip
@@ -193,9 +194,15 @@ def network(
         livekit_bin=load_settings().livekit_server_bin,
         log_level="info" if log else "warning",
     )
-    results = asyncio.run(measure(config, say=lambda text: print(text, flush=True)))
-    if log:
+    results = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr if json else None, flush=True)))
+    if json:
+        for result in results:
+            names = {"event": "measured", "cell": result.cell.name, "transport": result.transport}
+            print(json_module.dumps(names | dict(result.figures)))
+    elif log:
         for result in results:
             print(result.cell.name, result.transport, result.detail.get("changes"), result.detail.get("ages"))
-    if not all(result.holds for result in results):
+    else:
+        print(table(results))
+    if any(result.broken for result in results):
         raise typer.Exit(1)

@@ -39,7 +39,10 @@ def list_() -> None:
 
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="F2, F7, ... or all.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="F2, F7, N-loss5, a letter (N: all networks), or all (but N)."),
+    ],
     runs: Annotated[int | None, typer.Option(min=1, help="Runs of each; each has several users.")] = None,
     participant: Annotated[
         ParticipantName | None,

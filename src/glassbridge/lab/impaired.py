@@ -227,10 +227,15 @@ def require_available() -> None:
         )
 
 
+OWN_NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""Runs a command in a network namespace of its own, where only loopback is."""
+INSIDE = "LAB_IN_NAMESPACE"
+"""In the environment of a program that is in such a namespace already."""
+
+
 def in_own_network(argv: list[str]) -> int:
-    """Runs a command in a network namespace of its own, where only loopback is; returns its exit status."""
-    script = 'ip link set lo up && exec "$@"'
-    return subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", *argv], check=False).returncode  # noqa: S603, S607
+    """Runs a command so; returns its exit status."""
+    return subprocess.run([*OWN_NETWORK, *argv], env={**os.environ, INSIDE: "1"}, check=False).returncode  # noqa: S603
 
 
 def _is_blocked(bad: Impairment, packet: bytes) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from glassbridge.lab.impaired import CLEAR, Impairment
+from glassbridge.lab.scenario import Limit, always, least, most, never
 from glassbridge.runtime.errors import UserError
 
 
@@ -33,6 +34,24 @@ class Cell:
     """Seconds after which the phone must be heard for the first time."""
     by_room: bool = False
     """Audio that goes through a room must get into it."""
+    calm: bool = False
+    """No socket and no place is given up meanwhile."""
+    ends: bool = False
+    """Speech must end once."""
+
+    @property
+    def must(self) -> tuple[Limit, ...]:
+        """The limits of each phone's figures (lab/network_judge.py)."""
+        found = [never("lost"), least("live", self.live), most("age_s", self.age)]
+        for figure, bound in (("hole_s", self.hole), ("ready_s", self.ready)):
+            found += [most(figure, bound)] if bound < inf else []
+        found += [always("codes")] if self.told else []
+        found += [always("says")] if self.says else []
+        found += [most("untold_s", TOLD)] if self.troubled_at is not None else []
+        found += [always("in_room")] if self.by_room else []
+        found += [never("breaks")] if self.calm else []
+        found += [least("speech_ends", 1), most("speech_ends", 1)] if self.ends else []
+        return tuple(found)
 
     @property
     def upward(self) -> Impairment:
@@ -52,24 +71,24 @@ _NEAR = Impairment(delay=0.025)
 _NO_UDP = replace(_NEAR, blocks_udp=True)
 
 CELLS: tuple[Cell, ...] = (
-    Cell(name="clear"),
-    Cell(name="rtt50", both=Impairment(delay=0.025)),
-    Cell(name="rtt300", both=Impairment(delay=0.15)),
-    Cell(name="loss1", both=Impairment(delay=0.025, loss=0.01), live=0.99, age=0.25),
-    Cell(name="loss5", both=Impairment(delay=0.025, loss=0.05), live=0.99, age=0.25),
-    Cell(name="loss10", both=Impairment(delay=0.025, loss=0.10), live=0.99, age=0.25),
-    Cell(name="loss20", both=Impairment(delay=0.025, loss=0.20), live=0.97, age=0.6),
-    Cell(name="burst0.3", both=Impairment(delay=0.025, burst=(0.3, 3.0)), live=0.97, age=0.6),
-    Cell(name="burst1", both=Impairment(delay=0.025, burst=(1.0, 7.0)), live=0.90, age=1.5),
-    Cell(name="jitter200", both=Impairment(delay=0.025, jitter=0.2), live=0.99, age=0.4),
-    Cell(name="duplicate10", both=Impairment(delay=0.025, duplicate=0.1), live=0.99, age=0.4),
-    Cell(name="rtt400", both=Impairment(delay=0.2), live=0.97, age=0.8),
-    Cell(name="rtt800", both=Impairment(delay=0.4), live=0.97, age=0.8),
-    Cell(name="loss5rtt400", both=Impairment(delay=0.2, loss=0.05), live=0.97, age=0.8),
-    Cell(name="300k", both=Impairment(delay=0.025, rate=300_000), live=0.95, age=1.0, settle=3.0),
-    Cell(name="200k", both=Impairment(delay=0.025, rate=200_000), live=0.95, age=1.0, settle=3.0),
-    Cell(name="128k", both=Impairment(delay=0.025, rate=128_000), live=0.95, age=1.0, settle=3.0),
-    Cell(name="64k", both=Impairment(delay=0.025, rate=64_000), live=0.95, age=1.0, settle=3.0),
+    Cell(name="clear", calm=True),
+    Cell(name="rtt50", both=Impairment(delay=0.025), calm=True),
+    Cell(name="rtt300", both=Impairment(delay=0.15), calm=True),
+    Cell(name="loss1", both=Impairment(delay=0.025, loss=0.01), live=0.99, age=0.25, calm=True),
+    Cell(name="loss5", both=Impairment(delay=0.025, loss=0.05), live=0.99, age=0.25, calm=True),
+    Cell(name="loss10", both=Impairment(delay=0.025, loss=0.10), live=0.99, age=0.25, calm=True),
+    Cell(name="loss20", both=Impairment(delay=0.025, loss=0.20), live=0.97, age=0.6, calm=True),
+    Cell(name="burst0.3", both=Impairment(delay=0.025, burst=(0.3, 3.0)), live=0.97, age=0.6, calm=True),
+    Cell(name="burst1", both=Impairment(delay=0.025, burst=(1.0, 7.0)), live=0.90, age=1.5, calm=True),
+    Cell(name="jitter200", both=Impairment(delay=0.025, jitter=0.2), live=0.99, age=0.4, calm=True),
+    Cell(name="duplicate10", both=Impairment(delay=0.025, duplicate=0.1), live=0.99, age=0.4, calm=True),
+    Cell(name="rtt400", both=Impairment(delay=0.2), live=0.97, age=0.8, calm=True),
+    Cell(name="rtt800", both=Impairment(delay=0.4), live=0.97, age=0.8, calm=True),
+    Cell(name="loss5rtt400", both=Impairment(delay=0.2, loss=0.05), live=0.97, age=0.8, calm=True),
+    Cell(name="300k", both=Impairment(delay=0.025, rate=300_000), live=0.95, age=1.0, settle=3.0, ends=True),
+    Cell(name="200k", both=Impairment(delay=0.025, rate=200_000), live=0.95, age=1.0, settle=3.0, ends=True),
+    Cell(name="128k", both=Impairment(delay=0.025, rate=128_000), live=0.95, age=1.0, settle=3.0, ends=True),
+    Cell(name="64k", both=Impairment(delay=0.025, rate=64_000), live=0.95, age=1.0, settle=3.0, ends=True),
     Cell(name="24k", both=Impairment(delay=0.025, rate=24_000), live=0.0, age=60.0, told="slow_network"),
     Cell(
         name="slow2",
@@ -78,6 +97,7 @@ CELLS: tuple[Cell, ...] = (
         live=0.0,
         age=60.0,
         hole=3.0,
+        calm=True,
     ),
     Cell(
         name="slow5",
@@ -86,6 +106,7 @@ CELLS: tuple[Cell, ...] = (
         live=0.0,
         age=60.0,
         hole=7.5,
+        calm=True,
     ),
     Cell(name="mtu1280", both=Impairment(delay=0.025, mtu=1280), live=0.99, age=0.25),
     Cell(name="udp-blocked", both=replace(_NO_UDP, blocks_tcp=TURN_PORT), live=0.99, age=0.25),

@@ -11,7 +11,7 @@ import structlog
 
 from glassbridge.lab.judge import percentile
 from glassbridge.lab.leaks import SDK_SLACK, SLACK, Holdings
-from glassbridge.lab.scenario import LabError, Limit, Scenario
+from glassbridge.lab.scenario import Alone, LabError, Limit, Scenario
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
 from glassbridge.lab.told import Stories, judge_all
@@ -98,6 +98,15 @@ class Runner:
         folder = self._out / f"{scenario.id}-{participant}" / "logs"
         shutil.rmtree(folder, ignore_errors=True)
         config = replace(self._config, participant=participant)
+        runs = scenario.runs if runs is None else runs
+        if scenario.alone is not None:
+            how = Alone(participant, runs, self._seed)
+            try:
+                outcome.samples = await scenario.alone(how)
+            except (LabError, UserError) as error:
+                outcome.error = str(error)
+            outcome.livekit = "real"
+            return self._judged(outcome, begun)
 
         def say(text: str) -> None:
             self._say(f"{scenario.id} {participant}: {text}")
@@ -106,7 +115,7 @@ class Runner:
         try:
             async with system:
                 outcome.livekit = system.stack.livekit_kind
-                await self._measure(scenario, system, outcome, scenario.runs if runs is None else runs)
+                await self._measure(scenario, system, outcome, runs)
         except (LabError, UserError) as error:
             outcome.error = str(error)
         except Exception as error:  # boundary: one scenario fails, the others run
@@ -117,13 +126,18 @@ class Runner:
         if outcome.samples and not scenario.needs.original_clouds:  # those log nothing
             outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
             outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]
-        figures = [sample.figures for sample in outcome.samples]
-        outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in scenario.must]
-        outcome.took_s = monotonic() - begun
+        self._judged(outcome, begun)
         if not outcome.passed or self._keep_logs:
             outcome.logs = folder
         else:
             shutil.rmtree(folder.parent, ignore_errors=True)
+        return outcome
+
+    @staticmethod
+    def _judged(outcome: Outcome, begun: float) -> Outcome:
+        figures = [sample.figures for sample in outcome.samples]
+        outcome.judged = [Judged(limit, limit.value(figures), limit.holds(figures)) for limit in outcome.scenario.must]
+        outcome.took_s = monotonic() - begun
         return outcome
 
     async def _measure(self, scenario: Scenario, system: System, outcome: Outcome, runs: int) -> None:
@@ -134,6 +148,7 @@ class Runner:
             if run == 1 and system.baseline is None:
                 # In the first one pools fill, and sessions that the phones left behind begin their grace.
                 await system.mark_baseline()
+            assert scenario.run is not None
             await scenario.run(system)
             await system.speaking()
         await system.log_arrives()

@@ -29,7 +29,7 @@ from glassbridge.lab.judge import percentile
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from glassbridge.lab.system import System
+    from glassbridge.lab.system import Sample, System
 
 Figures = Mapping[str, float]
 """Of one sample; truths are 1 or 0."""
@@ -140,7 +140,18 @@ class Scenario:
     """What the system holds after the runs must be what it held before."""
     sdk: bool
     """Must hold with the SDK-backed participant too."""
-    run: "Callable[[System], Awaitable[None]]"
+    run: "Callable[[System], Awaitable[None]] | None"
+    alone: "Callable[[Alone], Awaitable[list[Sample]]] | None" = None
+    """In place of `run`: it measures by itself, without a system of the lab; `all` does not mean it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """How a scenario that needs no system of the lab is to measure."""
+
+    participant: str
+    runs: int
+    seed: int
 
 
 _found: dict[str, Scenario] = {}
@@ -172,6 +183,20 @@ def scenario(
     return register
 
 
+def scenario_alone(
+    id: str,
+    title: str,
+    *,
+    story: str,
+    must: Sequence[Limit],
+    measure: "Callable[[Alone], Awaitable[list[Sample]]]",
+) -> None:
+    """Registers a scenario that measures by itself."""
+    if id in _found:
+        raise ValueError(f"there are two scenarios {id}")
+    _found[id] = Scenario(id, title, story, Needs(), tuple(must), 1, 1, False, False, None, measure)
+
+
 def catalogue() -> list[Scenario]:
     """All scenarios, letter by letter, F2 before F10."""
     from glassbridge.lab import scenarios as package
@@ -182,11 +207,11 @@ def catalogue() -> list[Scenario]:
 
 
 def find(names: Sequence[str]) -> list[Scenario]:
-    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all). Raises UserError for an unknown
-    name."""
+    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all that break one system of the lab).
+    Raises UserError for an unknown name."""
     known = catalogue()
     if [name.casefold() for name in names] == ["all"]:
-        return known
+        return [found for found in known if found.alone is None]
     chosen: list[Scenario] = []
     for name in names:
         family = [found for found in known if in_family(found.id, name)]
