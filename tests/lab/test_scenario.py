@@ -11,6 +11,7 @@ import pytest
 from glassbridge.lab import report
 from glassbridge.lab.leaks import Holdings
 from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.networks import CELLS
 from glassbridge.lab.program import Line
 from glassbridge.lab.runner import Judged, Outcome
 from glassbridge.lab.scenario import Limit, always, catalogue, find, least, most, never, p95
@@ -46,8 +47,12 @@ def test_a_limit_on_what_was_not_measured_does_not_hold() -> None:
 
 def test_every_scenario_is_found_by_its_name_and_its_family() -> None:
     known = [scenario.id for scenario in catalogue()]
-    assert known == sorted(known, key=lambda id: (id[0], int(re.sub(r"\D", "", id)), id))
-    assert [scenario.id for scenario in find(["all"])] == known
+    assert known == sorted(known, key=lambda id: (id[0], int(re.sub(r"\D", "", id) or 0), id))
+    networks = [id for id in known if id.startswith("N-")]
+    assert [scenario.id for scenario in find(["n"])] == networks
+    assert {f"N-{cell.name}" for cell in CELLS} == set(networks)
+    assert [scenario.id for scenario in find(["N-loss1"])] == ["N-loss1"]
+    assert [scenario.id for scenario in find(["all"])] == [id for id in known if id not in networks]
     assert [scenario.id for scenario in find(["f2"])] == ["F2a", "F2b", "F2c"]
     assert [scenario.id for scenario in find(["F7a", "F2b"])] == ["F7a", "F2b"]
     assert [scenario.id for scenario in find(["a"])] == [f"A{number}" for number in range(1, 18)]

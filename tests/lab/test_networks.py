@@ -1,0 +1,68 @@
+"""Bad networks: what must hold on each, by the figures of a phone that spoke there."""
+
+from math import inf
+
+import pytest
+
+from glassbridge.lab import impaired, networks
+from glassbridge.lab.network_judge import Result, table, verdict
+from glassbridge.lab.scenario import Alone
+from glassbridge.lab.scenarios.networks import measure
+
+GOOD = {
+    "lost": 0.0, "live": 1.0, "late": 0.0, "age_s": 0.05, "hole_s": 0.1, "ready_s": 1.0, "breaks": 0, "speech_ends": 1,
+    "codes": 1, "says": 1, "in_room": 1, "untold_s": 0.5,
+}  # fmt: skip
+
+
+def result(name: str, transport: str = "data", **figures: float) -> Result:
+    [cell] = networks.find([name])
+    return Result(cell=cell, transport=transport, figures=GOOD | figures)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "broken"),
+    [
+        ("loss5", {}, []),
+        ("loss5", {"lost": 0.005}, ["lost"]),
+        ("loss5", {"live": 0.985}, ["live"]),
+        ("loss5", {"age_s": inf}, ["age_s"]),
+        ("loss5", {"breaks": 1}, ["breaks"]),
+        ("64k", {"speech_ends": 2}, ["speech_ends"]),
+        ("64k", {"breaks": 1}, []),
+        ("24k", {"codes": 0}, ["codes"]),
+        ("slow2", {"hole_s": 3.1}, ["hole_s"]),
+        ("turn", {"in_room": 0}, ["in_room"]),
+        ("portal", {"ready_s": 12.5, "says": 0}, ["ready_s", "says"]),
+        ("portal-later", {"untold_s": 4.1}, ["untold_s"]),
+    ],
+)
+def test_the_limits_of_a_network(name: str, figures: dict[str, float], broken: list[str]) -> None:
+    found = result(name, **figures)
+    assert [limit.figure for limit in found.broken] == broken
+    assert verdict(found).startswith("FAILED" if broken else "held")
+
+
+def test_a_phone_without_a_room_need_not_be_in_it() -> None:
+    [cell] = networks.find(["turn"])
+    figures = {name: value for name, value in GOOD.items() if name != "in_room"}
+    assert not Result(cell=cell, transport="websocket", figures=figures).broken
+
+
+def test_the_table_shows_the_worst_of_all_runs() -> None:
+    text = table([result("loss5"), result("loss5", live=0.5, age_s=2.0), result("loss5", "websocket", hole_s=7.0)])
+    assert text.splitlines()[2:] == [
+        "| loss5 | data | 50.0 % | 0.0 % | 2.00 s | 0.1 s | 1 of 2 held: age_s <= 0.25, live >= 0.99 |",
+        "| loss5 | websocket | 100.0 % | 0.0 % | 0.05 s | 7.0 s | 1 of 1 held |",
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not impaired.available(), reason="needs root, /dev/net/tun and network namespaces")
+@pytest.mark.slow
+async def test_a_network_without_udp_by_data_and_by_websocket() -> None:
+    [cell] = networks.find(["turn"])
+    samples = await measure(cell, Alone("own", 1, 1))
+    assert [sample.user for sample in samples] == ["turn-data", "turn-websocket"]
+    assert samples[0].figures["in_room"] == 1
+    assert all(sample.figures["lost"] == 0 for sample in samples)
