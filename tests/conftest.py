@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import logging
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from glassbridge.telemetry.access import SERVER_LOGGER
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
 from tests.support.patience import slowness
 from tests.support.poll import eventually, eventually_sync
@@ -77,6 +79,33 @@ def leaves_nothing_behind() -> Iterator[None]:
         return "left behind: " + ", ".join(found) if found else True
 
     eventually_sync(leaks, LEAK_GRACE, every=0.05)
+
+
+class _Unexpected(logging.Handler):
+    """What reaches the last handler of the event loop or of the HTTP server."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info and record.exc_info[1]
+        self.found.append(f"{record.getMessage()} ({error!r})" if error else record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def no_exception_goes_unheard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Also in a test that passes: an exception that nobody expected may cost somebody else their connection. A test
+    that provokes one is marked `unheard`."""
+    handler = _Unexpected()
+    loggers = [logging.getLogger("asyncio"), SERVER_LOGGER]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield
+    for logger in loggers:
+        logger.removeHandler(handler)
+    if not request.node.get_closest_marker("unheard"):
+        assert not handler.found
 
 
 @pytest.fixture(autouse=True)

@@ -30,9 +30,10 @@ class Echo:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        while line := await reader.readline():
-            self.lines += 1
-            writer.write(line)
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                self.lines += 1
+                writer.write(line)
         writer.close()
 
 
