@@ -15,7 +15,7 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from glassbridge.cloud.apps.config import AppsConfig, SocketRates
+from glassbridge.cloud.apps_config import AppsConfig, SocketRates
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.websocket import WebSocket, app_websocket, phone_websocket
 from glassbridge.livekit.tokens import LiveKitKeys

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import typer.main
 
 from glassbridge.cli.checks.catalogue import Trouble
-from glassbridge.cli.main import app
+from glassbridge.cli.main import program
 from tools.marked_part import rewritten
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -31,7 +31,7 @@ KINDS: Mapping[type, str] = {int: "integer", float: "number", str: "text", Path:
 
 def commands() -> str:
     """The page of all commands."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(program)
     context = root.context_class(root, info_name="glassbridge")
     return HEAD + "".join(_command(command, context) for command, context in _walk(root, context))
 

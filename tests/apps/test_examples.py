@@ -10,8 +10,8 @@ import pytest
 
 from glassbridge.app import AppServer
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
+from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.subscriptions import Permission
 from glassbridge.wire.app_keys import hash_key
 from tests.cloud.app_stage import QUICK, PlayingBridge

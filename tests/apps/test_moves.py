@@ -10,7 +10,7 @@ import pytest
 
 from glassbridge.app import AppServer, AudioState, Moved, Session
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_session import AppState, AppTimes
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import KEY, PACKAGE, QUICK, AppStage, app_stages

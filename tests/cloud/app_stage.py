@@ -12,8 +12,8 @@ import jwt
 from aiohttp import web
 
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
+from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_session import AppTimes
 from glassbridge.core.app_settings import Schema
 from glassbridge.core.connections import ConnectionLimits

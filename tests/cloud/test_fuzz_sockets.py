@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from glassbridge.cloud.apps.config import SocketRates
+from glassbridge.cloud.apps_config import SocketRates
 from glassbridge.core.values import user_id
 from glassbridge.wire import phone
 from tests.cloud.app_stage import PACKAGE, Begin, app_stages

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from glassbridge.cloud.apps.config import SocketRates
+from glassbridge.cloud.apps_config import SocketRates
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
 from glassbridge.wire.close_codes import CloseCode

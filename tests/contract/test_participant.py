@@ -9,7 +9,8 @@ from contextlib import suppress
 import pytest
 
 from glassbridge.core.values import LossReason
-from glassbridge.livekit.participant import Closed, ConnectOptions, ParticipantError, connector
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import Closed, ConnectOptions, ParticipantError
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.server import free_port
 from tests.support.livekit import KEYS, LiveKit, expired_token, forged_token, future_token, token

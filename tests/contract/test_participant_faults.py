@@ -19,7 +19,8 @@ import pytest
 from glassbridge.core.values import LossReason
 from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
 from glassbridge.lab.links import Way
-from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError, connector
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
 from tests.support.patience import patient, soon

@@ -29,7 +29,7 @@ def phone(now: float = 0.0) -> Allowance:
 @pytest.mark.parametrize("frame_ms", [10, 20, 50, 100])
 def test_live_audio_with_a_replay_at_four_times_is_never_too_fast(frame_ms: int) -> None:
     """With the defaults of a cloud: an hour of it, and a burst of two seconds that waited in a stall."""
-    from glassbridge.cloud.apps.config import PHONE_RATES
+    from glassbridge.cloud.apps_config import PHONE_RATES
 
     allowance = Allowance(
         Rate(PHONE_RATES.messages, PHONE_RATES.messages * 4), Rate(PHONE_RATES.size, PHONE_RATES.size * 4), 0.0

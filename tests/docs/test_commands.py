@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import pytest
 import typer.main
 
-from glassbridge.cli.main import app
+from glassbridge.cli.main import program
 from tests.support.process import Program
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 GENERATED = "cli.md"
 """Written from the commands: `make check` compares it."""
-TREE = typer.main.get_command(app)
+TREE = typer.main.get_command(program)
 CLIP = "src/glassbridge/lab/clips/clip.wav"
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from glassbridge.lab.leaks import Holdings
+from glassbridge.lab.needs import Needs
 from glassbridge.lab.runner import Runner
-from glassbridge.lab.scenario import Needs, Scenario, most
+from glassbridge.lab.scenario import Scenario, most
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import System
 from tests.scenarios.systems import ENVIRONMENT, config

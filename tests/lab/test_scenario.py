@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab import report
+from glassbridge.lab.catalogue import catalogue, find
 from glassbridge.lab.leaks import Holdings
 from glassbridge.lab.logbook import Logbook
 from glassbridge.lab.networks import CELLS
 from glassbridge.lab.program import Line
 from glassbridge.lab.runner import Judged, Outcome
-from glassbridge.lab.scenario import Limit, always, catalogue, find, least, most, never, p95
+from glassbridge.lab.scenario import Limit, always, least, most, never, p95
 from glassbridge.lab.system import Sample
 from glassbridge.runtime.errors import UserError
 

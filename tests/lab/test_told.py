@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from glassbridge.lab.catalogue import catalogue
 from glassbridge.lab.judge import Span
-from glassbridge.lab.scenario import catalogue
 from glassbridge.lab.system import Sample
 from glassbridge.lab.told import EXPECTED, PLACES, Stories, by_time, disagreements, expected, judge_all, read
 

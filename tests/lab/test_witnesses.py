@@ -13,9 +13,10 @@ from glassbridge.core.values import UserId
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.faults import family, frozen
+from glassbridge.lab.phone_reports import in_room, phone_knows, room_back
 from glassbridge.lab.program import Program
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import bridge_knows, cloud_knows, in_room, phone_knows, places, room_back
+from glassbridge.lab.witnesses import bridge_knows, cloud_knows, places
 from tests.support.patience import soon
 from tests.support.poll import eventually
 

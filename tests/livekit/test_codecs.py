@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from glassbridge.core.values import SAMPLE_RATE
-from glassbridge.livekit.codecs import CODECS, LONGEST_PACKET, DecodeError
+from glassbridge.livekit.codecs import CODECS
+from glassbridge.livekit.decoding import LONGEST_PACKET, DecodeError
 from glassbridge.livekit.media import Rtp, TrackReceiver
 from tests.support.sound import level, pitch, tone
 

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from glassbridge.core.values import Transport
+from glassbridge.livekit.connectors import connector, drainer
 from glassbridge.livekit.own import connect
-from glassbridge.livekit.participant import Packet, ParticipantKind, connector, drainer
+from glassbridge.livekit.participant import Packet, ParticipantKind
 from glassbridge.phone import PhoneClient, events
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.link import link_clock

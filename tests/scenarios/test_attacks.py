@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.lab.bystander import GROWN_MB, KEPT_MB, LINES_PER_S, Attack, judged
-from glassbridge.lab.scenario import Figures, Needs
+from glassbridge.lab.needs import Figures, Needs
 from glassbridge.lab.scenarios.attacks_http import backslash_paths
 from glassbridge.lab.scenarios.attacks_sockets import megabyte_subscription, start_stop_storm
 from glassbridge.lab.system import System

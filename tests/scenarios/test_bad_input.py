@@ -15,7 +15,8 @@ import pytest
 from glassbridge.core.values import UserId
 from glassbridge.lab import clips
 from glassbridge.lab.stack import Stack
-from glassbridge.livekit.participant import ConnectOptions, connector
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import ConnectOptions
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub

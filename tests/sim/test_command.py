@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from glassbridge.cli.main import app
+from glassbridge.cli.main import program
 from glassbridge.core.audio_link import AudioLink
 from glassbridge.lab.sim.schedule import make
 
@@ -17,7 +17,7 @@ Sim = Callable[..., tuple[int, str]]
 @pytest.fixture
 def sim() -> Sim:
     def run(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["lab", "sim", *arguments])
+        result = CliRunner().invoke(program, ["lab", "sim", *arguments])
         return result.exit_code, result.stdout
 
     return run

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import pytest
 
+from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.embedded import EmbeddedLiveKit
-from glassbridge.livekit.participant import ConnectOptions, LocalTrack, Participant, connector
+from glassbridge.livekit.participant import ConnectOptions, LocalTrack, Participant
 from glassbridge.livekit.rooms import Occupant, RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 from tests.support.livekit import KEYS, LiveKit, token

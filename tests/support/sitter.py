@@ -10,7 +10,8 @@ from time import monotonic
 
 import structlog
 
-from glassbridge.livekit.participant import Closed, ConnectOptions, Packet, connector
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import Closed, ConnectOptions, Packet
 from tests.support.participants import Recorder
 
 

@@ -9,7 +9,8 @@ import structlog
 
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry import traces
-from glassbridge.telemetry.traces import HEADER, Kind, Origin, Span, tracing, within
+from glassbridge.telemetry.traces import HEADER, Kind, Origin, Span, within
+from glassbridge.telemetry.tracing import tracing
 from tests.support.otlp import Collector
 from tests.support.patience import patient
 from tests.support.poll import eventually

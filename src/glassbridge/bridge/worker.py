@@ -31,8 +31,9 @@ from glassbridge.bridge.malformed import RefuseMalformed
 from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService, resident_mb
+from glassbridge.livekit.connectors import connector, drainer
 from glassbridge.livekit.lean_aiortc import import_aiortc
-from glassbridge.livekit.participant import Connector, connector, drainer
+from glassbridge.livekit.participant import Connector
 from glassbridge.livekit.refused import counted
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.garbage import spare_imports
@@ -47,7 +48,7 @@ from glassbridge.telemetry import logs, metrics
 from glassbridge.telemetry.exposition import MetricsServer, Part
 from glassbridge.telemetry.loop_lag import watch_loop
 from glassbridge.telemetry.numbers import Program
-from glassbridge.telemetry.traces import tracing
+from glassbridge.telemetry.tracing import tracing
 from glassbridge.wire.livekit_bridge_pb2_grpc import add_LiveKitBridgeServicer_to_server
 
 log = structlog.get_logger()

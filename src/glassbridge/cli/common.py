@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,6 +20,18 @@ if TYPE_CHECKING:
     from glassbridge.settings import Settings
     from glassbridge.telemetry.config import LogConfig, SinkConfig
     from glassbridge.telemetry.redaction import Redactor
+
+DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
+
+# Rich help and tracebacks would triple the time of --help; tracebacks of typer show local variables.
+program = typer.Typer(
+    help="Live-audio sessions for smart glasses and phones: audio that comes back.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+"""`glassbridge`; cli/main.py adds the commands."""
 
 Security = TypeVar("Security", "ChannelSecurity", "ServerSecurity")
 
@@ -68,13 +79,11 @@ def _suggestion(name: str, known: frozenset[str]) -> str:
     return f"did you mean {similar[0]}?" if similar else "take it away (the README lists what there is)"
 
 
-@lru_cache(1)
 def known_names() -> frozenset[str]:
     """Every environment variable that this program reads: the settings, and the options of all commands."""
-    from glassbridge.cli.main import DEBUG_VARIABLE, app
     from glassbridge.settings import all_names
 
-    return all_names() | {DEBUG_VARIABLE} | frozenset(_of_options(typer.main.get_command(app)))
+    return all_names() | {DEBUG_VARIABLE} | frozenset(_of_options(typer.main.get_command(program)))
 
 
 def _of_options(command: Any) -> Iterator[str]:

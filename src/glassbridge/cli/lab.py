@@ -30,7 +30,7 @@ app.command("sim")(sim)
 @app.command("list")
 def list_() -> None:
     """What can be run: each failure, and what must hold."""
-    from glassbridge.lab.scenario import catalogue
+    from glassbridge.lab.catalogue import catalogue
 
     for scenario in catalogue():
         print(f"{scenario.id:6} {scenario.title}  [{scenario.story}]")
@@ -59,7 +59,7 @@ def run(
     keep_logs: Annotated[bool, typer.Option("--keep-logs", help="Keep the logs of what passed, too.")] = False,
 ) -> None:
     """Run scenarios on real processes. Exit status 0 if all numbers hold."""
-    from glassbridge.lab.scenario import find
+    from glassbridge.lab.catalogue import find
 
     start_logging("lab", "warning", "auto")
     chosen = find(names)

@@ -25,35 +25,28 @@ from glassbridge.cli import (
     token,
     top,
 )
+from glassbridge.cli.common import DEBUG_VARIABLE
+from glassbridge.cli.common import program as program
 from glassbridge.runtime.errors import UserError
 
-DEBUG_VARIABLE = "GLASSBRIDGE_DEBUG"
 INTERRUPTED = 130
 
-# Rich help and tracebacks would triple the time of --help; tracebacks of typer show local variables.
-app = typer.Typer(
-    help="Live-audio sessions for smart glasses and phones: audio that comes back.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-)
-app.command("demo")(together.demo)
-app.command("dev")(together.dev)
-app.command("cloud")(programs.cloud)
-app.command("bridge")(programs.bridge)
-app.command("phone")(programs.phone)
-app.command("inspect")(inspect.inspect)
-app.command("token")(token.token)
-app.command("doctor")(doctor.doctor)
-app.command("top")(top.top)
-app.command("soniox-double")(speech.soniox_double)
-app.add_typer(app_run.app, name="app")
-app.add_typer(apps.app, name="apps")
-app.add_typer(livekit.app, name="livekit")
-app.add_typer(bench.app, name="bench")
-app.add_typer(lab.app, name="lab")
-app.add_typer(logs.app, name="logs")
+program.command("demo")(together.demo)
+program.command("dev")(together.dev)
+program.command("cloud")(programs.cloud)
+program.command("bridge")(programs.bridge)
+program.command("phone")(programs.phone)
+program.command("inspect")(inspect.inspect)
+program.command("token")(token.token)
+program.command("doctor")(doctor.doctor)
+program.command("top")(top.top)
+program.command("soniox-double")(speech.soniox_double)
+program.add_typer(app_run.app, name="app")
+program.add_typer(apps.app, name="apps")
+program.add_typer(livekit.app, name="livekit")
+program.add_typer(bench.app, name="bench")
+program.add_typer(lab.app, name="lab")
+program.add_typer(logs.app, name="logs")
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,7 +55,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@program.callback()
 def _options(
     _version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
@@ -81,7 +74,7 @@ def main() -> NoReturn:
     """Runs the command line; never returns, never shows a traceback unless asked to."""
     _spare_this_machine()
     try:
-        app()
+        program()
     except UserError as error:
         _refuse(error)
     except BrokenPipeError:  # whoever read our output has gone; what is still buffered has nowhere to go

@@ -109,7 +109,7 @@ def cloud(
     assert security is not None
     assert owners is not None
     from glassbridge.cloud.app import run
-    from glassbridge.cloud.apps.config import (
+    from glassbridge.cloud.apps_config import (
         SPEECH_OF_APP,
         SPEECH_OF_USER,
         STARTS,
@@ -118,7 +118,7 @@ def cloud(
         SocketRates,
     )
     from glassbridge.cloud.config import CloudConfig
-    from glassbridge.telemetry.traces import tracing
+    from glassbridge.telemetry.tracing import tracing
 
     config = CloudConfig(
         keys=cloud_keys(settings),
@@ -343,7 +343,7 @@ def phone(
     from glassbridge.core.values import Transport
     from glassbridge.phone.config import PhoneConfig
     from glassbridge.phone.simulator import run
-    from glassbridge.telemetry.traces import tracing
+    from glassbridge.telemetry.tracing import tracing
 
     config = PhoneConfig(
         cloud=cloud,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glassbridge.cloud.apps.config import PHONE_RATES, AppsConfig, SocketRates
+from glassbridge.cloud.apps_config import PHONE_RATES, AppsConfig, SocketRates
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys

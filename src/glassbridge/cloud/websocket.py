@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from aiohttp import WebSocketError, WSMessage, WSMsgType
 from aiohttp.web import BaseRequest, WebSocketReady, WebSocketResponse
 
-from glassbridge.cloud.apps.config import SocketRates
+from glassbridge.cloud.apps_config import SocketRates
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.core.allowance import Allowance, Rate, Verdict
 from glassbridge.telemetry import metrics

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from glassbridge.lab.needs import LabError
 from glassbridge.lab.program import Line, Program
-from glassbridge.lab.scenario import LabError
 
 ATTACKER: Final = "127.0.0.66"
 LASTS: Final = 90.0

@@ -12,7 +12,7 @@ import aiohttp
 from livekit.protocol import rtc
 
 from glassbridge.core.values import AudioState, UserId
-from glassbridge.lab.scenario import LabError
+from glassbridge.lab.needs import LabError
 from glassbridge.lab.system import System
 from glassbridge.livekit.own import OwnParticipant, connect
 from glassbridge.livekit.participant import (

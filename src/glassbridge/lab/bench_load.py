@@ -16,15 +16,8 @@ from typing import Any
 
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.lab.stamps import Arrival, Stamp
-from glassbridge.livekit.participant import (
-    AudioBlock,
-    Closed,
-    ConnectOptions,
-    Packet,
-    Participant,
-    RemoteParticipant,
-    connector,
-)
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import AudioBlock, Closed, ConnectOptions, Packet, Participant, RemoteParticipant
 from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.logs import configure
 

@@ -28,8 +28,9 @@ import psutil
 from glassbridge.core.values import UserId
 from glassbridge.lab.attacker import Attacker
 from glassbridge.lab.judge import percentile
-from glassbridge.lab.scenario import Limit, Needs, always, most, never, scenario
-from glassbridge.lab.witnesses import in_room
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room
+from glassbridge.lab.scenario import Limit, always, most, never, scenario
 
 if TYPE_CHECKING:
     from glassbridge.lab.crowd import User

@@ -15,17 +15,18 @@ Figures of each sample:
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from glassbridge.lab import judge
+from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import LabError
-
-if TYPE_CHECKING:
-    from glassbridge.lab.backend import Backend
-    from glassbridge.lab.system import System
+from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.needs import LabError
+from glassbridge.lab.pulse import Pulse
+from glassbridge.lab.taps import Taps
 
 BEFORE = 1_000_000_000
 """Nanoseconds before the cause from which frames are accounted for."""
@@ -34,10 +35,28 @@ SETTLE = 0.7
 STEADY = 1_000_000_000
 
 
+class Observed(Protocol):
+    """The system in which an episode happens."""
+
+    logbook: Logbook
+    taps: Taps
+    pulse: Pulse
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        """Hears what goes on."""
+
+    def logged(self, event: str, user: User | None = None, since_ns: int = 0, **fields: Any) -> list[Mapping[str, Any]]:
+        """Log lines of all programs."""
+
+    def take(self, episode: "Episode") -> None:
+        """It is over."""
+
+
 class Episode:
     """Use as `async with`; one cause and one end of it. Figures are there when the block is left."""
 
-    def __init__(self, system: "System", users: list[User], label: str, prefix: str) -> None:
+    def __init__(self, system: Observed, users: list[User], label: str, prefix: str) -> None:
         self.users = users
         self.label = label
         self.figures: dict[User, dict[str, float]] = {user: {} for user in users}
@@ -84,7 +103,7 @@ class Episode:
         """A figure of the scenario's own."""
         self.figures[user] |= figures
 
-    async def audio(self, within: float = 10.0, at: "Backend | None" = None) -> None:
+    async def audio(self, within: float = 10.0, at: Backend | None = None) -> None:
         """Waits until audio is back for all (at that backend), and a little on. Does not judge: the limits do."""
         for user in self.users:
             self._at[user] = at.name if at is not None else None

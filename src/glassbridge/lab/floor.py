@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from time import monotonic_ns
 
 from glassbridge.core.values import UserId
-from glassbridge.lab.scenario import LabError
+from glassbridge.lab.needs import LabError
+from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
@@ -13,7 +14,6 @@ from glassbridge.livekit.participant import (
     Packet,
     ParticipantError,
     RemoteParticipant,
-    connector,
 )
 from glassbridge.livekit.tokens import LiveKitKeys, phone_token
 

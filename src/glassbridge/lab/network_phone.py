@@ -17,7 +17,8 @@ from time import monotonic, monotonic_ns
 from typing import Any
 
 from glassbridge.core.values import BYTES_PER_MS, Transport
-from glassbridge.livekit.participant import ParticipantKind, connector, drainer
+from glassbridge.livekit.connectors import connector, drainer
+from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.phone import events
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.events import PhoneEvent

@@ -21,14 +21,8 @@ import structlog
 from glassbridge.core.values import Transport
 from glassbridge.lab.originals.phone import OriginalPhone
 from glassbridge.lab.stamps import FRAME_MS, speech
-from glassbridge.livekit.participant import (
-    DEFAULT_OPTIONS,
-    ConnectOptions,
-    Connector,
-    Participant,
-    RoomEvents,
-    connector,
-)
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import DEFAULT_OPTIONS, ConnectOptions, Connector, Participant, RoomEvents
 from glassbridge.phone import events
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.events import PhoneEvent

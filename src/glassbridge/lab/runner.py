@@ -11,7 +11,8 @@ import structlog
 
 from glassbridge.lab.judge import percentile
 from glassbridge.lab.leaks import SDK_SLACK, SLACK, Holdings
-from glassbridge.lab.scenario import Alone, LabError, Limit, Scenario
+from glassbridge.lab.needs import LabError
+from glassbridge.lab.scenario import Alone, Limit, Scenario
 from glassbridge.lab.stack import StackConfig
 from glassbridge.lab.system import Sample, System
 from glassbridge.lab.told import Stories, judge_all

@@ -18,25 +18,14 @@
 Each user of each episode is one sample with the figures of lab/episode.py and those that the scenario adds.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from math import inf, isfinite
-from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from glassbridge.lab.judge import percentile
-from glassbridge.runtime.errors import UserError
-
-if TYPE_CHECKING:
-    from glassbridge.lab.system import Sample, System
-
-Figures = Mapping[str, float]
-"""Of one sample; truths are 1 or 0."""
-
-
-class LabError(Exception):
-    """The system was not as it has to be before a fault, or a part of the lab failed: nothing was measured."""
+from glassbridge.lab.needs import Figures, Needs
+from glassbridge.lab.system import Sample, System
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +87,6 @@ INTACT = (never("foreign"), never("strange"), never("duplicated"), never("reorde
 """What holds in every scenario: nothing of another, nothing twice, all in order, nothing lost once audio is back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What the system has to be like."""
-
-    backends: int = 1
-    workers: int = 1
-    breakable: bool = False
-    """Ways that can be broken, those to LiveKit too: needs a real livekit-server."""
-    real: bool = False
-    """A real livekit-server."""
-    app: bool = False
-    """Each user has an app that listens."""
-    hostile_app: bool = False
-    """There is an app whose sockets an attacker opens (lab/hostile_app.py)."""
-    original_clouds: bool = False
-    """Doubles of the original's cloud on our bridges, instead of our clouds."""
-    original_phones: bool = False
-    """Doubles of the original's phone, instead of ours."""
-    frame_ms: int = 100
-    """How much a phone speaks at once."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """For all programs: short token lifetimes, a short grace, ..."""
-
-
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One entry of the catalogue."""
@@ -140,7 +105,7 @@ class Scenario:
     """What the system holds after the runs must be what it held before."""
     sdk: bool
     """Must hold with the SDK-backed participant too."""
-    run: "Callable[[System], Awaitable[None]] | None"
+    run: Callable[[System], Awaitable[None]] | None
     alone: "Callable[[Alone], Awaitable[list[Sample]]] | None" = None
     """In place of `run`: it measures by itself, without a system of the lab; `all` does not mean it."""
 
@@ -169,10 +134,10 @@ def scenario(
     keeps: bool = True,
     intact: bool = True,
     sdk: bool = False,
-) -> "Callable[[Callable[[System], Awaitable[None]]], Callable[[System], Awaitable[None]]]":
+) -> Callable[[Callable[[System], Awaitable[None]]], Callable[[System], Awaitable[None]]]:
     """Registers a scenario; INTACT is added to what must hold, unless its samples come from no episode."""
 
-    def register(run: "Callable[[System], Awaitable[None]]") -> "Callable[[System], Awaitable[None]]":
+    def register(run: Callable[[System], Awaitable[None]]) -> Callable[[System], Awaitable[None]]:
         if id in _found:
             raise ValueError(f"there are two scenarios {id}")
         _found[id] = Scenario(
@@ -189,7 +154,7 @@ def scenario_alone(
     *,
     story: str,
     must: Sequence[Limit],
-    measure: "Callable[[Alone], Awaitable[list[Sample]]]",
+    measure: Callable[[Alone], Awaitable[list[Sample]]],
 ) -> None:
     """Registers a scenario that measures by itself."""
     if id in _found:
@@ -197,39 +162,15 @@ def scenario_alone(
     _found[id] = Scenario(id, title, story, Needs(), tuple(must), 1, 1, False, False, None, measure)
 
 
-def catalogue() -> list[Scenario]:
-    """All scenarios, letter by letter, F2 before F10."""
-    from glassbridge.lab import scenarios as package
-
-    for module in iter_modules(package.__path__):
-        import_module(f"{package.__name__}.{module.name}")
-    return sorted(_found.values(), key=lambda found: _order(found.id))
-
-
-def find(names: Sequence[str]) -> list[Scenario]:
-    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all that break one system of the lab).
-    Raises UserError for an unknown name."""
-    known = catalogue()
-    if [name.casefold() for name in names] == ["all"]:
-        return [found for found in known if found.alone is None]
-    chosen: list[Scenario] = []
-    for name in names:
-        family = [found for found in known if in_family(found.id, name)]
-        if not family:
-            raise UserError(f"no scenario {name!r}: `glassbridge lab list` shows them", 2)
-        chosen += [found for found in family if found not in chosen]
-    return chosen
+def registered() -> list[Scenario]:
+    """Those whose modules were imported."""
+    return list(_found.values())
 
 
 def in_family(id: str, name: str) -> bool:
     """Whether a scenario is this one or a variant of it (F4a and F4b are of F4, F41 is not), or of this letter."""
     id, name = id.casefold(), name.casefold()
     return id == name or (id.startswith(name) and (name.isalpha() or not id[len(name) :][0].isdigit()))
-
-
-def _order(id: str) -> tuple[str, int, str]:
-    digits = "".join(char for char in id if char.isdigit())
-    return id[0], int(digits or 0), id
 
 
 def spelled(value: float | None) -> str:

@@ -8,7 +8,7 @@ import aiohttp
 import structlog
 
 from glassbridge.core.values import UserId
-from glassbridge.lab.scenario import LabError
+from glassbridge.lab.needs import LabError
 from glassbridge.lab.system import System
 from glassbridge.runtime.tasks import TaskGroup
 

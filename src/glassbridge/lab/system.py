@@ -23,12 +23,12 @@ from glassbridge.lab.judge import Span, first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.logbook import Logbook
+from glassbridge.lab.needs import Figures, LabError, Needs
+from glassbridge.lab.phone_reports import in_room, joined_rooms
 from glassbridge.lab.pulse import Pulse
 from glassbridge.lab.readiness import Http
-from glassbridge.lab.scenario import Figures, LabError, Needs
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.lab.taps import Taps
-from glassbridge.lab.witnesses import in_room, joined_rooms
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 

@@ -1,31 +1,12 @@
 """The codecs of remote tracks, each as a decoder to PCM16 LE, 16 kHz, mono. RED is none: it wraps others (media.py)."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.livekit import opus
+from glassbridge.livekit.decoding import DecodeError, Decoder, WithoutMemory, check_length
 
 G711_RATE: Final = 8_000
-LONGEST_PACKET: Final = 2_000
-"""Bytes; more does not fit into a datagram."""
-
-
-class DecodeError(Exception):
-    """The payload cannot be decoded: the sender's fault."""
-
-
-class Decoder(Protocol):
-    """Of one stream. Each call gives PCM16 LE at 16 kHz, mono, and raises DecodeError."""
-
-    def decode(self, payload: bytes) -> bytes:
-        """The sound of a packet."""
-
-    def recover(self, following: bytes, samples: int) -> bytes:
-        """The `samples` before a packet that came."""
-
-    def conceal(self, samples: int) -> bytes:
-        """`samples` made up from what came before."""
 
 
 class Opus:
@@ -50,16 +31,6 @@ class Opus:
         return self._decoder.conceal(samples)
 
 
-class WithoutMemory:
-    """Codecs that cannot make up what is missing: it is silence."""
-
-    def recover(self, following: bytes, samples: int) -> bytes:
-        return self.conceal(samples)
-
-    def conceal(self, samples: int) -> bytes:
-        return bytes(samples * BYTES_PER_SAMPLE)
-
-
 class G722(WithoutMemory):
     """By FFmpeg, which has no state to set free."""
 
@@ -77,11 +48,6 @@ class G722(WithoutMemory):
         except self._error as error:
             raise DecodeError(type(error).__name__) from None
         return b"".join(frame.to_ndarray().astype("<i2").tobytes() for frame in frames)
-
-
-def check_length(payload: bytes) -> None:
-    if not 0 < len(payload) <= LONGEST_PACKET:
-        raise DecodeError(f"{len(payload)} bytes are no packet")
 
 
 def _g711(law: str) -> Decoder:

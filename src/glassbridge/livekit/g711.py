@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbridge.livekit.codecs import WithoutMemory, check_length
+from glassbridge.livekit.decoding import WithoutMemory, check_length
 
 _TAPS: Final = 16
 """Samples on either side of a new one from which it is made."""

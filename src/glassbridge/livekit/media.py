@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
-from glassbridge.livekit.codecs import CODECS, DecodeError
+from glassbridge.livekit.codecs import CODECS
+from glassbridge.livekit.decoding import DecodeError
 
 RTP_CLOCK = 48_000
 """Hz of Opus timestamps, whatever the rate of the sound."""

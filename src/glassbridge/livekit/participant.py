@@ -5,7 +5,7 @@ the first sign of trouble leaves and says why; a fresh join with a fresh token i
 decides about it (system.md 4.3).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
@@ -225,25 +225,3 @@ class Connector(Protocol):
         Raises ParticipantError with the reason. When cancelled at any moment, nothing is left behind: neither here nor
         on the server; the clean-up goes on in its own task (traps A4), which `drain_closing()` awaits.
         """
-
-
-def connector(kind: ParticipantKind) -> Connector:
-    """The implementation by name; imports it only now. Raises ImportError with advice when the SDK is not installed."""
-    if kind == "own":
-        from glassbridge.livekit.own import connect
-
-        return connect
-    from glassbridge.livekit.sdk import connect as sdk_connect
-
-    return sdk_connect
-
-
-def drainer(kind: ParticipantKind) -> Callable[[], Awaitable[None]]:
-    """The function that awaits all places of this kind which are still being left; imports its implementation."""
-    if kind == "own":
-        from glassbridge.livekit import own
-
-        return own.drain_closing
-    from glassbridge.livekit import sdk
-
-    return sdk.drain_closing

@@ -26,7 +26,8 @@ from glassbridge.core.phone_socket import (
 )
 from glassbridge.core.sending import LEVELS
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
-from glassbridge.livekit.participant import Connector, connector
+from glassbridge.livekit.connectors import connector
+from glassbridge.livekit.participant import Connector
 from glassbridge.phone import events, network_watch
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent

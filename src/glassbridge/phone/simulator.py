@@ -8,7 +8,8 @@ from time import monotonic
 from typing import NoReturn, TextIO
 
 from glassbridge.core.values import SAMPLE_RATE, Transport
-from glassbridge.livekit.participant import Connector, connector, drainer
+from glassbridge.livekit.connectors import connector, drainer
+from glassbridge.livekit.participant import Connector
 from glassbridge.phone import commands, events, wav
 from glassbridge.phone.client import PhoneClient
 from glassbridge.phone.config import PhoneConfig

@@ -19,8 +19,6 @@ from typing import Final, Self
 
 import structlog
 
-from glassbridge.runtime.errors import UserError
-
 FIRST_EVENTS, LAST_EVENTS = 32, 96
 """Of one span: what comes in between goes, and is counted."""
 MAX_VALUE: Final = 300
@@ -166,23 +164,3 @@ def export_to(export: Callable[[Span], None] | None) -> None:
     """From now on `export` gets each span that ends; None: nobody does. It must not block or raise."""
     global _export
     _export = export
-
-
-@contextmanager
-def tracing(service: str, url: str) -> Iterator[None]:
-    """Meanwhile spans of this process go to the collector at `url`; empty: nobody gets them.
-
-    Raises UserError where the extra is missing.
-    """
-    if not url:
-        yield
-        return
-    try:
-        from glassbridge.telemetry.collector import Collector
-    except ImportError:
-        raise UserError("traces need OpenTelemetry: pip install 'glassbridge[otel]'") from None
-    collector = Collector(service, url)
-    try:
-        yield
-    finally:
-        collector.close()

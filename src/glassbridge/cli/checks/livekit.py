@@ -14,6 +14,7 @@ from glassbridge.cli.checks.media_over_tcp import NoTcp, knock
 from glassbridge.cli.checks.reaching import explain, holder
 from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.clock_skew import MATTERS, REMEDY, skew_of
+from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
@@ -23,7 +24,6 @@ from glassbridge.livekit.participant import (
     ParticipantError,
     RelayUse,
     RemoteParticipant,
-    connector,
 )
 from glassbridge.livekit.rooms import RoomService, RoomServiceError, RoomServiceRefused
 from glassbridge.livekit.tokens import phone_token

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import AppRecord, Registry
 from glassbridge.cloud.apps.store import PHONE, Kind, Store, as_values
 from glassbridge.cloud.apps.streams import Streams
+from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_settings import Schema, chosen, shown
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup

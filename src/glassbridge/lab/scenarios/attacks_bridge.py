@@ -22,7 +22,8 @@ from glassbridge.lab.bare_cloud import BareCloud
 from glassbridge.lab.bystander import Assault, attack, needs_of
 from glassbridge.lab.faults import frozen
 from glassbridge.lab.hostile_livekit import MODES, serve, user_in
-from glassbridge.lab.scenario import LabError, always, most, never
+from glassbridge.lab.needs import LabError
+from glassbridge.lab.scenario import always, most, never
 from glassbridge.livekit.server import free_ports
 
 PACKETS, PER_SECOND = 10_000, 2_000

@@ -13,7 +13,8 @@ from yarl import URL
 from glassbridge.lab.attacker import ATTACKER, http
 from glassbridge.lab.bystander import Assault, attack, needs_of
 from glassbridge.lab.hostile_app import PACKAGE
-from glassbridge.lab.scenario import LabError, always, most
+from glassbridge.lab.needs import LabError
+from glassbridge.lab.scenario import always, most
 from glassbridge.wire.app_keys import SIGNATURE_HEADER
 
 HOLDS: Final = 30.0

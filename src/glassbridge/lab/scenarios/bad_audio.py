@@ -10,7 +10,8 @@ from glassbridge.core.values import UserId
 from glassbridge.lab.bare_cloud import BareCloud
 from glassbridge.lab.crowd import User
 from glassbridge.lab.judge import Run, fates
-from glassbridge.lab.scenario import Needs, always, most, never, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import always, most, never, scenario
 from glassbridge.lab.stamps import speech
 from glassbridge.lab.system import System
 from glassbridge.wire import livekit_bridge_pb2 as pb

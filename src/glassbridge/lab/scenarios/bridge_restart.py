@@ -4,7 +4,8 @@ import os
 import signal
 from time import monotonic_ns
 
-from glassbridge.lab.scenario import LabError, Limit, Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.scenario import Limit, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 BACK = (p95("tta_s", 2.0), most("untold_s", 4.0), always("same_session"), always("says_live"))

@@ -4,9 +4,11 @@ import asyncio
 from typing import Final
 
 from glassbridge.lab.link_breaker import Link, Path
-from glassbridge.lab.scenario import Needs, always, least, most, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room, phone_knows, room_back
+from glassbridge.lab.scenario import always, least, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import by_room, in_room, phone_knows, room_back
+from glassbridge.lab.witnesses import by_room
 
 LASTS: Final = 8.0
 MUST: Final = (

@@ -11,7 +11,8 @@ import aiohttp
 
 from glassbridge.lab.crowd import User
 from glassbridge.lab.ingest import Ingest
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
 from glassbridge.lab.witnesses import by_room
 

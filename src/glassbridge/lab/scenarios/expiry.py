@@ -6,7 +6,8 @@ from time import monotonic, monotonic_ns
 
 from glassbridge.core.values import UserId
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import LabError, least, most, scenario
+from glassbridge.lab.needs import LabError
+from glassbridge.lab.scenario import least, most, scenario
 from glassbridge.lab.system import System
 
 GRACE = 60.0

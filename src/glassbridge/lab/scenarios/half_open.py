@@ -7,9 +7,11 @@ from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.links import Way
-from glassbridge.lab.scenario import Needs, always, most, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room, room_back
+from glassbridge.lab.scenario import always, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, in_room, places, room_back
+from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, places
 
 LASTS: Final = 10.0
 MUST: Final = (

@@ -3,7 +3,8 @@
 import asyncio
 from functools import partial
 
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 

@@ -10,7 +10,8 @@ import grpc
 
 from glassbridge.core.values import UserId, agent_identity
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.stamps import speech
 from glassbridge.lab.system import System
 from glassbridge.livekit.tokens import agent_token

@@ -5,9 +5,10 @@ import asyncio
 from functools import partial
 
 from glassbridge.lab.impaired import INSIDE, OWN_NETWORK, require_available
+from glassbridge.lab.needs import LabError
 from glassbridge.lab.networks import CELLS, Cell
 from glassbridge.lab.program import Program
-from glassbridge.lab.scenario import Alone, LabError, scenario_alone
+from glassbridge.lab.scenario import Alone, scenario_alone
 from glassbridge.lab.system import Sample
 
 START_S, EACH_S = 60.0, 150.0

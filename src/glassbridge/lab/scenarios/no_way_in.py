@@ -8,9 +8,10 @@ from math import inf
 from glassbridge.core.values import UserId
 from glassbridge.lab.crowd import User
 from glassbridge.lab.judge import seconds
-from glassbridge.lab.scenario import Needs, always, least, most, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room, room_back
+from glassbridge.lab.scenario import always, least, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room, room_back
 
 LASTS = 6.0
 GRACE = {"GLASSBRIDGE_GRACE": "3"}

@@ -17,7 +17,8 @@ from livekit.protocol import models, room, rtc
 from glassbridge.core.values import AudioState, UserId
 from glassbridge.lab.bare_phone import BarePhone, DeafEars
 from glassbridge.lab.hostile_livekit import frame
-from glassbridge.lab.scenario import LabError, Needs, always, least, most, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.scenario import always, least, most, scenario
 from glassbridge.lab.system import System
 from glassbridge.livekit.own import connect
 from glassbridge.livekit.participant import ConnectOptions, LocalTrack

@@ -25,11 +25,13 @@ from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.needs import Needs
 from glassbridge.lab.originals.bridge_client import RETRY_AFTER
 from glassbridge.lab.originals.phone import RECONNECT_AFTER
-from glassbridge.lab.scenario import Limit, Needs, most, never, scenario
+from glassbridge.lab.phone_reports import joined_rooms
+from glassbridge.lab.scenario import Limit, most, never, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import joined_rooms, places
+from glassbridge.lab.witnesses import places
 
 MARGIN: Final = 1.0
 """Seconds that ours may add to what a double waits by itself."""

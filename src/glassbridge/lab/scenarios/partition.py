@@ -7,9 +7,11 @@ from typing import Final
 from glassbridge.lab.crowd import User
 from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.links import ByteLink, Way
-from glassbridge.lab.scenario import Limit, Needs, always, most, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room, phone_knows, room_back
+from glassbridge.lab.scenario import Limit, always, most, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, in_room, phone_knows, places, room_back
+from glassbridge.lab.witnesses import bridge_knows, by_room, cloud_knows, places
 
 LENGTHS: Final = (5.0, 30.0)
 NEEDS: Final = Needs(breakable=True)

@@ -11,7 +11,8 @@ from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.links import ByteLink
-from glassbridge.lab.scenario import LabError, Needs, always, most, p95, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.scenario import always, most, p95, scenario
 from glassbridge.lab.system import System
 
 FAULTS = 200

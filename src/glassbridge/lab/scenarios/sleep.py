@@ -6,9 +6,11 @@ from typing import Final
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.faults import family, frozen
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room, room_back
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import by_room, in_room, room_back
+from glassbridge.lab.witnesses import by_room
 
 TOKEN_LIFE: Final = 5
 ASLEEP: Final = 70.0

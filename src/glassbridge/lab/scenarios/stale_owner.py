@@ -9,7 +9,8 @@ from typing import Final
 from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.judge import first_new, seconds
 from glassbridge.lab.link_breaker import Link
-from glassbridge.lab.scenario import Limit, Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import Limit, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 from glassbridge.lab.witnesses import by_room, places
 

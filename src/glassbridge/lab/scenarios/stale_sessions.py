@@ -8,7 +8,8 @@ from time import monotonic_ns
 from glassbridge.core.values import UserId
 from glassbridge.lab.bare_cloud import BareCloud
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 SHORT = Needs(env={"GLASSBRIDGE_GRACE": "3"})

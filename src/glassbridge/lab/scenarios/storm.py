@@ -12,7 +12,8 @@ from typing import Final
 from glassbridge.core.values import UserId
 from glassbridge.lab.crowd import User
 from glassbridge.lab.judge import seconds
-from glassbridge.lab.scenario import LabError, Needs, always, most, p95, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.scenario import always, most, p95, scenario
 from glassbridge.lab.silent_users import silent_users
 from glassbridge.lab.system import System
 

@@ -5,9 +5,10 @@ import os
 import signal
 
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import Needs, always, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.phone_reports import in_room
+from glassbridge.lab.scenario import always, never, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room
 
 OF_CLOUD = ("place lost", "audio link", "audio state", "recovery")
 """What a cloud writes of each user whose bridge dies."""

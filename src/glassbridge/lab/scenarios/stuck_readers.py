@@ -8,9 +8,10 @@ import psutil
 from glassbridge.core.diagnosis import Action
 from glassbridge.lab.faults import frozen
 from glassbridge.lab.leaks import held_by
-from glassbridge.lab.scenario import LabError, Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.phone_reports import in_room, room_back
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
-from glassbridge.lab.witnesses import in_room, room_back
 
 LASTS = 10.0
 RECOGNISERS_LAST = 20.0

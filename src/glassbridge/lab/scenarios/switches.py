@@ -8,7 +8,8 @@ from glassbridge.app import Session
 from glassbridge.lab import judge
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
-from glassbridge.lab.scenario import LabError, Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import LabError, Needs
+from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 TWO = Needs(backends=2)
@@ -175,6 +176,7 @@ async def quick_switches(system: System) -> None:
 async def region_switch(system: System) -> None:
     """The phone leaves the old room before it joins the new one, and has its token from where it goes."""
     users = await system.speaking()
+    since = monotonic_ns()
     async with system.episode(users, "A to B") as episode:
         for user in users:
             user.switch(system.b)
@@ -182,7 +184,6 @@ async def region_switch(system: System) -> None:
         await episode.audio(within=10, at=system.b)
         await system.live(users, system.b)
         for user in users:
-            since = episode.gone_ns
             room = [event["state"] for event in user.events if event["event"] == "room" and event["t_ns"] >= since]
             minted = [line["program"] for line in system.logged("LiveKit token minted", user, since, holder="phone")]
             episode.note(

@@ -3,25 +3,51 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from glassbridge.cloud.bridge_client import ON_ITS_WAY_OUT
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, BridgeFault
 from glassbridge.core.diagnosis import BridgeSays, Evidence, Hop, LiveKitSays
 from glassbridge.core.recovery import DECISIONS
-from glassbridge.core.values import Generation, LossReason, agent_identity
+from glassbridge.core.values import Generation, LossReason, UserId, agent_identity
 from glassbridge.lab.sim.livekit import Frame, LiveKit
 from glassbridge.lab.sim.pool import BridgeRef, Pool, Seat
-from glassbridge.lab.sim.world import Alarm
-
-if TYPE_CHECKING:
-    from glassbridge.lab.sim.cloud import UserSession
+from glassbridge.lab.sim.world import Alarm, Process
 
 HEARD_EVERY = 0.1
 """Seconds after a frame in which further ones are not told to the machine."""
 ANSWER_WITHIN = 1.0
 """Seconds that whoever is asked has."""
+
+
+class Phone(Protocol):
+    """The socket of a session's phone."""
+
+    heard_at: float
+
+    def send(self, message: Any) -> None:
+        """To the phone."""
+
+
+class Owner(Protocol):
+    """The session whose link it is (lab/sim/cloud.py)."""
+
+    @property
+    def cloud(self) -> Any: ...
+    @property
+    def process(self) -> Process: ...
+    @property
+    def user(self) -> UserId: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def phone(self) -> Phone | None: ...
+    def tell(self, notice: audio_link.Notice) -> None: ...
+    def deliver(self, frame: Frame, path: str, worker: str | None) -> None: ...
+    def closed(self) -> None: ...
 
 
 class Attempt:
@@ -98,7 +124,7 @@ class Attempt:
 class LinkShell:
     """Owned by one session."""
 
-    def __init__(self, session: "UserSession", former: "LinkShell | None") -> None:
+    def __init__(self, session: Owner, former: "LinkShell | None") -> None:
         self.session = session
         self.pool: Pool = session.cloud.pool
         self.machine = AudioLink(Generation(session.process.unix_ms()), session.process.world.chance.random)

@@ -1,0 +1,35 @@
+"""What a scenario needs of its system, what it measures, and what it raises where nothing could be measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Figures = Mapping[str, float]
+"""Of one sample; truths are 1 or 0."""
+
+
+class LabError(Exception):
+    """The system was not as it has to be before a fault, or a part of the lab failed: nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What the system has to be like."""
+
+    backends: int = 1
+    workers: int = 1
+    breakable: bool = False
+    """Ways that can be broken, those to LiveKit too: needs a real livekit-server."""
+    real: bool = False
+    """A real livekit-server."""
+    app: bool = False
+    """Each user has an app that listens."""
+    hostile_app: bool = False
+    """There is an app whose sockets an attacker opens (lab/hostile_app.py)."""
+    original_clouds: bool = False
+    """Doubles of the original's cloud on our bridges, instead of our clouds."""
+    original_phones: bool = False
+    """Doubles of the original's phone, instead of ours."""
+    frame_ms: int = 100
+    """How much a phone speaks at once."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """For all programs: short token lifetimes, a short grace, ..."""

@@ -1,0 +1,26 @@
+"""Where a program's spans go."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from glassbridge.runtime.errors import UserError
+
+
+@contextmanager
+def tracing(service: str, url: str) -> Iterator[None]:
+    """Meanwhile spans of this process go to the collector at `url`; empty: nobody gets them.
+
+    Raises UserError where the extra is missing.
+    """
+    if not url:
+        yield
+        return
+    try:
+        from glassbridge.telemetry.collector import Collector
+    except ImportError:
+        raise UserError("traces need OpenTelemetry: pip install 'glassbridge[otel]'") from None
+    collector = Collector(service, url)
+    try:
+        yield
+    finally:
+        collector.close()
