@@ -162,6 +162,15 @@ async def test_missing_words_stand_in_their_place_until_they_have_come(
         await page.until(f"({captions}) === 'one|30 s are missing|two'")
         flight.words_missing(replace(gap, state=GapState.FILLED))
         await page.until(f"({captions}) === 'one|two'")
+        flight.understood(Transcript("four", True, 40_000, 41_000, id="u3"))
+        flight.words_missing(Gap("9-2f", 33_000, 6.0))
+        await page.until(f"({captions}) === 'one|two|6 s are missing: the phone may still send them|four'")
+        flight.understood(Transcript("thr", False, 50_000, 50_500))
+        flight.understood(Transcript("two and", True, 31_000, 34_000, id="u4", inserts="9-2f", replaces=("u2",)))
+        flight.understood(Transcript("three", True, 35_000, 36_000, id="u5", inserts="9-2f"))
+        flight.words_missing(Gap("9-2f", 33_000, 6.0, GapState.FILLED))
+        await page.until(f"({captions}) === 'one|two and|three|four'")
+        assert await page.run("document.querySelector('.interim').textContent") == "thr"
         assert page.complaints == []
 
 

@@ -59,7 +59,7 @@ class Captions:
     """What was understood lately, and where words are missing; for those who watch, or who ask for it."""
 
     def __init__(self) -> None:
-        self._said: deque[Row] = deque(maxlen=CAPTIONS)
+        self._said: deque[tuple[int, Row]] = deque(maxlen=CAPTIONS)
         self.said = 0
         """So far."""
 
@@ -70,28 +70,33 @@ class Captions:
             row |= {"id": said.id, "start_ms": said.start_ms}
         if said.inserts is not None:
             row |= {"inserts": said.inserts, "replaces": said.replaces}
-        interim = self._said.pop() if self._said and not self._said[-1]["final"] else None
+        if said.inserts is not None:
+            self._append_before_interim(row)
+            return
+        if self._said and not self._said[-1][1]["final"]:
+            self._said.pop()
         self._append(row)
-        if interim is not None and said.inserts is not None:
-            self._append(interim)
 
     def gap(self, at_ms: int, gap: TranscriptGap) -> None:
         """Words are missing here, or a gap that is known is another one now."""
-        interim = self._said.pop() if self._said and not self._said[-1]["final"] else None
         row = {"gap": gap.id, "start_ms": gap.at_ms, "seconds": gap.seconds, "state": gap.state.value}
-        self._append({"at_ms": at_ms, "text": "", "final": True} | row)
+        self._append_before_interim({"at_ms": at_ms, "text": "", "final": True} | row)
+
+    def _append_before_interim(self, row: Row) -> None:
+        interim = self._said.pop() if self._said and not self._said[-1][1]["final"] else None
+        self._append(row)
         if interim is not None:
-            self._append(interim)
+            self._said.append(interim)
 
     def _append(self, row: Row) -> None:
-        self._said.append(row)
         self.said += 1
+        self._said.append((self.said, row))
 
     def all(self) -> list[Row]:
         """In the order in which it was said: each gap as it is now, none that was filled, and what came late; the last
         caption may still change."""
         rows: dict[str | int, Row] = {}
-        for number, row in enumerate(self._said):
+        for number, row in self._said:
             key: str | int = row.get("gap") or row.get("id") or number
             known = rows.get(key)
             rows[key] = row if known is None else row | {"at_ms": known["at_ms"]}
@@ -101,9 +106,9 @@ class Captions:
                 rows = _in_place(rows, key)
         return [row for row in rows.values() if row.get("state") != GapState.FILLED.value]
 
-    def latest(self, number: int) -> list[Row]:
-        """The last so many, each change of a gap a row."""
-        return list(self._said)[-number:] if number > 0 else []
+    def since(self, said: int) -> list[Row]:
+        """What came after so many, each change of a gap a row."""
+        return [row for number, row in self._said if number > said]
 
 
 def _in_place(rows: dict[str | int, Row], key: str | int) -> dict[str | int, Row]:

@@ -169,5 +169,5 @@ class Watched:
 
     def _captions(self) -> list[Row] | None:
         captions = self.flight.captions
-        news, self._said = captions.said - self._said, captions.said
-        return captions.latest(news) if news else None
+        known, self._said = self._said, captions.said
+        return captions.since(known) if captions.said > known else None

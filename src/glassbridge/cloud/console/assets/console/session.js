@@ -1,8 +1,9 @@
 // One session: what is true of it, its lanes, its gaps, its sound, its captions, its events.
 
+import { missing } from "../captions.js";
 import { LANES, Lanes, SPANS, keyOf } from "./lanes.js";
 import { Timeline } from "./timeline.js";
-import { HOPS, LIGHTS, actions, ago, clock, make, missing, outcome, seconds, sentence, setText } from "./words.js";
+import { HOPS, LIGHTS, actions, ago, clock, make, outcome, seconds, sentence, setText } from "./words.js";
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
@@ -158,12 +159,12 @@ export class SessionView {
     const { captions, interim, revised } = this.timeline;
     if (revised !== this.drawn.revised) {
       this.drawn.revised = revised;
-      this.drawn.captions = 0;
+      this.drawn.caption = null;
       this.captions.replaceChildren();
     }
-    const fresh = captions.filter(({ at }) => at > (this.drawn.captions ?? 0));
+    const fresh = captions.slice(captions.indexOf(this.drawn.caption) + 1);
     if (fresh.length) {
-      this.drawn.captions = fresh.at(-1).at;
+      this.drawn.caption = fresh.at(-1);
       this.captions.append(
         ...fresh.map((row) =>
           make(

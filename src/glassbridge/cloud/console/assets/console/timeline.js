@@ -1,5 +1,7 @@
 // What is known of the watched session: seconds, gaps, events, levels, captions. Everything has a bound.
 
+import { placed } from "../captions.js";
+
 const MAX_SECONDS = 900;
 const MAX_EVENTS = 400;
 const MAX_CAPTIONS = 40;
@@ -17,7 +19,7 @@ export class Timeline {
     this.gaps = [];
     this.events = [];
     this.captions = [];
-    this.revised = 0; // times that a gap in the captions changed
+    this.revised = 0; // times that something came that is not the newest
     this.interim = "";
     this.levels = [];
   }
@@ -61,25 +63,13 @@ export class Timeline {
     this.levels.splice(0, Math.max(0, this.levels.length - MAX_LEVELS));
   }
 
-  takeCaption({ at_ms, text, final, gap, seconds, state }) {
-    if (gap !== undefined) {
-      this.takeGap({ at: at_ms, gap, seconds, state });
-      return;
+  takeCaption({ at_ms, final, start_ms, ...row }) {
+    if (row.gap === undefined) {
+      if (!row.inserts) this.interim = final ? "" : row.text;
+      if (!final || !row.text) return;
     }
-    this.interim = final ? "" : text;
-    if (!final || !text || at_ms <= (this.captions.at(-1)?.at ?? 0)) return;
-    this.captions.push({ at: at_ms, text });
-    this.captions.splice(0, Math.max(0, this.captions.length - MAX_CAPTIONS));
-  }
-
-  // Words are missing; a gap that was filled goes: its words are in its place.
-  takeGap(news) {
-    const known = this.captions.findIndex(({ gap }) => gap === news.gap);
-    const row = { ...news, at: this.captions[known]?.at ?? Math.max(news.at, (this.captions.at(-1)?.at ?? 0) + 1) };
-    const rows = news.state === "filled" ? [] : [row];
-    if (known >= 0) this.captions.splice(known, 1, ...rows);
-    else this.captions.push(...rows);
-    this.revised += 1;
+    this.captions = placed(this.captions, { at: at_ms, start: start_ms, ...row }).slice(-MAX_CAPTIONS);
+    if (row.gap !== undefined || row.inserts) this.revised += 1;
   }
 
   // The sum of some columns in one second; null: unknown.

@@ -72,10 +72,6 @@ export function outcome({ to_ms, healed_by }) {
   return HEALED[how] ?? (how.startsWith("then ") ? said(how) : `healed by ${action(how)}`);
 }
 
-// A gap in the captions.
-export const missing = ({ seconds, state }) =>
-  `${Math.round(seconds)} s are missing${state === "open" ? ": the phone may still send them" : ""}`;
-
 export const blamed = (gap) => `${HOPS[gap.hop] ? `${HOPS[gap.hop]}: ` : ""}${gap.text || gap.code}`;
 
 export function seconds(ms) {

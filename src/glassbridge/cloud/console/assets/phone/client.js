@@ -222,6 +222,8 @@ export class PhoneClient {
         return this.sender.sendMissing(this.capture.acknowledge(message));
       case "display_event":
         return this.show(message);
+      case "transcript_gap":
+        return this.tell("gap", { gap: message.id, start: message.atMs, seconds: message.seconds, state: message.state });
       case "microphone_state_change":
         if (message.isMicrophoneEnabled === this.allowed) return undefined;
         this.allowed = message.isMicrophoneEnabled;
@@ -274,10 +276,10 @@ export class PhoneClient {
     });
   }
 
-  show({ packageName, layout, isFinal }) {
+  show({ packageName, layout, isFinal, startMs, id, replaces, inserts }) {
     const text = words(layout);
     if (packageName !== CAPTIONS && this.apps.has(packageName)) this.tell("shown", { name: packageName, text });
-    else this.tell("caption", { text, final: isFinal !== false });
+    else this.tell("caption", { text, final: isFinal !== false, start: startMs, id, replaces, inserts });
   }
 }
 

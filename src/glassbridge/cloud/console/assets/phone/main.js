@@ -1,5 +1,6 @@
 // The page: what a person sees and presses.
 
+import { missing, placed } from "../captions.js";
 import { PhoneClient } from "./client.js";
 
 const LIGHTS = {
@@ -18,7 +19,7 @@ const KEY = "glassbridge.core-token";
 const EVERY = 100; // milliseconds between two looks at the meters
 
 const $ = (id) => document.getElementById(id);
-const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {} };
+const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {}, captions: [] };
 
 // `#token=` is how `glassbridge dev` hands one over: a fragment never leaves the browser.
 function adoptToken() {
@@ -38,6 +39,7 @@ async function start(event) {
   $("refused").hidden = true;
   const phone = new PhoneClient(token, (kind, detail) => HEARERS[kind](detail), { transport: $("transport").value });
   state.phone = phone;
+  state.captions = [];
   for (const list of ["captions", "apps", "notices", "facts"]) $(list).replaceChildren();
   try {
     await phone.start();
@@ -105,10 +107,11 @@ const HEARERS = {
     $("microphone").disabled = true;
     state.phone?.stop();
   },
-  caption({ text, final }) {
-    $("interim").textContent = final ? "" : text;
-    if (final && text) add($("captions"), MAX_CAPTIONS, text);
+  caption({ text, final, ...row }) {
+    if (!row.inserts) $("interim").textContent = final ? "" : text;
+    if (final && text) showCaption({ text, ...row });
   },
+  gap: (row) => showCaption(row),
   shown({ name, text }) {
     const list = $("apps");
     const item =
@@ -205,6 +208,17 @@ function note(text) {
   time.textContent = $("elapsed").textContent || "0:00";
   item.append(text);
   add($("notices"), MAX_NOTICES, item);
+}
+
+function showCaption(row) {
+  state.captions = placed(state.captions, row).slice(-MAX_CAPTIONS);
+  const item = (one) =>
+    Object.assign(document.createElement("li"), {
+      className: one.gap === undefined ? "" : `gap ${one.state}`,
+      textContent: one.gap === undefined ? one.text : missing(one),
+    });
+  if (state.captions.at(-1) === row) add($("captions"), MAX_CAPTIONS, item(row));
+  else $("captions").replaceChildren(...state.captions.map(item));
 }
 
 function add(list, most, what) {
