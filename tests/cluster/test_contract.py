@@ -27,7 +27,7 @@ async def granted(directory: Directory, wanted: Claim) -> Granted:
     return verdict
 
 
-async def register(directory: Directory, owner: Owner, lease: float = LEASE, heard: int = 0) -> list[Taken]:
+async def register(directory: Directory, owner: Owner, *heard: Taken, lease: float = LEASE) -> list[Taken]:
     answer = await directory.renew(Node(owner, NodeState.SERVING, 0), lease, heard, TIME)
     return list(answer.taken)
 
@@ -35,16 +35,16 @@ async def register(directory: Directory, owner: Owner, lease: float = LEASE, hea
 async def test_a_node_sees_all_nodes_and_the_clock_of_the_directory(connect: Connect) -> None:
     one, two = connect(), connect()
     first, second = Node(ONE, NodeState.SERVING, 3), Node(TWO, NodeState.DRAINING, 80)
-    alone = await one.renew(first, LEASE, 0, TIME)
-    both = await two.renew(second, LEASE, 0, TIME)
+    alone = await one.renew(first, LEASE, (), TIME)
+    both = await two.renew(second, LEASE, (), TIME)
     assert alone.nodes == (first,)
     assert sorted(both.nodes, key=lambda node: node.owner.node) == [first, second]
     assert both.now_ms >= alone.now_ms > 1_700_000_000_000
     assert both.server == alone.server != ""
     full = replace(first, state=NodeState.FULL, load=9)
-    assert full in (await one.renew(full, LEASE, 0, TIME)).nodes
+    assert full in (await one.renew(full, LEASE, (), TIME)).nodes
     await two.withdraw(TWO, TIME)
-    assert (await one.renew(first, LEASE, 0, TIME)).nodes == (first,)
+    assert (await one.renew(first, LEASE, (), TIME)).nodes == (first,)
 
 
 async def test_a_lease_ends(connect: Connect) -> None:
@@ -52,7 +52,7 @@ async def test_a_lease_ends(connect: Connect) -> None:
     await register(two, TWO, lease=0.05)
 
     async def gone() -> bool:
-        return [node.owner for node in (await one.renew(Node(ONE, NodeState.SERVING, 0), LEASE, 0, TIME)).nodes] == [
+        return [node.owner for node in (await one.renew(Node(ONE, NodeState.SERVING, 0), LEASE, (), TIME)).nodes] == [
             ONE
         ]
 
@@ -111,8 +111,9 @@ async def test_an_owner_learns_what_was_taken_from_it_until_it_has_heard(connect
     news = [Taken(user, (await granted(two, claim(TWO, user))).claim.epoch) for user in (ANN, BOB)]
     assert await register(one, ONE) == news
     assert await register(one, ONE) == news, "the first answer may have been lost"
-    assert await register(one, ONE, heard=1) == news[1:]
-    assert await register(one, ONE, heard=1) == []
+    assert await register(one, ONE, news[0]) == news[1:]
+    assert await register(one, ONE, news[0]) == news[1:], "what was heard twice takes nothing else away"
+    assert await register(one, ONE, *news) == []
 
 
 async def test_nothing_waits_for_a_node_that_is_gone(connect: Connect) -> None:

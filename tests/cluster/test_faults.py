@@ -49,12 +49,12 @@ async def is_away(directory: ValkeyDirectory, timeout: float = SOON) -> str:
 async def test_killed_and_started_empty(valkey: Valkey, stack: AsyncExitStack) -> None:
     directory = directory_of(stack, valkey.url)
     node = Node(ONE, NodeState.SERVING, 0)
-    before = await directory.renew(node, LEASE, 0, TIME)
+    before = await directory.renew(node, LEASE, (), TIME)
     first = await granted(directory, claim(phone="p", attempt=4))
     await valkey.kill()
     await is_away(directory)
     await valkey.start()
-    after = await directory.renew(node, LEASE, 0, TIME)
+    after = await directory.renew(node, LEASE, (), TIME)
     assert after.server != before.server, "an owner must learn that everything was forgotten"
     assert await granted(directory, first.claim) == first, "the claim is restored with its epoch"
 
@@ -110,10 +110,10 @@ async def test_failed_over_with_the_last_claims_lost(tmp_path: Path, stack: Asyn
     await replica.command("REPLICAOF", "NO", "ONE")
     lost = await granted(directory, claim(TWO))
     node = Node(TWO, NodeState.SERVING, 0)
-    before = await directory.renew(node, LEASE, 0, TIME)
+    before = await directory.renew(node, LEASE, (), TIME)
     await primary.kill()
     after = directory_of(stack, replica.url)
-    assert (await after.renew(node, LEASE, 0, TIME)).server != before.server
+    assert (await after.renew(node, LEASE, (), TIME)).server != before.server
     restored = await granted(after, lost.claim)
     assert restored == Granted(lost.claim, kept.claim), "the newer owner has the user again, and its epoch"
 

@@ -1,5 +1,6 @@
 """The port to the directory: what a cloud asks of it, and what it hears."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,16 +42,15 @@ class Renewal:
     nodes: tuple[Node, ...]
     """All whose lease is good, the one that asks among them."""
     taken: tuple[Taken, ...]
-    """Since the last one that was acknowledged, the oldest first."""
+    """All that was not heard yet, the oldest first."""
 
 
 class Directory(Protocol):
     """One connection of one node. Each call takes `timeout` seconds at most, raises DirectoryAway, and is safe to
     cancel."""
 
-    async def renew(self, node: Node, lease: float, heard: int, timeout: float) -> Renewal:
-        """Registers the node for `lease` seconds. `heard`: entries of the last Renewal.taken that need not be told
-        again."""
+    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
+        """Registers the node for `lease` seconds. `heard`: what need not be told again of former answers."""
 
     async def withdraw(self, owner: Owner, timeout: float) -> None:
         """The node is gone. Its claims stay: whoever takes one of them learns of it."""

@@ -1,6 +1,6 @@
 """The directory of a single cloud, in its memory; several nodes may share one in tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from glassbridge.cluster.directory import Node, Renewal, Taken
@@ -26,12 +26,12 @@ class MemoryDirectory:
         self._released: dict[UserId, Released] = {}
         self._taken: dict[str, list[Taken]] = {}
 
-    async def renew(self, node: Node, lease: float, heard: int, timeout: float) -> Renewal:
+    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
         now, incarnation = self._now_ms(), node.owner.incarnation
         self._nodes[incarnation] = node, now + lease * 1000
         for gone in [key for key, (_, ends) in self._nodes.items() if ends <= now]:
             del self._nodes[gone]
-        taken = self._taken[incarnation] = self._taken.get(incarnation, [])[heard:]
+        taken = self._taken[incarnation] = [news for news in self._taken.get(incarnation, []) if news not in heard]
         return Renewal(now, "memory", tuple(known for known, _ in self._nodes.values()), tuple(taken))
 
     async def withdraw(self, owner: Owner, timeout: float) -> None:

@@ -25,17 +25,19 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 RENEW: Final = (
     _NOW
     + """
--- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), entries heard, most
+-- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), most news, news that was heard
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('HDEL', KEYS[1], gone)
   redis.call('ZREM', KEYS[2], gone)
 end
-redis.call('LTRIM', KEYS[3], ARGV[4], -1)
+for number = 5, #ARGV do
+  redis.call('LREM', KEYS[3], 1, ARGV[number])
+end
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 return {string.format('%.0f', now), server, redis.call('HGETALL', KEYS[1]),
-        redis.call('LRANGE', KEYS[3], 0, ARGV[5] - 1)}
+        redis.call('LRANGE', KEYS[3], 0, ARGV[4] - 1)}
 """
 )
 

@@ -1,7 +1,7 @@
 """The directory in a Valkey (or Redis 7) server, by redis-py. Nothing else imports that library."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -49,13 +49,19 @@ class ValkeyDirectory:
         self._renew, self._withdraw = register(scripts.RENEW), register(scripts.WITHDRAW)
         self._claim, self._release = register(scripts.CLAIM), register(scripts.RELEASE)
 
-    async def renew(self, node: Node, lease: float, heard: int, timeout: float) -> Renewal:
+    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
         owner = node.owner
         about = msgspec.json.encode(_About(owner.node, owner.address, node.state, node.load)).decode()
         answer = await self._run(
             self._renew,
             self._node_keys(owner),
-            (owner.incarnation, about, round(lease * 1000), heard, scripts.TAKEN_AT_ONCE),
+            (
+                owner.incarnation,
+                about,
+                round(lease * 1000),
+                scripts.TAKEN_AT_ONCE,
+                *(f"{news.epoch} {news.user}" for news in heard),
+            ),
             timeout,
         )
         with _Understood():
