@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.connections import ConnectionLimits
-from glassbridge.runtime.addresses import UNIX, check_host, check_target, check_url
+from glassbridge.runtime.addresses import UNIX, check_host, check_node_address, check_target, check_url
 
 DEV_LIVEKIT_KEY = "devkey"
 DEV_LIVEKIT_SECRET = "development-only-secret-of-32-chars!"  # noqa: S105 - public on purpose
@@ -205,6 +205,16 @@ class Settings(BaseModel):
     )
     """Open the console and `/api/admin`; none: nobody may look. At least 16 characters each."""
 
+    cluster: SecretStr = SecretStr("")
+    """URL of the directory that several clouds share: valkey://, redis://, with TLS valkeys:// or rediss://, and
+    +sentinel or +cluster (cluster/address.py); empty: this cloud is alone."""
+    cluster_ca: Path | None = None
+    """PEM file: whose certificates are believed of the directory; left out: those that the machine believes."""
+    cluster_secrets: SecretList = Field((), validation_alias=AliasChoices("GLASSBRIDGE_CLUSTER_SECRET"))
+    """Sign hand-overs between the clouds of a cluster. At least 32 bytes each."""
+    cluster_address: Annotated[str, AfterValidator(check_node_address)] = "127.0.0.1:0"
+    """host:port where other clouds of the cluster reach this one, and where it listens for them; port 0: a free one."""
+
     public_url: WebUrl = ""
     """Where apps elsewhere find this cloud, such as https://cloud.example.com."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
@@ -269,6 +279,8 @@ class Settings(BaseModel):
     """Texts spoken for one user in a minute; 20 at once,"""
     app_speech_texts: float = Field(1_200, gt=0, le=1e9)
     """and for one app; 200 at once."""
+    drain: Seconds = 3.0
+    """Seconds that a stopping cloud takes at most to hand over and end its sessions."""
     max_sessions: int = Field(2_000, ge=1, le=1_000_000)
     sounds_per_user: int = Field(10, ge=1, le=1_000)
     """Sounds that a bridge plays at a time for a user,"""
@@ -397,7 +409,7 @@ _SECRETS: Final = tuple(
     for name, field in Settings.model_fields.items()
     if field.annotation is SecretStr or SecretStr in get_args(field.annotation)
 )
-_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens", "bridge_secrets")
+_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens", "bridge_secrets", "cluster_secrets")
 """Secrets with which somebody is let in."""
 
 

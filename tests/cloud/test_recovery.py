@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from glassbridge.core.arrival import PRESENCE_MISSED
 from glassbridge.core.link_events import LinkState
+from glassbridge.core.ownership import JOINS
 from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.uplink import Hop
 from glassbridge.core.values import LossReason, user_id
@@ -199,7 +200,7 @@ async def test_a_restarted_cloud_wins_whatever_its_clock_says(stage: Begin, behi
     built = await stage()
     await built.phone("bob@example.com", query=OUR_PHONE)
     await eventually(lambda: bool(built.bridge.joins) or "no join")
-    built.bridge.newest = built.bridge.joins[0].generation + behind_ms + 5_000
+    built.bridge.newest = built.bridge.joins[0].generation + (behind_ms + 5_000) * JOINS
     phone = await built.phone(query=OUR_PHONE)
     loop = asyncio.get_running_loop()
     begun = loop.time()

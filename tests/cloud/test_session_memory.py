@@ -214,6 +214,9 @@ class Owner:
     def drop(self, session: Any) -> None:
         raise AssertionError("the session has failed")
 
+    def release(self, claim: Any) -> None:
+        raise AssertionError("the session has failed")
+
 
 class Hour:
     """One session and those who mean it harm."""

@@ -10,7 +10,10 @@ from glassbridge.cluster.address import read_address
 from glassbridge.cluster.directory import Directory
 from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.cluster.valkey import ValkeyDirectory
+from tests.support.grpc_runtime import grpc_is_here
 from tests.support.valkey import Valkey
+
+__all__ = ["grpc_is_here"]
 
 Connect = Callable[[], Directory]
 """One more connection to the same directory: one for each node."""

@@ -16,7 +16,7 @@ from glassbridge.core.values import UserId
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.livekit.server import LOOPBACK, free_port
-from tests.cluster.test_contract import ANN, LEASE, ONE, TIME, TWO, claim, granted, register
+from tests.cluster.test_contract import ANN, BOB, LEASE, ONE, TIME, TWO, claim, granted, register
 from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.tls import tls_front
@@ -69,6 +69,28 @@ async def test_frozen_and_thawed(valkey: Valkey, stack: AsyncExitStack) -> None:
     finally:
         valkey.thaw()
     assert (await granted(directory, claim())).claim.epoch == first.claim.epoch
+
+
+async def test_a_server_that_stood_still_does_nothing_that_nobody_waits_for(
+    valkey: Valkey, stack: AsyncExitStack
+) -> None:
+    """What was given up meanwhile lies in its sockets, and is read when it goes on."""
+    one, two = directory_of(stack, valkey.url), directory_of(stack, valkey.url)
+    for directory, owner in ((one, ONE), (two, TWO)):
+        await register(directory, owner)
+    first = await granted(one, claim(ONE))
+    await two.claim(claim(TWO, BOB), TIME)  # its connection is open
+    valkey.freeze()
+    try:
+        with pytest.raises(DirectoryAway):
+            await two.claim(claim(TWO), SOON)
+        with pytest.raises(DirectoryAway):
+            await one.release(first.claim, SOON)
+        await asyncio.sleep(2 * SOON)
+    finally:
+        valkey.thaw()
+    assert await register(one, ONE) == [], "a claim of long ago has taken the user"
+    assert await granted(one, claim(ONE)) == first
 
 
 async def test_a_storm_of_claims_on_a_frozen_server_ends_in_time(valkey: Valkey, stack: AsyncExitStack) -> None:

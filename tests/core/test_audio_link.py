@@ -45,6 +45,7 @@ from glassbridge.core.audio_link import (
     Notify,
     Path,
     PhoneAnswered,
+    Raised,
     Status,
     StreamBroke,
     Tick,
@@ -127,6 +128,7 @@ def example(event: type, generation: Generation) -> Event:
         Status: Status(generation, LossReason.SUPERSEDED),
         BridgeBack: BridgeBack(),
         Heard: heard(generation),
+        Raised: Raised(Generation(0)),
         Microphone: Microphone(on=False),
         Voice: Voice(speaking=True),
         Tick: Tick(),
@@ -1017,3 +1019,11 @@ def test_joins_that_cannot_succeed_wait_longer(reason: LossReason, longest: floa
         machine.step(Tick(), now)
     assert waits[-1] == longest
     assert waits == sorted(waits)
+
+
+def test_a_former_owner_may_have_used_greater_generations() -> None:
+    machine = in_state(LinkState.LIVE)
+    assert doings(machine.step(Raised(Generation(5_000)), 1.0)) == []
+    assert machine.generation == G1, "the place that there is stays"
+    machine.step(StreamBroke(G1, LossReason.STREAM_BROKEN), 1.1)
+    assert doings(pass_time(machine, 2.0)) == [Join(Generation(5_001))]

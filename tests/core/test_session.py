@@ -12,6 +12,7 @@ from glassbridge.core.session import (
     Dispose,
     End,
     Event,
+    Move,
     Refuse,
     Release,
     Session,
@@ -20,6 +21,7 @@ from glassbridge.core.session import (
     SocketNumber,
     SocketOpened,
     Supersede,
+    Taken,
     Tick,
 )
 
@@ -34,6 +36,7 @@ def in_state(state: SessionState) -> Session:
         SessionState.ACTIVE: [SocketOpened(ONE)],
         SessionState.GRACE: [SocketOpened(ONE), SocketClosed(ONE)],
         SessionState.ENDED: [SocketOpened(ONE), End("test")],
+        SessionState.MOVED: [SocketOpened(ONE), Taken()],
     }
     for event in way[state]:
         session.step(event, 0.0)
@@ -69,6 +72,13 @@ def test_the_table_is_total() -> None:
             [Dispose("grace is over", None), Refuse(TWO)],
             SessionState.ENDED,
         ),
+        (SessionState.ABSENT, Taken(), 1.0, [Move(None)], SessionState.MOVED),
+        (SessionState.ACTIVE, Taken(), 1.0, [Move(ONE)], SessionState.MOVED),
+        (SessionState.GRACE, Taken(), 1.0, [Move(None)], SessionState.MOVED),
+        (SessionState.ENDED, Taken(), 1.0, [], SessionState.ENDED),
+        (SessionState.MOVED, SocketOpened(TWO), 1.0, [Refuse(TWO)], SessionState.MOVED),
+        (SessionState.MOVED, End("stop"), 1.0, [], SessionState.MOVED),
+        (SessionState.MOVED, Taken(), 1.0, [], SessionState.MOVED),
         (SessionState.GRACE, Tick(), 59.9, [], SessionState.GRACE),
         (SessionState.GRACE, Tick(), 60.0, [Dispose("grace is over", None)], SessionState.ENDED),
         (SessionState.GRACE, Tick(), 60.1, [Dispose("grace is over", None)], SessionState.ENDED),

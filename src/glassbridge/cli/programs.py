@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glassbridge.cli.cluster import cluster_of
 from glassbridge.cli.common import (
     LogFormat,
     LogLevel,
@@ -101,6 +102,11 @@ def cloud(
     registry = start.attempt(lambda: _registry(apps))
     recogniser = start.attempt(lambda: chosen_recogniser(settings))
     issuer = start.attempt(lambda: issuer_of(settings))
+    cluster = start.attempt(lambda: cluster_of(settings))
+    if cluster is not None and start.listen("GLASSBRIDGE_CLUSTER_ADDRESS", cluster[0].host):
+        start.note(
+            "hand-overs between clouds carry what was said, signed but not encrypted: keep their network private"
+        )
     security, owners = start.attempt(lambda: channel_security(settings)), start.attempt(lambda: bridge_owners(settings))
     _require_safe_bridges(start)
     start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
@@ -146,6 +152,7 @@ def cloud(
         client_token_ttl=settings.livekit_client_token_ttl,
         agent_token_ttl=settings.livekit_agent_token_ttl,
         grace=settings.grace,
+        drain=settings.drain,
         max_sessions=settings.max_sessions,
         max_text=settings.max_text_bytes,
         max_binary=settings.max_binary_bytes,
@@ -163,10 +170,12 @@ def cloud(
             sounds_of_app=settings.sounds_per_app_bytes,
             sounds_of_all=settings.sounds_bytes,
         ),
+        cluster=cluster and cluster[0],
     )
     with tracing("cloud", traces_url()):
         ready = lambda _port: recogniser.warm_up()  # noqa: E731
-        status = run(config, recogniser, ready, registry, _voice(), lambda: cloud_keys(start.again()))
+        reread = lambda: cloud_keys(start.again())  # noqa: E731
+        status = run(config, recogniser, ready, registry, _voice(), reread, cluster and cluster[1])
     raise typer.Exit(status)
 
 

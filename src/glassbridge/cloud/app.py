@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from secrets import token_hex
+from socket import gethostname
 
 import structlog
 import uvloop
@@ -11,12 +13,16 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import Registry, StaticRegistry
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.gauges import Gauges
+from glassbridge.cloud.handover import HandOverClient, HandOverServer
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.issuer_keys import IssuerKeys
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens
+from glassbridge.cluster.directory import Directory
+from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.addresses import TrustedProxies
+from glassbridge.core.ownership import Owner
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port, raise_descriptor_limit
@@ -42,8 +48,11 @@ class Cloud:
         recogniser: Recogniser,
         registry: Registry | None = None,
         voice: Voice | None = None,
+        directory: Directory | None = None,
     ) -> None:
+        """`directory`: shared by the clouds of `config.cluster`, and closed in the end; None: in memory."""
         self._config = config
+        self._directory = directory or MemoryDirectory()
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._apps = AppHost(config.apps, registry or StaticRegistry())
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
@@ -58,6 +67,8 @@ class Cloud:
         """host:port where metrics need no token; None: nowhere."""
         self._metrics = AsyncExitStack()
         """Of its numbers: who reads them, and where."""
+        self._cluster = AsyncExitStack()
+        """What other clouds need of this one."""
         self._tasks = TaskGroup("cloud", _failed)
 
     @property
@@ -72,8 +83,13 @@ class Cloud:
             server = MetricsServer(self._numbers, config.metrics_host, config.metrics_port)
             self.metrics_address = (await self._metrics.enter_async_context(server)).address
         try:
+            await self._meet_others()
             self.port = self._apps.port = await self._listener.open(config.host, config.port)
+        except CannotListen:
+            await self._metrics.aclose()
+            raise
         except OSError as error:
+            await self._cluster.aclose()
             await self._metrics.aclose()
             raise CannotListen(cannot_listen(f"{config.host}:{config.port}", error)) from None
         await self._rooms.__aenter__()
@@ -99,6 +115,15 @@ class Cloud:
             await self._issuer.reload()
         await self._recheck.look()
 
+    async def _meet_others(self) -> None:
+        """Raises CannotListen."""
+        config, client, address = self._config.cluster, None, ""
+        if config is not None:
+            server = HandOverServer(config.host, config.port, config.secrets, self.sessions.give)
+            address = (await self._cluster.enter_async_context(server)).address
+            client = await self._cluster.enter_async_context(HandOverClient(config.secrets))
+        self.sessions.join(self._directory, Owner(address or gethostname(), token_hex(6), address), client)
+
     @staticmethod
     def _numbers() -> list[Part]:
         return [((), metrics.snapshot(Program.CLOUD))]
@@ -109,6 +134,7 @@ class Cloud:
         if self._issuer is not None:
             await self._issuer.__aexit__()
         await self.sessions.close()
+        await self._cluster.aclose()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()
         await self._listener.close()
@@ -126,6 +152,7 @@ async def serve(
     registry: Registry | None = None,
     voice: Voice | None = None,
     reread: Callable[[], CloudKeys] | None = None,
+    directory: Callable[[], Directory] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, and closes recogniser and voice; `ready` is called with the port. On SIGHUP the
     secrets are those of `reread`, which raises ValueError where the former ones stay.
@@ -134,7 +161,7 @@ async def serve(
     """
     try:
         with reload_on_hangup(), stop_on_signals() as stop:
-            async with Cloud(config, recogniser, registry, voice) as cloud:
+            async with Cloud(config, recogniser, registry, voice, directory and directory()) as cloud:
                 if reread is not None:
                     RELOADS["secrets"] = lambda: cloud.reload(reread())
                 if ready is not None:
@@ -154,9 +181,10 @@ def run(
     registry: Registry | None = None,
     voice: Voice | None = None,
     reread: Callable[[], CloudKeys] | None = None,
+    directory: Callable[[], Directory] | None = None,
 ) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
     spare_imports()
-    uvloop.run(serve(config, recogniser, ready, registry, voice, reread))
+    uvloop.run(serve(config, recogniser, ready, registry, voice, reread, directory))
     return 0

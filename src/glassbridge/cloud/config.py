@@ -42,6 +42,18 @@ class IssuerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """How this cloud meets other clouds that share its directory."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    """Sign hand-overs: the first one signs, all of them verify."""
+    host: str = "127.0.0.1"
+    """Where other clouds reach this one, and where it listens for them."""
+    port: int = 0
+    """0: a free one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
     """Times in seconds, sizes in bytes."""
 
@@ -116,6 +128,8 @@ class CloudConfig:
     drain: float = 3.0
     """How long a stopping cloud takes at most to end its sessions."""
     apps: AppsConfig = field(default_factory=AppsConfig)
+    cluster: ClusterConfig | None = None
+    """None: there are no other clouds."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -129,6 +143,7 @@ class CloudConfig:
                     self.keys.bridge,
                     self.admin_token,
                     *self.former_admin_tokens,
+                    *(self.cluster.secrets if self.cluster is not None else ()),
                 ),
             )
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.audio_link import LinkState
+from glassbridge.core.ownership import NodeState
 from glassbridge.core.values import AudioState
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate
@@ -31,6 +32,8 @@ class Gauges:
             ),
             metrics.PLACES.read_by(lambda: sum(bridge.seats for bridge in pool.bridges)),
             metrics.BRIDGES.read_by(lambda: {("live",): pool.live, ("down",): len(pool.bridges) - pool.live}),
+            metrics.DIRECTORY_AWAY.read_by(lambda: self._sessions.keeper.away_for),
+            metrics.NODES.read_by(self._nodes),
             metrics.CONNECTIONS.read_by(self._connections),
             metrics.RECOGNISER_RECONNECTS.read_by(self._recogniser_ends),
             metrics.RECOGNISER_STREAMS.read_by(lambda: self._sessions.speech.streams),
@@ -42,6 +45,10 @@ class Gauges:
     def __exit__(self, *_: object) -> None:
         for stop in self._stops:
             stop()
+
+    def _nodes(self) -> Readings:
+        found = Counter(node.state for node in self._sessions.keeper.nodes)
+        return {(state.value,): found[state] for state in NodeState}
 
     def _connections(self) -> Readings:
         gate = self._gate

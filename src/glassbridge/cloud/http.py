@@ -30,6 +30,8 @@ from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
 from glassbridge.cloud.transcripts import TranscriptRoutes
 from glassbridge.cloud.websocket import VERSION_HEADERS, phone_websocket
+from glassbridge.core.lease import LeaseState
+from glassbridge.core.ownership import NodeState
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.speech.voice import Voice
@@ -166,13 +168,15 @@ class HttpApi:
     async def health(self, request: web.Request) -> web.Response:
         """Whether this cloud serves, for load balancers and people; always 200 while it answers at all. Operators are
         told how much it serves, too."""
-        pool = self._sessions.pool
-        status = "draining" if self._sessions.draining else "ok" if pool.live else "degraded"
+        pool, directory = self._sessions.pool, self._sessions.keeper.state
+        is_well = pool.live and directory is not LeaseState.AWAY
+        status = "draining" if self._sessions.draining else "ok" if is_well else "degraded"
         told: dict[str, object] = {"status": status, "timestamp": iso_now()}
         if self._admin.sees(request):
             told |= {
                 "sessions": {"activeCount": self._sessions.active},
                 "bridges": {"live": pool.live, "total": len(pool.bridges)},
+                "directory": directory.label,
                 "tasks": len(asyncio.all_tasks()),
             }
         return web.json_response(told)
@@ -188,12 +192,16 @@ class HttpApi:
         return web.Response(text="ok")
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Whether new phones are welcome: 503 while draining.
+        """Whether new phones are welcome: 503 while draining or full.
 
-        Without a bridge they still are: sockets carry audio too, and bridges that restart must not turn phones away.
+        Without a bridge, LiveKit or the directory they still are: sockets carry audio too, and what all clouds share
+        must not turn phones away from all of them.
         """
-        if self._sessions.draining:
-            return failure(503, "DRAINING", "this server is shutting down")
+        match self._sessions.node_state()[0]:
+            case NodeState.DRAINING:
+                return failure(503, "DRAINING", "this server is shutting down")
+            case NodeState.FULL:
+                return failure(503, "FULL", "this server has as many sessions as it can")
         return web.json_response({"status": "ready", "bridges": self._sessions.pool.live})
 
 

@@ -172,10 +172,12 @@ class LinkShell:
         """Begins to turn the machine; what goes wrong in it is heard by the owner of the tasks."""
         self._turning = self._tasks.spawn(self._shell.run(), "audio-link")
 
-    async def close(self, timeout: float) -> None:
-        """Gives up what is held; returns when the bridge has been told, after `timeout` seconds at most."""
+    async def close(self, timeout: float, *, leaves: bool = True) -> None:
+        """Gives up what is held; returns when the bridge has been told, after `timeout` seconds at most. Without
+        `leaves` no bridge is told anything: the next owner's join replaces ours."""
         self._story.departed()
-        self._shell.post(Unwanted())
+        if leaves:
+            self._shell.post(Unwanted())
         self._shell.stop()
         deadline = self._loop.time() + timeout
         if self._turning is not None:

@@ -30,7 +30,7 @@ from glassbridge.cloud.tap import Tap
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cloud.websocket import new_allowance
-from glassbridge.core import audio_link
+from glassbridge.core import audio_link, ownership
 from glassbridge.core.app_session import StopReason
 from glassbridge.core.audio_link import INVITE_EVERY, AudioLink, Notice, Path
 from glassbridge.core.coded_audio import CODED_AUDIO
@@ -44,6 +44,7 @@ from glassbridge.core.diagnosis import (
 )
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
+from glassbridge.core.ownership import Claim, Epoch, Ownership, OwnershipState, first_generation
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import (
@@ -52,6 +53,7 @@ from glassbridge.core.session import (
     Effect,
     End,
     Event,
+    Move,
     Refuse,
     Release,
     Session,
@@ -60,12 +62,13 @@ from glassbridge.core.session import (
     SocketNumber,
     SocketOpened,
     Supersede,
+    Taken,
     Tick,
 )
 from glassbridge.core.slowness import Slow
 from glassbridge.core.subscriptions import AUTO, Stream, language
 from glassbridge.core.uplink import ClockStep
-from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, UserId
+from glassbridge.core.values import BYTES_PER_MS, AudioState, UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
@@ -74,6 +77,7 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
 from glassbridge.wire.close_codes import CloseCode, ComeBack
+from glassbridge.wire.cluster import HandOver
 from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.phone import (
     AppStateChange,
@@ -124,6 +128,9 @@ class Owner(Protocol):
     def drop(self, session: "UserSession") -> None:
         """Forgets the session, if it is still the user's, and sees to it that close() runs."""
 
+    def release(self, claim: Claim) -> None:
+        """Nobody owns the user any more, if this claim still stands."""
+
 
 class UserSession:
     """Born with its first socket, used once; everything that it owns ends in close()."""
@@ -139,9 +146,15 @@ class UserSession:
         apps: AppHost,
         flights: Flights,
         former: asyncio.Task[None] | None,
+        claim: Claim | None = None,
+        handed: HandOver | None = None,
     ) -> None:
+        """`claim` names the session; `handed` is what another cloud has handed over."""
         self.user = user
-        self.id = token_hex(6)
+        self.id = claim.session if claim is not None else token_hex(6)
+        self.ownership = Ownership()
+        self._was_elsewhere = handed is not None
+        """The phone has had this session before, with another cloud."""
         self._flights = flights
         self._flight = flights.open(user, self.id)
         self._owner = owner
@@ -197,7 +210,8 @@ class UserSession:
         """The epoch that the phone was asked to end."""
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
-        machine = AudioLink(Generation(unix_ms_now()), random.random)
+        first = first_generation(Epoch(unix_ms_now()) if claim is None else claim.epoch)
+        machine = AudioLink(first, random.random)
         self.link = LinkShell(
             user,
             self.id,
@@ -228,6 +242,7 @@ class UserSession:
         )
         self._sound_watch = SoundWatch(self._judge_sound)
         self.microphone.listeners += [self.apps, self._order, self._sound_watch]
+        self._handed = handed
 
     def start(self) -> None:
         """Sets everything going."""
@@ -237,13 +252,17 @@ class UserSession:
             self._recorder.start(self._tasks)
         self.link.start()
         self._flight.attach(self)
+        if (handed := self._handed) is not None:
+            self._handed = None
+            self.transcripts.take_over(handed.transcripts)
+            self.apps.take_over(handed.apps)
 
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
         self._order.close()
         await self.apps.close(self._stops_apps)
-        await self.link.close(CLOSE_TIMEOUT)
+        await self.link.close(CLOSE_TIMEOUT, leaves=self.ownership.state is not OwnershipState.MOVED)
         self.microphone.close()
         if self._recorder is not None:
             await self._recorder.close(CLOSE_TIMEOUT)
@@ -287,6 +306,35 @@ class UserSession:
         """Ends the session now."""
         self._shell.post(End(cause))
 
+    def send_away(self, code: CloseCode) -> None:
+        """Closes the phones; the session waits for them, or for another cloud that takes it."""
+        for connection in self._connections.values():
+            connection.close(code)
+
+    # ---- whose it is
+
+    def own(self, event: ownership.Event) -> None:
+        """Something is new about who owns the user."""
+        effects = self.ownership.step(event, monotonic())
+        for record in self.ownership.records:
+            about = {"old": record.old.label, "on": record.event, "new": record.new.label, "epoch": record.generation}
+            self._log.info("ownership", **about)
+            self._flight.note("ownership", **about)
+        self.ownership.records.clear()
+        for effect in effects:
+            match effect:
+                case ownership.Raise(epoch):
+                    self.link.post(audio_link.Raised(first_generation(epoch)))
+                case ownership.Move():
+                    self._shell.post(Taken())
+                    self._owner.drop(self)
+                case ownership.Release(claim):
+                    self._owner.release(claim)
+
+    def hand_over(self) -> HandOver:
+        """What the next owner of the user gets."""
+        return HandOver(session=self.id, apps=tuple(self.apps.states()), transcripts=self.transcripts.handed_over())
+
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Adopt(number, resumed):
@@ -305,6 +353,9 @@ class UserSession:
                 self._let_speak()
             case Dispose(cause):
                 self._dispose(cause)
+            case Move():
+                self._stops_apps = StopReason.MOVING
+                self._leave(CloseCode.SUPERSEDED, "another cloud owns the user")
             case Refuse(number):
                 if (connection := self._connections.pop(number, None)) is not None:
                     self._owner.take(connection)
@@ -326,7 +377,8 @@ class UserSession:
                 return
 
     def _adopt(self, connection: PhoneConnection, resumed: bool) -> None:
-        metrics.PHONE_SOCKETS.add("new" if not resumed else "resumed" if self._phone is None else "superseding")
+        kind = "resumed" if self._phone is None else "superseding"
+        metrics.PHONE_SOCKETS.add(kind if resumed else "handed_over" if self._was_elsewhere else "new")
         self._phone, self._odd = connection, OddByte()
         self.unnumbered.reached()
         wishes = connection.wishes
@@ -335,7 +387,7 @@ class UserSession:
             livekit=wishes.livekit, numbered=wishes.numbered,
         )  # fmt: skip
         self._told = self._notice = None
-        connection.send(self._greeting(connection, resumed))
+        connection.send(self._greeting(connection, resumed or self._was_elsewhere))
         self._order.phone_came()
         self._numbered = wishes.numbered
         self.microphone.reached(numbered=wishes.numbered)
@@ -366,8 +418,11 @@ class UserSession:
         code = _CLOSE_CODES.get(cause, CloseCode.SESSION_ENDED)
         if code.come_back is not ComeBack.NO:
             self._stops_apps = StopReason.MOVING
-        for connection in self._connections.values():
-            connection.close(code)
+        self._leave(code, cause)
+        self.own(ownership.Ended())
+
+    def _leave(self, code: CloseCode, cause: str) -> None:
+        self.send_away(code)
         self._phone = self._notice = None
         self._flight.note("session gone", cause=cause)
         self._flights.close(self._flight)

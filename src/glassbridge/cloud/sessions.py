@@ -1,10 +1,14 @@
 """All sessions of this cloud, one for each user."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from itertools import count
+from secrets import token_hex
+from weakref import WeakValueDictionary
 
 import structlog
+from msgspec.structs import replace as replace_struct
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
@@ -13,11 +17,15 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
+from glassbridge.cloud.handover import HandOverClient
 from glassbridge.cloud.livekit_watch import LiveKitWatch
+from glassbridge.cloud.ownership import Keeper, Late, Won
 from glassbridge.cloud.session import DRAINING, UserSession
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
-from glassbridge.core import audio_link
+from glassbridge.cluster.directory import Directory
+from glassbridge.core import audio_link, ownership
+from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, OwnershipState, Refused, decide
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
@@ -27,9 +35,17 @@ from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.loop_lag import watch_loop
+from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.cluster import HandOver, HandOverRequest
 
 log = structlog.get_logger()
 
+ENTER_TIME = 0.2
+"""Seconds that a request for a hand-over waits for a socket of the user that enters right now."""
+MOST_GIVEN = 10_000
+"""Users of whom this cloud remembers which one took them."""
+HANDED_OVER = 0.75
+"""The part of the time of a drain in which other clouds may take the sessions."""
 DRAIN_PACE = 0.002
 """Seconds between two phones that are sent away, while time allows: they all come back at once, somewhere else."""
 
@@ -47,6 +63,12 @@ class Sessions:
         self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
+        self._served: set[PhoneConnection] = set()
+        self._turns: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
+        self._given: dict[UserId, Owner] = {}
+        """The clouds that took users from this one, the newest last: the directory may not know of it yet."""
+        self._overtaken: dict[UserId, Epoch] = {}
+        """Epochs of others that were heard of while a socket of the user was entering."""
         self._closing: dict[UserId, asyncio.Task[None]] = {}
         """What is left of the user's newest former session, until it is gone."""
         self._empty = asyncio.Event()
@@ -55,8 +77,14 @@ class Sessions:
         self._numbers = count(1)
         self.draining = False
 
+    def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
+        """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
+        any."""
+        self.keeper = Keeper(directory, owner, self, client)
+
     def start(self) -> None:
-        """Begins to watch the bridges."""
+        """Begins to watch the bridges, and to keep the lease in the directory."""
+        self._tasks.keep(self.keeper.run, "directory")
         self._tasks.keep(self.pool.watch, "bridges")
         self._tasks.keep(self._watch.run, "livekit")
         self._tasks.keep(self.flights.run, "flights")
@@ -98,33 +126,134 @@ class Sessions:
 
     async def serve(self, connection: PhoneConnection) -> None:
         """Serves a socket until it is closed."""
-        self.take(connection)
+        self._served.add(connection)
         try:
+            await self._enter(connection)
             await connection.run()
         finally:
-            self._holder.pop(connection).closed(connection)
+            self._served.discard(connection)
+            if (session := self._holder.pop(connection, None)) is not None:
+                session.closed(connection)
 
     def take(self, connection: PhoneConnection) -> None:
         """Finds or makes the session for a socket."""
-        user = connection.user
-        session = self._by_user.get(user)
-        if session is None:
-            former = self._closing.get(user)
-            session = UserSession(
-                user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights, former
+        self._tasks.spawn(self._enter(connection), f"enter:{connection.user}")
+
+    async def _enter(self, connection: PhoneConnection) -> None:
+        """Claims the user for this socket, and finds or makes the session: one socket of a user at a time."""
+        user, wishes = connection.user, connection.wishes
+        async with self._turn(user):
+            if connection not in self._served:
+                return
+            known = self._by_user.get(user)
+            wanted = Claim(
+                user, self.keeper.owner, token_hex(6) if known is None else known.id, wishes.phone, wishes.attempt
             )
-            self._by_user[user] = session
-            metrics.SESSIONS_STARTED.add()
-            self._empty.clear()
-            session.start()
-        self._holder[connection] = session
-        session.opened(connection)
+            mine = None if known is None else known.ownership.claim
+            won = await self.keeper.claim(wanted, mine, self._given.pop(user, None))
+            overtaken = self._overtaken.pop(user, Epoch(0))
+            if isinstance(won, Late) or overtaken > won.claim.epoch:
+                self._refuse(connection, user, won)
+                return
+            session = self._by_user.get(user)
+            if session is not None and won.lost_meanwhile:
+                session.own(ownership.Taken(won.claim.epoch))
+                session = None
+            if session is None:
+                session = self._begin(won, anew=known is not None and won.handed is None)
+            session.own((ownership.Held if won.held else ownership.Assumed)(won.claim))
+            self._holder[connection] = session
+            session.opened(connection)
+
+    def _refuse(self, connection: PhoneConnection, user: UserId, won: Won | Late) -> None:
+        """A newer socket of the user is elsewhere."""
+        log.info("late socket refused", user_id=user, socket=connection.number, attempt=connection.wishes.attempt)
+        connection.close(CloseCode.SUPERSEDED)
+        if isinstance(won, Late) and won.by is not None:
+            self.own(user, ownership.Taken(won.by.epoch))
+
+    def _begin(self, won: Won, *, anew: bool) -> UserSession:
+        """`anew`: the session that was claimed has ended meanwhile."""
+        user = won.claim.user
+        claim = replace(won.claim, session=token_hex(6)) if anew else won.claim
+        session = UserSession(
+            user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights,
+            self._closing.get(user), claim, won.handed,
+        )  # fmt: skip
+        self._by_user[user] = session
+        metrics.SESSIONS_STARTED.add()
+        self._empty.clear()
+        session.start()
+        return session
+
+    def _turn(self, user: UserId) -> asyncio.Lock:
+        """Who owns this user is changed by one at a time."""
+        return self._turns.setdefault(user, asyncio.Lock())
+
+    # ---- what other clouds take
+
+    def claims(self) -> list[Claim]:
+        """Of all users that this cloud owns."""
+        return [one.ownership.claim for one in self._by_user.values() if one.ownership.claim is not None]
+
+    def own(self, user: UserId, event: ownership.Event) -> None:
+        """Something is new about who owns this user."""
+        session = self._by_user.get(user)
+        if session is not None:
+            session.own(event)
+        elif isinstance(event, ownership.Taken) and user in self._turns:
+            self._overtaken[user] = max(event.epoch, self._overtaken.get(user, event.epoch))
+
+    def node_state(self) -> tuple[NodeState, int]:
+        """What this cloud does with new users, and how many it has."""
+        return NodeState.of(self.active, self._config.max_sessions, draining=self.draining), self.active
+
+    async def give(self, asked: HandOverRequest) -> HandOver:
+        """Another cloud owns this user now: the session moves there."""
+        user, owner = UserId(asked.user), Owner(asked.node, asked.incarnation, asked.address)
+        self.keeper.met(owner)
+        if asked.asked != self.keeper.owner.incarnation:
+            return HandOver()
+        try:
+            async with asyncio.timeout(ENTER_TIME), self._turn(user):
+                pass  # a socket of the user that enters right now has its session afterwards
+        except TimeoutError:
+            pass
+        session = self._by_user.get(user)
+        mine = None if session is None else session.ownership.claim
+        if session is None or mine is None:
+            self.own(user, ownership.Taken(Epoch(asked.epoch)))
+            to = self._given.get(user)
+            return HandOver() if to is None else HandOver(node=to.node, incarnation=to.incarnation, address=to.address)
+        verdict = decide(mine, Claim(user, owner, "", asked.phone, asked.attempt), asked.epoch)
+        if isinstance(verdict, Refused):
+            return HandOver(session=session.id, epoch=mine.epoch, stays=True)
+        handed = replace_struct(session.hand_over(), epoch=verdict.claim.epoch)
+        log.info("session handed over", user_id=user, session_id=session.id, node=owner.node, epoch=handed.epoch)
+        session.own(ownership.Taken(verdict.claim.epoch))
+        self._given[user] = owner
+        if len(self._given) > MOST_GIVEN:
+            del self._given[next(iter(self._given))]
+        return handed
+
+    def release(self, claim: Claim) -> None:
+        """Nobody owns this user any more, if the claim still stands."""
+        self._tasks.spawn(self._release(claim), f"release:{claim.user}")
+
+    async def _release(self, claim: Claim) -> None:
+        async with self._turn(claim.user):
+            session = self._by_user.get(claim.user)
+            if session is None or session.ownership.epoch != claim.epoch:
+                await self.keeper.release(claim)
+            self._overtaken.pop(claim.user, None)
 
     def drop(self, session: UserSession) -> None:
         """Forgets the session, if it is still the user's, and closes it."""
         if self._by_user.get(session.user) is not session:
             return
         del self._by_user[session.user]
+        if session.ownership.state is OwnershipState.MOVED:
+            metrics.SESSIONS_MOVED.add()
         task = self._tasks.spawn(session.close(), f"close:{session.user}")
         self._closing[session.user] = task
         task.add_done_callback(lambda done: self._forget(session.user, done))
@@ -141,23 +270,48 @@ class Sessions:
 
     async def close(self) -> None:
         """Tells every phone that we are going, one after the other, and leaves every room; takes `drain` seconds and
-        little more."""
+        little more. Other clouds may take the sessions meanwhile; those that are left end."""
         self.draining = True
+        log.info("draining", sessions=len(self._by_user))
+        now = asyncio.get_running_loop().time()
+        steps: list[tuple[float, Callable[[UserSession], None]]] = [
+            (now + self._config.drain, lambda session: session.end(DRAINING))
+        ]
+        if self.keeper.has_successor:
+            steps.insert(
+                0, (now + self._config.drain * HANDED_OVER, lambda session: session.send_away(CloseCode.DRAINING))
+            )
+        for until, send_away in steps:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._one_by_one(send_away)
+                    await self._empty.wait()
+            except TimeoutError:
+                pass
+        if self._by_user or self._closing:
+            log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
+        self.flights.stop()
+        await self.keeper.close()
+        await self._tasks.close(timeout=1.0)
+        await self.pool.close()
+
+    async def _empty_by(self, until: float, send_away: Callable[[UserSession], None]) -> None:
+        """Waits for the last session to be gone, until this loop time at most."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._one_by_one(send_away)
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+
+    async def _one_by_one(self, send_away: Callable[[UserSession], None]) -> None:
+        """Those without a phone first."""
         sessions = sorted(self._by_user.values(), key=lambda session: session.has_phone)
-        log.info("draining", sessions=len(sessions))
         pace = min(DRAIN_PACE, self._config.drain / 2 / max(1, len(sessions)))
         loop = asyncio.get_running_loop()
         next_at = loop.time()
-        try:
-            async with asyncio.timeout(self._config.drain):
-                for session in sessions:
-                    session.end(DRAINING)
-                    if session.has_phone:
-                        next_at += pace
-                        await asyncio.sleep(max(0.0, next_at - loop.time()))
-                await self._empty.wait()
-        except TimeoutError:
-            log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
-        self.flights.stop()
-        await self._tasks.close(timeout=1.0)
-        await self.pool.close()
+        for session in sessions:
+            send_away(session)
+            if session.has_phone:
+                next_at += pace
+                await asyncio.sleep(max(0.0, next_at - loop.time()))

@@ -1,11 +1,12 @@
 """What was said lately: half an hour of final transcripts of one user, and the REST that gives it to that user."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic, time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+import msgspec
 from aiohttp import web
 
 from glassbridge.cloud.answers import failure, success
@@ -88,6 +89,23 @@ class Transcripts:
             self.gaps[gap.id] = gap
         if len(self.gaps) > MOST_GAPS:
             del self.gaps[next(iter(self.gaps))]
+
+    def handed_over(self) -> tuple[dict[str, Any], ...]:
+        """For the next owner of the user: what is kept, as it was said."""
+        now = self._clock()
+        self._prune(now)
+        return tuple(asdict(segment) | {"kept_until": segment.kept_until - now} for segment in self._segments)
+
+    def take_over(self, segments: Iterable[Mapping[str, Any]]) -> None:
+        """What the former owner had, at the beginning; a segment that cannot be read is left out."""
+        now, found = self._clock(), []
+        for fields in segments:
+            try:
+                segment = msgspec.convert(fields, Segment)
+            except msgspec.ValidationError:
+                continue
+            found.append(replace(segment, kept_until=now + min(KEPT, segment.kept_until)))
+        self._keep(found)
 
     def add(
         self,

@@ -25,7 +25,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 RENEW: Final = (
     _NOW
     + """
--- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), most news, news that was heard
+-- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), most news,
+--       news that was heard
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
@@ -53,7 +54,11 @@ CLAIM: Final = (
     _NOW
     + """
 -- KEYS: the user's.  ARGV: prefix, user, node, incarnation, address, session, phone, attempt, epoch,
---       seconds kept, seconds that news of a loss waits, most news
+--       seconds kept, seconds that news of a loss waits, most news,
+--       until when somebody waits for the answer (ms; 0: unknown)
+if tonumber(ARGV[13]) > 0 and now > tonumber(ARGV[13]) then
+  return {-1, '0', {}}
+end
 local kept = redis.call('HMGET', KEYS[1], 'epoch', 'incarnation', 'node', 'address', 'session', 'phone', 'attempt')
 local old, owner = tonumber(kept[1] or '0'), kept[2]
 local attempt, epoch = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -90,8 +95,13 @@ return {1, written, former}
 """
 )
 
-RELEASE: Final = """
--- KEYS: the user's.  ARGV: incarnation, epoch, seconds for which the epoch is remembered
+RELEASE: Final = (
+    _NOW
+    + """
+-- KEYS: the user's.  ARGV: incarnation, epoch, seconds for which the epoch is remembered, until when (as above)
+if tonumber(ARGV[4]) > 0 and now > tonumber(ARGV[4]) then
+  return -1
+end
 local kept = redis.call('HMGET', KEYS[1], 'incarnation', 'epoch')
 if kept[1] ~= ARGV[1] or kept[2] ~= ARGV[2] then
   return 0
@@ -101,3 +111,4 @@ redis.call('HSET', KEYS[1], 'epoch', ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
+)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +46,8 @@ class ValkeyDirectory:
     def __init__(self, address: ServerAddress, ca: Path | None = None) -> None:
         self._client, self._close = _open(address, ca)
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._ahead_ms: float | None = None
+        """What the server's clock shows beyond monotonic time, in milliseconds."""
         register: Callable[[str], Any] = self._client.register_script
         self._renew, self._withdraw = register(scripts.RENEW), register(scripts.WITHDRAW)
         self._claim, self._release = register(scripts.CLAIM), register(scripts.RELEASE)
@@ -52,6 +55,7 @@ class ValkeyDirectory:
     async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
         owner = node.owner
         about = msgspec.json.encode(_About(owner.node, owner.address, node.state, node.load)).decode()
+        asked_at = monotonic()
         answer = await self._run(
             self._renew,
             self._node_keys(owner),
@@ -66,6 +70,7 @@ class ValkeyDirectory:
         )
         with _Understood():
             now_ms, server, nodes, taken = answer
+            self._ahead_ms = int(now_ms) - (asked_at + monotonic()) / 2 * 1000
             pairs = zip(nodes[::2], nodes[1::2], strict=True)
             return Renewal(
                 int(now_ms),
@@ -95,12 +100,15 @@ class ValkeyDirectory:
                 scripts.KEPT_SECONDS,
                 scripts.TAKEN_SECONDS,
                 scripts.MOST_TAKEN,
+                self._until(timeout),
             ),
             timeout,
         )
         with _Understood():
             granted, epoch, former = answer
             other = _claim(wanted.user, former) if former else None
+            if granted < 0:
+                raise DirectoryAway("the claim came too late")
             if granted:
                 return Granted(replace(wanted, epoch=Epoch(int(epoch))), other)
             if other is None:
@@ -111,7 +119,7 @@ class ValkeyDirectory:
         await self._run(
             self._release,
             (f"{scripts.PREFIX}user:{claim.user}",),
-            (claim.owner.incarnation, claim.epoch, scripts.RELEASED_SECONDS),
+            (claim.owner.incarnation, claim.epoch, scripts.RELEASED_SECONDS, self._until(timeout)),
             timeout,
         )
 
@@ -125,6 +133,11 @@ class ValkeyDirectory:
     @staticmethod
     def _node_keys(owner: Owner) -> tuple[str, ...]:
         return tuple(f"{scripts.PREFIX}{name}" for name in ("nodes", "leases", f"taken:{owner.incarnation}"))
+
+    def _until(self, timeout: float) -> int:
+        """By the server's clock: a server that stood still must not do then what nobody waits for any more. 0: its
+        clock is not known yet."""
+        return 0 if self._ahead_ms is None else round(self._ahead_ms + (monotonic() + timeout) * 1000)
 
     async def _run(self, script: Any, keys: tuple[str, ...], args: tuple[Any, ...], timeout: float) -> Any:
         """Raises DirectoryAway. What the library raises may quote what was sent, or where to."""

@@ -59,6 +59,7 @@ from glassbridge.core.link_events import (
     Notify,
     Path,
     PhoneAnswered,
+    Raised,
     Status,
     StreamBroke,
     Tick,
@@ -98,6 +99,7 @@ __all__ = [
     "Notify",
     "Path",
     "PhoneAnswered",
+    "Raised",
     "Status",
     "StreamBroke",
     "Tick",
@@ -372,6 +374,10 @@ class AudioLink:
         self._go(LinkState.IDLE, event, now, event.reason.code)
         return []
 
+    def _raise(self, event: Raised, _now: float) -> list[Effect]:
+        self._above = max(self._above, event.above)
+        return []
+
     def _ask_phone(self, now: float) -> list[Effect]:
         self._due_at = now + ANSWERED
         return [AskPhone(self.generation)]
@@ -572,6 +578,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.IDLE, BridgeBack): _NOT_WAITING,
     (_L.IDLE, NetworkBack): _NOT_WAITING,
     (_L.IDLE, Heard): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
+    (_L.IDLE, Raised): Cell(AudioLink._raise, (_L.IDLE,)),
     (_L.IDLE, Microphone): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Voice): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Tick): Cell(AudioLink._tick, (_L.IDLE,)),
@@ -588,6 +595,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, BridgeBack): Cell(AudioLink._start_over, (_L.JOINING,)),
     (_L.JOINING, NetworkBack): Cell(AudioLink._take_hint, (_L.JOINING,)),
     (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
+    (_L.JOINING, Raised): Cell(AudioLink._raise, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Tick): Cell(AudioLink._tick, (_L.JOINING,)),
@@ -606,6 +614,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.AWAITING_AUDIO, BridgeBack): _NOT_WAITING,
     (_L.AWAITING_AUDIO, NetworkBack): _NOT_WAITING,
     (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.AWAITING_AUDIO, _L.LIVE)),
+    (_L.AWAITING_AUDIO, Raised): Cell(AudioLink._raise, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.SUSPECT)),
@@ -622,6 +631,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.LIVE, BridgeBack): _NOT_WAITING,
     (_L.LIVE, NetworkBack): _NOT_WAITING,
     (_L.LIVE, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
+    (_L.LIVE, Raised): Cell(AudioLink._raise, (_L.LIVE,)),
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.SUSPECT)),
@@ -638,6 +648,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.SUSPECT, BridgeBack): _NOT_WAITING,
     (_L.SUSPECT, NetworkBack): _NOT_WAITING,
     (_L.SUSPECT, Heard): Cell(AudioLink._hear_placed, (_L.SUSPECT, _L.LIVE)),
+    (_L.SUSPECT, Raised): Cell(AudioLink._raise, (_L.SUSPECT,)),
     (_L.SUSPECT, Microphone): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Voice): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Tick): Cell(AudioLink._tick, (_L.SUSPECT, _L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
@@ -654,6 +665,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.INTERRUPTED, BridgeBack): Cell(AudioLink._hasten, (_L.INTERRUPTED,)),
     (_L.INTERRUPTED, NetworkBack): Cell(AudioLink._take_hint, (_L.INTERRUPTED, _L.JOINING)),
     (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.INTERRUPTED, _L.LIVE)),
+    (_L.INTERRUPTED, Raised): Cell(AudioLink._raise, (_L.INTERRUPTED,)),
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Tick): Cell(AudioLink._tick, (_L.INTERRUPTED, _L.JOINING)),
@@ -670,6 +682,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.UNHEARD, BridgeBack): _NOT_WAITING,
     (_L.UNHEARD, NetworkBack): Cell(AudioLink._take_hint, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Heard): Cell(AudioLink._hear_placed, (_L.UNHEARD, _L.LIVE)),
+    (_L.UNHEARD, Raised): Cell(AudioLink._raise, (_L.UNHEARD,)),
     (_L.UNHEARD, Microphone): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Voice): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Tick): Cell(AudioLink._tick, (_L.UNHEARD, _L.SUSPECT)),
@@ -686,6 +699,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.DOUBTFUL, BridgeBack): _NOT_WAITING,
     (_L.DOUBTFUL, NetworkBack): Cell(AudioLink._take_hint, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.DOUBTFUL, Heard): Cell(AudioLink._hear_in_doubt, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.DOUBTFUL, Raised): Cell(AudioLink._raise, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Microphone): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Voice): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Tick): Cell(AudioLink._tick, (_L.DOUBTFUL,)),
@@ -702,6 +716,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, NetworkBack): Cell(AudioLink._take_hint, (_L.BACKING_OFF, _L.JOINING)),
     (_L.BACKING_OFF, Heard): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
+    (_L.BACKING_OFF, Raised): Cell(AudioLink._raise, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Tick): Cell(AudioLink._tick, (_L.BACKING_OFF, _L.JOINING)),
@@ -718,6 +733,7 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.HELD, BridgeBack): _NOT_WAITING,
     (_L.HELD, NetworkBack): _NOBODY,
     (_L.HELD, Heard): _NOBODY,
+    (_L.HELD, Raised): Cell(AudioLink._raise, (_L.HELD,)),
     (_L.HELD, Microphone): _NOBODY,
     (_L.HELD, Voice): _NOBODY,
     (_L.HELD, Tick): _NOBODY,

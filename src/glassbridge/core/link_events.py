@@ -151,6 +151,13 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
+class Raised:
+    """A former owner of the user may have used generations up to this one: the next ones must exceed it."""
+
+    above: Generation
+
+
+@dataclass(frozen=True, slots=True)
 class Microphone:
     """The phone switched its microphone."""
 
@@ -183,6 +190,7 @@ Event = (
     | BridgeBack
     | NetworkBack
     | Heard
+    | Raised
     | Microphone
     | Voice
     | Tick

@@ -4,8 +4,10 @@ Rules
 - The newest socket speaks. An older one is told so and closed; what it does late (its close above all) touches nothing.
 - When the socket closes, the session waits `grace` seconds for the phone to come back, counted from the close. In
   that time everything stays as it is, so that a blip costs nothing.
-- It ends once: when grace is over, or when somebody ends it. An ended session takes nobody back: a socket that comes
-  in the same moment is refused here and opens a new session (`Refuse`).
+- Another cloud may take the user, with the session's things. Then this session has moved, which is final: its phone is
+  closed, and nothing else is ended that the new owner uses.
+- It ends once: when it has moved, when grace is over, or when somebody ends it. An ended session takes nobody back: a
+  socket that comes in the same moment is refused here and opens a new session (`Refuse`).
 
 It does not know what a session owns, what a socket is, or what time it is. Sockets are told apart by a number that
 their owner gives, greater for each newer one.
@@ -32,6 +34,7 @@ class SessionState(Enum):
     ACTIVE = ("active", False)
     GRACE = ("grace", False)
     ENDED = ("ended", True)
+    MOVED = ("moved", True)
 
     def __init__(self, label: str, final: bool) -> None:
         self.label = label
@@ -63,12 +66,17 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """Another cloud owns the user now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The deadline has come."""
 
 
-Event = SocketOpened | SocketClosed | End | Tick
-EVENTS: Final = (SocketOpened, SocketClosed, End, Tick)
+Event = SocketOpened | SocketClosed | End | Taken | Tick
+EVENTS: Final = (SocketOpened, SocketClosed, End, Taken, Tick)
 
 
 # ---- effects
@@ -104,13 +112,20 @@ class Dispose:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """What is here goes, but neither rooms nor apps end; `socket` is the one to close, None when there is none."""
+
+    socket: SocketNumber | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     """This socket came after the end: its owner takes it to a new session."""
 
     socket: SocketNumber
 
 
-Effect = Adopt | Supersede | Release | Dispose | Refuse
+Effect = Adopt | Supersede | Release | Dispose | Move | Refuse
 
 
 class Session:
@@ -184,6 +199,11 @@ class Session:
         socket, self.socket = self.socket, None
         return [Dispose(event.cause, socket)]
 
+    def _move(self, event: Taken, now: float) -> list[Effect]:
+        self._go(SessionState.MOVED, event, now)
+        socket, self.socket = self.socket, None
+        return [Move(socket)]
+
     def _refuse(self, event: SocketOpened, _now: float) -> list[Effect]:
         return [Refuse(event.socket)]
 
@@ -198,17 +218,26 @@ TABLE: Final[dict[tuple[SessionState, type], Cell[SessionState] | Ignored]] = {
     (_S.ABSENT, SocketOpened): Cell(Session._begin, (_S.ACTIVE,)),
     (_S.ABSENT, SocketClosed): Ignored("no socket was ever adopted"),
     (_S.ABSENT, End): Cell(Session._end, (_S.ENDED,)),
+    (_S.ABSENT, Taken): Cell(Session._move, (_S.MOVED,)),
     (_S.ABSENT, Tick): _NO_TIMER,
     (_S.ACTIVE, SocketOpened): Cell(Session._supersede, (_S.ACTIVE,)),
     (_S.ACTIVE, SocketClosed): Cell(Session._close, (_S.ACTIVE, _S.GRACE)),
     (_S.ACTIVE, End): Cell(Session._end, (_S.ENDED,)),
+    (_S.ACTIVE, Taken): Cell(Session._move, (_S.MOVED,)),
     (_S.ACTIVE, Tick): _NO_TIMER,
     (_S.GRACE, SocketOpened): Cell(Session._return, (_S.ACTIVE, _S.ENDED)),
     (_S.GRACE, SocketClosed): Cell(Session._stale, (_S.GRACE,)),
     (_S.GRACE, End): Cell(Session._end, (_S.ENDED,)),
+    (_S.GRACE, Taken): Cell(Session._move, (_S.MOVED,)),
     (_S.GRACE, Tick): Cell(Session._tick, (_S.GRACE, _S.ENDED)),
     (_S.ENDED, SocketOpened): Cell(Session._refuse, (_S.ENDED,)),
     (_S.ENDED, SocketClosed): Ignored("its socket was closed with the session"),
     (_S.ENDED, End): Ignored("it ends once"),
+    (_S.ENDED, Taken): Ignored("it has ended before"),
     (_S.ENDED, Tick): _NO_TIMER,
+    (_S.MOVED, SocketOpened): Cell(Session._refuse, (_S.MOVED,)),
+    (_S.MOVED, SocketClosed): Ignored("its socket was closed with the session"),
+    (_S.MOVED, End): Ignored("it has moved before"),
+    (_S.MOVED, Taken): Ignored("it moves once"),
+    (_S.MOVED, Tick): _NO_TIMER,
 }

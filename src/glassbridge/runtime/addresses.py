@@ -57,6 +57,23 @@ def check_target(text: str) -> str:
     return text
 
 
+def check_node_address(text: str) -> str:
+    """host:port, or [::1]:port; port 0 stands for a free one. Raises ValueError."""
+    host, port = split_address(text)
+    check_host(host)
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"the port is not a number from 0 to {MAX_PORT}")
+    return text
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()) or "/" in text or "@" in text:
+        raise ValueError("the address is host:port, such as 10.0.0.7:8010")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def _parts(text: str) -> SplitResult:
     if _SPACE.search(text):
         raise ValueError("an address holds no white space")

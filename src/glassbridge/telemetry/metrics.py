@@ -40,11 +40,35 @@ SESSIONS: Final = Gauge("glassbridge_sessions", "Sessions, with a phone or waiti
 SESSIONS_STARTED: Final = Counter("glassbridge_sessions_started_total", "Sessions that began.", CLOUD)
 PHONE_SOCKETS: Final = Counter(
     "glassbridge_phone_sockets_total",
-    "Sockets of phones that were accepted: of a new session, resumed (the phone was away), or superseding another.",
+    "Sockets of phones that were accepted: of a new session, resumed (the phone was away), superseding another, or of "
+    "a session that another cloud has handed over.",
     CLOUD,
     ("kind",),
-    _each("new", "resumed", "superseding"),
+    _each("new", "resumed", "superseding", "handed_over"),
 )
+CLAIMS: Final = Counter(
+    "glassbridge_claims_total",
+    "Claims of users for new sockets: `held` by the directory, `local` (the directory is away), `refused` (a newer "
+    "attempt of the same phone is elsewhere).",
+    CLOUD,
+    ("verdict",),
+    _each("held", "local", "refused"),
+)
+HAND_OVERS: Final = Counter(
+    "glassbridge_hand_overs_total",
+    "Users that this cloud took from another one: `handed` over, `no_answer` (the session begins anew), `late` (the "
+    "other one has a newer attempt of the same phone).",
+    CLOUD,
+    ("result",),
+    _each("handed", "no_answer", "late"),
+)
+SESSIONS_MOVED: Final = Counter("glassbridge_sessions_moved_total", "Sessions that another cloud has taken.", CLOUD)
+DIRECTORY_AWAY: Final = Gauge(
+    "glassbridge_directory_away_seconds",
+    "Seconds for which the directory of the cluster has been away; 0: it answers.",
+    CLOUD,
+)
+NODES: Final = Gauge("glassbridge_nodes", "Clouds that the directory knew when it last answered.", CLOUD, ("state",))
 TOO_FAST: Final = Counter(
     "glassbridge_too_fast_total",
     "Senders on sockets of phones and apps that were told to slow down (`tell`), or closed as they went on (`close`).",

@@ -124,6 +124,19 @@ class UserApps:
         app.start()
         return app
 
+    def take_over(self, packages: Iterable[str]) -> None:
+        """Starts the apps that the former owner of the user had: the user has started them before, so nothing is
+        counted."""
+        for package in dict.fromkeys(packages):
+            try:
+                app = self._new(package)
+            except CannotStart as error:
+                self._log.warning("app not taken over", package=package[:256], error=str(error))
+                continue
+            self._apps[package] = app
+            app.begin()
+            app.start()
+
     def _new(self, package: str) -> RunningApp:
         try:
             record = self._host.registry.find(package)

@@ -1,0 +1,256 @@
+"""Which users this cloud owns: the shell around the lease (core/lease.py), and the way to the directory and to former
+owners. Without a cluster the directory is in memory, and nobody else is asked."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Final, Protocol
+
+import structlog
+
+from glassbridge.cloud.clock import unix_ms_now
+from glassbridge.cloud.handover import MOST_ASKED, HandOverClient
+from glassbridge.cluster.directory import Directory, DirectoryAway, Node, Taken
+from glassbridge.core import ownership
+from glassbridge.core.lease import (
+    LEASE,
+    RENEW_TIME,
+    ClaimFailed,
+    Drop,
+    Effect,
+    Event,
+    Lease,
+    LeaseState,
+    NotRenewed,
+    Reconcile,
+    Renew,
+    Renewed,
+    Tick,
+    Withdraw,
+)
+from glassbridge.core.machine import Record
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, decide
+from glassbridge.core.values import UserId
+from glassbridge.runtime.shell import Shell
+from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.telemetry import metrics
+from glassbridge.wire.cluster import HandOver
+
+log = structlog.get_logger()
+
+CLAIM_TIME: Final = 0.5
+"""Seconds that a claim may take; then it is local."""
+CLOSE_TIME: Final = 0.5
+"""Seconds in which a node that stops tells the directory."""
+
+
+class Users(Protocol):
+    """The users whose sessions are here."""
+
+    def claims(self) -> list[Claim]:
+        """Of all that this cloud owns."""
+
+    def own(self, user: UserId, event: ownership.Event) -> None:
+        """Something is new about who owns this user."""
+
+    def node_state(self) -> tuple[NodeState, int]:
+        """What this cloud does with new users, and how many it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """The user is ours."""
+
+    claim: Claim
+    held: bool
+    """The directory says so; False: our own word."""
+    lost_meanwhile: bool
+    """What this cloud still held of the user is not its own any more: another owner was in between."""
+    handed: HandOver | None
+    """What the former owner has handed over; None: there was none, or it did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A newer attempt of the same phone is elsewhere."""
+
+    by: Claim | None
+
+
+class Keeper:
+    """One for each running cloud. `run` for as long as it serves, then `close`."""
+
+    def __init__(self, directory: Directory, owner: Owner, users: Users, client: HandOverClient | None = None) -> None:
+        self._directory = directory
+        self.owner = owner
+        self._users = users
+        self._client = client
+        self._lease = Lease(monotonic())
+        self._shell: Shell[Event] = Shell(self._lease, self._perform, Tick(), self._note)
+        self._tasks = TaskGroup("keeper")
+        self._reconciling: asyncio.Task[None] | None = None
+        self._heard: list[Taken] = []
+        """What the directory has told and need not tell again."""
+        self._ahead_ms: float | None = None
+        """What the directory's clock shows beyond monotonic time, in milliseconds."""
+        self._away_since: float | None = None
+        self.nodes: tuple[Node, ...] = ()
+        """All that the directory knew when it last answered, and those that were met since."""
+
+    @property
+    def state(self) -> LeaseState:
+        return self._lease.state
+
+    @property
+    def shared(self) -> bool:
+        """Other clouds may take our users."""
+        return self._client is not None
+
+    @property
+    def has_successor(self) -> bool:
+        """Another cloud, as far as is known, takes users."""
+        here = self.owner.incarnation
+        return any(node.state is NodeState.SERVING and node.owner.incarnation != here for node in self.nodes)
+
+    def met(self, owner: Owner) -> None:
+        """Another cloud has asked us for a user: the directory may not have told of it yet."""
+        if all(node.owner.incarnation != owner.incarnation for node in self.nodes):
+            self.nodes = (*self.nodes[-MOST_ASKED:], Node(owner, NodeState.SERVING, 0))
+
+    @property
+    def away_for(self) -> float:
+        """Seconds for which the directory has been away; 0 while it is not."""
+        return 0.0 if self._away_since is None else monotonic() - self._away_since
+
+    async def run(self) -> None:
+        """Keeps the lease, until close(). Safe to cancel."""
+        await self._shell.run()
+
+    async def close(self) -> None:
+        """Says goodbye to the directory; what is still claimed stays claimed."""
+        self._shell.stop()
+        for effect in self._lease.step(Withdraw(), monotonic()):
+            assert isinstance(effect, Drop)
+            try:
+                await self._directory.withdraw(self.owner, CLOSE_TIME)
+            except DirectoryAway as away:
+                log.info("node not withdrawn", error=str(away))
+        await self._tasks.close()
+        await self._directory.close()
+
+    # ---- claims
+
+    async def claim(self, wanted: Claim, mine: Claim | None, given_to: Owner | None) -> Won | Late:
+        """Claims a user for a new socket; `mine` is the claim by which the user is here already, `given_to` the cloud
+        that took the user from this one. Takes CLAIM_TIME and twice HAND_OVER_TIME at most. Safe to cancel."""
+        verdict = await self._ask_directory(wanted)
+        held = verdict is not None
+        if verdict is None:
+            verdict = decide(mine, wanted, self.now_ms())
+        metrics.CLAIMS.add("refused" if isinstance(verdict, Refused) else "held" if held else "local")
+        if isinstance(verdict, Refused):
+            return Late(verdict.claim)
+        claim, former = verdict.claim, verdict.former
+        asked = self._whom_to_ask(held, former, mine, given_to)
+        answers = [] if self._client is None or not asked else await self._client.ask(claim, asked)
+        if any(answer.stays for answer in answers):
+            metrics.HAND_OVERS.add("late")
+            return Late(None)
+        handed = max(answers, key=lambda answer: answer.epoch, default=None)
+        if former is not None or handed is not None:
+            metrics.HAND_OVERS.add("no_answer" if handed is None else "handed")
+        if handed is not None:
+            claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)), session=handed.session)
+            if held:
+                self._tasks.spawn(self._restore(claim), f"restore:{claim.user}")  # the id, and the epoch
+        return Won(claim, held, lost_meanwhile=mine is not None and former is not None, handed=handed)
+
+    async def _ask_directory(self, wanted: Claim) -> Granted | Refused | None:
+        """None: it is away."""
+        if not self._lease.is_trusted(monotonic()):
+            return None
+        try:
+            return await self._directory.claim(wanted, CLAIM_TIME)
+        except DirectoryAway as away:
+            log.warning("claim failed", user_id=wanted.user, error=str(away))
+            self._shell.post(ClaimFailed())
+            return None
+
+    def _whom_to_ask(
+        self, held: bool, former: Claim | None, mine: Claim | None, given_to: Owner | None
+    ) -> frozenset[Owner]:
+        """The former owner. The directory may not know it: then the one to whom we gave the user; while the directory
+        is away, everybody who may be."""
+        if mine is not None and former is None:
+            return frozenset()
+        asked = {former.owner} if former is not None else set()
+        if given_to is not None:
+            asked.add(given_to)
+        if not held:
+            asked |= {node.owner for node in self.nodes}
+        return frozenset(owner for owner in asked if owner.incarnation != self.owner.incarnation)
+
+    async def release(self, claim: Claim) -> None:
+        """Nobody owns this user any more. While the directory is away it is not told: the next owner asks here, and
+        hears that there is nothing."""
+        if self._lease.is_trusted(monotonic()):
+            try:
+                await self._directory.release(claim, CLAIM_TIME)
+            except DirectoryAway:
+                self._shell.post(ClaimFailed())
+
+    def now_ms(self) -> int:
+        """Unix milliseconds of the directory, as far as they are known: clocks of clouds do not count."""
+        return unix_ms_now() if self._ahead_ms is None else int(self._ahead_ms + monotonic() * 1000)
+
+    # ---- the lease
+
+    def _note(self, record: Record[LeaseState]) -> None:
+        if record.new is LeaseState.AWAY:
+            self._away_since = monotonic()
+        elif record.new is LeaseState.HELD:
+            self._away_since = None
+        if self.shared:
+            level = log.warning if record.new is LeaseState.AWAY else log.info
+            level("directory", old=record.old.label, on=record.event, new=record.new.label, cause=record.cause)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Renew(number):
+                self._tasks.spawn(self._renew(number), f"renew-{number}")
+            case Reconcile():
+                former, self._reconciling = self._reconciling, None
+                self._reconciling = self._tasks.spawn(self._reconcile(former), "reconcile")
+
+    async def _renew(self, number: int) -> None:
+        state, load = self._users.node_state()
+        heard = list(self._heard)
+        try:
+            answer = await self._directory.renew(Node(self.owner, state, load), LEASE, heard, RENEW_TIME)
+        except DirectoryAway:
+            self._shell.post(NotRenewed(number))
+            return
+        self._ahead_ms = answer.now_ms - monotonic() * 1000
+        self.nodes = answer.nodes
+        self._heard = list(answer.taken)
+        for news in answer.taken:
+            self._users.own(news.user, ownership.Taken(news.epoch))
+        self._shell.post(Renewed(number, answer.server))
+
+    async def _reconcile(self, former: asyncio.Task[None] | None) -> None:
+        """Restores all claims: what others took meanwhile is let go."""
+        if former is not None:
+            await cancelled(former)
+        claims = self._users.claims()
+        if claims and self.shared:
+            log.info("claims restored", users=len(claims))
+        await asyncio.gather(*(self._restore(claim) for claim in claims))
+
+    async def _restore(self, claim: Claim) -> None:
+        try:
+            verdict = await self._directory.claim(claim, LEASE)
+        except DirectoryAway:
+            self._shell.post(ClaimFailed())
+            return
+        granted = isinstance(verdict, Granted)
+        self._users.own(claim.user, ownership.Held(verdict.claim) if granted else ownership.Denied(claim.epoch))

@@ -1,0 +1,84 @@
+"""What clouds say to each other: the hand-over of a user, and how each side proves that it knows the cluster's secret.
+
+Request and answer are signed: HMAC-SHA256 over what is said; the answer's also over the request's signature, so that it
+answers no other one. A request names the run of a program that is asked, and an epoch: repeated by somebody else, it
+finds nothing to hand over.
+"""
+
+import hmac
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from glassbridge.wire.codec import Count, Name, Word
+
+PATH: Final = "/cluster/hand-over"
+SIGNATURE_HEADER: Final = "X-Glassbridge-Cluster"
+MAX_REQUEST: Final = 4 << 10
+MAX_ANSWER: Final = 4 << 20
+"""Bytes; half an hour of transcripts takes 1 MiB at most, and as JSON more."""
+
+_REQUEST: Final = b"hand-over\0"
+_ANSWER: Final = b"handed over\0"
+
+
+class HandOverRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A new owner asks for a user."""
+
+    user: Annotated[str, Meta(max_length=1_000)]
+    asked: Name
+    """Incarnation of the node that is asked."""
+    node: Name
+    """Of the new owner,"""
+    incarnation: Name
+    """its run,"""
+    address: Name
+    """and where it is found."""
+    epoch: Count
+    """Of its claim."""
+    phone: Word = ""
+    attempt: Count = 0
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of the former owner. Without a session there is nothing to hand over."""
+
+    session: Name = ""
+    """Its id; empty: there is none here."""
+    epoch: Count = 0
+    """What the new owner needs at least, or, with `stays`, what this owner has."""
+    stays: bool = False
+    """A newer attempt of the same phone is here: the new owner's socket came late."""
+    node: Name = ""
+    """Without a session: the cloud to which this one has let the user go, if it knows,"""
+    incarnation: Name = ""
+    address: Name = ""
+    apps: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
+    """Packages of the apps that the user has started."""
+    transcripts: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
+    """What was said lately, the oldest first (cloud/transcripts.py)."""
+
+
+def sign_request(body: bytes, secret: str) -> str:
+    return hmac.new(secret.encode(), _REQUEST + body, sha256).hexdigest()
+
+
+def knows_request(body: bytes, signature: str, secrets: Sequence[str]) -> str | None:
+    """The secret that signed it; None: none of these."""
+    return next((one for one in secrets if _equal(sign_request(body, one), signature)), None)
+
+
+def sign_answer(body: bytes, asked: str, secret: str) -> str:
+    """`asked`: the signature of the request."""
+    return hmac.new(secret.encode(), _ANSWER + asked.encode() + b"\0" + body, sha256).hexdigest()
+
+
+def knows_answer(body: bytes, asked: str, signature: str, secret: str) -> bool:
+    return _equal(sign_answer(body, asked, secret), signature)
+
+
+def _equal(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode(errors="backslashreplace"))

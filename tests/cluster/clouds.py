@@ -1,0 +1,56 @@
+"""Several clouds in this process that share one directory, with real sockets and one scripted bridge."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from glassbridge.cloud.app import Cloud
+from glassbridge.cloud.apps.registry import Registry
+from glassbridge.cloud.config import ClusterConfig
+from glassbridge.cloud.session import UserSession
+from glassbridge.cluster.directory import Directory
+from glassbridge.core.lease import LeaseState
+from glassbridge.core.values import user_id
+from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, cloud_config
+from tests.support.poll import eventually
+from tests.support.scripted_bridge import ScriptedBridge
+from tests.support.scripted_rooms import ScriptedRooms
+
+CLUSTER_SECRET = "a-cluster-secret-of-the-tests-012345"
+
+
+class Clouds:
+    """`add` starts one more."""
+
+    def __init__(self, stack: AsyncExitStack, bridge: ScriptedBridge, rooms: ScriptedRooms) -> None:
+        self._stack = stack
+        self.bridge = bridge
+        self.rooms = rooms
+        self.stages: list[Stage] = []
+
+    async def add(self, directory: Directory, registry: Registry | None = None, **changes: Any) -> Stage:
+        changes = {"cluster": ClusterConfig(secrets=(CLUSTER_SECRET,)), "drain": 0.4} | changes
+        recogniser = ScriptedRecogniser()
+        cloud = Cloud(cloud_config(self.bridge, self.rooms, **changes), recogniser, registry, directory=directory)
+        await self._stack.enter_async_context(cloud)
+        stage = Stage(cloud, self.bridge, recogniser, self.rooms)
+        self._stack.push_async_callback(stage.close)
+        self.stages.append(stage)
+        await eventually(lambda: cloud.sessions.keeper.state is LeaseState.HELD or "not registered")
+        return stage
+
+    def sessions_of(self, user: str = ANN) -> list[UserSession]:
+        """Of all clouds."""
+        found = (stage.cloud.sessions._by_user.get(user_id(user)) for stage in self.stages)
+        return [session for session in found if session is not None]
+
+
+@asynccontextmanager
+async def clouds_of(open_directory: Callable[[], Directory], count: int = 2, **changes: Any) -> AsyncIterator[Clouds]:
+    async with AsyncExitStack() as stack:
+        bridge = await stack.enter_async_context(ScriptedBridge())
+        rooms = await stack.enter_async_context(ScriptedRooms())
+        clouds = Clouds(stack, bridge, rooms)
+        for _ in range(count):
+            await clouds.add(open_directory(), **changes)
+        yield clouds
