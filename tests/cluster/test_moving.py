@@ -160,6 +160,7 @@ async def test_a_drained_cloud_hands_its_sessions_over(connect: Connect) -> None
         one, two = clouds.stages
         first = await one.phone(query=numbered(1))
         await eventually(lambda: len(clouds.bridge.joins) == 1)
+        await eventually(lambda: one.cloud.sessions.keeper.has_successor)
         stopping = asyncio.create_task(one.cloud.sessions.close())
         assert await first.closed_with() == 4002
         begun = asyncio.get_running_loop().time()
