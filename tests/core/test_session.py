@@ -100,7 +100,7 @@ def test_cell(state: SessionState, event: Event, now: float, effects: list[objec
 )
 def test_ignored_cells_change_nothing(state: SessionState, event: type) -> None:
     session = in_state(state)
-    arguments = {SocketOpened: (TWO,), SocketClosed: (ONE,), End: ("late",), Tick: ()}[event]
+    arguments = {SocketOpened: (TWO,), SocketClosed: (ONE,), End: ("late",), Taken: (), Tick: ()}[event]
     assert session.step(event(*arguments), 1000.0) == []
     assert session.state is state
     assert session.records == []
