@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands settings machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -40,6 +40,7 @@ check: setup ## format, lint, types, imports, what is generated, links of the do
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python -m tools.describe_commands --check
+	@$(BIN)/python -m tools.describe_settings --check
 	@$(BIN)/pytest -q -p no:cacheprovider tests/test_security_table.py
 	@$(MAKE) --no-print-directory docs
 
@@ -61,6 +62,9 @@ protocol: setup ## describe the sockets in docs/protocol from their structs
 
 commands: setup ## describe the commands in docs/cli.md and the troubles in docs/doctor.md
 	@$(BIN)/python -m tools.describe_commands
+
+settings: setup ## describe the settings in docs/settings.md
+	@$(BIN)/python -m tools.describe_settings
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py

@@ -1,5 +1,8 @@
 """Settings of all programs (the original's names where it had one). Times in seconds.
 
+docs/settings.md is written from this file (`make settings`): the sections are the `# ---` comments of the class, the
+meaning of a setting is its docstring, the unit is its `Kind`.
+
 `read_settings` takes them from an environment: each field by its alias, or by GLASSBRIDGE_ and its name. A secret may
 also come from a file that `NAME_FILE` names. Whatever is wrong is told together; values are never quoted.
 """
@@ -100,14 +103,23 @@ def _check_admin_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return tokens
 
 
+class Kind(NamedTuple):
+    """For docs/settings.md: the unit of a number, or what a text is."""
+
+    name: str
+
+
 SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), Field(max_length=MAX_SECRETS)]
 """In a variable a comma list, in a file one on each line. The first one signs, all of them verify."""
-LiveKitUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("ws", "wss", "http", "https")))]
-WebUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("https", "http")))]
-SocketUrl = Annotated[str, AfterValidator(partial(check_url, schemes=("wss", "ws")))]
-Seconds = Annotated[float, Field(gt=0, le=DAY)]
-Bytes = Annotated[int, Field(ge=1 << 10, le=64 << 20)]
-TokenLife = Annotated[int, Field(ge=1, le=DAY)]
+LiveKitUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("ws", "wss", "http", "https")))]
+WebUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("https", "http")))]
+SocketUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("wss", "ws")))]
+Seconds = Annotated[float, Kind("s"), Field(gt=0, le=DAY)]
+Bytes = Annotated[int, Kind("bytes"), Field(ge=1 << 10, le=64 << 20)]
+TokenLife = Annotated[int, Kind("s"), Field(ge=1, le=DAY)]
+PerSecond = Annotated[float, Kind("/s"), Field(gt=0, le=1e9)]
+PerMinute = Annotated[float, Kind("/min"), Field(gt=0, le=1e9)]
+Megabytes = Annotated[int, Kind("MB")]
 
 
 class Settings(BaseModel):
@@ -115,204 +127,244 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
+    # --- LiveKit
     livekit_url: Annotated[LiveKitUrl, AfterValidator(_check_filled)] = Field(
         "ws://127.0.0.1:7880", validation_alias=AliasChoices("LIVEKIT_URL")
     )
+    """LiveKit server of the cloud and the bridges, LiveKit Cloud included."""
     livekit_public_url: LiveKitUrl | None = None
-    """Where phones find LiveKit, if it is not where bridges do."""
+    """Where phones find LiveKit. Unset: `LIVEKIT_URL`."""
     livekit_api_key: Annotated[str, AfterValidator(_check_filled)] = Field(
         DEV_LIVEKIT_KEY, validation_alias=AliasChoices("LIVEKIT_API_KEY")
     )
+    """Name of the key pair of the LiveKit server."""
     livekit_api_secret: Annotated[SecretStr, AfterValidator(_check_secret)] = Field(
         SecretStr(DEV_LIVEKIT_SECRET), validation_alias=AliasChoices("LIVEKIT_API_SECRET")
     )
+    """Secret of that key pair. It signs LiveKit tokens."""
     livekit_server_bin: Path | None = Field(None, validation_alias=AliasChoices("LIVEKIT_SERVER_BIN"))
+    """livekit-server for `livekit start`, `dev` and `demo`. Unset: from the PATH, the cache, or built with Go."""
     livekit_client_token_ttl: TokenLife = 600
-    """Seconds that a phone's LiveKit token lives. Each join gets a fresh one, and LiveKit renews those in use."""
+    """Life of a phone's LiveKit token. Each join gets a fresh one, and LiveKit renews those in use."""
     livekit_agent_token_ttl: TokenLife = 600
-    """Seconds that a bridge's LiveKit token lives; each join mints its own."""
+    """Life of a bridge's LiveKit token. Each join mints its own."""
 
+    # --- Logs and traces
     region: str = ""
-    """Where this runs; in each log line when it is set."""
+    """Where the program runs. Each log line holds it."""
     log_user_key: SecretStr = SecretStr("")
-    """User ids in the log are hashed with this key (`glassbridge logs user` tells the hash); empty: they are not."""
+    """User ids in the log are hashed with this key (`glassbridge logs user` tells the hash). Unset: they are not."""
     log_batch: int = Field(100, ge=1, le=10_000)
-    """Log lines that go to a sink at once,"""
+    """Log lines that go to a sink at once."""
     log_every: Seconds = 5.0
-    """and seconds that a line waits for others."""
+    """A log line waits this long for others at most."""
     log_timeout: Seconds = 10.0
-    """Seconds that a sink may take for each step of an answer."""
+    """A sink may take this long for each step of an answer."""
     log_spool: Path | None = None
-    """Folder for log lines that have not arrived at their sink; left out: the user's state folder."""
+    """Folder of log lines that have not arrived at their sink. Unset: `glassbridge/logs` in the user's state folder."""
     betterstack_source_token: SecretStr = Field(
         SecretStr(""), validation_alias=AliasChoices("BETTERSTACK_SOURCE_TOKEN")
     )
+    """Token of a Better Stack source. With the host name, log lines go there."""
     betterstack_ingesting_host: str = Field("", validation_alias=AliasChoices("BETTERSTACK_INGESTING_HOST"))
     """Host name as Better Stack shows it."""
     otlp_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))
-    """Base URL of an OpenTelemetry collector that takes HTTP."""
+    """Base URL of an OpenTelemetry collector that takes logs and traces by HTTP."""
     otlp_logs_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"))
     """The whole URL for logs, if it is another one."""
     otlp_traces_endpoint: WebUrl = Field("", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     """The whole URL for traces, if it is another one."""
     otlp_headers: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))
-    """name=value,name=value"""
+    """Headers for the collector: `name=value,name=value`."""
 
-    bridge_socket: Annotated[str | None, AfterValidator(_check_sockets)] = Field(
+    # --- Between cloud and bridge
+    bridge_socket: Annotated[str | None, Kind("path, or a comma list"), AfterValidator(_check_sockets)] = Field(
         None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET")
     )
-    bridge_urls: Annotated[str, AfterValidator(_check_targets)] = Field(
+    """Unix socket of the bridge. It wins over TCP."""
+    bridge_urls: Annotated[str, Kind("host:port, or a comma list"), AfterValidator(_check_targets)] = Field(
         "127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL")
     )
-    """One address or a comma list; host:port, or unix:/path."""
+    """Bridge: `host:port` or `unix:/path`. With several, a new room goes to the least loaded live one."""
     bridge_cert: Path | None = None
-    """PEM file: the certificate that a bridge shows on TCP,"""
+    """PEM file: the certificate that a bridge shows on TCP."""
     bridge_key: Path | None = None
-    """and its key."""
+    """PEM file: the key of that certificate."""
     bridge_client_ca: Path | None = None
-    """PEM file: a bridge on TCP lets in whom one of these has signed."""
+    """PEM file: a bridge on TCP lets in callers whose certificate one of these authorities has signed."""
     bridge_secrets: SecretList = Field((), validation_alias=AliasChoices("GLASSBRIDGE_BRIDGE_SECRET"))
-    """A cloud shows the first one to bridges on TCP with TLS; a bridge lets in who shows any."""
+    """A cloud shows the first one to bridges on TCP with TLS. A bridge lets in callers that show any of them."""
     bridge_ca: Path | None = None
-    """PEM file: whose certificates a cloud believes of bridges on TCP; TLS there, when it is set."""
+    """PEM file: authorities that a cloud believes about bridges on TCP. It turns on TLS there."""
     bridge_client_cert: Path | None = None
-    """PEM file: the certificate that a cloud shows to bridges,"""
+    """PEM file: the certificate that a cloud shows to bridges."""
     bridge_client_key: Path | None = None
-    """and its key."""
+    """PEM file: the key of that certificate."""
     bridge_owner: str = ""
-    """User (name or number) whose Unix sockets a cloud believes to be bridges; empty: its own user, and root."""
+    """User (name or number) whose Unix sockets a cloud believes to be bridges. Unset: its own user, and root."""
 
+    # --- Core tokens
     jwt_secrets: Annotated[SecretList, AfterValidator(_check_some)] = Field(
         (SecretStr(DEV_JWT_SECRET),), validation_alias=AliasChoices("AUGMENTOS_AUTH_JWT_SECRET")
     )
     """Sign and verify core tokens (HS256)."""
     jwt_max_life: Seconds | None = None
-    """Seconds that a core token may live at most, counted from now. None: 24 hours for those of an issuer, no limit for
-    those of the core secret, for the original's have no end."""
+    """Time that a core token may still live at most. Unset: 24 hours for tokens of an issuer; no limit for those of the
+    core secret, because the original's have no end."""
     jwks_url: WebUrl = ""
-    """Where the issuer of core tokens (RS256, ES256) shows its public keys; https:// but on this machine."""
+    """Public keys (JWKS) of an issuer of core tokens (RS256, ES256): `https://`, or `http://` on this machine."""
     jwks_file: Path | None = None
     """The same as a file."""
-    jwks_refresh: float = Field(600.0, ge=10, le=DAY)
-    """The keys are read again after so many seconds."""
+    jwks_refresh: Annotated[float, Kind("s")] = Field(600.0, ge=10, le=DAY)
+    """Time between two readings of the keys."""
     jwt_issuer: str = ""
-    """`iss` of tokens that the issuer has signed,"""
+    """`iss` of the issuer's tokens."""
     jwt_audience: str = ""
-    """and their `aud`."""
+    """`aud` of the issuer's tokens."""
 
+    # --- Operators
     admin_tokens: Annotated[SecretList, AfterValidator(_check_admin_tokens)] = Field(
         (), validation_alias=AliasChoices("GLASSBRIDGE_ADMIN_TOKEN")
     )
-    """Open the console and `/api/admin`; none: nobody may look. At least 16 characters each."""
+    """Opens `/console`, `/api/admin`, `/metrics` and the recorder of a bridge; 16 characters or more. Unset: they are
+    closed. Each address may show ten wrong tokens, and one more every six seconds."""
 
+    # --- Several clouds
     cluster: SecretStr = SecretStr("")
-    """URL of the directory that several clouds share: valkey://, redis://, with TLS valkeys:// or rediss://, and
-    +sentinel or +cluster (cluster/address.py); empty: this cloud is alone."""
+    """URL of the directory that several clouds share ([production.md](production.md#several-clouds)): `valkey://`,
+    `redis://`, with TLS `valkeys://` or `rediss://`; with `+sentinel` or `+cluster`. It may hold a password. Unset:
+    this cloud is alone."""
     cluster_ca: Path | None = None
-    """PEM file: whose certificates are believed of the directory; left out: those that the machine believes."""
+    """PEM file: authorities that are believed about the directory. Unset: those that the machine believes."""
     cluster_secrets: SecretList = Field((), validation_alias=AliasChoices("GLASSBRIDGE_CLUSTER_SECRET"))
-    """Sign hand-overs between the clouds of a cluster. At least 32 bytes each."""
-    cluster_address: Annotated[str, AfterValidator(check_node_address)] = "127.0.0.1:0"
-    """host:port where other clouds of the cluster reach this one, and where it listens for them; port 0: a free one."""
+    """Sign hand-overs between the clouds of a cluster; the same for all, 32 bytes or more."""
+    cluster_address: Annotated[str, Kind("host:port"), AfterValidator(check_node_address)] = "127.0.0.1:0"
+    """Where other clouds of the cluster reach this one, and where it listens for them. Port 0: a free one."""
 
+    # --- Addresses
     public_url: WebUrl = ""
-    """Where apps elsewhere find this cloud, such as https://cloud.example.com."""
+    """Where apps elsewhere find this cloud, such as `https://cloud.example.com`. Unset: this machine."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
         "", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME")
     )
     """The same as the original says it: a host name behind HTTPS."""
 
+    # --- Voices
     elevenlabs_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("ELEVENLABS_API_KEY"))
-    """Empty: a speech program of this machine says what apps have to say."""
+    """Key of ElevenLabs, which speaks the texts of apps. Unset: a speech program of this machine speaks them."""
     elevenlabs_voice: str = Field("21m00Tcm4TlvDq8ikWAM", validation_alias=AliasChoices("ELEVENLABS_DEFAULT_VOICE_ID"))
+    """Voice of texts that name none."""
     elevenlabs_url: WebUrl = "https://api.elevenlabs.io"
+    """Where ElevenLabs is."""
 
+    # --- Connections
     connections: int = Field(12_000, ge=2, le=1_000_000)
-    """HTTP connections of the cloud at a time; less where the process may have fewer descriptors."""
+    """HTTP connections of the cloud; fewer if the process may open fewer files (256 are kept for other uses)."""
     connections_per_address: int = Field(2_048, ge=1, le=1_000_000)
-    """Of one address, signed-in sockets apart; never more than half of all."""
+    """HTTP connections of one address, without signed-in sockets; never more than half of all. All phones of a full
+    cloud may come back through one NAT at once. At the limit, the connection that has waited longest makes room."""
     unsigned_apps_per_address: int = Field(128, ge=1, le=1_000_000)
-    """Sockets of apps of one address that have not said yet who they are."""
+    """Sockets at `/app-ws` of one address that have not said yet who they are. More are answered 429 (`RATE_LIMITED`).
+    Apps that sign in by headers do not count."""
     header_time: Seconds = 5.0
-    """Seconds for the header of a request,"""
+    """Time for the header of a request."""
     body_time: Seconds = 30.0
-    """for its body, and for a peer to take the answer,"""
+    """Time for the body of a request, and for a client to take an answer."""
     sign_in_time: Seconds = 5.0
-    """for a peer to say who it is,"""
+    """Time for a peer to sign in: the first message of an app, the next request of a stranger."""
     idle_time: Seconds = 75.0
-    """and between two requests of a connection that has signed in."""
-    sounds_per_app_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 30)] = 32 << 20
-    """Sounds that one app has brought and that are kept for it; the oldest go,"""
-    sounds_bytes: Annotated[int, Field(ge=1 << 20, le=4 << 30)] = 64 << 20
-    """and those of all apps; the oldest of the app that has most go."""
+    """Time between two requests of a connection that has signed in."""
+
+    # --- What apps bring and store
+    sounds_per_app_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=1 << 30)] = 32 << 20
+    """Sounds that one app has brought and that are kept. At the limit, its oldest ones go."""
+    sounds_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=4 << 30)] = 64 << 20
+    """Sounds that all apps have brought and that are kept. At the limit, the oldest of the app that has most go."""
     store: Path | None = None
-    """File (SQLite) of users' settings and of what apps store; unset: `apps.store.db` beside the registry of apps."""
-    store_mb: int = Field(1_024, ge=1, le=1 << 20)
-    """MB that this file may have."""
+    """SQLite file of users' settings and of what apps store. Unset: `apps.store.db` beside the registry of apps;
+    without a registry, in memory. Clouds of one machine may share it ([production.md](production.md#stored-data))."""
+    store_mb: Megabytes = Field(1_024, ge=1, le=1 << 20)
+    """Size that this file may have. More is answered 503."""
+
+    # --- Proxies and browsers
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()
-    """Networks of proxies whose X-Forwarded-For is believed: a comma list such as 10.0.0.0/8,fd00::/8."""
+    """Networks of proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,fd00::/8`. Set it behind a load
+    balancer, or all its clients count as one address."""
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()
-    """Origins of other web pages whose browsers may open sockets here: a comma list such as https://app.example.com."""
-    grace: float = Field(60.0, ge=0, le=DAY)
-    """How long a session waits for its phone after the socket closed."""
+    """Origins of other web pages whose browsers may open sockets here, such as `https://app.example.com`."""
+
+    # --- Sessions
+    grace: Annotated[float, Kind("s")] = Field(60.0, ge=0, le=DAY)
+    """Time that a session waits for its phone after the socket closed."""
+    drain: Seconds = 3.0
+    """Time that a stopping cloud takes at most to hand over and end its sessions."""
     dev_control: Path | None = None
     """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
     recorder: bool = True
     """Cloud and bridge keep the last 15 minutes of each session in memory: counts by second and decisions, no audio."""
     tap: Path | None = None
     """Development: a Unix datagram socket that gets every block of microphone audio that a cloud hands on."""
+
+    # --- Limits of phones and apps
     max_text_bytes: Bytes = 1 << 20
+    """One text message of a socket. [limits.md](limits.md) says what a peer is told at each of these limits."""
     max_binary_bytes: Bytes = 64 << 10
-    phone_messages: float = Field(1_000, gt=0, le=1e9)
-    """WebSocket frames that one phone may send a second, four times as many at once,"""
-    phone_bytes: float = Field(1 << 20, gt=0, le=1e9)
-    """and bytes."""
-    app_messages: float = Field(100, gt=0, le=1e9)
-    """The same of one app of one user,"""
-    app_bytes: float = Field(512 << 10, gt=0, le=1e9)
-    """and bytes."""
-    app_starts: float = Field(60, gt=0, le=1e9)
-    """Starts of apps by one user in a minute; 64 at once,"""
-    app_restarts: float = Field(12, gt=0, le=1e9)
-    """and of the same app; 10 at once."""
-    speech_texts: float = Field(60, gt=0, le=1e9)
-    """Texts spoken for one user in a minute; 20 at once,"""
-    app_speech_texts: float = Field(1_200, gt=0, le=1e9)
-    """and for one app; 200 at once."""
-    drain: Seconds = 3.0
-    """Seconds that a stopping cloud takes at most to hand over and end its sessions."""
+    """One binary frame of a socket."""
+    phone_messages: PerSecond = 1_000
+    """WebSocket frames of one phone; four times as many at once."""
+    phone_bytes: PerSecond = 1 << 20
+    """Bytes of one phone; four times as many at once."""
+    app_messages: PerSecond = 100
+    """WebSocket frames of one app of one user; four times as many at once."""
+    app_bytes: PerSecond = 512 << 10
+    """Bytes of one app of one user; four times as many at once."""
+    app_starts: PerMinute = 60
+    """Starts of apps by one user; 64 at once."""
+    app_restarts: PerMinute = 12
+    """Starts of the same app by one user; 10 at once."""
+    speech_texts: PerMinute = 60
+    """Texts spoken for one user; 20 at once."""
+    app_speech_texts: PerMinute = 1_200
+    """Texts spoken for one app; 200 at once."""
     max_sessions: int = Field(2_000, ge=1, le=1_000_000)
+    """Users at a time. A full cloud is not ready (`/readyz` answers 503)."""
+
+    # --- Sounds and rooms of a bridge
     sounds_per_user: int = Field(10, ge=1, le=1_000)
-    """Sounds that a bridge plays at a time for a user,"""
+    """Sounds that a bridge plays at a time for one user."""
     sounds_per_worker: int = Field(32, ge=1, le=1_000)
-    """and that one of its workers plays."""
-    sound_memory_mb: int = Field(40, ge=16, le=4_096)
-    """MB that the process of one sound may take while it decodes."""
-    sounds_kept_mb: int = Field(32, ge=1, le=4_096)
-    """MB of sounds that a worker holds because they can be read only as a whole; a user may have half of it."""
-    rejoin: float = Field(30.0, ge=0, le=600)
-    """Seconds for which a bridge joins a lost room again for a cloud that sends no generation, which is one of the
-    original; 0: never."""
+    """Sounds that one worker of a bridge plays at a time."""
+    sound_memory_mb: Megabytes = Field(40, ge=16, le=4_096)
+    """Memory of the process that decodes one sound."""
+    sounds_kept_mb: Megabytes = Field(32, ge=1, le=4_096)
+    """Sounds that a worker holds because they can be read only as a whole. One user may have half of it."""
+    rejoin: Annotated[float, Kind("s")] = Field(30.0, ge=0, le=600)
+    """Time for which a bridge joins a lost room again by itself for a cloud of the original, which sends no generation.
+    0: never."""
+
+    # --- Speech
     recogniser: str = "offline"
-    """What understands speech: offline (the best one that is installed), moonshine, pocketsphinx, soniox or sherpa
-    (docs/speech.md)."""
+    """What understands speech: `offline` (the best one that is installed), `moonshine`, `pocketsphinx`, `sherpa`,
+    `soniox` ([speech.md](speech.md))."""
     standby: Literal["offline", "none"] = "offline"
     """What takes over while a hosted recogniser is away, refuses or is late."""
     recognisers: int | None = Field(None, ge=1, le=10_000)
-    """Streams of speech recognised at a time. None: 64 of Moonshine (of which as many may speak as the machine can
-    bear), 8 of pocketsphinx (for each a process, 150 MB, a quarter of a core while somebody speaks), 4 of sherpa, 10 of
-    Soniox."""
+    """Streams of speech recognised at a time. Unset: 64 of Moonshine (as many of them may speak as the machine can
+    bear), 8 of pocketsphinx (150 MB and a quarter of a core each), 4 of sherpa, 10 of Soniox."""
     captions: str = "en-US"
-    """Language in which phones get captions; empty: none, and only what apps ask for is recognised."""
+    """Language of the phones' captions. Empty: none, and only what apps ask for is recognised."""
     soniox_api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SONIOX_API_KEY"))
+    """Key of Soniox. `glassbridge soniox-double` takes any."""
     soniox_endpoint: SocketUrl | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
+    """Another Soniox: one region's, or the double. Unset: Soniox's own."""
     soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
+    """Model of Soniox. Unset: `stt-rt-v5`."""
     vocabulary: str = Field("", max_length=8_000)
-    """Names and words that are likely to be said, as a comma list; Soniox understands them better then."""
+    """Names and words that are likely to be said, as a comma list. Soniox understands them better then."""
     sherpa_model: Path | None = None
     """Folder of a streaming model for sherpa-onnx."""
     sherpa_languages: str = "en-US"
-    """What that model understands: a comma list."""
+    """Languages of that model, as a comma list."""
 
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""

@@ -1,0 +1,67 @@
+"""docs/settings.md has every variable that a program reads; no page names one that nothing reads."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, Field
+
+from glassbridge.cli.common import known_names
+from glassbridge.settings import FILE_SUFFIX, Kind
+from tools import describe_settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+PAGE = describe_settings.TARGET.read_text()
+
+
+def test_the_page_is_that_of_the_source() -> None:
+    assert describe_settings.page(PAGE) == PAGE, "run make settings"
+
+
+def test_each_variable_that_a_program_reads_has_a_row() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    known = {name for name in known_names() if not name.endswith(FILE_SUFFIX) or name in rows}
+    assert len(known) > 80
+    assert set(rows) == known
+    assert len(rows) == len(known), "a variable has two rows"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_names_a_variable_that_nothing_reads(page: Path) -> None:
+    named = set(re.findall(r"\bGLASSBRIDGE_[A-Z_]*[A-Z]\b(?!\*|_)", page.read_text()))
+    assert named - known_names() == set()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    # --- A section\n    first: int = 1",
+        '    # --- A section\n    first: int = 1\n    second: int = 2\n    """Words."""',
+        '    # --- A section\n    first: int = 1\n    """ """',
+        '    first: int = 1\n    """Words, and no section."""',
+    ],
+)
+def test_a_setting_without_words_is_an_error(body: str) -> None:
+    with pytest.raises(ValueError, match="the setting first has no words"):
+        describe_settings.documented(f"class Settings:\n{body}\n", "Settings")
+
+
+class Example(BaseModel):
+    wait: float = 1.0
+    pause: Annotated[float, Kind("s")] = Field(2.0, gt=0, le=5000)
+    rest: Annotated[float, Kind("s"), Field(ge=1, le=9)] | None = None
+    hosts: tuple[str, ...] = ()
+
+
+def test_a_number_without_a_unit_is_an_error() -> None:
+    with pytest.raises(ValueError, match="the setting wait needs a Kind"):
+        describe_settings.unit("wait", Example.model_fields["wait"])
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("pause", "s, above 0 to 5,000"), ("rest", "s, 1 to 9"), ("hosts", "comma list")]
+)
+def test_units(name: str, unit: str) -> None:
+    assert describe_settings.unit(name, Example.model_fields[name]) == unit
