@@ -46,6 +46,15 @@ def test_the_head_counts() -> None:
     assert "2 live" in head
 
 
+def test_the_head_counts_those_who_get_no_captions() -> None:
+    crowded_out = {"hop": "recogniser", "code": "recogniser_overloaded", "text": "it is not captioned: no room"}
+    assert (
+        "2 without captions"
+        in drawn(row("ada"), row("bob", "part", **crowded_out), row("eve", "part", **crowded_out))[0]
+    )
+    assert "without captions" not in drawn(row("ada"))[0]
+
+
 def test_who_is_in_trouble_comes_first_and_is_told_why() -> None:
     dead = row("zoe", "bad", state="interrupted", hop="bridge", text="the bridge is gone", code="bridge_died")
     lines = [line for line in drawn(row("ada"), row("bob", "off"), dead) if "●" in line]

@@ -228,9 +228,11 @@ async def test_who_loses_captions_because_too_many_speak_is_told_so(begin: Begin
     told = phone.of_type("audio_state")[-1]
     assert told["hop"] == "recogniser"
     assert told["reason"] == f"audio arrives, but it is not captioned: {Reason.OVERLOADED.text}"
+    assert stage.cloud.sessions.speech.crowded_out == 1
     await phone.socket.send_bytes(CHUNK)
     await eventually(lambda: len(stage.recogniser.streams) == 2 or "it is not tried again", 10.0)
     await phone.until_state("live")
+    assert stage.cloud.sessions.speech.crowded_out == 0
 
 
 async def test_what_the_phone_understands_itself_is_passed_on(begin: Begin) -> None:

@@ -2,7 +2,19 @@
 
 import pytest
 
-from glassbridge.core.speech_load import BUSY, DRAINS, HOLD, LATE, OVERDUE, USUAL_FITS, Pace, SpeechLoad, Work
+from glassbridge.core.speech_load import (
+    BUSY,
+    DRAINS,
+    HOLD,
+    KNOWN,
+    LATE,
+    OVERDUE,
+    RAMP,
+    USUAL_FITS,
+    Pace,
+    SpeechLoad,
+    Work,
+)
 
 
 class Machine:
@@ -19,7 +31,8 @@ class Machine:
     def second(self, late: float = 0.0) -> Pace:
         for stream in range(self.speakers):
             self.load.spoken(stream, self.share)
-            self.load.worked(Work.FINAL, self.cost * self.share * 0.6)
+            self.load.transcribed(5.0, 5.0 * self.cost * 0.5)
+            self.load.worked(Work.FINAL, self.cost * self.share * 0.6, self.share)
             self.load.worked(Work.LISTENING, self.cost * self.share * 0.4)
             if (interval := self.load.pace.interval) is not None:
                 for _ in range(round(self.share / interval)):
@@ -45,33 +58,52 @@ def test_partials_are_as_frequent_as_the_load_allows(speakers: int, pace: Pace) 
 def test_what_fits_is_what_was_measured(cost: float, fits: int) -> None:
     machine = Machine(2, cost)
     machine.seconds(120)
-    assert machine.load.fits in (fits - 3, fits - 2)
+    assert machine.load.room in (max(0, fits - 3), fits - 2)
 
 
 def test_nobody_fits_where_all_finals_would_not_come_in_time() -> None:
     machine = Machine(16)
     machine.seconds(60)
-    assert machine.load.fits == 0
+    assert machine.load.room == 0
 
 
 def test_those_who_speak_a_third_of_the_time_count_a_third() -> None:
     machine = Machine(18, share=1 / 3)
     machine.seconds(60)
     assert machine.load.speakers == pytest.approx(6.0, abs=0.1)
-    assert machine.load.fits >= 8
+    assert machine.load.room >= 8
 
 
 def test_a_new_stream_counts_as_a_speaker_until_it_is_known() -> None:
     load = SpeechLoad(0.0)
-    assert load.fits == USUAL_FITS
+    assert load.room == USUAL_FITS
     for stream in range(5):
         load.opened(stream)
-    assert load.fits == USUAL_FITS - 5
+    assert load.room == USUAL_FITS - 5
     for now in range(1, 60):
         load.look(float(now))
-    assert load.fits == USUAL_FITS
+    assert load.room == USUAL_FITS
     load.closed(0)
     assert load.speakers == pytest.approx(0.0, abs=0.01)
+
+
+def test_new_speakers_come_in_steps_so_that_what_they_cost_is_known() -> None:
+    machine = Machine(0)
+    steps = []
+    while (fits := machine.load.fits) > 0:
+        steps.append(fits)
+        for stream in range(machine.speakers, machine.speakers + fits):
+            machine.load.opened(stream)
+        machine.speakers += fits
+        assert machine.load.fits == 0, "they are not known yet"
+        machine.seconds(round(KNOWN) + 1)
+    assert steps == [RAMP, RAMP, 6]
+
+
+def test_nobody_comes_while_answers_are_late() -> None:
+    machine = Machine(2)
+    machine.second(late=LATE + 0.1)
+    assert (machine.load.fits, machine.load.room > 0) == (0, True)
 
 
 def test_late_answers_slow_the_pace_whatever_was_expected() -> None:

@@ -47,6 +47,8 @@ def _head(rows: list[dict[str, Any]], health: dict[str, Any], cloud: str) -> Tex
     for light in ORDER:
         if counts[light]:
             head.append(f"  {counts[light]} {WORDS[light]}", style=LIGHTS[light])
+    if deaf := sum(row["hop"] == "recogniser" for row in rows):
+        head.append(f"  {deaf} without captions", style=LIGHTS["part"])
     return head
 
 

@@ -54,8 +54,8 @@ class Reason(Enum):
     NETWORK = ("network", Again.SOON, "the connection to the recogniser broke")
     CRASHED = ("crashed", Again.SOON, "the recogniser failed")
     STUCK = ("stuck", Again.SOON, "the recogniser takes no audio")
-    BUSY = ("busy", Again.SOON, "all recognisers are busy")
-    OVERLOADED = ("overloaded", Again.LATER, "the recogniser has no room: too many people speak at once")
+    BUSY = ("busy", Again.SOON, "all recognisers are busy", True)
+    OVERLOADED = ("overloaded", Again.LATER, "the recogniser has no room: too many people speak at once", True)
     UNAVAILABLE = ("unavailable", Again.LATER, "the recogniser is not available")
     TOO_MANY = ("too_many", Again.LATER, "the recogniser is asked for too much")
     UNPAID = ("unpaid", Again.LATER, "the recogniser's account is exhausted")
@@ -64,10 +64,17 @@ class Reason(Enum):
     UNSUPPORTED = ("unsupported", Again.NEVER, "the recogniser cannot do this")
     CLOSED = ("closed", Again.NEVER, "the recogniser was closed")
 
-    def __init__(self, code: str, again: Again, text: str) -> None:
+    def __init__(self, code: str, again: Again, text: str, crowded: bool = False) -> None:
         self.code = code
         self.again = again
         self.text = text
+        self.crowded = crowded
+        """There is no room: others have it."""
+
+    @property
+    def refuses(self) -> bool:
+        """No stream is to be had for now, not even after one that was there."""
+        return self.crowded or self.again is Again.NEVER
 
     @property
     def is_fault(self) -> bool:
@@ -354,8 +361,7 @@ class Recognition:
         if not reason.is_fault:
             return []
         self._faulty = True
-        refused = refused or reason is Reason.OVERLOADED or reason.again is Again.NEVER
-        return [Fault(reason, why or reason.text, refused)]
+        return [Fault(reason, why or reason.text, refused or reason.refuses)]
 
     def _retry(self, event: Tick, now: float) -> list[Effect]:
         if self._due is None or now < self._due:

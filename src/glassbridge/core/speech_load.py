@@ -8,6 +8,10 @@ Rules
   seconds.
 - A speaker fits as long as all finals of all speakers fit under BUSY. A stream counts by the share of time in which its
   user spoke lately; a new one counts as a speaker without a pause, until it is known better.
+- What a speaker costs is measured by what was done, not by what has come: a second of final transcripts, also of those
+  that are late. How quick the machine is now is known from partial transcripts, too, before the first final one.
+- New speakers make the machine slower for all. So no more are let in at a time than RAMP or those that are known, until
+  the new ones have spoken for KNOWN seconds; and none while answers are late.
 - People who paused when they were let in may all speak at once later. When answers are late for PATIENT looks, and not
   even the finals fit, the newest speakers are sent away until the rest does; the oldest always stays.
 
@@ -33,15 +37,23 @@ PATIENT: Final = 2
 HOLD: Final = 5.0
 LEARNT: Final = 0.2
 """How much a measurement counts against what was known."""
-LEARNT_LATE: Final = 0.6
-"""The same of a higher cost while answers are late: the machine has become slower."""
 ACTIVITY_SECONDS: Final = 8.0
 """Time constant of a stream's share of speech."""
 LATELY_SECONDS: Final = 2.0
 """The same where it counts who speaks now."""
-USUAL_COST: Final = 0.08
-"""Seconds of work for a second of speech, until it is measured: listening and finals."""
-USUAL_FITS: Final = int(BUSY / USUAL_COST)
+RAMP: Final = 4
+KNOWN: Final = 2.0
+SILENT: Final = 4.0
+"""Seconds after which somebody who has hardly spoken is no new speaker any more."""
+USUAL_LISTENING: Final = 0.03
+USUAL_RATE: Final = 0.04
+"""Seconds of work for a second of speech that is transcribed once."""
+USUAL_REPEATS: Final = 1.25
+"""How often a second of speech is transcribed for final transcripts: with its pauses, and to find where to cut."""
+USUAL_FITS: Final = int(BUSY / (USUAL_LISTENING + USUAL_RATE * USUAL_REPEATS))
+MOST_REPEATS: Final = 4.0
+LONG: Final = 1.5
+"""Seconds of speech from which on a transcript tells how quick the machine is."""
 USUAL_PARTIAL: Final = 0.08
 """Seconds of work for a partial transcript, until it is measured."""
 SPEAKING: Final = 0.1
@@ -80,6 +92,15 @@ class _Stream:
     lately: float = 1.0
     speech: float = 0.0
     """Seconds of speech since the last look."""
+    spoken: float = 0.0
+    """In all."""
+    age: float = 0.0
+    """Seconds."""
+
+    @property
+    def is_new(self) -> bool:
+        """What it costs is not known yet."""
+        return self.spoken < KNOWN and self.age < SILENT
 
 
 @dataclass(slots=True)
@@ -88,6 +109,8 @@ class _Period:
 
     worked: Counter[Work] = field(default_factory=Counter)
     partials: int = 0
+    final_speech: float = 0.0
+    """Seconds of it that were finally understood."""
     late: float = 0.0
 
 
@@ -106,7 +129,9 @@ class SpeechLoad:
         self._hold_until = now
         self._overloaded = 0
         """Looks in a row."""
-        self._cost = USUAL_COST
+        self._listening = USUAL_LISTENING
+        self._rate = USUAL_RATE
+        self._repeats = USUAL_REPEATS
         self._partial_cost = USUAL_PARTIAL
         self._since_measured = _Period()
         self._speech_since = 0.0
@@ -125,12 +150,20 @@ class SpeechLoad:
         """So much speech has come."""
         if (known := self._streams.get(stream)) is not None:
             known.speech += seconds
+            known.spoken += seconds
 
-    def worked(self, work: Work, seconds: float) -> None:
-        """Something was done in so much time."""
+    def worked(self, work: Work, seconds: float, speech: float = 0.0) -> None:
+        """Something was done in so much time; a final transcript is one of so many seconds of speech."""
         self._period.worked[work] += seconds  # type: ignore[assignment]
         if work is Work.PARTIAL:
             self._period.partials += 1
+        elif work is Work.FINAL:
+            self._period.final_speech += speech
+
+    def transcribed(self, speech: float, seconds: float) -> None:
+        """So much speech was transcribed once, in so much time."""
+        if speech >= LONG:
+            self._rate += LEARNT * (min(2.0, seconds / speech) - self._rate)
 
     def waited(self, seconds: float) -> None:
         """A job was answered so many seconds after it could have been begun."""
@@ -182,18 +215,25 @@ class SpeechLoad:
             stream.activity = keep * stream.activity + (1.0 - keep) * share
             stream.lately = keep_lately * stream.lately + (1.0 - keep_lately) * share
             stream.speech = 0.0
+            stream.age += length
         if period.partials:
             spent = period.worked[Work.PARTIAL] / period.partials
             self._partial_cost += LEARNT * (spent - self._partial_cost)
-        since = self._since_measured.worked
-        since[Work.FINAL] += period.worked[Work.FINAL]
-        since[Work.LISTENING] += period.worked[Work.LISTENING]
+        since = self._since_measured
+        since.worked.update(period.worked)
+        since.final_speech += period.final_speech
         if self._speech_since >= LEAST_SPEECH * max(4, len(self._streams)):
-            cost = (since[Work.FINAL] + since[Work.LISTENING]) / self._speech_since
-            learnt = LEARNT_LATE if self.late > LATE and cost > self._cost else LEARNT
-            self._cost += learnt * (min(cost, 2.0) - self._cost)
-            since.clear()
-            self._speech_since = 0.0
+            self._listening += LEARNT * (since.worked[Work.LISTENING] / self._speech_since - self._listening)
+            since.worked[Work.LISTENING] = self._speech_since = 0
+        if since.final_speech >= LEAST_SPEECH * max(4, len(self._streams)):
+            repeats = since.worked[Work.FINAL] / since.final_speech / self._rate
+            self._repeats += LEARNT * (min(repeats, MOST_REPEATS) - self._repeats)
+            since.worked[Work.FINAL] = since.final_speech = 0
+
+    @property
+    def _cost(self) -> float:
+        """Seconds of work for a second of speech."""
+        return self._listening + self._rate * self._repeats
 
     @property
     def speakers(self) -> float:
@@ -206,8 +246,16 @@ class SpeechLoad:
         return finals + (0.0 if pace.interval is None else self.speakers * self._partial_cost / pace.interval)
 
     @property
-    def fits(self) -> int:
-        """Speakers that still fit, each of whom may speak without a pause."""
+    def room(self) -> int:
+        """Speakers that still fit, each of whom may speak without a pause, as far as is known."""
         if self.late > OVERDUE:
             return 0
         return max(0, int(BUSY / self._cost - self.speakers + 1e-9))
+
+    @property
+    def fits(self) -> int:
+        """How many of them may come now."""
+        if self.late > LATE:
+            return 0
+        new = sum(stream.is_new for stream in self._streams.values())
+        return max(0, min(self.room, max(RAMP, len(self._streams) - new) - new))

@@ -81,7 +81,7 @@ class Ear:
         self._slowness: DirectShell[slowness.Event] = DirectShell(
             slowness.Slowness(), self._tell_of_slowness, slowness.Tick(), self._record_slowness
         )
-        self._is_slow = False
+        self._is_slow = self._is_crowded_out = False
         self._partials: float | None = 0.0
         """What the stream said last of its partial transcripts."""
         self._tasks = TaskGroup(f"ear:{want.language}", self._failed)
@@ -217,7 +217,8 @@ class Ear:
         self._shell.stop()
         self._slowness.stop()
         self._speech.slow -= self._is_slow
-        self._is_slow = False
+        self._speech.crowded_out -= self._measured and self._is_crowded_out
+        self._is_slow = self._is_crowded_out = False
         await self._tasks.settle(CLOSE_TIMEOUT)
         await self._tasks.close()
 
@@ -235,12 +236,17 @@ class Ear:
             case Release(number, finish):
                 self._release(number, finish=finish)
             case Fault():
-                self._fault = effect
-                self._trouble(effect)
+                self._judge(effect)
             case Healthy():
-                self._fault = None
-                self._trouble(None)
+                self._judge(None)
         self._changed.set()
+
+    def _judge(self, fault: Fault | None) -> None:
+        crowded_out = fault is not None and fault.reason.crowded
+        if self._measured:
+            self._speech.crowded_out += crowded_out - self._is_crowded_out
+        self._fault, self._is_crowded_out = fault, crowded_out
+        self._trouble(fault)
 
     async def _open(self, number: int) -> None:
         try:

@@ -130,19 +130,25 @@ class Interpreter:
             yield Finished(job.stream)
             return
         begun = self._clock()
-        text = self._model.transcribe(job.segment.pcm) if job.text is None else job.text
+        text = self._transcribe(job.segment.pcm) if job.text is None else job.text
         now = self._clock()
-        self.load.worked(Work.FINAL, now - begun)
+        self.load.worked(Work.FINAL, now - begun, (job.segment.end_ms - job.segment.start_ms) / 1000)
         self.load.waited(now - job.since)
         yield from self._say(job.stream, stream, job.segment, text)
 
+    def _transcribe(self, pcm: bytes) -> str:
+        begun = self._clock()
+        text = self._model.transcribe(pcm)
+        self.load.transcribed(len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, self._clock() - begun)
+        return text
+
     def _cut(self, number: int, stream: _Stream, now: float) -> None:
         """Nobody pauses: a cut is right where the words before it are those that the whole begins with."""
-        whole = normalised(self._model.transcribe(stream.segments.open_segment().pcm))
+        whole = normalised(self._transcribe(stream.segments.open_segment().pcm))
         texts: dict[bytes, str] = {}
 
         def agreed(part: Segment) -> bool:
-            texts[part.pcm] = text = self._model.transcribe(part.pcm)
+            texts[part.pcm] = text = self._transcribe(part.pcm)
             words = normalised(text)
             return 0 < len(words) < len(whole) and whole[: len(words)] == words
 
@@ -157,7 +163,7 @@ class Interpreter:
 
     def _part(self, number: int, stream: _Stream, now: float) -> Iterator[Answer]:
         segment = stream.segments.open_segment()
-        text = self._model.transcribe(segment.pcm).rstrip(".")
+        text = self._transcribe(segment.pcm).rstrip(".")
         took = self._clock() - now
         self.load.worked(Work.PARTIAL, took)
         stream.heard_until = stream.segments.position
@@ -178,7 +184,13 @@ class Interpreter:
             self.obey(Order.CLOSE, number, 0, b"")
             yield Shed(number)
         yield Status(
-            pace.name, round(load.late, 2), round(load.busy, 2), round(load.speakers, 2), load.fits, len(self._streams)
+            pace.name,
+            round(load.late, 2),
+            round(load.busy, 2),
+            round(load.speakers, 2),
+            load.fits,
+            len(self._streams),
+            load.room,
         )
 
     @property

@@ -1,12 +1,14 @@
 """Recognisers that are programs: many streams by few processes, or a process for each stream.
 
 There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
-where most speakers still fit; where none fits, it is refused.
+where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
+ones cost, it waits for that.
 """
 
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import structlog
 
@@ -20,6 +22,8 @@ from glassbridge.speech.process import SILENT, ProcessStream, SpeechProcess
 log = structlog.get_logger()
 
 ENGLISH = "en-US"
+PATIENCE = 6.0
+"""Seconds that a new stream waits until those that came before it are known, if there is room for it then."""
 SPREAD = 2
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
 
@@ -72,7 +76,7 @@ class ProcessRecogniser:
     @property
     def fits(self) -> int:
         """Speakers that still fit, those for whom a process has yet to be started among them."""
-        running = [process.fits for process in self._processes]
+        running = [process.room for process in self._processes]
         unused = self._most - len(running)
         return sum(running) + unused * max(1, *running)
 
@@ -105,6 +109,7 @@ class ProcessRecogniser:
     async def _find(self) -> SpeechProcess:
         """The best process for one more stream, which is to be opened at once. Raises RecogniserError."""
         failures = self._failures
+        until = monotonic() + PATIENCE
         while True:
             if self._closed:
                 raise RecogniserError("the recogniser is closed", Reason.CLOSED)
@@ -117,10 +122,11 @@ class ProcessRecogniser:
             self.warm_up()
             if best is not None and fits and not (self._starting and best.streams >= SPREAD):
                 return best
-            if not self._starting:
+            soon = any(process.room for process in self._processes) and monotonic() < until
+            if not self._starting and not soon:
                 raise self._full()
-            await self._changed.wait()
             self._changed.clear()
+            await self._changed.wait()
 
     def _full(self) -> RecogniserError:
         streams = sum(process.streams for process in self._processes)
@@ -130,7 +136,7 @@ class ProcessRecogniser:
 
     async def _start(self) -> None:
         try:
-            process = await SpeechProcess.start(self._command, self._ended, self._each)
+            process = await SpeechProcess.start(self._command, self._ended, self._each, self._changed.set)
         finally:
             self._starting -= 1
         self._processes.add(process)

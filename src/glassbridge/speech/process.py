@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from glassbridge.core.recogniser import Reason
-from glassbridge.core.speech_load import USUAL_FITS, Pace
+from glassbridge.core.speech_load import RAMP, USUAL_FITS, Pace
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
@@ -157,7 +157,13 @@ class SpeechProcess:
     """Born by start(), ended by close() or by itself; `on_ended` is called once then. It serves `each` streams in its
     life and ends with the last one; None: as many as it can bear."""
 
-    def __init__(self, child: Child, on_ended: Callable[["SpeechProcess"], None], each: int | None = None) -> None:
+    def __init__(
+        self,
+        child: Child,
+        on_ended: Callable[["SpeechProcess"], None],
+        each: int | None = None,
+        on_status: Callable[[], None] = lambda: None,
+    ) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
         self._lines = lines(child.stdout)
@@ -165,6 +171,7 @@ class SpeechProcess:
         self._stdin = child.stdin
         self._stdin.transport.set_write_buffer_limits(high=_UNSENT_BYTES)
         self._on_ended = on_ended
+        self._on_status = on_status
         self._each = each
         self._streams: dict[int, ProcessStream] = {}
         self._closing: deque[int] = deque()
@@ -175,19 +182,23 @@ class SpeechProcess:
         self._helpers: list[asyncio.Task[None]] = []
         """Nobody needs them once the process is gone."""
         self._heard_at = monotonic()
-        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, USUAL_FITS)
+        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, RAMP, room=USUAL_FITS)
         self.ended = False
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], on_ended: Callable[["SpeechProcess"], None], each: int | None = None
+        cls,
+        command: Sequence[str],
+        on_ended: Callable[["SpeechProcess"], None],
+        each: int | None = None,
+        on_status: Callable[[], None] = lambda: None,
     ) -> "SpeechProcess":
         """Returns when the model is loaded. Raises RecogniserError. When cancelled, no process is left."""
         try:
             child = await Child.start(command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
         except OSError as error:
             raise RecogniserError(f"no recogniser process can be started: {error.strerror}") from None
-        process = cls(child, on_ended, each)
+        process = cls(child, on_ended, each, on_status)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 word = await process._read()
@@ -222,10 +233,19 @@ class SpeechProcess:
 
     @property
     def fits(self) -> int:
-        """Speakers that still fit; the newest streams are not in the status yet."""
+        """Speakers who may come now; the newest streams are not in the status yet."""
         if self._each is not None:
             return max(0, self._each - self._numbers)
-        return max(0, self.status.fits - max(0, len(self._streams) - self.status.streams))
+        return max(0, self.status.fits - self._newest)
+
+    @property
+    def room(self) -> int:
+        """Speakers who may come now or soon."""
+        return self.fits if self._each is not None else max(0, self.status.room - self._newest)
+
+    @property
+    def _newest(self) -> int:
+        return max(0, len(self._streams) - self.status.streams)
 
     @property
     def silent(self) -> float:
@@ -296,6 +316,7 @@ class SpeechProcess:
                         stream.lose(RecogniserError(Reason.OVERLOADED.text, Reason.OVERLOADED))
                 case Status():
                     self.status = answer
+                    self._on_status()
         status = await self._child.wait()
         if not self.ended:
             log.warning("a recogniser process died", pid=self._child.pid, status=status, streams=len(self._streams))

@@ -54,8 +54,11 @@ class Status(msgspec.Struct, tag="status"):
     busy: float
     speakers: float
     fits: int
+    """Speakers who may come now."""
     streams: int = 0
     """That it knew when it said so."""
+    room: int = 0
+    """Speakers who may come once those are known who are new."""
 
 
 Answer = Ready | Said | Finished | Shed | Status

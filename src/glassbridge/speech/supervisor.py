@@ -38,6 +38,8 @@ class Speech:
         self.partial_lagged = partial_lagged
         self.slow = 0
         """Recognitions whose captions are slow now."""
+        self.crowded_out = 0
+        """Recognitions that have no room now: too many people speak at once."""
         self.opened = 0
         self.ended: Counter[str] = Counter()
         """Streams that ended or could not be had, by the code of their reason."""

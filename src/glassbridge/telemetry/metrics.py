@@ -237,6 +237,11 @@ RECOGNISER_FITS: Final = Gauge(
 RECOGNISER_SLOW: Final = Gauge(
     "glassbridge_recogniser_slow_streams", "Recognitions whose captions come late or seldom now.", CLOUD
 )
+RECOGNISER_CROWDED_OUT: Final = Gauge(
+    "glassbridge_recogniser_crowded_out_streams",
+    "Recognitions that have no room now, refused or sent away: too many people speak at once.",
+    CLOUD,
+)
 RECOGNISER_RECONNECTS: Final = Counter(
     "glassbridge_recogniser_reconnects_total",
     "Streams of recognisers that ended by themselves, or could not be had; another is opened where that can help.",
