@@ -12,6 +12,7 @@ import pytest
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.public_address import is_public
 from glassbridge.core.values import LossReason
+from glassbridge.livekit.server import free_port
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.bridge.conftest import USER, joined, opened
 from tests.bridge.site import Event, Site, encoded, events_of, kinds, pitch, request, site, tone, wav
@@ -68,6 +69,19 @@ async def test_what_the_cloud_says_is_its_own_need_not_be_public(
     assert await result(site.url("clip", host="localhost"), own) == "forbidden_address"
     for redirect in ("loop", "inward"):
         assert await result(site.url(redirect), own) in ("forbidden_address", "bad_url")
+
+
+async def test_a_cloud_that_cannot_be_reached_is_named(start: Callable[..., Any], fake: FakeLiveKit) -> None:
+    """By its address and by the setting that changes it: the app's developer is told what to do."""
+    _, bridge = await start()
+    await joined(bridge)
+    own = f"127.0.0.1:{free_port()}"
+    asked = request(f"http://{own}/api/tts?text=x&signature=s3cret", own_address=own)
+    *_, last = await events_of(bridge.PlayAudio(asked))
+    assert last.metadata["reason"] == "unreachable"
+    assert own in last.error
+    assert "GLASSBRIDGE_PUBLIC_URL" in last.error
+    assert "s3cret" not in last.error
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,18 @@ from time import monotonic
 
 import aiohttp
 import psutil
+import pytest
+import structlog
 
+from glassbridge.cloud.app import Cloud
+from glassbridge.cloud.apps.config import AppsConfig
+from glassbridge.cloud.apps.registry import StaticRegistry
 from glassbridge.cloud.auth import mint_core_token
+from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.core.values import user_id
 from glassbridge.livekit.server import free_port
 from glassbridge.wire.close_codes import CloseCode
-from tests.cloud.conftest import ANN, SECRET, Phone
+from tests.cloud.conftest import ANN, KEYS, SECRET, Phone, ScriptedRecogniser
 from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.process import Program
@@ -111,3 +117,23 @@ async def test_a_port_in_use_is_one_line() -> None:
             assert [line for line in cloud.err if line] == [
                 f"port {port} is in use by {holder}: stop it, or choose another with --port"
             ]
+
+
+@pytest.mark.parametrize(
+    ("options", "bridge", "warns"),
+    [
+        (AppsConfig(), "10.0.0.2:9090", True),
+        (AppsConfig(public_url="http://10.0.0.1:8002"), "10.0.0.2:9090", False),
+        (AppsConfig(), "127.0.0.1:9090", False),
+    ],
+)
+async def test_an_address_that_bridges_elsewhere_cannot_use_is_warned_of(
+    options: AppsConfig, bridge: str, warns: bool
+) -> None:
+    config = CloudConfig(keys=CloudKeys((SECRET,), KEYS), livekit_url="ws://x", bridges=(bridge,), port=0, apps=options)
+    with structlog.testing.capture_logs() as lines:
+        async with Cloud(config, ScriptedRecogniser(), StaticRegistry()):
+            pass
+    found = [line for line in lines if line["event"] == "address of this machine told"]
+    assert bool(found) is warns
+    assert all("GLASSBRIDGE_PUBLIC_URL" in line["action"] for line in found)

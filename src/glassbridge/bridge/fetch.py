@@ -162,6 +162,15 @@ def _refuse() -> PlaybackError:
     return PlaybackError("forbidden_address", "the URL leads to an address that is not public")
 
 
+def _cloud_unreachable(own_address: str) -> PlaybackError:
+    """The cloud's own address is in its settings, and no secret."""
+    return PlaybackError(
+        "unreachable",
+        f"the bridge cannot reach its cloud at {own_address}: set GLASSBRIDGE_PUBLIC_URL of the cloud to an address "
+        "that the bridge can reach",
+    )
+
+
 class _PublicResolver(AbstractResolver):
     """Resolves names, and gives only addresses that may be connected to."""
 
@@ -242,13 +251,18 @@ class Fetcher:
             into.finish()
         except PlaybackError as error:
             into.finish(error)
-        except TimeoutError:
-            into.finish(PlaybackError("stalled", "the server of the audio does not answer in time"))
+        except TimeoutError as error:
+            if own_address and isinstance(error, aiohttp.ConnectionTimeoutError):
+                into.finish(_cloud_unreachable(own_address))
+            else:
+                into.finish(PlaybackError("stalled", "the server of the audio does not answer in time"))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Only the kind: the text of these errors holds the URL.
             cause = error.__cause__ or error.__context__
             if isinstance(cause, PlaybackError):
                 into.finish(cause)
+            elif own_address and isinstance(error, aiohttp.ClientConnectorError):
+                into.finish(_cloud_unreachable(own_address))
             else:
                 into.finish(PlaybackError("unreachable", f"the audio cannot be fetched ({type(error).__name__})"))
         finally:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from secrets import token_hex
 from socket import gethostname
+from urllib.parse import urlsplit
 
 import structlog
 import uvloop
@@ -24,6 +25,7 @@ from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.ownership import Owner
 from glassbridge.livekit.rooms import RoomService
+from glassbridge.runtime.addresses import is_on_this_machine, reachable_at
 from glassbridge.runtime.garbage import spare_imports
 from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port, raise_descriptor_limit
 from glassbridge.runtime.signals import RELOADS, reload_on_hangup, stop_on_signals
@@ -54,6 +56,7 @@ class Cloud:
         self._config = config
         self._directory = directory or MemoryDirectory()
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
+        self._has_apps = registry is not None
         self._apps = AppHost(config.apps, registry or StaticRegistry())
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
@@ -84,7 +87,7 @@ class Cloud:
             self.metrics_address = (await self._metrics.enter_async_context(server)).address
         try:
             await self._meet_others()
-            self.port = self._apps.port = await self._listener.open(config.host, config.port)
+            self.port = await self._listener.open(config.host, config.port)
         except CannotListen:
             await self._metrics.aclose()
             raise
@@ -92,6 +95,9 @@ class Cloud:
             await self._cluster.aclose()
             await self._metrics.aclose()
             raise CannotListen(cannot_listen(f"{config.host}:{config.port}", error)) from None
+        self._apps.address = reachable_at(config.host, self.port)
+        if self._has_apps:
+            self._warn_of_local_address()
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
         if self._issuer is not None:
@@ -101,6 +107,17 @@ class Cloud:
         self._metrics.enter_context(Gauges(self.sessions, self._gate))
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
         return self
+
+    def _warn_of_local_address(self) -> None:
+        """Bridges elsewhere cannot fetch from it what apps say and play."""
+        told = urlsplit(self._apps.http_url).netloc
+        if is_on_this_machine(told) and not all(map(is_on_this_machine, self._config.bridges)):
+            log.warning(
+                "address of this machine told",
+                address=told,
+                reason="bridges on other machines cannot fetch from it what apps say and play",
+                action="set GLASSBRIDGE_PUBLIC_URL to an address that bridges and apps can reach",
+            )
 
     def reload(self, keys: CloudKeys) -> str:
         """From now on these secrets count. Sockets that were let in by what no longer counts are closed soon. Returns

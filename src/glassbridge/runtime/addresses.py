@@ -104,6 +104,14 @@ def is_loopback(host: str) -> bool:
     return all(_is_loopback(str(address[0])) for *_, address in found)
 
 
+def reachable_at(host: str, port: int) -> str:
+    """host:port by which programs on this machine reach a server that listens on `host`."""
+    address = _address(host)
+    if not host or (address is not None and address.is_unspecified):
+        return f"127.0.0.1:{port}"
+    return f"[{host}]:{port}" if isinstance(address, IPv6Address) else f"{host}:{port}"
+
+
 def is_on_this_machine(target: str) -> bool:
     """Whether a gRPC target is a Unix socket or a loopback address. A name other than localhost is not: DNS may lie."""
     if target.startswith(UNIX):

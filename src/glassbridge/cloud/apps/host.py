@@ -29,14 +29,15 @@ MAX_NOTICES = 1_000
 
 
 class AppHost:
-    """Shared by all sessions; use as an async context. `port` is set once the cloud listens."""
+    """Shared by all sessions; use as an async context. `address` is set once the cloud listens."""
 
     def __init__(self, config: AppsConfig, registry: Registry) -> None:
         self.config = config
         self.registry = registry
         self.store = Store(config.store, config.store_bytes)
         self.streams = Streams(config.sounds_of_all)
-        self.port = 0
+        self.address = ""
+        """host:port of this cloud, as programs on its own machine reach it."""
         self.id = token_hex(6)
         """Of this run of this cloud, for apps."""
         self._http: aiohttp.ClientSession | None = None
@@ -69,7 +70,7 @@ class AppHost:
     @property
     def websocket_url(self) -> str:
         """Where an app opens its socket."""
-        base = urlsplit(self.config.public_url or f"http://127.0.0.1:{self.port}")
+        base = urlsplit(self.config.public_url or f"http://{self.address}")
         scheme = {"http": "ws", "https": "wss"}.get(base.scheme, base.scheme)
         return f"{scheme}://{base.netloc}{base.path.rstrip('/')}{wire.APP_PATHS[0]}"
 
