@@ -82,6 +82,12 @@ def _check_some(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return value
 
 
+def _check_cloud_address(value: str) -> str:
+    if value.startswith(UNIX):
+        raise ValueError("the address of a cloud is host:port")
+    return check_target(value) if value else value
+
+
 def _check_public_host(value: str) -> str:
     return check_host(value) if value else value
 
@@ -243,7 +249,10 @@ class Settings(BaseModel):
 
     # --- Addresses
     public_url: WebUrl = ""
-    """Where apps elsewhere find this cloud, such as `https://cloud.example.com`. Unset: this machine."""
+    """Where apps elsewhere find this cloud, and bridges its sounds, such as `https://cloud.example.com`; several clouds may
+    share it. Unset: the address of `--host`."""
+    cloud_address: Annotated[str, AfterValidator(_check_cloud_address)] = ""
+    """host:port by which other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one. Unset: that of `--host`."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
         "", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME")
     )

@@ -1,5 +1,6 @@
-"""A user goes from A to B and back to A with the product's own times, after 3, 10 and 59 s, which is within A's grace:
-what is said a second after each move reaches the app, whichever SDK it is written with, and nobody stops it."""
+"""A user goes from A to B and back to A with the product's own times, after 3, 10 and 59 s, which is within A's grace,
+and through a plain balancer: what is said a second after each move reaches the app, whichever SDK it is written with,
+and nobody stops it."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,11 +14,15 @@ from glassbridge.core.app_session import TIMES
 from tests.apps.mentra import Scene as MentraScene
 from tests.apps.mentra import a_scene, peer_command
 from tests.apps.test_moves import Scene, open_scene
+from tests.support.balancer import Balancer, answer_at
 
 __all__ = ["open_scene", "peer_command"]
 
 GRACE = 60.0
 STAYS = (3.0, 10.0, 59.0)
+JOURNEYS = pytest.mark.parametrize(
+    ("stay", "balanced"), [*((stay, False) for stay in STAYS), (3.0, True)], ids=[*map(str, STAYS), "balancer"]
+)
 AFTER = 1.0
 """Seconds after a move from which on everything is heard."""
 TRIES = 5.0
@@ -34,27 +39,31 @@ async def _one_second_later(is_heard: Callable[[], Any]) -> float:
     return monotonic() - begun - AFTER
 
 
-@pytest.mark.parametrize("stay", STAYS)
-async def test_an_app_of_ours(open_scene: Callable[..., Any], stay: float) -> None:
+@JOURNEYS
+async def test_an_app_of_ours(open_scene: Callable[..., Any], stay: float, balanced: bool) -> None:
     scene: Scene = await open_scene(grace=GRACE, times=TIMES)
-    await scene.move_to(0)
-    await scene.is_heard(TRIES)
-    for cloud in (1, 0):
-        await scene.move_to(cloud)
-        waited = await _one_second_later(partial(scene.is_heard, TRIES))
-        print(f"heard {waited:.2f} s after the second")
-        await asyncio.sleep(stay)
+    async with Balancer(*(stage.cloud.port for stage in scene.clouds)) as balancer:
+        for stage in scene.clouds if balanced else ():
+            answer_at(stage.cloud, balancer.url)
+        await scene.move_to(0)
         await scene.is_heard(TRIES)
-        assert scene.unharmed() is True
-    assert [moved.cloud for moved in scene.app.moves] == [scene.clouds[1].url, scene.clouds[0].url]
+        for cloud in (1, 0, *((1, 0, 1, 0) if balanced else ())):
+            await scene.move_to(cloud)
+            waited = await _one_second_later(partial(scene.is_heard, TRIES))
+            print(f"heard {waited:.2f} s after the second")
+            await asyncio.sleep(stay)
+            await scene.is_heard(TRIES)
+            assert scene.unharmed() is True
+    if not balanced:
+        assert [moved.cloud for moved in scene.app.moves] == [scene.clouds[1].url, scene.clouds[0].url]
 
 
-@pytest.mark.parametrize("stay", STAYS)
-async def test_an_app_of_the_original(peer_command: list[str], stay: float) -> None:
-    async with a_scene(peer_command, clouds=2, cloud={"grace": GRACE}, times=TIMES) as scene:
+@JOURNEYS
+async def test_an_app_of_the_original(peer_command: list[str], stay: float, balanced: bool) -> None:
+    async with a_scene(peer_command, clouds=2, balanced=balanced, cloud={"grace": GRACE}, times=TIMES) as scene:
         await scene.move_to(0)
         await scene.is_heard(0)
-        for moves, cloud in enumerate((1, 0), start=1):
+        for moves, cloud in enumerate((1, 0, *((1, 0, 1, 0) if balanced else ())), start=1):
             await scene.move_to(cloud)
             waited = await _one_second_later(partial(scene.is_heard, cloud, TRIES))
             print(f"heard {waited:.2f} s after the second")

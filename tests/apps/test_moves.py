@@ -1,7 +1,6 @@
 """One app's server under two clouds: the app follows its user, and what the former cloud does late touches nothing."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import pytest
 
 from glassbridge.app import AppServer, AudioState, Moved, Session
-from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_session import AppState, AppTimes
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import KEY, PACKAGE, QUICK, AppStage, app_stages
 from tests.cloud.conftest import ANN, Phone
+from tests.support.balancer import Balancer, answer_at
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 
@@ -151,51 +149,16 @@ async def test_the_user_stops_the_app_with_the_cloud_that_has_it(open_scene: Cal
     await stays(lambda: not scene.app.server.sessions or "it came back", 1.0)
 
 
-class Balancer:
-    """One address before several clouds: each connection goes to any of them."""
-
-    def __init__(self, *ports: int) -> None:
-        self._ports = ports
-        self._chance = random.Random(7)
-        self._server: asyncio.Server | None = None
-        self.taken = 0
-
-    async def __aenter__(self) -> "Balancer":
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.taken += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self._chance.choice(self._ports))
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            try:
-                while data := await source.read(65536):
-                    sink.write(data)
-                    await sink.drain()
-            except ConnectionError:
-                pass
-            finally:
-                sink.close()
-
-        await asyncio.gather(pump(reader, back), pump(there, writer))
-
-
 @pytest.mark.parametrize("stay", [0.3, GRACE + 0.5], ids=["both have the session", "one has it"])
-async def test_the_app_finds_the_right_cloud_behind_one_address(open_scene: Callable[..., Any], stay: float) -> None:
+@pytest.mark.parametrize("shares", [True, False], ids=["clouds pass on", "clouds of an older version"])
+async def test_the_app_finds_the_right_cloud_behind_one_address(
+    open_scene: Callable[..., Any], stay: float, shares: bool
+) -> None:
+    """Clouds that share the core secret pass the app on; with others it tries until it comes to the right one."""
     scene: Scene = await open_scene()
     async with Balancer(*(stage.cloud.port for stage in scene.clouds)) as balancer:
         for stage in scene.clouds:
-            _answer_at(stage.cloud, balancer.url)
+            answer_at(stage.cloud, balancer.url, shares=shares)
         await scene.move_to(0)
         await scene.is_heard()
         for cloud in (1, 0, 1, 0):
@@ -203,9 +166,4 @@ async def test_the_app_finds_the_right_cloud_behind_one_address(open_scene: Call
             await scene.is_heard(within=8.0)
             await stays(scene.unharmed, stay)
         await stays(scene.unharmed, GRACE + QUICK.grace)
-        assert balancer.taken > 5
-
-
-def _answer_at(cloud: Cloud, url: str) -> None:
-    host = cloud.sessions._apps
-    host.config = AppsConfig(times=host.config.times, public_url=url)
+        assert balancer.taken == 5 if shares else balancer.taken > 5

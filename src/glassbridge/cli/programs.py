@@ -139,6 +139,7 @@ def cloud(
         former_admin_tokens=tuple(token.get_secret_value() for token in settings.admin_tokens[1:]),
         host=host,
         port=port,
+        address=settings.cloud_address,
         metrics_port=metrics_port,
         metrics_host=metrics_host,
         connections=settings.connection_limits,

@@ -10,6 +10,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from glassbridge.cloud.apps.forwarding import Forwarding
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import Registry, StaticRegistry
 from glassbridge.cloud.config import CloudConfig, CloudKeys
@@ -57,11 +58,14 @@ class Cloud:
         self._directory = directory or MemoryDirectory()
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._has_apps = registry is not None
-        self._apps = AppHost(config.apps, registry or StaticRegistry())
+        self._forwarding = Forwarding(config)
+        self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base)
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
         self._recheck = Recheck(config.recheck)
-        self.api = HttpApi(config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck)
+        self.api = HttpApi(
+            config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck, self._forwarding
+        )
         self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
         self._listener = Listener(self.api.application(), self._gate)
         self.port = config.port
@@ -96,10 +100,12 @@ class Cloud:
             await self._metrics.aclose()
             raise CannotListen(cannot_listen(f"{config.host}:{config.port}", error)) from None
         self._apps.address = reachable_at(config.host, self.port)
+        self._forwarding.address = config.address or self._apps.address
         if self._has_apps:
             self._warn_of_local_address()
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
+        await self._forwarding.__aenter__()
         if self._issuer is not None:
             await self._issuer.__aenter__()
         self._tasks.spawn(self._recheck.run(), "recheck")
@@ -152,6 +158,7 @@ class Cloud:
             await self._issuer.__aexit__()
         await self.sessions.close()
         await self._cluster.aclose()
+        await self._forwarding.__aexit__()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()
         await self._listener.close()

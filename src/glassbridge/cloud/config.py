@@ -81,6 +81,8 @@ class CloudConfig:
     host: str = "127.0.0.1"
     """Phones elsewhere can reach the cloud only on an address that is open to them, such as 0.0.0.0."""
     port: int = 8002
+    address: str = ""
+    """host:port by which other clouds behind the same public URL reach this one; empty: that of `host`."""
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     """Of the public port; the port of the metrics has its own."""
     trusted_proxies: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from aiohttp import web
 from glassbridge.cloud.admin import AdminRoutes
 from glassbridge.cloud.admin_gate import AdminGate
 from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.apps.forwarding import PREFIX, Forwarding
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
 from glassbridge.cloud.apps.settings_rest import SettingsRoutes
@@ -77,8 +78,10 @@ class HttpApi:
         voice: Voice | None,
         tokens: CoreTokens,
         recheck: Recheck,
+        forwarding: Forwarding,
     ) -> None:
         self._config = config
+        self._forwarding = forwarding
         self._sessions = sessions
         self._tokens = tokens
         self._recheck = recheck
@@ -110,6 +113,7 @@ class HttpApi:
         app.router.add_get("/api/tts", self._tts.get)
         self.uploads.add_to(app.router)
         self._apps.add_to(app.router)
+        app.router.add_route("*", f"{PREFIX}{{cloud}}/{{rest:.*}}", self._forwarding.serve)
         self._storage.add_to(app.router)
         self._settings.add_to(app.router)
         self._phone.add_to(app.router)

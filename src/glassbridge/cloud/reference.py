@@ -19,7 +19,7 @@ from glassbridge.wire.device_events import (
 )
 
 Auth = Literal["none", "user", "app", "admin"]
-NOT_TOLD: Final = ("/console", "/api/dev", "/glasses-ws", "/ws/", "/app-ws")
+NOT_TOLD: Final = ("/console", "/api/dev", "/glasses-ws", "/ws/", "/app-ws", "/at/")
 """Beginnings of paths that are no REST: pages, sockets (see *.asyncapi.json), what only a development machine has."""
 
 

@@ -1,6 +1,7 @@
 """What the apps of all users share: the registry, the way to their servers, and what they are told of this cloud."""
 
 import asyncio
+from collections.abc import Callable
 from secrets import token_hex
 from time import time
 from urllib.parse import urlsplit
@@ -29,9 +30,10 @@ MAX_NOTICES = 1_000
 
 
 class AppHost:
-    """Shared by all sessions; use as an async context. `address` is set once the cloud listens."""
+    """Shared by all sessions; use as an async context. `address` is set once the cloud listens; `base` gives the path
+    under which the address that clouds share leads to this one."""
 
-    def __init__(self, config: AppsConfig, registry: Registry) -> None:
+    def __init__(self, config: AppsConfig, registry: Registry, base: Callable[[], str] = lambda: "") -> None:
         self.config = config
         self.registry = registry
         self.store = Store(config.store, config.store_bytes)
@@ -40,6 +42,7 @@ class AppHost:
         """host:port of this cloud, as programs on its own machine reach it."""
         self.id = token_hex(6)
         """Of this run of this cloud, for apps."""
+        self._base = base
         self._http: aiohttp.ClientSession | None = None
         self._tasks = TaskGroup("webhooks")
 
@@ -70,9 +73,10 @@ class AppHost:
     @property
     def websocket_url(self) -> str:
         """Where an app opens its socket."""
-        base = urlsplit(self.config.public_url or f"http://{self.address}")
-        scheme = {"http": "ws", "https": "wss"}.get(base.scheme, base.scheme)
-        return f"{scheme}://{base.netloc}{base.path.rstrip('/')}{wire.APP_PATHS[0]}"
+        shared = bool(self.config.public_url)
+        url = urlsplit(self.config.public_url if shared else f"http://{self.address}")
+        scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
+        return f"{scheme}://{url.netloc}{url.path.rstrip('/')}{self._base() if shared else ''}{wire.APP_PATHS[0]}"
 
     @property
     def http_url(self) -> str:

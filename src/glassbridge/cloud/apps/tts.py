@@ -15,6 +15,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from glassbridge.cloud.answers import failure
+from glassbridge.cloud.apps.forwarding import without_name
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
@@ -66,9 +67,10 @@ def own_address(url: str, cloud: str) -> str:
         port = ours.port or (443 if ours.scheme in ("wss", "https") else 80)
     except ValueError:
         return ""
-    base = ours.path.removesuffix(APP_PATHS[0]).removesuffix(APP_PATHS[1])
-    sound, _, name = parts.path.rpartition("/")
-    is_ours = parts.path == f"{base}{PATH}" or (sound == f"{base}{SOUNDS_PATH}" and name not in ("", ".", ".."))
+    base = without_name(ours.path).removesuffix(APP_PATHS[0]).removesuffix(APP_PATHS[1])
+    path = without_name(parts.path)
+    sound, _, name = path.rpartition("/")
+    is_ours = path == f"{base}{PATH}" or (sound == f"{base}{SOUNDS_PATH}" and name not in ("", ".", ".."))
     return f"{ours.hostname}:{port}" if parts.netloc == ours.netloc and is_ours else ""
 
 
