@@ -62,6 +62,8 @@ class Episode:
         self.figures: dict[User, dict[str, float]] = {user: {} for user in users}
         self.cause_ns = 0
         self.gone_ns = 0
+        self.moves = 1
+        """How often the phones went to another cloud in it."""
         self._end_ns = 0
         self._holes: dict[User, tuple[int, int]] = {}
         self._system = system

@@ -19,8 +19,8 @@ PACKAGE = "org.example.lab"
 class ListeningApp:
     """Use as `async with`. Clouds that are given `registry` know it; phones that start PACKAGE have it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.registry = folder / "apps.toml"
+    def __init__(self, registry: Path) -> None:
+        self.registry = registry
         self.sessions: defaultdict[UserId, list[Session]] = defaultdict(list)
         """All that ever began, by user."""
         self.ended: list[Session] = []

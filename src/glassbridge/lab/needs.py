@@ -23,6 +23,8 @@ class Needs:
     """A real livekit-server."""
     app: bool = False
     """Each user has an app that listens."""
+    witnesses: bool = False
+    """Each user has an app of each kind, which hears transcripts (lab/app_witnesses.py)."""
     hostile_app: bool = False
     """There is an app whose sockets an attacker opens (lab/hostile_app.py)."""
     original_clouds: bool = False

@@ -47,6 +47,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "after": asdict(outcome.after) if outcome.after else None,
             "samples": [asdict(sample) for sample in outcome.samples],
             "took_s": round(outcome.took_s, 1),
+            "untried": outcome.untried,
             "logs": str(outcome.logs) if outcome.logs else None,
         }
     )
@@ -74,8 +75,22 @@ def line(outcome: Outcome) -> str:
         parts.append(f"the machine stood still for {spelled(stalled['max'])} s")
     if outcome.stories.told:
         parts.append(f"told by the log in {outcome.stories}")
+    if apps := apps_line(outcome):
+        parts.append(apps)
     parts.append(f"{outcome.took_s:.0f} s")
-    return "\n".join(["; ".join(parts), *(f"    {text}" for text in _failures(outcome))])
+    return "\n".join(["; ".join(parts), *(f"    {text}" for text in (*outcome.untried, *_failures(outcome)))])
+
+
+def apps_line(outcome: Outcome) -> str:
+    """Of so many final transcripts how many each app missed; empty where there are no apps."""
+    words = _total(outcome, "words")
+    kinds = {name.removesuffix("_missed"): None for sample in outcome.samples for name in sample.figures
+             if name.endswith("_missed") and not name.startswith("apps_")}  # fmt: skip
+    told = [
+        f"{kind} {_total(outcome, f'{kind}_missed')} (back p95 {spelled(_spread(outcome, f'{kind}_back_s')['p95'])} s)"
+        for kind in kinds
+    ]
+    return f"of {words} transcripts apps missed: {', '.join(told)}" if told else ""
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
@@ -118,7 +133,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 def _section(outcome: Outcome) -> list[str]:
     scenario = outcome.scenario
     text = [f"## {scenario.id}: {scenario.title} ({outcome.participant})", "", f"Story: {scenario.story}.", ""]
-    text += [f"- {text}" for text in _failures(outcome)]
+    text += [f"- {text}" for text in (*outcome.untried, *_failures(outcome))]
+    text += [f"- {apps}"] if (apps := apps_line(outcome)) else []
     text += ["", "| must hold | measured | |", "|---|---|---|"]
     text += [
         f"| {judged.limit} | {spelled(judged.value)} | {'holds' if judged.holds else '**does not hold**'} |"

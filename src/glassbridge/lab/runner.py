@@ -55,6 +55,8 @@ class Outcome:
     """What the log sink alone tells of the samples."""
     error: str = ""
     """Why nothing, or not all, was measured."""
+    untried: list[str] = field(default_factory=list)
+    """What was left out because this machine lacks something, and why."""
     logs: Path | None = None
     """Kept after a failure."""
     took_s: float = 0.0
@@ -124,6 +126,7 @@ class Runner:
             outcome.error = f"the lab failed: {type(error).__name__}: {error}"
         outcome.samples = system.samples
         outcome.defects = system.logbook.defects
+        outcome.untried = system.witnesses.untried if system.witnesses else []
         if outcome.samples and not scenario.needs.original_clouds:  # those log nothing
             outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
             outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]
@@ -152,6 +155,7 @@ class Runner:
             assert scenario.run is not None
             await scenario.run(system)
             await system.speaking()
+            system.judge_apps()
         await system.log_arrives()
         if system.baseline is not None and scenario.keeps:
             await self._wait_for_baseline(system, outcome, system.baseline)

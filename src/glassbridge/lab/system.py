@@ -13,6 +13,7 @@ from time import monotonic, monotonic_ns, time_ns
 from typing import Any
 
 from glassbridge.core.values import UserId
+from glassbridge.lab.app_witnesses import Move, Witnesses, judge_apps
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.episode import Episode
@@ -28,6 +29,7 @@ from glassbridge.lab.phone_reports import in_room, joined_rooms
 from glassbridge.lab.pulse import Pulse
 from glassbridge.lab.readiness import Http
 from glassbridge.lab.stack import Stack, StackConfig
+from glassbridge.lab.stamp_words import StampRecogniser
 from glassbridge.lab.taps import Taps
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
@@ -75,6 +77,8 @@ class System:
         self.taps: Taps
         self.app: ListeningApp
         """Where the scenario needs it."""
+        self.witnesses: Witnesses | None = None
+        """Where the scenario needs them."""
         self.hostile_app: HostileApp
         """Where the scenario needs it."""
         self.pulse: Pulse
@@ -87,6 +91,8 @@ class System:
         self.rooms: RoomService
         self.wall_ahead_ns = time_ns() - monotonic_ns()
         """Of the wall clock before CLOCK_MONOTONIC."""
+        self._moves: list[Move] = []
+        """Of this run."""
         self._config = config
         self._needs = needs
         self._users = users
@@ -104,9 +110,15 @@ class System:
             needs, config = self._needs, self._config
             env = ENVIRONMENT | self._to_sink(folder) | operator() | dict(needs.env)
             self._admin_token = env["GLASSBRIDGE_ADMIN_TOKEN"]
+            if needs.app or needs.witnesses:
+                env["GLASSBRIDGE_APPS"] = str(folder / "apps.toml")
             if needs.app:
-                self.app = await clean.enter_async_context(ListeningApp(folder))
-                env["GLASSBRIDGE_APPS"] = str(self.app.registry)
+                self.app = await clean.enter_async_context(ListeningApp(folder / "apps.toml"))
+            if needs.witnesses:
+                env |= (await clean.enter_async_context(StampRecogniser())).environment
+                self.witnesses = await clean.enter_async_context(Witnesses(folder / "apps.toml"))
+                for missing in self.witnesses.untried:
+                    self.say(missing)
             if needs.hostile_app:
                 self.hostile_app = await clean.enter_async_context(HostileApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.hostile_app.registry)
@@ -196,13 +208,23 @@ class System:
                 user.switch(backend)
             users.append(user)
         await self.live(users, backend)
+        if self.witnesses is not None:
+            await self._apps_hear(users, self.witnesses)
         return users
+
+    async def _apps_hear(self, users: list[User], witnesses: Witnesses) -> None:
+        """Raises LabError."""
+        since, deadline = monotonic_ns(), monotonic() + LIVE_WITHIN
+        while missing := witnesses.missing(users, since):
+            if monotonic() > deadline:
+                raise LabError(f"deaf after {LIVE_WITHIN:.0f} s: {', '.join(missing)}")
+            await asyncio.sleep(0.05)
 
     def add(self, name: UserId, backend: Backend, crowd: Crowd | None = None, **options: Any) -> User:
         """A phone of the kind of this run; again, with the same name, after its process was killed."""
         usual = {
             "participant": self._config.participant,
-            "apps": [PACKAGE] if self._needs.app else [],
+            "apps": [*([PACKAGE] if self._needs.app else []), *(self.witnesses.packages if self.witnesses else [])],
             "frame_ms": self._needs.frame_ms,
             "original": self._needs.original_phones,
         }
@@ -253,6 +275,19 @@ class System:
         """Called by an episode that is over."""
         self.samples += [
             Sample(episode.label, user.id, figures, episode.span(user)) for user, figures in episode.figures.items()
+        ]
+        self._moves.append(Move(episode.label, episode.users, episode.cause_ns, episode.gone_ns, episode.moves))
+
+    def judge_apps(self) -> None:
+        """Called when a run is over: a sample for each user and move of it."""
+        moves, self._moves = self._moves, []
+        if self.witnesses is None:
+            return
+        ends = [*(move.cause_ns for move in moves[1:]), monotonic_ns()]
+        self.samples += [
+            Sample(f"apps: {move.label}", user.id, judge_apps(self.witnesses.all, user, move, end))
+            for move, end in zip(moves, ends, strict=True)
+            for user in move.users
         ]
 
     def logged(self, event: str, user: User | None = None, since_ns: int = 0, **fields: Any) -> list[Mapping[str, Any]]:

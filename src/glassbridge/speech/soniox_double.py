@@ -90,7 +90,7 @@ class Seen:
 
 class SonioxDouble:
     """`async with` starts and stops it. Faults may be changed at any time, for the streams that begin later; lag is
-    that of all. With a recogniser (borrowed) it understands what is said."""
+    that of all. With a recogniser (borrowed) it understands what is said; `hears` makes what understands a stream."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class SonioxDouble:
         key: str = "",
         script: str = SCRIPT,
         recogniser: Recogniser | None = None,
+        hears: Callable[[Say], Hears] | None = None,
         port: int = 0,
         on_tokens: Callable[[list[wire.Token]], None] = lambda _: None,
     ) -> None:
@@ -115,7 +116,7 @@ class SonioxDouble:
         self.refused = 0
         """Connections with a wrong key."""
         self._key = key
-        self._script = script
+        self._hears = hears or (lambda say: Script(script, say))
         self._recogniser = recogniser
         self._fault: Fault | None = None
         self._left = math.inf
@@ -227,7 +228,7 @@ class SonioxDouble:
 
     async def _understand(self, start: wire.Start, say: Say) -> Hears:
         if self._recogniser is None:
-            return Script(self._script, say)
+            return self._hears(say)
         offline = Offline(say)
         want = self._recogniser.serves(Want("auto"))
         offline.stream = await self._recogniser.open(want, offline.heard, lambda _: None)

@@ -3,7 +3,8 @@
 import asyncio
 import signal
 
-from glassbridge.lab.scenario import always, most, never, p95, scenario
+from glassbridge.lab.app_witnesses import APPS
+from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 
@@ -11,12 +12,14 @@ from glassbridge.lab.system import System
     "F14",
     "the cloud restarts",
     story="S-24",
+    needs=Needs(witnesses=True),
     must=(
         p95("tta_s", 2.0),
         most("dropped_after_s", 1.0),
         always("says_live"),
         most("untold_s", 4.0),
         never("channel_full"),
+        *APPS,
     ),
     runs=2,
     sdk=True,

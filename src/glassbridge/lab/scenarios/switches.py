@@ -1,11 +1,13 @@
 """F2, F3, F4, F8: phones that move between two backends that share one LiveKit."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from time import monotonic, monotonic_ns
 
 from glassbridge.app import Session
 from glassbridge.lab import judge
+from glassbridge.lab.app_witnesses import APPS
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
 from glassbridge.lab.needs import LabError, Needs
@@ -13,6 +15,7 @@ from glassbridge.lab.scenario import always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 TWO = Needs(backends=2)
+TWO_WITH_APPS = Needs(backends=2, witnesses=True)
 THERE = (p95("there_tta_s", 2.0), p95("there_told_s", 4.0))
 BACK = (p95("tta_s", 2.0), most("untold_s", 4.0), always("says_live"))
 
@@ -73,7 +76,7 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
         name,
         f"A to B and back to A after {away} s, inside grace",
         story="S-2, S-4, S-9",
-        needs=Needs(backends=2, app=True),
+        needs=replace(TWO_WITH_APPS, app=True),
         must=(
             *THERE,
             *BACK,
@@ -81,6 +84,7 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
             most("joins", 2),
             always("app_stays"),
             p95("app_tta_s", 2.0),
+            *APPS,
         ),
         runs=runs,
         sdk=True,
@@ -91,7 +95,7 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
     "F3",
     "A to B and back to A after grace",
     story="S-13",
-    needs=TWO,
+    needs=TWO_WITH_APPS,
     must=(
         *THERE,
         *BACK,
@@ -99,6 +103,7 @@ for name, away, runs in (("F2a", 3, 2), ("F2b", 10, 2), ("F2c", 59, 3)):
         never("cleanup_joins"),
         never("cleanup_lost"),
         most("cleanup_hole_s", 1.0),
+        *APPS,
     ),
     runs=3,
 )
@@ -128,8 +133,8 @@ async def after_grace(system: System) -> None:
     "F4a",
     "5 switches in 60 s",
     story="S-12",
-    needs=TWO,
-    must=(*BACK, most("joins", 2)),
+    needs=TWO_WITH_APPS,
+    must=(*BACK, most("joins", 2), *APPS),
     runs=2,
 )
 async def slow_switches(system: System) -> None:
@@ -145,14 +150,15 @@ async def slow_switches(system: System) -> None:
     "F4b",
     "20 switches in 10 s",
     story="S-12, S-14",
-    needs=TWO,
-    must=(*BACK, most("joins", 21)),
+    needs=TWO_WITH_APPS,
+    must=(*BACK, most("joins", 21), *APPS),
     runs=2,
 )
 async def quick_switches(system: System) -> None:
     """Nothing can settle in between; audio is waited for after the last."""
     users = await system.speaking()
     async with system.episode(users, "20 switches") as episode:
+        episode.moves = 20
         episode.cause()
         for number in range(1, 21):
             to = (system.a, system.b)[number % 2]
