@@ -1,10 +1,8 @@
-"""The original's SDK (npm `@mentra/sdk`) as a real process under our clouds, in each version that docs/original.md
+"""The original's SDK (npm `@mentra/sdk`) as a real process under our clouds, in each version that docs/apps.md
 names: version 2 on Node, version 3 on Bun, which npm has, too."""
 
 import json
-import os
-import shutil
-import subprocess
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,37 +11,24 @@ from typing import Any
 import pytest
 
 from glassbridge.core.values import user_id
-from glassbridge.livekit.server import free_port
+from glassbridge.lab.original_sdk import VERSIONS, provide_sdk, steady_port
+from glassbridge.runtime.errors import UserError
 from tests.cloud.app_stage import KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN, Phone
-from tests.support.patience import patient
+from tests.support.balancer import Balancer, answer_at
 from tests.support.poll import eventually
 from tests.support.process import Program
 
-VERSIONS = ("2.1.29", "3.0.0-hono.8")
-BUN = "bun@1.4.5"
 PEER = Path(__file__).with_name("mentra_peer.mjs")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "glassbridge"
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def peer_command(request: pytest.FixtureRequest) -> list[str]:
     """What runs the peer. The SDK is installed once for this machine; the test says loudly what is missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("NODE IS MISSING: the original's SDK is not tried (install Node 20)")
-    version = request.param
-    packages = [f"@mentra/sdk@{version}"] + ([BUN] if version.startswith("3") else [])
-    folder = CACHE / f"mentra-sdk-{version}"
-    if not all((folder / "node_modules" / name.rpartition("@")[0]).is_dir() for name in packages):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true, "type": "module"}')
-        command = ["npm", "install", "--no-audit", "--no-fund", "--omit=dev", *packages]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=patient(180), check=False)
-        if done.returncode != 0:
-            pytest.skip(f"THE SDK CANNOT BE INSTALLED: {done.stderr[-300:]}")
-    shutil.copy(PEER, folder / PEER.name)
-    runs = [str(folder / "node_modules" / ".bin" / "bun"), "run"] if BUN in packages else ["node"]
-    return [*runs, str(folder / PEER.name)]
+    try:
+        return provide_sdk(request.param, PEER)
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 class Peer:
@@ -82,6 +67,17 @@ class Peer:
         await self.does(does, argument)
         await eventually(lambda: len(self.told("done")) > before or f"{name or does} hangs", within)
         return (await self.done(name or does, within)).get("result")
+
+    async def calls(self, path: str, *args: Any, within: float = 3.0) -> dict[str, Any]:
+        """How a call of a method of its session ended: `result` or `error`, and `ms`."""
+        before = len(self.told("done"))
+        await self.does("call", {"path": path, "args": args})
+
+        def ended() -> list[dict[str, Any]]:
+            return [one for one in self.told("done")[before:] if one["name"] == path]
+
+        await eventually(lambda: bool(ended()) or f"{path} hangs", within)
+        return ended()[-1]
 
 
 class Scene:
@@ -126,16 +122,27 @@ class Scene:
 
 
 @asynccontextmanager
-async def a_scene(command: list[str], clouds: int = 1, **options: Any) -> AsyncIterator[Scene]:
-    """`options` are those of a stage."""
+async def a_scene(
+    command: list[str],
+    clouds: int = 1,
+    balanced: bool = False,
+    env: dict[str, str] | None = None,
+    **options: Any,
+) -> AsyncIterator[Scene]:
+    """`options` are those of a stage, `env` is for the app; `balanced`: it finds the clouds behind a plain balancer."""
     async with AsyncExitStack() as stack, app_stages() as begin:
-        port = free_port()
-        program = Program(*command, PACKAGE, KEY, str(port))
+        port = steady_port()
+        program = Program(*command, PACKAGE, KEY, str(port), env=env)
         peer = Peer(await stack.enter_async_context(program))
         await eventually(lambda: bool(peer.told("ready")) or f"not ready: {program.err}", 20.0)
         url = f"http://127.0.0.1:{port}"
         built = [await begin(url=url, **options) for _ in range(clouds)]
+        if balanced:
+            balancer = await stack.enter_async_context(Balancer(*(stage.cloud.port for stage in built)))
+            for stage in built:
+                answer_at(stage.cloud, balancer.url)
         try:
             yield Scene(peer, *built)
         finally:
             print(*program.out[-200:], *program.err[-20:], sep="\n")
+            program.signal(signal.SIGKILL)  # Bun takes its time for any other

@@ -14,6 +14,9 @@ class Peer extends AppServer {
     say("session", { sessionId, capabilities: session.capabilities, settings: session.settings.getAll() });
     session.events.onTranscription((data) => say("transcription", { text: data.text, final: data.isFinal }));
     session.events.onVoiceActivity((data) => say("vad", { status: data.status }));
+    session.events.onConnected((settings) => say("connected", { settings }));
+    session.events.onDisconnected((info) => say("disconnected", { info }));
+    session.events.onPermissionError((error) => say("permission_error", error));
     session.events.onError((error) => say("error", { message: error.message }));
     session.events.onPermissionDenied((denied) => say("denied", denied));
     session.events.onCapabilitiesUpdate((update) => say("capabilities", update));
@@ -37,19 +40,24 @@ const timed = async (name, promise) => {
 const hears = (session, name, how) => session.events[how]((data) => say("heard", { name, data }));
 const storage = async (session, { call, args }) => (await session.simpleStorage[call](...args)) ?? null;
 
+// Any method by its path; an argument { handler: name } says what it hears by that name.
+const call = async (session, { path, args = [] }) => {
+  const names = path.split(".");
+  const method = names.pop();
+  const owner = names.reduce((object, name) => object[name], session);
+  const given = args.map((one) => (one?.handler ? (data) => say("heard", { name: one.handler, data }) : one));
+  const result = await owner[method](...given);
+  return result === undefined || typeof result === "function" ? null : result;
+};
+
 const DOES = {
+  call: (session, what) => timed(what.path, call(session, what)),
   text: (session, text) => session.layouts.showTextWall(text),
-  layout: (session, { call, args }) => session.layouts[call](...args),
   dashboard: (session, text) => session.dashboard.content.write(text),
   play: (session, audioUrl) => timed("play", session.audio.playAudio({ audioUrl })),
   check_stream: (session) => timed("check_stream", session.camera.checkExistingStream()),
   managed_stream: (session) => timed("managed_stream", session.camera.startManagedStream()),
-  photo: (session) => timed("photo", session.camera.requestPhoto()),
-  direct_message: (session) => timed("direct_message", session.sendDirectMessage("bob@example.com", "hello")),
   location: (session) => timed("location", session.location.getLatestLocation({ accuracy: "high" })),
-  instructions: (session) => timed("instructions", session.getInstructions()),
-  is_active: (session) => timed("is_active", session.isUserActive("bob@example.com")),
-  fetch_settings: (session) => timed("fetch_settings", session.settings.fetch()),
   storage: (session, what) => timed(`storage ${what.call}`, storage(session, what)),
   device: (session) => say("done", { name: "device", result: session.device.state.getSnapshot() }),
   system_setting: (session, key) => say("done", { name: "system_setting", result: session.settings.getMentraOS(key) }),

@@ -1,5 +1,7 @@
 """Events and state of phone and glasses, as the original's SDK hears them."""
 
+import struct
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -113,6 +115,15 @@ async def test_an_app_without_permissions_is_told_once_which_it_lacks(peer_comma
         )
 
 
+def bitmap() -> str:
+    """16 x 16 white dots as a BMP file."""
+    dots = b"\xff" * (16 * 16 * 3)
+    head = struct.pack(
+        "<2sIHHIIiiHHIIiiII", b"BM", 54 + len(dots), 0, 0, 54, 40, 16, 16, 1, 24, 0, len(dots), 0, 0, 0, 0
+    )
+    return b64encode(head + dots).decode()
+
+
 async def test_what_it_shows_arrives(scene: Scene) -> None:
     phone = scene.phone
     assert phone is not None
@@ -125,10 +136,11 @@ async def test_what_it_shows_arrives(scene: Scene) -> None:
         ("showDoubleTextWall", ["a", "b"], "double_text_wall"),
         ("showReferenceCard", ["a", "b"], "reference_card"),
         ("showDashboardCard", ["a", "b"], "dashboard_card"),
+        ("showBitmapView", [bitmap()], "bitmap_view"),
         ("showBitmapAnimation", [["AAAA", "BBBB"], 500, True], "bitmap_animation"),
         ("clearView", [], "clear_view"),
     ):
-        await scene.peer.does("layout", {"call": call, "args": args})
+        assert "error" not in (ended := await scene.peer.calls(f"layouts.{call}", *args)), ended
 
         def shown(layout: str = layout) -> bool | str:
             return bool(drawn(layout)) or layout
@@ -151,14 +163,3 @@ async def test_what_it_shows_arrives(scene: Scene) -> None:
             or "not on the dashboard"
         )
     )
-
-
-async def test_what_is_not_served_ends_at_once(scene: Scene) -> None:
-    for what, text in (("photo", "does not serve"), ("managed_stream", "does not serve")):
-        await scene.peer.does(what)
-        refused = await scene.peer.done(what, within=2.0)
-        assert text in refused["error"], refused
-    assert await scene.peer.result("direct_message", within=2.0) is False
-    assert await scene.peer.result("is_active", within=2.0) is False
-    assert await scene.peer.result("instructions", within=2.0) is None
-    assert (await scene.peer.result("check_stream", within=2.0))["hasActiveStream"] is False

@@ -1,4 +1,4 @@
-"""The original's SDK under our clouds: moves, ends, and what of it works. What docs/original.md says is proven here."""
+"""The original's SDK under our clouds: moves, ends, and what of it works (docs/original.md, docs/apps.md)."""
 
 import asyncio
 from collections.abc import AsyncIterator

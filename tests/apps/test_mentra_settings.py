@@ -68,11 +68,6 @@ async def test_the_settings_of_the_phone_are_told(scene: Scene) -> None:
     assert (await rest_with(scene.clouds[0], "GET", path))[1]["data"] == said["settings"]
 
 
-async def test_settings_cannot_be_fetched_by_who_only_knows_a_name(scene: Scene) -> None:
-    await scene.peer.does("fetch_settings")
-    assert "401" in (await scene.peer.done("fetch_settings", within=2.0))["error"]
-
-
 async def test_what_it_stores_is_there_with_the_next_session_and_cloud(scene: Scene) -> None:
     async def storage(call: str, *args: Any) -> Any:
         return await scene.peer.result("storage", {"call": call, "args": args}, f"storage {call}")

@@ -237,6 +237,10 @@ class AppConnection:
             self._log.info("unknown message type", type=kind)
         if ids.any or kind in unserved.ANSWERS or (new and kind in unserved.NO_ID):
             self.send(unserved.answer(kind, self.package, ids))
+        if new and kind in unserved.SWALLOWED:
+            self.send(
+                unserved.refusal(kind, ids.any, wire.ErrorCode.NOT_SUPPORTED, f"this cloud does not serve {kind}")
+            )
 
     def _on_excess(self, verdict: Verdict) -> None:
         self.complain(wire.ErrorCode.RATE_LIMITED, TOO_FAST)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from glassbridge.cloud.apps.connection import data_stream
+from glassbridge.cloud.apps.unserved import refusal
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.glasses import Glasses
 from glassbridge.core.subscriptions import STREAMS, Book, Permission, Stream
@@ -134,15 +135,10 @@ class Devices:
     async def locate(self, app: App, asked: wire.LocationPollRequest) -> None:
         """Asks the phone where it is. Its answer goes to those that listen to locations, among which is the app that
         asks; what is in the way is told to the app."""
-        poll = asked.correlation_id
+        poll, kind = asked.correlation_id, str(asked.__struct_config__.tag)
 
         def refuse(code: wire.ErrorCode, why: str) -> None:
-            kind = str(asked.__struct_config__.tag)
-            app.answer(
-                wire.ConnectionError_(
-                    code=code, message=f"{kind}: {why}", request_id=poll, request_type=kind, timestamp=iso_now()
-                )
-            )
+            app.answer(refusal(kind, poll, code, f"{kind}: {why}"))
 
         if not Stream.LOCATION.allowed(app.permissions):
             return refuse(wire.ErrorCode.PERMISSION_DENIED, f"the app lacks the permission {Permission.LOCATION.value}")

@@ -15,6 +15,7 @@ from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.store import StoreError
 from glassbridge.cloud.apps.streams import Refused
 from glassbridge.cloud.apps.tts import own_address, vouched
+from glassbridge.cloud.apps.unserved import refusal
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import new_allowance
@@ -333,12 +334,7 @@ class RunningApp:
             url = f"{self._host.http_url}{SOUNDS_PATH}/{self._host.streams.open(self, id_)}"
         except Refused as error:
             kind = str(wire.AudioStreamStart.__struct_config__.tag)
-            connection.send(
-                wire.ConnectionError_(
-                    code=wire.ErrorCode.NOT_AVAILABLE, message=str(error), request_id=id_, request_type=kind,
-                    timestamp=iso_now(),
-                )
-            )  # fmt: skip
+            connection.send(refusal(kind, id_, wire.ErrorCode.NOT_AVAILABLE, str(error)))
         else:
             connection.send(wire.AudioStreamReady(stream_id=id_, stream_url=url, timestamp=iso_now()))
 

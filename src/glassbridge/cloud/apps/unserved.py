@@ -59,15 +59,20 @@ NO_ID: Final = frozenset(
 """Other messages of the SDK that are not served. One without an id is refused once for each socket."""
 
 
+SWALLOWED: Final = frozenset({"rgb_led_control"})
+"""The SDK takes their answers and tells nobody: they are refused once as an error, too, which it hands to the app."""
+
+
 def answer(kind: str, package: str, ids: wire.RequestIds) -> Message:
     """The answer to a request of this type."""
     why = f"this cloud does not serve {kind}"
     if (make := ANSWERS.get(kind)) is not None:
         return make(package, ids, why)
+    return refusal(kind, ids.any, wire.ErrorCode.NOT_SUPPORTED, why)
+
+
+def refusal(kind: str, request_id: str, code: wire.ErrorCode, why: str) -> wire.ConnectionError_:
+    """Tells an app that a request of this type is not served; without an id: none of them is."""
     return wire.ConnectionError_(
-        code=wire.ErrorCode.NOT_SUPPORTED,
-        message=why,
-        request_id=ids.any or None,
-        request_type=kind,
-        timestamp=iso_now(),
+        code=code, message=why, request_id=request_id or None, request_type=kind, timestamp=iso_now()
     )
