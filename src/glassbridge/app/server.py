@@ -62,6 +62,8 @@ class AppServer:
         """The one that was chosen, once it listens, when it was 0."""
         self._api_key = api_key
         self._unsigned_from = unsigned_from
+        self.session_class: type[Session] = Session
+        """What sessions are made of; tests put theirs here."""
         self._begin: Begin | None = None
         self._ended: Ended | None = None
         self._sessions: dict[str, Session] = {}
@@ -92,6 +94,10 @@ class AppServer:
     def ends(self) -> Ended | None:
         """What on_stop() named."""
         return self._ended
+
+    def use_key(self, api_key: str) -> None:
+        """From the next start on this is its key."""
+        self._api_key = api_key
 
     def run(self) -> None:
         """Serves until SIGINT or SIGTERM. Raises SystemExit with a line that says what is wrong."""
@@ -175,7 +181,9 @@ class AppServer:
             return _answer(200)
         if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
             return _answer(503, "this server has as many sessions as it can")
-        session = Session(self.package, self._api_key, user_id=asked.user_id, session_id=asked.session_id, url=url)
+        session = self.session_class(
+            self.package, self._api_key, user_id=asked.user_id, session_id=asked.session_id, url=url
+        )
         session.asked_at, session.asked_by = at, asked.cloud
         self._sessions[session.session_id] = session
         self._tasks.spawn(self._keep(session), session.session_id)

@@ -155,7 +155,7 @@ class Runner:
             assert scenario.run is not None
             await scenario.run(system)
             await system.speaking()
-            system.judge_apps()
+            await system.judge_apps()
         await system.log_arrives()
         if system.baseline is not None and scenario.keeps:
             await self._wait_for_baseline(system, outcome, system.baseline)

@@ -35,6 +35,8 @@ from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.tokens import LiveKitKeys
 
 LIVE_WITHIN = 60.0
+LISTENED = 6.0
+"""Seconds after a run in which apps must go on hearing their users."""
 SETTLED, SETTLED_WITHIN = 3.0, 25.0
 FLOOR_SAMPLES = 5
 SHIPPED_EVERY, ARRIVES_WITHIN = 1.0, 10.0
@@ -278,11 +280,12 @@ class System:
         ]
         self._moves.append(Move(episode.label, episode.users, episode.cause_ns, episode.gone_ns, episode.moves))
 
-    def judge_apps(self) -> None:
+    async def judge_apps(self) -> None:
         """Called when a run is over: a sample for each user and move of it."""
         moves, self._moves = self._moves, []
         if self.witnesses is None:
             return
+        await asyncio.sleep(LISTENED)
         ends = [*(move.cause_ns for move in moves[1:]), monotonic_ns()]
         self.samples += [
             Sample(f"apps: {move.label}", user.id, judge_apps(self.witnesses.all, user, move, end))

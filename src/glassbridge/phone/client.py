@@ -37,6 +37,7 @@ from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, base_url
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.wire import phone as wire
+from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.display import words
 
 log = structlog.get_logger()
@@ -190,6 +191,10 @@ class PhoneClient:
         """What the voice detector says."""
         self._speaking = speaking
         await self._say(wire.Vad(status=speaking))
+
+    async def report(self, event: DeviceEvent) -> None:
+        """What phone and glasses tell beside audio."""
+        await self._say(event)
 
     async def start_app(self, package: str) -> None:
         """Starts an app, and again wherever and whenever the phone connects."""

@@ -289,8 +289,17 @@ class _Serving:
 
     def say(self, tokens: list[wire.Token], start: wire.Start, lag: float) -> None:
         """Answers with these tokens and what becomes of them."""
-        if start.translation is not None and start.translation.target_language:
-            tokens = list(translated(tokens, start.translation.target_language))
+        target = start.translation.target_language if start.translation is not None else None
+        if any(token.translation_status is not None for token in tokens):  # what is to be translated comes translated
+            untold = "none" if target else "translation"
+            tokens = [
+                one
+                for one in tokens
+                if one.translation_status != untold
+                and (one.translation_status != "translation" or one.language == target)
+            ]
+        elif target:
+            tokens = list(translated(tokens, target))
         language = start.language_hints[0] if start.language_hints else "en"
         if start.enable_language_identification:
             tokens = [in_language(token, language) for token in tokens]
