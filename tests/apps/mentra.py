@@ -127,12 +127,13 @@ async def a_scene(
     clouds: int = 1,
     balanced: bool = False,
     env: dict[str, str] | None = None,
+    key: str = KEY,
     **options: Any,
 ) -> AsyncIterator[Scene]:
     """`options` are those of a stage, `env` is for the app; `balanced`: it finds the clouds behind a plain balancer."""
     async with AsyncExitStack() as stack, app_stages() as begin:
         port = steady_port()
-        program = Program(*command, PACKAGE, KEY, str(port), env=env)
+        program = Program(*command, PACKAGE, key, str(port), env=env)
         peer = Peer(await stack.enter_async_context(program))
         await eventually(lambda: bool(peer.told("ready")) or f"not ready: {program.err}", 20.0)
         url = f"http://127.0.0.1:{port}"

@@ -1,18 +1,23 @@
 """The browser phone on a real cloud: what it says when it is not wanted, and that it lets go of the microphone then."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
+from glassbridge.app import AppServer, Session
+from glassbridge.cloud.apps.registry import StaticRegistry
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import user_id
 from glassbridge.lab import clips
 from glassbridge.speech.base import Transcript, Want
+from tests.cloud.app_stage import KEY, PACKAGE, app_stages
 from tests.cloud.conftest import ANN, SECRET, Stage
 from tests.console.browser import SMALL, Browser
+from tests.console.test_end_to_end import OUT
 from tests.support.poll import eventually
 
 CAPTIONS = "[...document.querySelectorAll('#captions li')].map((line) => line.textContent).join('|')"
@@ -51,3 +56,39 @@ async def test_a_phone_that_is_not_wanted_says_why_and_stops_listening(stage: Ca
         assert await page.run("document.querySelector('#microphone').disabled")
         await other.close()
         assert [found for found in page.complaints if "401" not in found and "WebSocket" not in found] == []
+
+
+BUTTON = f'#catalogue li[data-name="{PACKAGE}"] button'
+ROW = f"document.querySelector('{BUTTON}')?.parentElement"
+
+
+@pytest.mark.chromium
+async def test_a_person_starts_and_stops_an_app_and_is_told_why_one_does_not_run() -> None:
+    begun: list[Session] = []
+    ended: list[str] = []
+    right, wrong = AppServer(PACKAGE, KEY, port=0), AppServer(PACKAGE, "the-key-of-somebody-else", port=0)
+    right.on_session(begun.append)
+    right.on_stop(lambda _, why: ended.append(why))
+    token = mint_core_token(user_id(ANN), SECRET, 600)
+    async with right, wrong, app_stages() as begin, Browser(microphone=clips.wav()) as browser:
+        built = await begin(url=f"http://127.0.0.1:{right.port}")
+        page = await browser.open(f"{built.url}/console/phone?transport=websocket#token={token}")
+        await page.look(SMALL, dark=True)
+        await page.click("#start")
+        await page.until(f"{ROW}?.dataset.state === 'stopped'", 20)
+        await page.click(BUTTON)
+        await page.until(f"{ROW}.dataset.state === 'running'", 10)
+        assert await page.text(BUTTON) == "Stop"
+        await begun[0].layouts.show_text("on the glasses")
+        await page.until("document.querySelector('#apps li')?.textContent === 'on the glasses'")
+        await page.screenshot(OUT / "phone-apps.png")
+        await page.click(BUTTON)
+        await page.until(f"{ROW}.dataset.state === 'stopped' && !document.querySelector('#apps li')", 10)
+        await eventually(lambda: ended == ["stopped by the user"] or str(ended))
+
+        record = built.cloud.sessions._apps.registry.find(PACKAGE)
+        assert record is not None
+        built.cloud.sessions._apps.registry = StaticRegistry(replace(record, url=f"http://127.0.0.1:{wrong.port}"))
+        await page.click(BUTTON)
+        await page.until(f"{ROW}.textContent.includes('API key')", 10)
+        assert page.complaints == []

@@ -114,6 +114,14 @@ def test_a_webhook_without_a_socket_is_tried_again_and_late_answers_count_for_no
     assert app.next_deadline() == TIMES.start
 
 
+def test_a_key_that_is_refused_ends_a_start_and_nothing_else() -> None:
+    app = in_state(A.STARTING)
+    assert app.step(Called(1, accepted=False, refused=True), 1.0) == [Dispose(StopReason.WRONG_KEY, None)]
+    app = in_state(A.REVIVING)
+    assert app.step(Called(2, accepted=False, refused=True), 106.0) == []
+    assert app.state is A.REVIVING
+
+
 def test_a_lost_app_is_asked_for_longer_than_moving_a_server_takes() -> None:
     """Hazard L-11: the original gave up after 6.6 s, a server takes 25 s to move."""
     app = in_state(A.REVIVING)

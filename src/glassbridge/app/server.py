@@ -14,7 +14,7 @@ from glassbridge.app.handlers import call
 from glassbridge.app.session import Begin, Session
 from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port
 from glassbridge.runtime.signals import stop_on_signals
-from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import SIGNATURE_HEADER, signer
 from glassbridge.wire.close_codes import CloseCode
@@ -26,10 +26,20 @@ MAX_BODY = 64 << 10
 MAX_SESSIONS = 10_000
 STOPPING = "the app's server stops"
 KEY_VARIABLE = "APP_KEY"
+WRONG_KEY = (
+    f"this webhook was signed with another API key: set {KEY_VARIABLE} to what `glassbridge apps add` printed, or make "
+    "another key with `glassbridge apps rekey`"
+)
+PROXIED = frozenset({"forwarded", "via", "x-forwarded-for"})
+"""Headers of proxies."""
 
 Ended = Callable[[Session, str], Awaitable[None] | None]
 BeginT = TypeVar("BeginT", bound=Begin)
 EndedT = TypeVar("EndedT", bound=Ended)
+
+
+class WrongKey(Exception):
+    """No cloud will get on with this app; the text says what to do."""
 
 
 class NoKey(Exception):
@@ -67,6 +77,9 @@ class AppServer:
         self._begin: Begin | None = None
         self._ended: Ended | None = None
         self._sessions: dict[str, Session] = {}
+        self._wrong_key = asyncio.Event()
+        self._believed = False
+        """It has had a webhook that its key has signed."""
         self._tasks: TaskGroup | None = None
         self._runner: web.AppRunner | None = None
 
@@ -103,13 +116,17 @@ class AppServer:
         """Serves until SIGINT or SIGTERM. Raises SystemExit with a line that says what is wrong."""
         try:
             asyncio.run(self._serve())
-        except (CannotListen, NoKey) as error:
+        except (CannotListen, NoKey, WrongKey) as error:
             raise SystemExit(f"{self.package}: {error}") from None
 
     async def _serve(self) -> None:
         with stop_on_signals() as stop:
             async with self:
-                await stop.wait()
+                waiting = [asyncio.create_task(event.wait()) for event in (stop, self._wrong_key)]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await cancelled(*waiting)
+                if not stop.is_set():
+                    raise WrongKey(WRONG_KEY)
 
     async def __aenter__(self) -> Self:
         """Raises CannotListen, NoKey."""
@@ -153,8 +170,11 @@ class AppServer:
     async def _webhook(self, request: web.Request) -> web.Response:
         body = await request.read()
         if not self._believes(request, body):
-            log.warning("webhook refused", peer=request.remote)
+            log.warning("webhook refused", peer=request.remote, reason=WRONG_KEY)
+            if not self._believed and _is_of_this_machine(request):
+                self._wrong_key.set()
             return _answer(401, "this webhook is not signed with the app's API key")
+        self._believed = True
         try:
             asked = wire.decode_webhook(body)
         except MalformedMessage as error:
@@ -217,6 +237,13 @@ class AppServer:
         return web.json_response(
             {"status": "ok", "package": self.package, "sessions": len(self._sessions), "connected": connected}
         )
+
+
+def _is_of_this_machine(request: web.Request) -> bool:
+    """It comes straight from a program here, not by a proxy, and is signed in our way: by a cloud that knows another
+    key. Nobody else can end an app so."""
+    here = request.remote in ("127.0.0.1", "::1") and not PROXIED & {name.lower() for name in request.headers}
+    return here and request.headers.get(SIGNATURE_HEADER, "").startswith("t=")
 
 
 def _answer(status: int, message: str = "") -> web.Response:

@@ -5,7 +5,9 @@ Rules
 - A socket that is lost, with whatever close code, leaves `grace` seconds for the app to come back by itself; then its
   server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. Only the
   user stops an app. When nothing helps, it has ended and the user is told.
-- A webhook that is answered but brings no socket within `connect` seconds counts as a failure.
+- A webhook that is answered but brings no socket within `connect` seconds counts as a failure. If the app's server
+  refuses it, because it has another API key, a start ends at once: asking again does not change a key. An app that ran
+  before is asked again, as after any failure: its key may be changing.
 - While the user's phone is away nobody is asked: the phone may be with another cloud, which asks for the same app, and
   the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at
   once. A paused app ends without a word to its server: the session there may be another cloud's by now.
@@ -78,6 +80,11 @@ class StopReason(Enum):
     USER = ("user_disabled", "stopped by the user", True)
     SYSTEM = ("system_stop", "User session ended", True)
     NEVER_CAME = ("error", "the app's server did not answer", True)
+    WRONG_KEY = (
+        "error",
+        "the app has another API key than the one that is registered here: set APP_KEY, or `glassbridge apps rekey`",
+        False,
+    )
     LOST = ("error", "the app's server went away and did not come back", True)
     FAILED = ("error", "this cloud failed while it served the app", True)
     MOVING = ("moving", "moving: this cloud is stopping, connect again", False)
@@ -141,6 +148,8 @@ class Called:
 
     call: int
     accepted: bool
+    refused: bool = False
+    """The app's server does not believe that we are the cloud that it was registered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +269,8 @@ class AppSession:
         if event.call != self._calls:
             self.stale["Called"] += 1
             return []
+        if event.refused and not self._met:
+            return self._end(event, now, StopReason.WRONG_KEY)
         if event.accepted:
             self._due = now + self._times.connect
         else:
@@ -384,7 +395,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.STARTING, Released): _NO_SOCKET,
     (_A.STARTING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
     (_A.STARTING, PhoneBack): Cell(AppSession._note_phone, (_A.STARTING,)),
-    (_A.STARTING, Called): Cell(AppSession._called, (_A.STARTING,)),
+    (_A.STARTING, Called): Cell(AppSession._called, (_A.STARTING, _A.STOPPED)),
     (_A.STARTING, Tick): Cell(AppSession._ask, (_A.STARTING, _A.STOPPED)),
     (_A.RUNNING, Start): Ignored("it runs"),
     (_A.RUNNING, Stop): Cell(AppSession._stop, (_A.STOPPED,)),
@@ -411,7 +422,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.REVIVING, Released): Cell(AppSession._stale, (_A.REVIVING,)),
     (_A.REVIVING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
     (_A.REVIVING, PhoneBack): Cell(AppSession._note_phone, (_A.REVIVING,)),
-    (_A.REVIVING, Called): Cell(AppSession._called, (_A.REVIVING,)),
+    (_A.REVIVING, Called): Cell(AppSession._called, (_A.REVIVING, _A.STOPPED)),
     (_A.REVIVING, Tick): Cell(AppSession._ask, (_A.REVIVING, _A.STOPPED)),
     (_A.PAUSED, Start): Cell(AppSession._revive, (_A.REVIVING,)),
     (_A.PAUSED, Stop): Cell(AppSession._stop, (_A.STOPPED,)),

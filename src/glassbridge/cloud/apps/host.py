@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from secrets import token_hex
 from time import time
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -25,6 +26,11 @@ log = structlog.get_logger()
 
 AT_ONCE, AT_ONCE_TO_ONE = 256, 32
 """Webhooks on their way: in all, and to one server, so that a slow one does not hold up the others."""
+REFUSED: Final = 401
+"""How the app's server answers a webhook that its API key has not signed."""
+WRONG_KEY: Final = (
+    "the app's server has another API key than its record here: `glassbridge apps rekey` makes another one"
+)
 MAX_NOTICES = 1_000
 """Webhooks that tell of a stop and have not ended."""
 
@@ -84,8 +90,8 @@ class AppHost:
         base = self.websocket_url.removesuffix(wire.APP_PATHS[0])
         return f"http{base.removeprefix('ws')}"
 
-    async def ask_to_connect(self, app: AppRecord, user: str) -> bool:
-        """Asks the app's server to open a socket for this user; whether it said yes. Never raises."""
+    async def ask_to_connect(self, app: AppRecord, user: str) -> int:
+        """Asks the app's server to open a socket for this user; the status of its answer, 0 for none. Never raises."""
         url = self.websocket_url
         return await self._call(
             app,
@@ -120,7 +126,8 @@ class AppHost:
         path = wire.PHOTO_PATH if isinstance(notice, wire.PhotoError) else wire.WEBHOOK_PATH
         self._tasks.spawn(self._call(app, user, notice, path), f"tell:{app.package}")
 
-    async def _call(self, app: AppRecord, user: str, request: Message, path: str = wire.WEBHOOK_PATH) -> bool:
+    async def _call(self, app: AppRecord, user: str, request: Message, path: str = wire.WEBHOOK_PATH) -> int:
+        """The status of the answer; 0: there was none."""
         if self._http is None:
             raise RuntimeError("enter the host first")
         body = encode(request).encode()
@@ -130,8 +137,11 @@ class AppHost:
             async with self._http.post(
                 app.url.rstrip("/") + path, data=body, headers=headers, allow_redirects=False
             ) as answer:
-                about.info("webhook", status=answer.status)
-                return 200 <= answer.status < 300
+                if answer.status == REFUSED:
+                    about.warning("webhook refused", status=answer.status, reason=WRONG_KEY)
+                else:
+                    about.info("webhook", status=answer.status)
+                return answer.status
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:  # noqa: UP041 - aiohttp raises its own
             about.info("webhook", error=type(error).__name__)
-            return False
+            return 0

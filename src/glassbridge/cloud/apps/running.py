@@ -9,7 +9,7 @@ import structlog
 
 from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.devices import Devices
-from glassbridge.cloud.apps.host import AppHost
+from glassbridge.cloud.apps.host import REFUSED, AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.store import StoreError
@@ -114,6 +114,7 @@ class RunningApp:
         self._phone_settings: dict[str, object] = {}
         """What apps may know of the phone's own."""
         self._disposed = False
+        self._wrong_key = False
         self._allowance = new_allowance(host.config.rates)
         self._loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
@@ -238,8 +239,13 @@ class RunningApp:
                 self._dispose(reason)
 
     async def _call(self, call: int) -> None:
-        accepted = await self._host.ask_to_connect(self.record, self.user)
-        self._shell.post(Called(call, accepted))
+        status = await self._host.ask_to_connect(self.record, self.user)
+        self._shell.post(Called(call, 200 <= status < 300, refused=status == REFUSED))
+
+    def note_wrong_key(self) -> None:
+        """Somebody has shown another API key for this app. Whoever it was cannot end it; if the app does not come, this
+        is the better reason."""
+        self._wrong_key = True
 
     def _adopt(self, connection: AppConnection, resumed: bool) -> None:
         self._socket = connection
@@ -293,6 +299,8 @@ class RunningApp:
             return
         self._disposed = True
         self._socket = None
+        if reason is StopReason.NEVER_CAME and self._wrong_key:
+            reason = StopReason.WRONG_KEY
         self._shell.stop()
         self._playbacks.stop_all()
         self._host.streams.end(self)

@@ -250,22 +250,28 @@ class AppSockets:
                 "no app of this package name is registered here: `glassbridge apps add` registers one",
             )
         if not key_fits(key, record.key_hash):
+            if (app := self._running(package, user)) is not None:
+                app.note_wrong_key()
             raise SignInError(
                 wire.ErrorCode.INVALID_API_KEY,
                 "this is not the API key of this app: `glassbridge apps rekey` makes another one",
             )
         self._learn(record, key)
-        try:
-            apps = self._sessions.apps_of(user_id(user or ""))
-        except ValueError:
-            apps = None
-        app = None if apps is None else apps.find(package)
+        app = self._running(package, user)
         if app is None:  # one answer for both: an app is not told who is here, unless the user has started it
             raise SignInError(
                 wire.ErrorCode.SESSION_NOT_FOUND,
                 "this user has no session here with this app in it: wait for the next webhook, and connect then",
             )
         return _SignedIn(app, record.key_hash)
+
+    def _running(self, package: str, user: str | None) -> RunningApp | None:
+        """What the user has started."""
+        try:
+            apps = self._sessions.apps_of(user_id(user or ""))
+        except ValueError:
+            return None
+        return None if apps is None else apps.find(package)
 
     def _learn(self, record: AppRecord, key: str) -> None:
         """An app that was registered before there were signing secrets has shown its key."""

@@ -31,7 +31,8 @@ export class PhoneClient {
     this.microphoneOn = false;
     this.allowed = true;
     this.sockets = new Map();
-    this.apps = new Set();
+    this.apps = new Set(); // that our clouds have told of
+    this.wanted = new Set(); // that the person has started
     this.machine = new PhoneLink(chance, transport !== "websocket");
     this.microphone = new Microphone(this.clock, (samples, at) => this.captured(samples, at));
     this.room = new PhoneRoom(coreToken, (event) => this.post(event), {
@@ -87,6 +88,13 @@ export class PhoneClient {
     this.microphoneOn = on;
     this.sender.bePresent();
     this.sayMicrophone(this.sender.socket);
+  }
+
+  // An app runs wherever the phone is, until it is stopped here.
+  runApp(name, on) {
+    if (on) this.wanted.add(name);
+    else this.wanted.delete(name);
+    this.sender.socket?.say({ type: on ? "start_app" : "stop_app", packageName: name });
   }
 
   sayMicrophone(socket) {
@@ -259,6 +267,7 @@ export class PhoneClient {
     sender.bePresent();
     socket.say({ type: "glasses_connection_state", status: "CONNECTED", modelName: "glassbridge browser phone" });
     this.sayMicrophone(socket);
+    for (const name of this.wanted) socket.say({ type: "start_app", packageName: name }); // one that runs is not disturbed
   }
 
   learn(number, notice) {

@@ -1,6 +1,7 @@
 // The page: what a person sees and presses.
 
 import { missing, placed } from "../captions.js";
+import { AppList } from "./apps.js";
 import { PhoneClient } from "./client.js";
 
 const LIGHTS = {
@@ -19,6 +20,7 @@ const KEY = "glassbridge.core-token";
 const EVERY = 100; // milliseconds between two looks at the meters
 
 const $ = (id) => document.getElementById(id);
+const catalogue = new AppList($("catalogue"), (name, on) => state.phone?.runApp(name, on));
 const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {}, captions: [] };
 
 // `#token=` is how `glassbridge dev` hands one over: a fragment never leaves the browser.
@@ -41,6 +43,7 @@ async function start(event) {
   state.phone = phone;
   state.captions = [];
   for (const list of ["captions", "apps", "notices", "facts"]) $(list).replaceChildren();
+  catalogue.clear();
   try {
     await phone.start();
   } catch (error) {
@@ -120,10 +123,18 @@ const HEARERS = {
     item.textContent = text;
     if (!text) item.remove();
   },
-  app: ({ name, state, error }) => note(`${name}: ${state}${error ? ` (${error})` : ""}`),
+  app(told) {
+    const { name, state, error } = told;
+    catalogue.show(told);
+    if (state === "stopped") HEARERS.shown({ name, text: "" });
+    note(`${name}: ${state}${error ? ` (${error})` : ""}`);
+  },
   audio: (notice) => (state.audio = notice),
   room: (room) => (state.room = room),
-  socket: (socket) => (state.socket = socket),
+  socket(socket) {
+    state.socket = socket;
+    if (socket.here) catalogue.load($("token").value.trim()).catch((error) => note(error.message));
+  },
   microphone: (allowed) => note(`the cloud has switched the microphone ${allowed ? "on" : "off"}`),
   error: (text) => note(`the cloud complains: ${text}`),
   sound: (change) => play(change),
