@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from time import time
 
+import aiohttp
 import pytest
 
 from glassbridge.cloud.apps.forwarding import address_of, name_of, without_name
@@ -56,6 +57,13 @@ async def test_what_closes_it_is_told(clouds: Clouds) -> None:
     await app.until("tpa_connection_ack")
     await first.cloud.sessions.close()
     assert await app.closed_with() == 4002
+
+
+async def test_a_socket_that_is_refused_there_is_refused_here(clouds: Clouds) -> None:
+    first, second = clouds
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await second.app_socket(headers=first.jwt_headers(key="wrong"), path=f"{first.cloud._forwarding.base}/app-ws")
+    assert refused.value.status == 401
 
 
 async def test_a_cloud_that_dies_says_no_goodbye(clouds: Clouds) -> None:

@@ -116,6 +116,10 @@ class Forwarding:
             if f"/{rest}" in APP_PATHS:
                 return await self._socket(self._http, request, there, headers)
             return await self._request(self._http, request, there, headers)
+        except aiohttp.WSServerHandshakeError as error:
+            return failure(
+                error.status, "NOT_LET_IN", "the cloud that has this user does not open a socket: see its log"
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.info("request not passed on", cloud=address, error=type(error).__name__)
             return failure(502, "CLOUD_UNREACHABLE", "the cloud that has this user does not answer: try again")
