@@ -1,7 +1,7 @@
 """A user without a network: the app's session talks to this instead of a cloud."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +15,7 @@ from glassbridge.app.socket import OnAudio, OnMessage
 from glassbridge.app.storage import Storage
 from glassbridge.core.subscriptions import STREAMS, Book, Permission, Stream, language
 from glassbridge.runtime.tasks import cancelled
-from glassbridge.testing.user import Sound, User
+from glassbridge.testing.user import Said, Sound, User
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import Message, encode
@@ -120,41 +120,31 @@ class ScriptedUser(User):
 
     # ---- what the user does
 
-    def says(
-        self,
-        text: str,
-        *,
-        language: str = "en-US",
-        final: bool = True,
-        translated: Mapping[str, str] | None = None,
-        speaker: str | None = None,
-    ) -> None:
-        named: list[tuple[Stream, str, tuple[str, ...]]] = [(Stream.TRANSCRIPTION, text, (language,))]
-        named += [(Stream.TRANSLATION, other, (language, into)) for into, other in (translated or {}).items()]
-        told = [self._words(stream, words_, text, final, languages, speaker) for stream, words_, languages in named]
+    def _say(self, said: Said) -> None:
+        told = [self._words(said, Stream.TRANSCRIPTION, said.text)]
+        told += [self._words(said, Stream.TRANSLATION, other, into) for into, other in said.translated.items()]
         if not any(told):
-            asked = f"transcription:{language}" if not translated else f"translation:{language}-to-..."
-            self._nobody(asked)
+            stream, languages = said.wanted[0]
+            self._nobody(":".join((stream.label, *languages)))
         self._settle()
 
-    def _words(
-        self, stream: Stream, text: str, original: str, final: bool, languages: tuple[str, ...], speaker: str | None
-    ) -> bool:
+    def _words(self, said: Said, stream: Stream, text: str, *into: str) -> bool:
+        """Whether the app listens to it."""
         common: dict[str, Any] = {
             "text": text,
-            "is_final": final,
+            "is_final": said.final,
             "start_time": 0,
             "end_time": 0,
-            "speaker_id": speaker,
+            "speaker_id": said.speaker,
         }
-        names = self._book.names(stream, *map(language, languages))
+        names = self._book.names(stream, *map(language, (said.language, *into)))
         for _, name in names:
             if stream is Stream.TRANSCRIPTION:
-                self._tell(wire.Transcription(**common, transcribe_language=languages[0]), name)
+                self._tell(wire.Transcription(**common, transcribe_language=said.language), name)
             else:
                 data = wire.Translation(
-                    **common, original_text=original, transcribe_language=languages[0],
-                    translate_language=languages[1], did_translate=True,
+                    **common, original_text=said.text, transcribe_language=said.language,
+                    translate_language=into[0], did_translate=True,
                 )  # fmt: skip
                 self._tell(data, name)
         return bool(names)
@@ -182,7 +172,7 @@ class ScriptedUser(User):
 
     def chooses(self, **settings: Any) -> None:
         self.settings |= settings
-        self._say(wire.SettingsUpdate(package_name=self._server.package, settings=self._settings))
+        self._send(wire.SettingsUpdate(package_name=self._server.package, settings=self._settings))
         self._settle()
 
     @property
@@ -262,9 +252,9 @@ class ScriptedUser(User):
         self._settle()
 
     def _tell(self, data: Message, name: str) -> None:
-        self._say(wire.DataStream(session_id=self.session.session_id, stream_type=name, data=wire.raw(data)))
+        self._send(wire.DataStream(session_id=self.session.session_id, stream_type=name, data=wire.raw(data)))
 
-    def _say(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         """As a cloud would: by way of its JSON."""
         assert self._line is not None
         if self._line.connected:
@@ -288,7 +278,7 @@ class ScriptedUser(User):
             subscriptions=tuple(self.listens_to),
             resumed=resumed,
         )
-        self._say(ack)
+        self._send(ack)
 
     def _bring(self, sound: bytes | Path) -> str:
         url = f"http://testing/api/sounds/{len(self._own)}"
@@ -304,7 +294,7 @@ class ScriptedUser(User):
                 refused = tuple(
                     wire.Refused(one.text, one.why, one.permission and one.permission.value) for one in given.refused
                 )
-                self._say(
+                self._send(
                     wire.SubscriptionAck(
                         request_id=request_id or "", subscriptions=tuple(self.listens_to), refused=refused
                     )
@@ -322,7 +312,7 @@ class ScriptedUser(User):
         if self._trouble is None:
             self._hear(sound)
         ok = self._trouble is None
-        self._say(wire.AudioPlayResponse(request_id=asked.request_id, success=ok, error=self._trouble, duration=0))
+        self._send(wire.AudioPlayResponse(request_id=asked.request_id, success=ok, error=self._trouble, duration=0))
 
 
 async def _turns() -> None:

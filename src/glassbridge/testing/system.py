@@ -27,7 +27,7 @@ from glassbridge.phone.client import PhoneClient
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.soniox_double import SonioxDouble
 from glassbridge.testing.spoken_text import FRAME, Spoken, SpokenWords, as_sound
-from glassbridge.testing.user import Sound, User, until
+from glassbridge.testing.user import Said, Sound, User, until
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import UnknownMessage
 from glassbridge.wire.device_events import DeviceEvent, TouchEvent
@@ -89,24 +89,11 @@ class SystemUser(User):
 
     # ---- what the user does
 
-    def says(
-        self,
-        text: str,
-        *,
-        language: str = "en-US",
-        final: bool = True,
-        translated: Mapping[str, str] | None = None,
-        speaker: str | None = None,
-    ) -> None:
-        wanted: list[Wanted]
-        if translated:
-            wanted = [(Stream.TRANSLATION, (language, into)) for into in translated]
-        else:
-            wanted = [(Stream.TRANSCRIPTION, (language,))]
-        self._require(*wanted)
-        short = {into.partition("-")[0]: other for into, other in (translated or {}).items()}
+    def _say(self, said: Said) -> None:
+        self._require(*said.wanted)
+        short = {into.partition("-")[0]: other for into, other in said.translated.items()}
         words = self._words
-        self._speak(as_sound(Spoken(text, final, short, speaker)))
+        self._speak(as_sound(Spoken(said.text, said.final, short, said.speaker)))
         if self.session.connected and not self._run(until(lambda: self._words > words, self.within)):
             raise AssertionError(f"what the user says does not arrive: {self._last_lines()}")
         self._settle()

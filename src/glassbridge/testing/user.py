@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from glassbridge.app.handlers import FAILURES
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
-from glassbridge.core.subscriptions import Permission, Refusal
+from glassbridge.core.subscriptions import Permission, Refusal, Stream
 from glassbridge.wire.device_events import ButtonPress, DeviceEvent, TouchEvent
 
 T = TypeVar("T")
@@ -29,6 +29,24 @@ class Sound:
     """A sound of the app's own."""
     track: int = 0
     volume: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the user says: see User.says()."""
+
+    text: str
+    language: str
+    final: bool
+    translated: Mapping[str, str]
+    speaker: str | None
+
+    @property
+    def wanted(self) -> list[tuple[Stream, tuple[str, ...]]]:
+        """Streams, one of which the app has to listen to."""
+        if not self.translated:
+            return [(Stream.TRANSCRIPTION, (self.language,))]
+        return [(Stream.TRANSLATION, (self.language, into)) for into in self.translated]
 
 
 class User(ABC):
@@ -57,7 +75,6 @@ class User(ABC):
 
     # ---- what the user does
 
-    @abstractmethod
     def says(
         self,
         text: str,
@@ -68,6 +85,7 @@ class User(ABC):
         speaker: str | None = None,
     ) -> None:
         """Speaks. `final=False`: it may still change. `translated`: the same in other languages."""
+        self._say(Said(text, language, final, translated or {}, speaker))
 
     @abstractmethod
     def speaks(self, speaking: bool = True) -> None:
@@ -154,6 +172,10 @@ class User(ABC):
     async def _open_recording(self) -> None:
         FAILURES.set(self._failures)
         await self._open()
+
+    @abstractmethod
+    def _say(self, said: Said) -> None:
+        """The user speaks."""
 
     @abstractmethod
     async def _open(self) -> None:
