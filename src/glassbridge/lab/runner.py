@@ -154,8 +154,8 @@ class Runner:
                 await system.mark_baseline()
             assert scenario.run is not None
             await scenario.run(system)
-            await system.speaking()
             await system.judge_apps()
+            await system.speaking()  # which may move them once more
         await system.log_arrives()
         if system.baseline is not None and scenario.keeps:
             await self._wait_for_baseline(system, outcome, system.baseline)
