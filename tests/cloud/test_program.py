@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps.config import AppsConfig
 from glassbridge.cloud.apps.registry import StaticRegistry
+from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.core.values import user_id

@@ -19,7 +19,6 @@ from glassbridge.cloud.apps.registry import TomlRegistry, new_app
 from glassbridge.lab.crowd import User
 from glassbridge.lab.judge import seconds
 from glassbridge.lab.original_sdk import VERSIONS, provide_sdk, steady_port
-from glassbridge.lab.scenario import Limit, never
 from glassbridge.lab.stamp_words import Word, read_words, words_of
 from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.errors import UserError
@@ -31,15 +30,6 @@ ON_ITS_WAY_NS: Final = 1_500_000_000
 """A word that was spoken so shortly before the end may still be on its way."""
 READY_WITHIN: Final = 20.0
 _SCRIPT: Final = Path(__file__).with_name("witness_app.mjs")
-
-APPS: Final[tuple[Limit, ...]] = (
-    never("apps_missed"),
-    never("apps_twice"),
-    never("apps_stopped"),
-    never("apps_begun_again"),
-)
-"""What holds for each kind: every final transcript spoken 1 s after the move or later arrives, once; nothing stops the
-app; it begins at most once a move."""
 
 
 @dataclass(frozen=True, slots=True)

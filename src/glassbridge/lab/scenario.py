@@ -85,6 +85,9 @@ def never(figure: str) -> Limit:
 
 INTACT = (never("foreign"), never("strange"), never("duplicated"), never("reordered"), never("lost_later"))
 """What holds in every scenario: nothing of another, nothing twice, all in order, nothing lost once audio is back."""
+APPS = (never("apps_missed"), never("apps_twice"), never("apps_stopped"), never("apps_begun_again"))
+"""What holds of the apps of each kind (lab/app_witnesses.py): every final transcript spoken 1 s after the move or later
+arrives, once; nothing stops the app; it begins at most once a move."""
 
 
 @dataclass(frozen=True, slots=True)

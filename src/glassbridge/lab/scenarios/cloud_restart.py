@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
-from glassbridge.lab.app_witnesses import APPS
-from glassbridge.lab.scenario import Needs, always, most, never, p95, scenario
+from glassbridge.lab.needs import Needs
+from glassbridge.lab.scenario import APPS, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 

@@ -7,11 +7,10 @@ from time import monotonic, monotonic_ns
 
 from glassbridge.app import Session
 from glassbridge.lab import judge
-from glassbridge.lab.app_witnesses import APPS
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
 from glassbridge.lab.needs import LabError, Needs
-from glassbridge.lab.scenario import always, most, never, p95, scenario
+from glassbridge.lab.scenario import APPS, always, most, never, p95, scenario
 from glassbridge.lab.system import System
 
 TWO = Needs(backends=2)
