@@ -249,10 +249,11 @@ class Settings(BaseModel):
 
     # --- Addresses
     public_url: WebUrl = ""
-    """Where apps elsewhere find this cloud, and bridges its sounds, such as `https://cloud.example.com`; several clouds may
-    share it. Unset: the address of `--host`."""
+    """Where apps elsewhere find this cloud, and bridges its sounds, such as `https://cloud.example.com`; several clouds
+    may share it. Unset: the address of `--host`."""
     cloud_address: Annotated[str, AfterValidator(_check_cloud_address)] = ""
-    """host:port by which other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one. Unset: that of `--host`."""
+    """host:port by which other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one. Unset: that of
+    `--host`."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
         "", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME")
     )
