@@ -17,11 +17,11 @@ def catalogue() -> list[Scenario]:
 
 
 def find(names: Sequence[str]) -> list[Scenario]:
-    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all that break one system of the lab).
+    """The named ones (F4: all of F4a, F4b, ...; F: all of that letter; `all`: all that need nothing special).
     Raises UserError for an unknown name."""
     known = catalogue()
     if [name.casefold() for name in names] == ["all"]:
-        return [found for found in known if found.alone is None]
+        return [found for found in known if not found.special]
     chosen: list[Scenario] = []
     for name in names:
         family = [found for found in known if in_family(found.id, name)]

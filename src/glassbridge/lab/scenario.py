@@ -110,7 +110,9 @@ class Scenario:
     """Must hold with the SDK-backed participant too."""
     run: Callable[[System], Awaitable[None]] | None
     alone: "Callable[[Alone], Awaitable[list[Sample]]] | None" = None
-    """In place of `run`: it measures by itself, without a system of the lab; `all` does not mean it."""
+    """In place of `run`: it measures by itself, without a system of the lab."""
+    special: bool = False
+    """It needs what machines do not usually allow: `all` does not mean it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,13 @@ def scenario_alone(
     story: str,
     must: Sequence[Limit],
     measure: Callable[[Alone], Awaitable[list[Sample]]],
+    runs: int = 1,
+    special: bool = False,
 ) -> None:
     """Registers a scenario that measures by itself."""
     if id in _found:
         raise ValueError(f"there are two scenarios {id}")
-    _found[id] = Scenario(id, title, story, Needs(), tuple(must), 1, 1, False, False, None, measure)
+    _found[id] = Scenario(id, title, story, Needs(), tuple(must), 1, runs, False, False, None, measure, special)
 
 
 def registered() -> list[Scenario]:

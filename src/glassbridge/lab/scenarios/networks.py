@@ -43,5 +43,10 @@ async def measure(cell: Cell, how: Alone) -> list[Sample]:
 
 for each in CELLS:
     scenario_alone(
-        f"N-{each.name}", f"a network: {each.name}", story="-", must=each.must, measure=partial(measure, each)
+        f"N-{each.name}",
+        f"a network: {each.name}",
+        story="-",
+        must=each.must,
+        measure=partial(measure, each),
+        special=True,
     )
