@@ -30,6 +30,8 @@ HEAD: Final = """# Sockets and REST
 
 The messages and routes, from the structs of the source. Programs read {files}.
 """
+MERMAID: Final = "vendor/mermaid.tiny.js"
+"""Draws the machines. The theme would fetch it from a public server, unless a page has it already."""
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _FILE_NAME: Final = re.compile(r"[\w/-]+\.md")
 _titles: dict[str, str] = {}
@@ -62,6 +64,14 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     here = page.file.src_uri
     origin = _ORIGINS.get(here, DOCS / here)
     return _LINK.sub(lambda link: _turn(link, origin, here), markdown)
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """A page with a diagram brings what draws it."""
+    if '<pre class="mermaid">' not in output:
+        return output
+    path = os.path.relpath(MERMAID, Path(page.file.dest_uri).parent)
+    return output.replace("</head>", f'<script src="{path}"></script></head>', 1)
 
 
 def _turn(link: re.Match[str], origin: Path, here: str) -> str:

@@ -299,7 +299,7 @@ class Settings(BaseModel):
     # --- Proxies and browsers
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()
     """Networks of proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,fd00::/8`. Set it behind a load
-    balancer, or all its clients count as one address."""
+    balancer, or all its clients count as one address ([reverse-proxy.md](reverse-proxy.md))."""
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()
     """Origins of other web pages whose browsers may open sockets here, such as `https://app.example.com`."""
 
@@ -355,7 +355,7 @@ class Settings(BaseModel):
     # --- Speech
     recogniser: str = "offline"
     """What understands speech: `offline` (the best one that is installed), `moonshine`, `pocketsphinx`, `sherpa`,
-    `soniox` ([speech.md](speech.md))."""
+    `soniox` ([speech.md](speech.md)), or one of your own ([recogniser.md](recogniser.md))."""
     standby: Literal["offline", "none"] = "offline"
     """What takes over while a hosted recogniser is away, refuses or is late."""
     recognisers: int | None = Field(None, ge=1, le=10_000)

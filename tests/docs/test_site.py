@@ -1,16 +1,25 @@
 """The documentation as a site: it builds without a warning, and reads on the site as it does in a checkout."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.console.browser import Browser
 
 ROOT = Path(__file__).parents[2]
+VENDOR = ROOT / "docs" / "vendor"
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 
 
@@ -78,11 +87,15 @@ class Loads(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        address = given.get("src") if tag in ("script", "img", "iframe") else None
-        if tag == "link" and given.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
-            address = given.get("href")
-        if address:
-            self.found.append(address)
+        names = ["src", "srcset", "poster", "data"]
+        if tag == "link" and given.get("rel") not in ("canonical", "prev", "next"):
+            names.append("href")
+        self.found += filter(None, (given.get(name) for name in names))
+
+
+def elsewhere(text: str) -> list[str]:
+    """What a style sheet loads from other servers."""
+    return re.findall(r"""(?:@import\s+|url\()["']?((?:https?:)?//[^"')]+)""", text)
 
 
 def test_pages_load_nothing_from_other_servers(site: Path) -> None:
@@ -92,6 +105,48 @@ def test_pages_load_nothing_from_other_servers(site: Path) -> None:
         loads = Loads()
         loads.feed(page.read_text())
         assert [address for address in loads.found if "//" in address] == [], page.name
+        assert elsewhere(page.read_text()) == [], page.name
+    for sheet in site.rglob("*.css"):
+        assert elsewhere(sheet.read_text()) == [], sheet.name
+
+
+@pytest.mark.parametrize("text", ["url(//a.example/x.woff)", '@import "https://a.example/x.css"', "url('http://a/b')"])
+def test_what_a_style_sheet_loads_is_noticed(text: str) -> None:
+    assert len(elsewhere(text)) == 1
+
+
+@pytest.fixture
+async def served(site: Path) -> AsyncIterator[str]:
+    """The site, with a policy under which a browser refuses, and complains of, whatever is elsewhere."""
+
+    @web.middleware
+    async def strict(request: web.Request, handler: Any) -> web.StreamResponse:
+        answer: web.StreamResponse = await handler(request)
+        answer.headers["Content-Security-Policy"] = "default-src 'self' 'unsafe-inline' data: blob:"
+        return answer
+
+    app = web.Application(middlewares=[strict])
+    app.router.add_static("/", site)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
+
+
+@pytest.mark.chromium
+@pytest.mark.parametrize("name", ["machines.html", "index.html", "adr/index.html"])
+async def test_a_browser_needs_no_other_server(served: str, site: Path, name: str) -> None:
+    diagrams = (site / name).read_text().count('<pre class="mermaid">')
+    assert (diagrams > 10) == (name == "machines.html")
+    async with Browser() as browser:
+        page = await browser.open(served + name)
+        await page.until(f"document.querySelectorAll('div.mermaid').length == {diagrams}", 20)
+        await page.until("[...document.querySelectorAll('div.mermaid')].every((one) => one.clientHeight > 50)")
+        assert page.complaints == []
+
+
+def test_the_vendored_library_is_the_published_one() -> None:
+    about = json.loads((VENDOR / "mermaid.json").read_text())
+    assert sha256((VENDOR / "mermaid.tiny.js").read_bytes()).hexdigest() == about["sha256"]
+    assert "MIT License" in (VENDOR / "mermaid.LICENSE").read_text()
 
 
 def test_the_pages_of_the_root_and_those_from_the_code_are_there(site: Path) -> None:
