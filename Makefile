@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands settings machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands settings events machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -65,6 +65,10 @@ commands: setup ## describe the commands in docs/cli.md and the troubles in docs
 
 settings: setup ## describe the settings in docs/settings.md
 	@$(BIN)/python -m tools.describe_settings
+
+events: setup ## list log events and metrics in docs/observability.md
+	@$(BIN)/python -m tools.describe_events
+	@$(BIN)/python -m tools.describe_metrics
 
 machines: setup ## draw the machines in docs/machines.md from their tables
 	@$(BIN)/python tools/draw_machines.py

@@ -1,7 +1,7 @@
 """Writes the table of log events in docs/observability.md from the source (`--check` only compares).
 
-Where, how loud and with which fields is read from the calls; what an event means is kept from the table that is there,
-and is left empty for a new one: fill it in.
+Where, how loud and with which fields is read from the calls; what an event means is kept from the table that is there.
+A new one is left empty: fill it in, `--check` does not take it so.
 """
 
 import ast
@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tools.marked_part import marked, rewritten
@@ -16,8 +17,8 @@ from tools.marked_part import marked, rewritten
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "glassbridge"
 TARGET = ROOT / "docs" / "observability.md"
-ROOMS = ("bridge", "cloud", "livekit", "runtime", "speech", "telemetry")
-"""Whose lines a deployment ships."""
+NOT_SHIPPED = {"app", "lab", "phone"}
+"""Packages whose lines a deployment of cloud and bridge does not ship."""
 STORY = SOURCE / "cloud" / "story.py"
 """Tells the log and the flight recorder in one."""
 LEVELS = ("debug", "info", "warning", "error", "exception")
@@ -34,10 +35,11 @@ class Event:
     fields: set[str] = field(default_factory=set)
 
 
+@cache
 def events() -> dict[str, Event]:
-    """All event names of the shipped rooms."""
+    """All event names of the shipped packages. Raises ValueError for a name that is not written where it is logged."""
     found: dict[str, Event] = {}
-    for room in ROOMS:
+    for room in sorted({path.name for path in SOURCE.iterdir() if path.is_dir()} - NOT_SHIPPED):
         for path in sorted((SOURCE / room).rglob("*.py")):
             for call in ast.walk(ast.parse(path.read_text())):
                 for name, level, fields in _logged(call, tells=path == STORY):
@@ -61,6 +63,8 @@ def _logged(node: ast.AST, *, tells: bool) -> Iterator[tuple[str, str, set[str]]
     for text in texts:
         if isinstance(text, ast.Constant) and isinstance(text.value, str):
             yield text.value, level, fields
+        elif not tells:
+            raise ValueError(f"line {text.lineno}: the name of an event is not written there: {ast.unparse(node)}")
 
 
 def table(meanings: dict[str, str]) -> str:
@@ -79,13 +83,20 @@ def described(text: str) -> str:
     return rewritten(text, BEGIN, END, table(meanings))
 
 
+def without_meaning(text: str) -> list[str]:
+    """Events of the document that it does not explain."""
+    return [name for name, meaning in _ROW.findall(marked(text, BEGIN, END)) if not meaning.strip()]
+
+
 def main() -> int:
     text = TARGET.read_text()
     fresh = described(text)
     if "--check" in sys.argv:
         if fresh != text:
-            print("docs/observability.md lacks log events, or has old ones: run python -m tools.describe_events")
-        return int(fresh != text)
+            print("docs/observability.md lacks log events, or has old ones: run make events")
+        for name in (unexplained := without_meaning(text)):
+            print(f"docs/observability.md does not say what {name!r} means")
+        return int(fresh != text or bool(unexplained))
     TARGET.write_text(fresh)
     return 0
 

@@ -38,7 +38,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         TARGET.write_text(page(written))
     elif page(written) != written:
-        raise SystemExit("docs/observability.md is out of date: run python -m tools.describe_metrics")
+        raise SystemExit("docs/observability.md is out of date: run make events")
 
 
 if __name__ == "__main__":
