@@ -4,11 +4,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from glassbridge.cloud.config import ClusterConfig
+from glassbridge.cloud.lc3 import Decoder
 from glassbridge.core.ownership import Epoch, Owner, OwnershipState, first_generation
 from glassbridge.core.session import SessionState
 from glassbridge.core.values import user_id
@@ -38,6 +40,7 @@ async def test_a_phone_keeps_its_session_on_another_cloud(clouds: Clouds) -> Non
     await eventually(lambda: len(clouds.bridge.joins) == 1)
     old = clouds.sessions_of()[0]
     old.transcripts.add("said before", ["en-US"], 0, 500)
+    old.unnumbered.configure(Decoder(40))
     second = await two.phone(query=numbered(2))
     after = second.of_type("connection_ack")[0]
     assert (after["sessionId"], after["resumed"]) == (before["sessionId"], True)
@@ -45,6 +48,7 @@ async def test_a_phone_keeps_its_session_on_another_cloud(clouds: Clouds) -> Non
     assert await first.closed_with() == 4001
     [new] = clouds.sessions_of()
     assert old.ownership.state is OwnershipState.MOVED
+    assert new.unnumbered.lc3 == 40
     assert [segment.text for segment in new.transcripts.find(0, 1e12, None)] == ["said before"]
     await eventually(lambda: len(clouds.bridge.joins) == 2)
     older, newer = (join.generation for join in clouds.bridge.joins)
@@ -251,3 +255,22 @@ async def test_a_cloud_with_another_secret_hands_nothing_over(connect: Connect) 
         assert await first.closed_with(3.0) == 4001, "the directory tells it all the same"
         await eventually(lambda: len(clouds.sessions_of()) == 1)
         await stays(lambda: not second.socket.closed, 0.2)
+
+
+async def test_news_of_a_loss_may_come_before_the_new_owner_asks(connect: Connect) -> None:
+    """The renewal of the former owner falls between claim and hand-over: nothing is thrown away."""
+    async with clouds_of(connect) as clouds:
+        one, two = clouds.stages
+        first = await one.phone(query=numbered(1))
+        keeper, client = one.cloud.sessions.keeper, two.cloud.sessions.keeper._client
+        assert client is not None
+        ask = client.ask
+
+        async def ask_after_the_news(*args: Any) -> list[wire.HandOver]:
+            await keeper._renew(keeper._lease._number)
+            assert keeper._heard, "the directory has no news"
+            return await ask(*args)
+
+        client.ask = ask_after_the_news  # type: ignore[method-assign, assignment]
+        second = await two.phone(query=numbered(2))
+        assert first.of_type("connection_ack")[0]["sessionId"] == second.of_type("connection_ack")[0]["sessionId"]

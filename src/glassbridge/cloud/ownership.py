@@ -2,6 +2,7 @@
 owners. Without a cluster the directory is in memory, and nobody else is asked."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Final, Protocol
@@ -9,7 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from glassbridge.cloud.clock import unix_ms_now
-from glassbridge.cloud.handover import MOST_ASKED, HandOverClient
+from glassbridge.cloud.handover import HAND_OVER_TIME, MOST_ASKED, HandOverClient
 from glassbridge.cluster.directory import Directory, DirectoryAway, Node, Taken
 from glassbridge.core import ownership
 from glassbridge.core.lease import (
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 
 CLAIM_TIME: Final = 0.5
 """Seconds that a claim may take; then it is local."""
+ASKED_WITHIN: Final = 2 * HAND_OVER_TIME
+"""Seconds for which a user that the directory says was taken is kept: the new owner asks for the session just now."""
 CLOSE_TIME: Final = 0.5
 """Seconds in which a node that stops tells the directory."""
 
@@ -233,9 +236,15 @@ class Keeper:
         self._ahead_ms = answer.now_ms - monotonic() * 1000
         self.nodes = answer.nodes
         self._heard = list(answer.taken)
-        for news in answer.taken:
-            self._users.own(news.user, ownership.Taken(news.epoch))
+        if answer.taken:
+            self._tasks.spawn(self._lose(answer.taken), f"lose-{number}")
         self._shell.post(Renewed(number, answer.server))
+
+    async def _lose(self, taken: Iterable[Taken]) -> None:
+        """Lets users go whose new owner has not asked for them by itself."""
+        await asyncio.sleep(ASKED_WITHIN)
+        for news in taken:
+            self._users.own(news.user, ownership.Taken(news.epoch))
 
     async def _reconcile(self, former: asyncio.Task[None] | None) -> None:
         """Restores all claims: what others took meanwhile is let go."""

@@ -22,6 +22,7 @@ from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flight import Row
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.hearing import Hearing
+from glassbridge.cloud.lc3 import Decoder, NoLc3
 from glassbridge.cloud.link import LinkShell
 from glassbridge.cloud.microphone_order import Order
 from glassbridge.cloud.recording import Recorder
@@ -254,8 +255,7 @@ class UserSession:
         self._flight.attach(self)
         if (handed := self._handed) is not None:
             self._handed = None
-            self.transcripts.take_over(handed.transcripts)
-            self.apps.take_over(handed.apps)
+            self._take_over(handed)
 
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
@@ -333,7 +333,22 @@ class UserSession:
 
     def hand_over(self) -> HandOver:
         """What the next owner of the user gets."""
-        return HandOver(session=self.id, apps=tuple(self.apps.states()), transcripts=self.transcripts.handed_over())
+        return HandOver(
+            session=self.id,
+            apps=tuple(self.apps.states()),
+            lc3=self.unnumbered.lc3,
+            transcripts=self.transcripts.handed_over(),
+        )
+
+    def _take_over(self, handed: HandOver) -> None:
+        """What the former owner of the user had."""
+        self.transcripts.take_over(handed.transcripts)
+        self.apps.take_over(handed.apps)
+        if handed.lc3:
+            try:
+                self.unnumbered.configure(Decoder(handed.lc3))
+            except (NoLc3, ValueError) as error:
+                self._log.warning("coding not taken over", error=str(error))
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -49,6 +49,11 @@ class Unnumbered:
         """What comes is nothing to hear."""
         return self._judge.refuses
 
+    @property
+    def lc3(self) -> int:
+        """Bytes of a frame of LC3, if the phone announced it; else 0."""
+        return 0 if self._lc3 is None else self._lc3.size
+
     def configure(self, lc3: Decoder | None) -> None:
         """The phone announced its coding; None: PCM."""
         self._lc3 = lc3

@@ -58,6 +58,8 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     address: Name = ""
     apps: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
     """Packages of the apps that the user has started."""
+    lc3: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """Bytes of a frame, where the phone announced that its audio without numbers is LC3."""
     transcripts: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
     """What was said lately, the oldest first (cloud/transcripts.py)."""
 

@@ -1,0 +1,115 @@
+"""An app of the SDK under two clouds that share a directory: it follows its user without a word from the phone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from time import monotonic
+
+import pytest
+
+from glassbridge.app import AppServer, Moved, Session
+from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
+from glassbridge.core.app_session import AppState
+from glassbridge.core.subscriptions import Permission
+from glassbridge.wire.app_keys import hash_key, signing_secret
+from tests.cloud.app_stage import KEY, PACKAGE
+from tests.cloud.conftest import Phone
+from tests.cluster.clouds import Clouds, clouds_of
+from tests.cluster.conftest import Connect
+from tests.cluster.test_moving import numbered
+from tests.support.patience import patient
+from tests.support.poll import eventually, stays
+
+
+class App:
+    """Writes down what happens to it."""
+
+    def __init__(self) -> None:
+        self.server = AppServer(PACKAGE, KEY, port=0)
+        self.begun: list[Session] = []
+        self.ended: list[str] = []
+        self.heard: list[float] = []
+        """When."""
+        self.moves: list[Moved] = []
+        self.server.on_session(self._begin)
+        self.server.on_stop(lambda _session, why: self.ended.append(why))
+
+    def _begin(self, session: Session) -> None:
+        self.begun.append(session)
+        session.on_vad(lambda _speaking: self.heard.append(monotonic()))
+        session.on_moved(self.moves.append)
+
+    def unharmed(self) -> bool | str:
+        return (len(self.begun), self.ended) == (1, []) or f"begun {len(self.begun)} times, ended: {self.ended}"
+
+
+@pytest.fixture
+async def scene(connect: Connect) -> AsyncIterator[tuple[App, Clouds]]:
+    async with AsyncExitStack() as stack:
+        app = App()
+        await stack.enter_async_context(app.server)
+        record = AppRecord(
+            package=PACKAGE,
+            url=f"http://127.0.0.1:{app.server.port}",
+            key_hash=hash_key(KEY),
+            secret=signing_secret(KEY),
+            permissions=frozenset({Permission.MICROPHONE}),
+        )
+        clouds = await stack.enter_async_context(clouds_of(connect, count=0))
+        for _ in range(2):
+            await clouds.add(connect(), StaticRegistry(record))
+        yield app, clouds
+
+
+async def hears(app: App, phone: Phone, within: float = 5.0) -> float:
+    """Seconds until the app hears what this phone says."""
+    begun = monotonic()
+
+    async def heard() -> bool | str:
+        await phone.say(type="VAD", status=True)
+        return bool(app.heard and app.heard[-1] >= begun) or "the app is deaf"
+
+    return await eventually(heard, within, every=0.05)
+
+
+async def test_an_app_follows_its_user_and_is_never_stopped(scene: tuple[App, Clouds]) -> None:
+    app, clouds = scene
+    phone = await clouds.stages[0].phone(query=numbered(1))
+    await phone.say(type="start_app", packageName=PACKAGE)
+    await hears(app, phone)
+    for attempt in range(2, 7):
+        moved_to = clouds.stages[(attempt + 1) % 2]
+        phone = await moved_to.phone(query=numbered(attempt))
+        deaf = await hears(app, phone)
+        assert deaf < patient(1.0)
+        assert app.unharmed() is True
+        assert app.moves[-1].cloud == moved_to.url
+        [session] = clouds.sessions_of()
+        assert session.apps.states() == {PACKAGE: AppState.RUNNING}
+        assert [told["state"] for told in phone.of_type("app_state_change")][-1] == "running"
+    await stays(app.unharmed, 1.0)
+    assert len(app.moves) == 5
+
+
+async def test_an_app_that_is_stopped_stays_so_after_a_move(scene: tuple[App, Clouds]) -> None:
+    app, clouds = scene
+    phone = await clouds.stages[0].phone(query=numbered(1))
+    await phone.say(type="start_app", packageName=PACKAGE)
+    await hears(app, phone)
+    await phone.say(type="stop_app", packageName=PACKAGE)
+    await eventually(lambda: len(app.ended) == 1)
+    await clouds.stages[1].phone(query=numbered(2))
+    await asyncio.sleep(0)
+    await stays(lambda: len(app.begun) == 1 or "started by nobody", 0.5)
+
+
+async def test_apps_follow_while_phones_go_to_and_fro(scene: tuple[App, Clouds]) -> None:
+    """Faster than an app can follow."""
+    app, clouds = scene
+    phone = await clouds.stages[0].phone(query=numbered(1))
+    await phone.say(type="start_app", packageName=PACKAGE)
+    await hears(app, phone)
+    for attempt in range(2, 10):
+        phone = await clouds.stages[attempt % 2].phone(query=numbered(attempt))
+    assert await hears(app, phone, within=10) < patient(3.0)
+    await stays(app.unharmed, 1.0)
