@@ -1,6 +1,7 @@
 """Hand-over between clouds: a small server on an internal address, and the client that asks such servers."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
@@ -13,21 +14,28 @@ from glassbridge.cloud.body import BodyError, read_body
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.ownership import Claim, Owner
 from glassbridge.runtime.listen import CannotListen, cannot_listen
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry.listener import Gate, Listener, sign_in
 from glassbridge.wire import cluster as wire
 
 log = structlog.get_logger()
 
 HAND_OVER_TIME: Final = 0.3
-"""Seconds that a new owner waits for former ones, in all."""
+"""Seconds that a new owner waits for a former one to answer,"""
+EACH: Final = 0.01
+"""and so many more for each user that is asked for at once."""
+TURN_TIME: Final = 2.0
+"""Seconds that a question waits in all, when many phones come at once."""
 MOST_ASKED: Final = 64
 """Nodes that are asked at a time while the directory is away."""
 LIMITS: Final = ConnectionLimits(connections=1_024, per_address=512, sign_in_time=5.0)
 
 Give = Callable[[wire.HandOverRequest], Awaitable[wire.HandOver]]
 """Lets a user go to the new owner, within HAND_OVER_TIME."""
-_decoder = msgspec.json.Decoder(wire.HandOverRequest)
-_answers = msgspec.json.Decoder(wire.HandOver)
+_decoder = msgspec.json.Decoder(wire.HandOverRequests)
+_answers = msgspec.json.Decoder(list[wire.HandOver])
+_Line = deque[tuple[wire.HandOverRequest, asyncio.Future[wire.HandOver | None]]]
+"""Questions that wait to be asked of one cloud."""
 
 
 class HandOverServer:
@@ -74,7 +82,7 @@ class HandOverServer:
             asked = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return web.Response(status=400)
-        answer = msgspec.json.encode(await self._give(asked))
+        answer = msgspec.json.encode(await asyncio.gather(*(self._give(each) for each in asked)))
         headers = {wire.SIGNATURE_HEADER: wire.sign_answer(answer, signature, secret)}
         return web.Response(body=answer, content_type="application/json", headers=headers)
 
@@ -85,6 +93,9 @@ class HandOverClient:
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
         self._http: aiohttp.ClientSession | None = None
+        self._lines: dict[str, _Line] = {}
+        """By address."""
+        self._tasks = TaskGroup("hand-over")
 
     async def __aenter__(self) -> "HandOverClient":
         self._http = aiohttp.ClientSession(
@@ -93,6 +104,7 @@ class HandOverClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
         if self._http is not None:
             await self._http.close()
 
@@ -112,40 +124,70 @@ class HandOverClient:
         return [answer for answer in answers if answer is not None]
 
     async def _ask(self, claim: Claim, owner: Owner) -> wire.HandOver | None:
+        """Waits for its turn: what comes while a question is under way goes with the next one."""
+        answer: asyncio.Future[wire.HandOver | None] = asyncio.get_running_loop().create_future()
+        question = wire.HandOverRequest(
+            user=claim.user,
+            asked=owner.incarnation,
+            node=claim.owner.node,
+            incarnation=claim.owner.incarnation,
+            address=claim.owner.address,
+            epoch=claim.epoch,
+            phone=claim.phone,
+            attempt=claim.attempt,
+        )
+        line = self._lines.get(owner.address)
+        if line is None:
+            line = self._lines[owner.address] = deque()
+            self._tasks.spawn(self._send(owner.address, line), f"ask:{owner.address}")
+        line.append((question, answer))
+        try:
+            async with asyncio.timeout(TURN_TIME):
+                return await answer
+        except TimeoutError:
+            return None
+
+    async def _send(self, address: str, line: _Line) -> None:
+        """Sends what waits, until nothing does. Behind a question that is not answered the others wait in vain."""
+        try:
+            while line:
+                asked = [line.popleft() for _ in range(min(len(line), wire.MOST_AT_ONCE))]
+                answers: Sequence[wire.HandOver | None] | None = await self._post(address, [each for each, _ in asked])
+                if answers is None:
+                    asked += line
+                    line.clear()
+                    answers = [None] * len(asked)
+                for (_, future), answer in zip(asked, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+        finally:
+            del self._lines[address]
+
+    async def _post(self, address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver] | None:
+        """None: not answered, or not as it should be. Never raises."""
         if self._http is None:
             raise RuntimeError("enter the client first")
-        body = msgspec.json.encode(
-            wire.HandOverRequest(
-                user=claim.user,
-                asked=owner.incarnation,
-                node=claim.owner.node,
-                incarnation=claim.owner.incarnation,
-                address=claim.owner.address,
-                epoch=claim.epoch,
-                phone=claim.phone,
-                attempt=claim.attempt,
-            )
-        )
-        signature = wire.sign_request(body, self._secrets[0])
-        about = log.bind(user_id=claim.user, node=owner.node, epoch=claim.epoch)
+        body, secret = msgspec.json.encode(asked), self._secrets[0]
+        signature = wire.sign_request(body, secret)
+        about = log.bind(node=address, users=len(asked))
         headers = {wire.SIGNATURE_HEADER: signature, "Content-Type": "application/json"}
         try:
             async with (
-                asyncio.timeout(HAND_OVER_TIME),
-                self._http.post(f"http://{owner.address}{wire.PATH}", data=body, headers=headers) as answer,
+                asyncio.timeout(HAND_OVER_TIME + EACH * len(asked)),
+                self._http.post(f"http://{address}{wire.PATH}", data=body, headers=headers) as answer,
             ):
                 if answer.status != 200:
                     about.warning("hand-over failed", status=answer.status)
                     return None
                 said = await _read(answer)
-                signed = answer.headers.get(wire.SIGNATURE_HEADER, "")
-                if not wire.knows_answer(said, signature, signed, self._secrets[0]):
+                if not wire.knows_answer(said, signature, answer.headers.get(wire.SIGNATURE_HEADER, ""), secret):
                     about.warning("hand-over failed", error="the answer is not signed with our secret")
                     return None
-                return _answers.decode(said)
+                found = _answers.decode(said)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             about.warning("hand-over failed", error=type(error).__name__)
             return None
+        return found if len(found) == len(asked) else None
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

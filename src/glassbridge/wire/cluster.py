@@ -17,9 +17,11 @@ from glassbridge.wire.codec import Count, Name, Word
 
 PATH: Final = "/cluster/hand-over"
 SIGNATURE_HEADER: Final = "X-Glassbridge-Cluster"
-MAX_REQUEST: Final = 4 << 10
-MAX_ANSWER: Final = 4 << 20
-"""Bytes; half an hour of transcripts takes 1 MiB at most, and as JSON more."""
+MOST_AT_ONCE: Final = 32
+"""Users that are asked for in one request."""
+MAX_REQUEST: Final = 128 << 10
+MAX_ANSWER: Final = 64 << 20
+"""Bytes. Half an hour of transcripts takes 1 MiB at most, and as JSON up to twice as much."""
 
 _REQUEST: Final = b"hand-over\0"
 _ANSWER: Final = b"handed over\0"
@@ -41,6 +43,9 @@ class HandOverRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Of its claim."""
     phone: Word = ""
     attempt: Count = 0
+
+
+HandOverRequests = Annotated[list[HandOverRequest], Meta(max_length=MOST_AT_ONCE)]
 
 
 class HandOver(msgspec.Struct, frozen=True, kw_only=True):
