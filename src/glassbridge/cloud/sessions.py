@@ -137,6 +137,9 @@ class Sessions:
 
     def take(self, connection: PhoneConnection) -> None:
         """Finds or makes the session for a socket."""
+        if self.draining:
+            connection.close(CloseCode.DRAINING)
+            return
         self._tasks.spawn(self._enter(connection), f"enter:{connection.user}")
 
     async def _enter(self, connection: PhoneConnection) -> None:
