@@ -31,7 +31,7 @@ test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## format, lint, types, imports, what is generated, links of the docs, tests that SECURITY.md names
+check: setup ## format, lint, types, imports, what is generated, ports to the world, links of the docs, tests that SECURITY.md names
 	@$(BIN)/ruff format --check src tests tools examples
 	@$(BIN)/ruff check src tests tools examples
 	@$(BIN)/mypy
@@ -41,6 +41,7 @@ check: setup ## format, lint, types, imports, what is generated, links of the do
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python -m tools.describe_commands --check
 	@$(BIN)/python -m tools.describe_settings --check
+	@$(BIN)/python tools/check_world.py
 	@$(BIN)/pytest -q -p no:cacheprovider tests/test_security_table.py
 	@$(MAKE) --no-print-directory docs
 

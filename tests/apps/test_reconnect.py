@@ -168,7 +168,7 @@ async def test_only_a_cloud_that_answers_pings_is_missed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, promised: bool
 ) -> None:
     """It is gone right after it let the app in, before any pong."""
-    monkeypatch.setattr(app_socket, "PING_EVERY", 0.2)
+    monkeypatch.setattr(app_socket, "PING_AFTER", 0.2)
     monkeypatch.setattr(app_socket, "SILENCE", 0.5)
     scene.cloud.script = ["pings" if promised else "ack"]
     await scene.begin()

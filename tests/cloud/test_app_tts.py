@@ -116,12 +116,12 @@ async def test_the_originals_sdk_is_vouched_for(stage: Begin) -> None:
     async with built.http.get(asked) as answer:
         assert answer.status == 401
     for url in (asked, asked.replace("http:", "https:")):  # it says https even where the cloud has none
-        async with built.http.get(vouched(url, record, socket_url)) as answer:
+        async with built.http.get(vouched(url, record, socket_url, time())) as answer:
             assert (answer.status, await answer.read()) == (200, b"rms: hello there")
     for other in ("https://x.test/api/tts?text=hello", f"{built.url}/api/other", f"{asked}&signature=x&app=y"):
-        assert vouched(other, record, socket_url) == other
+        assert vouched(other, record, socket_url, time()) == other
     for written in ("https://cdn.example/a%2Fb?sig=%7E&x=", "http://[no-url", "http://h/\udcff", ""):
-        assert vouched(written, record, socket_url) == written
+        assert vouched(written, record, socket_url, time()) == written
 
 
 @pytest.mark.parametrize(

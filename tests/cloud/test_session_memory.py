@@ -17,6 +17,7 @@ How the list of what can grow was found, and why it is complete:
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import LossReason, user_id
 from glassbridge.livekit.rooms import RoomServiceError
 from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.runtime.world import REAL
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.supervisor import Speech
 from glassbridge.wire import apps, phone
@@ -233,7 +235,9 @@ class Hour:
         records = [
             AppRecord(package=name, url="http://x", key_hash="0" * 64, permissions=microphone) for name in PACKAGES
         ]
-        self.host = AppHost(AppsConfig(), StaticRegistry(*records))
+        self.host = AppHost(
+            AppsConfig(), StaticRegistry(*records), world=replace(REAL, monotonic=asyncio.get_running_loop().time)
+        )
         self.host._call = self._webhook  # type: ignore[method-assign, assignment]
         self.pool: Any = Pool(self.random)
         self.flights = Flights()
@@ -281,7 +285,9 @@ class Hour:
             known = self.apps.get(package)
             if app is not None and (known is None or not known.open or self.random.random() < 0.01):
                 socket = Socket()
-                connection = AppConnection(socket, None, SocketNumber(self.numbers), user=ANN, package=package)
+                connection = AppConnection(
+                    socket, None, SocketNumber(self.numbers), user=ANN, package=package, clock=self.host.world.monotonic
+                )
                 self.apps[package] = connection
                 self._connect(connection, socket, app.closed)
                 app.opened(connection)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from glassbridge.cloud.apps import streams
 from glassbridge.cloud.apps.streams import Refused, Streams
+from glassbridge.runtime.world import REAL
 from tests.cloud.app_stage import AppStage, app_stages
 
 ID, OTHER = "a" * 36, "b" * 36
@@ -27,7 +29,7 @@ async def read(kept: Streams, name: str) -> bytes:
 
 async def test_what_is_written_is_read_by_all_and_forgotten_later() -> None:
     clock = Clock()
-    kept = Streams(1 << 20, clock)
+    kept = Streams(1 << 20, replace(REAL, monotonic=clock))
     name = kept.open("app", ID)
     assert kept.open("app", ID) == name
     kept.write("app", ID.encode() + b"one")
@@ -44,7 +46,7 @@ async def test_what_is_written_is_read_by_all_and_forgotten_later() -> None:
 
 
 async def test_bounds() -> None:
-    kept = Streams(100)
+    kept = Streams(100, REAL)
     with pytest.raises(Refused, match="36"):
         kept.open("app", "short")
     with pytest.raises(Refused, match="begun"):

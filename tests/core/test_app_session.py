@@ -21,6 +21,7 @@ from glassbridge.core.app_session import (
     Event,
     PhoneAway,
     PhoneBack,
+    PhoneSpoke,
     Refuse,
     Released,
     SocketClosed,
@@ -236,6 +237,15 @@ def test_an_app_that_went_to_another_cloud_is_left_there_longer_than_a_lost_phon
     assert app.step(SocketClosed(ONE), 100.1) == []
     assert app.next_deadline() == 100.0 + TIMES.elsewhere
     assert app.step(Tick(), 100.0 + TIMES.elsewhere) == [CallWebhook(2)]
+
+
+def test_an_app_that_was_called_away_while_its_user_stayed_is_called_back() -> None:
+    app = in_state(A.RUNNING)
+    app.step(Released(ONE), 100.0)
+    assert app.released
+    assert app.step(PhoneSpoke(), 100.0 + TIMES.doubt - 0.1) == []  # said before it left, perhaps
+    assert app.step(PhoneSpoke(), 100.0 + TIMES.doubt) == [CallWebhook(2)]
+    assert app.state is A.REVIVING
 
 
 def test_a_phone_that_never_met_its_app_gets_a_whole_start_when_it_is_back() -> None:

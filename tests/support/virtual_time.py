@@ -1,14 +1,13 @@
 """An event loop in virtual time: it never sleeps, its clock jumps to the next timer; `monotonic` of our modules too."""
 
 import asyncio
-import gc
 import selectors
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any
+
+from glassbridge.lab.weeks.ambient import ambient
 
 
 class _Selector(selectors.DefaultSelector):
@@ -36,28 +35,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 @contextmanager
 def virtual_time() -> Iterator[VirtualLoop]:
     """A loop, and the same clock for everything of ours that has imported `monotonic`, as a name or as a default."""
-    loop, real = VirtualLoop(), time.monotonic
-    ours = [module for name, module in sys.modules.items() if name.startswith("glassbridge")]
-    named = [module for module in ours if getattr(module, "monotonic", None) is real]
-    defaults = [
-        (function, function.__defaults__)
-        for function in gc.get_objects()
-        if isinstance(function, FunctionType)
-        and function.__module__ is not None
-        and function.__module__.startswith("glassbridge")
-        and real in (function.__defaults__ or ())
-    ]
-    for module in named:
-        module.monotonic = loop.time  # type: ignore[attr-defined]
-    for function, values in defaults:
-        function.__defaults__ = tuple(loop.time if value is real else value for value in values or ())
+    loop = VirtualLoop()
     try:
-        yield loop
+        with ambient(loop.time):
+            yield loop
     finally:
-        for module in named:
-            module.monotonic = real  # type: ignore[attr-defined]
-        for function, values in defaults:
-            function.__defaults__ = values
         _end(loop)
 
 

@@ -25,9 +25,9 @@ Handler = Callable[[E], Awaitable[None] | None]
 class Handling(Generic[E]):
     """One function that hears one stream, in order, one event at a time."""
 
-    def __init__(self, handler: Handler[E], tasks: TaskGroup) -> None:
+    def __init__(self, handler: Handler[E], tasks: TaskGroup, clock: Callable[[], float]) -> None:
         self.handler = handler
-        self._queue = AgedQueue[E](QUEUE, MAX_AGE)
+        self._queue = AgedQueue[E](QUEUE, MAX_AGE, clock)
         self._dropped = 0
         self._task = tasks.spawn(self._run(), getattr(handler, "__name__", "handler"))
 

@@ -1,9 +1,8 @@
 """Keeps one session connected to its cloud, and knows when that is over."""
 
 import asyncio
-import random
+import math
 from contextlib import suppress
-from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -12,6 +11,7 @@ from glassbridge.app.errors import NotConnected, SessionEnded
 from glassbridge.app.socket import AppSocket, OnAudio, OnMessage, Unreachable
 from glassbridge.core.backoff import Backoff, Ladder
 from glassbridge.runtime.tasks import cancelled
+from glassbridge.runtime.world import World
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode, ComeBack, come_back
 from glassbridge.wire.codec import Message, UnknownMessage
@@ -25,6 +25,10 @@ SEND_WAIT = 10.0
 """Seconds that a message waits for the cloud to be back."""
 ACK_TIMEOUT = 5.0
 NOW_JITTER = 0.5
+ASKED_FOR = 20.0
+"""Seconds since a cloud asked for us in which one that does not know us is another one behind the same address."""
+LOOK_ON = 0.1
+"""Seconds between two tries to find the right one, at most: each reaches any cloud behind the address."""
 LEAVE_TIME = 0.3
 """Seconds that the goodbye to a former cloud may take."""
 
@@ -44,6 +48,9 @@ class Line(Protocol):
     @property
     def is_over(self) -> bool: ...
 
+    @property
+    def asked_again(self) -> bool: ...
+
     def nudge(self, url: str, cloud: str = "") -> bool: ...
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None: ...
@@ -57,7 +64,10 @@ class Link:
     """Used once: `run` until the session is over. `on_message` hears what the cloud says, the acknowledgement of each
     socket first; `on_audio` raw audio."""
 
-    def __init__(self, url: str, init: wire.ConnectionInit, on_message: OnMessage, on_audio: OnAudio) -> None:
+    def __init__(
+        self, url: str, init: wire.ConnectionInit, on_message: OnMessage, on_audio: OnAudio, world: World
+    ) -> None:
+        self._world = world
         self._url = url
         self._init = init
         self._on_message = on_message
@@ -69,9 +79,11 @@ class Link:
         self._nudged = asyncio.Event()
         self._leave = asyncio.Event()
         """The current socket is to be left for another cloud."""
-        self._cloud = self._left = ""
-        """The cloud that let us in last, and the one that we left. Empty: it has no name, as those of the original."""
-        self._missed_since = monotonic()
+        self._cloud = self._asking = ""
+        """The cloud that let us in last, and the newest one to ask for us. Empty: it has no name, as those of the
+        original."""
+        self._missed_since = self._asked_at = self._world.monotonic()
+        self._let_in_at = -math.inf
         self._error: str | None = None
         """Code of the last complaint on the current socket."""
         self._over: str | None = None
@@ -85,17 +97,19 @@ class Link:
     def is_over(self) -> bool:
         return self._over is not None
 
+    @property
+    def asked_again(self) -> bool:
+        """A cloud has just asked for us, and none has let us in since."""
+        return self._let_in_at < self._asked_at and self._world.monotonic() - self._asked_at < ASKED_FOR
+
     def nudge(self, url: str, cloud: str = "") -> bool:
         """A cloud asks for us: at this address, now. Whether it is another one than before; then that one is left at
         once, and nothing that it still says counts."""
         moves = cloud != self._cloud if cloud and self._cloud else url != self._url
-        self._url = url
-        self._missed_since = monotonic()
+        self._url, self._asking = url, cloud
+        self._missed_since = self._asked_at = self._world.monotonic()
         if moves:
-            self._left = self._cloud
             self._leave.set()
-        elif cloud == self._left:
-            self._left = ""
         self._nudged.set()
         return moves
 
@@ -125,18 +139,18 @@ class Link:
 
     async def run(self) -> str:
         """Stays connected; returns why the session is over. Safe to cancel."""
-        backoff = Backoff(RECONNECT, random.random)
+        backoff = Backoff(RECONNECT, self._world.chance)
         delay = backoff.next_delay()
         while True:
             await self._pause(delay)
-            if self._over is None and monotonic() - self._missed_since > GIVE_UP:
+            if self._over is None and self._world.monotonic() - self._missed_since > GIVE_UP:
                 self._over = "no cloud has this session any more"
             if self._over is not None:
                 self._up.set()
                 return self._over
             try:
                 self._leave.clear()
-                socket = await AppSocket.open(self._url, self._init)
+                socket = await AppSocket.open(self._url, self._init, self._world)
             except Unreachable as error:
                 self._log.info("cloud unreachable", error=str(error))
                 delay = backoff.next_delay()
@@ -144,7 +158,7 @@ class Link:
             acknowledged, code = await self._attend(socket)
             if acknowledged:
                 backoff.reset()
-                self._missed_since = monotonic()
+                self._missed_since = self._world.monotonic()
             delay = self._after(code, backoff)
 
     async def _pause(self, seconds: float) -> None:
@@ -193,15 +207,16 @@ class Link:
         self._log.info("app socket left", reason="another cloud asks for the session")
 
     def _hear(self, message: wire.FromCloud | UnknownMessage, socket: AppSocket, accepted: asyncio.Event) -> None:
-        if self._leave.is_set():
+        if self._leave.is_set() or self._over is not None:
             return
         match message:
-            case wire.ConnectionAck(cloud=str(cloud)) if cloud and cloud == self._left:
-                self._leave.set()  # a balancer has brought us back: the next try may come to the right one
+            case wire.ConnectionAck(cloud=str(cloud)) if cloud and self._asking not in ("", cloud):
+                self._leave.set()  # one that the user has left, behind the same address: the next try may be right
                 return
             case wire.ConnectionAck(cloud=cloud):
                 self._cloud = cloud if isinstance(cloud, str) else ""
                 self._socket = socket
+                self._let_in_at = self._world.monotonic()
                 self._up.set()
                 accepted.set()
             case wire.AppStopped(reason=reason, message=text):
@@ -218,17 +233,19 @@ class Link:
 
     def _after(self, code: int, backoff: Backoff) -> float:
         """Seconds until the next attempt."""
+        if self.asked_again and (code == MOVED or self._error in ASK_FIRST):
+            return LOOK_ON * self._world.chance()
         if code == MOVED:
             return backoff.next_delay()
-        if self._error in ASK_FIRST:  # unless a balancer has brought us to a cloud that the user has left
-            return backoff.next_delay() if self._left else GIVE_UP + 1.0
+        if self._error in ASK_FIRST:
+            return GIVE_UP + 1.0
         if self._error in HOPELESS:
             self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
         match come_back(code):
             case ComeBack.NO:
                 self._over = self._over or "the cloud has closed the session"
             case ComeBack.NOW:
-                return NOW_JITTER * random.random()  # noqa: S311 - jitter
+                return NOW_JITTER * self._world.chance()
             case ComeBack.LATER:
                 pass
         return backoff.next_delay()

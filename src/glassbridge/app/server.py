@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from time import time
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,9 +11,10 @@ from aiohttp import web
 
 from glassbridge.app.handlers import call
 from glassbridge.app.session import Begin, Session
-from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port
+from glassbridge.runtime.listen import CannotListen, cannot_listen
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.world import REAL, World
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import SIGNATURE_HEADER, signer
 from glassbridge.wire.close_codes import CloseCode
@@ -63,6 +63,7 @@ class AppServer:
         host: str = "127.0.0.1",
         port: int = 7010,
         unsigned_from: tuple[str, ...] = (),
+        world: World = REAL,
     ) -> None:
         if not package:
             raise ValueError("an app has a package name, such as com.example.captions")
@@ -72,6 +73,8 @@ class AppServer:
         """The one that was chosen, once it listens, when it was 0."""
         self._api_key = api_key
         self._unsigned_from = unsigned_from
+        self._world = world
+        self._stopping = False
         self.session_class: type[Session] = Session
         """What sessions are made of; tests put theirs here."""
         self._begin: Begin | None = None
@@ -138,7 +141,7 @@ class AppServer:
             )
         self._signer = signer(self._api_key)
         self._tasks = TaskGroup(f"app:{self.package}")
-        claim_port(self.host, self.port)
+        self._world.claim_port(self.host, self.port)
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_post(wire.WEBHOOK_PATH, self._webhook)
         app.router.add_get("/health", self._health)
@@ -157,6 +160,7 @@ class AppServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Says goodbye in a way that lets the cloud look for us elsewhere: users have stopped nothing."""
+        self._stopping = True
         if self._runner is not None:
             await self._runner.cleanup()
         if self._tasks is not None:
@@ -189,7 +193,7 @@ class AppServer:
     def _believes(self, request: web.Request, body: bytes) -> bool:
         if request.remote in self._unsigned_from:
             return True
-        return self._signer.signed(body, request.headers.get(SIGNATURE_HEADER, ""), time())
+        return self._signer.signed(body, request.headers.get(SIGNATURE_HEADER, ""), self._world.wall())
 
     def _open(self, asked: wire.SessionRequest) -> web.Response:
         url, at = asked.websocket_url, asked.timestamp if isinstance(asked.timestamp, int) else 0
@@ -201,13 +205,16 @@ class AppServer:
             return _answer(200)
         if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
             return _answer(503, "this server has as many sessions as it can")
-        session = self.session_class(
-            self.package, self._api_key, user_id=asked.user_id, session_id=asked.session_id, url=url
-        )
-        session.asked_at, session.asked_by = at, asked.cloud
-        self._sessions[session.session_id] = session
-        self._tasks.spawn(self._keep(session), session.session_id)
+        self._begin_session(self._tasks, asked.user_id, asked.session_id, url, at, asked.cloud)
         return _answer(200)
+
+    def _begin_session(self, tasks: TaskGroup, user: str, id_: str, url: str, asked_at: int, asked_by: str) -> None:
+        session = self.session_class(
+            self.package, self._api_key, user_id=user, session_id=id_, url=url, world=self._world
+        )
+        session.nudge(url, asked_at, asked_by)
+        self._sessions[id_] = session
+        tasks.spawn(self._keep(session, tasks), id_)
 
     async def _stop(self, asked: wire.StopRequest) -> None:
         """Ends the session, unless it is connected: then its socket decides. A request is ignored if it is older than
@@ -215,11 +222,11 @@ class AppServer:
         session = self._sessions.get(asked.session_id)
         if session is not None and asked.cloud and session.asked_by not in ("", asked.cloud):
             return
-        at = asked.timestamp if isinstance(asked.timestamp, int) else session.asked_at if session is not None else 0
-        if session is not None and not session.connected and at >= session.asked_at:
+        newer = not isinstance(asked.timestamp, int) or session is None or asked.timestamp > session.asked_at
+        if session is not None and not session.connected and newer:
             await session.end(asked.reason)
 
-    async def _keep(self, session: Session) -> None:
+    async def _keep(self, session: Session, tasks: TaskGroup) -> None:
         about = log.bind(user_id=session.user_id, session_id=session.session_id)
         about.info("session begins")
         why = STOPPING
@@ -231,6 +238,10 @@ class AppServer:
             about.info("session ended", cause=why)
         if self._ended is not None:
             await call(self._ended, session, why)
+        if session.asked_again and session.begun and session.session_id not in self._sessions and not self._stopping:
+            self._begin_session(
+                tasks, session.user_id, session.session_id, session.url, session.asked_at, session.asked_by
+            )
 
     async def _health(self, _request: web.Request) -> web.Response:
         connected = sum(session.connected for session in self._sessions.values())

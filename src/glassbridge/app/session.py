@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
-from secrets import token_hex
-from time import time
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -23,6 +22,7 @@ from glassbridge.app.transcript import Transcript
 from glassbridge.app.upload import upload
 from glassbridge.core.subscriptions import STREAMS, Stream, Subscription, parse
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import signer, speech_claim
 from glassbridge.wire.close_codes import CloseCode
@@ -54,14 +54,22 @@ class Session:
     wants to hear holds across reconnects. Handlers are functions or coroutine functions of one argument."""
 
     def __init__(
-        self, package: str, api_key: str, *, user_id: str, session_id: str, url: str, link: Connect = Link
+        self,
+        package: str,
+        api_key: str,
+        *,
+        user_id: str,
+        session_id: str,
+        url: str,
+        world: World = REAL,
+        link: Connect | None = None,
     ) -> None:
         self.user_id = user_id
         self.session_id = session_id
         self.subscriptions: tuple[str, ...] = ()
         """What is in force now, as the cloud last said."""
         self.layouts = Layouts(package, self._send)
-        self.storage = Storage(lambda: self._cloud, package, api_key, user_id)
+        self.storage = Storage(lambda: self._cloud, package, api_key, user_id, world)
         self.settings: dict[str, Any] = {}
         """Of this app: by key, what the user has chosen, else the default."""
         self.capabilities: dict[str, Any] | None = None
@@ -72,13 +80,15 @@ class Session:
         """What was said, as far as the app listens to it."""
         self.asked_at = 0
         """Unix milliseconds at which the cloud last asked for us."""
+        self._world = world
         self._package = package
         self._signer = signer(api_key)
         self._url = url
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
         init = wire.ConnectionInit(package_name=package, session_id=session_id, api_key=api_key)
-        self._link = link(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
+        connect = link or partial(Link, world=world)
+        self._link = connect(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []
         self._gap_handlers: list[Handling[Any]] = []
@@ -132,22 +142,22 @@ class Session:
 
     def on_settings(self, handler: HearsSettings) -> HearsSettings:
         """The user has chosen something else: all of `settings`."""
-        self._on_settings.append(Handling(handler, self._tasks))
+        self._on_settings.append(self._handling(handler))
         return handler
 
     def on_gap(self, handler: HearsGap) -> HearsGap:
         """Where words of the user are missing, and what becomes of it; for apps that listen to what is said."""
-        self._gap_handlers.append(Handling(handler, self._tasks))
+        self._gap_handlers.append(self._handling(handler))
         return handler
 
     def on_trouble(self, handler: HearsTrouble) -> HearsTrouble:
         """What this app does not get, and why."""
-        self._trouble.append(Handling(handler, self._tasks))
+        self._trouble.append(self._handling(handler))
         return handler
 
     def on_moved(self, handler: HearsMoved) -> HearsMoved:
         """The session goes on with another cloud, to which the user has moved. Handlers and subscriptions hold."""
-        self._moved.append(Handling(handler, self._tasks))
+        self._moved.append(self._handling(handler))
         return handler
 
     def off(self, handler: Callable[..., Any]) -> None:
@@ -168,8 +178,11 @@ class Session:
 
         return register
 
+    def _handling(self, handler: Handler[Any]) -> Handling[Any]:
+        return Handling(handler, self._tasks, self._world.monotonic)
+
     def _register(self, stream: str, handler: Handler[Any]) -> None:
-        self._handlers.setdefault(parse(stream), []).append(Handling(handler, self._tasks))
+        self._handlers.setdefault(parse(stream), []).append(self._handling(handler))
         self._changed.set()
 
     # ---- what the app does
@@ -190,7 +203,7 @@ class Session:
         seconds; the cloud always answers. Cancelling stops the sound."""
         request = wire.AudioPlayRequest(
             package_name=self._package,
-            request_id=token_hex(8),
+            request_id=self._world.token(8),
             audio_url=sound if isinstance(sound, str) else await self._bring(sound),
             volume=volume,
             stop_other_audio=stop_other,
@@ -219,7 +232,7 @@ class Session:
                 sound = await asyncio.to_thread(sound.read_bytes)
             except OSError as error:
                 raise PlaybackFailed(f"the sound cannot be read: {error.strerror}") from None
-        return await upload(self._cloud, self._package, self._signer, sound)
+        return await upload(self._cloud, self._package, self._signer, sound, self._world)
 
     @property
     def _cloud(self) -> str:
@@ -240,7 +253,7 @@ class Session:
         """Says it with the cloud's voice; as `play`. A cloud without a voice: PlaybackFailed."""
         query = {"text": text} | ({"voice_id": voice} if voice is not None else {})
         claim = speech_claim(self._package, text, voice or "")
-        query |= {"app": self._package, "signature": self._signer.sign(claim, int(time()))}
+        query |= {"app": self._package, "signature": self._signer.sign(claim, int(self._world.wall()))}
         url = f"{self._cloud}/api/tts?{urlencode(query)}"
         return await self.play(url, volume=volume, track=track, stop_other=stop_other)
 
@@ -276,6 +289,21 @@ class Session:
     @property
     def is_over(self) -> bool:
         return self._link.is_over
+
+    @property
+    def begun(self) -> bool:
+        """The app was given it."""
+        return self._begun
+
+    @property
+    def asked_again(self) -> bool:
+        """A cloud has just asked for it, and none has let it in since: who stops its socket means an older start."""
+        return self._link.asked_again
+
+    @property
+    def url(self) -> str:
+        """Where the newest cloud to ask is."""
+        return self._url
 
     def nudge(self, url: str, at: int, cloud: str) -> None:
         """A cloud asks for us, the same as before or another one. An older question than the last one is not heard."""

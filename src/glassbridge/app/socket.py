@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from time import monotonic
 from typing import Any
 
 import aiohttp
 import structlog
 
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import World
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
@@ -19,8 +19,9 @@ log = structlog.get_logger()
 OPEN_TIMEOUT = 5.0
 SEND_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 1.0
-PING_EVERY = 5.0
-SILENCE = 16.0
+PING_AFTER = 2.0
+"""Seconds without a word from the cloud."""
+SILENCE = 6.0
 """Seconds without a word from a cloud that answers pings, after which the socket is dead."""
 MAX_MESSAGE = 4 << 20
 
@@ -35,17 +36,20 @@ class Unreachable(Exception):
 class AppSocket:
     """One connection, used once."""
 
-    def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse, clock: Callable[[], float]
+    ) -> None:
         self._http = http
         self._ws = ws
-        self._heard_at = monotonic()
+        self._clock = clock
+        self._heard_at = clock()
         self._answers = False
         """The cloud answers pings, by its word or by a first answer: its silence means something."""
 
     @classmethod
-    async def open(cls, url: str, init: wire.ConnectionInit) -> "AppSocket":
+    async def open(cls, url: str, init: wire.ConnectionInit, world: World) -> "AppSocket":
         """Connects and introduces the app. Raises Unreachable. When cancelled, nothing is left behind."""
-        http = aiohttp.ClientSession(trust_env=True)
+        http = world.http(trust_env=True)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 ws = await http.ws_connect(
@@ -58,7 +62,7 @@ class AppSocket:
         except BaseException:
             await http.close()
             raise
-        return cls(http, ws)
+        return cls(http, ws, world.monotonic)
 
     async def listen(self, on_message: OnMessage, on_audio: OnAudio) -> int:
         """Hands on what the cloud says until the socket ends; returns the close code. Releases everything, also when
@@ -66,12 +70,14 @@ class AppSocket:
         tasks = TaskGroup("app")
         tasks.spawn(self._ping(), "ping")
         try:
-            async for message in self._ws:
-                self._heard_at = monotonic()
+            async for message in self._ws:  # it answers pings, which fails on a socket that has just broken
+                self._heard_at = self._clock()
                 if message.type is aiohttp.WSMsgType.TEXT:
                     await self._hear(message.data, on_message)
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     on_audio(message.data)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            log.info("app socket broken", error=type(error).__name__)
         finally:
             await tasks.close()
             await self._http.close()
@@ -103,15 +109,17 @@ class AppSocket:
 
     async def _ping(self) -> None:
         while True:
-            before = monotonic()
-            await asyncio.sleep(PING_EVERY)
-            now = monotonic()
-            stood_still = now - before > 2 * PING_EVERY  # what has come meanwhile is still to be read
-            if self._answers and now - self._heard_at > SILENCE and not stood_still:
-                log.warning("the cloud is silent", seconds=round(now - self._heard_at, 1))
+            before = self._clock()
+            await asyncio.sleep(PING_AFTER)
+            now = self._clock()
+            stood_still = now - before > 2 * PING_AFTER  # what has come meanwhile is still to be read
+            silent = now - self._heard_at
+            if self._answers and silent > SILENCE and not stood_still:
+                log.warning("the cloud is silent", seconds=round(silent, 1))
                 await self._http.close()
                 return
-            await self.say(Ping())
+            if silent >= PING_AFTER:
+                await self.say(Ping())
 
 
 async def _sent(sending: Coroutine[Any, Any, Any]) -> bool:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import aiohttp
 
 from glassbridge.app.errors import StorageFailed
+from glassbridge.runtime.world import World
 
 PATH = "/api/sdk/simple-storage"
 TIMEOUT = 10.0
@@ -16,8 +17,9 @@ TIMEOUT = 10.0
 class Storage:
     """100,000 characters a text, 1 MiB in all. Each method raises StorageFailed, whose text says why."""
 
-    def __init__(self, cloud: Callable[[], str], package: str, api_key: str, user_id: str) -> None:
+    def __init__(self, cloud: Callable[[], str], package: str, api_key: str, user_id: str, world: World) -> None:
         self._cloud = cloud
+        self._world = world
         self._headers = {"Authorization": f"Bearer {package}:{api_key}"}
         self._path = f"{PATH}/{quote(user_id, safe='')}"
 
@@ -51,7 +53,7 @@ class Storage:
         try:
             async with (
                 asyncio.timeout(TIMEOUT),
-                aiohttp.ClientSession(trust_env=True) as http,
+                self._world.http(trust_env=True) as http,
                 http.request(method, url, headers=self._headers, json=body) as answer,
             ):
                 told = await answer.json()

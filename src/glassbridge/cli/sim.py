@@ -23,8 +23,20 @@ def sim(
     shrink: Annotated[bool, typer.Option("--shrink", help="With --seed: the least that violates the same.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the work.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="The figures as one JSON object.")] = False,
+    apps: Annotated[
+        bool, typer.Option("--apps", help="Weeks of apps whose users move: the cloud's and the SDK's own classes.")
+    ] = False,
+    days: Annotated[float, typer.Option(min=0.01, help="With --apps: how long each seed lasts.")] = 7.0,
+    users: Annotated[int, typer.Option(min=1, max=200, help="With --apps: each has three apps.")] = 20,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=16.0, help="With --apps: each user speaks so long a day.")
+    ] = 1.0,
 ) -> None:
     """Play schedules of faults on the real machines in virtual time. Exit status 0 if nothing was violated."""
+    if apps:
+        from glassbridge.cli.weeks import weeks
+
+        raise typer.Exit(weeks(seeds, first, seed, days=days, users=users, hours=hours, story=story, json=json))
     if seed is not None:
         raise typer.Exit(_one(seed, story=story, smaller=shrink))
     from glassbridge.lab.sim.runner import run_seeds

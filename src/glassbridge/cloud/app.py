@@ -28,9 +28,10 @@ from glassbridge.core.ownership import Owner
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.addresses import is_on_this_machine, reachable_at
 from glassbridge.runtime.garbage import spare_imports
-from glassbridge.runtime.listen import CannotListen, cannot_listen, claim_port, raise_descriptor_limit
+from glassbridge.runtime.listen import CannotListen, cannot_listen, raise_descriptor_limit
 from glassbridge.runtime.signals import RELOADS, reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import metrics
@@ -52,14 +53,16 @@ class Cloud:
         registry: Registry | None = None,
         voice: Voice | None = None,
         directory: Directory | None = None,
+        world: World = REAL,
     ) -> None:
         """`directory`: shared by the clouds of `config.cluster`, and closed in the end; None: in memory."""
         self._config = config
         self._directory = directory or MemoryDirectory()
+        self._world = world
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._has_apps = registry is not None
-        self._forwarding = Forwarding(config)
-        self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base)
+        self._forwarding = Forwarding(config, world)
+        self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base, world)
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
         self._recheck = Recheck(config.recheck)
@@ -85,7 +88,7 @@ class Cloud:
 
     async def __aenter__(self) -> "Cloud":
         config = self._config
-        claim_port(config.host, config.port)
+        self._world.claim_port(config.host, config.port)
         if config.metrics_port is not None:
             server = MetricsServer(self._numbers, config.metrics_host, config.metrics_port)
             self.metrics_address = (await self._metrics.enter_async_context(server)).address

@@ -1,12 +1,9 @@
 """One user's session: the shell around core/session.py, and the owner of the user's microphone, link and captions."""
 
 import asyncio
-import random
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
-from secrets import token_hex
-from time import monotonic
 from typing import Any, Protocol
 
 import structlog
@@ -152,7 +149,8 @@ class UserSession:
     ) -> None:
         """`claim` names the session; `handed` is what another cloud has handed over."""
         self.user = user
-        self.id = claim.session if claim is not None else token_hex(6)
+        self._clock = apps.world.monotonic
+        self.id = claim.session if claim is not None else apps.world.token(6)
         self.ownership = Ownership()
         self._was_elsewhere = handed is not None
         """The phone has had this session before, with another cloud."""
@@ -187,8 +185,8 @@ class UserSession:
         """The newest phone numbers its audio."""
         self._odd = OddByte()
         self.unnumbered = Unnumbered(self._judge_coding)
-        self._allowance = new_allowance(config.phone_rates)
-        self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record)
+        self._allowance = new_allowance(config.phone_rates, self._clock())
+        self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record, self._clock)
         self._captions = Want(config.captions) if config.captions else None
         self.hearing = Hearing(
             speech,
@@ -201,8 +199,10 @@ class UserSession:
             user_id=user,
             session_id=self.id,
         )
-        self._recorder = Recorder(config.record, user, datetime.now(UTC)) if config.record else None
-        self.transcripts = Transcripts()
+        self._recorder = (
+            Recorder(config.record, user, datetime.fromtimestamp(apps.world.wall(), UTC)) if config.record else None
+        )
+        self.transcripts = Transcripts(self._clock)
         self._gaps = Gaps()
         self.microphone = Microphone(
             self._acknowledge, self.hearing.all_heard, self._judge_network, self._clock_stepped, self.hearing
@@ -212,7 +212,7 @@ class UserSession:
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
         first = first_generation(Epoch(unix_ms_now()) if claim is None else claim.epoch)
-        machine = AudioLink(first, random.random)
+        machine = AudioLink(first, apps.world.chance)
         self.link = LinkShell(
             user,
             self.id,
@@ -315,7 +315,7 @@ class UserSession:
 
     def own(self, event: ownership.Event) -> None:
         """Something is new about who owns the user."""
-        effects = self.ownership.step(event, monotonic())
+        effects = self.ownership.step(event, self._clock())
         for record in self.ownership.records:
             about = {"old": record.old.label, "on": record.event, "new": record.new.label, "epoch": record.generation}
             self._log.info("ownership", **about)
@@ -377,7 +377,7 @@ class UserSession:
 
     def _supersede(self, connection: PhoneConnection) -> None:
         kept = [number for number in self._kept if number in self._connections]
-        stays = connection is self._phone and self._rivals.keeps(len(kept), monotonic())
+        stays = connection is self._phone and self._rivals.keeps(len(kept), self._clock())
         if stays and not connection.understands_notices:
             self._kept = [*kept, connection.number]
             self._log.info("older phone kept unheard", socket=connection.number)
@@ -490,6 +490,7 @@ class UserSession:
         """A message of the phone; one of a superseded socket is not heard."""
         if connection is not self._phone:
             return
+        self.apps.phone_spoke()
         match message:
             case Ping(sent=(room, socket)):
                 self._flight.told(phone_sent=room, socket_sent=socket)
@@ -522,6 +523,7 @@ class UserSession:
         """A binary frame of the phone. Raises FrameError."""
         if connection is not self._phone:
             return
+        self.apps.phone_spoke()
         if connection.wishes.numbered:
             number, pcm = decode_numbered(frame)
             self.microphone.take_numbered(number, pcm, Path.SOCKET)
@@ -568,7 +570,7 @@ class UserSession:
             notice = replace(notice, state=AudioState.INTERRUPTED, code=coded.code, text=coded.text, hop=coded.hop)
         if self._told is None or self._told[0] is not notice.state:
             self._told = notice.state, unix_ms_now()
-        wait = None if notice.retry_at is None else max(0.0, notice.retry_at - monotonic())
+        wait = None if notice.retry_at is None else max(0.0, notice.retry_at - self._clock())
         said = AudioStateNotice(
             state=notice.state.value,
             reason=notice.text,

@@ -97,18 +97,23 @@ class WebSocket(WebSocketResponse):
 
 def phone_websocket(config: CloudConfig) -> WebSocket:
     """As phones get it. Call it on the event loop."""
-    return WebSocket("phone", new_allowance(config.phone_rates), max_message=max(config.max_text, config.max_binary))
+    allowance = new_allowance(config.phone_rates, _now())
+    return WebSocket("phone", allowance, max_message=max(config.max_text, config.max_binary))
 
 
 def app_websocket(config: CloudConfig) -> WebSocket:
     """As apps get it. Each send waits until the app takes it: what is too old is dropped before (traps 26)."""
-    return WebSocket("app", new_allowance(config.apps.rates), max_message=config.max_text, writer_limit=1)
+    return WebSocket("app", new_allowance(config.apps.rates, _now()), max_message=config.max_text, writer_limit=1)
 
 
-def new_allowance(rates: SocketRates) -> Allowance:
+def new_allowance(rates: SocketRates, now: float) -> Allowance:
     """A full one."""
     messages, size = (Rate(rate, rate * BURST_SECONDS) for rate in (rates.messages, rates.size))
-    return Allowance(messages, size, asyncio.get_running_loop().time())
+    return Allowance(messages, size, now)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class _Installing:

@@ -12,7 +12,8 @@ Rules
   the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at
   once. A paused app ends without a word to its server: the session there may be another cloud's by now.
 - An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has
-  left can go unnoticed here.
+  left can go unnoticed here. A phone that is heard here over `doubt` seconds later has not left: the app was called to
+  where the phone had only passed, and is asked for at once.
 - An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds. An app that came
   back because its server was asked gets its grace again when it is lost again, even if the revival took all the budget.
 
@@ -48,6 +49,8 @@ class AppTimes:
     """From the answer of a webhook to the app's socket."""
     settled: float = 30.0
     elsewhere: float = 40.0
+    doubt: float = 1.5
+    """What a phone said before it left has arrived by then."""
 
 
 TIMES: Final = AppTimes()
@@ -143,6 +146,11 @@ class PhoneBack:
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneSpoke:
+    """Something came from the user's phone; need be told while `released` only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """A webhook call has ended."""
 
@@ -157,8 +165,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Start | Stop | SocketOpened | SocketClosed | Released | PhoneAway | PhoneBack | Called | Tick
-EVENTS: Final = (Start, Stop, SocketOpened, SocketClosed, Released, PhoneAway, PhoneBack, Called, Tick)
+Event = Start | Stop | SocketOpened | SocketClosed | Released | PhoneAway | PhoneBack | PhoneSpoke | Called | Tick
+EVENTS: Final = (Start, Stop, SocketOpened, SocketClosed, Released, PhoneAway, PhoneBack, PhoneSpoke, Called, Tick)
 
 
 # ---- effects
@@ -228,6 +236,8 @@ class AppSession:
         self._met = False
         """It has had a socket."""
         self._phone_here = True
+        self._released_at: float | None = None
+        """When the app went to another cloud; None: it has not, or that is over."""
         self._opened_at = 0.0
         self._earned_grace = 0.0
         """Seconds that a loss of this socket leaves beyond the budget."""
@@ -241,6 +251,11 @@ class AppSession:
         cell = TABLE[self.state, type(event)]
         return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
 
+    @property
+    def released(self) -> bool:
+        """The app has gone to another cloud, and the phone seems to be here."""
+        return self._released_at is not None
+
     def next_deadline(self) -> float | None:
         if self.state is AppState.RUNNING:
             return None
@@ -251,7 +266,7 @@ class AppSession:
         told = state.shown != self.state.shown and not state.final
         self.records.append(Record("app_session", self.state, type(event).__name__, state, now, number, cause))
         self.state = state
-        self._due = None
+        self._due = self._released_at = None
         return [Announce(state)] if told else []
 
     # ---- asking the app's server
@@ -326,6 +341,7 @@ class AppSession:
         told = self._go(AppState.GRACE, event, now)
         self.socket = None
         released = isinstance(event, Released)
+        self._released_at = now if released else None
         self._due = now + (self._times.elsewhere if released else self._times.grace)
         self._gives_up_at = max(self._gives_up_at, self._due if released else now + self._earned_grace)
         return told
@@ -335,6 +351,11 @@ class AppSession:
     def _note_phone(self, event: PhoneAway | PhoneBack, _now: float) -> list[Effect]:
         self._phone_here = isinstance(event, PhoneBack)
         return []
+
+    def _call_back(self, event: PhoneSpoke, now: float) -> list[Effect]:
+        if self._released_at is None or now - self._released_at < self._times.doubt:
+            return []
+        return [*self._go(AppState.REVIVING, event, now), self._call()]
 
     def _pause(self, event: Event, now: float) -> list[Effect]:
         self._phone_here = False
@@ -376,6 +397,7 @@ class AppSession:
 
 _A = AppState
 _NO_SOCKET = Ignored("it has had no socket yet")
+_NOT_RELEASED = Ignored("it has not gone to another cloud")
 _NOT_ASKED = Ignored("its server has not been asked")
 _ENDED = Ignored("it ends once")
 TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
@@ -386,6 +408,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.ABSENT, Released): _NO_SOCKET,
     (_A.ABSENT, PhoneAway): Cell(AppSession._note_phone, (_A.ABSENT,)),
     (_A.ABSENT, PhoneBack): Cell(AppSession._note_phone, (_A.ABSENT,)),
+    (_A.ABSENT, PhoneSpoke): _NOT_RELEASED,
     (_A.ABSENT, Called): _NOT_ASKED,
     (_A.ABSENT, Tick): _NOT_ASKED,
     (_A.STARTING, Start): Ignored("it is being started"),
@@ -395,6 +418,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.STARTING, Released): _NO_SOCKET,
     (_A.STARTING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
     (_A.STARTING, PhoneBack): Cell(AppSession._note_phone, (_A.STARTING,)),
+    (_A.STARTING, PhoneSpoke): _NOT_RELEASED,
     (_A.STARTING, Called): Cell(AppSession._called, (_A.STARTING, _A.STOPPED)),
     (_A.STARTING, Tick): Cell(AppSession._ask, (_A.STARTING, _A.STOPPED)),
     (_A.RUNNING, Start): Ignored("it runs"),
@@ -404,6 +428,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.RUNNING, Released): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE, _A.PAUSED)),
     (_A.RUNNING, PhoneAway): Cell(AppSession._note_phone, (_A.RUNNING,)),
     (_A.RUNNING, PhoneBack): Cell(AppSession._note_phone, (_A.RUNNING,)),
+    (_A.RUNNING, PhoneSpoke): _NOT_RELEASED,
     (_A.RUNNING, Called): Cell(AppSession._stale, (_A.RUNNING,)),
     (_A.RUNNING, Tick): Ignored("no timer runs here: it was late"),
     (_A.GRACE, Start): Cell(AppSession._revive, (_A.REVIVING,)),
@@ -413,6 +438,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.GRACE, Released): Cell(AppSession._stale, (_A.GRACE,)),
     (_A.GRACE, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
     (_A.GRACE, PhoneBack): Cell(AppSession._note_phone, (_A.GRACE,)),
+    (_A.GRACE, PhoneSpoke): Cell(AppSession._call_back, (_A.GRACE, _A.REVIVING)),
     (_A.GRACE, Called): Cell(AppSession._stale, (_A.GRACE,)),
     (_A.GRACE, Tick): Cell(AppSession._ask, (_A.GRACE, _A.REVIVING, _A.STOPPED)),
     (_A.REVIVING, Start): Cell(AppSession._hasten, (_A.REVIVING,)),
@@ -422,6 +448,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.REVIVING, Released): Cell(AppSession._stale, (_A.REVIVING,)),
     (_A.REVIVING, PhoneAway): Cell(AppSession._pause, (_A.PAUSED,)),
     (_A.REVIVING, PhoneBack): Cell(AppSession._note_phone, (_A.REVIVING,)),
+    (_A.REVIVING, PhoneSpoke): _NOT_RELEASED,
     (_A.REVIVING, Called): Cell(AppSession._called, (_A.REVIVING, _A.STOPPED)),
     (_A.REVIVING, Tick): Cell(AppSession._ask, (_A.REVIVING, _A.STOPPED)),
     (_A.PAUSED, Start): Cell(AppSession._revive, (_A.REVIVING,)),
@@ -431,6 +458,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.PAUSED, Released): Cell(AppSession._stale, (_A.PAUSED,)),
     (_A.PAUSED, PhoneAway): Ignored("it is paused for that"),
     (_A.PAUSED, PhoneBack): Cell(AppSession._resume, (_A.STARTING, _A.REVIVING)),
+    (_A.PAUSED, PhoneSpoke): _NOT_RELEASED,
     (_A.PAUSED, Called): Cell(AppSession._stale, (_A.PAUSED,)),
     (_A.PAUSED, Tick): Ignored("no timer runs here: it was late"),
     (_A.STOPPED, Start): Ignored("it is used once: the next start is another one"),
@@ -440,6 +468,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.STOPPED, Released): Ignored("its socket was closed with it"),
     (_A.STOPPED, PhoneAway): _ENDED,
     (_A.STOPPED, PhoneBack): _ENDED,
+    (_A.STOPPED, PhoneSpoke): _ENDED,
     (_A.STOPPED, Called): Ignored("nobody waits for its server any more"),
     (_A.STOPPED, Tick): _ENDED,
 }

@@ -45,6 +45,10 @@ class _Line:
     def is_over(self) -> bool:
         return self._over.done()
 
+    @property
+    def asked_again(self) -> bool:
+        return False
+
     def nudge(self, _url: str, _cloud: str = "") -> bool:
         return False
 

@@ -66,19 +66,21 @@ class AppConnection:
         *,
         user: str,
         package: str,
+        clock: Callable[[], float],
     ) -> None:
         self.number = number
         self.user = user
         self.package = package
         self.session_id = wire.app_session_id(user, package)
+        self._clock = clock
         self._socket = websocket
         websocket.on_excess = self._on_excess
         self._transport = transport
         self._log = log.bind(user_id=user, package=package, socket=number)
-        self._answers = AgedQueue[str](ANSWERS + 1, math.inf, measure=len)
+        self._answers = AgedQueue[str](ANSWERS + 1, math.inf, clock, measure=len)
         """Empty: say goodbye."""
-        self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE, max_size=QUEUE_BYTES, measure=len)
-        self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE, max_size=QUEUE_BYTES, measure=len)
+        self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE, clock, max_size=QUEUE_BYTES, measure=len)
+        self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE, clock, max_size=QUEUE_BYTES, measure=len)
         self._goodbye: tuple[CloseCode, str] | None = None
         self._hear: asyncio.Future[Hear | None] = asyncio.get_running_loop().create_future()
         self._take_binary: Take | None = None
@@ -275,7 +277,7 @@ class AppConnection:
 
     def _tell_gap(self) -> None:
         """It reads again: it is told what it missed."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if self.dropped == self._told_drops or now - self._told_at < GAP_NOTICE_EVERY:
             return
         chunks, messages = (new - old for new, old in zip(self.dropped, self._told_drops, strict=True))

@@ -22,6 +22,7 @@ from glassbridge.cloud.answers import failure
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.websocket import app_websocket
 from glassbridge.runtime.tasks import cancelled
+from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire.apps import APP_PATHS
 from glassbridge.wire.close_codes import CloseCode, may_be_sent
@@ -75,7 +76,8 @@ def _mac(text: bytes, secret: str) -> bytes:
 class Forwarding:
     """The handler of `/at/<cloud>/...`. Use as an async context."""
 
-    def __init__(self, config: CloudConfig) -> None:
+    def __init__(self, config: CloudConfig, world: World = REAL) -> None:
+        self._world = world
         self.address = config.address
         """host:port of this cloud; where the configuration says nothing, set once it listens."""
         self._config = config
@@ -83,7 +85,7 @@ class Forwarding:
 
     async def __aenter__(self) -> "Forwarding":
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
-        self._http = aiohttp.ClientSession(
+        self._http = self._world.http(
             timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False
         )
         return self

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from secrets import token_hex
-from time import time
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,6 +15,7 @@ from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_settings import Schema, chosen, shown
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import SIGNATURE_HEADER
@@ -39,24 +38,32 @@ class AppHost:
     """Shared by all sessions; use as an async context. `address` is set once the cloud listens; `base` gives the path
     under which the address that clouds share leads to this one."""
 
-    def __init__(self, config: AppsConfig, registry: Registry, base: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        config: AppsConfig,
+        registry: Registry,
+        base: Callable[[], str] = lambda: "",
+        world: World = REAL,
+    ) -> None:
         self.config = config
         self.registry = registry
+        self.world = world
         self.store = Store(config.store, config.store_bytes)
-        self.streams = Streams(config.sounds_of_all)
+        self.streams = Streams(config.sounds_of_all, world)
         self.address = ""
         """host:port of this cloud, as programs on its own machine reach it."""
-        self.id = token_hex(6)
+        self.id = world.token(6)
         """Of this run of this cloud, for apps."""
         self._base = base
         self._http: aiohttp.ClientSession | None = None
         self._tasks = TaskGroup("webhooks")
 
     async def __aenter__(self) -> "AppHost":
-        self._http = aiohttp.ClientSession(
+        self._http = self.world.http(
             timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=AT_ONCE_TO_ONE),
+            limit=AT_ONCE,
+            limit_per_host=AT_ONCE_TO_ONE,
         )
         return self
 
@@ -102,7 +109,7 @@ class AppHost:
                 mentraos_websocket_url=url,
                 augmentos_websocket_url=url,
                 cloud=self.id,
-                timestamp=int(time() * 1000),
+                timestamp=int(self.world.wall() * 1000),
             ),
         )
 
@@ -114,7 +121,7 @@ class AppHost:
             user_id=user,
             reason=reason,
             cloud=self.id,
-            timestamp=int(time() * 1000),
+            timestamp=int(self.world.wall() * 1000),
         )
         self.tell(app, user, request)
 
@@ -131,7 +138,11 @@ class AppHost:
         if self._http is None:
             raise RuntimeError("enter the host first")
         body = encode(request).encode()
-        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: app.signer.sign(body, int(time()))}
+        headers = {
+            "Content-Type": "application/json",
+            "Connection": "close",  # one that is kept may be dead by the next time, and an app waits for it
+            SIGNATURE_HEADER: app.signer.sign(body, int(self.world.wall())),
+        }
         about = log.bind(package=app.package, user_id=user, asked=type(request).__name__)
         try:
             async with self._http.post(

@@ -154,6 +154,7 @@ class Playbacks:
         vouch: Callable[[str], tuple[str, str]],
         tasks: TaskGroup,
         start_within: float,
+        clock: Callable[[], float],
     ) -> None:
         self._user = user
         self._package = package
@@ -163,7 +164,7 @@ class Playbacks:
         self._tasks = tasks
         self._start_within = start_within
         self._running: dict[str, Playing] = {}
-        self._clock = asyncio.get_running_loop().time
+        self._clock = clock
         self._log = log.bind(user_id=user, package=package)
 
     def play(self, request: AudioPlayRequest) -> None:

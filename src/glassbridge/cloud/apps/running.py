@@ -1,7 +1,6 @@
 """One app of one user: the shell around core/app_session.py, and the owner of its sockets and playbacks."""
 
 import asyncio
-import random
 from collections import deque
 from typing import Protocol
 
@@ -31,6 +30,7 @@ from glassbridge.core.app_session import (
     Event,
     PhoneAway,
     PhoneBack,
+    PhoneSpoke,
     Refuse,
     Released,
     SocketClosed,
@@ -98,16 +98,17 @@ class RunningApp:
         self._owner = owner
         self._log = log.bind(user_id=user, session_id=session_id, package=record.package)
         self._tasks = TaskGroup(f"app:{user}:{record.package}", self._failed)
-        self._machine = AppSession(random.random, host.config.times)
-        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._note)
+        self._clock = host.world.monotonic
+        self._machine = AppSession(host.world.chance, host.config.times)
+        self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._note, self._clock)
         self._connections: dict[SocketNumber, AppConnection] = {}
         self._socket: AppConnection | None = None
         """The one that speaks."""
         self._lost_at: float | None = None
-        """Loop time at which the app went away; None while it is here."""
+        """Monotonic time at which the app went away; None while it is here."""
         self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
         self._playbacks = Playbacks(
-            user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start
+            user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start, self._clock
         )
         self._settings: Schema = chosen(record.settings, {})
         """With what the user has chosen."""
@@ -115,9 +116,8 @@ class RunningApp:
         """What apps may know of the phone's own."""
         self._disposed = False
         self._wrong_key = False
-        self._allowance = new_allowance(host.config.rates)
-        self._loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[StopReason | None] = self._loop.create_future()
+        self._allowance = new_allowance(host.config.rates, self._clock())
+        self.outcome: asyncio.Future[StopReason | None] = asyncio.get_running_loop().create_future()
         """Of the start: None when the app runs."""
 
     @property
@@ -159,6 +159,11 @@ class RunningApp:
     def phone(self, *, here: bool) -> None:
         """Whether the user's phone is connected to this cloud."""
         self._shell.post(PhoneBack() if here else PhoneAway())
+
+    def phone_spoke(self) -> None:
+        """Something came from the user's phone."""
+        if self._machine.released:
+            self._shell.post(PhoneSpoke())
 
     def stop(self, reason: StopReason) -> None:
         """Ends it."""
@@ -205,12 +210,12 @@ class RunningApp:
 
     def _played(self, result: wire.AudioPlayResponse) -> None:
         """An app is never left waiting: this one is told again when it comes back."""
-        self._results.append((self._loop.time(), result))
+        self._results.append((self._clock(), result))
         self.answer(result)
 
     def _vouch(self, url: str) -> tuple[str, str]:
         cloud = self._host.websocket_url
-        url = vouched(url, self.record, cloud, self.user)
+        url = vouched(url, self.record, cloud, self._host.world.wall(), self.user)
         return url, own_address(url, cloud)
 
     @property
@@ -265,7 +270,7 @@ class RunningApp:
         )
         for message in self._owner.devices.greeting():
             connection.send(message)
-        lost_at, self._lost_at = self._lost_at or self._loop.time(), None
+        lost_at, self._lost_at = self._lost_at or self._clock(), None
         for at, result in self._results:
             if at >= lost_at - KEEP:
                 connection.send(result)
@@ -280,7 +285,7 @@ class RunningApp:
     def _announce(self, state: AppState) -> None:
         if state is not AppState.RUNNING:
             self._socket = None
-            self._lost_at = self._lost_at or self._loop.time()
+            self._lost_at = self._lost_at or self._clock()
         elif not self.outcome.done():
             self.outcome.set_result(None)
             self._owner.tell_phone(AppStarted(package_name=self.package, timestamp=iso_now()))

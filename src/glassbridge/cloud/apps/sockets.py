@@ -118,7 +118,12 @@ class AppSockets:
     async def _attend(self, socket: WebSocket, transport: asyncio.Transport | None, found: _SignedIn) -> None:
         app = found.app
         connection = AppConnection(
-            socket, transport, SocketNumber(next(self._numbers)), user=app.user, package=app.package
+            socket,
+            transport,
+            SocketNumber(next(self._numbers)),
+            user=app.user,
+            package=app.package,
+            clock=self._host.world.monotonic,
         )
         app.opened(connection)
         try:

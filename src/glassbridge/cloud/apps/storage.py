@@ -5,8 +5,6 @@ user has stopped it: the original's SDK writes last when its session has ended.
 """
 
 import math
-from collections.abc import Callable
-from time import monotonic
 from typing import Annotated, Final
 
 import msgspec
@@ -58,10 +56,10 @@ class Refused(Exception):
 class Storage:
     """The handlers."""
 
-    def __init__(self, host: AppHost, store: Store, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, host: AppHost, store: Store) -> None:
         self._host = host
         self._store = store
-        self._clock = clock
+        self._clock = host.world.monotonic
         self._allowances = Allowances(host.config.storage_of_one)
 
     def add_to(self, router: web.UrlDispatcher) -> None:

@@ -5,11 +5,11 @@ What has come is kept until the stream is forgotten, so that a bridge that begin
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
-from time import monotonic
 from typing import Final
+
+from glassbridge.runtime.world import World
 
 ID_LENGTH: Final = 36
 """Bytes of the stream's id before each piece."""
@@ -58,9 +58,10 @@ class Stream:
 class Streams:
     """All of one cloud, of at most `most` bytes together. An owner is an app of a user."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, most: int, world: World) -> None:
         self._most = most
-        self._clock = clock
+        self._clock = world.monotonic
+        self._token = world.token
         self._streams: dict[str, Stream] = {}
         """By the name in their addresses, which only the app and its bridge are told."""
 
@@ -79,7 +80,7 @@ class Streams:
             raise Refused(f"the id of a stream has {ID_LENGTH} bytes")
         if len(mine) >= MAX_STREAMS:
             raise Refused(f"an app has at most {MAX_STREAMS} streams of sound at once: end one first")
-        name = token_urlsafe(16)
+        name = self._token(16)
         self._streams[name] = Stream(owner, id_)
         return name
 

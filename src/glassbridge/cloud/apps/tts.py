@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from hashlib import sha256
-from time import monotonic, time
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -39,7 +38,7 @@ _settings_decoder = msgspec.json.Decoder(
 )
 
 
-def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
+def vouched(url: str, record: AppRecord, cloud: str, at: float, user: str = "") -> str:
     """The same URL; where it asks this cloud (by the address that apps are given) to say something and is not signed,
     signed for the app: the original's SDK, which has proven its key on its socket, knows no signatures. It also says
     https whatever it was given. Either way the URL tells apart the users of the app, who take turns to be spoken to."""
@@ -54,7 +53,7 @@ def vouched(url: str, record: AppRecord, cloud: str, user: str = "") -> str:
     if "signature" in query:
         return f"{url}&{urlencode(listener)}" if listener else url
     claim = speech_claim(record.package, query.get("text", ""), query.get("voice_id", ""))
-    query |= listener | {"app": record.package, "signature": record.signer.sign(claim, int(time()))}
+    query |= listener | {"app": record.package, "signature": record.signer.sign(claim, int(at))}
     scheme = "https" if ours.scheme in ("wss", "https") else "http"
     return parts._replace(scheme=scheme, query=urlencode(query)).geturl()
 
@@ -128,7 +127,7 @@ class Tts:
 
     def _wait(self, asker: Asker) -> float:
         """Seconds until this asker may have something said again; 0.0: it may now."""
-        now = monotonic()
+        now = self._host.world.monotonic()
         buckets = [self._of_user.of(asker, now)] + ([self._of_app.of(asker.party, now)] if asker.member else [])
         wait = max(bucket.wait(now) for bucket in buckets)
         if wait == 0.0:
@@ -142,7 +141,7 @@ class Tts:
         except RegistryError:
             return False
         claim = speech_claim(package, text, voice)
-        return record is not None and record.signer.signed(claim, signature, time())
+        return record is not None and record.signer.signed(claim, signature, self._host.world.wall())
 
 
 def _settings(text: str) -> dict[str, float | bool]:

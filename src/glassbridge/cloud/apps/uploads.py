@@ -6,11 +6,8 @@ An app signs for size and digest of its sound, so who asks is known before a byt
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from secrets import token_urlsafe
-from time import monotonic, time
 from typing import Final
 
 import structlog
@@ -47,10 +44,10 @@ class Uploads:
     """All of one cloud. `body_time`: seconds in which a sound must come. AppsConfig says how many bytes are kept, and
     how many may be on their way."""
 
-    def __init__(self, host: AppHost, body_time: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, host: AppHost, body_time: float) -> None:
         self._host = host
         self._body_time = body_time
-        self._clock = clock
+        self._clock = host.world.monotonic
         self._sounds: OrderedDict[str, _Sound] = OrderedDict()
         self._coming: Counter[str] = Counter()
         """Bytes on their way, by package."""
@@ -90,7 +87,7 @@ class Uploads:
             self._coming += Counter()  # without those that have none
         if sha256(data).hexdigest() != digest:
             raise _refused("digest", 400, "WRONG_DIGEST", "this is not the sound that was signed for")
-        name = token_urlsafe(16)
+        name = self._host.world.token(16)
         self._sounds[name] = _Sound(data, package, self._clock() + KEPT)
         self._forget()
         log.info("sound kept", package=package, bytes=len(data))
@@ -116,7 +113,7 @@ class Uploads:
             async with asyncio.timeout(STALLED) as deadline:
                 async for piece in stream.read():
                     await response.write(piece)
-                    deadline.reschedule(asyncio.get_running_loop().time() + STALLED)
+                    deadline.reschedule(self._clock() + STALLED)
         except TimeoutError:
             log.info("stream of a sound cut", bytes=len(stream.data))
         await response.write_eof()
@@ -137,7 +134,7 @@ class Uploads:
 
     def _signed(self, package: str, claim: bytes, signature: str) -> bool:
         record = self._record(package)
-        return record is not None and record.signer.signed(claim, signature, time())
+        return record is not None and record.signer.signed(claim, signature, self._host.world.wall())
 
     def _record(self, package: str) -> AppRecord | None:
         try:

@@ -94,8 +94,7 @@ class UserApps:
         """Of raw audio: asked for with every frame, changed seldom."""
         self._audio_state: AudioStateNotice | None = None
         self._phone_is_here = False
-        self._loop = asyncio.get_running_loop()
-        self._starts = Bucket(host.config.starts, self._loop.time())
+        self._starts = Bucket(host.config.starts, host.world.monotonic())
         self._starts_of = Allowances(host.config.starts_of_one, MAX_APPS)
 
     async def close(self, reason: StopReason) -> None:
@@ -110,7 +109,7 @@ class UserApps:
 
     def start(self, package: str) -> RunningApp:
         """Starts an app, or asks again for one that is being started. Raises CannotStart."""
-        now = self._loop.time()
+        now = self._host.world.monotonic()
         for bucket in (self._starts_of.of(package, now), self._starts):
             if not bucket.take(now):
                 metrics.REFUSALS.add("start")
@@ -194,6 +193,11 @@ class UserApps:
         """The phone's own settings have changed."""
         for app in self._apps.values():
             app.phone_settings_changed(shown(settings))
+
+    def phone_spoke(self) -> None:
+        """Something came from the phone: it is here."""
+        for app in self._apps.values():
+            app.phone_spoke()
 
     def phone_went(self) -> None:
         """The phone may be with another cloud, and its apps too: none is asked for until it is back."""

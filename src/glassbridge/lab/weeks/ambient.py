@@ -1,0 +1,57 @@
+"""One clock for modules that do not take a World yet (tools/check_world.py lists them): what they have imported from
+`time`, as a name or as a default, is exchanged while a simulation runs."""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, Final
+
+from glassbridge.runtime import pulse
+from glassbridge.telemetry import loop_lag
+
+SELDOM: Final = 10.0
+"""Seconds between two looks of a process at its own loop, which tell logs and metrics only."""
+OURS: Final = ("glassbridge", "aiohttp")
+
+
+@contextmanager
+def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.time) -> Iterator[None]:
+    """`monotonic` and `wall` stand for time.monotonic and time.time."""
+    exchanged: dict[Any, Any] = {time.monotonic: monotonic, time.time: wall}
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in OURS]
+    named = [
+        (module, name, value)
+        for module in modules
+        for name, value in list(vars(module).items())
+        if value in (time.monotonic, time.time)
+    ]
+    defaults = [
+        (function, function.__defaults__)
+        for function in gc.get_objects()
+        if isinstance(function, FunctionType)
+        and (function.__module__ or "").partition(".")[0] in OURS
+        and any(value in (time.monotonic, time.time) for value in function.__defaults__ or ())
+    ]
+    for module, name, value in named:
+        setattr(module, name, exchanged[value])
+    for function, values in defaults:
+        function.__defaults__ = tuple(_exchange(value, exchanged) for value in values or ())
+    watches: dict[Any, float] = {pulse: pulse.EVERY, loop_lag: loop_lag.EVERY}
+    try:
+        for watch in watches:
+            watch.EVERY = SELDOM
+        yield
+    finally:
+        for watch, every in watches.items():
+            watch.EVERY = every
+        for module, name, value in named:
+            setattr(module, name, value)
+        for function, values in defaults:
+            function.__defaults__ = values
+
+
+def _exchange(value: Any, exchanged: dict[Any, Any]) -> Any:
+    return exchanged[value] if value in (time.monotonic, time.time) else value

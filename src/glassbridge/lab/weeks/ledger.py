@@ -1,0 +1,249 @@
+"""What happened, and what may not: the checkers. They know the truth about every link and process, and no program."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from math import inf
+from typing import Final
+
+from glassbridge.lab.weeks.process import Process
+from glassbridge.lab.weeks.time import Time
+
+DEAF: Final = 10.0
+"""Seconds for which an app may hear nothing while its user speaks and everybody it needs is up."""
+AWAY: Final = 55.0
+"""Seconds without a phone at any cloud after which a cloud may end its user's session, apps and all."""
+ON_ITS_WAY: Final = 2.0
+"""Seconds that a phone's word takes to a cloud and on to an app, at most."""
+MOST_TOLD: Final = 50
+
+
+class Checker(Enum):
+    """What must hold."""
+
+    DEAF = "no app is deaf for over 10 s while its user speaks"
+    STOPPED = "an app is stopped by its user only"
+    ONE = "an app has one session of a user at a time"
+    ONCE = "an app hears each sentence once"
+    GROWS = "what is kept does not grow with the days"
+    FAILS = "no task fails unheard"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A checker has found something."""
+
+    checker: Checker
+    at: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.at:9.1f} s: {self.text} ({self.checker.value})"
+
+
+@dataclass(slots=True)
+class _App:
+    """One app of one user."""
+
+    wanted: bool = False
+    deaf_since: float | None = None
+    """When the first sentence was said that should have been heard, and nothing has been heard since."""
+    told: bool = False
+    """Of this deafness."""
+    heard: int = 0
+    """The newest sentence."""
+    session: object = None
+    """The one that the app has, if any."""
+    began_at: float = 0.0
+    stopped_at: float = -inf
+    """When its user's phone last said to stop it."""
+
+
+@dataclass(slots=True)
+class _User:
+    """Where a user is."""
+
+    process: Process
+    cloud: Process | None = None
+    away_since: float = 0.0
+    away: tuple[float, float] = (0.0, 0.0)
+    """The last absence that is over."""
+    apps: dict[str, _App] = field(default_factory=dict)
+
+
+class Ledger:
+    """`story` gets every fact, where somebody wants to read them."""
+
+    def __init__(self, time: Time, story: Callable[[str], None] | None = None) -> None:
+        self._time = time
+        self._story = story
+        self._users: dict[str, _User] = {}
+        self._servers: dict[str, Process] = {}
+        """Of the apps, by package."""
+        self._clouds: dict[str, Process] = {}
+        """By address."""
+        self._digest = blake2b(digest_size=16)
+        self.counts = Counter[str]()
+        self.violations: list[Violation] = []
+        self.worst = 0.0
+        """Longest deafness that has ended."""
+        self.spells = Counter[int]()
+        """How many times apps were deaf for so many whole seconds."""
+
+    # ---- who takes part
+
+    def know_cloud(self, process: Process) -> None:
+        """A cloud."""
+        self._clouds[process.address] = process
+
+    def know_app(self, package: str, process: Process) -> None:
+        """An app and its server."""
+        self._servers[package] = process
+
+    def know_user(self, user: str, process: Process) -> None:
+        """A user and the phone."""
+        self._users[user] = _User(process, apps={package: _App() for package in self._servers})
+
+    @property
+    def digest(self) -> str:
+        """Of all facts so far: the same seed gives the same."""
+        return self._digest.hexdigest()
+
+    def note(self, what: str, *about: object) -> None:
+        """A fact."""
+        line = f"{self._time.now:.6f} {what} {' '.join(map(str, about))}"
+        self._digest.update(line.encode())
+        self.counts[what] += 1
+        if self._story is not None:
+            self._story(line)
+
+    def violated(self, checker: Checker, text: str) -> None:
+        """A checker has found something."""
+        self.note("VIOLATED", text)
+        if len(self.violations) < MOST_TOLD:
+            self.violations.append(Violation(checker, self._time.now, text))
+
+    # ---- what its user does
+
+    def wants(self, user: str, package: str, wanted: bool) -> None:
+        """The user starts or stops an app."""
+        app = self._users[user].apps[package]
+        app.wanted, app.deaf_since = wanted, None
+        self.note("starts" if wanted else "stops", user, package)
+
+    def stop_said(self, user: str, package: str) -> None:
+        """The phone says to stop an app."""
+        self._users[user].apps[package].stopped_at = self._time.now
+
+    def wishes(self, user: str) -> dict[str, bool]:
+        """Which apps are to run, as the phone says where it comes."""
+        return {package: app.wanted for package, app in self._users[user].apps.items()}
+
+    def connected(self, user: str, address: str) -> None:
+        """A cloud has let the phone in."""
+        one, cloud = self._users[user], self._clouds[address]
+        if one.cloud is None:
+            one.away = (one.away_since, self._time.now)
+        one.cloud = cloud
+        self.note("connected", user, cloud.name)
+        self._begin_anew(one.apps.values())
+
+    def disconnected(self, user: str) -> None:
+        """The phone has no connection any more, as far as it knows."""
+        one = self._users[user]
+        if one.cloud is not None:
+            one.cloud, one.away_since = None, self._time.now
+            self.note("disconnected", user)
+
+    def is_connected(self, user: str) -> bool:
+        """To some cloud."""
+        return self._users[user].cloud is not None
+
+    def said(self, user: str, sentence: int) -> None:
+        """The user has said something into an open socket."""
+        one = self._users[user]
+        for package, app in one.apps.items():
+            if not app.wanted:
+                continue
+            if not self._fine(one, package):
+                app.deaf_since, app.told = None, False
+                continue
+            if app.deaf_since is None:
+                app.deaf_since, app.told = self._time.now, False
+            elif self._time.now - app.deaf_since > DEAF and not app.told:
+                app.told = True
+                seconds = self._time.now - app.deaf_since
+                cloud = one.cloud.name if one.cloud is not None else ""
+                self.violated(Checker.DEAF, f"{package} has not heard {user} at {cloud} for {seconds:.1f} s")
+        self.counts["said"] += 1
+
+    def _fine(self, one: _User, package: str) -> bool:
+        """Whether everybody is up that an app needs to hear the user."""
+        return one.cloud is not None and one.cloud.awake and one.process.awake and self._servers[package].awake
+
+    def disturbed(self, process: Process) -> None:
+        """Something has befallen a process: whoever needs it may begin to count anew."""
+        for user in self._users.values():
+            for package, app in user.apps.items():
+                if process in (user.cloud, user.process, self._servers[package]):
+                    app.deaf_since, app.told = None, False
+
+    @staticmethod
+    def _begin_anew(apps: Iterable[_App]) -> None:
+        for app in apps:
+            app.deaf_since, app.told = None, False
+
+    # ---- what apps see
+
+    def began(self, user: str, package: str, session: object) -> None:
+        """`on_session` was called."""
+        app = self._users[user].apps[package]
+        self.note("session", user, package)
+        if app.session is not None:
+            self.violated(Checker.ONE, f"{package} was given a second session of {user}")
+        app.session, app.began_at = session, self._time.now
+
+    def ended(self, user: str, package: str, session: object, why: str) -> None:
+        """`on_stop` was called."""
+        one = self._users[user]
+        app = one.apps[package]
+        self.note("stopped", user, package, why)
+        if app.session is not session:  # the app was never given it
+            return
+        app.session = None
+        by_user = app.stopped_at >= app.began_at or self._time.now - app.stopped_at < ON_ITS_WAY
+        if not app.wanted or by_user or self._servers[package].stopping.is_set():
+            return
+        begin, end = one.away if one.cloud is not None else (one.away_since, self._time.now)
+        if not (end - begin >= AWAY and app.began_at <= begin):
+            self.violated(Checker.STOPPED, f"{package} was told that {user} has stopped it: {why}")
+
+    def moved(self, user: str, package: str) -> None:
+        """`on_moved` was called."""
+        self.note("moved", user, package)
+
+    def server_died(self, package: str) -> None:
+        """With all sessions that the app's server had."""
+        for user in self._users.values():
+            user.apps[package].session = None
+
+    def heard(self, user: str, package: str, sentence: int) -> None:
+        """An app has heard a sentence."""
+        app = self._users[user].apps[package]
+        self.counts["heard"] += 1
+        self._digest.update(f"{self._time.now:.6f} {user} {package} {sentence}".encode())
+        if sentence <= app.heard:
+            self.violated(Checker.ONCE, f"{package} heard sentence {sentence} of {user} after {app.heard}")
+        app.heard = max(app.heard, sentence)
+        if app.deaf_since is not None:
+            seconds = self._time.now - app.deaf_since
+            self.worst = max(self.worst, seconds)
+            self.spells[int(seconds)] += 1
+            app.deaf_since, app.told = None, False
+
+    def phone_told_of_stop(self, user: str, package: str, reason: str) -> None:
+        """The phone was told that an app is not running any more."""
+        if package in self._users[user].apps and self._users[user].apps[package].wanted and reason != "user_disabled":
+            self.violated(Checker.STOPPED, f"the phone of {user} was told that {package} has stopped: {reason}")

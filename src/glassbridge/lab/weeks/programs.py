@@ -1,0 +1,128 @@
+"""What runs in the processes: the whole cloud and the SDK's app server, as they are."""
+
+from collections.abc import Callable
+from typing import Final
+
+from glassbridge.app.server import AppServer
+from glassbridge.app.session import Session
+from glassbridge.cloud.app import Cloud
+from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
+from glassbridge.cloud.apps_config import AppsConfig
+from glassbridge.cloud.config import CloudConfig, CloudKeys
+from glassbridge.core.admission import Limits
+from glassbridge.core.recogniser import StreamTimes
+from glassbridge.core.subscriptions import Permission
+from glassbridge.lab.weeks.ledger import Ledger
+from glassbridge.lab.weeks.phone import PORT
+from glassbridge.lab.weeks.process import Process
+from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
+from glassbridge.wire.app_keys import hash_key, signing_secret
+
+SECRET: Final = "a secret of the simulation, long enough for HS256"  # noqa: S105 - of nobody
+APP_PORT: Final = 7010
+
+
+class NoRecogniser:
+    """Phones understand by themselves here; whatever apps ask for is promised."""
+
+    name = "none"
+    times = StreamTimes()
+    limits = Limits()
+    stuck = 10.0
+    fits: int | None = None
+
+    def serves(self, want: Want) -> Want:
+        return want
+
+    async def open(
+        self,
+        _want: Want,
+        _on_transcript: Callable[[Transcript], None],
+        _on_lost: Callable[[RecogniserError], None],
+    ) -> RecogniserStream:
+        raise RecogniserError("there is no audio here")
+
+    def warm_up(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def key_of(package: str) -> str:
+    """The app's API key."""
+    return f"key of {package}"
+
+
+def registry_of(packages: tuple[str, ...]) -> StaticRegistry:
+    """All apps, each on a host of its own name."""
+    return StaticRegistry(
+        *(
+            AppRecord(
+                package=package,
+                url=f"http://{package}:{APP_PORT}",
+                key_hash=hash_key(key_of(package)),
+                secret=signing_secret(key_of(package)),
+                permissions=frozenset({Permission.ALL}),
+            )
+            for package in packages
+        )
+    )
+
+
+class CloudProgram:
+    """`main` of a cloud. `public` is the name that apps are told."""
+
+    def __init__(self, packages: tuple[str, ...], public: str) -> None:
+        self._packages = packages
+        self._public = public
+        self.cloud: Cloud | None = None
+        """Of this life."""
+
+    async def main(self, process: Process) -> None:
+        """Serves until it is asked to stop."""
+        config = CloudConfig(
+            keys=CloudKeys((SECRET,), LiveKitKeys("key", "a secret of LiveKit that is long enough, too")),
+            livekit_url="ws://livekit:7880",
+            bridges=(),
+            host=process.name,
+            port=PORT,
+            captions="",
+            recorder=False,
+            apps=AppsConfig(public_url=f"http://{self._public}:{PORT}"),
+        )
+        async with Cloud(config, NoRecogniser(), registry_of(self._packages), world=process.world) as self.cloud:
+            await process.stopping.wait()
+
+
+class AppProgram:
+    """`main` of an app's server."""
+
+    def __init__(self, package: str, ledger: Ledger) -> None:
+        self._package = package
+        self._ledger = ledger
+        self.server: AppServer | None = None
+        """Of this life."""
+
+    async def main(self, process: Process) -> None:
+        """Serves until it is asked to stop."""
+        server = self.server = AppServer(
+            self._package, key_of(self._package), host=self._package, port=APP_PORT, world=process.world
+        )
+        package, ledger = self._package, self._ledger
+
+        @server.on_session
+        def begin(session: Session) -> None:
+            user = session.user_id
+            ledger.began(user, package, session)
+            session.on_transcription("en-US")(lambda said: ledger.heard(user, package, int(said.text)))
+            session.on_moved(lambda _moved: ledger.moved(user, package))
+
+        @server.on_stop
+        def end(session: Session, why: str) -> None:
+            if process.alive:
+                ledger.ended(session.user_id, package, session, why)
+
+        async with server:
+            await process.stopping.wait()

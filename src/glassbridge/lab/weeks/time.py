@@ -1,0 +1,170 @@
+"""Virtual time: what is due happens in order, and the clock jumps from one moment to the next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Final
+from weakref import ref
+
+SPIN: Final = 100_000
+"""Turns of one loop within one moment, after which something waits by spinning."""
+
+
+class Time:
+    """All loops of a simulation share it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._numbers = count()
+        self.turns = 0
+        self.running = ""
+        """Name of the process whose loop runs, or ran last."""
+
+    def read(self) -> float:
+        """Seconds since the begin."""
+        return self.now
+
+    def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
+        """Calls at that moment, or now if it is past."""
+        heappush(self._due, (max(when, self.now), next(self._numbers), call, args))
+
+    def run(self, until: float) -> None:
+        """Everything up to this moment."""
+        due = self._due
+        while due and due[0][0] <= until:
+            self.now, _, call, args = heappop(due)
+            call(*args)
+        self.now = until
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """The event loop of one process: it runs when Time says so. Frozen, it does not; what comes meanwhile waits, and
+    bytes are read before timers ring, as by epoll. It turns itself: no system is asked for anything."""
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+
+    def __init__(self, time: Time, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._self = ref(self)
+        self._time = time
+        self._wake_at: float | None = None
+        self._turning = False
+        self.frozen = False
+
+    def time(self) -> float:
+        return self._time.now
+
+    def freeze(self) -> None:
+        """Stands still."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Goes on with what has waited."""
+        self.frozen = False
+        self._wake(self._time.now)
+
+    def turn(self, when: float) -> None:
+        """It was to wake now, unless it has been woken meanwhile."""
+        if self._wake_at != when:
+            return
+        if self.frozen or self.is_closed():
+            self._wake_at = None
+        else:
+            self.drain()
+
+    def forget_timers(self) -> None:
+        """None of them rings."""
+        self._scheduled.clear()
+
+    def _wake(self, when: float) -> None:
+        if not self._turning and (self._wake_at is None or when < self._wake_at):
+            self._wake_at = when
+            self._time.at(when, _turn, self._self, when)
+
+    def drain(self) -> None:
+        """Runs all that is ready or due now."""
+        ready, scheduled, now = self._ready, self._scheduled, self._time.now
+        self._wake_at = None
+        self._turning = True
+        self._time.running = self._name
+        asyncio._set_running_loop(self)
+        try:
+            for _ in range(SPIN):
+                while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= now):  # type: ignore[attr-defined]
+                    timer = heappop(scheduled)
+                    timer._scheduled = False  # type: ignore[attr-defined]
+                    ready.append(timer)
+                if not ready:
+                    break
+                self._time.turns += 1
+                for _ in range(len(ready)):
+                    handle = ready.popleft()
+                    if not handle._cancelled:
+                        handle._run()
+            else:
+                raise RuntimeError(f"a task spins: {ready[0]}")
+        finally:
+            asyncio._set_running_loop(None)
+            self._turning = False
+        if scheduled and not self.frozen:
+            self._wake(scheduled[0]._when)  # type: ignore[attr-defined]
+
+    # ---- what BaseEventLoop does in more steps, or leaves open
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        if not self._turning:
+            self._wake(self._time.now)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        if not self._turning:
+            self._wake(when)
+        return timer
+
+    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+        """It is thrown away when its time comes."""
+
+    def _process_events(self, _events: list[Any]) -> None:
+        pass
+
+    def run_in_executor(  # type: ignore[override]
+        self, _executor: Any, func: Any, *args: Any
+    ) -> asyncio.Future[Any]:
+        """At once: what threads do here takes no time."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    async def sock_connect(self, _sock: Any, _address: Any) -> None:
+        """Whoever dials past the World reaches nobody."""
+        raise ConnectionRefusedError("there is nothing but the simulated network")
+
+    async def getaddrinfo(self, *_args: Any, **_options: Any) -> Any:
+        """Names are known to the simulated network only."""
+        raise OSError("there is nothing but the simulated network")
+
+
+def _turn(loop: ref[VirtualLoop], when: float) -> None:
+    """What is dead is not kept until its last timer."""
+    if (alive := loop()) is not None:
+        alive.turn(when)

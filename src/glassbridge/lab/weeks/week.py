@@ -1,0 +1,204 @@
+"""Plays a plan to its end, and judges it."""
+
+import gc
+import logging
+from collections import Counter
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
+from itertools import count
+from random import Random
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.values import user_id
+from glassbridge.lab.weeks.ambient import ambient
+from glassbridge.lab.weeks.chaos import DAY, HOUR, Chaos, Plan
+from glassbridge.lab.weeks.ledger import Checker, Ledger, Violation
+from glassbridge.lab.weeks.network import Network
+from glassbridge.lab.weeks.phone import Phone
+from glassbridge.lab.weeks.process import BEGUN, Main, Process
+from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
+from glassbridge.lab.weeks.time import Time
+
+NIGHT: Final = 4 * HOUR
+"""Of each day: nobody has spoken for long."""
+SKEW: Final = 0.2
+"""Seconds by which wall clocks of servers differ, at most."""
+LEFT: Final = 300.0
+"""Seconds after the last user has gone in which everything must be released."""
+SLACK: Final = 300
+"""Objects of one kind more than on the first night that are no growth."""
+
+
+STEP: Final = 60.0
+
+
+class _Found(Exception):
+    """What was looked for."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one plan led to."""
+
+    plan: Plan
+    violations: list[Violation]
+    counts: Counter[str]
+    worst: float
+    spells: Counter[int]
+    digest: str
+    virtual_s: float
+    wall_s: float
+    turns: int
+    kept: list[int] = field(default_factory=list)
+    """Objects in this process, each night."""
+
+    def violates(self, checker: Checker) -> bool:
+        """Whether this checker has found something."""
+        return any(violation.checker is checker for violation in self.violations)
+
+
+class Week:
+    """One simulation; used once."""
+
+    def __init__(self, plan: Plan, story: Callable[[str], None] | None = None) -> None:
+        self.plan = plan
+        self.time = Time()
+        self.ledger = Ledger(self.time, story)
+        self.network = Network(self.time, self._chance("network"))
+        self._numbers = count(1)
+        packages = tuple(f"app-{number}" for number in range(plan.apps))
+        names = tuple(f"cloud-{number}" for number in range(plan.clouds))
+        self.programs = {name: CloudProgram(packages, "clouds" if plan.balanced else name) for name in names}
+        self.clouds = [self._process(name, program.main) for name, program in self.programs.items()]
+        self.app_programs = {package: AppProgram(package, self.ledger) for package in packages}
+        self.apps = {package: self._process(package, program.main) for package, program in self.app_programs.items()}
+        self.phones = [self._phone(f"user-{number}@example.com") for number in range(plan.users)]
+        self.processes = [*self.clouds, *self.apps.values(), *(phone.process for phone in self.phones)]
+        for cloud in self.clouds:
+            self.ledger.know_cloud(cloud)
+        for package, server in self.apps.items():
+            self.ledger.know_app(package, server)
+        for phone in self.phones:
+            self.ledger.know_user(phone.user, phone.process)
+        self.chaos = Chaos(plan, self.network, self.ledger, self.phones, self.clouds, self.apps)
+        self._kinds: Counter[str] = Counter()
+        self.kept: list[int] = []
+
+    def _chance(self, name: str) -> Random:
+        return Random(f"{self.plan.seed}:{name}")  # noqa: S311 - not for secrets
+
+    def _process(self, name: str, main: Main) -> Process:
+        chance = self._chance(name)
+        return Process(self.network, name, next(self._numbers), chance, main, chance.uniform(-SKEW, SKEW))
+
+    def _phone(self, user: str) -> Phone:
+        token = mint_core_token(user_id(user), SECRET, BEGUN)
+        phone = Phone(user, token, self.ledger)
+        phone.process = self._process(f"phone of {user}", phone.main)
+        return phone
+
+    def play(self, until: Checker | None) -> None:
+        """To the end of the plan, and until all must be released; or until this checker has found something."""
+        for process in self.processes:
+            process.start()
+        self.chaos.begin()
+        for day in range(1, int(self.plan.days) + 1):
+            self._run(day * DAY + NIGHT, until)
+            self._look_at_night(day)
+        if self.plan.days < 1:
+            self._run(self.plan.ends_at + LEFT, until)
+            self._look_at_rest()
+
+    def _run(self, to: float, until: Checker | None) -> None:
+        while self.time.now < to:
+            self.time.run(min(to, self.time.now + STEP))
+            if any(violation.checker is until for violation in self.ledger.violations):
+                raise _Found
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for process in self.processes:
+            process.kill()
+        failures = [text for process in self.processes for text in process.failures]
+        for text in dict.fromkeys(failures):
+            self.ledger.violated(Checker.FAILS, text)
+
+    # ---- what is kept
+
+    def _look_at_night(self, day: int) -> None:
+        self._look_at_rest()
+        for one in gc.get_objects():
+            if isinstance(one, _lru_cache_wrapper) and one.__module__.startswith("aiohttp"):
+                one.cache_clear()  # it is of the process in real life, and dies with it
+        gc.collect()
+        found = gc.get_objects()
+        kinds = Counter(type(one).__qualname__ for one in found)
+        self.kept.append(len(found))
+        del found
+        if day == 1:
+            self._kinds = kinds
+        elif day == int(self.plan.days):
+            for kind, count in kinds.items():
+                if count > self._kinds[kind] + SLACK:
+                    self.ledger.violated(
+                        Checker.GROWS, f"{self._kinds[kind]} objects of {kind} after the first day, now {count}"
+                    )
+
+    def _look_at_rest(self) -> None:
+        """Nobody is there: clouds and apps hold nothing of anybody."""
+        for name, program in self.programs.items():
+            if program.cloud is not None and program.cloud.sessions.active:
+                self.ledger.violated(Checker.GROWS, f"{name} has {program.cloud.sessions.active} sessions of nobody")
+        for package, server in self.app_programs.items():
+            if server.server is not None and server.server.sessions:
+                self.ledger.violated(Checker.GROWS, f"{package} has {len(server.server.sessions)} sessions of nobody")
+
+
+def play(
+    plan: Plan, story: Callable[[str], None] | None = None, *, logs: bool = False, until: Checker | None = None
+) -> Outcome:
+    """The same plan gives the same history. `story` gets each fact as a line, with `logs` what the programs log, too.
+    Ends early when the checker `until` has found something."""
+    before = structlog.get_config()
+    begun = perf_counter()
+    week = Week(plan, story)
+
+    def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        about = " ".join(f"{key}={value}" for key, value in event.items() if key != "event" and value is not None)
+        if story is not None:
+            story(f"{week.time.now:.6f}   {week.time.running} {event['event']} {about}")
+        raise structlog.DropEvent
+
+    level = logging.INFO if logs else logging.CRITICAL
+    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(level))
+    gc.collect()
+    gc.freeze()
+    try:
+        with ambient(week.time.read, lambda: BEGUN + week.time.now):
+            try:
+                week.play(until)
+            except _Found:
+                pass
+            finally:
+                week.close()
+    finally:
+        gc.unfreeze()
+        structlog.configure(**before)
+    ledger = week.ledger
+    return Outcome(
+        plan=plan,
+        violations=ledger.violations,
+        counts=ledger.counts,
+        worst=ledger.worst,
+        spells=ledger.spells,
+        digest=ledger.digest,
+        virtual_s=week.time.now,
+        wall_s=perf_counter() - begun,
+        turns=week.time.turns,
+        kept=week.kept,
+    )

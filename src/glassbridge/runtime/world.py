@@ -1,0 +1,51 @@
+"""What a program touches of the world around it: clocks, chance, sockets. Programs take it as an argument.
+
+REAL is handed over where a program is composed; the simulation (lab/weeks) has one for each process. Timers, tasks and
+listening sockets are those of the running event loop, whose time is that of `monotonic`.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+
+from glassbridge.runtime.listen import claim_port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The outside of one process."""
+
+    monotonic: Callable[[], float]
+    """Seconds, for durations."""
+    wall: Callable[[], float]
+    """Unix seconds, for what other machines are told."""
+    chance: Callable[[], float]
+    """A number in [0, 1)."""
+    token: Callable[[int], str]
+    """So many random bytes, in hex: nobody can guess it."""
+    http: Callable[..., aiohttp.ClientSession]
+    """A client for requests and WebSockets; see `open_http`."""
+    claim_port: Callable[[str, int], None]
+    """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
+
+
+def open_http(*, limit: int = 100, limit_per_host: int = 0, **options: Any) -> aiohttp.ClientSession:
+    """A client with at most so many connections at once, in all and to one host (0: no limit). Takes all options of
+    ClientSession but its connector."""
+    connector = aiohttp.TCPConnector(limit=limit, limit_per_host=limit_per_host)
+    return aiohttp.ClientSession(connector=connector, **options)
+
+
+REAL: Final = World(
+    monotonic=time.monotonic,
+    wall=time.time,
+    chance=random.random,
+    token=secrets.token_hex,
+    http=open_http,
+    claim_port=claim_port,
+)

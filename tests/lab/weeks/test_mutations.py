@@ -1,0 +1,143 @@
+"""The checkers can fail: each defect, put into a program, is found by the checker that is named, within a few seeds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from glassbridge.app.link import Link
+from glassbridge.app.server import AppServer
+from glassbridge.app.session import Session
+from glassbridge.cloud.apps.sockets import AppSockets
+from glassbridge.cloud.apps.user_apps import UserApps
+from glassbridge.core import app_session
+from glassbridge.core.app_session import AppState, PhoneAway, PhoneSpoke, StopReason
+from glassbridge.core.machine import Ignored
+from glassbridge.lab.weeks.chaos import Plan
+from glassbridge.lab.weeks.ledger import Checker
+from glassbridge.lab.weeks.week import play
+from glassbridge.runtime.tasks import TaskGroup
+
+Patch = pytest.MonkeyPatch
+BY_NAME, BALANCED = (0, 2, 4), (1, 3, 5)
+
+
+def stays_on_the_old_socket(patch: Patch) -> None:
+    """C1: an SDK that only notes the address while a socket lives."""
+
+    def nudge(self: Link, url: str, cloud: str = "") -> bool:
+        self._url = url
+        self._nudged.set()
+        return False
+
+    patch.setattr(Link, "nudge", nudge)
+
+
+def revives_in_grace(patch: Patch) -> None:
+    """C2: an old cloud asks for apps whose user has left."""
+    for state in (AppState.STARTING, AppState.RUNNING, AppState.GRACE, AppState.REVIVING):
+        patch.setitem(app_session.TABLE, (state, PhoneAway), Ignored("broken"))
+    patch.setattr(Link, "_release", lambda _self, socket: socket.close(1000))
+
+
+def waits_for_nobody(patch: Patch) -> None:
+    """An app that was called away while its user stayed is not missed for 40 s."""
+    patch.setitem(app_session.TABLE, (AppState.GRACE, PhoneSpoke), Ignored("broken"))
+
+
+def settles_anywhere(patch: Patch) -> None:
+    """Behind a balancer, whichever cloud knows the session is taken for the one that asked."""
+    nudge = Link.nudge
+    patch.setattr(Link, "nudge", lambda self, url, _cloud="": nudge(self, url, ""))
+
+
+def forgets_a_new_start(patch: Patch) -> None:
+    """Stopped and started anew within a moment: the stop ends both."""
+    patch.setattr(Session, "asked_again", property(lambda _self: False))
+
+
+def ends_apps_at_sigterm(patch: Patch) -> None:
+    """A cloud that stops tells apps that their user has."""
+    close = UserApps.close
+    patch.setattr(UserApps, "close", lambda self, _reason: close(self, StopReason.SYSTEM))
+
+
+def begins_each_time(patch: Patch) -> None:
+    """Each webhook begins another session of the same user."""
+    opens = AppServer._open
+
+    def afresh(self: AppServer, asked: Any) -> Any:
+        self._sessions.pop(asked.session_id, None)
+        return opens(self, asked)
+
+    patch.setattr(AppServer, "_open", afresh)
+
+
+def says_twice(patch: Patch) -> None:
+    """Each sentence reaches an app twice."""
+    send = UserApps._send
+
+    def twice(self: UserApps, *about: Any) -> None:
+        send(self, *about)
+        send(self, *about)
+
+    patch.setattr(UserApps, "_send", twice)
+
+
+def keeps_its_sessions(patch: Patch) -> None:
+    """An app's server that forgets no session."""
+    keep = AppServer._keep
+
+    async def for_ever(self: AppServer, session: Session, tasks: TaskGroup) -> None:
+        await keep(self, session, tasks)
+        self._sessions[f"{session.session_id} {id(session)}"] = session
+
+    patch.setattr(AppServer, "_keep", for_ever)
+
+
+QUICK: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
+    (stays_on_the_old_socket, Checker.DEAF, BY_NAME),
+    (settles_anywhere, Checker.DEAF, BALANCED),
+    (begins_each_time, Checker.ONE, BY_NAME),
+    (says_twice, Checker.ONCE, BY_NAME),
+    (keeps_its_sessions, Checker.GROWS, BY_NAME[:1]),
+]
+RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
+    (revives_in_grace, Checker.DEAF, BY_NAME),
+    (waits_for_nobody, Checker.DEAF, BY_NAME),
+    (forgets_a_new_start, Checker.DEAF, BY_NAME),
+    (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
+]
+MUTATIONS = [
+    *(pytest.param(*one, id=one[0].__name__) for one in QUICK),
+    *(pytest.param(*one, id=one[0].__name__, marks=pytest.mark.slow) for one in RARE),
+]
+
+
+@pytest.mark.parametrize(("mutation", "checker", "seeds"), MUTATIONS)
+def test_a_defect_is_found(mutation: Callable[[Patch], None], checker: Checker, seeds: tuple[int, ...]) -> None:
+    plans = [Plan(seed=seed, days=0.3 / 24, users=8, speaks=100.0) for seed in seeds]
+    with pytest.MonkeyPatch.context() as patch:
+        mutation(patch)
+        assert any(play(plan, until=checker).violates(checker) for plan in plans)
+
+
+def keeps_each_socket(patch: Patch) -> None:
+    """Something small of each socket stays."""
+    kept: list[Any] = []
+    attend = AppSockets._attend
+
+    async def keep(self: AppSockets, socket: Any, transport: Any, found: Any) -> None:
+        kept.append(socket)
+        await attend(self, socket, transport, found)
+
+    patch.setattr(AppSockets, "_attend", keep)
+
+
+@pytest.mark.slow
+def test_what_grows_with_the_days_is_found() -> None:
+    plan = Plan(seed=0, days=3.0, users=6, speaks=1.0)
+    assert not play(plan).violates(Checker.GROWS)
+    with pytest.MonkeyPatch.context() as patch:
+        keeps_each_socket(patch)
+        assert play(plan, until=Checker.GROWS).violates(Checker.GROWS)

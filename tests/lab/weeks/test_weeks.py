@@ -1,0 +1,68 @@
+"""Hours and weeks of apps in virtual time: the cloud's and the SDK's own classes, and what the simulation promises."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from glassbridge.lab.weeks.chaos import HOUR, Plan
+from glassbridge.lab.weeks.week import play
+
+DAY = 24.0
+
+
+def hours(seed: int, many: float, *, users: int = 20, speaks: float = 1.0) -> Plan:
+    """Some hours of the day; users speak as much of them as of a day with `speaks` hours."""
+    return Plan(seed=seed, days=many / DAY, users=users, speaks=speaks)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hours_of_moves_restarts_and_blips_leave_no_app_deaf_and_stop_none(seed: int) -> None:
+    outcome = play(hours(seed, 3.0, speaks=0.5))
+    assert outcome.violations == []
+    assert outcome.counts["moves"] > 10
+    assert outcome.counts["terminated"] + outcome.counts["killed"] > 2
+    assert outcome.counts["heard"] > 0.9 * 3 * outcome.counts["said"] > 2_000
+    assert outcome.worst < 10.0
+    assert outcome.virtual_s == 3 * HOUR + 300.0
+
+
+REGRESSIONS = {
+    "an app stopped and started within a second is not deaf until it is asked again": (0, 0.05, 20),
+    "behind a balancer an app does not settle with a third cloud, which the user has left before": (1, 0.05, 20),
+}
+
+
+@pytest.mark.parametrize(("seed", "many", "users"), REGRESSIONS.values(), ids=list(REGRESSIONS))
+def test_what_was_found_once(seed: int, many: float, users: int) -> None:
+    assert play(hours(seed, many, users=users, speaks=100.0)).violations == []
+
+
+DIGEST = """
+from glassbridge.lab.weeks.chaos import Plan
+from glassbridge.lab.weeks.week import play
+print(play(Plan(seed=5, days=0.05 / 24, users=4, speaks=100.0)).digest)
+"""
+
+
+def test_the_same_seed_gives_the_same_history_to_the_last_fact() -> None:
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env=os.environ | {"PYTHONHASHSEED": str(number)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for number in (1, 2)
+    }
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_week(seed: int) -> None:
+    outcome = play(Plan(seed=seed))
+    assert outcome.violations == []
