@@ -114,11 +114,19 @@ async def test_a_dead_process_costs_its_streams_a_new_one_and_no_other(recognise
     assert other.lost == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("how", "all_of_them"),
+    [
+        (signal.SIGKILL, False),
+        pytest.param(signal.SIGSTOP, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGSTOP, True, marks=pytest.mark.slow),
+    ],
+)
 async def test_every_word_is_understood_once_whatever_becomes_of_the_process(
-    recogniser: MoonshineRecogniser, how: signal.Signals
+    recogniser: MoonshineRecogniser, how: signal.Signals, all_of_them: bool
 ) -> None:
-    """Through an ear, which opens the next stream: killed, or frozen, in the middle of the second sentence."""
+    """Through an ear, which opens the next stream: killed, or frozen, in the middle of the second sentence; with the
+    process that would take its place, or without."""
     heard: list[Transcript] = []
     speech = Speech(recogniser)
     ear = Ear(speech, Want("en-US"), heard.append, lambda _fault: None)
@@ -128,7 +136,7 @@ async def test_every_word_is_understood_once_whatever_becomes_of_the_process(
         if at == 144_000:
             await eventually(lambda: bool(recogniser.processes) or "no process runs", 20.0)
             for process in recogniser.processes:
-                if process.streams:
+                if process.streams or all_of_them:
                     os.kill(process.pid, how)
         await asyncio.sleep(max(0.0, begun + (at + 3_200) / SECOND - monotonic()))
     ear.ends()

@@ -2,12 +2,13 @@
 
 There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
 where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
-ones cost, it waits for that.
+ones cost, it waits for that. None goes to a process that stands still.
 """
 
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 
 import structlog
@@ -115,18 +116,21 @@ class ProcessRecogniser:
                 raise RecogniserError("the recogniser is closed", Reason.CLOSED)
             if sum(process.streams for process in self._processes) >= self.limits.streams:
                 raise all_busy(self.limits.streams)
-            best = max(self._processes, key=lambda process: (process.fits, -process.streams), default=None)
+            alive = [process for process in self._processes if process.is_alive]
+            best = max(alive, key=lambda process: (process.fits, -process.streams), default=None)
             fits = best is not None and best.fits > 0
             if not fits and self._failures > failures:
                 raise self._failure
             self.warm_up()
             if best is not None and fits and not (self._starting and best.streams >= SPREAD):
                 return best
-            soon = any(process.room for process in self._processes) and monotonic() < until
+            soon = any(process.room or not process.is_alive for process in self._processes) and monotonic() < until
             if not self._starting and not soon:
                 raise self._full()
             self._changed.clear()
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._changed.wait()
 
     def _full(self) -> RecogniserError:
         streams = sum(process.streams for process in self._processes)
@@ -153,6 +157,7 @@ class ProcessRecogniser:
     def _ended(self, process: SpeechProcess) -> None:
         self._processes.discard(process)
         self.warm_up()
+        self._changed.set()
 
     async def close(self) -> None:
         """Ends all streams and their processes; idempotent; at most 3 s."""

@@ -252,6 +252,11 @@ class SpeechProcess:
         """Seconds since the last sign of life."""
         return monotonic() - self._heard_at
 
+    @property
+    def is_alive(self) -> bool:
+        """It has given a sign of life lately: a new stream would not go from one that stands still to another."""
+        return self.silent < SILENT / 2
+
     def open(
         self, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
     ) -> ProcessStream:
@@ -339,7 +344,7 @@ class SpeechProcess:
             if now - looked_at > 2 * WATCH_EVERY:
                 self._heard_at = now
             looked_at = now
-            if self.silent > SILENT and self._streams:
+            if self.silent > SILENT:
                 log.warning("a recogniser process is stuck", pid=self._child.pid, seconds=round(self.silent, 1))
                 why = f"its process gave no sign of life for {self.silent:.0f} s"
                 self._child.signal(signal.SIGKILL)
