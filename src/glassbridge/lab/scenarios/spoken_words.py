@@ -106,7 +106,7 @@ async def measure(fault: Fault, how: Alone) -> list[Sample]:
 
 async def _read(stack: Stack, user: UserId, text: Path, fault: Fault, at: float) -> list[str]:
     """The words that the phone was shown."""
-    phone = await stack.start_phone(user, "--wav", str(text), "--audio", "pcm")
+    phone = await stack.start_phone(user, "--wav", str(text), "--audio", "pcm", "--control")
     ended = asyncio.create_task(phone.wait())
     try:
         async with asyncio.timeout(ENDS_WITHIN):
@@ -116,7 +116,8 @@ async def _read(stack: Stack, user: UserId, text: Path, fault: Fault, at: float)
             with ExitStack() as undone:
                 fault.do(_recognisers(stack), undone)
                 await asyncio.wait((ended,), timeout=STANDS_STILL)
-            await ended
+            while not phone.events("speech_end") and not ended.done():
+                await asyncio.wait((ended,), timeout=0.1)
     except TimeoutError:
         raise LabError(f"the phone did not end within {ENDS_WITHIN:.0f} s") from None
     finally:
