@@ -191,6 +191,7 @@ class Link:
         finally:
             self._forget(socket)
             await cancelled(listening, waiting, leaving)
+            await socket.release()
         self._log.info("app socket closed", code=code, error=self._error)
         return accepted.is_set(), code if done else CloseCode.ABNORMAL
 

@@ -91,6 +91,10 @@ class AppSocket:
         """Says goodbye; `listen` returns then."""
         await _sent(self._ws.close(code=code))
 
+    async def release(self) -> None:
+        """Releases everything, also where `listen` was cancelled while it did so; idempotent."""
+        await self._http.close()
+
     async def _hear(self, text: str, on_message: OnMessage) -> None:
         try:
             said = wire.decode_from_cloud(text)
