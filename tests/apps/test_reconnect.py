@@ -12,6 +12,8 @@ from aiohttp import web
 from glassbridge.app import AppServer, PlaybackFailed, Session
 from glassbridge.app import link as app_link
 from glassbridge.app import socket as app_socket
+from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL
 from glassbridge.wire import apps as wire
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
@@ -184,18 +186,18 @@ async def test_a_socket_that_is_left_is_released_even_if_it_was_closing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Listening has ended, and is cancelled while it cleans up."""
-    close = app_socket.TaskGroup.close
+    close = TaskGroup.close
 
-    async def close_slowly(tasks: app_socket.TaskGroup) -> None:
+    async def close_slowly(tasks: TaskGroup) -> None:
         try:
             await asyncio.sleep(60)
         finally:
             await close(tasks)
 
-    monkeypatch.setattr(app_socket.TaskGroup, "close", close_slowly)
+    monkeypatch.setattr(TaskGroup, "close", close_slowly)
     init = wire.ConnectionInit(package_name=PACKAGE, session_id=SESSION, api_key="k")
-    link = app_link.Link(f"ws://127.0.0.1:{scene.cloud.port}/app-ws", init, lambda _: None, lambda _: None)
-    socket = await app_socket.AppSocket.open(link._url, init)
+    link = app_link.Link(f"ws://127.0.0.1:{scene.cloud.port}/app-ws", init, lambda _: None, lambda _: None, REAL)
+    socket = await app_socket.AppSocket.open(link._url, init, REAL)
     link._leave.set()
     await link._attend(socket)
     assert socket._http.closed
