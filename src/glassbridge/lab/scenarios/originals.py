@@ -41,6 +41,11 @@ PHONES: Final = Needs(original_phones=True)
 CLOUDS: Final = Needs(original_phones=True, original_clouds=True)
 USERS: Final = 3
 
+INTACT: Final = (
+    never("foreign"), never("strange"), never("duplicated"), never("reordered"), most("lost_later", 100 * MARGIN)
+)  # fmt: skip
+"""Frames of 10 ms are lost whenever such a phone changes between its room and its socket: nothing numbers them."""
+
 Run = Callable[[System], Awaitable[None]]
 
 
@@ -55,10 +60,11 @@ def both(
             f"{title}; {who}",
             story=story,
             needs=replace(wanted, **needs),  # type: ignore[arg-type]
-            must=limits,
+            must=(*limits, *INTACT),
             users=USERS,
             runs=1,
             keeps=False,
+            intact=False,
         )
         add(run)
 
