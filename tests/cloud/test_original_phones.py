@@ -11,6 +11,7 @@ from glassbridge.core.rivals import TURNS
 from glassbridge.core.values import LossReason, user_id
 from glassbridge.lab.originals.phone import OriginalPhone
 from glassbridge.livekit.participant import Participant, ParticipantError
+from glassbridge.wire.livekit_bridge_pb2 import AUDIO_SOURCE_TRACK
 from tests.cloud.conftest import ANN, SECRET, Phone, Stage
 from tests.support.poll import eventually, stays
 
@@ -47,6 +48,35 @@ async def _heal(built: Stage, phone: Phone) -> None:
     """What the original's phone does on each connection_ack."""
     await phone.until("connection_ack", 2, within=12.0)
     built.bridge.send(ANN, bytes(640))
+
+
+async def test_a_phone_is_taken_out_of_a_room_without_a_bridge_and_speaks_on_its_socket(stage: Begin) -> None:
+    built = await stage()
+    phone = await speaking(built, "?livekit=true")
+    await built.bridge.stop()
+    await eventually(lambda: built.rooms.put_out == [(ANN, ANN)] or "not taken out of its room")
+    before = len(built.recogniser.fed)
+    await phone.socket.send_bytes(bytes(640))
+    await eventually(lambda: len(built.recogniser.fed) == before + 640 or "not heard")
+    assert phone.audio_states()[-1][0] == "live"
+    assert len(phone.of_type("connection_ack")) == 1
+    await built.bridge.start()
+    await phone.until("connection_ack", 2, within=10.0)
+    await stays(lambda: len(built.rooms.put_out) == 1 or "taken out again", 0.5)
+
+
+@pytest.mark.parametrize("query", ["?livekit=true&phone=p1", "?livekit=true"])
+async def test_nobody_else_is_taken_out(stage: Begin, query: str) -> None:
+    """Neither a phone that understands, nor one that speaks by a track: it may have no other way."""
+    built = await stage()
+    phone = await built.phone(query=query)
+    await phone.until_state("connecting", "awaiting_audio")
+    source = {} if "phone=" in query else {"source": AUDIO_SOURCE_TRACK}
+    built.bridge.send(ANN, bytes(640), **source)
+    await phone.until_state("live")
+    await built.bridge.stop()
+    await eventually(lambda: phone.audio_states()[-1][0] != "live" or "not noticed")
+    await stays(lambda: built.rooms.put_out == [] or "taken out", 1.0)
 
 
 @pytest.mark.parametrize("query", ["?livekit=true&audio=2", "?livekit=true&phone=p1&attempt=1"])

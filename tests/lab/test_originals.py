@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.phone_way import Nudge
 from glassbridge.core.values import LossReason, user_id
 from glassbridge.lab.originals.bridge_client import RETRY_AFTER, OriginalBridgeClient
 from glassbridge.lab.originals.phone import OriginalPhone
@@ -94,7 +95,7 @@ async def test_the_phone_joins_its_room_anew_on_each_greeting(stage: Callable[..
         phone.speak(PCM)
         await eventually(lambda: first.sent == [(b"\x01" + PCM, "")] or "nothing came into the room")
         (session,) = built.cloud.sessions.living
-        session._invite_phone()
+        session._nudge_phone(Nudge.GREET)
         await lab.until_joined(2)
         assert first.closed is not None
         await phone.deafen()

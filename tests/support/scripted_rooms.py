@@ -17,6 +17,8 @@ class ScriptedRooms:
         """No call gets an answer."""
         self.asked: list[str] = []
         """Rooms of which somebody wanted to know who is there."""
+        self.put_out: list[tuple[str, str]] = []
+        """(room, identity) of those whom somebody put out."""
         self._over = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -24,6 +26,7 @@ class ScriptedRooms:
         app = web.Application()
         app.router.add_post("/twirp/livekit.RoomService/ListParticipants", self._participants)
         app.router.add_post("/twirp/livekit.RoomService/ListRooms", self._rooms)
+        app.router.add_post("/twirp/livekit.RoomService/RemoveParticipant", self._remove)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -38,6 +41,11 @@ class ScriptedRooms:
     async def _rooms(self, _request: web.Request) -> web.Response:
         if self.silent:
             await self._over.wait()
+        return web.Response(body=b"", content_type="application/protobuf")
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        who = room.RoomParticipantIdentity.FromString(await request.read())
+        self.put_out.append((who.room, who.identity))
         return web.Response(body=b"", content_type="application/protobuf")
 
     async def _participants(self, request: web.Request) -> web.Response:

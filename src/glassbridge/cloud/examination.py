@@ -32,6 +32,13 @@ class Examiner:
             stream_age=seat.stream_age if seat is not None else None,
         )
 
+    async def put_out(self, user: UserId) -> None:
+        """Takes the user's phone out of its room, where the room service can."""
+        try:
+            await self._rooms.remove(user, user)
+        except RoomServiceError as error:
+            log.info("LiveKit's room service does not put the phone out", user_id=user, error=str(error))
+
     @staticmethod
     async def _ask_bridge(seat: Seat | None) -> SeatStatus | None:
         return await seat.status() if seat is not None else None

@@ -38,6 +38,7 @@ from glassbridge.core.audio_link import (
     Wanted,
 )
 from glassbridge.core.machine import Record
+from glassbridge.core.phone_way import Nudge, PhoneWay
 from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -55,8 +56,8 @@ _received = {Path.ROOM: metrics.FRAMES_RECEIVED.cell("stream"), Path.SOCKET: met
 
 
 class LinkShell:
-    """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life,
-    `invite_phone` to join its room anew."""
+    """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life, `nudge`
+    moves one that understands no notices."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class LinkShell:
         unnumbered: Unnumbered,
         tell: Callable[[Notice], None],
         ask_phone: AskPhone,
-        invite_phone: Callable[[], None],
+        nudge: Callable[[Nudge], None],
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
         flight: Flight,
@@ -83,7 +84,8 @@ class LinkShell:
         self._unnumbered = unnumbered
         self._tell = tell
         self._ask_phone = ask_phone
-        self._invite_phone = invite_phone
+        self._nudge = nudge
+        self._way = PhoneWay()
         self._tasks = tasks
         self._former = former
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
@@ -139,6 +141,7 @@ class LinkShell:
 
     def arrive(self, wanted: Wanted, parent: Origin | None) -> None:
         """A socket of the phone is here; it may have begun a trace."""
+        self._way.reached()
         self._story.arrived(numbers=wanted.numbers, parent=parent)
         self._shell.post(wanted)
 
@@ -156,6 +159,8 @@ class LinkShell:
         now = self._last_frame[path] = self._loop.time()
         self.frames[path] += 1
         _received[path].count += 1
+        if not numbered:
+            self._way.heard(path, track=track)
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
@@ -210,7 +215,8 @@ class LinkShell:
             case machine_of.AskPhone(generation):
                 self._tasks.spawn(self._ask(generation), f"ask-phone-{generation}")
             case machine_of.InvitePhone():
-                self._invite_phone()
+                self._way.greeted(self._loop.time())
+                self._nudge(Nudge.GREET)
             case Notify(notice):
                 self._notify(notice)
 
@@ -221,6 +227,10 @@ class LinkShell:
         if notice.state is AudioState.LIVE:
             self._microphone.forgive()
         self._tell(notice)
+        if (nudge := self._way.told(notice, self._loop.time())) is not None:
+            if nudge is Nudge.GREET:
+                self._way.greeted(self._loop.time())
+            self._nudge(nudge)
 
     # ---- a place
 

@@ -43,6 +43,7 @@ from glassbridge.core.diagnosis import (
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.ownership import Claim, Epoch, Ownership, OwnershipState, first_generation
+from glassbridge.core.phone_way import Nudge
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import (
@@ -154,6 +155,7 @@ class UserSession:
         self.ownership = Ownership()
         self._was_elsewhere = handed is not None
         """The phone has had this session before, with another cloud."""
+        self._examiner = examiner
         self._flights = flights
         self._flight = flights.open(user, self.id)
         self._owner = owner
@@ -223,7 +225,7 @@ class UserSession:
             self.unnumbered,
             self._notify,
             self._ask_phone,
-            self._invite_phone,
+            self._nudge_phone,
             self._tasks,
             former,
             self._flight,
@@ -544,13 +546,19 @@ class UserSession:
     async def _ask_phone(self) -> bool:
         return self._phone is not None and await self._phone.answers(self._config.status_timeout)
 
-    def _invite_phone(self) -> None:
-        """The original's phones join their room anew on each acknowledgement, and understand no audio_state."""
+    def _nudge_phone(self, nudge: Nudge) -> None:
+        """The original's phones understand no audio_state. They join their room anew on each acknowledgement, and speak
+        on their socket while they are in none."""
         phone = self._phone
-        if phone is not None and phone.wishes.livekit and not phone.understands_notices:
-            self._log.info("phone greeted again", socket=phone.number)
-            self._flight.note("phone greeted again", socket=phone.number)
+        if phone is None or not phone.wishes.livekit or phone.understands_notices:
+            return
+        if nudge is Nudge.GREET:
             phone.send(self._greeting(phone, resumed=True))
+        else:
+            self._spawn(self._examiner.put_out(self.user), "put-phone-out")
+        told = "phone greeted again" if nudge is Nudge.GREET else "phone put out of its room"
+        self._log.info(told, socket=phone.number)
+        self._flight.note(told, socket=phone.number)
 
     def _notify(self, notice: Notice) -> None:
         if self._phone is None:  # the link has yet to hear that it went away
@@ -736,7 +744,7 @@ class UserSession:
         """The original's phones announce their coding after each greeting, and understand no audio_state."""
         await asyncio.sleep(ANNOUNCED_WITHIN)
         while self.unnumbered.refuses:
-            self._invite_phone()
+            self._nudge_phone(Nudge.GREET)
             await asyncio.sleep(INVITE_EVERY)
         self._asks_for_coding = False
 

@@ -1,0 +1,63 @@
+"""Which way does a phone of the original send its audio, and how is it brought to another one?
+
+Rules
+- Such a phone sends data packets into its room while that is connected, else frames on its socket. It understands no
+  `audio_state`: all that moves it is to lose its room, and a greeting, upon which it joins anew.
+- So where audio is welcome on the socket only, and the phone was heard in the room, it is taken out of the room. It is
+  not where somebody else may hold the user: that room may be another cloud's by now.
+- When the room is welcome again, the phone is greeted, every GREET_EVERY seconds at most. Until then its socket serves.
+
+It does not know rooms, sockets or clocks; time is an argument, monotonic seconds.
+"""
+
+from enum import Enum
+from math import inf
+from typing import Final
+
+from glassbridge.core.link_events import Notice, Path
+from glassbridge.core.values import LossReason
+
+GREET_EVERY: Final = 30.0
+IN_DOUBT: Final = frozenset(
+    reason.code for reason in (LossReason.SUPERSEDED, LossReason.REMOVED, LossReason.REPLACED, LossReason.ROOM_DELETED)
+)
+"""Codes of a notice after which the user may be somebody else's."""
+
+
+class Nudge(Enum):
+    """What moves the phone."""
+
+    TAKE_OUT = "take_out"
+    """Of its room."""
+    GREET = "greet"
+
+
+class PhoneWay:
+    """Of one session."""
+
+    def __init__(self) -> None:
+        self._in_room = False
+        """The newest audio came by data packets without numbers."""
+        self._taken_out = False
+        self._greeted_at = -inf
+
+    def reached(self) -> None:
+        """The phone has a new socket, and was greeted on it."""
+        self._in_room = self._taken_out = False
+
+    def heard(self, path: Path, *, track: bool) -> None:
+        """Audio without numbers came."""
+        self._in_room = path is Path.ROOM and not track
+
+    def greeted(self, now: float) -> None:
+        """The phone was greeted again, for whatever reason."""
+        self._greeted_at, self._taken_out = now, False
+
+    def told(self, notice: Notice, now: float) -> Nudge | None:
+        """What is true of the phone's audio has changed."""
+        if notice.path is Path.SOCKET:
+            if not self._in_room or notice.code in IN_DOUBT:
+                return None
+            self._in_room, self._taken_out = False, True
+            return Nudge.TAKE_OUT
+        return Nudge.GREET if self._taken_out and now - self._greeted_at >= GREET_EVERY else None

@@ -1,0 +1,55 @@
+"""A phone of the original is taken out of a room that serves nobody, and greeted when it serves again."""
+
+import pytest
+
+from glassbridge.core.link_events import Notice, Path
+from glassbridge.core.phone_way import GREET_EVERY, IN_DOUBT, Nudge, PhoneWay
+from glassbridge.core.values import AudioState
+
+BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=Path.SOCKET)
+BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=Path.ROOM)
+
+
+def heard(path: Path = Path.ROOM, *, track: bool = False) -> PhoneWay:
+    way = PhoneWay()
+    way.reached()
+    way.heard(path, track=track)
+    return way
+
+
+def test_out_once_and_back_once() -> None:
+    way = heard()
+    assert way.told(BY_ROOM, 0.0) is None
+    assert way.told(BY_SOCKET, 1.0) is Nudge.TAKE_OUT
+    assert way.told(BY_SOCKET, 2.0) is None
+    way.heard(Path.SOCKET, track=False)
+    assert way.told(BY_ROOM, 3.0) is Nudge.GREET
+    way.greeted(3.0)
+    assert way.told(BY_ROOM, 4.0) is None
+
+
+def test_greetings_have_a_pace() -> None:
+    way = heard()
+    way.greeted(0.0)
+    way.heard(Path.ROOM, track=False)
+    assert way.told(BY_SOCKET, 1.0) is Nudge.TAKE_OUT
+    assert way.told(BY_ROOM, GREET_EVERY - 1) is None
+    assert way.told(BY_ROOM, GREET_EVERY) is Nudge.GREET
+
+
+@pytest.mark.parametrize("way", [PhoneWay(), heard(Path.SOCKET), heard(track=True)])
+def test_who_was_not_heard_by_packets_stays_where_it_is(way: PhoneWay) -> None:
+    assert way.told(BY_SOCKET, 0.0) is None
+    assert way.told(BY_ROOM, 99.0) is None
+
+
+@pytest.mark.parametrize("code", sorted(IN_DOUBT))
+def test_nobody_is_put_out_of_a_room_that_may_be_another_clouds(code: str) -> None:
+    assert heard().told(Notice(AudioState.INTERRUPTED, code, path=Path.SOCKET), 0.0) is None
+
+
+def test_a_new_socket_begins_anew() -> None:
+    way = heard()
+    assert way.told(BY_SOCKET, 0.0) is Nudge.TAKE_OUT
+    way.reached()
+    assert way.told(BY_ROOM, 99.0) is None
