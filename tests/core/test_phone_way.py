@@ -7,6 +7,7 @@ from glassbridge.core.phone_way import GREET_EVERY, IN_DOUBT, Nudge, PhoneWay
 from glassbridge.core.values import AudioState
 
 BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=Path.SOCKET)
+LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", path=Path.SOCKET)
 BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=Path.ROOM)
 
 
@@ -24,17 +25,31 @@ def test_out_once_and_back_once() -> None:
     assert way.told(BY_SOCKET, 2.0) is None
     way.heard(Path.SOCKET, track=False)
     assert way.told(BY_ROOM, 3.0) is Nudge.GREET
-    way.greeted(3.0)
     assert way.told(BY_ROOM, 4.0) is None
 
 
 def test_greetings_have_a_pace() -> None:
     way = heard()
-    way.greeted(0.0)
-    way.heard(Path.ROOM, track=False)
+    assert way.invite(0.0) is Nudge.GREET
     assert way.told(BY_SOCKET, 1.0) is Nudge.TAKE_OUT
-    assert way.told(BY_ROOM, GREET_EVERY - 1) is None
-    assert way.told(BY_ROOM, GREET_EVERY) is Nudge.GREET
+    assert way.told(BY_ROOM, 2.0) is None
+    assert way.due == GREET_EVERY
+    assert way.told(LIVE_BY_SOCKET, 3.0) is None
+    assert way.tick(GREET_EVERY) is Nudge.GREET
+    assert way.due is None
+
+
+def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
+    way = heard()
+    assert way.invite(0.0) is Nudge.GREET
+    assert way.invite(5.0) is None
+    assert way.told(Notice(AudioState.LIVE, path=Path.ROOM), 6.0) is None
+    assert way.tick(GREET_EVERY) is None
+    way = heard()
+    assert way.invite(0.0) is Nudge.GREET
+    assert way.invite(5.0) is None
+    assert way.told(BY_ROOM, 6.0) is None
+    assert way.tick(GREET_EVERY) is Nudge.GREET, "it is not heard"
 
 
 @pytest.mark.parametrize("way", [PhoneWay(), heard(Path.SOCKET), heard(track=True)])

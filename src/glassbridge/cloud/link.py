@@ -86,6 +86,7 @@ class LinkShell:
         self._ask_phone = ask_phone
         self._nudge = nudge
         self._way = PhoneWay()
+        self._greeting: asyncio.TimerHandle | None = None
         self._tasks = tasks
         self._former = former
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
@@ -181,6 +182,8 @@ class LinkShell:
         """Gives up what is held; returns when the bridge has been told, after `timeout` seconds at most. Without
         `leaves` no bridge is told anything: the next owner's join replaces ours."""
         self._story.departed()
+        if self._greeting is not None:
+            self._greeting.cancel()
         if leaves:
             self._shell.post(Unwanted())
         self._shell.stop()
@@ -215,8 +218,7 @@ class LinkShell:
             case machine_of.AskPhone(generation):
                 self._tasks.spawn(self._ask(generation), f"ask-phone-{generation}")
             case machine_of.InvitePhone():
-                self._way.greeted(self._loop.time())
-                self._nudge(Nudge.GREET)
+                self._move(self._way.invite(self._loop.time()))
             case Notify(notice):
                 self._notify(notice)
 
@@ -227,10 +229,19 @@ class LinkShell:
         if notice.state is AudioState.LIVE:
             self._microphone.forgive()
         self._tell(notice)
-        if (nudge := self._way.told(notice, self._loop.time())) is not None:
-            if nudge is Nudge.GREET:
-                self._way.greeted(self._loop.time())
+        self._move(self._way.told(notice, self._loop.time()))
+
+    def _move(self, nudge: Nudge | None) -> None:
+        """Does what moves a phone that understands no notice, and comes back when more is due."""
+        if nudge is not None:
             self._nudge(nudge)
+        if self._greeting is not None:
+            self._greeting.cancel()
+        due = self._way.due
+        self._greeting = None if due is None else self._loop.call_at(due, self._greet)
+
+    def _greet(self) -> None:
+        self._move(self._way.tick(self._loop.time()))
 
     # ---- a place
 

@@ -30,7 +30,7 @@ from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link, ownership
 from glassbridge.core.app_session import StopReason
-from glassbridge.core.audio_link import INVITE_EVERY, AudioLink, Notice, Path
+from glassbridge.core.audio_link import AudioLink, Notice, Path
 from glassbridge.core.coded_audio import CODED_AUDIO
 from glassbridge.core.diagnosis import (
     RECOGNISER_FAILED,
@@ -43,7 +43,7 @@ from glassbridge.core.diagnosis import (
 from glassbridge.core.gaps import Gap, Gaps
 from glassbridge.core.machine import Record
 from glassbridge.core.ownership import Claim, Epoch, Ownership, OwnershipState, first_generation
-from glassbridge.core.phone_way import Nudge
+from glassbridge.core.phone_way import GREET_EVERY, Nudge
 from glassbridge.core.recogniser import Fault, Reason
 from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import (
@@ -745,7 +745,7 @@ class UserSession:
         await asyncio.sleep(ANNOUNCED_WITHIN)
         while self.unnumbered.refuses:
             self._nudge_phone(Nudge.GREET)
-            await asyncio.sleep(INVITE_EVERY)
+            await asyncio.sleep(GREET_EVERY)
         self._asks_for_coding = False
 
     def _tell_beside_live(self, former: Finding | None, finding: Finding | None, well: str) -> None:

@@ -5,7 +5,8 @@ Rules
   `audio_state`: all that moves it is to lose its room, and a greeting, upon which it joins anew.
 - So where audio is welcome on the socket only, and the phone was heard in the room, it is taken out of the room. It is
   not where somebody else may hold the user: that room may be another cloud's by now.
-- When the room is welcome again, the phone is greeted, every GREET_EVERY seconds at most. Until then its socket serves.
+- When the room is welcome again, the phone is greeted, every GREET_EVERY seconds at most: one that joins anew is not
+  heard for a moment. Until then its socket serves.
 
 It does not know rooms, sockets or clocks; time is an argument, monotonic seconds.
 """
@@ -15,7 +16,7 @@ from math import inf
 from typing import Final
 
 from glassbridge.core.link_events import Notice, Path
-from glassbridge.core.values import LossReason
+from glassbridge.core.values import AudioState, LossReason
 
 GREET_EVERY: Final = 30.0
 IN_DOUBT: Final = frozenset(
@@ -39,25 +40,39 @@ class PhoneWay:
         self._in_room = False
         """The newest audio came by data packets without numbers."""
         self._taken_out = False
+        self._is_live = False
         self._greeted_at = -inf
+        self.due: float | None = None
+        """When tick() is wanted."""
 
     def reached(self) -> None:
         """The phone has a new socket, and was greeted on it."""
         self._in_room = self._taken_out = False
+        self.due = None
 
     def heard(self, path: Path, *, track: bool) -> None:
         """Audio without numbers came."""
         self._in_room = path is Path.ROOM and not track
 
-    def greeted(self, now: float) -> None:
-        """The phone was greeted again, for whatever reason."""
-        self._greeted_at, self._taken_out = now, False
-
     def told(self, notice: Notice, now: float) -> Nudge | None:
         """What is true of the phone's audio has changed."""
+        self._is_live = notice.state is AudioState.LIVE
         if notice.path is Path.SOCKET:
             if not self._in_room or notice.code in IN_DOUBT:
                 return None
             self._in_room, self._taken_out = False, True
             return Nudge.TAKE_OUT
-        return Nudge.GREET if self._taken_out and now - self._greeted_at >= GREET_EVERY else None
+        return self.invite(now) if self._taken_out else None
+
+    def invite(self, now: float) -> Nudge | None:
+        """The phone should join its room anew; too soon after the last greeting, it is due later."""
+        if now - self._greeted_at < GREET_EVERY:
+            self.due = self._greeted_at + GREET_EVERY
+            return None
+        self._greeted_at, self._taken_out, self.due = now, False, None
+        return Nudge.GREET
+
+    def tick(self, now: float) -> Nudge | None:
+        """The greeting is due, unless the phone has come to be heard in its room meanwhile."""
+        self.due = None
+        return self.invite(now) if self._taken_out or not self._is_live else None

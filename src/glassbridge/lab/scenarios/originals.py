@@ -16,7 +16,7 @@ from time import monotonic, monotonic_ns
 from typing import Final
 
 from glassbridge.core.arrival import SILENCE
-from glassbridge.core.audio_link import ANSWERED, INVITE_EVERY
+from glassbridge.core.phone_way import GREET_EVERY
 from glassbridge.core.rivals import TURNS
 from glassbridge.core.values import UserId
 from glassbridge.lab import judge
@@ -298,8 +298,8 @@ for letter, name in zip("xyz", FAULTS, strict=True):
     story="C5",
     needs=PHONES,
     must=(
-        most("first_tta_s", SILENCE + ANSWERED + MARGIN),
-        most("again_tta_s", INVITE_EVERY + SILENCE + ANSWERED + MARGIN),
+        most("first_tta_s", SILENCE + MARGIN),
+        most("again_tta_s", GREET_EVERY + MARGIN),
     ),
     users=USERS,
     runs=1,
@@ -307,7 +307,7 @@ for letter, name in zip("xyz", FAULTS, strict=True):
     intact=False,
 )
 async def unheard_phone(system: System) -> None:
-    """Greeted again it joins anew: after SILENCE seconds, and a second time not before INVITE_EVERY seconds later."""
+    """Greeted again it joins anew: after SILENCE seconds, and a second time not before GREET_EVERY seconds later."""
     users = await speaking(system)
     for prefix in ("first_", "again_"):
         async with system.episode(users, f"packets are lost, the {prefix[:-1]} time", prefix) as episode:
@@ -315,7 +315,7 @@ async def unheard_phone(system: System) -> None:
                 user.deafen()
             episode.gone()
             episode.gone_ns = episode.cause_ns = episode.gone_ns + 200_000_000  # what is under way arrives before
-            await episode.audio(within=INVITE_EVERY + 10)
+            await episode.audio(within=GREET_EVERY + 10)
         await joined_rooms(users)
 
 
