@@ -2,12 +2,14 @@
 
 import pytest
 
+from glassbridge.core.diagnosis import Hop
 from glassbridge.core.link_events import Notice, Path
 from glassbridge.core.phone_way import GREET_EVERY, IN_DOUBT, Nudge, PhoneWay
 from glassbridge.core.values import AudioState
 
 BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=Path.SOCKET)
 LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", path=Path.SOCKET)
+UNHEARD = Notice(AudioState.INTERRUPTED, "phone_unheard", hop=Hop.PHONE, path=Path.SOCKET)
 BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=Path.ROOM)
 
 
@@ -35,8 +37,20 @@ def test_greetings_have_a_pace() -> None:
     assert way.told(BY_ROOM, 2.0) is None
     assert way.due == GREET_EVERY
     assert way.told(LIVE_BY_SOCKET, 3.0) is None
+    assert way.told(BY_ROOM, 4.0) is None
     assert way.tick(GREET_EVERY) is Nudge.GREET
     assert way.due is None
+
+
+@pytest.mark.parametrize("away", [BY_SOCKET, LIVE_BY_SOCKET])
+def test_nobody_is_greeted_into_a_room_without_a_bridge(away: Notice) -> None:
+    way = heard()
+    assert way.invite(0.0) is Nudge.GREET
+    way.told(BY_SOCKET, 1.0)
+    way.told(BY_ROOM, 2.0)
+    assert way.told(away, 3.0) is None
+    assert way.tick(GREET_EVERY) is None
+    assert way.told(BY_ROOM, GREET_EVERY + 1) is Nudge.GREET
 
 
 def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
@@ -48,7 +62,7 @@ def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
     way = heard()
     assert way.invite(0.0) is Nudge.GREET
     assert way.invite(5.0) is None
-    assert way.told(BY_ROOM, 6.0) is None
+    assert way.told(UNHEARD, 6.0) is Nudge.TAKE_OUT
     assert way.tick(GREET_EVERY) is Nudge.GREET, "it is not heard"
 
 

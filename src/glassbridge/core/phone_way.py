@@ -15,6 +15,7 @@ from enum import Enum
 from math import inf
 from typing import Final
 
+from glassbridge.core.diagnosis import Hop
 from glassbridge.core.link_events import Notice, Path
 from glassbridge.core.values import AudioState, LossReason
 
@@ -40,7 +41,7 @@ class PhoneWay:
         self._in_room = False
         """The newest audio came by data packets without numbers."""
         self._taken_out = False
-        self._is_live = False
+        self._notice = Notice(AudioState.CONNECTING)
         self._greeted_at = -inf
         self.due: float | None = None
         """When tick() is wanted."""
@@ -56,7 +57,7 @@ class PhoneWay:
 
     def told(self, notice: Notice, now: float) -> Nudge | None:
         """What is true of the phone's audio has changed."""
-        self._is_live = notice.state is AudioState.LIVE
+        self._notice = notice
         if notice.path is Path.SOCKET:
             if not self._in_room or notice.code in IN_DOUBT:
                 return None
@@ -73,6 +74,8 @@ class PhoneWay:
         return Nudge.GREET
 
     def tick(self, now: float) -> Nudge | None:
-        """The greeting is due, unless the phone has come to be heard in its room meanwhile."""
+        """The greeting is due, if it still helps: there has to be a bridge, and the phone has to be missed there."""
         self.due = None
-        return self.invite(now) if self._taken_out or not self._is_live else None
+        welcome = self._notice.path is Path.ROOM
+        unheard = self._notice.state is not AudioState.LIVE and (welcome or self._notice.hop is Hop.PHONE)
+        return self.invite(now) if unheard or (welcome and self._taken_out) else None

@@ -16,8 +16,21 @@ from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
 RETRY_AFTER: Final = 2.0
+ALONE: Final = [("grpc.use_local_subchannel_pool", 1)]
+"""Channels of one process do not share a connection, nor the wait after a connection that failed."""
 TIMEOUT: Final = 10.0
 """Seconds for a unary call."""
+
+
+async def answers(target: str) -> bool:
+    """Whether a bridge is there."""
+    async with grpc.aio.insecure_channel(target, options=ALONE) as channel:
+        stub: Any = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
+        try:
+            await stub.HealthCheck(pb.HealthCheckRequest(), timeout=1.0)
+        except grpc.aio.AioRpcError:
+            return False
+    return True
 
 
 class OriginalBridgeClient:
@@ -25,8 +38,7 @@ class OriginalBridgeClient:
     the PCM of each chunk that has some."""
 
     def __init__(self, target: str, joining: Callable[[], Mapping[str, Any]], hear: Callable[[bytes], None]) -> None:
-        # A sub-channel of its own: clients of one process do not share a connection, as in several clouds.
-        self._channel = grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+        self._channel = grpc.aio.insecure_channel(target, options=ALONE)
         self._bridge: Any = LiveKitBridgeStub(self._channel)  # type: ignore[no-untyped-call]
         self._joining = joining
         self._hear = hear

@@ -23,7 +23,7 @@ from aiohttp import web
 from glassbridge.cloud.auth import CoreTokenError, bearer, verify_core_token
 from glassbridge.cloud.tap import Tap
 from glassbridge.core.values import UserId
-from glassbridge.lab.originals.bridge_client import OriginalBridgeClient
+from glassbridge.lab.originals.bridge_client import OriginalBridgeClient, answers
 from glassbridge.livekit.tokens import LiveKitKeys, agent_token, phone_token
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -119,9 +119,8 @@ class OriginalCloud:
         return web.json_response({"success": True, "data": data})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """Whether its bridge is there: what the lab asks, not the original."""
-        there = await asyncio.to_thread(Path(self.bridge.removeprefix("unix:")).is_socket)
-        return web.json_response({"bridges": int(there)})
+        """Whether its bridge answers: what the lab asks, not the original."""
+        return web.json_response({"bridges": int(await answers(self.bridge))})
 
     def _user(self, request: web.Request) -> UserId:
         try:
