@@ -553,12 +553,13 @@ class UserSession:
         if phone is None or not phone.wishes.livekit or phone.understands_notices:
             return
         if nudge is Nudge.GREET:
+            self._log.info("phone greeted again", socket=phone.number)
+            self._flight.note("phone greeted again", socket=phone.number)
             phone.send(self._greeting(phone, resumed=True))
         else:
+            self._log.info("phone put out of its room", socket=phone.number)
+            self._flight.note("phone put out of its room", socket=phone.number)
             self._spawn(self._examiner.put_out(self.user), "put-phone-out")
-        told = "phone greeted again" if nudge is Nudge.GREET else "phone put out of its room"
-        self._log.info(told, socket=phone.number)
-        self._flight.note(told, socket=phone.number)
 
     def _notify(self, notice: Notice) -> None:
         if self._phone is None:  # the link has yet to hear that it went away
