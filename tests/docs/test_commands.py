@@ -49,7 +49,7 @@ def shown() -> Iterator[Line]:
 
 def typed(line: str) -> Iterator[str]:
     """The commands of one line of a shell, those within `$( )` too."""
-    line = line.partition("  #")[0].strip().removeprefix("$ ")
+    line = line.partition(" #")[0].strip().removeprefix("$ ")
     line = re.sub(r"^(export )?(\w+=\S+ )*", "", line)
     for inner in re.findall(r"\$\(([^()]*)\)", line):
         yield from typed(inner)
