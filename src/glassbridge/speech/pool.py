@@ -23,7 +23,7 @@ from glassbridge.speech.process import SILENT, ProcessStream, SpeechProcess
 log = structlog.get_logger()
 
 ENGLISH = "en-US"
-PATIENCE = 6.0
+PATIENCE = 10.0
 """Seconds that a new stream waits until those that came before it are known, if there is room for it then."""
 SPREAD = 2
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
