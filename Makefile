@@ -41,6 +41,8 @@ check: setup ## format, lint, types, imports, what is generated, ports to the wo
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python -m tools.describe_commands --check
 	@$(BIN)/python -m tools.describe_settings --check
+	@$(BIN)/python -m tools.describe_events --check
+	@$(BIN)/python -m tools.describe_metrics --check
 	@$(BIN)/python tools/check_world.py
 	@$(BIN)/pytest -q -p no:cacheprovider tests/test_security_table.py
 	@$(MAKE) --no-print-directory docs

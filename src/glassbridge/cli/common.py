@@ -76,7 +76,7 @@ def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _suggestion(name: str, known: frozenset[str]) -> str:
     similar = get_close_matches(name.upper(), sorted(known), 1)
-    return f"did you mean {similar[0]}?" if similar else "take it away (the README lists what there is)"
+    return f"did you mean {similar[0]}?" if similar else "take it away (docs/settings.md lists what there is)"
 
 
 def known_names() -> frozenset[str]:
