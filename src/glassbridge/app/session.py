@@ -32,6 +32,8 @@ from glassbridge.wire.phone import AudioStateNotice, TranscriptGap, Vad
 
 log = structlog.get_logger()
 
+CLOCKS_DIFFER = 1_000
+"""Milliseconds."""
 ASK_AGAIN = 1.0
 """Seconds after a reconnect in which the cloud has told the results that we may have missed."""
 
@@ -306,8 +308,9 @@ class Session:
         return self._url
 
     def nudge(self, url: str, at: int, cloud: str) -> None:
-        """A cloud asks for us, the same as before or another one. An older question than the last one is not heard."""
-        if 0 < at < self.asked_at:
+        """A cloud asks for us, the same as before or another one. A question that is older than the last one, by more
+        than clocks of clouds differ, is not heard."""
+        if 0 < at < self.asked_at - CLOCKS_DIFFER:
             return
         former = self._cloud
         self._url, self.asked_at, self.asked_by = url, max(at, self.asked_at), cloud

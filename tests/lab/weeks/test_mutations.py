@@ -19,7 +19,7 @@ from glassbridge.lab.weeks.week import play
 from glassbridge.runtime.tasks import TaskGroup
 
 Patch = pytest.MonkeyPatch
-BY_NAME, BALANCED = (0, 2, 4), (1, 3, 5)
+BY_NAME = 0, 2, 4
 
 
 def stays_on_the_old_socket(patch: Patch) -> None:
@@ -43,12 +43,6 @@ def revives_in_grace(patch: Patch) -> None:
 def waits_for_nobody(patch: Patch) -> None:
     """An app that was called away while its user stayed is not missed for 40 s."""
     patch.setitem(app_session.TABLE, (AppState.GRACE, PhoneSpoke), Ignored("broken"))
-
-
-def settles_anywhere(patch: Patch) -> None:
-    """Behind a balancer, whichever cloud knows the session is taken for the one that asked."""
-    nudge = Link.nudge
-    patch.setattr(Link, "nudge", lambda self, url, _cloud="": nudge(self, url, ""))
 
 
 def forgets_a_new_start(patch: Patch) -> None:
@@ -97,7 +91,6 @@ def keeps_its_sessions(patch: Patch) -> None:
 
 QUICK: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (stays_on_the_old_socket, Checker.DEAF, BY_NAME),
-    (settles_anywhere, Checker.DEAF, BALANCED),
     (begins_each_time, Checker.ONE, BY_NAME),
     (says_twice, Checker.ONCE, BY_NAME),
     (keeps_its_sessions, Checker.GROWS, BY_NAME[:1]),
