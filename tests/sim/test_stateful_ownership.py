@@ -51,6 +51,7 @@ class Directory:
         self.saved: Claim | Released | None = None
         self.server = 1
         self.taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
+        self.saved_taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
 
     def claim(self, wanted: Claim, now_ms: int) -> Granted | Refused:
         verdict = decide(self.kept, wanted, now_ms)
@@ -205,10 +206,12 @@ class ClusterModel(RuleBasedStateMachine):
     @rule()
     def replica_in_sync(self) -> None:
         self.directory.saved = self.directory.kept
+        self.directory.saved_taken = {number: [*news] for number, news in self.directory.taken.items()}
 
     @rule()
     def directory_failed_over(self) -> None:
         self.directory.kept = self.directory.saved
+        self.directory.taken = {number: [*news] for number, news in self.directory.saved_taken.items()}
         self.directory.server += 1
 
     @rule()
