@@ -57,7 +57,7 @@ LONGEST_TRIP = 4.0
 """Seconds that are believed of a round trip."""
 
 
-OUR_WORDS = frozenset({"audio", "phone", "attempt"})
+OUR_WORDS = frozenset({"audio", "phone", "attempt", "beside"})
 """Parts of a query that the original's phones do not send."""
 
 _malformed = metrics.FRAMES_DROPPED.cell("socket", "malformed")
@@ -77,6 +77,8 @@ class Wishes:
     """Counts its attempts to connect (`attempt`)."""
     ours: bool = False
     """It asked in words that the original's phones do not have."""
+    beside: bool = False
+    """It is the second socket of a phone that is here, and carries numbered audio only (`beside=true`)."""
     trace: Origin | None = None
     """The trace that the phone has begun because it lost its connection (header `traceparent`)."""
 
@@ -92,6 +94,7 @@ class Wishes:
             numbered=query.get("audio") == "2",
             phone=query.get("phone", "")[:64],
             attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 10 else 0,
+            beside=query.get("beside") == "true",
             ours=not OUR_WORDS.isdisjoint(query),
             trace=Origin.read(request.headers.get(HEADER)),
         )

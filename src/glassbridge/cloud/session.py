@@ -163,6 +163,8 @@ class UserSession:
         self._log = log.bind(user_id=user, session_id=self.id)
         self._tasks = TaskGroup(f"session:{user}", self._failed)
         self._connections: dict[SocketNumber, PhoneConnection] = {}
+        self._beside: PhoneConnection | None = None
+        """The second socket of the phone; closed ones are kept until the next comes."""
         self._rivals = Rivals()
         self._kept: list[SocketNumber] = []
         """Superseded phones that are still connected, oldest first."""
@@ -299,6 +301,17 @@ class UserSession:
         self._connections[connection.number] = connection
         self._shell.post(SocketOpened(connection.number))
 
+    def opened_beside(self, connection: PhoneConnection) -> bool:
+        """A second socket, which carries audio beside the first; False: its phone is not the one that is here."""
+        phone, wishes = self._phone, connection.wishes
+        if phone is None or not phone.wishes.numbered or not wishes.numbered or wishes.phone != phone.wishes.phone:
+            return False
+        if self._beside is not None:
+            self._beside.close(CloseCode.SUPERSEDED)
+        self._beside = connection
+        connection.listen(self, self._allowance)
+        return True
+
     def closed(self, connection: PhoneConnection) -> None:
         """A socket of the user is gone; may come late."""
         if self._connections.pop(connection.number, None) is not None:
@@ -312,6 +325,8 @@ class UserSession:
         """Closes the phones; the session waits for them, or for another cloud that takes it."""
         for connection in self._connections.values():
             connection.close(code)
+        if self._beside is not None:
+            self._beside.close(code)
 
     # ---- whose it is
 
@@ -397,6 +412,9 @@ class UserSession:
         kind = "resumed" if self._phone is None else "superseding"
         metrics.PHONE_SOCKETS.add(kind if resumed else "handed_over" if self._was_elsewhere else "new")
         self._phone, self._odd = connection, OddByte()
+        if self._beside is not None and self._beside.wishes.phone != connection.wishes.phone:
+            self._beside.close(CloseCode.SUPERSEDED)
+            self._beside = None
         self.unnumbered.reached()
         wishes = connection.wishes
         self._flight.note(
@@ -429,6 +447,7 @@ class UserSession:
             resumed=resumed,
             pings=True,
             codings=(CODING_OPUS,),
+            beside=connection.wishes.numbered and connection.wishes.phone != "",
         )
 
     def _dispose(self, cause: str) -> None:
@@ -523,7 +542,7 @@ class UserSession:
 
     def on_audio(self, connection: PhoneConnection, frame: bytes) -> None:
         """A binary frame of the phone. Raises FrameError."""
-        if connection is not self._phone:
+        if self._phone is None or connection not in (self._phone, self._beside):
             return
         self.apps.phone_spoke()
         if connection.wishes.numbered:

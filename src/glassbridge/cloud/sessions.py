@@ -126,6 +126,12 @@ class Sessions:
 
     async def serve(self, connection: PhoneConnection) -> None:
         """Serves a socket until it is closed."""
+        if connection.wishes.beside:
+            session = self._by_user.get(connection.user)
+            if session is None or not session.opened_beside(connection):
+                connection.close(CloseCode.NORMAL)
+            await connection.run()
+            return
         self._served.add(connection)
         try:
             await self._enter(connection)

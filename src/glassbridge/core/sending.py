@@ -59,6 +59,11 @@ GROWING: Final = 0.1
 """Seconds by which lateness grew in WINDOW where a queue fills; a way that has become longer is late, but steadily."""
 FEW: Final = 12
 """Frames below which a share of loss says nothing."""
+REPEATS: Final = 5
+"""Segments that sockets sent again in WINDOW at which audio is sent twice: 4 % of PCM."""
+LONG: Final = 0.35
+"""Seconds of a round trip from which on a loss costs more than half a second: there audio is sent twice until the link
+has been calm."""
 HISTORY: Final = 2_048
 """Frames of a route that are remembered; older ones are taken for lost."""
 
@@ -218,6 +223,8 @@ class Sending:
         self._ceiling = inf
         self._ceiling_at = -inf
         self._queued = inf
+        self._repeats: deque[tuple[float, int]] = deque()
+        """(at, segments) that sockets sent again in WINDOW."""
         self._doubted = False
         """The first probe is late."""
 
@@ -226,32 +233,51 @@ class Sending:
         """How to send now."""
         return STATIC if self._level is None else LEVELS[self._level]
 
-    def begin(self, *, reports: bool, now: float) -> None:
-        """A new socket was acknowledged. A cloud that `reports` is measured; what was learned of the link stays."""
+    def begin(self, *, reports: bool, now: float, trip: float = 0.0) -> None:
+        """A new socket was acknowledged, whose round trip takes `trip` seconds. A cloud that `reports` is measured;
+        what was learned of the link stays."""
         self.forget(now)
         if not reports:
             self._level = None
         elif self._level is None:
-            self._level = START
+            self._level = START if trip < LONG else _LOSSY_LEVEL
 
     @property
     def is_new(self) -> bool:
         """Nothing is known of the link yet."""
-        return self._level == START and self._changed_at == -inf
+        return self._level in (START, _LOSSY_LEVEL) and self._changed_at == -inf
 
-    def probed(self, rate: float, now: float) -> None:
-        """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it."""
-        if self._level is not None and (self.is_new or self._doubted) and rate < LEVELS[START].rate:
+    def probed(self, rate: float | None, now: float) -> None:
+        """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. None: it told
+        nothing."""
+        fresh, self._doubted = self.is_new or self._doubted, False
+        if self._level is not None and fresh and rate is not None and rate < LEVELS[START].rate:
             self._ceiling, self._ceiling_at = rate, now
             fitting = [i for i in range(self._level, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
             self._change(min(fitting, default=len(LEVELS) - 1), now)
-            self._doubted = False
 
     def doubted(self, now: float) -> None:
         """A probe is late: the link is narrow or loses much, and coded audio suits both."""
         if self.is_new:
             self._doubted = True
             self._change(_LOSSY_LEVEL, now)
+
+    def repeated(self, segments: int, now: float) -> None:
+        """Sockets sent so many segments again: the link loses packets, though nothing of it is missing in the end; or
+        it is full, and then its round trip tells."""
+        self._calm_since = now
+        self._repeats.append((now, segments))
+        while self._repeats[0][0] < now - WINDOW:
+            self._repeats.popleft()
+        many = sum(count for _, count in self._repeats) >= REPEATS
+        loses = many and self._queued < QUEUED and self._ceiling == inf
+        if loses and self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
+            self._change(_LOSSY_LEVEL, now)
+
+    def doubles(self, now: float) -> bool:
+        """Whether a second socket is worth its bytes: the link loses packets, and is not known to be full."""
+        repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM
+        return self.level is LEVELS[_LOSSY_LEVEL] and repeats and not self._doubted and self._queued < QUEUED
 
     def refused(self, now: float) -> None:
         """The room takes no more: nothing of what it got is acknowledged. Coded audio is what it may still carry."""

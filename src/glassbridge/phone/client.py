@@ -5,7 +5,7 @@ What it decides about its connections is in core/phone_link.py; phone/link.py do
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 from types import TracebackType
 from typing import Self
@@ -29,6 +29,7 @@ from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transp
 from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import Connector
 from glassbridge.phone import events, network_watch
+from glassbridge.phone.beside import keep_beside
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.hearing import Keeper
@@ -109,6 +110,7 @@ class PhoneClient:
         self._tasks.spawn(self._sender.run_lanes(), "lanes")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         self._tasks.spawn(self._sender.replay(), "replay")
+        self._tasks.spawn(keep_beside(self._sender.doubles, self._dial_beside, self._use_beside), "beside")
         self._tasks.spawn(network_watch.watch(self._peer, self.network_changed), "network")
         return self
 
@@ -261,6 +263,16 @@ class PhoneClient:
             phone=self.name,
             attempt=attempt,
         )
+
+    def _dial_beside(self) -> Awaitable[CloudSocket] | None:
+        if self.session is None or not self.session.beside:
+            return None
+        return CloudSocket.open(
+            self.cloud, self._core_token, livekit=False, numbered=True, phone=self.name, attempt=0, beside=True
+        )
+
+    def _use_beside(self, socket: CloudSocket | None) -> None:
+        self._sender.beside = socket
 
     def _on_loss(self, socket: CloudSocket) -> None:
         if self._sender.socket is socket:

@@ -9,6 +9,8 @@
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
+- Where the room carries nothing and the link loses packets, a second socket carries the same (phone/beside.py): what
+  one of them has to repeat, the other has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
   socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it loses none.
 """
@@ -117,6 +119,13 @@ class Sender:
             Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE),
             Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted),
         }
+        self._beside_lane = Lane(self._onto_beside, lambda _frame, _done: None, self._is_wanted)
+        self.beside: CloudSocket | None = None
+        """The second socket, while it is open."""
+        self.doubles = asyncio.Event()
+        """Set while a second socket is of use."""
+        self._repeated = 0
+        """What the sockets had sent again when it was last looked at."""
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
         self._queued_at = 0.0
@@ -137,7 +146,9 @@ class Sender:
         self._asked.clear()
         self._carried.clear()
         if ack is not None:
-            self._sending.begin(reports=self.numbered and self._opus and CODING_OPUS in ack.codings, now=monotonic())
+            reports = self.numbered and self._opus and CODING_OPUS in ack.codings
+            trip = 0.0 if socket is None else socket.trip.now
+            self._sending.begin(reports=reports, now=monotonic(), trip=trip)
 
     async def probe(self) -> None:
         """Measures the link of a new socket, where nothing is known of it, before audio fills it."""
@@ -145,7 +156,7 @@ class Sender:
         if socket is None or not self._sending.is_new:
             return
         rate = await socket.probe(lambda: self._sending.doubted(monotonic()))
-        if rate is not None and socket is self._socket:
+        if socket is self._socket:
             self._sending.probed(rate, monotonic())
 
     @property
@@ -258,7 +269,7 @@ class Sender:
     async def run_lanes(self) -> None:
         """Sends what waits for each route until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for lane in self._lanes.values():
+            for lane in (*self._lanes.values(), self._beside_lane):
                 tasks.create_task(lane.run())
 
     async def keep_present(self) -> None:
@@ -328,6 +339,7 @@ class Sender:
         """Puts coded frames into the lanes of the routes that audio goes by."""
         now, level = monotonic(), self._sending.level
         routes = self._routes(both=level.both)
+        self._look_at_sockets(routes, now)
         if level is not self._used:
             self._used, frames = level, [*self._recoded(level), *frames]
         for frame in frames:
@@ -336,11 +348,23 @@ class Sender:
                 self._sending.sent(route, frame.stop, size, now)
                 if route is Route.SOCKET:
                     self._put_on_socket(frame)
+                    if self.doubles.is_set() and self.beside is not None:
+                        self._beside_lane.put(frame)
                 else:
                     self._lanes[route].put(frame, level.copies)
             self.unsent += not routes
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+
+    def _look_at_sockets(self, routes: tuple[Route, ...], now: float) -> None:
+        if routes == (Route.SOCKET,) and self._sending.doubles(now):
+            self.doubles.set()
+        else:
+            self.doubles.clear()
+        repeated = sum(socket.trip.repeated for socket in (self._socket, self.beside) if socket is not None)
+        if repeated > self._repeated:
+            self._sending.repeated(repeated - self._repeated, now)
+        self._repeated = repeated
 
     def _recoded(self, level: Level) -> list[Outgoing]:
         """What still waits for the socket, as the new level wants it."""
@@ -361,6 +385,12 @@ class Sender:
 
     async def _onto_socket(self, payload: bytes) -> bool:
         socket = self._socket
+        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
+            return False
+        return await socket.send_audio(payload)
+
+    async def _onto_beside(self, payload: bytes) -> bool:
+        socket = self.beside
         if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
             return False
         return await socket.send_audio(payload)

@@ -96,17 +96,28 @@ class CloudSocket:
 
     @classmethod
     async def open(
-        cls, base: str, core_token: str, *, livekit: bool, numbered: bool, phone: str, attempt: int
+        cls,
+        base: str,
+        core_token: str,
+        *,
+        livekit: bool,
+        numbered: bool,
+        phone: str,
+        attempt: int,
+        beside: bool = False,
     ) -> "CloudSocket":
         """Connects. Raises Refused or Unreachable. When cancelled, nothing is left behind.
 
-        `phone` names this run of this phone, `attempt` grows: so a cloud knows an attempt that comes late.
+        `phone` names this run of this phone, `attempt` grows: so a cloud knows an attempt that comes late. `beside`: it
+        is the second socket, for audio only.
         """
         query = {"phone": phone, "attempt": str(attempt)}
         if livekit:
             query["livekit"] = "true"
         if numbered:
             query["audio"] = "2"
+        if beside:
+            query["beside"] = "true"
         http = aiohttp.ClientSession(connector=Connector(_abrupt), trust_env=True, middlewares=(stay,))
         try:
             ws = await http.ws_connect(
@@ -228,6 +239,12 @@ class CloudSocket:
         raw = self._ws.get_extra_info("socket")
         trip = round_trip(raw) if raw is not None else None
         return math.inf if trip is None else trip.queued
+
+    @property
+    def trip(self) -> RoundTrip:
+        """Zeros where the kernel does not say."""
+        raw = self._ws.get_extra_info("socket")
+        return (round_trip(raw) if raw is not None else None) or RoundTrip(0.0, 0.0)
 
     async def close(self, code: int = CloseCode.NORMAL) -> None:
         """Says goodbye and waits CLOSE_TIMEOUT for the answer; `listen` returns then."""

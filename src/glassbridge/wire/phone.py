@@ -165,6 +165,8 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
     codings: tuple[int, ...] = ()
     """Codings of numbered frames that are understood beside PCM16. A cloud that names one also reports what arrived by
     which route (`audio_ack`)."""
+    beside: bool = False
+    """True: the phone may open a second socket that carries its numbered audio beside this one (`beside=true`)."""
 
 
 class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):
