@@ -15,6 +15,7 @@ from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
+from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
@@ -93,6 +94,37 @@ async def test_numbered_frames_by_websocket_in_any_order_arrive_once_and_in_orde
         lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "the last sample is not acknowledged"
     )
     assert len(phone.of_type("audio_ack")) <= 4
+
+
+async def test_a_second_socket_carries_the_same_audio_beside_the_first(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2&phone=me")
+    ack = await phone.until("connection_ack")
+    assert ack["beside"] is True
+    beside = await built.socket(query="?audio=2&phone=me&beside=true")
+    for index, (position, pcm) in enumerate(frames(SPEECH)):
+        for socket in (phone.socket, beside.socket) if index % 3 == 0 else ((phone, beside)[index % 2].socket,):
+            await socket.send_bytes(numbered(position, pcm))
+    await until_fed(built.recogniser, SPEECH)
+    await eventually(lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "not acknowledged")
+    assert beside.of_type("audio_ack") == []
+    another = await built.socket(query="?audio=2&phone=me&beside=true")
+    assert await beside.closed_with() == CloseCode.SUPERSEDED
+    await built.phone(query="?audio=2&phone=other")
+    assert await another.closed_with() == CloseCode.SUPERSEDED
+
+
+@pytest.mark.parametrize("query", ["?audio=2&phone=other&beside=true", "?audio=2&beside=true", "?phone=me&beside=true"])
+async def test_a_second_socket_of_nobody_here_is_closed_and_disturbs_nobody(stage: Begin, query: str) -> None:
+    built = await stage()
+    alone = await built.socket("bob@example.com", query=query)
+    assert await alone.closed_with() == CloseCode.NORMAL
+    phone = await built.phone(query="?audio=2&phone=me")
+    await phone.until("connection_ack")
+    strange = await built.socket(query=query)
+    assert await strange.closed_with() == CloseCode.NORMAL
+    assert not phone.socket.closed
+    assert built.cloud.sessions.active == 1
 
 
 async def test_what_is_lost_is_given_up_and_acknowledged(stage: Begin) -> None:

@@ -243,3 +243,54 @@ def test_a_late_probe_of_a_link_that_is_known_says_nothing() -> None:
     speaker.sending.doubted(20.0)
     speaker.sending.probed(20_000.0, 20.5)
     assert speaker.sending.level is level
+
+
+# ---- sockets that repeat
+
+
+def looked_at(queued: float = 0.0) -> Sending:
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    sending.judge(0.0, queued=queued)
+    return sending
+
+
+def test_a_socket_that_repeats_much_means_coded_audio_twice() -> None:
+    sending = looked_at()
+    for at in range(4):
+        sending.repeated(1, at * 0.5)
+    assert (sending.level.name, sending.doubles(2.0)) == ("guarded", False)
+    sending.repeated(1, 2.1)
+    assert (sending.level.name, sending.doubles(2.2)) == ("lossy", True)
+    assert sending.doubles(2.1 + CALM - 0.1)
+    assert not sending.doubles(2.1 + CALM + 0.1)
+
+
+def test_rare_repetitions_and_those_of_a_full_link_change_nothing() -> None:
+    rare, full = looked_at(), looked_at(queued=0.6)
+    for at in range(20):
+        rare.repeated(1, at * 1.0)
+        full.repeated(3, at * 1.0)
+    assert (rare.level.name, full.level.name) == ("guarded", "guarded")
+
+
+def test_what_is_repeated_is_no_calm() -> None:
+    sending = looked_at()
+    for at in range(1, 60):
+        sending.repeated(1, at / 2)
+        sending.judge(at / 2, queued=0.0)
+    assert sending.level.name == "lossy"
+
+
+def test_a_long_way_begins_coded_and_a_narrow_link_is_not_filled_twice() -> None:
+    sending = Sending()
+    sending.begin(reports=True, now=0.0, trip=0.5)
+    assert (sending.level.name, sending.is_new, sending.doubles(0.0)) == ("lossy", True, False)
+    sending.judge(0.0, queued=0.0)
+    sending.doubted(0.1)
+    sending.repeated(1, 0.2)
+    assert not sending.doubles(0.3)  # the probe is late: it may be narrow
+    sending.probed(None, 0.4)
+    assert sending.doubles(0.5)
+    sending.judge(0.6, queued=0.5)
+    assert not sending.doubles(0.6)
