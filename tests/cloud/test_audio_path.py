@@ -106,6 +106,7 @@ async def test_a_second_socket_carries_the_same_audio_beside_the_first(stage: Be
         for socket in (phone.socket, beside.socket) if index % 3 == 0 else ((phone, beside)[index % 2].socket,):
             await socket.send_bytes(numbered(position, pcm))
     await until_fed(built.recogniser, SPEECH)
+    await phone.until("audio_ack")
     await eventually(lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "not acknowledged")
     assert beside.of_type("audio_ack") == []
     another = await built.socket(query="?audio=2&phone=me&beside=true")
