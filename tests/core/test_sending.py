@@ -294,3 +294,13 @@ def test_a_long_way_begins_coded_and_a_narrow_link_is_not_filled_twice() -> None
     assert sending.doubles(0.5)
     sending.judge(0.6, queued=0.5)
     assert not sending.doubles(0.6)
+
+
+def test_a_long_way_never_gets_pcm() -> None:
+    long, short = Sending(), Sending()
+    long.begin(reports=True, now=0.0, trip=0.8)
+    short.begin(reports=True, now=0.0, trip=0.3)
+    for at in range(60):
+        for sending in (long, short):
+            sending.judge(float(at), queued=0.0)
+    assert (long.level.name, short.level.name) == ("lossy", "clear")

@@ -62,8 +62,8 @@ FEW: Final = 12
 REPEATS: Final = 5
 """Segments that sockets sent again in WINDOW at which audio is sent twice: 4 % of PCM."""
 LONG: Final = 0.35
-"""Seconds of a round trip from which on a loss costs more than half a second: there audio is sent twice until the link
-has been calm."""
+"""Seconds of a round trip from which on a loss costs more than half a second, and PCM in flight more than the room's
+window: there audio is always coded."""
 HISTORY: Final = 2_048
 """Frames of a route that are remembered; older ones are taken for lost."""
 
@@ -223,6 +223,8 @@ class Sending:
         self._ceiling = inf
         self._ceiling_at = -inf
         self._queued = inf
+        self._long = False
+        """The way to the cloud is."""
         self._repeats: deque[tuple[float, int]] = deque()
         """(at, segments) that sockets sent again in WINDOW."""
         self._doubted = False
@@ -237,10 +239,11 @@ class Sending:
         """A new socket was acknowledged, whose round trip takes `trip` seconds. A cloud that `reports` is measured;
         what was learned of the link stays."""
         self.forget(now)
+        self._long = trip >= LONG
         if not reports:
             self._level = None
         elif self._level is None:
-            self._level = START if trip < LONG else _LOSSY_LEVEL
+            self._level = _LOSSY_LEVEL if self._long else START
 
     @property
     def is_new(self) -> bool:
@@ -336,7 +339,7 @@ class Sending:
             self._change(_LOSSY_LEVEL, now)
         elif self._level > 0 and now - self._calm_since > CALM:
             better = self._level - 1
-            if LEVELS[better].rate <= HEADROOM * self._ceiling:
+            if (better >= _LOSSY_LEVEL or not self._long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
                 self._change(better, now)
 
     def _is_queued(self, carrying: Mapping[Path, _Track]) -> bool:
