@@ -20,6 +20,8 @@ from tests.cluster.test_moving import numbered
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 
+pytestmark = pytest.mark.slow
+
 
 class App:
     """Writes down what happens to it."""

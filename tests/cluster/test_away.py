@@ -24,6 +24,8 @@ from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 ADMIN = "an-admin-token-of-the-tests"
 
 
