@@ -280,7 +280,7 @@ class Chaos:
             return
         fate = chance.choice(("terminated", "killed", "cut", "cut", "frozen", "severed"))
         if fate == "severed" and self._plan.balanced:
-            fate = "cut"  # which cloud an app comes back to is chance there: see docs/simulation.md
+            fate = "cut"  # not tried yet
         match fate:
             case "frozen":
                 self._freeze(server, chance.uniform(0.5, LONGEST_FREEZE))
