@@ -307,7 +307,7 @@ async def test_an_app_hears_what_was_said_bit_for_bit(stage: Begin) -> None:
     built.recogniser.streams[0].say("hello world", final=True)
     said = await app.until_heard("transcription", 2)
     assert said == {
-        "type": "transcription", "text": "hello world", "isFinal": True, "startTime": 0, "endTime": 200,
+        "type": "transcription", "id": "u1", "text": "hello world", "isFinal": True, "startTime": 0, "endTime": 200,
         "transcribeLanguage": "en-US",
         "provider": "scripted",
     }  # fmt: skip
@@ -457,6 +457,27 @@ async def test_an_app_that_falls_silent_is_missed(stage: Begin, monkeypatch: pyt
     assert app.reader is not None
     app.reader.cancel()  # from now on it reads nothing, so it answers nothing
     await eventually(lambda: phone.of_type("app_state_change")[-1]["state"] == "reconnecting" or "not missed")
+
+
+async def test_a_socket_that_died_unseen_is_found_when_the_phone_is_back(
+    stage: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the third ping, half a minute later: the app may be with the cloud that the phone comes from."""
+    monkeypatch.setattr(connection, "PROOF", 0.4)
+    built = await stage()
+    phone = await built.phone()
+    app = await built.running()
+    await app.socket.ping()  # from now on its silence means something
+    await phone.socket.close()
+    phone = await built.phone()
+    await stays(lambda: not app.socket.closed or "closed although it answers", 0.6)
+    assert app.reader is not None
+    app.reader.cancel()  # from now on it reads nothing, so it answers nothing
+    await phone.socket.close()
+    phone = await built.phone()
+    await eventually(
+        lambda: any(told["state"] == "reconnecting" for told in phone.of_type("app_state_change")) or "not missed"
+    )
 
 
 async def test_a_registry_that_breaks_while_the_cloud_runs_is_told(

@@ -17,6 +17,7 @@ from glassbridge.core.app_session import (
     Called,
     CallWebhook,
     Dispose,
+    Doubt,
     Effect,
     Event,
     PhoneAway,
@@ -102,6 +103,14 @@ def test_cell(state: AppState, event: Event, now: float, effects: list[Effect], 
     app = in_state(state)
     assert app.step(event, now) == effects
     assert app.state is after
+
+
+def test_a_phone_that_comes_back_casts_doubt_on_a_socket_that_never_seemed_lost() -> None:
+    app = in_state(A.RUNNING)
+    assert app.step(PhoneBack(), 2.0) == [], "it was not away"
+    assert app.step(PhoneAway(), 3.0) == []
+    assert app.step(PhoneBack(), 40.0) == [Doubt(ONE)]
+    assert app.step(SocketClosed(ONE), 42.0) == [Announce(A.GRACE)], "it is missed at once, not paused"
 
 
 def test_a_webhook_without_a_socket_is_tried_again_and_late_answers_count_for_nothing() -> None:

@@ -11,6 +11,8 @@ Rules
 - While the user's phone is away nobody is asked: the phone may be with another cloud, which asks for the same app, and
   the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at
   once. A paused app ends without a word to its server: the session there may be another cloud's by now.
+- When the phone is back, an app that never seemed lost has to show that its socket is alive: it may have died unseen,
+  and the app may be with the cloud that the phone comes from.
 - An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has
   left can go unnoticed here. A phone that is heard here over `doubt` seconds later has not left: the app was called to
   where the phone had only passed, and is asked for at once.
@@ -203,6 +205,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Close this socket unless it gives a sign of life soon."""
+
+    socket: SocketNumber
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tell the phone how the app is now."""
 
@@ -217,7 +226,7 @@ class Dispose:
     socket: SocketNumber | None
 
 
-Effect = CallWebhook | Adopt | Supersede | Refuse | Announce | Dispose
+Effect = CallWebhook | Adopt | Supersede | Refuse | Doubt | Announce | Dispose
 
 
 class AppSession:
@@ -352,6 +361,10 @@ class AppSession:
         self._phone_here = isinstance(event, PhoneBack)
         return []
 
+    def _doubt(self, _event: PhoneBack, _now: float) -> list[Effect]:
+        was_here, self._phone_here = self._phone_here, True
+        return [] if was_here or self.socket is None else [Doubt(self.socket)]
+
     def _call_back(self, event: PhoneSpoke, now: float) -> list[Effect]:
         if self._released_at is None or now - self._released_at < self._times.doubt:
             return []
@@ -427,7 +440,7 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.RUNNING, SocketClosed): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE, _A.PAUSED)),
     (_A.RUNNING, Released): Cell(AppSession._lose, (_A.RUNNING, _A.GRACE, _A.PAUSED)),
     (_A.RUNNING, PhoneAway): Cell(AppSession._note_phone, (_A.RUNNING,)),
-    (_A.RUNNING, PhoneBack): Cell(AppSession._note_phone, (_A.RUNNING,)),
+    (_A.RUNNING, PhoneBack): Cell(AppSession._doubt, (_A.RUNNING,)),
     (_A.RUNNING, PhoneSpoke): _NOT_RELEASED,
     (_A.RUNNING, Called): Cell(AppSession._stale, (_A.RUNNING,)),
     (_A.RUNNING, Tick): Ignored("no timer runs here: it was late"),

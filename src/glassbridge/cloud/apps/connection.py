@@ -44,6 +44,8 @@ WRITE_BUFFER = 16 << 10
 """Bytes that this process and this machine buffer beyond the queues: what waits there cannot be dropped any more."""
 PING_EVERY = 10.0
 MISSED_PINGS = 3
+PROOF = 2.0
+"""Seconds in which a socket that is doubted has to give a sign of life."""
 GAP_NOTICE_EVERY = 5.0
 FAIR_SHARE = 50
 """Messages of one app that are taken in one go."""
@@ -87,6 +89,7 @@ class AppConnection:
         self._pings = False
         """It has sent or answered a ping: from then on its silence means something (hazard L-7)."""
         self._unanswered = 0
+        self._doubted = asyncio.Event()
         self._unknown: set[str] = set()
         self._told_drops = (0, 0)
         self._told_at = -math.inf
@@ -141,6 +144,10 @@ class AppConnection:
             self._answers.put("")
             if not self._hear.done():
                 self._hear.set_result(None)
+
+    def doubt(self) -> None:
+        """It is closed unless it gives a sign of life within PROOF seconds."""
+        self._doubted.set()
 
     def _cut(self, code: CloseCode) -> None:
         """It takes nothing: no goodbye would arrive."""
@@ -288,7 +295,9 @@ class AppConnection:
     async def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: when this process stood still, the app is not to blame."""
         while True:
-            await asyncio.sleep(PING_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY):
+                    await self._doubted.wait()
             if self._socket.held:
                 self._unanswered = 0
             if self._pings and self._unanswered >= MISSED_PINGS:
@@ -296,6 +305,13 @@ class AppConnection:
                 return
             self._unanswered += 1
             await self._put(self._socket.ping())
+            if self._doubted.is_set():
+                self._doubted.clear()
+                for _ in range(2):  # after a standstill of ours what has come is read before the second half ends
+                    await asyncio.sleep(PROOF / 2)
+                if self._pings and self._unanswered and not self._socket.held:
+                    self.close(CloseCode.SILENT)
+                    return
 
 
 def data_stream(session_id: str, data: Message, name: str = "") -> wire.DataStream:

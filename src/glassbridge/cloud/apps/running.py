@@ -26,6 +26,7 @@ from glassbridge.core.app_session import (
     Called,
     CallWebhook,
     Dispose,
+    Doubt,
     Effect,
     Event,
     PhoneAway,
@@ -238,6 +239,9 @@ class RunningApp:
                     connection.complain(
                         wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app: wait for its webhook"
                     )
+            case Doubt(number):
+                if (connection := self._connections.get(number)) is not None:
+                    connection.doubt()
             case Announce(state):
                 self._announce(state)
             case Dispose(reason, _):
