@@ -293,25 +293,28 @@ class AppConnection:
         self.send(data_stream(self.session_id, wire.DeliveryGap(audio_chunks=chunks, messages=messages)))
 
     async def _ask_for_life(self) -> None:
-        """Missed pings are counted, not seconds: when this process stood still, the app is not to blame."""
+        """Missed pings are counted, not seconds: when this process stood still, the app is not to blame. The first one
+        goes at once, so that it is known from the beginning whether they are answered."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PING_EVERY):
-                    await self._doubted.wait()
-            if self._socket.held:
-                self._unanswered = 0
-            if self._pings and self._unanswered >= MISSED_PINGS:
-                self.close(CloseCode.SILENT)
-                return
             self._unanswered += 1
             await self._put(self._socket.ping())
             if self._doubted.is_set():
                 self._doubted.clear()
                 for _ in range(2):  # after a standstill of ours what has come is read before the second half ends
                     await asyncio.sleep(PROOF / 2)
-                if self._pings and self._unanswered and not self._socket.held:
-                    self.close(CloseCode.SILENT)
-                    return
+                if self._is_silent(1):
+                    break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY):
+                    await self._doubted.wait()
+            if self._is_silent(MISSED_PINGS):
+                break
+        self.close(CloseCode.SILENT)
+
+    def _is_silent(self, missed: int) -> bool:
+        if self._socket.held:
+            self._unanswered = 0
+        return self._pings and self._unanswered >= missed
 
 
 def data_stream(session_id: str, data: Message, name: str = "") -> wire.DataStream:
