@@ -26,7 +26,7 @@ WITHOUT_SDK = """
 import sys
 sys.modules["livekit.rtc"] = None
 from glassbridge.livekit.embedded import EmbeddedLiveKit
-from glassbridge.livekit.participant import connector
+from glassbridge.livekit.connectors import connector
 connector("own")
 try:
     connector("sdk")

@@ -26,14 +26,14 @@ def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.tim
         (module, name, value)
         for module in modules
         for name, value in list(vars(module).items())
-        if value in (time.monotonic, time.time)
+        if _is_clock(value)
     ]
     defaults = [
         (function, function.__defaults__)
         for function in gc.get_objects()
         if isinstance(function, FunctionType)
         and (function.__module__ or "").partition(".")[0] in OURS
-        and any(value in (time.monotonic, time.time) for value in function.__defaults__ or ())
+        and any(map(_is_clock, function.__defaults__ or ()))
     ]
     for module, name, value in named:
         setattr(module, name, exchanged[value])
@@ -53,5 +53,9 @@ def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.tim
             function.__defaults__ = values
 
 
+def _is_clock(value: Any) -> bool:
+    return value is time.monotonic or value is time.time  # by identity: an array is equal to nothing
+
+
 def _exchange(value: Any, exchanged: dict[Any, Any]) -> Any:
-    return exchanged[value] if value in (time.monotonic, time.time) else value
+    return exchanged[value] if _is_clock(value) else value
