@@ -43,6 +43,8 @@ class Subscriber:
         self._relay = relay
         self._loopback = loopback
         self._connection: RTCPeerConnection | None = None
+        self.ice: Connection | None = None
+        """None before the first offer that can be used."""
         self._early: list[RTCIceCandidate] = []
         self._trickled = 0
         self._ice_user = ""
@@ -87,12 +89,13 @@ class Subscriber:
         if connection.sctp is not None:
             quirks.acknowledge_lazily(connection.sctp)
         quirks.send_quietly(connection)
+        self.ice = quirks.ice_of(connection)
         quirks.prepare_ice(
-            quirks.ice_of(connection),
+            self.ice,
             loopback=self._loopback,
             consent_interval=CONSENT_INTERVAL,
             on_alive=self._listener.media_alive,
-            instead=self._relay.instead(quirks.ice_of(connection)),
+            instead=self._relay.instead(self.ice),
         )
 
     async def add_candidate(self, candidate: RTCIceCandidate, *, final: bool) -> None:
@@ -110,12 +113,8 @@ class Subscriber:
             return
         with signal.reading("a candidate that cannot be used"):
             await self._connection.addIceCandidate(candidate)
-        quirks.check_late_candidate(quirks.ice_of(self._connection))
-
-    @property
-    def ice(self) -> Connection | None:
-        """None before the first offer."""
-        return None if self._connection is None else quirks.ice_of(self._connection)
+        if self.ice is not None:
+            quirks.check_late_candidate(self.ice)
 
     async def close(self) -> None:
         """Idempotent."""
