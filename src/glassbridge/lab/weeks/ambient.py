@@ -23,10 +23,7 @@ def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.tim
     exchanged: dict[Any, Any] = {time.monotonic: monotonic, time.time: wall}
     modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in OURS]
     named = [
-        (module, name, value)
-        for module in modules
-        for name, value in list(vars(module).items())
-        if _is_clock(value)
+        (module, name, value) for module in modules for name, value in list(vars(module).items()) if _is_clock(value)
     ]
     defaults = [
         (function, function.__defaults__)
