@@ -254,6 +254,9 @@ async def test_a_timeline_counts_what_passed_each_hop(stage: Callable[..., Any])
     for number in range(5):
         built.bridge.send(ANN, b"\x00\x10" * 1600, number={"epoch": 1, "position": 1600 * number})
     built.bridge.send(ANN, b"", heartbeat=True, hops={"livekit_in": 7, "bridge_out": 5})
+    await eventually(  # else the socket's may be the first: the room's would be late sound
+        lambda: any(ack["position"] == 5 * 1600 for ack in phone.of_type("audio_ack")) or "not acknowledged"
+    )
     for number in range(5, 8):
         await phone.socket.send_bytes(frame(1600 * number))
     await phone.say(type="ping", timestamp=2, sent=[6, 3])

@@ -42,6 +42,8 @@ class Listening:
 
     reader: Reader
     heard: list[Transcript] = field(default_factory=list)
+    fed: int = 0
+    """At the end."""
 
     def __post_init__(self) -> None:
         self.transcripts = Transcripts()
@@ -74,6 +76,7 @@ class Listening:
     async def end(self) -> list[str]:
         await asyncio.sleep(1.0)
         assert await self.hearing.finish()
+        self.fed = self.hearing.fed
         self.microphone.close()
         await self.hearing.close()
         return " ".join(one.text for one in self.transcripts.find(0.0, float("inf"), None)).split()
@@ -126,8 +129,9 @@ def play(text: Text, replays: list[Replay], reader: Reader, seed: int = 0) -> tu
 @pytest.mark.parametrize("after", [0.5, 1.6, 3.0, 10.0, 40.0])
 def test_a_hole_of_30_s_is_whole_however_late_the_replay_begins(after: float) -> None:
     text = [(8, 900), (3, 700), (11, 1_500), (5, 800), (12, 2_000), (2, 1_200), (9, 700), (6, 1_500)] * 4
-    got, _ = play(text, [Replay(range(203, 503), after, 0.02)], Reader("reader"))
+    got, listening = play(text, [Replay(range(203, 503), after, 0.02)], Reader("reader"))
     assert got == words(text)
+    assert listening.fed == listening.reader.fed
 
 
 @pytest.mark.parametrize("seed", range(RUNS))

@@ -54,6 +54,8 @@ class Reader:
     stuck: float = 10.0
     fits: None = None
     opened: int = 0
+    fed: int = 0
+    """Bytes that all its streams were given."""
 
     def serves(self, want: Want) -> Want:
         return want
@@ -106,6 +108,7 @@ class ReaderStream:
         return 0.0 if self._unanswered_since is None else asyncio.get_running_loop().time() - self._unanswered_since
 
     def feed(self, pcm: bytes) -> None:
+        self._owner.fed += len(pcm)
         if self._ended:
             return
         for tone in array("h", pcm)[::_SAMPLES_PER_MS]:

@@ -120,8 +120,9 @@ class Hearing:
 
     @property
     def fed(self) -> int:
-        """Bytes that the captions' recogniser was given, or that of any other language where there are no captions."""
-        counts = {self._captions in seat.asked: seat.ear.fed for seat in self._seats.values()}
+        """Bytes that the captions' recogniser was given, what came late among them, or that of any other language where
+        there are no captions."""
+        counts = {self._captions in seat.asked: seat.ear.fed + seat.mending.fed for seat in self._seats.values()}
         return counts.get(True, counts.get(False, 0))
 
     # ---- what is wanted

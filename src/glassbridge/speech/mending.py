@@ -67,8 +67,16 @@ class Mending:
         self._understood: dict[str, int] = {}
         """Changes of each place that are understood, or were tried often enough."""
         self._changed = asyncio.Event()
+        self._fed = 0
+        self._ear: Ear | None = None
+        """Of the recognition that runs."""
         self._tasks = TaskGroup(f"mending:{want.language}", self._failed)
         self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def fed(self) -> int:
+        """Bytes that its recognitions were given."""
+        return self._fed + (self._ear.fed if self._ear is not None else 0)
 
     # ---- what is said meanwhile
 
@@ -190,7 +198,7 @@ class Mending:
         """Final transcripts in times of the session; None: not all of it could be understood."""
         said: list[Transcript] = []
         timeline = Timeline()
-        ear = Ear(
+        self._ear = ear = Ear(
             self._speech,
             self._want,
             said.append,
@@ -213,6 +221,7 @@ class Mending:
         except TimeoutError:
             return None
         finally:
+            self._fed, self._ear = self.fed, None
             await ear.close()
         if not complete:
             return None
