@@ -30,6 +30,7 @@ from glassbridge.core.ownership import (
     Taken,
     decide,
     first_generation,
+    resume,
 )
 from glassbridge.core.values import UserId
 
@@ -134,7 +135,7 @@ _S = OwnershipState
         (_S.ABSENT, Held(claim(epoch=7)), [Raise(Epoch(7))], _S.HELD),
         (_S.ABSENT, Assumed(claim(epoch=7)), [Raise(Epoch(7))], _S.LOCAL),
         (_S.ABSENT, Taken(Epoch(8)), [], _S.ABSENT),
-        (_S.ABSENT, Denied(Epoch(0)), [], _S.ABSENT),
+        (_S.ABSENT, Denied(Epoch(0), THERE), [], _S.ABSENT),
         (_S.ABSENT, Ended(), [], _S.RELEASED),
         (_S.HELD, Held(claim(epoch=7, attempt=2)), [], _S.HELD),
         (_S.HELD, Held(claim(epoch=9)), [Raise(Epoch(9))], _S.HELD),
@@ -143,17 +144,20 @@ _S = OwnershipState
         (_S.HELD, Assumed(claim(epoch=6)), [], _S.HELD),
         (_S.HELD, Taken(Epoch(7)), [], _S.HELD),
         (_S.HELD, Taken(Epoch(8)), [Move()], _S.MOVED),
-        (_S.HELD, Denied(Epoch(6)), [], _S.HELD),
-        (_S.HELD, Denied(Epoch(7)), [Move()], _S.MOVED),
+        (_S.HELD, Denied(Epoch(6), THERE), [], _S.HELD),
+        (_S.HELD, Denied(Epoch(7), HERE), [], _S.HELD),
+        (_S.HELD, Denied(Epoch(7), THERE), [Move()], _S.MOVED),
         (_S.HELD, Ended(), [Release(claim(epoch=7))], _S.RELEASED),
         (_S.LOCAL, Held(claim(epoch=7)), [], _S.HELD),
         (_S.LOCAL, Held(claim(epoch=6)), [], _S.LOCAL),
         (_S.LOCAL, Assumed(claim(epoch=7)), [], _S.LOCAL),
         (_S.LOCAL, Taken(Epoch(8)), [Move()], _S.MOVED),
-        (_S.LOCAL, Denied(Epoch(7)), [Move()], _S.MOVED),
+        (_S.LOCAL, Denied(Epoch(7), HERE), [], _S.LOCAL),
+        (_S.LOCAL, Denied(Epoch(7), THERE), [Move()], _S.MOVED),
         (_S.LOCAL, Ended(), [Release(claim(epoch=7))], _S.RELEASED),
         *((state, event, [], state) for state in (_S.MOVED, _S.RELEASED)
-          for event in (Held(claim(epoch=9)), Assumed(claim(epoch=9)), Taken(Epoch(9)), Denied(Epoch(7)), Ended())),
+          for event in (Held(claim(epoch=9)), Assumed(claim(epoch=9)), Taken(Epoch(9)),
+                        Denied(Epoch(7), THERE), Ended())),
     ],
 )  # fmt: skip
 def test_a_step(state: OwnershipState, event: Event, effects: list[Effect], after: OwnershipState) -> None:
@@ -161,3 +165,39 @@ def test_a_step(state: OwnershipState, event: Event, effects: list[Effect], afte
     assert machine.step(event, 1.0) == effects
     assert machine.state is after
     assert [(r.old, r.new) for r in machine.records] == ([(state, after)] if state is not after else [])
+
+
+@pytest.mark.parametrize(
+    ("event", "kept"),
+    [
+        (Held(claim(epoch=6, phone="p", attempt=3)), claim(epoch=7, phone="p", attempt=3)),
+        (Held(claim(epoch=7, phone="p", attempt=1)), claim(epoch=7, phone="p", attempt=2)),
+        (Held(claim(epoch=9, phone="p", attempt=1)), claim(epoch=9, phone="p", attempt=2)),
+        (Held(claim(epoch=7, phone="q", attempt=1)), claim(epoch=7, phone="q", attempt=1)),
+    ],
+)
+def test_answers_in_any_order_leave_the_newest_attempt_and_the_greatest_epoch(event: Event, kept: Claim) -> None:
+    machine = Ownership()
+    machine.step(Held(claim(epoch=7, phone="p", attempt=2)), 0.0)
+    machine.step(event, 1.0)
+    assert machine.claim == kept
+
+
+@pytest.mark.parametrize(
+    ("former", "granted", "epoch", "lost"),
+    [
+        (None, 5, 7, False),
+        (None, 9, 9, False),
+        (claim(THERE, 4, "p", 1), 5, 7, False),
+        (claim(THERE, 8, "p", 3), 9, 9, True),
+        (claim(THERE, 4, "p", 3), 5, 8, True),
+        (claim(THERE, 8, "q", 1), 9, 9, True),
+        (claim(THERE, 4, "q", 1), 5, 7, False),
+    ],
+)
+def test_a_directory_that_forgot_lowers_no_epoch(former: Claim | None, granted: int, epoch: int, lost: bool) -> None:
+    mine, wanted = claim(HERE, 7, "p", 2), claim(HERE, granted, "p", 4)
+    assert resume(mine, None, Granted(wanted, former)) == (replace(wanted, epoch=Epoch(epoch)), lost)
+    assert resume(None, None, Granted(wanted, former)) == (wanted, False)
+    beyond = replace(wanted, epoch=Epoch(11))
+    assert resume(None, claim(THERE, 10, "p", 3), Granted(wanted, former)) == (beyond, False)

@@ -34,6 +34,7 @@ from glassbridge.core.ownership import (
     Released,
     Taken,
     decide,
+    resume,
 )
 from glassbridge.core.values import UserId
 
@@ -50,6 +51,7 @@ class Directory:
         self.kept: Claim | Released | None = None
         self.saved: Claim | Released | None = None
         self.server = 1
+        self.behind_ms = 0
         self.taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
         self.saved_taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
 
@@ -75,6 +77,8 @@ class Cloud:
         self.skew_ms = skew_ms
         self.lease = Lease(0.0)
         self.session: Ownership | None = None
+        self.given: Claim | None = None
+        """By what another one took the user from here."""
         self.reaches_directory = True
         self.learnt: int | None = None
         """By how much the clock of the directory is ahead of monotonic time."""
@@ -105,7 +109,7 @@ class ClusterModel(RuleBasedStateMachine):
         return ahead + int(self.now * 1000)
 
     def directory_ms(self) -> int:
-        return BEGAN_MS + int(self.now * 1000)
+        return BEGAN_MS - self.directory.behind_ms + int(self.now * 1000)
 
     def turn(self, cloud: Cloud) -> None:
         """Everything that is due, answers included."""
@@ -118,22 +122,26 @@ class ClusterModel(RuleBasedStateMachine):
         if not cloud.reaches_directory:
             cloud.lease.step(NotRenewed(number), self.now)
             return
-        cloud.learnt = BEGAN_MS
+        cloud.learnt = BEGAN_MS - self.directory.behind_ms
         effects = cloud.lease.step(Renewed(number, f"run-{self.directory.server}"), self.now)
         news = self.directory.taken[int(cloud.owner.node)]
-        for epoch in news:
-            self.hear(cloud, Taken(epoch))
+        heard = [*news]
         news.clear()
         for effect in effects:
             if isinstance(effect, Reconcile):
                 self.reconcile(cloud)
+        for epoch in heard:
+            self.hear(cloud, Taken(epoch))
 
     def reconcile(self, cloud: Cloud) -> None:
         if cloud.session is None or not cloud.session.state.owns or cloud.session.claim is None:
             return
-        claim = cloud.session.claim
+        self.restore(cloud, cloud.session.claim)
+
+    def restore(self, cloud: Cloud, claim: Claim) -> None:
         verdict = self.directory.claim(claim, self.directory_ms())
-        self.hear(cloud, Held(verdict.claim) if isinstance(verdict, Granted) else Denied(claim.epoch))
+        granted, stands = isinstance(verdict, Granted), verdict.claim
+        self.hear(cloud, Held(stands) if granted else Denied(claim.epoch, stands.owner))
 
     def hear(self, cloud: Cloud, event: Held | Assumed | Taken | Denied) -> None:
         if cloud.session is not None:
@@ -159,31 +167,48 @@ class ClusterModel(RuleBasedStateMachine):
         wanted = Claim(ANN, cloud.owner, f"s{self.attempt}", "phone", self.attempt)
         live = cloud.session if cloud.session is not None and cloud.session.state.owns else None
         verdict = self.claim(cloud, wanted)
+        given, cloud.given = cloud.given, None
+        owed: Claim | None = None
         if verdict is None:  # by its own word, and by that of the clouds that it can ask
             mine = live.claim if live is not None else None
             assumed = decide(mine, wanted, self.ms(cloud))
             assert isinstance(assumed, Granted), "the newest attempt is never late"
-            epoch = assumed.claim.epoch
+            claim, _ = resume(mine, given, assumed)
             for other in self.clouds if self.network else ():
-                held = other.session.claim if other.session is not None and other.session.state.owns else None
-                if other is not cloud and held is not None:
-                    epoch = Epoch(max(epoch, held.epoch + 1))
-                    self.hear(other, Taken(epoch))
-            event: Held | Assumed = Assumed(replace(wanted, epoch=epoch))
+                if other is not cloud:
+                    claim = self.hand_over(other, claim)
+            event: Held | Assumed = Assumed(claim)
         else:
             assert isinstance(verdict, Granted), "the newest attempt is never late"
-            event = Held(verdict.claim)
-            former = verdict.former
-            if former is not None and live is not None:
-                live.step(Taken(verdict.claim.epoch), self.now)  # we lost it meanwhile, and win it anew
+            claim, lost_meanwhile = resume(None if live is None else live.claim, given, verdict)
+            for one in (verdict.former, given):
+                if one is not None and one.owner != cloud.owner and self.network:
+                    claim = self.hand_over(self.clouds[int(one.owner.node)], claim)
+            if live is not None and lost_meanwhile:
+                live.step(Taken(claim.epoch), self.now)  # and win it anew
+                assert not live.state.owns, "two sessions of a user"
                 live = None
-            if former is not None and self.network:
-                self.hear(self.clouds[int(former.owner.node)], Taken(verdict.claim.epoch))
+            event, owed = Held(claim), claim if claim != verdict.claim else None
         if live is None:
             cloud.session = live = Ownership()
         live.step(event, self.now)
         assert live.state.owns
+        assert live.claim is not None
+        assert live.claim.attempt == self.attempt
         self.newest = number
+        if owed is not None:
+            self.restore(cloud, owed)
+
+    def hand_over(self, asked: Cloud, claim: Claim) -> Claim:
+        """A former owner lets the user go. The claim with the epoch that it needs then."""
+        held = asked.session.claim if asked.session is not None and asked.session.state.owns else None
+        if held is None:
+            return claim
+        verdict = decide(held, replace(claim, epoch=Epoch(0)), claim.epoch)
+        assert isinstance(verdict, Granted), "the newest attempt is never late"
+        asked.given = replace(claim, epoch=verdict.claim.epoch)
+        self.hear(asked, Taken(asked.given.epoch))
+        return replace(claim, epoch=Epoch(max(claim.epoch, asked.given.epoch)))
 
     @rule(number=nodes)
     def session_ends(self, number: int) -> None:
@@ -208,8 +233,9 @@ class ClusterModel(RuleBasedStateMachine):
         self.directory.saved = self.directory.kept
         self.directory.saved_taken = {number: [*news] for number, news in self.directory.taken.items()}
 
-    @rule()
-    def directory_failed_over(self) -> None:
+    @rule(behind_ms=st.sampled_from([0, 0, HOUR_MS]))
+    def directory_failed_over(self, behind_ms: int) -> None:
+        self.directory.behind_ms += behind_ms
         self.directory.kept = self.directory.saved
         self.directory.taken = {number: [*news] for number, news in self.directory.saved_taken.items()}
         self.directory.server += 1
@@ -250,6 +276,23 @@ class ClusterModel(RuleBasedStateMachine):
             session = self.clouds[self.newest].session
             assert session is not None, "the phone has no session"
             assert session.state.owns, "the cloud that has the phone let it go"
+
+
+def test_a_phone_returns_to_its_cloud_after_a_failover_that_lost_its_claim() -> None:
+    """The directory grants the newest attempt a smaller epoch than the cloud has."""
+    for saved in (False, True):
+        for behind_ms in (0, HOUR_MS):
+            model = ClusterModel()
+            model.all_register()
+            model.phone_connects(0)
+            if saved:
+                model.replica_in_sync()
+            model.phone_connects(1)
+            model.directory_failed_over(behind_ms)
+            model.phone_connects(1)
+            model.the_newest_socket_is_owned_where_it_is()
+            model.settle()
+            model.the_newest_socket_is_owned_where_it_is()
 
 
 TestCluster = ClusterModel.TestCase

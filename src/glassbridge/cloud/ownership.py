@@ -30,7 +30,7 @@ from glassbridge.core.lease import (
     Withdraw,
 )
 from glassbridge.core.machine import Record
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, decide
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, decide, resume
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -143,9 +143,10 @@ class Keeper:
 
     # ---- claims
 
-    async def claim(self, wanted: Claim, mine: Claim | None, given_to: Owner | None) -> Won | Late:
-        """Claims a user for a new socket; `mine` is the claim by which the user is here already, `given_to` the cloud
-        that took the user from this one. Takes CLAIM_TIME and twice HAND_OVER_TIME at most. Safe to cancel."""
+    async def claim(self, wanted: Claim, mine: Claim | None, given: Claim | None) -> Won | Late:
+        """Claims a user for a new socket; `mine` is the claim by which the user is here already, `given` the one
+        by which another cloud took the user from this one. Takes CLAIM_TIME and twice HAND_OVER_TIME at most. Safe to
+        cancel."""
         verdict = await self._ask_directory(wanted)
         held = verdict is not None
         if verdict is None:
@@ -153,8 +154,9 @@ class Keeper:
         metrics.CLAIMS.add("refused" if isinstance(verdict, Refused) else "held" if held else "local")
         if isinstance(verdict, Refused):
             return Late(verdict.claim)
-        claim, former = verdict.claim, verdict.former
-        asked = self._whom_to_ask(held, former, mine, given_to)
+        former = verdict.former
+        claim, lost_meanwhile = resume(mine, given, verdict)
+        asked = self._whom_to_ask(held, former, mine, given)
         answers = [] if self._client is None or not asked else await self._client.ask(claim, asked)
         if any(answer.stays for answer in answers):
             metrics.HAND_OVERS.add("late")
@@ -163,10 +165,11 @@ class Keeper:
         if former is not None or handed is not None:
             metrics.HAND_OVERS.add("no_answer" if handed is None else "handed")
         if handed is not None:
-            claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)), session=handed.session)
-            if held:
-                self._tasks.spawn(self._restore(claim), f"restore:{claim.user}")  # the id, and the epoch
-        return Won(claim, held, lost_meanwhile=mine is not None and former is not None, handed=handed)
+            session = handed.session if mine is None or lost_meanwhile else claim.session
+            claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)), session=session)
+        if held and claim != verdict.claim:
+            self._tasks.spawn(self._restore(claim), f"restore:{claim.user}")  # the id, and the epoch
+        return Won(claim, held, lost_meanwhile, handed)
 
     async def _ask_directory(self, wanted: Claim) -> Granted | Refused | None:
         """None: it is away."""
@@ -180,15 +183,15 @@ class Keeper:
             return None
 
     def _whom_to_ask(
-        self, held: bool, former: Claim | None, mine: Claim | None, given_to: Owner | None
+        self, held: bool, former: Claim | None, mine: Claim | None, given: Claim | None
     ) -> frozenset[Owner]:
         """The former owner. The directory may not know it: then the one to whom we gave the user; while the directory
         is away, everybody who may be."""
         if mine is not None and former is None:
             return frozenset()
         asked = {former.owner} if former is not None else set()
-        if given_to is not None:
-            asked.add(given_to)
+        if given is not None:
+            asked.add(given.owner)
         if not held:
             asked |= {node.owner for node in self.nodes}
         return frozenset(owner for owner in asked if owner.incarnation != self.owner.incarnation)
@@ -241,8 +244,11 @@ class Keeper:
         self._shell.post(Renewed(number, answer.server))
 
     async def _lose(self, taken: Iterable[Taken]) -> None:
-        """Lets users go whose new owner has not asked for them by itself."""
+        """Lets users go whose new owner has not asked for them by itself. A claim of ours that is newer than the loss
+        has been restored by then."""
         await asyncio.sleep(ASKED_WITHIN)
+        if self._reconciling is not None:
+            await asyncio.wait({self._reconciling})
         for news in taken:
             self._users.own(news.user, ownership.Taken(news.epoch))
 
@@ -261,5 +267,6 @@ class Keeper:
         except DirectoryAway:
             self._shell.post(ClaimFailed())
             return
-        granted = isinstance(verdict, Granted)
-        self._users.own(claim.user, ownership.Held(verdict.claim) if granted else ownership.Denied(claim.epoch))
+        granted, stands = isinstance(verdict, Granted), verdict.claim
+        event = ownership.Held(stands) if granted else ownership.Denied(claim.epoch, stands.owner)
+        self._users.own(claim.user, event)

@@ -43,7 +43,7 @@ log = structlog.get_logger()
 ENTER_TIME = 0.2
 """Seconds that a request for a hand-over waits for a socket of the user that enters right now."""
 MOST_GIVEN = 10_000
-"""Users of whom this cloud remembers which one took them."""
+"""Users of whom this cloud remembers by which claim another took them."""
 HANDED_OVER = 0.75
 """The part of the time of a drain in which other clouds may take the sessions."""
 DRAIN_PACE = 0.002
@@ -65,8 +65,8 @@ class Sessions:
         self._holder: dict[PhoneConnection, UserSession] = {}
         self._served: set[PhoneConnection] = set()
         self._turns: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
-        self._given: dict[UserId, Owner] = {}
-        """The clouds that took users from this one, the newest last: the directory may not know of it yet."""
+        self._given: dict[UserId, Claim] = {}
+        """The claims by which others took users from this one, the newest last: the directory may not know of them."""
         self._overtaken: dict[UserId, Epoch] = {}
         """Epochs of others that were heard of while a socket of the user was entering."""
         self._closing: dict[UserId, asyncio.Task[None]] = {}
@@ -232,15 +232,17 @@ class Sessions:
         mine = None if session is None else session.ownership.claim
         if session is None or mine is None:
             self.own(user, ownership.Taken(Epoch(asked.epoch)))
-            to = self._given.get(user)
-            return HandOver() if to is None else HandOver(node=to.node, incarnation=to.incarnation, address=to.address)
+            if (given := self._given.get(user)) is None:
+                return HandOver()
+            to = given.owner
+            return HandOver(node=to.node, incarnation=to.incarnation, address=to.address)
         verdict = decide(mine, Claim(user, owner, "", asked.phone, asked.attempt), asked.epoch)
         if isinstance(verdict, Refused):
             return HandOver(session=session.id, epoch=mine.epoch, stays=True)
         handed = replace_struct(session.hand_over(), epoch=verdict.claim.epoch)
         log.info("session handed over", user_id=user, session_id=session.id, node=owner.node, epoch=handed.epoch)
         session.own(ownership.Taken(verdict.claim.epoch))
-        self._given[user] = owner
+        self._given[user] = verdict.claim
         if len(self._given) > MOST_GIVEN:
             del self._given[next(iter(self._given))]
         return handed

@@ -5,7 +5,8 @@ Rules
   phone's own count: one that comes late is refused. Otherwise whoever claims last wins.
 - Each new owner gets a greater epoch: max(old + 1, unix milliseconds). It is the high part of the generations of its
   joins, so bridges and LiveKit fence a former owner whatever the clocks say.
-- An owner that claims again keeps its epoch.
+- An owner that claims again keeps its epoch, also if the directory has forgotten it and grants a smaller one.
+- Answers to claims of one owner may come in any order: the newest attempt of a phone and the greatest epoch count.
 - While the directory is away, claims are local. They are restored once it is back: a restored claim loses to a newer
   attempt of the same phone, or to a greater epoch.
 - An owner whose user was taken by another one has moved, and that is final: it neither leaves rooms nor stops apps.
@@ -121,6 +122,17 @@ def _yields(kept: Claim, wanted: Claim) -> bool:
     return is_new or wanted.epoch > kept.epoch or wanted.owner.incarnation == kept.owner.incarnation
 
 
+def resume(mine: Claim | None, given: Claim | None, granted: Granted) -> tuple[Claim, bool]:
+    """The claim of a node that has the user by `mine` already, or gave the user to `given`; and whether another owner
+    took `mine` meanwhile. A directory that failed over may have forgotten both: then it names an owner of before, and
+    the epoch that it grants may be too small."""
+    claim, former = granted.claim, granted.former
+    lost = mine is not None and former is not None and not _yields(former, mine)
+    least = 0 if mine is None else mine.epoch + 1 if lost else mine.epoch
+    beyond = 0 if given is None else given.epoch + 1
+    return replace(claim, epoch=Epoch(max(claim.epoch, least, beyond))), lost
+
+
 class OwnershipState(Enum):
     """`owns` says whether the session here speaks for the user; `final` whether anything can still happen."""
 
@@ -162,9 +174,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The directory did not restore our claim of this epoch: another one stands."""
+    """The directory did not restore our claim of this epoch: that of this owner stands."""
 
     epoch: Epoch
+    by: Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +220,7 @@ class Ownership:
     def __init__(self) -> None:
         self.state = OwnershipState.ABSENT
         self.claim: Claim | None = None
-        """The newest of ours; None in ABSENT."""
+        """The newest of ours, with the greatest epoch; None in ABSENT."""
         self.records: list[Record[OwnershipState]] = []
         self.stale: Counter[str] = Counter()
 
@@ -230,12 +243,14 @@ class Ownership:
         self.state = state
 
     def _own(self, event: Held | Assumed, now: float) -> list[Effect]:
-        former = self.epoch
-        if event.claim.epoch < former:
+        mine, former = self.claim, self.epoch
+        is_late = mine is not None and not _yields(mine, event.claim)
+        newest = mine if mine is not None and is_late else event.claim
+        self.claim = replace(newest, epoch=Epoch(max(former, event.claim.epoch)))
+        if is_late or event.claim.epoch < former:
             self.stale[type(event).__name__] += 1
-            return []
-        self.claim = event.claim
-        self._go(OwnershipState.HELD if isinstance(event, Held) else OwnershipState.LOCAL, event, now)
+        else:
+            self._go(OwnershipState.HELD if isinstance(event, Held) else OwnershipState.LOCAL, event, now)
         return [Raise(self.epoch)] if self.epoch > former else []
 
     def _lose(self, event: Taken, now: float) -> list[Effect]:
@@ -246,7 +261,8 @@ class Ownership:
         return [Move()]
 
     def _be_denied(self, event: Denied, now: float) -> list[Effect]:
-        if event.epoch != self.epoch:
+        is_ours = self.claim is not None and event.by.incarnation == self.claim.owner.incarnation
+        if is_ours or event.epoch != self.epoch:
             self.stale["Denied"] += 1
             return []
         self._go(OwnershipState.MOVED, event, now)
