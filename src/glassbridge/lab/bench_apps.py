@@ -68,6 +68,12 @@ class AppSocket:
     partials: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
 
+    async def next(self) -> dict[str, Any]:
+        """The next text; pings between are left unanswered. Raises TypeError when the cloud closes instead."""
+        while (message := await self.socket.receive(START_TIMEOUT)).type is aiohttp.WSMsgType.PING:
+            pass
+        return dict(json.loads(message.data))
+
     async def read(self) -> None:
         """Until the socket is closed."""
         async for message in self.socket:
@@ -121,11 +127,11 @@ class Bench:
         app = AppSocket(socket)
         session = f"{USER}-{package}"
         await app.say("tpa_connection_init", packageName=package, sessionId=session, apiKey=self._keys[package])
-        first = await socket.receive_json(timeout=START_TIMEOUT)
+        first = await app.next()
         if first["type"] != "tpa_connection_ack":
             raise UserError(f"an app was not let in: {first}", 1)
         await app.say("subscription_update", packageName=package, subscriptions=subscriptions, requestId="1")
-        while (await socket.receive_json(timeout=START_TIMEOUT))["type"] != "subscription_ack":
+        while (await app.next())["type"] != "subscription_ack":
             pass
         if reads:
             self._tasks.spawn(app.read(), package)
