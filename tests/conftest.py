@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from glassbridge.telemetry.access import SERVER_LOGGER
@@ -79,6 +80,12 @@ def leaves_nothing_behind() -> Iterator[None]:
         return "left behind: " + ", ".join(found) if found else True
 
     eventually_sync(leaks, LEAK_GRACE, every=0.05)
+
+
+@pytest.fixture(scope="session")
+def libuv_is_awake() -> None:
+    """For tests that run uvloop in this process: it keeps a pipe of its first loop for ever."""
+    uvloop.run(asyncio.sleep(0))
 
 
 class _Unexpected(logging.Handler):

@@ -285,7 +285,7 @@ class Settings(BaseModel):
     idle_time: Seconds = 75.0
     """Time between two requests of a connection that has signed in."""
 
-    # --- What apps bring and store
+    # --- Uploads and storage of apps
     sounds_per_app_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=1 << 30)] = 32 << 20
     """Sounds that one app has brought and that are kept. At the limit, its oldest ones go."""
     sounds_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=4 << 30)] = 64 << 20

@@ -12,11 +12,7 @@ from glassbridge.core.machine import Record
 from glassbridge.runtime.direct import DirectShell
 from tests.support.poll import eventually
 
-
-@pytest.fixture(scope="module", autouse=True)
-def libuv_is_awake() -> None:
-    """It keeps a pipe of its first loop for ever."""
-    uvloop.run(asyncio.sleep(0))
+pytestmark = pytest.mark.usefixtures("libuv_is_awake")
 
 
 class Late:

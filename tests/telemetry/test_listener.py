@@ -20,15 +20,11 @@ from glassbridge.telemetry.listener import Gate, GuardedHandler, Listener, know_
 from tests.support.patience import soon
 from tests.support.poll import eventually
 
+pytestmark = pytest.mark.usefixtures("libuv_is_awake")
+
 QUICK = ConnectionLimits(header_time=0.3, sign_in_time=0.3, body_time=0.5, idle_time=30.0)
 HEAD = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 BIG = b"x" * (64 << 20)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def libuv_is_awake() -> None:
-    """It keeps a pipe of its first loop for ever."""
-    uvloop.run(asyncio.sleep(0))
 
 
 def limits(**changes: Any) -> ConnectionLimits:

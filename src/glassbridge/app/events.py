@@ -23,7 +23,7 @@ class Transcription:
     replaces: tuple[str, ...] = ()
     """Ids of final ones whose place it takes, with those that follow it and insert into the same hole."""
     inserts: str | None = None
-    """What the user said came late: its place is before what was said later (`session.transcript` has it there)."""
+    """Set when these words came late: they belong before words that came first. `session.transcript` has the order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class AppServer:
         self._world = world
         self._stopping = False
         self.session_class: type[Session] = Session
-        """What sessions are made of; tests put theirs here."""
+        """Makes the sessions; tests put another maker here."""
         self._begin: Begin | None = None
         self._ended: Ended | None = None
         self._sessions: dict[str, Session] = {}

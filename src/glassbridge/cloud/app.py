@@ -78,7 +78,7 @@ class Cloud:
         self._metrics = AsyncExitStack()
         """Of its numbers: who reads them, and where."""
         self._cluster = AsyncExitStack()
-        """What other clouds need of this one."""
+        """Serves the requests of other clouds."""
         self._tasks = TaskGroup("cloud", _failed)
 
     @property

@@ -53,7 +53,7 @@ def without_name(path: str) -> str:
 
 
 def name_of(address: str, secret: str) -> str:
-    """What stands for the cloud at host:port."""
+    """The signed name, in URLs, of the cloud at host:port."""
     text = address.encode()
     return base64.urlsafe_b64encode(_mac(text, secret) + text).rstrip(b"=").decode()
 

@@ -271,7 +271,7 @@ class AppSockets:
         return _SignedIn(app, record.key_hash)
 
     def _running(self, package: str, user: str | None) -> RunningApp | None:
-        """What the user has started."""
+        """The app of this package that the user has started."""
         try:
             apps = self._sessions.apps_of(user_id(user or ""))
         except ValueError:
