@@ -19,6 +19,7 @@ from glassbridge.cli import (
     lab,
     livekit,
     logs,
+    phone_check,
     programs,
     speech,
     together,
@@ -36,6 +37,7 @@ program.command("dev")(together.dev)
 program.command("cloud")(programs.cloud)
 program.command("bridge")(programs.bridge)
 program.command("phone")(programs.phone)
+program.command("phone-check")(phone_check.phone_check)
 program.command("inspect")(inspect.inspect)
 program.command("token")(token.token)
 program.command("doctor")(doctor.doctor)

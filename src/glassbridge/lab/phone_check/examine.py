@@ -1,0 +1,76 @@
+"""Plays the acts, one after the other, each to a freshly started phone, and judges."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+from typing import Final
+
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.lab.phone_check.acts import SCENES, Act
+from glassbridge.lab.phone_check.promises import PROMISES, Finding, Promise, Verdict, acts_of, judge
+from glassbridge.lab.phone_check.seen import Announced, Seen, announced
+from glassbridge.lab.phone_check.stage import USER, Rules, Server, Stage
+from glassbridge.lab.phone_check.subject import Phone
+
+TOKEN_LIFE: Final = 3600.0
+NO_LIVEKIT: Final = "there is no LiveKit server (--livekit)"
+
+
+@dataclass
+class Examination:
+    """What came of it."""
+
+    promises: Sequence[Promise]
+    acts: dict[Act, Seen] = field(default_factory=dict)
+    no_room: str = ""
+    """Why there is no LiveKit server."""
+
+    @property
+    def phone(self) -> Announced:
+        return announced({act.label: seen for act, seen in self.acts.items()})
+
+    @property
+    def findings(self) -> list[tuple[Promise, Finding]]:
+        """One for each promise."""
+        phone = self.phone
+        return [(promise, judge(promise, self.acts, phone, self.no_room)) for promise in self.promises]
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is broken, and something was tested."""
+        verdicts = [finding.verdict for _, finding in self.findings]
+        return Verdict.BROKEN not in verdicts and Verdict.KEPT in verdicts
+
+
+async def examine(
+    phone: Phone,
+    server: Server | None,
+    promises: Sequence[Promise] = PROMISES,
+    say: Callable[[str], None] = lambda _: None,
+    acts: Iterable[Act] | None = None,
+) -> Examination:
+    """Raises UserError where the phone cannot be started. When cancelled, the phone is stopped."""
+    found = Examination(promises, no_room="" if server is not None else NO_LIVEKIT)
+    for act in acts_of(promises) if acts is None else acts:
+        if act.room and server is None:
+            continue
+        say(f"act {act.label}: {act.about}")
+        found.acts[act] = await play(act, phone, server)
+    return found
+
+
+async def play(act: Act, phone: Phone, server: Server | None) -> Seen:
+    """One act."""
+    token = mint_core_token(USER, token_urlsafe(32), TOKEN_LIFE)
+    scene = SCENES[act]
+    async with Stage(act.label, token, server) as stage:
+        stage.rules = Rules(**{name: getattr(scene.rules, name) for name in Rules.__dataclass_fields__})
+        if server is None:
+            stage.rules.room = False
+        try:
+            await phone.start(stage.url, token)
+            await scene.play(stage)
+            stage.did("end")
+        finally:
+            await phone.stop()
+    return stage.seen

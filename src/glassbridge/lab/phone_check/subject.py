@@ -1,0 +1,103 @@
+"""The phone that is examined: a command, or a page that Chromium opens."""
+
+import os
+import shlex
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from glassbridge.runtime.child import Child
+from glassbridge.runtime.errors import UserError
+
+GRACE: Final = 3.0
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+)
+URL, TOKEN = "{url}", "{token}"
+
+
+class Phone(Protocol):
+    """What is examined; started for each act."""
+
+    async def start(self, url: str, token: str) -> None:
+        """It is to connect to the cloud at `url`. Raises UserError where it cannot be started."""
+
+    async def stop(self) -> None:
+        """Ends it; idempotent."""
+
+
+class Command:
+    """`argv` is run once an act. `{url}` and `{token}` in it are replaced; both are in its environment, too, as
+    GLASSBRIDGE_CLOUD and GLASSBRIDGE_TOKEN. `output`: descriptor that gets what it writes."""
+
+    def __init__(self, argv: list[str], output: int) -> None:
+        self._argv = argv
+        self._output = output
+        self._child: Child | None = None
+
+    async def start(self, url: str, token: str) -> None:
+        """Raises UserError."""
+        argv = [part.replace(URL, url).replace(TOKEN, token) for part in self._argv]
+        env = os.environ | {"GLASSBRIDGE_CLOUD": url, "GLASSBRIDGE_TOKEN": token}
+        try:
+            self._child = await Child.start(argv, env=env, stdout=self._output, stderr=self._output)
+        except OSError as error:
+            raise UserError(
+                f"cannot run {argv[0]}: {error.strerror}; give the command that starts the phone", 2
+            ) from None
+
+    async def stop(self) -> None:
+        """Ends it."""
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop(GRACE)
+
+
+class Page:
+    """A page in a browser of its own; its address has the placeholders of a Command."""
+
+    def __init__(self, address: str, output: int) -> None:
+        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if browser is None:
+            raise UserError("a page needs Chromium: install it (Debian: apt-get install chromium)", 2)
+        self._browser = browser
+        self._address = address
+        self._output = output
+        self._command: Command | None = None
+        self._profile: tempfile.TemporaryDirectory[str] | None = None
+
+    async def start(self, url: str, token: str) -> None:
+        """Raises UserError."""
+        self._profile = tempfile.TemporaryDirectory(prefix="glassbridge-phone-check-", ignore_cleanup_errors=True)
+        profile = f"--user-data-dir={Path(self._profile.name)}"
+        self._command = Command([self._browser, *BROWSER_FLAGS, profile, self._address], self._output)
+        await self._command.start(url, token)
+
+    async def stop(self) -> None:
+        """Ends the browser."""
+        if self._command is not None:
+            await self._command.stop()
+        if self._profile is not None:
+            with suppress(OSError):
+                self._profile.cleanup()
+
+
+def subject(words: list[str], output: int) -> Phone:
+    """A URL is a page, all else a command; one word with spaces is split as a shell would. Raises UserError."""
+    if len(words) == 1 and words[0].startswith(("http://", "https://")):
+        return Page(words[0], output)
+    argv = shlex.split(words[0]) if len(words) == 1 else words
+    if not argv:
+        raise UserError("give the command that starts the phone, or the URL of its page", 2)
+    return Command(argv, output)
