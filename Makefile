@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs audit format proto protocol commands settings events machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check docs audit format proto protocol vectors commands settings events machines autobahn bench lab wheel clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -39,6 +39,7 @@ check: setup ## format, lint, types, imports, what is generated, ports to the wo
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
+	@$(BIN)/python tools/frame_vectors.py --check
 	@$(BIN)/python -m tools.describe_commands --check
 	@$(BIN)/python -m tools.describe_settings --check
 	@$(BIN)/python -m tools.describe_events --check
@@ -62,6 +63,9 @@ proto: setup ## generate the gRPC code from proto/
 
 protocol: setup ## describe the sockets in docs/protocol from their structs
 	@$(BIN)/python tools/describe_protocol.py
+
+vectors: setup ## test vectors of audio frames in docs/protocol/vectors from the codec
+	@$(BIN)/python tools/frame_vectors.py
 
 commands: setup ## describe the commands in docs/cli.md and the troubles in docs/doctor.md
 	@$(BIN)/python -m tools.describe_commands

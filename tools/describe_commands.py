@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from the commands, and the table of docs/doctor.md from the catalogue of `glassbridge doctor`.
+"""Writes docs/cli.md from the commands, the table of docs/doctor.md from the catalogue of `glassbridge doctor`, and the
+tables of docs/phone-check.md from those of `glassbridge phone-check`.
 
 `--check` only compares.
 """
@@ -14,10 +15,14 @@ import typer.main
 
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.main import program
+from glassbridge.lab.phone_check.acts import Act
+from glassbridge.lab.phone_check.promises import PROMISES
 from tools.marked_part import rewritten
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- troubles: written by tools/describe_commands.py -->", "<!-- end of troubles -->"
+PROMISES_MARKS = "<!-- promises: written by tools/describe_commands.py -->", "<!-- end of promises -->"
+MAKERS = {"numbered": "number audio", "named": "give a name", "pings": "ping", "room": "want a room"}
 HEAD = """# Command line
 
 <!-- Written by tools/describe_commands.py from the commands themselves: `make commands`. -->
@@ -117,7 +122,29 @@ def doctor_page(written: str) -> str:
     return rewritten(written, BEGIN, END, troubles())
 
 
-PAGES: Mapping[str, Callable[[str], str]] = {"cli.md": lambda _written: commands(), "doctor.md": doctor_page}
+def promises() -> str:
+    """One row for each, and one for each act."""
+    rows = ["| promise | what is expected | act | of phones that | from |", "|---|---|---|---|---|"]
+    for promise in PROMISES:
+        act = promise.act.label if promise.act is not None else "each"
+        needs = ", ".join(MAKERS[need] for need in promise.needs) or "are phones"
+        page = promise.source.removeprefix("docs/")
+        rows.append(f"| `{promise.id}` | {_cell(promise.text)} | {act} | {needs} | [{Path(page).name}]({page}) |")
+    rows += ["", "| act | what happens to the phone |", "|---|---|"]
+    rows += [f"| {act.label} | {act.about} |" for act in Act]
+    return "\n".join(rows) + "\n"
+
+
+def promises_page(written: str) -> str:
+    """The page with the tables as they are now. Raises ValueError where it has no place for them."""
+    return rewritten(written, *PROMISES_MARKS, promises())
+
+
+PAGES: Mapping[str, Callable[[str], str]] = {
+    "cli.md": lambda _written: commands(),
+    "doctor.md": doctor_page,
+    "phone-check.md": promises_page,
+}
 
 
 def main() -> None:

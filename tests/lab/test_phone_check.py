@@ -66,6 +66,7 @@ async def test_each_planted_defect_is_caught_with_the_right_sentence() -> None:
         assert re.search(sentence, said[promise]), f"{defect.__name__}: {said[promise]}"
 
 
+@pytest.mark.slow
 async def test_a_phone_that_keeps_its_dead_room_is_caught(livekit: LiveKit) -> None:
     server = Server(livekit.url, KEYS)
     ours, faulty = await asyncio.gather(

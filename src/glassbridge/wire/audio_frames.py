@@ -102,7 +102,7 @@ def decode_opus(payload: bytes) -> tuple[list[bytes], int]:
             raise FrameError("an Opus packet is cut off, empty or too long")
         packets.append(payload[at : at + length])
         at += length
-    if not OPUS_PACKET * (len(packets) - 1) < samples <= OPUS_PACKET * len(packets):
+    if not packets or not OPUS_PACKET * (len(packets) - 1) < samples <= OPUS_PACKET * len(packets):
         raise FrameError(f"{len(packets)} Opus packets do not hold {samples} samples")
     return packets, samples
 

@@ -14,7 +14,7 @@ from glassbridge.wire.close_codes import CloseCode
 
 COMES_WITHIN: Final = 20.0
 """Seconds from the start of a phone to its first audio: a browser has to start, too."""
-BACK_WITHIN: Final = 15.0
+BACK_WITHIN: Final = 11.0
 """Seconds in which a phone comes back from a fault; what it is judged by is less (promises.py)."""
 SPEAKS: Final = 2.0
 """Seconds of audio before a fault."""
