@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Final
 
 SOURCE: Final = Path(__file__).parent.parent / "src" / "glassbridge"
-PROGRAMS: Final = ("app", "cloud")
+PROGRAMS: Final = ("app", "bridge", "cloud")
 NOT_YET: Final = frozenset(
     {
+        "bridge/decoder.py",
+        "bridge/decoders.py",
+        "bridge/fetch.py",
+        "bridge/flight.py",
+        "bridge/overview.py",
+        "bridge/playback.py",
+        "bridge/process.py",
+        "bridge/supervisor.py",
+        "bridge/worker.py",
         "cloud/admin_gate.py",
         "cloud/app.py",
         "cloud/apps/registry.py",

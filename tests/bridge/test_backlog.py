@@ -21,10 +21,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("glassbridge.bridge.microphone.monotonic", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 def test_a_standstill_is_noticed_before_and_after_the_beat(clock: Clock) -> None:
@@ -56,7 +54,7 @@ def test_pace() -> None:
 
 def test_a_backlog_without_numbers_is_dropped_and_counted_and_live_audio_goes_on(clock: Clock) -> None:
     pulse = Pulse(clock=clock)
-    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger())
+    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger(), clock)
 
     def speak(frames: int, every: float) -> int:
         before = microphone.received
@@ -76,7 +74,7 @@ def test_a_backlog_without_numbers_is_dropped_and_counted_and_live_audio_goes_on
 
 def test_numbered_audio_is_never_dropped_for_its_pace(clock: Clock) -> None:
     pulse = Pulse(clock=clock)
-    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger())
+    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger(), clock)
     clock.now += 5.0
     for number in range(10):
         frame = encode_numbered(FrameNumber(1, number * 1600, 0), FRAME)
@@ -86,7 +84,7 @@ def test_numbered_audio_is_never_dropped_for_its_pace(clock: Clock) -> None:
 
 def test_a_tracks_backlog_is_dropped_too(clock: Clock) -> None:
     pulse = Pulse(clock=clock)
-    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger())
+    microphone = Microphone("", Generation(1), 1_000, 1e9, pulse, structlog.get_logger(), clock)
     microphone.on_people([RemoteParticipant("phone", "PA_1", (RemoteTrack("TR_1"),))])
     clock.now += 5.0
     for _ in range(50):

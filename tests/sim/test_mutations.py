@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from glassbridge.bridge.service import BridgeService
 from glassbridge.core import audio_link, phone_socket, room
 from glassbridge.core.arrival import Arrival
 from glassbridge.core.audio_link import AudioLink, LinkState
@@ -20,6 +21,7 @@ from glassbridge.lab.sim.livekit import Participant
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
+from glassbridge.runtime.direct import DirectShell
 
 Patch = pytest.MonkeyPatch
 TRIES = 25
@@ -46,6 +48,7 @@ LATE_JOIN = plan(
 )
 MEDIA_STOPS = plan(Fault(6.0, "cut", "phone-u0~livekit", 10.0, "udp both"), user=replace(U0, sdk=True))
 STALE_OWNER = plan(Fault(6.0, "hold", "bridge-a~livekit", 20.0, "both both"), Fault(7.0, "switch", "u0"))
+UNCLAIMED = plan(Fault(0.05, "hold", "cloud-A~bridge-a", 12.0, "tcp back"), shared=True)
 MOVED_UNSEEN = plan(Fault(6.0, "hold", "phone-u0~cloud-A", 12.0, "tcp both"), Fault(6.1, "switch", "u0"))
 
 
@@ -125,6 +128,20 @@ def bridge_that_resumes(patch: Patch) -> None:
     patch.setattr(bridge, "Participant", bare)
 
 
+def bridge_that_fails_when_it_is_asked(patch: Patch) -> None:
+    """GetStatus raises: its caller learns nothing."""
+
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("of a mutation")
+
+    patch.setattr(BridgeService, "GetStatus", fail)
+
+
+def room_whose_timer_never_rings(patch: Patch) -> None:
+    """The machine has a deadline, and its shell does not keep it."""
+    patch.setattr(DirectShell, "_arm", lambda _self: None)
+
+
 @pytest.mark.parametrize(
     ("defect", "checker", "schedules"),
     [
@@ -139,6 +156,8 @@ def bridge_that_resumes(patch: Patch) -> None:
         (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
         (backend_that_fights, Checker.CALM, MOVED_UNSEEN),
         (bridge_that_resumes, Checker.SETTLED, STALE_OWNER),
+        (bridge_that_fails_when_it_is_asked, Checker.FAILS, ANY),
+        (room_whose_timer_never_rings, Checker.RELEASED, UNCLAIMED),
     ],
     ids=lambda value: value.name.lower() if isinstance(value, Checker) else getattr(value, "__name__", "in"),
 )

@@ -5,12 +5,10 @@ and nothing can come between a decision and what it decides about.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 from typing import Final
 
 import structlog
@@ -48,8 +46,10 @@ from glassbridge.core.room import (
 )
 from glassbridge.core.values import Generation, LossReason, UserId
 from glassbridge.livekit.participant import Connector, ParticipantError
+from glassbridge.runtime.direct import DirectShell
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics, traces
 from glassbridge.telemetry.traces import Kind, Span
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -85,18 +85,25 @@ class RoomHost:
         speakers: Speakers,
         tasks: TaskGroup,
         tickets: Callable[[], Ticket],
+        world: World,
         decided: Callable[..., None],
         ended: Callable[["RoomHost", LossReason], None],
         forget: Callable[["RoomHost"], None],
     ) -> None:
         self.user = user
-        self.machine = Room(config.unclaimed, config.rejoin, random.random)
+        self.machine = Room(config.unclaimed, config.rejoin, world.chance)
+        self._shell: DirectShell[Event] = DirectShell(
+            self.machine, self._perform, Tick(), clock=world.monotonic, on_step=self._log_decision
+        )
+        self._step = self._shell.step
         self.seat: Seat | None = None
         """Of the current join."""
         self.stream: AudioStream | None = None
         self._room_name = self._session_id = ""
         self._generation = Generation(0)
         """Of the last join, for the log of what still comes after its end."""
+        self._world = world
+        self._clock = world.monotonic
         self._config = config
         self._connector = connector
         self._drain = drain
@@ -111,7 +118,6 @@ class RoomHost:
         self._current: _Asked | None = None
         """The join that gave the current place, to join again with."""
         self._connecting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def unclaimed(self) -> float:
@@ -119,7 +125,12 @@ class RoomHost:
         seat = self.seat
         if self.stream is not None or seat is None or seat.joined_at is None or not self.machine.state.holds_place:
             return 0.0
-        return monotonic() - seat.joined_at
+        return self._clock() - seat.joined_at
+
+    @property
+    def joining(self) -> bool:
+        """Whether a join is under way, or one that was called off is being cleared away."""
+        return self._connecting is not None and not self._connecting.done()
 
     @property
     def waiting(self) -> int:
@@ -199,18 +210,10 @@ class RoomHost:
 
     # ---- the shell
 
-    def _step(self, event: Event) -> list[Effect]:
-        effects = self.machine.step(event, monotonic())
-        self.machine.records.clear()
-        if effects:
-            self._log_decision(event, effects)
-        for effect in effects:
-            self._perform(effect)
-        self._arm()
-        return effects
-
     def _log_decision(self, event: Event, effects: list[Effect]) -> None:
         """One line for each step that does something: what happened, what is done about it, where that leads."""
+        if not effects:
+            return
         current = self.machine.generation
         decision = {
             "generation": getattr(event, "generation", 0) or current or self._generation,
@@ -227,15 +230,6 @@ class RoomHost:
         )
         self._decided(user_id=self.user, **decision)
         self._generation = current or self._generation
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self.machine.next_deadline()
-        if deadline is not None:
-            delay = max(0.0, deadline - monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._step, Tick())
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -278,9 +272,10 @@ class RoomHost:
             self._pulse,
             self._speakers,
             self._on_lost,
+            self._world,
         )
         # One at a time: a join that was called off has let go before the next one begins.
-        before = self._connecting if self._connecting and not self._connecting.done() else None
+        before = self._connecting if self.joining else None
         joining = self._take_seat(self.seat, before, again=place not in self._asked)
         self._connecting = self._tasks.spawn(joining, f"join:{self.user}")
         self._connecting.add_done_callback(partial(self._connect_done, place))
@@ -307,7 +302,7 @@ class RoomHost:
             self._forget_when_settled()
 
     def _forget_when_settled(self) -> None:
-        if self._connecting is None or self._connecting.done():
+        if not self.joining:
             self._forget(self)
 
     def _disconnect(self, reason: LossReason) -> None:
@@ -318,7 +313,8 @@ class RoomHost:
             if self._connecting is not None and self._connecting is not asyncio.current_task():
                 self._connecting.cancel()
             return
-        held = round(monotonic() - (seat.joined_at or monotonic()), 3)
+        now = self._clock()
+        held = round(now - (seat.joined_at or now), 3)
         seat.log.info(
             "Disconnected from LiveKit room",
             reason=reason.code,

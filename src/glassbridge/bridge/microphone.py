@@ -3,9 +3,8 @@
 Runs for each packet on the event loop: no logging, no tasks, no copies beyond the chunk itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
-from time import monotonic
 from typing import Any, Final
 
 from glassbridge.bridge.contract import HINDRANCES
@@ -47,8 +46,16 @@ class Microphone:
     """Hears `target` (empty: everybody but agents) and queues what it says; the queue has one consumer at a time."""
 
     def __init__(
-        self, target: str, generation: Generation, queue_frames: int, max_age: float, pulse: Pulse, log: Any
+        self,
+        target: str,
+        generation: Generation,
+        queue_frames: int,
+        max_age: float,
+        pulse: Pulse,
+        log: Any,
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._target = target
         self._generation = generation
         self._pulse = pulse
@@ -56,7 +63,7 @@ class Microphone:
         self._queue_frames = queue_frames
         self._max_age = max_age
         self._log = log
-        self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age, on_drop=_dropped)
+        self._queue = AgedQueue[pb.AudioChunk](queue_frames, max_age, clock, _dropped)
         self._claimed = False
         self._closed = False
         self._people: dict[str, RemoteParticipant] = {}
@@ -96,7 +103,7 @@ class Microphone:
         if self._claimed:
             self._dropped += self._queue.dropped
             self._queue.close()
-            self._queue = AgedQueue(self._queue_frames, self._max_age, on_drop=_dropped)
+            self._queue = AgedQueue(self._queue_frames, self._max_age, self._clock, _dropped)
         self._claimed = True
         self._queue.put_urgent(self._tidings())
         if self._closed:
@@ -133,7 +140,7 @@ class Microphone:
 
     def _hindrance(self) -> tuple[Hindrance | None, str]:
         """What keeps the phone from being heard (of several people: the first), and the codec that does."""
-        if self._voices or monotonic() - self._packet_at < PACKETS_HOLD:
+        if self._voices or self._clock() - self._packet_at < PACKETS_HOLD:
             return None, ""
         for person in self._people.values():
             voice = choose_voice(person.tracks)
@@ -171,7 +178,7 @@ class Microphone:
         except FrameError as error:
             self._refuse(error)
             return
-        self._packet_at = monotonic()
+        self._packet_at = self._clock()
         if self._encrypted or self.news.hindrance:
             self._encrypted -= {person.sid for person in self._people.values() if person.identity == packet.sender}
             self.judge()
@@ -189,7 +196,7 @@ class Microphone:
         voice = self._voices.get(block.sender)
         if voice is None or voice.sid != block.track_sid:
             return
-        now = monotonic()
+        now = self._clock()
         if block.sender != self._speaker:
             if self._speaker in self._voices and now - self._spoke_at < VOICE_HOLDS:
                 return
@@ -218,7 +225,7 @@ class Microphone:
         return pb.AudioChunk(sample_rate=SAMPLE_RATE, channels=1, generation=self._generation, news=self.news)
 
     def _is_stale(self, pcm: bytes) -> bool:
-        live = self._pace.is_live(monotonic(), len(pcm) / BYTES_PER_MS / 1000)
+        live = self._pace.is_live(self._clock(), len(pcm) / BYTES_PER_MS / 1000)
         if live or not self._pulse.backlog_may_come():
             return False
         self.stale += 1
@@ -229,7 +236,7 @@ class Microphone:
         return sender == self._target if self._target else not sender.startswith(AGENTS)
 
     def _hear(self, chunk: pb.AudioChunk) -> None:
-        self.heard_at = monotonic()
+        self.heard_at = self._clock()
         self.received += 1
         _received.count += 1
         self._queue.put(chunk)

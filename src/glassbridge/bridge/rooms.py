@@ -1,13 +1,11 @@
 """All rooms of one worker, by user, and what is remembered of those that are gone."""
 
 import asyncio
-import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from time import monotonic
 from typing import Final
 
 import structlog
@@ -21,6 +19,7 @@ from glassbridge.core.values import LossReason, UserId
 from glassbridge.livekit.participant import Connector
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics
 
 log = structlog.get_logger()
@@ -43,8 +42,9 @@ class LastDisconnect:
 class Memory:
     """The last disconnects: for REMEMBERED_SECONDS, of at most REMEMBERED_USERS."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
+    def __init__(self, world: World = REAL) -> None:
+        self._clock = world.monotonic
+        self._wall = world.wall
         self._last: OrderedDict[UserId, LastDisconnect] = OrderedDict()
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Memory:
 
     def note(self, user: UserId, reason: LossReason) -> None:
         """Remembers the end of a place."""
-        self._last[user] = LastDisconnect(reason, time.time_ns() // 1_000_000, self._clock())
+        self._last[user] = LastDisconnect(reason, int(self._wall() * 1000), self._clock())
         self._last.move_to_end(user)
         while len(self._last) > REMEMBERED_USERS or self._oldest_is_over():
             self._last.popitem(last=False)
@@ -76,22 +76,22 @@ class Rooms:
         connector: Connector,
         drain: Drain,
         decided: Callable[..., None] = lambda **_: None,
+        world: World = REAL,
     ) -> None:
-        self.memory = Memory()
+        self._world = world
+        self.memory = Memory(world)
         self.speakers = Speakers(config.playback.hold)
         self._config = config
         self._connector = connector
         self._drain = drain
         self._decided = decided
         self._hosts: dict[UserId, RoomHost] = {}
-        self._readings: list[Callable[[], None]] = []
-        """Each ends the reading of one of our gauges."""
         self._tasks = TaskGroup("rooms", self._failed)
         self._watches = TaskGroup("rooms", self._failed)
         """Over this process."""
         self._tickets = count(1)
         self._emptied = asyncio.Event()
-        self._pulse = Pulse(self._woke)
+        self._pulse = Pulse(self._woke, world.monotonic)
 
     def find(self, user: UserId) -> RoomHost | None:
         """The user's room, when there is one in any state."""
@@ -110,6 +110,7 @@ class Rooms:
                 self.speakers,
                 self._tasks,
                 self._ticket,
+                self._world,
                 self._decided,
                 self._note_end,
                 self._forget,
@@ -130,6 +131,9 @@ class Rooms:
         """What has passed each place so far."""
         return [passed for host in self._hosts.values() if (passed := host.passed) is not None]
 
+    def __iter__(self) -> Iterator[RoomHost]:
+        return iter(self._hosts.values())
+
     def __len__(self) -> int:
         """Users of whom anything is here."""
         return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
@@ -137,7 +141,10 @@ class Rooms:
     def start(self) -> None:
         """Begins to watch over this process; shut_down() ends that."""
         self._watches.keep(self._pulse.run, "pulse")
-        self._readings = [
+
+    def read(self) -> list[Callable[[], None]]:
+        """Our gauges are read from now on; each of what is returned ends the reading of one."""
+        return [
             metrics.ROOMS.read_by(self._by_state),
             metrics.STREAMS.read_by(lambda: self.streams),
             metrics.UNCLAIMED.read_by(lambda: max((host.unclaimed for host in self._hosts.values()), default=0.0)),
@@ -159,16 +166,14 @@ class Rooms:
 
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
-        deadline = monotonic() + timeout
+        clock = self._world.monotonic
+        deadline = clock() + timeout
         await self._watches.close()
-        for stop_reading in self._readings:
-            stop_reading()
-        self._readings.clear()
         for host in list(self._hosts.values()):
             host.shut_down()
         await self.speakers.close(LossReason.CLOSED)
         await self._tasks.settle(timeout)
-        await self._tasks.close(max(0.0, deadline - monotonic()))
+        await self._tasks.close(max(0.0, deadline - clock()))
 
     def _by_state(self) -> dict[tuple[str, ...], float]:
         found = Counter(host.machine.state for host in self._hosts.values())

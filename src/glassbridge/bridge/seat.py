@@ -1,7 +1,6 @@
 """One place in a LiveKit room, from the call of connect to the end: what is heard there, and what we say."""
 
 from collections.abc import Callable, Mapping
-from time import monotonic
 
 import structlog
 
@@ -24,6 +23,7 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.livekit.responds import responds
 from glassbridge.runtime.pulse import Pulse
+from glassbridge.runtime.world import World
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()
@@ -44,8 +44,10 @@ class Seat:
         pulse: Pulse,
         speakers: Speakers,
         on_lost: Callable[[Ticket, LossReason, float], None],
+        world: World,
     ) -> None:
         self.ticket = ticket
+        self._clock = world.monotonic
         self.log = log.bind(
             user_id=user,
             session_id=request.session_id,
@@ -69,6 +71,7 @@ class Seat:
             config.max_age,
             pulse,
             self.log,
+            world.monotonic,
         )
         self._user = user
         self._speakers = speakers
@@ -79,7 +82,7 @@ class Seat:
     async def connect(self, connector: Connector) -> None:
         """Raises ParticipantError. Safe to cancel: nothing is left behind."""
         self.participant = await connector(self._url, self._token, self, self._options)
-        self.joined_at = monotonic()
+        self.joined_at = self._clock()
         self.speaker = self._speakers.of(self._user)
         self._place = self.speaker.enter(self._publish)
 

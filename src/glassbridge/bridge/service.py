@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from typing import Any
 
 import grpc
@@ -17,6 +16,7 @@ from glassbridge.bridge.rooms import Rooms
 from glassbridge.core.room import Refuse
 from glassbridge.core.values import Generation, LossReason, UserId, user_id
 from glassbridge.runtime.queues import QueueClosed
+from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics, traces
 from glassbridge.telemetry.traces import Kind, Span
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -45,12 +45,13 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BridgeService(LiveKitBridgeServicer):
     """One worker's service."""
 
-    def __init__(self, rooms: Rooms, player: Player, config: BridgeConfig, worker: int) -> None:
+    def __init__(self, rooms: Rooms, player: Player, config: BridgeConfig, worker: int, world: World = REAL) -> None:
+        self._clock = world.monotonic
         self._rooms = rooms
         self._player = player
         self._config = config
         self._worker = worker
-        self._begun = time.monotonic()
+        self._begun = self._clock()
         self.draining = False
 
     # ---- rooms
@@ -77,7 +78,7 @@ class BridgeService(LiveKitBridgeServicer):
             room_name=request.room_name,
             generation=request.generation,
         )
-        host, begun = self._rooms.of(user), time.monotonic()
+        host, begun = self._rooms.of(user), self._clock()
         refusal = await host.join(request, self._time_for(context))
         await self._refuse_if_draining(context)
         if refusal is not None:
@@ -99,7 +100,7 @@ class BridgeService(LiveKitBridgeServicer):
             metrics.ROOM_JOINS.add("failed", gone.code)
             return _not_joined(gone)
         metrics.ROOM_JOINS.add("joined", "")
-        metrics.ROOM_JOIN_TIME.observe(time.monotonic() - begun)
+        metrics.ROOM_JOIN_TIME.observe(self._clock() - begun)
         return pb.JoinRoomResponse(
             success=True,
             participant_id=seat.participant.identity,
@@ -144,7 +145,7 @@ class BridgeService(LiveKitBridgeServicer):
         seat.microphone.judge()
         status.news.CopyFrom(seat.microphone.news)
         if seat.microphone.heard_at is not None:
-            status.last_audio_age_ms = int((time.monotonic() - seat.microphone.heard_at) * 1000)
+            status.last_audio_age_ms = int((self._clock() - seat.microphone.heard_at) * 1000)
         return status
 
     # ---- audio
@@ -206,12 +207,12 @@ class BridgeService(LiveKitBridgeServicer):
             await context.write(failed(request.request_id[:MAX_NAME], error.code, str(error)))
             return
         log.info("PlayAudio", user_id=user, request_id=request.request_id, track_id=request.track_id)
-        event, begun = None, time.monotonic()
+        event, begun = None, self._clock()
         try:
             while True:
                 _, event = await playback.events.get()
                 if event.type == STARTED:
-                    metrics.PLAYBACK_START.observe(time.monotonic() - begun)
+                    metrics.PLAYBACK_START.observe(self._clock() - begun)
                 await context.write(event)
         except QueueClosed:
             log.info(
@@ -260,7 +261,7 @@ class BridgeService(LiveKitBridgeServicer):
             status=answer.NOT_SERVING if self.draining else answer.SERVING,
             active_sessions=len(self._rooms),
             active_streams=self._rooms.streams,
-            uptime_seconds=int(time.monotonic() - self._begun),
+            uptime_seconds=int(self._clock() - self._begun),
             metadata={
                 "version": __version__,
                 "participant": self._config.participant,

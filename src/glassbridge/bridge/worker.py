@@ -109,21 +109,24 @@ class Worker:
         await self.player.__aenter__()
         await self._server.start()
         self.rooms.start()
-        self._forget_player = metrics.PLAYBACKS.read_by(lambda: len(self.player))
-        self._forget_refused = metrics.LIVEKIT_REFUSED.read_by(lambda: {(what,): n for what, n in counted.items()})
+        self._readings = [
+            *self.rooms.read(),
+            metrics.PLAYBACKS.read_by(lambda: len(self.player)),
+            metrics.LIVEKIT_REFUSED.read_by(lambda: {(what,): n for what, n in counted.items()}),
+        ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         config = self._config
         self.service.draining = True
-        self._forget_player()
-        self._forget_refused()
         if self.metrics is not None:
             await self.metrics.__aexit__()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         # From now on the channels of the clouds look for another server; what is open goes on.
         stopping = asyncio.get_running_loop().create_task(self._server.stop(config.drain + config.leave + LAST_WORDS))
         await asyncio.gather(self.rooms.hand_over(config.drain), self._let_go())
+        for stop_reading in self._readings:
+            stop_reading()
         deadline = monotonic() + config.leave
         await self.rooms.shut_down(config.leave)
         await asyncio.wait([stopping], timeout=LAST_WORDS)

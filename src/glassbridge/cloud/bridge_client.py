@@ -184,7 +184,7 @@ class Seat:
         try:
             answer = await self.bridge.stub.JoinRoom(request, timeout=config.join_timeout, metadata=traces.outgoing())
             if not answer.success:
-                trouble = _REASONS.get(answer.reason, BridgeFault.REFUSED)
+                trouble = refusal_of(answer)
                 log.info("join refused", user_id=self._user, generation=self.generation, error=answer.error[:200])
                 above = (await self.status()).generation if trouble is LossReason.REPLACED else Generation(0)
                 raise BridgeError(trouble, above)
@@ -237,22 +237,7 @@ class Seat:
                 return SeatStatus(None, BridgeSays(in_room=True))
             metrics.STATUS_ERRORS.add()
             return SeatStatus(_trouble_of(error), None)
-        generation = Generation(answer.generation)
-        if generation not in (0, self.generation):
-            return SeatStatus(LossReason.REPLACED, BridgeSays(in_room=False), generation)
-        if not answer.connected:
-            lost = _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
-            return SeatStatus(lost, BridgeSays(in_room=False), generation)
-        tells_age = generation != 0 and answer.last_audio_age_ms >= 0  # an old bridge leaves it at 0
-        news = answer.news if answer.HasField("news") else None
-        says = BridgeSays(
-            in_room=True,
-            audio_age=answer.last_audio_age_ms / 1000 if tells_age else None,
-            phone_here=news.phone_here if news is not None else None,
-            phone_publishes=news.phone_publishes if news is not None else None,
-            hindered=hindered_by(news) if news is not None else None,
-        )
-        return SeatStatus(None, says, generation)
+        return status_of(answer, self.generation)
 
     async def leave(self, reason: str) -> bool:
         """Gives the place up, and no newer one (an old bridge cannot tell them apart); False when nobody answered."""
@@ -408,6 +393,31 @@ class BridgePool:
             await bridge.channel.close(None)
 
 
+def status_of(answer: pb.BridgeStatusResponse, ours: Generation) -> SeatStatus:
+    """What GetStatus says of our place."""
+    generation = Generation(answer.generation)
+    if generation not in (0, ours):
+        return SeatStatus(LossReason.REPLACED, BridgeSays(in_room=False), generation)
+    if not answer.connected:
+        lost = _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
+        return SeatStatus(lost, BridgeSays(in_room=False), generation)
+    tells_age = generation != 0 and answer.last_audio_age_ms >= 0  # an old bridge leaves it at 0
+    news = answer.news if answer.HasField("news") else None
+    says = BridgeSays(
+        in_room=True,
+        audio_age=answer.last_audio_age_ms / 1000 if tells_age else None,
+        phone_here=news.phone_here if news is not None else None,
+        phone_publishes=news.phone_publishes if news is not None else None,
+        hindered=hindered_by(news) if news is not None else None,
+    )
+    return SeatStatus(None, says, generation)
+
+
+def refusal_of(answer: pb.JoinRoomResponse) -> Trouble:
+    """Why a join was refused."""
+    return _REASONS.get(answer.reason, BridgeFault.REFUSED)
+
+
 def hindered_by(news: pb.RoomNews) -> Finding | None:
     """What keeps the phone's voice from being heard; None also for a hindrance that a newer bridge knows of."""
     hindrance = _HINDRANCES.get(news.hindrance)
@@ -418,9 +428,13 @@ def _trouble_of(error: Exception) -> Trouble:
     """What a failed call means. Its text is not used: it may quote what was sent."""
     if not isinstance(error, grpc.aio.AioRpcError):
         return BridgeFault.TIMED_OUT if isinstance(error, TimeoutError) else LossReason.STREAM_BROKEN
-    if (reason := _reason_in(error.trailing_metadata())) is not None:
-        return reason
-    return _FAULTS.get(error.code(), LossReason.STREAM_BROKEN)
+    return trouble_of(error.code(), error.trailing_metadata())
+
+
+def trouble_of(code: grpc.StatusCode, trailing: Iterable[tuple[str, str | bytes]] | None) -> Trouble:
+    """What the end of a call means."""
+    reason = _reason_in(trailing)
+    return reason if reason is not None else _FAULTS.get(code, LossReason.STREAM_BROKEN)
 
 
 def _reason_in(metadata: Iterable[tuple[str, str | bytes]] | None) -> LossReason | None:

@@ -18,7 +18,8 @@ E = TypeVar("E")
 class DirectShell(Generic[E]):
     """Turns one machine. `perform` does one effect at once; a step that it takes follows the one under way.
 
-    An exception out of `perform` reaches whoever stepped; from the timer it reaches the loop's exception handler.
+    `on_step` hears of each event with its effects, before they are performed. An exception out of `perform` reaches
+    whoever stepped; from the timer it reaches the loop's exception handler.
     """
 
     def __init__(
@@ -27,11 +28,15 @@ class DirectShell(Generic[E]):
         perform: Callable[[Any], None],
         tick: E,
         on_record: Callable[[Record[Any]], None] = lambda _record: None,
+        clock: Callable[[], float] = monotonic,
+        on_step: Callable[[E, list[Any]], None] = lambda _event, _effects: None,
     ) -> None:
         self.machine = machine
         self._perform = perform
         self._tick = tick
         self._on_record = on_record
+        self._clock = clock
+        self._on_step = on_step
         self._waiting: deque[E] = deque()
         self._stepping = False
         self._timer: asyncio.Handle | None = None
@@ -39,24 +44,29 @@ class DirectShell(Generic[E]):
         """Of the timer; uvloop's handle of a deadline that is past does not know its own."""
         self._loop = asyncio.get_running_loop()
 
-    def step(self, event: E) -> None:
-        """Decides and performs; nothing waits."""
+    def step(self, event: E) -> list[Any]:
+        """Decides and performs; nothing waits. What was done for this event; nothing where a step is under way."""
         self._waiting.append(event)
         if self._stepping:
-            return
+            return []
+        done: list[Any] | None = None
         self._stepping = True
         try:
             while self._waiting:
-                effects = self.machine.step(self._waiting.popleft(), monotonic())
+                next_event = self._waiting.popleft()
+                effects = self.machine.step(next_event, self._clock())
+                done = effects if done is None else done
                 for record in self.machine.records:
                     self._on_record(record)
                 self.machine.records.clear()
+                self._on_step(next_event, effects)
                 for effect in effects:
                     self._perform(effect)
         finally:
             self._waiting.clear()
             self._stepping = False
         self._arm()
+        return done or []
 
     def stop(self) -> None:
         """No tick comes any more; idempotent."""
@@ -77,7 +87,7 @@ class DirectShell(Generic[E]):
     def _fire(self) -> None:
         self._timer = None
         deadline = self.machine.next_deadline()
-        if deadline is not None and monotonic() >= deadline:
+        if deadline is not None and self._clock() >= deadline:
             self.step(self._tick)
         else:
             self._arm()

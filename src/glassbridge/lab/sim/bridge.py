@@ -1,46 +1,33 @@
-"""A bridge's worker: what bridge/service.py, rooms.py and host.py do around the real room machine."""
+"""A bridge's worker: its own service and rooms, by a modelled gRPC, with modelled places in LiveKit's rooms."""
 
-from functools import partial
-from itertools import count
-from typing import Any
+import asyncio
+from functools import cache
 
 from glassbridge.bridge.config import BridgeConfig
-from glassbridge.core.diagnosis import BridgeSays
-from glassbridge.core.recovery import BridgeFault
-from glassbridge.core.room import (
-    AnnounceLeaving,
-    Connect,
-    Connected,
-    Disconnect,
-    Effect,
-    EndStream,
-    Event,
-    Failed,
-    Forget,
-    GaveUp,
-    Grant,
-    HandOver,
-    Join,
-    Leave,
-    Lost,
-    Refuse,
-    Room,
-    RoomState,
-    Shutdown,
-    StreamEnded,
-    StreamOpened,
-    Tick,
-    Ticket,
-)
-from glassbridge.core.values import Generation, LossReason, UserId, agent_identity
+from glassbridge.bridge.host import RoomHost
+from glassbridge.bridge.playback import Player
+from glassbridge.bridge.rooms import Rooms
+from glassbridge.bridge.service import BridgeService
+from glassbridge.core.room import RoomState
+from glassbridge.core.values import SAMPLE_RATE, LossReason, UserId
 from glassbridge.lab.sim.livekit import Frame, LiveKit, Participant, Token
+from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Link
-from glassbridge.lab.sim.rpc import ServerCall
-from glassbridge.lab.sim.world import Alarm, Process, World
+from glassbridge.lab.sim.rpc import Server
+from glassbridge.lab.sim.world import Process, World
+from glassbridge.lab.weeks.time import VirtualLoop
+from glassbridge.livekit.participant import (
+    DEFAULT_OPTIONS,
+    Closed,
+    ConnectOptions,
+    LocalTrack,
+    Packet,
+    ParticipantError,
+    RemoteParticipant,
+    RoomEvents,
+)
 
 CONFIG = BridgeConfig()
-ANSWER_MARGIN = 0.1
-"""Seconds of a caller's deadline that are kept back to answer it."""
 LETTING_GO = (0.0, 0.1)
 """Seconds that a join which was called off needs to be out of the way."""
 
@@ -51,265 +38,149 @@ class Worker:
     def __init__(self, world: World, name: str) -> None:
         self.process = Process(world, name)
         self.process.boot = self._boot
-        self.hosts: dict[UserId, Host] = {}
-        self.memory: dict[UserId, LossReason] = {}
-        self.tickets = count(1)
-        self.draining = False
+        self.process.die = self._die
+        self.server = Server(self.process)
         self.livekit: LiveKit
         self.link: Link
         """To LiveKit."""
         self.watchful = True
         """Its participants watch their paths, as ours do; the SDK's are blind for 14 s."""
+        self._loop: VirtualLoop
+        self._service: BridgeService
+        self._rooms: Rooms
+        self._let_go_at = 0.0
+
+    @property
+    def rooms(self) -> tuple[RoomHost, ...]:
+        """Of this life."""
+        return tuple(self._rooms) if self.process.running else ()
+
+    @property
+    def draining(self) -> bool:
+        return self._service.draining
 
     def _boot(self) -> None:
-        self.hosts = {}
-        self.memory = {}
-        self.tickets = count(1)
-        self.draining = False
+        own = world_of(self.process)
+        self._let_go_at = 0.0
+        self._loop = loop_of(self.process)
+        self._rooms = Rooms(CONFIG, self._join, self._drain, self._decided, own)
+        self._service = BridgeService(self._rooms, Player(CONFIG.playback), CONFIG, 0, own)
+        self.server.start(self._service, self._loop)
+        self._loop.call_soon(self._rooms.start)
+
+    def _die(self) -> None:
+        self._loop.end()
 
     def stop(self) -> None:
         """SIGTERM: tells the clouds to take their users elsewhere, waits a while, leaves what is left, ends."""
         if self.process.awake and not self.draining:
             self.process.note("stopping")
-            self.draining = True
-            for host in list(self.hosts.values()):
-                host.step(HandOver())
-            self._stop_when_empty(self.process.clock() + CONFIG.drain)
+            self._service.draining = True
+            self._loop.create_task(self._see_off())
 
-    def _stop_when_empty(self, deadline: float) -> None:
-        if self.hosts and self.process.clock() < deadline:
-            self.process.after(0.05, self._stop_when_empty, deadline)
-            return
-        for host in list(self.hosts.values()):
-            host.step(Shutdown())
+    async def _see_off(self) -> None:
+        """As bridge/worker.py does it, without a server that would have to be stopped."""
+        await self._rooms.hand_over(CONFIG.drain)
+        await self._rooms.shut_down(CONFIG.leave)
         self.process.after(0.1, self.process.kill)
 
-    # ---- its calls
+    # ---- what its rooms are given
 
-    def join(self, call: ServerCall, user: UserId, generation: Generation, token: Token, limit: float) -> None:
-        """JoinRoom; `limit` is what the caller gives it, in seconds."""
-        if self.draining:
-            call.answer((False, LossReason.CLOSED, Generation(0)))
-            return
-        self.process.note("JoinRoom", user, generation)
-        host = self.hosts.get(user)
-        if host is None:
-            host = self.hosts[user] = Host(self, user)
-        host.join(call, generation, token, min(CONFIG.join_timeout, max(limit - ANSWER_MARGIN, limit * 0.8)))
+    async def _join(
+        self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
+    ) -> "Place":
+        """A Connector. There is one LiveKit, whatever its URL."""
+        place = Place(self, Token.of(token), events)
+        joined: asyncio.Future[LossReason | None] = self._loop.create_future()
 
-    def leave(self, call: ServerCall, user: UserId, generation: Generation) -> None:
-        """LeaveRoom."""
-        self.process.note("LeaveRoom", user, generation)
-        host = self.hosts.get(user)
-        if host is not None:
-            host.ask(generation, Leave(self.ticket(), generation))
-        call.answer(None)
+        def done(failure: LossReason | None) -> None:
+            if not joined.done():
+                joined.set_result(failure)
 
-    def status(self, call: ServerCall, user: UserId) -> None:
-        """GetStatus: (generation, connected, reason of the last end, what the diagnosis is told)."""
-        host = self.hosts.get(user)
-        last = self.memory.get(user)
-        if host is None or host.seat is None or not host.seat.joined:
-            call.answer((Generation(0), False, last, BridgeSays(in_room=False)))
-            return
-        machine = host.machine
-        age = None if host.heard_at is None else self.process.clock() - host.heard_at
-        says = BridgeSays(machine.state.holds_place, age, host.phone_here, False)
-        call.answer((machine.generation, machine.state.holds_place, last, says))
+        place.model.connect(options.timeout, done)
+        try:
+            failure = await joined
+        except asyncio.CancelledError:
+            place.model.close()
+            if self.process.running:
+                self._let_go_at = self.process.clock() + self.process.world.chance.uniform(*LETTING_GO)
+            raise
+        if failure is not None:
+            raise ParticipantError(failure)
+        return place
 
-    def stream(self, call: ServerCall, user: UserId, generation: Generation) -> None:
-        """StreamAudio."""
-        host = self.hosts.get(user)
-        if host is None:
-            call.answer(LossReason.STREAM_BROKEN)
-        else:
-            host.open_stream(call, generation)
+    async def _drain(self) -> None:
+        await asyncio.sleep(max(0.0, self._let_go_at - self.process.clock()))
 
-    def health(self, call: ServerCall) -> None:
-        """HealthCheck: rooms, and whether new ones are welcome."""
-        call.answer(
-            (sum(host.machine.state is not RoomState.CLOSED for host in self.hosts.values()), not self.draining)
-        )
-
-    def ticket(self) -> Ticket:
-        """The next number of a join, stream or request."""
-        return Ticket(next(self.tickets))
-
-
-class Host:
-    """One user's room on one worker."""
-
-    def __init__(self, worker: Worker, user: UserId) -> None:
-        self.worker = worker
-        self.process = worker.process
-        self.user = user
-        self.machine = Room(CONFIG.unclaimed)
-        self.seat: Participant | None = None
-        self.stream: tuple[Ticket, ServerCall] | None = None
-        self.heard_at: float | None = None
-        self.phone_here = False
-        self.leaving = False
-        self._alarm = Alarm(self.process, self._tick)
-        self._asked: dict[Ticket, tuple[ServerCall, Token, float]] = {}
-        self._busy_until = 0.0
-        """A join that was called off is out of the way by then."""
-
-    # ---- what the cloud asks for
-
-    def join(self, call: ServerCall, generation: Generation, token: Token, timeout: float) -> None:
-        """Joins, replacing what is here."""
-        ticket = self.worker.ticket()
-        self._asked[ticket] = (call, token, timeout)
-        call.on_cancel = partial(self._caller_gave_up, ticket)
-        self.ask(generation, Join(ticket, generation))
-
-    def _caller_gave_up(self, ticket: Ticket) -> None:
-        self._asked.pop(ticket, None)
-        self.step(GaveUp(ticket))
-
-    def ask(self, generation: Generation, event: Event) -> list[Effect]:
-        """One step for a request that carries a generation: the checkers hear when an older one touches the place."""
-        machine = self.machine
-        place, current = machine.place, machine.generation
-        held = machine.state in (RoomState.JOINING, RoomState.JOINED)
-        effects = self.step(event)
-        if held and 0 < generation < current and machine.place != place:
-            self.process.note("older won", self.user, f"{generation} touched {current}")
-        return effects
-
-    def open_stream(self, call: ServerCall, generation: Generation) -> None:
-        """A stream that is now the user's only one."""
-        ticket = self.worker.ticket()
-        effects = self.ask(generation, StreamOpened(ticket, generation))
-        refusal = next((e for e in effects if isinstance(e, Refuse) and e.ticket == ticket), None)
-        if refusal is not None:
-            call.answer(refusal.reason or LossReason.STREAM_BROKEN)
-            return
-        self.stream = (ticket, call)
-        call.on_cancel = partial(self._stream_ended, ticket)
-        self._tell_news()
-
-    def _stream_ended(self, ticket: Ticket) -> None:
-        if self.stream is not None and self.stream[0] == ticket:
-            self.stream = None
-        self.step(StreamEnded(ticket))
-
-    # ---- the shell
-
-    def step(self, event: Event, now: float | None = None) -> list[Effect]:
-        """One step of the machine, with its effects."""
-        effects = self.machine.step(event, self.process.clock() if now is None else now)
-        for record in self.machine.records:
-            self.process.note(
-                "room",
-                self.user,
-                f"{record.old.label} -> {record.new.label}",
-                record.event,
-                record.generation,
-                record.cause,
-            )
-        self.machine.records.clear()
-        for effect in effects:
-            self._perform(effect)
-        self._alarm.set(self.machine.next_deadline())
-        return effects
-
-    def _tick(self, now: float) -> None:
-        self.step(Tick(), now)
-
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case Connect(place):
-                self._connect(place)
-            case Disconnect(_, reason):
-                self._disconnect(reason)
-            case AnnounceLeaving():
-                self.leaving = True
-                self._tell_news()
-            case Grant(ticket):
-                self._answer(ticket, (True, None, Generation(0)))
-            case Refuse(ticket):
-                self._answer(ticket, (False, effect.reason or LossReason.INTERNAL, self.machine.generation))
-            case EndStream(stream, reason):
-                if self.stream is not None and self.stream[0] == stream:
-                    call, self.stream = self.stream[1], None
-                    call.answer(BridgeFault.DIED if self.worker.draining else reason)
-            case Forget():
-                if self.worker.hosts.get(self.user) is self:
-                    del self.worker.hosts[self.user]
-
-    def _answer(self, ticket: Ticket, answer: Any) -> None:
-        asked = self._asked.get(ticket)
-        if asked is not None:
-            asked[0].answer(answer)
-
-    def _connect(self, place: Ticket) -> None:
-        _, token, timeout = self._asked[place]
-        self.phone_here, self.heard_at = False, None
-        self.seat = seat = Participant(
-            self.process,
-            self.worker.link,
-            self.worker.livekit,
-            token,
-            on_packet=self._heard,
-            on_closed=partial(self._lost, place),
-            on_update=self._updated,
-            watchful=self.worker.watchful,
-        )
-        wait = max(0.0, self._busy_until - self.process.clock())
-        self.process.after(wait, self._take_seat, seat, place, timeout)
-
-    def _take_seat(self, seat: Participant, place: Ticket, timeout: float) -> None:
-        if not seat.closed:
-            seat.connect(timeout, partial(self._connected, place))
-
-    def _connected(self, place: Ticket, failure: LossReason | None) -> None:
-        self.step(Connected(place) if failure is None else Failed(place, failure))
-        self._asked.pop(place, None)
-
-    def _lost(self, place: Ticket, reason: LossReason) -> None:
-        self.step(Lost(place, reason))
-
-    def _disconnect(self, reason: LossReason) -> None:
-        seat, self.seat = self.seat, None
-        if seat is None:
-            return
-        if seat.joined:
-            self.worker.memory[self.user] = reason
-        else:
-            self._busy_until = self.process.clock() + self.process.world.chance.uniform(*LETTING_GO)
-        seat.close()
-
-    # ---- what the room says
-
-    def _heard(self, frame: Frame, sender: str) -> None:
-        if sender != self.user:
-            return
-        self.heard_at = self.process.clock()
-        if self.stream is not None and self.process.world.now - frame.sent <= CONFIG.max_age:
-            self.stream[1].message(frame)
-
-    def _updated(self, present: tuple[str, ...]) -> None:
-        here = self.user in present
-        if here != self.phone_here:
-            self.phone_here = here
-            self._tell_news()
-
-    def _tell_news(self) -> None:
-        if self.stream is not None:
-            self.stream[1].message((self.phone_here, self.leaving))
+    def _decided(self, *, user_id: UserId, cause: str, action: str, result: str, generation: int) -> None:
+        if self.process.running:
+            self.process.note("room", user_id, self.process.life, cause, action, result, generation)
 
     # ---- for the checkers
 
-    def stuck(self) -> str:
-        """Why nothing will ever happen here, empty when something will."""
-        if self.machine.state is RoomState.JOINING and (self.seat is None or self.seat.closed):
+    def host(self, user: UserId) -> RoomHost | None:
+        """The user's room, in any state."""
+        return self._rooms.find(user) if self.process.running else None
+
+    @staticmethod
+    def stuck(host: RoomHost) -> str:
+        """Why nothing will ever happen in a room, empty when something will."""
+        if host.machine.state is RoomState.JOINING and not host.joining:
             return "a join that nobody carries out"
-        if self.machine.state is RoomState.JOINED and self.stream is None and not self._alarm.is_set:
+        if host.machine.state is RoomState.JOINED and host.stream is None and host.machine.next_deadline() is None:
             return "a room without a stream and without a deadline"
         return ""
 
 
-def agent_token(user: UserId, minted_ms: int, life: float) -> Token:
-    """What a cloud gives a bridge for one join."""
-    return Token(str(user), agent_identity(user), minted_ms + int(life * 1000))
+class Place:
+    """A joined place, as livekit/participant.py has it, around the model of one."""
+
+    def __init__(self, worker: Worker, token: Token, events: RoomEvents) -> None:
+        self.identity = token.identity
+        self.room = token.room
+        self.sid = f"PA_{token.identity}"
+        self.remote: dict[str, RemoteParticipant] = {}
+        self.closed: Closed | None = None
+        self._loop = worker.server.loop
+        self._events = events
+        self.model = Participant(
+            worker.process,
+            worker.link,
+            worker.livekit,
+            token,
+            on_packet=self._heard,
+            on_closed=self._lost,
+            on_update=self._updated,
+            watchful=worker.watchful,
+        )
+
+    def _heard(self, frame: Frame, sender: str) -> None:
+        self._loop.call_soon(self._events.on_packet, Packet(frame.payload, frame.topic, sender, reliable=False))
+
+    def _updated(self, present: tuple[str, ...]) -> None:
+        self.remote = {identity: _somebody(identity) for identity in present if identity != self.identity}
+        self._loop.call_soon(self._events.on_participants, self.remote)
+
+    def _lost(self, reason: LossReason) -> None:
+        self.closed = Closed(reason)
+        self._loop.call_soon(self._events.on_closed, self.closed)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        self.model.close()
+        if self.closed is None:
+            self.closed = Closed(LossReason.CLOSED)
+            self._events.on_closed(self.closed)
+
+    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
+        """Nobody speaks to users here."""
+        raise ParticipantError(LossReason.INTERNAL)
+
+    async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
+        """Bridges send nothing here."""
+        raise ParticipantError(LossReason.INTERNAL)
+
+
+@cache
+def _somebody(identity: str) -> RemoteParticipant:
+    return RemoteParticipant(identity, f"PA_{identity}")

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from glassbridge.cloud.bridge_client import ON_ITS_WAY_OUT
+from glassbridge.cloud.bridge_client import ON_ITS_WAY_OUT, hindered_by
 from glassbridge.core import audio_link
 from glassbridge.core.audio_link import AudioLink, BridgeFault
-from glassbridge.core.diagnosis import BridgeSays, Evidence, Hop, LiveKitSays
+from glassbridge.core.diagnosis import Evidence, Hop, LiveKitSays
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import Generation, LossReason, UserId, agent_identity
 from glassbridge.lab.sim.livekit import Frame, LiveKit
 from glassbridge.lab.sim.pool import BridgeRef, Pool, Seat
 from glassbridge.lab.sim.world import Alarm, Process
+from glassbridge.wire import livekit_bridge_pb2 as pb
 
 HEARD_EVERY = 0.1
 """Seconds after a frame in which further ones are not told to the machine."""
@@ -100,16 +101,16 @@ class Attempt:
             seat.listen(self._chunk, partial(self._broke, seat))
             self._shell.post(audio_link.Joined(self._generation))
 
-    def _chunk(self, message: Any) -> None:
+    def _chunk(self, message: pb.AudioChunk) -> None:
         if self.over:
             return
-        if isinstance(message, Frame):
-            self._shell.take(message, self._generation)
-        else:
-            here, leaving = message
-            if leaving and self._shell.seat is not None:
-                self._shell.pool.set_alive(self._shell.seat.bridge, False)
-            self._shell.post(audio_link.News(self._generation, here, leaving))
+        if not message.HasField("news"):
+            self._shell.take(Frame.of(self._shell.session.user, message), self._generation)
+            return
+        news = message.news
+        if news.leaving and self._shell.seat is not None:
+            self._shell.pool.set_alive(self._shell.seat.bridge, False)
+        self._shell.post(audio_link.News(self._generation, news.phone_here, news.leaving, hindered_by(news)))
 
     def _broke(self, seat: Seat, trouble: Any) -> None:
         if not self.over:
@@ -242,7 +243,7 @@ class LinkShell:
     def _ask_status(self, generation: Generation) -> None:
         seat = self.seat
         if seat is not None and seat.generation == generation:
-            seat.status(ANSWER_WITHIN, lambda lost, _says: self.post(audio_link.Status(generation, lost)))
+            seat.status(ANSWER_WITHIN, lambda status: self.post(audio_link.Status(generation, status.lost)))
 
     def _examine(self, generation: Generation) -> None:
         answers: dict[str, Any] = {}
@@ -257,11 +258,8 @@ class LinkShell:
                 evidence = Evidence(answers["bridge"], answers["livekit"], answers["phone"], age)
                 self.post(audio_link.Examined(generation, evidence))
 
-        def bridge_says(_lost: Any, says: BridgeSays | None) -> None:
-            answered("bridge", says)
-
         if seat is not None and seat.generation == generation:
-            seat.status(ANSWER_WITHIN, bridge_says)
+            seat.status(ANSWER_WITHIN, lambda status: answered("bridge", status.says))
         else:
             answered("bridge", None)
         self._ask_livekit(lambda says: answered("livekit", says))

@@ -30,6 +30,9 @@ def judge(schedule: Schedule, history: list[Fact], left: float, verdict: Verdict
     for fact in history:
         by_user[fact.user].append(fact)
     _sessions(history, verdict)
+    for fact in history:
+        if fact.what == "failed":
+            verdict.add(Checker.FAILS, fact.user, f"at {fact.at:.3f} on {fact.where}: {fact.more[0]}")
     for user in schedule.users:
         facts = by_user[user.name]
         _one_owner(user.name, facts, verdict)
@@ -78,10 +81,18 @@ def _one_owner(user: str, facts: list[Fact], verdict: Verdict) -> None:
     """No frame reaches the session that the phone is with through two bridges; no old generation touches a newer."""
     current = ""
     through: dict[int, str] = {}
+    holds: dict[tuple[str, int], int] = {}
+    """The generation that has the place, by worker and its life."""
     for fact in facts:
         match fact.what:
-            case "older won":
-                verdict.add(Checker.ONE_OWNER, user, f"at {fact.at:.3f} on {fact.where}: generation {fact.more[0]}")
+            case "room":
+                life, cause, action, result, generation = fact.more
+                if "connect" in action:  # or "disconnect"
+                    held = holds.get((fact.where, life), 0)
+                    if 0 < generation < held:
+                        text = f"at {fact.at:.3f} on {fact.where}: {cause} of {generation} touched {held}"
+                        verdict.add(Checker.ONE_OWNER, user, text)
+                    holds[fact.where, life] = generation if result in ("joining", "joined") else 0
             case "acknowledged":
                 current = fact.more[0]
             case "started":

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from struct import Struct
 
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim.net import Connection, Link, Plane
 from glassbridge.lab.sim.world import Process, World
 from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
+from glassbridge.wire import livekit_bridge_pb2 as pb
+from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
+SAMPLE = bytes(2)
+_MARK = Struct("<qd")
+PLAIN_REST = bytes(16_000 - _MARK.size)
 DEPARTURE = (15.0, 21.0)
 """Seconds after which somebody of whom nothing is heard is out of the room."""
 MEDIA_SETUP = (0.015, 0.04)
@@ -36,16 +42,45 @@ class Token:
     identity: str
     ends: int
 
+    def __str__(self) -> str:
+        return f"{self.room} {self.identity} {self.ends}"
+
+    @classmethod
+    def of(cls, text: str) -> "Token":
+        """As it was spelled."""
+        room, identity, ends = text.split()
+        return cls(room, identity, int(ends))
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame of a user's microphone."""
+    """One frame of a user's microphone. What a program passes on of it is enough to know it again."""
 
     user: str
     number: int
     numbered: bool
     sent: float
     """In the world's time."""
+
+    @property
+    def topic(self) -> str:
+        """Of its data packet."""
+        return TOPIC_NUMBERED if self.numbered else ""
+
+    @property
+    def payload(self) -> bytes:
+        """Of its data packet; of half a second where there are no numbers, by which a backlog could be known."""
+        if self.numbered:
+            return encode_numbered(FrameNumber(1, self.number, round(self.sent * 1e6)), SAMPLE)
+        return _MARK.pack(self.number, self.sent) + PLAIN_REST
+
+    @classmethod
+    def of(cls, user: str, chunk: pb.AudioChunk) -> "Frame":
+        """What a bridge has passed on."""
+        if chunk.HasField("number"):
+            return cls(user, chunk.number.position, True, chunk.number.capture_time_us / 1e6)
+        number, sent = _MARK.unpack_from(chunk.pcm_data)
+        return cls(user, number, False, sent)
 
 
 @dataclass(slots=True, eq=False)

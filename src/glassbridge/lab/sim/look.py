@@ -56,7 +56,7 @@ class Look:
         places = [
             host.machine.generation
             for worker in self._system.workers
-            if (host := worker.hosts.get(user)) is not None and host.machine.state.holds_place and host.stream
+            if (host := worker.host(user)) is not None and host.machine.state.holds_place and host.stream
         ]
         if places != [machine.generation]:
             wrong.append(f"bridges hold the places {places}, the session wants {machine.generation}")

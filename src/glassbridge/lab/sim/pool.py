@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from glassbridge.core.audio_link import BridgeFault
-from glassbridge.core.values import Generation, LossReason, UserId
-from glassbridge.lab.sim.bridge import Worker, agent_token
+from glassbridge.cloud.bridge_client import SeatStatus, refusal_of, status_of, trouble_of
+from glassbridge.core.recovery import Trouble
+from glassbridge.core.values import Generation, LossReason, UserId, agent_identity
+from glassbridge.lab.sim.bridge import Worker
+from glassbridge.lab.sim.livekit import Token
 from glassbridge.lab.sim.net import Link
-from glassbridge.lab.sim.rpc import Channel, ClientCall
+from glassbridge.lab.sim.rpc import Channel, ClientCall, Ended
 from glassbridge.lab.sim.world import Process
+from glassbridge.wire import livekit_bridge_pb2 as pb
 
 POLL = 1.0
 """Seconds between questions to a bridge; here it is asked only while something may be wrong, which costs less."""
 CALL_TIMEOUT = 2.0
 JOIN_TIMEOUT = 8.0
+HEARTBEAT = 5.0
+NONE = Generation(0)
 
 
 @dataclass(slots=True, eq=False)
@@ -45,55 +50,69 @@ class Seat:
         bridge.seats += 1
         self._counted = True
 
-    def join(self, token_life: float, done: Callable[[Any, Generation], None]) -> None:
+    def join(self, token_life: float, done: Callable[[Trouble | None, Generation], None]) -> None:
         """JoinRoom with a fresh token: `done(None, 0)` or `done(trouble, generation of the bridge)`."""
 
         def answered(answer: Any) -> None:
-            if isinstance(answer, BridgeFault):
-                done(answer, Generation(0))
+            if isinstance(answer, Ended):
+                done(trouble_of(answer.code, answer.trailing), NONE)
+            elif answer.success:
+                done(None, NONE)
+            elif (trouble := refusal_of(answer)) is LossReason.REPLACED:
+                self.status(CALL_TIMEOUT, lambda status: done(trouble, status.generation))
             else:
-                joined, reason, above = answer
-                done(None if joined else reason, above)
+                done(trouble, NONE)
 
-        token = agent_token(self._user, self._process.unix_ms(), token_life)
+        ends = self._process.unix_ms() + int(token_life * 1000)
+        request = pb.JoinRoomRequest(
+            user_id=self._user,
+            room_name=self._user,
+            token=str(Token(self._user, agent_identity(self._user), ends)),
+            livekit_url="ws://livekit",
+            target_identity=self._user,
+            generation=self.generation,
+        )
         self._process.note("join asked", self._user, self.generation, self.bridge.worker.process.name)
-        self._call = self.bridge.channel.call(
-            self.bridge.worker.join, self._user, self.generation, token, JOIN_TIMEOUT,
-            deadline=JOIN_TIMEOUT, on_end=answered,
-        )  # fmt: skip
+        self._call = self.bridge.channel.call("JoinRoom", request, deadline=JOIN_TIMEOUT, on_end=answered)
 
-    def listen(self, on_chunk: Callable[[Any], None], on_end: Callable[[Any], None]) -> None:
+    def listen(self, on_chunk: Callable[[pb.AudioChunk], None], on_end: Callable[[Trouble], None]) -> None:
         """Opens the audio stream."""
         self.joined = True
 
-        def chunk(message: Any) -> None:
+        def chunk(message: pb.AudioChunk) -> None:
             self.heard_at = self._process.clock()
-            on_chunk(message)
+            if not message.heartbeat:
+                on_chunk(message)
 
-        self._call = self.bridge.channel.call(
-            self.bridge.worker.stream, self._user, self.generation, deadline=None, on_message=chunk, on_end=on_end
-        )
+        def ended(end: Ended) -> None:
+            on_end(trouble_of(end.code, end.trailing))
 
-    def status(self, timeout: float, done: Callable[[Any, Any], None]) -> None:
-        """GetStatus: `done(trouble or None, BridgeSays or None)`."""
+        call = self.bridge.channel.call("StreamAudio", None, deadline=None, on_message=chunk, on_end=ended)
+        self._call = call
+        call.say(pb.AudioChunk(user_id=self._user, generation=self.generation))
+        self._process.after(HEARTBEAT, self._beat, call)
+
+    def _beat(self, call: ClientCall) -> None:
+        if not call.over:
+            call.say(pb.AudioChunk(user_id=self._user, generation=self.generation, heartbeat=True))
+            self._process.after(HEARTBEAT, self._beat, call)
+
+    def status(self, timeout: float, done: Callable[[SeatStatus], None]) -> None:
+        """GetStatus."""
 
         def answered(answer: Any) -> None:
-            if isinstance(answer, BridgeFault):
-                done(answer, None)
-                return
-            generation, connected, last, says = answer
-            if generation not in (0, self.generation):
-                done(LossReason.REPLACED, says)
+            if isinstance(answer, Ended):
+                done(SeatStatus(trouble_of(answer.code, answer.trailing), None))
             else:
-                done(None if connected else last or LossReason.SUPERSEDED, says)
+                done(status_of(answer, self.generation))
 
-        self.bridge.channel.call(self.bridge.worker.status, self._user, deadline=timeout, on_end=answered)
+        request = pb.BridgeStatusRequest(user_id=self._user)
+        self.bridge.channel.call("GetStatus", request, deadline=timeout, on_end=answered)
 
     def leave(self, done: Callable[[], None]) -> None:
         """LeaveRoom of this generation."""
-        self.bridge.channel.call(
-            self.bridge.worker.leave, self._user, self.generation, deadline=CALL_TIMEOUT, on_end=lambda _answer: done()
-        )
+        request = pb.LeaveRoomRequest(user_id=self._user, generation=self.generation)
+        self.bridge.channel.call("LeaveRoom", request, deadline=CALL_TIMEOUT, on_end=lambda _answer: done())
 
     def release(self) -> None:
         """Cancels what is open; idempotent."""
@@ -114,7 +133,7 @@ class Pool:
 
     def add(self, worker: Worker, link: Link) -> None:
         """One more worker, over this link."""
-        ref = BridgeRef(worker, Channel(self.process, link, lambda: self.suspect(ref)))
+        ref = BridgeRef(worker, Channel(self.process, link, worker.server, lambda: self.suspect(ref)))
         self.bridges.append(ref)
         worker.process.watchers.append(lambda: self._world_changed(ref))
 
@@ -158,14 +177,16 @@ class Pool:
             self.process.after(self.process.world.chance.random() * POLL, self._ask, ref)
 
     def _ask(self, ref: BridgeRef) -> None:
-        ref.channel.call(ref.worker.health, deadline=CALL_TIMEOUT, on_end=partial(self._answered, ref))
+        ref.channel.call(
+            "HealthCheck", pb.HealthCheckRequest(), deadline=CALL_TIMEOUT, on_end=partial(self._answered, ref)
+        )
 
     def _answered(self, ref: BridgeRef, answer: Any) -> None:
         ref.asking = False
-        if isinstance(answer, BridgeFault):
+        if isinstance(answer, Ended):
             self.set_alive(ref, False)
             return
-        ref.load, serving = answer
-        self.set_alive(ref, serving)
+        ref.load = answer.active_sessions
+        self.set_alive(ref, answer.status != pb.HealthCheckResponse.NOT_SERVING)
         if not ref.worker.process.awake:
             self._watch(ref)

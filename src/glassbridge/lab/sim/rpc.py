@@ -1,11 +1,16 @@
 """Calls from a cloud to a bridge: with deadlines, over one connection that reconnects, as gRPC's channels do."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from glassbridge.core.audio_link import BridgeFault
+import grpc
+
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Process
+from glassbridge.lab.weeks.time import VirtualLoop
 
 KEEPALIVE = (2.0, 3.2)
 """Seconds of silence after which a side breaks the connection: pings each second, each with 2 s to be answered."""
@@ -13,6 +18,21 @@ RECONNECT_AFTER = 0.5
 """Seconds after a failed connection in which calls fail at once."""
 CONNECT_WITHIN = 1.0
 """Seconds that an attempt to connect has: between the least and the greatest reconnect backoff of our options."""
+
+
+Trailing = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a stream, or of a call that has no answer."""
+
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    trailing: Trailing = ()
+
+
+GONE = Ended(grpc.StatusCode.UNAVAILABLE)
+LATE = Ended(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class ClientCall:
@@ -39,7 +59,7 @@ class ClientCall:
             self._on_message(message)
 
     def end(self, result: Any) -> None:
-        """The answer, or a BridgeFault."""
+        """The answer, or Ended."""
         if not self.over:
             self.over = True
             self._channel.forget(self)
@@ -52,16 +72,16 @@ class ClientCall:
             self._channel.forget(self)
             self._tell_server()
 
-    def say(self, method: str, *args: Any) -> None:
-        """Sends something to the bridge's side of the call."""
+    def say(self, message: Any) -> None:
+        """Sends a message to the bridge's side of the call."""
         connection, server = self._channel.connection, self.server
         if connection is not None and server is not None:
-            connection.send(self._channel.end, server.hear, method, args)
+            connection.send(self._channel.end, server.hear, message)
 
     def _expire(self) -> None:
         if not self.over:
             self._tell_server()
-            self.end(BridgeFault.TIMED_OUT)
+            self.end(LATE)
 
     def _tell_server(self) -> None:
         connection, server = self._channel.connection, self.server
@@ -70,7 +90,7 @@ class ClientCall:
 
 
 class ServerCall:
-    """The same call as the bridge sees it."""
+    """The same call as the bridge sees it: as much of grpc.aio's context as its service uses."""
 
     def __init__(self, client: ClientCall, connection: Connection, end: int, served: "dict[ServerCall, None]") -> None:
         self._client = client
@@ -78,70 +98,136 @@ class ServerCall:
         self._end = end
         self._served = served
         """All open calls of the connection."""
+        self._process = connection.link.ends[end]
+        self._deadline: float | None = None
+        self._trailing: Trailing = ()
+        self._said: deque[Any] = deque()
+        self._reader: asyncio.Future[None] | None = None
         self.over = False
         served[self] = None
-        self.on_cancel: Callable[[], None] = lambda: None
-        self.on_hear: Callable[[str, tuple[Any, ...]], None] = lambda _method, _args: None
+        self.on_cancel: Callable[[], Any] = lambda: None
 
-    def message(self, message: Any) -> None:
-        """To the cloud."""
+    def begin(self, timeout: float | None) -> None:
+        """The call is here, and has so many seconds."""
+        if timeout is not None:
+            self._deadline = self._process.clock() + timeout
+            self._process.after(timeout, self.cancelled)
+
+    def hear(self, message: Any) -> None:
+        """From the cloud."""
+        self._said.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def cancelled(self) -> None:
+        """The cloud gave up, its connection broke, or the time is over."""
         if not self.over:
-            self._connection.send(self._end, self._client.message, message)
+            self._finish()
+            self.on_cancel()
 
     def answer(self, result: Any) -> None:
         """The end; the first one counts."""
         if not self.over:
             self._finish()
-            self._connection.send(self._end, self._client.end, result)
-
-    def hear(self, method: str, args: tuple[Any, ...]) -> None:
-        """From the cloud."""
-        if not self.over:
-            self.on_hear(method, args)
-
-    def cancelled(self) -> None:
-        """The cloud gave up, or its connection broke."""
-        if not self.over:
-            self._finish()
-            self.on_cancel()
+            self._connection.send(
+                self._end, self._client.end, Ended(trailing=self._trailing) if result is None else result
+            )
 
     def _finish(self) -> None:
         self.over = True
         self._served.pop(self, None)
 
+    # ---- what the service uses
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> float | None:
+        return None if self._deadline is None else self._deadline - self._process.clock()
+
+    def set_trailing_metadata(self, trailing: "Trailing") -> None:
+        self._trailing = trailing
+
+    async def read(self) -> Any:
+        """Clouds end no stream by saying that they have nothing more to say: no EOF comes."""
+        while not self._said:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._said.popleft()
+
+    async def write(self, message: Any) -> None:
+        if not self.over:
+            copy = type(message)()
+            copy.CopyFrom(message)
+            self._connection.send(self._end, self._client.message, copy)
+
+    async def abort(self, code: grpc.StatusCode, _details: str = "", trailing: "Trailing" = ()) -> NoReturn:
+        self.answer(Ended(code, trailing))
+        raise grpc.aio.AbortError
+
+
+class Server:
+    """Serves calls in one process, a task for each, as grpc.aio's server does."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.loop: VirtualLoop
+        self._service: Any = None
+
+    def start(self, service: Any, loop: VirtualLoop) -> None:
+        """A new life of the process."""
+        self._service, self.loop = service, loop
+
+    def serve(self, call: ServerCall, method: str, request: Any, timeout: float | None) -> None:
+        """A call has come."""
+        if not call.over:
+            call.begin(timeout)
+            call.on_cancel = self.loop.create_task(self._run(call, method, request)).cancel
+
+    async def _run(self, call: ServerCall, method: str, request: Any) -> None:
+        try:
+            call.answer(await getattr(self._service, method)(request, call))
+        except grpc.aio.AbortError:
+            pass
+        except Exception as error:  # as grpc.aio: the caller is told, the server goes on
+            self.process.note("failed", "", f"{method}: {error!r}")
+            call.answer(Ended(grpc.StatusCode.UNKNOWN))
+
 
 class Channel:
     """One cloud's way to one worker."""
 
-    def __init__(self, process: Process, link: Link, on_calls_lost: Callable[[], None]) -> None:
+    def __init__(self, process: Process, link: Link, server: Server, on_calls_lost: Callable[[], None]) -> None:
         self.process = process
+        self._server = server
         self.link = link
         self.end = 0 if link.ends[0] is process else 1
         self.connection: Connection | None = None
         self._on_broken = on_calls_lost
         self._dialling = False
         self._failed_at: float | None = None
-        self._waiting: list[tuple[ClientCall, Callable[..., None], tuple[Any, ...]]] = []
+        self._waiting: list[tuple[ClientCall, str, Any, float | None]] = []
         self._open: dict[ClientCall, None] = {}
         self._served: dict[ServerCall, None] = {}
 
     def call(
         self,
-        method: Callable[..., None],
-        *args: Any,
+        method: str,
+        request: Any,
+        *,
         deadline: float | None,
         on_end: Callable[[Any], None],
         on_message: Callable[[Any], None] = lambda _message: None,
     ) -> ClientCall:
-        """Calls `method(server_call, *args)` in the worker."""
+        """Calls a method of the worker's service; a request that is None is streamed, by say()."""
         call = ClientCall(self, on_message, on_end, deadline)
         self._open[call] = None
         if self.connection is not None:
-            self._begin(call, method, args)
+            self._begin(call, method, request, deadline)
         elif self._failed_at is not None and self.process.clock() - self._failed_at < RECONNECT_AFTER:
-            self.process.after(0.0, call.end, BridgeFault.DIED)
+            self.process.after(0.0, call.end, GONE)
         else:
-            self._waiting.append((call, method, args))
+            self._waiting.append((call, method, request, deadline))
             self._dial()
         return call
 
@@ -177,16 +263,16 @@ class Channel:
         connection.on_close[1 - self.end] = lambda _code: _cancel_all(served)
         connection.watch(self.end, KEEPALIVE, lambda: self._cut(connection))
         connection.watch(1 - self.end, KEEPALIVE, lambda: self._cut_by_bridge(connection, served))
-        for call, method, args in self._waiting:
-            self._begin(call, method, args)
+        for waiting in self._waiting:
+            self._begin(*waiting)
         self._waiting.clear()
 
-    def _begin(self, call: ClientCall, method: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def _begin(self, call: ClientCall, method: str, request: Any, timeout: float | None) -> None:
         connection = self.connection
         if connection is None or call.over:
             return
         call.server = ServerCall(call, connection, 1 - self.end, self._served)
-        connection.send(self.end, method, call.server, *args)
+        connection.send(self.end, self._server.serve, call.server, method, request, timeout)
 
     def _cut(self, connection: Connection) -> None:
         connection.close(self.end)
@@ -205,7 +291,7 @@ class Channel:
         self._on_broken()
         self._waiting.clear()
         for call in list(self._open):
-            call.end(BridgeFault.DIED)
+            call.end(GONE)
 
 
 def _cancel_all(served: dict[ServerCall, None]) -> None:

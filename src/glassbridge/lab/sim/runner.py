@@ -1,10 +1,15 @@
 """Runs schedules and judges them, one or thousands."""
 
 import gc
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from typing import Any
+
+import structlog
 
 from glassbridge.core.session import GRACE
 from glassbridge.lab.sim.judge import judge
@@ -12,7 +17,7 @@ from glassbridge.lab.sim.look import Look
 from glassbridge.lab.sim.schedule import Schedule, make
 from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import RELEASED_AFTER, Checker, Verdict, Violation
-from glassbridge.lab.sim.world import Fact
+from glassbridge.lab.sim.world import Fact, World
 
 WATCH = 16.0
 """Seconds after healing in which audio must come back and stay."""
@@ -51,7 +56,34 @@ class Outcome:
 def run(schedule: Schedule) -> Outcome:
     """Plays a schedule to its end. The same one gives the same history."""
     system, verdict = System(schedule), Verdict()
-    world, look = system.world, Look(system, verdict)
+    with _errors_told_to(system.world):
+        try:
+            _play(schedule, system, Look(system, verdict))
+        finally:
+            system.close()
+    history = system.world.history
+    judge(schedule, history, schedule.heal_at + WATCH, verdict)
+    return Outcome(schedule, verdict, history)
+
+
+@contextmanager
+def _errors_told_to(world: World) -> Iterator[None]:
+    """What programs log as an error is a fact; nothing else of their logs is kept."""
+
+    def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+        world.note("-", "failed", str(event.get("user_id", "")), f"logged: {event}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _play(schedule: Schedule, system: System, look: Look) -> None:
+    world = system.world
     system.begin()
     while world.now + LOOK_EVERY < schedule.heal_at:
         world.run(world.now + LOOK_EVERY)
@@ -66,8 +98,6 @@ def run(schedule: Schedule) -> Outcome:
     system.leave()
     world.run(left + GRACE + RELEASED_AFTER)
     look.at_the_end()
-    judge(schedule, world.history, left, verdict)
-    return Outcome(schedule, verdict, world.history)
 
 
 @dataclass(slots=True)

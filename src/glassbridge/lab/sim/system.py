@@ -205,6 +205,11 @@ class System:
             else:
                 phone.say_goodbye()
 
+    def close(self) -> None:
+        """Nothing of it is left in this process."""
+        for worker in self.workers:
+            worker.process.kill()
+
     # ---- looking
 
     def stuck(self) -> Iterable[tuple[str, str, str]]:
@@ -219,8 +224,8 @@ class System:
                         yield cloud.process.name, session.user, why
         for worker in self.workers:
             if worker.process.awake:
-                for host in worker.hosts.values():
-                    if why := host.stuck():
+                for host in worker.rooms:
+                    if why := worker.stuck(host):
                         yield worker.process.name, host.user, why
 
     def left_over(self) -> Iterable[str]:
@@ -229,7 +234,7 @@ class System:
             for session in [*cloud.sessions.values(), *cloud.closing.values()]:
                 yield f"{cloud.process.name} keeps the session {session.name} of {session.user}"
         for worker in self.workers:
-            for host in worker.hosts.values():
+            for host in worker.rooms:
                 yield f"{worker.process.name} keeps the room of {host.user} ({host.machine.state.label})"
         for room, members in self.livekit.rooms.items():
             yield f"livekit keeps in the room of {room}: {', '.join(members)}"

@@ -42,6 +42,8 @@ class Checker(Enum):
     """Some time after healing each phone has one session, one place, one bridge, and is heard by the way it wants."""
     CALM = "calm"
     """Joins are bounded by what goes wrong, and stop when it is over."""
+    FAILS = "fails"
+    """No task fails, and no program logs an error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ class Process:
     def at(self, moment: float, call: Call, *args: Any) -> None:
         """Calls at this moment of its monotonic clock."""
         when = max(self.world.now, (moment - self._offset) / self._rate)
+        if self._offset + when * self._rate < moment:  # by its last digit
+            when += 1e-9
         self.world.push(when, self, False, call, args)
 
     def note(self, what: str, user: str = "", *more: Any) -> None:
@@ -133,11 +135,11 @@ class Process:
             return
         self.note("killed", self.user)
         self.running = self.frozen = False
-        self.life += 1
         self._packets.clear()
         self._timers.clear()
-        self.die()
         self._tell()
+        self.die()
+        self.life += 1
 
     def freeze(self) -> None:
         """Stands still, as by SIGSTOP: what arrives and what falls due waits."""

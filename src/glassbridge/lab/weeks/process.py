@@ -13,8 +13,6 @@ from glassbridge.runtime.world import World
 
 BEGUN: Final = 1_900_000_000.0
 """Unix seconds at the begin of each simulation."""
-LAST_TURNS: Final = 50
-"""Of a loop that is closed: tasks that are cancelled again and again are left."""
 
 Main = Callable[["Process"], Coroutine[Any, Any, None]]
 
@@ -120,18 +118,7 @@ class Process:
             return
         self.alive = False
         self.network.end(self, silent=silent)
-        loop = self.loop
-        loop.frozen = False
-        for _ in range(LAST_TURNS):  # tasks release what they hold, unheard
-            left = asyncio.all_tasks(loop)
-            if not left:
-                break
-            for task in left:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                task.cancel()
-            loop.drain()
-        loop.forget_timers()
-        loop.close()
+        self.loop.end()
 
     def freeze(self) -> None:
         """Stands still, as by SIGSTOP."""

@@ -6,11 +6,24 @@ from collections.abc import Callable
 from contextvars import Context
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from weakref import ref
 
+LAST_TURNS: Final = 50
+"""Of a loop that is closed: tasks that are cancelled again and again are left."""
 SPIN: Final = 100_000
 """Turns of one loop within one moment, after which something waits by spinning."""
+
+
+class Clock(Protocol):
+    """What a loop needs of time."""
+
+    turns: int
+    running: str
+
+    @property
+    def now(self) -> float: ...
+    def at(self, when: float, call: Callable[..., None], *args: Any) -> None: ...
 
 
 class Time:
@@ -48,7 +61,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
 
-    def __init__(self, time: Time, name: str) -> None:
+    def __init__(self, time: Clock, name: str) -> None:
         super().__init__()
         self._name = name
         self._self = ref(self)
@@ -78,9 +91,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         else:
             self.drain()
 
-    def forget_timers(self) -> None:
-        """None of them rings."""
+    def end(self) -> None:
+        """Its process is gone: tasks release what they hold, unheard."""
+        self.frozen = False
+        for _ in range(LAST_TURNS):
+            left = asyncio.all_tasks(self)
+            if not left:
+                break
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                task.cancel()
+            self.drain()
         self._scheduled.clear()
+        self.close()
 
     def _wake(self, when: float) -> None:
         if not self._turning and (self._wake_at is None or when < self._wake_at):
