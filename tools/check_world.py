@@ -27,14 +27,12 @@ NOT_YET: Final = frozenset(
         "cloud/apps/registry.py",
         "cloud/audio.py",
         "cloud/auth.py",
-        "cloud/bridge_client.py",
         "cloud/clock.py",
         "cloud/connection.py",
         "cloud/console/development.py",
         "cloud/handover.py",
         "cloud/hearing.py",
         "cloud/issuer_keys.py",
-        "cloud/link.py",
         "cloud/live.py",
         "cloud/livekit_watch.py",
         "cloud/ownership.py",
@@ -42,7 +40,6 @@ NOT_YET: Final = frozenset(
         "cloud/tap.py",
         "cloud/tokens.py",
         "cloud/transcripts.py",
-        "cloud/unnumbered.py",
         "cloud/websocket.py",
     }
 )

@@ -261,7 +261,7 @@ async def test_a_phone_whose_network_is_back_waits_for_nothing(stage: Begin) -> 
     await eventually(lambda: len(built.bridge.joins) >= 5 or "does not keep trying", 20.0)
     await phone.until_state("unavailable", BridgeFault.REFUSED.code)
     link = built.cloud.sessions._by_user[user_id(ANN)].link
-    await eventually(lambda: link._machine.state is LinkState.BACKING_OFF or "a join is under way")
+    await eventually(lambda: link.state is LinkState.BACKING_OFF or "a join is under way")
     with capture_logs() as logs:
         await phone.say(type="network_state_change")
         await eventually(lambda: any(line.get("on") == "NetworkBack" for line in logs) or "the hint changed nothing")

@@ -40,8 +40,8 @@ BRIDGE_DIES = plan(Fault(8.0, "kill", "bridge-a", 4.0))
 CLOUD_DIES = plan(Fault(6.0, "kill", "cloud-A", 15.0))
 HALF_OPEN = plan(Fault(6.0, "cut", "phone-u0~cloud-A", 12.0, "tcp both"))
 LATE_JOIN = plan(
+    Fault(0.05, "kill", "bridge-b", 10.0),
     Fault(3.9, "hold", "cloud-A~bridge-a", 2.0, "tcp there"),
-    Fault(3.9, "hold", "cloud-A~bridge-b", 2.0, "tcp there"),
     Fault(4.0, "delete", "u0"),
     Fault(5.0, "switch", "u0"),
     shared=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -45,7 +46,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BridgeService(LiveKitBridgeServicer):
     """One worker's service."""
 
-    def __init__(self, rooms: Rooms, player: Player, config: BridgeConfig, worker: int, world: World = REAL) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        player: Player,
+        config: BridgeConfig,
+        worker: int,
+        world: World = REAL,
+        about_process: Callable[[], dict[str, str]] | None = None,
+    ) -> None:
+        """`about_process`: what else is told of a healthy worker."""
+        self._about_process = about_process or _about_process
         self._clock = world.monotonic
         self._rooms = rooms
         self._player = player
@@ -269,9 +280,7 @@ class BridgeService(LiveKitBridgeServicer):
                 "workers": str(self._config.workers),
                 "rooms": str(self._rooms.joined),
                 "playbacks": str(len(self._player)),
-                "rss_mb": f"{resident_mb():.1f}",
-                "pid": str(os.getpid()),
-                "tasks": str(len(asyncio.all_tasks())),
+                **self._about_process(),
             },
         )
 
@@ -296,6 +305,10 @@ def _text(refusal: Refuse) -> str:
     if refusal.reason is None:
         return refusal.detail
     return f"{refusal.reason.text}: {refusal.detail}" if refusal.detail else refusal.reason.text
+
+
+def _about_process() -> dict[str, str]:
+    return {"rss_mb": f"{resident_mb():.1f}", "pid": str(os.getpid()), "tasks": str(len(asyncio.all_tasks()))}
 
 
 def resident_mb() -> float:

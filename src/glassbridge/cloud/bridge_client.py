@@ -21,6 +21,7 @@ from glassbridge.livekit.tokens import agent_token
 from glassbridge.runtime.addresses import UNIX
 from glassbridge.runtime.socket_owner import check_owner
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics, traces
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
@@ -87,9 +88,9 @@ class SeatStatus:
 class Bridge:
     """One bridge process behind one gRPC target."""
 
-    def __init__(self, target: str, config: CloudConfig) -> None:
+    def __init__(self, target: str, config: CloudConfig, channel: grpc.aio.Channel) -> None:
         self.target = target
-        self.channel = config.bridge_security.open(target, lambda: config.keys.bridge)
+        self.channel = channel
         self.stub: Any = LiveKitBridgeStub(self.channel)  # type: ignore[no-untyped-call]
         self.alive = False
         """As of the last answer or failure."""
@@ -136,8 +137,15 @@ class Seat:
     """A place that a bridge holds in a user's room for us, and its audio stream. Single use."""
 
     def __init__(
-        self, bridge: Bridge, user: UserId, session_id: str, generation: Generation, config: CloudConfig
+        self,
+        bridge: Bridge,
+        user: UserId,
+        session_id: str,
+        generation: Generation,
+        config: CloudConfig,
+        world: World,
     ) -> None:
+        self._world = world
         self.bridge = bridge
         self.generation = generation
         self._user = user
@@ -156,7 +164,7 @@ class Seat:
     @property
     def stream_age(self) -> float | None:
         """Seconds since anything came by the stream, heartbeats too; None before anything did."""
-        return None if self._heard_at is None else asyncio.get_running_loop().time() - self._heard_at
+        return None if self._heard_at is None else self._world.monotonic() - self._heard_at
 
     async def join(self, room: str) -> None:
         """Puts the bridge into the room with a fresh token and opens the audio stream. Raises BridgeError.
@@ -167,7 +175,9 @@ class Seat:
         request = pb.JoinRoomRequest(
             user_id=self._user,
             room_name=room,
-            token=agent_token(config.livekit_keys, user=self._user, room=room, ttl=config.agent_token_ttl),
+            token=agent_token(
+                config.livekit_keys, user=self._user, room=room, ttl=config.agent_token_ttl, now=self._world.wall()
+            ),
             livekit_url=config.livekit_url,
             target_identity=self._user,
             generation=self.generation,
@@ -202,12 +212,11 @@ class Seat:
         tasks = TaskGroup(f"heartbeat:{self._user}", partial(self._beat_failed, call))
         beat = tasks.spawn(self._beat(call), "beat")
         limit: float | None = None
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 async with asyncio.timeout(limit):
                     chunk = await self._call.read()
-                self._heard_at = loop.time()
+                self._heard_at = self._world.monotonic()
                 if chunk is grpc.aio.EOF:
                     return _reason_in(await self._call.trailing_metadata()) or LossReason.STREAM_BROKEN
                 if chunk.heartbeat:
@@ -292,13 +301,18 @@ class BridgePool:
         on_back: Callable[[], None],
         on_livekit_fault: Callable[[], None],
         explain: Callable[[str], Awaitable[tuple[LossReason, str] | None]] = _unexplained,
+        world: World = REAL,
+        dial: Callable[[str], grpc.aio.Channel] | None = None,
     ) -> None:
-        """`explain`: why LiveKit lets nobody into a room, in words for people; None where that is not known."""
+        """`explain`: why LiveKit lets nobody into a room, in words for people; None where that is not known. `dial`
+        opens a channel to a target, instead of what the configuration says."""
         self._config = config
+        self._world = world
+        dial = dial or partial(config.bridge_security.open, secret=lambda: config.keys.bridge)
         self._explain = explain
         self._on_back = on_back
         self._on_livekit_fault = on_livekit_fault
-        self.bridges = [Bridge(target, config) for target in config.bridges]
+        self.bridges = [Bridge(target, config, dial(target)) for target in config.bridges]
 
     @property
     def live(self) -> int:
@@ -320,7 +334,7 @@ class BridgePool:
         Raises BridgeError.
         """
         for bridge in self._by_load(not_on):
-            seat = Seat(bridge, user, session_id, generation, self._config)
+            seat = Seat(bridge, user, session_id, generation, self._config, self._world)
             trying(seat)
             joined = False
             try:

@@ -74,10 +74,12 @@ class LinkShell:
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
         flight: Flight,
+        clock: Callable[[], float],
     ) -> None:
         self._user = user
+        self._clock = clock
         self._session_id = session_id
-        self._machine = machine
+        self.machine = machine
         self._pool = pool
         self._examiner = examiner
         self._microphone = microphone
@@ -92,9 +94,9 @@ class LinkShell:
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
         self._loop = asyncio.get_running_loop()
         self._flight = flight
-        self._story = Story(user, session_id, self._loop.time, flight)
+        self._story = Story(user, session_id, clock, flight)
         microphone.listeners += self._story.ears
-        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record)
+        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, clock)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -108,23 +110,28 @@ class LinkShell:
 
     @property
     def state(self) -> LinkState:
-        return self._machine.state
+        return self.machine.state
 
     @property
     def generation(self) -> Generation:
-        return self._machine.generation
+        return self.machine.generation
 
     @property
     def place(self) -> Seat | None:
         """The place of a bridge that is in the room and can play there; None when none is."""
-        seat, machine = self._seat, self._machine
+        seat, machine = self._seat, self.machine
         here = seat is not None and seat.joined and seat.generation == machine.generation and machine.state.placed
         return seat if here else None
 
     @property
     def coming(self) -> bool:
         """Whether a bridge is on its way into the room."""
-        return not self._machine.state.placed and self._machine.state is not LinkState.IDLE
+        return not self.machine.state.placed and self.machine.state is not LinkState.IDLE
+
+    @property
+    def serving(self) -> bool:
+        """A task joins for the machine, or hears its stream."""
+        return self._attempt is not None and not self._attempt.done()
 
     async def changed(self) -> None:
         """Returns when the state has changed. Safe to cancel."""
@@ -157,7 +164,7 @@ class LinkShell:
 
     def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None, track: bool = False) -> None:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
-        now = self._last_frame[path] = self._loop.time()
+        now = self._last_frame[path] = self._clock()
         self.frames[path] += 1
         _received[path].count += 1
         if not numbered:
@@ -165,11 +172,11 @@ class LinkShell:
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
-        self._shell.post(Heard(path, self._machine.generation if generation is None else generation, numbered, track))
+        self._shell.post(Heard(path, self.machine.generation if generation is None else generation, numbered, track))
 
     def ages(self) -> dict[str, int | None]:
         """Milliseconds since the last frame by each path; None before any."""
-        now, last = self._loop.time(), self._last_frame
+        now, last = self._clock(), self._last_frame
         return {
             f"{path.name.lower()}_age_ms": round((now - last[path]) * 1000) if path in last else None for path in Path
         }
@@ -187,11 +194,11 @@ class LinkShell:
         if leaves:
             self._shell.post(Unwanted())
         self._shell.stop()
-        deadline = self._loop.time() + timeout
+        deadline = self._clock() + timeout
         if self._turning is not None:
             await asyncio.wait((self._turning,), timeout=timeout)
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._loop.time()))
+            await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._clock()))
 
     def _record(self, record: Record[LinkState]) -> None:
         self._turned.set()
@@ -218,18 +225,18 @@ class LinkShell:
             case machine_of.AskPhone(generation):
                 self._tasks.spawn(self._ask(generation), f"ask-phone-{generation}")
             case machine_of.InvitePhone():
-                self._move(self._way.invite(self._loop.time()))
+                self._move(self._way.invite(self._clock()))
             case Notify(notice):
                 self._notify(notice)
 
     def _notify(self, notice: Notice) -> None:
-        self._story.told(notice, self._machine.generation)
+        self._story.told(notice, self.machine.generation)
         if notice.hop is not None:
             self._microphone.blame(notice.hop, notice.code)
         if notice.state is AudioState.LIVE:
             self._microphone.forgive()
         self._tell(notice)
-        self._move(self._way.told(notice, self._loop.time()))
+        self._move(self._way.told(notice, self._clock()))
 
     def _move(self, nudge: Nudge | None) -> None:
         """Does what moves a phone that understands no notice, and comes back when more is due."""
@@ -241,7 +248,7 @@ class LinkShell:
         self._greeting = None if due is None else self._loop.call_at(due, self._greet)
 
     def _greet(self) -> None:
-        self._move(self._way.tick(self._loop.time()))
+        self._move(self._way.tick(self._clock()))
 
     # ---- a place
 
@@ -262,19 +269,19 @@ class LinkShell:
         earlier = [*self._leaving] if self._former is None else [*self._leaving, self._former]
         if earlier:
             await asyncio.wait(earlier)
-        begun = self._loop.time()
+        begun = self._clock()
         not_on = self._seat.bridge if elsewhere and self._seat is not None else None
         with self._story.part("join", generation=generation) as span:
             try:
                 seat = await self._pool.join(self._user, self._session_id, generation, self._sit, not_on)
             except BridgeError as error:
                 span.end(error.trouble.code)
-                self._story.done("join", generation, error.trouble.code, took=self._loop.time() - begun)
+                self._story.done("join", generation, error.trouble.code, took=self._clock() - begun)
                 self.post(JoinFailed(generation, error.trouble, error.above, str(error)))
                 return
             span.set(bridge=seat.bridge.target)
         try:
-            self._story.done("join", generation, "joined", took=self._loop.time() - begun, bridge=seat.bridge.target)
+            self._story.done("join", generation, "joined", took=self._clock() - begun, bridge=seat.bridge.target)
             self._flight.begin("livekit_in", "bridge_out")
             self.post(Joined(generation))
             odd = OddByte()
@@ -289,7 +296,7 @@ class LinkShell:
         self._seat = seat
 
     def _take(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
-        if chunk.HasField("hops") and generation == self._machine.generation:
+        if chunk.HasField("hops") and generation == self.machine.generation:
             self._flight.told(livekit_in=chunk.hops.livekit_in, bridge_out=chunk.hops.bridge_out)
         if chunk.HasField("news"):
             self._hear_news(chunk.news, generation)

@@ -188,7 +188,7 @@ class UserSession:
         self._numbered = False
         """The newest phone numbers its audio."""
         self._odd = OddByte()
-        self.unnumbered = Unnumbered(self._judge_coding)
+        self.unnumbered = Unnumbered(self._judge_coding, self._clock)
         self._allowance = new_allowance(config.phone_rates, self._clock())
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record, self._clock)
         self._captions = Want(config.captions) if config.captions else None
@@ -231,6 +231,7 @@ class UserSession:
             self._tasks,
             former,
             self._flight,
+            self._clock,
         )
 
         self._stops_apps = StopReason.SYSTEM

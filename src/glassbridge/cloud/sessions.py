@@ -60,7 +60,7 @@ class Sessions:
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
         self.flights = Flights(config.secrets, keeps=config.recorder)
-        self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain)
+        self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain, apps.world)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
         self._served: set[PhoneConnection] = set()

@@ -4,7 +4,6 @@ What is neither (core/coded_audio.py) is not heard: to a recogniser it is noise,
 """
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
 import numpy as np
@@ -32,10 +31,11 @@ _coded = metrics.FRAMES_DROPPED.cell("socket", "coded")
 
 
 class Unnumbered:
-    """`tell` hears of each change of `refuses`."""
+    """`tell` hears of each change of `refuses`; `clock` gives monotonic seconds."""
 
-    def __init__(self, tell: Callable[[bool], None]) -> None:
+    def __init__(self, tell: Callable[[bool], None], clock: Callable[[], float]) -> None:
         self._tell = tell
+        self._clock = clock
         self._lc3: Decoder | None = None
         self._begin()
 
@@ -86,14 +86,14 @@ class Unnumbered:
         try:
             pcm, damaged = self._lc3.decode(chunk)
         except ValueError as error:
-            self._judge.take(Verdict.CODED, monotonic(), likely=True)
+            self._judge.take(Verdict.CODED, self._clock(), likely=True)
             if self.refuses:
                 return b""
             raise FrameError(str(error)) from None
         frames = len(chunk) // self._lc3.size
         if frames:
             verdict = Verdict.CODED if damaged > DAMAGED * frames else Verdict.PLAIN
-            self._judge.take(verdict, monotonic(), likely=True)
+            self._judge.take(verdict, self._clock(), likely=True)
         return pcm
 
     def _plain(self, pcm: bytes, size: int) -> bytes:
@@ -103,7 +103,7 @@ class Unnumbered:
             self._waiting = pcm
             return b""
         if len(pcm) >= JUDGED:
-            self._judge.take(verdict_of(_shape(pcm)), monotonic(), likely=likely)
+            self._judge.take(verdict_of(_shape(pcm)), self._clock(), likely=likely)
         return pcm
 
 

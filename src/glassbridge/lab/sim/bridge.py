@@ -64,7 +64,7 @@ class Worker:
         self._let_go_at = 0.0
         self._loop = loop_of(self.process)
         self._rooms = Rooms(CONFIG, self._join, self._drain, self._decided, own)
-        self._service = BridgeService(self._rooms, Player(CONFIG.playback), CONFIG, 0, own)
+        self._service = BridgeService(self._rooms, Player(CONFIG.playback), CONFIG, 0, own, dict)
         self.server.start(self._service, self._loop)
         self._loop.call_soon(self._rooms.start)
 

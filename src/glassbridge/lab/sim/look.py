@@ -47,9 +47,9 @@ class Look:
 
     def _unsettled_room(self, user: UserId, session: UserSession) -> list[str]:
         wrong = []
-        machine = session.link.machine
-        if machine.state.label != "live":
-            wrong.append(f"its link is {machine.state.label}, not live")
+        link = session.link
+        if link.state.label != "live":
+            wrong.append(f"its link is {link.state.label}, not live")
         members = sorted(self._system.livekit.members(user))
         if members != sorted([agent_identity(user), user]):
             wrong.append(f"in its room are {members}")
@@ -58,6 +58,6 @@ class Look:
             for worker in self._system.workers
             if (host := worker.host(user)) is not None and host.machine.state.holds_place and host.stream
         ]
-        if places != [machine.generation]:
-            wrong.append(f"bridges hold the places {places}, the session wants {machine.generation}")
+        if places != [link.generation]:
+            wrong.append(f"bridges hold the places {places}, the session wants {link.generation}")
         return wrong

@@ -1,12 +1,13 @@
-"""LiveKit's room service as a cloud sees it: questions over connections of their own, and the watch over it."""
+"""LiveKit's room service as a cloud sees it (livekit/rooms.py): questions over connections of their own."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from glassbridge.cloud.livekit_watch import LOOK_EVERY, WATCH_FOR
 from glassbridge.lab.sim.livekit import LiveKit
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Process
+from glassbridge.livekit.rooms import Occupant, RoomServiceError
 
 ANSWER_WITHIN = 1.0
 """Seconds that the service has."""
@@ -15,23 +16,20 @@ A = TypeVar("A")
 
 
 class RoomService:
-    """One cloud's way to it."""
+    """One cloud's way to it. What a call cannot find out in time raises RoomServiceError."""
 
     def __init__(self, process: Process, livekit: LiveKit, link: Link) -> None:
-        self.process = process
+        self._process = process
         self._livekit = livekit
         self._link = link
         self._end = 0 if link.ends[0] is process else 1
 
-    def ask(self, read: Callable[[LiveKit], A], done: Callable[[A | None], None]) -> None:
-        """`done` gets what `read` finds there, or None after ANSWER_WITHIN seconds at the latest."""
-        end, over = self._end, False
+    async def _ask(self, read: Callable[[LiveKit], A]) -> A:
+        end, found = self._end, asyncio.get_running_loop().create_future()
 
-        def answer(found: A | None) -> None:
-            nonlocal over
-            if not over:
-                over = True
-                done(found)
+        def answer(what: A | None) -> None:
+            if not found.done():
+                found.set_result(what)
 
         def serve(connection: Connection) -> None:
             connection.send(1 - end, answer, read(self._livekit))
@@ -39,41 +37,44 @@ class RoomService:
 
         def opened(connection: Connection) -> None:
             connection.send(end, serve, connection)
-            self.process.after(ANSWER_WITHIN, connection.close, end)
+            self._process.after(ANSWER_WITHIN, connection.close, end)
 
-        self.process.after(ANSWER_WITHIN, answer, None)
         self._link.dial(end, ANSWER_WITHIN, opened, lambda _refused: answer(None))
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                what: A | None = await found
+        except TimeoutError:
+            what = None
+        if what is None:
+            raise RoomServiceError("no answer", retry=True)
+        return what
 
+    async def participants(self, room: str) -> list[Occupant]:
+        """Who is in the room."""
+        return await self._ask(
+            lambda livekit: [
+                Occupant(identity, identity, member.media, 0.0, False)
+                for identity, member in livekit.members(room).items()
+            ]
+        )
 
-class LiveKitWatch:
-    """Looks after somebody complained, as cloud/livekit_watch.py does; `on_back` hears when LiveKit answers again."""
+    async def rooms(self) -> list[str]:
+        """All rooms."""
+        return await self._ask(lambda livekit: list(livekit.rooms))
 
-    def __init__(self, service: RoomService, on_back: Callable[[], None]) -> None:
-        self._service = service
-        self._on_back = on_back
-        self._until = 0.0
-        self._looking = self._down = False
+    async def is_full(self, _room: str) -> bool:
+        """No room has a limit here."""
+        return await self._ask(lambda _livekit: False)
 
-    def reset(self) -> None:
-        """A new life of the cloud."""
-        self._until = 0.0
-        self._looking = self._down = False
+    async def remove(self, room: str, identity: str) -> None:
+        """Puts somebody out."""
 
-    def complain(self) -> None:
-        """A join failed for LiveKit's sake."""
-        self._until = self._service.process.clock() + WATCH_FOR
-        if not self._looking:
-            self._looking = True
-            self._look()
+        def put_out(livekit: LiveKit) -> bool:
+            livekit.remove(room, identity)
+            return True
 
-    def _look(self) -> None:
-        self._service.ask(lambda _livekit: True, self._found)
+        await self._ask(put_out)
 
-    def _found(self, answer: bool | None) -> None:
-        was_down, self._down = self._down, answer is None
-        if was_down and not self._down:
-            self._service.process.note("livekit is back")
-            self._on_back()
-        self._looking = self._down or self._service.process.clock() < self._until
-        if self._looking:
-            self._service.process.after(LOOK_EVERY, self._look)
+    def clocks_differ(self, _whose: str) -> str:
+        """Clocks agree well enough for tokens here."""
+        return ""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -36,57 +36,119 @@ LATE = Ended(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class ClientCall:
-    """A call as the cloud sees it. `on_message` may hear several, `on_end` hears one end; neither after cancel()."""
+    """A call as the cloud sees it: one answer, or a stream. Nothing is heard after cancel()."""
 
-    def __init__(
-        self,
-        channel: "Channel",
-        on_message: Callable[[Any], None],
-        on_end: Callable[[Any], None],
-        deadline: float | None,
-    ) -> None:
+    def __init__(self, channel: "Channel", method: str, request: Any, timeout: float | None) -> None:
+        self.method, self.request, self.timeout = method, request, timeout
         self._channel = channel
-        self._on_message = on_message
-        self._on_end = on_end
+        self._loop = channel.loop
+        self._said: deque[Any] = deque()
+        """To the bridge, before the call is there."""
+        self._heard: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._end: Ended | None = None
+        self._cancelled = False
         self.server: ServerCall | None = None
-        self.over = False
-        if deadline is not None:
-            channel.process.after(deadline, self._expire)
+        self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire)
+
+    @property
+    def over(self) -> bool:
+        return self._end is not None or self._cancelled
+
+    # ---- what comes
 
     def message(self, message: Any) -> None:
         """From the bridge."""
         if not self.over:
-            self._on_message(message)
+            self._heard.append(message)
+            self._wake()
 
     def end(self, result: Any) -> None:
         """The answer, or Ended."""
         if not self.over:
-            self.over = True
-            self._channel.forget(self)
-            self._on_end(result)
-
-    def cancel(self) -> None:
-        """The bridge is told, when it can be; idempotent."""
-        if not self.over:
-            self.over = True
-            self._channel.forget(self)
-            self._tell_server()
-
-    def say(self, message: Any) -> None:
-        """Sends a message to the bridge's side of the call."""
-        connection, server = self._channel.connection, self.server
-        if connection is not None and server is not None:
-            connection.send(self._channel.end, server.hear, message)
+            if not isinstance(result, Ended):
+                self._heard.append(result)
+                result = Ended()
+            self._end = result
+            self._release()
 
     def _expire(self) -> None:
         if not self.over:
             self._tell_server()
             self.end(LATE)
 
+    def _release(self) -> None:
+        self._channel.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def begin(self, server: "ServerCall") -> None:
+        """There is a connection."""
+        self.server = server
+        while self._said:
+            self._say(self._said.popleft())
+
+    def _say(self, message: Any) -> None:
+        connection, server = self._channel.connection, self.server
+        if connection is not None and server is not None:
+            connection.send(self._channel.end, server.hear, message)
+
     def _tell_server(self) -> None:
         connection, server = self._channel.connection, self.server
         if connection is not None and server is not None:
             connection.send(self._channel.end, server.cancelled)
+
+    # ---- what grpc.aio's calls have
+
+    def cancel(self) -> bool:
+        """The bridge is told, when it can be; idempotent."""
+        if self.over:
+            return False
+        self._cancelled = True
+        self._tell_server()
+        self._release()
+        return True
+
+    async def write(self, message: Any) -> None:
+        if self.over:
+            raise asyncio.InvalidStateError("the call is over")
+        if self.server is None:
+            self._said.append(message)
+        else:
+            self._say(message)
+
+    async def read(self) -> Any:
+        """The next message; EOF at the end, AioRpcError where that is no good one."""
+        while not self._heard:
+            if self._cancelled:
+                raise asyncio.CancelledError
+            if self._end is not None:
+                if self._end.code is grpc.StatusCode.OK:
+                    return grpc.aio.EOF
+                raise _error(self._end)
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._heard.popleft()
+
+    async def trailing_metadata(self) -> Trailing:
+        return () if self._end is None else self._end.trailing
+
+    async def answer(self) -> Any:
+        """Of a call that is no stream. Cancelling calls it off."""
+        try:
+            return await self.read()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+
+def _error(end: Ended) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(end.code, grpc.aio.Metadata(), grpc.aio.Metadata(*end.trailing))
 
 
 class ServerCall:
@@ -195,53 +257,62 @@ class Server:
 
 
 class Channel:
-    """One cloud's way to one worker."""
+    """One cloud's way to one worker, as far as a stub uses grpc.aio's channel."""
 
-    def __init__(self, process: Process, link: Link, server: Server, on_calls_lost: Callable[[], None]) -> None:
+    def __init__(self, process: Process, loop: VirtualLoop, link: Link, server: Server) -> None:
         self.process = process
-        self._server = server
+        self.loop = loop
         self.link = link
+        self._server = server
         self.end = 0 if link.ends[0] is process else 1
         self.connection: Connection | None = None
-        self._on_broken = on_calls_lost
         self._dialling = False
         self._failed_at: float | None = None
-        self._waiting: list[tuple[ClientCall, str, Any, float | None]] = []
+        self._waiting: list[ClientCall] = []
         self._open: dict[ClientCall, None] = {}
         self._served: dict[ServerCall, None] = {}
 
-    def call(
-        self,
-        method: str,
-        request: Any,
-        *,
-        deadline: float | None,
-        on_end: Callable[[Any], None],
-        on_message: Callable[[Any], None] = lambda _message: None,
-    ) -> ClientCall:
-        """Calls a method of the worker's service; a request that is None is streamed, by say()."""
-        call = ClientCall(self, on_message, on_end, deadline)
+    # ---- what a stub uses
+
+    def unary_unary(self, path: str, *_: Any, **__: Any) -> Callable[..., Awaitable[Any]]:
+        """A method with one answer."""
+        method = path.rpartition("/")[2]
+
+        def call(request: Any, *, timeout: float | None = None, metadata: Any = None) -> Awaitable[Any]:
+            return self._call(method, request, timeout).answer()
+
+        return call
+
+    def stream_stream(self, path: str, *_: Any, **__: Any) -> Callable[..., ClientCall]:
+        """A method that streams both ways."""
+        method = path.rpartition("/")[2]
+        return lambda metadata=None: self._call(method, None, None)
+
+    unary_stream = unary_unary
+    """Nobody plays anything here."""
+
+    async def close(self, _grace: float | None) -> None:
+        """What is still open is cancelled."""
+        for call in list(self._open):
+            call.cancel()
+
+    # ---- its connection
+
+    def _call(self, method: str, request: Any, timeout: float | None) -> ClientCall:
+        call = ClientCall(self, method, request, timeout)
         self._open[call] = None
         if self.connection is not None:
-            self._begin(call, method, request, deadline)
+            self._begin(call)
         elif self._failed_at is not None and self.process.clock() - self._failed_at < RECONNECT_AFTER:
-            self.process.after(0.0, call.end, GONE)
+            call.end(GONE)
         else:
-            self._waiting.append((call, method, request, deadline))
+            self._waiting.append(call)
             self._dial()
         return call
 
     def forget(self, call: ClientCall) -> None:
         """The call is over."""
         self._open.pop(call, None)
-
-    def drop(self) -> None:
-        """This side has died."""
-        self.connection = None
-        self._dialling = False
-        self._failed_at = None
-        self._waiting.clear()
-        self._open.clear()
 
     def _dial(self) -> None:
         if not self._dialling:
@@ -263,16 +334,17 @@ class Channel:
         connection.on_close[1 - self.end] = lambda _code: _cancel_all(served)
         connection.watch(self.end, KEEPALIVE, lambda: self._cut(connection))
         connection.watch(1 - self.end, KEEPALIVE, lambda: self._cut_by_bridge(connection, served))
-        for waiting in self._waiting:
-            self._begin(*waiting)
+        for call in self._waiting:
+            self._begin(call)
         self._waiting.clear()
 
-    def _begin(self, call: ClientCall, method: str, request: Any, timeout: float | None) -> None:
+    def _begin(self, call: ClientCall) -> None:
         connection = self.connection
         if connection is None or call.over:
             return
-        call.server = ServerCall(call, connection, 1 - self.end, self._served)
-        connection.send(self.end, self._server.serve, call.server, method, request, timeout)
+        server = ServerCall(call, connection, 1 - self.end, self._served)
+        connection.send(self.end, self._server.serve, server, call.method, call.request, call.timeout)
+        call.begin(server)
 
     def _cut(self, connection: Connection) -> None:
         connection.close(self.end)
@@ -288,7 +360,6 @@ class Channel:
             self._fail_all()
 
     def _fail_all(self) -> None:
-        self._on_broken()
         self._waiting.clear()
         for call in list(self._open):
             call.end(GONE)

@@ -9,7 +9,6 @@ from glassbridge.lab.sim.cloud import Cloud
 from glassbridge.lab.sim.livekit import LiveKit
 from glassbridge.lab.sim.net import Link, Plane, Way
 from glassbridge.lab.sim.phone import Phone
-from glassbridge.lab.sim.room_service import LiveKitWatch, RoomService
 from glassbridge.lab.sim.schedule import CLOUDS, LIVEKIT, WORKERS, Fault, Schedule, inner_links
 from glassbridge.lab.sim.world import Process, World
 
@@ -72,15 +71,13 @@ class System:
             worker.link = self._link(worker.process.name, LIVEKIT)
             worker.watchful = not self.schedule.blind_bridges
         for cloud in self.clouds:
-            link = self._link(cloud.process.name, LIVEKIT)
-            cloud.room_service = RoomService(cloud.process, self.livekit, link)
-            cloud.watch = LiveKitWatch(cloud.room_service, cloud.way_back)
+            cloud.to_livekit = self._link(cloud.process.name, LIVEKIT)
         for name in inner_links(self.schedule.shared):
             first, second = name.split("~")
             if second != LIVEKIT:
                 worker = next(worker for worker in self.workers if worker.process.name == second)
                 cloud = next(cloud for cloud in self.clouds if cloud.process.name == first)
-                cloud.pool.add(worker, self._link(first, second))
+                cloud.ways[second] = worker.server, self._link(first, second)
         for user in self.schedule.users:
             phone = self.phones[user.name]
             phone.current = user.cloud
@@ -207,8 +204,8 @@ class System:
 
     def close(self) -> None:
         """Nothing of it is left in this process."""
-        for worker in self.workers:
-            worker.process.kill()
+        for program in self._programs.values():
+            program.process.kill()
 
     # ---- looking
 
@@ -220,7 +217,7 @@ class System:
         for cloud in self.clouds:
             if cloud.process.awake:
                 for session in cloud.sessions.values():
-                    if why := session.link.stuck():
+                    if why := session.stuck():
                         yield cloud.process.name, session.user, why
         for worker in self.workers:
             if worker.process.awake:
