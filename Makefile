@@ -38,6 +38,7 @@ check: setup ## format, lint, types, imports, what is generated, ports to the wo
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/generate_proto.py --check
 	@$(BIN)/python tools/draw_machines.py --check
+	@$(BIN)/python tools/export_rules.py --check
 	@$(BIN)/python tools/describe_protocol.py --check
 	@$(BIN)/python tools/frame_vectors.py --check
 	@$(BIN)/python -m tools.describe_commands --check
@@ -77,8 +78,9 @@ events: setup ## list log events and metrics in docs/observability.md
 	@$(BIN)/python -m tools.describe_events
 	@$(BIN)/python -m tools.describe_metrics
 
-machines: setup ## draw the machines in docs/machines.md from their tables
+machines: setup ## draw the machines in docs/machines.md from their tables, and export the phone's for other languages
 	@$(BIN)/python tools/draw_machines.py
+	@$(BIN)/python tools/export_rules.py
 
 autobahn: setup ## the WebSocket conformance suite against both sockets (needs Python 2.7; two minutes)
 	@sh tools/autobahn.sh $(ARGS)

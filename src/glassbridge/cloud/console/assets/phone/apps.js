@@ -16,11 +16,9 @@ export class AppList {
     this.list.parentElement.hidden = true;
   }
 
-  // What the cloud has; it may be asked again at any time.
-  async load(coreToken) {
-    const answer = await fetch("/api/client/apps", { headers: { Authorization: `Bearer ${coreToken}` } });
-    if (!answer.ok) throw new Error(`the cloud does not list its apps (${answer.status}): reload the page`);
-    for (const app of (await answer.json()).data) this.row(app.packageName, app.name).show(app.state);
+  // What the cloud has, as `list` tells; it may be asked again at any time.
+  async load(list) {
+    for (const app of await list()) this.row(app.packageName, app.name).show(app.state);
   }
 
   // How an app is now, and why it stopped although nobody asked for it.

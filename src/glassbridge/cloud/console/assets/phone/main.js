@@ -1,8 +1,9 @@
 // The page: what a person sees and presses.
 
 import { missing, placed } from "../captions.js";
+import { browser } from "../glassbridge-phone/browser/index.js";
+import { PhoneClient } from "../glassbridge-phone/index.js";
 import { AppList } from "./apps.js";
-import { PhoneClient } from "./client.js";
 
 const LIGHTS = {
   heard: "ok",
@@ -20,7 +21,7 @@ const KEY = "glassbridge.core-token";
 const EVERY = 100; // milliseconds between two looks at the meters
 
 const $ = (id) => document.getElementById(id);
-const catalogue = new AppList($("catalogue"), (name, on) => state.phone?.runApp(name, on));
+const catalogue = new AppList($("catalogue"), (name, on) => state.phone?.[on ? "startApp" : "stopApp"](name));
 const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {}, captions: [] };
 
 // `#token=` is how `glassbridge dev` hands one over: a fragment never leaves the browser.
@@ -39,7 +40,15 @@ async function start(event) {
   const token = $("token").value.trim();
   $("start").disabled = true;
   $("refused").hidden = true;
-  const phone = new PhoneClient(token, (kind, detail) => HEARERS[kind](detail), { transport: $("transport").value });
+  const phone = new PhoneClient({
+    cloud: location.origin,
+    token,
+    transport: $("transport").value,
+    livekit: globalThis.LivekitClient,
+    model: "glassbridge browser phone",
+    onEvent: (event) => HEARERS[event.type]?.(event),
+    ...(await browser()),
+  });
   state.phone = phone;
   state.captions = [];
   for (const list of ["captions", "apps", "notices", "facts"]) $(list).replaceChildren();
@@ -49,7 +58,7 @@ async function start(event) {
   } catch (error) {
     $("refused").textContent = error.message;
     $("refused").hidden = false;
-    await phone.stop();
+    await phone.close();
     state.phone = null;
     return;
   } finally {
@@ -79,7 +88,7 @@ async function hangUp() {
   state.phone = null;
   clearInterval(state.looking);
   state.awake?.release();
-  await phone.stop();
+  await phone.close();
   for (const track of [...state.sounds.keys()]) play({ track, on: false });
   $("sign-in").hidden = false;
   $("call").hidden = true;
@@ -108,13 +117,13 @@ const HEARERS = {
     note(text);
     if (situation !== "ended") return;
     $("microphone").disabled = true;
-    state.phone?.stop();
+    state.phone?.close();
   },
-  caption({ text, final, ...row }) {
+  caption({ type: _, text, final, ...row }) {
     if (!row.inserts) $("interim").textContent = final ? "" : text;
     if (final && text) showCaption({ text, ...row });
   },
-  gap: (row) => showCaption(row),
+  gap: ({ type: _, ...row }) => showCaption(row),
   shown({ name, text }) {
     const list = $("apps");
     const item =
@@ -133,12 +142,12 @@ const HEARERS = {
   room: (room) => (state.room = room),
   socket(socket) {
     state.socket = socket;
-    if (socket.here) catalogue.load($("token").value.trim()).catch((error) => note(error.message));
+    if (socket.here) catalogue.load(() => state.phone.listApps()).catch((error) => note(error.message));
   },
-  microphone: (allowed) => note(`the cloud has switched the microphone ${allowed ? "on" : "off"}`),
-  error: (text) => note(`the cloud complains: ${text}`),
+  microphone: ({ allowed }) => note(`the cloud has switched the microphone ${allowed ? "on" : "off"}`),
+  error: ({ text }) => note(`the cloud complains: ${text}`),
   sound: (change) => play(change),
-  level: (samples) => (state.level = Math.max(state.level, loudness(samples))),
+  level: ({ samples }) => (state.level = Math.max(state.level, loudness(samples))),
 };
 
 function play({ track, on }) {
@@ -245,7 +254,7 @@ addEventListener("keydown", (event) => {
     toggleMicrophone();
 });
 addEventListener("visibilitychange", stayAwake);
-addEventListener("pagehide", () => state.phone?.stop());
+addEventListener("pagehide", () => state.phone?.close());
 $("sign-in").addEventListener("submit", start);
 $("microphone").addEventListener("click", toggleMicrophone);
 $("end").addEventListener("click", hangUp);

@@ -1,20 +1,21 @@
 // The phone's place in its LiveKit room: when to take one, when to leave it, when to take a fresh one.
 //
-// The rules, names and numbers are those of core/phone_place.py; a test lets both decide the same schedules.
+// The rules are those of core/phone_place.py, as in socket.js.
 
 import { Backoff } from "./backoff.js";
+import { Machine } from "./machine.js";
+import { RULES } from "./rules.js";
 
-const LADDER = { base: 0.25, cap: 2.0 };
-const PATIENCE = [6.0, 3.0, 10.0]; // seconds for a join, in turn
-const UNHEARD = 3.0; // or twice as long as the join took
-export const FROZEN = 5.0;
-const CONTESTED = 0.5;
-const SETTLED = 5.0;
-const NARROW_WAIT = 20.0;
+/** @typedef {import("./machine.js").Event} Event */
+/** @typedef {import("./machine.js").Effect} Effect */
 
-export class PhonePlace {
+const { LADDER, PATIENCE, UNHEARD, CONTESTED, SETTLED, NARROW_WAIT } = RULES.machines.phone_place.constants;
+export const { FROZEN } = RULES.machines.phone_place.constants;
+
+export class PhonePlace extends Machine {
+  /** @param {() => number} chance gives numbers in [0, 1) */
   constructor(chance) {
-    this.state = "out";
+    super(RULES.machines.phone_place);
     this.generation = 0;
     this.trouble = "";
     this.heldSince = 0;
@@ -22,25 +23,28 @@ export class PhonePlace {
     this.backoff = new Backoff(LADDER, chance);
     this.attempts = 0;
     this.wanted = false;
+    /** @type {Event | null} */
     this.told = null;
+    /** @type {number | null} */
     this.dueAt = null;
     this.nextAt = 0;
     this.begunAt = 0;
-    this.unheardAfter = UNHEARD;
     this.narrow = false;
+    /** @type {number | null} */
     this.wellSince = null;
   }
 
+  /** @param {Event} event @param {number} now */
   step(event, now) {
     if ((event.place ?? this.generation) !== this.generation) return [];
-    const cell = TABLE[this.state][event.type];
-    return cell === undefined ? [] : cell.call(this, event, now);
+    return this.decide(event, now);
   }
 
   nextDeadline() {
     return this.dueAt;
   }
 
+  /** @param {string} state */
   go(state) {
     this.state = state;
     this.dueAt = this.wellSince = null;
@@ -48,6 +52,7 @@ export class PhonePlace {
 
   // ---- joins
 
+  /** @param {Event} _event @param {number} now */
   join(_event, now) {
     this.generation += 1;
     this.go("joining");
@@ -57,13 +62,14 @@ export class PhonePlace {
     return [{ effect: "Join", place: this.generation }];
   }
 
+  /** @param {number} due @param {number} now */
   joinAt(due, now) {
     if (!this.wanted) {
       this.go("out");
       return [];
     }
     if (this.narrow) due = Math.max(due, now + NARROW_WAIT);
-    if (due <= now) return this.join(null, now);
+    if (due <= now) return this.join({ type: "Tick" }, now);
     this.go("waiting");
     this.dueAt = due;
     return [];
@@ -75,12 +81,14 @@ export class PhonePlace {
     this.attempts = 0;
   }
 
+  /** @param {Event} event @param {number} now */
   want(event, now) {
     this.wanted = true;
     this.reset();
     return this.join(event, now);
   }
 
+  /** @param {Event} event @param {number} now */
   wantStill(event, now) {
     this.wanted = true;
     if (event.same) return [];
@@ -88,6 +96,7 @@ export class PhonePlace {
     return this.leave(now, true);
   }
 
+  /** @param {Event} _event @param {number} now */
   wantNext(_event, now) {
     this.wanted = true;
     this.reset();
@@ -95,6 +104,7 @@ export class PhonePlace {
     return [];
   }
 
+  /** @param {Event} _event @param {number} now */
   joined(_event, now) {
     this.go("held");
     this.heldSince = now;
@@ -104,17 +114,20 @@ export class PhonePlace {
     return [];
   }
 
+  /** @param {Event} event @param {number} now */
   failed(event, now) {
     this.trouble = event.reason;
     return this.joinAt(this.begunAt + this.backoff.nextDelay(), now);
   }
 
+  /** @param {Event} _event @param {number} now */
   expire(_event, now) {
     if (!this.isDue(now)) return [];
     this.trouble = "no answer in time";
     return this.leave(now, true, this.begunAt + this.backoff.nextDelay());
   }
 
+  /** @param {Event} event @param {number} now */
   lost(event, now) {
     this.trouble = event.reason.text;
     this.settle(now);
@@ -123,26 +136,31 @@ export class PhonePlace {
     return this.joinAt(now + delay, now);
   }
 
+  /** @param {Event} event @param {number} now */
   retry(event, now) {
     return this.isDue(now) ? this.join(event, now) : [];
   }
 
+  /** @param {number} now */
   isDue(now) {
     return this.dueAt !== null && now >= this.dueAt;
   }
 
   // ---- leaving
 
+  /** @param {number} now @param {boolean} goodbye @param {number} [following] */
   leave(now, goodbye, following = now) {
     this.go("leaving");
     this.nextAt = following;
     return [{ effect: "Leave", place: this.generation, goodbye }];
   }
 
+  /** @param {Event} _event @param {number} now */
   left(_event, now) {
     return this.joinAt(this.nextAt, now);
   }
 
+  /** @param {Event} event @param {number} now */
   unwant(event, now) {
     this.forget();
     return this.leave(now, event.goodbye);
@@ -167,11 +185,13 @@ export class PhonePlace {
 
   // ---- suspicion
 
+  /** @param {Event} event */
   learn(event) {
     this.told = event;
     return [];
   }
 
+  /** @param {Event} event @param {number} now */
   toldHeld(event, now) {
     this.told = event;
     if (event.blame === "phone" && now >= this.heldSince + this.unheardAfter) return this.renew(now);
@@ -179,6 +199,7 @@ export class PhonePlace {
     return [];
   }
 
+  /** @param {number} now */
   judge(now) {
     const told = this.told;
     const blamed = told !== null && told.blame === "phone";
@@ -192,6 +213,7 @@ export class PhonePlace {
     this.dueAt = ours || blamed ? (blamed ? this.heldSince : now) + this.unheardAfter : null;
   }
 
+  /** @param {number} now */
   settle(now) {
     if (this.wellSince !== null && now - this.wellSince >= SETTLED) {
       this.backoff.reset();
@@ -200,11 +222,13 @@ export class PhonePlace {
     this.wellSince = null;
   }
 
+  /** @param {Event} event */
   narrowed(event) {
     this.narrow = event.narrow;
     return [];
   }
 
+  /** @param {number} now */
   renew(now) {
     this.settle(now);
     if (this.narrow) {
@@ -214,69 +238,27 @@ export class PhonePlace {
     return this.leave(now, false, now + this.backoff.nextDelay());
   }
 
+  /** @param {Event} _event @param {number} now */
   unheard(_event, now) {
     return this.isDue(now) ? this.renew(now) : [];
   }
 
+  /** @param {Event} _event @param {number} now */
   doubt(_event, now) {
     this.reset();
     return this.leave(now, false);
   }
 
+  /** @param {Event} event @param {number} now */
   hasten(event, now) {
     this.reset();
     return this.join(event, now);
   }
 
+  /** @param {Event} _event @param {number} now */
   hastenNext(_event, now) {
     this.reset();
     this.nextAt = now;
     return [];
   }
 }
-
-const _ = PhonePlace.prototype;
-
-// What is not here is ignored; why, says the table in core/phone_place.py.
-const TABLE = {
-  out: { Wanted: _.want, Narrowed: _.narrowed },
-  joining: {
-    Narrowed: _.narrowed,
-    Wanted: _.wantStill,
-    Away: _.away,
-    Unwanted: _.unwant,
-    PlaceJoined: _.joined,
-    PlaceFailed: _.failed,
-    Doubted: _.doubt,
-    AudioTold: _.learn,
-    Tick: _.expire,
-  },
-  held: {
-    Narrowed: _.narrowed,
-    Wanted: _.wantStill,
-    Away: _.away,
-    Unwanted: _.unwant,
-    PlaceLost: _.lost,
-    Doubted: _.doubt,
-    AudioTold: _.toldHeld,
-    Tick: _.unheard,
-  },
-  leaving: {
-    Narrowed: _.narrowed,
-    Wanted: _.wantNext,
-    Away: _.away,
-    Unwanted: _.away,
-    PlaceLeft: _.left,
-    Doubted: _.hastenNext,
-    AudioTold: _.learn,
-  },
-  waiting: {
-    Narrowed: _.narrowed,
-    Wanted: _.want,
-    Away: _.rest,
-    Unwanted: _.rest,
-    Doubted: _.hasten,
-    AudioTold: _.learn,
-    Tick: _.retry,
-  },
-};

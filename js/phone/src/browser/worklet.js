@@ -14,6 +14,7 @@ class Cutter extends AudioWorkletProcessor {
     this.count = 0;
   }
 
+  /** @param {Float32Array[][]} inputs */
   process([channels]) {
     for (const value of channels[0] ?? []) {
       this.sum += value;
@@ -24,6 +25,7 @@ class Cutter extends AudioWorkletProcessor {
     return true;
   }
 
+  /** @param {number} value */
   put(value) {
     this.due += this.step;
     this.sum = this.count = 0;

@@ -1,13 +1,18 @@
 // The phone's link to its cloud: its socket and its place in the room, and what a person is told of both.
 //
-// The rules, names, numbers and words are those of core/phone_link.py; a test lets both decide the same schedules.
+// The rules and words are those of core/phone_link.py, as in socket.js.
 
 import { earliest } from "./backoff.js";
-import { FROZEN, PhonePlace } from "./place_machine.js";
-import { PhoneSocket } from "./socket_machine.js";
+import { FROZEN, PhonePlace } from "./place.js";
+import { RULES } from "./rules.js";
+import { PhoneSocket } from "./socket.js";
 
-const STOOD_STILL = 1.0;
-const NOTICED = 0.3; // seconds without audio that are worth a number
+/** @typedef {import("./machine.js").Event} Event */
+/** @typedef {import("./machine.js").Effect} Effect */
+
+const { STOOD_STILL, NOTICED } = RULES.constants.phone_link;
+const { muted: MUTED } = RULES.wire;
+const DEAD_SOUND = new Set(RULES.constants.phone_link.DEAD_SOUND); // beside `live`: no sound of a living microphone
 
 const OF_SOCKET = new Set([
   "Start",
@@ -25,23 +30,33 @@ const OF_SOCKET = new Set([
 const OF_PLACE = new Set(["PlaceJoined", "PlaceFailed", "PlaceLost", "PlaceLeft", "Narrowed"]);
 
 const UNHEARD = "you are connected, but nothing is heard";
+/** @param {string} situation @param {string} text @param {number | null} [retryAt] @returns {Effect} */
 const tell = (situation, text, retryAt = null) => ({ effect: "Tell", situation, text, retryAt });
 const RENEWING = tell("renewing", `${UNHEARD}: the phone's place in the room is being renewed`);
 const OFFLINE = tell("offline", "there is no network; it goes on as soon as there is one");
 
 export class PhoneLink {
-  // Begins with {type: "Start"}. `room`: audio is to travel through a LiveKit room. `chance` gives numbers in [0, 1).
+  /**
+   * Begins with {type: "Start"}.
+   * @param {() => number} chance gives numbers in [0, 1)
+   * @param {boolean} room audio is to travel through a LiveKit room
+   */
   constructor(chance, room = true) {
     this.socket = new PhoneSocket(chance);
     this.place = new PhonePlace(chance);
     this.room = room;
+    /** @type {Event | null} */
     this.audio = null;
+    /** @type {Effect | null} */
     this.told = null;
+    /** @type {number | null} */
     this.unheardSince = null;
   }
 
+  /** @param {Event} event @param {number} now */
   step(event, now) {
     const deadline = this.nextDeadline();
+    /** @type {Effect[]} */
     const effects = [];
     if (deadline !== null && now - deadline > STOOD_STILL) {
       effects.push(...this.route({ type: "Woke", seconds: now - deadline }, now));
@@ -54,6 +69,7 @@ export class PhoneLink {
     return earliest(this.socket.nextDeadline(), this.place.nextDeadline());
   }
 
+  /** @param {Event} event @param {number} now */
   route(event, now) {
     const wasHere = this.socket.here;
     const effects = OF_SOCKET.has(event.type) ? this.socket.step(event, now) : [];
@@ -66,7 +82,12 @@ export class PhoneLink {
     return effects;
   }
 
-  // What the place hears of it, once the socket has.
+  /**
+   * What the place hears of it, once the socket has.
+   * @param {Event} event
+   * @param {boolean} wasHere
+   * @returns {Event[]}
+   */
   news(event, wasHere) {
     const here = this.socket.here;
     if (event.type === "Switch" || event.type === "Stop") return [{ type: "Unwanted", goodbye: true }];
@@ -82,6 +103,7 @@ export class PhoneLink {
       return here ? [event] : [];
     }
     if (OF_PLACE.has(event.type)) return [event];
+    /** @type {Event[]} */
     const found = [];
     if (event.type === "Tick") found.push({ type: "Tick" });
     if (event.type === "NetworkChanged") found.push({ type: "Doubted" });
@@ -101,6 +123,7 @@ export class PhoneLink {
     return this.audio !== null && (this.audio.state === "interrupted" || this.audio.state === "unavailable");
   }
 
+  /** @param {number} now */
   tell(now) {
     let truth = this.truth(now);
     const told = this.told;
@@ -115,6 +138,7 @@ export class PhoneLink {
     return [truth];
   }
 
+  /** @param {number} now */
   truth(now) {
     const socket = this.socket;
     if (socket.here) return this.truthOfAudio(now);
@@ -129,11 +153,16 @@ export class PhoneLink {
     return tell("unreachable", `the cloud cannot be reached (${socket.trouble}), ${again}`, socket.retryAt);
   }
 
+  /** @param {number} now */
   truthOfAudio(now) {
     const { audio, place } = this;
-    if (audio !== null && audio.state === "live") return tell("heard", "you are heard");
+    if (audio !== null && audio.state === "live") {
+      if (DEAD_SOUND.has(audio.code)) return tell("unheard", `${UNHEARD}: ${audio.reason}`);
+      return tell("heard", "you are heard");
+    }
     const renewing = this.room && ["leaving", "waiting", "joining"].includes(place.state);
     if (renewing && (this.isMissed() || place.trouble)) return RENEWING;
+    if (audio !== null && audio.code === MUTED) return tell("connected", `connected; ${audio.reason}`);
     if (audio === null || audio.state === "connecting") {
       return tell("connected", "connected; nothing has been heard yet");
     }
@@ -144,9 +173,11 @@ export class PhoneLink {
   }
 }
 
+/** @param {number} seconds */
 const backAfter = (seconds) => (seconds >= NOTICED ? `audio is back after ${seconds.toFixed(1)} s` : "audio is back");
 
 // Within a second is at once, for people.
+/** @param {number | null} at @param {number} now */
 const tryingAgain = (at, now) => {
   const seconds = at === null ? 0 : Math.ceil(at - now);
   return seconds > 1 ? `trying again in ${seconds} s` : "trying again";

@@ -1,46 +1,49 @@
 // The phone's socket: when to open one, whether it can be trusted, when to try again, when to stop.
 //
-// The rules, names and numbers are those of core/phone_socket.py; a test lets both decide the same schedules.
-// Events are {type, ...}, effects {effect, ...}; times are seconds on a clock that goes on in sleep.
+// The rules are those of core/phone_socket.py: its table and numbers come from there (rules.js), each method is the one
+// of the same name, and a test lets both decide the same schedules.
 
 import { Backoff, earliest } from "./backoff.js";
+import { Machine } from "./machine.js";
+import { RULES } from "./rules.js";
 
-const LADDER = { base: 0.25, cap: 1.0 };
-const PATIENCE = [3.5, 1.5]; // seconds for an attempt, in turn
-const ROUND_TRIPS = 4;
-export const PING_EVERY = 1.0;
-const SILENCE = 2.5;
-const PROBE = 1.0;
-const MOST_ASKED = 16;
-const LONGEST_TRIP = 3.0;
-const FORGETTING = 0.8;
-const ASLEEP = 5.0;
-const SETTLED = 5.0;
-const SPREAD = 0.5;
+/** @typedef {import("./machine.js").Event} Event */
+/** @typedef {import("./machine.js").Effect} Effect */
 
-const HERE = new Set(["ready", "doubtful"]);
+const { states: STATES, constants } = RULES.machines.phone_socket;
+const { LADDER, PATIENCE, ROUND_TRIPS, SILENCE, PROBE, MOST_ASKED, LONGEST_TRIP } = constants;
+const { FORGETTING, ASLEEP, SETTLED, SPREAD } = constants;
+export const { PING_EVERY } = constants;
+
 const OPEN = new Set(["opening", "ready", "doubtful"]);
 const PARTS = new Set(["NetworkChanged", "NetworkLost", "Switch", "Stop"]); // what was open is of no use after these
 
-export class PhoneSocket {
+export class PhoneSocket extends Machine {
+  /** @param {() => number} chance gives numbers in [0, 1) */
   constructor(chance) {
-    this.state = "idle";
+    super(RULES.machines.phone_socket);
     this.generation = 0; // of the attempt or socket that counts
+    /** @type {number | null} */
     this.kept = null; // the socket that fell silent and may answer yet
     this.trouble = "";
+    /** @type {number | null} */
     this.deadSince = null;
     this.wasHere = false;
+    /** @type {number | null} */
     this.retryAt = null;
     this.chance = chance;
     this.backoff = new Backoff(LADDER, chance);
     this.begunAt = 0;
     this.attempts = 0;
+    /** @type {number | null} */
     this.giveUpAt = null;
     this.since = 0;
+    /** @type {number | null} */
     this.pingAt = null;
     this.pings = 0;
     this.probe = 0;
-    this.asked = []; // pings without an answer: [number, at]
+    /** @type {[number, number][]} Pings without an answer: number and time. */
+    this.asked = [];
     this.roundTrip = 0;
     this.answeredAt = 0;
     this.answers = false;
@@ -49,18 +52,18 @@ export class PhoneSocket {
   }
 
   get here() {
-    return HERE.has(this.state);
+    return /** @type {any} */ (STATES)[this.state].here;
   }
 
   get final() {
-    return this.state === "ended";
+    return /** @type {any} */ (STATES)[this.state].final;
   }
 
+  /** @param {Event} event @param {number} now */
   step(event, now) {
     const of = event.socket ?? this.generation;
     if (of !== this.generation && of !== this.kept) return [];
-    const cell = TABLE[this.state][event.type];
-    const effects = cell === undefined ? [] : cell.call(this, event, now);
+    const effects = this.decide(event, now);
     if (this.kept !== null && (this.here || this.final || PARTS.has(event.type))) {
       effects.unshift(this.closing(false, this.kept));
       this.kept = null;
@@ -77,6 +80,7 @@ export class PhoneSocket {
     return this.asked[0][1] + SILENCE + this.roundTrip;
   }
 
+  /** @param {string} state */
   go(state) {
     this.state = state;
     this.retryAt = this.giveUpAt = null;
@@ -88,6 +92,7 @@ export class PhoneSocket {
 
   // ---- attempts
 
+  /** @param {number} now */
   open(now) {
     this.generation = this.newest += 1;
     this.go("opening");
@@ -98,6 +103,7 @@ export class PhoneSocket {
     return [{ effect: "OpenSocket", socket: this.generation }];
   }
 
+  /** @param {number} now */
   openFirst(now) {
     this.backoff.reset();
     this.attempts = 0;
@@ -105,14 +111,17 @@ export class PhoneSocket {
     return this.open(now);
   }
 
+  /** @param {boolean} goodbye @param {number} [socket] */
   closing(goodbye, socket = this.generation) {
     return { effect: "CloseSocket", socket, goodbye };
   }
 
+  /** @param {number} now */
   openAnew(now) {
     return [this.closing(false), ...this.openFirst(now)];
   }
 
+  /** @param {Event} event @param {number} now */
   accepted(event, now) {
     this.go("ready");
     this.trouble = "";
@@ -124,6 +133,7 @@ export class PhoneSocket {
     return this.ping(now);
   }
 
+  /** @param {Event} event @param {number} now */
   failed(event, now) {
     this.trouble = event.reason;
     if (event.final) {
@@ -134,6 +144,7 @@ export class PhoneSocket {
     return this.tryLater(now);
   }
 
+  /** @param {number} now */
   tryLater(now) {
     const due = this.begunAt + this.backoff.nextDelay();
     if (due <= now) return this.open(now);
@@ -142,6 +153,7 @@ export class PhoneSocket {
     return [];
   }
 
+  /** @param {Event} event @param {number} now */
   closed(event, now) {
     if (event.socket === this.kept) return this.part(event);
     this.deadSince = null;
@@ -159,6 +171,7 @@ export class PhoneSocket {
     return this.lose(now);
   }
 
+  /** @param {number} now */
   lose(now) {
     if (this.here && now - this.since >= SETTLED) {
       this.backoff.reset();
@@ -170,6 +183,7 @@ export class PhoneSocket {
 
   // ---- is it alive
 
+  /** @param {number} now */
   ping(now) {
     this.pings += 1;
     this.asked.push([this.pings, now]);
@@ -178,12 +192,13 @@ export class PhoneSocket {
     return [{ effect: "Ping", socket: this.generation, number: this.pings }];
   }
 
+  /** @param {Event} event @param {number} now */
   hear(event, now) {
     if (event.echo === null || event.echo === undefined) return [];
     this.answers = true;
     this.answeredAt = now;
     while (this.asked.length > 0 && this.asked[0][0] <= event.echo) {
-      const [number, at] = this.asked.shift();
+      const [number, at] = /** @type {[number, number]} */ (this.asked.shift());
       if (number === event.echo) {
         this.roundTrip = Math.min(Math.max(now - at, FORGETTING * this.roundTrip), LONGEST_TRIP);
       }
@@ -192,10 +207,12 @@ export class PhoneSocket {
     return [];
   }
 
+  /** @param {Event} event @param {number} now */
   woke(event, now) {
     return !this.answers && event.seconds < ASLEEP ? [] : this.doubt(now);
   }
 
+  /** @param {number} now */
   doubt(now) {
     if (!this.answers) return this.openAnew(now);
     this.go("doubtful");
@@ -206,6 +223,7 @@ export class PhoneSocket {
     return this.ping(now);
   }
 
+  /** @param {Event} _event @param {number} now */
   tick(_event, now) {
     if (this.giveUpAt !== null && now >= this.giveUpAt) return this.giveUp(now, "no answer in time");
     if (this.silentAt !== null && now >= this.silentAt) {
@@ -215,6 +233,7 @@ export class PhoneSocket {
     return [];
   }
 
+  /** @param {number} now @param {string} why */
   giveUp(now, why) {
     this.trouble = why;
     const dead = this.closing(false);
@@ -232,6 +251,7 @@ export class PhoneSocket {
   }
 
   // The socket that fell silent answers: its way has become long. The attempt comes too late.
+  /** @param {Event} event @param {number} now */
   revive(event, now) {
     if (event.socket !== this.kept || event.echo === null || event.echo === undefined) return [];
     const attempt = this.state === "opening" ? [this.closing(false)] : [];
@@ -246,21 +266,30 @@ export class PhoneSocket {
     return [...attempt, ...this.ping(now)];
   }
 
+  /** @param {Event} event */
   part(event) {
     if (event.socket === this.kept) this.kept = null;
     return [];
   }
 
+  /** @param {Event} _event @param {number} now */
   retry(_event, now) {
     return this.retryAt === null || now < this.retryAt ? [] : this.open(now);
   }
 
   // ---- what the owner says
 
+  /** @param {Event} _event @param {number} now */
   start(_event, now) {
     return this.openFirst(now);
   }
 
+  /** @param {Event} _event @param {number} now */
+  hasten(_event, now) {
+    return this.openFirst(now);
+  }
+
+  /** @param {Event} _event @param {number} now */
   restart(_event, now) {
     if (this.here) this.trouble = "the network changed";
     return this.openAnew(now);
@@ -273,7 +302,8 @@ export class PhoneSocket {
     return had ? [this.closing(false)] : [];
   }
 
-  switchCloud(_event, now) {
+  /** @param {Event} _event @param {number} now */
+  switch(_event, now) {
     this.trouble = "";
     const former = OPEN.has(this.state) ? [this.closing(true)] : [];
     return [...former, ...this.openFirst(now)];
@@ -286,52 +316,3 @@ export class PhoneSocket {
     return had ? [this.closing(true)] : [];
   }
 }
-
-const _ = PhoneSocket.prototype;
-
-// What is not here is ignored; why, says the table in core/phone_socket.py.
-const TABLE = {
-  idle: { Start: _.start, Stop: _.stop },
-  opening: {
-    Accepted: _.accepted,
-    SocketFailed: _.failed,
-    SocketClosed: _.closed,
-    Heard: _.revive,
-    NetworkChanged: _.restart,
-    NetworkLost: _.loseNetwork,
-    Switch: _.switchCloud,
-    Stop: _.stop,
-    Tick: _.tick,
-  },
-  ready: {
-    SocketClosed: _.closed,
-    Heard: _.hear,
-    NetworkChanged: _.restart,
-    NetworkLost: _.loseNetwork,
-    Woke: _.woke,
-    Switch: _.switchCloud,
-    Stop: _.stop,
-    Tick: _.tick,
-  },
-  doubtful: {
-    SocketClosed: _.closed,
-    Heard: _.hear,
-    NetworkChanged: _.restart,
-    NetworkLost: _.loseNetwork,
-    Woke: _.woke,
-    Switch: _.switchCloud,
-    Stop: _.stop,
-    Tick: _.tick,
-  },
-  waiting: {
-    SocketClosed: _.part,
-    Heard: _.revive,
-    NetworkChanged: _.start,
-    NetworkLost: _.loseNetwork,
-    Switch: _.switchCloud,
-    Stop: _.stop,
-    Tick: _.retry,
-  },
-  offline: { NetworkChanged: _.start, Stop: _.stop },
-  ended: {},
-};

@@ -1,9 +1,12 @@
 // When to try again: at once the first time, then full jitter under a growing ceiling (core/backoff.py).
 
 export class Backoff {
-  // `base`: the ceiling of the second attempt in seconds, doubling up to `cap`; `chance` gives numbers in [0, 1).
-  constructor({ base, cap }, chance) {
-    this.ladder = { base, cap };
+  /**
+   * @param {{base: number, cap: number}} ladder the ceiling of the second attempt in seconds, doubling up to `cap`
+   * @param {() => number} chance gives numbers in [0, 1)
+   */
+  constructor(ladder, chance) {
+    this.ladder = ladder;
     this.chance = chance;
     this.attempt = 0;
   }
@@ -19,6 +22,10 @@ export class Backoff {
   }
 }
 
+/**
+ * The first of these moments; null where there is none.
+ * @param {(number | null)[]} deadlines
+ */
 export const earliest = (...deadlines) => {
   const due = deadlines.filter((at) => at !== null);
   return due.length ? Math.min(...due) : null;

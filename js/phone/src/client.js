@@ -1,0 +1,415 @@
+// A phone: stays connected to its cloud, keeps its place in the room, speaks, and tells what it hears.
+//
+// What it decides is in link.js and sending.js; this does it.
+
+import { Capture } from "./capture.js";
+import { steadyClock } from "./clock.js";
+import { CloudApi } from "./cloud.js";
+import { CloudSocket } from "./cloud_socket.js";
+import { blame, words } from "./events.js";
+import { SAMPLE_RATE } from "./frames.js";
+import { PhoneLink } from "./link.js";
+import { NoRoom, PhoneRoom } from "./room.js";
+import { Sender } from "./sender.js";
+import { LEVELS } from "./sending.js";
+import { Shell } from "./shell.js";
+import { PING_EVERY } from "./socket.js";
+
+/** @typedef {import("./events.js").PhoneEvent} PhoneEvent */
+/** @typedef {import("./machine.js").Effect} Effect */
+
+/**
+ * @typedef {object} MicrophonePort The app's own capture; `speak` does as well.
+ * @property {(onFrame: (samples: Int16Array, capturedAt: number) => void, clock: () => number) => Promise<void>} open
+ *   frames of PCM16, 16 kHz, mono, each with the time of its first sample by `clock`; rejects with an Error for people
+ * @property {() => Promise<void>} close
+ * @property {MediaStreamTrack} [track] to be published, with `transport: "track"`
+ * @property {(on: boolean) => void} [audible] whether that track carries sound, or silence
+ */
+/**
+ * @typedef {object} NetworkHints Called by whoever watches the device's network.
+ * @property {() => void} changed another network, or it is back
+ * @property {() => void} lost there is none
+ */
+/**
+ * @typedef {object} PhoneOptions
+ * @property {string} cloud its URL, such as https://cloud.example.com
+ * @property {string} token the core token of the person
+ * @property {(event: PhoneEvent) => void} onEvent
+ * @property {typeof import("livekit-client")} [livekit] the module; without it audio goes by the WebSocket only
+ * @property {"data" | "track" | "websocket"} [transport] how audio travels: numbered packets (default), a track, the socket
+ * @property {MicrophonePort} [microphone]
+ * @property {(hints: NetworkHints) => () => void} [network] watches the device's network, returns how to end that
+ * @property {import("./coding.js").OpusFactory | null} [opus] for links that do not carry PCM
+ * @property {string} [model] of the glasses or the phone, for apps
+ * @property {typeof WebSocket} [WebSocket]
+ * @property {() => number} [clock] seconds that never jump back and go on in sleep
+ * @property {() => number} [chance] numbers in [0, 1)
+ */
+
+const PULSE = 100; // milliseconds
+const CAPTIONS = "glassbridge.captions";
+
+/** @param {() => number} chance */
+const random32 = (chance) => Math.floor(chance() * 2 ** 32);
+
+export class PhoneClient {
+  /** @param {PhoneOptions} options */
+  constructor({ cloud, token, onEvent, transport = "data", chance = Math.random, ...ports }) {
+    const { livekit, microphone = null, network, opus = null, model = "glassbridge phone" } = ports;
+    this.onEvent = onEvent;
+    this.token = token;
+    this.api = new CloudApi(cloud, token);
+    this.transport = livekit === undefined ? "websocket" : transport;
+    this.chance = chance;
+    this.clock = ports.clock ?? steadyClock();
+    this.WebSocket = ports.WebSocket ?? globalThis.WebSocket;
+    this.network = network;
+    this.model = model;
+    this.microphone = microphone;
+    this.name = random32(chance).toString(16) + random32(chance).toString(16);
+    this.microphoneOn = true;
+    this.voiceOn = /** @type {boolean | null} */ (null); // null: nobody says so apart from the microphone
+    this.allowed = true;
+    this.failed = false;
+    /** @type {Map<number, CloudSocket>} */
+    this.sockets = new Map();
+    this.apps = new Set(); // that our clouds have told of
+    this.wanted = new Set(); // that the person has started
+    this.machine = new PhoneLink(chance, this.transport !== "websocket");
+    const perform = (/** @type {Effect} */ effect) => this.perform(effect);
+    this.shell = new Shell(this.machine, this.clock, perform, (error) => this.fail(error));
+    this.capture = new Capture(this.clock, random32(chance));
+    this.room = livekit === undefined ? new NoRoom() : this.makeRoom(livekit);
+    this.sender = new Sender({
+      capture: this.capture,
+      room: this.room,
+      transport: this.transport,
+      clock: this.clock,
+      microphoneOn: () => this.speaking,
+      opus,
+      onFailure: (error) => this.fail(error),
+    });
+    this.isNarrow = false;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.pulsing = undefined;
+    this.unwatch = () => {};
+  }
+
+  /** @param {typeof import("livekit-client")} livekit */
+  makeRoom(livekit) {
+    const published = this.transport === "track" ? this.microphone : null;
+    return new PhoneRoom(livekit, () => this.api, {
+      post: (event) => this.shell.post(event),
+      sound: (track, on) => this.onEvent({ type: "sound", track, on }),
+      change: () => this.roomChanged(),
+      greeting: () => this.capture.presence(this.speaking),
+      track: published ? () => /** @type {MediaStreamTrack} */ (published.track) : null,
+    });
+  }
+
+  // ---- what the owner says
+
+  // Opens the microphone, where there is one, then wants to be connected. Throws an Error for people.
+  async start() {
+    await this.microphone?.open((samples, at) => this.captured(samples, at), this.clock);
+    this.pulsing = setInterval(() => this.pulse(), PULSE);
+    const hints = { changed: () => this.networkChanged(), lost: () => this.networkLost() };
+    this.unwatch = this.network?.(hints) ?? this.unwatch;
+    this.shell.post({ type: "Start" });
+  }
+
+  // Leaves the room, says goodbye, releases everything.
+  async close() {
+    this.unwatch();
+    clearInterval(this.pulsing);
+    this.shell.post({ type: "Stop" });
+    this.shell.stop();
+    this.sender.close();
+    await this.microphone?.close();
+  }
+
+  get speaking() {
+    return this.microphoneOn && this.allowed;
+  }
+
+  /**
+   * The person's button.
+   * @param {boolean} on
+   */
+  switchMicrophone(on) {
+    this.microphoneOn = on;
+    this.sender.bePresent();
+    this.sayMicrophone(this.sender.socket);
+  }
+
+  /**
+   * The voice detector says that the person begins or ends to speak. Without one, the microphone counts.
+   * @param {boolean} on
+   */
+  voice(on) {
+    this.voiceOn = on;
+    this.sender.socket?.say({ type: "VAD", status: on });
+  }
+
+  /**
+   * Captured samples (PCM16, 16 kHz, mono; up to 400 ms), the first of them at `capturedAt` by the phone's clock; `last`
+   * with the final ones before the microphone goes off. Never waits: what cannot be sent yet is sent when it can.
+   * @param {Int16Array} samples
+   * @param {{capturedAt?: number, last?: boolean}} [how]
+   */
+  speak(samples, { capturedAt = this.clock() - samples.length / SAMPLE_RATE, last = false } = {}) {
+    if (this.speaking && samples.length) this.sender.speak(this.capture.take(samples, capturedAt * 1e6, last));
+    this.pulse();
+  }
+
+  /**
+   * An app runs wherever the phone is, until it is stopped here.
+   * @param {string} name
+   */
+  startApp(name) {
+    this.wanted.add(name);
+    this.sender.socket?.say({ type: "start_app", packageName: name });
+  }
+
+  /** @param {string} name */
+  stopApp(name) {
+    this.wanted.delete(name);
+    this.sender.socket?.say({ type: "stop_app", packageName: name });
+  }
+
+  // The apps of this cloud.
+  listApps() {
+    return this.api.apps();
+  }
+
+  /**
+   * Moves to another cloud; the old room is left before a new one is joined.
+   * @param {string} cloud
+   */
+  switchCloud(cloud) {
+    this.api = new CloudApi(cloud, this.token);
+    this.shell.post({ type: "Switch" });
+  }
+
+  // The device has another network, or one again.
+  networkChanged() {
+    this.shell.post({ type: "NetworkChanged" });
+  }
+
+  // The device has no network: nothing is tried until `networkChanged`.
+  networkLost() {
+    this.shell.post({ type: "NetworkLost" });
+  }
+
+  // ---- what happens to it
+
+  /**
+   * @param {Int16Array} samples
+   * @param {number} at
+   */
+  captured(samples, at) {
+    this.onEvent({ type: "level", samples });
+    this.microphone?.audible?.(this.speaking && this.sender.path === "track");
+    this.speak(samples, { capturedAt: at });
+  }
+
+  // Also for each captured frame: the microphone goes on in a tab that is not seen.
+  pulse() {
+    this.sender.pulse();
+    this.sender.replay();
+    this.shell.look();
+  }
+
+  roomChanged() {
+    this.sender?.bePresent();
+    this.onEvent({ type: "room", joined: this.room.joined, agent: this.room.agent });
+  }
+
+  /**
+   * What nobody expected ends the phone, and is told.
+   * @param {Error} error
+   */
+  fail(error) {
+    console.error(error);
+    if (this.failed) return;
+    this.failed = true;
+    this.shell.stop();
+    this.onEvent({ type: "told", situation: "ended", text: `the phone failed: ${error.message}`, retryIn: null });
+  }
+
+  /** @param {Effect} effect */
+  perform({ effect, socket, place, goodbye, number, ...told }) {
+    const room = /** @type {PhoneRoom} */ (this.room);
+    switch (effect) {
+      case "OpenSocket":
+        return this.open(socket);
+      case "CloseSocket":
+        return this.hangUp(socket, goodbye);
+      case "Ping": {
+        const ping = { type: "ping", timestamp: number, sent: this.sender.counts, every: PING_EVERY };
+        return this.sockets.get(socket)?.say(ping);
+      }
+      case "Hint":
+        return this.sockets.get(socket)?.say({ type: "network_state_change" });
+      case "Join":
+        return void room.join(place);
+      case "Leave":
+        return void room.leave(place, goodbye);
+      case "Tell": {
+        const { situation, text, retryAt } = told;
+        const retryIn = retryAt === null ? null : Math.max(0, retryAt - this.clock());
+        return this.onEvent({ type: "told", situation, text, retryIn });
+      }
+    }
+  }
+
+  // ---- sockets
+
+  /** @param {number} number */
+  open(number) {
+    /** @type {Record<string, string | number>} */
+    const query = { phone: this.name, attempt: number };
+    if (this.transport !== "websocket") query.livekit = "true";
+    if (this.transport !== "track") query.audio = "2";
+    const current = () => [this.machine.socket.generation, this.machine.socket.kept].includes(number);
+    const socket = new CloudSocket(this.api, this.WebSocket, query, {
+      failed: (reason, final) => {
+        this.sockets.delete(number);
+        this.shell.post({ type: "SocketFailed", socket: number, final, reason });
+      },
+      closed: (comeBack, reason) => {
+        this.forget(number);
+        this.shell.post({ type: "SocketClosed", socket: number, comeBack, reason });
+      },
+      message: (message) => current() && this.hear(number, socket, message),
+    });
+    this.sockets.set(number, socket);
+  }
+
+  /**
+   * @param {number} number
+   * @param {boolean} goodbye
+   */
+  hangUp(number, goodbye) {
+    const socket = this.sockets.get(number);
+    this.forget(number);
+    socket?.close(goodbye);
+  }
+
+  /** @param {number} number */
+  forget(number) {
+    const socket = this.sockets.get(number);
+    this.sockets.delete(number);
+    if (socket !== undefined && this.sender.socket === socket) {
+      this.sender.attach(null);
+      this.onEvent({ type: "socket", here: false });
+    }
+  }
+
+  /** @param {CloudSocket | null} socket */
+  sayMicrophone(socket) {
+    socket?.say({ type: "microphone_state_change", isMicrophoneEnabled: this.speaking });
+    socket?.say({ type: "VAD", status: this.voiceOn ?? this.speaking });
+  }
+
+  // ---- what the cloud says
+
+  /**
+   * @param {number} number
+   * @param {CloudSocket} socket
+   * @param {any} message
+   */
+  hear(number, socket, message) {
+    switch (message.type) {
+      case "pong":
+        return this.shell.post({ type: "Heard", socket: number, echo: message.timestamp });
+      case "connection_ack":
+        return this.accepted(number, socket, message);
+      case "audio_state":
+        return this.learn(number, message);
+      case "audio_ack":
+        return this.acknowledged(message);
+      case "epoch_end":
+        return message.epoch === this.capture.epoch ? this.capture.endEpoch(random32(this.chance)) : undefined;
+      case "display_event":
+        return this.show(message);
+      case "transcript_gap": {
+        const { id, atMs, seconds, state } = message;
+        return this.onEvent({ type: "gap", gap: id, start: atMs, seconds, state });
+      }
+      case "microphone_state_change":
+        if (message.isMicrophoneEnabled === this.allowed) return undefined;
+        this.allowed = message.isMicrophoneEnabled;
+        this.onEvent({ type: "microphone", allowed: this.allowed });
+        return this.sender.bePresent();
+      case "app_state_change":
+        if (!message.state) return undefined;
+        this.apps.add(message.packageName);
+        return this.onEvent({ type: "app", name: message.packageName, state: message.state });
+      case "app_stopped":
+        return this.onEvent({ type: "app", name: message.packageName, state: "stopped", error: message.error });
+      case "connection_error":
+        return this.onEvent({ type: "error", code: message.code ?? "", text: message.message });
+      case "auth_error": {
+        const reason = `the cloud refuses the token: ${message.message}`;
+        this.shell.post({ type: "SocketClosed", socket: number, comeBack: "no", reason });
+        return socket.close(true);
+      }
+    }
+  }
+
+  /**
+   * @param {number} number
+   * @param {CloudSocket} socket
+   * @param {any} ack
+   */
+  accepted(number, socket, ack) {
+    const { sender } = this;
+    sender.numbered = this.transport !== "track" && ack.audio >= 2;
+    sender.introduce(socket);
+    sender.attach(socket, ack, this.machine.socket.roundTrip);
+    const where = ack.livekit && `${ack.livekit.url} ${ack.livekit.roomName}`;
+    const sameRoom = Boolean(ack.resumed || (where && where === this.room.where));
+    this.shell.post({ type: "Accepted", socket: number, sameRoom, answers: Boolean(ack.pings) });
+    this.onEvent({ type: "socket", here: true, sessionId: ack.sessionId });
+    sender.bePresent();
+    socket.say({ type: "glasses_connection_state", status: "CONNECTED", modelName: this.model });
+    this.sayMicrophone(socket);
+    for (const name of this.wanted) socket.say({ type: "start_app", packageName: name }); // one that runs is not disturbed
+  }
+
+  /**
+   * @param {number} number
+   * @param {any} notice
+   */
+  learn(number, notice) {
+    this.sender.told = notice;
+    const { state, reason = "", code = "", retryInMs } = notice;
+    this.onEvent({ ...notice, type: "audio" });
+    const retryAt = retryInMs === undefined || retryInMs === null ? null : this.clock() + retryInMs / 1000;
+    this.shell.post({ type: "AudioTold", socket: number, state, blame: blame(notice), reason, retryAt, code });
+  }
+
+  /** @param {any} ack */
+  acknowledged(ack) {
+    this.capture.acknowledge(ack);
+    this.sender.acknowledged(ack);
+    const narrow = this.sender.sending.level === LEVELS[LEVELS.length - 1];
+    if (narrow !== this.isNarrow) {
+      this.isNarrow = narrow;
+      this.shell.post({ type: "Narrowed", narrow });
+    }
+    const { epoch, position, lost = 0 } = ack;
+    this.onEvent({ type: "acknowledged", epoch, position, lost });
+  }
+
+  /** @param {any} message */
+  show({ packageName, layout, isFinal, startMs, id, replaces, inserts }) {
+    const text = words(layout);
+    if (packageName !== CAPTIONS && this.apps.has(packageName)) {
+      return this.onEvent({ type: "shown", name: packageName, text });
+    }
+    return this.onEvent({ type: "caption", text, final: isFinal !== false, start: startMs, id, replaces, inserts });
+  }
+}

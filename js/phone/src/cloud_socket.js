@@ -1,0 +1,84 @@
+// One connection to the cloud (`/glasses-ws`), used once. Deadlines are the machine's.
+
+import { RULES } from "./rules.js";
+
+/** @typedef {import("./cloud.js").CloudApi} CloudApi */
+
+const NORMAL = 1000;
+const GIVEN_UP = 3001;
+const OPEN = 1;
+
+/** @type {Record<string, string[]>} Meaning, and whether to come back. */
+const CLOSE_CODES = RULES.wire.closeCodes;
+
+/**
+ * @typedef {object} SocketEvents
+ * @property {(reason: string, final: boolean) => void} failed
+ * @property {(message: any) => void} message
+ * @property {(comeBack: string, reason: string) => void} closed
+ */
+
+export class CloudSocket {
+  /**
+   * @param {CloudApi} api
+   * @param {typeof WebSocket} Socket
+   * @param {Record<string, string | number>} query tells the cloud what we want
+   * @param {SocketEvents} on
+   */
+  constructor(api, Socket, query, on) {
+    this.api = api;
+    this.on = on;
+    this.opened = false;
+    this.ws = new Socket(api.socketUrl(query));
+    this.ws.binaryType = "arraybuffer";
+    this.ws.onopen = () => (this.opened = true);
+    this.ws.onmessage = ({ data }) => this.hear(data);
+    this.ws.onclose = ({ code }) => this.end(code);
+    this.ws.onerror = () => {}; // `onclose` follows
+  }
+
+  /** @param {any} data */
+  hear(data) {
+    if (typeof data !== "string") return;
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return; // a cloud of another version: what is not understood is ignored
+    }
+    if (message?.type === "ping") this.say({ type: "pong", timestamp: message.timestamp });
+    else if (message) this.on.message(message);
+  }
+
+  /** @param {number} code */
+  async end(code) {
+    if (!this.opened) {
+      const { reason, final } = await this.api.whyRefused();
+      this.on.failed(reason, final);
+      return;
+    }
+    const [meaning, comeBack] = CLOSE_CODES[code] ?? [`code ${code}`, "later"];
+    this.on.closed(comeBack, comeBack === "no" ? `the cloud closed the connection: ${meaning}` : meaning);
+  }
+
+  /** @param {object} message */
+  say(message) {
+    if (this.ws.readyState === OPEN) this.ws.send(JSON.stringify(message));
+  }
+
+  /**
+   * False: it takes no more now.
+   * @param {Uint8Array} bytes
+   * @param {number} most bytes that may wait in the socket
+   */
+  sendAudio(bytes, most) {
+    if (this.ws.readyState !== OPEN || this.ws.bufferedAmount > most) return false;
+    this.ws.send(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+    return true;
+  }
+
+  /** @param {boolean} goodbye */
+  close(goodbye) {
+    this.ws.close(goodbye ? NORMAL : GIVEN_UP);
+  }
+}

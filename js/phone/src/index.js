@@ -1,0 +1,13 @@
+// @glassbridge/phone: a phone of your own. In a browser, its ports are in @glassbridge/phone/browser.
+
+export { PhoneClient } from "./client.js";
+export { SAMPLE_RATE } from "./frames.js";
+export { RULES } from "./rules.js";
+
+/** @typedef {import("./client.js").PhoneOptions} PhoneOptions */
+/** @typedef {import("./client.js").MicrophonePort} MicrophonePort */
+/** @typedef {import("./client.js").NetworkHints} NetworkHints */
+/** @typedef {import("./cloud.js").App} App */
+/** @typedef {import("./coding.js").OpusEncoder} OpusEncoder */
+/** @typedef {import("./coding.js").OpusFactory} OpusFactory */
+/** @typedef {import("./events.js").PhoneEvent} PhoneEvent */

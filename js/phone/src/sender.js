@@ -1,0 +1,412 @@
+// Takes captured audio to the cloud by the routes that are open now, with the rules of phone/sender.py.
+//
+// Frames are coded one after the other in `work`, so that presence never overtakes audio. What a route does not take in
+// time is kept with its number, and the cloud asks for it.
+
+import { Coder, present, recoded, repair, sizeOf } from "./coding.js";
+import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, SAMPLE_RATE, TOPIC_NUMBERED } from "./frames.js";
+import { encodePcm, encodePlain, stopOf } from "./frames.js";
+import { Lane } from "./lane.js";
+import { RULES } from "./rules.js";
+import { LEVELS, STATIC, Sending } from "./sending.js";
+
+/** @typedef {import("./capture.js").Capture} Capture */
+/** @typedef {import("./cloud_socket.js").CloudSocket} CloudSocket */
+/** @typedef {import("./coding.js").Outgoing} Outgoing */
+/** @typedef {import("./coding.js").OpusFactory} OpusFactory */
+/** @typedef {import("./frames.js").Frame} Frame */
+/** @typedef {import("./sending.js").Route} Route */
+
+const { AGAIN_AFTER, FILL_AFTER, FRESH, PRESENCE, PROVING, QUEUE_FRAMES, REMEMBERED, REPLAY_SPEED } = RULES.constants.sender;
+const { ROOM_AGE, TAIL, TAILS } = RULES.constants.sender;
+
+const REPLAY_BURST = 0.03; // seconds of sending again that are made up for
+const FULL = 160_000; // bytes that may wait in a socket: five seconds of audio without numbers
+const LEAST_AHEAD = 6_000;
+const AHEAD = 0.5; // seconds of numbered audio that may wait in a socket: a pong never waits behind much of it
+
+/** @param {import("./sending.js").Level} level */
+const ahead = (level) => Math.max(LEAST_AHEAD, (AHEAD * level.bitRate) / 8);
+
+/**
+ * @typedef {object} RoomPort Where audio goes by data packets.
+ * @property {boolean} joined
+ * @property {(bytes: Uint8Array, topic?: string) => boolean} send a lossy packet to all; false: it takes no more now
+ */
+
+export class Sender {
+  /**
+   * @param {object} parts
+   * @param {Capture} parts.capture
+   * @param {RoomPort} parts.room
+   * @param {"data" | "track" | "websocket"} parts.transport
+   * @param {() => number} parts.clock
+   * @param {() => boolean} parts.microphoneOn
+   * @param {OpusFactory | null} parts.opus
+   * @param {(error: Error) => void} parts.onFailure
+   */
+  constructor({ capture, room, transport, clock, microphoneOn, opus, onFailure }) {
+    this.capture = capture;
+    this.room = room;
+    this.transport = transport;
+    this.clock = clock;
+    this.microphoneOn = microphoneOn;
+    this.opus = opus;
+    this.onFailure = onFailure;
+    this.numbered = false;
+    /** @type {{state: string, code?: string, transport?: string} | null} What the cloud said last on this socket. */
+    this.told = null;
+    /** @type {Record<string, number>} Frames with samples, by path. */
+    this.sent = { data: 0, track: 0, websocket: 0 };
+    this.counts = [0, 0]; // frames into the room and on sockets, presence included, repetitions left out
+    this.unsent = 0;
+    this.replayed = 0;
+    this.sending = new Sending();
+    this.level = this.sending.level; // of what was sent last
+    this.coder = new Coder(opus);
+    this.repairs = new Coder(opus);
+    this.epoch = capture.epoch;
+    this.counter = 0;
+    /** @type {CloudSocket | null} Open and acknowledged. */
+    this.socket = null;
+    /** @type {Frame[]} To be sent again, the oldest first. */
+    this.missed = [];
+    /** @type {Map<number, number>} Positions that were sent again on this socket's watch, and when last. */
+    this.asked = new Map();
+    /** @type {[number, number][]} Stretches that this socket carries: TCP loses nothing of them. */
+    this.carried = [];
+    this.queuedAt = 0;
+    this.presentAt = 0;
+    this.replayAt = 0; // when the next frame may be sent again
+    this.tails = 0;
+    this.queued = 0; // frames that wait to be coded
+    this.work = Promise.resolve();
+    const wanted = (/** @type {Outgoing} */ frame, /** @type {number} */ waited) => waited <= ROOM_AGE;
+    this.lanes = {
+      livekit: new Lane(clock, {
+        deliver: (bytes) => room.send(bytes, TOPIC_NUMBERED),
+        result: (frame, done) => this.passed(frame, done),
+        wanted,
+      }),
+      websocket: new Lane(clock, {
+        deliver: (bytes) => this.socket?.sendAudio(bytes, ahead(this.sending.level)) ?? false,
+        result: (frame, done) => this.carry(frame, done),
+        wanted: (frame, waited) => (frame.flags & FLAG_PRESENCE ? wanted(frame, waited) : this.isKept(frame)),
+      }),
+    };
+  }
+
+  /** @param {Outgoing} frame */
+  isKept(frame) {
+    return frame.epoch !== this.capture.epoch || this.capture.part(frame, frame.stop).length > 0;
+  }
+
+  /**
+   * From now on this socket counts, which the cloud accepted with `ack`; null: there is none.
+   * @param {CloudSocket | null} socket
+   * @param {{codings?: number[]} | null} ack
+   * @param {number} trip the round trip to the cloud, seconds
+   */
+  attach(socket, ack = null, trip = 0) {
+    this.socket = socket;
+    this.told = null;
+    this.missed = [];
+    this.asked.clear();
+    this.carried = [];
+    if (socket === null) this.lanes.websocket.clear();
+    if (ack) {
+      const reports = this.numbered && this.opus !== null && (ack.codings ?? []).includes(CODING_OPUS);
+      this.sending.begin(reports, this.clock(), trip);
+    }
+  }
+
+  /**
+   * Before anything else that a backend hears: where that begins which it may ask for.
+   * @param {CloudSocket} socket
+   */
+  introduce(socket) {
+    if (this.numbered) socket.sendAudio(encodePcm(this.capture.beginning()), FULL);
+  }
+
+  // ---- routes
+
+  /** @param {boolean} both */
+  routes(both) {
+    const toldSocket = this.told?.transport === "websocket";
+    const room = this.room.joined && this.transport !== "websocket" && !toldSocket;
+    /** @type {Route[]} */
+    const socket = this.socket ? ["websocket"] : [];
+    if (!room) return socket;
+    if (both) return /** @type {Route[]} */ (["livekit", ...socket]);
+    return this.sending.level.reliable && this.socket ? socket : /** @type {Route[]} */ (["livekit"]);
+  }
+
+  // The way of the next frame; null while there is none. Where both ways are used, the room.
+  get path() {
+    const routes = this.routes(this.sending.level.both);
+    if (!routes.length) return null;
+    if (!routes.includes("livekit")) return "websocket";
+    return this.transport === "track" ? "track" : "data";
+  }
+
+  // ---- speech
+
+  /**
+   * Sends a captured frame soon; never waits.
+   * @param {Frame} frame
+   */
+  speak(frame) {
+    this.queuedAt = this.clock();
+    this.tails = TAILS;
+    if (!this.numbered) return this.speakPlain(frame);
+    return this.then(async () => {
+      if (frame.epoch !== this.epoch) this.beginEpoch(frame.epoch);
+      await this.dispatch(await this.coder.code(frame, this.sending.level));
+    });
+  }
+
+  /**
+   * One piece of work after the other.
+   * @param {() => Promise<void>} piece
+   */
+  then(piece) {
+    if (this.queued >= QUEUE_FRAMES) {
+      this.unsent += 1; // the coder is stuck: what is not sent now is kept, and asked for
+      return;
+    }
+    this.queued += 1;
+    this.work = this.work
+      .then(piece)
+      .catch((error) => this.failed(error))
+      .finally(() => (this.queued -= 1));
+  }
+
+  // A coder that fails is not asked again: PCM goes on, and what it had swallowed is asked for.
+  /** @param {Error} error */
+  failed(error) {
+    if (this.opus === null || this.sending.level.coding === "pcm") return this.onFailure(error);
+    this.opus = null;
+    this.coder = new Coder(null);
+    this.repairs = new Coder(null);
+    this.sending.begin(false, this.clock());
+  }
+
+  /** Positions begin anew. @param {number} epoch */
+  beginEpoch(epoch) {
+    this.epoch = epoch;
+    this.coder.close();
+    this.coder = new Coder(this.opus);
+    this.sending.forget(this.clock());
+    this.asked.clear();
+    this.carried = [];
+  }
+
+  /** @param {Outgoing[]} frames */
+  async dispatch(frames) {
+    const now = this.clock();
+    const { level } = this.sending;
+    const routes = this.routes(level.both);
+    if (level !== this.level) {
+      this.level = level;
+      const { websocket } = this.lanes;
+      if (level.coding !== "pcm" && websocket.items.length) {
+        const again = await recoded(websocket.takeBack(), this.capture, level, this.repairs);
+        frames = [...again, ...frames];
+      }
+    }
+    for (const frame of frames) {
+      for (const route of routes) {
+        this.sending.sent(route, frame.stop, sizeOf(frame), now);
+        if (route === "websocket") this.putOnSocket(frame);
+        else this.lanes.livekit.put(frame, level.copies);
+      }
+      if (!routes.length) this.unsent += 1;
+    }
+    this.sending.judge(now, routes.length ? Math.min(...routes.map((route) => this.lanes[route].backlog(now))) : 0);
+  }
+
+  /** @param {Outgoing} frame */
+  putOnSocket(frame) {
+    const last = this.carried.at(-1);
+    if (last && last[1] === frame.position) last[1] = frame.stop;
+    else this.carried.push([frame.position, frame.stop]);
+    if (this.carried.length > REMEMBERED) this.carried.shift();
+    this.lanes.websocket.put(frame);
+  }
+
+  /**
+   * What the room does not take goes by the socket.
+   * @param {Outgoing} frame
+   * @param {boolean} done
+   */
+  passed(frame, done) {
+    this.count(0, frame, done);
+    if (done) return;
+    if (this.room.joined) this.sending.refused(this.clock());
+    if (!(frame.flags & FLAG_PRESENCE) && this.socket && !this.sending.level.both) this.putOnSocket(frame);
+  }
+
+  /**
+   * What the socket did not take may be asked for again.
+   * @param {Outgoing} frame
+   * @param {boolean} done
+   */
+  carry(frame, done) {
+    if (!done) this.carried = [];
+    this.count(1, frame, done);
+  }
+
+  /**
+   * @param {0 | 1} where
+   * @param {Outgoing} frame
+   * @param {boolean} done
+   */
+  count(where, frame, done) {
+    if (frame.flags & (FLAG_REPAIR | FLAG_REPLAYED)) this.replayed += Number(done);
+    else if (done) {
+      this.counts[where] += 1;
+      if (!(frame.flags & FLAG_PRESENCE)) this.sent[where ? "websocket" : "data"] += 1;
+    } else if (!(frame.flags & FLAG_PRESENCE) && !this.sending.level.both) this.unsent += 1;
+  }
+
+  /** Audio without numbers. @param {Frame} frame */
+  speakPlain({ samples }) {
+    const { path } = this;
+    if (path === null || !this.overPlain(path, samples)) {
+      this.unsent += 1;
+      return;
+    }
+    this.sent[path] += 1;
+    this.counts[path === "websocket" ? 1 : 0] += 1;
+  }
+
+  /**
+   * @param {string} path
+   * @param {Int16Array} samples
+   */
+  overPlain(path, samples) {
+    if (path === "track") return true; // the track carries it
+    if (path === "websocket") return this.socket?.sendAudio(encodePlain(samples), FULL) ?? false;
+    this.counter = (this.counter + 1) % 256;
+    return this.room.send(encodePlain(samples, this.counter));
+  }
+
+  // ---- presence
+
+  // Says where the stream stands now.
+  bePresent() {
+    this.presentAt = this.clock();
+    if (this.numbered) this.then(async () => this.bePresent_());
+  }
+
+  // On the room always; on the socket where audio goes by it, but not while the room is only being joined. Where audio
+  // goes another way, presence must not overtake it.
+  bePresent_() {
+    const { level, capture } = { level: this.sending.level, capture: this.capture };
+    const here = capture.presence(this.microphoneOn());
+    if (this.room.joined) {
+      const aside = level !== STATIC && !this.routes(level.both).includes("livekit");
+      this.lanes.livekit.put(present(aside ? capture.behind() : here));
+    }
+    const settled = this.transport === "websocket" || (this.told !== null && this.told.state !== "connecting");
+    if (settled && this.path === "websocket") this.lanes.websocket.put(present(here));
+  }
+
+  // To be called some times a second: sends what waits, and keeps numbered audio from being silent.
+  pulse() {
+    const now = this.clock();
+    if (this.coder.rest && now - this.queuedAt > FILL_AFTER) {
+      this.then(async () => this.dispatch(await this.coder.flush(this.sending.level)));
+    }
+    for (const lane of Object.values(this.lanes)) lane.drain();
+    const interval = this.presenceDue();
+    // While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
+    const spokenAt = this.path === "websocket" ? 0 : this.queuedAt;
+    if (now - Math.max(this.presentAt, spokenAt) < interval) return;
+    this.tails = Math.max(0, this.tails - 1);
+    this.bePresent();
+    if (this.numbered) this.sendMissing();
+  }
+
+  presenceDue() {
+    if (this.told === null || this.told.state === "connecting") return PROVING;
+    if (this.told.state === "live" || this.told.code === "slow_network") return this.tails ? TAIL : PRESENCE;
+    return PROVING;
+  }
+
+  // ---- what was missed
+
+  /**
+   * What the cloud says of the audio: how to send, and what to send again.
+   * @param {{epoch: number, room?: number[], socket?: number[]}} ack
+   */
+  acknowledged(ack) {
+    if (ack.epoch === this.capture.epoch) {
+      /** @type {Map<Route, import("./sending.js").Arrived>} */
+      const said = new Map();
+      if (ack.room) said.set("livekit", arrived(ack.room));
+      if (ack.socket) said.set("websocket", arrived(ack.socket));
+      this.sending.reported(said, this.clock());
+    }
+    if (this.numbered) this.sendMissing();
+  }
+
+  // What is fresh goes again at once, into the room repeatedly; the rest once, by the socket, behind what is new.
+  sendMissing() {
+    const now = this.clock();
+    const { level } = this.sending;
+    const rooms = this.routes(true).includes("livekit") && level !== LEVELS[LEVELS.length - 1];
+    for (const frame of this.capture.missing) {
+      const fresh = level !== STATIC && now - frame.capturedUs / 1e6 < FRESH;
+      const carried = this.carried.some(([start, stop]) => start <= frame.position && stopOf(frame) <= stop);
+      if (fresh) this.sendAgain(frame, { rooms, carried, now });
+      else if (!carried) {
+        this.carried.push([frame.position, stopOf(frame)]);
+        if (this.carried.length > REMEMBERED) this.carried.shift();
+        this.missed.push(frame);
+      }
+    }
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {{rooms: boolean, carried: boolean, now: number}} how
+   */
+  sendAgain(frame, { rooms, carried, now }) {
+    if (now - (this.asked.get(frame.position) ?? -Infinity) <= AGAIN_AFTER) return;
+    this.asked.delete(frame.position);
+    this.asked.set(frame.position, now);
+    if (this.asked.size > REMEMBERED) this.asked.delete(/** @type {number} */ (this.asked.keys().next().value));
+    if (!rooms && carried) return;
+    this.then(async () => {
+      for (const again of await repair(frame, this.sending.level, this.repairs)) {
+        if (rooms && this.room.joined) this.lanes.livekit.put(again);
+        if (!carried && this.socket) this.putOnSocket(again);
+      }
+    });
+  }
+
+  // To be called for each captured frame, after it was sent, and some times a second: at most REPLAY_SPEED times real
+  // time, and only while no newer audio waits.
+  replay() {
+    if (!this.socket || this.queued || this.lanes.websocket.items.length) return;
+    const now = this.clock();
+    this.replayAt = Math.max(this.replayAt, now - REPLAY_BURST);
+    while (this.missed.length && this.replayAt <= now) {
+      const frame = /** @type {Frame} */ (this.missed.shift());
+      this.replayAt += frame.samples.length / SAMPLE_RATE / REPLAY_SPEED;
+      this.then(async () => {
+        const again = await repair(frame, this.sending.level, this.repairs, FLAG_REPLAYED);
+        for (const one of again) this.lanes.websocket.put(one);
+      });
+    }
+  }
+
+  close() {
+    this.coder.close();
+    this.repairs.close();
+  }
+}
+
+/** @param {number[]} told */
+const arrived = ([frames, stop, ms]) => ({ frames, stop, late: ms / 1000 });

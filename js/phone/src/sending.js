@@ -1,0 +1,267 @@
+// How the audio of the microphone is sent: by which routes, in which coding, and how much of it twice.
+//
+// The rules are those of core/sending.py, its levels and numbers come from there (rules.js), and a test lets both decide
+// the same schedules. Left out: what a browser cannot know of its sockets (segments sent again, the kernel's queue).
+
+import { RULES } from "./rules.js";
+
+const { CALM, CHANGE_EVERY, CLEAN, FEW, FULL, FULL_PCM, GROWING, HEADERS, HEADROOM, HISTORY } = RULES.constants.sending;
+const { LONG, LOSSY, QUIET, REMEMBER, START, STALLED, STALLED_ALL, WINDOW } = RULES.constants.sending;
+
+/**
+ * @typedef {object} Level One way of sending.
+ * @property {string} name
+ * @property {string} coding pcm or opus
+ * @property {number} bitRate of the coded audio
+ * @property {number} frameMs the longest frame; 0: as captured
+ * @property {number} copies earlier packets that each frame in the room carries again
+ * @property {boolean} both by both routes
+ * @property {boolean} reliable the one route is the socket where it can be had
+ * @property {number} rate on the wire in bit/s
+ */
+/** @typedef {"livekit" | "websocket"} Route */
+/** @typedef {{frames: number, stop: number, late: number}} Arrived What the cloud says of one route. */
+
+/** @type {Level[]} From the best link to the worst. */
+export const LEVELS = RULES.constants.sending.LEVELS;
+/** @type {Level} */
+export const STATIC = RULES.constants.sending.STATIC;
+const LOSSY_LEVEL = LEVELS.findIndex((level) => level.coding === "opus");
+const LAST_BOTH = LEVELS.reduce((last, level, index) => (level.both ? index : last), 0);
+const NARROWEST = LEVELS.length - 1;
+
+/**
+ * The first entry whose stop is after `position`.
+ * @param {{stop: number}[]} entries in order
+ * @param {number} position
+ */
+function after(entries, position) {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (entries[middle].stop > position) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** @param {number[]} numbers */
+const least = (numbers) => (numbers.length ? Math.min(...numbers) : 0);
+/** @param {number[]} numbers */
+const most = (numbers) => (numbers.length ? Math.max(...numbers) : 0);
+
+// What one route was given, and what the cloud says of it.
+class Track {
+  constructor() {
+    /** @type {{stop: number, at: number, frames: number, bits: number}[]} */
+    this.sent = [];
+    this.lastLate = [0, 0];
+    /** @type {[number, number][]} When, and how late, of each report in WINDOW. */
+    this.latenesses = [];
+    /** @type {Arrived | null} */
+    this.said = null;
+    this.expected = 0;
+    /** @type {{at: number, expected: number, arrived: number, bits: number}[]} */
+    this.window = [];
+  }
+
+  /**
+   * @param {number} stop
+   * @param {number} size
+   * @param {number} now
+   */
+  put(stop, size, now) {
+    const last = this.sent.at(-1) ?? { stop: 0, at: now, frames: 0, bits: 0 };
+    if (stop < last.stop) return;
+    this.sent.push({ stop, at: now, frames: last.frames + 1, bits: last.bits + 8 * size });
+    if (this.sent.length > HISTORY) this.sent.shift();
+  }
+
+  /**
+   * @param {Arrived} said
+   * @param {number} now
+   */
+  report(said, now) {
+    const former = this.said;
+    this.said = said;
+    const index = after(this.sent, said.stop) - 1;
+    if (index < 0) return;
+    const entry = this.sent[index];
+    if (former === null || (said.frames > former.frames && entry.stop > former.stop)) {
+      this.lastLate = [this.lastLate[1], said.late];
+      this.latenesses.push([now, said.late]);
+      while (this.latenesses[0][0] < now - WINDOW) this.latenesses.shift();
+    }
+    if (former !== null && said.frames >= former.frames && entry.stop > former.stop) {
+      const expected = Math.max(1, entry.frames - this.expected);
+      const arrived = Math.min(said.frames - former.frames, expected);
+      const before = this.sent[Math.max(0, index - expected)];
+      this.window.push({ at: now, expected, arrived, bits: (arrived / expected) * (entry.bits - before.bits) });
+    } else if (former === null) {
+      this.window.push({ at: now, expected: 0, arrived: 0, bits: 0 });
+    }
+    this.expected = entry.frames;
+    while (this.window.length && this.window[0].at < now - WINDOW) this.window.shift();
+  }
+
+  /**
+   * Seconds since the oldest frame was sent that the cloud has not reported yet.
+   * @param {number} now
+   */
+  unanswered(now) {
+    const entry = this.sent[after(this.sent, this.said?.stop ?? -1)];
+    return entry === undefined ? 0 : now - entry.at;
+  }
+
+  get loss() {
+    const expected = this.window.reduce((sum, entry) => sum + entry.expected, 0);
+    return expected < FEW ? 0 : 1 - this.window.reduce((sum, entry) => sum + entry.arrived, 0) / expected;
+  }
+
+  get late() {
+    return Math.min(...this.lastLate);
+  }
+
+  get fills() {
+    const known = this.latenesses;
+    const grown = known.length > 1 && known[known.length - 1][1] - known[0][1] > GROWING;
+    return this.loss > LOSSY || grown;
+  }
+
+  get rate() {
+    if (this.window.length < 2) return 0;
+    const [begun, ...rest] = this.window;
+    const seconds = Math.max(0.1, rest[rest.length - 1].at - begun.at);
+    return rest.reduce((sum, entry) => sum + entry.bits, 0) / seconds;
+  }
+}
+
+// The sender of one phone: `sent` and `reported` feed it, `level` is what holds now. Times are seconds.
+export class Sending {
+  constructor() {
+    /** @type {number | null} */
+    this.index = null;
+    /** @type {Map<Route, Track>} */
+    this.tracks = new Map();
+    this.changedAt = -Infinity;
+    this.calmSince = -Infinity;
+    this.ceiling = Infinity;
+    this.ceilingAt = -Infinity;
+    this.long = false;
+  }
+
+  get level() {
+    return this.index === null ? STATIC : LEVELS[this.index];
+  }
+
+  /**
+   * A new socket was acknowledged, whose round trip takes `trip` seconds. A cloud that `reports` is measured; what was
+   * learned of the link stays.
+   * @param {boolean} reports
+   * @param {number} now
+   * @param {number} trip
+   */
+  begin(reports, now, trip = 0) {
+    this.forget(now);
+    this.long = trip >= LONG;
+    if (!reports) this.index = null;
+    else if (this.index === null) this.index = this.long ? LOSSY_LEVEL : START;
+  }
+
+  /**
+   * The room takes no more: coded audio is what it may still carry.
+   * @param {number} now
+   */
+  refused(now) {
+    if (this.index !== null && this.index < LOSSY_LEVEL && now - this.changedAt >= CHANGE_EVERY) {
+      this.change(LOSSY_LEVEL, now);
+    }
+  }
+
+  /**
+   * What was sent so far will not be reported; what was learned of the link stays.
+   * @param {number} now
+   */
+  forget(now) {
+    this.tracks = new Map();
+    this.calmSince = now;
+  }
+
+  /**
+   * A frame with new samples before `stop` went out, `size` bytes of it.
+   * @param {Route} route
+   * @param {number} stop
+   * @param {number} size
+   * @param {number} now
+   */
+  sent(route, stop, size, now) {
+    if (this.index === null) return;
+    const track = this.tracks.get(route) ?? new Track();
+    this.tracks.set(route, track);
+    track.put(stop, size + HEADERS[route], now);
+  }
+
+  /**
+   * What the cloud says of each route.
+   * @param {Map<Route, Arrived>} arrived
+   * @param {number} now
+   */
+  reported(arrived, now) {
+    if (this.index === null) return;
+    for (const [route, said] of arrived) this.tracks.get(route)?.report(said, now);
+    this.judge(now);
+  }
+
+  /**
+   * Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open.
+   * @param {number} now
+   * @param {number} backlog
+   */
+  judge(now, backlog = 0) {
+    if (this.index === null) return;
+    const tracks = [...this.tracks.values()].filter(
+      ({ sent }) => sent.length > 0 && now - sent[sent.length - 1].at < STALLED,
+    );
+    const loss = most(tracks.map((track) => track.loss));
+    const unanswered = tracks.map((track) => track.unanswered(now));
+    const stalled = unanswered.some((seconds) => seconds > STALLED);
+    const late = tracks.filter(({ said }) => said !== null).map((track) => track.late);
+    if (loss > CLEAN || stalled || most(late) > QUIET || backlog > QUIET) this.calmSince = now;
+    if (now - this.ceilingAt > REMEMBER) this.ceiling = Infinity;
+    if (now - this.changedAt < CHANGE_EVERY) return;
+    const behind = Math.max(least(late), backlog) > (this.index < LOSSY_LEVEL ? FULL_PCM : FULL);
+    if (behind) {
+      this.ceiling = tracks.reduce((sum, track) => sum + track.rate, 0);
+      this.ceilingAt = now;
+      const down = backlog > FULL || tracks.some((track) => track.fills) ? NARROWEST : LAST_BOTH;
+      this.change(Math.max(this.index, Math.min(down, this.fitting(this.index + 1))), now);
+    } else if (unanswered.length > 0 && Math.min(...unanswered) > STALLED_ALL) {
+      this.change(NARROWEST, now);
+    } else if ((loss > LOSSY || stalled) && this.index < LOSSY_LEVEL) {
+      this.change(LOSSY_LEVEL, now);
+    } else if (this.index > 0 && now - this.calmSince > CALM) {
+      const better = this.index - 1;
+      const fits = LEVELS[better].rate <= HEADROOM * this.ceiling;
+      if ((better >= LOSSY_LEVEL || !this.long) && fits) this.change(better, now);
+    }
+  }
+
+  /**
+   * The first level from this one on that the measured rate carries.
+   * @param {number} from
+   */
+  fitting(from) {
+    const found = LEVELS.findIndex((level, index) => index >= from && level.rate <= HEADROOM * this.ceiling);
+    return found < 0 ? NARROWEST : found;
+  }
+
+  /**
+   * @param {number} index
+   * @param {number} now
+   */
+  change(index, now) {
+    if (index === this.index) return;
+    Object.assign(this, { index, changedAt: now, calmSince: now });
+    for (const track of this.tracks.values()) track.lastLate = [0, 0];
+  }
+}
