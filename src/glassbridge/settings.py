@@ -301,7 +301,8 @@ class Settings(BaseModel):
     """Networks of proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8,fd00::/8`. Set it behind a load
     balancer, or all its clients count as one address ([reverse-proxy.md](reverse-proxy.md))."""
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_origins)] = ()
-    """Origins of other web pages whose browsers may open sockets here, such as `https://app.example.com`."""
+    """Origins of other web pages whose browsers may open sockets here, and may ask for what phones ask for
+    (`/api/client/`), such as `https://app.example.com`."""
 
     # --- Sessions
     grace: Annotated[float, Kind("s")] = Field(60.0, ge=0, le=DAY)

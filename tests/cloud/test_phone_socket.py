@@ -146,6 +146,28 @@ async def test_pages_of_other_hosts_open_no_socket(stage: Begin, path: str) -> N
         assert caught.value.status == 403, origin
 
 
+async def test_pages_of_allowed_origins_read_what_phones_ask_for(stage: Begin) -> None:
+    page = "https://app.example.com"
+    built = await stage(allowed_origins=(page,))
+    url = f"{built.url}/api/client/livekit/token"
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    async with built.http.options(url, headers={"Origin": page, **asks}) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+    signed_in = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 60)}"}
+    for headers, status in ((signed_in, 200), ({}, 401)):
+        async with built.http.get(url, headers={"Origin": page, **headers}) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, page)
+            assert answer.headers["Vary"] == "Origin"
+    for other, path in (("https://evil.example", url), (page, f"{built.url}/api/admin/sessions"), (page, built.url)):
+        async with built.http.get(path, headers={"Origin": other, **signed_in}) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers, (other, path)
+        async with built.http.options(path, headers={"Origin": other, **asks}) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers, (other, path)
+
+
 async def test_a_full_cloud_refuses_new_users_and_serves_known_ones(stage: Begin) -> None:
     built = await stage(max_sessions=1)
     await built.phone()

@@ -38,9 +38,20 @@ function framed({ epoch, position, capturedUs, flags }, coding, size) {
   view.setUint8(1, flags);
   view.setUint16(2, coding, true);
   view.setUint32(4, epoch, true);
-  view.setBigUint64(8, BigInt(position), true);
-  view.setBigUint64(16, BigInt(Math.max(0, Math.round(capturedUs))), true);
+  putLong(view, 8, position);
+  putLong(view, 16, Math.max(0, Math.round(capturedUs)));
   return bytes;
+}
+
+/**
+ * A 64-bit number below 2^53; not every engine of React Native writes a BigInt.
+ * @param {DataView} view
+ * @param {number} at
+ * @param {number} value
+ */
+function putLong(view, at, value) {
+  view.setUint32(at, value % 2 ** 32, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
 /**

@@ -389,16 +389,19 @@ export class Sender {
   // To be called for each captured frame, after it was sent, and some times a second: at most REPLAY_SPEED times real
   // time, and only while no newer audio waits.
   replay() {
-    if (!this.socket || this.queued || this.lanes.websocket.items.length) return;
+    if (this.socket && this.missed.length) this.then(() => this.replayDue());
+  }
+
+  async replayDue() {
     const now = this.clock();
     this.replayAt = Math.max(this.replayAt, now - REPLAY_BURST);
-    while (this.missed.length && this.replayAt <= now) {
-      const frame = /** @type {Frame} */ (this.missed.shift());
+    while (this.replayAt <= now && this.socket && !this.lanes.websocket.items.length) {
+      const frame = this.missed.shift();
+      if (frame === undefined) return;
       this.replayAt += frame.samples.length / SAMPLE_RATE / REPLAY_SPEED;
-      this.then(async () => {
-        const again = await repair(frame, this.sending.level, this.repairs, FLAG_REPLAYED);
-        for (const one of again) this.lanes.websocket.put(one);
-      });
+      for (const again of await repair(frame, this.sending.level, this.repairs, FLAG_REPLAYED)) {
+        this.lanes.websocket.put(again);
+      }
     }
   }
 

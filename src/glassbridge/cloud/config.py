@@ -88,7 +88,8 @@ class CloudConfig:
     trusted_proxies: tuple[str, ...] = ()
     """Networks of proxies whose `X-Forwarded-For` is believed."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of web pages, beside our own, whose browsers may open sockets here, such as https://app.example.com."""
+    """Origins of web pages, beside our own, whose browsers may open sockets here and use `/api/client/`, such as
+    https://app.example.com."""
     metrics_port: int | None = None
     """Where `/metrics` needs no token; 0: a free port; None: nowhere. On `port` it needs the admin token."""
     metrics_host: str = "127.0.0.1"

@@ -102,7 +102,7 @@ class HttpApi:
 
     def application(self) -> web.Application:
         """All routes."""
-        app = web.Application(middlewares=[know_client, errors_as_json], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[know_client, self._origins.share, errors_as_json], client_max_size=MAX_BODY)
         app.router.add_get("/glasses-ws", self.phone_socket)
         app.router.add_get("/ws/client", self.phone_socket)
         app.router.add_get("/api/client/livekit/token", self.livekit_token)

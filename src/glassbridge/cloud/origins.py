@@ -1,12 +1,21 @@
-"""Which web pages may open sockets here: a browser sends the tokens of its user for any page that asks it to."""
+"""Which web pages may open sockets here, and read what a phone asks for by HTTP (CORS): a browser sends the tokens
+of its user for any page that asks it to."""
 
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 ORIGIN_NOT_ALLOWED: Final = "ORIGIN_NOT_ALLOWED"
+PHONES: Final = "/api/client/"
+"""What web pages of other hosts may ask for: the requests of phones."""
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -30,6 +39,25 @@ class Origins:
             return False
         scheme = origin.partition(":")[0]
         return origin in self._allowed or origin == _normal(f"{scheme}://{request.headers.get('Host', '')}")
+
+    def is_foreign(self, request: web.Request) -> bool:
+        """A page of an allowed origin that is not this host asks for what phones ask for."""
+        return (
+            request.path.startswith(PHONES)
+            and len(found := request.headers.getall("Origin", [])) == 1
+            and _normal(found[0]) in self._allowed
+        )
+
+    @web.middleware
+    async def share(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lets pages of allowed origins read the answers to phones. No cookie counts there, so none is asked for."""
+        if not self.is_foreign(request):
+            return await handler(request)
+        asks_first = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        answer = web.Response(status=204, headers=_PREFLIGHT) if asks_first else await handler(request)
+        answer.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+        answer.headers.add("Vary", "Origin")
+        return answer
 
 
 def _normal(origin: str) -> str:
