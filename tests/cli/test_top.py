@@ -30,10 +30,12 @@ def row(user: str, light: str = "ok", **fields: Any) -> dict[str, Any]:
     return fixed | fields
 
 
-def drawn(*rows: dict[str, Any], width: int = 160, height: int | None = None, trouble: str = "") -> list[str]:
+def drawn(
+    *rows: dict[str, Any], width: int = 160, height: int | None = None, trouble: str = "", **more: Any
+) -> list[str]:
     out = StringIO()
     console = Console(file=out, width=width, highlight=False)
-    told = {"now_ms": NOW, "sessions": list(rows)}
+    told = {"now_ms": NOW, "sessions": list(rows)} | more
     console.print(view(told, HEALTH, "http://cloud:8002", width, height, trouble))
     return out.getvalue().splitlines()
 
@@ -53,6 +55,12 @@ def test_the_head_counts_those_who_get_no_captions() -> None:
         in drawn(row("ada"), row("bob", "part", **crowded_out), row("eve", "part", **crowded_out))[0]
     )
     assert "without captions" not in drawn(row("ada"))[0]
+
+
+def test_clouds_that_did_not_answer_are_named() -> None:
+    nodes = [{"node": "10.0.0.7:8010", "answered": True}, {"node": "10.0.0.8:8010", "answered": False}]
+    assert drawn(row("ada"), nodes=nodes)[1].startswith("no answer from 10.0.0.8:8010: sessions there are missing")
+    assert "no answer" not in "".join(drawn(row("ada"), nodes=nodes[:1]))
 
 
 def test_who_is_in_trouble_comes_first_and_is_told_why() -> None:

@@ -1,6 +1,7 @@
 """Draws what `glassbridge top` shows: a head line, and one row for each session, those in trouble first."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -25,7 +26,10 @@ def view(
     """`told` and `health` as the cloud answers; `height` None: all rows."""
     rows = sorted(told["sessions"], key=lambda row: (ORDER.index(row["light"]), row["user"]))
     fits = len(rows) if height is None else max(1, height - HEAD_LINES)
-    parts: list[RenderableType] = [_head(rows, health, cloud), Text(trouble, style="bold red")]
+    parts: list[RenderableType] = [
+        _head(rows, health, cloud),
+        Text(trouble or _silent(told.get("nodes", ())), style="bold red"),
+    ]
     if not rows:
         parts.append(Text("no sessions: phones connect to /glasses-ws", style="bright_black"))
     else:
@@ -33,6 +37,12 @@ def view(
     if len(rows) > fits:
         parts.append(Text(f"and {len(rows) - fits} more", style="bright_black"))
     return Group(*parts)
+
+
+def _silent(nodes: Iterable[dict[str, Any]]) -> str:
+    """Of several clouds, those that did not answer the one that was asked."""
+    silent = [node["node"] for node in nodes if not node["answered"]]
+    return f"no answer from {', '.join(silent)}: sessions there are missing here" if silent else ""
 
 
 def _head(rows: list[dict[str, Any]], health: dict[str, Any], cloud: str) -> Text:

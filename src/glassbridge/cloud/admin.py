@@ -12,6 +12,7 @@ from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
+from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.core.admin_tokens import Verdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry.recorder import KEPT
@@ -35,13 +36,16 @@ _login = msgspec.json.Decoder(_Login)
 class AdminRoutes:
     """The REST side of the recorders."""
 
-    def __init__(self, gate: AdminGate, flights: Flights, sign_in_time: float, *, development: bool) -> None:
+    def __init__(
+        self, gate: AdminGate, flights: Flights, others: OtherClouds, sign_in_time: float, *, development: bool
+    ) -> None:
         """`sign_in_time`: seconds in which a form must come."""
         self._gate = gate
         self._sign_in_time = sign_in_time
         self._flights = flights
         self._development = development
-        self._live = LiveView(flights, development=development)
+        self._others = others
+        self._live = LiveView(flights, others, development=development)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Takes its paths."""
@@ -79,6 +83,7 @@ class AdminRoutes:
         found = self._gate.sign_in_of(request)
         if found is not None:
             self._gate.end(found.id)
+            await self._others.ask(request)
             log.info("admin signed out", peer=request.remote, sign_in=found.id, audit=True)
         answer = success({})
         answer.del_cookie(COOKIE, path="/")
@@ -89,15 +94,22 @@ class AdminRoutes:
         if (refusal := self.refusal(request)) is not None:
             return refusal
         own = self._gate.sign_in_of(request)
-        rows = [found.told() | {"own": found is own} for found in self._gate.sign_ins()]
-        return _seen({"signIns": rows})
+        rows = {found.id: found.told() for found in self._gate.sign_ins()}
+        for told in (await self._others.ask(request)).values():
+            for row in () if told is None else told["signIns"]:
+                if row["id"] not in rows or row["seen_ms"] > rows[row["id"]]["seen_ms"]:
+                    rows[row["id"]] = row
+        newest = sorted(rows.values(), key=lambda row: row["seen_ms"], reverse=True)
+        return _seen({"signIns": [row | {"own": own is not None and row["id"] == own.id} for row in newest]})
 
     async def end_sign_in(self, request: web.Request) -> web.Response:
         """Ends a sign-in: its cookie counts no longer."""
         if (refusal := self.refusal(request)) is not None:
             return refusal
         id_ = request.match_info["id"]
-        if not self._gate.end(id_):
+        ended = self._gate.end(id_)
+        answers = await self._others.ask(request)
+        if not ended and not any(told is not None for told in answers.values()):
             return failure(404, "NO_SUCH_SIGN_IN", "no browser is signed in with this id")
         log.info("admin sign-in ended", sign_in=id_, peer=request.remote, by=self._gate.actor(request), audit=True)
         return success({})
@@ -130,17 +142,24 @@ class AdminRoutes:
         """All sessions, those that ended lately too."""
         if (refusal := self.refusal(request)) is not None:
             return refusal
-        rows = self._flights.rows()
-        if (user := request.query.get("user")) is not None:
-            rows = [row for row in rows if row["user"] == spelled(user)]
-        if request.query.get("ended") == "false":
+        query = request.query
+        own = self._flights.rows() if "id" not in query else self._flights.row_of(query["id"])
+        if (user := query.get("user")) is not None:
+            own = [row for row in own if row["user"] == spelled(user)]
+        wanted = {name: query[name] for name in ("user", "id") if name in query}
+        merged = await self._others.merged(request, own, **wanted)
+        rows = merged.rows
+        if query.get("ended") == "false":  # only now: a session that ended here may live elsewhere
             rows = [row for row in rows if row["ended_ms"] is None]
-        return _seen({"now_ms": self._flights.clock(), "development": self._development, "sessions": rows})
+        told = {"now_ms": self._flights.clock(), "development": self._development, "sessions": rows}
+        return _seen(told | {"nodes": merged.nodes})
 
-    async def timeline(self, request: web.Request) -> web.Response:
+    async def timeline(self, request: web.Request) -> web.StreamResponse:
         """One session, second by second."""
         if (refusal := self.refusal(request)) is not None:
             return refusal
+        if address := await self._elsewhere(request, request.match_info["id"]):
+            return await self._others.relay(request, address)
         flight = self._flights.find(request.match_info["id"])
         if flight is None:
             return failure(404, "NO_SUCH_SESSION", "no session has this id, or it ended too long ago")
@@ -156,10 +175,17 @@ class AdminRoutes:
         """The same, pushed."""
         if (refusal := self.refusal(request)) is not None:
             return refusal
-        flight = self._flights.find(request.query.get("watch", ""))
+        watched = request.query.get("watch", "")
+        if watched and (address := await self._elsewhere(request, watched)):
+            return await self._others.relay(request, address)
+        flight = self._flights.find(watched)
         if flight is not None:
             self._audit_view(request, flight.user)
         return await self._live.serve(request)
+
+    async def _elsewhere(self, request: web.Request, session: str) -> str:
+        """Of which cloud this session is, if it is another one."""
+        return await self._others.holder_of(request, session, self._flights.row_of(session))
 
     def _audit_view(self, request: web.Request, user: str) -> None:
         log.info("captions viewed", user_id=user, peer=request.remote, by=self._gate.actor(request), audit=True)

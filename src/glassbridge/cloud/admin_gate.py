@@ -129,15 +129,13 @@ class AdminGate:
         return [found for found in reversed(self._sign_ins.values()) if found.expires > now]
 
     def end(self, id_: str) -> bool:
-        """Whether it was there."""
+        """Whether it was seen here. One that was seen by another cloud only counts no longer, either."""
         found = self._sign_ins.pop(id_, None)
-        if found is None:
-            return False
-        self._ended[id_] = found.expires
+        self._ended[id_] = int(time()) + COOKIE_LIFE if found is None else found.expires
         if len(self._ended) > MAX_SIGN_INS:
             _, expires = self._ended.popitem(last=False)
             self._not_before = max(self._not_before, expires - COOKIE_LIFE + 1)
-        return True
+        return found is not None
 
     def _keep(self, found: SignIn) -> None:
         self._sign_ins[found.id] = found

@@ -19,3 +19,12 @@ def failure(status: int, code: str, message: str, headers: Mapping[str, str] | N
     error = {"code": code, "message": message}
     body = {"success": False, "error": error, "timestamp": iso_now()}
     return web.json_response(body, status=status, headers=headers)
+
+
+class NoSession(Exception):
+    """The user of this request has no session on this cloud."""
+
+    @staticmethod
+    def answer() -> web.Response:
+        """If no other cloud has one."""
+        return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")

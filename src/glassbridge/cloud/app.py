@@ -19,6 +19,7 @@ from glassbridge.cloud.handover import HandOverClient, HandOverServer
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.issuer_keys import IssuerKeys
 from glassbridge.cloud.recheck import Recheck
+from glassbridge.cloud.relay import Relay
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens
 from glassbridge.cluster.directory import Directory
@@ -61,14 +62,16 @@ class Cloud:
         self._world = world
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._has_apps = registry is not None
-        self._forwarding = Forwarding(config, world)
+        self._relay = Relay(config, world)
+        self._forwarding = Forwarding(config, self._relay)
         self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base, world)
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
         self._recheck = Recheck(config.recheck)
         self.api = HttpApi(
-            config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck, self._forwarding
-        )
+            config, self.sessions, self._apps, voice, CoreTokens(config, self._issuer), self._recheck,
+            self._forwarding, self._relay,
+        )  # fmt: skip
         self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
         self._listener = Listener(self.api.application(), self._gate)
         self.port = config.port
@@ -103,12 +106,12 @@ class Cloud:
             await self._metrics.aclose()
             raise CannotListen(cannot_listen(f"{config.host}:{config.port}", error)) from None
         self._apps.address = reachable_at(config.host, self.port)
-        self._forwarding.address = config.address or self._apps.address
+        self._forwarding.address = self.sessions.keeper.owner.address or config.address or self._apps.address
         if self._has_apps:
             self._warn_of_local_address()
         await self._rooms.__aenter__()
         await self._apps.__aenter__()
-        await self._forwarding.__aenter__()
+        await self._relay.__aenter__()
         if self._issuer is not None:
             await self._issuer.__aenter__()
         self._tasks.spawn(self._recheck.run(), "recheck")
@@ -145,10 +148,17 @@ class Cloud:
         """Raises CannotListen."""
         config, client, address = self._config.cluster, None, ""
         if config is not None:
-            server = HandOverServer(config.host, config.port, config.secrets, self.sessions.give)
+            server = HandOverServer(config.host, config.port, config.secrets, self.sessions.give, self._relayed)
             address = (await self._cluster.enter_async_context(server)).address
             client = await self._cluster.enter_async_context(HandOverClient(config.secrets))
         self.sessions.join(self._directory, Owner(address or gethostname(), token_hex(6), address), client)
+
+    async def _relayed(self, request: web.Request) -> web.StreamResponse:
+        """Another cloud has a request that belongs here."""
+        app = self._listener.app
+        if not app.frozen:
+            return web.Response(status=503)  # it is being started
+        return await self._relay.accept(request, app._handle)
 
     @staticmethod
     def _numbers() -> list[Part]:
@@ -161,7 +171,7 @@ class Cloud:
             await self._issuer.__aexit__()
         await self.sessions.close()
         await self._cluster.aclose()
-        await self._forwarding.__aexit__()
+        await self._relay.__aexit__()
         await self._apps.__aexit__()
         await self._rooms.__aexit__()
         await self._listener.close()

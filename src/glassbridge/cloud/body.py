@@ -8,6 +8,8 @@ from aiohttp import web
 from glassbridge.telemetry import metrics
 
 PIECE: Final = 64 << 10
+BODY: Final = web.RequestKey("body", bytearray)
+"""Of a request whose body was read already."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -29,6 +31,8 @@ async def expect_later(request: web.Request) -> Any:
 
 async def read_body(request: web.Request, *, most: int, within: float) -> bytearray:
     """The whole body of at most `most` bytes, within so many seconds. Raises BodyError."""
+    if (known := request.get(BODY)) is not None:
+        return bytearray(known)
     too_large = BodyError(413, "TOO_LARGE", f"the body has at most {most} bytes")
     if (request.content_length or 0) > most:
         raise too_large

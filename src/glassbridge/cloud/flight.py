@@ -19,7 +19,7 @@ OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", 
 """Columns that this cloud counts itself, as a source gives them."""
 _OWN_COLUMNS: Final = tuple(COLUMNS.index(name) for name in OWN)
 
-NO_FACTS: Final = {"link": "idle", "generation": 0, "bridge": None, "numbered": False, "apps": {}}
+NO_FACTS: Final = {"link": "idle", "generation": 0, "epoch": 0, "bridge": None, "numbered": False, "apps": {}}
 CHATTER: Final = frozenset({"voice", "microphone", "network", "app"})
 """Kinds of events that a phone can cause as often as it likes: they never push out a decision."""
 CHATTER_BYTES: Final = 16 << 10
@@ -36,7 +36,7 @@ class Source(Protocol):
         """What it has counted so far, in the order of OWN; one that falls has begun anew."""
 
     def facts(self) -> Row:
-        """`link`, `generation`, `bridge`, `numbered`, `apps` of a row."""
+        """`link`, `generation`, `epoch`, `bridge`, `numbered`, `apps` of a row."""
 
     @property
     def listeners(self) -> list[Listener]:

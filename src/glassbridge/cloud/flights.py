@@ -52,6 +52,11 @@ class Flights:
         """All sessions, the newest first."""
         return [flight.row() for flight in reversed(self._flights.values())]
 
+    def row_of(self, session_id: str) -> list[Row]:
+        """The one of this session, if it is known."""
+        flight = self._flights.get(session_id)
+        return [] if flight is None else [flight.row()]
+
     def rows_of(self, second: int) -> list[Row]:
         """The same for all who ask in this second (unix)."""
         if self._rows[0] != second:

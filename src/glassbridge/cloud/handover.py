@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.body import BodyError, read_body
+from glassbridge.cloud.body import BodyError, expect_later, read_body
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.ownership import Claim, Owner
 from glassbridge.runtime.listen import CannotListen, cannot_listen
@@ -28,10 +28,12 @@ TURN_TIME: Final = 2.0
 """Seconds that a question waits in all, when many phones come at once."""
 MOST_ASKED: Final = 64
 """Nodes that are asked at a time while the directory is away."""
-LIMITS: Final = ConnectionLimits(connections=1_024, per_address=512, sign_in_time=5.0)
+LIMITS: Final = ConnectionLimits(connections=8_192, per_address=2_048, sign_in_time=5.0)
+"""Each socket of an app that another cloud relays is one."""
 
 Give = Callable[[wire.HandOverRequest], Awaitable[wire.HandOver]]
 """Lets a user go to the new owner, within HAND_OVER_TIME."""
+Relayed = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _decoder = msgspec.json.Decoder(wire.HandOverRequests)
 _answers = msgspec.json.Decoder(list[wire.HandOver])
 _Line = deque[tuple[wire.HandOverRequest, asyncio.Future[wire.HandOver | None]]]
@@ -41,7 +43,10 @@ _Line = deque[tuple[wire.HandOverRequest, asyncio.Future[wire.HandOver | None]]]
 class HandOverServer:
     """Use as an async context. `secrets`: the first one signs, all of them verify."""
 
-    def __init__(self, host: str, port: int, secrets: Sequence[str], give: Give) -> None:
+    def __init__(
+        self, host: str, port: int, secrets: Sequence[str], give: Give, relayed: Relayed | None = None
+    ) -> None:
+        """`relayed` serves what other clouds relay (cloud/relay.py); None: nothing is."""
         self._host = host
         self.port = port
         """Where it listens; the one that was chosen when 0 was asked for."""
@@ -49,6 +54,8 @@ class HandOverServer:
         self._give = give
         app = web.Application(client_max_size=wire.MAX_REQUEST)
         app.router.add_post(wire.PATH, self._answer)
+        if relayed is not None:
+            app.router.add_route("*", "/{path:.*}", relayed, expect_handler=expect_later)
         self._listener = Listener(app, Gate(LIMITS), grace=0.5, access_log=None)
 
     @property

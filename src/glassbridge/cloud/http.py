@@ -8,7 +8,7 @@ from aiohttp import web
 
 from glassbridge.cloud.admin import AdminRoutes
 from glassbridge.cloud.admin_gate import AdminGate
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import NoSession, failure, success
 from glassbridge.cloud.apps.forwarding import PREFIX, Forwarding
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
@@ -18,18 +18,21 @@ from glassbridge.cloud.apps.storage import Storage
 from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.apps.uploads import Uploads
 from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
-from glassbridge.cloud.body import BodyError
+from glassbridge.cloud.body import BodyError, expect_later
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
+from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.phone_rest import PhoneRoutes
 from glassbridge.cloud.recheck import Recheck
+from glassbridge.cloud.relay import Relay
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
 from glassbridge.cloud.transcripts import TranscriptRoutes
+from glassbridge.cloud.user_requests import UserRequests
 from glassbridge.cloud.websocket import VERSION_HEADERS, phone_websocket
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.ownership import NodeState
@@ -48,6 +51,10 @@ MAX_BODY = 64 << 10
 """Bytes; nothing here takes a body so far."""
 
 
+PERMIT = web.RequestKey("permit", Permit)
+"""Of a request whose core token was verified already."""
+
+
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     """Errors of aiohttp itself (no such path, wrong method) in the same shape; a failure of ours says nothing more."""
@@ -59,6 +66,8 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
         return failure(error.status, error.reason.upper().replace(" ", "_"), error.reason)
     except (CoreTokenError, BodyError) as error:
         return failure(error.status, error.code, str(error))
+    except NoSession:
+        return NoSession.answer()
     except Exception:  # boundary: one request fails, not the server
         if request.transport is None or request.transport.is_closing():
             raise
@@ -79,6 +88,7 @@ class HttpApi:
         tokens: CoreTokens,
         recheck: Recheck,
         forwarding: Forwarding,
+        relay: Relay,
     ) -> None:
         self._config = config
         self._forwarding = forwarding
@@ -87,22 +97,25 @@ class HttpApi:
         self._recheck = recheck
         self._origins = Origins(config.allowed_origins)
         sign_in_time = config.connections.sign_in_time
-        sockets = AppSockets(apps, sessions, config, recheck, self._origins)
+        sockets = AppSockets(apps, sessions, config, recheck, self._origins, relay)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._storage = Storage(apps, apps.store)
         self._settings = SettingsRoutes(apps, apps.store, sessions, self._user)
         self._phone = PhoneRoutes(sessions, self._user)
         self._transcripts = TranscriptRoutes(sessions, self._user)
         self._tts = Tts(apps, voice, self._user)
-        self.uploads = Uploads(apps, config.connections.body_time)
+        self.uploads = Uploads(apps, config.connections.body_time, self._name_of_sounds)
+        self._users = UserRequests(sessions, relay, forwarding, self._user, apps.world.monotonic)
         self._development = Development(config.dev_control)
         gate = AdminGate(config.admin_token, *config.former_admin_tokens)
-        self._admin = AdminRoutes(gate, sessions.flights, sign_in_time, development=self._development.here)
+        others = OtherClouds(lambda: sessions.keeper, relay)
+        self._admin = AdminRoutes(gate, sessions.flights, others, sign_in_time, development=self._development.here)
         self._console = ConsolePages(config.phones_livekit_url)
 
     def application(self) -> web.Application:
         """All routes."""
-        app = web.Application(middlewares=[know_client, self._origins.share, errors_as_json], client_max_size=MAX_BODY)
+        middlewares = [know_client, self._origins.share, errors_as_json, self._users.middleware]
+        app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
         app.router.add_get("/glasses-ws", self.phone_socket)
         app.router.add_get("/ws/client", self.phone_socket)
         app.router.add_get("/api/client/livekit/token", self.livekit_token)
@@ -113,7 +126,7 @@ class HttpApi:
         app.router.add_get("/api/tts", self._tts.get)
         self.uploads.add_to(app.router)
         self._apps.add_to(app.router)
-        app.router.add_route("*", f"{PREFIX}{{cloud}}/{{rest:.*}}", self._forwarding.serve)
+        app.router.add_route("*", f"{PREFIX}{{cloud}}/{{rest:.*}}", self._forwarding.serve, expect_handler=expect_later)
         self._storage.add_to(app.router)
         self._settings.add_to(app.router)
         self._phone.add_to(app.router)
@@ -123,9 +136,17 @@ class HttpApi:
         self._console.add_to(app.router)
         return app
 
+    def _name_of_sounds(self) -> str:
+        """Of this cloud, in the addresses of sounds that it keeps; empty where it is alone."""
+        is_alone = self._config.cluster is None and not self._config.apps.public_url
+        return "" if is_alone else self._forwarding.name
+
     async def _permit(self, request: web.Request) -> Permit:
+        known: Permit | None = request.get(PERMIT)
+        if known is not None:
+            return known
         token = bearer(only_authorization(request.headers), request.query.get("token"))
-        permit = await self._tokens.verify(token)
+        permit = request[PERMIT] = await self._tokens.verify(token)
         sign_in(request)
         return permit
 

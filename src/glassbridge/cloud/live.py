@@ -2,6 +2,7 @@
 nothing queues, and a slow reader gets fewer messages with newer values."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from glassbridge.cloud.answers import failure
 from glassbridge.cloud.flight import Flight, Row
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT
+from glassbridge.cloud.other_clouds import OtherClouds
 
 MAX_WATCHERS: Final = 32
 WRITE_TIMEOUT: Final = 10.0
@@ -34,8 +36,9 @@ _encoder = msgspec.json.Encoder()
 class LiveView:
     """Serves all streams of one cloud."""
 
-    def __init__(self, flights: Flights, *, development: bool) -> None:
+    def __init__(self, flights: Flights, others: OtherClouds, *, development: bool) -> None:
         self._flights = flights
+        self._others = others
         self._development = development
         self._watchers = 0
 
@@ -54,7 +57,7 @@ class LiveView:
                 if watched is not None:
                     stack.enter_context(watched.flight.listened_to())
                 with suppress(ConnectionError):
-                    await self._push(request, response, Listed(self._flights) if listed else None, watched)
+                    await self._push(request, response, Listed() if listed else None, watched)
             return response
         finally:
             self._watchers -= 1
@@ -68,25 +71,33 @@ class LiveView:
     ) -> None:
         full, idle, loop = True, 0.0, asyncio.get_running_loop()
         second = -1
+        silent: list[str] = []
+        told_silent: list[str] = []
         while not self._flights.closed and _is_there(request):
             now = self._flights.clock()
             changed: list[Row] = []
             gone: list[str] = []
-            if listed is not None and now // 1000 != second:
+            if now // 1000 != second:
                 second = now // 1000
-                changed, gone = listed.news(second)
+                merged = await self._others.merged_of(second, request, self._flights.rows_of(second))
+                if watched is not None and merged.is_elsewhere(watched.flight.id):
+                    return  # whoever watches it asks again, and is led there
+                if listed is not None:
+                    changed, gone = listed.news(merged.rows)
+                silent = [row["node"] for row in merged.nodes if not row["answered"]]
             seen = None if watched is None else watched.news()
-            if full or changed or gone or seen is not None:
+            if full or changed or gone or silent != told_silent or seen is not None:
                 message = {
                     "full": full,
                     "now_ms": now,
                     "development": self._development,
                     "sessions": changed,
                     "gone": gone,
+                    "silent_nodes": silent,
                     "watched": seen,
                 }
                 await _write(request, response, b"data: " + _encoder.encode(message) + b"\n\n")
-                full, idle = False, loop.time()
+                full, idle, told_silent = False, loop.time(), silent
             elif loop.time() - idle > KEEP_ALIVE:
                 await _write(request, response, b": still here\n\n")
                 idle = loop.time()
@@ -111,13 +122,12 @@ async def _write(request: web.Request, response: web.StreamResponse, data: bytes
 class Listed:
     """The list of sessions as one reader knows it."""
 
-    def __init__(self, flights: Flights) -> None:
-        self._flights = flights
+    def __init__(self) -> None:
         self._known: dict[str, Row] = {}
 
-    def news(self, second: int) -> tuple[list[Row], list[str]]:
+    def news(self, all_: Iterable[Row]) -> tuple[list[Row], list[str]]:
         """Rows that have changed, and ids that are no more."""
-        rows = {row["id"]: row for row in self._flights.rows_of(second)}
+        rows = {row["id"]: row for row in all_}
         changed = [row for id_, row in rows.items() if self._known.get(id_) != row]
         gone = [id_ for id_ in self._known if id_ not in rows]
         self._known = rows

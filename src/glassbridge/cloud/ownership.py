@@ -196,6 +196,22 @@ class Keeper:
             asked |= {node.owner for node in self.nodes}
         return frozenset(owner for owner in asked if owner.incarnation != self.owner.incarnation)
 
+    async def owners_of(self, user: UserId) -> tuple[str, ...] | None:
+        """Addresses of the clouds that may have this user, other than this one: the owner that the directory names, or
+        all that are known while it is away. None: nobody owns the user. Never raises."""
+        if self._lease.is_trusted(monotonic()):
+            try:
+                claim = await self._directory.find(user, CLAIM_TIME)
+            except DirectoryAway as away:
+                log.warning("owner not found", user_id=user, error=str(away))
+                self._shell.post(ClaimFailed())
+            else:
+                return None if claim is None else self._elsewhere(claim.owner)
+        return self._elsewhere(*(node.owner for node in self.nodes))
+
+    def _elsewhere(self, *owners: Owner) -> tuple[str, ...]:
+        return tuple(one.address for one in owners if one.address and one.incarnation != self.owner.incarnation)
+
     async def release(self, claim: Claim) -> None:
         """Nobody owns this user any more. While the directory is away it is not told: the next owner asks here, and
         hears that there is nothing."""

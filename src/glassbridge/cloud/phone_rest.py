@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from msgspec import Meta
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import NoSession, failure, success
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.body import read_body
 from glassbridge.cloud.lc3 import LARGEST, SMALLEST, Decoder, NoLc3
@@ -108,7 +108,7 @@ class PhoneRoutes:
         """What has changed of the glasses; apps are told. Answers what is known now."""
         user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
         if (apps := self._sessions.apps_of(user)) is None:
-            return _no_session()
+            raise NoSession
         try:
             told = msgspec.json.decode(body, type=GlassesInfo)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -127,7 +127,7 @@ class PhoneRoutes:
         """The coding of what the phone sends from now on."""
         user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
         if (unnumbered := self._sessions.unnumbered_of(user)) is None:
-            return _no_session()
+            raise NoSession
         try:
             told = msgspec.json.decode(body, type=AudioFormat)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -147,7 +147,7 @@ class PhoneRoutes:
         async def handle(request: web.Request) -> web.Response:
             user, body = await self._user_of(request), await read_body(request, most=MAX_BODY, within=BODY_TIME)
             if (apps := self._sessions.apps_of(user)) is None:
-                return _no_session()
+                raise NoSession
             try:
                 events = list(read(msgspec.json.decode(body), request.match_info.get("id")))
             except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
@@ -195,7 +195,3 @@ def _notification(body: Any, _: str | None) -> Iterable[PhoneNotification]:
 def _dismissed(body: Any, _: str | None) -> Iterable[PhoneNotificationDismissed]:
     """A notification that the user has put away."""
     yield msgspec.convert({**body, "type": "phone_notification_dismissed"}, PhoneNotificationDismissed)
-
-
-def _no_session() -> web.Response:
-    return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")

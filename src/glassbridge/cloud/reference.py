@@ -201,6 +201,8 @@ class AdminSessions(msgspec.Struct):
     now_ms: int
     development: bool
     sessions: list[dict[str, Any]]
+    nodes: list[dict[str, Any]] = []
+    """Of several clouds: which there are, and which of them answered."""
 
 
 class Fault(msgspec.Struct):
@@ -366,7 +368,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("GET", "/api/admin/sessions"): Operation(
         auth="admin",
-        query={"user": "only this one's", "ended": "false: only those that live"},
+        query={"user": "only this one's", "id": "only this session", "ended": "false: only those that live"},
         data=AdminSessions,
         errors=_ADMIN_ERRORS,
     ),

@@ -496,6 +496,7 @@ class UserSession:
         return {
             "link": self.link.state.label,
             "generation": self.link.generation,
+            "epoch": self.ownership.epoch,
             "bridge": None if place is None else place.bridge.target,
             "numbered": self._numbered,
             "apps": {package: state.label for package, state in self.apps.states().items()},

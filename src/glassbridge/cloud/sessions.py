@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from secrets import token_hex
@@ -42,6 +43,8 @@ log = structlog.get_logger()
 
 ENTER_TIME = 0.2
 """Seconds that a request for a hand-over waits for a socket of the user that enters right now."""
+SETTLE_TIME = 1.5
+"""Seconds that a request of a user waits for the same: a claim and two questions for a hand-over."""
 MOST_GIVEN = 10_000
 """Users of whom this cloud remembers by which claim another took them."""
 HANDED_OVER = 0.75
@@ -109,6 +112,19 @@ class Sessions:
         """None: this user has no session here."""
         session = self._by_user.get(user)
         return None if session is None else session.apps
+
+    def is_here(self, user: UserId) -> bool:
+        """Whether this user has a session here."""
+        return user in self._by_user
+
+    async def settled(self, user: UserId) -> None:
+        """Waits for a socket of this user that enters right now, SETTLE_TIME at most."""
+        turn = self._turns.get(user)
+        if turn is None or not turn.locked():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIME), turn:
+                pass
 
     def unnumbered_of(self, user: UserId) -> Unnumbered | None:
         """None: this user has no session here."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import NoSession, failure, success
 from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId, spelled
 
@@ -193,7 +193,7 @@ class TranscriptRoutes:
             return failure(403, "FORBIDDEN", "these are the words of somebody else")
         transcripts = self._sessions.transcripts_of(user)
         if transcripts is None:
-            return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")
+            raise NoSession
         query = request.query
         try:
             since = _moment(query["startTime"]) if "startTime" in query else 0.0

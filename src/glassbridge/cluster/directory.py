@@ -58,6 +58,9 @@ class Directory(Protocol):
     async def claim(self, wanted: Claim, timeout: float) -> Verdict:
         """Claims a user anew (epoch 0), or restores a claim."""
 
+    async def find(self, user: UserId, timeout: float) -> Claim | None:
+        """The claim that stands; None: there is none."""
+
     async def release(self, claim: Claim, timeout: float) -> None:
         """Gives a claim up, if it still stands with this owner and epoch."""
 

@@ -50,6 +50,9 @@ class MemoryDirectory:
                 self._taken.setdefault(former.owner.incarnation, []).append(news)
         return verdict
 
+    async def find(self, user: UserId, timeout: float) -> Claim | None:
+        return self._claims.get(user)
+
     async def release(self, claim: Claim, timeout: float) -> None:
         kept = self._claims.get(claim.user)
         if kept is None or (kept.owner.incarnation, kept.epoch) != (claim.owner.incarnation, claim.epoch):

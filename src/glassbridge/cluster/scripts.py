@@ -16,6 +16,8 @@ TAKEN_SECONDS: Final = 60
 MOST_TAKEN: Final = 10_000
 """Claims taken from one node that wait for it; news of more are left out."""
 TAKEN_AT_ONCE: Final = 1_000
+CLAIMED: Final = ("node", "incarnation", "address", "session", "phone", "attempt", "epoch")
+"""Fields of a user's hash, in the order of a former owner in the answer of CLAIM."""
 
 _NOW = """
 local time = redis.call('TIME')

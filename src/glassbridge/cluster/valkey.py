@@ -115,6 +115,12 @@ class ValkeyDirectory:
                 raise ValueError("refused by nobody")
             return Refused(other)
 
+    async def find(self, user: UserId, timeout: float) -> Claim | None:
+        key, asked = f"{scripts.PREFIX}user:{user}", scripts.CLAIMED
+        held = await self._in_time(lambda: self._client.hmget(key, asked), timeout)
+        with _Understood():
+            return None if held[1] is None else _claim(user, held)
+
     async def release(self, claim: Claim, timeout: float) -> None:
         await self._run(
             self._release,
@@ -140,10 +146,14 @@ class ValkeyDirectory:
         return 0 if self._ahead_ms is None else round(self._ahead_ms + (monotonic() + timeout) * 1000)
 
     async def _run(self, script: Any, keys: tuple[str, ...], args: tuple[Any, ...], timeout: float) -> Any:
+        """Raises DirectoryAway."""
+        return await self._in_time(lambda: script(keys=keys, args=args), timeout)
+
+    async def _in_time(self, ask: Callable[[], Any], timeout: float) -> Any:
         """Raises DirectoryAway. What the library raises may quote what was sent, or where to."""
         try:
             async with asyncio.timeout(timeout), self._turns:
-                return await script(keys=keys, args=args)
+                return await ask()
         except (RedisError, OSError, TimeoutError) as error:
             raise DirectoryAway(type(error).__name__) from None
 

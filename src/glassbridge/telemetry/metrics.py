@@ -62,6 +62,14 @@ HAND_OVERS: Final = Counter(
     ("result",),
     _each("handed", "no_answer", "late"),
 )
+RELAYED: Final = Counter(
+    "glassbridge_requests_relayed_total",
+    "Requests that belonged to another cloud: whole ones (`request`), streamed ones (`stream`), sockets of apps "
+    "(`socket`).",
+    CLOUD,
+    ("kind",),
+    _each("request", "stream", "socket"),
+)
 SESSIONS_MOVED: Final = Counter("glassbridge_sessions_moved_total", "Sessions that another cloud has taken.", CLOUD)
 DIRECTORY_AWAY: Final = Gauge(
     "glassbridge_directory_away_seconds",

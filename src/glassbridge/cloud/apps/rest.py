@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import NoSession, failure, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import RegistryError
 from glassbridge.cloud.apps.sockets import AppSockets, Sessions
@@ -68,8 +68,6 @@ class AppRoutes:
     async def start(self, request: web.Request) -> web.Response:
         """Starts an app; answers when it runs, or when it cannot be had."""
         apps = await self._apps(request)
-        if apps is None:
-            return _no_session()
         try:
             app = apps.start(request.match_info["package"])
         except CannotStart as error:
@@ -86,15 +84,13 @@ class AppRoutes:
     async def stop(self, request: web.Request) -> web.Response:
         """Stops an app; one that does not run is stopped already."""
         apps = await self._apps(request)
-        if apps is None:
-            return _no_session()
         package = request.match_info["package"]
         apps.stop(package)
         return success({"packageName": package, "state": AppState.STOPPED.shown})
 
-    async def _apps(self, request: web.Request) -> UserApps | None:
-        return self._sessions.apps_of(await self._user_of(request))
-
-
-def _no_session() -> web.Response:
-    return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")
+    async def _apps(self, request: web.Request) -> UserApps:
+        """Raises NoSession."""
+        apps = self._sessions.apps_of(await self._user_of(request))
+        if apps is None:
+            raise NoSession
+        return apps

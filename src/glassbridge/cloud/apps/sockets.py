@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Protocol
 
+import aiohttp
 import structlog
 from aiohttp import WSMsgType, web
 
@@ -19,6 +21,7 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.recheck import Recheck
+from glassbridge.cloud.relay import Relay
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.addresses import subject_of
 from glassbridge.core.session import SocketNumber
@@ -44,10 +47,24 @@ class Sessions(Protocol):
     """The sessions of this cloud, as apps see them."""
 
     @property
+    def keeper(self) -> "Keeper": ...
+
+    @property
     def draining(self) -> bool: ...
 
     def apps_of(self, user: UserId) -> UserApps | None:
         """None: this user has no session here."""
+
+
+class Keeper(Protocol):
+    """Knows which clouds have which users."""
+
+    @property
+    def shared(self) -> bool:
+        """There may be other clouds."""
+
+    async def owners_of(self, user: UserId) -> tuple[str, ...] | None:
+        """Addresses of other clouds that may have this user; None: nobody has."""
 
 
 class SignInError(Exception):
@@ -56,6 +73,27 @@ class SignInError(Exception):
     def __init__(self, code: wire.ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NotHere(SignInError):
+    """The app is known, but not in a session of this user here."""
+
+    def __init__(self, user: UserId | None) -> None:
+        # One answer for both: an app is not told who is here, unless the user has started it.
+        super().__init__(
+            wire.ErrorCode.SESSION_NOT_FOUND,
+            "this user has no session here with this app in it: wait for the next webhook, and connect then",
+        )
+        self.user = user
+
+
+class _Elsewhere(Exception):
+    """Another cloud has the user; `said` is what the app has said here."""
+
+    def __init__(self, address: str, said: str | bytes) -> None:
+        super().__init__(address)
+        self.address = address
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +110,15 @@ class AppSockets:
     """The handler of `/app-ws`. One instance for each running cloud."""
 
     def __init__(
-        self, host: AppHost, sessions: Sessions, config: CloudConfig, recheck: Recheck, origins: Origins
+        self,
+        host: AppHost,
+        sessions: Sessions,
+        config: CloudConfig,
+        recheck: Recheck,
+        origins: Origins,
+        relay: Relay,
     ) -> None:
+        self._relay = relay
         self._host = host
         self._sessions = sessions
         self._config = config
@@ -94,6 +139,8 @@ class AppSockets:
             if "Authorization" in request.headers:
                 found = self._by_headers(request)
         except SignInError as error:
+            if address := await self._cloud_of(request, error):
+                return await self._relay.socket(request, address, request.rel_url)
             log.info("app refused", code=error.code, peer=request.remote)
             return _refusal(401, error.code, str(error))
         if found is None and not self._has_room(request.remote):
@@ -107,13 +154,37 @@ class AppSockets:
                 "this address speaks WebSocket only: connect with ws:// or wss://",
             )
         if found is None:
-            found = await self._unsigned(socket, request)
+            try:
+                found = await self._unsigned(socket, request)
+            except _Elsewhere as where:
+                return await self._relay_opened(socket, request, where)
         else:
             await socket.prepare(request)
         if found is not None:
             sign_in(request, for_good=True)
             await self._attend(socket, request.transport, found)
         return socket
+
+    async def _cloud_of(self, request: web.Request, error: SignInError) -> str:
+        """The address of the one cloud that has the user of an app that is not here; empty: there is none, or it is
+        not known which."""
+        if not isinstance(error, NotHere) or error.user is None or self._relay.is_relayed(request):
+            return ""
+        keeper = self._sessions.keeper
+        found = await keeper.owners_of(error.user) if keeper.shared else ()
+        return found[0] if found and len(found) == 1 else ""
+
+    async def _relay_opened(self, socket: WebSocket, request: web.Request, where: _Elsewhere) -> web.StreamResponse:
+        """Relays a socket on which the app has said who it is."""
+        try:
+            return await self._relay.socket(request, where.address, request.rel_url, socket, (where.said,))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.info("request not relayed", cloud=where.address, error=type(error).__name__)
+            refusal = NotHere(None)
+            with suppress(ConnectionError):
+                await socket.send_str(_error(refusal.code, str(refusal)))
+            await socket.close(code=CloseCode.POLICY, message=refusal.code.encode())
+            return socket
 
     async def _attend(self, socket: WebSocket, transport: asyncio.Transport | None, found: _SignedIn) -> None:
         app = found.app
@@ -144,7 +215,7 @@ class AppSockets:
         self._unsigned_of[subject] += 1
         try:
             await socket.prepare(request)
-            return await self._by_first_message(socket, request.remote)
+            return await self._by_first_message(socket, request)
         finally:
             self._unsigned_of[subject] -= 1
             if not self._unsigned_of[subject]:
@@ -196,8 +267,8 @@ class AppSockets:
             return True
         return record is not None and record.key_hash == found.key_hash
 
-    async def _by_first_message(self, socket: WebSocket, peer: str | None) -> _SignedIn | None:
-        """The first message says who it is; a malformed one may be repeated while there is time."""
+    async def _by_first_message(self, socket: WebSocket, request: web.Request) -> _SignedIn | None:
+        """The first message says who it is; a malformed one may be repeated while there is time. Raises _Elsewhere."""
         try:
             async with asyncio.timeout(self._config.connections.sign_in_time):
                 tries = 0
@@ -210,7 +281,7 @@ class AppSockets:
                             pass
                         case WSMsgType.TEXT | WSMsgType.BINARY:
                             tries += 1
-                            app = await self._try_sign_in(socket, received.data, peer)
+                            app = await self._try_sign_in(socket, received.data, request)
                             if app is not None or socket.closed:
                                 return app
                         case _:
@@ -222,12 +293,14 @@ class AppSockets:
         await socket.close(code=CloseCode.POLICY, message=b"say tpa_connection_init first")
         return None
 
-    async def _try_sign_in(self, socket: WebSocket, said: str | bytes, peer: str | None) -> _SignedIn | None:
-        """None: not with this message; the app was told why."""
+    async def _try_sign_in(self, socket: WebSocket, said: str | bytes, request: web.Request) -> _SignedIn | None:
+        """None: not with this message; the app was told why. Raises _Elsewhere."""
         try:
             return self._by_init(said)
         except SignInError as error:
-            log.info("app refused", code=error.code, peer=peer)
+            if address := await self._cloud_of(request, error):
+                raise _Elsewhere(address, said) from None
+            log.info("app refused", code=error.code, peer=request.remote)
             await socket.send_str(_error(error.code, str(error)))
             if error.code.fatal:
                 await socket.close(code=CloseCode.POLICY, message=error.code.encode())
@@ -263,19 +336,14 @@ class AppSockets:
             )
         self._learn(record, key)
         app = self._running(package, user)
-        if app is None:  # one answer for both: an app is not told who is here, unless the user has started it
-            raise SignInError(
-                wire.ErrorCode.SESSION_NOT_FOUND,
-                "this user has no session here with this app in it: wait for the next webhook, and connect then",
-            )
+        if app is None:
+            raise NotHere(_user(user))
         return _SignedIn(app, record.key_hash)
 
     def _running(self, package: str, user: str | None) -> RunningApp | None:
         """The app of this package that the user has started."""
-        try:
-            apps = self._sessions.apps_of(user_id(user or ""))
-        except ValueError:
-            return None
+        known = _user(user)
+        apps = None if known is None else self._sessions.apps_of(known)
         return None if apps is None else apps.find(package)
 
     def _learn(self, record: AppRecord, key: str) -> None:
@@ -297,6 +365,13 @@ class AppSockets:
                 wire.ErrorCode.INTERNAL_ERROR,
                 "the registry of apps cannot be read: try again later; the log of the cloud says why",
             ) from None
+
+
+def _user(name: str | None) -> UserId | None:
+    try:
+        return user_id(name or "")
+    except ValueError:
+        return None
 
 
 def _error(code: str, message: str) -> str:

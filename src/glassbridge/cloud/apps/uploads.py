@@ -6,6 +6,7 @@ An app signs for size and digest of its sound, so who asks is known before a byt
 
 import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -44,8 +45,10 @@ class Uploads:
     """All of one cloud. `body_time`: seconds in which a sound must come. AppsConfig says how many bytes are kept, and
     how many may be on their way."""
 
-    def __init__(self, host: AppHost, body_time: float) -> None:
+    def __init__(self, host: AppHost, body_time: float, cloud: Callable[[], str] = lambda: "") -> None:
         self._host = host
+        self._cloud = cloud
+        """The name of this cloud in the addresses of its sounds (cloud/apps/forwarding.py)."""
         self._body_time = body_time
         self._clock = host.world.monotonic
         self._sounds: OrderedDict[str, _Sound] = OrderedDict()
@@ -91,14 +94,17 @@ class Uploads:
         self._sounds[name] = _Sound(data, package, self._clock() + KEPT)
         self._forget()
         log.info("sound kept", package=package, bytes=len(data))
-        return success({"path": f"{PATH}/{name}", "keptSeconds": KEPT})
+        cloud = self._cloud()
+        shown = f"{cloud}.{name}" if cloud else name
+        return success({"path": f"{PATH}/{shown}", "keptSeconds": KEPT})
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """A sound that was kept, or one that an app makes while it is heard."""
         self._forget()
-        if (stream := self._host.streams.find(request.match_info["name"])) is not None:
+        name = request.match_info["name"].rpartition(".")[2]
+        if (stream := self._host.streams.find(name)) is not None:
             return await self._pass_on(request, stream)
-        sound = self._sounds.get(request.match_info["name"])
+        sound = self._sounds.get(name)
         if sound is None:
             return failure(404, "NO_SUCH_SOUND", "there is no such sound, or it was kept long enough")
         return web.Response(

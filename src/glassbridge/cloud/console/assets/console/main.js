@@ -33,6 +33,9 @@ const feed = new Feed({
 function take(message) {
   state.now = message.now_ms;
   list.take(message);
+  const silent = message.silent_nodes ?? [];
+  $("silent").hidden = !silent.length;
+  $("silent").textContent = silent.length ? `No answer from ${silent.join(", ")}: sessions there are missing here.` : "";
   if (message.full) follow();
   view.take(message.watched, message.now_ms);
   faults.show(message.development);

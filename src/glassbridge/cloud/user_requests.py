@@ -1,0 +1,146 @@
+"""Requests that belong to a user, or to a sound: the cloud that has it serves them, whichever cloud they reach.
+
+Rules
+- A cloud that has the user's session serves the request itself. Nothing else is asked.
+- Else the directory says which cloud owns the user, and the request is relayed there, once. While the directory is
+  away, all clouds that were last known get it; those that do not have the user refuse it (MISPLACED).
+- A user may be moving: for FIND_TIME the owner is looked up again. After that the request is served here, which for
+  most requests means that there is no session.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from glassbridge.cloud.answers import NoSession, failure
+from glassbridge.cloud.apps.forwarding import Forwarding, cloud_of_sound
+from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
+from glassbridge.cloud.body import BODY, read_body
+from glassbridge.cloud.ownership import Keeper
+from glassbridge.cloud.relay import RELAYED, Answer, Relay
+from glassbridge.core.values import UserId
+from glassbridge.telemetry import metrics
+
+log = structlog.get_logger()
+
+OF_USER: Final = frozenset({
+    "/api/client/apps",
+    "/apps/{package}/start",
+    "/apps/{package}/stop",
+    "/api/client/apps/{package}/start",
+    "/api/client/apps/{package}/stop",
+    "/appsettings/{package}",
+    "/api/client/user/settings",
+    "/api/client/user/settings/key/{key}",
+    "/api/client/device/state",
+    "/api/client/audio/configure",
+    "/api/client/location",
+    "/api/client/location/poll-response/{id}",
+    "/api/client/calendar",
+    "/api/client/notifications",
+    "/api/client/notifications/dismissed",
+    "/api/client/transcripts",
+    "/api/transcripts/{session}",
+})  # fmt: skip
+"""Routes of which the core token names the user. Their bodies have at most MAX_BODY bytes."""
+MAX_BODY: Final = 64 << 10
+BODY_TIME: Final = 15.0
+FIND_TIME: Final = 2.0
+"""Seconds in which a user that is moving must be somewhere."""
+LOOK_AGAIN: Final = 0.1
+ANSWER_TIME: Final = 40.0
+"""Seconds for an answer: an app may take 27 s to start."""
+MISPLACED: Final = 421
+"""How a cloud answers a relayed request of a user that it does not have."""
+
+
+class Sessions(Protocol):
+    """Of this cloud."""
+
+    keeper: Keeper
+
+    def is_here(self, user: UserId) -> bool:
+        """Whether this user has a session here."""
+
+    async def settled(self, user: UserId) -> None:
+        """Waits for a socket of the user that enters right now."""
+
+
+class UserRequests:
+    """`middleware` is that of the public application."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        relay: Relay,
+        forwarding: Forwarding,
+        user_of: Callable[[web.Request], Awaitable[UserId]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._sessions = sessions
+        self._relay = relay
+        self._forwarding = forwarding
+        self._user_of = user_of
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Serves the request where it belongs."""
+        resource = request.match_info.route.resource
+        path = "" if resource is None else resource.canonical
+        if path.startswith(SOUNDS_PATH):
+            address = self._forwarding.elsewhere(request, cloud_of_sound(request.rel_url.raw_path))
+            if address:
+                return await self._relay.stream(request, address, request.rel_url)
+        elif path in OF_USER and self._sessions.keeper.shared:
+            return await self._of_user(request, handler)
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _of_user(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        user = await self._user_of(request)
+        request[BODY] = await read_body(request, most=MAX_BODY, within=BODY_TIME)
+        if RELAYED in request:
+            await self._sessions.settled(user)
+            if not self._sessions.is_here(user):
+                return failure(MISPLACED, "MISPLACED", "this cloud does not have the user")
+        until = self._clock() + FIND_TIME
+        while not self._relay.is_relayed(request) and self._clock() < until:
+            if self._sessions.is_here(user):
+                try:
+                    return await self._here(request, handler)
+                except NoSession:
+                    pass  # it has moved meanwhile
+            owners = await self._sessions.keeper.owners_of(user)
+            if owners is None:
+                break
+            answer = await self._elsewhere(request, owners)
+            if answer is not None:
+                return answer.response()
+            await self._sessions.settled(user)
+            if not self._sessions.is_here(user):
+                await asyncio.sleep(LOOK_AGAIN)
+        return await self._here(request, handler)
+
+    @staticmethod
+    async def _here(request: web.Request, handler: Any) -> web.StreamResponse:
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _elsewhere(self, request: web.Request, owners: Iterable[str]) -> Answer | None:
+        """The first answer of a cloud that has the user; None: none of these has. At `owners` they are reached."""
+        body = bytes(request[BODY])
+        asked = {asyncio.ensure_future(self._relay.whole(request, address, body, ANSWER_TIME)) for address in owners}
+        try:
+            for one in asyncio.as_completed(asked):
+                answer = await one
+                if answer is not None and answer.status != MISPLACED:
+                    metrics.RELAYED.add("request")
+                    return answer
+            return None
+        finally:
+            for one in asked:
+                one.cancel()

@@ -1,0 +1,249 @@
+"""Requests that reach a cloud which does not have their user, or their sound: served all the same."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from time import time
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+
+from glassbridge.cloud import user_requests
+from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
+from glassbridge.cloud.auth import mint_core_token
+from glassbridge.cloud.reference import OPERATIONS
+from glassbridge.cloud.relay import HEADER
+from glassbridge.core.app_session import AppState
+from glassbridge.core.lease import LeaseState
+from glassbridge.core.subscriptions import Permission
+from glassbridge.core.values import user_id
+from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, hash_key, signer, signing_secret, sound_claim
+from tests.cloud.app_stage import KEY, PACKAGE, App, AppsServer
+from tests.cloud.conftest import ANN, SECRET, Stage
+from tests.cluster.clouds import Clouds, clouds_of
+from tests.cluster.conftest import Connect
+from tests.cluster.test_moving import numbered
+from tests.support.patience import patient
+from tests.support.poll import eventually
+
+BEARER = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 600)}"}
+
+
+class Scene:
+    """Three clouds, and a server of apps."""
+
+    def __init__(self, clouds: Clouds, apps: AppsServer, directory: Any) -> None:
+        self.clouds = clouds
+        self.apps = apps
+        self.directory = directory
+
+    @property
+    def stages(self) -> list[Stage]:
+        return self.clouds.stages
+
+    async def ask(self, at: int, path: str, method: str = "GET", **options: Any) -> tuple[int, Any]:
+        stage = self.stages[at]
+        async with stage.http.request(method, stage.url + path, headers=BEARER, **options) as answer:
+            return answer.status, await answer.json()
+
+    async def has_app(self, at: int = 0) -> None:
+        phone = await self.stages[at].phone(query=numbered(1))
+        await phone.say(type="start_app", packageName=PACKAGE)
+        await self.apps.until("session_request")
+
+
+@pytest.fixture
+async def scene(connect: Connect) -> AsyncIterator[Scene]:
+    async with AsyncExitStack() as stack:
+        apps = AppsServer()
+        await apps.start()
+        stack.push_async_callback(apps.stop)
+        record = AppRecord(
+            package=PACKAGE,
+            url=apps.url,
+            key_hash=hash_key(KEY),
+            secret=signing_secret(KEY),
+            permissions=frozenset({Permission.MICROPHONE}),
+            settings=({"type": "toggle", "key": "loud", "label": "Loud", "defaultValue": False},),
+        )
+        clouds = await stack.enter_async_context(clouds_of(connect, count=0))
+        for _ in range(3):
+            await clouds.add(connect(), StaticRegistry(record))
+        await eventually(lambda: all(len(one.cloud.sessions.keeper.nodes) == 3 for one in clouds.stages) or "alone", 10)
+        yield Scene(clouds, apps, connect)
+
+
+async def test_each_cloud_serves_the_rest_of_each_user(scene: Scene) -> None:
+    await scene.has_app()
+    [session] = scene.clouds.sessions_of()
+    session.transcripts.add("said before", ["en-US"], 0, 500)
+    for at in range(3):
+        status, told = await scene.ask(at, "/api/client/transcripts")
+        assert (status, [one["text"] for one in told["data"]["segments"]]) == (200, ["said before"])
+        model = {"modelName": f"Glasses {at}", "connected": True}
+        status, told = await scene.ask(at, "/api/client/device/state", "POST", json=model)
+        assert (status, told["data"]["modelName"]) == (200, f"Glasses {at}")
+        assert session.apps.devices.glasses.model == f"Glasses {at}"
+        status, told = await scene.ask(at, "/api/client/apps")
+        assert (status, told["data"][0]["state"]) != (200, "absent"), "it is told where the app is not"
+        assert (await scene.ask(at, "/api/client/location", "POST", json={"lat": 1, "lng": 2}))[0] == 200
+    assert (await scene.ask(2, f"/apps/{PACKAGE}/stop", "POST"))[0] == 200
+    assert session.apps.states().get(PACKAGE) in (None, AppState.STOPPED)
+
+
+@pytest.mark.slow
+async def test_a_user_of_no_cloud_is_told_so_at_once(scene: Scene) -> None:
+    status, told = await scene.ask(1, "/api/client/transcripts")
+    assert (status, told["error"]["code"]) == (503, "SESSION_NOT_FOUND")
+    assert (await scene.ask(1, "/api/client/apps"))[0] == 200
+    stage = scene.stages[1]
+    async with stage.http.get(f"{stage.url}/api/client/transcripts") as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.slow
+async def test_while_the_user_moves_each_request_is_served(scene: Scene) -> None:
+    """The phone goes from cloud to cloud, and a program of the user's asks all of them all the time."""
+    await scene.has_app()
+    asked: list[int] = []
+    moving = True
+
+    async def keep_asking(at: int) -> None:
+        while moving:
+            status, told = await scene.ask(at, "/api/client/location", "POST", json={"lat": 1, "lng": 2})
+            assert status == 200, told
+            asked.append(at)
+
+    askers = [asyncio.create_task(keep_asking(at)) for at in range(3)]
+    try:
+        for attempt in range(2, 14):
+            await scene.stages[attempt % 3].phone(query=numbered(attempt))
+            await asyncio.sleep(0)
+    finally:
+        moving = False
+        await asyncio.gather(*askers)
+    assert {0, 1, 2} == set(asked)
+
+
+@pytest.mark.slow
+async def test_while_the_directory_is_away_all_clouds_are_asked(scene: Scene) -> None:
+    await scene.has_app()
+    for stage in scene.stages:
+        stage.cloud.sessions.keeper._lease.state = LeaseState.AWAY
+    for at in range(3):
+        assert (await scene.ask(at, "/api/client/transcripts"))[0] == 200
+    scene.stages[0].cloud.sessions.keeper._lease.state = LeaseState.AWAY
+    status, _ = await scene.ask(2, f"/apps/{PACKAGE}/stop", "POST")
+    assert status == 200
+
+
+@pytest.mark.slow
+async def test_an_owner_that_is_dead_is_told_of_in_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory names a cloud that was killed."""
+    monkeypatch.setattr(user_requests, "FIND_TIME", 0.3)
+    async with clouds_of(connect, count=2) as clouds:
+        [one, _] = clouds.stages
+        await one.phone(query=numbered(1))
+        await one.cloud._cluster.aclose()
+        scene = Scene(clouds, AppsServer(), connect)
+        begun = asyncio.get_running_loop().time()
+        status, told = await scene.ask(1, "/api/client/transcripts")
+        assert (status, told["error"]["code"]) == (503, "SESSION_NOT_FOUND")
+        assert asyncio.get_running_loop().time() - begun < patient(2.0)
+
+
+@pytest.mark.slow
+async def test_nothing_is_relayed_twice_and_nothing_unsigned_is_served(scene: Scene) -> None:
+    await scene.has_app()
+    status, _ = await scene.ask(1, "/api/client/transcripts")
+    assert status == 200
+    one, two = scene.stages[:2]
+    async with two.http.get(f"{two.url}/api/client/transcripts", headers=BEARER | {HEADER: "1"}) as answer:
+        assert answer.status == 503, "a request that says it was relayed was relayed again"
+    inside = f"http://{one.cloud.sessions.keeper.owner.address}"
+    for headers in (BEARER, BEARER | {HEADER: "0" * 64}, BEARER | {HEADER: "0" * 64, "X-Forwarded-For": "1.2.3.4"}):
+        for path in ("/api/client/transcripts", "/livez", "/metrics", "/console"):
+            async with one.http.get(inside + path, headers=headers) as answer:
+                assert answer.status == 401
+
+
+@pytest.mark.slow
+async def test_the_limits_of_an_address_are_those_of_the_client(scene: Scene) -> None:
+    """A cloud that relays is no client."""
+    await scene.has_app()
+    seen: list[str | None] = []
+    routes = scene.stages[0].cloud.api._transcripts
+    user_of = routes._user_of
+
+    async def note(request: Any) -> Any:
+        seen.append(request.remote)
+        return await user_of(request)
+
+    routes._user_of = note
+    stage = scene.stages[1]
+    headers = BEARER | {"X-Forwarded-For": "9.9.9.9"}
+    async with stage.http.get(f"{stage.url}/api/client/transcripts", headers=headers) as answer:
+        assert answer.status == 200
+    assert seen == ["127.0.0.1"]
+
+
+def app_headers() -> dict[str, str]:
+    token = jwt.encode({"packageName": PACKAGE, "apiKey": KEY}, SECRET, algorithm="HS256")
+    return {"Authorization": f"Bearer {token}", "x-user-id": ANN, "x-session-id": f"{ANN}-{PACKAGE}"}
+
+
+async def open_app(stage: Stage, headers: dict[str, str]) -> App:
+    app = App(await stage.http.ws_connect(stage.url.replace("http", "ws") + "/app-ws", headers=headers))
+    app.read()
+    return app
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_headers", [True, False])
+async def test_an_apps_socket_at_the_wrong_cloud_serves_the_app(scene: Scene, by_headers: bool) -> None:
+    await scene.has_app()
+    app = await open_app(scene.stages[1], app_headers() if by_headers else {})
+    if not by_headers:
+        init = {"packageName": PACKAGE, "sessionId": f"{ANN}-{PACKAGE}", "apiKey": KEY}
+        await app.socket.send_json({"type": "tpa_connection_init", **init})
+    assert (await app.until("tpa_connection_ack"))["sessionId"] == f"{ANN}-{PACKAGE}"
+    await app.subscribe("VAD")
+    await scene.stages[0].phones[-1].say(type="VAD", status=True)
+    assert (await app.until_heard("VAD"))["status"] is True
+
+
+@pytest.mark.slow
+async def test_an_app_that_may_not_in_is_not_let_in_by_another_cloud(scene: Scene) -> None:
+    await scene.has_app()
+    wrong = app_headers() | {"x-user-id": "bob@example.com"}
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await open_app(scene.stages[1], wrong)
+    assert refused.value.status == 401
+
+
+@pytest.mark.slow
+async def test_a_sound_is_found_at_any_cloud(scene: Scene) -> None:
+    data = b"a sound"
+    digest = sha256(data).hexdigest()
+    claim = sound_claim(PACKAGE, len(data), digest)
+    headers = {SIGNATURE_HEADER: signer(KEY).sign(claim, int(time())), DIGEST_HEADER: digest}
+    one = scene.stages[0]
+    async with one.http.post(f"{one.url}/api/sounds?app={PACKAGE}", data=data, headers=headers) as answer:
+        path = (await answer.json())["data"]["path"]
+    for stage in scene.stages:
+        for base in ("", stage.cloud._forwarding.base):
+            async with one.http.get(f"{stage.url}{base}{path}") as answer:
+                assert (answer.status, await answer.read()) == (200, data)
+    _, _, name = path.rpartition(".")
+    async with one.http.get(f"{scene.stages[1].url}/api/sounds/{name}") as answer:
+        assert answer.status == 404
+
+
+def test_each_route_of_a_user_is_known() -> None:
+    """A route that a core token opens belongs to the user's cloud, or is here for a reason."""
+    anywhere = {"/api/client/livekit/token"}
+    by_token = {path for (_, path), operation in OPERATIONS.items() if operation.auth == "user"}
+    assert by_token - anywhere == user_requests.OF_USER
