@@ -41,7 +41,7 @@ def list_() -> None:
 def run(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="F2, F7, N-loss5, a letter (N: all networks), or all (but N)."),
+        typer.Argument(metavar="NAME...", help="F2, F7, N-loss5, a letter (N: all networks), or all (but M and N)."),
     ],
     runs: Annotated[int | None, typer.Option(min=1, help="Runs of each; each has several users.")] = None,
     participant: Annotated[
@@ -57,6 +57,9 @@ def run(
         int | None, typer.Option(min=0, help="For what is random. Left out: a random one, printed.")
     ] = None,
     keep_logs: Annotated[bool, typer.Option("--keep-logs", help="Keep the logs of what passed, too.")] = False,
+    users: Annotated[
+        int | None, typer.Option(min=1, max=200, help="Users who speak. Left out: as many as the scenario wants.")
+    ] = None,
 ) -> None:
     """Run scenarios on real processes. Exit status 0 if all numbers hold."""
     from glassbridge.lab.catalogue import find
@@ -67,7 +70,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     config = stack_config(livekit, participant or ParticipantName.OWN)
     raise typer.Exit(
-        until_signal(_run(config, chosen, participants, runs, json, out, seed, keep_logs), stopped=INTERRUPTED)
+        until_signal(_run(config, chosen, participants, runs, json, out, seed, keep_logs, users), stopped=INTERRUPTED)
     )
 
 
@@ -80,6 +83,7 @@ async def _run(
     out: Path,
     seed: int | None,
     keep_logs: bool,
+    users: int | None,
 ) -> int:
     from glassbridge.lab.report import as_json, line, save
     from glassbridge.lab.runner import Runner
@@ -88,7 +92,7 @@ async def _run(
         seed = randrange(1 << 32)  # noqa: S311 - no secret
     outcomes: list[Outcome] = []
     progress = Progress()
-    runner = Runner(config, out, progress.say, seed=seed, keep_logs=keep_logs)
+    runner = Runner(config, out, progress.say, seed=seed, keep_logs=keep_logs, users=users)
     async for outcome in runner.run_all(chosen, participants, runs):
         outcomes.append(outcome)
         progress.clear()

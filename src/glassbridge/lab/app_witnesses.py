@@ -47,6 +47,7 @@ class Witness:
     key: str
     name: str
     package: str
+    api_key: str = field(default="", repr=False)
     heard: defaultdict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
     """By user."""
     begun: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -102,8 +103,10 @@ def judge_apps(witnesses: Iterable[Witness], user: User, move: Move, end_ns: int
 class Witnesses:
     """`async with`; clouds that are given `registry` know them."""
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: Path, ours: int = 1, versions: Sequence[str] = VERSIONS) -> None:
+        """`ours`: so many of our own SDK; `versions` of the original's."""
         self.registry = registry
+        self._count, self._versions = ours, versions
         self.all: list[Witness] = []
         self.untried: list[str] = []
         """Why a kind is missing."""
@@ -113,8 +116,9 @@ class Witnesses:
     async def __aenter__(self) -> Self:
         self._cleanup.push_async_callback(self._tasks.close)
         try:
-            await self._ours()
-            for version in VERSIONS:
+            for number in range(1, self._count + 1):
+                await self._ours("ours" if number == 1 else f"ours{number}")
+            for version in self._versions:
                 await self._originals(version)
         except BaseException:
             await self._cleanup.aclose()
@@ -133,14 +137,15 @@ class Witnesses:
         return [f"{one.name} of {user.id}" for one in self.all for user in users if not one.hears(user.id, since_ns)]
 
     def _register(self, key: str, name: str) -> tuple[Witness, str, int]:
-        witness, port = Witness(key, name, f"org.example.{key}"), steady_port()
-        record, api_key = new_app(witness.package, f"http://127.0.0.1:{port}", name, ["MICROPHONE"])
+        package, port = f"org.example.{key}", steady_port()
+        record, api_key = new_app(package, f"http://127.0.0.1:{port}", name, ["MICROPHONE"])
+        witness = Witness(key, name, package, api_key)
         TomlRegistry(self.registry).add(record)
         self.all.append(witness)
         return witness, api_key, port
 
-    async def _ours(self) -> None:
-        witness, key, port = self._register("ours", "glassbridge.app")
+    async def _ours(self, name: str) -> None:
+        witness, key, port = self._register(name, "glassbridge.app")
         server = AppServer(witness.package, key, port=port)
 
         @server.on_session

@@ -27,6 +27,8 @@ class Backend:
         self.cloud = cloud
         self.cloud_url = cloud_url
         """Where the cloud listens."""
+        self.bridges = config.workers
+        """Workers that the cloud must see; more than its own in a cluster."""
         self.phone_url = cloud_url
         """Where phones find it: the same, or the front of `from_phones`."""
         self._from_phones: ByteLink | None = None
@@ -75,6 +77,10 @@ class Backend:
         return [address.path for address in addresses if address.path is not None]
 
     @property
+    def cloud_port(self) -> int:
+        return _port(self.cloud_url)
+
+    @property
     def programs(self) -> tuple[Program, Program]:
         return self.bridge, self.cloud
 
@@ -100,7 +106,7 @@ class Backend:
 
     async def _bridges_are_seen(self) -> bool:
         said = await self._http.json(f"{self.cloud_url}/readyz")
-        return said.get("bridges") == self._config.workers
+        return said.get("bridges") == self.bridges
 
 
 def breakable(way: T | None) -> T:

@@ -7,16 +7,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from glassbridge.core.values import UserId
-from glassbridge.lab.backend import Backend
 from glassbridge.lab.judge import Run
 from glassbridge.lab.program import Line, Program
 from glassbridge.runtime.errors import UserError
 
 START_TIMEOUT = 20.0
 STOP_GRACE = 5.0
+
+
+class Entrance(Protocol):
+    """Where a phone is sent: a backend, or what stands before several."""
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def phone_url(self) -> str: ...
 
 
 @dataclass(eq=False)
@@ -27,7 +36,7 @@ class User:
     index: int
     """As its stamps say it."""
     crowd: "Crowd"
-    backend: Backend
+    backend: Entrance
     """To which it was sent last."""
     here: bool = True
     """Its phone exists: it was neither removed nor killed."""
@@ -40,7 +49,7 @@ class User:
         """The id of the session that it was last accepted into."""
         return next((event["session_id"] for event in reversed(self.events) if event["event"] == "ack"), None)
 
-    def switch(self, backend: Backend) -> None:
+    def switch(self, backend: Entrance) -> None:
         """Moves to another backend."""
         self.backend = backend
         self._do("switch", cloud=backend.phone_url)
@@ -114,7 +123,7 @@ class Crowd:
                     await self.program.wait()
         await self.program.stop(0.1)
 
-    def add(self, user: UserId, backend: Backend, **options: Any) -> User:
+    def add(self, user: UserId, backend: Entrance, **options: Any) -> User:
         """A phone that connects to this backend and speaks; `options` as of lab/phones.py. Again after a restart."""
         found = self.users.get(user)
         if found is None:

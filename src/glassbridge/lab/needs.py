@@ -23,6 +23,10 @@ class Needs:
     """A real livekit-server."""
     app: bool = False
     """Each user has an app that listens."""
+    cluster: bool = False
+    """The backends are one system: phones come by a balancer, to any cloud (lab/cluster.py)."""
+    own_apps: int = 0
+    """Each user has so many apps of our own SDK, which hear transcripts."""
     witnesses: bool = False
     """Each user has an app of each kind, which hears transcripts (lab/app_witnesses.py)."""
     hostile_app: bool = False

@@ -77,13 +77,22 @@ class Runner:
     """`say` gets a line for each thing that goes on."""
 
     def __init__(
-        self, config: StackConfig, out: Path, say: Callable[[str], None], *, seed: int, keep_logs: bool = False
+        self,
+        config: StackConfig,
+        out: Path,
+        say: Callable[[str], None],
+        *,
+        seed: int,
+        keep_logs: bool = False,
+        users: int | None = None,
     ) -> None:
         self._config = config
         self._out = out
         self._say = say
         self._seed = seed
         self._keep_logs = keep_logs
+        self._users = users
+        """In place of those of each scenario."""
 
     async def run_all(
         self, scenarios: Sequence[Scenario], participants: Sequence[ParticipantKind], runs: int | None
@@ -114,7 +123,7 @@ class Runner:
         def say(text: str) -> None:
             self._say(f"{scenario.id} {participant}: {text}")
 
-        system = System(config, scenario.needs, scenario.users, folder, say, self._seed)
+        system = System(config, scenario.needs, self._users or scenario.users, folder, say, self._seed)
         try:
             async with system:
                 outcome.livekit = system.stack.livekit_kind
@@ -127,7 +136,7 @@ class Runner:
         outcome.samples = system.samples
         outcome.defects = system.logbook.defects
         outcome.untried = system.witnesses.untried if system.witnesses else []
-        if outcome.samples and not scenario.needs.original_clouds:  # those log nothing
+        if outcome.samples and scenario.tells_stories:
             outcome.stories = judge_all(system.ingest.lines, scenario.id, outcome.samples, system.wall_ahead_ns)
             outcome.stories.wrong += [f"the sink would refuse: {problem}" for problem in system.ingest.problems]
         self._judged(outcome, begun)

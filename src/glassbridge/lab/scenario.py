@@ -114,6 +114,12 @@ class Scenario:
     special: bool = False
     """It needs what machines do not usually allow: `all` does not mean it."""
 
+    @property
+    def tells_stories(self) -> bool:
+        """Whether the log sink must tell of each fault. Doubles of the original's cloud log nothing; and what is told
+        of one user by several clouds is no single story."""
+        return not self.needs.original_clouds and not self.needs.cluster
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -145,9 +151,8 @@ def scenario(
     def register(run: Callable[[System], Awaitable[None]]) -> Callable[[System], Awaitable[None]]:
         if id in _found:
             raise ValueError(f"there are two scenarios {id}")
-        _found[id] = Scenario(
-            id, title, story, needs or Needs(), (*must, *(INTACT if intact else ())), users, runs, keeps, sdk, run
-        )
+        limits, what = (*must, *(INTACT if intact else ())), needs or Needs()
+        _found[id] = Scenario(id, title, story, what, limits, users, runs, keeps, sdk, run, special=what.cluster)
         return run
 
     return register

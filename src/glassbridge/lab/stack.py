@@ -20,6 +20,7 @@ from glassbridge.bridge.config import BridgeConfig
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import UserId
 from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend, breakable
+from glassbridge.lab.cluster import Cluster
 from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
@@ -56,6 +57,8 @@ class StackConfig:
     cloud_port: int = 0
     backends: int = 1
     """Clouds, each with a bridge of its own; all share LiveKit."""
+    cluster: bool = False
+    """The clouds share a directory, all bridges, and a balancer."""
     original_clouds: bool = False
     """Doubles of the original's cloud (lab/originals/cloud.py) in the place of ours."""
     breakable: bool = False
@@ -131,6 +134,7 @@ class Stack:
         self._users: set[UserId] = set()
         self.phones: list[Program] = []
         self.backends: list[Backend] = []
+        self.cluster: Cluster | None = None
         self.livekit: LiveKit | None = None
         """None: it runs elsewhere."""
         self.livekit_kind = "elsewhere"
@@ -166,6 +170,8 @@ class Stack:
             self._phones_to_livekit = await breaker.link()
         for name in ascii_uppercase[: config.backends]:
             self.backends.append(await self._backend(name, breaker))
+        if config.cluster:
+            self.cluster = await clean.enter_async_context(Cluster(self._folder, self.backends, self._say))
         clean.push_async_callback(self._stop_programs)
         try:
             async with asyncio.TaskGroup() as tasks:

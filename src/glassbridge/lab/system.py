@@ -14,8 +14,9 @@ from typing import Any
 
 from glassbridge.core.values import UserId
 from glassbridge.lab.app_witnesses import Move, Witnesses, judge_apps
-from glassbridge.lab.backend import Backend
-from glassbridge.lab.crowd import Crowd, User
+from glassbridge.lab.backend import Backend, breakable
+from glassbridge.lab.cluster import Cluster
+from glassbridge.lab.crowd import Crowd, Entrance, User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.floor import join_to_first_packet
 from glassbridge.lab.hostile_app import HostileApp
@@ -25,6 +26,7 @@ from glassbridge.lab.leaks import Holdings, held_by, on_livekit
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.logbook import Logbook
 from glassbridge.lab.needs import Figures, LabError, Needs
+from glassbridge.lab.original_sdk import VERSIONS
 from glassbridge.lab.phone_reports import in_room, joined_rooms
 from glassbridge.lab.pulse import Pulse
 from glassbridge.lab.readiness import Http
@@ -112,13 +114,14 @@ class System:
             needs, config = self._needs, self._config
             env = ENVIRONMENT | self._to_sink(folder) | operator() | dict(needs.env)
             self._admin_token = env["GLASSBRIDGE_ADMIN_TOKEN"]
-            if needs.app or needs.witnesses:
+            if needs.app or needs.witnesses or needs.own_apps:
                 env["GLASSBRIDGE_APPS"] = str(folder / "apps.toml")
             if needs.app:
                 self.app = await clean.enter_async_context(ListeningApp(folder / "apps.toml"))
-            if needs.witnesses:
+            if needs.witnesses or needs.own_apps:
                 env |= (await clean.enter_async_context(StampRecogniser())).environment
-                self.witnesses = await clean.enter_async_context(Witnesses(folder / "apps.toml"))
+                kinds = (needs.own_apps, ()) if needs.own_apps else (1, VERSIONS)
+                self.witnesses = await clean.enter_async_context(Witnesses(folder / "apps.toml", *kinds))
                 for missing in self.witnesses.untried:
                     self.say(missing)
             if needs.hostile_app:
@@ -128,10 +131,11 @@ class System:
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,
-                livekit="real" if needs.real or needs.breakable else config.livekit,
+                livekit="real" if needs.real or needs.breakable or needs.cluster else config.livekit,
                 backends=needs.backends,
                 workers=needs.workers,
                 breakable=needs.breakable,
+                cluster=needs.cluster,
                 original_clouds=needs.original_clouds,
                 env=env,
                 taps=self.taps.paths,
@@ -168,6 +172,26 @@ class System:
         """The second one, where the scenario needs two."""
         return self.stack.backends[1]
 
+    @property
+    def cluster(self) -> Cluster:
+        """Where the scenario needs one. Raises RuntimeError elsewhere."""
+        return breakable(self.stack.cluster)
+
+    @property
+    def entrance(self) -> Entrance:
+        """Where phones go that are not sent anywhere else."""
+        return self.a if self.stack.cluster is None else self.stack.cluster.front
+
+    @property
+    def users(self) -> int:
+        """So many speak."""
+        return self._users
+
+    @property
+    def admin(self) -> dict[str, str]:
+        """Headers of an operator."""
+        return {"Authorization": f"Bearer {self._admin_token}"}
+
     async def another_crowd(self, name: str, clean: AsyncExitStack | None = None) -> Crowd:
         """One more process of phones, stopped with the system."""
         crowd = Crowd(name, dict(ENVIRONMENT), self.stack.core_token, self._indexes, self.logbook.write)
@@ -183,7 +207,8 @@ class System:
 
     def worker_of(self, user: User) -> int:
         """Which worker of the user's bridge joined the room last."""
-        program = user.backend.bridge.name
+        backend = next(one for one in self.stack.backends if one.name == user.backend.name)
+        program = backend.bridge.name
         return int(self.logged("JoinRoom received", user, program=program)[-1]["worker"])
 
     def worker_pid(self, worker: int = 0, backend: Backend | None = None) -> int:
@@ -193,13 +218,13 @@ class System:
 
     # ---- phones
 
-    async def speaking(self, backend: Backend | None = None, **options: Any) -> list[User]:
+    async def speaking(self, backend: Entrance | None = None, **options: Any) -> list[User]:
         """The scenario's users, their audio flowing at the backend (the first one if left out).
 
         Always the same ones: they are added at first (`options` as of lab/phones.py) and switched over later. Raises
         LabError when their audio does not flow within LIVE_WITHIN.
         """
-        backend = backend or self.a
+        backend = backend or self.entrance
         names = [UserId(f"lab-{number}@example.org") for number in range(1, self._users + 1)]
         users = []
         for name in names:
@@ -222,7 +247,7 @@ class System:
                 raise LabError(f"deaf after {LIVE_WITHIN:.0f} s: {', '.join(missing)}")
             await asyncio.sleep(0.05)
 
-    def add(self, name: UserId, backend: Backend, crowd: Crowd | None = None, **options: Any) -> User:
+    def add(self, name: UserId, backend: Entrance, crowd: Crowd | None = None, **options: Any) -> User:
         """A phone of the kind of this run; again, with the same name, after its process was killed."""
         usual = {
             "participant": self._config.participant,
@@ -232,7 +257,7 @@ class System:
         }
         return (crowd or self.crowd).add(name, backend, **usual | options)
 
-    async def live(self, users: list[User], backend: Backend, within: float = LIVE_WITHIN) -> None:
+    async def live(self, users: list[User], backend: Entrance, within: float = LIVE_WITHIN) -> None:
         """Waits until new frames of all come out at the backend and the phones know. Raises LabError."""
         begun = monotonic_ns()
 
@@ -251,7 +276,7 @@ class System:
                     raise LabError(f"the phone of {user.id} has ended: {user.events[-1]['message']}")
             if monotonic() > deadline:
                 names = ", ".join(user.id for user in waiting)
-                raise LabError(f"audio of {names} does not flow at {backend.name} after {within:.0f} s")
+                raise LabError(f"audio of {names} does not flow at {backend.name or 'any cloud'} after {within:.0f} s")
             await asyncio.sleep(0.05)
 
     def _knows(self, user: User) -> bool:
