@@ -291,10 +291,11 @@ class Settings(BaseModel):
     sounds_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=4 << 30)] = 64 << 20
     """Sounds that all apps have brought and that are kept. At the limit, the oldest of the app that has most go."""
     store: Path | None = None
-    """SQLite file of users' settings and of what apps store. Unset: `apps.store.db` beside the registry of apps;
-    without a registry, in memory. Clouds of one machine may share it ([production.md](production.md#stored-data))."""
+    """SQLite file of users' settings and of what apps store. Unset: in the server of `GLASSBRIDGE_CLUSTER`, for all its
+    clouds; without a cluster `apps.store.db` beside the registry of apps; without a registry, in memory. Clouds of one
+    machine may share a file ([production.md](production.md#stored-data))."""
     store_mb: Megabytes = Field(1_024, ge=1, le=1 << 20)
-    """Size that this file may have. More is answered 503."""
+    """Size that this file may have, or all that is stored in the server of a cluster. More is answered 503."""
 
     # --- Proxies and browsers
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_check_networks)] = ()

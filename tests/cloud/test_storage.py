@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from glassbridge.cloud.apps.store import Full, Kind, Store, StoreError
+from glassbridge.cloud.apps.store import Full, Kind, SqliteStore, StoreError
 from glassbridge.core.allowance import Rate
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
@@ -92,14 +92,14 @@ async def test_a_file_that_cannot_be_used_is_told_and_apps_run_all_the_same(tmp_
 
 async def test_the_store_keeps_what_it_said_it_keeps(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with Store(path, 1 << 20) as store:
+    async with SqliteStore(path, 1 << 20) as store:
         assert not await store.knows(USER, "app")
         await store.know(USER, "app")
         await store.write(Kind.STORED, USER, "app", {"a": "1", "b": "2"}, 100)
         with pytest.raises(Full):
             await store.write(Kind.STORED, USER, "app", {"c": "x" * 100}, 100)
         assert await store.delete(Kind.STORED, USER, "app", "a") == 1
-    async with Store(path, 1 << 20) as store:
+    async with SqliteStore(path, 1 << 20) as store:
         assert await store.knows(USER, "app")
         assert await store.read(Kind.STORED, USER, "app") == {"b": "2"}
         assert await store.read(Kind.SETTING, USER, "app") == {}
@@ -107,7 +107,7 @@ async def test_the_store_keeps_what_it_said_it_keeps(tmp_path: Path) -> None:
 
 
 async def test_a_file_has_a_bound(tmp_path: Path) -> None:
-    async with Store(tmp_path / "store.db", 128 << 10) as store:
+    async with SqliteStore(tmp_path / "store.db", 128 << 10) as store:
         await store.write(Kind.STORED, USER, "app0", {"a": "x" * 50_000}, 1 << 20)
         with pytest.raises(StoreError):
             await store.write(Kind.STORED, USER, "app1", {"a": "x" * 100_000}, 1 << 20)

@@ -16,7 +16,7 @@ RegistryOption = Annotated[
         "--registry",
         envvar="GLASSBRIDGE_APPS",
         dir_okay=False,
-        help="File of the registry: .toml for people, .db for SQLite.",
+        help="File of the registry: .toml for people, .db for SQLite; `cluster`: that of all clouds.",
     ),
 ]
 PackageArgument = Annotated[str, typer.Argument(help="Package name, such as com.example.captions.")]
@@ -39,10 +39,11 @@ def add(
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Register an app and print its API key, which is stored nowhere: the last line of the output."""
-    from glassbridge.cloud.apps.registry import new_app, open_registry, read_settings
+    from glassbridge.cli.shared import registry_at
+    from glassbridge.cloud.apps.registry import new_app, read_settings
 
     record, key = new_app(package, url, name, permission or [], read_settings(settings) if settings else ())
-    open_registry(registry).add(record)
+    registry_at(registry).add(record)
     print(f"{package} is in {registry}; this is its API key, which is shown once:", file=sys.stderr)
     print(key)
 
@@ -50,9 +51,9 @@ def add(
 @app.command(name="list")
 def list_(registry: RegistryOption = DEFAULT_REGISTRY) -> None:
     """Show the apps: package, URL, permissions."""
-    from glassbridge.cloud.apps.registry import open_registry
+    from glassbridge.cli.shared import registry_at
 
-    for record in open_registry(registry).all():
+    for record in registry_at(registry).all():
         permissions = ",".join(sorted(permission.value for permission in record.permissions))
         print("\t".join((record.package, record.url, permissions or "-")))
 
@@ -62,9 +63,9 @@ def rekey(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY)
     """Make a new API key for an app, whose former key ends, and print it: the last line of the output."""
     from secrets import token_urlsafe
 
-    from glassbridge.cloud.apps.registry import open_registry
+    from glassbridge.cli.shared import registry_at
 
-    found = open_registry(registry)
+    found = registry_at(registry)
     record = found.find(package)
     if record is None:
         raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")
@@ -77,7 +78,7 @@ def rekey(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY)
 @app.command()
 def remove(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY) -> None:
     """Forget an app: it cannot be started any more."""
-    from glassbridge.cloud.apps.registry import open_registry
+    from glassbridge.cli.shared import registry_at
 
-    if not open_registry(registry).remove(package):
+    if not registry_at(registry).remove(package):
         raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")

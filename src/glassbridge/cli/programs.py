@@ -20,6 +20,7 @@ from glassbridge.cli.common import (
     start_logging,
     traces_url,
 )
+from glassbridge.cli.shared import CLUSTER, shared_of
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.cli.starting import DevelopmentOption, Start
 from glassbridge.runtime.addresses import UNIX, is_on_this_machine
@@ -76,7 +77,11 @@ def cloud(
     ] = None,
     apps: Annotated[
         Path | None,
-        typer.Option(envvar="GLASSBRIDGE_APPS", dir_okay=False, help="Registry of apps (see `glassbridge apps`)."),
+        typer.Option(
+            envvar="GLASSBRIDGE_APPS",
+            dir_okay=False,
+            help="Registry of apps (see `glassbridge apps`); `cluster`: that of all clouds.",
+        ),
     ] = None,
     metrics_port: Annotated[
         int | None,
@@ -107,6 +112,7 @@ def cloud(
         start.note(
             "hand-overs between clouds carry what was said, signed but not encrypted: keep their network private"
         )
+    shared = start.attempt(lambda: shared_of(settings, cluster and cluster[1], apps))
     security, owners = start.attempt(lambda: channel_security(settings)), start.attempt(lambda: bridge_owners(settings))
     _require_safe_bridges(start)
     start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
@@ -176,7 +182,7 @@ def cloud(
     with tracing("cloud", traces_url()):
         ready = lambda _port: recogniser.warm_up()  # noqa: E731
         reread = lambda: cloud_keys(start.again())  # noqa: E731
-        status = run(config, recogniser, ready, registry, _voice(), reread, cluster and cluster[1])
+        status = run(config, recogniser, ready, registry, _voice(), reread, shared)
     raise typer.Exit(status)
 
 
@@ -203,8 +209,8 @@ def _require_safe_bridges(start: Start) -> None:
 
 
 def _registry(path: Path | None) -> "Registry | None":
-    """None: there are no apps. Raises UserError."""
-    if path is None:
+    """None: there are no apps, or it is that of the cluster. Raises UserError."""
+    if path is None or path == CLUSTER:
         return None
     from glassbridge.cloud.apps.registry import open_registry
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from secrets import token_hex
 from socket import gethostname
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ from aiohttp import web
 
 from glassbridge.cloud.apps.forwarding import Forwarding
 from glassbridge.cloud.apps.host import AppHost
-from glassbridge.cloud.apps.registry import Registry, StaticRegistry
+from glassbridge.cloud.apps.registry import Followed, Registry, StaticRegistry
+from glassbridge.cloud.apps.store import Store
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.gauges import Gauges
 from glassbridge.cloud.handover import HandOverClient, HandOverServer
@@ -43,6 +45,15 @@ from glassbridge.telemetry.numbers import Program
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the clouds of a cluster share; None: this one has its own."""
+
+    directory: Directory | None = None
+    registry: Registry | None = None
+    store: Store | None = None
+
+
 class Cloud:
     """A running cloud; `async with` starts and stops it. The recogniser is borrowed; without a registry there are no
     apps, without a voice nothing is said."""
@@ -55,8 +66,10 @@ class Cloud:
         voice: Voice | None = None,
         directory: Directory | None = None,
         world: World = REAL,
+        store: Store | None = None,
     ) -> None:
-        """`directory`: shared by the clouds of `config.cluster`, and closed in the end; None: in memory."""
+        """`directory` and `store`: shared by the clouds of `config.cluster`, and closed in the end; None: a directory
+        in memory, and the store of the configuration. A registry that others change is followed, and closed, too."""
         self._config = config
         self._directory = directory or MemoryDirectory()
         self._world = world
@@ -64,7 +77,7 @@ class Cloud:
         self._has_apps = registry is not None
         self._relay = Relay(config, world)
         self._forwarding = Forwarding(config, self._relay)
-        self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base, world)
+        self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base, world, store)
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
         self._issuer = IssuerKeys(config.issuer) if config.issuer is not None else None
         self._recheck = Recheck(config.recheck)
@@ -115,6 +128,9 @@ class Cloud:
         if self._issuer is not None:
             await self._issuer.__aenter__()
         self._tasks.spawn(self._recheck.run(), "recheck")
+        if isinstance(self._apps.registry, Followed):
+            await self._apps.registry.look()
+            self._tasks.keep(self._apps.registry.keep, "registry")
         self.sessions.start()
         self._metrics.enter_context(Gauges(self.sessions, self._gate))
         log.info("cloud listens", host=config.host, port=self.port, bridges=list(config.bridges))
@@ -173,6 +189,8 @@ class Cloud:
         await self._cluster.aclose()
         await self._relay.__aexit__()
         await self._apps.__aexit__()
+        if isinstance(self._apps.registry, Followed):
+            await self._apps.registry.close()
         await self._rooms.__aexit__()
         await self._listener.close()
         log.info("cloud stopped")
@@ -189,7 +207,7 @@ async def serve(
     registry: Registry | None = None,
     voice: Voice | None = None,
     reread: Callable[[], CloudKeys] | None = None,
-    directory: Callable[[], Directory] | None = None,
+    shared: Callable[[], Shared] | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, and closes recogniser and voice; `ready` is called with the port. On SIGHUP the
     secrets are those of `reread`, which raises ValueError where the former ones stay.
@@ -198,7 +216,10 @@ async def serve(
     """
     try:
         with reload_on_hangup(), stop_on_signals() as stop:
-            async with Cloud(config, recogniser, registry, voice, directory and directory()) as cloud:
+            opened = Shared() if shared is None else shared()
+            async with Cloud(
+                config, recogniser, opened.registry or registry, voice, opened.directory, store=opened.store
+            ) as cloud:
                 if reread is not None:
                     RELOADS["secrets"] = lambda: cloud.reload(reread())
                 if ready is not None:
@@ -218,10 +239,10 @@ def run(
     registry: Registry | None = None,
     voice: Voice | None = None,
     reread: Callable[[], CloudKeys] | None = None,
-    directory: Callable[[], Directory] | None = None,
+    shared: Callable[[], Shared] | None = None,
 ) -> int:
     """The whole program; returns its exit status. Raises CannotListen."""
     raise_descriptor_limit()
     spare_imports()
-    uvloop.run(serve(config, recogniser, ready, registry, voice, reread, directory))
+    uvloop.run(serve(config, recogniser, ready, registry, voice, reread, shared))
     return 0

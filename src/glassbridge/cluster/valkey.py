@@ -44,7 +44,7 @@ class ValkeyDirectory:
     this machine believes."""
 
     def __init__(self, address: ServerAddress, ca: Path | None = None) -> None:
-        self._client, self._close = _open(address, ca)
+        self._client, self._close = open_client(address, ca)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._ahead_ms: float | None = None
         """What the server's clock shows beyond monotonic time, in milliseconds."""
@@ -184,7 +184,7 @@ def _claim(user: UserId, held: list[str]) -> Claim:
     return Claim(user, Owner(node, incarnation, address), session, phone, int(attempt), Epoch(int(epoch)))
 
 
-def _open(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[[], Awaitable[None]]]:
+def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[[], Awaitable[None]]]:
     """A client, and how it is closed. Nothing is connected yet."""
     options: dict[str, Any] = {
         "username": address.username,

@@ -308,7 +308,7 @@ class System:
     async def judge_apps(self) -> None:
         """Called when a run is over: a sample for each user and move of it."""
         moves, self._moves = self._moves, []
-        if self.witnesses is None:
+        if self.witnesses is None or not moves:
             return
         await asyncio.sleep(LISTENED)
         ends = [*(move.cause_ns for move in moves[1:]), monotonic_ns()]

@@ -15,7 +15,7 @@ from glassbridge.app.events import Played
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud.apps.registry import TomlRegistry, new_app
-from glassbridge.cloud.apps.store import Kind, Store
+from glassbridge.cloud.apps.store import Kind, SqliteStore
 from glassbridge.core.subscriptions import STREAMS, Permission, Refusal, Stream, parse
 from glassbridge.core.values import BYTES_PER_MS, Transport, user_id
 from glassbridge.lab.links import ByteLink
@@ -194,7 +194,7 @@ class SystemUser(User):
     async def _keep(self, path: Path) -> None:
         """What the app has stored before."""
         if self._stored:
-            async with Store(path, MOST_STORED) as store:
+            async with SqliteStore(path, MOST_STORED) as store:
                 of = user_id(self.user_id), self._server.package
                 await store.know(*of)
                 await store.write(Kind.STORED, *of, self._stored, MOST_STORED)

@@ -9,7 +9,7 @@ import aiohttp
 import structlog
 
 from glassbridge.cloud.apps.registry import AppRecord, Registry
-from glassbridge.cloud.apps.store import PHONE, Kind, Store, as_values
+from glassbridge.cloud.apps.store import PHONE, Kind, SqliteStore, Store, as_values
 from glassbridge.cloud.apps.streams import Streams
 from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_settings import Schema, chosen, shown
@@ -44,11 +44,13 @@ class AppHost:
         registry: Registry,
         base: Callable[[], str] = lambda: "",
         world: World = REAL,
+        store: Store | None = None,
     ) -> None:
+        """`store` is closed in the end; None: what the configuration says."""
         self.config = config
         self.registry = registry
         self.world = world
-        self.store = Store(config.store, config.store_bytes)
+        self.store = store or SqliteStore(config.store, config.store_bytes)
         self.streams = Streams(config.sounds_of_all, world)
         self.address = ""
         """host:port of this cloud, as programs on its own machine reach it."""

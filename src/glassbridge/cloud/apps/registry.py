@@ -1,4 +1,5 @@
-"""The apps that this cloud knows, in a TOML file or in SQLite. An API key itself is not kept (wire/app_keys.py).
+"""The apps that this cloud knows, in a TOML file or in SQLite; clouds of a cluster may share a registry
+(cloud/apps/shared_registry.py). An API key itself is not kept (wire/app_keys.py).
 
 Its file is for its owner only (0600): it holds the secrets that apps and cloud sign with. Apps that were registered
 before there were such secrets have none; the cloud learns one when such an app shows its key (`learn`), or `glassbridge
@@ -16,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import structlog
@@ -100,6 +101,20 @@ class Registry(Protocol):
         """The app of this package has the key of `record` from now on. Raises RegistryError where there is none."""
 
 
+@runtime_checkable
+class Followed(Protocol):
+    """A registry that others change."""
+
+    async def look(self) -> None:
+        """Compares once. Never raises."""
+
+    async def keep(self) -> None:
+        """Compares again and again, until cancelled."""
+
+    async def close(self) -> None:
+        """Releases everything. Never raises."""
+
+
 class RegistryError(UserError):
     """The registry's file is missing, broken, or says what is no app: the operator's to put right."""
 
@@ -146,7 +161,7 @@ class StaticRegistry:
 
     def add(self, record: AppRecord) -> None:
         if record.package in self._records:
-            raise _there_already(record.package)
+            raise there_already(record.package)
         self._records[record.package] = record
 
     def remove(self, package: str) -> bool:
@@ -154,7 +169,7 @@ class StaticRegistry:
 
     def change_key(self, record: AppRecord) -> None:
         if record.package not in self._records:
-            raise _no_such(record.package)
+            raise no_such_app(record.package)
         self._records[record.package] = record
 
 
@@ -175,7 +190,7 @@ class TomlRegistry:
 
     def add(self, record: AppRecord) -> None:
         if self.find(record.package) is not None:
-            raise _there_already(record.package)
+            raise there_already(record.package)
         lines = [
             f"\n[apps.{_quoted(record.package)}]",
             f"name = {_quoted(record.name)}",
@@ -197,7 +212,7 @@ class TomlRegistry:
         """What else the file says stays as it is: the line of the hash is replaced."""
         former = self.find(record.package)
         if former is None:
-            raise _no_such(record.package)
+            raise no_such_app(record.package)
         text = self._path.read_text(encoding="utf-8")
         line = re.compile(rf"""^(\s*)key_hash(\s*)=(\s*)["']{former.key_hash}["'].*$""", re.MULTILINE)
         text, found = line.subn(
@@ -243,7 +258,7 @@ class TomlRegistry:
         if not isinstance(tables, dict):
             raise RegistryError(f'{self._path}: apps are tables such as [apps."com.example.captions"]')
         for package, fields in tables.items():
-            yield _record(f"{self._path}, {package}", package, fields)
+            yield read_record(f"{self._path}, {package}", package, fields)
 
 
 class SqliteRegistry:
@@ -267,7 +282,7 @@ class SqliteRegistry:
             with self._database() as database:
                 database.execute(_INSERT, row)
         except sqlite3.IntegrityError:
-            raise _there_already(record.package) from None
+            raise there_already(record.package) from None
 
     def remove(self, package: str) -> bool:
         with self._database() as database:
@@ -277,7 +292,7 @@ class SqliteRegistry:
         with self._database() as database:
             row = record.key_hash, record.secret, record.package
             if not database.execute("UPDATE apps SET key_hash = ?, secret = ? WHERE package = ?", row).rowcount:
-                raise _no_such(record.package)
+                raise no_such_app(record.package)
 
     def _select(self, how: str, *values: str) -> list[AppRecord]:
         if not self._path.exists():
@@ -285,7 +300,7 @@ class SqliteRegistry:
         with self._database() as database:
             rows = database.execute(f"{_SELECT} {how}", values).fetchall()
         return [
-            _record(
+            read_record(
                 f"{self._path}, {package}",
                 package,
                 {
@@ -326,7 +341,7 @@ class SqliteRegistry:
             raise RegistryError(f"cannot use {self._path}: {error}") from None
 
 
-def _record(where: str, package: str, fields: Any) -> AppRecord:
+def read_record(where: str, package: str, fields: Any) -> AppRecord:
     """What a file says of an app. Raises RegistryError."""
     try:
         known = {"name": "", **fields}
@@ -371,11 +386,11 @@ def _without_secret(text: str, secret: str) -> str:
     return re.sub(rf"""^\s*secret\s*=\s*["']{secret}["'].*\n?""", "", text, flags=re.MULTILINE) if secret else text
 
 
-def _no_such(package: str) -> RegistryError:
+def no_such_app(package: str) -> RegistryError:
     return RegistryError(f"there is no app {package}: see `glassbridge apps list`")
 
 
-def _there_already(package: str) -> RegistryError:
+def there_already(package: str) -> RegistryError:
     return RegistryError(f"there is an app {package} already: remove it first, or choose another package name")
 
 

@@ -60,6 +60,8 @@ KEPT, KEEP = 64, 60.0
 """How many results of playbacks are kept to be told again, and for how many seconds before the loss of a socket: what
 was last written into one that breaks may never have arrived."""
 
+READ_AGAIN = 5.0
+"""Seconds between two tries to read settings that could not be read."""
 RELEASED = 5.0
 """Seconds in which an app closes the socket that it has released."""
 
@@ -144,14 +146,30 @@ class RunningApp:
         self._tasks.spawn(self._live(), "app")
 
     async def _live(self) -> None:
-        """What the app is told first is read before it is asked to come."""
+        """What the app is told first is read before it is asked to come. Where that is not possible now, it is told
+        later."""
         try:
-            await self._host.store.know(self.user, self.package)
-            self._settings = await self._host.settings_of(self.user, self.record)
-            self._phone_settings = await self._host.phone_settings_of(self.user)
+            await self._read_settings()
         except StoreError as error:
             self._log.warning("settings not read", error=str(error))
+            self._tasks.spawn(self._read_settings_later(), "settings")
         await self._shell.run()
+
+    async def _read_settings(self) -> None:
+        """Raises StoreError."""
+        await self._host.store.know(self.user, self.package)
+        self._settings = await self._host.settings_of(self.user, self.record)
+        self._phone_settings = await self._host.phone_settings_of(self.user)
+
+    async def _read_settings_later(self) -> None:
+        while True:
+            await asyncio.sleep(READ_AGAIN)
+            try:
+                await self._read_settings()
+            except StoreError:
+                continue
+            self.settings_changed(self._settings)
+            return
 
     def start(self) -> None:
         """Asks for it; may be asked again."""

@@ -1,4 +1,5 @@
-"""What is kept for users beyond their sessions, in SQLite: their settings, and what apps store for them.
+"""What is kept for users beyond their sessions: their settings, and what apps store for them. Here in SQLite; clouds of
+a cluster share another one (cloud/apps/shared_store.py).
 
 One thread serves the file, so nothing waits for a disk on the event loop. Clouds of one machine may share the file.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -45,7 +46,31 @@ class Full(Exception):
     """It would be more than is kept for this user and app."""
 
 
-class Store:
+class Store(Protocol):
+    """What is kept for users. Each call raises StoreError when it cannot be used now. Closed by leaving its context."""
+
+    async def __aexit__(self, *_exc: object) -> None: ...
+
+    async def know(self, user: UserId, package: str) -> None:
+        """The user has started this app: it may store something for that user from now on."""
+
+    async def knows(self, user: UserId, package: str) -> bool:
+        """Whether the user has ever started this app."""
+
+    async def read(self, kind: Kind, user: UserId, package: str) -> dict[str, str]:
+        """All that is kept."""
+
+    async def write(
+        self, kind: Kind, user: UserId, package: str, values: Mapping[str, str], most: int
+    ) -> dict[str, str]:
+        """Keeps these too; returns all. Raises Full when keys and values would have over `most` bytes: then nothing is
+        changed."""
+
+    async def delete(self, kind: Kind, user: UserId, package: str, key: str | None = None) -> int:
+        """Forgets one key, or all; how many there were."""
+
+
+class SqliteStore:
     """`path` None: in memory, gone with the process. `most`: bytes of the file. Use as an async context; any number of
     tasks may ask at once."""
 
@@ -57,7 +82,7 @@ class Store:
         """Opened and used by the thread only."""
         self._waiting = 0
 
-    async def __aenter__(self) -> "Store":
+    async def __aenter__(self) -> "SqliteStore":
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -68,24 +93,18 @@ class Store:
         self._thread.shutdown(wait=False)
 
     async def know(self, user: UserId, package: str) -> None:
-        """The user has started this app: it may store something for that user from now on."""
         await self._run(lambda db: db.execute("INSERT OR IGNORE INTO started VALUES (?, ?)", (user, package)))
 
     async def knows(self, user: UserId, package: str) -> bool:
-        """Whether the user has ever started this app."""
         found = "SELECT 1 FROM started WHERE user = ? AND package = ?"
         return await self._run(lambda db: db.execute(found, (user, package)).fetchone() is not None)
 
     async def read(self, kind: Kind, user: UserId, package: str) -> dict[str, str]:
-        """All that is kept."""
         return await self._run(lambda db: _read(db, (kind, user, package)))
 
     async def write(
         self, kind: Kind, user: UserId, package: str, values: Mapping[str, str], most: int
     ) -> dict[str, str]:
-        """Keeps these too; returns all. Raises Full when keys and values would have over `most` bytes: then nothing is
-        changed."""
-
         def write(db: sqlite3.Connection) -> dict[str, str]:
             of = kind, user, package
             kept = _read(db, of) | dict(values)
@@ -99,7 +118,6 @@ class Store:
         return await self._run(write)
 
     async def delete(self, kind: Kind, user: UserId, package: str, key: str | None = None) -> int:
-        """Forgets one key, or all; how many there were."""
         where = "DELETE FROM kept WHERE kind = ? AND user = ? AND package = ? AND (? IS NULL OR key = ?)"
         return await self._run(lambda db: db.execute(where, (kind, user, package, key, key)).rowcount)
 

@@ -1,6 +1,7 @@
 """M7 to M11: what several clouds share is away, has forgotten, or their clocks are wrong."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,49 +12,61 @@ from glassbridge.lab.scenarios.clusters import NEEDS, USERS, blip
 from glassbridge.lab.system import System
 
 AWAY: Final = 30.0
+RECONCILED: Final = 3.0
+"""Seconds in which all claims are written down again."""
 MUST: Final = with_apps(most("hole_s", 2.0), always("same_session"))
+Act = Callable[[], Awaitable[None]]
 HOUR: Final = {"A": "+1h", "B": "-1h"}
 """By backend, what its clock is wrong by."""
 
 
-async def _away(system: System, label: str) -> None:
-    """The directory is away for AWAY seconds now; all phones come anew meanwhile."""
-    await asyncio.sleep(AWAY / 2)
-    system.say(f"{label}: all phones come anew")
-    await blip(system)
-    await asyncio.sleep(AWAY / 2)
+def in_step(act: Callable[[], object]) -> Act:
+    """The same, to be awaited."""
+
+    async def acted() -> None:
+        act()
+
+    return acted
+
+
+async def _away(system: System, label: str, leave: Act, come_back: Act) -> None:
+    """The directory leaves, all phones come anew while it is away, it comes back, and they come anew again."""
+    await system.speaking()
+    try:
+        async with fault(system, label) as episode:
+            episode.cause()
+            await leave()
+            episode.gone()
+            await asyncio.sleep(AWAY / 2)
+        async with fault(system, f"{label}: blip") as episode:
+            episode.cause()
+            await blip(system)
+            episode.gone()
+            await asyncio.sleep(AWAY / 2)
+    finally:
+        await come_back()
+    async with fault(system, f"{label}: back") as episode:
+        episode.cause()
+        episode.gone()
+        await asyncio.sleep(RECONCILED)
+    async with fault(system, f"{label}: blip after that") as episode:
+        episode.cause()
+        await blip(system)
+        episode.gone()
 
 
 @scenario("M7", "several clouds: Valkey killed for 30 s", story="16", needs=NEEDS, must=MUST, users=USERS, runs=1)
 async def killed(system: System) -> None:
     """It comes back empty."""
     directory = system.cluster.directory
-    async with fault(system, "Valkey killed", moves=2) as episode:
-        episode.cause()
-        await directory.kill()
-        await _away(system, "Valkey killed")
-        await directory.start()
-        episode.gone()
-        await asyncio.sleep(3)
-    async with fault(system, "blip after that") as episode:
-        episode.cause()
-        await blip(system)
-        episode.gone()
+    await _away(system, "Valkey killed", directory.kill, directory.start)
 
 
 @scenario("M8", "several clouds: Valkey frozen for 30 s", story="16", needs=NEEDS, must=MUST, users=USERS, runs=1)
 async def frozen(system: System) -> None:
-    """It answers late what was asked while it was frozen."""
+    """It answers late what it was asked while it was frozen."""
     directory = system.cluster.directory
-    async with fault(system, "Valkey frozen", moves=2) as episode:
-        episode.cause()
-        directory.freeze()
-        try:
-            await _away(system, "Valkey frozen")
-        finally:
-            directory.thaw()
-        episode.gone()
-        await asyncio.sleep(3)
+    await _away(system, "Valkey frozen", in_step(directory.freeze), in_step(directory.thaw))
 
 
 @scenario(
@@ -90,13 +103,7 @@ async def failed_over(system: System) -> None:
 async def partitioned(system: System) -> None:
     """The others can, and it can reach them."""
     way = system.cluster.to_directory["A"]
-    async with fault(system, "A without Valkey", moves=2) as episode:
-        episode.cause()
-        way.drop()
-        await _away(system, "A without Valkey")
-        way.heal()
-        episode.gone()
-        await asyncio.sleep(3)
+    await _away(system, "A without Valkey", in_step(way.drop), in_step(way.heal))
 
 
 @scenario(
