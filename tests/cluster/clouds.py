@@ -11,6 +11,7 @@ from glassbridge.cloud.session import UserSession
 from glassbridge.cluster.directory import Directory
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.values import user_id
+from glassbridge.runtime.world import REAL
 from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -31,7 +32,9 @@ class Clouds:
     async def add(self, directory: Directory, registry: Registry | None = None, **changes: Any) -> Stage:
         changes = {"cluster": ClusterConfig(secrets=(CLUSTER_SECRET,)), "drain": 0.4} | changes
         recogniser = ScriptedRecogniser()
-        cloud = Cloud(cloud_config(self.bridge, self.rooms, **changes), recogniser, registry, directory=directory)
+        world = changes.pop("world", REAL)
+        config = cloud_config(self.bridge, self.rooms, **changes)
+        cloud = Cloud(config, recogniser, registry, directory=directory, world=world)
         await self._stack.enter_async_context(cloud)
         stage = Stage(cloud, self.bridge, recogniser, self.rooms)
         self._stack.push_async_callback(stage.close)

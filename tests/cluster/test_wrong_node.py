@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from hashlib import sha256
 from time import time
 from typing import Any
@@ -20,6 +21,7 @@ from glassbridge.core.app_session import AppState
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
+from glassbridge.runtime.world import REAL
 from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, hash_key, signer, signing_secret, sound_claim
 from tests.cloud.app_stage import KEY, PACKAGE, App, AppsServer
 from tests.cloud.conftest import ANN, SECRET, Stage
@@ -70,8 +72,8 @@ async def scene(connect: Connect) -> AsyncIterator[Scene]:
             settings=({"type": "toggle", "key": "loud", "label": "Loud", "defaultValue": False},),
         )
         clouds = await stack.enter_async_context(clouds_of(connect, count=0))
-        for _ in range(3):
-            await clouds.add(connect(), StaticRegistry(record))
+        for world in (REAL, REAL, replace(REAL, wall=lambda: time() + 3600)):
+            await clouds.add(connect(), StaticRegistry(record), world=world)
         await eventually(lambda: all(len(one.cloud.sessions.keeper.nodes) == 3 for one in clouds.stages) or "alone", 10)
         yield Scene(clouds, apps, connect)
 
@@ -222,6 +224,14 @@ async def test_an_app_that_may_not_in_is_not_let_in_by_another_cloud(scene: Scen
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await open_app(scene.stages[1], wrong)
     assert refused.value.status == 401
+
+
+@pytest.mark.slow
+async def test_a_cloud_whose_clock_is_wrong_signs_for_apps_all_the_same(scene: Scene) -> None:
+    """A signature counts for five minutes: the directory's clock says when."""
+    await scene.has_app(at=2)
+    asked = await scene.apps.until("session_request")
+    assert abs(asked["timestamp"] / 1000 - time()) < 60
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from socket import gethostname
 from urllib.parse import urlsplit
@@ -168,6 +168,9 @@ class Cloud:
             address = (await self._cluster.enter_async_context(server)).address
             client = await self._cluster.enter_async_context(HandOverClient(config.secrets))
         self.sessions.join(self._directory, Owner(address or gethostname(), token_hex(6), address), client)
+        if config is not None:
+            # What is signed for apps counts for minutes, and the clock of one cloud may be wrong by hours.
+            self._apps.world = replace(self._apps.world, wall=lambda: self.sessions.keeper.now_ms() / 1000)
 
     async def _relayed(self, request: web.Request) -> web.StreamResponse:
         """Another cloud has a request that belongs here."""
