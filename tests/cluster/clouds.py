@@ -11,7 +11,7 @@ from glassbridge.cloud.session import UserSession
 from glassbridge.cluster.directory import Directory
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.values import user_id
-from glassbridge.runtime.world import REAL
+from glassbridge.runtime.world import REAL, World
 from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -29,10 +29,11 @@ class Clouds:
         self.rooms = rooms
         self.stages: list[Stage] = []
 
-    async def add(self, directory: Directory, registry: Registry | None = None, **changes: Any) -> Stage:
+    async def add(
+        self, directory: Directory, registry: Registry | None = None, world: World = REAL, **changes: Any
+    ) -> Stage:
         changes = {"cluster": ClusterConfig(secrets=(CLUSTER_SECRET,)), "drain": 0.4} | changes
         recogniser = ScriptedRecogniser()
-        world = changes.pop("world", REAL)
         config = cloud_config(self.bridge, self.rooms, **changes)
         cloud = Cloud(config, recogniser, registry, directory=directory, world=world)
         await self._stack.enter_async_context(cloud)

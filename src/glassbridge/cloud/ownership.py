@@ -13,6 +13,7 @@ from glassbridge.cloud.clock import unix_ms_now
 from glassbridge.cloud.handover import HAND_OVER_TIME, MOST_ASKED, HandOverClient
 from glassbridge.cluster.directory import Directory, DirectoryAway, Node, Taken
 from glassbridge.core import ownership
+from glassbridge.core.admission import share_of
 from glassbridge.core.lease import (
     LEASE,
     RENEW_TIME,
@@ -108,6 +109,14 @@ class Keeper:
     def shared(self) -> bool:
         """Other clouds may take our users."""
         return self._client is not None
+
+    @property
+    def share(self) -> float:
+        """The part of what all clouds have together that this one may use, by their sessions."""
+        here = self.owner.incarnation
+        return share_of(
+            self._users.node_state()[1], (node.load for node in self.nodes if node.owner.incarnation != here)
+        )
 
     @property
     def has_successor(self) -> bool:

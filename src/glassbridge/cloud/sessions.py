@@ -83,7 +83,9 @@ class Sessions:
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
         """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
         any."""
-        self.keeper = Keeper(directory, owner, self, client)
+        self.keeper = keeper = Keeper(directory, owner, self, client)
+        if keeper.shared:
+            self.speech.recogniser.limits.share.now = lambda: keeper.share
 
     def start(self) -> None:
         """Begins to watch the bridges, and to keep the lease in the directory."""

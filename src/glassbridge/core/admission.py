@@ -2,14 +2,31 @@
 
 Rules
 - At most `streams` at a time, at most `opening` being opened, at most `per_minute` begun in any minute.
-- Who comes too early is told how long to wait; nobody is queued here.
+- Callers that come too early are told how long to wait; nothing is queued here.
+- Clouds that use one account have a share of it each, by their sessions: together they stay within its limits, without
+  asking each other.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 MINUTE: Final = 60.0
+
+
+def share_of(own: int, others: Iterable[int]) -> float:
+    """The part of an account for a cloud with so many sessions, beside others with so many. One that has none yet gets
+    a little, too."""
+    weights = [own + 1, *(load + 1 for load in others)]
+    return weights[0] / sum(weights)
+
+
+@dataclass(slots=True)
+class Share:
+    """The part of an account that this cloud may use now."""
+
+    now: Callable[[], float] = lambda: 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +36,13 @@ class Limits:
     streams: int = 500
     opening: int = 50
     per_minute: int = 6_000
+    of_account: bool = False
+    """`streams` and `per_minute` are those of an account, which other clouds may use, too."""
+    share: Share = field(default_factory=Share, compare=False)
+
+    def shared(self, limit: int) -> int:
+        """What this cloud may have of a limit of the account."""
+        return max(1, int(limit * self.share.now())) if self.of_account else limit
 
 
 class Admission:
@@ -33,14 +57,14 @@ class Admission:
     @property
     def full(self) -> bool:
         """All streams are in use."""
-        return self.open + self.opening >= self._limits.streams
+        return self.open + self.opening >= self._limits.shared(self._limits.streams)
 
     def wait(self, now: float) -> float:
         """Seconds until a stream may be begun; 0.0: it has been let in."""
         while self._begun and self._begun[0] <= now - MINUTE:
             self._begun.popleft()
-        if len(self._begun) >= self._limits.per_minute:
-            return self._begun[0] + MINUTE - now
+        if len(self._begun) >= (most := self._limits.shared(self._limits.per_minute)):
+            return self._begun[len(self._begun) - most] + MINUTE - now
         if self.opening >= self._limits.opening:
             return 0.1
         self._begun.append(now)

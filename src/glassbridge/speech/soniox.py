@@ -71,7 +71,7 @@ class SonioxRecogniser:
     stuck = 20.0
 
     def __init__(self, config: SonioxConfig) -> None:
-        self.limits = Limits(streams=config.streams, opening=5, per_minute=wire.PER_MINUTE - 10)
+        self.limits = Limits(streams=config.streams, opening=5, per_minute=wire.PER_MINUTE - 10, of_account=True)
         self._config = config
         self._http: aiohttp.ClientSession | None = None
         self._streams: set[SonioxStream] = set()

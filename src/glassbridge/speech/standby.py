@@ -47,7 +47,7 @@ class StandbyRecogniser:
     def __init__(self, hosted: Recogniser, offline: Recogniser) -> None:
         self.name = hosted.name
         self.times: StreamTimes = replace(hosted.times, proven=0.0, longest=float("inf"))
-        self.limits = Limits(streams=max(hosted.limits.streams, offline.limits.streams))
+        self.limits = Limits(streams=max(hosted.limits.streams, offline.limits.streams), share=hosted.limits.share)
         self.hosted = hosted
         self.offline = offline
         self._admission = Admission(hosted.limits)

@@ -55,7 +55,8 @@ class Speech:
     @property
     def fits(self) -> int:
         """Speakers that still fit."""
-        free = self.recogniser.limits.streams - self._admission.open - self._admission.opening
+        limits = self.recogniser.limits
+        free = limits.shared(limits.streams) - self._admission.open - self._admission.opening
         fits = self.recogniser.fits
         return max(0, free if fits is None else min(free, fits))
 
@@ -81,7 +82,8 @@ class Speech:
         if self._refused is not None:
             raise self._refused
         if self._admission.full:
-            raise all_busy(self.recogniser.limits.streams)
+            limits = self.recogniser.limits
+            raise all_busy(limits.shared(limits.streams))
         until = monotonic() + PATIENCE
         while wait := self._admission.wait(monotonic()):
             if monotonic() + wait > until:

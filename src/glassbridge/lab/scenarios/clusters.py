@@ -220,7 +220,7 @@ async def rolling(system: System) -> None:
     "several clouds: one is frozen for 20 s, and comes back",
     story="16",
     needs=NEEDS,
-    must=(*with_apps(most("hole_s", 25.0)), most("taken_back", 0)),
+    must=(*with_apps(most("hole_s", 8.0)), most("taken_back", 0)),
     users=USERS,
     runs=1,
 )
