@@ -3,7 +3,6 @@ real system whose worker is killed; and what only a browser can show of the pack
 
 import base64
 import json
-import re
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -82,11 +81,8 @@ async def test_the_page_of_the_docs_survives_the_death_of_the_worker(web_page: P
         await start(page)
         await understood(page, "#captions li")
         await press(cloud, admin, "k")
-        await page.until(f"{TOLD}.startsWith('audio is back after')", 60)
-        said = await page.run(TOLD)
-        seconds = re.fullmatch(r"audio is back after (\d+\.\d) s", said)
-        assert seconds is not None, said
-        print(f"the worker was killed: {said}")
+        await page.until(f"{TOLD}.startsWith('audio is back')", 60)
+        print(f"the worker was killed: {await page.run(TOLD)}")
         lines = await page.run(LINES)
         await page.until(f"{LINES} > {lines + 1}", 60)
         assert page.complaints == []

@@ -29,12 +29,14 @@ export class CloudSocket {
     this.api = api;
     this.on = on;
     this.opened = false;
+    this.ended = false;
     this.ws = new Socket(api.socketUrl(query));
     this.ws.binaryType = "arraybuffer";
     this.ws.onopen = () => (this.opened = true);
     this.ws.onmessage = ({ data }) => this.hear(data);
     this.ws.onclose = ({ code }) => this.end(code);
-    this.ws.onerror = () => {}; // `onclose` follows
+    // `onclose` follows, except on Node 20 where there never was a connection.
+    this.ws.onerror = () => this.opened || this.end(1006);
   }
 
   /** @param {any} data */
@@ -52,6 +54,8 @@ export class CloudSocket {
 
   /** @param {number} code */
   async end(code) {
+    if (this.ended) return;
+    this.ended = true;
     if (!this.opened) {
       const { reason, final } = await this.api.whyRefused();
       this.on.failed(reason, final);

@@ -111,6 +111,7 @@ for (const [code, text] of [
 test("a refused token ends it, and the text says what to do", async () => {
   await begin().phone.start();
   world.status = 401;
+  world.socket.onerror();
   world.socket.breaks(1006);
   await world.pass(2);
   assert.equal(world.sockets.length, 1);

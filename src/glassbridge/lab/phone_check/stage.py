@@ -296,9 +296,10 @@ class Stage:
     # ---- the room
 
     async def _ticket(self, request: web.Request) -> web.Response:
-        granted = self._signed_in(request) and self.has_room
+        signed_in = self._signed_in(request) and self.rules.refuse != 401  # a token is refused everywhere
+        granted = signed_in and self.has_room
         self.seen.note(Ticket(monotonic(), granted))
-        if not self._signed_in(request):
+        if not signed_in:
             return web.json_response({"success": False, "error": "not signed in"}, status=401, headers=ANY_ORIGIN)
         if not granted or self._ears is None:
             return web.json_response({"success": False, "error": "no LiveKit"}, status=503, headers=ANY_ORIGIN)
