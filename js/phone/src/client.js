@@ -48,6 +48,7 @@ import { PING_EVERY } from "./socket.js";
  */
 
 const PULSE = 100; // milliseconds
+const LONGEST_FRAME = 0.4 * SAMPLE_RATE;
 const CAPTIONS = "glassbridge.captions";
 
 /** @param {() => number} chance */
@@ -94,6 +95,8 @@ export class PhoneClient {
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.pulsing = undefined;
     this.unwatch = () => {};
+    /** @type {Promise<void>} */
+    this.leaving = Promise.resolve();
   }
 
   /** @param {typeof import("livekit-client")} livekit */
@@ -119,14 +122,14 @@ export class PhoneClient {
     this.shell.post({ type: "Start" });
   }
 
-  // Leaves the room, says goodbye, releases everything.
+  // Leaves the room, says goodbye, releases everything; two seconds at most. To be called after `ended`, too.
   async close() {
     this.unwatch();
     clearInterval(this.pulsing);
     this.shell.post({ type: "Stop" });
-    this.shell.stop();
     this.sender.close();
-    await this.microphone?.close();
+    await Promise.all([this.leaving, this.microphone?.close()]);
+    this.shell.stop();
   }
 
   get speaking() {
@@ -153,13 +156,21 @@ export class PhoneClient {
   }
 
   /**
-   * Captured samples (PCM16, 16 kHz, mono; up to 400 ms), the first of them at `capturedAt` by the phone's clock; `last`
-   * with the final ones before the microphone goes off. Never waits: what cannot be sent yet is sent when it can.
+   * Captured samples (PCM16, 16 kHz, mono), the first of them at `capturedAt` by the phone's clock; `last` with the final
+   * ones before the microphone goes off. Never waits: what cannot be sent yet is sent when it can. The array may be used
+   * again afterwards. Throws TypeError for anything but an Int16Array: bytes are no samples.
    * @param {Int16Array} samples
    * @param {{capturedAt?: number, last?: boolean}} [how]
    */
   speak(samples, { capturedAt = this.clock() - samples.length / SAMPLE_RATE, last = false } = {}) {
-    if (this.speaking && samples.length) this.sender.speak(this.capture.take(samples, capturedAt * 1e6, last));
+    if (Object.prototype.toString.call(samples) !== "[object Int16Array]") {
+      throw new TypeError("speak() takes an Int16Array: PCM16, 16 kHz, mono");
+    }
+    for (let at = 0; this.speaking && at < samples.length; at += LONGEST_FRAME) {
+      const part = samples.slice(at, at + LONGEST_FRAME);
+      const ends = last && at + part.length === samples.length;
+      this.sender.speak(this.capture.take(part, (capturedAt + at / SAMPLE_RATE) * 1e6, ends));
+    }
     this.pulse();
   }
 
@@ -234,7 +245,7 @@ export class PhoneClient {
     console.error(error);
     if (this.failed) return;
     this.failed = true;
-    this.shell.stop();
+    this.close().catch(() => {}); // what can be released is
     this.onEvent({ type: "told", situation: "ended", text: `the phone failed: ${error.message}`, retryIn: null });
   }
 
@@ -255,7 +266,8 @@ export class PhoneClient {
       case "Join":
         return void room.join(place);
       case "Leave":
-        return void room.leave(place, goodbye);
+        this.leaving = room.leave(place, goodbye);
+        return undefined;
       case "Tell": {
         const { situation, text, retryAt } = told;
         const retryIn = retryAt === null ? null : Math.max(0, retryAt - this.clock());
@@ -272,19 +284,24 @@ export class PhoneClient {
     const query = { phone: this.name, attempt: number };
     if (this.transport !== "websocket") query.livekit = "true";
     if (this.transport !== "track") query.audio = "2";
+    /** @type {CloudSocket} */
+    let socket;
     const current = () => [this.machine.socket.generation, this.machine.socket.kept].includes(number);
-    const socket = new CloudSocket(this.api, this.WebSocket, query, {
-      failed: (reason, final) => {
-        this.sockets.delete(number);
-        this.shell.post({ type: "SocketFailed", socket: number, final, reason });
-      },
-      closed: (comeBack, reason) => {
-        this.forget(number);
-        this.shell.post({ type: "SocketClosed", socket: number, comeBack, reason });
-      },
-      message: (message) => current() && this.hear(number, socket, message),
-    });
-    this.sockets.set(number, socket);
+    const failed = (/** @type {string} */ reason, /** @type {boolean} */ final) => {
+      this.sockets.delete(number);
+      this.shell.post({ type: "SocketFailed", socket: number, final, reason });
+    };
+    const closed = (/** @type {string} */ comeBack, /** @type {string} */ reason) => {
+      this.forget(number);
+      this.shell.post({ type: "SocketClosed", socket: number, comeBack, reason });
+    };
+    const message = (/** @type {any} */ said) => current() && this.hear(number, socket, said);
+    try {
+      socket = new CloudSocket(this.api, this.WebSocket, query, { failed, closed, message });
+      this.sockets.set(number, socket);
+    } catch {
+      failed(`this page may not connect to ${this.api.base}: a page by https:// needs a cloud by https://`, true);
+    }
   }
 
   /**

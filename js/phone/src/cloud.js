@@ -27,6 +27,7 @@ export class CloudApi {
   constructor(url, token) {
     this.base = baseUrl(url);
     this.token = token;
+    this.answered = false;
   }
 
   /**
@@ -39,6 +40,7 @@ export class CloudApi {
     try {
       const headers = { Authorization: `Bearer ${this.token}` };
       const answer = await fetch(this.base + path, { headers, signal: until.signal, cache: "no-store" });
+      this.answered = true;
       return { status: answer.status, data: answer.ok ? (await answer.json()).data : null };
     } finally {
       until.over();
@@ -76,7 +78,7 @@ export class CloudApi {
       }
       return { reason: status === 200 ? "the socket was refused" : `status ${status}`, final: false };
     } catch {
-      return { reason: "no answer", final: false };
+      return { reason: this.answered ? "no answer" : `no answer${hint(this.base)}`, final: false };
     }
   }
 
@@ -86,6 +88,16 @@ export class CloudApi {
     const text = all.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
     return `${this.base.replace(/^http/, "ws")}/glasses-ws?${text}`;
   }
+}
+
+/**
+ * A browser hides from a page why it may not ask another host.
+ * @param {string} base
+ */
+function hint(base) {
+  const page = globalThis.location?.origin;
+  if (page === undefined || page === new URL(base).origin) return "";
+  return `; if it runs, its GLASSBRIDGE_ALLOWED_ORIGINS must name ${page}`;
 }
 
 /**

@@ -32,7 +32,7 @@ export class CloudSocket {
     this.ended = false;
     this.ws = new Socket(api.socketUrl(query));
     this.ws.binaryType = "arraybuffer";
-    this.ws.onopen = () => (this.opened = true);
+    this.ws.onopen = () => (this.opened = api.answered = true);
     this.ws.onmessage = ({ data }) => this.hear(data);
     this.ws.onclose = ({ code }) => this.end(code);
     // `onclose` follows, except on Node 20 where there never was a connection.

@@ -168,6 +168,56 @@ test("a cloud without numbers gets plain samples", async () => {
   );
 });
 
+test("speech of any length is cut, and the array may be used again; bytes are refused", async () => {
+  await begin().connect();
+  const samples = new Int16Array(16_000).fill(7);
+  world.phone.speak(samples, { capturedAt: 2000, last: true });
+  samples.fill(0);
+  await world.pass(0.03);
+  assert.deepEqual(
+    spoken(world.socket).map(({ position, samples: length, flags }) => [position, length, flags]),
+    [
+      [0, 6400, 0],
+      [6400, 6400, 0],
+      [12800, 3200, LAST],
+    ],
+  );
+  assert.equal(world.phone.capture.kept[2].samples[0], 7);
+  assert.equal(world.phone.capture.kept[2].capturedUs, 2_000_800_000);
+  assert.throws(() => world.phone.speak(new Uint8Array(960)), /Int16Array/);
+});
+
+test("a page that may not open the socket is told why, and that is the end", async () => {
+  class Forbidden {
+    constructor() {
+      throw new Error("insecure");
+    }
+  }
+  await begin({ WebSocket: Forbidden }).phone.start();
+  assert.match(world.told.at(-1), /may not connect to http:\/\/cloud.test:8002: a page by https:/);
+  assert.equal(world.events.at(-1).situation, "ended");
+});
+
+test("a page of another origin learns what its cloud may lack, until it has answered once", async () => {
+  globalThis.location = { origin: "https://app.test" };
+  try {
+    await begin().phone.start();
+    globalThis.fetch.mock.mockImplementation(() => Promise.reject(new TypeError("blocked")));
+    world.socket.onerror();
+    await world.pass(0.03);
+    assert.match(world.told.at(-1), /GLASSBRIDGE_ALLOWED_ORIGINS must name https:\/\/app.test/);
+    await world.pass(3);
+    world.accept();
+    world.socket.breaks(1006);
+    await world.pass(0.3);
+    world.socket.onerror();
+    await world.pass(0.03);
+    assert.doesNotMatch(world.told.at(-1), /ORIGINS/);
+  } finally {
+    delete globalThis.location;
+  }
+});
+
 test("what nobody understands changes nothing", async () => {
   await begin().connect();
   for (const text of ["", "{", "null", "7", '"x"', "[]", '{"type":"of_tomorrow"}']) world.socket.says(text);
