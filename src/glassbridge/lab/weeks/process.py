@@ -95,8 +95,8 @@ class Process:
         main = self.loop.create_task(self._main(self), name=self.name)
         main.add_done_callback(self._returned)
 
-    def _failed(self, _loop: Any, context: dict[str, Any]) -> None:
-        if self.alive:
+    def _failed(self, loop: Any, context: dict[str, Any]) -> None:
+        if self.alive and loop is self.loop:  # what a former life left open is found when it is collected
             self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     def _returned(self, main: asyncio.Task[None]) -> None:

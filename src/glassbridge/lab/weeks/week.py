@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -132,9 +133,7 @@ class Week:
 
     def _look_at_night(self, day: int) -> None:
         self._look_at_rest()
-        for one in gc.get_objects():
-            if isinstance(one, _lru_cache_wrapper) and one.__module__.startswith("aiohttp"):
-                one.cache_clear()  # it is of the process in real life, and dies with it
+        _clear_caches()
         gc.collect()
         found = gc.get_objects()
         kinds = Counter(type(one).__qualname__ for one in found)
@@ -157,6 +156,15 @@ class Week:
         for package, server in self.app_programs.items():
             if server.server is not None and server.server.sessions:
                 self.ledger.violated(Checker.GROWS, f"{package} has {len(server.server.sessions)} sessions of nobody")
+
+
+def _clear_caches() -> None:
+    """Of aiohttp, which keeps applications and their handlers: in real life they die with their process."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "aiohttp":
+            for one in vars(module).values():
+                if isinstance(one, _lru_cache_wrapper):
+                    one.cache_clear()
 
 
 def play(
