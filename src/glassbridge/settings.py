@@ -224,9 +224,16 @@ class Settings(BaseModel):
     jwks_refresh: Annotated[float, Kind("s")] = Field(600.0, ge=10, le=DAY)
     """Time between two readings of the keys."""
     jwt_issuer: str = ""
-    """`iss` of the issuer's tokens."""
+    """`iss` of the issuer's tokens, and of those of the login service."""
     jwt_audience: str = ""
-    """`aud` of the issuer's tokens."""
+    """`aud` of the same."""
+    supabase_secrets: SecretList = Field((), validation_alias=AliasChoices("SUPABASE_JWT_SECRET"))
+    """Verify tokens of your login service (HS256), which phones of the original exchange for core tokens
+    ([login.md](login.md#for-the-originals-phones)). Never the core secret."""
+    authing_secrets: SecretList = Field((), validation_alias=AliasChoices("AUTHING_APP_SECRET"))
+    """The same under the original's other name."""
+    exchanged_token_ttl: Annotated[int, Kind("s"), Field(ge=60, le=366 * DAY)] = 7 * DAY
+    """Life of a core token that such a phone gets. It asks for one when it starts, so this is longer than it runs."""
 
     # --- Operators
     admin_tokens: Annotated[SecretList, AfterValidator(_check_admin_tokens)] = Field(
@@ -409,6 +416,11 @@ class Settings(BaseModel):
         return tuple(secret.get_secret_value() for secret in self.jwt_secrets)
 
     @property
+    def login_secrets(self) -> tuple[str, ...]:
+        """Those that verify tokens of the login service."""
+        return tuple(secret.get_secret_value() for secret in (*self.supabase_secrets, *self.authing_secrets))
+
+    @property
     def has_issuer(self) -> bool:
         """Core tokens may be signed by an issuer."""
         return bool(self.jwks_url or self.jwks_file)
@@ -473,7 +485,15 @@ _SECRETS: Final = tuple(
     for name, field in Settings.model_fields.items()
     if field.annotation is SecretStr or SecretStr in get_args(field.annotation)
 )
-_GUARDS: Final = ("jwt_secrets", "livekit_api_secret", "admin_tokens", "bridge_secrets", "cluster_secrets")
+_GUARDS: Final = (
+    "jwt_secrets",
+    "supabase_secrets",
+    "authing_secrets",
+    "livekit_api_secret",
+    "admin_tokens",
+    "bridge_secrets",
+    "cluster_secrets",
+)
 """Secrets with which somebody is let in."""
 
 

@@ -73,12 +73,20 @@ def test_a_cloud_for_other_machines_needs_secrets_of_its_own(host: str) -> None:
         ("LIVEKIT_API_SECRET", DEV_JWT_SECRET, "is the public development value"),
         ("LIVEKIT_API_KEY", "", "it is empty"),
         ("GLASSBRIDGE_ADMIN_TOKEN", "a" * 31, "is shorter than 32 bytes"),
+        ("SUPABASE_JWT_SECRET", "a" * 31, "is shorter than 32 bytes"),
     ],
 )
 def test_each_secret_is_judged(name: str, value: str, why: str) -> None:
     (line,) = refused(*ANYWHERE, **STRONG | {name: value})
     assert line.startswith(name)
     assert why in line
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_JWT_SECRET", "AUTHING_APP_SECRET"])
+def test_a_core_token_cannot_be_exchanged(name: str) -> None:
+    (line,) = refused(*HERE, **STRONG | {name: STRONG["AUGMENTOS_AUTH_JWT_SECRET"]})
+    assert name in line
+    assert "is the core secret" in line
 
 
 @pytest.mark.parametrize("name", ["AUGMENTOS_AUTH_JWT_SECRET", "LIVEKIT_API_SECRET"])

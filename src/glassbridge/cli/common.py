@@ -13,7 +13,7 @@ import typer.main
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from glassbridge.cloud.config import CloudKeys, IssuerConfig
+    from glassbridge.cloud.config import CloudKeys, ExchangeConfig, IssuerConfig
     from glassbridge.core.values import UserId
     from glassbridge.livekit.tokens import LiveKitKeys
     from glassbridge.runtime.grpc_security import ChannelSecurity, ServerSecurity
@@ -101,7 +101,7 @@ def cloud_keys(settings: "Settings") -> "CloudKeys":
 
     livekit = LiveKitKeys(settings.livekit_api_key, settings.livekit_api_secret.get_secret_value())
     bridge = settings.bridge_secrets[0].get_secret_value() if settings.bridge_secrets else ""
-    return CloudKeys(settings.core_secrets, livekit, bridge)
+    return CloudKeys(settings.core_secrets, livekit, bridge, settings.login_secrets)
 
 
 def channel_security(settings: "Settings") -> "ChannelSecurity":
@@ -173,6 +173,20 @@ def issuer_of(settings: "Settings") -> "IssuerConfig | None":
         audience=settings.jwt_audience,
         refresh=settings.jwks_refresh,
         **life,
+    )
+
+
+def exchange_of(settings: "Settings") -> "ExchangeConfig":
+    """Core tokens for tokens of the login service. Raises UserError."""
+    from glassbridge.cloud.config import ExchangeConfig
+
+    if set(settings.login_secrets) & set(settings.core_secrets):
+        raise UserError(
+            "SUPABASE_JWT_SECRET or AUTHING_APP_SECRET is the core secret, so a core token could be exchanged for a "
+            "new one for ever: set another AUGMENTOS_AUTH_JWT_SECRET", 2,
+        )  # fmt: skip
+    return ExchangeConfig(
+        issuer=settings.jwt_issuer, audience=settings.jwt_audience, life=float(settings.exchanged_token_ttl)
     )
 
 

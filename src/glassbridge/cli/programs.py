@@ -14,6 +14,7 @@ from glassbridge.cli.common import (
     bridge_owners,
     channel_security,
     cloud_keys,
+    exchange_of,
     issuer_of,
     load_settings,
     server_security,
@@ -107,6 +108,7 @@ def cloud(
     registry = start.attempt(lambda: _registry(apps))
     recogniser = start.attempt(lambda: chosen_recogniser(settings))
     issuer = start.attempt(lambda: issuer_of(settings))
+    exchange = start.attempt(lambda: exchange_of(settings))
     cluster = start.attempt(lambda: cluster_of(settings))
     if cluster is not None and start.listen("GLASSBRIDGE_CLUSTER_ADDRESS", cluster[0].host):
         start.note(
@@ -118,6 +120,7 @@ def cloud(
     start.attempt(lambda: start_logging("cloud", log_level, log_format, ship=True))
     start.warn()
     assert recogniser is not None
+    assert exchange is not None
     assert security is not None
     assert owners is not None
     from glassbridge.cloud.app import run
@@ -135,6 +138,7 @@ def cloud(
     config = CloudConfig(
         keys=cloud_keys(settings),
         issuer=issuer,
+        exchange=exchange,
         token_max_life=settings.jwt_max_life,
         livekit_url=settings.livekit_url,
         livekit_public_url=settings.livekit_public_url,

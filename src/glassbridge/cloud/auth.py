@@ -50,22 +50,25 @@ def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str
             token, key, algorithms=[algorithm], leeway=CLOCK_SKEW, options=options, **expected
         )
     except jwt.ExpiredSignatureError:
-        raise CoreTokenError("TOKEN_EXPIRED", "the core token has expired: sign in again") from None
+        raise CoreTokenError("TOKEN_EXPIRED", "the token has expired: sign in again") from None
     except (jwt.PyJWTError, ValueError):
-        raise CoreTokenError("INVALID_TOKEN", "the core token is not valid here: sign in again") from None
+        raise CoreTokenError("INVALID_TOKEN", "the token is not valid here: sign in again") from None
     return claims
 
 
 def user_of(claims: dict[str, Any]) -> UserId:
     """Whom the claims name. Raises CoreTokenError."""
     named = claims.get("email")
-    named = claims.get("sub", "") if named is None or named == "" else named
+    if named is None or named == "":
+        named = claims.get("sub", "")
+    elif claims.get("email_verified") is False:
+        raise CoreTokenError("EMAIL_NOT_VERIFIED", "the login service has not verified this e-mail address: confirm it")
     if not isinstance(named, str):
-        raise CoreTokenError("INVALID_TOKEN", "the core token names no user: sign in again")
+        raise CoreTokenError("INVALID_TOKEN", "the token names no user: sign in again")
     try:
         return user_id(named)
     except ValueError as error:
-        raise CoreTokenError("INVALID_TOKEN", f"the core token names no user: {error}") from None
+        raise CoreTokenError("INVALID_TOKEN", f"the token names no user: {error}") from None
 
 
 def bearer(authorization: str | None, query: str | None) -> str:

@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glassbridge.cloud.apps_config import PHONE_RATES, AppsConfig, SocketRates
+from glassbridge.core.allowance import Rate
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import DEFAULT_LANGUAGE
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.grpc_security import PLAINTEXT_CHANNELS, ChannelSecurity
 from glassbridge.runtime.socket_owner import own_users
+
+EXCHANGES_OF_USER, WRONG_LOGINS = Rate(10 / 60, 10), Rate(1.0, 60)
 
 
 @dataclass(slots=True)
@@ -21,10 +24,12 @@ class CloudKeys:
     """Sign LiveKit tokens; their repr hides the secret."""
     bridge: str = field(default="", repr=False)
     """Shown to bridges on channels with TLS; empty: none is."""
+    login: tuple[str, ...] = field(default=(), repr=False)
+    """Verify tokens of the login service (HS256); none: only an issuer's keys do."""
 
     def replace(self, other: "CloudKeys") -> None:
         """From now on those of `other` count."""
-        self.core, self.livekit, self.bridge = other.core, other.livekit, other.bridge
+        self.core, self.livekit, self.bridge, self.login = other.core, other.livekit, other.bridge, other.login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,21 @@ class IssuerConfig:
     """A token may live so many seconds longer at most."""
     refresh: float = 600.0
     """The keys are read again so often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeConfig:
+    """What the original's phones ask for: a core token for a token of the login service."""
+
+    issuer: str = ""
+    """`iss` of tokens by the login service's secret; empty: any."""
+    audience: str = ""
+    """`aud` of them; empty: any."""
+    life: float = 7 * 24 * 3600.0
+    """Seconds that a core token lives which is given for one."""
+    per_user: Rate = EXCHANGES_OF_USER
+    wrong_per_address: Rate = WRONG_LOGINS
+    """Tokens that are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +84,7 @@ class CloudConfig:
     """None: the core secrets alone verify core tokens."""
     token_max_life: float | None = None
     """A core token by a core secret may live so many seconds longer at most; None: for ever, as the original's do."""
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     recheck: float = 20.0
     """The tokens of live sockets are looked at again so often."""
     bridges: tuple[str, ...]
@@ -142,6 +163,7 @@ class CloudConfig:
                 None,
                 (
                     *self.keys.core,
+                    *self.keys.login,
                     self.livekit_keys.secret,
                     self.keys.bridge,
                     self.admin_token,

@@ -24,6 +24,7 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection, Wishes
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
+from glassbridge.cloud.exchange import Exchange
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.phone_rest import PhoneRoutes
@@ -99,6 +100,7 @@ class HttpApi:
         sign_in_time = config.connections.sign_in_time
         sockets = AppSockets(apps, sessions, config, recheck, self._origins, relay)
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
+        self._exchange = Exchange(config, tokens, apps.world)
         self._storage = Storage(apps, apps.store)
         self._settings = SettingsRoutes(apps, apps.store, sessions, self._user)
         self._phone = PhoneRoutes(sessions, self._user)
@@ -127,6 +129,7 @@ class HttpApi:
         self.uploads.add_to(app.router)
         self._apps.add_to(app.router)
         app.router.add_route("*", f"{PREFIX}{{cloud}}/{{rest:.*}}", self._forwarding.serve, expect_handler=expect_later)
+        self._exchange.add_to(app.router)
         self._storage.add_to(app.router)
         self._settings.add_to(app.router)
         self._phone.add_to(app.router)

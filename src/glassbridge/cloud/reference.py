@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from glassbridge.cloud.exchange import PATHS as EXCHANGE_PATHS
+from glassbridge.cloud.exchange import LoginToken
 from glassbridge.cloud.phone_rest import AudioFormat
 from glassbridge.wire.device_events import (
     CalendarEvent,
@@ -162,6 +164,12 @@ class Versions(msgspec.Struct):
     recommended: str
 
 
+class CoreToken(msgspec.Struct, rename="camel"):
+    """It stands beside `data`, too, where clients of the original look for it."""
+
+    core_token: str
+
+
 class Nothing(msgspec.Struct):
     """It was done."""
 
@@ -271,6 +279,20 @@ _TOLD_BY_PHONE = {400: "BAD_REQUEST", 503: "SESSION_NOT_FOUND: connect the phone
 _STORAGE_PATH, _SETTINGS_PATH = "/api/sdk/simple-storage/{user}", "/api/client/user/settings"
 _ADMIN_ERRORS = {403: "ADMIN_DISABLED", 429: "TOO_MANY_ATTEMPTS"}
 
+_EXCHANGE = Operation(
+    body=LoginToken,
+    data=CoreToken,
+    errors={
+        400: "BAD_REQUEST",
+        401: "INVALID_TOKEN, TOKEN_EXPIRED, TOKEN_LIVES_TOO_LONG, EMAIL_NOT_VERIFIED",
+        403: "EXCHANGE_DISABLED: the cloud has no core secret, or no login service",
+        408: "REQUEST_TIMEOUT",
+        413: "TOO_LARGE",
+        429: "RATE_LIMITED, with Retry-After",
+        503: "KEYS_UNAVAILABLE: try again",
+    },
+)
+
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/api/client/livekit/token"): Operation(auth="user", data=Room),
     ("GET", "/api/client/apps"): Operation(auth="user", data=list[App]),
@@ -332,6 +354,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("PUT", f"{_STORAGE_PATH}/{{key}}"): Operation(auth="app", body=OneText, data=dict[str, int], errors=_STORES),
     ("DELETE", f"{_STORAGE_PATH}/{{key}}"): Operation(auth="app", data=dict[str, int], errors=_STORAGE),
     ("GET", "/api/client/min-version"): Operation(data=Versions),
+    **{("POST", path): _EXCHANGE for path in EXCHANGE_PATHS},
     ("POST", "/api/client/device/state"): Operation(
         auth="user", body=GlassesInfo, data=GlassesNow, errors=_TOLD_BY_PHONE
     ),

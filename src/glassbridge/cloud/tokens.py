@@ -1,4 +1,5 @@
-"""Who is let in by a core token, and for how long: the core secrets (HS256) and an issuer's keys (RS256, ES256).
+"""Who is let in by a core token, and for how long: the core secrets (HS256) and an issuer's keys (RS256, ES256). Who
+gets one for a token of the login service: by its secrets, or the same keys.
 
 A secret never verifies what an issuer's algorithm signed, nor the other way round. A `Permit` stands for a token that
 was good once; cloud/recheck.py asks whether it still counts.
@@ -7,7 +8,7 @@ was good once; cloud/recheck.py asks whether it still counts.
 from dataclasses import dataclass, field
 from hashlib import sha256
 from time import time
-from typing import Final
+from typing import Any, Final
 
 import jwt
 
@@ -33,7 +34,7 @@ class Permit:
 
 
 class CoreTokens:
-    """Verifies core tokens. `issuer` is borrowed; None: the core secrets alone count."""
+    """Verifies core tokens, and tokens of the login service. `issuer` is borrowed; None: secrets alone count."""
 
     def __init__(self, config: CloudConfig, issuer: IssuerKeys | None) -> None:
         self._config = config
@@ -41,6 +42,28 @@ class CoreTokens:
 
     async def verify(self, token: str) -> Permit:
         """Raises CoreTokenError. Waits only for an issuer's key that is not known yet. Safe to cancel."""
+        config = self._config
+        return await self._verify(token, config.keys.core, config.token_max_life, {})
+
+    async def verify_login(self, token: str) -> Permit:
+        """The same for a token of the login service."""
+        login = self._config.exchange
+        expected: dict[str, Any] = {
+            name: value for name, value in (("issuer", login.issuer), ("audience", login.audience)) if value
+        }
+        expected["options"] = {"require": ["exp"]}
+        return await self._verify(token, self._config.keys.login, None, expected)
+
+    @property
+    def exchanges(self) -> bool:
+        """A core token can be had for a token of the login service."""
+        keys = self._config.keys
+        return bool(keys.core and (keys.login or self._issuer is not None))
+
+    async def _verify(
+        self, token: str, secrets: tuple[str, ...], max_life: float | None, expected: dict[str, Any]
+    ) -> Permit:
+        """`max_life` and `expected` are asked of what the secrets sign."""
         if not token:
             raise CoreTokenError("MISSING_TOKEN", "sign in: send a core token as `Authorization: Bearer` or `?token=`")
         try:
@@ -49,10 +72,10 @@ class CoreTokens:
             header = {}
         algorithm = header.get("alg")
         if algorithm == "HS256":
-            return self._by_secret(token)
+            return self._by_secret(token, secrets, max_life, expected)
         if algorithm in ALGORITHMS and self._issuer is not None:
             return await self._by_issuer(self._issuer, token, algorithm, str(header.get("kid", "")))
-        raise CoreTokenError(INVALID, "the core token is not valid here: sign in again")
+        raise CoreTokenError(INVALID, "the token is not valid here: sign in again")
 
     def still_good(self, permit: Permit) -> bool:
         """Not expired, and its signer is still trusted."""
@@ -63,17 +86,19 @@ class CoreTokens:
             by_issuer if permit.signer.startswith(_BY_ISSUER) else permit.signer in map(_name, self._config.keys.core)
         )
 
-    def _by_secret(self, token: str) -> Permit:
-        refusal = CoreTokenError(INVALID, "the core token is not valid here: sign in again")
-        for secret in self._config.keys.core:
+    def _by_secret(
+        self, token: str, secrets: tuple[str, ...], max_life: float | None, expected: dict[str, Any]
+    ) -> Permit:
+        refusal = CoreTokenError(INVALID, "the token is not valid here: sign in again")
+        for secret in secrets:
             try:
-                claims = claims_of(token, secret, "HS256")
+                claims = claims_of(token, secret, "HS256", **expected)
             except CoreTokenError as error:
                 if error.code != INVALID:
                     raise
                 refusal = error
             else:
-                return self._permit(claims, _name(secret), self._config.token_max_life)
+                return self._permit(claims, _name(secret), max_life)
         raise refusal
 
     async def _by_issuer(self, issuer: IssuerKeys, token: str, algorithm: str, kid: str) -> Permit:
@@ -82,7 +107,7 @@ class CoreTokens:
             raise CoreTokenError("KEYS_UNAVAILABLE", "the issuer's keys are not known yet: try again", 503)
         config = self._config.issuer
         if key is None or key.algorithm != algorithm or config is None:
-            raise CoreTokenError(INVALID, "the core token is signed by a key that is not known: sign in again")
+            raise CoreTokenError(INVALID, "the token is signed by a key that is not known: sign in again")
         claims = claims_of(
             token, key.key, algorithm, issuer=config.issuer, audience=config.audience,
             options={"require": ["exp", "iss", "aud"]},
@@ -94,7 +119,7 @@ class CoreTokens:
         user, ends = user_of(claims), claims.get("exp")
         expires_at = float(ends) if isinstance(ends, int | float) else None
         if max_life is not None and (expires_at is None or expires_at > time() + max_life + CLOCK_SKEW):
-            raise CoreTokenError("TOKEN_LIVES_TOO_LONG", "the core token lives longer than this cloud allows")
+            raise CoreTokenError("TOKEN_LIVES_TOO_LONG", "the token lives longer than this cloud allows")
         return Permit(user, expires_at, signer)
 
 

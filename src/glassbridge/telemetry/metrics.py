@@ -87,10 +87,10 @@ TOO_FAST: Final = Counter(
 REFUSALS: Final = Counter(
     "glassbridge_refusals_total",
     "What was refused because one user or one app asked too often: a `start` of an app, a `webhook`, a text to be "
-    "spoken (`speech`), a request about what an app stores (`storage`).",
+    "spoken (`speech`), a request about what an app stores (`storage`), a core token (`exchange`).",
     CLOUD,
     ("what",),
-    _each("start", "webhook", "speech", "storage"),
+    _each("start", "webhook", "speech", "storage", "exchange"),
 )
 UNKNOWN_MESSAGES: Final = Counter(
     "glassbridge_unknown_messages_total",
