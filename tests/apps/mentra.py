@@ -1,6 +1,7 @@
 """The original's SDK (npm `@mentra/sdk`) as a real process under our clouds, in each version that docs/apps.md
 names: version 2 on Node, version 3 on Bun, which npm has, too."""
 
+import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -119,6 +120,25 @@ class Scene:
             return len(self.peer.told("transcription")) > before or f"deaf: {self.peer.told('error')}"
 
         await eventually(heard, within, every=0.2)
+
+
+    async def hears_all(self, number: int, texts: list[str], every: float = 0.2) -> None:
+        """Each of these is said once, and reaches the app once."""
+        assert self.phone is not None
+        built = self.clouds[number]
+        await self.phone.say(type="VAD", status=True)
+        for text in texts:
+            if ANN in built.bridge.rooms:
+                built.bridge.send(ANN, bytes(6400))
+            await asyncio.sleep(every)
+            for stream in built.recogniser.streams:
+                stream.say(text, final=True)
+
+        def heard() -> bool | str:
+            got = [one["text"] for one in self.peer.told("transcription") if one["text"] in texts]
+            return got == texts or str(got)
+
+        await eventually(heard)
 
 
 @asynccontextmanager

@@ -36,11 +36,37 @@ async def test_a_cloud_that_is_stopped_stops_no_app(scene: Scene) -> None:
     await scene.is_heard(0)
     await scene.clouds[0].cloud.sessions.close()
     scene.phone = None
+    await eventually(lambda: [one["info"]["code"] for one in scene.peer.told("disconnected")] == [1008] or "open")
     await scene.move_to(1)
     await scene.is_heard(1)
     await stays(lambda: not scene.peer.told("stop") or f"stopped: {scene.peer.told('stop')}", 5.0)
     await scene.is_heard(1)
     assert len(scene.peer.told("session")) == 2
+
+
+AWAY = [("stopped", 7.0), ("stopped", 15.0), ("stopped", 30.0), ("killed", 15.0)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "away"), AWAY)
+async def test_a_cloud_that_is_away_for_long(scene: Scene, how: str, away: float) -> None:
+    """A cloud that was stopped costs the app nothing but the time. After one that was killed the SDK says from 7 s on
+    that it has stopped; the next webhook begins a session. All finals from a second after that on arrive."""
+    await scene.move_to(0)
+    await scene.is_heard(0)
+    former = scene.clouds[0].cloud
+    if how == "stopped":
+        await former.sessions.close()
+    await former._listener.close()  # a cloud that is killed says nothing, and nobody listens there
+    scene.phone = None
+    await asyncio.sleep(away)
+    told = {"Connection permanently lost: Maximum reconnection attempts exceeded"} if how == "killed" else set()
+    assert {stop["reason"] for stop in scene.peer.told("stop")} == told
+    await scene.move_to(1)
+    await asyncio.sleep(1.0)
+    await scene.hears_all(1, [f"{number} s later" for number in range(1, 11)])
+    assert len(scene.peer.told("session")) == 2
+    assert {stop["reason"] for stop in scene.peer.told("stop")} == told
 
 
 async def test_a_users_session_that_ends_stops_the_app(scene: Scene) -> None:

@@ -56,7 +56,7 @@ async def test_what_closes_it_is_told(clouds: Clouds) -> None:
     app = await socket_by_other(clouds)
     await app.until("tpa_connection_ack")
     await first.cloud.sessions.close()
-    assert await app.closed_with() == 4002
+    assert await app.closed_with() == 1008
 
 
 async def test_a_socket_that_is_refused_there_is_refused_here(clouds: Clouds) -> None:

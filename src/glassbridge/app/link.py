@@ -242,7 +242,7 @@ class Link:
             return GIVE_UP + 1.0
         if self._error in HOPELESS:
             self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
-        match come_back(code):
+        match ComeBack.NOW if code == CloseCode.POLICY and self._error is None else come_back(code):
             case ComeBack.NO:
                 self._over = self._over or "the cloud has closed the session"
             case ComeBack.NOW:

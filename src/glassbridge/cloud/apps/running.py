@@ -62,6 +62,10 @@ was last written into one that breaks may never have arrived."""
 
 READ_AGAIN = 5.0
 """Seconds between two tries to read settings that could not be read."""
+LIVES_ON = CloseCode.POLICY
+"""Closes the socket of an app that lives on: the cloud stops, or the user is elsewhere. The original's SDK then waits
+for the next webhook, however long that takes. After any other code it tries three times, and tells the app 7 s later
+that it has stopped. Ours takes this code for a refusal only where a complaint came before it."""
 RELEASED = 5.0
 """Seconds in which an app closes the socket that it has released."""
 
@@ -302,7 +306,7 @@ class RunningApp:
         """The app closes what it has released. The original's SDK takes a clean close of ours for the end of the
         session, so it gets some time."""
         await asyncio.sleep(RELEASED)
-        connection.close(CloseCode.DRAINING, "released")
+        connection.close(LIVES_ON, "released")
 
     def _announce(self, state: AppState) -> None:
         if state is not AppState.RUNNING:
@@ -338,7 +342,7 @@ class RunningApp:
                         session_id=connection.session_id, reason=reason.code, message=reason.text, timestamp=iso_now()
                     )
                 )
-            connection.close(CloseCode.NORMAL if reason.told else CloseCode.DRAINING, reason.text)
+            connection.close(CloseCode.NORMAL if reason.told else LIVES_ON, reason.text)
         if reason.told:
             self._host.tell_stopped(self.record, self.user, reason.code)
         error = None if reason is StopReason.USER else reason.text
