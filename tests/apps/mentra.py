@@ -121,7 +121,6 @@ class Scene:
 
         await eventually(heard, within, every=0.2)
 
-
     async def hears_all(self, number: int, texts: list[str], every: float = 0.2) -> None:
         """Each of these is said once, and reaches the app once."""
         assert self.phone is not None

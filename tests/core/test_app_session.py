@@ -75,6 +75,7 @@ def test_the_table_is_total() -> None:
         (A.RUNNING, SocketOpened(TWO), 2.0, [Supersede(ONE), Adopt(TWO, resumed=True)], A.RUNNING),
         (A.RUNNING, SocketClosed(ONE), 2.0, [Announce(A.GRACE)], A.GRACE),
         (A.RUNNING, SocketClosed(TWO), 2.0, [], A.RUNNING),
+        (A.RUNNING, SocketClosed(ONE, unseen=True), 2.0, [Announce(A.GRACE)], A.GRACE),
         (A.RUNNING, Stop(StopReason.SYSTEM), 2.0, [Dispose(StopReason.SYSTEM, ONE)], A.STOPPED),
         (A.GRACE, SocketOpened(TWO), 104.9, [Adopt(TWO, resumed=True), Announce(A.RUNNING)], A.RUNNING),
         (A.GRACE, Tick(), 104.9, [], A.GRACE),
@@ -214,6 +215,14 @@ def test_whatever_comes_it_stays_on_its_table_and_ends_once(steps: list[tuple[Ev
         assert (app.socket is not None) == (app.state is A.RUNNING)
         assert (app.next_deadline() is None) == (app.state in (A.ABSENT, A.RUNNING, A.STOPPED))
     assert disposed == app.state.final
+
+
+@pytest.mark.parametrize(("unseen", "waits"), [(False, TIMES.grace), (True, 0.0)])
+def test_an_app_that_died_unseen_is_asked_at_once(unseen: bool, waits: float) -> None:
+    app = in_state(A.RUNNING)
+    assert app.step(SocketClosed(ONE, unseen), 50.0) == [Announce(A.GRACE)]
+    assert app.next_deadline() == 50.0 + waits
+    assert CallWebhook(2) in app.step(Tick(), 50.0 + waits)
 
 
 @pytest.mark.parametrize("revived_at", [210.0, 218.0, 219.9])

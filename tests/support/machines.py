@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import pytest
 
@@ -30,6 +31,10 @@ class Machine:
     def runs(self, *argv: str, env: Mapping[str, str] | None = None) -> Program:
         """A program there."""
         return Program(*self.prefix, *argv, env=env)
+
+    async def cable(self, state: Literal["up", "down"]) -> None:
+        """Plugs its end in, or pulls it: nobody is told."""
+        await _run(*self.prefix, "ip", "link", "set", _CABLE, state)
 
 
 @asynccontextmanager

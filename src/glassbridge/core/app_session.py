@@ -3,7 +3,8 @@
 Rules
 - The app's own server is asked by webhook to connect; the newest socket speaks, an older one is closed.
 - A socket that is lost, with whatever close code, leaves `grace` seconds for the app to come back by itself; then its
-  server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. Only the
+  server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. One that
+  died unseen leaves no grace: the app knows nothing of it. Only the
   user stops an app. When nothing helps, it has ended and the user is told.
 - A webhook that is answered but brings no socket within `connect` seconds counts as a failure. If the app's server
   refuses it, because it has another API key, a start ends at once: asking again does not change a key. An app that ran
@@ -47,7 +48,7 @@ class AppTimes:
     """Budget of a start: two webhooks that take their whole time limit, and more."""
     revival: float = 120.0
     """Budget to get a lost app back, from the loss."""
-    connect: float = 10.0
+    connect: float = 6.0
     """From the answer of a webhook to the app's socket."""
     settled: float = 30.0
     elsewhere: float = 40.0
@@ -128,6 +129,8 @@ class SocketClosed:
     """A socket of the app is gone; may come late, and for any socket."""
 
     socket: SocketNumber
+    unseen: bool = False
+    """It died without a word: the app may not know yet, and does not come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +354,8 @@ class AppSession:
         self.socket = None
         released = isinstance(event, Released)
         self._released_at = now if released else None
-        self._due = now + (self._times.elsewhere if released else self._times.grace)
+        waits = self._times.elsewhere if released else self._times.grace
+        self._due = now if isinstance(event, SocketClosed) and event.unseen else now + waits
         self._gives_up_at = max(self._gives_up_at, self._due if released else now + self._earned_grace)
         return told
 

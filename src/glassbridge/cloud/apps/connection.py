@@ -23,6 +23,7 @@ from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.tcp import lost
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -84,6 +85,8 @@ class AppConnection:
         self._messages = AgedQueue[str](MESSAGES, MESSAGE_AGE, clock, max_size=QUEUE_BYTES, measure=len)
         self._chunks = AgedQueue[bytes](CHUNKS, CHUNK_AGE, clock, max_size=QUEUE_BYTES, measure=len)
         self._goodbye: tuple[CloseCode, str] | None = None
+        self.lost = False
+        """Its machine was not there any more: the app itself may not know that yet."""
         self._hear: asyncio.Future[Hear | None] = asyncio.get_running_loop().create_future()
         self._take_binary: Take | None = None
         self._pings = False
@@ -164,6 +167,7 @@ class AppConnection:
             "messages": self._guarded(self._write(self._messages, self._socket.send_str)),
             "audio": self._guarded(self._write(self._chunks, self._socket.send_bytes)),
             "pings": self._guarded(self._ask_for_life()),
+            "watch": self._guarded(self._watch_machine()),
         }
         writer, *others = [tasks.spawn(job, name) for name, job in jobs.items()]
         try:
@@ -310,6 +314,14 @@ class AppConnection:
             if self._is_silent(MISSED_PINGS):
                 break
         self.close(CloseCode.SILENT)
+
+    async def _watch_machine(self) -> None:
+        """An app whose machine or network is gone is cut off, long before pings are missed."""
+        if self._transport is not None and (raw := self._transport.get_extra_info("socket")) is not None:
+            await lost(raw)
+            self.lost = True
+            self._log.warning("app unreachable", reason="its machine acknowledges nothing that is sent")
+            self._cut(CloseCode.SILENT)
 
     def _is_silent(self, missed: int) -> bool:
         if self._socket.held:

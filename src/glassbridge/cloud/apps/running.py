@@ -212,7 +212,7 @@ class RunningApp:
     def closed(self, connection: AppConnection) -> None:
         """A socket is gone; may come late."""
         if self._connections.pop(connection.number, None) is not None:
-            self._shell.post(SocketClosed(connection.number))
+            self._shell.post(SocketClosed(connection.number, connection.lost))
 
     def answer(self, message: Message) -> None:
         """Sends it to the app if it is here; what it needs to know when it comes back is in the acknowledgement."""

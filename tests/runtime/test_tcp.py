@@ -1,0 +1,88 @@
+"""Whether the other machine is still there, as far as TCP knows."""
+
+import asyncio
+import socket
+import struct
+import sys
+
+import pytest
+
+from glassbridge.runtime import tcp
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
+
+LOOK_EVERY = tcp.LOOK_EVERY
+
+
+class FakeSocket:
+    """Tells one answer of the kernel after the other, the last one again and again: (unacknowledged segments, probes
+    of a closed window, milliseconds since the last acknowledgement)."""
+
+    def __init__(self, *answers: tuple[int, int, int]) -> None:
+        self._answers = list(answers)
+        self.looks = 0
+
+    def getsockopt(self, *_: int) -> bytes:
+        unacknowledged, probes, quiet = self._answers[min(self.looks, len(self._answers) - 1)]
+        self.looks += 1
+        info = bytearray(256)
+        info[3] = probes
+        struct.pack_into("=I", info, 24, unacknowledged)
+        struct.pack_into("=I", info, 56, quiet)
+        return bytes(info)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "LOOK_EVERY", 0.01)
+
+
+async def is_lost(raw: object, within: float = 0.3) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            await tcp.lost(raw)  # type: ignore[arg-type]
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([(2, 0, 10_000)], True),
+        ([(0, 4, 10_000)], True),  # it had no room, and does not even say so any more
+        ([(0, 0, 10_000)], False),  # nothing was sent: silence means nothing
+        ([(2, 0, 1)], False),  # it acknowledges, the newest is on its way
+        ([(0, 4, 1)], False),  # a program that does not read: its machine says so
+        ([(2, 0, 10_000), (2, 0, 10_000), (0, 0, 0)], False),  # a short interruption
+        ([(1, 0, 60_000), (0, 0, 1)], False),  # nothing was sent for a minute until now
+    ],
+)
+async def test_only_what_is_sent_in_vain_counts(answers: list[tuple[int, int, int]], found: bool) -> None:
+    raw = FakeSocket(*answers)
+    assert await is_lost(raw) is found
+    assert raw.looks >= tcp.LOOKS
+
+
+@pytest.mark.slow
+async def test_a_peer_that_does_not_read_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a real connection whose window is closed; TCP_USER_TIMEOUT would end it."""
+    monkeypatch.setattr(tcp, "LOOK_EVERY", LOOK_EVERY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        raw = socket.create_connection(server.getsockname())
+        peer, _ = server.accept()
+        with raw, peer:
+            raw.setblocking(False)
+            for _ in range(10_000):
+                try:
+                    raw.send(bytes(65_536))
+                except BlockingIOError:
+                    break
+            assert tcp.unacknowledged(raw) > 0
+            assert not await is_lost(raw, 2 * LOOK_EVERY * tcp.LOOKS)
+
+
+async def test_what_is_no_tcp_is_never_lost() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not await is_lost(ours, 0.1)
