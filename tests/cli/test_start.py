@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+import glassbridge.cli.main  # noqa: F401 - the commands, whose options are settings too
 from glassbridge.cli.common import known_names, unknown_names
 from glassbridge.settings import (
     DEV_JWT_SECRET,
