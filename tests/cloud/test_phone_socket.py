@@ -11,9 +11,11 @@ import jwt
 import pytest
 from aiohttp import WSServerHandshakeError
 
+from glassbridge.cloud import connection
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.session import SessionState
 from glassbridge.core.values import user_id
+from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
 from tests.support.patience import patient
@@ -316,6 +318,34 @@ async def test_a_phone_that_pings_by_itself_is_missed_soon(stage: Begin, pings: 
     assert 2.5 < monotonic() - spoke_at < patient(6.0)
     session = built.cloud.sessions._by_user[user_id(ANN)]
     await eventually(lambda: session._shell.machine.state is SessionState.GRACE or "the socket counts as open", 3.0)  # type: ignore[attr-defined]
+
+
+async def test_a_phone_that_is_missed_counts_again_on_its_socket_when_it_is_heard(stage: Begin) -> None:
+    """Its way has become long. Nothing that it says then is passed over."""
+    built = await stage()
+    phone = await built.phone(query="?audio=2&phone=abc&attempt=1")
+    await phone.say(type="ping", timestamp=1, every=1.0)
+    await phone.until("pong", 1)
+    session = built.cloud.sessions._by_user[user_id(ANN)]
+
+    def state() -> SessionState:
+        return session._shell.machine.state  # type: ignore[attr-defined, no-any-return]
+
+    await eventually(lambda: state() is SessionState.GRACE or "it is not missed", 6.0)
+    assert phone.socket.close_code is None
+    await phone.socket.send_bytes(encode_numbered(FrameNumber(7, 0, 0), bytes(640)))
+    await phone.until("connection_ack", 2)
+    assert state() is SessionState.ACTIVE
+    await eventually(lambda: session.microphone.position == (7, 320) or "what it said is not heard")
+
+
+async def test_a_phone_that_is_missed_for_long_is_closed(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "KEPT_LOOKS", 1)
+    built = await stage()
+    phone = await built.phone(query="?audio=2&phone=abc&attempt=1", autoping=False)
+    await phone.say(type="ping", timestamp=1, every=1.0)
+    await phone.until("pong", 1)
+    assert await phone.closed_with() == CloseCode.SILENT
 
 
 async def test_a_phone_that_pings_seldom_is_not_missed_soon(stage: Begin) -> None:

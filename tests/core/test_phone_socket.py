@@ -285,6 +285,17 @@ def test_a_socket_that_fell_silent_counts_again_when_it_answers(waiting: bool) -
     assert world.machine.generation in (ONE, THREE), "and its number is not used again"
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_socket_that_fell_silent_counts_again_when_it_is_greeted_again(waiting: bool) -> None:
+    """The cloud had missed the phone, too, and now hears it."""
+    world = silent()
+    if waiting:
+        world.step(SocketFailed(TWO, False, "timed out"))
+    effects = world.machine.step(Accepted(ONE, True, True), 66.0)
+    assert effects[:-1] == ([] if waiting else [cut(TWO)])
+    assert (world.machine.state, world.machine.generation, world.machine.kept) == (S.READY, ONE, None)
+
+
 def test_a_socket_that_fell_silent_is_closed_once_another_is_acknowledged() -> None:
     world = silent()
     assert world.machine.step(Accepted(TWO, True), 64.0) == [cut(ONE), Ping(TWO, 65)]

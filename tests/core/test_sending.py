@@ -216,6 +216,20 @@ def test_a_room_that_takes_no_more_gets_coded_audio_at_once() -> None:
     assert speaker.sending.level.name == "lossy"
 
 
+def test_a_route_of_which_nothing_is_reported_any_more_is_late() -> None:
+    """A socket that is stuck behind a full queue: what it said last was well."""
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    sending.doubted(0.0)
+    for tick in range(1, 24):
+        now, stop = tick / 5, tick * 3_200
+        for route in (Path.ROOM, Path.SOCKET):
+            sending.sent(route, stop, 300, now)
+        room = Arrived(tick, stop, 0.5 if tick > 2 else 0.0)
+        sending.reported({Path.ROOM: room} | ({Path.SOCKET: Arrived(1, 3_200, 0.0)} if tick == 1 else {}), now)
+    assert sending.level.name not in ("guarded", "lossy")
+
+
 def test_a_cloud_that_reports_nothing_gets_pcm_whatever_the_room_takes() -> None:
     sending = Sending()
     sending.begin(reports=False, now=0.0)

@@ -22,7 +22,7 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit.media import parse_rtp
-from tests.support.patience import soon
+from tests.support.patience import patient, soon
 from tests.support.poll import eventually
 
 INTERVAL = 0.1
@@ -214,6 +214,28 @@ async def test_consent_is_asked_for_and_its_silence_told() -> None:
         assert ice.query_consent.__module__ == quirks.__name__
 
 
+async def test_a_path_that_loses_checks_is_alive() -> None:
+    """Of 20 % of packets lost, each way: four checks in a row go unanswered now and then."""
+    async with connections() as (one, other):
+        alive: list[float] = []
+        prepare(one, lambda: alive.append(monotonic()))
+        await connect(one, other)
+        await eventually(lambda: bool(alive) or "no answers")
+        far = quirks.ice_of(other)
+        answer, asked = far.request_received, 0
+
+        def answer_the_fifth(*args: Any) -> None:
+            nonlocal asked
+            asked += 1
+            if asked % 5 == 0:
+                answer(*args)
+
+        far.request_received = answer_the_fifth  # type: ignore[method-assign, assignment]
+        alive.clear()
+        await eventually(lambda: len(alive) >= 2 or f"{len(alive)} answers", 6.0)
+        assert alive[1] - alive[0] < patient(2.0), "checks waited for those before"
+
+
 async def test_what_a_stranger_sends_costs_itself() -> None:
     """Without the guard an empty datagram ends the transport, and a broken STUN attribute goes through the loop."""
     through: list[dict[str, Any]] = []
@@ -321,7 +343,7 @@ async def test_the_window_of_lossy_data_stays_open_when_acknowledgements_are_lat
     async with connections() as (offering, answering):
         sctp = offering.sctp
         assert sctp is not None
-        quirks.keep_window(sctp, 16_384, 0.6)
+        window = quirks.Window(sctp, 16_384, 6_144, 0.6)
         prepare(offering)
         await connect(offering, answering)
         await eventually(lambda: sctp.state == "connected" or sctp.state)
@@ -333,8 +355,11 @@ async def test_the_window_of_lossy_data_stays_open_when_acknowledgements_are_lat
             return None
 
         sctp._send_chunk = swallow  # type: ignore[method-assign, assignment]
+        assert window.silent == 0.0, "nothing is on its way"
+        window.sends()
         channel.send(bytes(100))
         await eventually(lambda: bool(sctp._sent_queue) or "nothing sent")
+        await eventually(lambda: window.silent > 0.1 or "it is not silent")
         (chunk,) = sctp._sent_queue
         sctp._t3_expired()
         assert sctp._cwnd == 16_384
@@ -346,7 +371,7 @@ async def test_the_handshake_of_data_channels_is_repeated_soon() -> None:
     async with connections() as (offering, answering):
         sctp = offering.sctp
         assert sctp is not None
-        quirks.keep_window(sctp, 16_384, 0.3)
+        quirks.Window(sctp, 16_384, 6_144, 0.3)
         prepare(offering)
         send, sent = sctp._send_chunk, 0
 

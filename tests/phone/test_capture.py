@@ -92,3 +92,18 @@ def test_presence_beside_audio_on_its_way_says_no_later_time_than_that_audio() -
 def receive(ledger: Ledger, frame: Frame, now: float) -> None:
     number = frame.number
     ledger.receive(number.epoch, number.position, number.capture_time_us, frame.pcm, now=now)
+
+
+def test_the_newest_of_what_is_not_acknowledged() -> None:
+    now = 0
+
+    def clock() -> int:
+        return now
+
+    capture = Capture(1, clock)
+    for _ in range(10):
+        now += 100_000
+        capture.take(bytes(3_200))
+    capture.acknowledge(1, 14_000)
+    assert [frame.number.position for frame in capture.newest(0.35)] == [12_800, 14_400]
+    assert [frame.number.position for frame in capture.newest(0.15)] == [14_400]

@@ -69,6 +69,7 @@ export const RULES = {
           "Tick": "tick"
         },
         "waiting": {
+          "Accepted": "revive",
           "SocketClosed": "part",
           "Heard": "revive",
           "NetworkChanged": "hasten",
@@ -201,6 +202,7 @@ export const RULES = {
       "QUEUED": 0.25,
       "QUIET": 0.15,
       "STALLED": 2.0,
+      "UNREPORTED": 1.25,
       "STALLED_ALL": 3.0,
       "GROWING": 0.1,
       "FEW": 12,
@@ -296,6 +298,9 @@ export const RULES = {
       "TAILS": 2,
       "FRESH": 1.5,
       "AGAIN_AFTER": 0.2,
+      "SILENT": 0.25,
+      "AGAIN": 1.2,
+      "AGAIN_EVERY": 0.09,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
       "REMEMBERED": 512

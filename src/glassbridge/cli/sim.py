@@ -26,6 +26,9 @@ def sim(
     apps: Annotated[
         bool, typer.Option("--apps", help="Weeks of apps whose users move: the cloud's and the SDK's own classes.")
     ] = False,
+    links: Annotated[
+        bool, typer.Option("--links", help="A phone's audio over links that lose, delay, reorder and carry little.")
+    ] = False,
     days: Annotated[float, typer.Option(min=0.01, help="With --apps: how long each seed lasts.")] = 7.0,
     users: Annotated[int, typer.Option(min=1, max=200, help="With --apps: each has three apps.")] = 20,
     hours: Annotated[
@@ -37,6 +40,10 @@ def sim(
         from glassbridge.cli.weeks import weeks
 
         raise typer.Exit(weeks(seeds, first, seed, days=days, users=users, hours=hours, story=story, json=json))
+    if links:
+        from glassbridge.cli.uplinks import uplinks
+
+        raise typer.Exit(uplinks(seeds, first, seed, processes=processes, story=story, json=json))
     if seed is not None:
         raise typer.Exit(_one(seed, story=story, smaller=shrink))
     from glassbridge.lab.sim.runner import run_seeds

@@ -53,6 +53,8 @@ STEADY = 2.0
 LOOK_EVERY, MISSED_LOOKS = 0.65, 4
 """Such a phone is gone when nothing was heard of it at so many looks in a row, 2.6 to 3.25 s after its last word, and
 as much later as a round trip of its connection takes."""
+KEPT_LOOKS = 12
+"""Further looks after which its socket is closed: until then its way may only have become long."""
 LONGEST_TRIP = 4.0
 """Seconds that are believed of a round trip."""
 
@@ -112,6 +114,12 @@ class SocketListener(Protocol):
     def on_audio(self, connection: "PhoneConnection", frame: bytes) -> None:
         """A binary frame. Raises FrameError when it is none: the phone is told."""
 
+    def on_silence(self, connection: "PhoneConnection") -> None:
+        """Nothing is heard any more. Its socket is kept for a while."""
+
+    def on_return(self, connection: "PhoneConnection") -> None:
+        """Something is heard after all; it is read once `listen` is called again."""
+
 
 class PhoneConnection:
     """Single use. `send` and `close` may be called from anywhere on the loop and never wait."""
@@ -142,6 +150,8 @@ class PhoneConnection:
         self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
         self._unanswered = 0
         """Pings, or looks at a steady phone, since it was last heard."""
+        self._is_silent = False
+        """Its listener was told so."""
         self._pinged_at = -inf
         self._steady = False
         """The phone pings often by itself; it needs no pings of ours."""
@@ -242,6 +252,10 @@ class PhoneConnection:
             if not self.open:
                 return
             self._unanswered = 0
+            if self._is_silent:
+                if (returned := await self._returned(listener)) is None:
+                    return
+                listener = returned
             if self._sign is not None and not self._sign.done():
                 self._sign.set_result(None)
             if number % FAIR_SHARE == 0:
@@ -258,6 +272,13 @@ class PhoneConnection:
                     pass
                 case _:
                     return
+
+    async def _returned(self, listener: SocketListener) -> SocketListener | None:
+        """What was heard waits until a session has taken the phone back; None: none does."""
+        self._is_silent = False
+        self._listener = asyncio.get_running_loop().create_future()
+        listener.on_return(self)
+        return await self._listener
 
     def _take_text(self, text: str, listener: SocketListener) -> None:
         try:
@@ -341,6 +362,11 @@ class PhoneConnection:
                 self._transport.abort()
 
     @property
+    def _may_return(self) -> bool:
+        """It understands a second greeting on its socket: it says which phone it is, as ours do, and pings steadily."""
+        return self._steady and self.wishes.phone != ""
+
+    @property
     def _most_unanswered(self) -> int:
         if not self._steady:
             return self._config.missed_pings
@@ -352,10 +378,15 @@ class PhoneConnection:
         """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
         if self._socket.held:
             self._unanswered = 0
-        if self._unanswered >= self._most_unanswered:
+        missed = self._unanswered - self._most_unanswered
+        if missed == 0:
             self._log.warning("phone is silent", steady=self._steady)
+        if missed >= (KEPT_LOOKS if self._may_return else 0):
             self.close(CloseCode.SILENT)
             return
+        if missed >= 0 and not self._is_silent and self._listener.done() and (listener := self._listener.result()):
+            self._is_silent = True
+            listener.on_silence(self)
         self._unanswered += 1
         if self._steady:
             return

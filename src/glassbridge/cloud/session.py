@@ -302,6 +302,15 @@ class UserSession:
         self._connections[connection.number] = connection
         self._shell.post(SocketOpened(connection.number))
 
+    def on_silence(self, connection: PhoneConnection) -> None:
+        """Nothing is heard of a socket; it is as good as closed until something is."""
+        self._shell.post(SocketClosed(connection.number))
+
+    def on_return(self, connection: PhoneConnection) -> None:
+        """Something is heard of it after all."""
+        if connection.number in self._connections:
+            self._shell.post(SocketOpened(connection.number))
+
     def opened_beside(self, connection: PhoneConnection) -> bool:
         """A second socket, which carries audio beside the first; False: its phone is not the one that is here."""
         phone, wishes = self._phone, connection.wishes

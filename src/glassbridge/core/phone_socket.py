@@ -11,7 +11,8 @@ Rules
   for SILENCE seconds the socket is as good as gone, whatever else comes: it may hear us no more. One that never
   answered (the original's) is left in peace.
 - A socket that fell silent is kept beside the attempts to replace it: its way may only have become long. When it
-  answers it counts again, and the attempt is given up; when a successor is acknowledged it is closed without a goodbye.
+  answers, or the cloud greets it again, it counts again, and the attempt is given up; when a successor is acknowledged
+  it is closed without a goodbye.
 - A process that stood still makes the socket doubtful: it must answer a ping within PROBE seconds. A cloud that
   answers no pings cannot be asked: there it is opened anew. So it is, at once, on another network.
 - The round trip is measured by pings. What waits for an answer of the network waits longer where it is long.
@@ -302,6 +303,8 @@ class PhoneSocket:
         return self._open_first(event, now)
 
     def _accepted(self, event: Accepted, now: float) -> list[Effect]:
+        if event.socket == self.kept:
+            return self._revive(event, now)
         self._go(SocketState.READY, event, now)
         self.trouble, self.was_here, self._rival = "", True, False
         self._answers = event.answers
@@ -407,9 +410,9 @@ class PhoneSocket:
         self.was_here = False
         return [dead, *self._try_later(event, now)]
 
-    def _revive(self, event: Heard, now: float) -> list[Effect]:
+    def _revive(self, event: Heard | Accepted, now: float) -> list[Effect]:
         """The socket that fell silent answers: its way has become long. The attempt comes too late."""
-        if event.socket != self.kept or event.echo is None:
+        if event.socket != self.kept or (isinstance(event, Heard) and event.echo is None):
             return []
         given_up = self.state is SocketState.OPENING
         attempt, self.generation, self.kept = self.generation, self.kept, None
@@ -512,7 +515,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.DOUBTFUL, Stop): Cell(PhoneSocket._stop, (_S.ENDED,)),
     (_S.DOUBTFUL, Tick): Cell(PhoneSocket._tick, (_S.DOUBTFUL, _S.OPENING, _S.WAITING)),
     (_S.WAITING, Start): Ignored("it is started once"),
-    (_S.WAITING, Accepted): _NONE_OPEN,
+    (_S.WAITING, Accepted): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),
     (_S.WAITING, SocketFailed): _NONE_OPEN,
     (_S.WAITING, SocketClosed): Cell(PhoneSocket._part, (_S.WAITING,)),
     (_S.WAITING, Heard): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),

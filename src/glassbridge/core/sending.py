@@ -53,6 +53,8 @@ QUIET: Final = 0.15
 """The same below which a link is calm."""
 STALLED: Final = 2.0
 """Seconds without news of what was sent at which a route is stalled."""
+UNREPORTED: Final = 1.25
+"""Seconds in which a route is reported, as long as reports come: what was sent before is late by the rest of its age."""
 STALLED_ALL: Final = 3.0
 """The same for all routes together before the thinnest stream is tried: a way that has become long is not dead."""
 GROWING: Final = 0.1
@@ -188,10 +190,9 @@ class _Track:
         """The cloud has said something of this route."""
         return self._reported is not None
 
-    @property
-    def late(self) -> float:
-        """Seconds by which its quickest frames are late."""
-        return min(self._late)
+    def late(self, reported_at: float) -> float:
+        """Seconds by which its quickest frames are late. `reported_at`: the last report of any route."""
+        return max(min(self._late), self.unanswered(reported_at) - UNREPORTED)
 
     @property
     def fills(self) -> bool:
@@ -229,6 +230,7 @@ class Sending:
         """(at, segments) that sockets sent again in WINDOW."""
         self._doubted = False
         """The first probe is late."""
+        self._reported_at = -inf
 
     @property
     def level(self) -> Level:
@@ -301,6 +303,7 @@ class Sending:
         """What the cloud says of each route."""
         if self._level is None:
             return
+        self._reported_at = now
         for route, said in arrived.items():
             if (track := self._tracks.get(route)) is not None:
                 track.report(said, now)
@@ -319,7 +322,7 @@ class Sending:
         loss = max((track.loss for track in tracks), default=0.0)
         unanswered = [track.unanswered(now) for track in tracks]
         stalled = [seconds > STALLED for seconds in unanswered]
-        late = [track.late for track in tracks if track.is_reported]
+        late = [track.late(self._reported_at) for track in tracks if track.is_reported]
         if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
             self._calm_since = now
         if now - self._ceiling_at > REMEMBER:

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import cache
+from math import inf
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 from aioice import Candidate, Connection, stun
@@ -23,19 +25,20 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSctpTransport,
 )
-from aiortc.rtcsctptransport import Chunk
+from aiortc.rtcsctptransport import SCTP_TSN_MODULO, Chunk
 from OpenSSL import SSL
 
-CONSENT_RETRY = 0.25
-"""Seconds to the next check after one that was not answered."""
+CONSENT_AGAIN = 0.4
+"""Seconds to the next check while none is answered: of 20 % of packets lost, 36 % of checks are."""
 CONSENT_REPEATS = 2
-"""Of one check, after 0.5 and 1.5 s: at 20 % loss a single miss says nothing. An answer counts for 3.5 s, so that a
-path is not dead because it is long."""
+"""Of one check, after 0.5 and 1.5 s. An answer counts for 3.5 s, so that a path is not dead because it is long."""
 SACK_EVERY = 4
 SACK_DELAY = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
 LEAST_REPEAT = 1.2
 """Seconds after which data counts as lost that nobody acknowledges, at least: a burst of loss may last for 1 s."""
+QUEUED = 0.15
+"""Seconds by which the round trip has grown where packets wait in a queue."""
 LAST_OF_STUN = 3
 """First byte of a datagram (RFC 7983)."""
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
@@ -245,22 +248,29 @@ def check_late_candidate(ice: Connection) -> None:
 
 async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[], None]) -> None:
     """Instead of aioice's own, which asks each 5 s, needs 30 s to notice, and outlives a close() that comes in the
-    last 20 ms of the checks (traps A4). Here a path that is dead is not closed but silent: who watches decides."""
+    last 20 ms of the checks (traps A4). Here a path that is dead is not closed but silent: who watches decides. A
+    check does not wait for the end of those before it: a path that loses much answers one of them soon."""
     assert ice.remote_password is not None
     key = ice.remote_password.encode()
-    wait = interval
-    while not ice._closing:
-        await asyncio.sleep(wait)
-        wait = interval
-        for pair in list(ice._nominated.values()):
-            request = ice.build_request(pair, nominate=False)
-            try:
-                await pair.protocol.request(
-                    request, pair.remote_addr, integrity_key=key, retransmissions=CONSENT_REPEATS
-                )
-            except stun.TransactionError:
-                wait = CONSENT_RETRY
-            else:
+    answered = asyncio.Event()
+
+    async def ask(pair: CandidatePair) -> None:
+        request = ice.build_request(pair, nominate=False)
+        with suppress(stun.TransactionError):
+            await pair.protocol.request(request, pair.remote_addr, integrity_key=key, retransmissions=CONSENT_REPEATS)
+            answered.set()
+
+    async with asyncio.TaskGroup() as checks:
+        while not ice._closing:
+            await asyncio.sleep(interval)
+            answered.clear()
+            while not ice._closing and not answered.is_set():
+                for pair in list(ice._nominated.values()):
+                    checks.create_task(ask(pair))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CONSENT_AGAIN):
+                        await answered.wait()
+            if answered.is_set():
                 on_alive()
 
 
@@ -298,34 +308,73 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
     sctp._send_sack = send_sack  # type: ignore[method-assign]
 
 
-def keep_window(sctp: RTCSctpTransport, least: int, first_timeout: float) -> None:
+class Window:
     """Lossy audio paces itself (core/sending.py): the window that aiortc closes to one packet where acknowledgements
-    are late keeps `least` bytes, so that a way that becomes long or loses much carries on. What is lossy is sent again
-    where acknowledgements show a hole, not where none come: on a way that has become long it would stop what is new.
-    The handshake is repeated after `first_timeout` seconds, not 3. Call it once, before anything is sent."""
-    sctp._rto = first_timeout
-    expired, acknowledged, measured = sctp._t3_expired, sctp._receive_sack_chunk, sctp._update_rto
+    are late keeps `least` bytes, so that a way that becomes long or loses much carries on. Where its packets wait in a
+    queue, it keeps `queued`: more would only wait longer. What is lossy is sent again where acknowledgements show a
+    hole, not where none come: on a way that has become long it would stop what is new. The handshake is repeated after
+    `first_timeout` seconds, not 3. Make it once, before anything is sent."""
 
-    def expired_but_open() -> None:
-        for chunk in sctp._sent_queue:
+    def __init__(self, sctp: RTCSctpTransport, least: int, queued: int, first_timeout: float) -> None:
+        self._sctp = sctp
+        self._least, self._queued = least, queued
+        self._smoothed, self._shortest = 0.0, inf
+        """Round trips of the newest packets: aiortc measures the oldest, which may wait for lost ones."""
+        self._heard_at = self._flying_since = 0.0
+        sctp._rto = first_timeout
+        self._expired, self._acknowledged, self._measured = (
+            sctp._t3_expired,
+            sctp._receive_sack_chunk,
+            sctp._update_rto,
+        )
+        sctp._update_rto = self._measured_closely  # type: ignore[method-assign, assignment]
+        sctp._t3_expired = self._expired_but_open  # type: ignore[method-assign]
+        sctp._receive_sack_chunk = self._acknowledged_and_open  # type: ignore[method-assign]
+
+    def sends(self) -> None:
+        """To be called before something is sent."""
+        if not self._sctp._flight_size:
+            self._flying_since = monotonic()
+
+    @property
+    def silent(self) -> float:
+        """Seconds in which nothing was acknowledged although something is on its way."""
+        return monotonic() - max(self._heard_at, self._flying_since) if self._sctp._flight_size else 0.0
+
+    def _expired_but_open(self) -> None:
+        for chunk in self._sctp._sent_queue:
             if chunk._expiry is not None:
                 chunk._expiry = 0.0
-        expired()
-        sctp._cwnd = max(sctp._cwnd, least)
+        self._expired()
+        self._open()
 
-    async def acknowledged_and_open(chunk: Any) -> None:
-        await acknowledged(chunk)
-        sctp._cwnd = max(sctp._cwnd, least)
+    async def _acknowledged_and_open(self, chunk: Any) -> None:
+        self._heard_at = monotonic()
+        self._note_newest(chunk)
+        await self._acknowledged(chunk)
+        self._open()
 
-    def measured_closely(trip: float) -> None:
-        measured(trip)
+    def _note_newest(self, chunk: Any) -> None:
+        newest = (chunk.cumulative_tsn + (chunk.gaps[-1][1] if chunk.gaps else 0)) % SCTP_TSN_MODULO
+        sent = next((sent for sent in reversed(self._sctp._sent_queue) if sent.tsn == newest), None)
+        if sent is not None and sent._sent_count == 1 and not sent._acked and sent._sent_time is not None:
+            trip = time() - sent._sent_time
+            self._shortest = min(self._shortest, trip)
+            self._smoothed += (trip - self._smoothed) / 8 if self._smoothed else trip
+
+    def _open(self) -> None:
+        sctp = self._sctp
+        if self._smoothed - self._shortest > QUEUED:
+            sctp._cwnd = self._queued
+        else:
+            sctp._cwnd = max(sctp._cwnd, self._least)
+
+    def _measured_closely(self, trip: float) -> None:
+        self._measured(trip)
+        sctp = self._sctp
         assert sctp._srtt is not None
         assert sctp._rttvar is not None
         sctp._rto = max(LEAST_REPEAT, sctp._srtt + 4 * sctp._rttvar)
-
-    sctp._update_rto = measured_closely  # type: ignore[method-assign, assignment]
-    sctp._t3_expired = expired_but_open  # type: ignore[method-assign]
-    sctp._receive_sack_chunk = acknowledged_and_open  # type: ignore[method-assign]
 
 
 def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:

@@ -25,8 +25,9 @@ CONSENT_INTERVAL = 5.0
 """Seconds between signs of life: enough for the server to keep this path, whose death the listener notices first."""
 BUFFER_LIMIT = 256 << 10
 """Bytes that wait to be sent, at most; more is refused (reliable) or dropped (lossy)."""
-WINDOW = 16 << 10
-"""Bytes of data that may always be on their way: coded audio for 1.5 s, with its copies."""
+WINDOW, WINDOW_QUEUED = 64 << 10, 6 << 10
+"""Bytes of data that may always be on their way: coded audio for 1.5 s, with all that goes again while nothing is
+acknowledged; where they wait in a queue, half a second of a narrow link."""
 HANDSHAKE_REPEAT = 0.6
 """Seconds until the first message of the data channels is repeated."""
 LIFE_MS = 1_500
@@ -71,7 +72,7 @@ class Publisher:
         self._slots: list[Slot] = []
         quirks.send_quietly(connection)
         assert connection.sctp is not None
-        quirks.keep_window(connection.sctp, WINDOW, HANDSHAKE_REPEAT)
+        self._window = quirks.Window(connection.sctp, WINDOW, WINDOW_QUEUED, HANDSHAKE_REPEAT)
         self.ice = quirks.ice_of(connection)
         quirks.prepare_ice(
             self.ice,
@@ -137,6 +138,11 @@ class Publisher:
         """Bytes of lossy packets that wait to be sent."""
         return int(self._lossy.bufferedAmount)
 
+    @property
+    def silent(self) -> float:
+        """Seconds in which nothing was acknowledged although data is on its way."""
+        return self._window.silent
+
     async def send(self, data: bytes, *, reliable: bool) -> None:
         """Raises ParticipantError when the channels do not open or are closed, or hold BUFFER_LIMIT unsent (lossy:
         dropped). They close some time before the server says why the place is lost."""
@@ -147,6 +153,7 @@ class Publisher:
         if channel.readyState != "open":
             raise ParticipantError(LossReason.MEDIA_FAILED, "the channels for data have closed")
         if channel.bufferedAmount + len(data) <= BUFFER_LIMIT:
+            self._window.sends()
             channel.send(data)
         elif reliable:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
@@ -123,6 +124,12 @@ class Capture:
                 flags = number.flags if cut.stop == stop else number.flags & ~FLAG_LAST
                 parts.append(Frame(replace(cut.number, flags=flags), cut.pcm))
         return parts
+
+    def newest(self, seconds: float) -> list[Frame]:
+        """What was captured in the last so many seconds and is not acknowledged."""
+        since = self._clock() - seconds * 1e6
+        fresh = takewhile(lambda frame: frame.number.capture_time_us >= since, reversed(self._kept))
+        return [frame for frame in fresh if frame.stop > self.acknowledged][::-1]
 
     @property
     def missing(self) -> tuple[Frame, ...]:

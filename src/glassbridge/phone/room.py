@@ -69,10 +69,13 @@ class CanVanish(Protocol):
 
 @runtime_checkable
 class TellsWaiting(Protocol):
-    """A participant that knows how many bytes it could not send yet."""
+    """A participant that knows how many bytes it could not send yet, and for how long nothing was acknowledged."""
 
     @property
     def waiting(self) -> int: ...
+
+    @property
+    def silent(self) -> float: ...
 
 
 class NoTicket(Exception):
@@ -152,6 +155,12 @@ class Room:
     @property
     def joined(self) -> bool:
         return self._participant is not None and self._participant.closed is None
+
+    @property
+    def silent(self) -> float:
+        """Seconds in which nothing was acknowledged although something is on its way; 0 where that is not known."""
+        known: object = self._participant
+        return known.silent if isinstance(known, TellsWaiting) else 0.0
 
     @property
     def heard_ms(self) -> int:

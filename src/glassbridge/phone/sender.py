@@ -9,6 +9,8 @@
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
+- While the room acknowledges nothing, what was said last goes into it again and again: the first packet that passes
+  brings what is still fresh.
 - Where the room carries nothing and the link loses packets, a second socket carries the same (phone/beside.py): what
   one of them has to repeat, the other has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
@@ -28,7 +30,7 @@ from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, recoded, repair
+from glassbridge.phone.coding import Coder, Outgoing, joined, recoded, repair
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.lane import Lane
 from glassbridge.phone.room import Room
@@ -62,6 +64,10 @@ FRESH = 1.5
 """Age of samples, seconds, up to which they are sent again at once."""
 AGAIN_AFTER = 0.2
 """Seconds until the same samples are sent into the room once more."""
+SILENT = 0.25
+"""Seconds, and a round trip, in which the room acknowledges nothing, after which it gets the newest audio again."""
+AGAIN, AGAIN_EVERY = 1.2, 0.09
+"""How much of it, seconds, and how often: what is live is heard by all only once what was before it has come."""
 ROOM_AGE = 1.0
 """Seconds that a frame may wait for the room; a presence frame for any route."""
 SOCKET_PATIENCE = 30.0
@@ -126,6 +132,8 @@ class Sender:
         """Set while a second socket is of use."""
         self._repeated = 0
         """What the sockets had sent again when it was last looked at."""
+        self._again_at = 0.0
+        """When the newest audio went into the silent room once more."""
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
         self._queued_at = 0.0
@@ -353,8 +361,24 @@ class Sender:
                 else:
                     self._lanes[route].put(frame, level.copies)
             self.unsent += not routes
+        if Route.ROOM in routes:
+            self._insist(now)
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+
+    def _insist(self, now: float) -> None:
+        """Sends the newest audio again while the room acknowledges nothing."""
+        trip = 0.0 if self._socket is None else self._socket.trip.now
+        if self._sending.level is sending.STATIC or self._room.silent < SILENT + trip:
+            return
+        self._sending.refused(now)
+        level = self._sending.level
+        if now - self._again_at < AGAIN_EVERY or level.coding is Coding.PCM or not level.copies:
+            return
+        self._again_at = now
+        for frame in joined(self._capture.newest(AGAIN)):
+            for again in repair(frame, level, self._repairs):
+                self._lanes[Route.ROOM].put(again)
 
     def _look_at_sockets(self, routes: tuple[Route, ...], now: float) -> None:
         if routes == (Route.SOCKET,) and self._sending.doubles(now):

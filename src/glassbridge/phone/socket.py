@@ -1,18 +1,16 @@
 """The phone's socket to its cloud (`/glasses-ws`)."""
 
 import asyncio
-import math
 import socket
 import struct
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 import aiohttp
 import structlog
 
+from glassbridge.phone.pacing import Paced
 from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import Connector, RoundTrip, round_trip, unacknowledged
@@ -29,22 +27,6 @@ PATH = "/glasses-ws"
 SEND_TIMEOUT = 2.0
 CLOSE_TIMEOUT = 1.0
 MAX_MESSAGE = 1 << 20
-DRAIN_POLL = 0.005
-PROBE = 4_096
-PROBE_WITHIN = 3.0
-PROBE_TELLS = 0.15
-"""Seconds beyond the round trip under which a probe may have waited for a processor as well as for the link."""
-PROBE_QUEUED = 0.15
-"""Share of its time by which the smoothed round trip has grown where a probe waited in a queue."""
-AHEAD = 0.15
-"""Seconds of audio that may be on their way beyond what the round trip holds."""
-LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
-"""Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
-packets wait in a queue, one."""
-WAY = 1.0
-"""Seconds after which a round trip that stays long is the way's, not our queue's: little was on its way in them."""
-MOST_GROWN = 9_000
-"""Bytes that may be on their way because it has become long."""
 
 _ENDS = frozenset(
     {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
@@ -79,20 +61,19 @@ def base_url(text: str) -> str:
     return f"{'https' if scheme in ('https', 'wss') else 'http'}://{rest.rstrip('/')}"
 
 
-class CloudSocket:
+class CloudSocket(Paced):
     """One connection, used once. Owns its HTTP session, so that cutting it cuts nothing else.
 
     Deadlines for opening it and for its silence are the machine's (core/phone_socket.py).
     """
 
     def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
+        super().__init__()
         self._http = http
         self._ws = ws
         self._no_goodbye = asyncio.Event()
         """Cleared while a goodbye is being said: aiohttp ends `listen` first and says it then."""
         self._no_goodbye.set()
-        self._trips: deque[tuple[float, float]] = deque()
-        """(at, round trip) of the last WAY seconds."""
 
     @classmethod
     async def open(
@@ -182,69 +163,22 @@ class CloudSocket:
 
     async def send_audio(self, frame: bytes) -> bool:
         """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
+        self.note_audio(frame)
         return await self._sent(self._ws.send_bytes(frame))
 
-    async def room_for(self, rate: int, timeout: float) -> bool:
-        """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
-        AHEAD seconds of it beside; False after `timeout` seconds. So a pong never waits behind much audio."""
-        connection = self._ws._response.connection  # aiohttp itself waits only beyond 64 KiB: 2 s of PCM, 20 s of Opus
+    @property
+    def measured(self) -> RoundTrip | None:
+        raw = self._ws.get_extra_info("socket")
+        return round_trip(raw) if raw is not None else None
+
+    def pending(self) -> int | None:
+        # aiohttp itself waits only beyond 64 KiB: 2 s of PCM, 20 s of Opus.
+        connection = self._ws._response.connection
         transport = connection.transport if connection is not None else None
         raw = self._ws.get_extra_info("socket")
         if transport is None or raw is None:
-            return True
-        deadline = monotonic() + timeout
-        while not transport.is_closing():
-            trip = round_trip(raw) or RoundTrip(0.0, 0.0)
-            allowed = in_flight(trip, self._lasting(trip.now), rate)
-            if transport.get_write_buffer_size() + unacknowledged(raw) <= allowed:
-                return True
-            if monotonic() > deadline:
-                return False
-            await asyncio.sleep(DRAIN_POLL)
-        return False
-
-    def _lasting(self, trip: float) -> float:
-        """The least round trip of the last WAY seconds."""
-        now = monotonic()
-        self._trips.append((now, trip))
-        while self._trips[0][0] < now - WAY:
-            self._trips.popleft()
-        return min(known for _, known in self._trips)
-
-    async def probe(self, late: Callable[[], None] = lambda: None) -> float | None:
-        """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed
-        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Calls `late` once they take
-        longer than PROBE_TELLS. Safe to cancel."""
-        raw = self._ws.get_extra_info("socket")
-        before = round_trip(raw) if raw is not None else None
-        if raw is None or before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
-            return None
-        begun, told = monotonic(), False
-        while unacknowledged(raw):
-            waited = monotonic() - begun
-            if not told and waited > before.least + PROBE_TELLS:
-                told = True
-                late()
-            if waited > PROBE_WITHIN:
-                break
-            await asyncio.sleep(DRAIN_POLL)
-        took = monotonic() - begun - before.least
-        after = round_trip(raw) or before
-        waited_in_queue = after.repeated == before.repeated or after.queued > PROBE_QUEUED * took
-        return PROBE * 8 / took if took > PROBE_TELLS and waited_in_queue else None
-
-    @property
-    def queued(self) -> float:
-        """Seconds by which the round trip is longer than it need be; infinite where the kernel does not say."""
-        raw = self._ws.get_extra_info("socket")
-        trip = round_trip(raw) if raw is not None else None
-        return math.inf if trip is None else trip.queued
-
-    @property
-    def trip(self) -> RoundTrip:
-        """Zeros where the kernel does not say."""
-        raw = self._ws.get_extra_info("socket")
-        return (round_trip(raw) if raw is not None else None) or RoundTrip(0.0, 0.0)
+            return 0
+        return None if transport.is_closing() else transport.get_write_buffer_size() + unacknowledged(raw)
 
     async def close(self, code: int = CloseCode.NORMAL) -> None:
         """Says goodbye and waits CLOSE_TIMEOUT for the answer; `listen` returns then."""
@@ -284,14 +218,6 @@ class CloudSocket:
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             return False
         return True
-
-
-def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:
-    """Bytes that may be on their way for a stream of `rate` bytes a second. `lasting`: the least round trip lately."""
-    least = LEAST_QUEUED if trip.queued > AHEAD else LEAST_AHEAD
-    needed = rate * (min(trip.now, trip.least + AHEAD / 2) + AHEAD)
-    grown = min(MOST_GROWN, rate * (min(trip.now, lasting) + AHEAD))
-    return round(max(least, needed, grown))
 
 
 def _abrupt(raw: socket.socket) -> None:

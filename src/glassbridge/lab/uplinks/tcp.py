@@ -1,0 +1,202 @@
+"""TCP in virtual time, one way: what a sender of Linux does about loss, as far as it decides when bytes arrive.
+
+Selective acknowledgements; what was sent before something that has arrived, and is late by a quarter of the round trip,
+is sent again; the last segment is repeated after two round trips; then timeouts, doubled each time up to LONGEST, but
+not where few segments are on their way (our sockets ask for both: runtime/tcp.py). A timeout that came too early is
+taken back. Slow start and a window that shrinks by a third; no pacing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import Any, Final
+
+from glassbridge.lab.uplinks.wire import TCP, Way
+from glassbridge.runtime.tcp import SEGMENT, RoundTrip
+
+HEADER: Final = 32
+SHORTEST, LONGEST = 0.2, 1.0
+GREETED: Final = 0.4
+"""Seconds to the first repetition of the first segment: attempts to connect overlap."""
+THIN: Final = 4
+"""Segments on their way below which timeouts do not grow."""
+WINDOW: Final = 10.0
+REORDERED: Final = 0.25
+LEAST_WINDOW: Final = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class _Segment:
+    number: int
+    size: int
+    messages: list[Any]
+    """That are complete with it."""
+    sent_at: float = -inf
+    times: int = 0
+    arrived: bool = False
+    lost: bool = False
+
+
+class Stream:
+    """Messages one way of a connection. `there` and `back` carry packets, `hear` gets each message in order."""
+
+    def __init__(self, there: Way, back: Way, hear: Callable[[Any], None]) -> None:
+        self._there, self._back, self._hear = there, back, hear
+        self._loop = asyncio.get_running_loop()
+        self._segments: list[_Segment] = []
+        """Not acknowledged, the oldest first."""
+        self._numbers = 0
+        self._window, self._threshold = WINDOW, inf
+        self._former: tuple[float, float, float] | None = None
+        """(window, threshold, at) before a timeout that may have come too early."""
+        self._recovers_until = 0
+        self._smoothed = self._variation = 0.0
+        self._least = inf
+        self._doublings = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._probed = False
+        self._next = 0
+        self._early: dict[int, _Segment] = {}
+        self.repeated = 0
+        self.closed = False
+
+    # ---- the sender
+
+    def send(self, message: Any, size: int) -> None:
+        """Queues a message of so many bytes."""
+        if self.closed:
+            return
+        parts = max(1, ceil(size / SEGMENT))
+        for part in range(parts):
+            left = size - part * SEGMENT
+            segment = _Segment(self._numbers, min(SEGMENT, left), [message] if part == parts - 1 else [])
+            self._numbers += 1
+            self._segments.append(segment)
+        self._transmit()
+
+    def close(self) -> None:
+        """Nothing more is sent or heard."""
+        self.closed = True
+        self._segments.clear()
+        self._arm()
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are not acknowledged."""
+        return sum(segment.size for segment in self._segments)
+
+    @property
+    def trip(self) -> RoundTrip:
+        """As the kernel tells."""
+        least = 0.0 if self._least == inf else self._least
+        return RoundTrip(self._smoothed, min(self._smoothed, least), self.repeated)
+
+    def _transmit(self) -> None:
+        flying = sum(1 for one in self._segments if one.times and not one.arrived and not one.lost)
+        for segment in self._segments:
+            if flying >= max(1.0, self._window):
+                break
+            if segment.lost or not segment.times:
+                self._put(segment)
+                flying += 1
+        if self._timer is None:
+            self._arm()
+
+    def _put(self, segment: _Segment) -> None:
+        self.repeated += segment.times > 0
+        segment.sent_at, segment.lost = self._loop.time(), False
+        segment.times += 1
+        sent_at = segment.sent_at
+        self._there(TCP, HEADER + segment.size, lambda: self._arrived(segment, sent_at))
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if self._segments and any(one.times for one in self._segments):
+            self._timer = self._loop.call_later(self._timeout(), self._expired)
+
+    def _timeout(self) -> float:
+        if not self._smoothed:
+            return min(LONGEST, GREETED * 2.0**self._doublings)
+        if not self._probed and not self._doublings:
+            return max(2 * self._smoothed, 0.01)
+        timeout = max(SHORTEST, self._smoothed + max(SHORTEST, 4 * self._variation))
+        return float(min(max(LONGEST, timeout), timeout * 2**self._doublings))
+
+    def _expired(self) -> None:
+        self._timer = None
+        waiting = [one for one in self._segments if one.times and not one.arrived]
+        if not waiting:
+            return
+        if self._smoothed and not self._probed and not self._doublings:
+            self._probed = True
+            self._put(waiting[-1])
+        else:
+            if self._former is None:
+                self._former = self._window, self._threshold, self._loop.time()
+                self._threshold = max(LEAST_WINDOW, self._window / 2)
+            if len(waiting) >= THIN or not self._doublings:
+                self._doublings += 1
+            self._window = 1.0
+            for one in waiting:
+                one.lost = True
+            self._transmit()
+        self._arm()
+
+    def _acknowledged(self, upto: int, also: frozenset[int], echo: float) -> None:
+        if self.closed:
+            return
+        now = self._loop.time()
+        news = [one for one in self._segments if not one.arrived and (one.number < upto or one.number in also)]
+        for one in news:
+            one.arrived, one.lost = True, False
+        self._segments = [one for one in self._segments if one.number >= upto]
+        if not news:
+            return
+        self._measure(now - echo)
+        self._doublings, self._probed = 0, False
+        if self._former is not None:
+            window, threshold, at = self._former
+            if echo < at:  # it answers what was sent before the timeout
+                self._window, self._threshold = window, threshold
+                for one in self._segments:
+                    one.lost = False
+            self._former = None
+        wait = max(0.001, REORDERED * self._least)
+        newest = max(one.sent_at for one in news)
+        late = [one for one in self._segments if one.times and not one.arrived and one.sent_at + wait < newest]
+        for one in late:
+            one.lost = True
+        if late and late[0].number >= self._recovers_until:
+            self._recovers_until = self._numbers
+            self._threshold = self._window = max(LEAST_WINDOW, self._window * 0.7)
+        else:
+            self._window += len(news) if self._window < self._threshold else len(news) / self._window
+        self._arm()
+        self._transmit()
+
+    def _measure(self, trip: float) -> None:
+        self._least = min(self._least, trip)
+        if not self._smoothed:
+            self._smoothed, self._variation = trip, trip / 2
+            return
+        self._variation += (abs(trip - self._smoothed) - self._variation) / 4
+        self._smoothed += (trip - self._smoothed) / 8
+
+    # ---- the receiver
+
+    def _arrived(self, segment: _Segment, sent_at: float) -> None:
+        if self.closed:
+            return
+        if segment.number >= self._next:
+            self._early[segment.number] = segment
+        complete = []
+        while (found := self._early.pop(self._next, None)) is not None:
+            self._next += 1
+            complete += found.messages
+        upto, also = self._next, frozenset(self._early)
+        self._back(TCP, HEADER, lambda: self._acknowledged(upto, also, sent_at))
+        for message in complete:
+            self._hear(message)

@@ -1,0 +1,124 @@
+"""How much audio a connection gets at a time: no more than it carries, so that a pong never waits behind much of it,
+and so that what waits can still be coded in another way."""
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from glassbridge.runtime.tcp import RoundTrip
+from glassbridge.wire import phone as wire
+
+POLL: Final = 0.005
+PROBE: Final = 4_096
+PROBE_WITHIN: Final = 3.0
+PROBE_TELLS: Final = 0.15
+"""Seconds beyond the round trip under which a probe may have waited for a processor as well as for the link."""
+PROBE_QUEUED: Final = 0.15
+"""Share of its time by which the smoothed round trip has grown where a probe waited in a queue."""
+AHEAD: Final = 0.15
+"""Seconds of audio that may be on their way beyond what the round trip holds."""
+LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
+"""Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
+packets wait in a queue, one."""
+AROUND: Final = 40
+"""Bytes around a frame, at most: WebSocket and TLS."""
+WAY: Final = 1.0
+"""Seconds after which a round trip that stays long is the way's, not our queue's: little was on its way in them."""
+MOST_GROWN: Final = 9_000
+"""Bytes that may be on their way because it has become long."""
+
+
+class Paced(ABC):
+    """A connection that knows what is on its way."""
+
+    def __init__(self) -> None:
+        self._trips: deque[tuple[float, float]] = deque()
+        """(at, round trip) of the last WAY seconds."""
+        self._put = 0
+        """Bytes of audio so far, and of what lies around them."""
+
+    @property
+    @abstractmethod
+    def measured(self) -> RoundTrip | None:
+        """Its round trip; None where the kernel does not say."""
+
+    @abstractmethod
+    def pending(self) -> int | None:
+        """Bytes that wait to be sent or acknowledged; None: it ends."""
+
+    @abstractmethod
+    async def say(self, message: wire.Message) -> bool:
+        """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
+
+    @abstractmethod
+    async def send_audio(self, frame: bytes) -> bool:
+        """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
+
+    @property
+    def trip(self) -> RoundTrip:
+        """Zeros where the kernel does not say."""
+        return self.measured or RoundTrip(0.0, 0.0)
+
+    @property
+    def queued(self) -> float:
+        """Seconds by which the round trip is longer than it need be; infinite where the kernel does not say."""
+        trip = self.measured
+        return math.inf if trip is None else trip.queued
+
+    async def room_for(self, rate: int, timeout: float) -> bool:
+        """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
+        AHEAD seconds of it beside; False after `timeout` seconds, or when it ends."""
+        deadline = monotonic() + timeout
+        while (pending := self.pending()) is not None:
+            trip = self.trip
+            if not pending or pending <= in_flight(trip, self._lasting(trip.now), rate):
+                return True
+            if monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL)
+        return False
+
+    def note_audio(self, frame: bytes) -> None:
+        """To be called before a frame is sent."""
+        self._put += len(frame) + AROUND
+
+    def _lasting(self, trip: float) -> float:
+        """The least round trip of the last WAY seconds."""
+        now = monotonic()
+        self._trips.append((now, trip))
+        while self._trips[0][0] < now - WAY:
+            self._trips.popleft()
+        return min(known for _, known in self._trips)
+
+    async def probe(self, late: Callable[[], None] = lambda: None) -> float | None:
+        """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed
+        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Calls `late` once they take
+        longer than PROBE_TELLS. Safe to cancel."""
+        before = self.measured
+        if before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
+            return None
+        begun, told, before_it = monotonic(), False, self._put
+        while (self.pending() or 0) > self._put - before_it:  # audio that came after it waits behind it
+            waited = monotonic() - begun
+            if not told and waited > before.least + PROBE_TELLS:
+                told = True
+                late()
+            if waited > PROBE_WITHIN:
+                break
+            await asyncio.sleep(POLL)
+        took = monotonic() - begun - before.least
+        after = self.measured or before
+        waited_in_queue = after.repeated == before.repeated or after.queued > PROBE_QUEUED * took
+        return PROBE * 8 / took if took > PROBE_TELLS and waited_in_queue else None
+
+
+def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:
+    """Bytes that may be on their way for a stream of `rate` bytes a second. `lasting`: the least round trip lately."""
+    least = LEAST_QUEUED if trip.queued > AHEAD else LEAST_AHEAD
+    needed = rate * (min(trip.now, trip.least + AHEAD / 2) + AHEAD)
+    grown = min(MOST_GROWN, rate * (min(trip.now, lasting) + AHEAD))
+    return round(max(least, needed, grown))

@@ -1,0 +1,87 @@
+"""A phone's audio over bad links in virtual time: nothing is lost, doubled or out of order."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from glassbridge.core import in_order, uplink
+from glassbridge.core.values import Transport
+from glassbridge.lab.impaired import Impairment
+from glassbridge.lab.networks import find
+from glassbridge.lab.uplinks.run import Outcome, playground
+from glassbridge.lab.uplinks.schedule import Schedule, make
+from glassbridge.phone.capture import Capture
+from glassbridge.phone.sender import Sender
+
+Play = Callable[[Schedule], Outcome]
+SEEDS = 12
+
+
+@pytest.fixture(scope="module")
+def play() -> Iterator[Play]:
+    with playground() as played:
+        yield played
+
+
+def test_nothing_is_lost_on_any_link(play: Play) -> None:
+    """Other seeds each time; `glassbridge lab sim --links --seed N --story` tells what happened."""
+    first = Random().randrange(10**9)
+    found = {
+        seed: outcome.violations for seed in range(first, first + SEEDS) if (outcome := play(make(seed))).violations
+    }
+    assert not found
+
+
+def test_the_same_seed_is_the_same_story(play: Play) -> None:
+    assert play(make(7)).story == play(make(7)).story
+
+
+@pytest.mark.parametrize("name", ["loss5", "loss20", "burst1", "jitter200", "rtt800", "64k"])
+def test_a_network_by_name_is_as_good_as_in_bench_network(play: Play, name: str) -> None:
+    (cell,) = find([name])
+    schedule = Schedule(seed=1, transport=Transport.DATA, up=cell.upward, down=cell.both, seconds=15.0, well_from=25.0)
+    outcome = play(schedule)
+    assert outcome.violations == []
+    assert outcome.given_up == 0
+    assert outcome.opened == 1
+    assert outcome.live >= cell.live - 0.01
+    assert outcome.age_s <= cell.age
+
+
+def test_a_way_that_becomes_long_keeps_its_socket(play: Play) -> None:
+    up = Impairment(delay=0.025, slow=(3.0, 7.0, 5.0))
+    outcome = play(Schedule(seed=1, transport=Transport.WEBSOCKET, up=up, down=Impairment(delay=0.025), seconds=12.0))
+    assert outcome.violations == []
+
+
+# ---- the checkers can fail
+
+
+def test_a_phone_that_drops_what_waits_loses(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sender, "_send_missing", lambda _: None)
+    monkeypatch.setattr(Sender, "_is_wanted", lambda *_: _[2] < 0.3)
+    bad = Impairment(delay=0.025, rate=24_000)
+    outcome = play(Schedule(seed=1, transport=Transport.WEBSOCKET, up=bad, down=bad))
+    assert any(text.startswith("lost") for text in outcome.violations)
+
+
+def test_an_order_without_patience_is_seen(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_order, "PATIENCE", 0.0)
+    monkeypatch.setattr(in_order, "LATE", 0.0)
+    monkeypatch.setattr(uplink, "REORDER_WAIT", 0.02)
+    bad = Impairment(delay=0.05, loss=0.25, jitter=0.1)
+    assert play(Schedule(seed=1, transport=Transport.DATA, up=bad, down=bad)).given_up > 0
+
+
+def test_a_phone_that_numbers_wrongly_is_seen(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Capture.take
+
+    def once_wrong(capture: Capture, pcm: bytes, *, last: bool = False) -> object:
+        if capture.position == 16_000:
+            capture.position += 320
+        return take(capture, pcm, last=last)
+
+    monkeypatch.setattr(Capture, "take", once_wrong)
+    good = Impairment(delay=0.025)
+    assert play(Schedule(seed=1, transport=Transport.DATA, up=good, down=good)).violations
