@@ -7,6 +7,7 @@ import sys
 import wave
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -180,6 +181,23 @@ async def test_heartbeats_prove_nothing_and_presence_does(stage: Begin) -> None:
     await phone.until_state("live")
 
 
+async def test_a_pong_says_how_long_ago_the_room_was_heard(stage: Begin) -> None:
+    """Sound of a track has no numbers; so its phone knows what to send again when the track dies."""
+    built = await stage()
+    phone = await built.phone(query="?livekit=true")
+    await phone.until_state("connecting", "awaiting_audio")
+    await phone.say(type="ping", timestamp=1)
+    assert "roomAgeMs" not in await phone.until("pong")
+    built.bridge.send(ANN, bytes(640))
+    await phone.until_state("live")
+    begun, age = monotonic(), 0
+    while age < 200:
+        pongs = len(phone.of_type("pong"))
+        await phone.say(type="ping", timestamp=1)
+        age = (await phone.until("pong", pongs + 1))["roomAgeMs"]
+        assert age <= (monotonic() - begun) * 1000 + 100
+
+
 async def test_replayed_frames_are_heard_but_prove_nothing(stage: Begin) -> None:
     built = await stage()
     phone = await built.phone(query="?audio=2")
@@ -196,6 +214,7 @@ def test_a_recording_can_be_read_after_kill_9(tmp_path: Path) -> None:
 import asyncio, os, signal
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from glassbridge.cloud.recording import Recorder
 from glassbridge.runtime.tasks import TaskGroup
 

@@ -9,6 +9,7 @@ from glassbridge.lab import impaired, networks
 from glassbridge.lab.network_judge import Result, table, verdict
 from glassbridge.lab.scenario import Alone
 from glassbridge.lab.scenarios.networks import measure
+from glassbridge.runtime.errors import UserError
 
 GOOD = {
     "lost": 0.0, "live": 1.0, "late": 0.0, "age_s": 0.05, "hole_s": 0.1, "ready_s": 1.0, "breaks": 0, "speech_ends": 1,
@@ -69,3 +70,24 @@ async def test_a_network_without_udp_by_data_and_by_websocket() -> None:
     assert [sample.user for sample in samples] == ["turn-data", "turn-websocket"]
     assert samples[0].figures["in_room"] == 1
     assert all(sample.figures["lost"] == 0 for sample in samples)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10% loss", {"loss": 0.1}),
+        ("loss 2.5 %", {"loss": 0.025}),
+        ("200 ms delay, 64 kbit/s", {"delay": 0.2, "rate": 64_000.0}),
+        ("5 % and 50 ms jitter + 3% doubled", {"loss": 0.05, "jitter": 0.05, "duplicate": 0.03}),
+    ],
+)
+def test_a_network_in_words(text: str, expected: dict[str, float]) -> None:
+    cell = networks.described(text)
+    assert {name: getattr(cell.both, name) for name in expected} == expected
+    assert cell.both == cell.upward
+
+
+def test_a_network_by_name_or_a_sentence_about_what_there_is() -> None:
+    assert networks.described("burst1") is networks.find(["burst1"])[0]
+    with pytest.raises(UserError, match=r"'fog' is no network.*loss20.*10% loss"):
+        networks.described("10% loss, fog")

@@ -1,6 +1,7 @@
 """`glassbridge demo` and `glassbridge dev`: the whole system on this machine."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from glassbridge.runtime.errors import UserError
 if TYPE_CHECKING:
     from glassbridge.core.values import UserId
     from glassbridge.lab.dev_control import DevControl
+    from glassbridge.lab.networks import Cell
     from glassbridge.lab.program import Line
     from glassbridge.lab.stack import Stack, StackConfig
 
@@ -41,13 +43,36 @@ BreakOption = Annotated[
 def demo(
     livekit: LiveKitOption = "auto",
     break_: BreakOption = False,
+    network: Annotated[
+        str,
+        typer.Option(
+            help="The network of the phone, as in '10% loss', '200 ms delay, 64 kbit/s', or by name "
+            "(docs/networks.md). Needs root."
+        ),
+    ] = "",
     participant: ParticipantOption = ParticipantName.OWN,
     log_level: LogLevel = "info",
 ) -> None:
     """Show the whole path: a phone speaks a clip, its captions come back. Exit status 0 if audio and words arrived."""
     start_logging("demo", "error", "auto")  # warnings are part of the picture
+    cell = _network(network, livekit, break_=break_) if network else None
     config = stack_config(_breakable(livekit) if break_ else livekit, participant, log_level=log_level)
-    raise typer.Exit(until_signal(_demo(config, break_), stopped=INTERRUPTED))
+    raise typer.Exit(until_signal(_demo(config, break_, cell), stopped=INTERRUPTED))
+
+
+def _network(text: str, livekit: str, *, break_: bool) -> "Cell":
+    """The network, once this process is in a namespace of its own; else the command runs in one, and this exits."""
+    from glassbridge.lab import impaired
+    from glassbridge.lab.networks import described
+
+    cell = described(text)
+    if break_ or livekit not in ("auto", "real", "embedded"):
+        raise UserError("--network needs all programs on this machine, and no --break", 2)
+    impaired.require_available()
+    if impaired.INSIDE not in os.environ:
+        raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
+    del os.environ[impaired.INSIDE]
+    return cell
 
 
 def dev(
@@ -129,14 +154,14 @@ def _without_public_secrets(config: "StackConfig") -> "StackConfig":
     return config
 
 
-async def _demo(config: "StackConfig", break_: bool) -> int:
+async def _demo(config: "StackConfig", break_: bool, network: "Cell | None") -> int:
     from glassbridge.lab.break_demo import BreakDemo
     from glassbridge.lab.demo import Demo
     from glassbridge.lab.demo_view import view
 
     config = _without_public_secrets(config)
     with view() as shown:
-        verdict = await (BreakDemo(config, shown) if break_ else Demo(config, shown)).run()
+        verdict = await (BreakDemo(config, shown) if break_ else Demo(config, shown, network)).run()
     print(verdict.line)
     return 0 if verdict.passed else 1
 

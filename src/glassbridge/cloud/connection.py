@@ -109,6 +109,10 @@ class Wishes:
 class SocketListener(Protocol):
     """Who hears what a phone says."""
 
+    @property
+    def room_age_ms(self) -> int | None:
+        """Milliseconds since something of the phone came out of its room; None: nothing has."""
+
     def on_message(self, connection: "PhoneConnection", message: FromPhone) -> None: ...
 
     def on_audio(self, connection: "PhoneConnection", frame: bytes) -> None:
@@ -290,7 +294,7 @@ class PhoneConnection:
             case Ping():
                 self._says_more |= message.every is not None or message.sent is not None
                 self._learn_pace(message.every)
-                self.send(Pong(timestamp=message.timestamp), may_drop=True)
+                self.send(Pong(timestamp=message.timestamp, room_age_ms=listener.room_age_ms), may_drop=True)
                 if message.sent is not None and self.open:
                     listener.on_message(self, message)
             case Pong() | ConnectionInit() | LinkProbe():

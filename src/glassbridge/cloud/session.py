@@ -302,6 +302,11 @@ class UserSession:
         self._connections[connection.number] = connection
         self._shell.post(SocketOpened(connection.number))
 
+    @property
+    def room_age_ms(self) -> int | None:
+        """Milliseconds since something came out of the room; None: nothing has."""
+        return self.link.ages()["room_age_ms"]
+
     def on_silence(self, connection: PhoneConnection) -> None:
         """Nothing is heard of a socket; it is as good as closed until something is."""
         self._shell.post(SocketClosed(connection.number))

@@ -6,23 +6,19 @@ A whole system in a network namespace of its own, the phone in another, a forwar
 
 import asyncio
 import random
-import selectors
-import socket
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
-from typing import Self
 
-from glassbridge.cloud import tap
 from glassbridge.core.values import UserId
 from glassbridge.lab import tone_code
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.impaired import CLEAR, SERVER, Wire
 from glassbridge.lab.network_judge import Result, judge, line
 from glassbridge.lab.networks import TURN_PORT, Cell
+from glassbridge.lab.overheard import Overheard
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.stack import Stack, StackConfig
 from glassbridge.lab.turn import embedded_turn
@@ -45,44 +41,6 @@ class NetworkConfig:
     seed: int = 1
     livekit_bin: Path | None = None
     log_level: str = "warning"
-
-
-class _Hearing:
-    """What the recogniser of each user gets, and when; read in a thread of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._blocks: list[tuple[int, str, bytes]] = []
-        self._wake, self._woken = socket.socketpair()
-        self._thread = threading.Thread(target=self._read, name="hearing", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._reader.bind(str(self._path))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._woken.close()
-        self._thread.join()
-        self._reader.close()
-        self._wake.close()
-
-    def of(self, user: str) -> list[tuple[int, bytes]]:
-        """(handed on at, samples) in that order."""
-        return [(at, pcm) for at, name, pcm in list(self._blocks) if name == user]
-
-    def _read(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reader, selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is self._wake:
-                        return
-                    at, live, user, _, pcm = tap.read(self._reader.recv(1 << 20))
-                    if not live:
-                        self._blocks.append((at, user, pcm))
 
 
 async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Result]:
@@ -108,7 +66,7 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
         )
         lines: list[Line] = []
         async with Wire(random.Random(config.seed)) as wire:  # noqa: S311
-            with _Hearing(folder / "tap") as hearing:
+            with Overheard(folder / "tap") as hearing:
                 async with Stack(stack_config, lines.append) as stack:
                     for cell in config.cells:
                         for transport in config.transports:
@@ -138,7 +96,7 @@ async def _speak(
     config: NetworkConfig,
     stack: Stack,
     wire: Wire,
-    hearing: _Hearing,
+    hearing: Overheard,
     cell: Cell,
     transport: str,
     user: UserId,

@@ -21,6 +21,9 @@ from glassbridge.core.words import normalised
 from glassbridge.lab import clips
 from glassbridge.lab.answer import ALIKE, likeness, spoken_answer
 from glassbridge.lab.demo_app import ANSWER, PACKAGE, is_question
+from glassbridge.lab.impaired import SERVER, Wire
+from glassbridge.lab.networks import Cell
+from glassbridge.lab.overheard import Overheard, Share
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.scene import POLL, Observer, View
 from glassbridge.lab.sound import bytes_of, loudness, words_found
@@ -52,7 +55,10 @@ class Verdict:
 class Demo:
     """One run."""
 
-    def __init__(self, config: StackConfig, view: View) -> None:
+    def __init__(self, config: StackConfig, view: View, network: Cell | None = None) -> None:
+        """`network` lies between the phone and the rest; only in a network namespace of our own (lab/impaired.py)."""
+        self._network = network
+        self._share: Share | None = None
         self._clip = wav.load(clips.wav())
         self._seen = Observer(view, self._clip)
         self._folder = Path()
@@ -74,20 +80,35 @@ class Demo:
             app = Program("app", (), env, self._on_app, module="glassbridge.lab.demo_app")
             self._seen.starting()
             config = replace(self._config, record=self._folder, apps=self._registry)
-            stack = Stack(config, self._seen.on_line, self._seen.tell)
             await app.start()
             try:
-                async with stack:
-                    self._seen.ready(stack)
-                    user = demo_user()
-                    clip = ("--wav", str(clips.wav()), "--audio", "pcm")  # the verdict compares bits
-                    arguments = (*clip, "--control", "--app", PACKAGE, "--hear", str(self._heard))
-                    phone = await stack.start_phone(user, *arguments)
-                    self._answer = await spoken_answer(stack.cloud_url, stack.core_token(user))
-                    failure = await self._follow(stack, phone, user)
+                play = self._play if self._network is None else self._play_behind
+                failure = await play(config)
             finally:
                 await app.stop(APP_GRACE)
             return self._judge(failure)
+
+    async def _play_behind(self, config: StackConfig) -> str:
+        """On the network that was asked for."""
+        assert self._network is not None
+        tap, user = self._folder / "tap", demo_user()
+        async with Wire(random.Random()) as wire:  # noqa: S311 - no secret
+            wire.begin(self._network.upward, self._network.both)
+            with Overheard(tap) as heard:
+                failure = await self._play(replace(config, host=SERVER, taps={"A": tap}), user, wire.prefix)
+                self._share = heard.share(user, len(self._clip) / BYTES_PER_SAMPLE / SAMPLE_RATE)
+        return failure
+
+    async def _play(self, config: StackConfig, user: UserId | None = None, prefix: tuple[str, ...] = ()) -> str:
+        """Returns why it failed, empty when it did not."""
+        async with Stack(config, self._seen.on_line, self._seen.tell) as stack:
+            self._seen.ready(stack)
+            user = user or demo_user()
+            clip = ("--wav", str(clips.wav()), *(() if self._network else ("--audio", "pcm")))  # which compares bits
+            arguments = (*clip, "--control", "--app", PACKAGE, "--hear", str(self._heard))
+            phone = await stack.start_phone(user, *arguments, prefix=prefix)
+            self._answer = await spoken_answer(stack.cloud_url, stack.core_token(user))
+            return await self._follow(stack, phone, user)
 
     async def _follow(self, stack: Stack, phone: Program, user: UserId) -> str:
         """Until the phone has ended; returns why it failed, empty when it did not."""
@@ -155,18 +176,26 @@ class Demo:
         spoken = clips.words()
         found = words_found(spoken, normalised(text))
         alike = likeness(self._answer, self._heard) if self._answer is not None else 0.0
-        answered = self._answer is None or alike >= ALIKE
+        answered = self._answer is None or alike >= ALIKE or self._network is not None  # it comes by a track
         passed = not failure and received > 0 and found >= WORDS_WANTED * len(spoken) and answered
         parts = [
             self._first_audio(),
-            f"frames: {sent} sent, {received} received{', bit for bit' if recorded == self._clip else ''}, "
-            f"{max(0, sent - received)} lost",
+            self._on_the_sound(sent, received, same=recorded == self._clip),
             f'{found} of {len(spoken)} words: "{text}"',
             self._on_the_answer(alike),
         ]
         if failure:
             parts.insert(0, failure)
         return Verdict(passed, f"{'PASSED' if passed else 'FAILED'}: {'; '.join(parts)}")
+
+    def _on_the_sound(self, sent: int, received: int, *, same: bool) -> str:
+        if self._network is None or self._share is None:
+            return (
+                f"frames: {sent} sent, {received} received{', bit for bit' if same else ''}, "
+                f"{max(0, sent - received)} lost"
+            )
+        shares = ", ".join(f"{100 * share:.1f} % {name}" for name, share in self._share._asdict().items())
+        return f"network {self._network.name}: {shares}"
 
     def _on_the_answer(self, alike: float) -> str:
         if self._answer is None:

@@ -284,11 +284,12 @@ class Stack:
             await backend.make_breakable(to_livekit)
         return backend
 
-    async def start_phone(self, user: UserId, *options: str) -> Program:
-        """A phone of this user that prints JSON; `options` as of `glassbridge phone`."""
+    async def start_phone(self, user: UserId, *options: str, prefix: tuple[str, ...] = ()) -> Program:
+        """A phone of this user that prints JSON; `options` as of `glassbridge phone`, `prefix` runs it."""
         self._users.add(user)
         fixed = ("phone", "--cloud", self.cloud_url, "--participant", self._config.participant, "--json")
-        phone = self._program("phone", (*fixed, *options), {"GLASSBRIDGE_TOKEN": self.core_token(user)})
+        env = {"GLASSBRIDGE_TOKEN": self.core_token(user)}
+        phone = self._program("phone", (*fixed, *options), env, prefix=prefix)
         self.phones.append(phone)
         await phone.start()
         return phone
@@ -310,7 +311,14 @@ class Stack:
             "AUGMENTOS_AUTH_JWT_SECRET": config.jwt_secret,
         }
 
-    def _program(self, name: str, args: tuple[str, ...], env: dict[str, str], module: str = "glassbridge") -> Program:
+    def _program(
+        self,
+        name: str,
+        args: tuple[str, ...],
+        env: dict[str, str],
+        module: str = "glassbridge",
+        prefix: tuple[str, ...] = (),
+    ) -> Program:
         config = self._config
         shared = self.environment | {
             # Ours are the ones that count, also where this process got its own from files.
@@ -319,7 +327,7 @@ class Stack:
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "GLASSBRIDGE_LOG_FORMAT": config.log_format,
         }
-        return Program(name, args, shared | dict(config.env) | env, self._on_line, module)
+        return Program(name, args, shared | dict(config.env) | env, self._on_line, module, prefix=prefix)
 
     async def _stop_programs(self) -> None:
         await asyncio.gather(*(phone.stop(_PHONE_GRACE) for phone in self.phones))

@@ -288,8 +288,10 @@ class PhoneClient:
 
     async def _hear(self, number: Generation, socket: CloudSocket, message: Message) -> None:
         match message:
-            case wire.Pong(timestamp=int(ping)):
+            case wire.Pong(timestamp=int(ping), room_age_ms=age):
                 self._link.post(Heard(number, ping))
+                if age is not None:
+                    self._sender.heard_in_room(age / 1000)
             case wire.ConnectionAck():
                 await self._accepted(number, socket, message)
             case wire.AudioStateNotice():

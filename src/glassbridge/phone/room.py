@@ -150,6 +150,7 @@ class Room:
         """Say it when the place is left."""
         self._participant: Participant | None = None
         self._track: LocalTrack | None = None
+        self._publishing: asyncio.Task[None] | None = None
         self._hearing = Hearing()
 
     @property
@@ -250,6 +251,24 @@ class Room:
         except (ParticipantError, TimeoutError):
             return False
         return True
+
+    @property
+    def has_track(self) -> bool:
+        """A microphone track is published."""
+        return self._track is not None
+
+    def prepare_track(self, timeout: float) -> None:
+        """Publishes the microphone track while nothing waits for it."""
+        publishing = self._publishing is not None and not self._publishing.done()
+        if self._participant is not None and self._track is None and not publishing:
+            self._publishing = self._tasks.spawn(self._publish(self._participant, timeout), "publish")
+
+    async def _publish(self, participant: Participant, timeout: float) -> None:
+        with suppress(ParticipantError, TimeoutError):
+            async with asyncio.timeout(timeout):
+                track = await participant.publish("microphone")
+            if participant is self._participant:
+                self._track = track
 
     async def unpublish(self, *, timeout: float) -> None:
         """Ends the microphone track after its last sound; nothing when there is none."""

@@ -6,6 +6,8 @@
   place in the room, and while the cloud says that it listens on the socket only.
 - Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, and twice
   soon after speech, so that a lost end is known at once. A change of route can neither lose nor double a sample unseen.
+- What went by a track that is heard no more goes once more, by the WebSocket, from where the cloud says that it heard
+  last (phone/track_tail.py).
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
@@ -35,6 +37,7 @@ from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.lane import Lane
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
+from glassbridge.phone.track_tail import TrackTail
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire.audio_frames import (
     CODING_OPUS,
@@ -56,6 +59,9 @@ PROVING = 0.2
 REPLAY_SPEED = 4
 HUM_AFTER = 0.3
 """Seconds without a frame after which a track carries silence."""
+TRACK_DELAY = 0.06
+"""Seconds that sound of a track takes beyond the way: it is coded, paced and put in order. What is sent again from
+where the cloud heard last begins so much earlier or later at most."""
 FILL_AFTER = 0.06
 """Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
 TAIL, TAILS = 0.25, 2
@@ -141,6 +147,11 @@ class Sender:
         self._counter = 0
         self._rest = b""
         """Samples that do not fill a block of the track yet."""
+        self._fell_back = False
+        """What goes by a track went by the WebSocket last: until there is a track again, it stays there."""
+        self._tail = TrackTail()
+        self._unheard_since: int | None = None
+        """Capture time of what the cloud heard last by the track, as far as it has told; None: it does not tell."""
 
     @property
     def socket(self) -> CloudSocket | None:
@@ -166,6 +177,11 @@ class Sender:
         rate = await socket.probe(lambda: self._sending.doubted(monotonic()))
         if socket is self._socket:
             self._sending.probed(rate, monotonic())
+
+    def heard_in_room(self, ago: float) -> None:
+        """The cloud says how many seconds ago it heard something from the room."""
+        trip = 0.0 if self._socket is None else self._socket.trip.now
+        self._unheard_since = self._capture.now() - round((ago + trip + TRACK_DELAY) * 1e6)
 
     @property
     def level(self) -> Level:
@@ -335,6 +351,8 @@ class Sender:
         """By which audio goes now."""
         told_socket = self.told is not None and self.told.transport == "websocket"
         room = self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
+        if self._fell_back and self._socket is not None:
+            room = room and self._room.has_track
         if room and self._socket is not None:
             if both:
                 return (Route.ROOM, Route.SOCKET)
@@ -452,13 +470,18 @@ class Sender:
     async def _speak(self, frame: Frame) -> None:
         """Audio without numbers."""
         path = self.path
+        self._fell_back = self._transport is Transport.TRACK and path is Path.WEBSOCKET
         match path:
             case Path.DATA:
                 self._counter = (self._counter + 1) % 256
                 done = await self._room.send(encode_sequence(self._counter, frame.pcm), "", timeout=SEND_TIMEOUT)
             case Path.TRACK:
+                self._tail.note(frame)
                 done = await self._speak_track(frame)
             case Path.WEBSOCKET if self._socket is not None:
+                if self._fell_back:
+                    self._room.prepare_track(SEND_TIMEOUT)
+                    await self._say_again(self._socket)
                 done = await self._socket.send_audio(frame.pcm)
             case _:
                 done = False
@@ -468,6 +491,13 @@ class Sender:
             self.put_on_sockets += path is Path.WEBSOCKET
         else:
             self.unsent += 1
+
+    async def _say_again(self, socket: CloudSocket) -> None:
+        """What went by the track and was not heard."""
+        since = self._capture.now() if self._unheard_since is None else self._unheard_since
+        for piece in self._tail.take(since):
+            self.replayed += await socket.send_audio(piece)
+            await asyncio.sleep(len(piece) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     async def _speak_track(self, frame: Frame) -> bool:
         pcm = self._rest + frame.pcm

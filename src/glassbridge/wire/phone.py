@@ -126,6 +126,9 @@ class Ping(Message, tag="ping", frozen=True, kw_only=True):
 
 class Pong(Message, tag="pong", frozen=True, kw_only=True):
     timestamp: Timestamp = None
+    room_age_ms: int | None = None
+    """Ours, of the cloud: how long ago something of this phone came out of its room; left out: nothing has. Sound of a
+    track has no numbers: so a phone knows what of it goes again, by its socket, where the room is lost."""
 
 
 # ---- cloud to phone

@@ -1,0 +1,38 @@
+"""What went by the track lately. A track has no numbers: nobody says what of it arrived. Where its path dies, what was
+not heard goes once more, by the WebSocket."""
+
+from collections import deque
+from typing import Final
+
+from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
+from glassbridge.phone.capture import Frame
+
+KEPT_MS: Final = 8_000
+"""More than it takes the cloud to say that nothing arrives."""
+PIECE: Final = 100 * BYTES_PER_MS
+
+
+class TrackTail:
+    """Of one phone; times are microseconds of the capture clock."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+
+    def note(self, frame: Frame) -> None:
+        """It went by the track."""
+        self._frames.append(frame)
+        self._bytes += len(frame.pcm)
+        while self._bytes > KEPT_MS * BYTES_PER_MS:
+            self._bytes -= len(self._frames.popleft().pcm)
+
+    def take(self, since_us: int) -> list[bytes]:
+        """What of it was captured since then, in pieces of 100 ms at most; nothing is kept."""
+        out = []
+        for frame in self._frames:
+            skip = max(0, since_us - frame.number.capture_time_us) * BYTES_PER_MS // 1000
+            pcm = frame.pcm[skip - skip % BYTES_PER_SAMPLE :]
+            out += [pcm[at : at + PIECE] for at in range(0, len(pcm), PIECE)]
+        self._frames.clear()
+        self._bytes = 0
+        return out
