@@ -85,11 +85,7 @@ def _play(schedule: Schedule, time: Time) -> Outcome:
         failures.append("it does not end")
     elif not main.cancelled() and (error := main.exception()) is not None:
         failures.append(f"failed: {error!r}")
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.drain()
-    loop.forget_timers()
-    loop.close()
+    loop.end()
     return outcome
 
 
