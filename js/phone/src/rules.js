@@ -293,6 +293,7 @@ export const RULES = {
       "PROVING": 0.2,
       "REPLAY_SPEED": 4,
       "HUM_AFTER": 0.3,
+      "TRACK_DELAY": 0.06,
       "FILL_AFTER": 0.06,
       "TAIL": 0.25,
       "TAILS": 2,

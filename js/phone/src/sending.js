@@ -6,7 +6,7 @@
 import { RULES } from "./rules.js";
 
 const { CALM, CHANGE_EVERY, CLEAN, FEW, FULL, FULL_PCM, GROWING, HEADERS, HEADROOM, HISTORY } = RULES.constants.sending;
-const { LONG, LOSSY, QUIET, REMEMBER, START, STALLED, STALLED_ALL, WINDOW } = RULES.constants.sending;
+const { LONG, LOSSY, QUIET, REMEMBER, START, STALLED, STALLED_ALL, UNREPORTED, WINDOW } = RULES.constants.sending;
 
 /**
  * @typedef {object} Level One way of sending.
@@ -118,8 +118,12 @@ class Track {
     return expected < FEW ? 0 : 1 - this.window.reduce((sum, entry) => sum + entry.arrived, 0) / expected;
   }
 
-  get late() {
-    return Math.min(...this.lastLate);
+  /**
+   * Seconds by which its quickest frames are late.
+   * @param {number} reportedAt the last report of any route
+   */
+  late(reportedAt) {
+    return Math.max(Math.min(...this.lastLate), this.unanswered(reportedAt) - UNREPORTED);
   }
 
   get fills() {
@@ -148,6 +152,7 @@ export class Sending {
     this.ceiling = Infinity;
     this.ceilingAt = -Infinity;
     this.long = false;
+    this.reportedAt = -Infinity;
   }
 
   get level() {
@@ -208,6 +213,7 @@ export class Sending {
    */
   reported(arrived, now) {
     if (this.index === null) return;
+    this.reportedAt = now;
     for (const [route, said] of arrived) this.tracks.get(route)?.report(said, now);
     this.judge(now);
   }
@@ -225,7 +231,7 @@ export class Sending {
     const loss = most(tracks.map((track) => track.loss));
     const unanswered = tracks.map((track) => track.unanswered(now));
     const stalled = unanswered.some((seconds) => seconds > STALLED);
-    const late = tracks.filter(({ said }) => said !== null).map((track) => track.late);
+    const late = tracks.filter(({ said }) => said !== null).map((track) => track.late(this.reportedAt));
     if (loss > CLEAN || stalled || most(late) > QUIET || backlog > QUIET) this.calmSince = now;
     if (now - this.ceilingAt > REMEMBER) this.ceiling = Infinity;
     if (now - this.changedAt < CHANGE_EVERY) return;

@@ -123,6 +123,7 @@ export class PhoneSocket extends Machine {
 
   /** @param {Event} event @param {number} now */
   accepted(event, now) {
+    if (event.socket === this.kept) return this.revive(event, now);
     this.go("ready");
     this.trouble = "";
     this.wasHere = true;
@@ -253,7 +254,8 @@ export class PhoneSocket extends Machine {
   // The socket that fell silent answers: its way has become long. The attempt comes too late.
   /** @param {Event} event @param {number} now */
   revive(event, now) {
-    if (event.socket !== this.kept || event.echo === null || event.echo === undefined) return [];
+    const answers = event.type === "Accepted" || (event.echo !== null && event.echo !== undefined);
+    if (event.socket !== this.kept || !answers) return [];
     const attempt = this.state === "opening" ? [this.closing(false)] : [];
     this.generation = this.kept;
     this.kept = null;

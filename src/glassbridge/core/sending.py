@@ -54,7 +54,7 @@ QUIET: Final = 0.15
 STALLED: Final = 2.0
 """Seconds without news of what was sent at which a route is stalled."""
 UNREPORTED: Final = 1.25
-"""Seconds in which a route is reported, as long as reports come: what was sent before is late by the rest of its age."""
+"""Seconds until what was sent is in a report, where reports come: what is in none by then is late."""
 STALLED_ALL: Final = 3.0
 """The same for all routes together before the thinnest stream is tried: a way that has become long is not dead."""
 GROWING: Final = 0.1
