@@ -7,7 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter, recorder_route
+from glassbridge.bridge.flight import EVENT_BYTES, MAX_PLACES, WORD, FlightCopy, Reporter
+from glassbridge.bridge.recorder_route import recorder_route
 from glassbridge.core.values import Generation, UserId
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.exposition import MetricsServer

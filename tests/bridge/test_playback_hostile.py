@@ -13,8 +13,8 @@ from aiohttp.abc import ResolveResult
 
 from glassbridge.bridge import fetch
 from glassbridge.bridge.config import PlaybackLimits
+from glassbridge.bridge.lifeline import resident_mb
 from glassbridge.bridge.public_address import is_public
-from glassbridge.bridge.service import resident_mb
 from tests.bridge.conftest import joined
 from tests.bridge.site import Event, encoded, events_of, kinds, request, wav
 from tests.bridge.sounds import Growth, png, with_covers, written

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from glassbridge.runtime.listen import CannotListen
 from glassbridge.telemetry import exposition, metrics
 from glassbridge.telemetry.exposition import MetricsServer
-from glassbridge.telemetry.numbers import ALL, Counter, Gauge, Histogram, Program, Snapshot, added
+from glassbridge.telemetry.numbers import ALL, Counter, Gauge, Histogram, Part, Program, Snapshot, added
 
 LABELS_OF_PEOPLE = {"user", "user_id", "session", "session_id", "identity", "room", "room_name", "package", "app"}
 
@@ -96,7 +96,7 @@ def test_gauges_ask_their_owners_while_they_live() -> None:
 
 
 async def test_metrics_are_served_in_both_forms_on_an_address_of_their_own() -> None:
-    def source() -> list[exposition.Part]:
+    def source() -> list[Part]:
         return [(("7",), metrics.snapshot(Program.WORKER))]
 
     async with MetricsServer(source, "127.0.0.1", 0, ("worker",)) as server, ClientSession() as http:

@@ -8,8 +8,7 @@ from typing import Final
 
 from glassbridge.bridge.process import WorkerProcess
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.exposition import Part
-from glassbridge.telemetry.numbers import Gauge, Program, Snapshot, added
+from glassbridge.telemetry.numbers import Gauge, Part, Program, Snapshot, added
 
 LABELS: Final = ("worker",)
 """Number of the worker; empty for what the supervisor tells of itself."""

@@ -123,7 +123,7 @@ class WorkerProcess:
             theirs.callback(far_end.close)
             log_to = os.dup(logs.STDERR)
             theirs.callback(os.close, log_to)
-            argv = [sys.executable, "-m", "glassbridge.bridge.worker", str(far_end.fileno()), str(log_to)]
+            argv = [sys.executable, "-m", "glassbridge.bridge.worker_process", str(far_end.fileno()), str(log_to)]
             child = await Child.start(argv, pass_fds=[far_end.fileno(), log_to], stderr=asyncio.subprocess.PIPE)
             undo.callback(child.signal, SIGKILL)
             reader, writer = await asyncio.open_connection(sock=end, limit=MAX_LINE)

@@ -12,6 +12,7 @@ from glassbridge import __version__
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.contract import MAX_NAME, REASON_KEY, SERVICE, TO_WIRE, check_join
 from glassbridge.bridge.fetch import PlaybackError
+from glassbridge.bridge.lifeline import resident_mb
 from glassbridge.bridge.playback import COMPLETED, FAILED, STARTED, Player, failed
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.core.room import Refuse
@@ -309,9 +310,3 @@ def _text(refusal: Refuse) -> str:
 
 def _about_process() -> dict[str, str]:
     return {"rss_mb": f"{resident_mb():.1f}", "pid": str(os.getpid()), "tasks": str(len(asyncio.all_tasks()))}
-
-
-def resident_mb() -> float:
-    """Memory of this process, in MB."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

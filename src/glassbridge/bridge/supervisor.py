@@ -18,10 +18,9 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from aiohttp import web
 
 from glassbridge.bridge.config import BridgeConfig
-from glassbridge.bridge.flight import recorder_route
+from glassbridge.bridge.flight import FlightCopy
 from glassbridge.bridge.overview import LABELS, Overview
 from glassbridge.bridge.process import START_TIMEOUT, STOP_GRACE, CannotServe, WorkerPool, WorkerProcess
 from glassbridge.core.backoff import Backoff, Ladder
@@ -30,7 +29,6 @@ from glassbridge.runtime.grpc_security import ServerSecurity
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.loop_lag import watch_loop
 
 log = structlog.get_logger()
@@ -64,7 +62,7 @@ async def _supervise(
         reloads = {} if reread is None else {"security": partial(_renew, config, pool, recycle, reread)}
         stack.enter_context(reload_on_hangup(reloads))
         log.info("bridge starting", workers=config.workers, participant=config.participant)
-        about = await _serve_metrics(config, overview, [recorder_route(pool.flights, *admin_tokens)], stack)
+        about = await _serve_metrics(config, overview, pool.flights, admin_tokens, stack)
         tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
         helpers = TaskGroup("supervisor", _helper_failed)
         helpers.spawn(_tell_ready(config, keepers, pool, about), "ready")
@@ -101,11 +99,15 @@ def _renew(config: BridgeConfig, pool: WorkerPool, recycle: asyncio.Event, rerea
 
 
 async def _serve_metrics(
-    config: BridgeConfig, overview: Overview, routes: list[web.RouteDef], stack: AsyncExitStack
+    config: BridgeConfig, overview: Overview, flights: FlightCopy, admin_tokens: Sequence[str], stack: AsyncExitStack
 ) -> dict[str, str]:
     """Until `stack` is left; returns where, for the log. Raises CannotListen."""
     if config.metrics_port is None:
         return {}
+    from glassbridge.bridge.recorder_route import recorder_route  # a third of what this process imports
+    from glassbridge.telemetry.exposition import MetricsServer
+
+    routes = [recorder_route(flights, *admin_tokens)]
     server = MetricsServer(overview.parts, config.metrics_host, config.metrics_port, LABELS, routes=routes)
     return {"metrics": (await stack.enter_async_context(server)).address}
 

@@ -38,9 +38,9 @@ from glassbridge.runtime.world import REAL, World
 from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.exposition import MetricsServer, Part
+from glassbridge.telemetry.exposition import MetricsServer
 from glassbridge.telemetry.listener import Gate, Listener
-from glassbridge.telemetry.numbers import Program
+from glassbridge.telemetry.numbers import Part, Program
 
 log = structlog.get_logger()
 

@@ -16,15 +16,13 @@ from glassbridge.core.connections import ConnectionLimits
 from glassbridge.runtime.listen import MAX_PORT, CannotListen, cannot_listen, port_in_use
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate, Listener
-from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Snapshot, Value
+from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Part, Value
 
 log = structlog.get_logger()
 
 PATH: Final = "/metrics"
 LIMITS: Final = ConnectionLimits(connections=64, per_address=64, sign_in_time=75.0)
 """Scrapers sign in nowhere, and keep their connections."""
-Part = tuple[Labels, Snapshot]
-"""Labels that all numbers of a snapshot get beside their own, and the snapshot."""
 Source = Callable[[], Iterable[Part]]
 
 

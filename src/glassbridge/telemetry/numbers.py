@@ -14,6 +14,8 @@ Value = float | list[float]
 """Of a histogram: how many were in each bucket, beyond the last one, and their sum."""
 Snapshot = dict[str, list[tuple[Labels, Value]]]
 """By the name of the metric."""
+Part = tuple[Labels, Snapshot]
+"""Labels that all numbers of a snapshot get beside their own, and the snapshot."""
 Reading = float | Mapping[Labels, float]
 
 

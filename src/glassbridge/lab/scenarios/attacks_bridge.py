@@ -232,7 +232,7 @@ async def _spare(assault: Assault) -> int:
         serving = {system.worker_pid(worker) for worker in (0, 1)}
         warm = {line["pid"] for line in system.logged("worker process is warm")}
         for child in psutil.Process(system.a.bridge.pid).children():
-            if child.pid in warm - serving and "glassbridge.bridge.worker" in child.cmdline():
+            if child.pid in warm - serving and "glassbridge.bridge.worker_process" in child.cmdline():
                 return int(child.pid)
         await asyncio.sleep(0.1)
     raise LabError("the bridge has no warm spare worker")
@@ -269,9 +269,9 @@ def _no_descriptors(pid: int) -> Iterator[None]:
 
 
 def _lifeline(pid: int) -> int:
-    """The descriptor of which a worker was told: see bridge/worker.py."""
+    """The descriptor of which a worker was told: see bridge/worker_process.py."""
     command = psutil.Process(pid).cmdline()
-    return int(command[command.index("glassbridge.bridge.worker") + 1])
+    return int(command[command.index("glassbridge.bridge.worker_process") + 1])
 
 
 @contextmanager

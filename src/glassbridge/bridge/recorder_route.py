@@ -1,0 +1,46 @@
+"""What a bridge remembers of its rooms, for operators: beside its metrics."""
+
+from math import ceil
+from time import monotonic
+
+import structlog
+from aiohttp import web
+
+from glassbridge.bridge.flight import FlightCopy
+from glassbridge.core.admin_tokens import AdminTokens, Verdict
+from glassbridge.core.values import spelled
+from glassbridge.telemetry import metrics
+
+log = structlog.get_logger()
+
+
+def recorder_route(copy: FlightCopy, *admin_tokens: str) -> web.RouteDef:
+    """`GET /recorder?user=`: what the copy knows, for those who show an admin token; without one for nobody. Wrong
+    tokens are counted as at the cloud."""
+    tokens = AdminTokens(admin_tokens)
+
+    async def answer(request: web.Request) -> web.Response:
+        peer, now = request.remote or "", monotonic()
+        scheme, _, token = ",".join(request.headers.getall("Authorization", ())).partition(" ")
+        verdict = tokens.judge(token.strip() if scheme.lower() == "bearer" else "", peer, now)
+        if verdict is Verdict.ALLOWED:
+            found = copy.find(spelled(request.query.get("user", "")))
+            return web.json_response(found, headers={"Cache-Control": "no-store"})
+        if verdict is Verdict.DISABLED:
+            return _failure(
+                403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
+            )
+        metrics.ADMIN_REFUSED.add(verdict.value)
+        if verdict is Verdict.TOO_MANY:
+            wait = max(1, ceil(tokens.wait(peer, now)))
+            refusal = _failure(429, "TOO_MANY_ATTEMPTS", f"too many wrong tokens: try again in {wait} s")
+            refusal.headers["Retry-After"] = str(wait)
+            return refusal
+        log.warning("admin refused", peer=peer, audit=True)
+        return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
+
+    return web.get("/recorder", answer)
+
+
+def _failure(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"success": False, "error": {"code": code, "message": message}}, status=status)
