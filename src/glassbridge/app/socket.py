@@ -114,9 +114,9 @@ class AppSocket:
     async def _ping(self) -> None:
         while True:
             before = self._clock()
-            await asyncio.sleep(PING_AFTER)
+            await asyncio.sleep(PING_AFTER / 2)
             now = self._clock()
-            stood_still = now - before > 2 * PING_AFTER  # what has come meanwhile is still to be read
+            stood_still = now - before > PING_AFTER  # what has come meanwhile is still to be read
             silent = now - self._heard_at
             if self._answers and silent > SILENCE and not stood_still:
                 log.warning("the cloud is silent", seconds=round(silent, 1))

@@ -43,7 +43,8 @@ LADDER: Final = Ladder(base=1.0, cap=8.0)
 class AppTimes:
     """Seconds."""
 
-    grace: float = 5.0
+    grace: float = 3.5
+    """The original's SDK tries by itself after 1 s and after 3 s."""
     start: float = 30.0
     """Budget of a start: two webhooks that take their whole time limit, and more."""
     revival: float = 120.0
