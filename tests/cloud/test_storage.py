@@ -1,18 +1,22 @@
 """What apps store, what users choose, and what phones say by REST: who may, how much, and what is in the way."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from glassbridge.cloud.apps.store import Full, Kind, SqliteStore, StoreError
+from glassbridge.cloud.apps import running
+from glassbridge.cloud.apps.store import PHONE, Full, Kind, SqliteStore, StoreError
 from glassbridge.core.allowance import Rate
 from glassbridge.core.subscriptions import Permission
-from glassbridge.core.values import user_id
+from glassbridge.core.values import UserId, user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, AppStage, app_stages
 from tests.cloud.conftest import ANN
 from tests.cloud.test_apps import rest_with
+from tests.support.patience import patient
 
 USER = user_id(ANN)
 OWN = f"{PACKAGE}:{KEY}"
@@ -177,3 +181,24 @@ async def test_the_phones_settings_by_key(built: AppStage) -> None:
     assert (await rest_with(built, "POST", path, {"settings": []}))[0] == 400
     big = {"settings": {"a": "x" * 40_000}}
     assert (await rest_with(built, "POST", path, big))[0] == 413
+
+
+async def test_an_app_does_not_wait_for_a_store_that_hangs_and_is_told_later(
+    built: AppStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "READ_AGAIN", 0.05)
+    store, answers = built.cloud.sessions._apps.store, asyncio.Event()
+    await store.write(Kind.SETTING, USER, PHONE, {"metricSystemEnabled": "true"}, 1_000)
+    read = store.read
+
+    async def hang(kind: Kind, user: UserId, package: str) -> dict[str, str]:
+        await answers.wait()
+        return await read(kind, user, package)
+
+    monkeypatch.setattr(store, "read", hang)
+    begun = monotonic()
+    app = await built.running()
+    assert monotonic() - begun < patient(1.0)
+    assert app.of_type("tpa_connection_ack")[0]["mentraosSettings"] == {}
+    answers.set()
+    assert (await app.until("augmentos_settings_update"))["settings"]["metricSystemEnabled"] is True

@@ -111,7 +111,7 @@ class TooMuch(Exception):
 class Kept:
     """One connection of one program. Each call takes `timeout` seconds at most, and raises DirectoryAway."""
 
-    def __init__(self, address: ServerAddress, ca: Path | None = None, timeout: float = 2.0) -> None:
+    def __init__(self, address: ServerAddress, ca: Path | None = None, timeout: float = 1.0) -> None:
         self._client, self._close = open_client(address, ca)
         self._timeout = timeout
         register: Callable[[str], Any] = self._client.register_script

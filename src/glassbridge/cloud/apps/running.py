@@ -60,6 +60,8 @@ KEPT, KEEP = 64, 60.0
 """How many results of playbacks are kept to be told again, and for how many seconds before the loss of a socket: what
 was last written into one that breaks may never have arrived."""
 
+READ_WITHIN = 0.3
+"""Seconds for which an app that starts waits for its settings: without them it is deaf no longer than that."""
 READ_AGAIN = 5.0
 """Seconds between two tries to read settings that could not be read."""
 LIVES_ON = CloseCode.POLICY
@@ -153,9 +155,10 @@ class RunningApp:
         """What the app is told first is read before it is asked to come. Where that is not possible now, it is told
         later."""
         try:
-            await self._read_settings()
-        except StoreError as error:
-            self._log.warning("settings not read", error=str(error))
+            async with asyncio.timeout(READ_WITHIN):
+                await self._read_settings()
+        except (StoreError, TimeoutError) as error:
+            self._log.warning("settings not read", error=str(error) or "the store takes its time")
             self._tasks.spawn(self._read_settings_later(), "settings")
         await self._shell.run()
 
