@@ -3,19 +3,26 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from glassbridge.cloud.other_clouds import ASK_TIME
+from glassbridge.cluster.address import read_address
+from glassbridge.cluster.directory import Directory
+from glassbridge.cluster.valkey import ValkeyDirectory
 from glassbridge.core.merged_rows import merge_rows
+from glassbridge.lab.links import ByteLink
 from tests.cloud.conftest import ANN, Stage
 from tests.cluster.clouds import Clouds, clouds_of
 from tests.cluster.conftest import Connect
 from tests.cluster.test_moving import numbered
 from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
+from tests.support.valkey import Valkey
 
 TOKEN = "an-admin-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -125,6 +132,29 @@ async def test_a_cloud_that_does_not_answer_is_named_and_waited_for_no_longer(cl
     }
     assert keeper.owner.node in {row["node"] for row in told["nodes"]}
     silent.close()
+
+
+@pytest.mark.slow
+async def test_a_cloud_that_lost_the_directory_is_listed_all_the_same(tmp_path: Path) -> None:
+    """Its lease has ended, and its users speak on."""
+    async with Valkey(tmp_path) as server, AsyncExitStack() as stack:
+        way = await stack.enter_async_context(ByteLink())
+        url = f"valkey://127.0.0.1:{await way.to(server.port)}"
+        clouds = await stack.enter_async_context(clouds_of(lambda: opened(server.url), 1, admin_token=TOKEN))
+        cut_off = await clouds.add(opened(url), admin_token=TOKEN)
+        await cut_off.phone(query=numbered(1))
+        stays = clouds.stages[0]
+        await eventually(lambda: len(stays.cloud.sessions.keeper.nodes) == 2 or "alone", 10)
+        way.drop()
+        await eventually(lambda: len(stays.cloud.sessions.keeper.nodes) == 1 or "its lease goes on", 15)
+        told = await ask(stays, "sessions?ended=false")
+        assert [(row["user"], row["node"]) for row in told["sessions"]] == [(ANN, node_of(cut_off))]
+        assert {row["node"]: row["answered"] for row in told["nodes"]} == {node_of(stays): True, node_of(cut_off): True}
+        way.heal()
+
+
+def opened(url: str) -> Directory:
+    return ValkeyDirectory(read_address(url))
 
 
 @pytest.mark.slow

@@ -80,12 +80,7 @@ class OtherClouds:
     def _addresses(self) -> dict[str, str]:
         """By name, where the other clouds are."""
         keeper = self._keeper()
-        here = keeper.owner.incarnation
-        found = {
-            node.owner.node: node.owner.address
-            for node in (keeper.nodes if keeper.shared else ())
-            if node.owner.address and node.owner.incarnation != here
-        }
+        found = {owner.node: owner.address for owner in (keeper.others if keeper.shared else ()) if owner.address}
         return dict(sorted(found.items())[:MOST_ASKED])
 
     async def _ask(self, request: web.Request, target: URL) -> Mapping[str, dict[str, Any] | None]:

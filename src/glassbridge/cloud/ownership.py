@@ -30,6 +30,7 @@ from glassbridge.core.lease import (
     Tick,
     Withdraw,
 )
+from glassbridge.core.lost_nodes import LostNodes
 from glassbridge.core.machine import Record
 from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, decide, resume
 from glassbridge.core.values import UserId
@@ -98,6 +99,7 @@ class Keeper:
         self._ahead_ms: float | None = None
         """What the directory's clock shows beyond monotonic time, in milliseconds."""
         self._away_since: float | None = None
+        self._lost = LostNodes()
         self.nodes: tuple[Node, ...] = ()
         """All that the directory knew when it last answered, and those that were met since."""
 
@@ -109,6 +111,13 @@ class Keeper:
     def shared(self) -> bool:
         """Other clouds may take our users."""
         return self._client is not None
+
+    @property
+    def others(self) -> list[Owner]:
+        """All other clouds, those that are cut off from the directory too."""
+        here = self.owner.incarnation
+        known = [node.owner for node in self.nodes if node.owner.incarnation != here]
+        return [*known, *self._lost.lost(monotonic())]
 
     @property
     def share(self) -> float:
@@ -263,6 +272,7 @@ class Keeper:
             return
         self._ahead_ms = answer.now_ms - monotonic() * 1000
         self.nodes = answer.nodes
+        self._lost.see({node.owner: node.state is NodeState.DRAINING for node in self.nodes}, monotonic())
         self._heard = list(answer.taken)
         if answer.taken:
             self._tasks.spawn(self._lose(answer.taken), f"lose-{number}")
