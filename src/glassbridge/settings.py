@@ -259,8 +259,8 @@ class Settings(BaseModel):
     """Where apps elsewhere find this cloud, and bridges its sounds, such as `https://cloud.example.com`; several clouds
     may share it. Unset: the address of `--host`."""
     cloud_address: Annotated[str, Kind("host:port"), AfterValidator(_check_cloud_address)] = ""
-    """Where other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one. Unset: the address
-    of `--host`."""
+    """Where other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one, unless they are a cluster
+    (`GLASSBRIDGE_CLUSTER_ADDRESS`). Unset: the address of `--host`."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
         "", validation_alias=AliasChoices("CLOUD_PUBLIC_HOST_NAME")
     )
