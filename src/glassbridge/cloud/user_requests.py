@@ -22,6 +22,7 @@ from glassbridge.cloud.body import BODY, read_body
 from glassbridge.cloud.ownership import Keeper
 from glassbridge.cloud.relay import RELAYED, Answer, Relay
 from glassbridge.core.values import UserId
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.telemetry import metrics
 
 log = structlog.get_logger()
@@ -105,35 +106,38 @@ class UserRequests:
         request[BODY] = await read_body(request, most=MAX_BODY, within=BODY_TIME)
         if RELAYED in request:
             await self._sessions.settled(user)
-            if not self._sessions.is_here(user):
-                return failure(MISPLACED, "MISPLACED", "this cloud does not have the user")
+            if (answer := await self._if_here(request, handler, user)) is not None:
+                return answer
+            return failure(MISPLACED, "MISPLACED", "this cloud does not have the user")
         until = self._clock() + FIND_TIME
         while not self._relay.is_relayed(request) and self._clock() < until:
-            if self._sessions.is_here(user):
-                try:
-                    return await self._here(request, handler)
-                except NoSession:
-                    pass  # it has moved meanwhile
+            if (answer := await self._if_here(request, handler, user)) is not None:
+                return answer
             owners = await self._sessions.keeper.owners_of(user)
             if owners is None:
                 break
-            answer = await self._elsewhere(request, owners)
-            if answer is not None:
-                return answer.response()
+            if (found := await self._elsewhere(request, owners)) is not None:
+                return found.response()
             await self._sessions.settled(user)
             if not self._sessions.is_here(user):
                 await asyncio.sleep(LOOK_AGAIN)
-        return await self._here(request, handler)
+        served: web.StreamResponse = await handler(request)
+        return served
 
-    @staticmethod
-    async def _here(request: web.Request, handler: Any) -> web.StreamResponse:
-        answer: web.StreamResponse = await handler(request)
+    async def _if_here(self, request: web.Request, handler: Any, user: UserId) -> web.StreamResponse | None:
+        """None: this cloud does not have the user, or has lost it meanwhile."""
+        if not self._sessions.is_here(user):
+            return None
+        try:
+            answer: web.StreamResponse = await handler(request)
+        except NoSession:
+            return None
         return answer
 
     async def _elsewhere(self, request: web.Request, owners: Iterable[str]) -> Answer | None:
         """The first answer of a cloud that has the user; None: none of these has. At `owners` they are reached."""
         body = bytes(request[BODY])
-        asked = {asyncio.ensure_future(self._relay.whole(request, address, body, ANSWER_TIME)) for address in owners}
+        asked = [asyncio.create_task(self._relay.whole(request, address, body, ANSWER_TIME)) for address in owners]
         try:
             for one in asyncio.as_completed(asked):
                 answer = await one
@@ -142,5 +146,4 @@ class UserRequests:
                     return answer
             return None
         finally:
-            for one in asked:
-                one.cancel()
+            await cancelled(*asked)
