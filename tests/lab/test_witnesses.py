@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from glassbridge.core.values import UserId
+from glassbridge.lab.app_witnesses import Witness
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.faults import family, frozen
@@ -134,3 +135,12 @@ async def test_a_program_and_its_children_stand_still_while_the_block_runs() -> 
         assert child.stdin is not None
         child.stdin.close()
         await child.wait()
+
+
+def test_a_word_that_is_told_again_in_place_of_another_is_heard_once() -> None:
+    """What came late is understood anew, with the words around it."""
+    witness = Witness("ours", "ours", "org.example.ours")
+    witness.hear("ada", "1x0 1x50", "first")
+    witness.hear("ada", "1x100", "second")
+    witness.hear("ada", "1x0 1x25 1x50", "third", ("first",))
+    assert sorted(heard.word for heard in witness.heard["ada"]) == [(1, 0), (1, 25), (1, 50), (1, 100)]

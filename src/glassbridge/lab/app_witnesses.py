@@ -38,6 +38,8 @@ class Heard:
 
     word: Word
     at_ns: int
+    id: str | None = None
+    """Of its transcript, which a later one may replace."""
 
 
 @dataclass(eq=False)
@@ -53,10 +55,12 @@ class Witness:
     begun: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     stopped: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def hear(self, user: str, text: str) -> None:
-        """The text of a final transcript."""
-        now = monotonic_ns()
-        self.heard[user] += [Heard(word, now) for word in read_words(text)]
+    def hear(self, user: str, text: str, id: str | None = None, replaces: Sequence[str] = ()) -> None:
+        """The text of a final transcript, which stands in place of others."""
+        now, stands = monotonic_ns(), self.heard[user]
+        if replaces:
+            stands = [heard for heard in stands if heard.id not in replaces]
+        self.heard[user] = [*stands, *(Heard(word, now, id) for word in read_words(text))]
 
     def hears(self, user: str, since_ns: int) -> bool:
         return any(heard.at_ns >= since_ns for heard in self.heard[user])
@@ -155,7 +159,7 @@ class Witnesses:
             @session.on_transcription("en-US")
             def heard(said: Transcription) -> None:
                 if said.final:
-                    witness.hear(session.user_id, said.text)
+                    witness.hear(session.user_id, said.text, said.id, said.replaces)
 
         server.on_stop(lambda session, _why: witness.stopped[session.user_id].append(monotonic_ns()))
         await self._cleanup.enter_async_context(server)
