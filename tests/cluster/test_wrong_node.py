@@ -17,6 +17,7 @@ from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.reference import OPERATIONS
 from glassbridge.cloud.relay import HEADER
+from glassbridge.cluster.directory import Directory, DirectoryAway
 from glassbridge.core.app_session import AppState
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.subscriptions import Permission
@@ -140,6 +141,32 @@ async def test_while_the_directory_is_away_all_clouds_are_asked(scene: Scene) ->
     scene.stages[0].cloud.sessions.keeper._lease.state = LeaseState.AWAY
     status, _ = await scene.ask(2, f"/apps/{PACKAGE}/stop", "POST")
     assert status == 200
+
+
+class Away:
+    """A directory that one cloud cannot reach."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.close = directory.close
+
+    def __getattr__(self, name: str) -> Any:
+        async def refuse(*_args: object) -> None:
+            raise DirectoryAway(name)
+
+        return refuse
+
+
+@pytest.mark.slow
+async def test_a_user_who_moved_to_a_cloud_without_the_directory_is_found(scene: Scene) -> None:
+    """The directory still names the former owner, which knows better."""
+    await scene.has_app()
+    keeper = scene.stages[1].cloud.sessions.keeper
+    keeper._directory = Away(keeper._directory)
+    await eventually(lambda: keeper.state is not LeaseState.HELD or "still trusted", 10)
+    await scene.stages[1].phone(query=numbered(2))
+    await eventually(lambda: scene.stages[1].cloud.sessions.is_here(user_id(ANN)) or "not moved")
+    for at in range(3):
+        assert (await scene.ask(at, "/api/client/transcripts"))[0] == 200
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ _OF_ONE_BODY: Final = frozenset({"content-length", "content-encoding", "expect"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that was read as a whole."""
+    """An answer that was read as a whole. Names of headers are as they were sent."""
 
     status: int
     headers: Mapping[str, str]

@@ -119,6 +119,11 @@ class Sessions:
         """Whether this user has a session here."""
         return user in self._by_user
 
+    def given_to(self, user: UserId) -> str:
+        """The address of the cloud that has taken the user from this one; empty: none has, as far as is known."""
+        given = self._given.get(user)
+        return "" if given is None else given.owner.address
+
     async def settled(self, user: UserId) -> None:
         """Waits for a socket of this user that enters right now, SETTLE_TIME at most."""
         turn = self._turns.get(user)

@@ -4,12 +4,14 @@ Rules
 - A cloud that has the user's session serves the request itself. Nothing else is asked.
 - Else the directory says which cloud owns the user, and the request is relayed there, once. While the directory is
   away, all clouds that were last known get it; those that do not have the user refuse it (MISPLACED).
+- A cloud that was taken the user by another one says by which: the directory does not know of a move while it is away
+  from either of them.
 - A user may be moving: for FIND_TIME the owner is looked up again. After that the request is served here, which for
   most requests means that there is no session.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Set
 from typing import Any, Final, Protocol
 
 import structlog
@@ -54,6 +56,8 @@ FIND_TIME: Final = 2.0
 LOOK_AGAIN: Final = 0.1
 ANSWER_TIME: Final = 40.0
 """Seconds for an answer: an app may take 27 s to start."""
+HINT: Final = "X-Glassbridge-Owner"
+"""Of such an answer: the address of the cloud that has the user, if it is known."""
 MISPLACED: Final = 421
 """How a cloud answers a relayed request of a user that it does not have."""
 
@@ -65,6 +69,9 @@ class Sessions(Protocol):
 
     def is_here(self, user: UserId) -> bool:
         """Whether this user has a session here."""
+
+    def given_to(self, user: UserId) -> str:
+        """The address of the cloud that has taken the user from this one; empty: none has, as far as is known."""
 
     async def settled(self, user: UserId) -> None:
         """Waits for a socket of the user that enters right now."""
@@ -108,15 +115,16 @@ class UserRequests:
             await self._sessions.settled(user)
             if (answer := await self._if_here(request, handler, user)) is not None:
                 return answer
-            return failure(MISPLACED, "MISPLACED", "this cloud does not have the user")
+            hint = {HINT: self._sessions.given_to(user)}
+            return failure(MISPLACED, "MISPLACED", "this cloud does not have the user", hint)
         until = self._clock() + FIND_TIME
         while not self._relay.is_relayed(request) and self._clock() < until:
             if (answer := await self._if_here(request, handler, user)) is not None:
                 return answer
-            owners = await self._sessions.keeper.owners_of(user)
-            if owners is None:
+            owners, given_to = await self._sessions.keeper.owners_of(user), self._sessions.given_to(user)
+            if owners is None and not given_to:
                 break
-            if (found := await self._elsewhere(request, owners)) is not None:
+            if (found := await self._elsewhere(request, {*(owners or ()), given_to} - {""})) is not None:
                 return found.response()
             await self._sessions.settled(user)
             if not self._sessions.is_here(user):
@@ -134,14 +142,22 @@ class UserRequests:
             return None
         return answer
 
-    async def _elsewhere(self, request: web.Request, owners: Iterable[str]) -> Answer | None:
-        """The first answer of a cloud that has the user; None: none of these has. At `owners` they are reached."""
+    async def _elsewhere(self, request: web.Request, addresses: Set[str]) -> Answer | None:
+        """The first answer of a cloud that has the user: of these, then of those that they name. None: none has."""
+        hints: set[str] = set()
+        found = await self._ask(request, addresses, hints)
+        return found or await self._ask(request, hints - addresses, set())
+
+    async def _ask(self, request: web.Request, owners: Set[str], hints: set[str]) -> Answer | None:
+        """The first answer of a cloud that has the user; `hints` gets what the others name."""
         body = bytes(request[BODY])
         asked = [asyncio.create_task(self._relay.whole(request, address, body, ANSWER_TIME)) for address in owners]
         try:
             for one in asyncio.as_completed(asked):
                 answer = await one
-                if answer is not None and answer.status != MISPLACED:
+                if answer is not None and answer.status == MISPLACED:
+                    hints |= {answer.headers.get(HINT, "")} - {""}
+                elif answer is not None:
                     metrics.RELAYED.add("request")
                     return answer
             return None
