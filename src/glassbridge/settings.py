@@ -377,7 +377,7 @@ class Settings(BaseModel):
     soniox_endpoint: SocketUrl | None = Field(None, validation_alias=AliasChoices("SONIOX_ENDPOINT"))
     """Another Soniox: one region's, or the double. Unset: Soniox's own."""
     soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
-    """Model of Soniox. Unset: `stt-rt-v5`."""
+    """Model of Soniox. Unset: `stt-rt-v6`."""
     vocabulary: str = Field("", max_length=8_000)
     """Names and words that are likely to be said, as a comma list. Soniox understands them better then."""
     sherpa_model: Path | None = None

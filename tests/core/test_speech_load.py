@@ -25,6 +25,7 @@ class Machine:
         self.load = SpeechLoad(0.0)
         self.cost, self.partial, self.share = cost, partial, share
         self.speakers = speakers
+        self.speed = self.idle = 1.0
         for stream in range(speakers):
             self.load.opened(stream)
 
@@ -32,14 +33,17 @@ class Machine:
         for stream in range(self.speakers):
             self.load.spoken(stream, self.share)
             self.load.transcribed(5.0, 5.0 * self.cost * 0.5)
-            self.load.worked(Work.FINAL, self.cost * self.share * 0.6, self.share)
-            self.load.worked(Work.LISTENING, self.cost * self.share * 0.4)
+            self.work(Work.FINAL, self.cost * self.share * 0.6, self.share)
+            self.work(Work.LISTENING, self.cost * self.share * 0.4)
             if (interval := self.load.pace.interval) is not None:
                 for _ in range(round(self.share / interval)):
-                    self.load.worked(Work.PARTIAL, self.partial)
+                    self.work(Work.PARTIAL, self.partial)
         self.load.waited(late)
         self.now += 1.0
-        return self.load.look(self.now)
+        return self.load.look(self.now, self.idle)
+
+    def work(self, work: Work, cpu: float, speech: float = 0.0) -> None:
+        self.load.worked(work, cpu / self.speed, cpu, speech)
 
     def seconds(self, count: int, late: float = 0.0) -> list[Pace]:
         return [self.second(late) for _ in range(count)]
@@ -128,12 +132,15 @@ def test_when_those_who_paused_all_speak_the_newest_are_sent_away_until_the_rest
     assert machine.load.shed() == []
     machine.share = 1.0
     gone: list[int] = []
-    for _ in range(30):
-        overloaded = machine.load.speakers * machine.cost > 1.0
-        machine.second(late=1.5 if overloaded else 0.1)
+    late, latest = 0.0, 0.0
+    for _ in range(40):
+        late = max(0.1, late + (24 - len(gone)) * machine.cost - 1.0)
+        latest = max(latest, late)
+        machine.second(late)
         for stream in machine.load.shed():
             machine.load.closed(stream)
             gone.append(stream)
+    assert latest <= OVERDUE
     assert gone == sorted(gone, reverse=True)
     assert set(range(24)) - set(gone) == set(range(24 - len(gone))), "others than the newest went"
     assert DRAINS - 2 * machine.cost <= (24 - len(gone)) * machine.cost <= BUSY
@@ -142,14 +149,16 @@ def test_when_those_who_paused_all_speak_the_newest_are_sent_away_until_the_rest
 def test_a_machine_that_has_become_slow_is_known_to_be_within_seconds() -> None:
     machine = Machine(15)
     machine.seconds(10)
-    machine.cost, left = 0.2, 15
-    for _ in range(4):
-        machine.second(late=2.0)
+    machine.cost, left, late = 0.2, 15, 0.1
+    for _ in range(12):
+        late = max(0.1, late + left * machine.cost - 1.0)
+        machine.second(late)
         for stream in machine.load.shed():
             machine.load.closed(stream)
             left -= 1
         machine.speakers = left
     assert left * machine.cost <= BUSY
+    assert late < OVERDUE
 
 
 def test_those_who_are_silent_stay_and_so_does_the_oldest() -> None:

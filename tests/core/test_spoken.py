@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from glassbridge.core.admission import Admission, Limits
 from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
-from glassbridge.core.spoken import BEHIND, PRE_ROLL, Piece, Spoken
+from glassbridge.core.spoken import BEHIND, PRE_ROLL, RECENT, Piece, Spoken
 
 SECOND = 16_000
 
@@ -52,6 +52,29 @@ def test_the_pre_roll_never_repeats_what_was_given() -> None:
     spoken.begins(6 * SECOND)
     keep(spoken, 6.0, 6.5)
     assert span(spoken) == (6.0, 6.5)
+
+
+def test_somebody_who_had_no_room_begins_with_what_was_said_lately() -> None:
+    spoken = Spoken()
+    spoken.begins(0)
+    keep(spoken, 0.0, 20.0)
+    spoken.crowded_out()
+    assert span(spoken) == (20.0 - RECENT, 20.0)
+    assert spoken.dropped == (20.0 - RECENT) * SECOND, "it is not told that words are missing"
+    keep(spoken, 20.0, 24.0)
+    spoken.crowded_out()
+    assert span(spoken) == (24.0 - RECENT, 24.0)
+
+
+def test_what_a_lost_stream_was_given_is_understood_even_after_a_wait_for_room() -> None:
+    spoken = Spoken()
+    keep(spoken, 0.0, 4.0)
+    assert span(spoken) == (0.0, 4.0)
+    spoken.lost()
+    keep(spoken, 4.0, 12.0)
+    spoken.crowded_out()
+    assert span(spoken) == (0.0, 12.0)
+    assert spoken.dropped == 0
 
 
 def test_a_lost_stream_leaves_what_it_did_not_understand_once() -> None:

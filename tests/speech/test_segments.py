@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from glassbridge.speech.endpointing import FRAME_MS, FRAME_SAMPLES, FULL_FRAMES
+from glassbridge.speech.endpointing import FRAME_MS, FRAME_SAMPLES, FULL_FRAMES, LEAD
 from glassbridge.speech.segments import FRAME_BYTES, Segment, Segments
 
 SECOND = 32_000
@@ -103,3 +103,24 @@ def test_memory_is_bounded_by_the_open_utterance() -> None:
     segments = Segments(Loud())
     feed(segments, SILENCE * 60)
     assert len(segments._audio) < SECOND
+
+
+def test_silence_that_goes_on_is_not_judged_and_costs_no_speech_after_it() -> None:
+    class Counting(Loud):
+        asked = 0
+
+        def probability(self, frame: bytes) -> float:
+            self.asked += 1
+            return super().probability(frame)
+
+    detector = Counting()
+    segments = Segments(detector)
+    assert feed(segments, SILENCE * 60) == []
+    assert detector.asked == LEAD
+    faint_noise = b"\x03\x00\xfc\xff" * (SECOND // 4)
+    assert feed(segments, faint_noise * 10, position=60 * SECOND // 2) == []
+    assert detector.asked == LEAD
+    [segment] = feed(segments, SPEECH + SILENCE, position=70 * SECOND // 2)
+    assert segment.pcm.count(SPEECH) == 1
+    assert abs(segment.start_ms - 70_000) <= FRAME_MS
+    assert detector.resets == 1, "what it remembers is a minute old"

@@ -5,6 +5,8 @@ Rules
   seconds back: the longest utterance, the time until a stream is known to be dead, and some lag.
 - What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
   audio that does it.
+- A new stream that had to wait for room, since too many people spoke, begins RECENT seconds back: captions of what was
+  said long before would come late, and keep others waiting. What a lost stream had not understood is given to it still.
 - Silence is skipped, but only after speech that was given to a stream, and only what comes after speech that was
   understood is not needed again: a stream may turn out to be dead long after somebody has stopped to speak.
 """
@@ -18,8 +20,10 @@ from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 PRE_ROLL: Final = 2.5
 BEHIND: Final = 30.0
+RECENT: Final = 2.5
 _PRE_ROLL: Final = round(PRE_ROLL * SAMPLE_RATE)
 _BEHIND: Final = round(BEHIND * SAMPLE_RATE)
+_RECENT: Final = round(RECENT * SAMPLE_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Spoken:
         self.end = 0
         """Of what was said."""
         self._understood = 0
+        self._given = 0
+        """Everything before was given to a stream."""
         self._given_twice = 0
         """Everything before was given to a stream that replaced another one."""
         self.dropped = 0
@@ -89,6 +95,12 @@ class Spoken:
         fed, self._from = self._from, max(min(self._understood, self._from), self._given_twice)
         self._given_twice = max(self._given_twice, fed)
 
+    def crowded_out(self) -> None:
+        """There was no room until now."""
+        if self._from >= self._given and (recent := self.end - _RECENT) > self._from:
+            self.dropped += recent - self._from
+            self._from = recent
+
     @property
     def waiting(self) -> bool:
         """Something was said that no stream has been given."""
@@ -101,3 +113,4 @@ class Spoken:
                 cut = max(0, self._from - piece.start) * BYTES_PER_SAMPLE
                 yield Piece(max(piece.start, self._from), piece.pcm[cut:], piece.came_at)
                 self._from = piece.end
+                self._given = max(self._given, piece.end)

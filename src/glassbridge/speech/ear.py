@@ -232,6 +232,8 @@ class Ear:
                 self._stream = self._made.pop(number)
                 self._clocks[number] = StreamClock()
                 self._drops = self._drops[0], 0
+                if self._is_crowded_out:
+                    self._spoken.crowded_out()
                 self._feed(self._stream)
             case Release(number, finish):
                 self._release(number, finish=finish)

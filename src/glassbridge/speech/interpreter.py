@@ -1,13 +1,14 @@
 """Many streams on one model: the part of a speech process (worker.py) that decides what is understood next.
 
 Final transcripts come first, in the order in which people ended; partial ones come as often as the load allows
-(core/speech_load.py).
+(core/speech_load.py). While there are any, a pause is understood before it is known to end the utterance: if it does,
+the final transcript is there at once, and if not, it was a partial one.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, process_time
 from typing import Protocol
 
 from glassbridge.core.speech_load import SpeechLoad, Work
@@ -42,6 +43,10 @@ class _Stream:
     """When the next partial is due."""
     heard_until: int = 0
     """Position up to which the last partial was made."""
+    ahead_at: int | None = None
+    """The pause that was understood ahead."""
+    ahead: tuple[bytes, str] = (b"", "")
+    """The segment and its text."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,12 +60,23 @@ class _Job:
 
 
 class Interpreter:
-    """All streams of one process, and one model. Time is an argument; `clock` only measures how long jobs take."""
+    """All streams of one process, and one model. Time is an argument; `clock` and `cpu` only measure how long jobs
+    take, and how much of that a processor worked on them. `idle` gives the share of the processors that was idle since
+    it was asked last."""
 
-    def __init__(self, model: Model, detector: Callable[[], Detects], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        model: Model,
+        detector: Callable[[], Detects],
+        clock: Callable[[], float] = monotonic,
+        cpu: Callable[[], float] = process_time,
+        idle: Callable[[], float] = lambda: 1.0,
+    ) -> None:
         self._model = model
         self._detector = detector
         self._clock = clock
+        self._cpu = cpu
+        self._idle = idle
         self._streams: dict[int, _Stream] = {}
         self._finals: deque[_Job] = deque()
         self.load = SpeechLoad(clock())
@@ -88,6 +104,7 @@ class Interpreter:
         if stream.segments.wants_cut:
             self._cut(number, stream, now)
             now = self._clock()
+        cpu = self._cpu()
         spoke = stream.segments.speaks
         for segment in stream.segments.feed(position, pcm):
             self._queue(number, segment, now)
@@ -96,7 +113,7 @@ class Interpreter:
             stream.partial_at = now + FIRST_PARTIAL
         if speaks or spoke:
             self.load.spoken(number, len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE)
-        self.load.worked(Work.LISTENING, self._clock() - now)
+        self.load.worked(Work.LISTENING, self._clock() - now, self._cpu() - cpu)
 
     def _queue(self, number: int, segment: Segment | None, now: float) -> None:
         self._finals.append(_Job(number, segment, now))
@@ -113,8 +130,13 @@ class Interpreter:
             if stream.segments.wants_cut:
                 self._cut(number, stream, now)
                 return self._final(self._finals.popleft())
+        if self.load.pace.interval is None:
+            return None
+        for number, stream in ready:
+            if (paused_at := stream.segments.paused_at) is not None and paused_at != stream.ahead_at:
+                return self._look_ahead(number, stream, paused_at)
         due = [(stream.partial_at, number) for number, stream in ready if self._is_due(stream, now)]
-        if not due or self.load.pace.interval is None:
+        if not due:
             return None
         _, number = min(due)
         return self._part(number, self._streams[number], now)
@@ -129,21 +151,26 @@ class Interpreter:
         if job.segment is None:
             yield Finished(job.stream)
             return
-        begun = self._clock()
-        text = self._transcribe(job.segment.pcm) if job.text is None else job.text
+        begun, cpu = self._clock(), self._cpu()
+        text = job.text
+        if text is None:
+            text = stream.ahead[1] if stream.ahead[0] == job.segment.pcm else self._transcribe(job.segment.pcm)
+        stream.ahead_at, stream.ahead = None, (b"", "")
         now = self._clock()
-        self.load.worked(Work.FINAL, now - begun, (job.segment.end_ms - job.segment.start_ms) / 1000)
+        seconds = (job.segment.end_ms - job.segment.start_ms) / 1000
+        self.load.worked(Work.FINAL, now - begun, self._cpu() - cpu, seconds)
         self.load.waited(now - job.since)
         yield from self._say(job.stream, stream, job.segment, text)
 
     def _transcribe(self, pcm: bytes) -> str:
-        begun = self._clock()
+        begun = self._cpu()
         text = self._model.transcribe(pcm)
-        self.load.transcribed(len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, self._clock() - begun)
+        self.load.transcribed(len(pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE, self._cpu() - begun)
         return text
 
     def _cut(self, number: int, stream: _Stream, now: float) -> None:
         """Nobody pauses: a cut is right where the words before it are those that the whole begins with."""
+        cpu = self._cpu()
         whole = normalised(self._transcribe(stream.segments.open_segment().pcm))
         texts: dict[bytes, str] = {}
 
@@ -153,7 +180,7 @@ class Interpreter:
             return 0 < len(words) < len(whole) and whole[: len(words)] == words
 
         part = stream.segments.cut(agreed)
-        self.load.worked(Work.FINAL, self._clock() - now)
+        self.load.worked(Work.FINAL, self._clock() - now, self._cpu() - cpu)
         self._finals.append(_Job(number, part, now, texts[part.pcm].rstrip(".,")))
 
     def _say(self, number: int, stream: _Stream, segment: Segment, text: str) -> Iterator[Answer]:
@@ -161,11 +188,28 @@ class Interpreter:
             yield Said(number, Transcript(text, True, segment.start_ms, segment.end_ms))
         stream.partial = ""
 
-    def _part(self, number: int, stream: _Stream, now: float) -> Iterator[Answer]:
-        segment = stream.segments.open_segment()
-        text = self._transcribe(segment.pcm).rstrip(".")
+    def _look_ahead(self, number: int, stream: _Stream, paused_at: int) -> Iterator[Answer]:
+        """The work of a final transcript, that is done before it."""
+        now, cpu = self._clock(), self._cpu()
+        segment = stream.segments.paused_segment()
+        text = self._transcribe(segment.pcm)
         took = self._clock() - now
-        self.load.worked(Work.PARTIAL, took)
+        self.load.worked(Work.FINAL, took, self._cpu() - cpu)
+        stream.ahead_at, stream.ahead = paused_at, (segment.pcm, text)
+        yield from self._say_partial(number, stream, segment, text, now, took)
+
+    def _part(self, number: int, stream: _Stream, now: float) -> Iterator[Answer]:
+        cpu = self._cpu()
+        segment = stream.segments.open_segment()
+        text = self._transcribe(segment.pcm)
+        took = self._clock() - now
+        self.load.worked(Work.PARTIAL, took, self._cpu() - cpu)
+        yield from self._say_partial(number, stream, segment, text, now, took)
+
+    def _say_partial(
+        self, number: int, stream: _Stream, segment: Segment, text: str, now: float, took: float
+    ) -> Iterator[Answer]:
+        text = text.rstrip(".")
         stream.heard_until = stream.segments.position
         pause = max(self.load.pace.interval or 0.0, took / PARTIAL_SHARE)
         stream.partial_at = max(now, stream.partial_at) + pause if took < pause else now + pause
@@ -178,7 +222,7 @@ class Interpreter:
         seconds."""
         waiting = max((now - job.since for job in self._finals), default=0.0)
         self.load.waited(waiting)
-        pace = self.load.look(now)
+        pace = self.load.look(now, self._idle())
         load = self.load
         for number in load.shed():
             self.obey(Order.CLOSE, number, 0, b"")
@@ -191,6 +235,7 @@ class Interpreter:
             load.fits,
             len(self._streams),
             load.room,
+            load.most,
         )
 
     @property

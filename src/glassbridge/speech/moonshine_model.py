@@ -14,6 +14,7 @@ from typing import Any, Final
 os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.processors import IdleProcessors
 from glassbridge.speech.interpreter import Interpreter
 from glassbridge.speech.worker import run
 
@@ -72,9 +73,10 @@ def tidy(text: str) -> str:
 def _make() -> Interpreter:
     from glassbridge.speech.silero import Detector
 
+    idle = IdleProcessors()
     model = Moonshine()
     model.transcribe(bytes(SAMPLE_RATE * BYTES_PER_SAMPLE))  # the first one is slow
-    return Interpreter(model, Detector)
+    return Interpreter(model, Detector, idle=idle.share)
 
 
 if __name__ == "__main__":

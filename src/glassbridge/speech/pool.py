@@ -2,7 +2,7 @@
 
 There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
 where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
-ones cost, it waits for that. None goes to a process that stands still.
+ones cost, or when the machine has done something else, it waits for that. None goes to a process that stands still.
 """
 
 import asyncio
@@ -23,8 +23,9 @@ from glassbridge.speech.process import SILENT, ProcessStream, SpeechProcess
 log = structlog.get_logger()
 
 ENGLISH = "en-US"
-PATIENCE = 10.0
-"""Seconds that a new stream waits until those that came before it are known, if there is room for it then."""
+PATIENCE = 14.0
+"""Seconds that a new stream waits until those that came before it are known and the machine has time for it, if there
+may be room for it then."""
 SPREAD = 2
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
 
@@ -124,8 +125,8 @@ class ProcessRecogniser:
             self.warm_up()
             if best is not None and fits and not (self._starting and best.streams >= SPREAD):
                 return best
-            soon = any(process.room or not process.is_alive for process in self._processes) and monotonic() < until
-            if not self._starting and not soon:
+            soon = any(process.may_have_room or not process.is_alive for process in self._processes)
+            if not self._starting and not (soon and monotonic() < until):
                 raise self._full()
             self._changed.clear()
             with suppress(TimeoutError):

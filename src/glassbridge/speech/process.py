@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from glassbridge.core.recogniser import Reason
-from glassbridge.core.speech_load import RAMP, USUAL_FITS, Pace
+from glassbridge.core.speech_load import USUAL_FITS, Pace
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
@@ -182,7 +182,7 @@ class SpeechProcess:
         self._helpers: list[asyncio.Task[None]] = []
         """Nobody needs them once the process is gone."""
         self._heard_at = monotonic()
-        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, RAMP, room=USUAL_FITS)
+        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, fits=1, room=USUAL_FITS, most=USUAL_FITS)
         self.ended = False
 
     @classmethod
@@ -240,8 +240,13 @@ class SpeechProcess:
 
     @property
     def room(self) -> int:
-        """Speakers who may come now or soon."""
+        """Speakers who may come now, and once it is known what the newest ones cost."""
         return self.fits if self._each is not None else max(0, self.status.room - self._newest)
+
+    @property
+    def may_have_room(self) -> bool:
+        """Somebody may come now or soon: the machine may only be busy with something else."""
+        return self.fits > 0 if self._each is not None else self.status.most > self._newest
 
     @property
     def _newest(self) -> int:

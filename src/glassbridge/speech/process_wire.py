@@ -59,6 +59,8 @@ class Status(msgspec.Struct, tag="status"):
     """That it knew when it said so."""
     room: int = 0
     """Speakers who may come once those are known who are new."""
+    most: int = 0
+    """Speakers who might come if the machine had nothing else to do."""
 
 
 Answer = Ready | Said | Finished | Shed | Status

@@ -1,5 +1,8 @@
 """The utterances of one stream: audio goes in by its position, segments for a recogniser come out.
 
+A voice detector takes 3 % of a processor for each stream. So it is not asked about silence that goes on: phones may
+send theirs for hours.
+
 It owns the audio that is not understood yet: at most the utterance that is open, and a short lead before the next.
 """
 
@@ -15,6 +18,8 @@ FRAME_BYTES = FRAME_SAMPLES * BYTES_PER_SAMPLE
 _IDLE_FRAMES = LEAD + BEGIN_WINDOW
 _POWER_STEP = 8
 """Each so many-th sample is enough to tell how loud a frame is."""
+FAINT = 1e-7
+"""Power (-70 dBFS) of a frame that is silence, whatever a detector finds in it."""
 CUTS = 4
 """Moments at which a long utterance is tried to be cut."""
 
@@ -54,6 +59,8 @@ class Segments:
     def __init__(self, detector: Detects) -> None:
         self._detector = detector
         self._endpointer = Endpointer()
+        self._faint = 0
+        """Frames in a row, now."""
         self._audio = bytearray()
         """From `_from` on, whole frames first."""
         self._from = 0
@@ -83,13 +90,24 @@ class Segments:
         self._audio += pcm
         while (at := (self._endpointer.count - self._from) * FRAME_BYTES) + FRAME_BYTES <= len(self._audio):
             frame = bytes(self._audio[at : at + FRAME_BYTES])
-            mark = self._endpointer.take(self._detector.probability(frame), power(frame))
+            mark = self._endpointer.take(*self._judge(frame))
             if mark is Mark.ENDS:
                 yield self._segment(min(self._endpointer.utterance.end, self._endpointer.count))
                 self._drop(self._endpointer.count)
             elif mark is Mark.SILENCE:
                 self._drop(self._endpointer.count - _IDLE_FRAMES)
             self.wants_cut = mark is Mark.FULL
+
+    def _judge(self, frame: bytes) -> tuple[float, float]:
+        """The probability of speech, and the power."""
+        strength = power(frame)
+        waits = self._faint >= LEAD and not self.speaks
+        self._faint = self._faint + 1 if strength < FAINT else 0
+        if waits and self._faint:
+            return 0.0, strength
+        if waits:
+            self._detector.reset()  # it has not heard what came before
+        return self._detector.probability(frame), strength
 
     def finish(self) -> Iterator[Segment]:
         """What is open has ended. The rest of a frame is speech, too: all that was fed is heard."""
@@ -111,6 +129,16 @@ class Segments:
         goes_on = utterance.last == self._endpointer.count - 1
         end = self.position if goes_on else self._sample(utterance.last + 1)
         return Segment(self._pcm(utterance.start, None), _ms(self._sample(utterance.first)), _ms(end))
+
+    @property
+    def paused_at(self) -> int | None:
+        """The last frame of speech, when all of the silence is here that the open utterance would take with it."""
+        utterance = self._endpointer.utterance
+        return utterance.last if self.speaks and self._endpointer.count >= utterance.end else None
+
+    def paused_segment(self) -> Segment:
+        """What is open, if nothing more is said; to be called while `paused_at` is known."""
+        return self._segment(self._endpointer.utterance.end)
 
     def cut(self, agreed: Callable[[Segment], bool]) -> Segment:
         """Cuts the open utterance at the quietest moment whose first part is `agreed` to; gives that part. Where none

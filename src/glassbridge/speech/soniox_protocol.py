@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 URL: Final = "wss://stt-rt.soniox.com/transcribe-websocket"
-MODEL: Final = "stt-rt-v5"
+MODEL: Final = "stt-rt-v6"
 IDLE_LIMIT: Final = 20.0
 """Seconds without audio or keep-alive after which the service closes a stream with 408."""
 LONGEST: Final = 300 * 60.0

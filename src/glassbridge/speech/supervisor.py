@@ -13,7 +13,8 @@ from glassbridge.speech.base import Recogniser, RecogniserError, RecogniserStrea
 
 log = structlog.get_logger()
 
-OPEN_TIMEOUT = 15.0
+OPEN_TIMEOUT = 20.0
+"""Seconds; a recogniser may wait for room for some of them (speech/pool.py)."""
 FINISH_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
 PATIENCE = 5.0

@@ -1,0 +1,31 @@
+"""How much of the machine is idle: of the processors that this program may use."""
+
+import os
+from typing import Final
+
+import psutil
+
+_COUNTED_TWICE: Final = ("guest", "guest_nice")
+_IDLE: Final = ("idle", "iowait")
+
+
+class IdleProcessors:
+    """Measures from one look to the next."""
+
+    def __init__(self) -> None:
+        self._last = _times()
+
+    def share(self) -> float:
+        """Of the processor time since the last look that nobody used: 0 to 1; 1 when no time has passed."""
+        last, self._last = self._last, _times()
+        idle, total = (now - before for now, before in zip(self._last, last, strict=True))
+        return min(1.0, max(0.0, idle / total)) if total > 0.0 else 1.0
+
+
+def _times() -> tuple[float, float]:
+    """Seconds that were idle, and all, since the machine started."""
+    each = psutil.cpu_times(percpu=True)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(each))
+    times = [each[number]._asdict() for number in usable if number < len(each)]
+    idle = sum(one.get(name, 0.0) for one in times for name in _IDLE)
+    return idle, sum(spent for one in times for name, spent in one.items() if name not in _COUNTED_TWICE)
