@@ -11,7 +11,7 @@ from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core.link_events import Path
 from glassbridge.core.values import BYTES_PER_MS
-from glassbridge.speech.base import Transcript, Want
+from glassbridge.speech.base import Recogniser, Transcript, Want
 from glassbridge.speech.supervisor import Speech
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 from tests.speech.reading import Reader, Trouble, spoken
@@ -40,7 +40,7 @@ class Replay:
 class Listening:
     """A session's microphone and hearing, and what came of it."""
 
-    reader: Reader
+    reader: Recogniser
     heard: list[Transcript] = field(default_factory=list)
     fed: int = 0
     """At the end."""
@@ -82,12 +82,14 @@ class Listening:
         return " ".join(one.text for one in self.transcripts.find(0.0, float("inf"), None)).split()
 
 
-async def listen(text: Text, replays: list[Replay], reader: Reader, chance: random.Random) -> Listening:
-    """The text at the pace of speech, while what is missing is sent again."""
+async def listen(text: Text, replays: list[Replay], reader: Reader, chance: random.Random, *, told: bool) -> Listening:
+    """The text at the pace of speech, while what is missing is sent again. `told`: the phone says where it begins."""
     sound, loop = spoken(text), asyncio.get_running_loop()
     frames = len(sound) // BYTES_PER_MS // MS
     lost = {index for replay in replays for index in replay.frames}
     listening = Listening(reader)
+    if told:
+        listening.send(sound, 0, FLAG_PRESENCE | FLAG_REPLAYED)
     begun = loop.time()
     sending = []
 
@@ -116,9 +118,11 @@ def words(text: Text) -> list[str]:
     return [str(word) for word in range(1, 1 + sum(count for count, _ in text))]
 
 
-def play(text: Text, replays: list[Replay], reader: Reader, seed: int = 0) -> tuple[list[str], Listening]:
+def play(
+    text: Text, replays: list[Replay], reader: Reader, seed: int = 0, *, told: bool = False
+) -> tuple[list[str], Listening]:
     async def run() -> tuple[list[str], Listening]:
-        listening = await listen(text, replays, reader, random.Random(seed))
+        listening = await listen(text, replays, reader, random.Random(seed), told=told)
         return await listening.end(), listening
 
     with virtual_time() as loop:
@@ -129,9 +133,18 @@ def play(text: Text, replays: list[Replay], reader: Reader, seed: int = 0) -> tu
 @pytest.mark.parametrize("after", [0.5, 1.6, 3.0, 10.0, 40.0])
 def test_a_hole_of_30_s_is_whole_however_late_the_replay_begins(after: float) -> None:
     text = [(8, 900), (3, 700), (11, 1_500), (5, 800), (12, 2_000), (2, 1_200), (9, 700), (6, 1_500)] * 4
-    got, listening = play(text, [Replay(range(203, 503), after, 0.02)], Reader("reader"))
+    reader = Reader("reader")
+    got, listening = play(text, [Replay(range(203, 503), after, 0.02)], reader)
     assert got == words(text)
-    assert listening.fed == listening.reader.fed
+    assert listening.fed == reader.fed
+
+
+@pytest.mark.parametrize("begins", [0, 1, 7])
+def test_a_hole_at_the_beginning_is_filled_in_its_place(begins: int) -> None:
+    """The phone said where its audio begins, and then its first words were lost."""
+    text = [(8, 900), (3, 700), (11, 1_500), (5, 800), (12, 2_000), (2, 1_200)] * 2
+    got, _ = play(text, [Replay(range(begins, 150), 6.0, 0.02)], Reader("reader"), told=True)
+    assert got == words(text)
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
@@ -139,7 +152,7 @@ def test_holes_at_random_and_replays_at_random(seed: int) -> None:
     chance = random.Random(seed)
     text = [(chance.randint(1, 12), chance.choice([550, 700, 1_200, 2_500, 6_000])) for _ in range(14)]
     frames = len(spoken(text)) // BYTES_PER_MS // MS
-    replays, at = [], chance.randint(2, 60)
+    replays, at = [], chance.choice([0, chance.randint(1, 60)])
     while at < frames - 20:
         length = min(chance.choice([1, 3, 8, 15, 40, 120]), frames - 20 - at)
         after = chance.choice([0.3, 1.4, 1.7, 2.5, 6.0, 15.0])
@@ -149,7 +162,7 @@ def test_holes_at_random_and_replays_at_random(seed: int) -> None:
         at += length + chance.choice([3, 20, 80, 200])
     troubles: list[Trouble | None] = [None, *(chance.choice([None, Trouble(chance.uniform(1, 9))]) for _ in range(2))]
     reader = Reader("reader", chance.choice([0.1, 0.6]), troubles if chance.random() < 0.3 else [], watched=6.0)
-    got, listening = play(text, replays, reader, seed)
+    got, listening = play(text, replays, reader, seed, told=chance.random() < 0.5)
     assert got == words(text), (
         seed,
         text,

@@ -1,6 +1,7 @@
 """A hole of 30 s in the middle of a text that somebody reads: told at once, and whole after it was sent again."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -60,9 +61,13 @@ class Reading:
 
     async def end(self) -> None:
         await self.send(FRAMES, FLAG_PRESENCE | FLAG_LAST)
-        assert (await self.phone.until("speech_end", within=20.0)).get("captioned", True)
+        told = asyncio.create_task(self.phone.until("speech_end", within=20.0))
+        while not told.done():
+            await self.phone.say(type="ping")
+            await asyncio.wait((told,), timeout=0.5)
+        assert told.result().get("captioned", True)
 
-    async def remembered(self) -> tuple[list[str], list[object]]:
+    async def remembered(self) -> tuple[list[str], list[dict[str, Any]]]:
         told = (await ask(self.stage))["data"]
         return " ".join(segment["text"] for segment in told["segments"]).split(), told["gaps"]
 
@@ -78,6 +83,16 @@ async def test_without_a_hole(begin: Begin) -> None:
         await reading.send(index)
     await reading.end()
     assert await reading.remembered() == (WORDS, [])
+
+
+async def test_where_two_ways_carry_audio_the_first_words_are_not_understood_late(begin: Begin) -> None:
+    """The second way is the first to bring something."""
+    reading = await begun(begin)
+    for index in (4, 5, 0, 1, 2, 3, *range(6, FRAMES)):
+        await reading.send(index)
+    await reading.end()
+    assert await reading.remembered() == (WORDS, [])
+    assert [told for told in reading.phone.of_type("display_event") if told.get("inserts")] == []
 
 
 @pytest.mark.parametrize("at_once", [1, 10])
@@ -102,6 +117,36 @@ async def test_a_hole_is_told_within_a_second_and_the_transcript_is_whole_after_
     await reading.end()
     assert (await reading.phone.until("transcript_gap", 2))["state"] == "filled"
     assert await reading.remembered() == (WORDS, [])
+
+
+async def test_a_phone_that_loses_its_socket_before_the_replay_fills_the_hole_when_it_is_back(begin: Begin) -> None:
+    reading = await begun(begin)
+    live = HOLE.stop + 40
+    for index in (*range(HOLE.start), *range(HOLE.stop, live)):
+        await reading.send(index)
+    assert (await reading.phone.until("transcript_gap", within=2.0))["state"] == "open"
+    await reading.phone.socket.close()
+    again = Reading(reading.stage, await reading.stage.phone(query="?audio=2"))
+    for index in HOLE:
+        await again.send(index, FLAG_REPLAYED)
+    for index in range(live, FRAMES):
+        await again.send(index)
+    await again.end()
+    assert await again.remembered() == (WORDS, [])
+
+
+async def test_a_hole_that_is_never_filled_stays_in_the_transcript_and_costs_no_other_word(begin: Begin) -> None:
+    reading = await begun(begin)
+    for index in (*range(HOLE.start), *range(HOLE.stop, FRAMES)):
+        await reading.send(index)
+    await reading.end()
+    words, gaps = await reading.remembered()
+    assert [gap["seconds"] for gap in gaps] == [30.0]
+    missing = [word for word in WORDS if word not in words]
+    cut = [word for word in words if word not in WORDS]
+    heard = SOUND[HOLE.start * MS * BYTES_PER_MS : HOLE.stop * MS * BYTES_PER_MS]
+    assert {int(word) for word in missing} <= set(array("h", heard)), "a word outside the hole is gone"
+    assert len(cut) <= 4, "each end of the hole cuts a word in two"
 
 
 async def test_words_of_a_late_replay_appear_in_their_place_for_the_phone_for_apps_and_in_what_is_kept(

@@ -34,6 +34,9 @@ class Line:
     def take(self, start_ms: int, now: float, epoch: int = 1) -> None:
         self.note(self.view.take(block(start_ms, epoch=epoch), now))
 
+    def told(self, start_ms: int, now: float, epoch: int = 1) -> None:
+        self.note(self.view.begin(epoch, start_ms * MS, now, told=True))
+
     def tick(self, now: float) -> None:
         self.note(self.view.tick(now))
 
@@ -122,7 +125,10 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_new_epoch_ends_the_wait_and_an_old_one_is_not_waited_for() -> None:
     line = Line()
-    for start, epoch in ((0, 1), (200, 1), (7000, 2), (100, 1), (7100, 2)):
+    for start, epoch in ((0, 1), (200, 1)):
+        line.take(start, 0.0, epoch)
+    line.told(7000, 0.0, epoch=2)
+    for start, epoch in ((7000, 2), (100, 1), (7100, 2)):
         line.take(start, 0.0, epoch)
     assert line.out == [0, 200, 7000, 100, 7100]
     assert line.holes == [(1, 100, 200, 100), (1, 300, None, 0), (2, 0, 7000, 0)]
@@ -130,6 +136,74 @@ def test_a_new_epoch_ends_the_wait_and_an_old_one_is_not_waited_for() -> None:
     line.take(6900, 1.0, 2)
     line.take(300, 1.0, 1)
     assert line.fills == {100: 100, 6900: 0, 300: 300}, "what lies at the edges of an epoch has its place there"
+
+
+def test_the_first_frame_to_arrive_need_not_be_the_first() -> None:
+    line = Line()
+    line.take(200, 0.0)
+    line.take(300, 0.1)
+    assert line.out == []
+    line.take(100, 0.2)
+    line.take(0, 0.3)
+    assert (line.out, line.holes) == ([0, 100, 200, 300], [])
+    line.take(500, 0.4)
+    assert line.view.holding, "a hole is waited for as ever"
+
+
+def test_the_beginning_is_waited_for_as_long_as_any_hole() -> None:
+    line = Line()
+    line.take(200, 1.0)
+    assert line.view.next_deadline() == 1.0 + PATIENCE
+    line.take(100, 1.5)
+    assert line.view.next_deadline() == 1.5 + PATIENCE, "progress counts"
+    line.tick(1.5 + PATIENCE)
+    assert (line.out, line.holes) == ([100, 200], [(1, 0, 100, 0)])
+    line.take(0, 4.0)
+    assert (line.out[-1], line.fills) == (0, {0: 0}), "better late than never"
+    line.take(400, 5.0)
+    assert line.view.holding, "the phone was not asked for the beginning: that it did not come says nothing"
+
+
+@pytest.mark.parametrize("told_at", [0.0, 0.4])
+def test_a_phone_that_says_where_its_audio_begins_is_not_waited_for(told_at: float) -> None:
+    """It comes from another cloud, that has what was before."""
+    line = Line()
+    if told_at:
+        line.take(7_000, 0.0)
+        assert line.out == []
+    line.told(7_000, told_at)
+    line.take(7_000 if not told_at else 7_100, 0.5)
+    assert (line.out[0], line.holes, line.view.holding) == (7_000, [(1, 0, 7_000, 0)], False)
+
+
+def test_what_a_phone_says_that_it_still_has_is_waited_for() -> None:
+    line = Line()
+    line.take(7_000, 0.0)
+    line.told(6_800, 0.1)
+    assert (line.out, line.holes) == ([], [(1, 0, 6_800, 0)])
+    line.take(6_800, 0.2)
+    line.take(6_900, 0.3)
+    assert line.out == [6_800, 6_900, 7_000]
+
+
+def test_a_phone_that_cannot_send_again_is_not_waited_for() -> None:
+    line = Line()
+    line.view.fills = False
+    line.take(200, 0.0)
+    assert line.out == [200]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_frames_that_two_ways_carry_come_out_in_order_from_the_first_on(seed: int) -> None:
+    """Each way is up to a second late, and loses what the other carries."""
+    chance = random.Random(seed)
+    arrivals = sorted((index / 10 + chance.choice([0.05, chance.uniform(0.1, 1.0)]), index) for index in range(50))
+    line = Line()
+    for now, index in arrivals:
+        if (due := line.view.next_deadline()) is not None and due <= now:
+            line.tick(due)
+        line.take(index * 100, now)
+    assert (line.out, line.holes) == ([index * 100 for index in range(50)], [])
 
 
 def test_everything_comes_out_in_the_end() -> None:

@@ -274,8 +274,7 @@ class ScriptedCloud:
 
     def _hear_numbered(self, frame: bytes) -> None:
         number, pcm = decode_numbered(frame)
-        self._in_order.begin(number.epoch, number.position)
-        for delivery in self.ledger.receive(
+        deliveries = self.ledger.receive(
             number.epoch,
             number.position,
             number.capture_time_us,
@@ -283,7 +282,11 @@ class ScriptedCloud:
             now=monotonic(),
             replayed=number.replayed,
             last=number.last,
-        ):
+        )
+        begins = number.replayed and number.presence
+        found = self._in_order.begin(number.epoch, number.position, monotonic(), told=begins)
+        self.delivered += b"".join(whole.pcm for whole in found)
+        for delivery in deliveries:
             self.fresh += delivery.pcm if delivery.live else b""
             self.delivered += b"".join(whole.pcm for whole in self._in_order.take(delivery, monotonic()))
         if number.replayed and pcm:

@@ -276,7 +276,8 @@ class Microphone:
             last=last,
             coded=number.coding == CODING_OPUS,
         )
-        self._hand_on(self._in_order.begin(number.epoch, stretch.position))
+        begins = number.replayed and number.presence
+        self._hand_on(self._in_order.begin(number.epoch, stretch.position, now, told=begins))
         if not number.replayed:
             for delivery in deliveries:
                 _aged(delivery.age)

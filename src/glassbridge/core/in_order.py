@@ -6,6 +6,8 @@ Rules
   until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is
   late, where that is more, up to LATE), or until HELD samples wait.
 - A phone that never sent anything again is waited for once in vain, and then no more until it does.
+- Where two ways carry audio, the first frame of an epoch that arrives need not be its first. What precedes it is
+  waited for as any other hole, until the phone says where its audio begins.
 - A hole that is given up is told, and what fills it later is handed on at once with the hole that it belongs to: its
   place is there. The end of a former epoch and the beginning of a new one are such holes, too: nobody knows how long.
 
@@ -79,6 +81,8 @@ class InOrder:
         self._lacks = lacks
         self._epochs: list[int] = []
         self._next = 0
+        self._begun = True
+        """It is known, or not waited for any more, where the newest epoch begins."""
         self._holes: deque[Hole] = deque(maxlen=MOST_HOLES)
         self._held: list[Delivery] = []
         self._held_samples = 0
@@ -97,25 +101,34 @@ class InOrder:
 
     def ahead(self, epoch: int, position: int) -> int:
         """Samples that have yet to be handed on before this position; 0 in a former epoch."""
-        return max(0, position - self._next) if self._epochs[-1:] == [epoch] else 0
+        if self._epochs[-1:] != [epoch]:
+            return 0
+        start = self._next if self._begun else self._held[0].position if self._held else position
+        return max(0, position - start)
 
-    def begin(self, epoch: int, position: int) -> list[Delivery | Hole | Fill]:
-        """A frame, with samples or without, may be the first of a new epoch; returns what is to be handed on then."""
-        if epoch in self._epochs:
-            return []
-        out = self.flush()
-        if self._epochs:
-            out.append(self._give_up(Hole(self._epochs[-1], self._next, None, 0)))
-        if position:
-            out.append(self._give_up(Hole(epoch, 0, position, 0)))
-        self._epochs.append(epoch)
-        del self._epochs[:-EPOCHS]
-        self._next = position
-        return out
+    def begin(self, epoch: int, position: int, now: float, *, told: bool = False) -> list[Delivery | Hole | Fill]:
+        """A frame, with samples or without, may be the first of a new epoch; returns what is to be handed on then.
+        `told`: the phone says that nothing comes from before this position."""
+        out: list[Delivery | Hole | Fill] = []
+        if epoch not in self._epochs:
+            out += self.flush()
+            if self._epochs:
+                out.append(self._give_up(Hole(self._epochs[-1], self._next, None, 0)))
+            self._epochs.append(epoch)
+            del self._epochs[:-EPOCHS]
+            self._next, self._begun = 0, not position
+            told = told or not self.fills
+        if self._begun or not told or epoch != self._epochs[-1]:
+            return out
+        self._next = min(position, self._held[0].position) if self._held else position
+        self._begun = True
+        if self._next:
+            out.append(self._give_up(Hole(epoch, 0, self._next, 0)))
+        return out + self._release(now)
 
     def take(self, delivery: Delivery, now: float) -> list[Delivery | Hole | Fill]:
         """Takes what the ledger delivers; returns what is to be handed on now."""
-        out = self.begin(delivery.epoch, delivery.position)
+        out = self.begin(delivery.epoch, delivery.position, now)
         if delivery.epoch != self._epochs[-1] or delivery.position < self._next:
             return [*out, Fill(self._hole(delivery.epoch, delivery.position), delivery)]
         if delivery.pcm and (not self._held or delivery.position > self._held[-1].position):
@@ -142,7 +155,7 @@ class InOrder:
         """Gives up the hole that was waited for long enough."""
         if not self._held or now < self._give_up_at:
             return []
-        self.fills = False
+        self.fills = self.fills and not self._begun
         return self._first() + self._release(now)
 
     def flush(self) -> list[Delivery | Hole | Fill]:
@@ -166,9 +179,9 @@ class InOrder:
         self._held_samples -= len(first.pcm) // BYTES_PER_SAMPLE
         out: list[Delivery | Hole | Fill] = [first]
         if first.position > self._next:
-            lacking = self._lacks(first.epoch, self._next, first.position)
+            lacking = self._lacks(first.epoch, self._next, first.position) if self._begun else 0
             out.insert(0, self._give_up(Hole(first.epoch, self._next, first.position, lacking)))
-        self._next = _stop(first)
+        self._next, self._begun = _stop(first), True
         return out
 
     def _give_up(self, hole: Hole) -> Hole:
@@ -181,5 +194,5 @@ class InOrder:
     def _is_held_up(self) -> bool:
         """There is a hole before what waits, and it is worth waiting for."""
         first = self._held[0]
-        waiting = self.fills and self._held_samples <= HELD
-        return waiting and first.position > self._next and self._lacks(first.epoch, self._next, first.position) > 0
+        waiting = self.fills and self._held_samples <= HELD and first.position > self._next
+        return waiting and (not self._begun or self._lacks(first.epoch, self._next, first.position) > 0)

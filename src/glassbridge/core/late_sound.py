@@ -14,6 +14,7 @@ It does not know phones, recognisers or clocks. Positions are samples.
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from operator import attrgetter
 from typing import Final
@@ -132,8 +133,8 @@ class LateSound:
 
     @property
     def kept_from(self) -> int:
-        """The first position whose sound is here."""
-        return self._pieces[0][0] if self._pieces else self._end
+        """The first position whose sound is here, or may come: nothing precedes a hole at the beginning."""
+        return min([self._end, *(start for start, _ in islice(self._pieces, 1)), *(one.start for one in self.places)])
 
     def put(self, start: int, pcm: bytes) -> None:
         """The next samples."""
