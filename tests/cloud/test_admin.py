@@ -404,6 +404,19 @@ async def test_a_watched_session_is_told_in_full_and_then_as_it_goes_on(stage: C
     await eventually(lambda: microphone.meter is None or "still measured")
 
 
+async def test_how_many_have_no_captions_or_late_ones_is_pushed_when_it_changes(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    speech = built.cloud.sessions.speech
+    async with pushed(built) as stream:
+        first = (await stream.next())["captions"]
+        assert (first["crowded_out"], first["slow"]) == (0, 0)
+        speech.crowded_out, speech.slow = 2, 1
+        told = (await stream.next())["captions"]
+        assert (told["crowded_out"], told["slow"]) == (2, 1)
+        speech.crowded_out = speech.slow = 0
+        assert (await stream.next())["captions"] == first
+
+
 async def test_streams_are_bounded_and_end_with_the_cloud(
     stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,24 @@ async def test_missing_words_stand_in_their_place_until_they_have_come(
 
 
 @pytest.mark.chromium
+async def test_who_has_no_captions_because_too_many_speak_is_told_over_the_list(
+    stage: Callable[..., Any], signed_in: Callable[[Browser, Stage], Any]
+) -> None:
+    built: Stage = await stage(admin_token=ADMIN)
+    async with Browser() as browser:
+        page: Page = await signed_in(browser, built)
+        assert await page.run("document.querySelector('#captions').hidden")
+        built.cloud.sessions.speech.crowded_out = 3
+        built.cloud.sessions.speech.slow = 1
+        await page.until("!document.querySelector('#captions').hidden")
+        text = await page.text("#captions")
+        assert text.startswith("3 people have no captions: too many people speak at once; 1 person gets captions late")
+        built.cloud.sessions.speech.crowded_out = built.cloud.sessions.speech.slow = 0
+        await page.until("document.querySelector('#captions').hidden")
+        assert page.complaints == []
+
+
+@pytest.mark.chromium
 async def test_without_an_admin_token_it_says_what_to_do(stage: Callable[..., Any]) -> None:
     built: Stage = await stage()
     async with Browser() as browser:

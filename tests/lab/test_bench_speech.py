@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassbridge.lab import clips
+from glassbridge.lab import bench_product, bench_speech, clips
 from glassbridge.lab.bench_speech import SpeechBench, in_condition, measure, recordings, table
 from glassbridge.lab.sounds import mixed, pink, sound_of
 from glassbridge.runtime.errors import UserError
 
 
-async def test_words_delays_and_cost_of_the_default_engine() -> None:
+async def test_words_delays_and_cost_of_the_default_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_speech, "CROWD_SECONDS", 6.0)
     report = await measure(SpeechBench(engines=("moonshine",), conditions=("clean",), crowds=False), lambda _: None)
     found = report["engines"]["moonshine"]
     assert found["wer"] == {"clean": 0.0}
@@ -22,6 +23,13 @@ async def test_words_delays_and_cost_of_the_default_engine() -> None:
     shown = table(report)
     assert "| word error rate, clean | 0.0 % |" in shown
     assert "| 29 words, 2 recordings | moonshine |" in shown
+
+
+@pytest.mark.slow
+async def test_through_the_whole_product_words_are_those_of_the_engine() -> None:
+    report = await bench_product.measure(bench_product.ProductBench(conditions=("clean",)), lambda _: None)
+    assert report == {"words": 29, "conditions": {"clean": {"engine_wrong": 0, "product_wrong": 0, "differ": 0}}}
+    assert "| clean | 0 | 0 | 0 |" in bench_product.table(report)
 
 
 def test_noise_is_as_loud_as_it_says() -> None:

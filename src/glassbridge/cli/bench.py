@@ -125,6 +125,9 @@ def speech(
     engine: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
     noise: Annotated[bool, typer.Option(help="With noise, too.")] = True,
     crowds: Annotated[bool, typer.Option(help="How many people may speak at a time; takes minutes.")] = True,
+    product: Annotated[
+        bool, typer.Option(help="Instead: word errors through phone, room, bridge and cloud, beside the engine alone.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
     """How well, how soon and at which price each installed recogniser understands speech."""
@@ -134,6 +137,13 @@ def speech(
 
     if unknown := set(engine or ()) - PROVIDERS.keys():
         raise typer.BadParameter(f"--engine is one of {', '.join(PROVIDERS)}, not {', '.join(sorted(unknown))}")
+    if product:
+        from glassbridge.lab import bench_product
+
+        through = bench_product.ProductBench(folders=tuple(folders or ()))
+        told = asyncio.run(bench_product.measure(through, say=_say))
+        print(json_module.dumps(told) if json else bench_product.table(told))
+        return
     settings = load_settings()
     languages = tuple(part.strip() for part in settings.sherpa_languages.split(",") if part.strip())
     bench = SpeechBench(
@@ -143,8 +153,12 @@ def speech(
         crowds=crowds,
         config=ProviderConfig(model=settings.sherpa_model, languages=languages),
     )
-    report = asyncio.run(measure(bench, say=lambda text: print(text, file=sys.stderr, flush=True)))
+    report = asyncio.run(measure(bench, say=_say))
     print(json_module.dumps(report) if json else table(report))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @app.command()

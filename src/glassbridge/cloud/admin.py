@@ -15,6 +15,7 @@ from glassbridge.cloud.live import LiveView
 from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.core.admin_tokens import Verdict
 from glassbridge.core.values import spelled
+from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry.recorder import KEPT
 
 log = structlog.get_logger()
@@ -37,7 +38,14 @@ class AdminRoutes:
     """The REST side of the recorders."""
 
     def __init__(
-        self, gate: AdminGate, flights: Flights, others: OtherClouds, sign_in_time: float, *, development: bool
+        self,
+        gate: AdminGate,
+        flights: Flights,
+        others: OtherClouds,
+        speech: Speech,
+        sign_in_time: float,
+        *,
+        development: bool,
     ) -> None:
         """`sign_in_time`: seconds in which a form must come."""
         self._gate = gate
@@ -45,7 +53,7 @@ class AdminRoutes:
         self._flights = flights
         self._development = development
         self._others = others
-        self._live = LiveView(flights, others, development=development)
+        self._live = LiveView(flights, others, speech, development=development)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Takes its paths."""

@@ -111,7 +111,10 @@ class HttpApi:
         self._development = Development(config.dev_control)
         gate = AdminGate(config.admin_token, *config.former_admin_tokens)
         others = OtherClouds(lambda: sessions.keeper, relay)
-        self._admin = AdminRoutes(gate, sessions.flights, others, sign_in_time, development=self._development.here)
+        development = self._development.here
+        self._admin = AdminRoutes(
+            gate, sessions.flights, others, sessions.speech, sign_in_time, development=development
+        )
         self._console = ConsolePages(config.phones_livekit_url)
 
     def application(self) -> web.Application:

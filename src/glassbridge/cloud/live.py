@@ -14,6 +14,7 @@ from glassbridge.cloud.flight import Flight, Row
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT
 from glassbridge.cloud.other_clouds import OtherClouds
+from glassbridge.speech.supervisor import Speech
 
 MAX_WATCHERS: Final = 32
 WRITE_TIMEOUT: Final = 10.0
@@ -36,8 +37,9 @@ _encoder = msgspec.json.Encoder()
 class LiveView:
     """Serves all streams of one cloud."""
 
-    def __init__(self, flights: Flights, others: OtherClouds, *, development: bool) -> None:
+    def __init__(self, flights: Flights, others: OtherClouds, speech: Speech, *, development: bool) -> None:
         self._flights = flights
+        self._speech = speech
         self._others = others
         self._development = development
         self._watchers = 0
@@ -72,7 +74,8 @@ class LiveView:
         full, idle, loop = True, 0.0, asyncio.get_running_loop()
         second = -1
         silent: list[str] = []
-        told_silent: list[str] = []
+        told: tuple[list[str], int, int] = [], 0, 0
+        speech = self._speech
         while not self._flights.closed and _is_there(request):
             now = self._flights.clock()
             changed: list[Row] = []
@@ -86,7 +89,8 @@ class LiveView:
                     changed, gone = listed.news(merged.rows)
                 silent = [row["node"] for row in merged.nodes if not row["answered"]]
             seen = None if watched is None else watched.news()
-            if full or changed or gone or silent != told_silent or seen is not None:
+            news = silent, speech.crowded_out, speech.slow
+            if full or changed or gone or news != told or seen is not None:
                 message = {
                     "full": full,
                     "now_ms": now,
@@ -94,10 +98,11 @@ class LiveView:
                     "sessions": changed,
                     "gone": gone,
                     "silent_nodes": silent,
+                    "captions": {"crowded_out": speech.crowded_out, "slow": speech.slow, "fits": speech.fits},
                     "watched": seen,
                 }
                 await _write(request, response, b"data: " + _encoder.encode(message) + b"\n\n")
-                full, idle, told_silent = False, loop.time(), silent
+                full, idle, told = False, loop.time(), news
             elif loop.time() - idle > KEEP_ALIVE:
                 await _write(request, response, b": still here\n\n")
                 idle = loop.time()

@@ -4,6 +4,7 @@ import { Feed, signIn, signOut } from "./api.js";
 import { Faults } from "./faults.js";
 import { SessionList } from "./list.js";
 import { SessionView } from "./session.js";
+import { captionsLoad } from "./words.js";
 
 const SETTLE = 120; // milliseconds that a choice must last before its stream is opened
 const THEME = "glassbridge.theme";
@@ -36,6 +37,8 @@ function take(message) {
   const silent = message.silent_nodes ?? [];
   $("silent").hidden = !silent.length;
   $("silent").textContent = silent.length ? `No answer from ${silent.join(", ")}: sessions there are missing here.` : "";
+  $("captions").textContent = captionsLoad(message.captions);
+  $("captions").hidden = !$("captions").textContent;
   if (message.full) follow();
   view.take(message.watched, message.now_ms);
   faults.show(message.development);

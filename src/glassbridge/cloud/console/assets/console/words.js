@@ -74,6 +74,17 @@ export function outcome({ to_ms, healed_by }) {
 
 export const blamed = (gap) => `${HOPS[gap.hop] ? `${HOPS[gap.hop]}: ` : ""}${gap.text || gap.code}`;
 
+const people = (count, one, many) => (count === 1 ? `1 person ${one}` : `${count} people ${many}`);
+
+// Who has no captions, or late ones, because too many people speak at once; empty when nobody.
+export function captionsLoad({ crowded_out, slow, fits }) {
+  const parts = [];
+  if (crowded_out) parts.push(`${people(crowded_out, "has", "have")} no captions: too many people speak at once`);
+  if (slow) parts.push(`${people(slow, "gets", "get")} captions late or seldom`);
+  if (!parts.length) return "";
+  return `${parts.join("; ")}. Room for ${fits === 1 ? "1 more speaker" : `${fits} more speakers`}.`;
+}
+
 export function seconds(ms) {
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
   if (ms < 60_000) return `${Math.round(ms / 1000)} s`;
