@@ -351,6 +351,8 @@ export class PhoneClient {
         return message.epoch === this.capture.epoch ? this.capture.endEpoch(random32(this.chance)) : undefined;
       case "display_event":
         return this.show(message);
+      case "speech_end":
+        return this.onEvent({ type: "speechEnd", captioned: message.captioned !== false });
       case "transcript_gap": {
         const { id, atMs, seconds, state } = message;
         return this.onEvent({ type: "gap", gap: id, start: atMs, seconds, state });

@@ -44,6 +44,7 @@ import { RULES } from "./rules.js";
  * @property {number} position
  * @property {number} lost
  */
+/** @typedef {{type: "speechEnd", captioned: boolean}} SpeechEnded No caption of what was said comes later. */
 /** @typedef {{type: "socket", here: boolean, sessionId?: string}} SocketChanged */
 /** @typedef {{type: "room", joined: boolean, agent: boolean}} RoomChanged */
 /** @typedef {{type: "shown", name: string, text: string}} Shown What an app shows. */
@@ -54,7 +55,7 @@ import { RULES } from "./rules.js";
 /** @typedef {{type: "error", code: string, text: string}} CloudError The cloud complains about us. */
 
 /**
- * @typedef {Told | Caption | Gap | Audio | Acknowledged | SocketChanged | RoomChanged | Shown | AppChanged
+ * @typedef {Told | Caption | Gap | SpeechEnded | Audio | Acknowledged | SocketChanged | RoomChanged | Shown | AppChanged
  *   | MicrophoneAsked | Sound | Captured | CloudError} PhoneEvent
  */
 
