@@ -7,8 +7,8 @@ A whole system in a network namespace of its own, the phone in another, a forwar
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
 
@@ -41,6 +41,10 @@ class NetworkConfig:
     seed: int = 1
     livekit_bin: Path | None = None
     log_level: str = "warning"
+    phone: str = "glassbridge.lab.network_phone"
+    """The module of the phone's process: another one speaks the same lines."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Of the programs that serve the phone."""
 
 
 async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Result]:
@@ -61,7 +65,10 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
             turn=embedded_turn(keys, SERVER, TURN_PORT, "tls", (pem, secret)),
             host=SERVER,
             log_level=config.log_level,
-            env={"GLASSBRIDGE_RECOGNISERS": str(len(config.cells) * len(config.transports) * config.runs)},
+            env={
+                "GLASSBRIDGE_RECOGNISERS": str(len(config.cells) * len(config.transports) * config.runs),
+                **config.env,
+            },
             taps={"A": folder / "tap"},
         )
         lines: list[Line] = []
@@ -115,7 +122,7 @@ async def _speak(
             "SSL_CERT_FILE": str(authority),
         },
         on_line=on_line,
-        module="glassbridge.lab.network_phone",
+        module=config.phone,
         prefix=wire.prefix,
     )
     await phone.start()
