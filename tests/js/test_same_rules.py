@@ -216,6 +216,9 @@ def sent(rng: random.Random) -> tuple[list[Any], list[str]]:
         if rng.random() < trouble:
             ours.judge(now, backlog := rng.choice((0.0, 0.2, 0.6)))
             step("judge", now, backlog)
+        if number in (3, 5) and trouble:
+            ours.doubted(now) if number == 3 else ours.probed(rate := rng.choice((None, 4e4, 2e5, 1e6)), now)
+            step("doubted", now) if number == 3 else step("probed", rate, now)
         if rng.random() < trouble / 5:
             ours.refused(now)
             step("refused", now)

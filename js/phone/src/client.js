@@ -9,6 +9,7 @@ import { CloudSocket } from "./cloud_socket.js";
 import { blame, words } from "./events.js";
 import { SAMPLE_RATE } from "./frames.js";
 import { PhoneLink } from "./link.js";
+import { Probe } from "./probe.js";
 import { NoRoom, PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
 import { LEVELS } from "./sending.js";
@@ -92,6 +93,8 @@ export class PhoneClient {
       onFailure: (error) => this.fail(error),
     });
     this.isNarrow = false;
+    /** @type {Probe | null} */
+    this.probe = null;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.pulsing = undefined;
     this.unwatch = () => {};
@@ -128,6 +131,7 @@ export class PhoneClient {
     clearInterval(this.pulsing);
     this.shell.post({ type: "Stop" });
     this.sender.close();
+    this.probe?.end();
     await Promise.all([this.leaving, this.microphone?.close()]);
     this.shell.stop();
   }
@@ -319,6 +323,8 @@ export class PhoneClient {
     const socket = this.sockets.get(number);
     this.sockets.delete(number);
     if (socket !== undefined && this.sender.socket === socket) {
+      this.probe?.end();
+      this.probe = null;
       this.sender.attach(null);
       this.onEvent({ type: "socket", here: false });
     }
@@ -340,6 +346,7 @@ export class PhoneClient {
   hear(number, socket, message) {
     switch (message.type) {
       case "pong":
+        if (this.probe?.hears(message.timestamp)) return undefined;
         return this.shell.post({ type: "Heard", socket: number, echo: message.timestamp });
       case "connection_ack":
         return this.accepted(number, socket, message);
@@ -387,7 +394,10 @@ export class PhoneClient {
     const { sender } = this;
     sender.numbered = this.transport !== "track" && ack.audio >= 2;
     sender.introduce(socket);
-    sender.attach(socket, ack, this.machine.socket.roundTrip);
+    const { roundTrip, begunAt } = this.machine.socket;
+    const opening = this.clock() - begunAt; // two round trips at least
+    sender.attach(socket, ack, roundTrip || opening / 2);
+    if (sender.sending.isNew) this.measure(socket, opening);
     const where = ack.livekit && `${ack.livekit.url} ${ack.livekit.roomName}`;
     const sameRoom = Boolean(ack.resumed || (where && where === this.room.where));
     this.shell.post({ type: "Accepted", socket: number, sameRoom, answers: Boolean(ack.pings) });
@@ -396,6 +406,19 @@ export class PhoneClient {
     socket.say({ type: "glasses_connection_state", status: "CONNECTED", modelName: this.model });
     this.sayMicrophone(socket);
     for (const name of this.wanted) socket.say({ type: "start_app", packageName: name }); // one that runs is not disturbed
+  }
+
+  /**
+   * @param {CloudSocket} socket
+   * @param {number} trip
+   */
+  measure(socket, trip) {
+    const { sending } = this.sender;
+    this.probe?.end();
+    this.probe = new Probe(socket, trip, this.clock, {
+      late: () => sending.doubted(this.clock()),
+      passed: (rate) => sending.probed(rate, this.clock()),
+    });
   }
 
   /**

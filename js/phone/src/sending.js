@@ -153,6 +153,7 @@ export class Sending {
     this.ceilingAt = -Infinity;
     this.long = false;
     this.reportedAt = -Infinity;
+    this.isDoubted = false; // the first probe is late
   }
 
   get level() {
@@ -171,6 +172,35 @@ export class Sending {
     this.long = trip >= LONG;
     if (!reports) this.index = null;
     else if (this.index === null) this.index = this.long ? LOSSY_LEVEL : START;
+  }
+
+  // Nothing is known of the link yet.
+  get isNew() {
+    return (this.index === START || this.index === LOSSY_LEVEL) && this.changedAt === -Infinity;
+  }
+
+  /**
+   * A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. Null: it told nothing.
+   * @param {number | null} rate
+   * @param {number} now
+   */
+  probed(rate, now) {
+    const fresh = this.isNew || this.isDoubted;
+    this.isDoubted = false;
+    if (this.index === null || !fresh || rate === null || rate >= LEVELS[START].rate) return;
+    this.ceiling = rate;
+    this.ceilingAt = now;
+    this.change(this.fitting(this.index), now);
+  }
+
+  /**
+   * A probe is late: the link is narrow or loses much, and coded audio suits both.
+   * @param {number} now
+   */
+  doubted(now) {
+    if (!this.isNew) return;
+    this.isDoubted = true;
+    this.change(LOSSY_LEVEL, now);
   }
 
   /**

@@ -273,6 +273,27 @@ test("the narrowest link is told to the place: nothing is joined anew", async ()
   assert.equal(world.phone.machine.place.narrow, true);
 });
 
+test("a link that a probe finds narrow is never filled with PCM; one delayed probe tells nothing", async () => {
+  for (const [delays, level] of [
+    [[0.6, 0.6], "thin"],
+    [[0.6, 0.06], "lossy"],
+    [[0.06], "guarded"],
+  ]) {
+    begin({ opus: coder() });
+    world.answers = false;
+    await world.connect({ codings: [1] });
+    for (const [i, delay] of delays.entries()) {
+      await world.pass(delay);
+      const { timestamp } = world.socket.said.findLast(({ type, timestamp }) => type === "ping" && timestamp < 0);
+      assert.equal(timestamp, -1 - i);
+      world.socket.says({ type: "pong", timestamp });
+    }
+    assert.equal(world.phone.sender.sending.level.name, level);
+    assert.equal(world.phone.machine.socket.state, "ready");
+    if (level !== "guarded") await world.end();
+  }
+});
+
 test("a cloud that names no coding gets none", async () => {
   await begin({ opus: coder() }).connect();
   await world.pass(5, reporting(() => 0.8));
