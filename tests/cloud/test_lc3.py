@@ -2,18 +2,25 @@
 
 import asyncio
 import math
+import wave as wave_file
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from glassbridge.cloud import lc3 as ours
+from glassbridge.cloud import unnumbered
 from glassbridge.cloud.auth import mint_core_token
+from glassbridge.core.coded_audio import SECONDS, Verdict, verdict_of
 from glassbridge.core.values import user_id
+from glassbridge.lab import clips
 from tests.cloud.conftest import ANN, SECRET, Phone, Stage
 from tests.cloud.test_original_phones import SPEAKING
 from tests.support.poll import eventually, stays
+
+CLIPS = Path(clips.__file__).parent
 
 lc3 = pytest.importorskip("lc3", reason="lc3py has no wheel for this machine")
 
@@ -103,7 +110,7 @@ async def test_unannounced_lc3_is_never_live(stage: Begin, by_room: bool, size: 
     assert "audio/configure" in notice["reason"]
 
 
-async def test_lc3_in_large_chunks_is_refused_after_some_seconds(stage: Begin) -> None:
+async def test_lc3_in_large_chunks_is_refused_after_half_a_second(stage: Begin) -> None:
     built = await stage()
     phone = await built.phone()
 
@@ -252,3 +259,20 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(stage: Begin, body:
 async def test_without_a_phone_there_is_nothing_to_configure(stage: Begin) -> None:
     built = await stage()
     assert (await configure(built, as_lc3(20)))[0] == 503
+
+
+@pytest.mark.parametrize("gain", [1, 16, 64])
+def test_loud_speech_and_cymbals_look_coded_for_a_moment_only(gain: int) -> None:
+    """Of the chunks that are no sound by their shape, so few come in a row that they are far from SECONDS."""
+    with wave_file.open(str(CLIPS / "clip.wav")) as file:
+        speech = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
+    hits = np.exp(-np.linspace(0, 3, 8_000))
+    cymbals = np.tile(hits, 10) * np.diff(np.random.default_rng(1).standard_normal(80_001)) * 20_000
+    for sound in (speech * gain, cymbals):
+        samples = np.clip(sound, -32_768, 32_767).astype("<i2")
+        row = longest = 0
+        for begin in range(0, len(samples) - 320, 320):
+            verdict = verdict_of(unnumbered._shape(samples[begin : begin + 320].tobytes()))
+            row = row + 1 if verdict is Verdict.CODED else row if verdict is Verdict.UNSURE else 0
+            longest = max(longest, row)
+        assert longest * 0.02 < SECONDS / 2

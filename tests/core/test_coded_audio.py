@@ -54,7 +54,7 @@ def test_lengths(size: int, likely: bool) -> None:
 
 def test_noise_in_chunks_that_may_be_samples_is_refused_after_some_seconds() -> None:
     judge = CodedJudge()
-    for now in (0.0, 0.5, SECONDS - 0.1):
+    for now in (0.0, SECONDS / 2, SECONDS - 0.1):
         judge.take(CODED, now, likely=False)
     assert not judge.refuses
     judge.take(PLAIN, SECONDS, likely=False)

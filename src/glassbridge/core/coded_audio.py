@@ -33,7 +33,8 @@ SHORT: Final = 640
 FRAME_UNIT: Final = 20
 """Bytes; frames of the original's LC3 have one, two or three times as many."""
 TURN: Final = 3
-SECONDS: Final = 2.0
+SECONDS: Final = 0.5
+"""Without a plain chunk. Speech that is 64 times too loud looks like noise for 0.12 s at most, cymbals for 0.15 s."""
 DAMAGED: Final = 0.3
 """Share of damaged frames. PCM read as LC3 has 0.44, LC3 of a lossless way has none."""
 
