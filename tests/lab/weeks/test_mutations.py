@@ -127,7 +127,6 @@ def keeps_each_socket(patch: Patch) -> None:
     patch.setattr(AppSockets, "_attend", keep)
 
 
-@pytest.mark.xfail(reason="the simulation itself keeps dead processes: docs/simulation.md, open", strict=False)
 @pytest.mark.slow
 def test_what_grows_with_the_days_is_found() -> None:
     plan = Plan(seed=0, days=3.0, users=6, speaks=1.0)

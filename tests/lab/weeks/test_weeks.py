@@ -61,7 +61,6 @@ def test_the_same_seed_gives_the_same_history_to_the_last_fact() -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.xfail(reason="objects of dead processes are counted, too: docs/simulation.md, open", strict=False)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_week(seed: int) -> None:

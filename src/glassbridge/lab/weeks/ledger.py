@@ -172,12 +172,17 @@ class Ledger:
                 continue
             if app.deaf_since is None:
                 app.deaf_since, app.told = self._time.now, False
-            elif self._time.now - app.deaf_since > DEAF and not app.told:
-                app.told = True
-                seconds = self._time.now - app.deaf_since
-                cloud = one.cloud.name if one.cloud is not None else ""
-                self.violated(Checker.DEAF, f"{package} has not heard {user} at {cloud} for {seconds:.1f} s")
+            else:
+                self._judge_deafness(user, package, app, self._time.now - app.deaf_since)
         self.counts["said"] += 1
+
+    def _judge_deafness(self, user: str, package: str, app: _App, seconds: float) -> None:
+        if seconds <= DEAF or app.told:
+            return
+        app.told = True
+        cloud = self._users[user].cloud
+        name = cloud.name if cloud is not None else ""
+        self.violated(Checker.DEAF, f"{package} has not heard {user} at {name} for {seconds:.1f} s")
 
     def _fine(self, one: _User, package: str) -> bool:
         """Whether everybody is up that an app needs to hear the user."""
@@ -239,6 +244,7 @@ class Ledger:
         app.heard = max(app.heard, sentence)
         if app.deaf_since is not None:
             seconds = self._time.now - app.deaf_since
+            self._judge_deafness(user, package, app, seconds)
             self.worst = max(self.worst, seconds)
             self.spells[int(seconds)] += 1
             app.deaf_since, app.told = None, False
