@@ -1,13 +1,19 @@
 """Hours and weeks of apps in virtual time: the cloud's and the SDK's own classes, and what the simulation promises."""
 
+import gc
+import inspect
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
+from glassbridge.lab.weeks.ambient import ambient
 from glassbridge.lab.weeks.chaos import HOUR, Plan
 from glassbridge.lab.weeks.week import play
+from glassbridge.runtime.direct import DirectShell
+from glassbridge.runtime.shell import Shell
 
 DAY = 24.0
 
@@ -66,3 +72,14 @@ def test_the_same_seed_gives_the_same_history_to_the_last_fact() -> None:
 def test_a_week(seed: int) -> None:
     outcome = play(Plan(seed=seed))
     assert outcome.violations == []
+
+
+def test_clocks_of_frozen_modules_are_exchanged_too() -> None:
+    gc.freeze()
+    try:
+        with ambient(lambda: 1.0, lambda: 2.0):
+            assert inspect.signature(DirectShell).parameters["clock"].default() == 1.0
+            assert inspect.signature(Shell).parameters["clock"].default() == 1.0
+    finally:
+        gc.unfreeze()
+    assert inspect.signature(DirectShell).parameters["clock"].default is time.monotonic

@@ -19,7 +19,9 @@ OURS: Final = ("glassbridge", "aiohttp")
 
 @contextmanager
 def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.time) -> Iterator[None]:
-    """`monotonic` and `wall` stand for time.monotonic and time.time."""
+    """`monotonic` and `wall` stand for time.monotonic and time.time. Whoever freezes objects does so inside: the
+    collector says nothing of them, so their clocks would stay real."""
+    gc.unfreeze()
     exchanged: dict[Any, Any] = {time.monotonic: monotonic, time.time: wall}
     modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in OURS]
     named = [

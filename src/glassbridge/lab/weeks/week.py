@@ -185,17 +185,17 @@ def play(
     level = logging.INFO if logs else logging.CRITICAL
     structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(level))
     gc.collect()
-    gc.freeze()
     try:
         with ambient(week.time.read, lambda: BEGUN + week.time.now):
+            gc.freeze()
             try:
                 week.play(until)
             except _Found:
                 pass
             finally:
                 week.close()
+                gc.unfreeze()
     finally:
-        gc.unfreeze()
         structlog.configure(**before)
     ledger = week.ledger
     return Outcome(
