@@ -53,6 +53,10 @@ def _split(value: object) -> object:
     return _parts(value) if isinstance(value, str) else value
 
 
+def _check_bridge_address(text: str) -> str:
+    return text and check_host(text)
+
+
 def _check_targets(value: str) -> str:
     if not [check_target(target) for target in _parts(value)]:
         raise ValueError("there is no address of a bridge: host:port or unix:/path")
@@ -191,7 +195,12 @@ class Settings(BaseModel):
     bridge_urls: Annotated[str, Kind("host:port, or a comma list"), AfterValidator(_check_targets)] = Field(
         "127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL")
     )
-    """Bridge: `host:port` or `unix:/path`. With several, a new room goes to the least loaded live one."""
+    """Bridge: `host:port` or `unix:/path`. With several, a new room goes to the least loaded live one. The clouds of a
+    cluster (`GLASSBRIDGE_CLUSTER`) find bridges by themselves, and use these only where they are set."""
+    bridge_address: Annotated[str, Kind("host"), AfterValidator(_check_bridge_address)] = ""
+    """Host at which the clouds of a cluster reach this bridge, as the directory tells them. Unset: that of `--host`."""
+    bridge_drain: Seconds = 2.0
+    """Time that a stopping bridge takes at most until clouds have taken its rooms elsewhere."""
     bridge_cert: Path | None = None
     """PEM file: the certificate that a bridge shows on TCP."""
     bridge_key: Path | None = None
@@ -317,6 +326,11 @@ class Settings(BaseModel):
     """Time that a session waits for its phone after the socket closed."""
     drain: Seconds = 3.0
     """Time that a stopping cloud takes at most to hand over and end its sessions."""
+    drain_delay: Annotated[float, Kind("s")] = Field(0.0, ge=0, le=600)
+    """Time for which a stopping cloud goes on as before while `/readyz` says 503, so that the balancer notices. Then
+    `GLASSBRIDGE_DRAIN` begins."""
+    rebalance: Annotated[int, Kind("users/s")] = Field(5, ge=0, le=1_000)
+    """Users that a cloud with more than its share sends to the others of its cluster at most, in a second. 0: none."""
     dev_control: Path | None = None
     """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
     recorder: bool = True
@@ -387,9 +401,15 @@ class Settings(BaseModel):
 
     def bridge_targets(self) -> tuple[str, ...]:
         """gRPC targets of the bridges that a cloud may use; the socket wins over TCP (as in the original)."""
+        finds_them = bool(self.cluster.get_secret_value()) and "bridge_urls" not in self.model_fields_set
         if self.bridge_socket:
             return tuple(f"{UNIX}{path}" for path in _parts(self.bridge_socket))
-        return _parts(self.bridge_urls)
+        return () if finds_them else _parts(self.bridge_urls)
+
+    @property
+    def knows_far_bridges(self) -> bool:
+        """A cloud knows by TLS which bridges on other machines are ours, and they know who calls."""
+        return self.bridge_ca is not None and bool(self.bridge_client_cert or self.bridge_secrets)
 
     @property
     def connection_limits(self) -> ConnectionLimits:

@@ -13,6 +13,7 @@ from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.app_session import AppTimes, StopReason
+from glassbridge.core.moving import Stage
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, QUICK, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
@@ -442,7 +443,7 @@ async def test_a_slow_app_costs_only_itself_and_is_told(stage: Begin) -> None:
 
 async def test_a_draining_cloud_takes_no_apps(stage: Begin) -> None:
     built = await stage()
-    built.cloud.sessions.draining = True
+    built.cloud.sessions.stage = Stage.DRAINING
     with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
         await built.app_socket()
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from glassbridge.cluster.directory import Directory, Node, Taken
 from glassbridge.cluster.memory import MemoryDirectory
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role
 from glassbridge.core.values import UserId
 from tests.cluster.conftest import Connect
 from tests.support.poll import eventually
@@ -47,6 +47,40 @@ async def test_a_node_sees_all_nodes_and_the_clock_of_the_directory(connect: Con
     assert (await one.renew(first, LEASE, (), TIME)).nodes == (first,)
 
 
+async def test_bridges_are_listed_beside_clouds(connect: Connect) -> None:
+    cloud, bridge = connect(), connect()
+    node = Node(ONE, NodeState.SERVING, 3)
+    listed = Node(Owner("far", "b1", "10.0.0.2:9090"), NodeState.SERVING, 7, Role.BRIDGE)
+    assert (await bridge.renew(listed, LEASE, (), TIME)).nodes == (listed,)
+    assert set((await cloud.renew(node, LEASE, (), TIME)).nodes) == {node, listed}
+    assert set((await bridge.renew(listed, LEASE, (), TIME)).nodes) == {node, listed}
+    await bridge.withdraw(listed.owner, TIME, Role.BRIDGE)
+    assert (await cloud.renew(node, LEASE, (), TIME)).nodes == (node,)
+    await bridge.renew(listed, 0.05, (), TIME)
+
+    async def gone() -> bool:
+        return (await cloud.renew(node, LEASE, (), TIME)).nodes == (node,)
+
+    await eventually(gone)
+
+
+async def test_the_clock_of_the_cluster_never_goes_back(connect: Connect) -> None:
+    """A server that took over may have forgotten the newest epochs, and its clock may be behind: whoever has seen more
+    says so."""
+    one, two = connect(), connect()
+    seen = 4_000_000_000_000
+    first = await two.claim(claim(TWO, BOB), TIME, seen)
+    assert isinstance(first, Granted)
+    assert first.claim.epoch >= seen, "the claimer has seen it"
+    second = await granted(one, claim(ONE, ANN))
+    assert second.claim.epoch >= first.claim.epoch, "and so has the directory now"
+    later = seen + 1_000_000
+    told = await two.renew(Node(TWO, NodeState.SERVING, 0), LEASE, (), TIME, later)
+    assert told.clock_ms >= later > told.now_ms, "what apps are signed by is the time of day"
+    assert (await one.renew(Node(ONE, NodeState.SERVING, 0), LEASE, (), TIME)).clock_ms >= later
+    assert (await granted(one, claim(ONE, UserId("cy@example.com")))).claim.epoch >= later
+
+
 async def test_a_lease_ends(connect: Connect) -> None:
     one, two = connect(), connect()
     await register(two, TWO, lease=0.05)
@@ -70,11 +104,13 @@ async def test_a_user_goes_to_the_newest_owner_and_the_former_one_is_named(conne
     assert (await granted(two, claim(TWO, BOB))).former is None
 
 
-async def test_the_owner_keeps_its_epoch(connect: Connect) -> None:
+async def test_a_new_socket_gets_a_greater_epoch_and_a_claim_that_is_restored_keeps_its_own(connect: Connect) -> None:
     one = connect()
     first = await granted(one, claim(phone="p", attempt=1))
     again = await granted(one, claim(phone="p", attempt=2, session="other"))
-    assert again == Granted(replace(first.claim, attempt=2, session="other"), None)
+    assert again.claim.epoch > first.claim.epoch
+    assert again == Granted(replace(first.claim, attempt=2, session="other", epoch=again.claim.epoch), None)
+    assert await granted(one, again.claim) == again
 
 
 async def test_a_late_attempt_is_refused_by_the_claim_that_stands(connect: Connect) -> None:
@@ -82,7 +118,7 @@ async def test_a_late_attempt_is_refused_by_the_claim_that_stands(connect: Conne
     stands = await granted(one, claim(ONE, phone="p", attempt=9))
     for late in (claim(TWO, phone="p", attempt=8), claim(ONE, phone="p", attempt=8)):
         assert await two.claim(late, TIME) == Refused(stands.claim)
-    assert (await granted(one, claim(ONE, phone="p", attempt=9))).claim == stands.claim, "nothing has changed"
+    assert (await granted(one, stands.claim)).claim == stands.claim, "nothing has changed"
 
 
 async def test_a_released_user_leaves_an_epoch_behind(connect: Connect) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from glassbridge.cloud.config import ClusterConfig
 from glassbridge.cloud.lc3 import Decoder
+from glassbridge.core.moving import Stage
 from glassbridge.core.ownership import Epoch, Owner, OwnershipState, first_generation
 from glassbridge.core.session import SessionState
 from glassbridge.core.values import user_id
@@ -187,7 +188,7 @@ async def test_a_full_or_draining_cloud_is_not_ready(connect: Connect) -> None:
         assert await ready() == (200, "")
         await stage.phone(query=numbered(1))
         assert await ready() == (503, "FULL")
-        stage.cloud.sessions.draining = True
+        stage.cloud.sessions.stage = Stage.LEAVING
         assert await ready() == (503, "DRAINING")
 
 

@@ -196,7 +196,12 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
         (LinkState.LIVE, Unwanted(), [Leave(G1)], LinkState.IDLE),
         (LinkState.LIVE, Status(G1, LossReason.FROZEN), [Join(G2, elsewhere=True)], LinkState.JOINING),
         (LinkState.LIVE, Tick(), [Examine(G1)], LinkState.SUSPECT),
-        (LinkState.LIVE, News(G1, phone_here=True, leaving=True), [Join(G2, elsewhere=True)], LinkState.JOINING),
+        (
+            LinkState.LIVE,
+            News(G1, phone_here=True, leaving=True),
+            [Join(G2, elsewhere=True, keeps=True)],
+            LinkState.JOINING,
+        ),
         (LinkState.LIVE, NetworkBack(), [], LinkState.LIVE),
         (LinkState.SUSPECT, heard(), [], LinkState.LIVE),
         (LinkState.SUSPECT, Status(G1, LossReason.NETWORK), [], LinkState.SUSPECT),

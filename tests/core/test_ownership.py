@@ -57,9 +57,17 @@ def test_a_new_owner_has_a_greater_epoch_whatever_the_clock_says(old: int, epoch
     assert decide(Released(Epoch(old)), claim(), NOW) == Granted(claim(epoch=epoch), None)
 
 
-def test_an_owner_that_claims_again_keeps_its_epoch() -> None:
+def test_each_new_socket_gets_a_greater_epoch_also_of_the_same_owner() -> None:
+    """Another owner that nobody heard of may have been in between."""
     again = claim(HERE, phone="p", attempt=2, session="t")
-    assert decide(claim(HERE, 7, "p", 1), again, NOW) == Granted(replace(again, epoch=Epoch(7)), None)
+    assert decide(claim(HERE, 7, "p", 1), again, NOW) == Granted(replace(again, epoch=Epoch(NOW)), None)
+    assert decide(claim(HERE, NOW, "p", 1), again, NOW) == Granted(replace(again, epoch=Epoch(NOW + 1)), None)
+
+
+def test_a_claim_that_is_restored_keeps_its_epoch() -> None:
+    mine = claim(HERE, 9, "p", 1)
+    for kept in (None, claim(HERE, 7, "p", 1), mine):
+        assert decide(kept, mine, NOW) == Granted(mine, None)
 
 
 @pytest.mark.parametrize("owner", [HERE, THERE])

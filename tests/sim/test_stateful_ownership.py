@@ -1,8 +1,9 @@
-"""Three clouds and one user against a directory that is cut off, forgets and fails over; clocks are hours apart.
+"""Three clouds, one user, and a directory that is cut off, delays, forgets and fails over; clocks are hours apart.
 
 The clouds here are the two machines and `decide`, joined as cloud/ownership.py joins them, without tasks and sockets.
 """
 
+import os
 from dataclasses import replace
 
 from hypothesis import settings
@@ -41,6 +42,8 @@ from glassbridge.core.values import UserId
 ANN = UserId("ann@example.com")
 BEGAN_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
+CONNECTING = 0.005
+"""Seconds between two sockets of the phone, at least."""
 nodes = st.integers(0, 2)
 
 
@@ -52,12 +55,15 @@ class Directory:
         self.saved: Claim | Released | None = None
         self.server = 1
         self.behind_ms = 0
+        self.clock = self.saved_clock = 0
+        """Of the cluster, as it was last seen."""
         self.taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
         self.saved_taken: dict[int, list[Epoch]] = {0: [], 1: [], 2: []}
 
-    def claim(self, wanted: Claim, now_ms: int) -> Granted | Refused:
-        verdict = decide(self.kept, wanted, now_ms)
+    def claim(self, wanted: Claim, server_ms: int, clock: int) -> Granted | Refused:
+        verdict = decide(self.kept, wanted, max(server_ms, self.clock, clock))
         if isinstance(verdict, Granted):
+            self.clock = max(self.clock, verdict.claim.epoch)
             self.kept = verdict.claim
             if verdict.former is not None:
                 self.taken[int(verdict.former.owner.node)].append(verdict.claim.epoch)
@@ -80,8 +86,10 @@ class Cloud:
         self.given: Claim | None = None
         """By what another one took the user from here."""
         self.reaches_directory = True
-        self.learnt: int | None = None
-        """By how much the clock of the directory is ahead of monotonic time."""
+        self.hears_directory = True
+        """False: what it asks arrives, but no answer is in time."""
+        self.ahead: int | None = None
+        """By how much the clock of the cluster, as it was seen, is ahead of monotonic time."""
 
 
 class ClusterModel(RuleBasedStateMachine):
@@ -96,7 +104,8 @@ class ClusterModel(RuleBasedStateMachine):
         """Clouds reach each other."""
         self.attempt = 0
         self.newest: int | None = None
-        self.forgot = False
+        self.epochs: dict[int, Epoch] = {}
+        """The greatest that each cloud has had a session by."""
 
     @initialize()
     def all_register(self) -> None:
@@ -105,11 +114,17 @@ class ClusterModel(RuleBasedStateMachine):
     # ---- the shells
 
     def ms(self, cloud: Cloud) -> int:
-        ahead = BEGAN_MS + cloud.skew_ms if cloud.learnt is None else cloud.learnt
-        return ahead + int(self.now * 1000)
+        return self.seen(cloud) or BEGAN_MS + cloud.skew_ms + round(self.now * 1000)
+
+    def seen(self, cloud: Cloud) -> int:
+        return 0 if cloud.ahead is None else cloud.ahead + round(self.now * 1000)
+
+    def see(self, cloud: Cloud, clock: int) -> None:
+        ahead = clock - round(self.now * 1000)
+        cloud.ahead = ahead if cloud.ahead is None else max(cloud.ahead, ahead)
 
     def directory_ms(self) -> int:
-        return BEGAN_MS - self.directory.behind_ms + int(self.now * 1000)
+        return BEGAN_MS - self.directory.behind_ms + round(self.now * 1000)
 
     def turn(self, cloud: Cloud) -> None:
         """Everything that is due, answers included."""
@@ -119,10 +134,12 @@ class ClusterModel(RuleBasedStateMachine):
             self.renew(cloud, effect.number)
 
     def renew(self, cloud: Cloud, number: int) -> None:
-        if not cloud.reaches_directory:
+        if cloud.reaches_directory:
+            self.directory.clock = max(self.directory.clock, self.seen(cloud), self.directory_ms())
+        if not (cloud.reaches_directory and cloud.hears_directory):
             cloud.lease.step(NotRenewed(number), self.now)
             return
-        cloud.learnt = BEGAN_MS - self.directory.behind_ms
+        self.see(cloud, self.directory.clock)
         effects = cloud.lease.step(Renewed(number, f"run-{self.directory.server}"), self.now)
         news = self.directory.taken[int(cloud.owner.node)]
         heard = [*news]
@@ -139,7 +156,13 @@ class ClusterModel(RuleBasedStateMachine):
         self.restore(cloud, cloud.session.claim)
 
     def restore(self, cloud: Cloud, claim: Claim) -> None:
-        verdict = self.directory.claim(claim, self.directory_ms())
+        verdict = self.directory.claim(claim, self.directory_ms(), self.seen(cloud))
+        if not cloud.hears_directory:
+            for effect in cloud.lease.step(ClaimFailed(), self.now):
+                assert isinstance(effect, Renew)
+                self.renew(cloud, effect.number)
+            return
+        self.see(cloud, verdict.claim.epoch)
         granted, stands = isinstance(verdict, Granted), verdict.claim
         self.hear(cloud, Held(stands) if granted else Denied(claim.epoch, stands.owner))
 
@@ -151,12 +174,15 @@ class ClusterModel(RuleBasedStateMachine):
         """None: the directory is away."""
         if not cloud.lease.is_trusted(self.now):
             return None
-        if not cloud.reaches_directory:
+        if cloud.reaches_directory:
+            verdict = self.directory.claim(wanted, self.directory_ms(), self.seen(cloud))
+        if not (cloud.reaches_directory and cloud.hears_directory):
             for effect in cloud.lease.step(ClaimFailed(), self.now):
                 assert isinstance(effect, Renew)
                 self.renew(cloud, effect.number)
             return None
-        return self.directory.claim(wanted, self.directory_ms())
+        self.see(cloud, verdict.claim.epoch)
+        return verdict
 
     # ---- what happens
 
@@ -164,6 +190,7 @@ class ClusterModel(RuleBasedStateMachine):
     def phone_connects(self, number: int) -> None:
         cloud = self.clouds[number]
         self.attempt += 1
+        self.now += CONNECTING
         wanted = Claim(ANN, cloud.owner, f"s{self.attempt}", "phone", self.attempt)
         live = cloud.session if cloud.session is not None and cloud.session.state.owns else None
         verdict = self.claim(cloud, wanted)
@@ -196,6 +223,7 @@ class ClusterModel(RuleBasedStateMachine):
         assert live.claim is not None
         assert live.claim.attempt == self.attempt
         self.newest = number
+        self.epochs[number] = max(live.epoch, self.epochs.get(number, live.epoch))
         if owed is not None:
             self.restore(cloud, owed)
 
@@ -224,6 +252,10 @@ class ClusterModel(RuleBasedStateMachine):
     def directory_partitioned(self, number: int, reaches: bool) -> None:
         self.clouds[number].reaches_directory = reaches
 
+    @rule(number=nodes, hears=st.booleans())
+    def directory_slow(self, number: int, hears: bool) -> None:
+        self.clouds[number].hears_directory = hears
+
     @rule(whole=st.booleans())
     def network_partitioned(self, whole: bool) -> None:
         self.network = whole
@@ -231,18 +263,21 @@ class ClusterModel(RuleBasedStateMachine):
     @rule()
     def replica_in_sync(self) -> None:
         self.directory.saved = self.directory.kept
+        self.directory.saved_clock = self.directory.clock
         self.directory.saved_taken = {number: [*news] for number, news in self.directory.taken.items()}
 
     @rule(behind_ms=st.sampled_from([0, 0, HOUR_MS]))
     def directory_failed_over(self, behind_ms: int) -> None:
         self.directory.behind_ms += behind_ms
         self.directory.kept = self.directory.saved
+        self.directory.clock = self.directory.saved_clock
         self.directory.taken = {number: [*news] for number, news in self.directory.saved_taken.items()}
         self.directory.server += 1
 
-    @rule()
-    def directory_restarted_empty(self) -> None:
+    @rule(behind_ms=st.sampled_from([0, HOUR_MS]))
+    def directory_restarted_empty(self, behind_ms: int) -> None:
         self.directory = replaced = Directory()
+        replaced.behind_ms = behind_ms
         replaced.server = 1_000 + self.attempt + int(self.now)
 
     @rule(number=nodes, seconds=st.sampled_from([0.3, 1.0, 4.0, 25.0]))
@@ -259,7 +294,7 @@ class ClusterModel(RuleBasedStateMachine):
         """Everything is well again, for long enough: one owner, the one that has the phone."""
         self.network = True
         for cloud in self.clouds:
-            cloud.reaches_directory = True
+            cloud.reaches_directory = cloud.hears_directory = True
         for _ in range(60):
             self.now += 0.1
             for cloud in self.clouds:
@@ -276,6 +311,15 @@ class ClusterModel(RuleBasedStateMachine):
             session = self.clouds[self.newest].session
             assert session is not None, "the phone has no session"
             assert session.state.owns, "the cloud that has the phone let it go"
+
+    @invariant()
+    def the_newest_owner_is_not_fenced(self) -> None:
+        """Bridges and LiveKit take the greatest generation they know."""
+        if self.newest is not None:
+            session = self.clouds[self.newest].session
+            assert session is not None
+            others = [epoch for number, epoch in self.epochs.items() if number != self.newest]
+            assert all(session.epoch > epoch for epoch in others), "a former owner has as great an epoch"
 
 
 def test_a_phone_returns_to_its_cloud_after_a_failover_that_lost_its_claim() -> None:
@@ -296,4 +340,6 @@ def test_a_phone_returns_to_its_cloud_after_a_failover_that_lost_its_claim() -> 
 
 
 TestCluster = ClusterModel.TestCase
-TestCluster.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+SCHEDULES = int(os.environ.get("SCHEDULES", "100"))
+"""How many are tried; 30,000 take some time."""
+TestCluster.settings = settings(max_examples=SCHEDULES, stateful_step_count=40, deadline=None)

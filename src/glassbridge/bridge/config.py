@@ -9,6 +9,9 @@ from glassbridge.runtime.grpc_security import PLAINTEXT, ServerSecurity
 from glassbridge.runtime.listen import claim_port, claim_socket
 from glassbridge.telemetry.config import LogConfig
 
+ENDS_WITHIN = 1.0
+"""Seconds that a worker has beyond its times to drain and to leave."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -108,6 +111,11 @@ class BridgeConfig:
     """A worker that lived so long may be replaced for its size, and when it dies the next one starts at once."""
     playback: PlaybackLimits = PlaybackLimits()
 
+    address_told: str = ""
+    """Host at which clouds reach this bridge, told by the directory; empty: that of `host`."""
+    in_cluster: bool = False
+    """Its workers are listed in a directory, with their rooms."""
+
     security: ServerSecurity = PLAINTEXT
     """Of its TCP addresses."""
 
@@ -126,11 +134,23 @@ class BridgeConfig:
         if self.workers < 1:
             raise ValueError("a bridge has at least one worker")
 
+    @property
+    def stop_grace(self) -> float:
+        """Seconds from SIGTERM to SIGKILL."""
+        return self.drain + self.leave + ENDS_WITHIN
+
     def address(self, worker: int) -> Address:
         """Where a worker listens: the given socket or port itself when it is the only one, else one of its own."""
         if self.socket is None:
             return Address(host=self.host, port=self.port + worker)
         return Address(Path(self.socket if self.workers == 1 else f"{self.socket}.{worker}"))
+
+    def told(self, worker: int) -> str:
+        """Where clouds reach a worker, as gRPC spells it."""
+        address = self.address(worker)
+        if address.path is not None:
+            address = replace(address, path=address.path.absolute())
+        return (replace(address, host=self.address_told) if self.address_told else address).target
 
     def worker_metrics_port(self, worker: int) -> int:
         """Where a worker serves its own numbers; 0: on a free port."""

@@ -41,8 +41,6 @@ WARM_START_TIMEOUT: Final = 5.0
 """The same for one that is warm: it takes 0.1 s."""
 SPARE_ANSWER: Final = 0.5
 """Seconds in which the spare process answers a ping when it is needed; it takes a millisecond."""
-STOP_GRACE: Final = 4.5
-"""Seconds from SIGTERM to SIGKILL."""
 DEATH_TIMEOUT: Final = 2.0
 """Seconds that the end of a killed process may take before it is given up; the kernel may hold one in a system call."""
 REFILL_AFTER: Final = 1.0
@@ -336,15 +334,15 @@ class WorkerPool:
             raise CannotServe("the spare process did not become warm")
 
     def discard(self, worker: WorkerProcess) -> None:
-        """Gives it STOP_GRACE seconds to end; none if it never listened."""
+        """Gives it so long to end as the configuration says; none if it never listened."""
         if worker in self._living:
-            self._tasks.spawn(worker.end(STOP_GRACE), f"discard {worker.pid}")
+            self._tasks.spawn(worker.end(self._config.stop_grace), f"discard {worker.pid}")
 
     async def close(self) -> None:
-        """Ends all of them; SIGKILL for those that take longer than STOP_GRACE seconds."""
+        """Ends all of them; SIGKILL for those that take longer than the configuration says."""
         if self._keeping is not None:
             self._keeping.cancel()
-        await asyncio.gather(*(worker.end(STOP_GRACE) for worker in self._living))
+        await asyncio.gather(*(worker.end(self._config.stop_grace) for worker in self._living))
         await self._tasks.settle(1.0)
         await self._tasks.close()
 

@@ -26,6 +26,10 @@ log = structlog.get_logger()
 
 REMEMBERED_SECONDS: Final = 600.0
 REMEMBERED_USERS: Final = 1_000
+AT_A_TIME: Final = 8
+"""Rooms that clouds take elsewhere at a time: as many as they join on one bridge."""
+TOLD_WITHIN: Final = 0.5
+"""The part of the time of a drain in which all rooms are told, also where clouds take none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class Rooms:
         self._watches = TaskGroup("rooms", self._failed)
         """Over this process."""
         self._tickets = count(1)
-        self._emptied = asyncio.Event()
+        self._gone = asyncio.Event()
+        """A room is no more."""
         self._pulse = Pulse(self._woke, world.monotonic)
 
     def find(self, user: UserId) -> RoomHost | None:
@@ -152,17 +157,26 @@ class Rooms:
         ]
 
     async def hand_over(self, timeout: float) -> None:
-        """Tells the clouds to take their users elsewhere; returns when all have, after `timeout` seconds at the latest.
+        """Tells the clouds to take their users elsewhere, room by room; returns when all have, or after `timeout`
+        seconds.
 
-        Rooms that no stream claims are left at once.
+        Rooms that no stream claims are left at once. AT_A_TIME are on their way, or more where clouds do not hurry.
         """
-        for host in list(self._hosts.values()):
+        begun, hosts, told = self._world.monotonic(), list(self._hosts.items()), set[UserId]()
+        for user, host in hosts:
             host.hand_over()
+            told.add(user)
+            due = begun + timeout * TOLD_WITHIN * len(told) / len(hosts)
+            await self._until(lambda: len(told & self._hosts.keys()) < AT_A_TIME, due)
+        await self._until(lambda: not self._hosts, begun + timeout)
+
+    async def _until(self, holds: Callable[[], bool], at: float) -> None:
+        """Returns when it holds, which may be after a room has gone, or at this moment."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._hosts:
-                    self._emptied.clear()
-                    await self._emptied.wait()
+            async with asyncio.timeout(max(0.0, at - self._world.monotonic())):
+                while not holds():
+                    self._gone.clear()
+                    await self._gone.wait()
 
     async def shut_down(self, timeout: float) -> None:
         """Leaves all rooms; returns when that is done, after `timeout` seconds at the latest."""
@@ -193,8 +207,7 @@ class Rooms:
     def _forget(self, host: RoomHost) -> None:
         if self._hosts.get(host.user) is host and host.machine.state is RoomState.CLOSED:
             del self._hosts[host.user]
-            if not self._hosts:
-                self._emptied.set()
+            self._gone.set()
 
     def _failed(self, task: str, error: BaseException) -> None:
         log.error("room task failed", task=task, error=type(error).__name__, exc_info=error)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
+from socket import gethostname
 from time import monotonic
 from typing import Final
 
@@ -22,13 +24,17 @@ import structlog
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.flight import FlightCopy
 from glassbridge.bridge.overview import LABELS, Overview
-from glassbridge.bridge.process import START_TIMEOUT, STOP_GRACE, CannotServe, WorkerPool, WorkerProcess
+from glassbridge.bridge.process import START_TIMEOUT, CannotServe, WorkerPool, WorkerProcess
+from glassbridge.cluster.directory import Directory, Node
+from glassbridge.cluster.registrar import Registrar
 from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.ownership import NodeState, Owner, Role
 from glassbridge.runtime.errors import UserError, describe
 from glassbridge.runtime.grpc_security import ServerSecurity
 from glassbridge.runtime.listen import remove_stale_socket
 from glassbridge.runtime.signals import reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.telemetry import metrics
 from glassbridge.telemetry.loop_lag import watch_loop
 
 log = structlog.get_logger()
@@ -39,20 +45,28 @@ FROZEN: Final = "frozen"
 
 
 def run(
-    config: BridgeConfig, admin_tokens: Sequence[str] = (), reread: Callable[[], ServerSecurity] | None = None
+    config: BridgeConfig,
+    admin_tokens: Sequence[str] = (),
+    reread: Callable[[], ServerSecurity] | None = None,
+    directory: Callable[[], Directory] | None = None,
 ) -> int:
     """Runs the bridge until SIGTERM or SIGINT; returns the exit status. Raises UserError when it cannot start.
+
+    `directory` lists the workers, so that the clouds of its cluster find them; None: clouds are told where they are.
 
     Each of `admin_tokens` opens the recorder beside the metrics; none: nobody may look. On SIGHUP workers with the
     security of `reread` take over; it raises ValueError or UserError where the former one stays.
     """
     for number in range(config.workers):  # known now, not when a worker has imported all that it needs
         config.address(number).claim()
-    return asyncio.run(_supervise(config, admin_tokens, reread))
+    return asyncio.run(_supervise(config, admin_tokens, reread, directory))
 
 
 async def _supervise(
-    config: BridgeConfig, admin_tokens: Sequence[str], reread: Callable[[], ServerSecurity] | None
+    config: BridgeConfig,
+    admin_tokens: Sequence[str],
+    reread: Callable[[], ServerSecurity] | None,
+    directory: Callable[[], Directory] | None,
 ) -> int:
     pool = WorkerPool(config)
     overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
@@ -68,6 +82,10 @@ async def _supervise(
         helpers.spawn(_tell_ready(config, keepers, pool, about), "ready")
         helpers.keep(lambda: _recycle_when_asked(keepers, recycle), "recycle")
         helpers.keep(watch_loop, "loop lag")
+        registrar = None if directory is None else Registrar(directory(), lambda: _listed(keepers, stop.is_set()))
+        listing = TaskGroup("directory", _helper_failed)
+        if registrar is not None:
+            listing.keep(registrar.run, "list")
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +95,12 @@ async def _supervise(
                 task.cancel()
             ended = await asyncio.gather(*tasks, stopping, return_exceptions=True)
             await helpers.close()
+            if registrar is not None:
+                listing.spawn(registrar.tell(), "drain")
             await pool.close()
+            await listing.close()
+            if registrar is not None:
+                await registrar.close()
             for keeper in keepers:
                 with suppress(OSError):  # no descriptor left to look at it: whoever comes next clears it
                     keeper.clear_address()
@@ -133,6 +156,11 @@ async def _recycle_when_asked(keepers: list["Keeper"], recycle: asyncio.Event) -
                 break
 
 
+def _listed(keepers: list["Keeper"], draining: bool) -> list[Node]:
+    state = NodeState.DRAINING if draining else NodeState.SERVING
+    return [Node(keeper.owner, state, keeper.rooms, Role.BRIDGE) for keeper in keepers if keeper.has_served]
+
+
 def _helper_failed(task: str, error: BaseException) -> None:
     log.error("supervisor task failed", task=task, error=type(error).__name__, exc_info=error)
 
@@ -158,8 +186,11 @@ class Keeper:
 
     def __init__(self, config: BridgeConfig, number: int, pool: WorkerPool, overview: Overview) -> None:
         self.number = number
+        self.owner = Owner(gethostname(), token_hex(6), config.told(number))
+        """As the directory lists it."""
         self.ready = asyncio.Event()
         """Set while a worker listens."""
+        self.has_served = False
         self._config = config
         self._pool = pool
         self._overview = overview
@@ -170,6 +201,12 @@ class Keeper:
         self._log = log.bind(worker=number)
         self._tasks = TaskGroup(f"keeper {number}", _helper_failed)
         self._replacing: asyncio.Task[None] | None = None
+
+    @property
+    def rooms(self) -> int:
+        """As the worker last said."""
+        numbers = {} if self._worker is None else self._worker.numbers
+        return round(sum(value for _, value in numbers.get(metrics.ROOMS.name, ()) if isinstance(value, float | int)))
 
     async def run(self) -> None:
         """Runs until cancelled. Raises UserError: the first worker cannot listen."""
@@ -198,6 +235,7 @@ class Keeper:
                     continue
                 first, begun = False, monotonic()
                 self.ready.set()
+                self.has_served = True
                 self._overview.serves(self.number, worker)
                 self._log.info("worker ready", pid=worker.pid, warm=warm, took_s=round(begun - asked, 3))
                 self._pool.refill()
@@ -218,7 +256,7 @@ class Keeper:
         if old is not None and self.ready.is_set():
             self.ready.clear()
             self._ask_to_go(old, cause)
-            await old.ended_within(self._config.drain + self._config.leave + STOP_GRACE)
+            await old.ended_within(self._config.stop_grace)
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self.ready.wait()

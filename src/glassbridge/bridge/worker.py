@@ -150,7 +150,7 @@ async def serve(
             log.info("worker listening", address=str(worker.address), pid=os.getpid(), **about)
             lifeline.say("ready")
             worker.player.decoders.start()  # the first sound finds it warm
-            numbers = _nothing if worker.metrics is None else _as_json
+            numbers = _as_json if worker.metrics is not None or config.in_cluster else _nothing
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
                     tasks.create_task(lifeline.watch(partial(_gone, stop), numbers)),

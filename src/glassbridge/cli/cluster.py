@@ -1,4 +1,4 @@
-"""How a cloud meets the others of its cluster, by the settings."""
+"""How a cloud or a bridge meets the others of its cluster, by the settings."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,18 +17,12 @@ ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - refused
 
 def cluster_of(settings: "Settings") -> "tuple[ClusterConfig, Callable[[], Directory]] | None":
     """The cluster, and how its directory is opened; None: this cloud is alone. Raises UserError for half of one."""
-    url = settings.cluster.get_secret_value()
-    if not url:
+    if not settings.cluster.get_secret_value():
         return None
     from glassbridge.cloud.config import ClusterConfig
-    from glassbridge.cluster.address import read_address
 
     wrong = []
     host, port = split_address(settings.cluster_address)
-    try:
-        address = read_address(url)
-    except ValueError as error:
-        wrong.append(f"GLASSBRIDGE_CLUSTER: {error}")
     if not settings.cluster_secrets:
         wrong.append(
             "GLASSBRIDGE_CLUSTER_SECRET is not set: the clouds of a cluster prove by it who they are; set the same 32 "
@@ -39,6 +33,29 @@ def cluster_of(settings: "Settings") -> "tuple[ClusterConfig, Callable[[], Direc
             "GLASSBRIDGE_CLUSTER_ADDRESS: other clouds are told this address, and every address is none: name the one "
             "at which they reach this machine"
         )
+    try:
+        directory = directory_of(settings)
+    except UserError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise UserError("\n".join(wrong), 2)
+    assert directory is not None
+    secrets = tuple(secret.get_secret_value() for secret in settings.cluster_secrets)
+    return ClusterConfig(secrets=secrets, host=host, port=port), directory
+
+
+def directory_of(settings: "Settings") -> "Callable[[], Directory] | None":
+    """How the directory of the cluster is opened; None: there is no cluster. Raises UserError."""
+    url = settings.cluster.get_secret_value()
+    if not url:
+        return None
+    from glassbridge.cluster.address import read_address
+
+    wrong = []
+    try:
+        address = read_address(url)
+    except ValueError as error:
+        wrong.append(f"GLASSBRIDGE_CLUSTER: {error}")
     if settings.cluster_ca is not None and not settings.cluster_ca.is_file():
         wrong.append(f"GLASSBRIDGE_CLUSTER_CA: there is no file {settings.cluster_ca}")
     if find_spec("redis") is None:
@@ -51,5 +68,14 @@ def cluster_of(settings: "Settings") -> "tuple[ClusterConfig, Callable[[], Direc
 
         return ValkeyDirectory(address, settings.cluster_ca)
 
-    secrets = tuple(secret.get_secret_value() for secret in settings.cluster_secrets)
-    return ClusterConfig(secrets=secrets, host=host, port=port), directory
+    return directory
+
+
+def check_told(settings: "Settings", host: str) -> None:
+    """Raises UserError: the clouds of the cluster cannot reach a bridge that listens at `host`."""
+    if settings.cluster.get_secret_value() and host in ANY_ADDRESS and not settings.bridge_address:
+        raise UserError(
+            "GLASSBRIDGE_BRIDGE_ADDRESS is not set: the clouds of the cluster are told where this bridge is, and "
+            f"{host} is every address: name the one at which they reach this machine",
+            2,
+        )

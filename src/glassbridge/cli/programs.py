@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassbridge.cli.cluster import cluster_of
+from glassbridge.cli.cluster import check_told, cluster_of, directory_of
 from glassbridge.cli.common import (
     LogFormat,
     LogLevel,
@@ -144,6 +144,7 @@ def cloud(
         livekit_public_url=settings.livekit_public_url,
         bridges=settings.bridge_targets(),
         bridge_security=security,
+        far_bridges=development or settings.knows_far_bridges,
         bridge_owners=owners,
         admin_token=settings.admin_token.get_secret_value(),
         former_admin_tokens=tuple(token.get_secret_value() for token in settings.admin_tokens[1:]),
@@ -164,6 +165,8 @@ def cloud(
         agent_token_ttl=settings.livekit_agent_token_ttl,
         grace=settings.grace,
         drain=settings.drain,
+        drain_delay=settings.drain_delay,
+        rebalance=settings.rebalance,
         max_sessions=settings.max_sessions,
         max_text=settings.max_text_bytes,
         max_binary=settings.max_binary_bytes,
@@ -291,6 +294,9 @@ def bridge(
         start.listen("--metrics-host", metrics_host)
     # It uses neither the core secret nor LiveKit's; a machine that has only bridges needs none of them.
     start.judge(tuple(weak for weak in settings.weak_secrets() if weak.given))
+    directory = start.attempt(lambda: directory_of(settings))
+    if socket is None:
+        start.attempt(lambda: check_told(settings, host))
     logging = start.attempt(lambda: start_logging("bridge", log_level, log_format, ship=True))
     start.warn()
     assert logging is not None
@@ -308,6 +314,9 @@ def bridge(
         spare=spare,
         max_resident_mb=max_memory,
         rejoin=settings.rejoin,
+        drain=settings.bridge_drain,
+        address_told=settings.bridge_address,
+        in_cluster=directory is not None,
         recorder=settings.recorder,
         security=security,
         traces=traces_url(),
@@ -324,7 +333,8 @@ def bridge(
         log=logging,
     )
     reread = None if socket is not None else lambda: server_security(start.again())
-    raise typer.Exit(run(config, [token.get_secret_value() for token in settings.admin_tokens], reread))
+    tokens = [token.get_secret_value() for token in settings.admin_tokens]
+    raise typer.Exit(run(config, tokens, reread, directory))
 
 
 def phone(

@@ -183,7 +183,8 @@ class Cloud:
     def _numbers() -> list[Part]:
         return [((), metrics.snapshot(Program.CLOUD))]
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        await self.sessions.drain(self._config.drain_delay if kind is None else 0.0)
         await self._metrics.aclose()
         await self._tasks.close()
         if self._issuer is not None:

@@ -55,6 +55,8 @@ Holes = tuple[tuple[int, int], ...]
 """Stretches [start, stop) of positions."""
 REPLAYING = 2.0
 """Seconds after something was sent again in which more of it may come."""
+LATELY = 2.0
+"""Seconds without samples after which nobody speaks."""
 FORGIVEN_AFTER = 1.0
 """Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
 _WHERE = {
@@ -198,6 +200,11 @@ class Microphone:
     def position(self) -> tuple[int, int] | None:
         """(epoch, position) before which all is delivered or given up; None before any numbered frame."""
         return self._ledger.acknowledged
+
+    @property
+    def heard_lately(self) -> bool:
+        """Samples were handed on in the last LATELY seconds."""
+        return self.heard_at is not None and self._loop.time() - self.heard_at < LATELY
 
     @property
     def catches_up(self) -> bool:

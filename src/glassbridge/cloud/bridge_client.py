@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import grpc
 import structlog
 
 from glassbridge.cloud.config import CloudConfig
+from glassbridge.core.bridge_list import MOST, Standing
 from glassbridge.core.diagnosis import BridgeSays, Finding, Hop, hindered
+from glassbridge.core.ownership import NodeState
 from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.core.voices import Hindrance
 from glassbridge.livekit.tokens import agent_token
-from glassbridge.runtime.addresses import UNIX
+from glassbridge.runtime.addresses import UNIX, check_target, is_on_this_machine
 from glassbridge.runtime.socket_owner import check_owner
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.runtime.world import REAL, World
@@ -88,36 +91,45 @@ class SeatStatus:
 class Bridge:
     """One bridge process behind one gRPC target."""
 
-    def __init__(self, target: str, config: CloudConfig, channel: grpc.aio.Channel) -> None:
+    def __init__(self, target: str, config: CloudConfig, channel: grpc.aio.Channel, *, told: bool = True) -> None:
+        """`told`: the cloud was told of it when it started."""
         self.target = target
+        self.standing = Standing(told)
         self.channel = channel
         self.stub: Any = LiveKitBridgeStub(self.channel)  # type: ignore[no-untyped-call]
-        self.alive = False
-        """As of the last answer or failure."""
         self.sessions = 0
         """Rooms of everybody, as it last said."""
-        self.seats = 0
-        """Rooms of ours, attempts included."""
+        self.tasks = TaskGroup(f"bridge:{target}")
+        """Ask it again and again how it is."""
         self._joins = asyncio.Semaphore(JOINS_AT_A_TIME)
         self._path = Path(target.removeprefix(UNIX)) if target.startswith(UNIX) else None
         self._owners = config.bridge_owners
         self._refused = ""
+        is_known = config.far_bridges or told or is_on_this_machine(target)
+        self._unknown = "" if is_known else "it is on another machine, and nothing proves who it is"
+
+    @property
+    def alive(self) -> bool:
+        """As of the last answer or failure."""
+        return self.standing.answers
 
     @property
     def trusted(self) -> bool:
-        """The socket belongs to whom it should; nothing may be said to another one. Looks at its file each time."""
-        why = check_owner(self._path, self._owners) if self._path is not None else ""
+        """It is whom it should be; nothing may be said to another one. Looks at the file of a socket each time."""
+        why = check_owner(self._path, self._owners) if self._path is not None else self._unknown
         if why and why != self._refused:
             log.error(
                 "bridge refused", worker=self.target, cause=why,
-                action="run the bridge as the cloud's user, or set GLASSBRIDGE_BRIDGE_OWNER",
+                action="set GLASSBRIDGE_BRIDGE_CA and what the cloud shows to bridges (docs/production.md)"
+                if self._unknown
+                else "run the bridge as the cloud's user, or set GLASSBRIDGE_BRIDGE_OWNER",
             )  # fmt: skip
         self._refused = why
         return not why
 
     @property
     def load(self) -> int:
-        return max(self.sessions, self.seats)
+        return max(self.sessions, self.standing.places)
 
     @asynccontextmanager
     async def turn_to_join(self, timeout: float) -> AsyncIterator[None]:
@@ -153,7 +165,7 @@ class Seat:
         self._config = config
         self._call: Any = None
         self._heard_at: float | None = None
-        bridge.seats += 1
+        bridge.standing.places += 1
         self._counted = True
 
     @property
@@ -264,7 +276,7 @@ class Seat:
             self._call.cancel()
         if self._counted:
             self._counted = False
-            self.bridge.seats -= 1
+            self.bridge.standing.places -= 1
 
     def _chunk(self, heartbeat: bool) -> pb.AudioChunk:
         return pb.AudioChunk(
@@ -292,8 +304,8 @@ class Seat:
 
 
 class BridgePool:
-    """All bridges of this cloud. `on_back` hears when one that was down answers again, `on_livekit_fault` when a join
-    failed because of LiveKit."""
+    """All bridges of this cloud (core/bridge_list.py). `on_back` hears when one that was down answers again,
+    `on_livekit_fault` when a join failed because of LiveKit."""
 
     def __init__(
         self,
@@ -312,7 +324,17 @@ class BridgePool:
         self._explain = explain
         self._on_back = on_back
         self._on_livekit_fault = on_livekit_fault
-        self.bridges = [Bridge(target, config, dial(target)) for target in config.bridges]
+        self._dial = dial
+        self._by_target = {target: Bridge(target, config, dial(target)) for target in config.bridges}
+        self._tasks = TaskGroup("bridges")
+        self._watches = False
+        self._strange: set[str] = set()
+        """What the directory lists and nobody can use."""
+
+    @property
+    def bridges(self) -> Collection[Bridge]:
+        """All that there are now."""
+        return self._by_target.values()
 
     @property
     def live(self) -> int:
@@ -367,18 +389,45 @@ class BridgePool:
         """The live ones, least loaded first; where none is, all: news of a bridge can be old."""
         trusted = [bridge for bridge in self.bridges if bridge.trusted]
         live = [bridge for bridge in trusted if bridge.alive]
-        return sorted(live or trusted, key=lambda bridge: (bridge is not_on, bridge.load))
+        return sorted(live or trusted, key=lambda bridge: (bridge is not_on, bridge.standing.lateness, bridge.load))
 
-    async def watch(self) -> None:
-        """Asks each bridge how it is, for ever. Safe to cancel."""
-        async with asyncio.TaskGroup() as group:
-            for bridge in self.bridges:
-                group.create_task(self._watch(bridge), name=f"watch:{bridge.target}")
+    def meet(self, listed: Mapping[str, NodeState]) -> None:
+        """These are all bridges that the directory lists now."""
+        strange = {target for target in islice(listed, MOST) if not _is_target(target)}
+        if strange - self._strange:
+            log.warning("bridges left out", count=len(strange), cause="the directory lists what is no bridge's address")
+        self._strange = strange
+        for target in islice(listed, MOST):
+            if target not in self._by_target and target not in strange:
+                log.info("bridge found", worker=target)
+                bridge = self._by_target[target] = Bridge(target, self._config, self._dial(target), told=False)
+                if self._watches:
+                    self._watch_one(bridge)
+        for target, bridge in self._by_target.items():
+            bridge.standing.listed = listed.get(target)
+        for bridge in [bridge for bridge in self.bridges if not bridge.standing.stays]:
+            log.info("bridge forgotten", worker=bridge.target)
+            del self._by_target[bridge.target]
+            self._tasks.spawn(self._part_with(bridge), f"part:{bridge.target}")
+
+    def start(self) -> None:
+        """Begins to ask each bridge how it is."""
+        self._watches = True
+        for bridge in self.bridges:
+            self._watch_one(bridge)
+
+    def _watch_one(self, bridge: Bridge) -> None:
+        bridge.tasks.keep(lambda: self._watch(bridge), "watch")
 
     async def _watch(self, bridge: Bridge) -> None:
         while True:
             await self._ask(bridge)
             await asyncio.sleep(self._config.bridge_poll)
+
+    @staticmethod
+    async def _part_with(bridge: Bridge) -> None:
+        await bridge.tasks.close()
+        await bridge.channel.close(None)
 
     async def _ask(self, bridge: Bridge) -> None:
         if not bridge.trusted:
@@ -396,15 +445,24 @@ class BridgePool:
     def _set_alive(self, bridge: Bridge, alive: bool) -> None:
         if bridge.alive == alive:
             return
-        bridge.alive = alive
+        bridge.standing.answers = alive
         log.info("bridge answers" if alive else "bridge does not answer", worker=bridge.target)
         if alive:
             self._on_back()
 
     async def close(self) -> None:
         """Closes the channels; what is still open on them is cancelled."""
+        await self._tasks.close()
         for bridge in self.bridges:
-            await bridge.channel.close(None)
+            await self._part_with(bridge)
+
+
+def _is_target(text: str) -> bool:
+    """Whether it is the address of a bridge: gRPC understands others, too."""
+    try:
+        return bool(check_target(text))
+    except ValueError:
+        return False
 
 
 def status_of(answer: pb.BridgeStatusResponse, ours: Generation) -> SeatStatus:

@@ -88,9 +88,11 @@ class CloudConfig:
     recheck: float = 20.0
     """The tokens of live sockets are looked at again so often."""
     bridges: tuple[str, ...]
-    """gRPC targets; the least loaded live one gets a new room."""
+    """gRPC targets that are used beside those that the directory lists; the least loaded live one gets a new room."""
     bridge_security: ChannelSecurity = PLAINTEXT_CHANNELS
     """How those on TCP are known."""
+    far_bridges: bool = False
+    """Bridges of other machines that the directory lists are used: TLS proves who they are, or nobody cares."""
     bridge_owners: frozenset[int] = field(default_factory=lambda: own_users(""))
     """Users whose Unix sockets are believed to be bridges."""
     admin_token: str = field(default="", repr=False)
@@ -151,6 +153,10 @@ class CloudConfig:
     """How often each bridge is asked whether it lives."""
     drain: float = 3.0
     """How long a stopping cloud takes at most to end its sessions."""
+    drain_delay: float = 0.0
+    """How long before that it goes on as before, but is not ready."""
+    rebalance: int = 5
+    """Users a second that a cloud with more than its share sends to others at most."""
     apps: AppsConfig = field(default_factory=AppsConfig)
     cluster: ClusterConfig | None = None
     """None: there are no other clouds."""

@@ -9,6 +9,7 @@ from glassbridge.core.ownership import NodeState
 from glassbridge.core.values import AudioState
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate
+from glassbridge.telemetry.loop_lag import loop_capacity_left
 
 Readings = dict[tuple[str, ...], float]
 
@@ -30,10 +31,11 @@ class Gauges:
             metrics.AUDIO_DEAD.read_by(
                 lambda: max((one.link.dead_for for one in self._sessions.living if one.has_phone), default=0.0)
             ),
-            metrics.PLACES.read_by(lambda: sum(bridge.seats for bridge in pool.bridges)),
+            metrics.PLACES.read_by(lambda: sum(bridge.standing.places for bridge in pool.bridges)),
             metrics.BRIDGES.read_by(lambda: {("live",): pool.live, ("down",): len(pool.bridges) - pool.live}),
             metrics.DIRECTORY_AWAY.read_by(lambda: self._sessions.keeper.away_for),
             metrics.NODES.read_by(self._nodes),
+            metrics.CAPACITY_LEFT.read_by(self._capacity_left),
             metrics.CONNECTIONS.read_by(self._connections),
             metrics.RECOGNISER_RECONNECTS.read_by(self._recogniser_ends),
             metrics.RECOGNISER_STREAMS.read_by(lambda: self._sessions.speech.streams),
@@ -50,6 +52,15 @@ class Gauges:
     def _nodes(self) -> Readings:
         found = Counter(node.state for node in self._sessions.keeper.nodes)
         return {(state.value,): found[state] for state in NodeState}
+
+    def _capacity_left(self) -> Readings:
+        sessions = self._sessions
+        streams, fits = sessions.speech.streams, sessions.speech.fits
+        return {
+            ("sessions",): sessions.capacity_left,
+            ("speakers",): fits / (streams + fits) if streams + fits else 0.0,
+            ("loop",): loop_capacity_left(),
+        }
 
     def _connections(self) -> Readings:
         gate = self._gate

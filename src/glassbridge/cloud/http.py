@@ -169,7 +169,7 @@ class HttpApi:
             log.info("phone refused", code=error.code, peer=request.remote)
             return _refusal(error.status, error.code, str(error))
         user = permit.user
-        if self._sessions.draining:
+        if not self._sessions.stage.takes:
             return _refusal(503, "SESSION_ERROR", "this server is shutting down: connect again")
         if not self._sessions.has_room(user):
             log.warning("phone refused", code="SESSION_ERROR", user_id=user)
@@ -201,7 +201,7 @@ class HttpApi:
         told how much it serves, too."""
         pool, directory = self._sessions.pool, self._sessions.keeper.state
         is_well = pool.live and directory is not LeaseState.AWAY
-        status = "draining" if self._sessions.draining else "ok" if is_well else "degraded"
+        status = "draining" if not self._sessions.stage.ready else "ok" if is_well else "degraded"
         told: dict[str, object] = {"status": status, "timestamp": iso_now()}
         if self._admin.sees(request):
             told |= {

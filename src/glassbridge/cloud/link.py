@@ -99,6 +99,8 @@ class LinkShell:
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, clock)
         self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._former_place: asyncio.Task[None] | None = None
+        """Serves the place of a bridge that is about to stop, until the next one stands."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._seat: Seat | None = None
         self._turned = asyncio.Event()
@@ -208,11 +210,16 @@ class LinkShell:
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case Join(generation, elsewhere):
-                if self._attempt is not None:
+            case Join(generation, elsewhere, keeps):
+                if keeps and self._former_place is None:
+                    self._former_place = self._attempt
+                elif self._attempt is not None:
                     await cancelled(self._attempt)
+                if not keeps:
+                    await self._part_with_former_place()
                 self._attempt = self._tasks.spawn(self._serve(generation, elsewhere), f"join-{generation}")
             case Leave(generation):
+                await self._part_with_former_place()
                 attempt, self._attempt = self._attempt, None
                 seat, self._seat = self._seat, None
                 task = self._tasks.spawn(self._give_up(attempt, seat, generation), f"leave-{generation}")
@@ -252,6 +259,11 @@ class LinkShell:
 
     # ---- a place
 
+    async def _part_with_former_place(self) -> None:
+        former, self._former_place = self._former_place, None
+        if former is not None:
+            await cancelled(former)
+
     async def _give_up(self, attempt: asyncio.Task[None] | None, seat: Seat | None, generation: Generation) -> None:
         """A bridge that is in the room is told before its stream ends; one that is on its way is called back first, for
         only then can it not get there after our word."""
@@ -284,6 +296,7 @@ class LinkShell:
             self._story.done("join", generation, "joined", took=self._clock() - begun, bridge=seat.bridge.target)
             self._flight.begin("livekit_in", "bridge_out")
             self.post(Joined(generation))
+            await self._part_with_former_place()
             odd = OddByte()
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))
             if self._seat is seat:  # not given up meanwhile

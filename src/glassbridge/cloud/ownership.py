@@ -32,7 +32,7 @@ from glassbridge.core.lease import (
 )
 from glassbridge.core.lost_nodes import LostNodes
 from glassbridge.core.machine import Record
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, decide, resume
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, decide, resume
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -60,6 +60,9 @@ class Users(Protocol):
 
     def node_state(self) -> tuple[NodeState, int]:
         """What this cloud does with new users, and how many it has."""
+
+    def meet(self, nodes: tuple[Node, ...]) -> None:
+        """These are all nodes now, this one among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,9 @@ class Keeper:
         self._heard: list[Taken] = []
         """What the directory has told and need not tell again."""
         self._ahead_ms: float | None = None
-        """What the directory's clock shows beyond monotonic time, in milliseconds."""
+        """What the directory's clock shows beyond monotonic time, in milliseconds,"""
+        self._clock_ahead_ms: float | None = None
+        """and the cluster's clock, as far as it was seen."""
         self._away_since: float | None = None
         self._lost = LostNodes()
         self.nodes: tuple[Node, ...] = ()
@@ -168,7 +173,7 @@ class Keeper:
         verdict = await self._ask_directory(wanted)
         held = verdict is not None
         if verdict is None:
-            verdict = decide(mine, wanted, self.now_ms())
+            verdict = decide(mine, wanted, self._seen_ms() or unix_ms_now())
         metrics.CLAIMS.add("refused" if isinstance(verdict, Refused) else "held" if held else "local")
         if isinstance(verdict, Refused):
             return Late(verdict.claim)
@@ -194,11 +199,13 @@ class Keeper:
         if not self._lease.is_trusted(monotonic()):
             return None
         try:
-            return await self._directory.claim(wanted, CLAIM_TIME)
+            verdict = await self._directory.claim(wanted, CLAIM_TIME, self._seen_ms())
         except DirectoryAway as away:
             log.warning("claim failed", user_id=wanted.user, error=str(away))
             self._shell.post(ClaimFailed())
             return None
+        self._see(verdict.claim.epoch)
+        return verdict
 
     def _whom_to_ask(
         self, held: bool, former: Claim | None, mine: Claim | None, given: Claim | None
@@ -243,6 +250,14 @@ class Keeper:
         """Unix milliseconds of the directory, as far as they are known: clocks of clouds do not count."""
         return unix_ms_now() if self._ahead_ms is None else int(self._ahead_ms + monotonic() * 1000)
 
+    def _seen_ms(self) -> int:
+        """The cluster's clock; 0: nothing is known of it."""
+        return 0 if self._clock_ahead_ms is None else int(self._clock_ahead_ms + monotonic() * 1000)
+
+    def _see(self, clock_ms: int) -> None:
+        ahead = clock_ms - monotonic() * 1000
+        self._clock_ahead_ms = ahead if self._clock_ahead_ms is None else max(self._clock_ahead_ms, ahead)
+
     # ---- the lease
 
     def _note(self, record: Record[LeaseState]) -> None:
@@ -266,13 +281,16 @@ class Keeper:
         state, load = self._users.node_state()
         heard = list(self._heard)
         try:
-            answer = await self._directory.renew(Node(self.owner, state, load), LEASE, heard, RENEW_TIME)
+            node = Node(self.owner, state, load)
+            answer = await self._directory.renew(node, LEASE, heard, RENEW_TIME, self._seen_ms())
         except DirectoryAway:
             self._shell.post(NotRenewed(number))
             return
         self._ahead_ms = answer.now_ms - monotonic() * 1000
-        self.nodes = answer.nodes
+        self._see(answer.clock_ms)
+        self.nodes = tuple(node for node in answer.nodes if node.role is Role.CLOUD)
         self._lost.see({node.owner: node.state is NodeState.DRAINING for node in self.nodes}, monotonic())
+        self._users.meet(answer.nodes)
         self._heard = list(answer.taken)
         if answer.taken:
             self._tasks.spawn(self._lose(answer.taken), f"lose-{number}")
@@ -298,10 +316,11 @@ class Keeper:
 
     async def _restore(self, claim: Claim) -> None:
         try:
-            verdict = await self._directory.claim(claim, LEASE)
+            verdict = await self._directory.claim(claim, LEASE, self._seen_ms())
         except DirectoryAway:
             self._shell.post(ClaimFailed())
             return
+        self._see(verdict.claim.epoch)
         granted, stands = isinstance(verdict, Granted), verdict.claim
         event = ownership.Held(stands) if granted else ownership.Denied(claim.epoch, stands.owner)
         self._users.own(claim.user, event)

@@ -169,6 +169,7 @@ class UserSession:
         self._kept: list[SocketNumber] = []
         """Superseded phones that are still connected, oldest first."""
         self._phone: PhoneConnection | None = None
+        self._came_at = self._clock()
         self._told: tuple[AudioState, int] | None = None
         """The audio state that the phone knows, and since when (unix milliseconds)."""
         self._notice: Notice | None = None
@@ -292,6 +293,16 @@ class UserSession:
     def has_phone(self) -> bool:
         """False in grace."""
         return self._phone is not None
+
+    @property
+    def here_for(self) -> float:
+        """Seconds since the newest socket of the phone came."""
+        return self._clock() - self._came_at
+
+    @property
+    def moves_easily(self) -> int:
+        """How little is disturbed when the phone has to come anew: 2 where there is none, 1 where nothing is said."""
+        return 2 if not self.has_phone else 0 if self.microphone.heard_lately else 1
 
     def opened(self, connection: PhoneConnection) -> None:
         """A socket of the user was accepted."""
@@ -427,6 +438,7 @@ class UserSession:
         kind = "resumed" if self._phone is None else "superseding"
         metrics.PHONE_SOCKETS.add(kind if resumed else "handed_over" if self._was_elsewhere else "new")
         self._phone, self._odd = connection, OddByte()
+        self._came_at = self._clock()
         if self._beside is not None and self._beside.wishes.phone != connection.wishes.phone:
             self._beside.close(CloseCode.SUPERSEDED)
             self._beside = None

@@ -1,7 +1,7 @@
 """All sessions of this cloud, one for each user."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -20,13 +20,15 @@ from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.handover import HandOverClient
 from glassbridge.cloud.livekit_watch import LiveKitWatch
+from glassbridge.cloud.moving import rebalance, send_all_away
 from glassbridge.cloud.ownership import Keeper, Late, Won
-from glassbridge.cloud.session import DRAINING, UserSession
+from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
-from glassbridge.cluster.directory import Directory
+from glassbridge.cluster.directory import Directory, Node
 from glassbridge.core import audio_link, ownership
-from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, OwnershipState, Refused, decide
+from glassbridge.core.moving import Stage
+from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, OwnershipState, Refused, Role, decide
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.livekit.rooms import RoomService
@@ -47,10 +49,6 @@ SETTLE_TIME = 1.5
 """Seconds that a request of a user waits for the same: a claim and two questions for a hand-over."""
 MOST_GIVEN = 10_000
 """Users of whom this cloud remembers by which claim another took them."""
-HANDED_OVER = 0.75
-"""The part of the time of a drain in which other clouds may take the sessions."""
-DRAIN_PACE = 0.002
-"""Seconds between two phones that are sent away, while time allows: they all come back at once, somewhere else."""
 
 
 class Sessions:
@@ -78,7 +76,7 @@ class Sessions:
         self._empty.set()
         self._tasks = TaskGroup("sessions")
         self._numbers = count(1)
-        self.draining = False
+        self.stage = Stage.SERVING
 
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
         """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
@@ -90,7 +88,7 @@ class Sessions:
     def start(self) -> None:
         """Begins to watch the bridges, and to keep the lease in the directory."""
         self._tasks.keep(self.keeper.run, "directory")
-        self._tasks.keep(self.pool.watch, "bridges")
+        self.pool.start()
         self._tasks.keep(self._watch.run, "livekit")
         self._tasks.keep(self.flights.run, "flights")
         self._tasks.keep(watch_loop, "loop-lag")
@@ -105,6 +103,11 @@ class Sessions:
     def active(self) -> int:
         """Sessions, those in grace included."""
         return len(self._by_user)
+
+    @property
+    def capacity_left(self) -> float:
+        """The part of the sessions that may still come."""
+        return max(0.0, 1 - self.active / max(1, self._config.max_sessions))
 
     def has_room(self, user: UserId) -> bool:
         """Whether a socket of this user can be taken: there is a limit to sessions."""
@@ -166,7 +169,7 @@ class Sessions:
 
     def take(self, connection: PhoneConnection) -> None:
         """Finds or makes the session for a socket."""
-        if self.draining:
+        if not self.stage.takes:
             connection.close(CloseCode.DRAINING)
             return
         self._tasks.spawn(self._enter(connection), f"enter:{connection.user}")
@@ -238,7 +241,13 @@ class Sessions:
 
     def node_state(self) -> tuple[NodeState, int]:
         """What this cloud does with new users, and how many it has."""
-        return NodeState.of(self.active, self._config.max_sessions, draining=self.draining), self.active
+        return NodeState.of(self.active, self._config.max_sessions, draining=not self.stage.ready), self.active
+
+    def meet(self, nodes: tuple[Node, ...]) -> None:
+        """These are all nodes now."""
+        self.pool.meet({node.owner.address: node.state for node in nodes if node.role is Role.BRIDGE})
+        if self.stage is Stage.SERVING:
+            rebalance(list(self.living), nodes, self.keeper.owner.incarnation, self._config.rebalance)
 
     async def give(self, asked: HandOverRequest) -> HandOver:
         """Another cloud owns this user now: the session moves there."""
@@ -302,50 +311,25 @@ class Sessions:
         for session in self._by_user.values():
             session.link.post(audio_link.BridgeBack())
 
+    async def drain(self, delay: float) -> None:
+        """Sends every user to another cloud, or ends the session; takes `delay` seconds, in which all goes on but the
+        balancer sees that we are going, and then the time of a drain. Idempotent; safe to cancel."""
+        if self.stage is Stage.DRAINING:
+            return
+        self.stage = Stage.LEAVING
+        log.info("draining", sessions=len(self._by_user), delay_s=delay)
+        await asyncio.sleep(delay)
+        self.stage = Stage.DRAINING
+        clock, drain = self._apps.world.monotonic, self._config.drain
+        successor = self.keeper.has_successor
+        await send_all_away(clock, lambda: list(self.living), self._empty, drain, has_successor=successor)
+
     async def close(self) -> None:
-        """Tells every phone that we are going, one after the other, and leaves every room; takes `drain` seconds and
-        little more. Other clouds may take the sessions meanwhile; those that are left end."""
-        self.draining = True
-        log.info("draining", sessions=len(self._by_user))
-        now = asyncio.get_running_loop().time()
-        steps: list[tuple[float, Callable[[UserSession], None]]] = [
-            (now + self._config.drain, lambda session: session.end(DRAINING))
-        ]
-        if self.keeper.has_successor:
-            steps.insert(
-                0, (now + self._config.drain * HANDED_OVER, lambda session: session.send_away(CloseCode.DRAINING))
-            )
-        for until, send_away in steps:
-            try:
-                async with asyncio.timeout_at(until):
-                    await self._one_by_one(send_away)
-                    await self._empty.wait()
-            except TimeoutError:
-                pass
+        """Ends what is left, and releases everything."""
+        await self.drain(0.0)
         if self._by_user or self._closing:
             log.warning("sessions left behind", sessions=len(self._by_user) + len(self._closing))
         self.flights.stop()
         await self.keeper.close()
         await self._tasks.close(timeout=1.0)
         await self.pool.close()
-
-    async def _empty_by(self, until: float, send_away: Callable[[UserSession], None]) -> None:
-        """Waits for the last session to be gone, until this loop time at most."""
-        try:
-            async with asyncio.timeout_at(until):
-                await self._one_by_one(send_away)
-                await self._empty.wait()
-        except TimeoutError:
-            pass
-
-    async def _one_by_one(self, send_away: Callable[[UserSession], None]) -> None:
-        """Those without a phone first."""
-        sessions = sorted(self._by_user.values(), key=lambda session: session.has_phone)
-        pace = min(DRAIN_PACE, self._config.drain / 2 / max(1, len(sessions)))
-        loop = asyncio.get_running_loop()
-        next_at = loop.time()
-        for session in sessions:
-            send_away(session)
-            if session.has_phone:
-                next_at += pace
-                await asyncio.sleep(max(0.0, next_at - loop.time()))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, Verdict
+from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, Role, Verdict
 from glassbridge.core.values import UserId
 
 
@@ -20,7 +20,8 @@ class Node:
     owner: Owner
     state: NodeState
     load: int
-    """Its sessions."""
+    """Its sessions, or rooms."""
+    role: Role = Role.CLOUD
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +38,29 @@ class Renewal:
 
     now_ms: int
     """Unix milliseconds of the directory."""
+    clock_ms: int
+    """Milliseconds of the cluster's clock (core/ownership.py): the same or more."""
     server: str
     """Which run of which server answered."""
     nodes: tuple[Node, ...]
-    """All whose lease is good, the one that asks among them."""
+    """All clouds and bridges whose lease is good, the one that asks among them."""
     taken: tuple[Taken, ...]
     """All that was not heard yet, the oldest first."""
 
 
 class Directory(Protocol):
     """One connection of one node. Each call takes `timeout` seconds at most, raises DirectoryAway, and is safe to
-    cancel."""
+    cancel. `clock`: the milliseconds of the cluster's clock that the node has seen; 0: none."""
 
-    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
+    async def renew(
+        self, node: Node, lease: float, heard: Collection[Taken], timeout: float, clock: int = 0
+    ) -> Renewal:
         """Registers the node for `lease` seconds. `heard`: what need not be told again of former answers."""
 
-    async def withdraw(self, owner: Owner, timeout: float) -> None:
+    async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         """The node is gone. Its claims stay: whoever takes one of them learns of it."""
 
-    async def claim(self, wanted: Claim, timeout: float) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
         """Claims a user anew (epoch 0), or restores a claim."""
 
     async def find(self, user: UserId, timeout: float) -> Claim | None:

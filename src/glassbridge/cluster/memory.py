@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from glassbridge.cluster.directory import Node, Renewal, Taken
-from glassbridge.core.ownership import Claim, Epoch, Granted, Owner, Released, Verdict, decide
+from glassbridge.core.ownership import Claim, Epoch, Granted, Owner, Released, Role, Verdict, decide
 from glassbridge.core.values import UserId
 
 MOST_RELEASED = 10_000
@@ -25,23 +25,31 @@ class MemoryDirectory:
         self._claims: dict[UserId, Claim] = {}
         self._released: dict[UserId, Released] = {}
         self._taken: dict[str, list[Taken]] = {}
+        self._seen = 0
+        """Of the cluster's clock."""
 
-    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
+    async def renew(
+        self, node: Node, lease: float, heard: Collection[Taken], timeout: float, clock: int = 0
+    ) -> Renewal:
+        self._seen = max(self._seen, clock)
         now, incarnation = self._now_ms(), node.owner.incarnation
         self._nodes[incarnation] = node, now + lease * 1000
         for gone in [key for key, (_, ends) in self._nodes.items() if ends <= now]:
             del self._nodes[gone]
         taken = self._taken[incarnation] = [news for news in self._taken.get(incarnation, []) if news not in heard]
-        return Renewal(now, "memory", tuple(known for known, _ in self._nodes.values()), tuple(taken))
+        return Renewal(
+            now, max(now, self._seen), "memory", tuple(known for known, _ in self._nodes.values()), tuple(taken)
+        )
 
-    async def withdraw(self, owner: Owner, timeout: float) -> None:
+    async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         self._nodes.pop(owner.incarnation, None)
         self._taken.pop(owner.incarnation, None)
 
-    async def claim(self, wanted: Claim, timeout: float) -> Verdict:
-        user = wanted.user
-        verdict = decide(self._claims.get(user) or self._released.get(user), wanted, self._now_ms())
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
+        user, now = wanted.user, max(self._now_ms(), self._seen, clock)
+        verdict = decide(self._claims.get(user) or self._released.get(user), wanted, now)
         if isinstance(verdict, Granted):
+            self._seen = max(self._seen, clock, verdict.claim.epoch)
             self._claims[user] = verdict.claim
             self._released.pop(user, None)
             former = verdict.former

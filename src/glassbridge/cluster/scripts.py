@@ -27,19 +27,24 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 RENEW: Final = (
     _NOW
     + """
--- KEYS: nodes, leases, what was taken.  ARGV: incarnation, what is known of the node, lease (ms), most news,
+-- KEYS: nodes, leases, what was taken, nodes of the other role, their leases, clock
+-- ARGV: incarnation, what is known of the node, lease (ms), most news, clock as the node has seen it,
 --       news that was heard
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
-  redis.call('HDEL', KEYS[1], gone)
-  redis.call('ZREM', KEYS[2], gone)
+for at = 1, 4, 3 do
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[at + 1], '-inf', now)) do
+    redis.call('HDEL', KEYS[at], gone)
+    redis.call('ZREM', KEYS[at + 1], gone)
+  end
 end
-for number = 5, #ARGV do
+for number = 6, #ARGV do
   redis.call('LREM', KEYS[3], 1, ARGV[number])
 end
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-return {string.format('%.0f', now), server, redis.call('HGETALL', KEYS[1]),
+local clock = string.format('%.0f', math.max(now, tonumber(ARGV[5]), tonumber(redis.call('GET', KEYS[6]) or '0')))
+redis.call('SET', KEYS[6], clock)
+return {string.format('%.0f', now), clock, server, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[4]),
         redis.call('LRANGE', KEYS[3], 0, ARGV[4] - 1)}
 """
 )
@@ -57,7 +62,7 @@ CLAIM: Final = (
     + """
 -- KEYS: the user's.  ARGV: prefix, user, node, incarnation, address, session, phone, attempt, epoch,
 --       seconds kept, seconds that news of a loss waits, most news,
---       until when somebody waits for the answer (ms; 0: unknown)
+--       until when somebody waits for the answer (ms; 0: unknown), clock as the node has seen it
 if tonumber(ARGV[13]) > 0 and now > tonumber(ARGV[13]) then
   return {-1, '0', {}}
 end
@@ -77,16 +82,22 @@ if owner then
     return {0, kept[1], former}
   end
 end
-if owner == ARGV[4] then
-  epoch, former = math.max(old, epoch), {}
+local is_ours = owner == ARGV[4]
+if is_ours then
+  former = {}
+end
+local seen = math.max(tonumber(ARGV[14]), tonumber(redis.call('GET', ARGV[1] .. 'clock') or '0'))
+if is_ours and epoch > 0 then
+  epoch = math.max(old, epoch)
 elseif epoch <= old then
-  epoch = math.max(old + 1, now)
+  epoch = math.max(old + 1, now, seen)
 end
 local written = string.format('%.0f', epoch)
+redis.call('SET', ARGV[1] .. 'clock', string.format('%.0f', math.max(seen, epoch)))
 redis.call('HSET', KEYS[1], 'node', ARGV[3], 'incarnation', ARGV[4], 'address', ARGV[5], 'session', ARGV[6],
            'phone', ARGV[7], 'attempt', ARGV[8], 'epoch', written)
 redis.call('EXPIRE', KEYS[1], ARGV[10])
-if owner and owner ~= ARGV[4] and redis.call('ZSCORE', ARGV[1] .. 'leases', owner) then
+if owner and not is_ours and redis.call('ZSCORE', ARGV[1] .. 'leases', owner) then
   local news = ARGV[1] .. 'taken:' .. owner
   if redis.call('LLEN', news) < tonumber(ARGV[12]) then
     redis.call('RPUSH', news, written .. ' ' .. ARGV[2])

@@ -1,7 +1,7 @@
 """The directory in a Valkey (or Redis 7) server, by redis-py. Nothing else imports that library."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from glassbridge.cluster import scripts
 from glassbridge.cluster.address import Kind, ServerAddress
 from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Verdict
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, Verdict
 from glassbridge.core.values import UserId
 
 log = structlog.get_logger()
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 AT_ONCE: Final = 16
 """Connections, and so requests on their way; others wait, each within its time."""
 CLOSE_TIME: Final = 1.0
+_LISTED: Final = {Role.CLOUD: ("nodes", "leases"), Role.BRIDGE: ("bridges", "bridge-leases")}
+_OTHER: Final = {Role.CLOUD: Role.BRIDGE, Role.BRIDGE: Role.CLOUD}
 _BAD_ANSWER: Final = (ValueError, TypeError, IndexError, KeyError, msgspec.MsgspecError)
 
 
@@ -52,37 +54,35 @@ class ValkeyDirectory:
         self._renew, self._withdraw = register(scripts.RENEW), register(scripts.WITHDRAW)
         self._claim, self._release = register(scripts.CLAIM), register(scripts.RELEASE)
 
-    async def renew(self, node: Node, lease: float, heard: Collection[Taken], timeout: float) -> Renewal:
+    async def renew(
+        self, node: Node, lease: float, heard: Collection[Taken], timeout: float, clock: int = 0
+    ) -> Renewal:
         owner = node.owner
         about = msgspec.json.encode(_About(owner.node, owner.address, node.state, node.load)).decode()
         asked_at = monotonic()
         answer = await self._run(
             self._renew,
-            self._node_keys(owner),
+            (*self._node_keys(owner, node.role), *_listed(_OTHER[node.role]), f"{scripts.PREFIX}clock"),
             (
                 owner.incarnation,
                 about,
                 round(lease * 1000),
                 scripts.TAKEN_AT_ONCE,
+                clock,
                 *(f"{news.epoch} {news.user}" for news in heard),
             ),
             timeout,
         )
         with _Understood():
-            now_ms, server, nodes, taken = answer
+            now_ms, shared_ms, server, same, other, taken = answer
             self._ahead_ms = int(now_ms) - (asked_at + monotonic()) / 2 * 1000
-            pairs = zip(nodes[::2], nodes[1::2], strict=True)
-            return Renewal(
-                int(now_ms),
-                str(server),
-                tuple(_node(incarnation, about) for incarnation, about in pairs),
-                tuple(_taken(news) for news in taken),
-            )
+            nodes = (*_nodes(same, node.role), *_nodes(other, _OTHER[node.role]))
+            return Renewal(int(now_ms), int(shared_ms), str(server), nodes, tuple(_taken(news) for news in taken))
 
-    async def withdraw(self, owner: Owner, timeout: float) -> None:
-        await self._run(self._withdraw, self._node_keys(owner), (owner.incarnation,), timeout)
+    async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
+        await self._run(self._withdraw, self._node_keys(owner, role), (owner.incarnation,), timeout)
 
-    async def claim(self, wanted: Claim, timeout: float) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
         owner = wanted.owner
         answer = await self._run(
             self._claim,
@@ -101,6 +101,7 @@ class ValkeyDirectory:
                 scripts.TAKEN_SECONDS,
                 scripts.MOST_TAKEN,
                 self._until(timeout),
+                clock,
             ),
             timeout,
         )
@@ -137,8 +138,8 @@ class ValkeyDirectory:
             log.info("directory not closed", error=type(error).__name__)
 
     @staticmethod
-    def _node_keys(owner: Owner) -> tuple[str, ...]:
-        return tuple(f"{scripts.PREFIX}{name}" for name in ("nodes", "leases", f"taken:{owner.incarnation}"))
+    def _node_keys(owner: Owner, role: Role) -> tuple[str, ...]:
+        return (*_listed(role), f"{scripts.PREFIX}taken:{owner.incarnation}")
 
     def _until(self, timeout: float) -> int:
         """By the server's clock: a server that stood still must not do then what nobody waits for any more. 0: its
@@ -169,9 +170,15 @@ class _Understood:
             raise DirectoryAway("its answer cannot be read") from None
 
 
-def _node(incarnation: str, text: str) -> Node:
-    about = msgspec.json.decode(text, type=_About)
-    return Node(Owner(about.node, str(incarnation), about.address), about.state, about.load)
+def _listed(role: Role) -> tuple[str, ...]:
+    """Keys of all nodes of this role, and of their leases."""
+    return tuple(f"{scripts.PREFIX}{name}" for name in _LISTED[role])
+
+
+def _nodes(pairs: list[str], role: Role) -> Iterator[Node]:
+    for incarnation, text in zip(pairs[::2], pairs[1::2], strict=True):
+        about = msgspec.json.decode(text, type=_About)
+        yield Node(Owner(about.node, str(incarnation), about.address), about.state, about.load, role)
 
 
 def _taken(text: str) -> Taken:

@@ -160,6 +160,8 @@ class AudioLink:
         """The deadline of this state: the next join, the next look, or the end of waiting for an answer."""
         self._elsewhere = False
         """The next join prefers another bridge."""
+        self._keeps = False
+        """The place of before is kept until the next one stands."""
         self._status_at: float | None = None
         self._pushes = False
         """The bridge of this place pushes its news."""
@@ -308,7 +310,7 @@ class AudioLink:
         self.generation = Generation(max(self.generation, self._above) + 1)
         self._go(LinkState.JOINING, event, now, cause)
         elsewhere, self._elsewhere = self._elsewhere, False
-        return [Join(self.generation, elsewhere)]
+        return [Join(self.generation, elsewhere, self._keeps)]
 
     def _join_by(
         self,
@@ -323,6 +325,7 @@ class AudioLink:
         if not decision.at_once:
             self._backoff.not_at_once()
         self._elsewhere = decision.elsewhere
+        self._keeps = decision.stays or (self._keeps and isinstance(event, JoinFailed))
         delay = self._backoff.next_delay(patient=decision.patient)
         self._trouble = replace(trouble, retry_at=now + delay)
         if delay == 0.0:
@@ -334,7 +337,7 @@ class AudioLink:
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         missed = self._trouble if self._deaf and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._pushes, self._hindered = False, None
+        self._pushes, self._hindered, self._keeps = False, None, False
         self._go(LinkState.AWAITING_AUDIO, event, now)
         self._status_at = now + STATUS_EVERY_OF_OLD
         return []

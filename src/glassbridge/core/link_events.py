@@ -208,6 +208,8 @@ class Join:
     generation: Generation
     elsewhere: bool = False
     """On another bridge than the last one, where there is another."""
+    keeps: bool = False
+    """What there is of ours goes on until this one stands."""
 
 
 @dataclass(frozen=True, slots=True)

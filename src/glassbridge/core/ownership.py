@@ -3,9 +3,12 @@
 Rules
 - The newest socket of a phone wins, wherever it was accepted. Two attempts of the same phone are told apart by the
   phone's own count: one that comes late is refused. Otherwise whoever claims last wins.
-- Each new owner gets a greater epoch: max(old + 1, unix milliseconds). It is the high part of the generations of its
-  joins, so bridges and LiveKit fence a former owner whatever the clocks say.
-- An owner that claims again keeps its epoch, also if the directory has forgotten it and grants a smaller one.
+- Each new owner gets a greater epoch: max(old + 1, the milliseconds of the cluster's clock). It is the high part of
+  the generations of its joins, so bridges and LiveKit fence a former owner whatever the clocks say.
+- The clock of the cluster never goes back: it is the greatest of the directory's clock, of each epoch, and of what any
+  node has seen of it. So a directory that failed over to a clock that is behind grants no epoch that is too small.
+- Each new socket of the phone gets a greater epoch, also where the owner stays: another owner that nobody heard of may
+  have been in between. A claim that is restored keeps its epoch, also if the directory has forgotten it.
 - Answers to claims of one owner may come in any order: the newest attempt of a phone and the greatest epoch count.
 - While the directory is away, claims are local. They are restored once it is back: a restored claim loses to a newer
   attempt of the same phone, or to a greater epoch.
@@ -33,6 +36,13 @@ milliseconds generations stay below 2^53 until 2039, so that JavaScript reads th
 def first_generation(epoch: Epoch) -> Generation:
     """All joins of this owner have greater generations."""
     return Generation(epoch * JOINS)
+
+
+class Role(Enum):
+    """What a node is."""
+
+    CLOUD = "cloud"
+    BRIDGE = "bridge"
 
 
 class NodeState(Enum):
@@ -103,16 +113,17 @@ Verdict = Granted | Refused
 
 
 def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict:
-    """What becomes of a claim, by what the directory holds and its unix milliseconds. The script of the real directory
+    """What becomes of a claim, by what the directory holds and the cluster's clock. The script of the real directory
     (cluster/scripts.py) does the same."""
     old = Epoch(0) if kept is None else kept.epoch
     if isinstance(kept, Claim):
         if not _yields(kept, wanted):
             return Refused(kept)
-        if kept.owner.incarnation == wanted.owner.incarnation:
+        if kept.owner.incarnation == wanted.owner.incarnation and wanted.epoch:
             return Granted(replace(wanted, epoch=max(old, wanted.epoch)), None)
     epoch = wanted.epoch if wanted.epoch > old else Epoch(max(old + 1, now_ms))
-    return Granted(replace(wanted, epoch=epoch), kept if isinstance(kept, Claim) else None)
+    is_ours = isinstance(kept, Claim) and kept.owner.incarnation == wanted.owner.incarnation
+    return Granted(replace(wanted, epoch=epoch), None if is_ours or not isinstance(kept, Claim) else kept)
 
 
 def _yields(kept: Claim, wanted: Claim) -> bool:

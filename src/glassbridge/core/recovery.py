@@ -46,6 +46,8 @@ class Decision:
     """Another bridge is preferred, where there is one."""
     patient: bool = False
     """Somebody has to put it right first: the waits grow to a minute."""
+    stays: bool = False
+    """The place is still good: it is kept until the next one stands."""
     doubt: bool = False
     """Somebody else may be right: the phone must answer on its socket before we join again."""
 
@@ -73,5 +75,5 @@ DECISIONS: Final[dict[Trouble, Decision]] = {
     BridgeFault.TIMED_OUT: Decision(Hop.BRIDGE, elsewhere=True),
     BridgeFault.REFUSED: Decision(Hop.BRIDGE, at_once=False, elsewhere=True),
     BridgeFault.DIED: Decision(Hop.BRIDGE, elsewhere=True),
-    BridgeFault.LEAVING: Decision(Hop.BRIDGE, elsewhere=True),
+    BridgeFault.LEAVING: Decision(Hop.BRIDGE, elsewhere=True, stays=True),
 }

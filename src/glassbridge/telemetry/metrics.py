@@ -76,6 +76,15 @@ DIRECTORY_AWAY: Final = Gauge(
     "Seconds for which the directory of the cluster has been away; 0: it answers.",
     CLOUD,
 )
+REBALANCED: Final = Counter(
+    "glassbridge_users_rebalanced_total", "Users that were sent to other clouds, because this one had too many.", CLOUD
+)
+CAPACITY_LEFT: Final = Gauge(
+    "glassbridge_capacity_left_ratio",
+    "The part of a cloud's capacity that is left, by what bounds it: its sessions, its speakers, its event loop.",
+    CLOUD,
+    ("of",),
+)
 NODES: Final = Gauge("glassbridge_nodes", "Clouds that the directory knew when it last answered.", CLOUD, ("state",))
 TOO_FAST: Final = Counter(
     "glassbridge_too_fast_total",

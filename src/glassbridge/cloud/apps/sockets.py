@@ -24,6 +24,7 @@ from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.relay import Relay
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.addresses import subject_of
+from glassbridge.core.moving import Stage
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry import metrics
@@ -50,7 +51,7 @@ class Sessions(Protocol):
     def keeper(self) -> "Keeper": ...
 
     @property
-    def draining(self) -> bool: ...
+    def stage(self) -> Stage: ...
 
     def apps_of(self, user: UserId) -> UserApps | None:
         """None: this user has no session here."""
@@ -132,7 +133,7 @@ class AppSockets:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
         if not self._origins.allow(request):
             return _refusal(403, ORIGIN_NOT_ALLOWED, self._origins.ADVICE)
-        if self._sessions.draining:
+        if not self._sessions.stage.takes:
             return _refusal(503, wire.ErrorCode.INTERNAL_ERROR, "this server is shutting down: connect again")
         found: _SignedIn | None = None
         try:

@@ -141,7 +141,7 @@ class Cloud:
         self.loop.call_soon(self._begin)
 
     def _begin(self) -> None:
-        self._tasks.keep(self.pool.watch, "bridges")
+        self.pool.start()
         self._tasks.keep(self.watch.run, "livekit")
 
     def _dial_bridge(self, target: str) -> Any:

@@ -1,0 +1,59 @@
+"""When a cloud takes users, and how many it sends to others: because it stops, or because it has more than its share.
+
+Rules
+- A cloud that stops is not ready at once, but goes on as before until the balancer must have noticed. Then it takes
+  nobody, and sends its users to the others one after the other: the time for that is given, and PACE apart is slow
+  enough.
+- A cloud whose users are more than its share, by more than SLACK and SLACK_PART of it, sends some to the others each
+  round: at most PART of its users, and not more than a setting says. Its share is what each would have if all had the
+  same. Several clouds may do so at once, each for a part of what another one lacks: so it stops short of its share.
+- Nobody is sent away twice within REST seconds: a balancer that knows nothing of loads may bring a phone back.
+- Where no other cloud serves, nobody is sent away for the sake of others.
+
+It does not know sessions, sockets or the directory, nor the time.
+"""
+
+from collections.abc import Collection
+from enum import Enum
+from math import ceil, floor
+from typing import Final
+
+PACE: Final = 0.02
+"""Seconds between two users that are sent to other clouds."""
+PART_FOR_PACE: Final = 0.5
+"""The part of the time for all users in which the last one is sent."""
+SLACK: Final = 5
+"""Users beyond the share that are not worth a move,"""
+SLACK_PART: Final = 0.1
+"""and the part of the share."""
+PART: Final = 0.02
+"""The part of its users that a cloud sends away in a round, at least one user."""
+REST: Final = 30.0
+"""Seconds for which a user stays before it is sent away for the sake of others."""
+
+
+class Stage(Enum):
+    """Of a cloud's life. `ready`: new phones are welcome; `takes`: those that come are taken."""
+
+    SERVING = ("serving", True, True)
+    LEAVING = ("leaving", False, True)
+    DRAINING = ("draining", False, False)
+
+    def __init__(self, label: str, ready: bool, takes: bool) -> None:
+        self.label = label
+        self.ready = ready
+        self.takes = takes
+
+
+def pace(users: int, within: float) -> float:
+    """Seconds between two of so many users that are sent away because the cloud stops."""
+    return min(PACE, within * PART_FOR_PACE / max(1, users))
+
+
+def surplus(mine: int, others: Collection[int], most: int) -> int:
+    """Users that a cloud with `mine` sends away in this round; `others` have so many, `most` is a setting."""
+    if not others:
+        return 0
+    share = ceil((mine + sum(others)) / (1 + len(others)))
+    beyond = mine - share - max(SLACK, floor(share * SLACK_PART))
+    return max(0, min(beyond, most, max(1, floor(mine * PART))))
