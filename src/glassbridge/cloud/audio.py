@@ -94,6 +94,9 @@ class Understands(Protocol):
     def give_up(self, hole: Hole) -> None:
         """What follows lies after a hole."""
 
+    def miss(self, hole: Hole, before: int) -> None:
+        """A hole that the former owner has left, so many samples before what comes next."""
+
     def fill(self, late: Fill) -> None:
         """Takes something of a hole, or of one that is not known any more."""
 
@@ -218,6 +221,20 @@ class Microphone:
     def accounts(self) -> tuple[Account, Account]:
         """What became of the numbered and of the unnumbered audio."""
         return self._ledger.account(), self._unnumbered.account()
+
+    def handed_over(self) -> tuple[int, int, int, tuple[tuple[int, int], ...]] | None:
+        """For the next owner of the user: epoch, position, microseconds of the phone's clock, and what never came; None
+        before any numbered frame."""
+        position = self._ledger.acknowledged
+        return None if position is None else (*position, round(self._ledger.captured_end * 1e6), self._ledger.missing)
+
+    def take_over(self, epoch: int, position: int, captured_us: int, missing: Holes) -> None:
+        """What the former owner had; comes before any frame. What it had is not heard again."""
+        self._ledger.take_over(epoch, position, captured_us / 1e6, missing)
+        self._lost = self._ledger.lost
+        for hole in self._in_order.take_over(epoch, position, missing):
+            if self._understands is not None:
+                self._understands.miss(hole, position - hole.start)
 
     def blame(self, hop: diagnosis.Hop, code: str) -> None:
         """Books samples that turn out to be lost to this hop, until it is forgiven."""

@@ -113,6 +113,13 @@ class Hearing:
     def _end(self) -> int:
         return self._position + self._skipped
 
+    def go_on_at(self, at_ms: int) -> None:
+        """The session's audio began elsewhere; comes before anything else. Utterances are shorter in number than their
+        audio in milliseconds, so none gets a name again."""
+        self._skipped = at_ms * _PER_MS
+        self._timeline.leap(self._position, self._end)
+        self._ids = count(at_ms + 1)
+
     def where(self, epoch: int, position: int) -> int | None:
         """The session's milliseconds of a position in a hole that was given up; None: it is in none."""
         found = self._sound.where(epoch, position)
@@ -216,6 +223,10 @@ class Hearing:
             self._put(bytes(silence * BYTES_PER_SAMPLE))
         self._skipped += hole.samples - silence
         self._timeline.leap(self._position, self._end)
+
+    def miss(self, hole: Hole, before: int) -> None:
+        """A hole that the former owner has left, so many samples before what comes next."""
+        self._sound.give_up(hole, max(0, self._end - before))
 
     def fill(self, late: Fill) -> None:
         """Something of a hole comes after all: it is understood once no more is likely to come."""

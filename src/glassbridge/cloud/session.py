@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace as replace_struct
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
@@ -76,7 +77,7 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
 from glassbridge.wire.close_codes import CloseCode, ComeBack
-from glassbridge.wire.cluster import HandOver
+from glassbridge.wire.cluster import HandOver, Heard, fitting
 from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.phone import (
     AppStateChange,
@@ -212,6 +213,8 @@ class UserSession:
         self.microphone = Microphone(
             self._acknowledge, self.hearing.all_heard, self._judge_network, self._clock_stepped, self.hearing
         )
+        self._speaking: bool | None = None
+        """What the phone said last of speech."""
         self._epoch_asked: int | None = None
         """The epoch that the phone was asked to end."""
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
@@ -376,17 +379,32 @@ class UserSession:
 
     def hand_over(self) -> HandOver:
         """What the next owner of the user gets."""
-        return HandOver(
+        heard = Heard(at_ms=self.hearing.position_ms, speaking=self._speaking)
+        if (numbered := self.microphone.handed_over()) is not None:
+            epoch, position, captured_us, missing = numbered
+            at_ms = heard.at_ms + self.microphone.ahead_ms(epoch, position)
+            heard = replace_struct(
+                heard, at_ms=at_ms, epoch=epoch, position=position, captured_us=captured_us, missing=missing
+            )
+        handed = replace_struct(
+            self.apps.handed_over(),
             session=self.id,
-            apps=tuple(self.apps.states()),
+            heard=heard,
             lc3=self.unnumbered.lc3,
             transcripts=self.transcripts.handed_over(),
         )
+        return fitting(handed)
 
     def _take_over(self, handed: HandOver) -> None:
         """What the former owner of the user had."""
         self.transcripts.take_over(handed.transcripts)
-        self.apps.take_over(handed.apps)
+        if (heard := handed.heard) is not None:
+            self.hearing.go_on_at(heard.at_ms)
+            if heard.epoch:
+                self.microphone.take_over(heard.epoch, heard.position, heard.captured_us, heard.missing)
+            if heard.speaking is not None:
+                self._hear_of_speech(heard.speaking)
+        self.apps.take_over(handed)
         if handed.lc3:
             try:
                 self.unnumbered.configure(Decoder(handed.lc3))
@@ -546,12 +564,12 @@ class UserSession:
             case Vad():
                 self._flight.note("voice", speaking=message.speaking)
                 self.link.post(audio_link.Voice(message.speaking))
-                self.hearing.voice(message.speaking)
-                self._sound_watch.voice(message.speaking)
+                self._hear_of_speech(message.speaking)
                 self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self._flight.note("microphone", on=on)
                 self.link.post(audio_link.Microphone(on))
+                self._speaking = on
                 self.hearing.voice(on)
             case NetworkStateChange():
                 self._flight.note("network")
@@ -567,6 +585,11 @@ class UserSession:
                 self.apps.start_for_phone(package)
             case StopApp(package_name=package):
                 self.apps.stop(package)
+
+    def _hear_of_speech(self, speaking: bool) -> None:
+        self._speaking = speaking
+        self.hearing.voice(speaking)
+        self._sound_watch.voice(speaking)
 
     def on_audio(self, connection: PhoneConnection, frame: bytes) -> None:
         """A binary frame of the phone. Raises FrameError."""

@@ -17,7 +17,7 @@ It does not know frames, listeners or clocks. What was lost and what was never c
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -125,6 +125,14 @@ class InOrder:
         if self._next:
             out.append(self._give_up(Hole(epoch, 0, self._next, 0)))
         return out + self._release(now)
+
+    def take_over(self, epoch: int, position: int, missing: Iterable[tuple[int, int]]) -> list[Hole]:
+        """Another view went so far; comes before anything else. Returns the holes that it left."""
+        self._epochs.append(epoch)
+        self._next = position
+        holes = [Hole(epoch, start, stop, stop - start) for start, stop in missing]
+        self._holes.extend(holes)
+        return holes
 
     def take(self, delivery: Delivery, now: float) -> list[Delivery | Hole | Fill]:
         """Takes what the ledger delivers; returns what is to be handed on now."""

@@ -243,6 +243,11 @@ class Book:
         entry = self._apps.get(app)
         return [] if entry is None else sorted(s.text for s in entry.subscriptions)
 
+    def spelled(self, app: str) -> tuple[str, ...]:
+        """The same as the app wrote it."""
+        entry = self._apps.get(app)
+        return () if entry is None else tuple(sorted(s.spelling or s.text for s in entry.subscriptions))
+
     def listeners(self, stream: Stream, *languages: str) -> list[str]:
         """The apps that hear this, in the order in which they came."""
         return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]

@@ -86,6 +86,8 @@ CODED = "coded"
 LIVE_CODED, LATE_CODED = Fate(Kind.LIVE, CODED), Fate(Kind.LATE, CODED)
 ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", Hop.PHONE)
 """The phone says that it does not have these samples any more: whoever it spoke to meanwhile has acknowledged them."""
+FORMER_OWNER = Fate(Kind.LIVE, "former_owner")
+"""Another cloud delivered these samples in this session."""
 NEVER_CAME = Fate(Kind.LOST, "never_came", Hop.UNKNOWN)
 
 
@@ -403,6 +405,22 @@ class Ledger:
             return None
         book = next(reversed(self._epochs.values()))
         return book.epoch, book.runs.stop
+
+    @property
+    def captured_end(self) -> float:
+        """Seconds on the phone's clock at which the acknowledged position was captured; 0 before any frame."""
+        book = next(reversed(self._epochs.values()), None)
+        return 0.0 if book is None else book.captured_end
+
+    def take_over(self, epoch: int, position: int, captured: float, missing: Iterable[tuple[int, int]]) -> None:
+        """What another ledger knew of this phone; comes before any frame. What it had is not delivered again, what it
+        missed still is."""
+        book = self._epochs[epoch] = _Epoch(epoch, _Frame(0, b"", captured, replayed=False, deadline=0.0))
+        for start, stop in missing:
+            book.runs.append(min(start, position), FORMER_OWNER)
+            book.runs.append(min(stop, position), NEVER_CAME)
+        book.runs.append(position, FORMER_OWNER)
+        book.runs.forget(position - HISTORY)
 
     @property
     def lost(self) -> int:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from glassbridge.wire.codec import Count, Name, Word
 
@@ -22,6 +23,9 @@ MOST_AT_ONCE: Final = 32
 MAX_REQUEST: Final = 128 << 10
 MAX_ANSWER: Final = 64 << 20
 """Bytes. Half an hour of transcripts takes 1 MiB at most, and as JSON up to twice as much."""
+
+MOST_OF_ONE: Final = MAX_ANSWER // MOST_AT_ONCE
+"""Bytes that are told of one user; what was said longest ago is left out first."""
 
 _REQUEST: Final = b"hand-over\0"
 _ANSWER: Final = b"handed over\0"
@@ -48,6 +52,23 @@ class HandOverRequest(msgspec.Struct, frozen=True, kw_only=True):
 HandOverRequests = Annotated[list[HandOverRequest], Meta(max_length=MOST_AT_ONCE)]
 
 
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the user was heard."""
+
+    at_ms: Count = 0
+    """Milliseconds of the session's audio; transcripts count by them."""
+    speaking: bool | None = None
+    """What the phone said last of speech; None: nothing."""
+    epoch: Count = 0
+    """Of numbered audio; 0: there was none."""
+    position: Count = 0
+    """Everything before was delivered or given up,"""
+    captured_us: int = 0
+    """was captured until then on the phone's clock,"""
+    missing: Annotated[tuple[tuple[Count, Count], ...], Meta(max_length=1_000)] = ()
+    """and this of it never came."""
+
+
 class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of the former owner. Without a session there is nothing to hand over."""
 
@@ -63,10 +84,22 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     address: Name = ""
     apps: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()
     """Packages of the apps that the user has started."""
+    subscriptions: Annotated[dict[Name, tuple[str, ...]], Meta(max_length=256)] = {}
+    """What each app listens to, as it spells it."""
+    playbacks: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
+    """What apps play right now: an `audio_play_request`, and `position_ms`."""
+    heard: Heard | None = None
     lc3: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """Bytes of a frame, where the phone announced that its audio without numbers is LC3."""
     transcripts: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
     """What was said lately, the oldest first (cloud/transcripts.py)."""
+
+
+def fitting(handed: HandOver, most: int = MOST_OF_ONE) -> HandOver:
+    """The same, of at most so many bytes as JSON: without what was said longest ago, at last without what is played."""
+    while len(msgspec.json.encode(handed)) > most and handed.transcripts:
+        handed = replace(handed, transcripts=handed.transcripts[(len(handed.transcripts) + 1) // 2 :])
+    return handed if len(msgspec.json.encode(handed)) <= most else replace(handed, playbacks=(), subscriptions={})
 
 
 def sign_request(body: bytes, secret: str) -> str:

@@ -113,6 +113,16 @@ class Progress:
         self.moved = False
         """Anything was heard since forget_moves()."""
 
+    @property
+    def position(self) -> int:
+        """Milliseconds that were heard so far."""
+        passed = 0.0 if self._since is None else min(self._clock() - self._since, PROGRESS_EVERY)
+        return self._position + round(passed * 1000)
+
+    def go_on_at(self, position_ms: int) -> None:
+        """It has come so far elsewhere."""
+        self._position = position_ms
+
     def hear(self, event: pb.PlayAudioEvent) -> None:
         """What the bridge tells."""
         self._position = max(self._position, event.position_ms) if event.type == STARTED else event.position_ms
@@ -122,9 +132,7 @@ class Progress:
     def stop(self) -> int:
         """It is over there; the milliseconds that were heard. A bridge that still spoke would have told of the next
         second."""
-        if self._since is not None:
-            self._position += round(min(self._clock() - self._since, PROGRESS_EVERY) * 1000)
-            self._since = None
+        self._position, self._since = self.position, None
         return self._position
 
 
@@ -137,6 +145,8 @@ class Playing:
         self.error: str | None = "the user's session has ended"
         """What the app is told when nothing better is known."""
         self.task: asyncio.Task[None] | None = None
+        self.moved_here = False
+        """It began at another cloud: a bridge will come."""
         self.stopping: asyncio.Task[None] | None = None
         """Asks the bridge to stop it: one at a time, however often the app asks."""
 
@@ -177,7 +187,31 @@ class Playbacks:
         if wrong is not None:
             self._answer(AudioPlayResponse(request_id=request.request_id[:MAX_ID], success=False, error=wrong))
             return
-        playing = self._running[request.request_id] = Playing(request, self._clock)
+        self._begin(Playing(request, self._clock))
+
+    def handed_over(self) -> list[tuple[AudioPlayRequest, int]]:
+        """What is played right now, and the milliseconds that were heard of it."""
+        playing = self._running.values()
+        return [(one.request, one.progress.position) for one in playing if one.stopping is None]
+
+    def go_on(self, request: AudioPlayRequest, position_ms: int) -> None:
+        """Another cloud has played so much of this; what is wrong with it is not told again."""
+        if self._wrong(request) is None:
+            playing = Playing(request, self._clock)
+            playing.moved_here = True
+            playing.progress.go_on_at(position_ms)
+            self._begin(playing)
+
+    def leave(self) -> None:
+        """Another cloud goes on with this. It falls silent here by its own call: a word to the bridge could come late
+        and stop what is played next."""
+        for playing in self._running.values():
+            if playing.task is not None:
+                playing.task.cancel()
+
+    def _begin(self, playing: Playing) -> None:
+        request = playing.request
+        self._running[request.request_id] = playing
         playing.task = self._tasks.spawn(self._serve(playing), f"play:{request.request_id}")
 
     def stop(self, request: AudioStopRequest) -> None:
@@ -229,7 +263,7 @@ class Playbacks:
 
     async def _play(self, playing: Playing) -> int:
         """Milliseconds of the whole sound. Raises Failed."""
-        if self._room.place is None and not self._room.coming:
+        if self._room.place is None and not self._room.coming and not playing.moved_here:
             raise Failed("the user's room is not connected: try again when audio_state is live")
         tries = 0
         place: Place | None = None

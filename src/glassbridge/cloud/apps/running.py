@@ -239,6 +239,11 @@ class RunningApp:
         self._results.append((self._clock(), result))
         self.answer(result)
 
+    @property
+    def playbacks(self) -> Playbacks:
+        """What it plays."""
+        return self._playbacks
+
     def _vouch(self, url: str) -> tuple[str, str]:
         cloud = self._host.websocket_url
         url = vouched(url, self.record, cloud, self._host.world.wall(), self.user)
@@ -336,7 +341,10 @@ class RunningApp:
         if reason is StopReason.NEVER_CAME and self._wrong_key:
             reason = StopReason.WRONG_KEY
         self._shell.stop()
-        self._playbacks.stop_all()
+        if reason is StopReason.MOVING:
+            self._playbacks.leave()
+        else:
+            self._playbacks.stop_all()
         self._host.streams.end(self)
         for connection in self._connections.values():
             if reason.told:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from glassbridge.cloud.apps.connection import data_stream
@@ -23,13 +24,16 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
-from glassbridge.wire.codec import RATE_LIMITED, Message
+from glassbridge.wire.cluster import HandOver
+from glassbridge.wire.codec import RATE_LIMITED, Count, Message
 from glassbridge.wire.phone import AppStopped, AudioStateNotice, TranscriptGap
 
 log = structlog.get_logger()
 
 HEARS_WORDS = (Stream.TRANSCRIPTION.label, Stream.TRANSLATION.label)
 """Beginnings of the subscriptions of apps that hear what is said."""
+POSITION = "position_ms"
+"""Beside the fields of a request for a sound that is handed over."""
 MAX_APPS = 64
 """Of one user, at once."""
 
@@ -123,10 +127,19 @@ class UserApps:
         app.start()
         return app
 
-    def take_over(self, packages: Iterable[str]) -> None:
+    def handed_over(self) -> HandOver:
+        """For the next owner of the user: which apps there are, what they listen to, and what they play."""
+        playing = [one for app in self._apps.values() for one in app.playbacks.handed_over()]
+        return HandOver(
+            apps=tuple(self._apps),
+            subscriptions={package: self._book.spelled(package) for package in self._apps},
+            playbacks=tuple(msgspec.to_builtins(request) | {POSITION: position} for request, position in playing),
+        )
+
+    def take_over(self, handed: HandOver) -> None:
         """Starts the apps that the former owner of the user had: the user has started them before, so nothing is
-        counted."""
-        for package in dict.fromkeys(packages):
+        counted. They listen to the same until they say otherwise, and what they play goes on."""
+        for package in dict.fromkeys(handed.apps):
             try:
                 app = self._new(package)
             except CannotStart as error:
@@ -135,6 +148,21 @@ class UserApps:
             self._apps[package] = app
             app.begin()
             app.start()
+            self._book.replace(package, handed.subscriptions.get(package, ()), app.record.permissions)
+        self._count()
+        for fields in handed.playbacks:
+            self._go_on(dict(fields))
+
+    def _go_on(self, fields: dict[str, Any]) -> None:
+        """Something that is played; what cannot be read is left out."""
+        try:
+            position = msgspec.convert(fields.pop(POSITION, 0), Count)
+            request = msgspec.convert(fields, wire.AudioPlayRequest)
+        except msgspec.ValidationError as error:
+            self._log.warning("playback not taken over", error=type(error).__name__)
+            return
+        if (app := self._apps.get(request.package_name)) is not None:
+            app.playbacks.go_on(request, position)
 
     def _new(self, package: str) -> RunningApp:
         try:

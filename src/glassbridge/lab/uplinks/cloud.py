@@ -54,6 +54,10 @@ class Heard:
         self.given_up.append((hole.start, hole.stop or hole.start))
         self._next = hole.stop or self._next
 
+    def miss(self, hole: Hole, before: int) -> None:
+        """A hole of a former owner; here there is none."""
+        self.wrong.append(f"a hole {hole.start} to {hole.stop} of another cloud")
+
     def fill(self, late: Fill) -> None:
         """Something of a hole."""
         position = late.delivery.position
