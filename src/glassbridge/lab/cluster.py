@@ -16,6 +16,10 @@ from glassbridge.livekit.server import LOOPBACK
 
 LEASE: Final = 5.0
 """Seconds after which a cloud that says nothing is none (core/lease.py)."""
+NOTICED: Final = 2.0
+"""Seconds in which the balancer notices that a cloud is not ready any more,"""
+DRAIN: Final = 8.0
+"""and that the cloud has for its users then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,12 @@ class Cluster:
             await clean.enter_async_context(self.from_phones)
             self.front = Front(f"http://{LOOPBACK}:{await self.from_phones.to(self._balancer.port)}")
             secret = token_urlsafe(32)
-            sockets = ",".join(str(socket) for backend in self._backends for socket in backend.sockets)
             for backend in self._backends:
                 way = self.to_directory[backend.name] = await clean.enter_async_context(ByteLink())
                 directory = f"valkey://{LOOPBACK}:{await way.to(self.directory.port)}"
-                backend.cloud.env |= self._environment(directory, secret, sockets)
+                backend.cloud.env |= self._environment(directory, secret)
+                del backend.cloud.env["LIVEKIT_GRPC_SOCKET"]  # the directory tells where bridges are
+                backend.bridge.env["GLASSBRIDGE_CLUSTER"] = f"valkey://{LOOPBACK}:{self.directory.port}"
                 backend.bridges = sum(len(one.sockets) for one in self._backends)
             self._cleanup = clean.pop_all()
         return self
@@ -66,11 +71,12 @@ class Cluster:
         """The balancer's, for those who are no phones: it never breaks."""
         return f"http://{LOOPBACK}:{self._balancer.port}"
 
-    def _environment(self, directory: str, secret: str, sockets: str) -> Mapping[str, str]:
+    def _environment(self, directory: str, secret: str) -> Mapping[str, str]:
         return {
             "GLASSBRIDGE_CLUSTER": directory,
             "GLASSBRIDGE_CLUSTER_SECRET": secret,
             "GLASSBRIDGE_CLUSTER_SECRET_FILE": "",
             "GLASSBRIDGE_PUBLIC_URL": self.url,
-            "LIVEKIT_GRPC_SOCKET": sockets,
+            "GLASSBRIDGE_DRAIN_DELAY": str(NOTICED),
+            "GLASSBRIDGE_DRAIN": str(DRAIN),
         }

@@ -238,3 +238,25 @@ async def frozen_cloud(system: System) -> None:
                 blocks = [block for block in system.taps.blocks(user.id, woken) if block.live]
                 switches = sum(one.backend != other.backend for one, other in pairwise(blocks))
                 episode.note(user, taken_back=switches, woken_s=seconds(episode.cause_ns, woken))
+
+
+@scenario(
+    "M13",
+    "several clouds: a rolling restart of the bridges, which the directory lists",
+    story="16",
+    needs=NEEDS,
+    must=with_apps(most("hole_s", 1.5), most("joins", 1), always("same_session")),
+    users=USERS,
+    runs=1,
+)
+async def rolling_bridges(system: System) -> None:
+    """One bridge after the other is stopped and started; no cloud is told."""
+    for backend in system.stack.backends:
+        async with fault(system, f"the bridge of {backend.name} restarts") as episode:
+            episode.cause()
+            backend.bridge.signal(signal.SIGTERM)
+            async with asyncio.timeout(RESTART_WITHIN):
+                await backend.bridge.wait()
+            episode.gone()
+            await backend.start_bridge()
+            await backend.ready()
