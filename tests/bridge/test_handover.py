@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from glassbridge.bridge.config import BridgeConfig
+from glassbridge.bridge.rooms import AT_A_TIME, TOLD_WITHIN
 from glassbridge.bridge.worker import Worker
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -117,3 +118,51 @@ async def test_an_idle_worker_goes_at_once(bench: Bench) -> None:
     begun = monotonic()
     await worker.__aexit__()
     assert monotonic() - begun < patient(0.5)
+
+
+async def told_to_leave(call: Any) -> None:
+    """Returns once the cloud was told to take this user elsewhere."""
+    while not (await next_news(call)).leaving:
+        pass
+
+
+async def streams(bench: Bench, count: int) -> list[Any]:
+    """Of so many rooms."""
+    calls = []
+    for number in range(count):
+        await joined(bench.bridge, user=f"user{number}", generation=1)
+        calls.append(await opened(bench.bridge, user=f"user{number}", generation=1))
+    return calls
+
+
+async def test_rooms_are_handed_over_a_few_at_a_time(bench: Bench, fake: FakeLiveKit) -> None:
+    worker, _ = await bench.worker()
+    on_their_way: set[int] = set()
+    most = 0
+
+    async def move(number: int, call: Any) -> None:
+        nonlocal most
+        await told_to_leave(call)
+        on_their_way.add(number)
+        most = max(most, len(on_their_way))
+        await asyncio.sleep(0.02)  # the join elsewhere
+        on_their_way.discard(number)
+        call.cancel()
+
+    moves = [asyncio.create_task(move(number, call)) for number, call in enumerate(await streams(bench, 40))]
+    await worker.__aexit__()
+    await asyncio.gather(*moves)
+    assert 1 < most <= AT_A_TIME
+    assert not fake.open
+
+
+async def test_all_rooms_are_told_in_time_by_a_bridge_whose_clouds_do_not_hurry(bench: Bench) -> None:
+    worker, _ = await bench.worker()
+    calls = await streams(bench, 40)
+    begun = monotonic()
+    leaving = asyncio.create_task(worker.__aexit__())
+    await asyncio.gather(*(told_to_leave(call) for call in calls))
+    assert monotonic() - begun < patient(bench.config.drain * TOLD_WITHIN + 0.2)
+    for call in calls:
+        call.cancel()
+    await leaving

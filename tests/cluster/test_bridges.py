@@ -1,6 +1,7 @@
 """Bridges that come and go without a word to the clouds: a real directory lists them."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,9 +15,11 @@ from glassbridge.cluster.registrar import Registrar
 from glassbridge.cluster.valkey import ValkeyDirectory
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.ownership import NodeState, Owner, Role
+from glassbridge.lab.program import Program
 from tests.cloud.conftest import Stage
 from tests.cluster.clouds import Clouds, clouds_of
 from tests.cluster.test_moving import numbered
+from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
 from tests.support.valkey import Valkey
@@ -168,3 +171,41 @@ def test_a_bridge_tells_where_clouds_reach_each_worker(told: str, targets: list[
     config = BridgeConfig(workers=2, host="0.0.0.0", address_told=told)
     assert [config.told(number) for number in range(2)] == targets
     assert BridgeConfig(socket="b.sock").told(0) == f"unix:{Path.cwd()}/b.sock"
+
+
+@pytest.mark.slow
+async def test_a_real_bridge_lists_its_workers_and_takes_them_off_when_it_stops(tmp_path: Path) -> None:
+    """As a process: found without a word to any cloud, forgotten before its lease ends."""
+    async with AsyncExitStack() as stack:
+        valkey = await stack.enter_async_context(Valkey(tmp_path))
+        directory = ValkeyDirectory(read_address(valkey.url))
+        stack.push_async_callback(directory.close)
+        node = Node(Owner("a cloud", "c1", ""), NodeState.SERVING, 0)
+
+        async def listed() -> list[Node]:
+            nodes = (await directory.renew(node, 60.0, (), 5.0)).nodes
+            return sorted((one for one in nodes if one.role is Role.BRIDGE), key=lambda one: one.owner.address)
+
+        socket = tmp_path / "b.sock"
+        env = {"GLASSBRIDGE_CLUSTER": valkey.url, "LIVEKIT_GRPC_SOCKET": str(socket)}
+        bridge = Program("bridge", ("bridge", "--workers", "2", "--no-spare"), env)
+        stack.push_async_callback(bridge.stop, 5.0)
+        await bridge.start()
+
+        async def found() -> bool | str:
+            nodes = await listed()
+            told = [(one.owner.address, one.state, one.load) for one in nodes]
+            expected = [(f"unix:{socket}.{number}", NodeState.SERVING, 0) for number in range(2)]
+            return told == expected or str(told)
+
+        await eventually(found, 30.0)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        bridge.signal(signal.SIGTERM)
+
+        async def gone() -> bool | str:
+            nodes = await listed()
+            return not nodes or str(nodes)
+
+        await eventually(gone, 10.0)
+        assert loop.time() - begun < patient(4.0), "it was not told, its lease has ended"

@@ -53,7 +53,8 @@ class Directory:
     def __init__(self) -> None:
         self.kept: Claim | Released | None = None
         self.saved: Claim | Released | None = None
-        self.server = 1
+        self.server = 0
+        """Which run of a server it is: each has a number of its own."""
         self.behind_ms = 0
         self.clock = self.saved_clock = 0
         """Of the cluster, as it was last seen."""
@@ -104,12 +105,17 @@ class ClusterModel(RuleBasedStateMachine):
         """Clouds reach each other."""
         self.attempt = 0
         self.newest: int | None = None
+        self.servers = 0
         self.epochs: dict[int, Epoch] = {}
         """The greatest that each cloud has had a session by."""
 
     @initialize()
     def all_register(self) -> None:
         self.settle()
+
+    def next_server(self) -> int:
+        self.servers += 1
+        return self.servers
 
     # ---- the shells
 
@@ -272,13 +278,13 @@ class ClusterModel(RuleBasedStateMachine):
         self.directory.kept = self.directory.saved
         self.directory.clock = self.directory.saved_clock
         self.directory.taken = {number: [*news] for number, news in self.directory.saved_taken.items()}
-        self.directory.server += 1
+        self.directory.server = self.next_server()
 
     @rule(behind_ms=st.sampled_from([0, HOUR_MS]))
     def directory_restarted_empty(self, behind_ms: int) -> None:
         self.directory = replaced = Directory()
         replaced.behind_ms = behind_ms
-        replaced.server = 1_000 + self.attempt + int(self.now)
+        replaced.server = self.next_server()
 
     @rule(number=nodes, seconds=st.sampled_from([0.3, 1.0, 4.0, 25.0]))
     def time_passes_but_one_stands_still(self, number: int, seconds: float) -> None:
