@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -89,8 +90,9 @@ class Crowd:
         core_token: Callable[[UserId], str],
         indexes: Iterator[int],
         on_line: Callable[[Line], None],
+        python: str = sys.executable,
     ) -> None:
-        self.program = Program(name, (), env, self._hear, "glassbridge.lab.phones")
+        self.program = Program(name, (), env, self._hear, "glassbridge.lab.phones", python=python)
         self.users: dict[UserId, User] = {}
         self.failure = ""
         """What went wrong inside of it, if anything did."""

@@ -19,8 +19,9 @@ PACKAGE = "org.example.lab"
 class ListeningApp:
     """Use as `async with`. Clouds that are given `registry` know it; phones that start PACKAGE have it."""
 
-    def __init__(self, registry: Path) -> None:
+    def __init__(self, registry: Path, unsigned_from: tuple[str, ...] = ()) -> None:
         self.registry = registry
+        self._unsigned_from = unsigned_from
         self.sessions: defaultdict[UserId, list[Session]] = defaultdict(list)
         """All that ever began, by user."""
         self.ended: list[Session] = []
@@ -32,7 +33,7 @@ class ListeningApp:
         port = free_port()
         record, key = new_app(PACKAGE, f"http://127.0.0.1:{port}", "Lab", ["MICROPHONE"])
         TomlRegistry(self.registry).add(record)
-        server = AppServer(PACKAGE, key, port=port)
+        server = AppServer(PACKAGE, key, port=port, unsigned_from=self._unsigned_from)
         server.on_session(self._begin)
         server.on_stop(self._stop)
         await self._cleanup.enter_async_context(server)

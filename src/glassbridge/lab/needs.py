@@ -35,6 +35,8 @@ class Needs:
     """Doubles of the original's cloud on our bridges, instead of our clouds."""
     original_phones: bool = False
     """Doubles of the original's phone, instead of ours."""
+    former: tuple[str, ...] = ()
+    """Programs (`cloud-A`, `bridge-A`, `phones`, `app`) that run the version before this one (lab/former.py)."""
     frame_ms: int = 100
     """How much a phone speaks at once."""
     env: Mapping[str, str] = field(default_factory=dict)

@@ -56,6 +56,8 @@ class Program:
     module: str = "glassbridge"
     prefix: tuple[str, ...] = ()
     """What runs it: a command that ends with exec of the rest."""
+    python: str = sys.executable
+    """The interpreter, which decides the version."""
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class Program:
     async def start(self) -> None:
         """Starts it; whether it is ready is the caller's question. Can be started again once it has ended."""
         pipe = asyncio.subprocess.PIPE
-        argv = [*self.prefix, sys.executable, "-m", self.module, *self.args]
+        argv = [*self.prefix, self.python, "-m", self.module, *self.args]
         self._child = child = await Child.start(argv, env=os.environ | self.env, stdin=pipe, stdout=pipe, stderr=pipe)
         for stream, log in ((child.stdout, False), (child.stderr, True)):
             assert stream is not None

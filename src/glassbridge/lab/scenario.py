@@ -116,9 +116,9 @@ class Scenario:
 
     @property
     def tells_stories(self) -> bool:
-        """Whether the log sink must tell of each fault. Doubles of the original's cloud log nothing; and what is told
-        of one user by several clouds is no single story."""
-        return not self.needs.original_clouds and not self.needs.cluster
+        """Whether the log sink must tell of each fault. Doubles of the original's cloud log nothing, other versions in
+        their own words; and what is told of one user by several clouds is no single story."""
+        return not (self.needs.original_clouds or self.needs.former or self.needs.cluster)
 
 
 @dataclass(frozen=True, slots=True)

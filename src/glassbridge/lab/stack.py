@@ -6,6 +6,7 @@ cloud, bridge, LiveKit), and leaves no process, socket file or room. Should this
 
 import asyncio
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -75,6 +76,8 @@ class StackConfig:
     """Further environment of all programs."""
     backend_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """More of it for the programs of single backends, by name."""
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    """Interpreters of single programs, by name: those of another version."""
     taps: Mapping[str, Path] = field(default_factory=dict)
     """By the name of a backend, where its cloud sends what it hands on to listeners (cloud/tap.py)."""
 
@@ -327,7 +330,8 @@ class Stack:
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "GLASSBRIDGE_LOG_FORMAT": config.log_format,
         }
-        return Program(name, args, shared | dict(config.env) | env, self._on_line, module, prefix=prefix)
+        python = config.pythons.get(name, sys.executable)
+        return Program(name, args, shared | dict(config.env) | env, self._on_line, module, prefix, python)
 
     async def _stop_programs(self) -> None:
         await asyncio.gather(*(phone.stop(_PHONE_GRACE) for phone in self.phones))

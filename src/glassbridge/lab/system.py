@@ -1,6 +1,7 @@
 """What a scenario works with: the running system, its phones, its logs, and what its subscribers heard."""
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -13,15 +14,17 @@ from time import monotonic, monotonic_ns, time_ns
 from typing import Any
 
 from glassbridge.core.values import UserId
+from glassbridge.lab.app_process import AppProcess
 from glassbridge.lab.app_witnesses import Move, Witnesses, judge_apps
-from glassbridge.lab.backend import Backend, breakable
+from glassbridge.lab.backend import LOOPBACK, Backend, breakable
 from glassbridge.lab.cluster import Cluster
 from glassbridge.lab.crowd import Crowd, Entrance, User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.floor import join_to_first_packet
+from glassbridge.lab.former import legacy_registry, provide
 from glassbridge.lab.hostile_app import HostileApp
 from glassbridge.lab.ingest import Ingest
-from glassbridge.lab.judge import Span, first_new, says_live
+from glassbridge.lab.judge import Block, Span, first_new, says_live
 from glassbridge.lab.leaks import Holdings, held_by, on_livekit
 from glassbridge.lab.listening_app import PACKAGE, ListeningApp
 from glassbridge.lab.logbook import Logbook
@@ -81,6 +84,8 @@ class System:
         self.taps: Taps
         self.app: ListeningApp
         """Where the scenario needs it."""
+        self.app_blocks: Mapping[UserId, list[Block]]
+        """What it, or the app of another version in its place, has heard."""
         self.witnesses: Witnesses | None = None
         """Where the scenario needs them."""
         self.hostile_app: HostileApp
@@ -104,6 +109,8 @@ class System:
         self._indexes = count(1)
         self._http = Http()
         self._admin_token = ""
+        self._pythons: dict[str, str] = {}
+        """Of programs that run another version."""
 
     async def __aenter__(self) -> "System":
         async with AsyncExitStack() as clean:
@@ -116,8 +123,16 @@ class System:
             self._admin_token = env["GLASSBRIDGE_ADMIN_TOKEN"]
             if needs.app or needs.witnesses or needs.own_apps:
                 env["GLASSBRIDGE_APPS"] = str(folder / "apps.toml")
-            if needs.app:
-                self.app = await clean.enter_async_context(ListeningApp(folder / "apps.toml"))
+            former = await asyncio.to_thread(provide, self.say) if needs.former else None
+            self._pythons = {} if former is None else dict.fromkeys(needs.former, str(former))
+            former_clouds = [name for name in needs.former if name.startswith("cloud-")]
+            unsigned = (LOOPBACK,) if former_clouds else ()  # they sign in a form that today's SDK does not take
+            if "app" in self._pythons:
+                process = AppProcess(folder / "apps.toml", Path(self._pythons["app"]))
+                self.app_blocks = (await clean.enter_async_context(process)).blocks
+            elif needs.app:
+                self.app = await clean.enter_async_context(ListeningApp(folder / "apps.toml", unsigned))
+                self.app_blocks = self.app.blocks
             if needs.witnesses or needs.own_apps:
                 env |= (await clean.enter_async_context(StampRecogniser())).environment
                 kinds = (needs.own_apps, ()) if needs.own_apps else (1, VERSIONS)
@@ -128,6 +143,10 @@ class System:
                 self.hostile_app = await clean.enter_async_context(HostileApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.hostile_app.registry)
                 env["GLASSBRIDGE_ALLOW_HOST"] = f"127.0.0.1:{self.hostile_app.sounds_port}"
+            separate = {}
+            if needs.app:
+                registry = legacy_registry(folder / "apps.toml")
+                separate = {name[-1]: {"GLASSBRIDGE_APPS": str(registry)} for name in former_clouds}
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,
@@ -138,6 +157,8 @@ class System:
                 cluster=needs.cluster,
                 original_clouds=needs.original_clouds,
                 env=env,
+                pythons=self._pythons,
+                backend_env=separate,
                 taps=self.taps.paths,
             )
             stack = Stack(config, self.logbook.write, self.say)
@@ -194,7 +215,8 @@ class System:
 
     async def another_crowd(self, name: str, clean: AsyncExitStack | None = None) -> Crowd:
         """One more process of phones, stopped with the system."""
-        crowd = Crowd(name, dict(ENVIRONMENT), self.stack.core_token, self._indexes, self.logbook.write)
+        python = self._pythons.get(name, sys.executable)
+        crowd = Crowd(name, dict(ENVIRONMENT), self.stack.core_token, self._indexes, self.logbook.write, python)
         self.crowds[name] = crowd
         (clean or self._cleanup).push_async_callback(crowd.stop)
         await crowd.start()
