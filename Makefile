@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs audit format proto protocol vectors commands settings events machines autobahn bench lab wheel clean
+.PHONY: help setup demo dev test test-all check docs audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -95,6 +95,12 @@ lab: setup ## break a running system in every way of the catalogue, real and sim
 
 wheel: setup ## dist/*.whl
 	@uv=$$(sh tools/bootstrap.sh) && "$$uv" build --wheel --quiet
+
+release: setup ## wheel and source archive in dist, installed and tried in clean environments of each Python
+	@$(BIN)/python -m tools.check_release --out dist $(ARGS)
+
+workflows: ## the files of .github/workflows, by actionlint (needs Go)
+	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 .github/workflows/*.yml
 
 clean: ## everything that was made here
 	rm -rf .venv dist build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,9 +3,12 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from subprocess import DEVNULL
 from time import monotonic
 
 import pytest
+from aiohttp import web
 
 from glassbridge.lab.phone_check import promises
 from glassbridge.lab.phone_check.acts import Act
@@ -14,11 +17,13 @@ from glassbridge.lab.phone_check.ledger import Ledger, Stretches
 from glassbridge.lab.phone_check.promises import PROMISES, Promise, Verdict
 from glassbridge.lab.phone_check.seen import Acknowledged, Announced, Attempt, Did, Seen, Sound
 from glassbridge.lab.phone_check.stage import Server
-from glassbridge.lab.phone_check.subject import Phone
+from glassbridge.lab.phone_check.subject import Phone, subject
+from glassbridge.runtime.errors import UserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FrameNumber
 from tests.support import faulty_phone
 from tests.support.faulty_phone import Defect, DoubleOfOriginal, FaultyPhone
 from tests.support.livekit import KEYS, LiveKit
+from tests.support.poll import eventually
 
 DEFECTS: Sequence[tuple[Defect, Act, str, str]] = (
     (faulty_phone.forgets_replay, Act.CUT, "replays", r"\d+ ms of \d+ ms never came again"),
@@ -92,6 +97,56 @@ async def test_the_originals_phone_keeps_what_it_promises(livekit: LiveKit) -> N
     assert broken(found) == {}
     assert {"connects", "speaks-protocol", "comes-back", "backs-off", "joins", "speaks-elder"} <= kept
     assert {"replays", "stays-superseded", "pings"} & kept == set()
+
+
+PAGE = """<script type="module">
+const [cloud, token] = ["cloud", "token"].map((name) => new URLSearchParams(location.search).get(name));
+const socket = new WebSocket(`${cloud.replace("http", "ws")}/glasses-ws?token=${token}`);
+socket.onmessage = ({data}) => {
+  const said = JSON.parse(data);
+  if (said.type === "connection_ack") socket.send(JSON.stringify({type: "VAD", status: true}));
+  if (said.type === "microphone_state_change") socket.send(new ArrayBuffer(640));
+};
+</script>"""
+
+
+@pytest.mark.chromium
+async def test_a_page_is_a_phone_too() -> None:
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address = f"http://127.0.0.1:{runner.addresses[0][1]}/?cloud={{url}}&token={{token}}"
+        seen = await play(Act.ROOMLESS, subject([address], DEVNULL), None)
+    finally:
+        await runner.cleanup()
+    found = Examination(PROMISES, {Act.ROOMLESS: seen}, "no LiveKit")
+    kept = {promise.id for promise, finding in found.findings if finding.verdict is Verdict.KEPT}
+    assert (kept, broken(found)) == ({"connects", "speaks-protocol", "speaks-by-socket"}, {})
+
+
+async def test_a_command_learns_where_its_cloud_is(tmp_path: Path) -> None:
+    """By placeholders and by its environment; one word is split as a shell would."""
+    out = tmp_path / "said"
+    script = 'printf "%s %s %s %s" "$1" "$2" "$GLASSBRIDGE_CLOUD" "$GLASSBRIDGE_TOKEN" > "$0"'
+    for words in (["sh", "-c", script, str(out), "{url}", "{token}"], [f"sh -c '{script}' {out} {{url}} {{token}}"]):
+        phone = subject(words, DEVNULL)
+        await phone.start("http://127.0.0.1:1", "secret")
+        await eventually(
+            lambda: out.is_file() and out.read_text() == "http://127.0.0.1:1 secret http://127.0.0.1:1 secret"
+        )
+        await phone.stop()
+        out.unlink()
+
+
+async def test_what_cannot_be_started_says_so() -> None:
+    with pytest.raises(UserError, match="cannot run no-such-phone: No such file or directory; give the command"):
+        await subject(["no-such-phone"], DEVNULL).start("", "")
 
 
 def test_a_phone_that_never_comes_is_broken() -> None:
