@@ -12,7 +12,7 @@ from aiohttp import web
 
 from glassbridge.lab.phone_check import promises
 from glassbridge.lab.phone_check.acts import Act
-from glassbridge.lab.phone_check.examine import Examination, play
+from glassbridge.lab.phone_check.examine import Examination, examine, play
 from glassbridge.lab.phone_check.ledger import Ledger, Stretches
 from glassbridge.lab.phone_check.promises import PROMISES, Promise, Verdict
 from glassbridge.lab.phone_check.seen import Acknowledged, Announced, Attempt, Did, Seen, Sound
@@ -142,6 +142,15 @@ async def test_a_command_learns_where_its_cloud_is(tmp_path: Path) -> None:
         )
         await phone.stop()
         out.unlink()
+
+
+async def test_a_command_that_ends_at_once_is_told_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glassbridge.lab.phone_check.examine.COMES_WITHIN", 1.0)
+    found = await examine(subject(["sh", "-c", "exit 7"], DEVNULL), None)
+    assert broken(found) == {
+        "connects": "it never asked for a socket; it ended by itself with status 7 (--output shows what it wrote)"
+    }
+    assert list(found.acts) == [Act.PLAIN], "the others were not played"
 
 
 async def test_what_cannot_be_started_says_so() -> None:

@@ -47,11 +47,12 @@ class FaultyPhone:
         await self._client.__aenter__()
         self._speaking = asyncio.create_task(self._speak(self._client))
 
-    async def stop(self) -> None:
+    async def stop(self) -> int | None:
         if self._speaking is not None:
             await cancelled(self._speaking)
         if self._client is not None:
             await self._client.close()
+        return None
 
     @staticmethod
     async def _speak(client: PhoneClient) -> None:
@@ -72,11 +73,12 @@ class DoubleOfOriginal:
         await self._phone.__aenter__()
         self._speaking = asyncio.create_task(self._speak(self._phone))
 
-    async def stop(self) -> None:
+    async def stop(self) -> int | None:
         if self._speaking is not None:
             await cancelled(self._speaking)
         if self._phone is not None:
             await self._phone.close()
+        return None
 
     @staticmethod
     async def _speak(phone: OriginalPhone) -> None:

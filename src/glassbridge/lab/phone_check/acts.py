@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from glassbridge.lab.phone_check.seen import Acknowledged, Attempt, Placed, Sound
+from glassbridge.lab.phone_check.seen import Acknowledged, Placed, Sound
 from glassbridge.lab.phone_check.stage import Rules, Stage
 from glassbridge.livekit.rooms import RoomServiceError
 from glassbridge.wire import phone as wire
@@ -152,9 +152,8 @@ async def _superseded(stage: Stage) -> None:
     await asyncio.sleep(STAYS)
 
 
-async def _refused(stage: Stage) -> None:
-    if await stage.until(lambda: stage.seen.first(Attempt) is not None, COMES_WITHIN):
-        await asyncio.sleep(STAYS)
+async def _refused(_stage: Stage) -> None:
+    await asyncio.sleep(STAYS)
 
 
 async def _unheard(stage: Stage) -> None:

@@ -6,9 +6,9 @@ from secrets import token_urlsafe
 from typing import Final
 
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.lab.phone_check.acts import SCENES, Act
+from glassbridge.lab.phone_check.acts import COMES_WITHIN, SCENES, Act
 from glassbridge.lab.phone_check.promises import PROMISES, Finding, Promise, Verdict, acts_of, judge
-from glassbridge.lab.phone_check.seen import Announced, Seen, announced
+from glassbridge.lab.phone_check.seen import Announced, Attempt, Seen, announced
 from glassbridge.lab.phone_check.stage import USER, Rules, Server, Stage
 from glassbridge.lab.phone_check.subject import Phone
 
@@ -56,6 +56,8 @@ async def examine(
             continue
         say(f"act {act.label}: {act.about}")
         found.acts[act] = await play(act, phone, server)
+        if not found.phone.sockets:
+            break  # it will not come to the other acts either
     return found
 
 
@@ -69,8 +71,9 @@ async def play(act: Act, phone: Phone, server: Server | None) -> Seen:
             stage.rules.room = False
         try:
             await phone.start(stage.url, token)
-            await scene.play(stage)
+            if await stage.until(lambda: stage.seen.first(Attempt) is not None, COMES_WITHIN):
+                await scene.play(stage)
             stage.did("end")
         finally:
-            await phone.stop()
+            stage.seen.ended = await phone.stop()
     return stage.seen

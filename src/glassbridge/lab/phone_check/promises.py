@@ -101,7 +101,7 @@ def judge(promise: Promise, acts: Mapping[Act, Seen], phone: Announced, no_room:
     for need in ("sockets", *promise.needs):
         if not getattr(phone, need):
             if need == "sockets" and promise.id == "connects":
-                return broken("it never asked for a socket")
+                return broken(f"it never asked for a socket{_its_end(acts)}")
             return untested(LACKS[need])
     if no_room and "room" in promise.needs:
         return untested(no_room)
@@ -119,6 +119,11 @@ def judge(promise: Promise, acts: Mapping[Act, Seen], phone: Announced, no_room:
         return broken(f"more than could be counted: {seen.overflow} more than {len(seen.records)} connections, frames "
                       "and messages in one act")  # fmt: skip
     return promise.judge(seen)
+
+
+def _its_end(acts: Mapping[Act, Seen]) -> str:
+    status = next((seen.ended for seen in acts.values() if seen.ended is not None), None)
+    return "" if status is None else f"; it ended by itself with status {status} (--output shows what it wrote)"
 
 
 def _ms(samples: int) -> str:

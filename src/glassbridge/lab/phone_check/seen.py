@@ -140,6 +140,8 @@ class Seen:
 
     act: str
     records: list[Record] = field(default_factory=list)
+    ended: int | None = None
+    """Exit status with which the phone ended by itself before the act was over."""
     overflow: int = 0
     """Records that were too many to keep."""
     _bytes: int = 0

@@ -33,8 +33,8 @@ class Phone(Protocol):
     async def start(self, url: str, token: str) -> None:
         """It is to connect to the cloud at `url`. Raises UserError where it cannot be started."""
 
-    async def stop(self) -> None:
-        """Ends it; idempotent."""
+    async def stop(self) -> int | None:
+        """Ends it; idempotent. Returns the exit status with which it had ended by itself; None: it had not."""
 
 
 class Command:
@@ -57,11 +57,14 @@ class Command:
                 f"cannot run {argv[0]}: {error.strerror}; give the command that starts the phone", 2
             ) from None
 
-    async def stop(self) -> None:
+    async def stop(self) -> int | None:
         """Ends it."""
         child, self._child = self._child, None
-        if child is not None:
-            await child.stop(GRACE)
+        if child is None:
+            return None
+        status = child.returncode
+        await child.stop(GRACE)
+        return status
 
 
 class Page:
@@ -84,13 +87,13 @@ class Page:
         self._command = Command([self._browser, *BROWSER_FLAGS, profile, self._address], self._output)
         await self._command.start(url, token)
 
-    async def stop(self) -> None:
+    async def stop(self) -> int | None:
         """Ends the browser."""
-        if self._command is not None:
-            await self._command.stop()
+        status = await self._command.stop() if self._command is not None else None
         if self._profile is not None:
             with suppress(OSError):
                 self._profile.cleanup()
+        return status
 
 
 def subject(words: list[str], output: int) -> Phone:
