@@ -123,16 +123,10 @@ class System:
             self._admin_token = env["GLASSBRIDGE_ADMIN_TOKEN"]
             if needs.app or needs.witnesses or needs.own_apps:
                 env["GLASSBRIDGE_APPS"] = str(folder / "apps.toml")
-            former = await asyncio.to_thread(provide, self.say) if needs.former else None
-            self._pythons = {} if former is None else dict.fromkeys(needs.former, str(former))
-            former_clouds = [name for name in needs.former if name.startswith("cloud-")]
-            unsigned = (LOOPBACK,) if former_clouds else ()  # they sign in a form that today's SDK does not take
-            if "app" in self._pythons:
-                process = AppProcess(folder / "apps.toml", Path(self._pythons["app"]))
-                self.app_blocks = (await clean.enter_async_context(process)).blocks
-            elif needs.app:
-                self.app = await clean.enter_async_context(ListeningApp(folder / "apps.toml", unsigned))
-                self.app_blocks = self.app.blocks
+            if needs.former:
+                former = await asyncio.to_thread(provide, self.say)
+                self._pythons = dict.fromkeys(needs.former, str(former))
+            registries = await self._open_app(folder / "apps.toml", clean) if needs.app else {}
             if needs.witnesses or needs.own_apps:
                 env |= (await clean.enter_async_context(StampRecogniser())).environment
                 kinds = (needs.own_apps, ()) if needs.own_apps else (1, VERSIONS)
@@ -143,10 +137,6 @@ class System:
                 self.hostile_app = await clean.enter_async_context(HostileApp(folder))
                 env["GLASSBRIDGE_APPS"] = str(self.hostile_app.registry)
                 env["GLASSBRIDGE_ALLOW_HOST"] = f"127.0.0.1:{self.hostile_app.sounds_port}"
-            separate = {}
-            if needs.app:
-                registry = legacy_registry(folder / "apps.toml")
-                separate = {name[-1]: {"GLASSBRIDGE_APPS": str(registry)} for name in former_clouds}
             self.taps = clean.enter_context(Taps(folder, ascii_uppercase[: needs.backends]))
             config = replace(
                 config,
@@ -158,7 +148,7 @@ class System:
                 original_clouds=needs.original_clouds,
                 env=env,
                 pythons=self._pythons,
-                backend_env=separate,
+                backend_env=registries,
                 taps=self.taps.paths,
             )
             stack = Stack(config, self.logbook.write, self.say)
@@ -171,6 +161,22 @@ class System:
 
     async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
+
+    async def _open_app(self, registry: Path, clean: AsyncExitStack) -> dict[str, dict[str, str]]:
+        """The app that listens; what backends need for it beside the others, by name. A cloud of version 0.1 reads no
+        registry of today's, and signs in a form that today's apps do not take."""
+        former_clouds = [name for name in self._pythons if name.startswith("cloud-")]
+        if "app" in self._pythons:
+            app = await clean.enter_async_context(AppProcess(registry, Path(self._pythons["app"])))
+            self.app_blocks = app.blocks
+        else:
+            unsigned_from = (LOOPBACK,) if former_clouds else ()
+            self.app = await clean.enter_async_context(ListeningApp(registry, unsigned_from))
+            self.app_blocks = self.app.blocks
+        if not former_clouds:
+            return {}
+        legacy = {"GLASSBRIDGE_APPS": str(legacy_registry(registry))}
+        return {name.removeprefix("cloud-"): legacy for name in former_clouds}
 
     def _to_sink(self, folder: Path) -> dict[str, str]:
         """Has all programs ship their logs to `ingest`."""
