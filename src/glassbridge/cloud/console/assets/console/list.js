@@ -78,7 +78,8 @@ export class SessionList {
       .sort((a, b) => rank(a) - rank(b) || b.started_ms - a.started_ms || (a.id < b.id ? -1 : 1));
     this.nothing.hidden = this.shown.length > 0;
     if (!this.shown.length) {
-      setText(this.nothing, this.rows.size ? "No session is like that." : "No phone has connected yet.");
+      setText(this.nothing.querySelector("p"), this.rows.size ? "No session matches." : "No phone has connected yet.");
+      this.nothing.querySelector("a").hidden = this.rows.size > 0;
     }
     this.render();
   }

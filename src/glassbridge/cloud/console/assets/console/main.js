@@ -112,7 +112,7 @@ async function enter(token) {
   try {
     await signIn(token);
   } catch (error) {
-    showSignIn(error.message);
+    showSignIn(error.status === 401 ? "That is not the admin token." : error.message);
     return;
   }
   $("token").value = "";

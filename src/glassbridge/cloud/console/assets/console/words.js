@@ -2,16 +2,16 @@
 
 export const LIGHTS = {
   bad: "Dead audio",
-  part: "Partly well",
+  part: "Degraded",
   wait: "Connecting",
   ok: "Live",
   off: "Away",
 };
 
 const STATES = {
-  live: "Audio arrives",
+  live: "Receiving audio",
   connecting: "Connecting",
-  interrupted: "Audio is missing",
+  interrupted: "Audio interrupted",
   unavailable: "No audio",
   away: "The phone is away",
   ended: "Ended",
@@ -31,7 +31,7 @@ const ACTIONS = {
   rejoin: "fresh join",
   rejoin_later: "fresh join later",
   leave: "left",
-  examine: "everybody asked",
+  examine: "all hops queried",
   ask_phone: "phone asked to rejoin",
   ask_status: "bridge asked",
   restart_recogniser: "recogniser restarted",
