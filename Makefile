@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
+.PHONY: help setup demo dev test test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -51,6 +51,9 @@ check: setup ## format, lint, types, imports, what is generated, ports to the wo
 
 docs: setup ## the documentation as a site in out/site; a link that leads nowhere is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+deploy-check: setup ## the Helm chart: lint, and each object against the schemas of Kubernetes (helm is built once with Go)
+	@"$$(sh tools/bootstrap.sh)" run --frozen --quiet --isolated --group deploy python tools/check_deploy.py
 
 audit: setup ## known holes in the locked dependencies (offline: it says so), and an SBOM in out/audit
 	@$(BIN)/python -m tools.audit $(ARGS)
