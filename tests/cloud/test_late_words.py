@@ -55,6 +55,7 @@ class Listening:
             lambda _slow: None,
             lambda: None,
             lambda: self.microphone.catches_up,
+            asyncio.get_running_loop().time,
         )
         self.microphone = Microphone(lambda _: None, self.hearing.all_heard, understands=self.hearing)
         self.microphone.reached(numbered=True)

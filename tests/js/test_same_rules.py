@@ -257,4 +257,4 @@ def test_the_javascript_phone_decides_as_ours(monkeypatch: pytest.MonkeyPatch) -
         assert differs is None, f"seed {SEED}, link {number}, step {differs}: {theirs[differs]}, ours {ours[differs]}"
     assert found["capture"] == made, f"seed {SEED}"
     assert found["coding"] == coded_frames, f"seed {SEED}"
-    assert found["blame"] == [client._blame(notice).value for notice in notices]
+    assert found["blame"] == [client.blame(notice).value for notice in notices]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from glassbridge.bridge.service import BridgeService
+from glassbridge.cloud.session import UserSession
 from glassbridge.core import audio_link, phone_socket, room
 from glassbridge.core.arrival import Arrival
 from glassbridge.core.audio_link import AudioLink, LinkState
@@ -16,7 +17,6 @@ from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.room import Join, Room
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim import bridge, cloud
-from glassbridge.lab.sim.cloud import UserSession
 from glassbridge.lab.sim.livekit import Participant
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
@@ -116,7 +116,11 @@ def phone_that_misses_no_answer(patch: Patch) -> None:
 
 def session_that_leaves_its_link(patch: Patch) -> None:
     """The end of a session does not give up its place."""
-    patch.setattr(UserSession, "close", lambda self: self.closed())
+
+    async def nothing(_self: UserSession) -> None:
+        pass
+
+    patch.setattr(UserSession, "close", nothing)
 
 
 def bridge_that_resumes(patch: Patch) -> None:

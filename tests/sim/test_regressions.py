@@ -7,7 +7,7 @@ from glassbridge.lab.sim.runner import Outcome, run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User
 
 U0 = User("u0")
-CHANCES = range(12)
+CHANCES = range(5)
 
 
 def played(*faults: Fault, user: User = U0, shared: bool = False, sdk_bridges: bool = False) -> list[Outcome]:

@@ -60,6 +60,10 @@ async def _unexplained(_room: str) -> None:
     return None
 
 
+Dial = Callable[[str], grpc.aio.Channel]
+"""Opens a channel to a target."""
+
+
 class BridgeError(Exception):
     """A bridge did not do what it was asked. The text holds nothing that the bridge said; `text` replaces that of the
     trouble where more is known."""
@@ -314,7 +318,7 @@ class BridgePool:
         on_livekit_fault: Callable[[], None],
         explain: Callable[[str], Awaitable[tuple[LossReason, str] | None]] = _unexplained,
         world: World = REAL,
-        dial: Callable[[str], grpc.aio.Channel] | None = None,
+        dial: Dial | None = None,
     ) -> None:
         """`explain`: why LiveKit lets nobody into a room, in words for people; None where that is not known. `dial`
         opens a channel to a target, instead of what the configuration says."""

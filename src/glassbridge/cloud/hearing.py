@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from time import monotonic
 
 import structlog
 
@@ -76,6 +75,7 @@ class Hearing:
         slow: Callable[[Slow | None], None],
         ended: Callable[[], None],
         catches_up: Callable[[], bool],
+        clock: Callable[[], float],
         **about: str,
     ) -> None:
         self._speech = speech
@@ -85,6 +85,7 @@ class Hearing:
         self._slow = slow
         self._ended = ended
         self._catches_up = catches_up
+        self._clock = clock
         self._about = about
         self._seats: dict[Want, _Seat] = {}
         """By what is opened for them."""
@@ -100,8 +101,8 @@ class Hearing:
         self._review: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskGroup("hearing")
-        self._machine = SpeechGate(monotonic())
-        self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick())
+        self._machine = SpeechGate(self._clock())
+        self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick(), clock=clock)
         self.subscribe(())
 
     @property
@@ -203,7 +204,7 @@ class Hearing:
         self._put(pcm)
 
     def _put(self, pcm: bytes) -> None:
-        piece = Piece(self._position, pcm, monotonic())
+        piece = Piece(self._position, pcm, self._clock())
         self._position += len(pcm) // BYTES_PER_SAMPLE
         self._gate.step(Heard(self._catches_up()))
         for seat in self._seats.values():
@@ -230,7 +231,7 @@ class Hearing:
 
     def fill(self, late: Fill) -> None:
         """Something of a hole comes after all: it is understood once no more is likely to come."""
-        now = monotonic()
+        now = self._clock()
         if late.hole is None or not self._sound.fill(late.hole, late.delivery, now):
             seconds = len(late.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE
             log.info("late audio without a place", seconds=round(seconds, 2), **self._about)

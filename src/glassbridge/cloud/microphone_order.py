@@ -25,11 +25,11 @@ class Order:
 
     wants_late = False
 
-    def __init__(self, tell: Callable[[Message], None], *, captions: bool) -> None:
+    def __init__(self, tell: Callable[[Message], None], clock: Callable[[], float], *, captions: bool) -> None:
         self._tell = tell
         self._captions = captions
         self._machine = MicrophoneOrder(Needed(captions))
-        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick())
+        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), clock=clock)
 
     def put(self, _pcm: bytes) -> None:
         """Audio has come."""

@@ -4,12 +4,10 @@ owners. Without a cluster the directory is in memory, and nobody else is asked."
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from time import monotonic
 from typing import Final, Protocol
 
 import structlog
 
-from glassbridge.cloud.clock import unix_ms_now
 from glassbridge.cloud.handover import HAND_OVER_TIME, MOST_ASKED, HandOverClient
 from glassbridge.cluster.directory import Directory, DirectoryAway, Node, Taken
 from glassbridge.core import ownership
@@ -36,6 +34,7 @@ from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, 
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics
 from glassbridge.wire.cluster import HandOver
 
@@ -88,13 +87,16 @@ class Late:
 class Keeper:
     """One for each running cloud. `run` for as long as it serves, then `close`."""
 
-    def __init__(self, directory: Directory, owner: Owner, users: Users, client: HandOverClient | None = None) -> None:
+    def __init__(
+        self, directory: Directory, owner: Owner, users: Users, client: HandOverClient | None, world: World
+    ) -> None:
+        self._clock, self._wall = world.monotonic, world.wall
         self._directory = directory
         self.owner = owner
         self._users = users
         self._client = client
-        self._lease = Lease(monotonic())
-        self._shell: Shell[Event] = Shell(self._lease, self._perform, Tick(), self._note)
+        self._lease = Lease(self._clock())
+        self._shell: Shell[Event] = Shell(self._lease, self._perform, Tick(), self._note, self._clock)
         self._tasks = TaskGroup("keeper")
         self._reconciling: asyncio.Task[None] | None = None
         self._heard: list[Taken] = []
@@ -122,7 +124,7 @@ class Keeper:
         """All other clouds, those that are cut off from the directory too."""
         here = self.owner.incarnation
         known = [node.owner for node in self.nodes if node.owner.incarnation != here]
-        return [*known, *self._lost.lost(monotonic())]
+        return [*known, *self._lost.lost(self._clock())]
 
     @property
     def share(self) -> float:
@@ -146,7 +148,7 @@ class Keeper:
     @property
     def away_for(self) -> float:
         """Seconds for which the directory has been away; 0 while it is not."""
-        return 0.0 if self._away_since is None else monotonic() - self._away_since
+        return 0.0 if self._away_since is None else self._clock() - self._away_since
 
     async def run(self) -> None:
         """Keeps the lease, until close(). Safe to cancel."""
@@ -155,7 +157,7 @@ class Keeper:
     async def close(self) -> None:
         """Says goodbye to the directory; what is still claimed stays claimed."""
         self._shell.stop()
-        for effect in self._lease.step(Withdraw(), monotonic()):
+        for effect in self._lease.step(Withdraw(), self._clock()):
             assert isinstance(effect, Drop)
             try:
                 await self._directory.withdraw(self.owner, CLOSE_TIME)
@@ -173,7 +175,7 @@ class Keeper:
         verdict = await self._ask_directory(wanted)
         held = verdict is not None
         if verdict is None:
-            verdict = decide(mine, wanted, self._seen_ms() or unix_ms_now())
+            verdict = decide(mine, wanted, self._seen_ms() or int(self._wall() * 1000))
         metrics.CLAIMS.add("refused" if isinstance(verdict, Refused) else "held" if held else "local")
         if isinstance(verdict, Refused):
             return Late(verdict.claim)
@@ -196,7 +198,7 @@ class Keeper:
 
     async def _ask_directory(self, wanted: Claim) -> Granted | Refused | None:
         """None: it is away."""
-        if not self._lease.is_trusted(monotonic()):
+        if not self._lease.is_trusted(self._clock()):
             return None
         try:
             verdict = await self._directory.claim(wanted, CLAIM_TIME, self._seen_ms())
@@ -224,7 +226,7 @@ class Keeper:
     async def owners_of(self, user: UserId) -> tuple[str, ...] | None:
         """Addresses of the clouds that may have this user, other than this one: the owner that the directory names, or
         all that are known while it is away. None: nobody owns the user. Never raises."""
-        if self._lease.is_trusted(monotonic()):
+        if self._lease.is_trusted(self._clock()):
             try:
                 claim = await self._directory.find(user, CLAIM_TIME)
             except DirectoryAway as away:
@@ -240,7 +242,7 @@ class Keeper:
     async def release(self, claim: Claim) -> None:
         """Nobody owns this user any more. While the directory is away it is not told: the next owner asks here, and
         hears that there is nothing."""
-        if self._lease.is_trusted(monotonic()):
+        if self._lease.is_trusted(self._clock()):
             try:
                 await self._directory.release(claim, CLAIM_TIME)
             except DirectoryAway:
@@ -248,21 +250,21 @@ class Keeper:
 
     def now_ms(self) -> int:
         """Unix milliseconds of the directory, as far as they are known: clocks of clouds do not count."""
-        return unix_ms_now() if self._ahead_ms is None else int(self._ahead_ms + monotonic() * 1000)
+        return int(self._wall() * 1000) if self._ahead_ms is None else int(self._ahead_ms + self._clock() * 1000)
 
     def _seen_ms(self) -> int:
         """The cluster's clock; 0: nothing is known of it."""
-        return 0 if self._clock_ahead_ms is None else int(self._clock_ahead_ms + monotonic() * 1000)
+        return 0 if self._clock_ahead_ms is None else int(self._clock_ahead_ms + self._clock() * 1000)
 
     def _see(self, clock_ms: int) -> None:
-        ahead = clock_ms - monotonic() * 1000
+        ahead = clock_ms - self._clock() * 1000
         self._clock_ahead_ms = ahead if self._clock_ahead_ms is None else max(self._clock_ahead_ms, ahead)
 
     # ---- the lease
 
     def _note(self, record: Record[LeaseState]) -> None:
         if record.new is LeaseState.AWAY:
-            self._away_since = monotonic()
+            self._away_since = self._clock()
         elif record.new is LeaseState.HELD:
             self._away_since = None
         if self.shared:
@@ -286,10 +288,10 @@ class Keeper:
         except DirectoryAway:
             self._shell.post(NotRenewed(number))
             return
-        self._ahead_ms = answer.now_ms - monotonic() * 1000
+        self._ahead_ms = answer.now_ms - self._clock() * 1000
         self._see(answer.clock_ms)
         self.nodes = tuple(node for node in answer.nodes if node.role is Role.CLOUD)
-        self._lost.see({node.owner: node.state is NodeState.DRAINING for node in self.nodes}, monotonic())
+        self._lost.see({node.owner: node.state is NodeState.DRAINING for node in self.nodes}, self._clock())
         self._users.meet(answer.nodes)
         self._heard = list(answer.taken)
         if answer.taken:

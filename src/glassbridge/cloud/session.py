@@ -202,6 +202,7 @@ class UserSession:
             self._judge_pace,
             lambda: self._spawn(self._end_speech(), "speech-end"),
             lambda: self.microphone.catches_up,
+            self._clock,
             user_id=user,
             session_id=self.id,
         )
@@ -219,7 +220,7 @@ class UserSession:
         """The epoch that the phone was asked to end."""
         self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
         self.microphone.listeners += self._taps
-        first = first_generation(Epoch(unix_ms_now()) if claim is None else claim.epoch)
+        first = first_generation(Epoch(int(apps.world.wall() * 1000)) if claim is None else claim.epoch)
         machine = AudioLink(first, apps.world.chance)
         self.link = LinkShell(
             user,
@@ -240,7 +241,7 @@ class UserSession:
 
         self._stops_apps = StopReason.SYSTEM
         """What the end of the session means for its apps."""
-        self._order = Order(self._tell, captions=self._captions is not None)
+        self._order = Order(self._tell, self._clock, captions=self._captions is not None)
         self.apps = UserApps(
             user,
             self.id,

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from secrets import token_hex
 from weakref import WeakValueDictionary
 
 import structlog
@@ -13,7 +12,7 @@ from msgspec.structs import replace as replace_struct
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.bridge_client import BridgePool
+from glassbridge.cloud.bridge_client import BridgePool, Dial
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
@@ -38,6 +37,7 @@ from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.loop_lag import watch_loop
+from glassbridge.telemetry.recorder import Clock
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.cluster import HandOver, HandOverRequest
 
@@ -54,14 +54,23 @@ MOST_GIVEN = 10_000
 class Sessions:
     """Owns the sessions and the bridges that they use."""
 
-    def __init__(self, config: CloudConfig, recogniser: Recogniser, rooms: RoomService, apps: AppHost) -> None:
+    def __init__(
+        self,
+        config: CloudConfig,
+        recogniser: Recogniser,
+        rooms: RoomService,
+        apps: AppHost,
+        dial: Dial | None = None,
+    ) -> None:
+        """`dial` opens channels to bridges, where that is not to be done as the configuration says."""
+        self._world = world = apps.world
         self._config = config
         self._apps = apps
         self._examiner = Examiner(rooms)
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
-        self.flights = Flights(config.secrets, keeps=config.recorder)
-        self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain, apps.world)
+        self.flights = Flights(config.secrets, Clock(world.wall, world.monotonic), keeps=config.recorder)
+        self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain, world, dial)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
         self._served: set[PhoneConnection] = set()
@@ -81,7 +90,7 @@ class Sessions:
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
         """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
         any."""
-        self.keeper = keeper = Keeper(directory, owner, self, client)
+        self.keeper = keeper = Keeper(directory, owner, self, client, self._world)
         if keeper.shared:
             self.speech.recogniser.limits.share.now = lambda: keeper.share
 
@@ -92,12 +101,17 @@ class Sessions:
         self._tasks.keep(self._watch.run, "livekit")
         self._tasks.keep(self.flights.run, "flights")
         self._tasks.keep(watch_loop, "loop-lag")
-        self._tasks.keep(Pulse().run, "pulse")
+        self._tasks.keep(Pulse(clock=self._world.monotonic).run, "pulse")
 
     @property
     def living(self) -> Collection[UserSession]:
         """All, those in grace included."""
         return self._by_user.values()
+
+    @property
+    def leaving(self) -> tuple[UserId, ...]:
+        """Users of whom a former session is not gone yet."""
+        return tuple(self._closing)
 
     @property
     def active(self) -> int:
@@ -181,9 +195,8 @@ class Sessions:
             if connection not in self._served:
                 return
             known = self._by_user.get(user)
-            wanted = Claim(
-                user, self.keeper.owner, token_hex(6) if known is None else known.id, wishes.phone, wishes.attempt
-            )
+            session_id = self._world.token(6) if known is None else known.id
+            wanted = Claim(user, self.keeper.owner, session_id, wishes.phone, wishes.attempt)
             mine = None if known is None else known.ownership.claim
             won = await self.keeper.claim(wanted, mine, self._given.pop(user, None))
             overtaken = self._overtaken.pop(user, Epoch(0))
@@ -210,7 +223,7 @@ class Sessions:
     def _begin(self, won: Won, *, anew: bool) -> UserSession:
         """`anew`: the session that was claimed has ended meanwhile."""
         user = won.claim.user
-        claim = replace(won.claim, session=token_hex(6)) if anew else won.claim
+        claim = replace(won.claim, session=self._world.token(6)) if anew else won.claim
         session = UserSession(
             user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights,
             self._closing.get(user), claim, won.handed,

@@ -345,7 +345,7 @@ class PhoneClient:
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
         self._link.post(
-            AudioTold(number, AudioState(notice.state), _blame(notice), notice.reason, retry_at, notice.code)
+            AudioTold(number, AudioState(notice.state), blame(notice), notice.reason, retry_at, notice.code)
         )
 
     async def _accepted(self, number: Generation, socket: CloudSocket, ack: wire.ConnectionAck) -> None:
@@ -368,7 +368,7 @@ class PhoneClient:
             await socket.say(wire.StartApp(package_name=package))
 
 
-def _blame(notice: wire.AudioStateNotice) -> Blame:
+def blame(notice: wire.AudioStateNotice) -> Blame:
     """Whether a fresh place of the phone's could be what helps."""
     if notice.code in wire.PHONE_REJOINS:
         return Blame.PHONE

@@ -94,13 +94,11 @@ def _one_owner(user: str, facts: list[Fact], verdict: Verdict) -> None:
                         verdict.add(Checker.ONE_OWNER, user, text)
                     holds[fact.where, life] = generation if result in ("joining", "joined") else 0
             case "acknowledged":
-                current = fact.more[0]
+                current = fact.more[2]
             case "started":
                 through.clear()
-            case "heard":
-                session, active, _, worker, number, _ = fact.more
-                if session != current or not active or worker is None:
-                    continue
+            case "passed" if fact.where == current:
+                worker, number = fact.more
                 first = through.setdefault(number, worker)
                 if first != worker:
                     verdict.add(Checker.ONE_OWNER, user, f"frame {number} came through {first} and {worker}")
@@ -203,7 +201,7 @@ def _back(user: User, facts: list[Fact], schedule: Schedule, left: float, verdic
             socket = "new"
         elif fact.what == "believes" and fact.at <= healed:
             socket = "survived"
-        elif fact.what == "heard" and fact.more[0] == session and fact.more[1] and fact.more[5] >= schedule.heal_at:
+        elif fact.what == "heard" and fact.more[0] == session and fact.more[1] and fact.more[3] >= schedule.heal_at:
             back = Back(user.name, socket, max(0.0, fact.at - healed))
             verdict.back.append(back)
             if back.seconds > (SDK_BACK_WITHIN if schedule.blind_bridges else BACK_WITHIN):

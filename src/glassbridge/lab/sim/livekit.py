@@ -1,6 +1,6 @@
 """A model of LiveKit as it was measured: who is in a room, who is kicked out of it, who is taken for gone and when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -14,8 +14,8 @@ from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
 KEYS = LiveKitKeys("key", "a secret of LiveKit that is long enough, too")
-SAMPLE = bytes(2)
 _MARK = Struct("<qd")
+MARK_SAMPLES = _MARK.size // 2
 PLAIN_REST = bytes(16_000 - _MARK.size)
 DEPARTURE = (15.0, 21.0)
 """Seconds after which somebody of whom nothing is heard is out of the room."""
@@ -70,14 +70,18 @@ class Frame:
     def payload(self) -> bytes:
         """Of its data packet; of half a second where there are no numbers, by which a backlog could be known."""
         if self.numbered:
-            return encode_numbered(FrameNumber(1, self.number, round(self.sent * 1e6)), SAMPLE)
-        return _MARK.pack(self.number, self.sent) + PLAIN_REST
+            number = FrameNumber(1, self.number * MARK_SAMPLES, round(self.sent * 1e6))
+            return encode_numbered(number, _MARK.pack(self.number, self.sent))
+        return _MARK.pack(-self.number, self.sent) + PLAIN_REST
 
     @classmethod
-    def plain(cls, user: str, pcm: bytes) -> "Frame":
-        """Known again by its samples."""
-        number, sent = _MARK.unpack_from(pcm)
-        return cls(user, number, False, sent)
+    def all_of(cls, user: str, pcm: bytes) -> "Iterator[Frame]":
+        """Known again by their samples."""
+        at = 0
+        while at < len(pcm):
+            number, sent = _MARK.unpack_from(pcm, at)
+            at += _MARK.size + (0 if number > 0 else len(PLAIN_REST))
+            yield cls(user, abs(number), number > 0, sent)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Looks at the system while it runs: what waits for nothing, what has settled, what is left."""
 
+from glassbridge.cloud.session import UserSession
 from glassbridge.core.values import UserId, agent_identity
-from glassbridge.lab.sim.cloud import UserSession
 from glassbridge.lab.sim.schedule import User
 from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import Checker, Verdict
@@ -35,13 +35,13 @@ class Look:
 
     def _unsettled(self, user: User) -> list[str]:
         name = UserId(user.name)
-        sessions = [session for cloud in self._system.clouds if (session := cloud.sessions.get(name)) is not None]
-        active = [session for session in sessions if session.phone is not None]
+        sessions = [session for cloud in self._system.clouds for session in cloud.sessions if session.user == name]
+        active = [session for session in sessions if session.has_phone]
         if len(active) != 1:
             return [f"{len(active)} sessions have the phone"]
         wrong = []
         phone = self._system.phones[user.name]
-        if phone.connection is None or phone.told is None or phone.told.state.value != "live":
+        if phone.connection is None or phone.told is None or phone.told.state != "live":
             wrong.append("the phone is not told that it is live")
         return wrong + (self._unsettled_room(name, active[0]) if user.room else [])
 

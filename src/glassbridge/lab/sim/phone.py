@@ -3,12 +3,13 @@
 from functools import partial
 from typing import Any
 
+from aiohttp import WSMsgType
+
+from glassbridge.cloud.connection import Wishes
 from glassbridge.core import phone_socket
-from glassbridge.core.audio_link import Notice, Path
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
 from glassbridge.core.phone_place import (
     AudioTold,
-    Blame,
     Join,
     Leave,
     PlaceFailed,
@@ -18,6 +19,7 @@ from glassbridge.core.phone_place import (
     PlaceState,
 )
 from glassbridge.core.phone_socket import (
+    PING_EVERY,
     Accepted,
     CloseSocket,
     Heard,
@@ -35,12 +37,13 @@ from glassbridge.core.phone_socket import (
     Tick,
 )
 from glassbridge.core.values import AudioState, Generation, LossReason, UserId
-from glassbridge.lab.sim.cloud import Cloud, Greeting
+from glassbridge.lab.sim.cloud import Cloud
 from glassbridge.lab.sim.livekit import Frame, LiveKit, Participant, Token
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Alarm, Process, World
+from glassbridge.phone.client import blame
+from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode, come_back
-from glassbridge.wire.phone import PHONE_REJOINS
 
 SPEECH = 0.5
 """Seconds between frames of speech (real ones come each 20 to 100 ms)."""
@@ -70,7 +73,7 @@ class Phone:
         self.sdk = sdk
         """Its participant is the SDK's: blind for 14 s."""
         self.machine = PhoneLink(world.chance.random, room=room)
-        self.told: Notice | None = None
+        self.told: wire.AudioStateNotice | None = None
         self.connection: Connection | None = None
         self.session = ""
         """The last one that acknowledged us."""
@@ -154,10 +157,10 @@ class Phone:
         talked = self._talks
         if self.process.awake and speaking is not None and speaking != self._speaking:
             self._speaking = speaking
-            self._say("voice", speaking)
+            self._say(wire.Vad(status=speaking))
         if self.process.awake and microphone is not None and microphone != self._microphone:
             self._microphone = microphone
-            self._say("microphone", microphone)
+            self._say(wire.MicrophoneStateChange(is_microphone_enabled=microphone))
         if self._talks != talked and not self.numbers:
             self.process.note("speaks" if self._talks else "silent", self.user)
 
@@ -180,7 +183,7 @@ class Phone:
         for effect in effects:
             self._perform(effect)
         if was_here != (here := self.machine.socket.state.here) and not isinstance(event, Accepted):
-            self._believe(self.told.state.value if here and self.told is not None else "off")
+            self._believe(self.told.state if here and self.told is not None else "off")
         self._alarm.set(self.machine.next_deadline())
 
     def _perform(self, effect: Effect) -> None:
@@ -190,9 +193,9 @@ class Phone:
             case CloseSocket(socket, goodbye):
                 self._close(socket, goodbye)
             case Ping(socket, number):
-                self._ping(socket, number)
+                self._tell(socket, wire.Ping(timestamp=number, sent=(self._frames, 0), every=PING_EVERY))
             case Hint():
-                self._say("hint", None)
+                self._say(wire.NetworkStateChange())
             case Join(place):
                 self._fetch(place)
             case Leave(place, goodbye):
@@ -217,8 +220,9 @@ class Phone:
             self._ways[socket] = connection
             connection.on_way[end] = lambda down: self.process.note("way down" if down else "way up", self.user)
             connection.on_close[end] = partial(self._closed, socket)
-            greeting = Greeting(self.user, self.room, self.numbers, self.process.life, socket)
-            connection.send(end, cloud.accept, connection, 1 - end, self, greeting)
+            run = f"{self.user}-{self.process.life}"
+            wishes = Wishes(livekit=self.room, numbered=self.numbers, phone=run, attempt=socket, ours=True)
+            connection.send(end, cloud.accept, connection, 1 - end, self, self.user, wishes)
 
         def failed(refused: bool) -> None:
             self.step(SocketFailed(socket, False, "refused" if refused else "no answer"))
@@ -255,63 +259,61 @@ class Phone:
     def _end_of(self, connection: Connection) -> int:
         return 0 if connection.link.ends[0] is self.process else 1
 
-    def hear(self, connection: Connection, kind: str, *what: Any) -> None:
+    def hear(self, connection: Connection, text: str) -> None:
         """What the cloud says."""
         sockets = self.machine.socket.generation, self.machine.socket.kept
         number = next((number for number, way in self._ways.items() if way is connection), None)
         if number is None or number not in sockets:
             return
-        match kind:
-            case "ack":
-                session, resumed = what
+        match wire.decode_from_cloud(text):
+            case wire.ConnectionAck(session_id=session, resumed=resumed, pings=pings):
                 same = resumed and session == self.session
                 self.session = session
-                self.process.note("acknowledged", self.user, session, "resumed" if resumed else "new")
+                cloud = self._cloud_of(connection)
+                self.process.note(
+                    "acknowledged", self.user, session, "resumed" if resumed else "new", cloud.process.name
+                )
                 if self.connection is not None:
                     self.process.note("way gone", self.user)
                 self.connection, self.told = connection, None
-                self.step(Accepted(number, same, answers=True))
+                self.step(Accepted(number, same, answers=pings))
                 self._believe("connecting")
                 self._nudge()
-                self._say("microphone", self._microphone)
+                self._say(wire.MicrophoneStateChange(is_microphone_enabled=self._microphone))
                 if self._speaking:
-                    self._say("voice", True)
-            case "state":
-                self._learn(number, what[0])
+                    self._say(wire.Vad(status=True))
+            case wire.AudioStateNotice() as notice:
+                self._learn(number, notice)
                 self.step(Heard(number))
-            case "pong":
-                self.step(Heard(number, what[0]))
-            case "ping":
-                self._say("pong", None)
+            case wire.Pong(timestamp=int(ping)):
+                self.step(Heard(number, ping))
+            case wire.Ping(timestamp=asked):
+                self._say(wire.Pong(timestamp=asked))
                 self.step(Heard(number))
 
-    def _learn(self, socket: Generation, notice: Notice) -> None:
+    def _learn(self, socket: Generation, notice: wire.AudioStateNotice) -> None:
         self.told = notice
         if self.machine.socket.state.here:
-            self._believe(notice.state.value)
-        blame = Blame.UNKNOWN if notice.hop is None else Blame.ELSEWHERE
-        if notice.code in PHONE_REJOINS:
-            blame = Blame.PHONE
-        self.step(AudioTold(socket, notice.state, blame, notice.text, None))
+            self._believe(notice.state)
+        self.step(AudioTold(socket, AudioState(notice.state), blame(notice), notice.reason, None, notice.code))
 
     def _believe(self, what: str) -> None:
         """What the phone takes for the truth about its audio, for the checkers."""
         self.process.note("believes", self.user, what)
 
-    def _ping(self, socket: Generation, number: int) -> None:
-        """Asks and, where nothing is between, gets the answer without the two messages: they would change nothing."""
-        connection = self.connection
-        if connection is None or not connection.clear:
-            self._say("ping", number)
-            return
-        trip = connection.link.latency() + connection.link.latency()
-        self.process.world.push(self.process.world.now + trip, self.process, True, self.step, (Heard(socket, number),))
+    def _cloud_of(self, connection: Connection) -> Cloud:
+        return next(cloud for cloud, link in self.clouds if link is connection.link)
 
-    def _say(self, kind: str, what: Any) -> None:
-        connection = self.connection
-        if connection is not None:
-            cloud = next(cloud for cloud, link in self.clouds if link is connection.link)
-            connection.send(self._end_of(connection), cloud.hear, connection, kind, what)
+    def _say(self, message: wire.Message) -> None:
+        if self.connection is not None:
+            self._put(self.connection, WSMsgType.TEXT, wire.encode(message))
+
+    def _tell(self, socket: Generation, message: wire.Message) -> None:
+        if (connection := self._ways.get(socket)) is not None:
+            self._put(connection, WSMsgType.TEXT, wire.encode(message))
+
+    def _put(self, connection: Connection, kind: WSMsgType, data: Any) -> None:
+        connection.send(self._end_of(connection), self._cloud_of(connection).hear, connection, kind, data)
 
     # ---- its place in the room
 
@@ -375,19 +377,19 @@ class Phone:
         if self.machine.socket.state is SocketState.ENDED:
             return
         told, place = self.told, self.place
-        live = told is not None and told.state is AudioState.LIVE
+        live = told is not None and told.state == "live"
         self._voice.set(now + (SPEECH if self._talks else PRESENCE if live else PROVING))
         if not (self.numbers or self._talks):
             return
         joined = place is not None and place.joined
-        by_socket = not self.room or not joined or (told is not None and told.path is Path.SOCKET)
+        by_socket = not self.room or not joined or (told is not None and told.transport == "websocket")
         self._frames += 1
         frame = Frame(self.user, self._frames, self.numbers, self.process.world.now)
         if place is not None and (self.numbers or not by_socket):
             place.send(frame)
-        settled = self._talks or not self.room or (told is not None and told.state is not AudioState.CONNECTING)
-        if by_socket and settled and self.machine.socket.state.here:
-            self._say("frame", frame)
+        settled = self._talks or not self.room or (told is not None and told.state != "connecting")
+        if by_socket and settled and self.machine.socket.state.here and self.connection is not None:
+            self._put(self.connection, WSMsgType.BINARY, frame.payload)
 
     # ---- for the checkers
 

@@ -49,6 +49,8 @@ class ClientCall:
         self._end: Ended | None = None
         self._cancelled = False
         self.server: ServerCall | None = None
+        self.user = ""
+        """Whose stream it is."""
         self._timer = None if timeout is None else self._loop.call_later(timeout, self._expire)
 
     @property
@@ -60,6 +62,7 @@ class ClientCall:
     def message(self, message: Any) -> None:
         """From the bridge."""
         if not self.over:
+            self._channel.seen(self.user, message)
             self._heard.append(message)
             self._wake()
 
@@ -117,6 +120,7 @@ class ClientCall:
     async def write(self, message: Any) -> None:
         if self.over:
             raise asyncio.InvalidStateError("the call is over")
+        self.user = self.user or message.user_id
         if self.server is None:
             self._said.append(message)
         else:
@@ -257,9 +261,13 @@ class Server:
 
 
 class Channel:
-    """One cloud's way to one worker, as far as a stub uses grpc.aio's channel."""
+    """One cloud's way to one worker, as far as a stub uses grpc.aio's channel. `seen` gets each message of a stream and
+    whose it is."""
 
-    def __init__(self, process: Process, loop: VirtualLoop, link: Link, server: Server) -> None:
+    def __init__(
+        self, process: Process, loop: VirtualLoop, link: Link, server: Server, seen: Callable[[str, Any], None]
+    ) -> None:
+        self.seen = seen
         self.process = process
         self.loop = loop
         self.link = link

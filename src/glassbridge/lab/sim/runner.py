@@ -1,5 +1,6 @@
 """Runs schedules and judges them, one or thousands."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator, MutableMapping
@@ -11,19 +12,24 @@ from typing import Any
 
 import structlog
 
-from glassbridge.core.session import GRACE
+from glassbridge.core.session import GRACE, SessionState
 from glassbridge.lab.sim.judge import judge
 from glassbridge.lab.sim.look import Look
 from glassbridge.lab.sim.schedule import Schedule, make
 from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import RELEASED_AFTER, Checker, Verdict, Violation
-from glassbridge.lab.sim.world import Fact, World
+from glassbridge.lab.sim.world import Fact
+from glassbridge.lab.weeks.ambient import seldom
+from glassbridge.lab.weeks.time import VirtualLoop
 
 WATCH = 16.0
 """Seconds after healing in which audio must come back and stay."""
 LOOK_EVERY = 5.0
-SMALL_TALK = frozenset({"heard"})
+LOOKS_AT_ITSELF = 1.0
+"""Seconds between two looks of a process at its own loop: a standstill that is shorter is not noticed by itself."""
+SMALL_TALK = frozenset({"heard", "passed"})
 """Facts that a story is better without."""
+_STATES = {state.label: state for state in SessionState}
 SHARE = 100
 """Schedules that a process is given at a time."""
 
@@ -56,7 +62,7 @@ class Outcome:
 def run(schedule: Schedule) -> Outcome:
     """Plays a schedule to its end. The same one gives the same history."""
     system, verdict = System(schedule), Verdict()
-    with _errors_told_to(system.world):
+    with _logs_told_to(system), seldom(LOOKS_AT_ITSELF):
         try:
             _play(schedule, system, Look(system, verdict))
         finally:
@@ -67,15 +73,33 @@ def run(schedule: Schedule) -> Outcome:
 
 
 @contextmanager
-def _errors_told_to(world: World) -> Iterator[None]:
-    """What programs log as an error is a fact; nothing else of their logs is kept."""
+def _logs_told_to(system: System) -> Iterator[None]:
+    """What programs log of their sessions, and each error, is a fact; nothing else of their logs is kept."""
 
-    def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-        world.note("-", "failed", str(event.get("user_id", "")), f"logged: {event}")
+    def tell(_logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        loop = asyncio._get_running_loop()
+        process = system.processes[loop.name] if isinstance(loop, VirtualLoop) else None
+        user = str(event.get("user_id", ""))
+        if method in ("error", "critical"):
+            system.world.note(process.name if process is not None else "-", "failed", user, f"logged: {event}")
+        elif process is not None and process.running:
+            match event["event"]:
+                case "session":
+                    old, new = _STATES[event["old"]], _STATES[event["new"]]
+                    more = event["session_id"], old, new, event["on"], process.clock(), event["cause"]
+                    process.note("session", user, *more)
+                case "session gone":
+                    process.note("session gone", user, event["session_id"])
+                case "late socket refused":
+                    process.note("late socket", user, event["attempt"])
+                case "audio link":
+                    process.note("link", user, event["old"], "->", event["new"], event["on"], event["cause"])
+                case "audio state":
+                    process.note("notice", user, event["state"], event["code"], event["transport"])
         raise structlog.DropEvent
 
     before = structlog.get_config()
-    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     try:
         yield
     finally:

@@ -216,8 +216,8 @@ class System:
                 yield phone.process.name, phone.user, why
         for cloud in self.clouds:
             if cloud.process.awake:
-                for session in cloud.sessions.values():
-                    if why := session.stuck():
+                for session in cloud.sessions:
+                    if why := cloud.stuck(session):
                         yield cloud.process.name, session.user, why
         for worker in self.workers:
             if worker.process.awake:
@@ -228,8 +228,8 @@ class System:
     def left_over(self) -> Iterable[str]:
         """Everything of any user that is still there."""
         for cloud in self.clouds:
-            for session in [*cloud.sessions.values(), *cloud.closing.values()]:
-                yield f"{cloud.process.name} keeps the session {session.name} of {session.user}"
+            for user in [*(session.user for session in cloud.sessions), *cloud.leaving]:
+                yield f"{cloud.process.name} keeps a session of {user}"
         for worker in self.workers:
             for host in worker.rooms:
                 yield f"{worker.process.name} keeps the room of {host.user} ({host.machine.state.label})"

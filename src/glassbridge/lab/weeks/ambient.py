@@ -18,6 +18,19 @@ OURS: Final = ("glassbridge", "aiohttp")
 
 
 @contextmanager
+def seldom(every: float) -> Iterator[None]:
+    """Processes look at their own loops so often only, which costs a simulation most of its time."""
+    watches: dict[Any, float] = {pulse: pulse.EVERY, loop_lag: loop_lag.EVERY}
+    try:
+        for watch in watches:
+            watch.EVERY = every
+        yield
+    finally:
+        for watch, former in watches.items():
+            watch.EVERY = former
+
+
+@contextmanager
 def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.time) -> Iterator[None]:
     """`monotonic` and `wall` stand for time.monotonic and time.time. Whoever freezes objects does so inside: the
     collector says nothing of them, so their clocks would stay real."""
@@ -38,14 +51,10 @@ def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.tim
         setattr(module, name, exchanged[value])
     for function, values in defaults:
         function.__defaults__ = tuple(_exchange(value, exchanged) for value in values or ())
-    watches: dict[Any, float] = {pulse: pulse.EVERY, loop_lag: loop_lag.EVERY}
     try:
-        for watch in watches:
-            watch.EVERY = SELDOM
-        yield
+        with seldom(SELDOM):
+            yield
     finally:
-        for watch, every in watches.items():
-            watch.EVERY = every
         for module, name, value in named:
             setattr(module, name, value)
         for function, values in defaults:

@@ -59,15 +59,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
     bytes are read before timers ring, as by epoll. It turns itself: no system is asked for anything."""
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, time: Clock, name: str) -> None:
         super().__init__()
-        self._name = name
+        self.name = name
         self._self = ref(self)
         self._time = time
         self._wake_at: float | None = None
         self._turning = False
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        """A heap; those that were cancelled are thrown away when their time comes."""
+        self._numbers = count()
         self.frozen = False
 
     def time(self) -> float:
@@ -102,7 +104,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 task.cancel()
             self.drain()
-        self._scheduled.clear()
+        self._timers.clear()
         self.close()
 
     def _wake(self, when: float) -> None:
@@ -112,17 +114,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def drain(self) -> None:
         """Runs all that is ready or due now."""
-        ready, scheduled, now = self._ready, self._scheduled, self._time.now
+        ready, timers, now = self._ready, self._timers, self._time.now
         self._wake_at = None
         self._turning = True
-        self._time.running = self._name
+        self._time.running = self.name
         asyncio._set_running_loop(self)
         try:
             for _ in range(SPIN):
-                while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= now):  # type: ignore[attr-defined]
-                    timer = heappop(scheduled)
-                    timer._scheduled = False  # type: ignore[attr-defined]
-                    ready.append(timer)
+                while timers and (timers[0][0] <= now or timers[0][2].cancelled()):
+                    ready.append(heappop(timers)[2])
                 if not ready:
                     break
                 self._time.turns += 1
@@ -135,8 +135,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         finally:
             asyncio._set_running_loop(None)
             self._turning = False
-        if scheduled and not self.frozen:
-            self._wake(scheduled[0]._when)  # type: ignore[attr-defined]
+        if timers and not self.frozen:
+            self._wake(timers[0][0])
 
     # ---- what BaseEventLoop does in more steps, or leaves open
 
@@ -155,14 +155,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heappush(self._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        heappush(self._timers, (when, next(self._numbers), timer))
         if not self._turning:
             self._wake(when)
         return timer
 
     def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
-        """It is thrown away when its time comes."""
+        pass
 
     def _process_events(self, _events: list[Any]) -> None:
         pass
