@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
+.PHONY: help setup demo dev test quick test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -26,6 +26,9 @@ dev: setup ## LiveKit, bridge and cloud for a client of your own; Ctrl-C stops a
 test: setup ## the test suite (the real livekit-server part runs where one can be had)
 	@$(BIN)/python -m tools.livekit_server
 	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --hypothesis-profile=ci $(ARGS)
+
+quick: setup ## what to run after each edit: machines, shells and the simulation
+	@$(BIN)/pytest -q -m "not slow" -n 2 --hypothesis-profile=ci tests/core tests/runtime tests/sim $(ARGS)
 
 test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server

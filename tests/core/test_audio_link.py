@@ -19,7 +19,7 @@ from glassbridge.core.audio_link import (
     SETTLED,
     SIGN_OF_LIFE,
     STATUS_EVERY,
-    STATUS_EVERY_OF_OLD,
+    STATUS_EVERY_WITHOUT_NEWS,
     TABLE,
     AskPhone,
     AskStatus,
@@ -570,7 +570,7 @@ def test_an_old_phone_that_falls_silent_is_healthy_again(found: Evidence | None)
     if found is not None:
         machine.step(Examined(G1, found), 3.05)
     assert notices(machine.step(Voice(speaking=False), 3.1)) == [(AudioState.CONNECTING, "awaiting_audio")]
-    assert machine.next_deadline() == STATUS_EVERY_OF_OLD
+    assert machine.next_deadline() == STATUS_EVERY_WITHOUT_NEWS
 
 
 @pytest.mark.parametrize("late", [STOOD_STILL + 0.1, 600.0])
@@ -617,7 +617,7 @@ def test_an_old_phone_that_is_silent_may_be_out_of_the_room() -> None:
     assert doings(machine.step(Tick(), 20.0)) == [Examine(G1)]
 
 
-@pytest.mark.parametrize(("pushes", "every"), [(True, STATUS_EVERY), (False, STATUS_EVERY_OF_OLD)])
+@pytest.mark.parametrize(("pushes", "every"), [(True, STATUS_EVERY), (False, STATUS_EVERY_WITHOUT_NEWS)])
 def test_the_status_is_asked_for_less_often_where_news_are_pushed(pushes: bool, every: float) -> None:
     machine = link()
     machine.step(OLD_PHONE, 0.0)
@@ -637,16 +637,16 @@ def test_the_status_is_asked_for_less_often_where_news_are_pushed(pushes: bool, 
 
 @pytest.mark.parametrize("answer", [BridgeFault.TIMED_OUT, LossReason.NETWORK])
 def test_a_status_counts_less_than_what_is_heard_after_it_was_asked_for(answer: Trouble) -> None:
-    for heard_at, lost in ((STATUS_EVERY_OF_OLD - 0.1, True), (STATUS_EVERY_OF_OLD + 0.1, False)):
+    for heard_at, lost in ((STATUS_EVERY_WITHOUT_NEWS - 0.1, True), (STATUS_EVERY_WITHOUT_NEWS + 0.1, False)):
         machine = link()
         for event in (OLD_PHONE, Joined(G1), heard()):
             machine.step(event, 0.0)
         if lost:
             machine.step(heard(), heard_at)
-        assert machine.step(Tick(), STATUS_EVERY_OF_OLD) == [AskStatus(G1)]
+        assert machine.step(Tick(), STATUS_EVERY_WITHOUT_NEWS) == [AskStatus(G1)]
         if not lost:
             machine.step(heard(), heard_at)
-        machine.step(Status(G1, answer), STATUS_EVERY_OF_OLD + 0.5)
+        machine.step(Status(G1, answer), STATUS_EVERY_WITHOUT_NEWS + 0.5)
         assert (machine.state is not LinkState.LIVE) is lost
 
 

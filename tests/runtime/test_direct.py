@@ -1,4 +1,4 @@
-"""The shell without a mailbox, on both event loops."""
+"""The shell without a mailbox and its timer, on both event loops."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import uvloop
 
 from glassbridge.core.machine import Record
 from glassbridge.runtime.direct import DirectShell
+from glassbridge.runtime.timer import Timer
 from tests.support.poll import eventually
 
 pytestmark = pytest.mark.usefixtures("libuv_is_awake")
@@ -40,5 +41,30 @@ def test_a_deadline_that_is_past_ticks_soon_and_steps_in_between_do_no_harm(run:
         await eventually(lambda: machine.heard.count("tick") == 3 or f"heard {machine.heard}", 10)
         shell.stop()
         assert machine.heard == ["audio", "audio", "tick", "tick", "tick"]
+
+    run(play())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_timer_rings_once_for_the_earliest_that_was_asked_for(run: Callable[[Any], None]) -> None:
+    async def play() -> None:
+        now, rung = asyncio.get_running_loop().time, list[float]()
+        timer = Timer(lambda: rung.append(now()))
+        soon = now() + 0.02
+        timer.by(soon + 60.0)
+        timer.by(soon)
+        timer.by(soon + 30.0)
+        assert [timer.due] == [soon]
+        await eventually(lambda: rung != [], 10)
+        assert rung[0] >= soon - 0.002
+        assert [timer.due] == [None]
+        timer.at(now() - 1.0)
+        timer.at(now() + 60.0)  # a deadline that has come is taken back like any other
+        timer.at(now() + 30.0)
+        timer.stop()
+        later = asyncio.Event()
+        Timer(later.set).at(now() + 0.01)
+        await later.wait()
+        assert [len(rung), timer.due] == [1, None]
 
     run(play())

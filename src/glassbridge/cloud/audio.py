@@ -31,6 +31,7 @@ from glassbridge.core.uplink import (
     UnnumberedLedger,
 )
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.timer import Timer
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, FrameNumber
 
@@ -195,8 +196,8 @@ class Microphone:
         self._told: Progress | None = None
         self._lost = 0
         """Samples that never came, as far as the phone was told."""
-        self._ledger_timer: asyncio.TimerHandle | None = None
-        self._ack_timer: asyncio.TimerHandle | None = None
+        self._ledger_timer = Timer(self._tick)
+        self._ack_timer = Timer(self._acknowledge)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -347,14 +348,13 @@ class Microphone:
         self._began_at = 0.0
         self._fresh_at = self._loop.time()
         self._watched_until = self._fresh_at + 2 * WATCHED
-        if self._ack_timer is None:
+        if self._ack_timer.due is None:
             self._acknowledge()
 
     def close(self) -> None:
         """Hands on what still waited; nothing comes after this."""
         for timer in (self._ledger_timer, self._ack_timer):
-            if timer is not None:
-                timer.cancel()
+            timer.stop()
         now = self._loop.time()
         self._deliver(self._ledger.finish(now), now)
         self._hand_on(self._in_order.flush())
@@ -387,7 +387,6 @@ class Microphone:
             listener.put(pcm)
 
     def _tick(self) -> None:
-        self._ledger_timer = None
         now = self._loop.time()
         self._deliver(self._ledger.tick(now), now)
         self._hand_on(self._in_order.tick(now))
@@ -403,7 +402,7 @@ class Microphone:
         gaps, self._gaps = self._gaps, self._ledger.gaps
         if self._lost > lost or gaps != self._gaps:
             self._watched_until = self._loop.time() + WATCHED
-        if self._ack_timer is None or self._lost > lost:
+        if self._ack_timer.due is None or self._lost > lost:
             self._acknowledge()
         elif self._gaps and not gaps:
             self._acknowledge_in(NACK_AFTER)
@@ -426,25 +425,22 @@ class Microphone:
             self._last = self._ending = None
             self._acknowledge()
             self._on_last()
-        elif self._ledger_timer is None:
-            self._ledger_timer = self._loop.call_at(self._filled_at + END_PATIENCE, self._tick)
+        elif self._ledger_timer.due is None:
+            self._ledger_timer.at(self._filled_at + END_PATIENCE)
 
     def _arm(self) -> None:
         deadlines = (self._ledger.next_deadline(), self._in_order.next_deadline())
         deadline = min((at for at in deadlines if at is not None), default=None)
-        if self._ledger_timer is not None:
-            self._ledger_timer.cancel()
-        self._ledger_timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
+        if deadline is None:
+            self._ledger_timer.stop()
+        else:
+            self._ledger_timer.at(deadline)
 
     def _acknowledge_in(self, seconds: float) -> None:
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-        self._ack_timer = self._loop.call_later(seconds, self._acknowledge)
+        self._ack_timer.at(self._loop.time() + seconds)
 
     def _acknowledge(self) -> None:
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-        self._ack_timer = None
+        self._ack_timer.stop()
         position = self._ledger.acknowledged
         if position is None:
             return

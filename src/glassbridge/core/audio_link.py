@@ -29,6 +29,7 @@ it wants is core/link_events.py.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum
 from math import inf
 from typing import Final
 
@@ -67,7 +68,7 @@ from glassbridge.core.link_events import (
     Voice,
     Wanted,
 )
-from glassbridge.core.machine import Cell, Ignored, Record
+from glassbridge.core.machine import Cell, Ignored, Record, total
 from glassbridge.core.recovery import DECISIONS, BridgeFault, Decision, Trouble
 from glassbridge.core.values import AudioState, Generation
 
@@ -125,13 +126,22 @@ RENEWED_FOR: Final = 60.0
 """Seconds for which a place of ours that was joined anew is not to blame for silence again."""
 STATUS_EVERY: Final = 30.0
 """Seconds between two questions to a bridge that pushes its news: the safety net."""
-STATUS_EVERY_OF_OLD: Final = 10.0
-"""The same for a bridge that never pushed any."""
+STATUS_EVERY_WITHOUT_NEWS: Final = 10.0
+"""The same for a bridge that has not pushed any."""
 
 _JOINING = Notice(AudioState.CONNECTING, "joining", "joining the room")
 _AWAITING = Notice(AudioState.CONNECTING, "awaiting_audio", "ready; nothing has been heard yet")
 _SILENT = Notice(AudioState.INTERRUPTED, "no_audio", "nothing arrives from the phone any more")
 _SOCKET_SILENT = replace(_SILENT, hop=Hop.PHONE)
+
+
+class RoomTrust(Enum):
+    """What is known of the way through the room."""
+
+    WHOLE = "whole"
+    """Nothing speaks against it."""
+    MISSED = "missed"
+    """It was silent where it should not have been, and has not been heard since."""
 
 
 class AudioLink:
@@ -150,21 +160,20 @@ class AudioLink:
         """Results of former generations, by name."""
         self._backoff = Backoff(ladder, chance)
         self._arrival = Arrival()
-        self._deaf = False
-        """The room was silent where it should not have been, and has not been heard since."""
+        self._room = RoomTrust.WHOLE
         self._renewed_at = -inf
         """When our place was joined anew for that, if nothing was heard since."""
         self._live_since = inf
         """Since when the room is heard; counts until it is left."""
         self._due_at: float | None = None
         """The deadline of this state: the next join, the next look, or the end of waiting for an answer."""
-        self._elsewhere = False
-        """The next join prefers another bridge."""
+        self._next: Decision | None = None
+        """Of the join that is due; None: none is, or nothing was decided about it."""
         self._keeps = False
         """The place of before is kept until the next one stands."""
         self._status_at: float | None = None
-        self._pushes = False
-        """The bridge of this place pushes its news."""
+        self._status_every = STATUS_EVERY_WITHOUT_NEWS
+        """Seconds, by what the bridge of this place does."""
         self._sign_at = self._hinted_at = -inf
         """When the phone last said anything on its socket, and when it last gave a hint."""
         self._invited_at = -inf
@@ -210,7 +219,8 @@ class AudioLink:
             self._status_at = None
         if state is LinkState.AWAITING_AUDIO:
             # A phone that numbers goes on proving the room from afar; an old one has to be let in again.
-            self._deaf = self._deaf and self._arrival.phone.numbers
+            if not self._arrival.phone.numbers:
+                self._room = RoomTrust.WHOLE
             self._arrival.listen_to_room(now)
         elif state is not LinkState.LIVE:
             self._arrival.ignore_room()
@@ -248,7 +258,7 @@ class AudioLink:
     def _welcome(self) -> Path:
         """Where audio is welcome now."""
         heard = self._arrival.heard
-        proving = self._deaf or (self._arrival.phone.numbers and Path.SOCKET in heard)
+        proving = self._room is RoomTrust.MISSED or (self._arrival.phone.numbers and Path.SOCKET in heard)
         return Path.ROOM if self.state.placed and (Path.ROOM in heard or not proving) else Path.SOCKET
 
     # ---- the phone comes and goes
@@ -257,8 +267,8 @@ class AudioLink:
         """A new socket: what was proven by the former one is to be proven anew, and the next join is a first one."""
         self._backoff.reset()
         self._arrival.arrive(event, now)
-        self._told = self._trouble = None
-        self._deaf = self._elsewhere = False
+        self._told = self._trouble = self._next = None
+        self._room = RoomTrust.WHOLE
         self._renewed_at = self._invited_at = -inf
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
@@ -309,8 +319,8 @@ class AudioLink:
     def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
         self.generation = Generation(max(self.generation, self._above) + 1)
         self._go(LinkState.JOINING, event, now, cause)
-        elsewhere, self._elsewhere = self._elsewhere, False
-        return [Join(self.generation, elsewhere, self._keeps)]
+        decision, self._next = self._next, None
+        return [Join(self.generation, decision is not None and decision.elsewhere, self._keeps)]
 
     def _join_by(
         self,
@@ -324,7 +334,7 @@ class AudioLink:
         self._settle(now)
         if not decision.at_once:
             self._backoff.not_at_once()
-        self._elsewhere = decision.elsewhere
+        self._next = decision
         self._keeps = decision.stays or (self._keeps and isinstance(event, JoinFailed))
         delay = self._backoff.next_delay(patient=decision.patient)
         self._trouble = replace(trouble, retry_at=now + delay)
@@ -335,11 +345,11 @@ class AudioLink:
         return []
 
     def _joined(self, event: Joined, now: float) -> list[Effect]:
-        missed = self._trouble if self._deaf and self._arrival.is_due else None
+        missed = self._trouble if self._room is RoomTrust.MISSED and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._pushes, self._hindered, self._keeps = False, None, False
+        self._status_every, self._hindered, self._keeps = STATUS_EVERY_WITHOUT_NEWS, None, False
         self._go(LinkState.AWAITING_AUDIO, event, now)
-        self._status_at = now + STATUS_EVERY_OF_OLD
+        self._status_at = now + self._status_every
         return []
 
     def _joined_too_late(self, _event: Joined, _now: float) -> list[Effect]:
@@ -431,8 +441,8 @@ class AudioLink:
     # ---- news of the place
 
     def _hear_news(self, event: News, now: float) -> list[Effect]:
-        if not self._pushes:
-            self._pushes, self._status_at = True, now + STATUS_EVERY
+        if self._status_every != STATUS_EVERY:
+            self._status_every, self._status_at = STATUS_EVERY, now + STATUS_EVERY
         if event.leaving:
             return self._lost(event, BridgeFault.LEAVING, now)
         before, self._hindered = self._hindered, event.hindered
@@ -460,12 +470,13 @@ class AudioLink:
         fault = finding.code != MUTED
         state = AudioState.INTERRUPTED if fault else AudioState.CONNECTING
         self._trouble = Notice(state, finding.code, finding.text, finding.hop)
-        self._deaf = self._deaf or fault
+        if fault:
+            self._room = RoomTrust.MISSED
         self._go(LinkState.UNHEARD, event, now, finding.code)
 
     def _ask_status(self, now: float) -> list[Effect]:
         self._asked_at = now
-        self._status_at = now + (STATUS_EVERY if self._pushes else STATUS_EVERY_OF_OLD)
+        self._status_at = now + self._status_every
         return [AskStatus(self.generation)]
 
     # ---- what is heard, and what should be
@@ -488,7 +499,7 @@ class AudioLink:
     def _hear(self, event: Heard, now: float) -> None:
         self._arrival.hear(event.path, event.numbered, now)
         if event.path is Path.ROOM:
-            self._deaf = False
+            self._room = RoomTrust.WHOLE
             self._renewed_at = -inf
 
     def _learn(self, event: Microphone | Voice, now: float) -> list[Effect]:
@@ -530,7 +541,7 @@ class AudioLink:
 
     def _suspect(self, event: Tick, now: float) -> list[Effect]:
         self._arrival.lose(Path.ROOM)
-        self._deaf = True
+        self._room = RoomTrust.MISSED
         self._trouble = self._trouble or _SILENT
         self._go(LinkState.SUSPECT, event, now, self._trouble.code)
         self._due_at = now + ANSWERED
@@ -559,29 +570,26 @@ class AudioLink:
 
 
 _L = LinkState
-_NO_PLACE = Ignored("nothing of ours is in a room")
-_NOT_NOW = Ignored("this attempt has not got so far")
-_DECIDED = Ignored("this attempt has ended")
-_BETTER = Ignored("what is heard, or a join that is due, counts more")
-_UNDER_WAY = Ignored("more than that is being asked")
-_NOBODY = Ignored("the phone is away")
-_NOT_WAITING = Ignored("nothing waits for that")
-_NOT_ASKED = Ignored("nobody asked, or the answer is not needed any more")
-TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
+IGNORED_BECAUSE: Final = {
+    _L.IDLE: "nothing of ours is in a room, or on its way there",
+    _L.JOINING: "this attempt has not got so far",
+    _L.AWAITING_AUDIO: "this attempt has succeeded, and nobody was asked",
+    _L.LIVE: "this attempt has succeeded, and nobody was asked",
+    _L.SUSPECT: "everybody on the way is being asked",
+    _L.INTERRUPTED: "what is heard, or the join that is due, counts more",
+    _L.UNHEARD: "only the phone can help, and nobody was asked",
+    _L.DOUBTFUL: "nothing of ours is in a room, and the phone has to answer first",
+    _L.BACKING_OFF: "this attempt has ended, and the next one is due",
+    _L.HELD: "the phone is away",
+}
+"""Why what is not in the table changes nothing in a state."""
+_LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
+    **{(state, Raised): Cell(AudioLink._raise, (state,)) for state in LinkState},
     (_L.IDLE, Wanted): Cell(AudioLink._want, (_L.IDLE, _L.JOINING)),
     (_L.IDLE, Away): Cell(AudioLink._go_away, (_L.IDLE,)),
     (_L.IDLE, Unwanted): Cell(AudioLink._go_away, (_L.IDLE,)),
     (_L.IDLE, Joined): Cell(AudioLink._joined_too_late, (_L.IDLE,)),
-    (_L.IDLE, JoinFailed): _NO_PLACE,
-    (_L.IDLE, StreamBroke): _NO_PLACE,
-    (_L.IDLE, News): _NO_PLACE,
-    (_L.IDLE, Status): _NO_PLACE,
-    (_L.IDLE, Examined): _NOT_ASKED,
-    (_L.IDLE, PhoneAnswered): _NOT_ASKED,
-    (_L.IDLE, BridgeBack): _NOT_WAITING,
-    (_L.IDLE, NetworkBack): _NOT_WAITING,
     (_L.IDLE, Heard): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
-    (_L.IDLE, Raised): Cell(AudioLink._raise, (_L.IDLE,)),
     (_L.IDLE, Microphone): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Voice): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Tick): Cell(AudioLink._tick, (_L.IDLE,)),
@@ -590,154 +598,87 @@ TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = {
     (_L.JOINING, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Joined): Cell(AudioLink._joined, (_L.AWAITING_AUDIO,)),
     (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.DOUBTFUL)),
-    (_L.JOINING, StreamBroke): _NOT_NOW,
-    (_L.JOINING, News): _NOT_NOW,
-    (_L.JOINING, Status): _NOT_NOW,
-    (_L.JOINING, Examined): _NOT_ASKED,
-    (_L.JOINING, PhoneAnswered): _NOT_ASKED,
     (_L.JOINING, BridgeBack): Cell(AudioLink._start_over, (_L.JOINING,)),
     (_L.JOINING, NetworkBack): Cell(AudioLink._take_hint, (_L.JOINING,)),
     (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
-    (_L.JOINING, Raised): Cell(AudioLink._raise, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Tick): Cell(AudioLink._tick, (_L.JOINING,)),
     (_L.AWAITING_AUDIO, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.AWAITING_AUDIO, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.AWAITING_AUDIO, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.AWAITING_AUDIO, Joined): _DECIDED,
-    (_L.AWAITING_AUDIO, JoinFailed): _DECIDED,
     (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.AWAITING_AUDIO, News): Cell(AudioLink._hear_news, (_L.AWAITING_AUDIO, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.AWAITING_AUDIO, Status): Cell(
         AudioLink._answered, (_L.AWAITING_AUDIO, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)
     ),
-    (_L.AWAITING_AUDIO, Examined): _NOT_ASKED,
-    (_L.AWAITING_AUDIO, PhoneAnswered): _NOT_ASKED,
-    (_L.AWAITING_AUDIO, BridgeBack): _NOT_WAITING,
-    (_L.AWAITING_AUDIO, NetworkBack): _NOT_WAITING,
     (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.AWAITING_AUDIO, _L.LIVE)),
-    (_L.AWAITING_AUDIO, Raised): Cell(AudioLink._raise, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.SUSPECT)),
     (_L.LIVE, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.LIVE, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.LIVE, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.LIVE, Joined): _DECIDED,
-    (_L.LIVE, JoinFailed): _DECIDED,
     (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, News): Cell(AudioLink._hear_news, (_L.LIVE, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, Status): Cell(AudioLink._answered, (_L.LIVE, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.LIVE, Examined): _NOT_ASKED,
-    (_L.LIVE, PhoneAnswered): _NOT_ASKED,
-    (_L.LIVE, BridgeBack): _NOT_WAITING,
-    (_L.LIVE, NetworkBack): _NOT_WAITING,
     (_L.LIVE, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
-    (_L.LIVE, Raised): Cell(AudioLink._raise, (_L.LIVE,)),
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.SUSPECT)),
     (_L.SUSPECT, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.SUSPECT, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.SUSPECT, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.SUSPECT, Joined): _DECIDED,
-    (_L.SUSPECT, JoinFailed): _DECIDED,
     (_L.SUSPECT, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.SUSPECT, News): Cell(AudioLink._hear_news, (_L.SUSPECT, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
-    (_L.SUSPECT, Status): _UNDER_WAY,
     (_L.SUSPECT, Examined): Cell(AudioLink._examined, (_L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
-    (_L.SUSPECT, PhoneAnswered): _NOT_ASKED,
-    (_L.SUSPECT, BridgeBack): _NOT_WAITING,
-    (_L.SUSPECT, NetworkBack): _NOT_WAITING,
     (_L.SUSPECT, Heard): Cell(AudioLink._hear_placed, (_L.SUSPECT, _L.LIVE)),
-    (_L.SUSPECT, Raised): Cell(AudioLink._raise, (_L.SUSPECT,)),
     (_L.SUSPECT, Microphone): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Voice): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Tick): Cell(AudioLink._tick, (_L.SUSPECT, _L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
     (_L.INTERRUPTED, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.INTERRUPTED, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.INTERRUPTED, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.INTERRUPTED, Joined): _DECIDED,
-    (_L.INTERRUPTED, JoinFailed): _DECIDED,
     (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, News): Cell(AudioLink._hear_news, (_L.INTERRUPTED, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
-    (_L.INTERRUPTED, Status): _BETTER,
-    (_L.INTERRUPTED, Examined): _NOT_ASKED,
-    (_L.INTERRUPTED, PhoneAnswered): _NOT_ASKED,
     (_L.INTERRUPTED, BridgeBack): Cell(AudioLink._hasten, (_L.INTERRUPTED,)),
     (_L.INTERRUPTED, NetworkBack): Cell(AudioLink._take_hint, (_L.INTERRUPTED, _L.JOINING)),
     (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.INTERRUPTED, _L.LIVE)),
-    (_L.INTERRUPTED, Raised): Cell(AudioLink._raise, (_L.INTERRUPTED,)),
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Tick): Cell(AudioLink._tick, (_L.INTERRUPTED, _L.JOINING)),
     (_L.UNHEARD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.UNHEARD, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.UNHEARD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.UNHEARD, Joined): _DECIDED,
-    (_L.UNHEARD, JoinFailed): _DECIDED,
     (_L.UNHEARD, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.UNHEARD, News): Cell(AudioLink._hear_news, (_L.UNHEARD, _L.AWAITING_AUDIO, _L.BACKING_OFF, _L.JOINING)),
     (_L.UNHEARD, Status): Cell(AudioLink._answered, (_L.UNHEARD, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.UNHEARD, Examined): _NOT_ASKED,
-    (_L.UNHEARD, PhoneAnswered): _NOT_ASKED,
-    (_L.UNHEARD, BridgeBack): _NOT_WAITING,
     (_L.UNHEARD, NetworkBack): Cell(AudioLink._take_hint, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Heard): Cell(AudioLink._hear_placed, (_L.UNHEARD, _L.LIVE)),
-    (_L.UNHEARD, Raised): Cell(AudioLink._raise, (_L.UNHEARD,)),
     (_L.UNHEARD, Microphone): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Voice): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Tick): Cell(AudioLink._tick, (_L.UNHEARD, _L.SUSPECT)),
     (_L.DOUBTFUL, Wanted): Cell(AudioLink._want, (_L.JOINING,)),
     (_L.DOUBTFUL, Away): Cell(AudioLink._let_go, (_L.IDLE,)),
     (_L.DOUBTFUL, Unwanted): Cell(AudioLink._let_go, (_L.IDLE,)),
-    (_L.DOUBTFUL, Joined): _DECIDED,
-    (_L.DOUBTFUL, JoinFailed): _DECIDED,
-    (_L.DOUBTFUL, StreamBroke): _DECIDED,
-    (_L.DOUBTFUL, News): _NO_PLACE,
-    (_L.DOUBTFUL, Status): _NO_PLACE,
-    (_L.DOUBTFUL, Examined): _NOT_ASKED,
     (_L.DOUBTFUL, PhoneAnswered): Cell(AudioLink._phone_answered, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.DOUBTFUL, BridgeBack): _NOT_WAITING,
     (_L.DOUBTFUL, NetworkBack): Cell(AudioLink._take_hint, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.DOUBTFUL, Heard): Cell(AudioLink._hear_in_doubt, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.DOUBTFUL, Raised): Cell(AudioLink._raise, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Microphone): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Voice): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Tick): Cell(AudioLink._tick, (_L.DOUBTFUL,)),
     (_L.BACKING_OFF, Wanted): Cell(AudioLink._want, (_L.JOINING,)),
     (_L.BACKING_OFF, Away): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.BACKING_OFF, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.BACKING_OFF, Joined): _DECIDED,
-    (_L.BACKING_OFF, JoinFailed): _DECIDED,
-    (_L.BACKING_OFF, StreamBroke): _DECIDED,
-    (_L.BACKING_OFF, News): _NO_PLACE,
-    (_L.BACKING_OFF, Status): _NO_PLACE,
-    (_L.BACKING_OFF, Examined): _NOT_ASKED,
-    (_L.BACKING_OFF, PhoneAnswered): _NOT_ASKED,
     (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, NetworkBack): Cell(AudioLink._take_hint, (_L.BACKING_OFF, _L.JOINING)),
     (_L.BACKING_OFF, Heard): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
-    (_L.BACKING_OFF, Raised): Cell(AudioLink._raise, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Tick): Cell(AudioLink._tick, (_L.BACKING_OFF, _L.JOINING)),
     (_L.HELD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
-    (_L.HELD, Away): _NOBODY,
     (_L.HELD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
-    (_L.HELD, Joined): _DECIDED,
-    (_L.HELD, JoinFailed): _DECIDED,
     (_L.HELD, StreamBroke): Cell(AudioLink._release, (_L.IDLE,)),
     (_L.HELD, News): Cell(AudioLink._remember_news, (_L.HELD,)),
-    (_L.HELD, Status): _NOBODY,
-    (_L.HELD, Examined): _NOT_ASKED,
-    (_L.HELD, PhoneAnswered): _NOT_ASKED,
-    (_L.HELD, BridgeBack): _NOT_WAITING,
-    (_L.HELD, NetworkBack): _NOBODY,
-    (_L.HELD, Heard): _NOBODY,
-    (_L.HELD, Raised): Cell(AudioLink._raise, (_L.HELD,)),
-    (_L.HELD, Microphone): _NOBODY,
-    (_L.HELD, Voice): _NOBODY,
-    (_L.HELD, Tick): _NOBODY,
 }
+TABLE: Final[dict[tuple[LinkState, type], Cell[LinkState] | Ignored]] = total(_LEGAL, IGNORED_BECAUSE, EVENTS)

@@ -46,6 +46,15 @@ class Cell(Generic[S]):
     """Every state in which the machine may be afterwards: the diagram is drawn from it, tests hold `by` to it."""
 
 
+def total(
+    legal: Mapping[tuple[S, type], Cell[S]], because: Mapping[S, str], events: tuple[type, ...]
+) -> dict[tuple[S, type], Cell[S] | Ignored]:
+    """The table of what is legal, and for each state one reason why everything else is ignored there."""
+    return {
+        (state, event): legal.get((state, event)) or Ignored(why) for state, why in because.items() for event in events
+    }
+
+
 def missing_cells(table: Mapping[tuple[S, type], object], states: type[S], events: tuple[type, ...]) -> list[str]:
     """The cells that a table lacks; a total table gives an empty list."""
     return [f"({s.name}, {e.__name__})" for s in states for e in events if (s, e) not in table]

@@ -3,7 +3,6 @@
 For machines that hear of every piece of audio. What takes time belongs in a task that steps with its result.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from glassbridge.core.machine import Record
 from glassbridge.runtime.shell import Machine
+from glassbridge.runtime.timer import Timer
 
 E = TypeVar("E")
 
@@ -39,10 +39,7 @@ class DirectShell(Generic[E]):
         self._on_step = on_step
         self._waiting: deque[E] = deque()
         self._stepping = False
-        self._timer: asyncio.Handle | None = None
-        self._due = 0.0
-        """Of the timer; uvloop's handle of a deadline that is past does not know its own."""
-        self._loop = asyncio.get_running_loop()
+        self._timer = Timer(self._ring)
 
     def step(self, event: E) -> list[Any]:
         """Decides and performs; nothing waits. What was done for this event; nothing where a step is under way."""
@@ -70,22 +67,16 @@ class DirectShell(Generic[E]):
 
     def stop(self) -> None:
         """No tick comes any more; idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
     def _arm(self) -> None:
-        """A timer that fires too early looks again: deadlines that move with each piece of audio cost nothing."""
         deadline = self.machine.next_deadline()
         if deadline is None:
-            self.stop()
-        elif self._timer is None or self._due > deadline:
-            self.stop()
-            self._due = deadline
-            self._timer = self._loop.call_at(deadline, self._fire)
+            self._timer.stop()
+        else:
+            self._timer.by(deadline)
 
-    def _fire(self) -> None:
-        self._timer = None
+    def _ring(self) -> None:
         deadline = self.machine.next_deadline()
         if deadline is not None and self._clock() >= deadline:
             self.step(self._tick)

@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.connections import ConnectionLimits, Connections, Refusal, Wait
+from glassbridge.runtime.timer import Timer
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.access import CLIENT, SERVER_LOGGER, AccessLogger
 
@@ -77,9 +78,8 @@ class Gate:
         self._all: Connections[GuardedHandler] = Connections(limits.fitted(self._descriptors))
         self.limits = self._all.limits
         self.proxies = proxies or TrustedProxies()
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
-        """The timer; uvloop's handle of a deadline that has come does not know its own."""
+        self._timer = Timer(self._expire)
+        """It may ring for a connection that can wait longer than a newer one."""
         self._untold: Counter[tuple[str, str]] = Counter()
         self._told_at = float("-inf")
 
@@ -136,21 +136,14 @@ class Gate:
 
     def stop(self) -> None:
         """The listener is closed."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
     def _arm(self) -> None:
         at = self._all.next_deadline()
-        if at is None or (self._timer is not None and self._rings_at <= at):
-            return
-        if self._timer is not None:  # it rings for a connection that may wait longer than a newer one
-            self._timer.cancel()
-        self._rings_at = at
-        self._timer = asyncio.get_running_loop().call_at(at, self._expire)
+        if at is not None:
+            self._timer.by(at)
 
     def _expire(self) -> None:
-        self._timer = None
         for handler, wait in self._all.expire(_now(), AT_ONCE):
             metrics.CONNECTIONS_TIMED_OUT.add(wait.value)
             if wait in (Wait.HEADER, Wait.ANSWER):

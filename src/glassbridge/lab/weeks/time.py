@@ -131,7 +131,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     if not handle._cancelled:
                         handle._run()
             else:
-                raise RuntimeError(f"a task of {self._name} spins at {now!r}: {handle}")
+                raise RuntimeError(f"a task of {self.name} spins at {now!r}: {handle}")
         finally:
             asyncio._set_running_loop(None)
             self._turning = False
