@@ -256,6 +256,30 @@ async def test_a_handler_that_fails_or_sleeps_disturbs_no_other(theatre: Open) -
     assert scene.session.connected
 
 
+async def test_the_next_session_begins_when_the_app_knows_that_the_last_has_ended(theatre: Open) -> None:
+    """The user stops the app and starts it again at once: one session at a time, and `on_stop` first."""
+    told: list[str] = []
+    handler = asyncio.Event()
+
+    async def begin(_session: Session) -> None:
+        told.append("begins")
+
+    async def ended(_session: Session, _why: str) -> None:
+        told.append("ends")
+        await handler.wait()
+        told.append("has ended")
+
+    scene = await theatre(begin)
+    scene.server.on_stop(ended)
+    await scene.start()
+    await scene.phone.say(type="stop_app", packageName=PACKAGE)
+    await eventually(lambda: told == ["begins", "ends"])
+    await scene.phone.say(type="start_app", packageName=PACKAGE)
+    await stays(lambda: told == ["begins", "ends"] or str(told), 0.5)
+    handler.set()
+    await eventually(lambda: told == ["begins", "ends", "has ended", "begins"] or str(told))
+
+
 async def test_a_stream_without_handlers_is_given_up(theatre: Open) -> None:
     hears = print
     scene = await theatre(lambda session: (session.on_vad(hears), session.on_audio_state(hears)))

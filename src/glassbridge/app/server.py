@@ -25,6 +25,8 @@ log = structlog.get_logger()
 MAX_BODY = 64 << 10
 MAX_SESSIONS = 10_000
 STOPPING = "the app's server stops"
+ENDING = 5.0
+"""Seconds for which the next session of a user waits for the app's `on_stop` about the last one."""
 KEY_VARIABLE = "APP_KEY"
 WRONG_KEY = (
     f"this webhook was signed with another API key: set {KEY_VARIABLE} to what `glassbridge apps add` printed, or make "
@@ -80,6 +82,9 @@ class AppServer:
         self._begin: Begin | None = None
         self._ended: Ended | None = None
         self._sessions: dict[str, Session] = {}
+        """Until the app was told that they have ended: a user has one at a time."""
+        self._next: dict[str, wire.SessionRequest] = {}
+        """What clouds asked for while the session of that id was ending."""
         self._wrong_key = asyncio.Event()
         self._believed = False
         """It has had a webhook that its key has signed."""
@@ -200,8 +205,11 @@ class AppServer:
         if not url.startswith(("ws://", "wss://")):
             return _answer(400, "a session_request names a WebSocket URL")
         session = self._sessions.get(asked.session_id)
-        if session is not None and not session.is_over:
-            session.nudge(url, at, asked.cloud)
+        if session is not None:
+            if session.is_over:
+                self._next[asked.session_id] = asked
+            else:
+                session.nudge(url, at, asked.cloud)
             return _answer(200)
         if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
             return _answer(503, "this server has as many sessions as it can")
@@ -231,14 +239,21 @@ class AppServer:
         about.info("session begins")
         why = STOPPING
         try:
-            why = await session.run(self._begin)
+            try:
+                why = await session.run(self._begin)
+            finally:
+                about.info("session ended", cause=why)
+            if self._ended is not None:
+                told = tasks.spawn(call(self._ended, session, why), f"{session.session_id} ended")
+                await asyncio.wait({told}, timeout=ENDING)
         finally:
-            if self._sessions.get(session.session_id) is session:
-                del self._sessions[session.session_id]
-            about.info("session ended", cause=why)
-        if self._ended is not None:
-            await call(self._ended, session, why)
-        if session.asked_again and session.begun and session.session_id not in self._sessions and not self._stopping:
+            del self._sessions[session.session_id]
+            asked = self._next.pop(session.session_id, None)
+        if self._stopping:
+            return
+        if asked is not None:
+            self._open(asked)
+        elif session.asked_again and session.begun:
             self._begin_session(
                 tasks, session.user_id, session.session_id, session.url, session.asked_at, session.asked_by
             )
