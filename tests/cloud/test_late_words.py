@@ -9,7 +9,7 @@ import pytest
 from glassbridge.cloud.audio import Microphone
 from glassbridge.cloud.hearing import Hearing
 from glassbridge.cloud.transcripts import Transcripts
-from glassbridge.core.link_events import Path
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.speech.base import Recogniser, Transcript, Want
 from glassbridge.speech.supervisor import Speech
@@ -72,7 +72,7 @@ class Listening:
     def send(self, sound: bytes, index: int, flags: int = 0, epoch: int = EPOCH, first: int = 0) -> None:
         number = FrameNumber(epoch, (index - first) * MS * 16, index * MS * 1_000, flags)
         pcm = b"" if flags & FLAG_PRESENCE else sound[index * MS * BYTES_PER_MS : (index + 1) * MS * BYTES_PER_MS]
-        self.microphone.take_numbered(number, pcm, Path.SOCKET)
+        self.microphone.take_numbered(number, pcm, AudioRoute.SOCKET)
 
     async def end(self) -> list[str]:
         await asyncio.sleep(1.0)

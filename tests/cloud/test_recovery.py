@@ -11,7 +11,7 @@ from glassbridge.core.arrival import PRESENCE_MISSED
 from glassbridge.core.link_events import LinkState
 from glassbridge.core.ownership import JOINS
 from glassbridge.core.recovery import BridgeFault
-from glassbridge.core.uplink import Hop
+from glassbridge.core.uplink import LossPoint
 from glassbridge.core.values import LossReason, user_id
 from tests.cloud.conftest import ANN, Phone, Stage
 from tests.cloud.test_audio_path import SPEECH, frames, numbered, until_fed
@@ -365,7 +365,7 @@ async def test_what_is_lost_is_booked_to_the_hop_that_was_dead(stage: Begin) -> 
     microphone = built.cloud.sessions._by_user[ANN].microphone  # type: ignore[index]
     await eventually(lambda: microphone.accounts()[0].lost == 2880 or "not booked as lost")
     (run,) = [r for r in microphone.accounts()[0].epochs[0].runs if r.label.kind.value == "lost"]
-    assert (run.label.hop, run.label.reason) == (Hop.PHONE, "phone_not_in_room")
+    assert (run.label.hop, run.label.reason) == (LossPoint.PHONE, "phone_not_in_room")
 
 
 async def test_livekit_that_is_back_is_noticed_before_the_next_attempt_is_due(stage: Begin) -> None:

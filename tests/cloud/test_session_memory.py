@@ -30,7 +30,7 @@ from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.cloud.bridge_client import BridgeError, SeatStatus
 from glassbridge.cloud.config import CloudConfig, CloudKeys
-from glassbridge.cloud.connection import PhoneConnection, Wishes
+from glassbridge.cloud.connection import ConnectParams, PhoneConnection
 from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.session import UserSession
@@ -280,8 +280,8 @@ class Hour:
         self.numbers += 1
         if self.phone is None or not self.phone.open or self.random.random() < 0.01:
             socket: Any = Socket()
-            wishes = Wishes(livekit=True, numbered=True)
-            self.phone = PhoneConnection(socket, None, user_id(ANN), SocketNumber(self.numbers), wishes, self.config)
+            params = ConnectParams(livekit=True, numbered=True)
+            self.phone = PhoneConnection(socket, None, user_id(ANN), SocketNumber(self.numbers), params, self.config)
             self._connect(self.phone, socket, self.session.closed)
             self.session.opened(self.phone)
         for package in PACKAGES:

@@ -231,7 +231,7 @@ async def test_only_the_cluster_may_ask_for_a_user(clouds: Clouds) -> None:
     [session] = clouds.sessions_of()
     assert session._shell.machine.state is SessionState.ACTIVE  # type: ignore[attr-defined]
     status, given = await ask(CLUSTER_SECRET, epoch=9_000_000_000_000)
-    handed = wire.HandOver(session=session.id, epoch=Epoch(9_000_000_000_000), heard=wire.Heard())
+    handed = wire.HandOver(session=session.id, epoch=Epoch(9_000_000_000_000), heard=wire.HeardUpTo())
     assert (status, given) == (200, handed)
     assert clouds.sessions_of() == []
 

@@ -24,6 +24,8 @@ from glassbridge.core.audio_link import (
     AskPhone,
     AskStatus,
     AudioLink,
+    AudioReceived,
+    AudioRoute,
     Away,
     BridgeBack,
     BridgeFault,
@@ -31,7 +33,6 @@ from glassbridge.core.audio_link import (
     Event,
     Examine,
     Examined,
-    Heard,
     InvitePhone,
     Join,
     Joined,
@@ -43,7 +44,6 @@ from glassbridge.core.audio_link import (
     News,
     Notice,
     Notify,
-    Path,
     PhoneAnswered,
     Raised,
     Status,
@@ -54,16 +54,16 @@ from glassbridge.core.audio_link import (
     Voice,
     Wanted,
 )
-from glassbridge.core.diagnosis import BridgeSays, Evidence, Finding, Hop, LiveKitSays, hindered
+from glassbridge.core.diagnosis import BridgeStatus, Evidence, Finding, Hop, LiveKitStatus, hindered
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.values import AudioState, Generation, LossReason
 from glassbridge.core.voices import Hindrance
 
-COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
-DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
+COMPLETE = LiveKitStatus(agent_here=True, phone_here=True, phone_publishes=False)
+DEAF = BridgeStatus(in_room=True, audio_age=9.0, phone_here=True)
 OURS_DEAF = Evidence(DEAF, COMPLETE)
 """Our place is to be renewed; after that it is the phone's."""
-PHONE_OUT = Evidence(DEAF, LiveKitSays(agent_here=True, phone_here=False, phone_publishes=False))
+PHONE_OUT = Evidence(DEAF, LiveKitStatus(agent_here=True, phone_here=False, phone_publishes=False))
 BRIDGE_GONE = Evidence(None, COMPLETE)
 LIVEKIT_DOWN = Evidence(DEAF, None)
 PHONE_DEAD = Evidence(DEAF, COMPLETE, phone_answers=False)
@@ -79,8 +79,8 @@ def link(chance: Callable[[], float] = lambda: 0.5) -> AudioLink:
     return AudioLink(FIRST, chance)
 
 
-def heard(generation: Generation = G1, path: Path = Path.ROOM, numbered: bool = False) -> Heard:
-    return Heard(path, generation, numbered)
+def heard(generation: Generation = G1, path: AudioRoute = AudioRoute.ROOM, numbered: bool = False) -> AudioReceived:
+    return AudioReceived(path, generation, numbered)
 
 
 WAYS: dict[LinkState, list[Event]] = {
@@ -127,7 +127,7 @@ def example(event: type, generation: Generation) -> Event:
         NetworkBack: NetworkBack(),
         Status: Status(generation, LossReason.SUPERSEDED),
         BridgeBack: BridgeBack(),
-        Heard: heard(generation),
+        AudioReceived: heard(generation),
         Raised: Raised(Generation(0)),
         Microphone: Microphone(on=False),
         Voice: Voice(speaking=True),
@@ -223,7 +223,7 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
         (LinkState.DOUBTFUL, PhoneAnswered(G1, answers=False), [], LinkState.DOUBTFUL),
         (LinkState.DOUBTFUL, Tick(), [AskPhone(G1)], LinkState.DOUBTFUL),
         (LinkState.DOUBTFUL, heard(), [], LinkState.DOUBTFUL),
-        (LinkState.DOUBTFUL, heard(path=Path.SOCKET), [], LinkState.BACKING_OFF),
+        (LinkState.DOUBTFUL, heard(path=AudioRoute.SOCKET), [], LinkState.BACKING_OFF),
         (LinkState.DOUBTFUL, NetworkBack(), [], LinkState.BACKING_OFF),
         (LinkState.DOUBTFUL, OUR_PHONE, [Join(G2)], LinkState.JOINING),
         (LinkState.DOUBTFUL, Away(), [], LinkState.IDLE),
@@ -328,7 +328,7 @@ def test_a_loss_is_told_with_its_reason_and_when_the_next_attempt_is() -> None:
             LossReason.NETWORK.text,
             Hop.LIVEKIT,
             retry_at=10.25,
-            path=Path.SOCKET,
+            path=AudioRoute.SOCKET,
         )
     )
 
@@ -381,7 +381,7 @@ def test_a_join_that_fails_of_the_time_before_is_soon_followed_by_another(back: 
 # ---- generations
 
 
-@pytest.mark.parametrize("late", [Joined, JoinFailed, StreamBroke, Status, Heard])
+@pytest.mark.parametrize("late", [Joined, JoinFailed, StreamBroke, Status, AudioReceived])
 @pytest.mark.parametrize("state", LinkState)
 def test_what_carries_another_generation_is_counted_and_dropped(state: LinkState, late: type) -> None:
     machine = in_state(state)
@@ -449,7 +449,7 @@ def test_our_place_stays_while_the_phone_is_asked_to_join_anew() -> None:
     invited, told = machine.step(Examined(G1, PHONE_OUT), 0.1)
     assert invited == InvitePhone()
     assert isinstance(told, Notify)
-    assert (told.notice.code, told.notice.hop, told.notice.path) == ("phone_not_in_room", Hop.PHONE, Path.SOCKET)
+    assert (told.notice.code, told.notice.hop, told.notice.path) == ("phone_not_in_room", Hop.PHONE, AudioRoute.SOCKET)
     asked: list[Effect] = []
     for _ in range(10):
         due = machine.next_deadline()
@@ -683,7 +683,9 @@ def test_a_half_open_socket_never_fights() -> None:
     assert machine.state is LinkState.IDLE
 
 
-@pytest.mark.parametrize("sign", [Voice(speaking=True), Microphone(on=True), NetworkBack(), heard(path=Path.SOCKET)])
+@pytest.mark.parametrize(
+    "sign", [Voice(speaking=True), Microphone(on=True), NetworkBack(), heard(path=AudioRoute.SOCKET)]
+)
 def test_a_phone_that_just_spoke_need_not_be_asked(sign: Event) -> None:
     machine = in_state(LinkState.LIVE)
     machine.step(sign, 10.0)
@@ -705,10 +707,10 @@ def test_an_old_phone_that_is_back_in_the_room_is_let_in() -> None:
     for event, now in ((OLD_PHONE, 0.0), (Voice(speaking=True), 0.0), (Joined(G1), 0.0), (Tick(), 3.0)):
         machine.step(event, now)
     told = machine.step(Examined(G1, PHONE_OUT), 3.1)
-    assert [e.notice.path for e in told if isinstance(e, Notify)] == [Path.SOCKET]
-    machine.step(heard(path=Path.SOCKET), 3.2)
+    assert [e.notice.path for e in told if isinstance(e, Notify)] == [AudioRoute.SOCKET]
+    machine.step(heard(path=AudioRoute.SOCKET), 3.2)
     told = machine.step(News(G1, phone_here=True), 4.0)
-    assert [e.notice.path for e in told if isinstance(e, Notify)] == [Path.ROOM], "it speaks on one way only"
+    assert [e.notice.path for e in told if isinstance(e, Notify)] == [AudioRoute.ROOM], "it speaks on one way only"
 
 
 def test_a_generation_that_is_too_old_is_exceeded() -> None:
@@ -741,8 +743,11 @@ def test_a_hint_collapses_the_wait_once_a_second() -> None:
 
 def test_a_phone_without_a_room_is_live_by_its_socket_and_missed_there() -> None:
     machine = link()
-    told = [notices(machine.step(BY_SOCKET, 0.0)), notices(machine.step(heard(path=Path.SOCKET, numbered=True), 1.0))]
-    told += [notices(pass_time(machine, 4.0)), notices(machine.step(heard(path=Path.SOCKET), 9.0))]
+    told = [
+        notices(machine.step(BY_SOCKET, 0.0)),
+        notices(machine.step(heard(path=AudioRoute.SOCKET, numbered=True), 1.0)),
+    ]
+    told += [notices(pass_time(machine, 4.0)), notices(machine.step(heard(path=AudioRoute.SOCKET), 9.0))]
     assert told == [
         [(AudioState.CONNECTING, "awaiting_audio")],
         [(AudioState.LIVE, "")],
@@ -760,10 +765,15 @@ def test_audio_by_the_socket_is_live_while_the_room_is_being_joined(
 ) -> None:
     """And says what is wrong with the room."""
     machine = in_state(state)
-    (effect,) = machine.step(heard(path=Path.SOCKET), 0.1)
+    (effect,) = machine.step(heard(path=AudioRoute.SOCKET), 0.1)
     assert isinstance(effect, Notify)
     told = effect.notice
-    assert (told.state, told.code, told.hop, told.path, told.retry_at) == (AudioState.LIVE, *wrong, Path.SOCKET, None)
+    assert (told.state, told.code, told.hop, told.path, told.retry_at) == (
+        AudioState.LIVE,
+        *wrong,
+        AudioRoute.SOCKET,
+        None,
+    )
     assert machine.state is state
     while (due := machine.next_deadline()) is not None and due < 0.1 + PRESENCE_MISSED:
         machine.step(Tick(), due)
@@ -776,16 +786,19 @@ def test_a_numbering_phone_that_is_heard_by_its_socket_is_missed_in_the_room() -
     machine = in_state(LinkState.LIVE)
     effects: list[Effect] = []
     for tenth in range(60):
-        effects += machine.step(heard(path=Path.SOCKET, numbered=True), tenth / 10)
+        effects += machine.step(heard(path=AudioRoute.SOCKET, numbered=True), tenth / 10)
         effects += pass_time(machine, tenth / 10)
         if machine.state is LinkState.SUSPECT:
             effects += machine.step(Examined(G1, PHONE_OUT), tenth / 10)
     assert doings(effects) == [Examine(G1), InvitePhone(), Examine(G1)]
     told = [e.notice for e in effects if isinstance(e, Notify)]
     assert {notice.state for notice in told} == {AudioState.LIVE}
-    assert [(notice.code, notice.path) for notice in told] == [("", Path.SOCKET), ("phone_not_in_room", Path.SOCKET)]
+    assert [(notice.code, notice.path) for notice in told] == [
+        ("", AudioRoute.SOCKET),
+        ("phone_not_in_room", AudioRoute.SOCKET),
+    ]
     (back,) = machine.step(heard(), 6.0)
-    assert back == Notify(Notice(AudioState.LIVE, path=Path.ROOM))
+    assert back == Notify(Notice(AudioState.LIVE, path=AudioRoute.ROOM))
 
 
 def test_an_old_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() -> None:
@@ -793,7 +806,7 @@ def test_an_old_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() ->
     for event in (OLD_PHONE, Joined(G1), heard(), Voice(speaking=True)):
         machine.step(event, 0.0)
     for tenth in range(90):
-        assert machine.step(heard(path=Path.SOCKET), tenth / 10) == []
+        assert machine.step(heard(path=AudioRoute.SOCKET), tenth / 10) == []
         assert pass_time(machine, tenth / 10) == []
     assert machine.state is LinkState.LIVE
 
@@ -803,42 +816,42 @@ def test_a_phone_that_comes_back_without_the_wish_for_a_room_is_sent_to_its_sock
     machine = in_state(LinkState.HELD)
     effects = machine.step(Wanted(room=False, numbers=True), 1.0)
     assert doings(effects) == [AskStatus(G1)]
-    assert path_told(effects) == [Path.SOCKET]
+    assert path_told(effects) == [AudioRoute.SOCKET]
     assert notices(effects) == [(AudioState.CONNECTING, "awaiting_audio")]
-    assert path_told(machine.step(heard(path=Path.SOCKET), 1.1)) == [Path.SOCKET]
+    assert path_told(machine.step(heard(path=AudioRoute.SOCKET), 1.1)) == [AudioRoute.SOCKET]
     effects = machine.step(StreamBroke(G1, LossReason.NETWORK), 1.2)
     assert doings(effects) == [Join(G2)]
     assert notices(effects) == []
     machine.step(Joined(G2), 1.3)
-    assert path_told(machine.step(heard(G2), 1.4)) == [Path.ROOM], "it was in the room after all"
+    assert path_told(machine.step(heard(G2), 1.4)) == [AudioRoute.ROOM], "it was in the room after all"
 
 
-def path_told(effects: list[Effect]) -> list[Path]:
+def path_told(effects: list[Effect]) -> list[AudioRoute]:
     return [effect.notice.path for effect in effects if isinstance(effect, Notify)]
 
 
 def test_where_audio_is_welcome() -> None:
     """In the room as soon as there is a place; on the socket before, and once the room was silent until it is heard."""
     machine = link()
-    by_socket = heard(path=Path.SOCKET, numbered=True)
-    steps: list[tuple[Event, float, list[Path]]] = [
-        (OUR_PHONE, 0.0, [Path.SOCKET]),
-        (Joined(G1), 0.1, [Path.ROOM]),
-        (by_socket, 0.2, [Path.SOCKET]),
-        (heard(), 0.3, [Path.ROOM]),
+    by_socket = heard(path=AudioRoute.SOCKET, numbered=True)
+    steps: list[tuple[Event, float, list[AudioRoute]]] = [
+        (OUR_PHONE, 0.0, [AudioRoute.SOCKET]),
+        (Joined(G1), 0.1, [AudioRoute.ROOM]),
+        (by_socket, 0.2, [AudioRoute.SOCKET]),
+        (heard(), 0.3, [AudioRoute.ROOM]),
         (by_socket, 0.4, []),
-        (Tick(), 2.6, [Path.SOCKET]),
+        (Tick(), 2.6, [AudioRoute.SOCKET]),
         (by_socket, 2.65, []),
-        (heard(), 2.7, [Path.ROOM]),
-        (StreamBroke(G1, LossReason.NETWORK), 2.8, [Path.SOCKET]),
+        (heard(), 2.7, [AudioRoute.ROOM]),
+        (StreamBroke(G1, LossReason.NETWORK), 2.8, [AudioRoute.SOCKET]),
     ]
     for event, now, told in steps:
         assert path_told(machine.step(event, now)) == told, f"{event} at {now}"
 
 
-@pytest.mark.parametrize(("phone", "welcome"), [(OUR_PHONE, Path.SOCKET), (OLD_PHONE, Path.ROOM)])
+@pytest.mark.parametrize(("phone", "welcome"), [(OUR_PHONE, AudioRoute.SOCKET), (OLD_PHONE, AudioRoute.ROOM)])
 def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the_room(
-    phone: Wanted, welcome: Path
+    phone: Wanted, welcome: AudioRoute
 ) -> None:
     machine = link()
     for event in (phone, Joined(G1), heard(), Voice(speaking=True)):
@@ -846,10 +859,10 @@ def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the
     machine.step(heard(), SETTLED)
     now = machine.next_deadline() or 0.0
     machine.step(Tick(), now)
-    machine.step(heard(path=Path.SOCKET), now)
+    machine.step(heard(path=AudioRoute.SOCKET), now)
     machine.step(Examined(G1, OURS_DEAF), now)
     effects = machine.step(Joined(G2), now + 0.1)
-    assert path_told(effects) == ([Path.ROOM] if welcome is Path.ROOM else [])
+    assert path_told(effects) == ([AudioRoute.ROOM] if welcome is AudioRoute.ROOM else [])
 
 
 # ---- all of it
@@ -869,7 +882,7 @@ def test_any_sequence_keeps_to_the_table_and_to_the_truth(seed: int) -> None:
         event = example(kind, chance.choice((machine.generation,) * 4 + (Generation(machine.generation - 1),)))
         if isinstance(event, (JoinFailed, Joined)) and event.generation == machine.generation:
             in_flight -= machine.state is LinkState.JOINING
-        if isinstance(event, Heard) and machine.state.placed and machine.state is not LinkState.HELD:
+        if isinstance(event, AudioReceived) and machine.state.placed and machine.state is not LinkState.HELD:
             proven = proven or event.generation == machine.generation
         if isinstance(event, (Wanted, Away)):
             proven = False
@@ -900,7 +913,7 @@ def test_any_sequence_keeps_to_the_table_and_to_the_truth(seed: int) -> None:
 
 MUTED = hindered(Hindrance.MUTED)
 ENCRYPTED = hindered(Hindrance.ENCRYPTED)
-BY_TRACK = Heard(Path.ROOM, G1, False, track=True)
+BY_TRACK = AudioReceived(AudioRoute.ROOM, G1, False, track=True)
 
 
 def news(finding: Finding | None = None, *, here: bool = True) -> News:
@@ -1001,9 +1014,9 @@ def test_a_muted_phone_that_leaves_is_missed_soon() -> None:
 def test_a_phone_whose_track_is_hindered_may_speak_by_the_socket() -> None:
     machine = speaking_phone()
     machine.step(news(ENCRYPTED), 1.0)
-    effects = machine.step(heard(path=Path.SOCKET), 2.0)
+    effects = machine.step(heard(path=AudioRoute.SOCKET), 2.0)
     (notice,) = [effect.notice for effect in effects if isinstance(effect, Notify)]
-    assert (notice.state, notice.code, notice.path) == (AudioState.LIVE, "encrypted", Path.SOCKET)
+    assert (notice.state, notice.code, notice.path) == (AudioState.LIVE, "encrypted", AudioRoute.SOCKET)
 
 
 # ---- what cannot succeed before somebody has put it right

@@ -9,26 +9,26 @@ from glassbridge.core.diagnosis import (
     HEARS,
     TABLE,
     Action,
-    BridgeLooks,
-    BridgeSays,
+    BridgeObservation,
+    BridgeStatus,
     Evidence,
     Hop,
-    LiveKitSays,
-    bridge_looks,
+    LiveKitStatus,
     diagnose,
     hindered,
+    observe_bridge,
 )
 from glassbridge.core.voices import Hindrance
 
-HEARING = BridgeSays(in_room=True, audio_age=0.2, phone_here=True)
-DEAF = BridgeSays(in_room=True, audio_age=9.0, phone_here=True)
-OUT = BridgeSays(in_room=False)
-ALONE = BridgeSays(in_room=True, audio_age=0.2, phone_here=False)
+HEARING = BridgeStatus(in_room=True, audio_age=0.2, phone_here=True)
+DEAF = BridgeStatus(in_room=True, audio_age=9.0, phone_here=True)
+OUT = BridgeStatus(in_room=False)
+ALONE = BridgeStatus(in_room=True, audio_age=0.2, phone_here=False)
 BRIDGE = {"silent": None, "out": OUT, "alone": ALONE, "deaf": DEAF, "hearing": HEARING}
 
-COMPLETE = LiveKitSays(agent_here=True, phone_here=True, phone_publishes=False)
-NO_PHONE = LiveKitSays(agent_here=True, phone_here=False, phone_publishes=False)
-NO_AGENT = LiveKitSays(agent_here=False, phone_here=True, phone_publishes=False)
+COMPLETE = LiveKitStatus(agent_here=True, phone_here=True, phone_publishes=False)
+NO_PHONE = LiveKitStatus(agent_here=True, phone_here=False, phone_publishes=False)
+NO_AGENT = LiveKitStatus(agent_here=False, phone_here=True, phone_publishes=False)
 ROOM = {"silent": None, "without agent": NO_AGENT, "without phone": NO_PHONE, "complete": COMPLETE}
 
 GRID = """
@@ -86,17 +86,17 @@ def test_every_row_of_the_table_is_reached_and_every_code_is_one_finding() -> No
 @pytest.mark.parametrize(
     ("says", "looks"),
     [
-        (None, BridgeLooks.SILENT),
-        (OUT, BridgeLooks.OUT),
-        (BridgeSays(in_room=False, audio_age=0.1), BridgeLooks.OUT),
-        (BridgeSays(in_room=True), BridgeLooks.DEAF),
-        (BridgeSays(in_room=True, audio_age=HEARS), BridgeLooks.DEAF),
-        (BridgeSays(in_room=True, audio_age=HEARS - 0.01), BridgeLooks.HEARING),
-        (ALONE, BridgeLooks.ALONE),
+        (None, BridgeObservation.SILENT),
+        (OUT, BridgeObservation.OUT),
+        (BridgeStatus(in_room=False, audio_age=0.1), BridgeObservation.OUT),
+        (BridgeStatus(in_room=True), BridgeObservation.DEAF),
+        (BridgeStatus(in_room=True, audio_age=HEARS), BridgeObservation.DEAF),
+        (BridgeStatus(in_room=True, audio_age=HEARS - 0.01), BridgeObservation.HEARING),
+        (ALONE, BridgeObservation.ALONE),
     ],
 )
-def test_what_a_bridge_looks_like(says: BridgeSays | None, looks: BridgeLooks) -> None:
-    assert bridge_looks(Evidence(says)) is looks
+def test_what_a_bridge_looks_like(says: BridgeStatus | None, looks: BridgeObservation) -> None:
+    assert observe_bridge(Evidence(says)) is looks
 
 
 @pytest.mark.parametrize("hindrance", Hindrance)

@@ -13,9 +13,9 @@ from glassbridge.core.microphone_order import (
     REPEAT,
     SETTLE,
     TABLE,
+    AudioReceived,
     Effect,
     Event,
-    Heard,
     MicrophoneOrder,
     Needed,
     OrderState,
@@ -79,20 +79,21 @@ def test_an_app_that_comes_back_in_time_switches_nothing_off() -> None:
 
 def test_nothing_is_switched_off_right_after_a_phone_came_back() -> None:
     order = MicrophoneOrder(OFF)
-    assert play(order, (0.0, PhoneCame()), (1.0, Heard()), until=20.0) == [(SETTLE, SwitchOff())]
+    assert play(order, (0.0, PhoneCame()), (1.0, AudioReceived()), until=20.0) == [(SETTLE, SwitchOff())]
     assert play(order, (30.0, PhoneWent()), (31.0, PhoneCame()), (34.0, ON), until=34.0) == [(34.0, SwitchOn())]
 
 
 def test_one_that_sends_all_the_same_is_told_again_now_and_then() -> None:
     order = MicrophoneOrder(OFF)
-    story: list[tuple[float, Event]] = [(0.0, PhoneCame()), *((n / 10, Heard()) for n in range(1, 200))]
+    story: list[tuple[float, Event]] = [(0.0, PhoneCame()), *((n / 10, AudioReceived()) for n in range(1, 200))]
     said = [at for at, effect in play(order, *story) if effect == SwitchOff()]
     assert said[0] == SETTLE
     assert all(HUSH <= b - a < HUSH + 0.2 for a, b in pairwise(said))
 
 
 EVENT = st.one_of(
-    st.sampled_from([PhoneCame(), PhoneWent(), Heard(), Tick()]), st.builds(Needed, st.booleans(), st.booleans())
+    st.sampled_from([PhoneCame(), PhoneWent(), AudioReceived(), Tick()]),
+    st.builds(Needed, st.booleans(), st.booleans()),
 )
 
 

@@ -20,8 +20,8 @@ from glassbridge.core.phone_socket import (
     Accepted,
     CloseSocket,
     ComeBack,
-    Heard,
     Hint,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     OpenSocket,
@@ -55,7 +55,7 @@ class Phone:
         """Connected since `now`, in the room, heard; its cloud answers pings."""
         self.do(Start(), now)
         self.do(Accepted(ONE, False), now)
-        self.do(Heard(ONE, 1), now)
+        self.do(MessageReceived(ONE, 1), now)
         self.do(PlaceJoined(ONE), now)
         self.do(AudioTold(ONE, AudioState.LIVE), now)
         self.told.clear()
@@ -67,7 +67,7 @@ class Phone:
         while (due := self.link.next_deadline()) is not None and start <= due <= end:
             for effect in self.do(Tick(), due):
                 if isinstance(effect, Ping):
-                    self.do(Heard(socket, effect.number), due)
+                    self.do(MessageReceived(socket, effect.number), due)
                 else:
                     others.append(effect)
         return others
@@ -124,7 +124,7 @@ def test_a_socket_that_fell_silent_and_answers_again_leaves_the_place_alone_and_
     assert phone.do(Tick(), 10.0 + SILENCE) == [OpenSocket(TWO)]
     phone.do(AudioTold(ONE, AudioState.INTERRUPTED, Blame.ELSEWHERE, "the network is slow"), 13.0)
     assert phone.situations == [Situation.UNREACHABLE]
-    effects = phone.do(Heard(ONE, 11), 14.0)
+    effects = phone.do(MessageReceived(ONE, 11), 14.0)
     assert effects[0] == CloseSocket(TWO, False)
     assert phone.states == (SocketState.READY, PlaceState.HELD)
     phone.do(AudioTold(ONE, AudioState.LIVE), 14.5)

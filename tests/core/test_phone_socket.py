@@ -24,7 +24,7 @@ from glassbridge.core.phone_socket import (
     ComeBack,
     Effect,
     Event,
-    Heard,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     OpenSocket,
@@ -46,8 +46,8 @@ ONE, TWO, THREE = Generation(1), Generation(2), Generation(3)
 WAYS: dict[SocketState, list[Event]] = {
     S.IDLE: [],
     S.OPENING: [Start()],
-    S.READY: [Start(), Accepted(ONE, True), Heard(ONE, 1)],
-    S.DOUBTFUL: [Start(), Accepted(ONE, True), Heard(ONE, 1), Woke(2.0)],
+    S.READY: [Start(), Accepted(ONE, True), MessageReceived(ONE, 1)],
+    S.DOUBTFUL: [Start(), Accepted(ONE, True), MessageReceived(ONE, 1), Woke(2.0)],
     S.WAITING: [Start(), Accepted(ONE, True), SocketClosed(ONE, ComeBack.NOW, "drained")],
     S.OFFLINE: [Start(), NetworkLost()],
     S.ENDED: [Start(), SocketFailed(ONE, True, "refused")],
@@ -57,7 +57,7 @@ EXAMPLES: dict[type, Event] = {
     Accepted: Accepted(ONE, True),
     SocketFailed: SocketFailed(ONE, False, "connection refused"),
     SocketClosed: SocketClosed(ONE, ComeBack.LATER, "the connection broke"),
-    Heard: Heard(ONE, 2),
+    MessageReceived: MessageReceived(ONE, 2),
     NetworkChanged: NetworkChanged(),
     NetworkLost: NetworkLost(),
     Woke: Woke(2.0),
@@ -110,7 +110,7 @@ def test_the_table_is_total() -> None:
         (S.READY, SocketClosed(ONE, ComeBack.LATER, "broke"), SETTLED - 0.1, [], S.WAITING),
         (S.READY, SocketClosed(ONE, ComeBack.NOW, "drained"), 9.0, [], S.WAITING),
         (S.READY, SocketClosed(ONE, ComeBack.NO, "superseded"), 1.0, [], S.ENDED),
-        (S.READY, Heard(ONE, 2), 1.0, [], S.READY),
+        (S.READY, MessageReceived(ONE, 2), 1.0, [], S.READY),
         (S.READY, NetworkChanged(), 1.0, [cut(ONE), OpenSocket(TWO)], S.OPENING),
         (S.READY, NetworkLost(), 1.0, [cut(ONE)], S.OFFLINE),
         (S.READY, Woke(2.0), 1.0, [Ping(ONE, 2)], S.DOUBTFUL),
@@ -121,9 +121,9 @@ def test_the_table_is_total() -> None:
         (S.READY, Tick(), 2.0, [Ping(ONE, 2)], S.READY),
         (S.DOUBTFUL, SocketClosed(ONE, ComeBack.LATER, "broke"), 6.0, [OpenSocket(TWO)], S.OPENING),
         (S.DOUBTFUL, SocketClosed(ONE, ComeBack.NO, "superseded"), 0.5, [], S.ENDED),
-        (S.DOUBTFUL, Heard(ONE), 0.5, [], S.DOUBTFUL),
-        (S.DOUBTFUL, Heard(ONE, 1), 0.5, [], S.DOUBTFUL),
-        (S.DOUBTFUL, Heard(ONE, 2), 0.5, [], S.READY),
+        (S.DOUBTFUL, MessageReceived(ONE), 0.5, [], S.DOUBTFUL),
+        (S.DOUBTFUL, MessageReceived(ONE, 1), 0.5, [], S.DOUBTFUL),
+        (S.DOUBTFUL, MessageReceived(ONE, 2), 0.5, [], S.READY),
         (S.DOUBTFUL, NetworkChanged(), 0.5, [cut(ONE), OpenSocket(TWO)], S.OPENING),
         (S.DOUBTFUL, NetworkLost(), 0.5, [cut(ONE)], S.OFFLINE),
         (S.DOUBTFUL, Woke(2.0), 0.5, [Ping(ONE, 3)], S.DOUBTFUL),
@@ -164,7 +164,7 @@ def test_ignored_cells_change_nothing(state: SocketState, event: type) -> None:
 
 
 @pytest.mark.parametrize("state", [s for s in SocketState if s not in (S.IDLE, S.ENDED)])
-@pytest.mark.parametrize("kind", [Accepted, SocketFailed, SocketClosed, Heard])
+@pytest.mark.parametrize("kind", [Accepted, SocketFailed, SocketClosed, MessageReceived])
 def test_an_older_socket_is_not_heard(state: SocketState, kind: type) -> None:
     """So the close of a socket that our own newer one superseded ends nothing."""
     machine = in_state(state)
@@ -250,7 +250,7 @@ def test_a_network_that_swallows_everything_is_tried_often_enough_to_be_met_with
 
 def test_a_half_open_socket_is_known_within_three_and_a_half_seconds() -> None:
     world = World(in_state(S.READY))
-    world.until(60.0, lambda effect: Heard(ONE, effect.number) if isinstance(effect, Ping) else None)
+    world.until(60.0, lambda effect: MessageReceived(ONE, effect.number) if isinstance(effect, Ping) else None)
     assert world.times(Ping) == [float(second) for second in range(1, 61)]
     world.until(70.0)
     assert world.times(OpenSocket)[0] == 61.0 + SILENCE, "it had settled: at once"
@@ -259,7 +259,7 @@ def test_a_half_open_socket_is_known_within_three_and_a_half_seconds() -> None:
 def silent() -> World:
     """A socket that has not answered since 61 s, and an attempt to replace it."""
     world = World(in_state(S.READY))
-    world.until(60.0, lambda effect: Heard(ONE, effect.number) if isinstance(effect, Ping) else None)
+    world.until(60.0, lambda effect: MessageReceived(ONE, effect.number) if isinstance(effect, Ping) else None)
     world.until(61.1 + SILENCE)
     assert (world.machine.state, world.machine.generation, world.machine.kept) == (S.OPENING, TWO, ONE)
     assert world.times(CloseSocket) == []
@@ -272,11 +272,11 @@ def test_a_socket_that_fell_silent_counts_again_when_it_answers(waiting: bool) -
     world = silent()
     if waiting:
         world.step(SocketFailed(TWO, False, "timed out"))
-    effects = world.machine.step(Heard(ONE, 62), 65.3)
+    effects = world.machine.step(MessageReceived(ONE, 62), 65.3)
     assert effects[:-1] == ([] if waiting else [cut(TWO)])
     assert (world.machine.state, world.machine.generation, world.machine.kept) == (S.READY, ONE, None)
     assert isinstance(effects[-1], Ping)
-    world.machine.step(Heard(ONE, effects[-1].number), 69.6)
+    world.machine.step(MessageReceived(ONE, effects[-1].number), 69.6)
     world.now, world.done = 69.6, []
     with_round_trips(world, 4.3)
     assert world.times(OpenSocket) == [], "it is known to be slow now"
@@ -299,7 +299,7 @@ def test_a_socket_that_fell_silent_counts_again_when_it_is_greeted_again(waiting
 def test_a_socket_that_fell_silent_is_closed_once_another_is_acknowledged() -> None:
     world = silent()
     assert world.machine.step(Accepted(TWO, True), 64.0) == [cut(ONE), Ping(TWO, 65)]
-    assert world.machine.step(Heard(ONE, 62), 65.0) == []
+    assert world.machine.step(MessageReceived(ONE, 62), 65.0) == []
 
 
 @pytest.mark.parametrize("end", [NetworkChanged(), NetworkLost(), Switch(), Stop()])
@@ -333,7 +333,9 @@ def with_round_trips(world: World, *trips: float) -> None:
         for at, effect in world.done[seen:]:
             if isinstance(effect, Ping):
                 trip = trips[min(int((at - begun) / 30.0), len(trips) - 1)]
-                answers.append((max(at + trip, answers[-1][0] if answers else 0.0), Heard(ONE, effect.number)))
+                answers.append(
+                    (max(at + trip, answers[-1][0] if answers else 0.0), MessageReceived(ONE, effect.number))
+                )
 
 
 @pytest.mark.parametrize("trips", [(0.05, 0.8), (0.05, 2.05), (0.05, 2.4), (0.05, 2.05, 0.05, 2.4), (2.4, 4.5)])
@@ -355,7 +357,7 @@ def test_who_was_on_a_slow_path_gives_attempts_the_time_that_they_need() -> None
 def test_an_acknowledgement_that_came_soon_proves_a_short_way() -> None:
     """A socket that answered after a cut of 5 s had made the way look 3 s long: the next cut was known after 4.4 s."""
     world = silent()
-    world.step(Heard(ONE, 62))
+    world.step(MessageReceived(ONE, 62))
     world.step(SocketClosed(ONE, ComeBack.NO, "a newer socket took over"))
     world.until(world.now + 1.0)
     assert world.machine.state is S.OPENING
@@ -371,7 +373,7 @@ def test_a_cloud_that_talks_but_does_not_answer_hears_us_no_more() -> None:
     machine = in_state(S.READY)
     for second in (1.0, 2.0):
         machine.step(Tick(), second)
-        machine.step(Heard(ONE), second)
+        machine.step(MessageReceived(ONE), second)
     assert machine.step(Tick(), 1.0 + SILENCE) == []
     assert machine.state is S.WAITING
 
@@ -390,7 +392,7 @@ def test_a_cloud_that_never_answers_pings_is_left_in_peace_and_opened_anew_when_
     world = World(PhoneSocket(lambda: 0.5))
     world.step(Start())
     world.step(Accepted(ONE, True))
-    world.step(Heard(ONE))
+    world.step(MessageReceived(ONE))
     world.until(100.0)
     assert world.times(CloseSocket) == []
     assert world.machine.step(Woke(ASLEEP - 0.1), 100.0) == []
@@ -403,7 +405,7 @@ def test_a_socket_in_doubt_is_not_saved_by_what_came_before_the_doubt() -> None:
     machine = in_state(S.READY)
     machine.step(Tick(), 1.0)
     assert machine.step(Woke(60.0), 61.0) == [Ping(ONE, 3)]
-    machine.step(Heard(ONE, 2), 61.0)
+    machine.step(MessageReceived(ONE, 2), 61.0)
     assert machine.state is S.DOUBTFUL
     assert machine.next_deadline() == 61.0 + PROBE
     assert machine.step(Tick(), 61.0 + PROBE) == [cut(ONE), OpenSocket(TWO)]
@@ -434,7 +436,7 @@ def test_any_sequence_keeps_to_the_table(seed: int) -> None:
             Accepted(number, True),
             SocketFailed(number, chance.random() < 0.02, "x"),
             SocketClosed(number, chance.choice((ComeBack.NOW, ComeBack.LATER)), "x"),
-            Heard(number, chance.randint(1, 5)),
+            MessageReceived(number, chance.randint(1, 5)),
             NetworkChanged(),
             NetworkLost(),
             Woke(3.0),

@@ -3,17 +3,17 @@
 import pytest
 
 from glassbridge.core.diagnosis import Hop
-from glassbridge.core.link_events import Notice, Path
+from glassbridge.core.link_events import AudioRoute, Notice
 from glassbridge.core.phone_way import GREET_EVERY, IN_DOUBT, Nudge, PhoneWay
 from glassbridge.core.values import AudioState
 
-BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=Path.SOCKET)
-LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", path=Path.SOCKET)
-UNHEARD = Notice(AudioState.INTERRUPTED, "phone_unheard", hop=Hop.PHONE, path=Path.SOCKET)
-BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=Path.ROOM)
+BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=AudioRoute.SOCKET)
+LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", path=AudioRoute.SOCKET)
+UNHEARD = Notice(AudioState.INTERRUPTED, "phone_unheard", hop=Hop.PHONE, path=AudioRoute.SOCKET)
+BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=AudioRoute.ROOM)
 
 
-def heard(path: Path = Path.ROOM, *, track: bool = False) -> PhoneWay:
+def heard(path: AudioRoute = AudioRoute.ROOM, *, track: bool = False) -> PhoneWay:
     way = PhoneWay()
     way.reached()
     way.heard(path, track=track)
@@ -25,7 +25,7 @@ def test_out_once_and_back_once() -> None:
     assert way.told(BY_ROOM, 0.0) is None
     assert way.told(BY_SOCKET, 1.0) is Nudge.TAKE_OUT
     assert way.told(BY_SOCKET, 2.0) is None
-    way.heard(Path.SOCKET, track=False)
+    way.heard(AudioRoute.SOCKET, track=False)
     assert way.told(BY_ROOM, 3.0) is Nudge.GREET
     assert way.told(BY_ROOM, 4.0) is None
 
@@ -57,7 +57,7 @@ def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
     way = heard()
     assert way.invite(0.0) is Nudge.GREET
     assert way.invite(5.0) is None
-    assert way.told(Notice(AudioState.LIVE, path=Path.ROOM), 6.0) is None
+    assert way.told(Notice(AudioState.LIVE, path=AudioRoute.ROOM), 6.0) is None
     assert way.tick(GREET_EVERY) is None
     way = heard()
     assert way.invite(0.0) is Nudge.GREET
@@ -66,7 +66,7 @@ def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
     assert way.tick(GREET_EVERY) is Nudge.GREET, "it is not heard"
 
 
-@pytest.mark.parametrize("way", [PhoneWay(), heard(Path.SOCKET), heard(track=True)])
+@pytest.mark.parametrize("way", [PhoneWay(), heard(AudioRoute.SOCKET), heard(track=True)])
 def test_who_was_not_heard_by_packets_stays_where_it_is(way: PhoneWay) -> None:
     assert way.told(BY_SOCKET, 0.0) is None
     assert way.told(BY_ROOM, 99.0) is None
@@ -74,7 +74,7 @@ def test_who_was_not_heard_by_packets_stays_where_it_is(way: PhoneWay) -> None:
 
 @pytest.mark.parametrize("code", sorted(IN_DOUBT))
 def test_nobody_is_put_out_of_a_room_that_may_be_another_clouds(code: str) -> None:
-    assert heard().told(Notice(AudioState.INTERRUPTED, code, path=Path.SOCKET), 0.0) is None
+    assert heard().told(Notice(AudioState.INTERRUPTED, code, path=AudioRoute.SOCKET), 0.0) is None
 
 
 def test_a_new_socket_begins_anew() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from glassbridge.core.link_events import Path
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.sending import CALM, CHANGE_EVERY, LEVELS, STATIC, Arrived, Coding, Sending
 
 RATE = 16_000
@@ -50,7 +50,7 @@ class Speaker:
     """Speaks without a pause; `run` returns the names of the levels that were used, in order."""
 
     def __init__(self, room: Link, socket: Link) -> None:
-        self.links = {Path.ROOM: room, Path.SOCKET: socket}
+        self.links = {AudioRoute.ROOM: room, AudioRoute.SOCKET: socket}
         self.sending = Sending()
         self.sending.begin(reports=True, now=0.0)
         self.now = 0.0
@@ -62,7 +62,7 @@ class Speaker:
             self.now = round(self.now + 0.02, 6)
             level = self.sending.level
             size = 320 * 2 if level.coding is Coding.PCM else level.bit_rate // 400
-            both = (Path.ROOM, Path.SOCKET)
+            both = (AudioRoute.ROOM, AudioRoute.SOCKET)
             for route in both if level.both else both[1:] if level.reliable else both[:1]:
                 stop = round(self.now * RATE)
                 self.links[route].put(stop, size + 100, self.now)
@@ -79,8 +79,8 @@ class Speaker:
 def test_a_cloud_that_reports_nothing_gets_audio_as_it_was_captured() -> None:
     sending = Sending()
     sending.begin(reports=False, now=0.0)
-    sending.sent(Path.ROOM, 1600, 3200, 0.1)
-    sending.reported({Path.ROOM: Arrived(0, 0, 60.0)}, 9.0)
+    sending.sent(AudioRoute.ROOM, 1600, 3200, 0.1)
+    sending.reported({AudioRoute.ROOM: Arrived(0, 0, 60.0)}, 9.0)
     sending.judge(9.0, backlog=9.0)
     assert sending.level is STATIC
 
@@ -152,10 +152,10 @@ def test_late_audio_on_a_socket_alone_is_loss_unless_its_round_trip_says_otherwi
         frames = 0
         for step in range(1, 60):
             now = step * 0.025
-            sending.sent(Path.SOCKET, step * 400, 800, now)
+            sending.sent(AudioRoute.SOCKET, step * 400, 800, now)
             if step % 4 == 0:
                 frames += 4
-                sending.reported({Path.SOCKET: Arrived(frames, step * 400, 0.4)}, now)
+                sending.reported({AudioRoute.SOCKET: Arrived(frames, step * 400, 0.4)}, now)
             sending.judge(now, queued=queued)
         if name == "lossy":
             assert sending.level.name == "lossy"
@@ -179,12 +179,12 @@ def test_a_way_that_becomes_long_is_not_taken_for_a_narrow_one() -> None:
 def test_a_new_epoch_is_measured_anew() -> None:
     sending = Sending()
     sending.begin(reports=True, now=0.0)
-    sending.sent(Path.ROOM, 1_000_000, 800, 0.1)
+    sending.sent(AudioRoute.ROOM, 1_000_000, 800, 0.1)
     sending.forget(0.2)
     for step in range(1, 200):
-        sending.sent(Path.ROOM, step * 400, 800, 0.2 + step * 0.025)
+        sending.sent(AudioRoute.ROOM, step * 400, 800, 0.2 + step * 0.025)
         if step % 10 == 0:
-            sending.reported({Path.ROOM: Arrived(step // 2, step * 400, 0.0)}, 0.2 + step * 0.025)
+            sending.reported({AudioRoute.ROOM: Arrived(step // 2, step * 400, 0.0)}, 0.2 + step * 0.025)
     assert sending.level.name == "lossy", "half of it is lost, and known"
 
 
@@ -223,10 +223,12 @@ def test_a_route_of_which_nothing_is_reported_any_more_is_late() -> None:
     sending.doubted(0.0)
     for tick in range(1, 24):
         now, stop = tick / 5, tick * 3_200
-        for route in (Path.ROOM, Path.SOCKET):
+        for route in (AudioRoute.ROOM, AudioRoute.SOCKET):
             sending.sent(route, stop, 300, now)
         room = Arrived(tick, stop, 0.5 if tick > 2 else 0.0)
-        sending.reported({Path.ROOM: room} | ({Path.SOCKET: Arrived(1, 3_200, 0.0)} if tick == 1 else {}), now)
+        sending.reported(
+            {AudioRoute.ROOM: room} | ({AudioRoute.SOCKET: Arrived(1, 3_200, 0.0)} if tick == 1 else {}), now
+        )
     assert sending.level.name not in ("guarded", "lossy")
 
 

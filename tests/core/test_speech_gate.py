@@ -10,13 +10,13 @@ from glassbridge.core.speech_gate import (
     FLOWS,
     QUIET,
     TABLE,
-    AllHeard,
+    AllDelivered,
     Begins,
     Effect,
     Ends,
     Event,
     GateState,
-    Heard,
+    SamplesDelivered,
     Silent,
     Speaking,
     SpeechGate,
@@ -44,29 +44,34 @@ def test_the_table_is_total() -> None:
 
 def test_who_never_says_anything_is_heard_always() -> None:
     gate = SpeechGate(0.0)
-    assert play(gate, (1.0, Heard()), (1000.0, Heard())) == []
+    assert play(gate, (1.0, SamplesDelivered()), (1000.0, SamplesDelivered())) == []
     assert gate.state.open
 
 
 def test_speech_ends_with_the_last_numbered_sample() -> None:
     gate = SpeechGate(0.0)
-    assert play(gate, (1.0, Heard()), (1.1, Silent()), (1.2, Heard()), (1.2, AllHeard())) == [(1.2, Ends())]
-    assert play(gate, (9.0, Speaking()), (9.5, Heard()), (10.0, AllHeard())) == [(9.0, Begins()), (10.0, Ends())]
+    assert play(gate, (1.0, SamplesDelivered()), (1.1, Silent()), (1.2, SamplesDelivered()), (1.2, AllDelivered())) == [
+        (1.2, Ends())
+    ]
+    assert play(gate, (9.0, Speaking()), (9.5, SamplesDelivered()), (10.0, AllDelivered())) == [
+        (9.0, Begins()),
+        (10.0, Ends()),
+    ]
 
 
 def test_without_numbers_it_ends_when_nothing_is_on_its_way() -> None:
     gate = SpeechGate(0.0)
-    assert play(gate, (1.0, Heard()), (1.1, Silent()), (1.5, Heard())) == [(1.5 + QUIET, Ends())]
+    assert play(gate, (1.0, SamplesDelivered()), (1.1, Silent()), (1.5, SamplesDelivered())) == [(1.5 + QUIET, Ends())]
     assert gate.state is S.OVER
 
 
 def test_a_pause_is_not_the_end() -> None:
     gate = SpeechGate(0.0)
-    assert play(gate, (1.0, Heard()), (1.1, Silent()), (1.2, Speaking()), (5.0, Heard())) == []
+    assert play(gate, (1.0, SamplesDelivered()), (1.1, Silent()), (1.2, Speaking()), (5.0, SamplesDelivered())) == []
 
 
 def flow(start: float, seconds: float, *, late: bool = False) -> list[tuple[float, Event]]:
-    return [(start + n / 10, Heard(late)) for n in range(round(seconds * 10))]
+    return [(start + n / 10, SamplesDelivered(late)) for n in range(round(seconds * 10))]
 
 
 def test_silence_that_flows_on_is_not_let_through() -> None:
@@ -82,9 +87,9 @@ def test_what_is_sent_again_is_never_silence() -> None:
     gate = SpeechGate(0.0)
     sent: list[tuple[float, Event]] = [
         (1.0, Silent()),
-        (20.0, Heard(late=True)),
+        (20.0, SamplesDelivered(late=True)),
         *flow(20.1, 8.0, late=True),
-        (28.1, AllHeard()),
+        (28.1, AllDelivered()),
     ]
     assert play(gate, *sent) == [(1.0, Ends()), (20.0, Begins()), (28.1, Ends())]
 
@@ -93,10 +98,12 @@ def test_after_a_pause_silence_is_looked_at_again() -> None:
     gate = SpeechGate(0.0)
     play(gate, *flow(0.0, 1.0), (1.0, Silent()), *flow(1.0, 5.0))
     assert gate.state is S.SILENCE
-    assert play(gate, (7.0, Heard())) == [(7.0, Begins()), (7.0 + QUIET, Ends())]
+    assert play(gate, (7.0, SamplesDelivered())) == [(7.0, Begins()), (7.0 + QUIET, Ends())]
 
 
-EVENT = st.one_of(st.sampled_from([Speaking(), Silent(), AllHeard(), Tick()]), st.builds(Heard, st.booleans()))
+EVENT = st.one_of(
+    st.sampled_from([Speaking(), Silent(), AllDelivered(), Tick()]), st.builds(SamplesDelivered, st.booleans())
+)
 
 
 @given(st.lists(st.tuples(EVENT, st.floats(0.0, 5.0)), max_size=50))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glassbridge.core import uplink
 from glassbridge.core.intervals import Runs
-from glassbridge.core.uplink import Delivery, Fate, Hop, Kind, Ledger, UnnumberedLedger
+from glassbridge.core.uplink import Delivery, Fate, Kind, Ledger, LossPoint, UnnumberedLedger
 from glassbridge.core.values import SAMPLE_RATE
 
 EPOCH = 7
@@ -192,7 +192,7 @@ def test_a_hole_is_booked_on_the_hop_that_is_known_to_be_broken() -> None:
     line = Line()
     line.frame(0, 1600)
     line.frame(3200, 1600)
-    line.ledger.lost_as = broken = Fate(Kind.LOST, "link_down", Hop.ROOM)
+    line.ledger.lost_as = broken = Fate(Kind.LOST, "link_down", LossPoint.ROOM)
     line.wait()
     assert [run.label for run in line.ledger.account().epochs[0].runs][1] == broken
 

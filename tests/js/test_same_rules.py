@@ -13,7 +13,7 @@ from glassbridge.core import phone_place as place
 from glassbridge.core import phone_socket as socket
 from glassbridge.core import sending
 from glassbridge.core.diagnosis import MUTED
-from glassbridge.core.link_events import Path as Route
+from glassbridge.core.link_events import AudioRoute as Route
 from glassbridge.core.phone_link import DEAD_SOUND, Event, PhoneLink
 from glassbridge.core.values import AudioState, Generation, LossReason
 from glassbridge.phone import client, coding
@@ -61,7 +61,7 @@ def some_event(rng: random.Random, link: PhoneLink, now: float) -> Event:
         case "accepted":
             return socket.Accepted(there, same_room=rng.random() < 0.7, answers=rng.random() < 0.7)
         case "heard":
-            return socket.Heard(there, rng.choice((None, rng.randint(1, 40))))
+            return socket.MessageReceived(there, rng.choice((None, rng.randint(1, 40))))
         case "told":
             state, blame = rng.choice(list(AudioState)), rng.choice(list(place.Blame))
             retry_at = rng.choice((None, now + rng.uniform(0.3, 9.3)))

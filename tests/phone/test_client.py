@@ -353,7 +353,7 @@ async def test_played_sound_is_counted() -> None:
         for _ in range(60):
             rooms.here.sound(b"\x00\x40" * 320)
         assert me.client.heard_ms == 1200
-        assert [(heard.ms, heard.level) for heard in me.all(events.Heard)] == [(1000, 0.5)]
+        assert [(heard.ms, heard.level) for heard in me.all(events.RoomSound)] == [(1000, 0.5)]
         assert cloud.url == me.client.cloud
 
 

@@ -11,6 +11,8 @@ from glassbridge.core.audio_link import (
     AskPhone,
     AskStatus,
     AudioLink,
+    AudioReceived,
+    AudioRoute,
     Away,
     BridgeBack,
     BridgeFault,
@@ -18,7 +20,6 @@ from glassbridge.core.audio_link import (
     Event,
     Examine,
     Examined,
-    Heard,
     Join,
     Joined,
     JoinFailed,
@@ -29,7 +30,6 @@ from glassbridge.core.audio_link import (
     News,
     Notice,
     Notify,
-    Path,
     PhoneAnswered,
     Status,
     StreamBroke,
@@ -39,15 +39,15 @@ from glassbridge.core.audio_link import (
     Voice,
     Wanted,
 )
-from glassbridge.core.diagnosis import BridgeSays, Evidence, LiveKitSays
+from glassbridge.core.diagnosis import BridgeStatus, Evidence, LiveKitStatus
 from glassbridge.core.values import AudioState, Generation, LossReason
 
 TROUBLES = st.sampled_from([*LossReason, *BridgeFault])
 SAYS = st.none() | st.builds(
-    BridgeSays, st.booleans(), st.none() | st.floats(0.0, 5.0), st.none() | st.booleans(), st.just(False)
+    BridgeStatus, st.booleans(), st.none() | st.floats(0.0, 5.0), st.none() | st.booleans(), st.just(False)
 )
 EVIDENCE = st.builds(
-    Evidence, SAYS, st.none() | st.builds(LiveKitSays, st.booleans(), st.booleans(), st.booleans()), st.booleans()
+    Evidence, SAYS, st.none() | st.builds(LiveKitStatus, st.booleans(), st.booleans(), st.booleans()), st.booleans()
 )
 WAITS = {LinkState.SUSPECT, LinkState.INTERRUPTED, LinkState.UNHEARD, LinkState.DOUBTFUL, LinkState.BACKING_OFF}
 """States that end by themselves."""
@@ -141,14 +141,14 @@ class LinkModel(RuleBasedStateMachine):
         assert not had or any(isinstance(effect, Leave) for effect in effects), "a place is left behind"
 
     @precondition(lambda self: self.here)
-    @rule(path=st.sampled_from(Path))
-    def it_is_heard(self, path: Path) -> None:
-        if path is Path.ROOM and self.place is None:
+    @rule(path=st.sampled_from(AudioRoute))
+    def it_is_heard(self, path: AudioRoute) -> None:
+        if path is AudioRoute.ROOM and self.place is None:
             return
         self.heard_at = self.now
-        self.step(Heard(path, Generation(self.newest), self.numbers))
+        self.step(AudioReceived(path, Generation(self.newest), self.numbers))
         assert self.told is not None
-        assert self.told.state is AudioState.LIVE or self.machine.state is LinkState.DOUBTFUL or path is Path.ROOM
+        assert self.told.state is AudioState.LIVE or self.machine.state is LinkState.DOUBTFUL or path is AudioRoute.ROOM
 
     @precondition(lambda self: self.here)
     @rule(on=st.booleans())
@@ -214,7 +214,7 @@ class LinkModel(RuleBasedStateMachine):
             Status(old, reason),
             Examined(old, Evidence()),
             PhoneAnswered(old, answers=True),
-            Heard(Path.ROOM, old, numbered=True),
+            AudioReceived(AudioRoute.ROOM, old, numbered=True),
         ):
             assert self.step(event) == []
         assert self.machine.state is state

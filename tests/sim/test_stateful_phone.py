@@ -23,8 +23,8 @@ from glassbridge.core.phone_socket import (
     Accepted,
     CloseSocket,
     ComeBack,
-    Heard,
     Hint,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     OpenSocket,
@@ -147,7 +147,7 @@ class PhoneModel(RuleBasedStateMachine):
     @rule(echo=st.booleans())
     def heard(self, echo: bool) -> None:
         assert self.socket is not None
-        self.step(Heard(self.socket, self.pings if echo else None))
+        self.step(MessageReceived(self.socket, self.pings if echo else None))
 
     @precondition(lambda self: self.socket is not None)
     @rule(state=st.sampled_from(AudioState), blame=st.sampled_from(Blame))
@@ -159,7 +159,7 @@ class PhoneModel(RuleBasedStateMachine):
     @rule(echo=st.booleans())
     def the_silent_one_speaks(self, echo: bool) -> None:
         assert self.kept is not None
-        self.step(Heard(self.kept, self.pings if echo else None))
+        self.step(MessageReceived(self.kept, self.pings if echo else None))
 
     @precondition(lambda self: self.kept is not None)
     @rule(back=st.sampled_from(ComeBack))
@@ -211,7 +211,7 @@ class PhoneModel(RuleBasedStateMachine):
             Accepted(old, same_room=False),
             SocketFailed(old, True, "no"),
             SocketClosed(old, ComeBack.NO, "superseded"),
-            Heard(old, 1),
+            MessageReceived(old, 1),
             AudioTold(old, AudioState.LIVE),
             PlaceJoined(gone),
             PlaceFailed(gone, "no"),

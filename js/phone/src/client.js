@@ -347,7 +347,7 @@ export class PhoneClient {
     switch (message.type) {
       case "pong":
         if (this.probe?.hears(message.timestamp)) return undefined;
-        return this.shell.post({ type: "Heard", socket: number, echo: message.timestamp });
+        return this.shell.post({ type: "MessageReceived", socket: number, echo: message.timestamp });
       case "connection_ack":
         return this.accepted(number, socket, message);
       case "audio_state":

@@ -19,7 +19,7 @@ const OF_SOCKET = new Set([
   "Accepted",
   "SocketFailed",
   "SocketClosed",
-  "Heard",
+  "MessageReceived",
   "NetworkChanged",
   "NetworkLost",
   "Woke",
@@ -96,7 +96,7 @@ export class PhoneLink {
       const wanted = { type: "Wanted", same: event.sameRoom };
       return this.outlived() ? [wanted, { type: "Doubted" }] : [wanted];
     }
-    if (event.type === "Heard" && here && !wasHere && this.room) return [{ type: "Wanted", same: true }];
+    if (event.type === "MessageReceived" && here && !wasHere && this.room) return [{ type: "Wanted", same: true }];
     if (event.type === "AudioTold") {
       if (event.socket !== this.socket.generation && event.socket !== this.socket.kept) return [];
       this.audio = event;

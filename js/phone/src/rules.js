@@ -41,7 +41,7 @@ export const RULES = {
           "Accepted": "accepted",
           "SocketFailed": "failed",
           "SocketClosed": "closed",
-          "Heard": "revive",
+          "MessageReceived": "revive",
           "NetworkChanged": "restart",
           "NetworkLost": "loseNetwork",
           "Switch": "switch",
@@ -50,7 +50,7 @@ export const RULES = {
         },
         "ready": {
           "SocketClosed": "closed",
-          "Heard": "hear",
+          "MessageReceived": "hear",
           "NetworkChanged": "restart",
           "NetworkLost": "loseNetwork",
           "Woke": "woke",
@@ -60,7 +60,7 @@ export const RULES = {
         },
         "doubtful": {
           "SocketClosed": "closed",
-          "Heard": "hear",
+          "MessageReceived": "hear",
           "NetworkChanged": "restart",
           "NetworkLost": "loseNetwork",
           "Woke": "woke",
@@ -71,7 +71,7 @@ export const RULES = {
         "waiting": {
           "Accepted": "revive",
           "SocketClosed": "part",
-          "Heard": "revive",
+          "MessageReceived": "revive",
           "NetworkChanged": "hasten",
           "NetworkLost": "loseNetwork",
           "Switch": "switch",

@@ -30,7 +30,7 @@ class Publish(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Place:
+class Membership:
     """A place in a room, as long as something can be said there."""
 
     publish: Publish
@@ -44,7 +44,7 @@ class Place:
 class Places(Protocol):
     """Where we are in a room."""
 
-    async def place(self) -> Place:
+    async def place(self) -> Membership:
         """Where we are, or will be in a moment. Raises ParticipantError when that takes too long."""
 
 
@@ -65,7 +65,7 @@ class Channel:
         self._paused: Paused | None = None
         self._rate = SAMPLE_RATE
         self._track: LocalTrack | None = None
-        self._published: tuple[Place, int] | None = None
+        self._published: tuple[Membership, int] | None = None
         """Where the track is, and its sample rate."""
         self._said: deque[bytes] = deque(maxlen=REPEATED)
         self._retiring: asyncio.Task[None] | None = None
@@ -131,7 +131,7 @@ class Channel:
             with suppress(ParticipantError):  # of the last 0.1 s nothing is left to be said again
                 await self._track.drain()
 
-    async def _track_in(self, place: Place) -> LocalTrack:
+    async def _track_in(self, place: Membership) -> LocalTrack:
         if self._track is not None and self._published == (place, self._rate):
             return self._track
         track, self._track = self._track, None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from glassbridge.bridge.channel import Place
+from glassbridge.bridge.channel import Membership
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.microphone import Microphone
 from glassbridge.bridge.speaker import Speaker, Speakers
@@ -75,7 +75,7 @@ class Seat:
         )
         self._user = user
         self._speakers = speakers
-        self._place: Place | None = None
+        self._place: Membership | None = None
         self.speaker: Speaker | None = None
         """None: not in the room yet."""
 

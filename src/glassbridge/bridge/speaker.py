@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from glassbridge.bridge.channel import Channel, Place, Publish
+from glassbridge.bridge.channel import Channel, Membership, Publish
 from glassbridge.bridge.contract import track_name
 from glassbridge.core.values import BYTES_PER_MS, LossReason, UserId
 from glassbridge.livekit.participant import FRAME_BYTES, ParticipantError
@@ -100,7 +100,7 @@ class Speaker:
         self._live: dict[int, LiveVoice] = {}
         self._voices: set[asyncio.Task[None]] = set()
         """Those that wait for the next place when one is lost."""
-        self._place: Place | None = None
+        self._place: Membership | None = None
         self._entered = asyncio.Event()
         self._lost = LossReason.CLOSED
         """Why the last place was left."""
@@ -109,16 +109,16 @@ class Speaker:
 
     # ---- places
 
-    def enter(self, publish: Publish) -> Place:
+    def enter(self, publish: Publish) -> Membership:
         """We are in a room; whoever got the place tells its end by leave()."""
-        place = Place(publish)
+        place = Membership(publish)
         if self._place is not None:
             self.leave(self._place, LossReason.REPLACED)
         self._place = place
         self._entered.set()
         return place
 
-    def leave(self, place: Place, reason: LossReason, unheard: float = 0.0) -> None:
+    def leave(self, place: Membership, reason: LossReason, unheard: float = 0.0) -> None:
         """A place is gone; may come late, and more than once."""
         if place.reason is not None:
             return
@@ -132,7 +132,7 @@ class Speaker:
                 channel.forget_track()
             self._look_idle()
 
-    async def place(self) -> Place:
+    async def place(self) -> Membership:
         """As of Places: waits `hold` seconds at most. Safe to cancel."""
         try:
             async with asyncio.timeout(self._hold):

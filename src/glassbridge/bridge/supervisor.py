@@ -70,19 +70,21 @@ async def _supervise(
 ) -> int:
     pool = WorkerPool(config)
     overview = Overview(config.workers, fresh=config.health_every * config.health_misses)
-    keepers = [Keeper(config, number, pool, overview) for number in range(config.workers)]
+    supervisors = [WorkerSupervisor(config, number, pool, overview) for number in range(config.workers)]
     async with AsyncExitStack() as stack:
         stop, recycle = stack.enter_context(stop_on_signals()), stack.enter_context(_asked_to_recycle())
         reloads = {} if reread is None else {"security": partial(_renew, config, pool, recycle, reread)}
         stack.enter_context(reload_on_hangup(reloads))
         log.info("bridge starting", workers=config.workers, participant=config.participant)
         about = await _serve_metrics(config, overview, pool.flights, admin_tokens, stack)
-        tasks = [asyncio.create_task(keeper.run(), name=f"worker {keeper.number}") for keeper in keepers]
+        tasks = [
+            asyncio.create_task(supervisor.run(), name=f"worker {supervisor.number}") for supervisor in supervisors
+        ]
         helpers = TaskGroup("supervisor", _helper_failed)
-        helpers.spawn(_tell_ready(config, keepers, pool, about), "ready")
-        helpers.keep(lambda: _recycle_when_asked(keepers, recycle), "recycle")
+        helpers.spawn(_tell_ready(config, supervisors, pool, about), "ready")
+        helpers.keep(lambda: _recycle_when_asked(supervisors, recycle), "recycle")
         helpers.keep(watch_loop, "loop lag")
-        registrar = None if directory is None else Registrar(directory(), lambda: _listed(keepers, stop.is_set()))
+        registrar = None if directory is None else Registrar(directory(), lambda: _listed(supervisors, stop.is_set()))
         listing = TaskGroup("directory", _helper_failed)
         if registrar is not None:
             listing.keep(registrar.run, "list")
@@ -101,9 +103,9 @@ async def _supervise(
             await listing.close()
             if registrar is not None:
                 await registrar.close()
-            for keeper in keepers:
+            for supervisor in supervisors:
                 with suppress(OSError):  # no descriptor left to look at it: whoever comes next clears it
-                    keeper.clear_address()
+                    supervisor.clear_address()
         for error in ended:
             if isinstance(error, Exception):
                 raise error
@@ -135,30 +137,38 @@ async def _serve_metrics(
     return {"metrics": (await stack.enter_async_context(server)).address}
 
 
-async def _tell_ready(config: BridgeConfig, keepers: list["Keeper"], pool: WorkerPool, about: dict[str, str]) -> None:
-    for keeper in keepers:
-        await keeper.ready.wait()
-    log.info("bridge ready", addresses=[str(config.address(keeper.number)) for keeper in keepers], **about)
+async def _tell_ready(
+    config: BridgeConfig, supervisors: list["WorkerSupervisor"], pool: WorkerPool, about: dict[str, str]
+) -> None:
+    for supervisor in supervisors:
+        await supervisor.ready.wait()
+    log.info("bridge ready", addresses=[str(config.address(supervisor.number)) for supervisor in supervisors], **about)
     pool.refill()
 
 
-async def _recycle_when_asked(keepers: list["Keeper"], recycle: asyncio.Event) -> None:
-    for keeper in keepers:
-        await keeper.ready.wait()
+async def _recycle_when_asked(supervisors: list["WorkerSupervisor"], recycle: asyncio.Event) -> None:
+    for supervisor in supervisors:
+        await supervisor.ready.wait()
     while True:
         await recycle.wait()
         recycle.clear()
-        for keeper in keepers:
+        for supervisor in supervisors:
             try:
-                await keeper.recycle("asked for")
+                await supervisor.recycle("asked for")
             except (OSError, CannotServe) as error:
-                log.warning("recycling stopped", worker=keeper.number, error=_why(error), action="SIGUSR1 asks again")
+                log.warning(
+                    "recycling stopped", worker=supervisor.number, error=_why(error), action="SIGUSR1 asks again"
+                )
                 break
 
 
-def _listed(keepers: list["Keeper"], draining: bool) -> list[Node]:
+def _listed(supervisors: list["WorkerSupervisor"], draining: bool) -> list[Node]:
     state = NodeState.DRAINING if draining else NodeState.SERVING
-    return [Node(keeper.owner, state, keeper.rooms, Role.BRIDGE) for keeper in keepers if keeper.has_served]
+    return [
+        Node(supervisor.owner, state, supervisor.rooms, Role.BRIDGE)
+        for supervisor in supervisors
+        if supervisor.has_served
+    ]
 
 
 def _helper_failed(task: str, error: BaseException) -> None:
@@ -181,7 +191,7 @@ def _asked_to_recycle() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGUSR1)
 
 
-class Keeper:
+class WorkerSupervisor:
     """Keeps one worker alive: owns its number and address, not its process, which is the pool's."""
 
     def __init__(self, config: BridgeConfig, number: int, pool: WorkerPool, overview: Overview) -> None:
@@ -199,7 +209,7 @@ class Keeper:
         """Why we end this life of the worker; empty: it is not we who do."""
         self._backoff = Backoff(RESTARTS, random.random)
         self._log = log.bind(worker=number)
-        self._tasks = TaskGroup(f"keeper {number}", _helper_failed)
+        self._tasks = TaskGroup(f"supervisor {number}", _helper_failed)
         self._replacing: asyncio.Task[None] | None = None
 
     @property

@@ -17,7 +17,7 @@ import structlog
 from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core import diagnosis
 from glassbridge.core.in_order import END_PATIENCE, Fill, Hole, InOrder
-from glassbridge.core.link_events import Path
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.uplink import (
     MISSING_RUNS,
     NEVER_CAME,
@@ -25,9 +25,9 @@ from glassbridge.core.uplink import (
     ClockStep,
     Delivery,
     Fate,
-    Hop,
     Kind,
     Ledger,
+    LossPoint,
     UnnumberedLedger,
 )
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -61,10 +61,10 @@ LATELY = 2.0
 FORGIVEN_AFTER = 1.0
 """Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
 _WHERE = {
-    diagnosis.Hop.PHONE: Hop.PHONE,
-    diagnosis.Hop.LIVEKIT: Hop.ROOM,
-    diagnosis.Hop.BRIDGE: Hop.BRIDGE,
-    diagnosis.Hop.STREAM: Hop.STREAM,
+    diagnosis.Hop.PHONE: LossPoint.PHONE,
+    diagnosis.Hop.LIVEKIT: LossPoint.ROOM,
+    diagnosis.Hop.BRIDGE: LossPoint.BRIDGE,
+    diagnosis.Hop.STREAM: LossPoint.STREAM,
 }
 
 
@@ -127,7 +127,7 @@ class Progress:
     """What has not come and the phone may still have; the newest ones may be on their way."""
     lost: int
     """Samples before `position` that were given up and have not come since."""
-    arrived: Mapping[Path, "Arrived"]
+    arrived: Mapping[AudioRoute, "Arrived"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Microphone:
         """The newest one that was told."""
         self._on_slow = on_slow
         self._opus = OpusFrames(self._ledger.wants, self._ledger.settled)
-        self._arrived: dict[Path, Arrived] = {}
+        self._arrived: dict[AudioRoute, Arrived] = {}
         self._arrived_epoch: int | None = None
         self._began_at = 0.0
         """Loop time of the first samples after a new socket; 0: none yet."""
@@ -258,7 +258,7 @@ class Microphone:
                 self._understands.put(pcm)
             self._give(pcm, self.listeners)
 
-    def take_numbered(self, number: FrameNumber, payload: bytes, route: Path) -> None:
+    def take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
         """A numbered frame, with samples or without. Raises FrameError: its Opus cannot be decoded."""
         now = self._loop.time()
         if self._forgive_at is not None and now >= self._forgive_at:
@@ -311,7 +311,7 @@ class Microphone:
                 self._judge_age(0.0, now)
         self._deliver(deliveries, now)
 
-    def _count(self, number: FrameNumber, stop: int, route: Path, now: float) -> None:
+    def _count(self, number: FrameNumber, stop: int, route: AudioRoute, now: float) -> None:
         """Which route brought it: a phone measures its link by that."""
         if number.presence or number.replayed or number.repair:
             return
@@ -397,7 +397,7 @@ class Microphone:
         self._arm()
         lost, self._lost = self._lost, self._ledger.lost
         if self._lost > lost:
-            hop = self._ledger.lost_as.hop or Hop.UNKNOWN
+            hop = self._ledger.lost_as.hop or LossPoint.UNKNOWN
             metrics.AUDIO_LOST.add(hop.value, by=(self._lost - lost) / SAMPLE_RATE)
         gaps, self._gaps = self._gaps, self._ledger.gaps
         if self._lost > lost or gaps != self._gaps:

@@ -15,7 +15,7 @@ import structlog
 
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.core.bridge_list import MOST, Standing
-from glassbridge.core.diagnosis import BridgeSays, Finding, Hop, hindered
+from glassbridge.core.diagnosis import BridgeStatus, Finding, Hop, hindered
 from glassbridge.core.ownership import NodeState
 from glassbridge.core.recovery import DECISIONS, BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
@@ -86,7 +86,7 @@ class SeatStatus:
 
     lost: Trouble | None
     """Why it is not there any more; None: it is."""
-    says: BridgeSays | None
+    says: BridgeStatus | None
     """None: no answer in time."""
     generation: Generation = Generation(0)  # noqa: RUF009 - a plain number
     """Of the place that the bridge holds; 0: none, or it does not fence."""
@@ -149,7 +149,7 @@ class Bridge:
             self._joins.release()
 
 
-class Seat:
+class SeatClient:
     """A place that a bridge holds in a user's room for us, and its audio stream. Single use."""
 
     def __init__(
@@ -259,7 +259,7 @@ class Seat:
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # one without this call is believed
-                return SeatStatus(None, BridgeSays(in_room=True))
+                return SeatStatus(None, BridgeStatus(in_room=True))
             metrics.STATUS_ERRORS.add()
             return SeatStatus(_trouble_of(error), None)
         return status_of(answer, self.generation)
@@ -350,9 +350,9 @@ class BridgePool:
         user: UserId,
         session_id: str,
         generation: Generation,
-        trying: Callable[[Seat], None],
+        trying: Callable[[SeatClient], None],
         not_on: Bridge | None = None,
-    ) -> Seat:
+    ) -> SeatClient:
         """A seat in the user's room on the least loaded bridge; the next one is tried where one is gone.
 
         The room is named as the user is. `not_on` comes last. `trying` gets each seat before it is tried: whoever
@@ -360,7 +360,7 @@ class BridgePool:
         Raises BridgeError.
         """
         for bridge in self._by_load(not_on):
-            seat = Seat(bridge, user, session_id, generation, self._config, self._world)
+            seat = SeatClient(bridge, user, session_id, generation, self._config, self._world)
             trying(seat)
             joined = False
             try:
@@ -473,13 +473,13 @@ def status_of(answer: pb.BridgeStatusResponse, ours: Generation) -> SeatStatus:
     """What GetStatus says of our place."""
     generation = Generation(answer.generation)
     if generation not in (0, ours):
-        return SeatStatus(LossReason.REPLACED, BridgeSays(in_room=False), generation)
+        return SeatStatus(LossReason.REPLACED, BridgeStatus(in_room=False), generation)
     if not answer.connected:
         lost = _REASONS.get(answer.last_disconnect_cause, LossReason.SUPERSEDED)
-        return SeatStatus(lost, BridgeSays(in_room=False), generation)
+        return SeatStatus(lost, BridgeStatus(in_room=False), generation)
     tells_age = generation != 0 and answer.last_audio_age_ms >= 0  # an old bridge leaves it at 0
     news = answer.news if answer.HasField("news") else None
-    says = BridgeSays(
+    says = BridgeStatus(
         in_room=True,
         audio_age=answer.last_audio_age_ms / 1000 if tells_age else None,
         phone_here=news.phone_here if news is not None else None,

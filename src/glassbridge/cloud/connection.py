@@ -66,7 +66,7 @@ _malformed = metrics.FRAMES_DROPPED.cell("socket", "malformed")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ConnectParams:
     """What the phone asked for when it connected."""
 
     livekit: bool = False
@@ -85,7 +85,7 @@ class Wishes:
     """The trace that the phone has begun because it lost its connection (header `traceparent`)."""
 
     @classmethod
-    def of(cls, request: Request) -> "Wishes":
+    def of(cls, request: Request) -> "ConnectParams":
         """From the headers `livekit: true` (or `?livekit=true`) and `traceparent`, and `?audio=2`, `?phone=`,
         `?attempt=`."""
         query = request.query
@@ -101,7 +101,7 @@ class Wishes:
             trace=Origin.read(request.headers.get(HEADER)),
         )
 
-    def given_up_for(self, other: "Wishes") -> bool:
+    def superseded_by(self, other: "ConnectParams") -> bool:
         """The same phone came with `other` later: this attempt it had given up, and a slow network has brought it."""
         return self.phone != "" and self.phone == other.phone and self.attempt < other.attempt
 
@@ -134,12 +134,12 @@ class PhoneConnection:
         transport: asyncio.Transport | None,
         user: UserId,
         number: SocketNumber,
-        wishes: Wishes,
+        params: ConnectParams,
         config: CloudConfig,
     ) -> None:
         self.user = user
         self.number = number
-        self.wishes = wishes
+        self.params = params
         self._socket = socket
         socket.on_excess = self._on_excess
         self._transport = transport
@@ -175,7 +175,7 @@ class PhoneConnection:
     def understands_notices(self) -> bool:
         """It has shown a sign of our protocol, so it understands `audio_state`: a word in its query, or a ping that
         says more than the original's."""
-        return self.wishes.ours or self._says_more
+        return self.params.ours or self._says_more
 
     @property
     def waiting(self) -> int:
@@ -368,7 +368,7 @@ class PhoneConnection:
     @property
     def _may_return(self) -> bool:
         """It understands a second greeting on its socket: it says which phone it is, as ours do, and pings steadily."""
-        return self._steady and self.wishes.phone != ""
+        return self._steady and self.params.phone != ""
 
     @property
     def _most_unanswered(self) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from glassbridge.cloud.bridge_client import Seat, SeatStatus
-from glassbridge.core.diagnosis import Evidence, LiveKitSays
+from glassbridge.cloud.bridge_client import SeatClient, SeatStatus
+from glassbridge.core.diagnosis import Evidence, LiveKitStatus
 from glassbridge.core.values import UserId, agent_identity, spelled
 from glassbridge.livekit.rooms import Occupant, RoomService, RoomServiceError
 
@@ -22,7 +22,7 @@ class Examiner:
     def __init__(self, rooms: RoomService) -> None:
         self._rooms = rooms
 
-    async def examine(self, user: UserId, seat: Seat | None, ask_phone: AskPhone) -> Evidence:
+    async def examine(self, user: UserId, seat: SeatClient | None, ask_phone: AskPhone) -> Evidence:
         """Everybody's answers; takes little more than a second. Safe to cancel."""
         bridge, livekit, answers = await asyncio.gather(self._ask_bridge(seat), self._ask_livekit(user), ask_phone())
         return Evidence(
@@ -40,17 +40,17 @@ class Examiner:
             log.info("LiveKit's room service does not put the phone out", user_id=user, error=str(error))
 
     @staticmethod
-    async def _ask_bridge(seat: Seat | None) -> SeatStatus | None:
+    async def _ask_bridge(seat: SeatClient | None) -> SeatStatus | None:
         return await seat.status() if seat is not None else None
 
-    async def _ask_livekit(self, user: UserId) -> LiveKitSays | None:
+    async def _ask_livekit(self, user: UserId) -> LiveKitStatus | None:
         try:
             occupants = await self._rooms.participants(user)
         except RoomServiceError as error:
             log.info("LiveKit's room service does not tell", user_id=user, error=str(error))
             return None
         phone = next((one for one in occupants if _is(one, user)), None)
-        return LiveKitSays(
+        return LiveKitStatus(
             agent_here=any(_is(one, agent_identity(user)) for one in occupants),
             phone_here=phone is not None,
             phone_publishes=phone is not None and phone.publishing,

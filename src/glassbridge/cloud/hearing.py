@@ -17,12 +17,12 @@ from glassbridge.core.late_sound import SEAM, LateSound, Timeline
 from glassbridge.core.recogniser import Fault
 from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_gate import (
-    AllHeard,
+    AllDelivered,
     Begins,
     Effect,
     Ends,
     Event,
-    Heard,
+    SamplesDelivered,
     Silent,
     Speaking,
     SpeechGate,
@@ -206,7 +206,7 @@ class Hearing:
     def _put(self, pcm: bytes) -> None:
         piece = Piece(self._position, pcm, self._clock())
         self._position += len(pcm) // BYTES_PER_SAMPLE
-        self._gate.step(Heard(self._catches_up()))
+        self._gate.step(SamplesDelivered(self._catches_up()))
         for seat in self._seats.values():
             seat.mending.heard(self._end)
             if self._machine.state.open:
@@ -256,7 +256,7 @@ class Hearing:
 
     def all_heard(self) -> None:
         """The last numbered sample has been handed on."""
-        self._gate.step(AllHeard())
+        self._gate.step(AllDelivered())
 
     def _pass_on(self, effect: Effect) -> None:
         match effect:

@@ -21,7 +21,7 @@ from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
 from glassbridge.cloud.body import BodyError, expect_later
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.cloud.connection import PhoneConnection, Wishes
+from glassbridge.cloud.connection import ConnectParams, PhoneConnection
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.exchange import Exchange
@@ -180,7 +180,7 @@ class HttpApi:
         await socket.prepare(request)
         sign_in(request, for_good=True)
         connection = PhoneConnection(
-            socket, request.transport, user, self._sessions.next_number(), Wishes.of(request), self._config
+            socket, request.transport, user, self._sessions.next_number(), ConnectParams.of(request), self._config
         )
         with self._recheck.guards(
             lambda: self._tokens.still_good(permit), lambda: connection.close(CloseCode.TOKEN_ENDED)

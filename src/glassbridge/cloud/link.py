@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
-from glassbridge.cloud.bridge_client import BridgeError, BridgePool, Seat, hindered_by
+from glassbridge.cloud.bridge_client import BridgeError, BridgePool, SeatClient, hindered_by
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.story import Story
@@ -15,12 +15,13 @@ from glassbridge.core import audio_link as machine_of
 from glassbridge.core.audio_link import (
     AskStatus,
     AudioLink,
+    AudioReceived,
+    AudioRoute,
     Away,
     Effect,
     Event,
     Examine,
     Examined,
-    Heard,
     Join,
     Joined,
     JoinFailed,
@@ -29,7 +30,6 @@ from glassbridge.core.audio_link import (
     News,
     Notice,
     Notify,
-    Path,
     PhoneAnswered,
     Status,
     StreamBroke,
@@ -52,7 +52,10 @@ HEARD_EVERY = 0.1
 
 
 _malformed = metrics.FRAMES_DROPPED.cell("stream", "malformed")
-_received = {Path.ROOM: metrics.FRAMES_RECEIVED.cell("stream"), Path.SOCKET: metrics.FRAMES_RECEIVED.cell("socket")}
+_received = {
+    AudioRoute.ROOM: metrics.FRAMES_RECEIVED.cell("stream"),
+    AudioRoute.SOCKET: metrics.FRAMES_RECEIVED.cell("socket"),
+}
 
 
 class LinkShell:
@@ -102,13 +105,13 @@ class LinkShell:
         self._former_place: asyncio.Task[None] | None = None
         """Serves the place of a bridge that is about to stop, until the next one stands."""
         self._leaving: set[asyncio.Task[None]] = set()
-        self._seat: Seat | None = None
+        self._seat: SeatClient | None = None
         self._turned = asyncio.Event()
         """Set, and replaced, with each change of state."""
-        self._heard_at: dict[Path, float] = {}
-        self.frames = Counter[Path]()
+        self._heard_at: dict[AudioRoute, float] = {}
+        self.frames = Counter[AudioRoute]()
         """That came by each path, presence included, what was sent again left out."""
-        self._last_frame: dict[Path, float] = {}
+        self._last_frame: dict[AudioRoute, float] = {}
 
     @property
     def state(self) -> LinkState:
@@ -119,7 +122,7 @@ class LinkShell:
         return self.machine.generation
 
     @property
-    def place(self) -> Seat | None:
+    def place(self) -> SeatClient | None:
         """The place of a bridge that is in the room and can play there; None when none is."""
         seat, machine = self._seat, self.machine
         here = seat is not None and seat.joined and seat.generation == machine.generation and machine.state.placed
@@ -164,7 +167,9 @@ class LinkShell:
         """Puts an event into the machine's mailbox."""
         self._shell.post(event)
 
-    def heard(self, path: Path, *, numbered: bool, generation: Generation | None = None, track: bool = False) -> None:
+    def heard(
+        self, path: AudioRoute, *, numbered: bool, generation: Generation | None = None, track: bool = False
+    ) -> None:
         """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
         now = self._last_frame[path] = self._clock()
         self.frames[path] += 1
@@ -174,13 +179,16 @@ class LinkShell:
         if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
             return
         self._heard_at[path] = now
-        self._shell.post(Heard(path, self.machine.generation if generation is None else generation, numbered, track))
+        self._shell.post(
+            AudioReceived(path, self.machine.generation if generation is None else generation, numbered, track)
+        )
 
     def ages(self) -> dict[str, int | None]:
         """Milliseconds since the last frame by each path; None before any."""
         now, last = self._clock(), self._last_frame
         return {
-            f"{path.name.lower()}_age_ms": round((now - last[path]) * 1000) if path in last else None for path in Path
+            f"{path.name.lower()}_age_ms": round((now - last[path]) * 1000) if path in last else None
+            for path in AudioRoute
         }
 
     def start(self) -> None:
@@ -264,7 +272,9 @@ class LinkShell:
         if former is not None:
             await cancelled(former)
 
-    async def _give_up(self, attempt: asyncio.Task[None] | None, seat: Seat | None, generation: Generation) -> None:
+    async def _give_up(
+        self, attempt: asyncio.Task[None] | None, seat: SeatClient | None, generation: Generation
+    ) -> None:
         """A bridge that is in the room is told before its stream ends; one that is on its way is called back first, for
         only then can it not get there after our word."""
         joined = seat is not None and seat.joined
@@ -305,7 +315,7 @@ class LinkShell:
         finally:
             seat.release()
 
-    def _sit(self, seat: Seat) -> None:
+    def _sit(self, seat: SeatClient) -> None:
         self._seat = seat
 
     def _take(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
@@ -317,12 +327,12 @@ class LinkShell:
             given = chunk.number
             number = FrameNumber(given.epoch, given.position, given.capture_time_us, given.flags, given.coding)
             try:
-                self._microphone.take_numbered(number, chunk.pcm_data, Path.ROOM)
+                self._microphone.take_numbered(number, chunk.pcm_data, AudioRoute.ROOM)
             except FrameError:
                 _malformed.count += 1
                 return
             if not number.replayed:
-                self.heard(Path.ROOM, numbered=True, generation=generation)
+                self.heard(AudioRoute.ROOM, numbered=True, generation=generation)
         elif chunk.pcm_data:
             self._take_unnumbered(chunk, generation, odd)
 
@@ -335,7 +345,7 @@ class LinkShell:
             return
         if pcm:
             self._microphone.take_plain(pcm)
-            self.heard(Path.ROOM, numbered=False, generation=generation, track=track)
+            self.heard(AudioRoute.ROOM, numbered=False, generation=generation, track=track)
 
     def _hear_news(self, news: pb.RoomNews, generation: Generation) -> None:
         hindered = hindered_by(news)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.microphone_order import (
+    AudioReceived,
     Effect,
     Event,
-    Heard,
     MicrophoneOrder,
     Needed,
     OrderState,
@@ -34,7 +34,7 @@ class Order:
     def put(self, _pcm: bytes) -> None:
         """Audio has come."""
         if self._machine.state is OrderState.OFF:
-            self._shell.step(Heard())
+            self._shell.step(AudioReceived())
 
     def phone_came(self) -> None:
         """A phone is here."""

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from glassbridge.cloud.ownership import Keeper
+from glassbridge.cloud.ownership import UserOwnership
 from glassbridge.cloud.relay import Relay
 from glassbridge.core.merged_rows import Row, merge_rows
 
@@ -44,7 +44,7 @@ class Merged:
 class OtherClouds:
     """One for each running cloud."""
 
-    def __init__(self, keeper: Callable[[], Keeper], relay: Relay) -> None:
+    def __init__(self, keeper: Callable[[], UserOwnership], relay: Relay) -> None:
         self._keeper = keeper
         self._relay = relay
         self._latest: tuple[int, Merged] | None = None

@@ -84,7 +84,7 @@ class Late:
     by: Claim | None
 
 
-class Keeper:
+class UserOwnership:
     """One for each running cloud. `run` for as long as it serves, then `close`."""
 
     def __init__(

@@ -31,7 +31,7 @@ from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link, ownership
 from glassbridge.core.app_session import StopReason
-from glassbridge.core.audio_link import AudioLink, Notice, Path
+from glassbridge.core.audio_link import AudioLink, AudioRoute, Notice
 from glassbridge.core.coded_audio import CODED_AUDIO
 from glassbridge.core.diagnosis import (
     RECOGNISER_FAILED,
@@ -77,7 +77,7 @@ from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
 from glassbridge.wire.close_codes import CloseCode, ComeBack
-from glassbridge.wire.cluster import HandOver, Heard, fitting
+from glassbridge.wire.cluster import HandOver, HeardUpTo, fitting
 from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.phone import (
     AppStateChange,
@@ -310,8 +310,8 @@ class UserSession:
 
     def opened(self, connection: PhoneConnection) -> None:
         """A socket of the user was accepted."""
-        if any(connection.wishes.given_up_for(other.wishes) for other in self._connections.values()):
-            self._log.info("late socket refused", socket=connection.number, attempt=connection.wishes.attempt)
+        if any(connection.params.superseded_by(other.params) for other in self._connections.values()):
+            self._log.info("late socket refused", socket=connection.number, attempt=connection.params.attempt)
             connection.close(CloseCode.SUPERSEDED)
             return
         self._connections[connection.number] = connection
@@ -333,8 +333,8 @@ class UserSession:
 
     def opened_beside(self, connection: PhoneConnection) -> bool:
         """A second socket, which carries audio beside the first; False: its phone is not the one that is here."""
-        phone, wishes = self._phone, connection.wishes
-        if phone is None or not phone.wishes.numbered or not wishes.numbered or wishes.phone != phone.wishes.phone:
+        phone, params = self._phone, connection.params
+        if phone is None or not phone.params.numbered or not params.numbered or params.phone != phone.params.phone:
             return False
         if self._beside is not None:
             self._beside.close(CloseCode.SUPERSEDED)
@@ -380,7 +380,7 @@ class UserSession:
 
     def hand_over(self) -> HandOver:
         """What the next owner of the user gets."""
-        heard = Heard(at_ms=self.hearing.position_ms, speaking=self._speaking)
+        heard = HeardUpTo(at_ms=self.hearing.position_ms, speaking=self._speaking)
         if (numbered := self.microphone.handed_over()) is not None:
             epoch, position, captured_us, missing = numbered
             at_ms = heard.at_ms + self.microphone.ahead_ms(epoch, position)
@@ -458,21 +458,21 @@ class UserSession:
         metrics.PHONE_SOCKETS.add(kind if resumed else "handed_over" if self._was_elsewhere else "new")
         self._phone, self._odd = connection, OddByte()
         self._came_at = self._clock()
-        if self._beside is not None and self._beside.wishes.phone != connection.wishes.phone:
+        if self._beside is not None and self._beside.params.phone != connection.params.phone:
             self._beside.close(CloseCode.SUPERSEDED)
             self._beside = None
         self.unnumbered.reached()
-        wishes = connection.wishes
+        params = connection.params
         self._flight.note(
             "phone socket", here=True, socket=connection.number, resumed=resumed,
-            livekit=wishes.livekit, numbered=wishes.numbered,
+            livekit=params.livekit, numbered=params.numbered,
         )  # fmt: skip
         self._told = self._notice = None
         connection.send(self._greeting(connection, resumed or self._was_elsewhere))
         self._order.phone_came()
-        self._numbered = wishes.numbered
-        self.microphone.reached(numbered=wishes.numbered)
-        self.link.arrive(audio_link.Wanted(room=wishes.livekit, numbers=wishes.numbered), wishes.trace)
+        self._numbered = params.numbered
+        self.microphone.reached(numbered=params.numbered)
+        self.link.arrive(audio_link.Wanted(room=params.livekit, numbers=params.numbered), params.trace)
         self.apps.phone_came()
         connection.listen(self, self._allowance)
 
@@ -480,7 +480,7 @@ class UserSession:
         config, position = self._config, self.microphone.position
         room = str(self.user)
         livekit = None
-        if connection.wishes.livekit:
+        if connection.params.livekit:
             token = phone_token(config.livekit_keys, user=self.user, room=room, ttl=config.client_token_ttl)
             self._log.info("LiveKit token minted", holder="phone", seconds=config.client_token_ttl)
             livekit = LiveKitInfo(config.phones_livekit_url, room, token)
@@ -488,12 +488,12 @@ class UserSession:
             session_id=self.id,
             timestamp=iso_now(),
             livekit=livekit,
-            audio=2 if connection.wishes.numbered else 1,
+            audio=2 if connection.params.numbered else 1,
             known=AudioPosition(*position) if position is not None else None,
             resumed=resumed,
             pings=True,
             codings=(CODING_OPUS,),
-            beside=connection.wishes.numbered and connection.wishes.phone != "",
+            beside=connection.params.numbered and connection.params.phone != "",
         )
 
     def _dispose(self, cause: str) -> None:
@@ -533,7 +533,7 @@ class UserSession:
         """What was counted so far, in the order of the recorder."""
         frames = self.link.frames
         fed = self.hearing.fed // BYTES_PER_MS
-        return frames[Path.ROOM], frames[Path.SOCKET], fed, self._answered, self.apps.handed
+        return frames[AudioRoute.ROOM], frames[AudioRoute.SOCKET], fed, self._answered, self.apps.handed
 
     def facts(self) -> Row:
         """How it is now."""
@@ -597,16 +597,16 @@ class UserSession:
         if self._phone is None or connection not in (self._phone, self._beside):
             return
         self.apps.phone_spoke()
-        if connection.wishes.numbered:
+        if connection.params.numbered:
             number, pcm = decode_numbered(frame)
-            self.microphone.take_numbered(number, pcm, Path.SOCKET)
+            self.microphone.take_numbered(number, pcm, AudioRoute.SOCKET)
             if number.replayed:
                 return
         else:
             if not (pcm := self.unnumbered.samples(frame, self._odd)):
                 return
             self.microphone.take_plain(pcm)
-        self.link.heard(Path.SOCKET, numbered=connection.wishes.numbered)
+        self.link.heard(AudioRoute.SOCKET, numbered=connection.params.numbered)
 
     # ---- what the phone is told
 
@@ -621,7 +621,7 @@ class UserSession:
         """The original's phones understand no audio_state. They join their room anew on each acknowledgement, and speak
         on their socket while they are in none."""
         phone = self._phone
-        if phone is None or not phone.wishes.livekit or phone.understands_notices:
+        if phone is None or not phone.params.livekit or phone.understands_notices:
             return
         if nudge is Nudge.GREET:
             self._log.info("phone greeted again", socket=phone.number)
@@ -696,8 +696,8 @@ class UserSession:
                 position=progress.position,
                 missing=progress.missing,
                 lost=progress.lost,
-                room=arrived.get(Path.ROOM),
-                socket=arrived.get(Path.SOCKET),
+                room=arrived.get(AudioRoute.ROOM),
+                socket=arrived.get(AudioRoute.SOCKET),
             ),
             may_drop=True,
         )

@@ -20,7 +20,7 @@ from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.handover import HandOverClient
 from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.moving import rebalance, send_all_away
-from glassbridge.cloud.ownership import Keeper, Late, Won
+from glassbridge.cloud.ownership import Late, UserOwnership, Won
 from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
@@ -90,7 +90,7 @@ class Sessions:
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
         """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
         any."""
-        self.keeper = keeper = Keeper(directory, owner, self, client, self._world)
+        self.keeper = keeper = UserOwnership(directory, owner, self, client, self._world)
         if keeper.shared:
             self.speech.recogniser.limits.share.now = lambda: keeper.share
 
@@ -166,7 +166,7 @@ class Sessions:
 
     async def serve(self, connection: PhoneConnection) -> None:
         """Serves a socket until it is closed."""
-        if connection.wishes.beside:
+        if connection.params.beside:
             session = self._by_user.get(connection.user)
             if session is None or not session.opened_beside(connection):
                 connection.close(CloseCode.NORMAL)
@@ -190,13 +190,13 @@ class Sessions:
 
     async def _enter(self, connection: PhoneConnection) -> None:
         """Claims the user for this socket, and finds or makes the session: one socket of a user at a time."""
-        user, wishes = connection.user, connection.wishes
+        user, params = connection.user, connection.params
         async with self._turn(user):
             if connection not in self._served:
                 return
             known = self._by_user.get(user)
             session_id = self._world.token(6) if known is None else known.id
-            wanted = Claim(user, self.keeper.owner, session_id, wishes.phone, wishes.attempt)
+            wanted = Claim(user, self.keeper.owner, session_id, params.phone, params.attempt)
             mine = None if known is None else known.ownership.claim
             won = await self.keeper.claim(wanted, mine, self._given.pop(user, None))
             overtaken = self._overtaken.pop(user, Epoch(0))
@@ -215,7 +215,7 @@ class Sessions:
 
     def _refuse(self, connection: PhoneConnection, user: UserId, won: Won | Late) -> None:
         """A newer socket of the user is elsewhere."""
-        log.info("late socket refused", user_id=user, socket=connection.number, attempt=connection.wishes.attempt)
+        log.info("late socket refused", user_id=user, socket=connection.number, attempt=connection.params.attempt)
         connection.close(CloseCode.SUPERSEDED)
         if isinstance(won, Late) and won.by is not None:
             self.own(user, ownership.Taken(won.by.epoch))

@@ -21,7 +21,7 @@ from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.holes import Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
-from glassbridge.core.diagnosis import MUTED, Evidence, bridge_looks, room_looks
+from glassbridge.core.diagnosis import MUTED, Evidence, observe_bridge, observe_room
 from glassbridge.core.machine import Record
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import AudioState, Generation, UserId
@@ -153,7 +153,7 @@ class Story:
 
     def examined(self, generation: Generation, evidence: Evidence) -> None:
         """Everybody on the way was asked; which hop that convicts is told to the phone next."""
-        bridge, room = bridge_looks(evidence).value, room_looks(evidence).value
+        bridge, room = observe_bridge(evidence).value, observe_room(evidence).value
         phone = "answers" if evidence.phone_answers else "silent"
         self._note("examine")
         self._tell(

@@ -21,7 +21,7 @@ from glassbridge.cloud.answers import NoSession, failure
 from glassbridge.cloud.apps.forwarding import Forwarding, cloud_of_sound
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.body import BODY, read_body
-from glassbridge.cloud.ownership import Keeper
+from glassbridge.cloud.ownership import UserOwnership
 from glassbridge.cloud.relay import RELAYED, Answer, Relay
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import cancelled
@@ -65,7 +65,7 @@ MISPLACED: Final = 421
 class Sessions(Protocol):
     """Of this cloud."""
 
-    keeper: Keeper
+    keeper: UserOwnership
 
     def is_here(self, user: UserId) -> bool:
         """Whether this user has a session here."""

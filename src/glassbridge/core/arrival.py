@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
-from glassbridge.core.link_events import Microphone, Path, Voice, Wanted
+from glassbridge.core.link_events import AudioRoute, Microphone, Voice, Wanted
 
 SILENCE: Final = 3.0
 """Seconds without a frame, where frames are due, that make a fault."""
@@ -55,9 +55,9 @@ class Arrival:
 
     def __init__(self) -> None:
         self.phone = Phone()
-        self.heard: set[Path] = set()
+        self.heard: set[AudioRoute] = set()
         """Paths that brought something since they were last lost or at fault."""
-        self._since: dict[Path, float] = {}
+        self._since: dict[AudioRoute, float] = {}
         """From when silence counts, for each path where it does: not where it proves nothing or is told already."""
         self._seen = False
         """The phone was in the room since our place there began."""
@@ -69,25 +69,25 @@ class Arrival:
         """Something should be arriving."""
         return self.phone.due_since() is not None
 
-    def awaits(self, path: Path) -> bool:
+    def awaits(self, path: AudioRoute) -> bool:
         """Silence of this path counts, or will."""
         return path in self._since
 
-    def heard_since(self, path: Path, at: float) -> bool:
+    def heard_since(self, path: AudioRoute, at: float) -> bool:
         """Something came by this path at that time or later."""
         return path in self.heard and self._since.get(path, -inf) >= at
 
-    def fault_at(self, path: Path) -> float | None:
+    def fault_at(self, path: AudioRoute) -> float | None:
         """When silence of this path becomes a fault if nothing more comes; None where silence proves nothing."""
         since, due_since = self._since.get(path), self.phone.due_since()
         if since is None or due_since is None:
             return None
         at = max(since, due_since) + self._patience(path)
-        if path is Path.ROOM and self._gone_since is not None:
+        if path is AudioRoute.ROOM and self._gone_since is not None:
             return min(at, max(self._gone_since + GONE, due_since))
         return at
 
-    def fault(self, path: Path, now: float) -> bool:
+    def fault(self, path: AudioRoute, now: float) -> bool:
         """Whether silence of this path is a fault now; one that was ours is forgiven instead."""
         at = self.fault_at(path)
         if at is None or now < at:
@@ -97,10 +97,10 @@ class Arrival:
             return False
         return True
 
-    def _patience(self, path: Path) -> float:
+    def _patience(self, path: AudioRoute) -> float:
         return PRESENCE_MISSED if self.phone.numbers and path in self.heard else SILENCE
 
-    def _forgive(self, path: Path, now: float) -> None:
+    def _forgive(self, path: AudioRoute, now: float) -> None:
         self._gone_since = None
         since = self._since[path] = now + CATCH_UP - self._patience(path)
         if self.phone.speaking_since is not None:
@@ -113,7 +113,7 @@ class Arrival:
         self.phone = Phone(here=True, room=self.phone.room or event.room, uses_room=event.room, numbers=event.numbers)
         self._clear()
         if not event.room:
-            self._since[Path.SOCKET] = now
+            self._since[AudioRoute.SOCKET] = now
 
     def depart(self) -> None:
         """The phone's socket is gone."""
@@ -125,11 +125,11 @@ class Arrival:
         self._since.clear()
         self._gone_since, self._seen = None, False
 
-    def hear(self, path: Path, numbered: bool, now: float) -> None:
+    def hear(self, path: AudioRoute, numbered: bool, now: float) -> None:
         """Something came by this path."""
         self.heard.add(path)
         self._since[path] = now
-        if path is Path.ROOM:
+        if path is AudioRoute.ROOM:
             self._gone_since = None
             self.phone = replace(self.phone, uses_room=True)
         if numbered:
@@ -137,31 +137,31 @@ class Arrival:
         if not self.phone.numbers:
             self._since = dict.fromkeys(self._since, now)
 
-    def lose(self, path: Path) -> None:
+    def lose(self, path: AudioRoute) -> None:
         """This path is not heard any more, and silence on it is nothing new."""
         self.heard.discard(path)
         self._since.pop(path, None)
-        if path is Path.ROOM:
+        if path is AudioRoute.ROOM:
             self._seen = False
 
     def listen_to_room(self, now: float) -> None:
         """There is a place in the room: from now on silence there counts, for a phone that uses it."""
         self._gone_since = None
         if self.phone.uses_room:
-            self._since[Path.ROOM] = now
+            self._since[AudioRoute.ROOM] = now
 
     def ignore_room(self) -> None:
         """Silence in the room proves nothing more."""
         self._gone_since = None
-        self._since.pop(Path.ROOM, None)
+        self._since.pop(AudioRoute.ROOM, None)
 
     def phone_in_room(self, here: bool, now: float) -> None:
         """The bridge tells whether the phone is in the room."""
         if here:
-            if not self._seen and Path.ROOM in self._since and Path.ROOM not in self.heard:
-                self._since[Path.ROOM] = now
+            if not self._seen and AudioRoute.ROOM in self._since and AudioRoute.ROOM not in self.heard:
+                self._since[AudioRoute.ROOM] = now
             self._gone_since, self._seen = None, True
-        elif (self._seen or Path.ROOM in self.heard) and self._gone_since is None:
+        elif (self._seen or AudioRoute.ROOM in self.heard) and self._gone_since is None:
             self._gone_since = now
 
     def learn(self, event: Microphone | Voice, now: float) -> None:
@@ -173,4 +173,4 @@ class Arrival:
         elif self.phone.speaking_since is None:
             self.phone = replace(self.phone, speaking_since=now)
         if not self.phone.uses_room and not self.is_due:
-            self._since.setdefault(Path.SOCKET, now)
+            self._since.setdefault(AudioRoute.SOCKET, now)

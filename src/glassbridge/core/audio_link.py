@@ -40,13 +40,14 @@ from glassbridge.core.link_events import (
     EVENTS,
     AskPhone,
     AskStatus,
+    AudioReceived,
+    AudioRoute,
     Away,
     BridgeBack,
     Effect,
     Event,
     Examine,
     Examined,
-    Heard,
     InvitePhone,
     Join,
     Joined,
@@ -58,7 +59,6 @@ from glassbridge.core.link_events import (
     News,
     Notice,
     Notify,
-    Path,
     PhoneAnswered,
     Raised,
     Status,
@@ -79,6 +79,8 @@ __all__ = [
     "AskPhone",
     "AskStatus",
     "AudioLink",
+    "AudioReceived",
+    "AudioRoute",
     "Away",
     "BridgeBack",
     "BridgeFault",
@@ -86,7 +88,6 @@ __all__ = [
     "Event",
     "Examine",
     "Examined",
-    "Heard",
     "InvitePhone",
     "Join",
     "JoinFailed",
@@ -98,7 +99,6 @@ __all__ = [
     "News",
     "Notice",
     "Notify",
-    "Path",
     "PhoneAnswered",
     "Raised",
     "Status",
@@ -198,12 +198,12 @@ class AudioLink:
         return effects + self._tell()
 
     def next_deadline(self) -> float | None:
-        times = (self._due_at, self._status_at, *map(self._arrival.fault_at, Path))
+        times = (self._due_at, self._status_at, *map(self._arrival.fault_at, AudioRoute))
         return min((at for at in times if at is not None), default=None)
 
     @staticmethod
     def _is_by_socket(event: Event) -> bool:
-        return isinstance(event, Heard) and event.path is Path.SOCKET
+        return isinstance(event, AudioReceived) and event.path is AudioRoute.SOCKET
 
     def _is_stale(self, event: Event) -> bool:
         return not self._is_by_socket(event) and getattr(event, "generation", self.generation) != self.generation
@@ -214,7 +214,7 @@ class AudioLink:
         self.state = state
         self._due_at = None
         if not state.placed:
-            self._arrival.lose(Path.ROOM)
+            self._arrival.lose(AudioRoute.ROOM)
         if not state.placed or state is LinkState.HELD:
             self._status_at = None
         if state is LinkState.AWAITING_AUDIO:
@@ -245,21 +245,21 @@ class AudioLink:
     def _truth(self) -> Notice:
         heard = self._arrival.heard
         if not self._arrival.phone.uses_room:
-            silent = not self._arrival.awaits(Path.SOCKET)
+            silent = not self._arrival.awaits(AudioRoute.SOCKET)
             return Notice(AudioState.LIVE) if heard else _SOCKET_SILENT if silent else _AWAITING
         path, trouble = self._welcome(), self._trouble
         if not heard:
             waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
             return replace(trouble or waiting, path=path)
-        if Path.ROOM in heard or trouble is None or trouble.hop is None:
+        if AudioRoute.ROOM in heard or trouble is None or trouble.hop is None:
             return Notice(AudioState.LIVE, path=path)
         return replace(trouble, state=AudioState.LIVE, retry_at=None, path=path)
 
-    def _welcome(self) -> Path:
+    def _welcome(self) -> AudioRoute:
         """Where audio is welcome now."""
         heard = self._arrival.heard
-        proving = self._room is RoomTrust.MISSED or (self._arrival.phone.numbers and Path.SOCKET in heard)
-        return Path.ROOM if self.state.placed and (Path.ROOM in heard or not proving) else Path.SOCKET
+        proving = self._room is RoomTrust.MISSED or (self._arrival.phone.numbers and AudioRoute.SOCKET in heard)
+        return AudioRoute.ROOM if self.state.placed and (AudioRoute.ROOM in heard or not proving) else AudioRoute.SOCKET
 
     # ---- the phone comes and goes
 
@@ -278,14 +278,14 @@ class AudioLink:
         self._backoff.not_at_once()  # this one is
         return self._join(event, now, "wanted")
 
-    def _want_more(self, event: Wanted, now: float) -> list[Effect]:
+    def _wanted_while_joining(self, event: Wanted, now: float) -> list[Effect]:
         trouble = self._trouble
         self._arrive(event, now)
         self._backoff.not_at_once()
         self._trouble = trouble
         return []
 
-    def _want_again(self, event: Wanted, now: float) -> list[Effect]:
+    def _wanted_while_live(self, event: Wanted, now: float) -> list[Effect]:
         self._arrive(event, now)
         self._listen(event, now)
         return self._ask_status(now)
@@ -366,7 +366,7 @@ class AudioLink:
         return self._lost(event, event.reason, now)
 
     def _answered(self, event: Status, now: float) -> list[Effect]:
-        if event.lost is None or self._arrival.heard_since(Path.ROOM, self._asked_at):  # heard after it was asked
+        if event.lost is None or self._arrival.heard_since(AudioRoute.ROOM, self._asked_at):  # heard after it was asked
             return []
         return self._lost(event, event.lost, now)
 
@@ -401,8 +401,8 @@ class AudioLink:
         self._due_at = now + LOOK_AGAIN
         return []
 
-    def _hear_in_doubt(self, event: Heard, now: float) -> list[Effect]:
-        if event.path is Path.ROOM:  # on its way when the place was lost
+    def _hear_in_doubt(self, event: AudioReceived, now: float) -> list[Effect]:
+        if event.path is AudioRoute.ROOM:  # on its way when the place was lost
             return []
         self._hear(event, now)
         return self._join_after_doubt(event, now)
@@ -448,7 +448,7 @@ class AudioLink:
         before, self._hindered = self._hindered, event.hindered
         if event.hindered is not None:
             if event.hindered != before:
-                self._arrival.lose(Path.ROOM)
+                self._arrival.lose(AudioRoute.ROOM)
                 self._listen(event, now)
         elif self.state is LinkState.UNHEARD and (event.phone_here or before is not None):
             if before is not None:
@@ -481,24 +481,24 @@ class AudioLink:
 
     # ---- what is heard, and what should be
 
-    def _hear_placed(self, event: Heard, now: float) -> list[Effect]:
+    def _hear_placed(self, event: AudioReceived, now: float) -> list[Effect]:
         if event.track and self._hindered is not None:
             return []
-        if event.path is Path.ROOM and self.state is not LinkState.LIVE:
+        if event.path is AudioRoute.ROOM and self.state is not LinkState.LIVE:
             self._trouble = None
             self._go(LinkState.LIVE, event, now)
             self._live_since = now
         self._hear(event, now)
         return []
 
-    def _hear_unplaced(self, event: Heard, now: float) -> list[Effect]:
-        if event.path is Path.SOCKET:
+    def _hear_unplaced(self, event: AudioReceived, now: float) -> list[Effect]:
+        if event.path is AudioRoute.SOCKET:
             self._hear(event, now)
         return []
 
-    def _hear(self, event: Heard, now: float) -> None:
+    def _hear(self, event: AudioReceived, now: float) -> None:
         self._arrival.hear(event.path, event.numbered, now)
-        if event.path is Path.ROOM:
+        if event.path is AudioRoute.ROOM:
             self._room = RoomTrust.WHOLE
             self._renewed_at = -inf
 
@@ -518,10 +518,10 @@ class AudioLink:
     # ---- time
 
     def _tick(self, event: Tick, now: float) -> list[Effect]:
-        if self._arrival.fault(Path.ROOM, now):
+        if self._arrival.fault(AudioRoute.ROOM, now):
             return self._suspect(event, now)
-        if self._arrival.fault(Path.SOCKET, now):
-            self._arrival.lose(Path.SOCKET)
+        if self._arrival.fault(AudioRoute.SOCKET, now):
+            self._arrival.lose(AudioRoute.SOCKET)
         if self._due_at is not None and now >= self._due_at:
             return self._come_due(event, now)
         if self._status_at is not None and now >= self._status_at:
@@ -540,7 +540,7 @@ class AudioLink:
                 return self._join(event, now, self._trouble.code if self._trouble is not None else "")
 
     def _suspect(self, event: Tick, now: float) -> list[Effect]:
-        self._arrival.lose(Path.ROOM)
+        self._arrival.lose(AudioRoute.ROOM)
         self._room = RoomTrust.MISSED
         self._trouble = self._trouble or _SILENT
         self._go(LinkState.SUSPECT, event, now, self._trouble.code)
@@ -589,22 +589,22 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.IDLE, Away): Cell(AudioLink._go_away, (_L.IDLE,)),
     (_L.IDLE, Unwanted): Cell(AudioLink._go_away, (_L.IDLE,)),
     (_L.IDLE, Joined): Cell(AudioLink._joined_too_late, (_L.IDLE,)),
-    (_L.IDLE, Heard): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
+    (_L.IDLE, AudioReceived): Cell(AudioLink._hear_unplaced, (_L.IDLE,)),
     (_L.IDLE, Microphone): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Voice): Cell(AudioLink._learn, (_L.IDLE,)),
     (_L.IDLE, Tick): Cell(AudioLink._tick, (_L.IDLE,)),
-    (_L.JOINING, Wanted): Cell(AudioLink._want_more, (_L.JOINING,)),
+    (_L.JOINING, Wanted): Cell(AudioLink._wanted_while_joining, (_L.JOINING,)),
     (_L.JOINING, Away): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.JOINING, Joined): Cell(AudioLink._joined, (_L.AWAITING_AUDIO,)),
     (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.DOUBTFUL)),
     (_L.JOINING, BridgeBack): Cell(AudioLink._start_over, (_L.JOINING,)),
     (_L.JOINING, NetworkBack): Cell(AudioLink._take_hint, (_L.JOINING,)),
-    (_L.JOINING, Heard): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
+    (_L.JOINING, AudioReceived): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Tick): Cell(AudioLink._tick, (_L.JOINING,)),
-    (_L.AWAITING_AUDIO, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.AWAITING_AUDIO, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.AWAITING_AUDIO, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.AWAITING_AUDIO, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.AWAITING_AUDIO, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
@@ -612,49 +612,49 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.AWAITING_AUDIO, Status): Cell(
         AudioLink._answered, (_L.AWAITING_AUDIO, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)
     ),
-    (_L.AWAITING_AUDIO, Heard): Cell(AudioLink._hear_placed, (_L.AWAITING_AUDIO, _L.LIVE)),
+    (_L.AWAITING_AUDIO, AudioReceived): Cell(AudioLink._hear_placed, (_L.AWAITING_AUDIO, _L.LIVE)),
     (_L.AWAITING_AUDIO, Microphone): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Voice): Cell(AudioLink._learn_placed, (_L.AWAITING_AUDIO,)),
     (_L.AWAITING_AUDIO, Tick): Cell(AudioLink._tick, (_L.AWAITING_AUDIO, _L.SUSPECT)),
-    (_L.LIVE, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.LIVE, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.LIVE, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.LIVE, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.LIVE, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, News): Cell(AudioLink._hear_news, (_L.LIVE, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.LIVE, Status): Cell(AudioLink._answered, (_L.LIVE, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.LIVE, Heard): Cell(AudioLink._hear_placed, (_L.LIVE,)),
+    (_L.LIVE, AudioReceived): Cell(AudioLink._hear_placed, (_L.LIVE,)),
     (_L.LIVE, Microphone): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Voice): Cell(AudioLink._learn_placed, (_L.LIVE,)),
     (_L.LIVE, Tick): Cell(AudioLink._tick, (_L.LIVE, _L.SUSPECT)),
-    (_L.SUSPECT, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.SUSPECT, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.SUSPECT, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.SUSPECT, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.SUSPECT, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.SUSPECT, News): Cell(AudioLink._hear_news, (_L.SUSPECT, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.SUSPECT, Examined): Cell(AudioLink._examined, (_L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
-    (_L.SUSPECT, Heard): Cell(AudioLink._hear_placed, (_L.SUSPECT, _L.LIVE)),
+    (_L.SUSPECT, AudioReceived): Cell(AudioLink._hear_placed, (_L.SUSPECT, _L.LIVE)),
     (_L.SUSPECT, Microphone): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Voice): Cell(AudioLink._learn_placed, (_L.SUSPECT, _L.AWAITING_AUDIO)),
     (_L.SUSPECT, Tick): Cell(AudioLink._tick, (_L.SUSPECT, _L.UNHEARD, _L.INTERRUPTED, _L.JOINING)),
-    (_L.INTERRUPTED, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.INTERRUPTED, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.INTERRUPTED, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.INTERRUPTED, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.INTERRUPTED, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, News): Cell(AudioLink._hear_news, (_L.INTERRUPTED, _L.UNHEARD, _L.BACKING_OFF, _L.JOINING)),
     (_L.INTERRUPTED, BridgeBack): Cell(AudioLink._hasten, (_L.INTERRUPTED,)),
     (_L.INTERRUPTED, NetworkBack): Cell(AudioLink._take_hint, (_L.INTERRUPTED, _L.JOINING)),
-    (_L.INTERRUPTED, Heard): Cell(AudioLink._hear_placed, (_L.INTERRUPTED, _L.LIVE)),
+    (_L.INTERRUPTED, AudioReceived): Cell(AudioLink._hear_placed, (_L.INTERRUPTED, _L.LIVE)),
     (_L.INTERRUPTED, Microphone): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Voice): Cell(AudioLink._learn_placed, (_L.INTERRUPTED, _L.AWAITING_AUDIO)),
     (_L.INTERRUPTED, Tick): Cell(AudioLink._tick, (_L.INTERRUPTED, _L.JOINING)),
-    (_L.UNHEARD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.UNHEARD, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.UNHEARD, Away): Cell(AudioLink._hold, (_L.HELD,)),
     (_L.UNHEARD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.UNHEARD, StreamBroke): Cell(AudioLink._broke, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.UNHEARD, News): Cell(AudioLink._hear_news, (_L.UNHEARD, _L.AWAITING_AUDIO, _L.BACKING_OFF, _L.JOINING)),
     (_L.UNHEARD, Status): Cell(AudioLink._answered, (_L.UNHEARD, _L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.UNHEARD, NetworkBack): Cell(AudioLink._take_hint, (_L.UNHEARD, _L.AWAITING_AUDIO)),
-    (_L.UNHEARD, Heard): Cell(AudioLink._hear_placed, (_L.UNHEARD, _L.LIVE)),
+    (_L.UNHEARD, AudioReceived): Cell(AudioLink._hear_placed, (_L.UNHEARD, _L.LIVE)),
     (_L.UNHEARD, Microphone): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Voice): Cell(AudioLink._learn_placed, (_L.UNHEARD, _L.AWAITING_AUDIO)),
     (_L.UNHEARD, Tick): Cell(AudioLink._tick, (_L.UNHEARD, _L.SUSPECT)),
@@ -663,7 +663,7 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.DOUBTFUL, Unwanted): Cell(AudioLink._let_go, (_L.IDLE,)),
     (_L.DOUBTFUL, PhoneAnswered): Cell(AudioLink._phone_answered, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.DOUBTFUL, NetworkBack): Cell(AudioLink._take_hint, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
-    (_L.DOUBTFUL, Heard): Cell(AudioLink._hear_in_doubt, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
+    (_L.DOUBTFUL, AudioReceived): Cell(AudioLink._hear_in_doubt, (_L.DOUBTFUL, _L.BACKING_OFF, _L.JOINING)),
     (_L.DOUBTFUL, Microphone): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Voice): Cell(AudioLink._learn, (_L.DOUBTFUL,)),
     (_L.DOUBTFUL, Tick): Cell(AudioLink._tick, (_L.DOUBTFUL,)),
@@ -672,11 +672,11 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.BACKING_OFF, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, NetworkBack): Cell(AudioLink._take_hint, (_L.BACKING_OFF, _L.JOINING)),
-    (_L.BACKING_OFF, Heard): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
+    (_L.BACKING_OFF, AudioReceived): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Tick): Cell(AudioLink._tick, (_L.BACKING_OFF, _L.JOINING)),
-    (_L.HELD, Wanted): Cell(AudioLink._want_again, (_L.AWAITING_AUDIO, _L.UNHEARD)),
+    (_L.HELD, Wanted): Cell(AudioLink._wanted_while_live, (_L.AWAITING_AUDIO, _L.UNHEARD)),
     (_L.HELD, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.HELD, StreamBroke): Cell(AudioLink._release, (_L.IDLE,)),
     (_L.HELD, News): Cell(AudioLink._remember_news, (_L.HELD,)),

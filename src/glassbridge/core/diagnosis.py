@@ -69,7 +69,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class BridgeSays:
+class BridgeStatus:
     """The bridge's GetStatus. None: it does not tell, as the original's bridge."""
 
     in_room: bool
@@ -83,7 +83,7 @@ class BridgeSays:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveKitSays:
+class LiveKitStatus:
     """LiveKit's room service. It lists a participant that died for 21 s more."""
 
     agent_here: bool
@@ -95,8 +95,8 @@ class LiveKitSays:
 class Evidence:
     """The answers; None where there was none within a second."""
 
-    bridge: BridgeSays | None = None
-    livekit: LiveKitSays | None = None
+    bridge: BridgeStatus | None = None
+    livekit: LiveKitStatus | None = None
     phone_answers: bool = True
     """Something came by the phone's socket since it was pinged for this."""
     stream_age: float | None = None
@@ -107,7 +107,7 @@ class Evidence:
 # ---- what it amounts to
 
 
-class BridgeLooks(Enum):
+class BridgeObservation(Enum):
     """The bridge, from its answer."""
 
     SILENT = "silent"
@@ -118,7 +118,7 @@ class BridgeLooks(Enum):
     HEARING = "hearing"
 
 
-class RoomLooks(Enum):
+class RoomObservation(Enum):
     """The room, from LiveKit's answer."""
 
     SILENT = "silent"
@@ -127,27 +127,27 @@ class RoomLooks(Enum):
     COMPLETE = "complete"
 
 
-def bridge_looks(evidence: Evidence) -> BridgeLooks:
+def observe_bridge(evidence: Evidence) -> BridgeObservation:
     """What the bridge's answer amounts to."""
     says = evidence.bridge
     if says is None:
-        return BridgeLooks.SILENT
+        return BridgeObservation.SILENT
     if not says.in_room:
-        return BridgeLooks.OUT
+        return BridgeObservation.OUT
     if says.phone_here is False:
-        return BridgeLooks.ALONE
+        return BridgeObservation.ALONE
     hears = says.audio_age is not None and says.audio_age < HEARS
-    return BridgeLooks.HEARING if hears else BridgeLooks.DEAF
+    return BridgeObservation.HEARING if hears else BridgeObservation.DEAF
 
 
-def room_looks(evidence: Evidence) -> RoomLooks:
+def observe_room(evidence: Evidence) -> RoomObservation:
     """What LiveKit's answer amounts to."""
     says = evidence.livekit
     if says is None:
-        return RoomLooks.SILENT
+        return RoomObservation.SILENT
     if not says.agent_here:
-        return RoomLooks.WITHOUT_AGENT
-    return RoomLooks.COMPLETE if says.phone_here else RoomLooks.WITHOUT_PHONE
+        return RoomObservation.WITHOUT_AGENT
+    return RoomObservation.COMPLETE if says.phone_here else RoomObservation.WITHOUT_PHONE
 
 
 PHONE_UNREACHABLE: Final = Finding(Hop.PHONE, "phone_unreachable", "the phone does not answer", Action.WAIT)
@@ -221,19 +221,19 @@ SLOW_NETWORK: Final = Finding(Hop.PHONE, "slow_network", "the network is slow: s
 """Followed by the age: audio arrives, but too late to be live."""
 
 _ANY = None
-TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool | None, Finding], ...]] = (
+TABLE: Final[tuple[tuple[bool | None, BridgeObservation | None, RoomObservation | None, bool | None, Finding], ...]] = (
     # phone answers, bridge, room, a fresh place heard nothing either: the first row that fits counts; None fits all
-    (True, BridgeLooks.HEARING, RoomLooks.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
-    (_ANY, BridgeLooks.HEARING, _ANY, _ANY, STREAM_SILENT),
+    (True, BridgeObservation.HEARING, RoomObservation.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
+    (_ANY, BridgeObservation.HEARING, _ANY, _ANY, STREAM_SILENT),
     (False, _ANY, _ANY, _ANY, PHONE_UNREACHABLE),
-    (_ANY, BridgeLooks.SILENT, _ANY, _ANY, BRIDGE_SILENT),
-    (_ANY, BridgeLooks.OUT, RoomLooks.SILENT, _ANY, LIVEKIT_SILENT),
-    (_ANY, BridgeLooks.OUT, _ANY, _ANY, BRIDGE_NOT_IN_ROOM),
-    (_ANY, BridgeLooks.ALONE, _ANY, _ANY, PHONE_NOT_IN_ROOM),
-    (_ANY, _ANY, RoomLooks.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
-    (_ANY, _ANY, RoomLooks.WITHOUT_AGENT, _ANY, BRIDGE_NOT_IN_ROOM),
-    (_ANY, _ANY, RoomLooks.SILENT, False, LIVEKIT_SILENT),
-    (_ANY, _ANY, RoomLooks.COMPLETE, False, ROOM_SILENT),
+    (_ANY, BridgeObservation.SILENT, _ANY, _ANY, BRIDGE_SILENT),
+    (_ANY, BridgeObservation.OUT, RoomObservation.SILENT, _ANY, LIVEKIT_SILENT),
+    (_ANY, BridgeObservation.OUT, _ANY, _ANY, BRIDGE_NOT_IN_ROOM),
+    (_ANY, BridgeObservation.ALONE, _ANY, _ANY, PHONE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomObservation.WITHOUT_PHONE, _ANY, PHONE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomObservation.WITHOUT_AGENT, _ANY, BRIDGE_NOT_IN_ROOM),
+    (_ANY, _ANY, RoomObservation.SILENT, False, LIVEKIT_SILENT),
+    (_ANY, _ANY, RoomObservation.COMPLETE, False, ROOM_SILENT),
     (_ANY, _ANY, _ANY, _ANY, PHONE_UNHEARD),
 )
 
@@ -241,9 +241,9 @@ TABLE: Final[tuple[tuple[bool | None, BridgeLooks | None, RoomLooks | None, bool
 def diagnose(evidence: Evidence, *, renewed: bool) -> Finding:
     """The dead hop. `renewed`: our place was joined anew since the phone was last heard, and that changed nothing."""
     bridge = evidence.bridge
-    if bridge is not None and bridge.hindered is not None and bridge_looks(evidence) is BridgeLooks.DEAF:
+    if bridge is not None and bridge.hindered is not None and observe_bridge(evidence) is BridgeObservation.DEAF:
         return bridge.hindered
-    looks = (evidence.phone_answers, bridge_looks(evidence), room_looks(evidence), renewed)
+    looks = (evidence.phone_answers, observe_bridge(evidence), observe_room(evidence), renewed)
     return next(
         row[-1] for row in TABLE if all(want in (None, have) for want, have in zip(row[:-1], looks, strict=True))
     )

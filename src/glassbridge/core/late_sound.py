@@ -65,7 +65,7 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class Place:
+class LateHole:
     """A hole, and what has come of it."""
 
     hole: Hole
@@ -128,7 +128,7 @@ class LateSound:
         self._pieces: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._end = 0
-        self.places: list[Place] = []
+        self.places: list[LateHole] = []
         """Of holes that may still be filled, or are not understood yet; the oldest first."""
 
     @property
@@ -145,7 +145,7 @@ class LateSound:
 
     def give_up(self, hole: Hole, start: int) -> None:
         """There is a hole here."""
-        self.places.append(Place(hole, start))
+        self.places.append(LateHole(hole, start))
         self._bytes += OVERHEAD
 
     def fill(self, hole: Hole, delivery: Delivery, now: float) -> bool:
@@ -164,7 +164,7 @@ class LateSound:
         coming = [place.changed_at for place in self.places if place.fills and not place.is_complete]
         return max(coming, default=-inf) + MORE_COMES
 
-    def settle(self, place: Place) -> None:
+    def settle(self, place: LateHole) -> None:
         """It is complete and understood: a stretch of sound as any other."""
         if place in self.places and place.is_complete:
             self.places.remove(place)
@@ -175,7 +175,7 @@ class LateSound:
             self._bytes += sum(len(pcm) + OVERHEAD for _, pcm in sound) - place.cost
             self._forget()
 
-    def _close(self, place: Place) -> None:
+    def _close(self, place: LateHole) -> None:
         """Nothing comes of it any more."""
         self.places.remove(place)
         self._bytes -= place.cost

@@ -9,7 +9,7 @@ from glassbridge.core.recovery import Trouble
 from glassbridge.core.values import AudioState, Generation
 
 
-class Path(Enum):
+class AudioRoute(Enum):
     """How audio comes from the phone."""
 
     ROOM = "livekit"
@@ -139,10 +139,10 @@ class NetworkBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AudioReceived:
     """Samples or a presence frame came. Owners may leave out frames that follow one within 0.1 s."""
 
-    path: Path
+    path: AudioRoute
     generation: Generation
     """Of the stream that brought it; of no meaning for the socket."""
     numbered: bool
@@ -189,7 +189,7 @@ Event = (
     | PhoneAnswered
     | BridgeBack
     | NetworkBack
-    | Heard
+    | AudioReceived
     | Raised
     | Microphone
     | Voice
@@ -259,7 +259,7 @@ class Notice:
     """Where audio dies, once that is known."""
     retry_at: float | None = None
     """Monotonic seconds of the next attempt; None when none is planned."""
-    path: Path = Path.SOCKET
+    path: AudioRoute = AudioRoute.SOCKET
     """Where audio is welcome now: in the room, unless there is no place in it or nothing came through it."""
 
 

@@ -60,7 +60,7 @@ class Needed:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AudioReceived:
     """Audio has come."""
 
 
@@ -69,8 +69,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = PhoneCame | PhoneWent | Needed | Heard | Tick
-EVENTS: Final = (PhoneCame, PhoneWent, Needed, Heard, Tick)
+Event = PhoneCame | PhoneWent | Needed | AudioReceived | Tick
+EVENTS: Final = (PhoneCame, PhoneWent, Needed, AudioReceived, Tick)
 
 
 # ---- effects
@@ -164,7 +164,7 @@ class MicrophoneOrder:
     def _due(self, event: Tick, now: float) -> list[Effect]:
         return self._say(event, now) if any(at is not None and now >= at for at in (self._off_at, self._say_at)) else []
 
-    def _hush(self, event: Heard, now: float) -> list[Effect]:
+    def _hush(self, event: AudioReceived, now: float) -> list[Effect]:
         return self._say(event, now) if now >= self._said_at + HUSH else []
 
 
@@ -175,16 +175,16 @@ TABLE: Final[dict[tuple[OrderState, type], Cell[OrderState] | Ignored]] = {
     (_S.AWAY, PhoneCame): Cell(MicrophoneOrder._come, (_S.ON,)),
     (_S.AWAY, PhoneWent): _NOBODY,
     (_S.AWAY, Needed): Cell(MicrophoneOrder._note, (_S.AWAY,)),
-    (_S.AWAY, Heard): _NOBODY,
+    (_S.AWAY, AudioReceived): _NOBODY,
     (_S.AWAY, Tick): _NOBODY,
     (_S.ON, PhoneCame): Cell(MicrophoneOrder._come, (_S.ON,)),
     (_S.ON, PhoneWent): Cell(MicrophoneOrder._go_away, (_S.AWAY,)),
     (_S.ON, Needed): Cell(MicrophoneOrder._change, (_S.ON,)),
-    (_S.ON, Heard): _WANTED,
+    (_S.ON, AudioReceived): _WANTED,
     (_S.ON, Tick): Cell(MicrophoneOrder._due, (_S.ON, _S.OFF)),
     (_S.OFF, PhoneCame): Cell(MicrophoneOrder._come, (_S.ON,)),
     (_S.OFF, PhoneWent): Cell(MicrophoneOrder._go_away, (_S.AWAY,)),
     (_S.OFF, Needed): Cell(MicrophoneOrder._switch_on, (_S.ON, _S.OFF)),
-    (_S.OFF, Heard): Cell(MicrophoneOrder._hush, (_S.OFF,)),
+    (_S.OFF, AudioReceived): Cell(MicrophoneOrder._hush, (_S.OFF,)),
     (_S.OFF, Tick): Ignored("no timer runs here: it was late"),
 }

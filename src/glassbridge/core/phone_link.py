@@ -44,8 +44,8 @@ from glassbridge.core.phone_place import (
 from glassbridge.core.phone_socket import (
     Accepted,
     CloseSocket,
-    Heard,
     Hint,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     OpenSocket,
@@ -79,7 +79,7 @@ Event = (
     | Accepted
     | SocketFailed
     | SocketClosed
-    | Heard
+    | MessageReceived
     | AudioTold
     | Narrowed
     | PlaceJoined
@@ -178,7 +178,7 @@ class PhoneLink:
                 return [Unwanted(goodbye=False)]
             case Accepted(same_room=same) if here and not was_here and self._room:
                 return [Wanted(same), Doubted("the socket died without a word")] if self._outlived() else [Wanted(same)]
-            case Heard() if here and not was_here and self._room:
+            case MessageReceived() if here and not was_here and self._room:
                 return [Wanted(same=True)]
             case AudioTold() if event.socket in (self.socket.generation, self.socket.kept):
                 self._audio = event

@@ -122,7 +122,7 @@ class SocketClosed:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MessageReceived:
     """The cloud said something. Owners may leave out what is no answer."""
 
     socket: Generation
@@ -163,7 +163,17 @@ class Tick:
 
 
 Event = (
-    Start | Accepted | SocketFailed | SocketClosed | Heard | NetworkChanged | NetworkLost | Woke | Switch | Stop | Tick
+    Start
+    | Accepted
+    | SocketFailed
+    | SocketClosed
+    | MessageReceived
+    | NetworkChanged
+    | NetworkLost
+    | Woke
+    | Switch
+    | Stop
+    | Tick
 )
 EVENTS: Final = Event.__args__
 
@@ -361,7 +371,7 @@ class PhoneSocket:
         self._ping_at = now + PING_EVERY
         return [Ping(self.generation, self._pings)]
 
-    def _hear(self, event: Heard, now: float) -> list[Effect]:
+    def _hear(self, event: MessageReceived, now: float) -> list[Effect]:
         if event.echo is None:
             return []
         self._answers = True
@@ -410,9 +420,9 @@ class PhoneSocket:
         self.was_here = False
         return [dead, *self._try_later(event, now)]
 
-    def _revive(self, event: Heard | Accepted, now: float) -> list[Effect]:
+    def _revive(self, event: MessageReceived | Accepted, now: float) -> list[Effect]:
         """The socket that fell silent answers: its way has become long. The attempt comes too late."""
-        if event.socket != self.kept or (isinstance(event, Heard) and event.echo is None):
+        if event.socket != self.kept or (isinstance(event, MessageReceived) and event.echo is None):
             return []
         given_up = self.state is SocketState.OPENING
         attempt, self.generation, self.kept = self.generation, self.kept, None
@@ -474,7 +484,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.IDLE, Accepted): _NOT_STARTED,
     (_S.IDLE, SocketFailed): _NOT_STARTED,
     (_S.IDLE, SocketClosed): _NOT_STARTED,
-    (_S.IDLE, Heard): _NOT_STARTED,
+    (_S.IDLE, MessageReceived): _NOT_STARTED,
     (_S.IDLE, NetworkChanged): _NOT_STARTED,
     (_S.IDLE, NetworkLost): _NOT_STARTED,
     (_S.IDLE, Woke): _NOT_STARTED,
@@ -485,7 +495,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.OPENING, Accepted): Cell(PhoneSocket._accepted, (_S.READY,)),
     (_S.OPENING, SocketFailed): Cell(PhoneSocket._failed, (_S.WAITING, _S.OPENING, _S.ENDED)),
     (_S.OPENING, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
-    (_S.OPENING, Heard): Cell(PhoneSocket._revive, (_S.OPENING, _S.READY)),
+    (_S.OPENING, MessageReceived): Cell(PhoneSocket._revive, (_S.OPENING, _S.READY)),
     (_S.OPENING, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.OPENING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.OPENING, Woke): _FRESH,
@@ -496,7 +506,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.READY, Accepted): Ignored("it is acknowledged once"),
     (_S.READY, SocketFailed): Ignored("this attempt has succeeded"),
     (_S.READY, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
-    (_S.READY, Heard): Cell(PhoneSocket._hear, (_S.READY,)),
+    (_S.READY, MessageReceived): Cell(PhoneSocket._hear, (_S.READY,)),
     (_S.READY, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.READY, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.READY, Woke): Cell(PhoneSocket._woke, (_S.READY, _S.DOUBTFUL, _S.OPENING)),
@@ -507,7 +517,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.DOUBTFUL, Accepted): Ignored("it is acknowledged once"),
     (_S.DOUBTFUL, SocketFailed): Ignored("this attempt has succeeded"),
     (_S.DOUBTFUL, SocketClosed): Cell(PhoneSocket._closed, (_S.WAITING, _S.OPENING, _S.ENDED)),
-    (_S.DOUBTFUL, Heard): Cell(PhoneSocket._hear, (_S.DOUBTFUL, _S.READY)),
+    (_S.DOUBTFUL, MessageReceived): Cell(PhoneSocket._hear, (_S.DOUBTFUL, _S.READY)),
     (_S.DOUBTFUL, NetworkChanged): Cell(PhoneSocket._restart, (_S.OPENING,)),
     (_S.DOUBTFUL, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.DOUBTFUL, Woke): Cell(PhoneSocket._woke, (_S.DOUBTFUL,)),
@@ -518,7 +528,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.WAITING, Accepted): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),
     (_S.WAITING, SocketFailed): _NONE_OPEN,
     (_S.WAITING, SocketClosed): Cell(PhoneSocket._part, (_S.WAITING,)),
-    (_S.WAITING, Heard): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),
+    (_S.WAITING, MessageReceived): Cell(PhoneSocket._revive, (_S.WAITING, _S.READY)),
     (_S.WAITING, NetworkChanged): Cell(PhoneSocket._hasten, (_S.OPENING,)),
     (_S.WAITING, NetworkLost): Cell(PhoneSocket._lose_network, (_S.OFFLINE,)),
     (_S.WAITING, Woke): Ignored("nothing is open that could have died"),
@@ -529,7 +539,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.OFFLINE, Accepted): _NONE_OPEN,
     (_S.OFFLINE, SocketFailed): _NONE_OPEN,
     (_S.OFFLINE, SocketClosed): _NONE_OPEN,
-    (_S.OFFLINE, Heard): _NONE_OPEN,
+    (_S.OFFLINE, MessageReceived): _NONE_OPEN,
     (_S.OFFLINE, NetworkChanged): Cell(PhoneSocket._hasten, (_S.OPENING,)),
     (_S.OFFLINE, NetworkLost): Ignored("it is known"),
     (_S.OFFLINE, Woke): Ignored("nothing is open that could have died"),
@@ -540,7 +550,7 @@ TABLE: Final[dict[tuple[SocketState, type], Cell[SocketState] | Ignored]] = {
     (_S.ENDED, Accepted): _OVER,
     (_S.ENDED, SocketFailed): _OVER,
     (_S.ENDED, SocketClosed): _OVER,
-    (_S.ENDED, Heard): _OVER,
+    (_S.ENDED, MessageReceived): _OVER,
     (_S.ENDED, NetworkChanged): _OVER,
     (_S.ENDED, NetworkLost): _OVER,
     (_S.ENDED, Woke): _OVER,

@@ -16,7 +16,7 @@ from math import inf
 from typing import Final
 
 from glassbridge.core.diagnosis import Hop
-from glassbridge.core.link_events import Notice, Path
+from glassbridge.core.link_events import AudioRoute, Notice
 from glassbridge.core.values import AudioState, LossReason
 
 GREET_EVERY: Final = 30.0
@@ -51,14 +51,14 @@ class PhoneWay:
         self._in_room = self._taken_out = False
         self.due = None
 
-    def heard(self, path: Path, *, track: bool) -> None:
+    def heard(self, path: AudioRoute, *, track: bool) -> None:
         """Audio without numbers came."""
-        self._in_room = path is Path.ROOM and not track
+        self._in_room = path is AudioRoute.ROOM and not track
 
     def told(self, notice: Notice, now: float) -> Nudge | None:
         """What is true of the phone's audio has changed."""
         self._notice = notice
-        if notice.path is Path.SOCKET:
+        if notice.path is AudioRoute.SOCKET:
             if not self._in_room or notice.code in IN_DOUBT:
                 return None
             self._in_room, self._taken_out = False, True
@@ -76,6 +76,6 @@ class PhoneWay:
     def tick(self, now: float) -> Nudge | None:
         """The greeting is due, if it still helps: there has to be a bridge, and the phone has to be missed there."""
         self.due = None
-        welcome = self._notice.path is Path.ROOM
+        welcome = self._notice.path is AudioRoute.ROOM
         unheard = self._notice.state is not AudioState.LIVE and (welcome or self._notice.hop is Hop.PHONE)
         return self.invite(now) if unheard or (welcome and self._taken_out) else None

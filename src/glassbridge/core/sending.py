@@ -24,7 +24,7 @@ from enum import Enum
 from math import inf
 from typing import Final
 
-from glassbridge.core.link_events import Path
+from glassbridge.core.link_events import AudioRoute
 
 CHANGE_EVERY: Final = 3.0
 """Seconds between two changes of level."""
@@ -105,7 +105,7 @@ LEVELS: Final = (
     Level("thin", Coding.OPUS, 12_000, 100, 0, both=False, reliable=True, rate=22_000),
 )
 """From the best link to the worst. Rates: coded bytes and HEADERS."""
-HEADERS: Final = {Path.ROOM: 180, Path.SOCKET: 90}
+HEADERS: Final = {AudioRoute.ROOM: 180, AudioRoute.SOCKET: 90}
 """Bytes of all headers of a frame: ours (24), the transport's, UDP's or TCP's, IP's."""
 START: Final = 1
 _LOSSY_LEVEL: Final = 2
@@ -218,7 +218,7 @@ class Sending:
 
     def __init__(self) -> None:
         self._level: int | None = None
-        self._tracks: dict[Path, _Track] = {}
+        self._tracks: dict[AudioRoute, _Track] = {}
         self._changed_at = -inf
         self._calm_since = -inf
         self._ceiling = inf
@@ -294,12 +294,12 @@ class Sending:
         self._tracks = {}
         self._calm_since = now
 
-    def sent(self, route: Path, stop: int, size: int, now: float) -> None:
+    def sent(self, route: AudioRoute, stop: int, size: int, now: float) -> None:
         """A frame with new samples before `stop` went out, `size` bytes of it."""
         if self._level is not None:
             self._tracks.setdefault(route, _Track()).put(stop, size + HEADERS[route], now)
 
-    def reported(self, arrived: Mapping[Path, Arrived], now: float) -> None:
+    def reported(self, arrived: Mapping[AudioRoute, Arrived], now: float) -> None:
         """What the cloud says of each route."""
         if self._level is None:
             return
@@ -345,11 +345,11 @@ class Sending:
             if (better >= _LOSSY_LEVEL or not self._long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
                 self._change(better, now)
 
-    def _is_queued(self, carrying: Mapping[Path, _Track]) -> bool:
+    def _is_queued(self, carrying: Mapping[AudioRoute, _Track]) -> bool:
         """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the
         socket alone where its round trip tells, or where much less arrives than is sent."""
         arrives = sum(track.rate for track in carrying.values())
-        return Path.ROOM in carrying or self._queued > QUEUED or arrives < SHORT * self.level.rate
+        return AudioRoute.ROOM in carrying or self._queued > QUEUED or arrives < SHORT * self.level.rate
 
     def _change(self, level: int, now: float) -> None:
         if level != self._level:

@@ -49,7 +49,7 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SamplesDelivered:
     """Samples have been handed on."""
 
     late: bool = False
@@ -57,7 +57,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class AllHeard:
+class AllDelivered:
     """The last numbered sample has been handed on: nothing is on its way."""
 
 
@@ -66,8 +66,8 @@ class Tick:
     """The deadline has come."""
 
 
-Event = Speaking | Silent | Heard | AllHeard | Tick
-EVENTS: Final = (Speaking, Silent, Heard, AllHeard, Tick)
+Event = Speaking | Silent | SamplesDelivered | AllDelivered | Tick
+EVENTS: Final = (Speaking, Silent, SamplesDelivered, AllDelivered, Tick)
 
 
 # ---- effects
@@ -118,7 +118,7 @@ class SpeechGate:
         self._go(GateState.SPEAKING, event, now)
         return []
 
-    def _note(self, event: Heard, now: float) -> list[Effect]:
+    def _note(self, event: SamplesDelivered, now: float) -> list[Effect]:
         self._heard_at = now
         if event.late:
             self._flows_until = now + FLOWS
@@ -130,7 +130,7 @@ class SpeechGate:
         self._due = max(now, self._heard_at + QUIET)
         return []
 
-    def _end(self, event: AllHeard, now: float) -> list[Effect]:
+    def _end(self, event: AllDelivered, now: float) -> list[Effect]:
         self._go(GateState.OVER, event, now)
         return [Ends()]
 
@@ -144,7 +144,7 @@ class SpeechGate:
         self._due = min(self._heard_at + QUIET, self._flows_until)
         return []
 
-    def _reopen(self, event: Heard, now: float) -> list[Effect]:
+    def _reopen(self, event: SamplesDelivered, now: float) -> list[Effect]:
         """Something comes after the end: it ends as a speech does."""
         self._go(GateState.ENDING, event, now)
         self._note(event, now)
@@ -152,12 +152,12 @@ class SpeechGate:
         self._due = now + QUIET
         return [Begins()]
 
-    def _pass_silence(self, event: Heard, now: float) -> list[Effect]:
+    def _pass_silence(self, event: SamplesDelivered, now: float) -> list[Effect]:
         paused = now >= self._heard_at + QUIET
         self._heard_at = now
         return self._reopen(event, now) if paused or event.late else []
 
-    def _stop_flowing(self, event: AllHeard, now: float) -> list[Effect]:
+    def _stop_flowing(self, event: AllDelivered, now: float) -> list[Effect]:
         self._go(GateState.OVER, event, now)
         return []
 
@@ -168,22 +168,22 @@ _NO_TIMER = Ignored("no timer runs here: it was late")
 TABLE: Final[dict[tuple[GateState, type], Cell[GateState] | Ignored]] = {
     (_S.SPEAKING, Speaking): _KNOWN,
     (_S.SPEAKING, Silent): Cell(SpeechGate._hint, (_S.ENDING,)),
-    (_S.SPEAKING, Heard): Cell(SpeechGate._note, (_S.SPEAKING,)),
-    (_S.SPEAKING, AllHeard): Cell(SpeechGate._end, (_S.OVER,)),
+    (_S.SPEAKING, SamplesDelivered): Cell(SpeechGate._note, (_S.SPEAKING,)),
+    (_S.SPEAKING, AllDelivered): Cell(SpeechGate._end, (_S.OVER,)),
     (_S.SPEAKING, Tick): _NO_TIMER,
     (_S.ENDING, Speaking): Cell(SpeechGate._go_on, (_S.SPEAKING,)),
     (_S.ENDING, Silent): _KNOWN,
-    (_S.ENDING, Heard): Cell(SpeechGate._note, (_S.ENDING,)),
-    (_S.ENDING, AllHeard): Cell(SpeechGate._end, (_S.OVER,)),
+    (_S.ENDING, SamplesDelivered): Cell(SpeechGate._note, (_S.ENDING,)),
+    (_S.ENDING, AllDelivered): Cell(SpeechGate._end, (_S.OVER,)),
     (_S.ENDING, Tick): Cell(SpeechGate._check, (_S.ENDING, _S.OVER, _S.SILENCE)),
     (_S.OVER, Speaking): Cell(SpeechGate._begin, (_S.SPEAKING,)),
     (_S.OVER, Silent): _KNOWN,
-    (_S.OVER, Heard): Cell(SpeechGate._reopen, (_S.ENDING,)),
-    (_S.OVER, AllHeard): _KNOWN,
+    (_S.OVER, SamplesDelivered): Cell(SpeechGate._reopen, (_S.ENDING,)),
+    (_S.OVER, AllDelivered): _KNOWN,
     (_S.OVER, Tick): _NO_TIMER,
     (_S.SILENCE, Speaking): Cell(SpeechGate._begin, (_S.SPEAKING,)),
     (_S.SILENCE, Silent): _KNOWN,
-    (_S.SILENCE, Heard): Cell(SpeechGate._pass_silence, (_S.SILENCE, _S.ENDING)),
-    (_S.SILENCE, AllHeard): Cell(SpeechGate._stop_flowing, (_S.OVER,)),
+    (_S.SILENCE, SamplesDelivered): Cell(SpeechGate._pass_silence, (_S.SILENCE, _S.ENDING)),
+    (_S.SILENCE, AllDelivered): Cell(SpeechGate._stop_flowing, (_S.OVER,)),
     (_S.SILENCE, Tick): _NO_TIMER,
 }

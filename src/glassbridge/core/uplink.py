@@ -50,7 +50,7 @@ CLOCK_SLACK = 0.1
 """Seconds by which a phone's capture times may be wrong."""
 
 
-class Hop(Enum):
+class LossPoint(Enum):
     """Where on the way audio was lost."""
 
     PHONE = "phone"
@@ -77,18 +77,18 @@ class Fate:
 
     kind: Kind
     reason: str = ""
-    hop: Hop | None = None
+    hop: LossPoint | None = None
 
 
 LIVE, LATE, SKIPPED = Fate(Kind.LIVE), Fate(Kind.LATE), Fate(Kind.SKIPPED)
 CODED = "coded"
 """Reason of samples that were delivered, but not bit for bit: they were coded on the way."""
 LIVE_CODED, LATE_CODED = Fate(Kind.LIVE, CODED), Fate(Kind.LATE, CODED)
-ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", Hop.PHONE)
+ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", LossPoint.PHONE)
 """The phone says that it does not have these samples any more: whoever it spoke to meanwhile has acknowledged them."""
 FORMER_OWNER = Fate(Kind.LIVE, "former_owner")
 """Another cloud delivered these samples in this session."""
-NEVER_CAME = Fate(Kind.LOST, "never_came", Hop.UNKNOWN)
+NEVER_CAME = Fate(Kind.LOST, "never_came", LossPoint.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _SCRIPT: Final = Path(__file__).with_name("witness_app.mjs")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardWord:
     """A word that came to the app."""
 
     word: Word
@@ -50,7 +50,7 @@ class Witness:
     name: str
     package: str
     api_key: str = field(default="", repr=False)
-    heard: defaultdict[str, list[Heard]] = field(default_factory=lambda: defaultdict(list))
+    heard: defaultdict[str, list[HeardWord]] = field(default_factory=lambda: defaultdict(list))
     """By user."""
     begun: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     stopped: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -60,7 +60,7 @@ class Witness:
         now, stands = monotonic_ns(), self.heard[user]
         if replaces:
             stands = [heard for heard in stands if heard.id not in replaces]
-        self.heard[user] = [*stands, *(Heard(word, now, id) for word in read_words(text))]
+        self.heard[user] = [*stands, *(HeardWord(word, now, id) for word in read_words(text))]
 
     def hears(self, user: str, since_ns: int) -> bool:
         return any(heard.at_ns >= since_ns for heard in self.heard[user])

@@ -103,7 +103,7 @@ def in_condition(recording: Recording, condition: str, voices: Sequence[bytes]) 
 
 
 @dataclass(slots=True)
-class Heard:
+class Reading:
     """What came of one playing."""
 
     begun: float = 0.0
@@ -140,9 +140,9 @@ class Heard:
 
 
 async def _play(
-    recogniser: Recogniser, pcm: bytes, speed: float = 1.0, heard: Heard | None = None
-) -> tuple[Heard, RecogniserStream]:
-    heard = heard or Heard()
+    recogniser: Recogniser, pcm: bytes, speed: float = 1.0, heard: Reading | None = None
+) -> tuple[Reading, RecogniserStream]:
+    heard = heard or Reading()
     stream = await recogniser.open(recogniser.serves(Want("en-US")), heard.take, heard.lost.append)
     heard.begun = monotonic()
     size = CHUNK_MS * BYTES_PER_MS
@@ -153,7 +153,7 @@ async def _play(
     return heard, stream
 
 
-async def understand(recogniser: Recogniser, pcm: bytes, speed: float = 1.0) -> Heard:
+async def understand(recogniser: Recogniser, pcm: bytes, speed: float = 1.0) -> Reading:
     """Plays it, so many times faster than it was spoken. Raises RecogniserError."""
     heard, stream = await _play(recogniser, pcm, speed)
     await stream.finish()
@@ -239,7 +239,7 @@ def _text(heard: Sequence[Recording]) -> bytes:
     return b"".join(recording.pcm + PAUSE for recording in heard)
 
 
-async def _crowd(recogniser: Recogniser, count: int, sound: bytes) -> list[Heard | None]:
+async def _crowd(recogniser: Recogniser, count: int, sound: bytes) -> list[Reading | None]:
     """What became of each; None: refused."""
     length = round(CROWD_SECONDS * 1000) * BYTES_PER_MS
     one = sound * (1 + (length + len(sound)) // len(sound))
@@ -247,7 +247,7 @@ async def _crowd(recogniser: Recogniser, count: int, sound: bytes) -> list[Heard
     return await asyncio.gather(*(_in_crowd(recogniser, one[start : start + length]) for start in starts))
 
 
-async def _in_crowd(recogniser: Recogniser, pcm: bytes) -> Heard | None:
+async def _in_crowd(recogniser: Recogniser, pcm: bytes) -> Reading | None:
     try:
         heard, stream = await _play(recogniser, pcm)
     except RecogniserError:
@@ -258,7 +258,7 @@ async def _in_crowd(recogniser: Recogniser, pcm: bytes) -> Heard | None:
     return heard
 
 
-def _settled_lags(heard: Heard) -> list[float]:
+def _settled_lags(heard: Reading) -> list[float]:
     late = [] if heard.finals else [CROWD_SECONDS]
     return late + [at - said.end_ms / 1000 for at, said in heard.finals if said.text and at > SETTLED]
 

@@ -89,7 +89,7 @@ def expected(scenario: str, label: str) -> frozenset[str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FaultyPhone:
     """A phone that is not as it should be, in a room."""
 
     cause: str
@@ -112,8 +112,8 @@ class Place:
         return found
 
 
-PLACES: Final[Mapping[str, Place]] = {
-    id: Place(cause, frozenset(hops.split()), joins)
+PLACES: Final[Mapping[str, FaultyPhone]] = {
+    id: FaultyPhone(cause, frozenset(hops.split()), joins)
     for id, cause, hops, joins in (
         ("P1", "awaiting_audio", "", 1),
         ("P2", "encrypted", "phone", 1),

@@ -17,7 +17,7 @@ from glassbridge.core.phone_place import AudioTold, Blame
 from glassbridge.core.phone_socket import (
     Accepted,
     ComeBack,
-    Heard,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     SocketClosed,
@@ -32,7 +32,7 @@ from glassbridge.phone import events, network_watch
 from glassbridge.phone.beside import keep_beside
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.events import PhoneEvent
-from glassbridge.phone.hearing import Keeper
+from glassbridge.phone.hearing import SoundSink
 from glassbridge.phone.link import Link, Message, link_clock
 from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, base_url
@@ -162,7 +162,7 @@ class PhoneClient:
         """Milliseconds of sound that came out of the room."""
         return self._link.room.heard_ms
 
-    def keep(self, keeper: Keeper) -> None:
+    def keep(self, keeper: SoundSink) -> None:
         """It gets all the sound that comes out of the room from now on."""
         self._link.room.keep(keeper)
 
@@ -289,7 +289,7 @@ class PhoneClient:
     async def _hear(self, number: Generation, socket: CloudSocket, message: Message) -> None:
         match message:
             case wire.Pong(timestamp=int(ping), room_age_ms=age):
-                self._link.post(Heard(number, ping))
+                self._link.post(MessageReceived(number, ping))
                 if age is not None:
                     self._sender.heard_in_room(age / 1000)
             case wire.ConnectionAck():

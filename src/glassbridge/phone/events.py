@@ -139,7 +139,7 @@ class MicrophoneAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RoomSound:
     """Sound out of the room, in portions of about a second."""
 
     ms: int
@@ -178,7 +178,7 @@ PhoneEvent = (
     | AppChanged
     | SpeechEnded
     | MicrophoneAsked
-    | Heard
+    | RoomSound
     | CloudError
     | Ended
 )

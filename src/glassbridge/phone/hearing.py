@@ -6,13 +6,13 @@ from sys import byteorder
 from typing import Protocol
 
 from glassbridge.core.values import BYTES_PER_MS
-from glassbridge.phone.events import Heard
+from glassbridge.phone.events import RoomSound
 
 PORTION_MS = 1000
 _FULL_SCALE = 32768
 
 
-class Keeper(Protocol):
+class SoundSink(Protocol):
     """Keeps what is heard."""
 
     def take(self, track: str, pcm: bytes) -> None:
@@ -23,12 +23,12 @@ class Hearing:
     """Gathers blocks of PCM16 into portions."""
 
     def __init__(self) -> None:
-        self.keeper: Keeper | None = None
+        self.keeper: SoundSink | None = None
         self.ms = 0
         """Milliseconds heard so far."""
         self._pending = bytearray()
 
-    def take(self, track: str, pcm: bytes) -> Heard | None:
+    def take(self, track: str, pcm: bytes) -> RoomSound | None:
         """One block; returns a portion when it is full."""
         if self.keeper is not None:
             self.keeper.take(track, pcm)
@@ -41,4 +41,4 @@ class Hearing:
         if byteorder == "big":
             samples.byteswap()
         level = sqrt(sum(sample * sample for sample in samples) / len(samples)) / _FULL_SCALE
-        return Heard(self.ms, round(level, 4))
+        return RoomSound(self.ms, round(level, 4))

@@ -23,7 +23,7 @@ _NAMES: dict[type, str] = {
     events.SocketChanged: "socket",
     events.SpeechEnded: "speech_end",
     events.MicrophoneAsked: "microphone",
-    events.Heard: "heard",
+    events.RoomSound: "heard",
     events.CloudError: "cloud_error",
     events.Ended: "ended",
 }

@@ -24,7 +24,7 @@ from glassbridge.livekit.participant import (
     RemoteParticipant,
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
-from glassbridge.phone.hearing import Hearing, Keeper
+from glassbridge.phone.hearing import Hearing, SoundSink
 from glassbridge.runtime import tcp
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.runtime.unreachable import stay, why
@@ -168,7 +168,7 @@ class Room:
         """Milliseconds of sound that came out of rooms so far."""
         return self._hearing.ms
 
-    def keep(self, keeper: Keeper) -> None:
+    def keep(self, keeper: SoundSink) -> None:
         """It gets all that is heard from now on."""
         self._hearing.keeper = keeper
 

@@ -27,7 +27,7 @@ from enum import Enum
 from time import monotonic
 
 from glassbridge.core import sending
-from glassbridge.core.link_events import Path as Route
+from glassbridge.core.link_events import AudioRoute as Route
 from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES

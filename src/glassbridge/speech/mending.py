@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from glassbridge.core.late_sound import LateSound, Place, Timeline
+from glassbridge.core.late_sound import LateHole, LateSound, Timeline
 from glassbridge.core.spoken import Piece
 from glassbridge.core.utterances import Spoilt, Utterance, Utterances
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -98,7 +98,7 @@ class Mending:
 
     # ---- what comes late
 
-    def knows(self, place: Place) -> bool:
+    def knows(self, place: LateHole) -> bool:
         """Whether all that has come of it is understood, or is none of this ear's."""
         return place.start < self._utterances.since or self._understood.get(place.id, 0) >= place.changes
 
@@ -120,7 +120,7 @@ class Mending:
         """Gives back what it has; takes some seconds at most."""
         await self._tasks.close()
 
-    def _next(self) -> Place | None:
+    def _next(self) -> LateHole | None:
         return next((place for place in self._sound.places if not self.knows(place)), None)
 
     async def _run(self) -> None:
@@ -145,7 +145,7 @@ class Mending:
         finally:
             self._task = None
 
-    async def _find(self, place: Place) -> tuple[Spoilt, dict[str, int]]:
+    async def _find(self, place: LateHole) -> tuple[Spoilt, dict[str, int]]:
         """The utterances beside the hole, once they are known, with the other holes in them; and how often these were
         changed so far."""
         while True:
@@ -166,7 +166,7 @@ class Mending:
         if self._asked is None:
             self._asked = now, self._end
 
-    def _spoilt(self, place: Place) -> tuple[Spoilt, dict[str, int]] | None:
+    def _spoilt(self, place: LateHole) -> tuple[Spoilt, dict[str, int]] | None:
         """None: not known yet."""
         found: Spoilt | None = None
         changes: dict[str, int] = {}
@@ -235,7 +235,7 @@ class Mending:
             if one.final and one.text
         ]
 
-    def _replace(self, place: Place, spoilt: Spoilt, understood: list[Transcript]) -> None:
+    def _replace(self, place: LateHole, spoilt: Spoilt, understood: list[Transcript]) -> None:
         """Where nothing was understood, what stands there stays."""
         self._log.info("late words understood", hole=place.id, replaced=len(spoilt.utterances), by=len(understood))
         gone = tuple(one.id for one in spoilt.utterances)

@@ -52,7 +52,7 @@ class HandOverRequest(msgspec.Struct, frozen=True, kw_only=True):
 HandOverRequests = Annotated[list[HandOverRequest], Meta(max_length=MOST_AT_ONCE)]
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
+class HeardUpTo(msgspec.Struct, frozen=True, kw_only=True):
     """How far the user was heard."""
 
     at_ms: Count = 0
@@ -88,7 +88,7 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     """What each app listens to, as it spells it."""
     playbacks: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
     """What apps play right now: an `audio_play_request`, and `position_ms`."""
-    heard: Heard | None = None
+    heard: HeardUpTo | None = None
     lc3: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """Bytes of a frame, where the phone announced that its audio without numbers is LC3."""
     transcripts: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()

@@ -72,7 +72,7 @@ class Speaker(Protocol):
         """Of the bridge's gRPC service."""
 
 
-class Place(Protocol):
+class JoinedRoom(Protocol):
     """A bridge's place in the user's room; each join makes a new one."""
 
     @property
@@ -83,7 +83,7 @@ class Room(Protocol):
     """The user's room."""
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> JoinedRoom | None:
         """Where something can be played; None when no bridge is there."""
 
     @property
@@ -266,7 +266,7 @@ class Playbacks:
         if self._room.place is None and not self._room.coming and not playing.moved_here:
             raise Failed("the user's room is not connected: try again when audio_state is live")
         tries = 0
-        place: Place | None = None
+        place: JoinedRoom | None = None
         while True:
             place = await self._find_place(place)
             playing.progress.moved = False
@@ -282,7 +282,7 @@ class Playbacks:
                     request_id=playing.request.request_id, cause=str(lost), action="go on there", position_ms=position,
                 )  # fmt: skip
 
-    async def _find_place(self, lost: Place | None) -> Place:
+    async def _find_place(self, lost: JoinedRoom | None) -> JoinedRoom:
         """Another than the lost one or, some time later, that one again. Raises Failed."""
         deadline = self._clock() + AGAIN_WITHIN
         while (place := self._room.place) is None or place is lost:

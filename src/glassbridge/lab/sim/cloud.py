@@ -13,7 +13,7 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import StaticRegistry
 from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.cloud.config import CloudConfig, CloudKeys
-from glassbridge.cloud.connection import PhoneConnection, Wishes
+from glassbridge.cloud.connection import ConnectParams, PhoneConnection
 from glassbridge.cloud.ownership import Won
 from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.sessions import Sessions
@@ -95,17 +95,17 @@ class Cloud:
 
     # ---- phones
 
-    def accept(self, connection: Connection, end: int, phone: Any, user: UserId, wishes: Wishes) -> None:
+    def accept(self, connection: Connection, end: int, phone: Any, user: UserId, params: ConnectParams) -> None:
         """A phone asks for a WebSocket on a new connection."""
         if self.draining:
             connection.close(end, CloseCode.DRAINING)
         else:
             socket = self._sockets[connection] = WebSocket(connection, end, phone, self._loop)
-            self._loop.create_task(self._serve(socket, user, wishes))
+            self._loop.create_task(self._serve(socket, user, params))
 
-    async def _serve(self, socket: Any, user: UserId, wishes: Wishes) -> None:
+    async def _serve(self, socket: Any, user: UserId, params: ConnectParams) -> None:
         number = self._sessions.next_number()
-        connection = PhoneConnection(socket, socket.transport, user, number, wishes, CONFIG)
+        connection = PhoneConnection(socket, socket.transport, user, number, params, CONFIG)
         try:
             await self._sessions.serve(connection)
         finally:

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import WSMsgType
 
-from glassbridge.cloud.connection import Wishes
+from glassbridge.cloud.connection import ConnectParams
 from glassbridge.core import phone_socket
 from glassbridge.core.phone_link import Effect, Event, PhoneLink, Tell
 from glassbridge.core.phone_place import (
@@ -22,8 +22,8 @@ from glassbridge.core.phone_socket import (
     PING_EVERY,
     Accepted,
     CloseSocket,
-    Heard,
     Hint,
+    MessageReceived,
     NetworkChanged,
     NetworkLost,
     OpenSocket,
@@ -221,8 +221,8 @@ class Phone:
             connection.on_way[end] = lambda down: self.process.note("way down" if down else "way up", self.user)
             connection.on_close[end] = partial(self._closed, socket)
             run = f"{self.user}-{self.process.life}"
-            wishes = Wishes(livekit=self.room, numbered=self.numbers, phone=run, attempt=socket, ours=True)
-            connection.send(end, cloud.accept, connection, 1 - end, self, self.user, wishes)
+            params = ConnectParams(livekit=self.room, numbered=self.numbers, phone=run, attempt=socket, ours=True)
+            connection.send(end, cloud.accept, connection, 1 - end, self, self.user, params)
 
         def failed(refused: bool) -> None:
             self.step(SocketFailed(socket, False, "refused" if refused else "no answer"))
@@ -284,12 +284,12 @@ class Phone:
                     self._say(wire.Vad(status=True))
             case wire.AudioStateNotice() as notice:
                 self._learn(number, notice)
-                self.step(Heard(number))
+                self.step(MessageReceived(number))
             case wire.Pong(timestamp=int(ping)):
-                self.step(Heard(number, ping))
+                self.step(MessageReceived(number, ping))
             case wire.Ping(timestamp=asked):
                 self._say(wire.Pong(timestamp=asked))
-                self.step(Heard(number))
+                self.step(MessageReceived(number))
 
     def _learn(self, socket: Generation, notice: wire.AudioStateNotice) -> None:
         self.told = notice

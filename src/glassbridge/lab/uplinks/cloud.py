@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from glassbridge.cloud.audio import Microphone, Progress
 from glassbridge.core.in_order import Fill, Hole
-from glassbridge.core.link_events import Path
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.lab.uplinks.sound import speech
 from glassbridge.wire import phone as wire
@@ -28,7 +28,7 @@ class Socket(Protocol):
         """The cloud says something."""
 
 
-class Heard:
+class DeliveredAudio:
     """Who wants everything, in order. `at` says when each part of the speech was handed on: [(position, stop, at)]."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -75,7 +75,7 @@ class Cloud:
     """One session. The newest socket speaks; it hears the room, too."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self.heard = Heard(tell)
+        self.heard = DeliveredAudio(tell)
         self.ends = 0
         self.socket: Socket | None = None
         self._live = False
@@ -87,7 +87,7 @@ class Cloud:
 
     def hear_room(self, payload: bytes) -> None:
         """A packet out of the room."""
-        self._take(payload, Path.ROOM)
+        self._take(payload, AudioRoute.ROOM)
 
     def hear(self, socket: Socket, said: Any) -> None:
         """A message on a socket."""
@@ -97,7 +97,7 @@ class Cloud:
             case "hello":
                 self._adopt(socket)
             case bytes() if socket.beside or socket is self.socket:
-                self._take(said, Path.SOCKET)
+                self._take(said, AudioRoute.SOCKET)
             case wire.Ping(timestamp=ping):
                 socket.tell(wire.Pong(timestamp=ping), 60)
 
@@ -111,7 +111,7 @@ class Cloud:
         socket.tell(GREETING, 400)
         self.microphone.reached(numbered=True)
 
-    def _take(self, frame: bytes, route: Path) -> None:
+    def _take(self, frame: bytes, route: AudioRoute) -> None:
         number, pcm = decode_numbered(frame)
         self.microphone.take_numbered(number, pcm, route)
         if not self._live and self.socket is not None:
@@ -130,7 +130,7 @@ class Cloud:
             position=progress.position,
             missing=progress.missing,
             lost=progress.lost,
-            room=said.get(Path.ROOM),
-            socket=said.get(Path.SOCKET),
+            room=said.get(AudioRoute.ROOM),
+            socket=said.get(AudioRoute.SOCKET),
         )
         self.socket.tell(ack, len(wire.encode(ack)) + HEADER)

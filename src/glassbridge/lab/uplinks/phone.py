@@ -11,7 +11,7 @@ from glassbridge.core.phone_socket import (
     ComeBack,
     Effect,
     Event,
-    Heard,
+    MessageReceived,
     OpenSocket,
     PhoneSocket,
     Ping,
@@ -187,7 +187,7 @@ class Phone:
             case wire.ConnectionAck():
                 self._tasks.create_task(self._accepted(number, socket, said))
             case wire.Pong(timestamp=int(ping)):
-                self.step(Heard(number, ping))
+                self.step(MessageReceived(number, ping))
             case wire.AudioAck():
                 self.capture.acknowledge(said.epoch, said.position, said.missing, said.lost)
                 self.sender.acknowledged(said)
