@@ -53,7 +53,7 @@ def test_every_scenario_is_found_by_its_name_and_its_family() -> None:
     assert [scenario.id for scenario in find(["n"])] == networks
     assert {f"N-{cell.name}" for cell in CELLS} == set(networks)
     assert [scenario.id for scenario in find(["N-loss1"])] == ["N-loss1"]
-    clusters = [f"M{number}" for number in range(1, 13)]
+    clusters = [f"M{number}" for number in range(1, 14)]
     assert [scenario.id for scenario in find(["m"])] == clusters
     special = [*networks, *clusters, "W3", "W4", "W5"]
     assert [scenario.id for scenario in find(["all"])] == [id for id in known if id not in special]

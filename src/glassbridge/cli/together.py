@@ -67,7 +67,7 @@ def _network(text: str, livekit: str, *, break_: bool) -> "Cell":
 
     cell = described(text)
     if break_ or livekit not in ("auto", "real", "embedded"):
-        raise UserError("--network needs all programs on this machine, and no --break", 2)
+        raise UserError("--network needs all programs on this machine: leave out --break, and the URL of --livekit", 2)
     impaired.require_available()
     if impaired.INSIDE not in os.environ:
         raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))

@@ -139,7 +139,7 @@ async def _until(holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     deadline = monotonic() + READY_WITHIN
     while not await holds():
         if monotonic() > deadline:
-            raise UserError(f"{otherwise} within {READY_WITHIN:.0f} s")
+            raise UserError(f"{otherwise} within {READY_WITHIN:.0f} s: run it on a machine with less to do")
         await asyncio.sleep(EVERY)
 
 
