@@ -140,7 +140,6 @@ async def serve(
     config: BridgeConfig, number: int, lifeline: Lifeline, join: Connector, drain: Drain, listening: Listening
 ) -> None:
     """Serves until SIGTERM or the end of the supervisor. Raises UserError."""
-    structlog.contextvars.bind_contextvars(worker=number)
     descriptors = raise_descriptor_limit()
     with reload_on_hangup(), stop_on_signals() as stop:
         reporter = Reporter(lifeline.say if config.recorder else _unsaid)

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.lifeline import Lifeline
 from glassbridge.bridge.listening import Listening
@@ -54,6 +56,7 @@ def main() -> None:
 
 async def _serve(config: BridgeConfig, number: int, lifeline: Lifeline) -> None:
     """Raises UserError."""
+    structlog.contextvars.bind_contextvars(worker=number)  # before gRPC copies the context for its calls
     listening = Listening(config, number)
     await listening.start()
     join, drain = _warm_up(config, lifeline)

@@ -107,7 +107,7 @@ class SqliteStore:
     ) -> dict[str, str]:
         def write(db: sqlite3.Connection) -> dict[str, str]:
             of = kind, user, package
-            # Other clouds of this machine write to the same file: none does between what is read here and what is written.
+            # Other clouds of this machine write to the same file, but not between our reading and writing.
             db.execute("BEGIN IMMEDIATE")
             kept = _read(db, of) | dict(values)
             if sum(len(key.encode()) + len(value.encode()) for key, value in kept.items()) > most:
