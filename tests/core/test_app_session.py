@@ -170,6 +170,18 @@ def test_an_app_that_comes_and_goes_has_one_budget_until_it_settles() -> None:
     assert app.step(Tick(), 101.0 + TIMES.settled + TIMES.revival) == [Dispose(StopReason.LOST, None)]
 
 
+def test_an_app_that_changed_its_socket_before_the_loss_has_the_whole_budget() -> None:
+    """Its server noticed a dead connection first, and came by another one; that one was lost soon after."""
+    app = in_state(A.REVIVING)
+    app.step(SocketOpened(TWO), 101.0)
+    changed = 101.0 + 10 * TIMES.revival
+    app.step(SocketOpened(THREE), changed)
+    assert app.step(SocketClosed(THREE), changed + 1.0) == [Announce(A.GRACE)]
+    assert app.next_deadline() == changed + 1.0 + TIMES.grace
+    app.step(Tick(), changed + 1.0 + TIMES.grace)
+    assert app.state is A.REVIVING
+
+
 def test_an_app_lost_just_after_its_start_has_the_whole_budget() -> None:
     app = in_state(A.RUNNING)
     app.step(SocketClosed(ONE), 2.0)

@@ -340,13 +340,19 @@ class AppSession:
         if older is None or event.socket <= older:
             self.stale["SocketOpened"] += 1
             return [Supersede(event.socket)]
+        if self._has_settled(now):
+            self._gives_up_at = None  # the older socket has earned a whole budget, which the newer one inherits
         return [Supersede(older), *self._adopt(event, now)]
+
+    def _has_settled(self, now: float) -> bool:
+        """The socket that speaks has held for so long that its loss is the beginning of a new trouble."""
+        return now - self._opened_at >= self._times.settled
 
     def _lose(self, event: SocketClosed | Released, now: float) -> list[Effect]:
         if event.socket != self.socket:
             self.stale[type(event).__name__] += 1
             return []
-        if self._gives_up_at is None or now - self._opened_at >= self._times.settled:
+        if self._gives_up_at is None or self._has_settled(now):
             self._backoff.reset()
             self._gives_up_at = now + self._times.revival
         if not self._phone_here:
