@@ -23,6 +23,7 @@ from glassbridge.lab.weeks.network import Network
 from glassbridge.lab.weeks.phone import Phone
 from glassbridge.lab.weeks.process import BEGUN, Main, Process
 from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
+from glassbridge.lab.weeks.readers import owned_readers
 from glassbridge.lab.weeks.time import Time
 
 NIGHT: Final = 4 * HOUR
@@ -88,6 +89,8 @@ class Week:
             self.ledger.know_user(phone.user, phone.process)
         self.chaos = Chaos(plan, self.network, self.ledger, self.phones, self.clouds, self.apps)
         self._kinds: Counter[str] = Counter()
+        self.forget_dead: Callable[[], None] = lambda: None
+        """Forgets what dead processes have registered (lab/weeks/readers.py)."""
         self.kept: list[int] = []
 
     def _chance(self, name: str) -> Random:
@@ -134,6 +137,7 @@ class Week:
     def _look_at_night(self, day: int) -> None:
         self._look_at_rest()
         _clear_caches()
+        self.forget_dead()
         gc.collect()
         found = gc.get_objects()
         kinds = Counter(type(one).__qualname__ for one in found)
@@ -186,7 +190,7 @@ def play(
     structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(level))
     gc.collect()
     try:
-        with ambient(week.time.read, lambda: BEGUN + week.time.now):
+        with ambient(week.time.read, lambda: BEGUN + week.time.now), owned_readers() as week.forget_dead:
             gc.freeze()
             try:
                 week.play(until)
