@@ -172,17 +172,22 @@ async def test_a_bridge_that_is_about_to_leave_is_left_for_another(stage: Begin)
         assert len(first.joins) == 1
 
 
+async def speaks_while_leaving(stage: Begin, first: ScriptedBridge, other: ScriptedBridge) -> None:
+    """The user's bridge leaves, and `other` is asked to join; what is spoken meanwhile reaches the recogniser."""
+    built = await stage(bridge=first, and_bridge=other, bridge_poll=30.0)
+    await eventually(lambda: built.cloud.sessions.pool.live == 2 or "not polled")
+    await live(built)
+    first.tell(ANN, leaving=True)
+    await eventually(lambda: bool(other.joins) or "nobody joins", every=0.002)
+    spoken = SPEECH[: 2 * 1600]
+    present(built, 0, spoken)
+    await until_fed(built.recogniser, spoken)
+
+
 async def test_a_bridge_that_is_about_to_leave_serves_until_its_successor_stands(stage: Begin) -> None:
     async with ScriptedBridge() as other:
         other.join_takes, other.load = 0.5, 10
-        built = await stage(bridge=(first := ScriptedBridge()), and_bridge=other, bridge_poll=30.0)
-        await eventually(lambda: built.cloud.sessions.pool.live == 2 or "not polled")
-        await live(built)
-        first.tell(ANN, leaving=True)
-        await eventually(lambda: bool(other.joins) or "nobody joins", every=0.002)
-        spoken = SPEECH[: 2 * 1600]
-        present(built, 0, spoken)
-        await until_fed(built.recogniser, spoken)
+        await speaks_while_leaving(stage, first := ScriptedBridge(), other)
         assert ANN not in other.rooms, "heard before the successor stood"
         assert first.rooms[ANN].streaming
         await eventually(lambda: ANN in other.rooms or "not on the other bridge")
@@ -193,14 +198,7 @@ async def test_a_bridge_that_is_about_to_leave_serves_until_its_successor_stands
 async def test_a_bridge_that_is_about_to_leave_serves_on_while_no_other_can(stage: Begin) -> None:
     async with ScriptedBridge() as other:
         other.refuse, other.load = "out of order", 10
-        built = await stage(bridge=(first := ScriptedBridge()), and_bridge=other, bridge_poll=30.0)
-        await eventually(lambda: built.cloud.sessions.pool.live == 2 or "not polled")
-        await live(built)
-        first.tell(ANN, leaving=True)
-        await eventually(lambda: bool(other.joins) or "nobody joins", every=0.002)
-        spoken = SPEECH[: 2 * 1600]
-        present(built, 0, spoken)
-        await until_fed(built.recogniser, spoken)
+        await speaks_while_leaving(stage, first := ScriptedBridge(), other)
         assert first.rooms[ANN].streaming
         other.refuse = ""
         await eventually(lambda: ANN in other.rooms or "not on the other bridge")
