@@ -84,7 +84,7 @@ class AppServer:
         self._sessions: dict[str, Session] = {}
         """Until the app was told that they have ended: a user has one at a time."""
         self._next: dict[str, wire.SessionRequest] = {}
-        """What clouds asked for while the session of that id was ending."""
+        """Requests that came while the session of that id was still ending, by id."""
         self._wrong_key = asyncio.Event()
         self._believed = False
         """It has had a webhook that its key has signed."""

@@ -20,7 +20,7 @@ LETTING_GO: Final = 1.0
 
 
 class Calls(grpc.GenericRpcHandler):
-    """What generated code registers services with. They may come after the server has started."""
+    """The registry to which generated code adds its services. They may be added after the server has started."""
 
     def __init__(self) -> None:
         self._handlers: list[grpc.GenericRpcHandler] = []
