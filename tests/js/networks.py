@@ -10,6 +10,7 @@ import sys
 
 from glassbridge.lab import networks
 from glassbridge.lab.bench_network import NetworkConfig, measure
+from glassbridge.lab.network_judge import Result, line
 from tests.js.network_phone import ORIGIN
 
 FRAME_MS = 30
@@ -28,7 +29,9 @@ async def main() -> int:
             phone="tests.js.network_phone",
             env={"GLASSBRIDGE_ALLOWED_ORIGINS": ORIGIN},
         )
-        results = await measure(config, lambda text: print(text, flush=True))
+        results: list[Result] = []
+        await measure(config, lambda text: print(text, flush=True), results.append)
+        print(*map(line, results), sep="\n", flush=True)
         broken = broken or any(result.broken for result in results)
     return int(broken)
 

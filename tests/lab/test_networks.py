@@ -1,11 +1,14 @@
 """Bad networks: what must hold on each, by the figures of a phone that spoke there."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from glassbridge.lab import impaired, networks
+from glassbridge.lab.bench_network import NetworkConfig
 from glassbridge.lab.network_judge import Result, table, verdict
 from glassbridge.lab.scenario import Alone
 from glassbridge.lab.scenarios.networks import measure
@@ -61,12 +64,29 @@ def test_the_table_shows_the_worst_of_all_runs() -> None:
     ]
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 3, 7, 20])
+def test_shares_take_every_turn_once(jobs: int) -> None:
+    config = NetworkConfig(cells=networks.find(["loss5", "64k"]), runs=3)
+    shares = [replace(config, share=(which, jobs)).turns for which in range(jobs)]
+    taken = [turn.user for share in shares for turn in share]
+    assert sorted(taken) == sorted(turn.user for turn in config.turns)
+    assert len(set(taken)) == 2 * 2 * 3
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_result_crosses_to_another_process() -> None:
+    before = result("loss5", {"age_s": inf, "lost": 0.25})
+    after = Result.from_json(json.loads(json.dumps(before.to_json())), {"loss5": before.cell})
+    assert after == before
+    assert [limit.figure for limit in after.broken] == ["lost", "age_s"]
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not impaired.available(), reason="needs root, /dev/net/tun and network namespaces")
 @pytest.mark.slow
 async def test_a_network_without_udp_by_data_and_by_websocket() -> None:
     [cell] = networks.find(["turn"])
-    samples = await measure(cell, Alone("own", 1, 1))
+    samples = await measure(cell, Alone("own", 1, 1, jobs=2))
     assert [sample.user for sample in samples] == ["turn-data", "turn-websocket"]
     assert samples[0].figures["in_room"] == 1
     assert all(sample.figures["lost"] == 0 for sample in samples)

@@ -2,15 +2,21 @@
 
 import asyncio
 import json as json_module
-import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glassbridge.cli.common import load_settings, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
+from glassbridge.cli.together import INTERRUPTED, until_signal
+
+if TYPE_CHECKING:
+    from glassbridge.lab.bench_network import NetworkConfig
+    from glassbridge.lab.network_judge import Result
+    from glassbridge.lab.program import Line
 
 app = typer.Typer(help="Measure, beside the floor, in one run.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -182,18 +188,13 @@ def network(
     duplicate: Annotated[float, typer.Option(help="Percent of packets that come twice.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each phone.")] = False,
     log: Annotated[bool, typer.Option("--log", help="Show the log of all programs.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Phones that speak side by side, a system for each.")] = 1,
+    share: Annotated[str, typer.Option(hidden=True, help="Of a process of --jobs: which, of how many.")] = "",
 ) -> None:
     """What of a phone's speech reaches the recogniser, and how late, on networks that phones have. Needs root."""
-    from glassbridge.lab import impaired
-
-    impaired.require_available()
-    if impaired.INSIDE not in os.environ:
-        raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
-    del os.environ[impaired.INSIDE]
     start_logging("bench", "warning", "auto")
     from glassbridge.lab import networks
-    from glassbridge.lab.bench_network import NetworkConfig, measure
-    from glassbridge.lab.network_judge import table
+    from glassbridge.lab.bench_network import NetworkConfig
 
     own = {"loss": loss, "delay": delay, "jitter": jitter, "rate": rate, "queue": queue, "burst": burst, "every": every,
            "duplicate": duplicate}  # fmt: skip
@@ -208,15 +209,37 @@ def network(
         livekit_bin=load_settings().livekit_server_bin,
         log_level="info" if log else "warning",
     )
-    results = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr if json else None, flush=True)))
-    if json:
-        for result in results:
-            names = {"event": "measured", "cell": result.cell.name, "transport": result.transport}
-            print(json_module.dumps(names | dict(result.figures)))
-    elif log:
-        for result in results:
-            print(result.cell.name, result.transport, result.detail.get("changes"), result.detail.get("ages"))
-    else:
+    if share:
+        which, shares = map(int, share.split("/"))
+        raise typer.Exit(until_signal(_share(replace(config, share=(which, shares))), stopped=INTERRUPTED))
+    raise typer.Exit(until_signal(_shares(config, jobs, json, log), stopped=INTERRUPTED))
+
+
+async def _share(config: "NetworkConfig") -> int:
+    """In a process of its own: one JSON line for each phone."""
+    from glassbridge.lab.bench_network import measure
+
+    await measure(config, _say, lambda result: print(json_module.dumps(result.to_json()), flush=True))
+    return 0
+
+
+async def _shares(config: "NetworkConfig", jobs: int, json: bool, log: bool) -> int:
+    from glassbridge.lab.network_judge import line, table
+    from glassbridge.lab.side_by_side import measure_shares
+
+    def tell(said: "Line", result: "Result | None") -> None:
+        if result is not None:
+            print(line(result), file=sys.stderr if json else None, flush=True)
+        elif log:
+            _say(said.text)
+
+    words = sys.argv[sys.argv.index("network") + 1 :]
+    print(f"seed {config.seed}", file=sys.stderr if json else None, flush=True)
+    results = await measure_shares(words, config.cells, len(config.turns), jobs, tell)
+    for result in results if json else ():
+        print(json_module.dumps(result.to_json()))
+    for result in results if log else ():
+        print(result.cell.name, result.transport, result.detail.get("changes"), result.detail.get("ages"))
+    if not json and not log:
         print(table(results))
-    if any(result.broken for result in results):
-        raise typer.Exit(1)
+    return int(any(result.broken for result in results))

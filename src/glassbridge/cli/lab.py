@@ -60,6 +60,9 @@ def run(
     users: Annotated[
         int | None, typer.Option(min=1, max=200, help="Users who speak. Left out: as many as the scenario wants.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=16, help="N only: phones that speak side by side, each with a system of its own.")
+    ] = 1,
 ) -> None:
     """Run scenarios on real processes. Exit status 0 if all numbers hold."""
     from glassbridge.lab.catalogue import find
@@ -70,7 +73,9 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     config = stack_config(livekit, participant or ParticipantName.OWN)
     raise typer.Exit(
-        until_signal(_run(config, chosen, participants, runs, json, out, seed, keep_logs, users), stopped=INTERRUPTED)
+        until_signal(
+            _run(config, chosen, participants, runs, json, out, seed, keep_logs, users, jobs), stopped=INTERRUPTED
+        )
     )
 
 
@@ -84,6 +89,7 @@ async def _run(
     seed: int | None,
     keep_logs: bool,
     users: int | None,
+    jobs: int,
 ) -> int:
     from glassbridge.lab.report import as_json, line, save
     from glassbridge.lab.runner import Runner
@@ -92,7 +98,7 @@ async def _run(
         seed = randrange(1 << 32)  # noqa: S311 - no secret
     outcomes: list[Outcome] = []
     progress = Progress()
-    runner = Runner(config, out, progress.say, seed=seed, keep_logs=keep_logs, users=users)
+    runner = Runner(config, out, progress.say, seed=seed, keep_logs=keep_logs, users=users, jobs=jobs)
     async for outcome in runner.run_all(chosen, participants, runs):
         outcomes.append(outcome)
         progress.clear()

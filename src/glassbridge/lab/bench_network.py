@@ -1,7 +1,8 @@
 """`glassbridge bench network`: what of a phone's speech reaches the recogniser, how late, on each kind of network.
 
-A whole system in a network namespace of its own, the phone in another, a forwarder of ours between the two
-(lab/impaired.py). The speech tells which tenth of a second it is (lab/tone_code.py), so coding does not matter.
+A whole system in a network namespace of its own (lab/side_by_side.py), the phone in another, a forwarder of ours
+between the two (lab/impaired.py). The speech tells which tenth of a second it is (lab/tone_code.py), so coding does not
+matter.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from time import monotonic_ns
 
@@ -16,7 +18,7 @@ from glassbridge.core.values import UserId
 from glassbridge.lab import tone_code
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.impaired import CLEAR, SERVER, Wire
-from glassbridge.lab.network_judge import Result, judge, line
+from glassbridge.lab.network_judge import Result, judge
 from glassbridge.lab.networks import TURN_PORT, Cell
 from glassbridge.lab.overheard import Overheard
 from glassbridge.lab.program import Line, Program
@@ -26,6 +28,20 @@ from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.livekit.tokens import LiveKitKeys
 
 PHONE_WITHIN = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One phone that speaks once."""
+
+    cell: Cell
+    transport: str
+    run: int
+
+    @property
+    def user(self) -> UserId:
+        """Of this phone alone."""
+        return UserId(f"{self.cell.name}-{self.transport}-{self.run}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +55,8 @@ class NetworkConfig:
     runs: int = 1
     frame_ms: int = 100
     seed: int = 1
+    share: tuple[int, int] = (0, 1)
+    """(which, of how many): the turns of this process, where several measure side by side (lab/side_by_side.py)."""
     livekit_bin: Path | None = None
     log_level: str = "warning"
     phone: str = "glassbridge.lab.network_phone"
@@ -46,11 +64,17 @@ class NetworkConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     """Of the programs that serve the phone."""
 
+    @property
+    def turns(self) -> list[Turn]:
+        """One for each network, transport and run of the share, in that order."""
+        every = [Turn(*each) for each in product(self.cells, self.transports, range(self.runs))]
+        which, shares = self.share
+        return every[which::shares]
 
-async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Result]:
-    """Speaks once for each network, transport and run. Raises UserError. Call it in a namespace of our own."""
-    results: list[Result] = []
-    say(f"seed {config.seed}")
+
+async def measure(config: NetworkConfig, say: Callable[[str], None], on_result: Callable[[Result], None]) -> None:
+    """Speaks once for each turn. Raises UserError. Call it in a namespace of our own."""
+    chance = random.Random()  # noqa: S311
     with tempfile.TemporaryDirectory(prefix="glassbridge-network-") as name:
         folder = Path(name)
         clip = folder / "clip.pcm"
@@ -66,37 +90,21 @@ async def measure(config: NetworkConfig, say: Callable[[str], None]) -> list[Res
             host=SERVER,
             log_level=config.log_level,
             env={
-                "GLASSBRIDGE_RECOGNISERS": str(len(config.cells) * len(config.transports) * config.runs),
+                "GLASSBRIDGE_RECOGNISERS": str(len(config.turns)),
                 **config.env,
             },
             taps={"A": folder / "tap"},
         )
         lines: list[Line] = []
-        async with Wire(random.Random(config.seed)) as wire:  # noqa: S311
+        async with Wire(chance) as wire:
             with Overheard(folder / "tap") as hearing:
                 async with Stack(stack_config, lines.append) as stack:
-                    for cell in config.cells:
-                        for transport in config.transports:
-                            for run in range(config.runs):
-                                user = UserId(f"{cell.name}-{transport}-{run}")
-                                result = await _speak(
-                                    config,
-                                    stack,
-                                    wire,
-                                    hearing,
-                                    cell,
-                                    transport,
-                                    user,
-                                    clip,
-                                    pem,
-                                    lines.append,
-                                )
-                                results.append(result)
-                                say(line(result))
+                    for turn in config.turns:
+                        chance.seed(f"{config.seed} {turn.user}")  # the same in any share
+                        on_result(await _speak(config, stack, wire, hearing, turn, clip, pem, lines.append))
         if config.log_level != "warning":
             for entry in lines:
                 say(f"{entry.program}: {entry.text}")
-    return results
 
 
 async def _speak(
@@ -104,20 +112,18 @@ async def _speak(
     stack: Stack,
     wire: Wire,
     hearing: Overheard,
-    cell: Cell,
-    transport: str,
-    user: UserId,
+    turn: Turn,
     clip: Path,
     authority: Path,
     on_line: Callable[[Line], None],
 ) -> Result:
-    wire.begin(cell.upward, cell.both)
+    wire.begin(turn.cell.upward, turn.cell.both)
     since_ns = monotonic_ns()
     phone = Program(
         "phone",
-        (stack.cloud_url, transport, config.participant, str(clip), str(config.frame_ms)),
+        (stack.cloud_url, turn.transport, config.participant, str(clip), str(config.frame_ms)),
         {
-            "GLASSBRIDGE_TOKEN": stack.core_token(user),
+            "GLASSBRIDGE_TOKEN": stack.core_token(turn.user),
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "SSL_CERT_FILE": str(authority),
         },
@@ -134,4 +140,4 @@ async def _speak(
     finally:
         await phone.stop(1.0)
         wire.begin(CLEAR, CLEAR)
-    return judge(cell, transport, phone, hearing.of(user), round(config.seconds * 10), since_ns)
+    return judge(turn.cell, turn.transport, phone, hearing.of(turn.user), round(config.seconds * 10), since_ns)

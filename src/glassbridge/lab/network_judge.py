@@ -32,6 +32,19 @@ class Result:
         """The limits that do not hold; a figure that this transport does not have breaks none."""
         return [limit for limit in self.cell.must if limit.figure in self.figures and not limit.holds([self.figures])]
 
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        names = {"event": "measured", "cell": self.cell.name, "transport": self.transport}
+        return names | dict(self.figures) | {"detail": self.detail}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], cells: Mapping[str, Cell]) -> "Result":
+        """What to_json made of it; `cells` by name."""
+        figures = {name: value for name, value in found.items() if isinstance(value, int | float)}
+        return cls(
+            cell=cells[found["cell"]], transport=found["transport"], figures=figures, detail=found.get("detail", {})
+        )
+
 
 def judge(
     cell: Cell, transport: str, phone: Program, heard: Sequence[tuple[int, bytes]], units: int, since_ns: int

@@ -85,6 +85,7 @@ class Runner:
         seed: int,
         keep_logs: bool = False,
         users: int | None = None,
+        jobs: int = 1,
     ) -> None:
         self._config = config
         self._out = out
@@ -93,6 +94,7 @@ class Runner:
         self._keep_logs = keep_logs
         self._users = users
         """In place of those of each scenario."""
+        self._jobs = jobs
 
     async def run_all(
         self, scenarios: Sequence[Scenario], participants: Sequence[ParticipantKind], runs: int | None
@@ -112,7 +114,7 @@ class Runner:
         config = replace(self._config, participant=participant)
         runs = scenario.runs if runs is None else runs
         if scenario.alone is not None:
-            how = Alone(participant, runs, self._seed)
+            how = Alone(participant, runs, self._seed, self._jobs)
             try:
                 outcome.samples = await scenario.alone(how)
             except (LabError, UserError) as error:

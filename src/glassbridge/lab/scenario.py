@@ -128,6 +128,8 @@ class Alone:
     participant: str
     runs: int
     seed: int
+    jobs: int = 1
+    """Runs side by side, where it can do that."""
 
 
 _found: dict[str, Scenario] = {}

@@ -1,44 +1,26 @@
 """N: networks that phones have, one scenario for each cell of lab/networks.py. `glassbridge bench network` measures, in
-a network namespace of its own; here its figures are judged as those of any other scenario. Needs root."""
+network namespaces of its own; here its figures are judged as those of any other scenario. Needs root."""
 
-import asyncio
 from functools import partial
 
-from glassbridge.lab.impaired import INSIDE, OWN_NETWORK, require_available
-from glassbridge.lab.needs import LabError
 from glassbridge.lab.networks import CELLS, Cell
-from glassbridge.lab.program import Program
 from glassbridge.lab.scenario import Alone, scenario_alone
+from glassbridge.lab.side_by_side import measure_shares
 from glassbridge.lab.system import Sample
 
-START_S, EACH_S = 60.0, 150.0
-"""Seconds for all to start, and for each phone, at most."""
-GRACE = 5.0
 TRANSPORTS = ("data", "websocket")
 
 
 async def measure(cell: Cell, how: Alone) -> list[Sample]:
-    """One sample for each transport and run. Raises UserError and LabError. When cancelled, the child ends too."""
-    require_available()
+    """One sample for each transport and run. Raises UserError and LabError."""
     transports = [word for transport in TRANSPORTS for word in ("--transport", transport)]
-    options = ("--runs", str(how.runs), "--seed", str(how.seed), "--participant", how.participant, "--json")
-    args = ("bench", "network", cell.name, *transports, *options)
-    bench = Program("bench network", args, {INSIDE: "1"}, prefix=OWN_NETWORK)
-    await bench.start()
-    try:
-        async with asyncio.timeout(START_S + EACH_S * how.runs * len(TRANSPORTS)):
-            await bench.wait()
-    except TimeoutError:
-        raise LabError("the measurement takes too long") from None
-    finally:
-        await bench.stop(GRACE)
-    samples = []
-    for found in bench.events("measured"):
-        figures = {name: value for name, value in found.items() if isinstance(value, int | float)}
-        samples.append(Sample(f"{cell.name} by {found['transport']}", f"{cell.name}-{found['transport']}", figures))
-    if not samples:
-        raise LabError(f"nothing was measured: {bench.last_words}")
-    return samples
+    options = ("--runs", str(how.runs), "--seed", str(how.seed), "--participant", how.participant)
+    words = (cell.name, *transports, *options)
+    results = await measure_shares(words, [cell], len(TRANSPORTS) * how.runs, how.jobs, lambda _line, _result: None)
+    return [
+        Sample(f"{cell.name} by {found.transport}", f"{cell.name}-{found.transport}", dict(found.figures))
+        for found in results
+    ]
 
 
 for each in CELLS:
