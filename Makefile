@@ -1,7 +1,7 @@
 # Every target gets what it needs by itself: a virtual environment in .venv with the locked dependencies.
 # Nothing is installed outside this checkout and the user's cache folder.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test quick test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
+.PHONY: help setup picture demo dev test quick test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
@@ -57,6 +57,9 @@ docs: setup ## the documentation as a site in out/site; a link that leads nowher
 
 deploy-check: setup ## the Helm chart: lint, and each object against the schemas of Kubernetes (helm is built once with Go)
 	@"$$(sh tools/bootstrap.sh)" run --frozen --quiet --isolated --group deploy python tools/check_deploy.py
+
+picture: setup ## the picture of the README: films the demo while it is broken (30 s)
+	@$(BIN)/python -m tools.draw_break_it
 
 audit: setup ## known holes in the locked dependencies (offline: it says so), and an SBOM in out/audit
 	@$(BIN)/python -m tools.audit $(ARGS)

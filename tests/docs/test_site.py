@@ -151,7 +151,7 @@ def test_the_vendored_library_is_the_published_one() -> None:
 
 def test_the_pages_of_the_root_and_those_from_the_code_are_there(site: Path) -> None:
     for name, words in {
-        "index.html": "audio that <strong>comes back</strong>",
+        "index.html": "it <strong>comes back</strong>",
         "architecture.html": "Rooms",
         "protocol.html": "audio_state",
         "adr/index.html": "A LiveKit participant of our own",
