@@ -265,7 +265,7 @@ async def test_a_slow_reader_costs_a_bounded_number_of_bytes(stage: Begin) -> No
     session = built.cloud.sessions._by_user[user_id(ANN)]
     for _ in range(30):  # 6 MB; twice as many take 10 s at the pace of an app, and end as a flood
         await app.say("display_event", layout={"layoutType": "bitmap_view", "data": "0" * 200_000})
-        connection = session._phone
+        connection = session.sockets.phone
         if connection is not None:
             assert connection._outbox_bytes < 2 << 20
         await asyncio.sleep(0.01)

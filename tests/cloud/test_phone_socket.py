@@ -367,14 +367,14 @@ async def test_a_phone_that_does_not_read_is_closed_and_its_queue_is_bounded(sta
     built = await stage()
     phone = await built.phone(query="?audio=2")
     session = built.cloud.sessions._by_user[user_id(ANN)]
-    assert session._phone is not None
-    connection = session._phone
+    assert session.sockets.phone is not None
+    connection = session.sockets.phone
     assert phone.reader
     phone.reader.cancel()
     phone.socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
     stream = "x" * 10_000
     for _ in range(5000):
-        session._say(stream)
+        session.transcription.say(stream)
         if not connection.open:
             break
         await asyncio.sleep(0)

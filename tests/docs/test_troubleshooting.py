@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from glassbridge.cloud.session import _slow_text
 from glassbridge.core import audio_link, coded_audio, diagnosis, recovery, sound_faults
+from glassbridge.core.audio_report import slow_captions
 from glassbridge.core.recogniser import Again, Reason
 from glassbridge.core.slowness import Slow
 from glassbridge.core.values import LossReason
@@ -61,8 +61,8 @@ def test_each_reason_is_what_is_told(code: str, reason: str) -> None:
 
 def test_slow_captions_are_told_so() -> None:
     shown = [reason for code, reason in CODES if code == diagnosis.RECOGNISER_SLOW]
-    assert shown[0] == _slow_text(Slow(seconds=7.0, finals_only=False)).replace("7", VARIES)
-    assert shown[1] == _slow_text(Slow(seconds=7.0, finals_only=True))
+    assert shown[0] == slow_captions(Slow(seconds=7.0, finals_only=False)).replace("7", VARIES)
+    assert shown[1] == slow_captions(Slow(seconds=7.0, finals_only=True))
 
 
 def test_reasons_of_recognisers() -> None:

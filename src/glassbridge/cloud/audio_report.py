@@ -1,0 +1,137 @@
+"""Tells one user's phone and apps what is true of the phone's audio, whenever that is another than they know."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from glassbridge.cloud.clock import unix_ms_now
+from glassbridge.core.audio_report import Troubles, report
+from glassbridge.core.coded_audio import CODED_AUDIO
+from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_OVERLOADED, RECOGNISER_STUCK, Finding
+from glassbridge.core.link_events import Notice
+from glassbridge.core.recogniser import Fault, Reason
+from glassbridge.core.slowness import Slow
+from glassbridge.core.values import AudioState
+from glassbridge.wire.phone import AudioStateNotice
+
+NO_CAPTIONS = "Captions are not available"
+RECOGNISER_FINDINGS = {Reason.STUCK: RECOGNISER_STUCK, Reason.OVERLOADED: RECOGNISER_OVERLOADED}
+"""What is told of a recogniser's fault; RECOGNISER_FAILED of all others."""
+UNDER_WAY = "under way"
+
+
+class AudioReport:
+    """Of one session. `tell` sends a notice, `recover` records what is done about a finding and with what result, `say`
+    shows a sentence where captions are."""
+
+    def __init__(
+        self,
+        tell: Callable[[AudioStateNotice], None],
+        recover: Callable[[Finding, str], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` gives monotonic seconds."""
+        self._tell = tell
+        self._recover = recover
+        self._say = say
+        self._clock = clock
+        self._troubles = Troubles()
+        self._notice: Notice | None = None
+        """The newest of the link; None while no phone is here."""
+        self._told: tuple[AudioState, int] | None = None
+        """The state that the phone knows, and since when (unix milliseconds)."""
+        self._deaf = False
+        """People were told that there are no captions, and none have come since."""
+
+    @property
+    def state(self) -> AudioState | None:
+        """What the link says; None while no phone is here, or nothing was said to it yet."""
+        return self._notice.state if self._notice is not None else None
+
+    def phone_came(self) -> None:
+        """It knows nothing yet."""
+        self._told = self._notice = None
+
+    def phone_went(self) -> None:
+        """Nobody is there to be told."""
+        self._notice = None
+
+    # ---- what is true
+
+    def link(self, notice: Notice) -> None:
+        """What the link says."""
+        self._notice = notice
+        self._tell_anew()
+
+    def network(self, late: float | None) -> None:
+        """Audio arrives so many seconds late; None: it is fresh again."""
+        self._become(replace(self._troubles, late=late))
+
+    def sound(self, finding: Finding | None) -> None:
+        """Whether what arrives is the sound of a living microphone."""
+        former = self._troubles.sound
+        self._become(replace(self._troubles, sound=finding), former, finding, "sounds")
+
+    def recogniser(self, fault: Fault | None, captions: bool) -> None:
+        """It fails, or works again; `captions`: on what the phone shows, not only on what apps ask for."""
+        former, finding = self._troubles.recogniser, _finding(fault, captions)
+        refuses = fault is not None and captions and fault.refused
+        if fault is not None and refuses and not self._deaf:
+            self._say(f"{NO_CAPTIONS}: {fault.why}")
+        self._deaf = fault is not None and captions and (refuses or self._deaf)
+        self._become(replace(self._troubles, recogniser=finding), former, finding, "recognises")
+
+    def pace(self, slow: Slow | None) -> None:
+        """Captions come late; None: in time."""
+        self._become(replace(self._troubles, slow=slow))
+
+    def coding(self, refuses: bool) -> None:
+        """What comes is no audio that anybody could hear, or is again."""
+        self._recover(CODED_AUDIO, UNDER_WAY if refuses else "understood")
+        self._troubles = replace(self._troubles, coded=refuses)
+        self._tell_anew()
+
+    # ---- what is told
+
+    def _become(
+        self, troubles: Troubles, former: Finding | None = None, finding: Finding | None = None, well: str = ""
+    ) -> None:
+        """`well` is how the log says that a finding is over."""
+        if troubles == self._troubles:
+            return
+        self._troubles = troubles
+        if (found := finding or former) is not None:
+            self._recover(found, UNDER_WAY if finding is not None else well)
+        if self.state is AudioState.LIVE:
+            self._tell_anew()
+
+    def _tell_anew(self) -> None:
+        if self._notice is None:  # no phone is here
+            return
+        made = report(self._notice, self._troubles)
+        notice = made.notice
+        if self._told is None or self._told[0] is not notice.state:
+            self._told = notice.state, unix_ms_now()
+        wait = None if notice.retry_at is None else max(0.0, notice.retry_at - self._clock())
+        self._tell(
+            AudioStateNotice(
+                state=notice.state.value,
+                reason=notice.text,
+                code=notice.code,
+                hop=notice.hop and notice.hop.value,
+                since=self._told[1],
+                retry_in_ms=None if wait is None else round(wait * 1000),
+                transport=notice.path.value,
+                seconds=made.captions_late,
+            )
+        )
+
+
+def _finding(fault: Fault | None, captions: bool) -> Finding | None:
+    if fault is None:
+        return None
+    finding = RECOGNISER_FINDINGS.get(fault.reason, RECOGNISER_FAILED)
+    if not fault.refused:
+        return finding
+    what = "it is not captioned" if captions else "not all that apps ask for is understood"
+    return replace(finding, text=f"audio arrives, but {what}: {fault.why}")

@@ -1,0 +1,112 @@
+"""The sockets of one user's phones: the one that speaks for the user, the one beside it, and those kept unheard."""
+
+from collections.abc import Callable
+
+import structlog
+
+from glassbridge.cloud.connection import PhoneConnection
+from glassbridge.core.rivals import Rivals
+from glassbridge.core.session import Event, SocketClosed, SocketNumber, SocketOpened
+from glassbridge.wire.close_codes import CloseCode
+
+
+class PhoneSockets:
+    """Of one session. `post` tells its machine what became of a socket; the machine decides who speaks."""
+
+    def __init__(
+        self, post: Callable[[Event], None], log: structlog.stdlib.BoundLogger, clock: Callable[[], float]
+    ) -> None:
+        """`clock` gives monotonic seconds."""
+        self.phone: PhoneConnection | None = None
+        """Speaks for the user; None in grace."""
+        self._post = post
+        self._log = log
+        self._clock = clock
+        self._open: dict[SocketNumber, PhoneConnection] = {}
+        self._beside: PhoneConnection | None = None
+        """The second socket of the phone; a closed one is kept until the next comes."""
+        self._rivals = Rivals()
+        self._kept: list[SocketNumber] = []
+        """Superseded phones that are still connected, oldest first."""
+
+    def carries_audio(self, connection: PhoneConnection) -> bool:
+        """Whether audio of this socket is heard."""
+        return self.phone is not None and connection in (self.phone, self._beside)
+
+    # ---- what happens to them
+
+    def opened(self, connection: PhoneConnection) -> None:
+        """It was accepted; one that was opened before another one of its phone is closed."""
+        if any(connection.params.superseded_by(other.params) for other in self._open.values()):
+            self._log.info("late socket refused", socket=connection.number, attempt=connection.params.attempt)
+            connection.close(CloseCode.SUPERSEDED)
+            return
+        self._open[connection.number] = connection
+        self._post(SocketOpened(connection.number))
+
+    def opened_beside(self, connection: PhoneConnection) -> bool:
+        """It carries audio beside the first of the same phone; False: that phone is not the one that speaks."""
+        phone, params = self.phone, connection.params
+        if phone is None or not phone.params.numbered or not params.numbered or params.phone != phone.params.phone:
+            return False
+        if self._beside is not None:
+            self._beside.close(CloseCode.SUPERSEDED)
+        self._beside = connection
+        return True
+
+    def silent(self, connection: PhoneConnection) -> None:
+        """Nothing is heard of it: as good as closed until something is."""
+        self._post(SocketClosed(connection.number))
+
+    def returned(self, connection: PhoneConnection) -> None:
+        """Something is heard of it after all."""
+        if connection.number in self._open:
+            self._post(SocketOpened(connection.number))
+
+    def closed(self, connection: PhoneConnection) -> None:
+        """It is gone; may come late."""
+        if self._open.pop(connection.number, None) is not None:
+            self._post(SocketClosed(connection.number))
+
+    # ---- what the session's machine wants of them
+
+    def find(self, number: SocketNumber) -> PhoneConnection | None:
+        """None: it is gone."""
+        return self._open.get(number)
+
+    def adopt(self, connection: PhoneConnection) -> None:
+        """This one speaks from now on. A second socket of another phone is closed."""
+        self.phone = connection
+        if self._beside is not None and self._beside.params.phone != connection.params.phone:
+            self._beside.close(CloseCode.SUPERSEDED)
+            self._beside = None
+
+    def supersede(self, number: SocketNumber) -> None:
+        """A newer one speaks: this one is closed, or stays open unheard (core/rivals.py)."""
+        if (connection := self._open.get(number)) is None:
+            return
+        kept = [other for other in self._kept if other in self._open]
+        stays = connection is self.phone and self._rivals.keeps(len(kept), self._clock())
+        if stays and not connection.understands_notices:
+            self._kept = [*kept, connection.number]
+            self._log.info("older phone kept unheard", socket=connection.number)
+        else:
+            connection.close(CloseCode.SUPERSEDED)
+
+    def let_speak(self) -> None:
+        """The newest of the phones that were kept speaks for the user now."""
+        while self._kept:
+            if (number := self._kept.pop()) in self._open:
+                self._post(SocketOpened(number))
+                return
+
+    def give_up(self, number: SocketNumber) -> PhoneConnection | None:
+        """It belongs to another session; None: it is gone."""
+        return self._open.pop(number, None)
+
+    def close(self, code: CloseCode) -> None:
+        """All of them. Who speaks stays so until its socket is gone."""
+        for connection in self._open.values():
+            connection.close(code)
+        if self._beside is not None:
+            self._beside.close(code)
