@@ -40,6 +40,7 @@ from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import LossReason, user_id
 from glassbridge.livekit.rooms import RoomServiceError
 from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.world import REAL
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.supervisor import Speech
@@ -250,7 +251,7 @@ class Hour:
         self.examiner = Examiner(NoRooms())  # type: ignore[arg-type]
         pool: Any = self.pool
         self.session = UserSession(
-            user_id(ANN), self.owner, config, pool, self.speech, self.examiner, self.host, self.flights, None
+            user_id(ANN), self.owner, config, pool, self.speech, self.examiner, self.host, self.flights, Pulse(), None
         )
         self.numbers = 0
         self.tasks: list[asyncio.Task[None]] = []

@@ -40,6 +40,7 @@ from glassbridge.core.audio_link import (
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_way import Nudge, PhoneWay
 from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.telemetry import metrics
@@ -77,6 +78,7 @@ class LinkShell:
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
         flight: Flight,
+        pulse: Pulse,
         clock: Callable[[], float],
     ) -> None:
         self._user = user
@@ -97,7 +99,7 @@ class LinkShell:
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
         self._loop = asyncio.get_running_loop()
         self._flight = flight
-        self._story = Story(user, session_id, clock, flight)
+        self._story = Story(user, session_id, clock, flight, pulse)
         microphone.listeners += self._story.ears
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, clock)
         self._turning: asyncio.Task[None] | None = None

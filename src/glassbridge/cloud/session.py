@@ -59,6 +59,7 @@ from glassbridge.core.subscriptions import Stream
 from glassbridge.core.uplink import ClockStep
 from glassbridge.core.values import BYTES_PER_MS, AudioState, UserId
 from glassbridge.livekit.tokens import phone_token
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Want
@@ -126,6 +127,7 @@ class UserSession:
         examiner: Examiner,
         apps: AppHost,
         flights: Flights,
+        pulse: Pulse,
         former: asyncio.Task[None] | None,
         claim: Claim | None = None,
         handed: HandOver | None = None,
@@ -197,6 +199,7 @@ class UserSession:
             self._tasks,
             former,
             self._flight,
+            pulse,
             self._clock,
         )
 

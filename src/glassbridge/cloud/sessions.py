@@ -69,6 +69,7 @@ class Sessions:
         self._examiner = Examiner(rooms)
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self._watch = LiveKitWatch(rooms, self._way_back)
+        self._pulse = Pulse(clock=world.monotonic)
         self.flights = Flights(config.secrets, Clock(world.wall, world.monotonic), keeps=config.recorder)
         self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain, world, dial)
         self._by_user: dict[UserId, UserSession] = {}
@@ -101,7 +102,7 @@ class Sessions:
         self._tasks.keep(self._watch.run, "livekit")
         self._tasks.keep(self.flights.run, "flights")
         self._tasks.keep(watch_loop, "loop-lag")
-        self._tasks.keep(Pulse(clock=self._world.monotonic).run, "pulse")
+        self._tasks.keep(self._pulse.run, "pulse")
 
     @property
     def living(self) -> Collection[UserSession]:
@@ -225,7 +226,7 @@ class Sessions:
         user = won.claim.user
         claim = replace(won.claim, session=self._world.token(6)) if anew else won.claim
         session = UserSession(
-            user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights,
+            user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights, self._pulse,
             self._closing.get(user), claim, won.handed,
         )  # fmt: skip
         self._by_user[user] = session

@@ -5,8 +5,8 @@ Kinds of lines, all with user_id, session_id and generation
 - `recovery`: something was done (`action`) because of something (`cause`), and its `result`.
 - `audio state`: the phone was told; `audio back` beside it, when something had been wrong, says for how long.
 - `audio begins`, `audio resumed`: samples came, the first of all or the first after a hole, whatever anybody was told;
-  what happened in the hole stands beside it (`late`: samples came all the time, too old to be live). Silence in which
-  nothing happened was meant, and is told at debug only.
+  what happened in the hole stands beside it (`late`: samples came all the time, too old to be live;
+  `cloud_stood_still`: this process did). Silence in which nothing happened was meant, and is told at debug only.
 
 The flight recorder gets the same, so that both tell one story; so do the numbers and the trace (cloud/episode.py).
 """
@@ -25,6 +25,7 @@ from glassbridge.core.diagnosis import MUTED, Evidence, observe_bridge, observe_
 from glassbridge.core.machine import Record
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.runtime.pulse import Pulse
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
 
@@ -36,13 +37,14 @@ MAX_NOTED = 20
 class Story:
     """Owned by one link, which has its ears listen to the microphone; `clock` gives monotonic seconds."""
 
-    def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight) -> None:
+    def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight, pulse: Pulse) -> None:
         self._about = self._log = log.bind(user_id=user, session_id=session_id)
         self._session_id = session_id
         self._flight = flight
         self._episode: Episode | None = None
         """While audio is wanted and not there."""
         self._clock = clock
+        self._pulse = pulse
         self._cause = ""
         """Of the newest change of state that had one; empty once the room is heard."""
         self._fault: tuple[str, float] | None = None
@@ -60,7 +62,8 @@ class Story:
         """Live samples came, after a hole or for the first time."""
         now = self._clock()
         since = self._begun if before is None else before
-        causes = [what for at, what in self._causes if at >= since] or (["late"] if late else [])
+        stood = ["cloud_stood_still"] if self._pulse.stood_still(since) else []
+        causes = stood + [what for at, what in self._causes if at >= since] or (["late"] if late else [])
         about = {
             "cause": ", ".join(dict.fromkeys(causes)),
             "action": [what for at, what in self._actions if at >= since],

@@ -6,6 +6,7 @@ retransmission may hold its rest back for seconds more. Without sample numbers o
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -27,20 +28,23 @@ class Pulse:
         self._on_wake = on_wake
         self._clock = clock
         self._beat = clock()
-        self._doubt_until = 0.0
+        self._woke_at = -inf
 
     def backlog_may_come(self) -> bool:
         """Whether what arrives now may be late because we stood still."""
-        now = self._clock()
+        return self.stood_still(self._clock() - BACKLOG)
+
+    def stood_still(self, since: float) -> bool:
+        """Whether this process stood still after this moment, monotonic seconds."""
         # The packets of a burst are handled before the timer that would notice.
-        return now < self._doubt_until or now - self._beat > EVERY + STANDSTILL
+        return self._woke_at > since or self._clock() - self._beat > EVERY + STANDSTILL
 
     def beat(self) -> None:
         """To be called each EVERY seconds."""
         now = self._clock()
         stood, self._beat = now - self._beat - EVERY, now
         if stood > STANDSTILL:
-            self._doubt_until = now + BACKLOG
+            self._woke_at = now
             log.warning("this process stood still", seconds=round(stood, 2))
             self._on_wake()
 
