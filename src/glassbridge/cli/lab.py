@@ -41,7 +41,7 @@ def list_() -> None:
 def run(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="F2, F7, N-loss5, a letter (N: all networks), or all (but M and N)."),
+        typer.Argument(metavar="NAME...", help="F2, F7, N-loss5, a letter (N: all networks), or all (but M, N and V)."),
     ],
     runs: Annotated[int | None, typer.Option(min=1, help="Runs of each; each has several users.")] = None,
     participant: Annotated[

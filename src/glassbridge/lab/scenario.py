@@ -112,7 +112,7 @@ class Scenario:
     alone: "Callable[[Alone], Awaitable[list[Sample]]] | None" = None
     """In place of `run`: it measures by itself, without a system of the lab."""
     special: bool = False
-    """It needs what machines do not usually allow: `all` does not mean it."""
+    """It needs what not every machine has (namespaces, Valkey, this repository's history): `all` does not mean it."""
 
     @property
     def tells_stories(self) -> bool:
@@ -154,7 +154,8 @@ def scenario(
         if id in _found:
             raise ValueError(f"there are two scenarios {id}")
         limits, what = (*must, *(INTACT if intact else ())), needs or Needs()
-        _found[id] = Scenario(id, title, story, what, limits, users, runs, keeps, sdk, run, special=what.cluster)
+        special = what.cluster or bool(what.former)
+        _found[id] = Scenario(id, title, story, what, limits, users, runs, keeps, sdk, run, special=special)
         return run
 
     return register
