@@ -22,6 +22,7 @@ from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
 from glassbridge.runtime.direct import DirectShell
+from glassbridge.telemetry import traces
 
 Patch = pytest.MonkeyPatch
 TRIES = 25
@@ -47,6 +48,9 @@ LATE_JOIN = plan(
     shared=True,
 )
 MEDIA_STOPS = plan(Fault(6.0, "cut", "phone-u0~livekit", 10.0, "udp both"), user=replace(U0, sdk=True))
+CRASH_LOOP = plan(
+    Fault(4.0, "kill", "livekit", 300.0), *(Fault(6.0 + 1.5 * number, "kill", "bridge-a", 0.5) for number in range(220))
+)
 STALE_OWNER = plan(Fault(6.0, "hold", "bridge-a~livekit", 20.0, "both both"), Fault(7.0, "switch", "u0"))
 UNCLAIMED = plan(Fault(0.05, "hold", "cloud-A~bridge-a", 12.0, "tcp back"), shared=True)
 MOVED_UNSEEN = plan(Fault(6.0, "hold", "phone-u0~cloud-A", 12.0, "tcp both"), Fault(6.1, "switch", "u0"))
@@ -146,23 +150,32 @@ def room_whose_timer_never_rings(patch: Patch) -> None:
     patch.setattr(DirectShell, "_arm", lambda _self: None)
 
 
+def span_without_a_bound(patch: Patch) -> None:
+    """Each moment of a fault is kept, however long it lasts: 7 MB a session in a day without LiveKit."""
+    patch.setattr(traces, "FIRST_EVENTS", 10**9)
+
+
+MUTATIONS: list[tuple[Callable[[Patch], None], Checker, list[Schedule]]] = [
+    (grace_of_61_seconds, Checker.GRACE, ANY),
+    (room_that_obeys_the_past, Checker.ONE_OWNER, LATE_JOIN),
+    (room_without_end, Checker.DEADLOCK, CLOUD_DIES),
+    (session_that_leaves_its_link, Checker.RELEASED, ANY),
+    (link_that_says_it_is_live, Checker.TRUTH, BRIDGE_DIES),
+    (link_that_hears_no_silence, Checker.TRUTH, MEDIA_STOPS),
+    (phone_that_misses_no_answer, Checker.TRUTH, HALF_OPEN),
+    (link_without_retry, Checker.DEADLOCK, BRIDGE_DIES),
+    (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
+    (backend_that_fights, Checker.CALM, MOVED_UNSEEN),
+    (bridge_that_resumes, Checker.SETTLED, STALE_OWNER),
+    (bridge_that_fails_when_it_is_asked, Checker.FAILS, ANY),
+    (room_whose_timer_never_rings, Checker.RELEASED, UNCLAIMED),
+    (span_without_a_bound, Checker.BOUNDED, CRASH_LOOP),
+]
+
+
 @pytest.mark.parametrize(
     ("defect", "checker", "schedules"),
-    [
-        (grace_of_61_seconds, Checker.GRACE, ANY),
-        (room_that_obeys_the_past, Checker.ONE_OWNER, LATE_JOIN),
-        (room_without_end, Checker.DEADLOCK, CLOUD_DIES),
-        (session_that_leaves_its_link, Checker.RELEASED, ANY),
-        (link_that_says_it_is_live, Checker.TRUTH, BRIDGE_DIES),
-        (link_that_hears_no_silence, Checker.TRUTH, MEDIA_STOPS),
-        (phone_that_misses_no_answer, Checker.TRUTH, HALF_OPEN),
-        (link_without_retry, Checker.DEADLOCK, BRIDGE_DIES),
-        (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
-        (backend_that_fights, Checker.CALM, MOVED_UNSEEN),
-        (bridge_that_resumes, Checker.SETTLED, STALE_OWNER),
-        (bridge_that_fails_when_it_is_asked, Checker.FAILS, ANY),
-        (room_whose_timer_never_rings, Checker.RELEASED, UNCLAIMED),
-    ],
+    MUTATIONS,
     ids=lambda value: value.name.lower() if isinstance(value, Checker) else getattr(value, "__name__", "in"),
 )
 def test_defect_is_found(
@@ -174,6 +187,10 @@ def test_defect_is_found(
             print(f"{defect.__name__}: found by {checker.value!r} in schedule {tried}")
             return
     pytest.fail(f"{defect.__name__}: {checker.value!r} found nothing in {len(schedules)} schedules")
+
+
+def test_a_crash_loop_keeps_a_bounded_trace() -> None:
+    assert not run(CRASH_LOOP[0]).violations
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,17 @@ def sim(
     hours: Annotated[
         float, typer.Option(min=0.01, max=16.0, help="With --apps: each user speaks so long a day.")
     ] = 1.0,
+    excess: Annotated[
+        bool, typer.Option("--excess", help="With --apps: one user and one app send more than their share.")
+    ] = False,
 ) -> None:
     """Play schedules of faults on the real machines in virtual time. Exit status 0 if nothing was violated."""
     if apps:
         from glassbridge.cli.weeks import weeks
 
-        raise typer.Exit(weeks(seeds, first, seed, days=days, users=users, hours=hours, story=story, json=json))
+        raise typer.Exit(
+            weeks(seeds, first, seed, days=days, users=users, hours=hours, excess=excess, story=story, json=json)
+        )
     if links:
         from glassbridge.cli.uplinks import uplinks
 

@@ -20,6 +20,7 @@ def weeks(
     days: float,
     users: int,
     hours: float,
+    excess: bool,
     story: bool,
     json: bool,
 ) -> int:
@@ -28,7 +29,7 @@ def weeks(
     many = 1 if seed is not None else seeds
     wrong = 0
     for number in range(begin, begin + many):
-        plan = Plan(seed=number, days=days, users=users, speaks=hours)
+        plan = Plan(seed=number, days=days, users=users, speaks=hours, excess=excess)
         outcome = play(plan, print if story else None)
         wrong += bool(outcome.violations)
         print(json_module.dumps(_figures(outcome)) if json else _lines(outcome), flush=True)

@@ -124,26 +124,29 @@ class Shipper:
 
     def _keep(self) -> None:
         while self._outbox.state is not OutboxState.CLOSED and not self._abandon.is_set():
-            news = self._take()
-            lines = [item for item in news if isinstance(item, bytes)]
-            if lines:
-                self._spool.append(lines)
-            due = self._adopt.is_set() or monotonic() >= self._adopt_at
-            adopted = due and self._adopt_now()
-            for item in news:
-                if isinstance(item, _Posted):
-                    self._hear(item)
-            if lines or adopted:
-                self._step(Waiting(self._spool.lines))
-            if self._close.is_set():
-                self._step(Close())
-            deadline = self._outbox.next_deadline()
-            if deadline is not None and monotonic() >= deadline:
-                self._step(Tick())
-            self._account()
+            self._turn(self._take())
         self._jobs.put(None)
         self._sink.abort()
         self._spool.close()
+
+    def _turn(self, news: list[bytes | _Posted | _Wake]) -> None:
+        """Writes what has come, and steps the machine. Never waits."""
+        lines = [item for item in news if isinstance(item, bytes)]
+        if lines:
+            self._spool.append(lines)
+        due = self._adopt.is_set() or monotonic() >= self._adopt_at
+        adopted = due and self._adopt_now()
+        for item in news:
+            if isinstance(item, _Posted):
+                self._hear(item)
+        if lines or adopted:
+            self._step(Waiting(self._spool.lines))
+        if self._close.is_set():
+            self._step(Close())
+        deadline = self._outbox.next_deadline()
+        if deadline is not None and monotonic() >= deadline:
+            self._step(Tick())
+        self._account()
 
     def _take(self) -> list[bytes | _Posted | _Wake]:
         deadline = self._outbox.next_deadline()

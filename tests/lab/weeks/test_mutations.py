@@ -8,9 +8,12 @@ import pytest
 from glassbridge.app.link import Link
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
+from glassbridge.cloud import transcripts
+from glassbridge.cloud.apps import uploads
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.core import app_session
+from glassbridge.cloud.body import read_body
+from glassbridge.core import app_session, subscriptions
 from glassbridge.core.app_session import AppState, PhoneAway, PhoneSpoke, StopReason
 from glassbridge.core.machine import Ignored
 from glassbridge.lab.weeks.chaos import Plan
@@ -89,6 +92,31 @@ def keeps_its_sessions(patch: Patch) -> None:
     patch.setattr(AppServer, "_keep", for_ever)
 
 
+def keeps_all_subscriptions(patch: Patch) -> None:
+    """One list of subscriptions, each with an own work: a megabyte of it stalled the loop for a second."""
+    patch.setattr(subscriptions, "MAX_SUBSCRIPTIONS", 10**9)
+
+
+def keeps_all_that_is_said(patch: Patch) -> None:
+    """Texts of a session without a bound: 150 messages took 150 MB."""
+    patch.setattr(transcripts, "MOST_BYTES", 10**12)
+
+
+def waits_for_uploads_for_ever(patch: Patch) -> None:
+    """An upload that does not go on stays open."""
+
+    def read(request: Any, *, most: int, within: float) -> Any:
+        return read_body(request, most=most, within=within * 10**6)
+
+    patch.setattr(uploads, "read_body", read)
+
+
+EXCESS: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
+    (keeps_all_subscriptions, Checker.BOUNDED, BY_NAME),
+    (keeps_all_that_is_said, Checker.BOUNDED, BY_NAME),
+    (waits_for_uploads_for_ever, Checker.BOUNDED, BY_NAME),
+]
+"""Found where peers send more than their share."""
 QUICK: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (stays_on_the_old_socket, Checker.DEAF, BY_NAME),
     (begins_each_time, Checker.ONE, BY_NAME),
@@ -102,14 +130,25 @@ RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
 ]
 MUTATIONS = [
-    *(pytest.param(*one, id=one[0].__name__) for one in QUICK),
+    *(pytest.param(*one, id=one[0].__name__) for one in (*QUICK, *EXCESS)),
     *(pytest.param(*one, id=one[0].__name__, marks=pytest.mark.slow) for one in RARE),
 ]
 
 
+def plan(seed: int, *, excess: bool = False) -> Plan:
+    """Some minutes."""
+    return Plan(seed=seed, days=0.3 / 24, users=4 if excess else 8, speaks=100.0, excess=excess)
+
+
+def test_peers_that_send_too_much_cost_nobody_anything() -> None:
+    outcome = play(Plan(seed=1, days=0.1 / 24, users=3, speaks=100.0, excess=True))
+    assert outcome.violations == []
+    assert outcome.counts["heard"] > 500
+
+
 @pytest.mark.parametrize(("mutation", "checker", "seeds"), MUTATIONS)
 def test_a_defect_is_found(mutation: Callable[[Patch], None], checker: Checker, seeds: tuple[int, ...]) -> None:
-    plans = [Plan(seed=seed, days=0.3 / 24, users=8, speaks=100.0) for seed in seeds]
+    plans = [plan(seed, excess=(mutation, checker, seeds) in EXCESS) for seed in seeds]
     with pytest.MonkeyPatch.context() as patch:
         mutation(patch)
         assert any(play(plan, until=checker).violates(checker) for plan in plans)

@@ -17,10 +17,11 @@ from glassbridge.lab.sim.judge import judge
 from glassbridge.lab.sim.look import Look
 from glassbridge.lab.sim.schedule import Schedule, make
 from glassbridge.lab.sim.system import System
-from glassbridge.lab.sim.verdict import RELEASED_AFTER, Checker, Verdict, Violation
+from glassbridge.lab.sim.verdict import EVENTS_OF_A_SPAN, RELEASED_AFTER, Checker, Verdict, Violation
 from glassbridge.lab.sim.world import Fact
 from glassbridge.lab.weeks.ambient import seldom
 from glassbridge.lab.weeks.time import VirtualLoop
+from glassbridge.telemetry.traces import Span, export_to
 
 WATCH = 16.0
 """Seconds after healing in which audio must come back and stay."""
@@ -62,7 +63,7 @@ class Outcome:
 def run(schedule: Schedule) -> Outcome:
     """Plays a schedule to its end. The same one gives the same history."""
     system, verdict = System(schedule), Verdict()
-    with _logs_told_to(system), seldom(LOOKS_AT_ITSELF):
+    with _logs_told_to(system), _spans_judged(verdict), seldom(LOOKS_AT_ITSELF):
         try:
             _play(schedule, system, Look(system, verdict))
         finally:
@@ -104,6 +105,21 @@ def _logs_told_to(system: System) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+@contextmanager
+def _spans_judged(verdict: Verdict) -> Iterator[None]:
+    """Each span that ends is looked at, as a collector would get it."""
+
+    def judge_span(span: Span) -> None:
+        if (many := len(span.events)) > EVENTS_OF_A_SPAN:
+            verdict.add(Checker.BOUNDED, "", f"the span {span.name!r} keeps {many} events")
+
+    export_to(judge_span)
+    try:
+        yield
+    finally:
+        export_to(None)
 
 
 def _play(schedule: Schedule, system: System, look: Look) -> None:

@@ -9,6 +9,8 @@ WORKERS = ("bridge-a", "bridge-b")
 LIVEKIT = "livekit"
 FIRST_FAULT = 4.0
 """Seconds in which everything comes up."""
+CRASH_LOOPS = 0.004
+"""Share of schedules with a long one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,14 @@ class _Maker:
             self.now += self.chance.uniform(57.0, 62.0)
             self.add("switch", user.name)
 
+    def crash_loop(self) -> None:
+        """LiveKit is away for long, and the bridges die again and again."""
+        self.add("kill", LIVEKIT, 360.0)
+        for _ in range(240):
+            for worker in WORKERS:
+                self.add("kill", worker, 0.5)
+            self.now += 1.5
+
     def double(self) -> None:
         """Two things at once."""
         for _ in range(2):
@@ -250,6 +260,8 @@ def make(seed: int) -> Schedule:
     for _ in range(chance.choice((1, 1, 2, 2, 3, 3, 4, 6, 9))):
         chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]()
         maker.now += chance.choice((0.0, 0.3, 1.0, 4.0, 8.0)) * chance.uniform(0.5, 1.5)
+    if Random(f"crash loop {seed}").random() < CRASH_LOOPS:  # noqa: S311 - not for secrets
+        maker.crash_loop()
     last = max(fault.at + fault.seconds for fault in maker.faults)
     return Schedule(
         seed,

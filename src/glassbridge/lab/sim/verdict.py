@@ -19,6 +19,7 @@ RELEASED_AFTER: Final = 25.0
 """Seconds from the end of the last session until nothing is left anywhere."""
 FREE_JOINS: Final = 3
 JOINS_PER_FAULT: Final = 2
+EVENTS_OF_A_SPAN: Final = 128
 CALM_AFTER: Final = 11.0
 """Seconds after healing by when all is as it should be."""
 
@@ -42,6 +43,8 @@ class Checker(Enum):
     """Some time after healing each phone has one session, one place, one bridge, and is heard by the way it wants."""
     CALM = "calm"
     """Joins are bounded by what goes wrong, and stop when it is over."""
+    BOUNDED = "bounded"
+    """What a session's trace keeps has a bound, however long a fault lasts."""
     FAILS = "fails"
     """No task fails, and no program logs an error."""
 

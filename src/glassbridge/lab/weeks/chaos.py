@@ -37,6 +37,8 @@ class Plan:
     clouds: int = 3
     speaks: float = 1.0
     """Hours a day that each user speaks."""
+    excess: bool = False
+    """The first user and the first app send more than their share (lab/weeks/excess.py)."""
 
     @property
     def balanced(self) -> bool:

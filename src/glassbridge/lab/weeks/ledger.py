@@ -28,6 +28,7 @@ class Checker(Enum):
     ONE = "an app has one session of a user at a time"
     ONCE = "an app hears each sentence once"
     GROWS = "what is kept does not grow with the days"
+    BOUNDED = "what one peer can make grow has a bound"
     FAILS = "no task fails unheard"
 
 

@@ -36,8 +36,10 @@ PORT: Final = 8002
 class Phone:
     """`main` is its program. All other methods are called from outside, as its user does."""
 
-    def __init__(self, user: str, token: str, ledger: Ledger) -> None:
+    def __init__(self, user: str, token: str, ledger: Ledger, beside: tuple[Message, ...] = ()) -> None:
+        """It says `beside` after each sentence."""
         self.user = user
+        self._beside = beside
         self._token = token
         self._ledger = ledger
         self._target = ""
@@ -134,6 +136,8 @@ class Phone:
                     self._ledger.said(self.user, self._sentence)
                     said = LocalTranscription(text=str(self._sentence), transcribe_language="en-US")
                     await socket.send_str(encode(said))
+                    for message in self._beside:
+                        await socket.send_str(encode(message))
             except (ConnectionError, aiohttp.ClientError):
                 return
             await asyncio.sleep(EVERY)

@@ -1,5 +1,6 @@
 """What runs in the processes: the whole cloud and the SDK's app server, as they are."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -12,12 +13,14 @@ from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.core.admission import Limits
 from glassbridge.core.recogniser import StreamTimes
 from glassbridge.core.subscriptions import Permission
+from glassbridge.lab.weeks import excess
 from glassbridge.lab.weeks.ledger import Ledger
 from glassbridge.lab.weeks.phone import PORT
 from glassbridge.lab.weeks.process import Process
 from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.runtime.tasks import cancelled
 from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
-from glassbridge.wire.app_keys import hash_key, signing_secret
+from glassbridge.wire.app_keys import hash_key, signer, signing_secret
 
 SECRET: Final = "a secret of the simulation, long enough for HS256"  # noqa: S105 - of nobody
 APP_PORT: Final = 7010
@@ -99,9 +102,11 @@ class CloudProgram:
 class AppProgram:
     """`main` of an app's server."""
 
-    def __init__(self, package: str, ledger: Ledger) -> None:
+    def __init__(self, package: str, ledger: Ledger, excess: tuple[str, ...] = ()) -> None:
+        """`excess`: addresses of the clouds to which it sends more than its share."""
         self._package = package
         self._ledger = ledger
+        self._excess = excess
         self.server: AppServer | None = None
         """Of this life."""
 
@@ -118,6 +123,8 @@ class AppProgram:
             ledger.began(user, package, session)
             session.on_transcription("en-US")(lambda said: ledger.heard(user, package, int(said.text)))
             session.on_moved(lambda _moved: ledger.moved(user, package))
+            if self._excess:
+                excess.subscribe_to_too_much(session)
 
         @server.on_stop
         def end(session: Session, why: str) -> None:
@@ -125,4 +132,10 @@ class AppProgram:
                 ledger.ended(session.user_id, package, session, why)
 
         async with server:
+            uploading = self._excess and asyncio.create_task(self._upload(process), name="uploads")
             await process.stopping.wait()
+            if uploading:
+                await cancelled(uploading)
+
+    async def _upload(self, process: Process) -> None:
+        await excess.upload_for_ever(process, self._package, signer(key_of(self._package)), self._excess)

@@ -18,9 +18,10 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
 from glassbridge.lab.weeks.ambient import ambient
 from glassbridge.lab.weeks.chaos import DAY, HOUR, Chaos, Plan
+from glassbridge.lab.weeks.excess import LONG_TEXTS, unbounded
 from glassbridge.lab.weeks.ledger import Checker, Ledger, Violation
 from glassbridge.lab.weeks.network import Network
-from glassbridge.lab.weeks.phone import Phone
+from glassbridge.lab.weeks.phone import PORT, Phone
 from glassbridge.lab.weeks.process import BEGUN, Main, Process
 from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
 from glassbridge.lab.weeks.readers import owned_readers
@@ -77,9 +78,13 @@ class Week:
         names = tuple(f"cloud-{number}" for number in range(plan.clouds))
         self.programs = {name: CloudProgram(packages, "clouds" if plan.balanced else name) for name in names}
         self.clouds = [self._process(name, program.main) for name, program in self.programs.items()]
-        self.app_programs = {package: AppProgram(package, self.ledger) for package in packages}
+        addresses = tuple(f"http://{name}:{PORT}" for name in names) if plan.excess else ()
+        self.app_programs = {
+            package: AppProgram(package, self.ledger, () if number else addresses)
+            for number, package in enumerate(packages)
+        }
         self.apps = {package: self._process(package, program.main) for package, program in self.app_programs.items()}
-        self.phones = [self._phone(f"user-{number}@example.com") for number in range(plan.users)]
+        self.phones = [self._phone(number) for number in range(plan.users)]
         self.processes = [*self.clouds, *self.apps.values(), *(phone.process for phone in self.phones)]
         for cloud in self.clouds:
             self.ledger.know_cloud(cloud)
@@ -100,9 +105,10 @@ class Week:
         chance = self._chance(name)
         return Process(self.network, name, next(self._numbers), chance, main, chance.uniform(-SKEW, SKEW))
 
-    def _phone(self, user: str) -> Phone:
+    def _phone(self, number: int) -> Phone:
+        user = f"user-{number}@example.com"
         token = mint_core_token(user_id(user), SECRET, BEGUN)
-        phone = Phone(user, token, self.ledger)
+        phone = Phone(user, token, self.ledger, LONG_TEXTS if self.plan.excess and not number else ())
         phone.process = self._process(f"phone of {user}", phone.main)
         return phone
 
@@ -121,6 +127,7 @@ class Week:
     def _run(self, to: float, until: Checker | None) -> None:
         while self.time.now < to:
             self.time.run(min(to, self.time.now + STEP))
+            self._look_at_bounds()
             if any(violation.checker is until for violation in self.ledger.violations):
                 raise _Found
 
@@ -151,6 +158,12 @@ class Week:
                     self.ledger.violated(
                         Checker.GROWS, f"{self._kinds[kind]} objects of {kind} after the first day, now {count}"
                     )
+
+    def _look_at_bounds(self) -> None:
+        for name, program in self.programs.items():
+            if self.plan.excess and program.cloud is not None:
+                for text in unbounded(program.cloud):
+                    self.ledger.violated(Checker.BOUNDED, f"{name}: {text}")
 
     def _look_at_rest(self) -> None:
         """Nobody is there: clouds and apps hold nothing of anybody."""
