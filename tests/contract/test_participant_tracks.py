@@ -26,7 +26,7 @@ from glassbridge.livekit import opus, speaker
 from glassbridge.livekit.own import OwnParticipant
 from glassbridge.livekit.participant import TRACK_BITRATE, RemoteParticipant
 from glassbridge.livekit.publisher import Publisher
-from tests.support.livekit import KEYS, LiveKit
+from tests.support.livekit import KEYS, LiveKit, token
 from tests.support.places import OWN, Kind, Seat, Seats, say
 from tests.support.poll import eventually
 from tests.support.sound import level, tone
@@ -49,7 +49,10 @@ TOLD = {
     (True, False, False): "encrypted",
     (True, False, True): "encrypted",
 }
-CELLS = list(product((True, False), SOURCES, (False, True), (False, True)))
+ROOMS = 4
+"""Parts of the cells that are walked at once."""
+Cell = tuple[bool, Any, bool, bool]
+CELLS: list[Cell] = list(product((True, False), SOURCES, (False, True), (False, True)))
 """permission, source, encryption, mute"""
 
 
@@ -134,8 +137,8 @@ def use(codec: str, number: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def offer_red(place: OwnParticipant, number: int, patch: pytest.MonkeyPatch) -> None:
-    """The server reads RED where aiortc wrote Opus, and aiortc reads Opus where the server answers RED."""
-    request, answered = place.request, Publisher.answered
+    """The server reads RED where aiortc wrote Opus."""
+    request = place.request
 
     async def requested(**field: Any) -> None:
         if (offer := field.get("offer")) is not None:
@@ -148,12 +151,18 @@ def offer_red(place: OwnParticipant, number: int, patch: pytest.MonkeyPatch) -> 
             )
         await request(**field)
 
+    patch.setattr(place, "request", requested)
+
+
+def read_red(number: int, patch: pytest.MonkeyPatch) -> None:
+    """aiortc reads Opus where the server answers RED."""
+    answered = Publisher.answered
+
     def read(publisher: Publisher, answer: rtc.SessionDescription) -> None:
         sdp = re.sub(rf"a=(rtpmap|fmtp):{number} .*\r\n", "", answer.sdp)
         sdp = re.sub(r"(a=rtpmap:\d+) red/", r"\1 opus/", sdp)
         answered(publisher, rtc.SessionDescription(type="answer", id=answer.id, sdp=sdp))
 
-    patch.setattr(place, "request", requested)
     patch.setattr(Publisher, "answered", read)
 
 
@@ -190,35 +199,51 @@ async def test_each_combination_of_source_mute_encryption_and_permission(
         if "embedded" in request.node.callspec.id:
             pytest.skip("the stand-in passes on Opus only")
         use(codec, IN_RED[kind.name], monkeypatch)
-    listener = await seats.join(kind, "listener")
-    phone = Phone(await seats.join(OWN, "phone", catch_up=1.0))
     if codec == "red":
-        phone.redundant = True
-        offer_red(phone.place, IN_RED[kind.name], monkeypatch)
-    for allowed, source, encrypted, muted in CELLS:
-        cell = f"{allowed=} {source=} {encrypted=} {muted=}"
-        await phone.allow(allowed)
-        phone.described = {"source": source, "muted": muted, "encryption": int(encrypted)}
-        track = await phone.place.publish("sound")
-        await say(track, tone(0.3))
-        knows_denial = kind is OWN and not encrypted  # what is encrypted is not asked for
-        expected = RemoteTrack(track.sid, SOURCES[source], muted, encrypted, codec, allowed or not knows_denial)
-        await eventually(seen(listener, expected), PATIENCE)
-        found = track_of(listener, track.sid)
-        assert found is not None
-        code = hindered(found.hindrance).code if found.hindrance is not None else ""
-        if kind is OWN or allowed or encrypted:
-            assert code == TOLD[encrypted, allowed, muted], cell
-        chosen = choose_voice([found])
-        assert (chosen is None) is (SOURCES[source] is TrackSource.SCREEN), cell
-        if allowed and not encrypted and not muted:
-            speaking = asyncio.create_task(say(track, tone(10.0)))
-            await eventually(heard_of(listener, track.sid), PATIENCE)
-            speaking.cancel()
-        else:
-            assert loudest(listener, track.sid) < 100, cell
-        await track.unpublish()
-        await eventually(gone(listener, track.sid), PATIENCE)
+        read_red(IN_RED[kind.name], monkeypatch)
+
+    async def walk(number: int) -> None:
+        """A part of the cells, in a room of its own: most of it is waiting."""
+        room = f"room-{number}"
+        listener = await seats.join(kind, "listener", pass_=token("listener", room))
+        phone = Phone(await seats.join(OWN, "phone", pass_=token("phone", room), catch_up=1.0))
+        if codec == "red":
+            phone.redundant = True
+            offer_red(phone.place, IN_RED[kind.name], monkeypatch)
+        for cell in CELLS[number::ROOMS]:
+            await judge_cell(kind, codec, listener, phone, cell)
+
+    async with asyncio.TaskGroup() as walks:
+        for number in range(ROOMS):
+            walks.create_task(walk(number))
+
+
+async def judge_cell(kind: Kind, codec: str, listener: Seat, phone: Phone, one: Cell) -> None:
+    """One track comes, is told and heard as it should be, and goes."""
+    allowed, source, encrypted, muted = one
+    cell = f"{allowed=} {source=} {encrypted=} {muted=}"
+    await phone.allow(allowed)
+    phone.described = {"source": source, "muted": muted, "encryption": int(encrypted)}
+    track = await phone.place.publish("sound")
+    await say(track, tone(0.3))
+    knows_denial = kind is OWN and not encrypted  # what is encrypted is not asked for
+    expected = RemoteTrack(track.sid, SOURCES[source], muted, encrypted, codec, allowed or not knows_denial)
+    await eventually(seen(listener, expected), PATIENCE)
+    found = track_of(listener, track.sid)
+    assert found is not None
+    code = hindered(found.hindrance).code if found.hindrance is not None else ""
+    if kind is OWN or allowed or encrypted:
+        assert code == TOLD[encrypted, allowed, muted], cell
+    chosen = choose_voice([found])
+    assert (chosen is None) is (SOURCES[source] is TrackSource.SCREEN), cell
+    if allowed and not encrypted and not muted:
+        speaking = asyncio.create_task(say(track, tone(10.0)))
+        await eventually(heard_of(listener, track.sid), PATIENCE)
+        speaking.cancel()
+    else:
+        assert loudest(listener, track.sid) < 100, cell
+    await track.unpublish()
+    await eventually(gone(listener, track.sid), PATIENCE)
 
 
 async def test_mute_and_permission_that_change_on_one_track_are_told(kind: Kind, seats: Seats, request: Any) -> None:
