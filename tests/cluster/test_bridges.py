@@ -20,7 +20,7 @@ from tests.cloud.conftest import Stage
 from tests.cluster.clouds import Clouds, clouds_of
 from tests.cluster.test_moving import numbered
 from tests.support.patience import patient
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 from tests.support.scripted_bridge import ScriptedBridge
 from tests.support.valkey import Valkey
 
@@ -143,10 +143,15 @@ async def test_the_list_stays_while_the_directory_is_away(scene: Scene) -> None:
     await scene.all_see(listed)
     await scene.valkey.kill()
     await eventually(lambda: one.cloud.sessions.keeper.state is LeaseState.AWAY or "not away", 10.0)
-    await asyncio.sleep(6.0)
+
+    def stays_listed() -> bool | str:
+        found = [bridge.target for stage in (one, two) for bridge in pool(stage).bridges]
+        return found == [listed.bridge.target] * 2 or str(found)
+
+    await stays(stays_listed, 6.0)
     await two.phone(query=numbered(1))
     await in_room(listed)
-    assert [bridge.target for stage in (one, two) for bridge in pool(stage).bridges] == [listed.bridge.target] * 2
+    assert stays_listed() is True
     await scene.valkey.start()
     keepers = [stage.cloud.sessions.keeper for stage in (one, two)]
     await eventually(lambda: all(keeper.state is LeaseState.HELD for keeper in keepers) or "away", 10.0)

@@ -9,6 +9,7 @@ from glassbridge.lab import bench_product, bench_speech, clips
 from glassbridge.lab.bench_speech import SpeechBench, in_condition, measure, recordings, table
 from glassbridge.lab.sounds import mixed, pink, sound_of
 from glassbridge.runtime.errors import UserError
+from tests.support.patience import patient
 
 
 async def test_words_delays_and_cost_of_the_default_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,9 +17,9 @@ async def test_words_delays_and_cost_of_the_default_engine(monkeypatch: pytest.M
     report = await measure(SpeechBench(engines=("moonshine",), conditions=("clean",), crowds=False), lambda _: None)
     found = report["engines"]["moonshine"]
     assert found["wer"] == {"clean": 0.0}
-    assert 0.0 < found["first_partial_s"] < 5.0
-    assert 0.3 < found["final_s"] < 5.0
-    assert 0.0 < found["cpu"] < 1.0
+    assert 0.0 < found["first_partial_s"] < patient(5.0)
+    assert 0.3 < found["final_s"] < patient(5.0)
+    assert 0.0 < found["cpu"] < patient(1.0)
     assert 50 < found["memory_mb"] < 500
     shown = table(report)
     assert "| word error rate, clean | 0.0 % |" in shown

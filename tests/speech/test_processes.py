@@ -51,6 +51,12 @@ async def recogniser() -> AsyncIterator[Scripted]:
     await made.close()
 
 
+async def test_how_many_fit_can_be_asked_before_the_first_process_runs(recogniser: Scripted) -> None:
+    """The console asks in that moment, too: its stream broke off."""
+    assert not recogniser.processes
+    assert recogniser.fits >= 1
+
+
 async def test_lines_that_cannot_be_read_cost_no_stream(recogniser: Scripted) -> None:
     said: list[Transcript] = []
     lost: list[RecogniserError] = []

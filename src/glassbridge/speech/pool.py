@@ -80,7 +80,7 @@ class ProcessRecogniser:
         """Speakers that still fit, those for whom a process has yet to be started among them."""
         running = [process.room for process in self._processes]
         unused = self._most - len(running)
-        return sum(running) + unused * max(1, *running)
+        return sum(running) + unused * max([1, *running])
 
     def warm_up(self) -> None:
         """Starts a process ahead, so that the first caption comes soon. Needs the running loop."""

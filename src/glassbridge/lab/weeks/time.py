@@ -11,6 +11,7 @@ from weakref import ref
 
 LAST_TURNS: Final = 50
 """Of a loop that is closed: tasks that are cancelled again and again are left."""
+MANY_TASKS: Final = 500
 SPIN: Final = 100_000
 """Turns of one loop within one moment, after which something waits by spinning."""
 
@@ -70,7 +71,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         """A heap; those that were cancelled are thrown away when their time comes."""
         self._numbers = count()
+        self._tasks: list[ref[asyncio.Task[Any]]] = []
+        """In order; asyncio's own list is that of all loops that this process has ever had."""
+        self._prune_at = MANY_TASKS
         self.frozen = False
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task = super().create_task(coro, **options)
+        self._tasks.append(ref(task))
+        if len(self._tasks) > self._prune_at:
+            self._tasks = [ref(one) for one in self._unfinished()]
+            self._prune_at = MANY_TASKS + 2 * len(self._tasks)
+        return task
+
+    def _unfinished(self) -> list[asyncio.Task[Any]]:
+        return [task for key in self._tasks if (task := key()) is not None and not task.done()]
 
     def time(self) -> float:
         return self._time.now
@@ -97,7 +112,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Its process is gone: tasks release what they hold, unheard."""
         self.frozen = False
         for _ in range(LAST_TURNS):
-            left = asyncio.all_tasks(self)
+            left = self._unfinished()
             if not left:
                 break
             for task in left:
