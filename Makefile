@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup picture demo dev test quick test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
+# Processes that run tests: most tests wait most of the time.
+WORKERS ?= $(shell n=$$(( 2 * $$(getconf _NPROCESSORS_ONLN) )); [ $$n -gt 8 ] && n=8; echo $$n)
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +27,7 @@ dev: setup ## LiveKit, bridge and cloud for a client of your own; Ctrl-C stops a
 # The same examples for everybody; test-all and the simulation look for new ones.
 test: setup ## the test suite (the real livekit-server part runs where one can be had)
 	@$(BIN)/python -m tools.livekit_server
-	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --hypothesis-profile=ci $(ARGS)
+	@$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadgroup --hypothesis-profile=ci $(ARGS)
 
 quick: setup ## what to run after each edit: machines, shells and the simulation
 	@$(BIN)/pytest -q -m "not slow" -n 2 --hypothesis-profile=ci tests/core tests/runtime tests/sim $(ARGS)

@@ -30,6 +30,20 @@ LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_
 """Name prefixes of threads that libraries start once and keep (native callbacks, executors, gRPC's poller)."""
 LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
+TOGETHER = {
+    "axe": "axe",
+    "package": "js",
+    "play": "links",
+    "site": "site",
+    "tarball": "js",
+    "uv": "wheel",
+    "web_page": "js",
+    "wheel": "wheel",
+}
+"""Fixtures that take long and serve several tests, and the group of those tests: xdist runs a group in one process."""
+LONGEST_FIRST = ("scenarios", "lab", "console", "contract")
+"""Folders whose tests take up to a minute: at the end all processes but one would wait for the last of them."""
+
 _skipped_for = Counter[str]()
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,6 +52,13 @@ settings.load_profile("default")
 
 def pytest_report_header() -> str:
     return f"slowness of this machine: {slowness():.1f} (deadlines are multiplied by it; 1 is two quiet cores)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for group in {TOGETHER[name] for name in getattr(item, "fixturenames", ()) if name in TOGETHER}:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not set(item.path.relative_to(Path(__file__).parent).parts).intersection(LONGEST_FIRST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

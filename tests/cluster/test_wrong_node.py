@@ -32,7 +32,8 @@ from tests.cluster.test_moving import numbered
 from tests.support.patience import patient
 from tests.support.poll import eventually
 
-BEARER = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 86_400.0)}"}  # made when the suite is collected
+# Made when the suite is collected: it has to outlive that.
+BEARER = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 86_400.0)}"}
 
 
 class Scene:
