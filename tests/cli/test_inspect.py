@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +21,8 @@ from glassbridge.cli import lanes
 from glassbridge.cli.admin_client import AdminClient
 from glassbridge.core.flight import COLUMNS
 from glassbridge.runtime.errors import UserError
+from glassbridge.wire.recorder_file import BadRecorderFile, decode
+from tests.support.patience import patient
 
 START = 1_790_000_000_000
 ROW = {
@@ -64,7 +70,7 @@ def test_a_dead_hop_is_marked_where_it_was_dead_and_told_below() -> None:
     assert "bridge_died" in text
     assert "1.8 s" in text
     assert "400 ms" in text
-    assert "join:joined; audio came by the socket meanwhile" in text
+    assert "it came by the socket meanwhile; healed by join:joined" in text
     assert "action=join result=joined" in text
 
 
@@ -156,3 +162,77 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         AdminClient("http://127.0.0.1:1", "").get("sessions")
     with pytest.raises(UserError, match="does not answer"):
         AdminClient("http://127.0.0.1:1", "token").get("sessions")
+
+
+# ---- eighty columns
+
+
+def test_eighty_columns_are_enough_for_all_of_it() -> None:
+    bridge = ROW | {"bridge": "unix:/run/user/1000/glassbridge/livekit_bridge.sock.0"}
+    still = GAP | {"from_ms": START + 20_000, "to_ms": None, "healed_by": None, "around": None}
+    text = shown(timeline(900, session=bridge, gaps=[GAP, still]), 80)
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[1] == "by unix:/run/user/1000/glassbridge/livekit_bridge.sock.0"
+    told = next(at for at, line in enumerate(lines) if "the bridge is gone (bridge_died)" in line)
+    assert lines[told].split()[1:4] == ["bridge", "1.8", "s"]
+    healed = " ".join(" ".join(lines[told + 1 : told + 3]).split())
+    assert healed == "no audio for 400 ms; it came by the socket meanwhile; healed by join:joined"
+
+
+# ---- a file
+
+
+def written(path: Path, **changes: Any) -> Path:
+    """As --export and the console write it."""
+    file = {"format": 1, "glassbridge": "0.2.0", "timeline": timeline(gaps=[GAP]), "bridge_rooms": []} | changes
+    path.write_text(json.dumps(file))
+    return path
+
+
+def inspect(path: Path) -> tuple[int, str]:
+    """Without a cloud and a token: status and all that it printed."""
+    command = [sys.executable, "-m", "glassbridge", "inspect", str(path)]
+    env = {"PATH": os.environ["PATH"], "COLUMNS": "80", "HOME": str(path.parent)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=patient(30.0))
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_file_is_opened_again_without_a_cloud(tmp_path: Path) -> None:
+    status, text = inspect(written(tmp_path / "session.json"))
+    assert (status, "the bridge is gone (bridge_died)" in text) == (0, True), text
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"format": 2}, "it has format 2, and this version reads 1"),
+        ({"timeline": {}}, "missing required field"),
+        ({"timeline": timeline(seconds=3) | {"columns": []}}, "its columns do not have one number for each second"),
+        ({"timeline": timeline(seconds=3) | {"columns": [], "seconds": []}}, "columns are missing"),
+        ({"timeline": timeline() | {"events": [{"kind": 1}]}}, "Expected `str`"),
+        ({"bridge_rooms": [1]}, "Expected `object`"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_the_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    path = written(tmp_path / "session.json", **changes)
+    with pytest.raises(BadRecorderFile, match=re.escape(why)):
+        decode(path.read_bytes(), frozenset(COLUMNS))
+
+
+def test_what_cannot_be_read_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text("hello")
+    for name, why in (("text.json", "is no recorder's file"), ("missing.json", "No such file")):
+        status, text = inspect(tmp_path / name)
+        assert (status, text.count("\n")) == (1, 1), text
+        assert why in text
+        assert "inspect --export" in text
+
+
+def test_a_file_cannot_speak_to_the_terminal() -> None:
+    evil = timeline(session=ROW | {"user": "\x1b]0;owned\x07ada\x9b31m"}, gaps=[GAP | {"text": "\x1b[2Jgone"}])
+    data = json.dumps({"format": 1, "glassbridge": "\x1b[2J", "timeline": evil, "bridge_rooms": []}).encode()
+    text = shown(decode(data, frozenset(COLUMNS)).timeline)
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert "\x07" not in text

@@ -72,6 +72,13 @@ class Pushed:
                         del self.rows[id_]
                     return message
 
+    async def until(self, holds: Callable[[Any], bool]) -> Any:
+        """The first overview of which this is true."""
+        while True:
+            told = (await self.next())["overview"]
+            if told is not None and holds(told):
+                return told
+
     async def until_quiet(self, seconds: float) -> AsyncIterator[Any]:
         """What comes before a pause of so many seconds; of an endless stream the first 20."""
         with suppress(TimeoutError):
@@ -408,13 +415,27 @@ async def test_how_many_have_no_captions_or_late_ones_is_pushed_when_it_changes(
     built: Stage = await stage(admin_token=TOKEN)
     speech = built.cloud.sessions.speech
     async with pushed(built) as stream:
-        first = (await stream.next())["captions"]
+        first = (await stream.next())["overview"]["recogniser"]
         assert (first["crowded_out"], first["slow"]) == (0, 0)
         speech.crowded_out, speech.slow = 2, 1
-        told = (await stream.next())["captions"]
-        assert (told["crowded_out"], told["slow"]) == (2, 1)
+        await stream.until(lambda told: (told["recogniser"]["crowded_out"], told["recogniser"]["slow"]) == (2, 1))
         speech.crowded_out = speech.slow = 0
-        assert (await stream.next())["captions"] == first
+        await stream.until(lambda told: told["recogniser"] == first)
+
+
+async def test_the_parts_of_the_system_are_told_as_they_are(stage: Callable[..., Any]) -> None:
+    built: Stage = await stage(admin_token=TOKEN)
+    async with pushed(built) as stream:
+        await stream.until(lambda told: told["livekit"] == {"answers": True, "why": ""})
+        told = await stream.until(lambda told: told["bridges"][0]["answers"])
+        assert (told["nodes"], told["recogniser"]["name"]) == ([], "scripted")
+        assert all(0.0 <= left <= 1.0 for left in told["capacity_left"].values())
+        built.rooms.silent = True
+        built.cloud.sessions.livekit.complain()
+        told = await stream.until(lambda told: told["livekit"]["answers"] is False)
+        assert told["livekit"]["why"]
+        built.rooms.silent = False
+        await stream.until(lambda told: told["livekit"] == {"answers": True, "why": ""})
 
 
 async def test_streams_are_bounded_and_end_with_the_cloud(

@@ -120,9 +120,15 @@ class Page:
     async def press(self, key: str, code: str = "") -> None:
         """A key, down and up, wherever the focus is."""
         text = key if len(key) == 1 else "\r" if key == "Enter" else ""
-        virtual = {"Enter": 13, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "ArrowLeft": 37, "ArrowRight": 39}.get(
-            key, 0
-        )
+        virtual = {
+            "Tab": 9,
+            "Enter": 13,
+            "Escape": 27,
+            "ArrowDown": 40,
+            "ArrowUp": 38,
+            "ArrowLeft": 37,
+            "ArrowRight": 39,
+        }.get(key, 0)
         common = {"key": key, "code": code or key, "windowsVirtualKeyCode": virtual}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)

@@ -1,9 +1,8 @@
 """`glassbridge inspect`: one session's flight recorder in the terminal, or as a file for a bug report."""
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
@@ -12,11 +11,15 @@ from glassbridge.cli.admin_client import AdminClient, CloudOption, connect
 from glassbridge.cli.common import parse_user, redactor
 from glassbridge.runtime.errors import UserError
 
-EXPORT_FORMAT = 1
+if TYPE_CHECKING:
+    from glassbridge.wire.recorder_file import RecorderFile
+
+FILE_SUFFIX = ".json"
+"""What ends so is a file, and no user."""
 
 
 def inspect(
-    user: Annotated[str, typer.Argument(help="Whose session.")],
+    user: Annotated[str, typer.Argument(metavar="USER|FILE", help="Whose session; or a recorder's file (.json).")],
     cloud: CloudOption = "",
     session: Annotated[str, typer.Option(help="This session of the user's; default: the newest one.")] = "",
     seconds: Annotated[int, typer.Option(min=1, max=900, help="Only the last so many seconds.")] = 900,
@@ -32,8 +35,13 @@ def inspect(
 ) -> None:
     """Show which hop was dead, when, why, and what healed it.
 
-    Needs GLASSBRIDGE_ADMIN_TOKEN, but not beside `glassbridge dev`.
+    Needs GLASSBRIDGE_ADMIN_TOKEN, but not beside `glassbridge dev`, nor for a file: that of --export, or one that the
+    console gave.
     """
+    if user.endswith(FILE_SUFFIX):
+        kept = _open(Path(user))
+        _show(kept.timeline, kept.bridge_rooms, all_)
+        return
     name = parse_user(user)
     client = connect(cloud)
     timeline = _timeline(client, name, session, seconds, captions)
@@ -59,11 +67,24 @@ def _timeline(client: AdminClient, user: str, session: str, seconds: int, captio
     return timeline
 
 
+def _open(path: Path) -> "RecorderFile":
+    from glassbridge.core.flight import COLUMNS
+    from glassbridge.wire.recorder_file import MAX_BYTES, BadRecorderFile, decode
+
+    try:
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1), frozenset(COLUMNS))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give a file of `inspect --export`") from None
+    except BadRecorderFile as error:
+        raise UserError(f"{path} is no recorder's file ({error}): give one of `inspect --export`") from None
+
+
 def _export(path: Path, timeline: dict[str, Any], rooms: list[Any]) -> None:
     from glassbridge import __version__
+    from glassbridge.wire.recorder_file import FORMAT, RecorderFile, encode
 
-    report = {"format": EXPORT_FORMAT, "glassbridge": __version__, "timeline": timeline, "bridge_rooms": rooms}
-    text = redactor()(json.dumps(report, indent=1))
+    text = redactor()(encode(RecorderFile(FORMAT, __version__, timeline, rooms)).decode())
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)

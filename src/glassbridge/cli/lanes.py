@@ -27,7 +27,7 @@ def show(timeline: dict[str, Any], console: Console, *, every_event: bool = Fals
 
 
 def _parts(timeline: dict[str, Any], width: int, every_event: bool) -> Iterable[RenderableType]:
-    yield _head(timeline)
+    yield from _head(timeline, width)
     yield Text()
     yield from lanes(timeline, width)
     yield Text()
@@ -38,16 +38,20 @@ def _parts(timeline: dict[str, Any], width: int, every_event: bool) -> Iterable[
         yield Text(f"{timeline['events_dropped']} older events were too many to keep", style="yellow")
 
 
-def _head(timeline: dict[str, Any]) -> Text:
+def _head(timeline: dict[str, Any], width: int) -> Iterable[Text]:
     row = timeline["session"]
     text = Text(f"{row['user']}  session {row['id']}  ")
     text.append(row["state"], style=f"bold {LIGHTS[row['light']]}")
     if row["text"]:
         text.append(f" ({row['text']})")
     text.append(f" since {clock(row['since_ms'])}")
-    if row["bridge"]:
-        text.append(f"  by {row['bridge']}")
-    return text
+    bridge = f"by {row['bridge']}" if row["bridge"] else ""
+    if bridge and text.cell_len + 2 + len(bridge) <= width:
+        yield text.append(f"  {bridge}")
+        return
+    yield text
+    if bridge:
+        yield Text(bridge)
 
 
 # ---- lanes
@@ -72,10 +76,10 @@ def lanes(timeline: dict[str, Any], width: int) -> Iterable[Text]:
             dead = _dead(gaps, begin, begin + each * 1000, timeline["now_ms"])
             line.append(DEAD if dead else _bar(count, most), style="red" if dead else "green")
         yield line
-    end = clock(start + seconds * 1000)
-    drawn = -(-seconds // each)
-    unit = f"{each} s a column" if each > 1 else "1 s a column"
-    yield Text(f"{'':<{LABEL}}{clock(start)}{end:>{max(0, drawn - 8)}}   {unit}", style="bright_black")
+    begin, end = clock(start), clock(start + seconds * 1000)
+    beside = -(-seconds // each) - len(begin)
+    axis = f"{f'{each} s/column':<{LABEL}}{begin}{end if beside > len(end) else '':>{max(0, beside)}}"
+    yield Text(axis[:width], style="bright_black")
 
 
 def _sum(*counts: int | None) -> int | None:
@@ -98,19 +102,34 @@ def _dead(gaps: Sequence[dict[str, Any]], begin: int, end: int, now: int) -> boo
 
 def _gaps(gaps: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
-    for title in ("from", "dead hop", "for", "silent", "why", "healed by"):
-        table.add_column(title, overflow="fold")
+    for title in ("from", "dead hop", "for"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("why, and what healed it", overflow="fold")
     for gap in gaps:
         lasted = "still" if gap["to_ms"] is None else span(gap["to_ms"] - gap["from_ms"])
         why = f"{gap['text']} ({gap['code']})" if gap["text"] else gap["code"]
         if gap["named_by"] == "counters":
             why += ", as the counts show"
-        healed = gap["healed_by"] or ""
-        if gap["around"]:
-            healed += "; audio came by the socket meanwhile"
         hop = Text(gap["hop"] or "unknown", style="red")
-        table.add_row(clock(gap["from_ms"]), hop, lasted, span(gap["silent_ms"]), why, healed.lstrip("; "))
+        table.add_row(clock(gap["from_ms"]), hop, lasted, Text(f"{why}\n{_healing(gap)}"))
     return table
+
+
+def _healing(gap: dict[str, Any]) -> str:
+    """What was missed, what went around the dead hop, and what healed it."""
+    parts = [f"no audio for {span(gap['silent_ms'])}" if gap["silent_ms"] else "no audio was missed"]
+    if gap["around"]:
+        parts.append("it came by the socket meanwhile")
+    match gap["healed_by"]:
+        case None:
+            pass
+        case "by itself":
+            parts.append("healed by itself")
+        case "ended":
+            parts.append("the session ended")
+        case str(action):
+            parts.append(action if action.startswith("then ") else f"healed by {action}")
+    return "; ".join(parts)
 
 
 def _events(events: Sequence[dict[str, Any]], every: bool) -> Table:

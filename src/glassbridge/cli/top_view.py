@@ -13,7 +13,7 @@ from glassbridge.core.flight import COLUMNS
 
 ORDER: Final = ("bad", "wait", "part", "ok", "off")
 """Of lights, from the top."""
-WORDS: Final = {"bad": "dead", "wait": "connecting", "part": "impaired", "ok": "live", "off": "away"}
+WORDS: Final = {"bad": "dead", "wait": "connecting", "part": "degraded", "ok": "live", "off": "away"}
 HEAD_LINES: Final = 4
 """Head, empty line, names of the columns, and the line for those that do not fit."""
 WIDE: Final = 110

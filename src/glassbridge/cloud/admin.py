@@ -7,16 +7,18 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from glassbridge import __version__
 from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate
 from glassbridge.cloud.answers import failure, success
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
 from glassbridge.cloud.other_clouds import OtherClouds
+from glassbridge.cloud.overview import Overview
 from glassbridge.core.admin_tokens import Verdict
 from glassbridge.core.values import spelled
-from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry.recorder import KEPT
+from glassbridge.wire.recorder_file import FORMAT, RecorderFile, encode
 
 log = structlog.get_logger()
 
@@ -42,7 +44,7 @@ class AdminRoutes:
         gate: AdminGate,
         flights: Flights,
         others: OtherClouds,
-        speech: Speech,
+        overview: Overview,
         sign_in_time: float,
         *,
         development: bool,
@@ -53,7 +55,7 @@ class AdminRoutes:
         self._flights = flights
         self._development = development
         self._others = others
-        self._live = LiveView(flights, others, speech, development=development)
+        self._live = LiveView(flights, others, overview, development=development)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Takes its paths."""
@@ -63,6 +65,7 @@ class AdminRoutes:
         router.add_delete("/api/admin/sign-ins/{id}", self.end_sign_in)
         router.add_get("/api/admin/sessions", self.sessions)
         router.add_get("/api/admin/sessions/{id}/timeline", self.timeline)
+        router.add_get("/api/admin/sessions/{id}/recorder", self.recorder)
         router.add_get("/api/admin/live", self.live)
 
     # ---- who may
@@ -178,6 +181,19 @@ class AdminRoutes:
         if with_captions:
             self._audit_view(request, flight.user)
         return _seen(flight.timeline(seconds=int(seconds), with_captions=with_captions))
+
+    async def recorder(self, request: web.Request) -> web.StreamResponse:
+        """All that is kept of one session, without captions, as a file that `glassbridge inspect` opens."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        if address := await self._elsewhere(request, request.match_info["id"]):
+            return await self._others.relay(request, address)
+        flight = self._flights.find(request.match_info["id"])
+        if flight is None:
+            return failure(404, "NO_SUCH_SESSION", "no session has this id, or it ended too long ago")
+        file = RecorderFile(FORMAT, __version__, flight.timeline())
+        named = {"Content-Disposition": f'attachment; filename="glassbridge-{flight.id}.json"'}
+        return web.Response(body=encode(file), content_type="application/json", headers=NO_STORE | named)
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """The same, pushed."""

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 
+from glassbridge.cloud.overview import capacity_left
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.core.audio_link import LinkState
 from glassbridge.core.ownership import NodeState
 from glassbridge.core.values import AudioState
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate
-from glassbridge.telemetry.loop_lag import loop_capacity_left
 
 Readings = dict[tuple[str, ...], float]
 
@@ -54,13 +54,7 @@ class Gauges:
         return {(state.value,): found[state] for state in NodeState}
 
     def _capacity_left(self) -> Readings:
-        sessions = self._sessions
-        streams, fits = sessions.speech.streams, sessions.speech.fits
-        return {
-            ("sessions",): sessions.capacity_left,
-            ("speakers",): fits / (streams + fits) if streams + fits else 0.0,
-            ("loop",): loop_capacity_left(),
-        }
+        return {(of,): left for of, left in capacity_left(self._sessions).items()}
 
     def _connections(self) -> Readings:
         gate = self._gate

@@ -27,6 +27,7 @@ from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.exchange import Exchange
 from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
 from glassbridge.cloud.other_clouds import OtherClouds
+from glassbridge.cloud.overview import Overview
 from glassbridge.cloud.phone_rest import PhoneRoutes
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.relay import Relay
@@ -113,7 +114,7 @@ class HttpApi:
         others = OtherClouds(lambda: sessions.keeper, relay)
         development = self._development.here
         self._admin = AdminRoutes(
-            gate, sessions.flights, others, sessions.speech, sign_in_time, development=development
+            gate, sessions.flights, others, Overview(sessions), sign_in_time, development=development
         )
         self._console = ConsolePages(config.phones_livekit_url)
 

@@ -14,7 +14,7 @@ from glassbridge.cloud.flight import Flight, Row
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT
 from glassbridge.cloud.other_clouds import OtherClouds
-from glassbridge.speech.supervisor import Speech
+from glassbridge.cloud.overview import Overview
 
 MAX_WATCHERS: Final = 32
 WRITE_TIMEOUT: Final = 10.0
@@ -37,9 +37,9 @@ _encoder = msgspec.json.Encoder()
 class LiveView:
     """Serves all streams of one cloud."""
 
-    def __init__(self, flights: Flights, others: OtherClouds, speech: Speech, *, development: bool) -> None:
+    def __init__(self, flights: Flights, others: OtherClouds, overview: Overview, *, development: bool) -> None:
         self._flights = flights
-        self._speech = speech
+        self._overview = overview
         self._others = others
         self._development = development
         self._watchers = 0
@@ -73,13 +73,12 @@ class LiveView:
     ) -> None:
         full, idle, loop = True, 0.0, asyncio.get_running_loop()
         second = -1
-        silent: list[str] = []
-        told: tuple[list[str], int, int] = [], 0, 0
-        speech = self._speech
+        overview: dict[str, Any] = {}
         while not self._flights.closed and _is_there(request):
             now = self._flights.clock()
             changed: list[Row] = []
             gone: list[str] = []
+            parts: dict[str, Any] | None = None
             if now // 1000 != second:
                 second = now // 1000
                 merged = await self._others.merged_of(second, request, self._flights.rows_of(second))
@@ -87,22 +86,21 @@ class LiveView:
                     return  # whoever watches it asks again, and is led there
                 if listed is not None:
                     changed, gone = listed.news(merged.rows)
-                silent = [row["node"] for row in merged.nodes if not row["answered"]]
+                    if (latest := self._overview.now(merged.nodes)) != overview:
+                        overview = parts = latest
             seen = None if watched is None else watched.news()
-            news = silent, speech.crowded_out, speech.slow
-            if full or changed or gone or news != told or seen is not None:
+            if full or changed or gone or parts is not None or seen is not None:
                 message = {
                     "full": full,
                     "now_ms": now,
                     "development": self._development,
                     "sessions": changed,
                     "gone": gone,
-                    "silent_nodes": silent,
-                    "captions": {"crowded_out": speech.crowded_out, "slow": speech.slow, "fits": speech.fits},
+                    "overview": parts,
                     "watched": seen,
                 }
                 await _write(request, response, b"data: " + _encoder.encode(message) + b"\n\n")
-                full, idle, told = False, loop.time(), news
+                full, idle = False, loop.time()
             elif loop.time() - idle > KEEP_ALIVE:
                 await _write(request, response, b": still here\n\n")
                 idle = loop.time()

@@ -12,6 +12,8 @@ from glassbridge.livekit.rooms import RoomService, RoomServiceError
 log = structlog.get_logger()
 
 LOOK_EVERY = 0.5
+LOOK_AGAIN = 5.0
+"""Seconds between two looks while all is well and a person watches."""
 EXPLAIN_WITHIN = 0.5
 """Seconds by which a failed join may be told later, so that it is told why."""
 WATCH_FOR = 10.0
@@ -19,7 +21,8 @@ WATCH_FOR = 10.0
 
 
 class LiveKitWatch:
-    """One for each cloud. Asks only after somebody complained; `on_back` hears when LiveKit, once found down, answers.
+    """One for each cloud. Asks only after a complaint, or while a person watches; `on_back` hears when LiveKit, once
+    found down, answers.
 
     Where LiveKit answers us all the time but not a bridge, it is not LiveKit that is down, and nobody is called.
     """
@@ -27,28 +30,36 @@ class LiveKitWatch:
     def __init__(self, rooms: RoomService, on_back: Callable[[], None]) -> None:
         self._rooms = rooms
         self._on_back = on_back
-        self._complained = asyncio.Event()
-        self._why = ""
+        self._wanted = asyncio.Event()
+        self._until = self._looked_at = 0.0
+        """Until when it is asked, and when it was asked last, by the loop's clock."""
+        self.answers: bool | None = None
+        """As of the last look; None: nobody has looked yet."""
+        self.why = ""
+        """Why LiveKit does not answer; empty while it does."""
 
     def complain(self) -> None:
-        """A join failed for LiveKit's sake."""
-        self._complained.set()
+        """A join failed because of LiveKit."""
+        self._until = asyncio.get_running_loop().time() + WATCH_FOR
+        self._wanted.set()
+
+    def look(self) -> None:
+        """Somebody wants to see how it is: it is asked once, LOOK_AGAIN seconds after the last time at the earliest."""
+        if asyncio.get_running_loop().time() >= self._looked_at + LOOK_AGAIN:
+            self._wanted.set()
 
     async def run(self) -> None:
         """Looks for ever. Safe to cancel."""
         loop = asyncio.get_running_loop()
-        down = False
-        until = 0.0
         while True:
-            if not down and loop.time() >= until:
-                await self._complained.wait()
-            if self._complained.is_set():
-                self._complained.clear()
-                until = loop.time() + WATCH_FOR
-            was_down, down = down, not await self._answers()
-            if down and not was_down:
-                log.warning("LiveKit does not answer", error=self._why)
-            elif was_down and not down:
+            if self.answers is not False and loop.time() >= self._until:
+                await self._wanted.wait()
+            self._wanted.clear()
+            before, self.answers = self.answers, await self._ask()
+            self._looked_at = loop.time()
+            if not self.answers and before is not False:
+                log.warning("LiveKit does not answer", error=self.why)
+            elif self.answers and before is False:
                 log.info("LiveKit answers again")
                 self._on_back()
             await asyncio.sleep(LOOK_EVERY)
@@ -64,11 +75,12 @@ class LiveKitWatch:
             return LossReason.CLOCK_SKEW, differ
         return (LossReason.LIMIT_EXCEEDED, "the user's LiveKit room is full (max_participants)") if full else None
 
-    async def _answers(self) -> bool:
+    async def _ask(self) -> bool:
         """Whether it answers our calls: one that refuses them serves no session either."""
         try:
             await self._rooms.rooms()
         except RoomServiceError as error:
-            self._why = str(error)
+            self.why = str(error)
             return False
+        self.why = ""
         return True

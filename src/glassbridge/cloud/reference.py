@@ -19,6 +19,7 @@ from glassbridge.wire.device_events import (
     PhoneNotification,
     PhoneNotificationDismissed,
 )
+from glassbridge.wire.recorder_file import RecorderFile
 
 Auth = Literal["none", "user", "app", "admin"]
 NOT_TOLD: Final = ("/console", "/api/dev", "/glasses-ws", "/ws/", "/app-ws", "/at/")
@@ -400,6 +401,9 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         query={"seconds": "how far back", "captions": "true: with what was said"},
         data=dict[str, Any],
         errors={400: "BAD_REQUEST", 404: "NO_SUCH_SESSION"} | _ADMIN_ERRORS,
+    ),
+    ("GET", "/api/admin/sessions/{id}/recorder"): Operation(
+        auth="admin", data=RecorderFile, bare=True, errors={404: "NO_SUCH_SESSION"} | _ADMIN_ERRORS
     ),
     ("GET", "/api/admin/live"): Operation(
         auth="admin",

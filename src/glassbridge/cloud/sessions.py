@@ -68,10 +68,10 @@ class Sessions:
         self._apps = apps
         self._examiner = Examiner(rooms)
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
-        self._watch = LiveKitWatch(rooms, self._way_back)
+        self.livekit = LiveKitWatch(rooms, self._way_back)
         self._pulse = Pulse(clock=world.monotonic)
         self.flights = Flights(config.secrets, Clock(world.wall, world.monotonic), keeps=config.recorder)
-        self.pool = BridgePool(config, self._way_back, self._watch.complain, self._watch.explain, world, dial)
+        self.pool = BridgePool(config, self._way_back, self.livekit.complain, self.livekit.explain, world, dial)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
         self._served: set[PhoneConnection] = set()
@@ -99,7 +99,7 @@ class Sessions:
         """Begins to watch the bridges, and to keep the lease in the directory."""
         self._tasks.keep(self.keeper.run, "directory")
         self.pool.start()
-        self._tasks.keep(self._watch.run, "livekit")
+        self._tasks.keep(self.livekit.run, "livekit")
         self._tasks.keep(self.flights.run, "flights")
         self._tasks.keep(watch_loop, "loop-lag")
         self._tasks.keep(self._pulse.run, "pulse")

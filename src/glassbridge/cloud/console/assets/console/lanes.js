@@ -1,21 +1,23 @@
 // One session as lanes over time: what passed each hop in each second, and in red where it was dead.
 
-import { blamed, clock, make, outcome, seconds, setText } from "./words.js";
+import { blamed, clock, ending, make, outcome, seconds, setText } from "./words.js";
+
+const frames = (value) => `${value} frames/s`;
 
 export const LANES = [
-  { name: "phone", title: "Phone", columns: ["phone_sent", "socket_sent"], unit: "frames/s", least: 10 },
-  { name: "livekit", title: "LiveKit", columns: ["livekit_in"], unit: "frames/s", least: 10 },
-  { name: "bridge", title: "Bridge", columns: ["bridge_out"], unit: "frames/s", least: 10 },
-  { name: "cloud", title: "Cloud", columns: ["cloud_in", "socket_in"], unit: "frames/s", least: 10 },
+  { name: "phone", title: "Phone", columns: ["phone_sent", "socket_sent"], rate: frames, least: 10 },
+  { name: "livekit", title: "LiveKit", columns: ["livekit_in"], rate: frames, least: 10 },
+  { name: "bridge", title: "Bridge", columns: ["bridge_out"], rate: frames, least: 10 },
+  { name: "cloud", title: "Cloud", columns: ["cloud_in", "socket_in"], rate: frames, least: 10 },
   {
     name: "recogniser",
     title: "Recogniser",
     columns: ["recogniser_fed"],
-    unit: "ms/s",
+    rate: (value) => `${Math.round(value / 10)} % of real time`,
     least: 1000,
     marks: "recogniser_answered",
   },
-  { name: "apps", title: "Apps", columns: ["apps_out"], unit: "out/s", least: 10 },
+  { name: "apps", title: "Apps", columns: ["apps_out"], rate: (value) => `${value} out/s`, least: 10 },
 ];
 export const SPANS = [
   { seconds: 60, title: "1 min" },
@@ -24,7 +26,7 @@ export const SPANS = [
 ];
 const CALM = 1.7; // how far above its usual second a lane reaches; what is more is cut off
 const NARROW = 6; // pixels of the shortest gap
-const BESIDE = 12; // pixels between a gap and its label, and beyond it
+const BESIDE = 8; // pixels between two labels
 const TICKS = 5;
 
 export class Lanes {
@@ -42,17 +44,17 @@ export class Lanes {
   }
 
   build(lane) {
-    const rate = make("span", { class: "rate number soft" });
+    const shownRate = make("span", { class: "rate number soft" });
     const canvas = make("canvas", { "aria-hidden": "true" });
     const gaps = make("div", { class: "gap-layer" });
     const title = make("h3", { text: lane.title });
     const element = make(
       "div",
       { class: "lane", role: "group", "aria-label": lane.title },
-      make("div", { class: "lane-name" }, title, rate),
+      make("div", { class: "lane-name" }, title, shownRate),
       make("div", { class: "track" }, canvas, gaps),
     );
-    return { ...lane, element, rate, canvas, gaps, shown: new Map() };
+    return { ...lane, element, shownRate, canvas, gaps, shown: new Map() };
   }
 
   // Colours come from the theme.
@@ -83,7 +85,7 @@ export class Lanes {
     });
   }
 
-  drawLane({ canvas, columns, marks, rate, unit, least }) {
+  drawLane({ canvas, columns, marks, shownRate, rate, least }) {
     const { timeline, colours, span } = this;
     const width = canvas.clientWidth;
     const height = canvas.clientHeight;
@@ -119,7 +121,7 @@ export class Lanes {
       }
     });
     const last = values.findLast((value) => value !== undefined);
-    setText(rate, last === null || last === undefined ? "unknown" : `${last} ${unit}`);
+    setText(shownRate, last === null || last === undefined ? "unknown" : rate(last));
   }
 
   // Where a time is: a share of the width.
@@ -136,22 +138,21 @@ export class Lanes {
       block.remove();
       shown.delete(key);
     }
-    let taken = 0; // up to where the lane is full
-    seen.forEach((gap, i) => {
+    let taken = 0; // up to where labels stand
+    for (const gap of seen) {
       const block = shown.get(keyOf(gap)) ?? this.block(gap, shown, gaps);
       this.tell(block, gap);
       const left = Math.min(Math.max(0, this.share(gap.from_ms)) * width, width - NARROW);
       const right = Math.max(left + NARROW, Math.min(1, this.share(gap.to_ms ?? this.end)) * width);
-      const next = i + 1 < seen.length ? this.share(seen[i + 1].from_ms) * width : width;
-      const label = block.labelWidth + BESIDE;
       block.style.left = `${left.toFixed(1)}px`;
       block.style.width = `${(right - left).toFixed(1)}px`;
-      if (right - left >= label) block.dataset.side = "inside";
-      else if (next - right >= label) block.dataset.side = "right";
-      else if (left - taken >= label) block.dataset.side = "left";
-      else block.dataset.side = "none";
-      taken = right + (block.dataset.side === "right" ? label : 0);
-    });
+      // The label stands above its gap, moved to the left where it would leave the lane; none stands on another.
+      const at = Math.max(0, Math.min(left, width - block.labelWidth));
+      const fits = at >= taken;
+      block.classList.toggle("labelled", fits);
+      block.firstChild.style.left = `${(at - left).toFixed(1)}px`;
+      if (fits) taken = at + block.labelWidth + BESIDE;
+    }
     element.classList.toggle(
       "dead",
       seen.some((gap) => gap.to_ms === null),
@@ -160,19 +161,18 @@ export class Lanes {
 
   // The label says it to those who see, the rest to those who point or listen.
   tell(block, gap) {
-    const told = describe(gap);
+    const told = `${label(gap)}: ${describe(gap)}`;
     if (block.title === told) return;
     block.title = told;
     block.setAttribute("aria-label", told);
     block.classList.toggle("open", gap.to_ms === null);
-    setText(block.firstChild.children[0], blamed(gap));
-    setText(block.firstChild.children[1], brief(gap));
+    setText(block.firstChild, label(gap));
     block.labelWidth = block.firstChild.offsetWidth;
   }
 
   block(gap, shown, layer) {
-    const label = make("span", { class: "gap-label", "aria-hidden": "true" }, make("b"), make("span"));
-    const block = make("button", { type: "button", class: "gap" }, label);
+    const above = make("span", { class: "gap-label number", "aria-hidden": "true" });
+    const block = make("button", { type: "button", class: "gap" }, above);
     block.addEventListener("click", () => this.point(keyOf(gap)));
     shown.set(keyOf(gap), block);
     layer.append(block);
@@ -194,6 +194,6 @@ function usual(values) {
 
 export const keyOf = (gap) => `${gap.from_ms} ${gap.hop} ${gap.lane}`;
 
-const brief = (gap) => `${gap.to_ms === null ? "" : `${seconds(gap.to_ms - gap.from_ms)}, `}${outcome(gap)}`;
+const label = (gap) => (gap.to_ms === null ? "gone" : `gone ${seconds(gap.to_ms - gap.from_ms)}, ${ending(gap)}`);
 
-const describe = (gap) => `${blamed(gap)}, from ${clock(gap.from_ms)}; ${brief(gap)}`;
+const describe = (gap) => `${blamed(gap)}, from ${clock(gap.from_ms)}; ${outcome(gap)}`;

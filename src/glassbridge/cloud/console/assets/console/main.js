@@ -3,6 +3,7 @@
 import { Feed, signIn, signOut } from "./api.js";
 import { Faults } from "./faults.js";
 import { SessionList } from "./list.js";
+import { Overview } from "./overview.js";
 import { SessionView } from "./session.js";
 import { captionsLoad } from "./words.js";
 
@@ -11,13 +12,14 @@ const THEME = "glassbridge.theme";
 const PREFERS_DARK = matchMedia("(prefers-color-scheme: dark)");
 
 const $ = (id) => document.getElementById(id);
-const state = { chosen: null, now: 0 };
+const state = { chosen: null, now: 0, parts: null };
 
 const list = new SessionList(
   { list: $("list"), search: $("search"), filters: $("filters"), nothing: $("nothing") },
   choose,
 );
 const view = new SessionView($("session"), () => choose(null));
+const overview = new Overview($("tiles"));
 const faults = new Faults({
   panel: $("development"),
   faults: $("faults"),
@@ -34,15 +36,21 @@ const feed = new Feed({
 function take(message) {
   state.now = message.now_ms;
   list.take(message);
-  const silent = message.silent_nodes ?? [];
-  $("silent").hidden = !silent.length;
-  $("silent").textContent = silent.length ? `No answer from ${silent.join(", ")}: sessions there are missing here.` : "";
-  $("captions").textContent = captionsLoad(message.captions);
-  $("captions").hidden = !$("captions").textContent;
+  state.parts = message.overview ?? state.parts;
+  if (state.parts) showParts(state.parts);
   if (message.full) follow();
   view.take(message.watched, message.now_ms);
   faults.show(message.development);
   if (!document.body.dataset.ready) showConsole();
+}
+
+function showParts(parts) {
+  overview.show(parts, [...list.rows.values()]);
+  const silent = parts.nodes.filter(({ answered }) => !answered).map(({ node }) => node);
+  $("silent").hidden = !silent.length;
+  $("silent").textContent = silent.length ? `No answer from ${silent.join(", ")}: sessions there are missing here.` : "";
+  $("captions").textContent = captionsLoad(parts.recogniser);
+  $("captions").hidden = !$("captions").textContent;
 }
 
 // The cloud has forgotten the session that is looked at: its user may have a new one.
@@ -75,7 +83,7 @@ function show(id) {
   state.user = list.rows.get(id)?.user ?? null;
   view.open(id, list.rows.get(id));
   list.mark(id);
-  $("welcome").hidden = id !== null;
+  $("overview").hidden = id !== null;
   document.body.dataset.view = id === null ? "list" : "session";
   clearTimeout(state.settling);
   state.settling = setTimeout(() => feed.watch(id), SETTLE);

@@ -2,12 +2,14 @@
 
 import { missing } from "../captions.js";
 import { LANES, Lanes, SPANS, keyOf } from "./lanes.js";
+import { copy, story } from "./story.js";
 import { Timeline } from "./timeline.js";
-import { HOPS, LIGHTS, actions, ago, clock, make, outcome, seconds, sentence, setText } from "./words.js";
+import { HOPS, LIGHTS, actions, ago, clock, consequences, make, seconds, sentence, setText } from "./words.js";
 
 const QUIET = -60; // dBFS: the left end of the meter
 const WAVE = 20_000; // milliseconds of sound that are drawn
 const MAX_SHOWN = 60; // gaps, events, captions
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class SessionView {
   // `back()` is called when a person leaves it on a small screen.
@@ -44,6 +46,8 @@ export class SessionView {
     this.captions = make("ol", { class: "captions", tabindex: "0", "aria-label": "Captions", "aria-live": "polite" });
     this.interim = make("p", { class: "interim soft" });
     this.gaps = make("ol", { class: "gap-list" });
+    this.download = make("a", { class: "button slim", download: "", text: "Download the recorder" });
+    this.copied = make("p", { class: "soft small", role: "status" });
     this.events = make("ol", { class: "events" });
     const spans = make("div", { class: "filters", role: "group", "aria-label": "How far back" }, ...this.spanButtons());
     this.element.append(
@@ -67,9 +71,16 @@ export class SessionView {
         panel("Captions", this.captions, this.interim),
         panel("Sound", this.wave, make("div", { class: "loud" }, this.meter, this.loud)),
       ),
-      panel("What was dead, and what healed it", this.gaps),
+      make(
+        "section",
+        { class: "panel", "aria-label": "Faults" },
+        make("div", { class: "head" }, make("h2", { text: "What was dead, and what healed it" }), this.download),
+        this.copied,
+        this.gaps,
+      ),
       make("details", { class: "panel" }, make("summary", { text: "Events" }), this.events),
     );
+    this.events.parentElement.addEventListener("toggle", () => this.showEvents());
   }
 
   spanButtons() {
@@ -98,7 +109,8 @@ export class SessionView {
     this.element.scrollTop = 0;
     for (const list of [this.captions, this.gaps, this.events, this.facts]) list.replaceChildren();
     this.drawn = {};
-    for (const text of [this.interim, this.loud, this.user, this.truth, this.since]) setText(text, "");
+    this.download.href = `/api/admin/sessions/${encodeURIComponent(id ?? "")}/recorder`;
+    for (const text of [this.copied, this.interim, this.loud, this.user, this.truth, this.since]) setText(text, "");
     if (row) this.head(row, row.since_ms);
   }
 
@@ -151,7 +163,7 @@ export class SessionView {
     if (now === this.drawn.gaps) return;
     this.drawn.gaps = now;
     this.gaps.replaceChildren(
-      ...(gaps.length ? gaps.map(gapItem) : [make("li", { class: "soft", text: "Nothing was dead." })]),
+      ...(gaps.length ? gaps.map((gap) => gapItem(gap, () => this.copy(gap))) : [make("li", { class: "soft", text: "Nothing was dead." })]),
     );
   }
 
@@ -220,11 +232,18 @@ export class SessionView {
     this.events.replaceChildren(...events.slice(-MAX_SHOWN).reverse().map(eventItem));
   }
 
+  async copy(gap) {
+    const { session, events } = this.timeline;
+    const done = await copy(story(session, gap, events, location.origin));
+    setText(this.copied, done ? "The story is on the clipboard." : "This browser gives no clipboard: use Download.");
+  }
+
   // A gap of the lanes, in the list below.
   point(key) {
     const item = [...this.gaps.children].find((found) => found.dataset.key === key);
-    item?.scrollIntoView({ block: "nearest", behavior: "smooth" });
-    item?.animate([{ background: "var(--bad-fill)" }, {}], 1_200);
+    item?.scrollIntoView({ block: "nearest", behavior: CALM.matches ? "instant" : "smooth" });
+    if (!CALM.matches) item?.animate([{ background: "var(--bad-fill)" }, {}], 1_200);
+    item?.querySelector("button").focus({ preventScroll: true });
   }
 
   recolour() {
@@ -232,7 +251,7 @@ export class SessionView {
   }
 }
 
-function gapItem(gap) {
+function gapItem(gap, copy) {
   const open = gap.to_ms === null;
   const where = HOPS[gap.hop] ?? LANES.find(({ name }) => name === gap.lane)?.title ?? "Somewhere";
   const lines = [
@@ -240,16 +259,16 @@ function gapItem(gap) {
     make(
       "p",
       { class: "soft" },
-      [
-        outcome(gap),
-        gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
-        gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
-        gap.actions.length > 1 ? `done: ${actions(gap.actions)}` : "",
-      ]
-        .filter(Boolean)
-        .join("; "),
+      [...consequences(gap), ...(gap.actions.length > 1 ? [`done: ${actions(gap.actions)}`] : [])].join("; "),
     ),
   ];
+  const button = make("button", {
+    type: "button",
+    class: "slim",
+    text: "Copy",
+    "aria-label": `Copy the story of ${clock(gap.from_ms)} as text`,
+  });
+  button.addEventListener("click", copy);
   return make(
     "li",
     { "data-key": keyOf(gap), class: open ? "open" : "" },
@@ -260,6 +279,7 @@ function gapItem(gap) {
       make("span", { class: "soft", text: open ? "" : seconds(gap.to_ms - gap.from_ms) }),
     ),
     make("div", {}, ...lines),
+    button,
   );
 }
 

@@ -45,6 +45,14 @@ const HEALED = {
   "phone:in_room": "healed when the phone was in its room again",
 };
 
+const ENDINGS = {
+  "by itself": "back by itself",
+  ended: "session ended",
+  "phone:back": "phone is back",
+  "phone:in_room": "phone rejoined",
+  "restart_recogniser:recognises": "restarted",
+};
+
 const said = (word) => word.replaceAll("_", " ");
 
 export const sentence = (row) => row.text || STATES[row.state] || said(row.state);
@@ -71,6 +79,21 @@ export function outcome({ to_ms, healed_by }) {
   const how = healed_by ?? "by itself";
   return HEALED[how] ?? (how.startsWith("then ") ? said(how) : `healed by ${action(how)}`);
 }
+
+// The end of a gap in two words, for its label.
+export function ending({ to_ms, healed_by }) {
+  if (to_ms === null) return "still gone";
+  if (/^(re)?join:/.test(healed_by ?? "")) return "rejoined";
+  return ENDINGS[healed_by ?? "by itself"] ?? "back";
+}
+
+// What a gap meant for the audio.
+export const consequences = (gap) =>
+  [
+    outcome(gap),
+    gap.silent_ms > 0 ? `nothing was heard for ${seconds(gap.silent_ms)}` : "no sound was missed",
+    gap.around === "websocket" ? "audio went around it by the WebSocket" : "",
+  ].filter(Boolean);
 
 export const blamed = (gap) => `${HOPS[gap.hop] ? `${HOPS[gap.hop]}: ` : ""}${gap.text || gap.code}`;
 

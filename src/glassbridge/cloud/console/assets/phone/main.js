@@ -18,11 +18,15 @@ const LIGHTS = {
 const MAX_CAPTIONS = 100;
 const MAX_NOTICES = 100;
 const KEY = "glassbridge.core-token";
+const NEWS = 5_000; // milliseconds for which "audio is back after ..." is shown
+const REACHED = new Set(["heard", "connected", "unheard"]); // the cloud is there
+const HEARD = "you are heard";
+const MUTED = { light: "off", text: "your microphone is off" };
 const EVERY = 100; // milliseconds between two looks at the meters
 
 const $ = (id) => document.getElementById(id);
 const catalogue = new AppList($("catalogue"), (name, on) => state.phone?.[on ? "startApp" : "stopApp"](name));
-const state = { phone: null, begun: 0, level: 0, sounds: new Map(), socket: {}, room: {}, audio: {}, captions: [] };
+const state = { phone: null, begun: 0, level: 0, sounds: new Map(), told: {}, socket: {}, room: {}, audio: {}, captions: [] };
 
 // `#token=` is how `glassbridge dev` hands one over: a fragment never leaves the browser.
 function adoptToken() {
@@ -51,6 +55,7 @@ async function start(event) {
   });
   state.phone = phone;
   state.captions = [];
+  state.told = {};
   for (const list of ["captions", "apps", "notices", "facts"]) $(list).replaceChildren();
   catalogue.clear();
   try {
@@ -89,6 +94,7 @@ async function hangUp() {
   clearInterval(state.looking);
   state.awake?.release();
   await phone.close();
+  clearTimeout(state.fading);
   for (const track of [...state.sounds.keys()]) play({ track, on: false });
   $("sign-in").hidden = false;
   $("call").hidden = true;
@@ -102,18 +108,34 @@ function toggleMicrophone() {
   showMicrophone(on);
 }
 
+// What is true now, for a person: a microphone that is off is no fault, and news are news for a while only.
+function showTruth() {
+  const { situation, text } = state.told;
+  const muted = state.phone && !state.phone.microphoneOn && REACHED.has(situation);
+  const shown = muted ? MUTED : { light: LIGHTS[situation], text };
+  $("light").dataset.light = $("light").parentElement.dataset.light = shown.light;
+  setText($("truth"), shown.text);
+}
+
+function forgetNews() {
+  state.told.text = HEARD;
+  showTruth();
+}
+
 function showMicrophone(on) {
   $("microphone").setAttribute("aria-pressed", String(on));
   $("microphone-label").textContent = on ? "Microphone is on" : "Microphone is off";
+  if (state.told.situation) showTruth();
 }
 
 // ---- what the phone tells
 
 const HEARERS = {
   told({ situation, text }) {
-    const light = LIGHTS[situation];
-    $("light").dataset.light = $("light").parentElement.dataset.light = light;
-    $("truth").textContent = text;
+    state.told = { situation, text };
+    clearTimeout(state.fading);
+    if (situation === "heard" && text !== HEARD) state.fading = setTimeout(forgetNews, NEWS);
+    showTruth();
     note(text);
     if (situation !== "ended") return;
     $("microphone").disabled = true;
