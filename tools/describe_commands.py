@@ -1,5 +1,5 @@
-"""Writes docs/cli.md from the commands, the table of docs/doctor.md from the catalogue of `glassbridge doctor`, and the
-tables of docs/phone-check.md from those of `glassbridge phone-check`.
+"""Writes docs/cli.md from the commands, the table of docs/doctor.md from the catalogue of `glassbridge doctor`, the
+tables of docs/phone-check.md from those of `glassbridge phone-check`, and docs/messages.md from that of rejections.
 
 `--check` only compares.
 """
@@ -17,11 +17,13 @@ from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.main import program
 from glassbridge.lab.phone_check.acts import Act
 from glassbridge.lab.phone_check.promises import PROMISES
+from glassbridge.wire.rejections import Rejection
 from tools.marked_part import rewritten
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- troubles: written by tools/describe_commands.py -->", "<!-- end of troubles -->"
 PROMISES_MARKS = "<!-- promises: written by tools/describe_commands.py -->", "<!-- end of promises -->"
+REJECTION_MARKS = "<!-- rejections: written by tools/describe_commands.py -->", "<!-- end of rejections -->"
 MAKERS = {"numbered": "number audio", "named": "give a name", "pings": "ping", "room": "want a room"}
 HEAD = """# Command line
 
@@ -140,9 +142,24 @@ def promises_page(written: str) -> str:
     return rewritten(written, *PROMISES_MARKS, promises())
 
 
+def rejections() -> str:
+    """One row for each, by its code."""
+    rows = ["| code | status | what it says | what to do |", "|---|---|---|---|"]
+    for one in sorted(Rejection, key=lambda found: (found.code, found.status or 0, found.name)):
+        cells = (_cell(re.sub(r"\{\w+\}", "…", text)) for text in (one.cause, one.remedy))
+        rows.append(f"| `{one.code}` | {one.status or 'socket'} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def messages_page(written: str) -> str:
+    """The page with the table as it is now. Raises ValueError where it has no place for it."""
+    return rewritten(written, *REJECTION_MARKS, rejections())
+
+
 PAGES: Mapping[str, Callable[[str], str]] = {
     "cli.md": lambda _written: commands(),
     "doctor.md": doctor_page,
+    "messages.md": messages_page,
     "phone-check.md": promises_page,
 }
 

@@ -39,7 +39,7 @@ async def test_an_app_signs_and_a_user_signs_in(stage: Begin) -> None:
         assert await answer.read() == b"None: hello"
     async with built.http.get(url, params=signed("")) as answer:
         assert (answer.status, (await answer.json())["error"]["message"]) == (
-            422, "a text to say has 1 to 2000 characters",
+            422, "a text to say has 1 to 2000 characters: correct the text and the voice, or see the log of the cloud",
         )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from glassbridge.cloud.apps import streams
-from glassbridge.cloud.apps.streams import Refused, Streams
+from glassbridge.cloud.apps.streams import Streams
 from glassbridge.runtime.world import REAL
+from glassbridge.wire.rejections import Rejected
 from tests.cloud.app_stage import AppStage, app_stages
 
 ID, OTHER = "a" * 36, "b" * 36
@@ -47,20 +48,20 @@ async def test_what_is_written_is_read_by_all_and_forgotten_later() -> None:
 
 async def test_bounds() -> None:
     kept = Streams(100, REAL)
-    with pytest.raises(Refused, match="36"):
+    with pytest.raises(Rejected, match="36"):
         kept.open("app", "short")
-    with pytest.raises(Refused, match="begun"):
+    with pytest.raises(Rejected, match="begun"):
         kept.write("app", ID.encode() + b"x")
     name = kept.open("app", ID)
-    with pytest.raises(Refused, match="begun"):
+    with pytest.raises(Rejected, match="begun"):
         kept.write("another app", ID.encode() + b"x")
     kept.write("app", ID.encode() + bytes(100))
-    with pytest.raises(Refused, match="at most"):
+    with pytest.raises(Rejected, match="at most"):
         kept.write("app", ID.encode() + b"x")
     assert await read(kept, name) == bytes(100), "it has ended"
     for number in range(streams.MAX_STREAMS):
         kept.open("app", f"{number}" * 36)
-    with pytest.raises(Refused, match="end one first"):
+    with pytest.raises(Rejected, match="end one first"):
         kept.open("app", ID)
     kept.end("app")
     kept.open("app", ID)

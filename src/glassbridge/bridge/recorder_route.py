@@ -10,6 +10,7 @@ from glassbridge.bridge.flight import FlightCopy
 from glassbridge.core.admin_tokens import AdminTokens, Verdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry import metrics
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -27,20 +28,19 @@ def recorder_route(copy: FlightCopy, *admin_tokens: str) -> web.RouteDef:
             found = copy.find(spelled(request.query.get("user", "")))
             return web.json_response(found, headers={"Cache-Control": "no-store"})
         if verdict is Verdict.DISABLED:
-            return _failure(
-                403, "ADMIN_DISABLED", "no admin token is set here: start the bridge with GLASSBRIDGE_ADMIN_TOKEN"
-            )
+            return _failure(Rejection.ADMIN_DISABLED)
         metrics.ADMIN_REFUSED.add(verdict.value)
         if verdict is Verdict.TOO_MANY:
             wait = max(1, ceil(tokens.wait(peer, now)))
-            refusal = _failure(429, "TOO_MANY_ATTEMPTS", f"too many wrong tokens: try again in {wait} s")
+            refusal = _failure(Rejection.ADMIN_TOO_MANY, seconds=wait)
             refusal.headers["Retry-After"] = str(wait)
             return refusal
         log.warning("admin refused", peer=peer, audit=True)
-        return _failure(401, "UNAUTHORIZED", "send the admin token as `Authorization: Bearer`")
+        return _failure(Rejection.ADMIN_TOKEN_WRONG)
 
     return web.get("/recorder", answer)
 
 
-def _failure(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"success": False, "error": {"code": code, "message": message}}, status=status)
+def _failure(rejection: Rejection, **values: int) -> web.Response:
+    error = {"code": rejection.code, "message": rejection.text(**values)}
+    return web.json_response({"success": False, "error": error}, status=rejection.status or 400)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from glassbridge import __version__
 from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
@@ -19,14 +19,13 @@ from glassbridge.core.admin_tokens import Verdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry.recorder import KEPT
 from glassbridge.wire.recorder_file import FORMAT, RecorderFile, encode
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
 MAX_LOGIN: Final = 4096
 """Bytes of a form."""
 NO_STORE: Final = {"Cache-Control": "no-store"}
-OFF: Final = "no admin token is set here: start the cloud with GLASSBRIDGE_ADMIN_TOKEN (openssl rand -hex 24)"
-SIGN_IN: Final = "sign in: send the admin token as `Authorization: Bearer`"
 
 
 class _Login(msgspec.Struct):
@@ -77,7 +76,7 @@ class AdminRoutes:
         try:
             token = _login.decode(await read_body(request, most=MAX_LOGIN, within=self._sign_in_time)).token
         except (msgspec.DecodeError, RecursionError):
-            return failure(400, "BAD_REQUEST", 'send {"token": "..."} as JSON')
+            return refuse(Rejection.BODY_WRONG, form='{"token": "..."} as JSON')
         if (refusal := self._refusal_for(self._gate.judge(request, token), request)) is not None:
             return refusal
         found, cookie = self._gate.begin(request)
@@ -121,7 +120,7 @@ class AdminRoutes:
         ended = self._gate.end(id_)
         answers = await self._others.ask(request)
         if not ended and not any(told is not None for told in answers.values()):
-            return failure(404, "NO_SUCH_SIGN_IN", "no browser is signed in with this id")
+            return refuse(Rejection.SIGN_IN_UNKNOWN)
         log.info("admin sign-in ended", sign_in=id_, peer=request.remote, by=self._gate.actor(request), audit=True)
         return success({})
 
@@ -138,12 +137,12 @@ class AdminRoutes:
             case Verdict.ALLOWED:
                 return None
             case Verdict.DISABLED:
-                return failure(403, "ADMIN_DISABLED", OFF)
+                return refuse(Rejection.ADMIN_DISABLED)
             case Verdict.MISSING:
-                return failure(401, "UNAUTHORIZED", SIGN_IN)
+                return refuse(Rejection.ADMIN_TOKEN_MISSING)
             case Verdict.WRONG:
                 log.warning("admin refused", peer=request.remote, audit=True)
-                return failure(401, "UNAUTHORIZED", f"this is not the admin token; {SIGN_IN}")
+                return refuse(Rejection.ADMIN_TOKEN_WRONG)
             case Verdict.TOO_MANY:
                 return _too_many(self._gate.wait(request))
 
@@ -173,10 +172,10 @@ class AdminRoutes:
             return await self._others.relay(request, address)
         flight = self._flights.find(request.match_info["id"])
         if flight is None:
-            return failure(404, "NO_SUCH_SESSION", "no session has this id, or it ended too long ago")
+            return refuse(Rejection.SESSION_UNKNOWN)
         seconds = request.query.get("seconds", str(KEPT))
         if not (seconds.isdecimal() and len(seconds) < 5 and 1 <= int(seconds) <= KEPT):
-            return failure(400, "BAD_REQUEST", f"seconds is a number from 1 to {KEPT}")
+            return refuse(Rejection.QUERY_WRONG, form=f"seconds as a number from 1 to {KEPT}")
         with_captions = request.query.get("captions") == "true"
         if with_captions:
             self._audit_view(request, flight.user)
@@ -190,7 +189,7 @@ class AdminRoutes:
             return await self._others.relay(request, address)
         flight = self._flights.find(request.match_info["id"])
         if flight is None:
-            return failure(404, "NO_SUCH_SESSION", "no session has this id, or it ended too long ago")
+            return refuse(Rejection.SESSION_UNKNOWN)
         file = RecorderFile(FORMAT, __version__, flight.timeline())
         named = {"Content-Disposition": f'attachment; filename="glassbridge-{flight.id}.json"'}
         return web.Response(body=encode(file), content_type="application/json", headers=NO_STORE | named)
@@ -221,6 +220,4 @@ def _seen(data: Any) -> web.Response:
 
 def _too_many(wait: float) -> web.Response:
     seconds = max(1, ceil(wait))
-    answer = failure(429, "TOO_MANY_ATTEMPTS", f"your address has shown too many wrong admin tokens: wait {seconds} s")
-    answer.headers["Retry-After"] = str(seconds)
-    return answer
+    return refuse(Rejection.ADMIN_TOO_MANY, {"Retry-After": str(seconds)}, seconds=seconds)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from glassbridge.cloud.clock import iso_now
+from glassbridge.wire.rejections import Rejection
 
 
 def success(data: object, *, beside: Mapping[str, object] | None = None, **options: object) -> web.Response:
@@ -21,10 +22,17 @@ def failure(status: int, code: str, message: str, headers: Mapping[str, str] | N
     return web.json_response(body, status=status, headers=headers)
 
 
+def refuse(
+    rejection: Rejection, headers: Mapping[str, str] | None = None, status: int | None = None, **values: object
+) -> web.Response:
+    """The rejection as an answer; `values` fill its text, `status` replaces its own."""
+    return failure(status or rejection.status or 400, rejection.code, rejection.text(**values), headers)
+
+
 class NoSession(Exception):
     """The user of this request has no session on this cloud."""
 
     @staticmethod
     def answer() -> web.Response:
         """If no other cloud has one."""
-        return failure(503, "SESSION_NOT_FOUND", "No active session: connect the phone first")
+        return refuse(Rejection.SESSION_NOT_FOUND)

@@ -8,19 +8,14 @@ from multidict import MultiMapping
 
 from glassbridge.cloud.token_form import check_form
 from glassbridge.core.values import UserId, user_id
+from glassbridge.wire.rejections import Rejected, Rejection
 
 CLOCK_SKEW = 60.0
 """Seconds by which the clock of whoever minted a token may differ from ours."""
 
 
-class CoreTokenError(Exception):
-    """Why a phone is not let in: its own fault, or with status 503 ours. `code` is for programs. The text holds nothing
-    of the token."""
-
-    def __init__(self, code: str, message: str, status: int = 401) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
+class CoreTokenError(Rejected):
+    """Why a phone is not let in: its own fault, or with status 503 ours. The text holds nothing of the token."""
 
 
 def mint_core_token(user: UserId, secret: str, ttl: float) -> str:
@@ -41,7 +36,7 @@ def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str
     """What a token says that `key` has signed by exactly this algorithm. `expected`: issuer, audience, and options of
     PyJWT. Raises CoreTokenError."""
     if not token:
-        raise CoreTokenError("MISSING_TOKEN", "sign in: send a core token as `Authorization: Bearer` or `?token=`")
+        raise CoreTokenError(Rejection.TOKEN_MISSING)
     options: Any = {"verify_aud": "audience" in expected, "verify_iat": False, "verify_sub": False}
     options |= expected.pop("options", {})
     try:
@@ -50,9 +45,9 @@ def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str
             token, key, algorithms=[algorithm], leeway=CLOCK_SKEW, options=options, **expected
         )
     except jwt.ExpiredSignatureError:
-        raise CoreTokenError("TOKEN_EXPIRED", "the token has expired: sign in again") from None
+        raise CoreTokenError(Rejection.TOKEN_EXPIRED) from None
     except (jwt.PyJWTError, ValueError):
-        raise CoreTokenError("INVALID_TOKEN", "the token is not valid here: sign in again") from None
+        raise CoreTokenError(Rejection.TOKEN_INVALID) from None
     return claims
 
 
@@ -62,13 +57,13 @@ def user_of(claims: dict[str, Any]) -> UserId:
     if named is None or named == "":
         named = claims.get("sub", "")
     elif claims.get("email_verified") is False:
-        raise CoreTokenError("EMAIL_NOT_VERIFIED", "the login service has not verified this e-mail address: confirm it")
+        raise CoreTokenError(Rejection.EMAIL_NOT_VERIFIED)
     if not isinstance(named, str):
-        raise CoreTokenError("INVALID_TOKEN", "the token names no user: sign in again")
+        raise CoreTokenError(Rejection.TOKEN_WITHOUT_USER, why="it is no text")
     try:
         return user_id(named)
     except ValueError as error:
-        raise CoreTokenError("INVALID_TOKEN", f"the token names no user: {error}") from None
+        raise CoreTokenError(Rejection.TOKEN_WITHOUT_USER, why=error) from None
 
 
 def bearer(authorization: str | None, query: str | None) -> str:
@@ -82,5 +77,5 @@ def only_authorization(headers: MultiMapping[str]) -> str | None:
     they mean."""
     found = headers.getall("Authorization", [])
     if len(found) > 1:
-        raise CoreTokenError("INVALID_TOKEN", "send one Authorization header")
+        raise CoreTokenError(Rejection.TOKEN_TWICE)
     return found[0] if found else None

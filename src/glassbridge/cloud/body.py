@@ -6,6 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from glassbridge.telemetry import metrics
+from glassbridge.wire.rejections import Rejected, Rejection
 
 PIECE: Final = 64 << 10
 BODY: Final = web.RequestKey("body", bytearray)
@@ -13,13 +14,8 @@ BODY: Final = web.RequestKey("body", bytearray)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class BodyError(Exception):
-    """Why a body is not taken: the sender's fault. `status` and `code` are those of the answer."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
+class BodyError(Rejected):
+    """Why a body is not taken: the sender's fault."""
 
 
 async def expect_later(request: web.Request) -> Any:
@@ -33,7 +29,7 @@ async def read_body(request: web.Request, *, most: int, within: float) -> bytear
     """The whole body of at most `most` bytes, within so many seconds. Raises BodyError."""
     if (known := request.get(BODY)) is not None:
         return bytearray(known)
-    too_large = BodyError(413, "TOO_LARGE", f"the body has at most {most} bytes")
+    too_large = BodyError(Rejection.BODY_TOO_LARGE, most=most)
     if (request.content_length or 0) > most:
         raise too_large
     body = bytearray()
@@ -48,7 +44,7 @@ async def read_body(request: web.Request, *, most: int, within: float) -> bytear
                     raise too_large
     except TimeoutError:
         metrics.CONNECTIONS_TIMED_OUT.add("body")
-        raise BodyError(408, "REQUEST_TIMEOUT", "the body did not come in time") from None
+        raise BodyError(Rejection.BODY_LATE) from None
     except (web.RequestPayloadError, ConnectionError):
-        raise BodyError(400, "BAD_REQUEST", "the body broke off, or is not encoded as its header says") from None
+        raise BodyError(Rejection.BODY_BROKEN) from None
     return body

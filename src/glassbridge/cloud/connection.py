@@ -24,7 +24,6 @@ from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import HEADER, Origin
 from glassbridge.wire.audio_frames import FrameError
 from glassbridge.wire.close_codes import CloseCode
-from glassbridge.wire.codec import MALFORMED, RATE_LIMITED, TOO_BIG, TOO_FAST
 from glassbridge.wire.phone import (
     ConnectionError_,
     ConnectionInit,
@@ -38,6 +37,7 @@ from glassbridge.wire.phone import (
     decode_from_phone,
     encode,
 )
+from glassbridge.wire.rejections import MALFORMED_AS, Rejection
 
 log = structlog.get_logger()
 
@@ -288,7 +288,7 @@ class PhoneConnection:
         try:
             message = decode_from_phone(text)
         except MalformedMessage as error:
-            self._complain(error.code, str(error))
+            self._complain(MALFORMED_AS[error.code], why=error)
             return
         match message:
             case Ping():
@@ -322,23 +322,24 @@ class PhoneConnection:
     def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
         if len(frame) > self._config.max_binary:
             _malformed.count += 1
-            self._complain(TOO_BIG, f"a binary frame holds at most {self._config.max_binary} bytes")
+            self._complain(Rejection.FRAME_TOO_BIG, most=self._config.max_binary)
             return
         try:
             if self.open:
                 listener.on_audio(self, frame)
         except FrameError as error:
             _malformed.count += 1
-            self._complain(MALFORMED, str(error))
+            self._complain(Rejection.MESSAGE_MALFORMED, why=error)
 
     def _on_excess(self, verdict: Verdict) -> None:
-        self._complain(RATE_LIMITED, TOO_FAST)
+        self._complain(Rejection.TOO_FAST)
         if verdict is Verdict.CLOSE:
             self._log.warning("phone sends too much")
             self.close(CloseCode.TOO_FAST)
 
-    def _complain(self, code: str, what: str) -> None:
-        self.send(ConnectionError_(code=code, message=what, timestamp=iso_now()), may_drop=True)
+    def _complain(self, rejection: Rejection, **values: object) -> None:
+        error = ConnectionError_(code=rejection.code, message=rejection.text(**values), timestamp=iso_now())
+        self.send(error, may_drop=True)
 
     async def _write(self) -> None:
         """Sends what is queued and asks for signs of life. A phone that takes nothing any more is cut off."""

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.auth import CoreTokenError, mint_core_token
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.cloud.config import CloudConfig
@@ -21,7 +21,7 @@ from glassbridge.core.allowance import Allowances
 from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
-from glassbridge.wire.codec import RATE_LIMITED
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -60,12 +60,7 @@ class Exchange:
     async def exchange(self, request: web.Request) -> web.Response:
         """A core token for a token of the login service."""
         if not self._tokens.exchanges:
-            return failure(
-                403,
-                "EXCHANGE_DISABLED",
-                "this cloud exchanges no tokens: its operator sets AUGMENTOS_AUTH_JWT_SECRET, and SUPABASE_JWT_SECRET "
-                "or GLASSBRIDGE_JWKS_URL",
-            )
+            return refuse(Rejection.EXCHANGE_DISABLED)
         peer, now = subject_of(request.remote or ""), self._clock()
         if (wait := self._wrong.wait(peer, now)) > 0.0:
             return _too_many(wait)
@@ -75,7 +70,7 @@ class Exchange:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             shown = ""
         if not shown:
-            return failure(400, "BAD_REQUEST", 'the body is {"supabaseToken": "..."} or {"authingToken": "..."}')
+            return refuse(Rejection.BODY_WRONG, form='{"supabaseToken": "..."} or {"authingToken": "..."}')
         try:
             user = (await self._tokens.verify_login(shown)).user
         except CoreTokenError as error:
@@ -97,4 +92,4 @@ class Exchange:
 def _too_many(wait: float) -> web.Response:
     metrics.REFUSALS.add("exchange")
     seconds = math.ceil(wait)
-    return failure(429, RATE_LIMITED, f"too many requests: try again in {seconds} s", {"Retry-After": str(seconds)})
+    return refuse(Rejection.TOO_OFTEN, {"Retry-After": str(seconds)}, seconds=seconds)

@@ -1,14 +1,14 @@
 """The HTTP side of a cloud: who is let in, and what is answered in JSON."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
 
 from glassbridge.cloud.admin import AdminRoutes
 from glassbridge.cloud.admin_gate import AdminGate
-from glassbridge.cloud.answers import NoSession, failure, success
+from glassbridge.cloud.answers import NoSession, failure, refuse, success
 from glassbridge.cloud.apps.forwarding import PREFIX, Forwarding
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.rest import AppRoutes
@@ -18,14 +18,14 @@ from glassbridge.cloud.apps.storage import Storage
 from glassbridge.cloud.apps.tts import Tts
 from glassbridge.cloud.apps.uploads import Uploads
 from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
-from glassbridge.cloud.body import BodyError, expect_later
+from glassbridge.cloud.body import expect_later
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import ConnectParams, PhoneConnection
 from glassbridge.cloud.console.development import Development
 from glassbridge.cloud.console.pages import ConsolePages
 from glassbridge.cloud.exchange import Exchange
-from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
+from glassbridge.cloud.origins import Origins
 from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.overview import Overview
 from glassbridge.cloud.phone_rest import PhoneRoutes
@@ -46,6 +46,7 @@ from glassbridge.telemetry.listener import know_client, sign_in
 from glassbridge.telemetry.numbers import Program
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import ConnectionError_, encode
+from glassbridge.wire.rejections import Rejected, Rejection
 
 log = structlog.get_logger()
 
@@ -57,6 +58,9 @@ PERMIT = web.RequestKey("permit", Permit)
 """Of a request whose core token was verified already."""
 
 
+_OF_AIOHTTP: Final = {404: Rejection.ADDRESS_UNKNOWN, 405: Rejection.METHOD_WRONG}
+
+
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     """Errors of aiohttp itself (no such path, wrong method) in the same shape; a failure of ours says nothing more."""
@@ -65,8 +69,10 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        if (rejection := _OF_AIOHTTP.get(error.status)) is not None:
+            return refuse(rejection)
         return failure(error.status, error.reason.upper().replace(" ", "_"), error.reason)
-    except (CoreTokenError, BodyError) as error:
+    except Rejected as error:
         return failure(error.status, error.code, str(error))
     except NoSession:
         return NoSession.answer()
@@ -74,7 +80,7 @@ async def errors_as_json(request: web.Request, handler: Any) -> web.StreamRespon
         if request.transport is None or request.transport.is_closing():
             raise
         log.exception("request failed", path=request.path[:512], peer=request.remote)
-        return failure(500, "INTERNAL_ERROR", "the server failed; it has logged why")
+        return refuse(Rejection.SERVER_FAILED)
     return response
 
 
@@ -163,21 +169,21 @@ class HttpApi:
     async def phone_socket(self, request: web.Request) -> web.StreamResponse:
         """`/glasses-ws`: refuses in JSON before the upgrade, or serves the phone until its socket closes."""
         if not self._origins.allow(request):
-            return _refusal(403, ORIGIN_NOT_ALLOWED, self._origins.ADVICE)
+            return _refusal(Rejected(Rejection.ORIGIN_NOT_ALLOWED))
         try:
             permit = await self._permit(request)
         except CoreTokenError as error:
             log.info("phone refused", code=error.code, peer=request.remote)
-            return _refusal(error.status, error.code, str(error))
+            return _refusal(error)
         user = permit.user
         if not self._sessions.stage.takes:
-            return _refusal(503, "SESSION_ERROR", "this server is shutting down: connect again")
+            return _refusal(Rejected(Rejection.PHONE_WHILE_STOPPING))
         if not self._sessions.has_room(user):
             log.warning("phone refused", code="SESSION_ERROR", user_id=user)
-            return _refusal(503, "SESSION_ERROR", "this server has as many sessions as it can: try again later")
+            return _refusal(Rejected(Rejection.PHONE_WHILE_FULL))
         socket = phone_websocket(self._config)
         if not socket.can_prepare(request):
-            return _refusal(426, "UPGRADE_REQUIRED", "this address speaks WebSocket only")
+            return _refusal(Rejected(Rejection.WEBSOCKET_ONLY))
         await socket.prepare(request)
         sign_in(request, for_good=True)
         connection = PhoneConnection(
@@ -231,14 +237,15 @@ class HttpApi:
         """
         match self._sessions.node_state()[0]:
             case NodeState.DRAINING:
-                return failure(503, "DRAINING", "this server is shutting down")
+                return refuse(Rejection.STOPPING)
             case NodeState.FULL:
-                return failure(503, "FULL", "this server has as many sessions as it can")
+                return refuse(Rejection.FULL)
         return web.json_response({"status": "ready", "bridges": self._sessions.pool.live})
 
 
-def _refusal(status: int, code: str, message: str) -> web.Response:
+def _refusal(why: Rejected) -> web.Response:
     """What a phone gets instead of a socket."""
-    body = encode(ConnectionError_(code=code, message=message, timestamp=iso_now()))
+    status = why.status
+    body = encode(ConnectionError_(code=why.code, message=str(why), timestamp=iso_now()))
     headers = VERSION_HEADERS if status == 426 else None
     return web.Response(status=status, text=body, content_type="application/json", headers=headers)

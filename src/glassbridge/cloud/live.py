@@ -9,12 +9,13 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure
+from glassbridge.cloud.answers import refuse
 from glassbridge.cloud.flight import Flight, Row
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.meter import EVERY_MS, KEPT
 from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.overview import Overview
+from glassbridge.wire.rejections import Rejection
 
 MAX_WATCHERS: Final = 32
 WRITE_TIMEOUT: Final = 10.0
@@ -47,7 +48,7 @@ class LiveView:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One stream, until either side closes it."""
         if self._watchers >= MAX_WATCHERS:
-            return failure(503, "TOO_MANY_WATCHERS", f"{MAX_WATCHERS} streams are open: close another one first")
+            return refuse(Rejection.WATCHERS_TOO_MANY, most=MAX_WATCHERS)
         flight = self._flights.find(request.query.get("watch", ""))
         listed = request.query.get("sessions") != "false"
         self._watchers += 1

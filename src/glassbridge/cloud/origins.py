@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-ORIGIN_NOT_ALLOWED: Final = "ORIGIN_NOT_ALLOWED"
 PHONES: Final = "/api/client/"
 """What web pages of other hosts may ask for: the requests of phones."""
 _PREFLIGHT: Final = {
@@ -21,8 +20,6 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 class Origins:
     """Pages of this host, and those of `allowed` origins such as https://app.example.com."""
-
-    ADVICE: Final = "this page may not open sockets here: its origin must be in GLASSBRIDGE_ALLOWED_ORIGINS"
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._allowed = frozenset(_normal(origin) for origin in allowed)

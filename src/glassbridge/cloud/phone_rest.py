@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from msgspec import Meta
 
-from glassbridge.cloud.answers import NoSession, failure, success
+from glassbridge.cloud.answers import NoSession, refuse, success
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.body import read_body
 from glassbridge.cloud.lc3 import LARGEST, SMALLEST, Decoder, NoLc3
@@ -23,6 +23,7 @@ from glassbridge.wire.device_events import (
     PhoneNotification,
     PhoneNotificationDismissed,
 )
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -112,7 +113,7 @@ class PhoneRoutes:
         try:
             told = msgspec.json.decode(body, type=GlassesInfo)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return failure(400, "BAD_REQUEST", 'the body is an object such as {"modelName": "Mentra Live"}')
+            return refuse(Rejection.BODY_WRONG, form='an object such as {"modelName": "Mentra Live"}')
         apps.devices.learn(told)
         glasses = apps.devices.glasses
         applied = {
@@ -131,12 +132,12 @@ class PhoneRoutes:
         try:
             told = msgspec.json.decode(body, type=AudioFormat)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            return failure(400, "BAD_REQUEST", f'the body is {{"format": "pcm"}} or {{"format": "lc3", ...}}: {error}')
+            return refuse(Rejection.BODY_WRONG, form=f'{{"format": "pcm"}} or {{"format": "lc3", ...}} ({error})')
         coding = (told.lc3_config or Lc3Config()) if told.format == "lc3" else None
         try:
             unnumbered.configure(None if coding is None else Decoder(coding.frame_size_bytes))
         except NoLc3:
-            return failure(415, "NOT_SUPPORTED", "this cloud has no LC3 decoder: send PCM16 at 16 kHz, mono")
+            return refuse(Rejection.LC3_MISSING)
         log.info("audio format", user_id=user, format=told.format, frame_size=coding and coding.frame_size_bytes)
         applied = AudioFormat(told.format, coding)
         return success(msgspec.to_builtins(applied), beside=msgspec.to_builtins(applied))
@@ -151,7 +152,7 @@ class PhoneRoutes:
             try:
                 events = list(read(msgspec.json.decode(body), request.match_info.get("id")))
             except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError):
-                return failure(400, "BAD_REQUEST", "the body lacks something, or has a value that cannot be")
+                return refuse(Rejection.BODY_WRONG, form="what docs/protocol/openapi.json describes")
             for event in events:
                 apps.devices.event(event)
             return success({"handedOn": len(events)})

@@ -18,7 +18,7 @@ import structlog
 from aiohttp import WSMsgType, web
 from yarl import URL
 
-from glassbridge.cloud.answers import failure
+from glassbridge.cloud.answers import refuse
 from glassbridge.cloud.body import CONTINUE
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.websocket import WebSocket, app_websocket
@@ -27,6 +27,7 @@ from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire.close_codes import CloseCode, may_be_sent
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -171,7 +172,7 @@ class Relay:
         """A WebSocket of an app; `near` is open already when `first` has come on it."""
         opened, near = near is not None, near or app_websocket(self._config)
         if not opened and not near.can_prepare(request):
-            return failure(426, "UPGRADE_REQUIRED", "this address speaks WebSocket only: connect with ws:// or wss://")
+            return refuse(Rejection.WEBSOCKET_ONLY)
         assert self._http is not None
         options: dict[str, Any] = {"autoping": False, "autoclose": False, "max_msg_size": 0}
         headers = self._headers(request, target)
@@ -197,9 +198,7 @@ class Relay:
         except aiohttp.WSServerHandshakeError as error:
             if opened:
                 raise
-            return failure(
-                error.status, "NOT_LET_IN", "the cloud that has this user does not open a socket: see its log"
-            )
+            return refuse(Rejection.NOT_LET_IN, status=error.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if opened:
                 raise
@@ -235,7 +234,7 @@ def _signature(method: str, path: str, client: str, secret: str) -> str:
 
 def _unreachable(address: str, error: BaseException) -> web.Response:
     log.info("request not relayed", cloud=address, error=type(error).__name__)
-    return failure(502, "CLOUD_UNREACHABLE", "the cloud that has this user does not answer: try again")
+    return refuse(Rejection.CLOUD_UNREACHABLE)
 
 
 def _body(request: web.Request) -> AsyncIterator[bytes] | None:

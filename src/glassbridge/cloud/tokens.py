@@ -16,10 +16,10 @@ from glassbridge.cloud.auth import CLOCK_SKEW, CoreTokenError, claims_of, user_o
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.issuer_keys import ALGORITHMS, IssuerKeys
 from glassbridge.core.values import UserId
+from glassbridge.wire.rejections import Rejection
 
 MAX_TOKEN: Final = 8 << 10
 """Characters."""
-INVALID: Final = "INVALID_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class CoreTokens:
     ) -> Permit:
         """`max_life` and `expected` are asked of what the secrets sign."""
         if not token:
-            raise CoreTokenError("MISSING_TOKEN", "sign in: send a core token as `Authorization: Bearer` or `?token=`")
+            raise CoreTokenError(Rejection.TOKEN_MISSING)
         try:
             header = jwt.get_unverified_header(token) if len(token) <= MAX_TOKEN else {}
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -75,7 +75,7 @@ class CoreTokens:
             return self._by_secret(token, secrets, max_life, expected)
         if algorithm in ALGORITHMS and self._issuer is not None:
             return await self._by_issuer(self._issuer, token, algorithm, str(header.get("kid", "")))
-        raise CoreTokenError(INVALID, "the token is not valid here: sign in again")
+        raise CoreTokenError(Rejection.TOKEN_INVALID)
 
     def still_good(self, permit: Permit) -> bool:
         """Not expired, and its signer is still trusted."""
@@ -89,12 +89,12 @@ class CoreTokens:
     def _by_secret(
         self, token: str, secrets: tuple[str, ...], max_life: float | None, expected: dict[str, Any]
     ) -> Permit:
-        refusal = CoreTokenError(INVALID, "the token is not valid here: sign in again")
+        refusal = CoreTokenError(Rejection.TOKEN_INVALID)
         for secret in secrets:
             try:
                 claims = claims_of(token, secret, "HS256", **expected)
             except CoreTokenError as error:
-                if error.code != INVALID:
+                if error.code != Rejection.TOKEN_INVALID.code:
                     raise
                 refusal = error
             else:
@@ -104,10 +104,10 @@ class CoreTokens:
     async def _by_issuer(self, issuer: IssuerKeys, token: str, algorithm: str, kid: str) -> Permit:
         key = await issuer.find(kid)
         if key is None and not issuer.known:
-            raise CoreTokenError("KEYS_UNAVAILABLE", "the issuer's keys are not known yet: try again", 503)
+            raise CoreTokenError(Rejection.KEYS_UNAVAILABLE)
         config = self._config.issuer
         if key is None or key.algorithm != algorithm or config is None:
-            raise CoreTokenError(INVALID, "the token is signed by a key that is not known: sign in again")
+            raise CoreTokenError(Rejection.TOKEN_OF_UNKNOWN_KEY)
         claims = claims_of(
             token, key.key, algorithm, issuer=config.issuer, audience=config.audience,
             options={"require": ["exp", "iss", "aud"]},
@@ -119,7 +119,7 @@ class CoreTokens:
         user, ends = user_of(claims), claims.get("exp")
         expires_at = float(ends) if isinstance(ends, int | float) else None
         if max_life is not None and (expires_at is None or expires_at > time() + max_life + CLOCK_SKEW):
-            raise CoreTokenError("TOKEN_LIVES_TOO_LONG", "the token lives longer than this cloud allows")
+            raise CoreTokenError(Rejection.TOKEN_LIVES_TOO_LONG)
         return Permit(user, expires_at, signer)
 
 

@@ -9,9 +9,10 @@ from typing import Any, Final, Protocol
 import msgspec
 from aiohttp import web
 
-from glassbridge.cloud.answers import NoSession, failure, success
+from glassbridge.cloud.answers import NoSession, refuse, success
 from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId, spelled
+from glassbridge.wire.rejections import Rejection
 
 KEPT: Final = 30 * 60.0
 MOST_BYTES: Final = 1 << 20
@@ -190,7 +191,7 @@ class TranscriptRoutes:
         user = await self._user_of(request)
         session = spelled(request.match_info.get("session", user))
         if session != user and not session.startswith(f"{user}-"):
-            return failure(403, "FORBIDDEN", "these are the words of somebody else")
+            return refuse(Rejection.WORDS_OF_OTHERS)
         transcripts = self._sessions.transcripts_of(user)
         if transcripts is None:
             raise NoSession
@@ -201,8 +202,10 @@ class TranscriptRoutes:
             if "duration" in query:
                 since = max(since, time() - float(query["duration"]))
         except (ValueError, OverflowError):
-            text = "duration is in seconds; startTime and endTime are ISO 8601 or unix milliseconds"
-            return failure(400, "BAD_REQUEST", text)
+            return refuse(
+                Rejection.QUERY_WRONG,
+                form="duration in seconds, startTime and endTime in ISO 8601 or unix milliseconds",
+            )
         found: Iterable[Segment] = transcripts.find(since, until, query.get("language"))
         segments = [segment.told() for segment in found]
         gaps = [_told_of_gap(gap) for gap in transcripts.gaps.values()]

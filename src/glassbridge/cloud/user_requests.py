@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.answers import NoSession, failure
+from glassbridge.cloud.answers import NoSession, refuse
 from glassbridge.cloud.apps.forwarding import Forwarding, cloud_of_sound
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.body import BODY, read_body
@@ -26,6 +26,7 @@ from glassbridge.cloud.relay import RELAYED, Answer, Relay
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.telemetry import metrics
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -58,7 +59,6 @@ ANSWER_TIME: Final = 40.0
 """Seconds for an answer: an app may take 27 s to start."""
 HINT: Final = "X-Glassbridge-Owner"
 """Of such an answer: the address of the cloud that has the user, if it is known."""
-MISPLACED: Final = 421
 """How a cloud answers a relayed request of a user that it does not have."""
 
 
@@ -116,7 +116,7 @@ class UserRequests:
             if (answer := await self._if_here(request, handler, user)) is not None:
                 return answer
             hint = {HINT: self._sessions.given_to(user)}
-            return failure(MISPLACED, "MISPLACED", "this cloud does not have the user", hint)
+            return refuse(Rejection.MISPLACED, hint)
         until = self._clock() + FIND_TIME
         while not self._relay.is_relayed(request) and self._clock() < until:
             if (answer := await self._if_here(request, handler, user)) is not None:
@@ -155,7 +155,7 @@ class UserRequests:
         try:
             for one in asyncio.as_completed(asked):
                 answer = await one
-                if answer is not None and answer.status == MISPLACED:
+                if answer is not None and answer.status == Rejection.MISPLACED.status:
                     hints |= {answer.headers.get(HINT, "")} - {""}
                 elif answer is not None:
                     metrics.RELAYED.add("request")

@@ -21,6 +21,7 @@ from glassbridge.core.connections import ConnectionLimits, Connections, Refusal,
 from glassbridge.runtime.timer import Timer
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.access import CLIENT, SERVER_LOGGER, AccessLogger
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -41,28 +42,25 @@ bridges and registries can still be opened."""
 OUT_OF_DESCRIPTORS: Final = "descriptors"
 
 _ANSWERS: Final = {
-    Refusal.FULL.value: (503, "TOO_MANY_CONNECTIONS", "this server has as many connections as it can: try again later"),
-    Refusal.ADDRESS_FULL.value: (
-        429,
-        "TOO_MANY_CONNECTIONS",
-        "your address has as many connections as it may: close some first",
-    ),
-    OUT_OF_DESCRIPTORS: (503, "TOO_MANY_CONNECTIONS", "this server has as many open files as it can: try again later"),
-    Wait.HEADER.value: (408, "REQUEST_TIMEOUT", "the header of the request did not come in time"),
+    Refusal.FULL.value: Rejection.CONNECTIONS_FULL,
+    Refusal.ADDRESS_FULL.value: Rejection.ADDRESS_FULL,
+    OUT_OF_DESCRIPTORS: Rejection.DESCRIPTORS_FULL,
+    Wait.HEADER.value: Rejection.HEADER_LATE,
 }
 _REASONS: Final = {408: "Request Timeout", 429: "Too Many Requests", 503: "Service Unavailable"}
 
 
-def error_body(code: str, message: str) -> bytes:
+def error_body(rejection: Rejection) -> bytes:
     """The JSON of an error that has no handler."""
+    error = {"code": rejection.code, "message": rejection.text()}
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode({"success": False, "error": {"code": code, "message": message}, "timestamp": now})
+    return msgspec.json.encode({"success": False, "error": error, "timestamp": now})
 
 
 def _raw(reason: str) -> bytes:
     """A whole HTTP answer for a peer that has no request."""
-    status, code, message = _ANSWERS[reason]
-    body = error_body(code, message)
+    rejection = _ANSWERS[reason]
+    status, body = rejection.status or 400, error_body(rejection)
     head = (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nServer: {SERVER}\r\nContent-Type: application/json; charset=utf-8\r\n"
         f"X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -244,10 +242,7 @@ class GuardedHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         found = super().handle_error(request, status, exc, message)
-        if found.status == 400:
-            body = error_body("BAD_REQUEST", "this is not a valid HTTP request")
-        else:
-            body = error_body("INTERNAL_ERROR", "the server failed; it has logged why")
+        body = error_body(Rejection.NO_HTTP if found.status == 400 else Rejection.SERVER_FAILED)
         answer = web.Response(status=found.status, body=body, content_type="application/json", headers=_headers())
         answer.force_close()
         return answer
@@ -292,8 +287,8 @@ async def know_client(request: web.Request, handler: Any) -> web.StreamResponse:
         if client != (request.remote or ""):
             request[CLIENT] = client  # for the access log, which gets the request as it came
             if not connection.charge(client):
-                status, code, message = _ANSWERS[Refusal.ADDRESS_FULL.value]
-                return web.Response(status=status, body=error_body(code, message), content_type="application/json")
+                full = Rejection.ADDRESS_FULL
+                return web.Response(status=full.status or 400, body=error_body(full), content_type="application/json")
             request = request.clone(remote=client)
     response: web.StreamResponse = await handler(request)
     return response

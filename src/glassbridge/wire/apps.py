@@ -64,6 +64,11 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "INTERNAL_ERROR", False
 
 
+def error_code(code: str) -> ErrorCode:
+    """The one of this spelling. Raises ValueError."""
+    return ErrorCode(code)  # type: ignore[call-arg]
+
+
 def app_session_id(user: str, package: str) -> str:
     """The name of an app's session; `user_of` is its inverse."""
     return f"{user}-{package}"

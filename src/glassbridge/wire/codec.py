@@ -14,7 +14,6 @@ MALFORMED: Final = "MALFORMED_MESSAGE"
 TOO_BIG: Final = "MESSAGE_TOO_BIG"
 RATE_LIMITED: Final = "RATE_LIMITED"
 """Codes of connection_error and tpa_connection_error: the socket stays open."""
-TOO_FAST: Final = "this socket gets more messages or bytes than are allowed: send less, or it is closed"
 
 MAX_MESSAGE: Final = 64 << 10
 """Bytes of one message, unless its type needs more (`Message.MAX_BYTES`)."""

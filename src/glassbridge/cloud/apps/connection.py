@@ -27,8 +27,9 @@ from glassbridge.runtime.tcp import lost
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
-from glassbridge.wire.codec import TOO_FAST, MalformedMessage, Message, UnknownMessage, encode
+from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
 from glassbridge.wire.phone import Ping, Pong
+from glassbridge.wire.rejections import MALFORMED_AS, Rejection
 
 log = structlog.get_logger()
 
@@ -53,7 +54,6 @@ FAIR_SHARE = 50
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
 
-_CODES = {str(code): code for code in wire.ErrorCode}
 Hear = Callable[["AppConnection", wire.FromApp], None]
 Take = Callable[["AppConnection", bytes], None]
 
@@ -134,9 +134,10 @@ class AppConnection:
         if self.open:
             self._chunks.put(pcm)
 
-    def complain(self, code: wire.ErrorCode, message: str) -> None:
+    def complain(self, rejection: Rejection, **values: object) -> None:
         """Something is wrong; after what is fatal the socket is closed."""
-        self.send(wire.ConnectionError_(code=code, message=message, timestamp=iso_now()))
+        code = wire.error_code(rejection.code)
+        self.send(wire.ConnectionError_(code=code, message=rejection.text(**values), timestamp=iso_now()))
         if code.fatal:
             self.close(CloseCode.POLICY, code)
 
@@ -227,7 +228,7 @@ class AppConnection:
         try:
             message = wire.decode_from_app(text)
         except MalformedMessage as error:
-            self.complain(_CODES[error.code], str(error))
+            self.complain(MALFORMED_AS[error.code], why=error)
             return
         match message:
             case Ping():
@@ -256,7 +257,7 @@ class AppConnection:
             )
 
     def _on_excess(self, verdict: Verdict) -> None:
-        self.complain(wire.ErrorCode.RATE_LIMITED, TOO_FAST)
+        self.complain(Rejection.TOO_FAST)
         if verdict is Verdict.CLOSE:
             self._log.warning("app sends too much")
             self.close(CloseCode.TOO_FAST)

@@ -5,19 +5,18 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from glassbridge.cloud.answers import NoSession, failure, success
+from glassbridge.cloud.answers import NoSession, refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import RegistryError
 from glassbridge.cloud.apps.sockets import AppSockets, Sessions
-from glassbridge.cloud.apps.user_apps import CannotStart, UserApps
+from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.core.app_session import AppState
 from glassbridge.core.values import UserId
 from glassbridge.wire.apps import APP_PATHS
-from glassbridge.wire.codec import RATE_LIMITED
+from glassbridge.wire.rejections import Rejection
 
 SLACK = 2.0
 """Seconds that a start may take beyond its budget."""
-_STATUS = {"PACKAGE_NOT_FOUND": 404, "TOO_MANY_APPS": 429, RATE_LIMITED: 429}
 
 
 class AppRoutes:
@@ -51,7 +50,7 @@ class AppRoutes:
         try:
             records = self._host.registry.all()
         except RegistryError:
-            return failure(500, "INTERNAL_ERROR", "the registry of apps cannot be read")
+            return refuse(Rejection.REGISTRY_UNREADABLE)
         return success(
             [
                 {
@@ -68,17 +67,14 @@ class AppRoutes:
     async def start(self, request: web.Request) -> web.Response:
         """Starts an app; answers when it runs, or when it cannot be had."""
         apps = await self._apps(request)
-        try:
-            app = apps.start(request.match_info["package"])
-        except CannotStart as error:
-            return failure(_STATUS.get(error.code, 500), error.code, str(error))
+        app = apps.start(request.match_info["package"])
         try:
             async with asyncio.timeout(self._host.config.times.start + SLACK):
                 reason = await asyncio.shield(app.outcome)
         except TimeoutError:
-            return failure(504, "APP_NOT_STARTED", "the app is still being started")
+            return refuse(Rejection.APP_STARTING)
         if reason is not None:
-            return failure(502, "APP_NOT_STARTED", reason.text)
+            return refuse(Rejection.APP_DID_NOT_START, why=reason.text)
         return success({"packageName": app.package, "state": app.state.shown})
 
     async def stop(self, request: web.Request) -> web.Response:

@@ -12,7 +12,6 @@ from glassbridge.cloud.apps.host import REFUSED, AppHost
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.store import StoreError
-from glassbridge.cloud.apps.streams import Refused
 from glassbridge.cloud.apps.tts import own_address, vouched
 from glassbridge.cloud.apps.unserved import refusal
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
@@ -53,6 +52,7 @@ from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import Message
 from glassbridge.wire.phone import AppStarted, AppStateChange, AppStopped, DisplayEvent, TextWall
+from glassbridge.wire.rejections import Rejected, Rejection
 
 log = structlog.get_logger()
 
@@ -266,9 +266,7 @@ class RunningApp:
                     connection.close(CloseCode.NORMAL, "a newer socket of this app took over")
             case Refuse(number):
                 if (connection := self._connections.get(number)) is not None:
-                    connection.complain(
-                        wire.ErrorCode.APP_NOT_STARTED, "the user has not started this app: wait for its webhook"
-                    )
+                    connection.complain(Rejection.APP_NOT_STARTED)
             case Doubt(number):
                 if (connection := self._connections.get(number)) is not None:
                     connection.doubt()
@@ -376,15 +374,15 @@ class RunningApp:
             return
         try:
             self._host.streams.write(self, piece)
-        except Refused as error:
-            connection.complain(wire.ErrorCode.MALFORMED_MESSAGE, str(error))
+        except Rejected as error:
+            connection.complain(error.rejection, **error.values)
 
     def _begin_stream(self, connection: AppConnection, id_: str) -> None:
         try:
             url = f"{self._host.http_url}{SOUNDS_PATH}/{self._host.streams.open(self, id_)}"
-        except Refused as error:
+        except Rejected as error:
             kind = str(wire.AudioStreamStart.__struct_config__.tag)
-            connection.send(refusal(kind, id_, wire.ErrorCode.NOT_AVAILABLE, str(error)))
+            connection.send(refusal(kind, id_, wire.error_code(error.code), str(error)))
         else:
             connection.send(wire.AudioStreamReady(stream_id=id_, stream_url=url, timestamp=iso_now()))
 

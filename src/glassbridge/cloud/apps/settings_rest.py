@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
 from glassbridge.cloud.apps.store import PHONE, Full, Kind, Store, StoreError, as_values
@@ -20,6 +20,7 @@ from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.body import read_body
 from glassbridge.core.app_settings import MAX_VALUES, chosen, fits
 from glassbridge.core.values import UserId
+from glassbridge.wire.rejections import Rejection
 
 MAX_BODY: Final = 64 << 10
 BODY_TIME: Final = 15.0
@@ -78,7 +79,7 @@ class SettingsRoutes:
 
     async def refuse(self, _request: web.Request) -> web.Response:
         """The original's SDK shows an id that anybody can guess."""
-        return failure(401, "UNAUTHORIZED", "settings come with the app's connection and with each change")
+        return refuse(Rejection.SETTINGS_CLOSED)
 
     async def of_app(self, request: web.Request) -> web.Response:
         """The settings of an app and what the user has chosen. POST: `{"key", "value"}`, or a list of such under
@@ -87,7 +88,7 @@ class SettingsRoutes:
         try:
             record = self._host.registry.find(package)
             if record is None:
-                return failure(404, "PACKAGE_NOT_FOUND", "there is no such app here")
+                return refuse(Rejection.APP_ABSENT)
             if request.method == "POST":
                 changes = _changes(await read_body(request, most=MAX_BODY, within=BODY_TIME))
                 wrong = [
@@ -96,15 +97,13 @@ class SettingsRoutes:
                     if one.value is not None and not fits(record.settings, one.key, one.value)
                 ]
                 if wrong:
-                    return failure(
-                        422, "WRONG_VALUE", f"the app has no such setting, or not this value: {wrong[0][:128]}"
-                    )
+                    return refuse(Rejection.SETTING_WRONG, key=wrong[0][:128])
                 await self._change_app(user, record, changes)
             values = await self._host.settings_of(user, record)
         except ValueError as error:
-            return failure(400, "BAD_REQUEST", str(error))
+            return refuse(Rejection.BODY_WRONG, form=error)
         except RegistryError:
-            return failure(500, "INTERNAL_ERROR", "the registry of apps cannot be read")
+            return refuse(Rejection.REGISTRY_UNREADABLE)
         except (Full, StoreError) as error:
             return _no_store(error)
         data = {"packageName": package, "name": record.name or package, "settings": values}
@@ -136,7 +135,7 @@ class SettingsRoutes:
             texts = {name: msgspec.json.encode(value).decode() for name, value in values.items()}
             kept = await self._store.write(Kind.SETTING, user, PHONE, texts, MAX_VALUES)
         except ValueError as error:
-            return failure(400, "BAD_REQUEST", str(error))
+            return refuse(Rejection.BODY_WRONG, form=error)
         except (Full, StoreError) as error:
             return _no_store(error)
         if (apps := self._sessions.apps_of(user)) is not None:
@@ -149,14 +148,14 @@ def _told(kept: dict[str, str], key: str | None = None) -> web.Response:
     if key is None:
         return success(values)
     if key not in values:
-        return failure(404, "NOT_FOUND", "there is no such setting")
+        return refuse(Rejection.SETTING_UNKNOWN)
     return success({"key": key, "value": values[key]})
 
 
 def _no_store(error: Exception) -> web.Response:
     if isinstance(error, Full):
-        return failure(413, "TOO_LARGE", f"settings have {MAX_VALUES >> 10} KiB in all")
-    return failure(503, "STORE_UNAVAILABLE", str(error))
+        return refuse(Rejection.SETTINGS_FULL, most=MAX_VALUES >> 10)
+    return refuse(Rejection.STORE_UNAVAILABLE, why=error)
 
 
 def _decoded(body: bytearray, kind: Any) -> Any:
@@ -164,7 +163,7 @@ def _decoded(body: bytearray, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise ValueError('the body is {"settings": {key: value}}, or {"value": value} with a key in the path') from None
+        raise ValueError('{"settings": {key: value}}, or {"value": value} with a key in the path') from None
 
 
 def _changes(body: bytearray) -> list[_Change]:
@@ -175,4 +174,4 @@ def _changes(body: bytearray) -> list[_Change]:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             continue
         return [found] if isinstance(found, _Change) else found.settings if isinstance(found, _Changes) else found
-    raise ValueError('the body is {"key": key, "value": value}, or a list of such')
+    raise ValueError('{"key": key, "value": value}, or a list of such')

@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import structlog
@@ -19,7 +19,7 @@ from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.auth import CoreTokenError, bearer, claims_of, only_authorization
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.cloud.origins import ORIGIN_NOT_ALLOWED, Origins
+from glassbridge.cloud.origins import Origins
 from glassbridge.cloud.recheck import Recheck
 from glassbridge.cloud.relay import Relay
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
@@ -33,15 +33,12 @@ from glassbridge.wire import apps as wire
 from glassbridge.wire.app_keys import key_fits
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, encode
+from glassbridge.wire.rejections import MALFORMED_AS, Rejected, Rejection
 
 log = structlog.get_logger()
 
 SIGN_IN_TRIES = 10
 """Messages in which an app that sent no headers says who it is; pings do not count."""
-TOO_MANY_UNSIGNED: Final = (
-    "your address has as many app sockets as it may that have not said who they are: sign in by headers, or say "
-    "tpa_connection_init at once"
-)
 
 
 class Sessions(Protocol):
@@ -68,12 +65,12 @@ class Keeper(Protocol):
         """Addresses of other clouds that may have this user; None: nobody has."""
 
 
-class SignInError(Exception):
+class SignInError(Rejected):
     """Why an app is not let in; the text is for its developer and holds nothing that was sent."""
 
-    def __init__(self, code: wire.ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    @property
+    def code(self) -> wire.ErrorCode:
+        return wire.error_code(self.rejection.code)
 
 
 class NotHere(SignInError):
@@ -81,10 +78,7 @@ class NotHere(SignInError):
 
     def __init__(self, user: UserId | None) -> None:
         # One answer for both: an app is not told who is here, unless the user has started it.
-        super().__init__(
-            wire.ErrorCode.SESSION_NOT_FOUND,
-            "this user has no session here with this app in it: wait for the next webhook, and connect then",
-        )
+        super().__init__(Rejection.APP_NOT_HERE)
         self.user = user
 
 
@@ -132,9 +126,9 @@ class AppSockets:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
         if not self._origins.allow(request):
-            return _refusal(403, ORIGIN_NOT_ALLOWED, self._origins.ADVICE)
+            return _refusal(Rejected(Rejection.ORIGIN_NOT_ALLOWED))
         if not self._sessions.stage.takes:
-            return _refusal(503, wire.ErrorCode.INTERNAL_ERROR, "this server is shutting down: connect again")
+            return _refusal(Rejected(Rejection.APP_WHILE_STOPPING))
         found: _SignedIn | None = None
         try:
             if "Authorization" in request.headers:
@@ -143,17 +137,13 @@ class AppSockets:
             if address := await self._cloud_of(request, error):
                 return await self._relay.socket(request, address, request.rel_url)
             log.info("app refused", code=error.code, peer=request.remote)
-            return _refusal(401, error.code, str(error))
+            return _refusal(error)
         if found is None and not self._has_room(request.remote):
             metrics.CONNECTIONS_REFUSED.add("unsigned_apps")
-            return _refusal(429, wire.ErrorCode.RATE_LIMITED, TOO_MANY_UNSIGNED)
+            return _refusal(Rejected(Rejection.APP_UNSIGNED))
         socket = app_websocket(self._config)
         if not socket.can_prepare(request):
-            return _refusal(
-                426,
-                wire.ErrorCode.MALFORMED_MESSAGE,
-                "this address speaks WebSocket only: connect with ws:// or wss://",
-            )
+            return _refusal(Rejected(Rejection.APP_WEBSOCKET_ONLY))
         if found is None:
             try:
                 found = await self._unsigned(socket, request)
@@ -226,13 +216,13 @@ class AppSockets:
         """An app JWT, and whose session it is about. Raises SignInError."""
         try:
             token = bearer(only_authorization(request.headers), None)
-        except CoreTokenError as error:
-            raise SignInError(wire.ErrorCode.JWT_INVALID, str(error)) from None
+        except CoreTokenError:
+            raise SignInError(Rejection.APP_TOKEN_TWICE) from None
         user, session_id = request.headers.get(wire.USER_HEADER), request.headers.get(wire.SESSION_HEADER)
         if not token or not user or not session_id:
             raise SignInError(
-                wire.ErrorCode.MISSING_HEADERS,
-                f"send `Authorization: Bearer`, `{wire.USER_HEADER}` and `{wire.SESSION_HEADER}`",
+                Rejection.APP_HEADERS_MISSING,
+                headers=f"`Authorization: Bearer`, `{wire.USER_HEADER}` and `{wire.SESSION_HEADER}`",
             )
         try:
             claims = self._claims(token)
@@ -240,15 +230,12 @@ class AppSockets:
         except (CoreTokenError, KeyError):
             package = key = None
         if not isinstance(package, str) or not isinstance(key, str):
-            raise SignInError(
-                wire.ErrorCode.JWT_INVALID,
-                "the app's token is not valid here: sign in by tpa_connection_init with the API key",
-            )
+            raise SignInError(Rejection.APP_TOKEN_INVALID)
         return replace(self._find(package, key, user), token=token)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """What the JWT of an app says that one of our secrets has signed. Raises CoreTokenError."""
-        refusal = CoreTokenError("INVALID_TOKEN", "no secret of ours has signed this")
+        refusal = CoreTokenError(Rejection.TOKEN_INVALID)
         for secret in self._config.keys.core:
             try:
                 return claims_of(token, secret, "HS256")
@@ -312,11 +299,9 @@ class AppSockets:
         try:
             message = wire.decode_from_app(text)
         except MalformedMessage as error:
-            raise SignInError(wire.ErrorCode.MALFORMED_MESSAGE, str(error)) from None
+            raise SignInError(MALFORMED_AS[error.code], why=error) from None
         if not isinstance(message, wire.ConnectionInit):
-            raise SignInError(
-                wire.ErrorCode.MALFORMED_MESSAGE, "tpa_connection_init comes first: send it before anything else"
-            )
+            raise SignInError(Rejection.APP_INIT_FIRST)
         user = wire.user_of(message.session_id, message.package_name)
         return self._find(message.package_name, message.api_key, user)
 
@@ -324,17 +309,11 @@ class AppSockets:
         """The app that has been started. Raises SignInError."""
         record = self._record(package)
         if record is None:
-            raise SignInError(
-                wire.ErrorCode.PACKAGE_NOT_FOUND,
-                "no app of this package name is registered here: `glassbridge apps add` registers one",
-            )
+            raise SignInError(Rejection.APP_UNKNOWN)
         if not key_fits(key, record.key_hash):
             if (app := self._running(package, user)) is not None:
                 app.note_wrong_key()
-            raise SignInError(
-                wire.ErrorCode.INVALID_API_KEY,
-                "this is not the API key of this app: `glassbridge apps rekey` makes another one",
-            )
+            raise SignInError(Rejection.APP_KEY_WRONG)
         self._learn(record, key)
         app = self._running(package, user)
         if app is None:
@@ -362,10 +341,7 @@ class AppSockets:
             return self._host.registry.find(package)
         except RegistryError as error:
             log.warning("registry of apps cannot be used", error=str(error))
-            raise SignInError(
-                wire.ErrorCode.INTERNAL_ERROR,
-                "the registry of apps cannot be read: try again later; the log of the cloud says why",
-            ) from None
+            raise SignInError(Rejection.APP_REGISTRY_UNREADABLE) from None
 
 
 def _user(name: str | None) -> UserId | None:
@@ -379,7 +355,7 @@ def _error(code: str, message: str) -> str:
     return encode(wire.ConnectionError_(code=code, message=message, timestamp=iso_now()))
 
 
-def _refusal(status: int, code: str, message: str) -> web.Response:
+def _refusal(why: Rejected) -> web.Response:
     """What an app gets instead of a socket."""
-    headers = VERSION_HEADERS if status == 426 else None
-    return web.Response(status=status, text=_error(code, message), content_type="application/json", headers=headers)
+    text, headers = _error(why.code, str(why)), VERSION_HEADERS if why.status == 426 else None
+    return web.Response(status=why.status, text=text, content_type="application/json", headers=headers)

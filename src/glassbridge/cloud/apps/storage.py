@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import RegistryError
 from glassbridge.cloud.apps.store import Full, Kind, Store, StoreError
@@ -22,7 +22,7 @@ from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire.app_keys import key_fits
-from glassbridge.wire.codec import RATE_LIMITED
+from glassbridge.wire.rejections import Rejected, Rejection
 
 PATH: Final = "/api/sdk/simple-storage"
 MAX_VALUE: Final = 100_000
@@ -43,14 +43,6 @@ class _One(msgspec.Struct):
 
 class _Many(msgspec.Struct):
     data: Annotated[dict[Key, Value], Meta(max_length=10_000)]
-
-
-class Refused(Exception):
-    """With what is answered."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer = failure(status, code, message)
 
 
 class Storage:
@@ -80,19 +72,17 @@ class Storage:
                     return await self._put(request, user, package, key)
                 case _:
                     return success({"deleted": await self._store.delete(Kind.STORED, user, package, key)})
-        except Refused as refused:
-            return refused.answer
         except Full:
-            return failure(413, "TOO_LARGE", f"{MAX_STORED >> 20} MiB are kept for an app and a user: delete something")
+            return refuse(Rejection.STORAGE_FULL, most=MAX_STORED >> 20)
         except StoreError as error:
-            return failure(503, "STORE_UNAVAILABLE", str(error))
+            return refuse(Rejection.STORE_UNAVAILABLE, why=error)
 
     async def _get(self, user: UserId, package: str, key: str | None) -> web.Response:
         stored = await self._store.read(Kind.STORED, user, package)
         if key is None:
             return success(stored)
         if key not in stored:
-            return failure(404, "NOT_FOUND", "nothing is stored under this key")
+            return refuse(Rejection.STORAGE_KEY_UNKNOWN)
         return success({"value": stored[key]})
 
     async def _put(self, request: web.Request, user: UserId, package: str, key: str | None) -> web.Response:
@@ -103,33 +93,32 @@ class Storage:
             else:
                 values = {msgspec.convert(key, Key): msgspec.json.decode(body, type=_One).value}
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return failure(
-                400,
-                "BAD_REQUEST",
-                'the body is {"data": {key: text}}, or {"value": text} with a key in the path; a key has at most 256'
+            return refuse(
+                Rejection.BODY_WRONG,
+                form='{"data": {key: text}}, or {"value": text} with a key in the path; a key has at most 256'
                 f" characters, a text {MAX_VALUE:,}",
             )
         await self._store.write(Kind.STORED, user, package, values, MAX_STORED)
         return success({"written": len(values)})
 
     async def _asker(self, request: web.Request) -> tuple[UserId, str]:
-        """Raises Refused, StoreError, CoreTokenError."""
+        """Raises Rejected, StoreError, CoreTokenError."""
         package, _, key = (bearer(only_authorization(request.headers), None) or "").partition(":")
         try:
             record = self._host.registry.find(package)
         except RegistryError:
-            raise Refused(500, "INTERNAL_ERROR", "the registry of apps cannot be read") from None
+            raise Rejected(Rejection.REGISTRY_UNREADABLE) from None
         if record is None or not key_fits(key, record.key_hash):
-            raise Refused(401, "INVALID_API_KEY", "Authorization: Bearer, package name, a colon and its API key")
+            raise Rejected(Rejection.STORAGE_KEY_WRONG)
         sign_in(request)
         try:
             user = user_id(request.match_info["user"])
         except ValueError as error:
-            raise Refused(400, "BAD_REQUEST", str(error)) from None
+            raise Rejected(Rejection.USER_WRONG, why=error) from None
         bucket, now = self._allowances.of((package, user), self._clock()), self._clock()
         if not bucket.take(now):
             metrics.REFUSALS.add("storage")
-            raise Refused(429, RATE_LIMITED, f"too many requests: try again in {math.ceil(bucket.wait(now))} s")
+            raise Rejected(Rejection.TOO_OFTEN, seconds=math.ceil(bucket.wait(now)))
         if not await self._store.knows(user, package):
-            raise Refused(404, "USER_NOT_FOUND", "this user has never started this app here")
+            raise Rejected(Rejection.STORAGE_USER_UNKNOWN)
         return user, package

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from glassbridge.runtime.world import World
+from glassbridge.wire.rejections import Rejected, Rejection
 
 ID_LENGTH: Final = 36
 """Bytes of the stream's id before each piece."""
@@ -19,10 +20,6 @@ MAX_STREAMS: Final = 4
 """Of one app and user, at once."""
 KEPT: Final = 60.0
 """Seconds after the end."""
-
-
-class Refused(Exception):
-    """Why a piece or a stream is not taken; the text is for the app's maker."""
 
 
 @dataclass(slots=True)
@@ -70,34 +67,32 @@ class Streams:
         return self._streams.get(name)
 
     def open(self, owner: object, id_: str) -> str:
-        """Its name: asked for again, the same. Raises Refused."""
+        """Its name: asked for again, the same. Raises Rejected."""
         self._forget()
         mine = {name: one for name, one in self._streams.items() if one.owner is owner and one.ended_at is None}
         for name, one in mine.items():
             if one.id == id_:
                 return name
         if len(id_.encode()) != ID_LENGTH:
-            raise Refused(f"the id of a stream has {ID_LENGTH} bytes")
+            raise Rejected(Rejection.STREAM_ID_WRONG, length=ID_LENGTH)
         if len(mine) >= MAX_STREAMS:
-            raise Refused(f"an app has at most {MAX_STREAMS} streams of sound at once: end one first")
+            raise Rejected(Rejection.STREAMS_TOO_MANY, most=MAX_STREAMS)
         name = self._token(16)
         self._streams[name] = Stream(owner, id_)
         return name
 
     def write(self, owner: object, piece: bytes) -> None:
         """A piece, after the id of its stream. One of a stream that has ended is late and counts for nothing. Raises
-        Refused: then the stream ends."""
+        Rejected: then the stream ends."""
         stream = self._of(owner, piece[:ID_LENGTH].decode(errors="replace"))
         if stream is None:
             if not any(one.owner is owner for one in self._streams.values()):
-                raise Refused("an app sends no binary frames but pieces of a stream that it has begun")
+                raise Rejected(Rejection.STREAM_NOT_BEGUN)
             return
         data = memoryview(piece)[ID_LENGTH:]
         if len(stream.data) + len(data) > MAX_STREAM or self._bytes() + len(data) > self._most:
             self._end(stream)
-            raise Refused(
-                f"a stream of sound has at most {MAX_STREAM >> 20} MiB, and all together {self._most >> 20} MiB"
-            )
+            raise Rejected(Rejection.STREAM_TOO_LONG, most=MAX_STREAM >> 20, all=self._most >> 20)
         stream.data += data
         stream.wake()
 

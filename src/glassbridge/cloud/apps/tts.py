@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from msgspec import Meta
 
-from glassbridge.cloud.answers import failure
+from glassbridge.cloud.answers import refuse
 from glassbridge.cloud.apps.forwarding import without_name
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
@@ -25,7 +25,7 @@ from glassbridge.speech.voice import Utterance, Voice, VoiceBusy, VoiceError
 from glassbridge.telemetry import metrics
 from glassbridge.wire.app_keys import speech_claim
 from glassbridge.wire.apps import APP_PATHS
-from glassbridge.wire.codec import RATE_LIMITED
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -95,13 +95,13 @@ class Tts:
         if package is None:
             asker = Asker(await self._user_of(request))
         elif not self._signed(package, text, voice or "", query.get("signature", "")):
-            return failure(401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
+            return refuse(Rejection.SIGNATURE_WRONG)
         else:
             asker = Asker(f"app {package}", query.get(LISTENER, "")[:64])
         if self._voice is None:
-            return failure(501, "NO_VOICE", "this cloud has no voice: install espeak-ng, or set ELEVENLABS_API_KEY")
+            return refuse(Rejection.VOICE_MISSING)
         if (wait := self._wait(asker)) > 0:
-            return _too_often(f"too many texts are spoken: try again in {math.ceil(wait)} s", wait)
+            return _too_often(Rejection.SPEECH_TOO_OFTEN, wait, seconds=math.ceil(wait))
         try:
             settings = _settings(query.get("voice_settings", "{}"))
             utterance = Utterance(text, voice, query.get("model_id"), settings, asker)
@@ -119,9 +119,9 @@ class Tts:
                     log.warning("speech broke off", package=package, error=str(error))
                     _break_off(request)
         except VoiceBusy as error:
-            return _too_often(str(error), 1.0)
+            return _too_often(Rejection.VOICE_BUSY, 1.0, why=error)
         except VoiceError as error:
-            return failure(422, "CANNOT_SAY", str(error))
+            return refuse(Rejection.SPEECH_FAILED, why=error)
         log.info("said", package=package, characters=len(text))
         return response
 
@@ -154,9 +154,10 @@ def _settings(text: str) -> dict[str, float | bool]:
     return found
 
 
-def _too_often(why: str, wait: float) -> web.Response:
+def _too_often(rejection: Rejection, wait: float, **values: object) -> web.Response:
     metrics.REFUSALS.add("speech")
-    return failure(429, RATE_LIMITED, why, headers={"Retry-After": str(math.ceil(wait))})
+    seconds = math.ceil(wait)
+    return refuse(rejection, {"Retry-After": str(seconds)}, None, **values)
 
 
 def _break_off(request: web.Request) -> None:

@@ -14,14 +14,15 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure, success
+from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
 from glassbridge.cloud.apps.streams import Stream
-from glassbridge.cloud.body import BodyError, expect_later, read_body
+from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
 from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, sound_claim
+from glassbridge.wire.rejections import Rejected, Rejection
 
 log = structlog.get_logger()
 
@@ -69,19 +70,18 @@ class Uploads:
         """Keeps a sound file for 15 minutes; `app` names the package that signs for its size and digest."""
         package, size = request.query.get("app", ""), request.content_length
         if size is None:
-            raise _refused("size", 411, "LENGTH_REQUIRED", "say how long the sound is: Content-Length")
+            raise _refused("size", Rejection.SOUND_LENGTH_MISSING)
         digest = request.headers.get(DIGEST_HEADER, "").lower()
         if not self._signed(package, sound_claim(package, size, digest), request.headers.get(SIGNATURE_HEADER, "")):
-            raise _refused("signature", 401, "INVALID_SIGNATURE", "sign with the app's API key, as the SDK does")
+            raise _refused("signature", Rejection.SIGNATURE_WRONG)
         sign_in(request)
         if not size:
-            raise _refused("size", 400, "BAD_REQUEST", "the body is the sound file")
+            raise _refused("size", Rejection.SOUND_EMPTY)
         if size > MAX_SOUND:
-            text = f"a sound has at most {MAX_SOUND >> 20} MiB: give its URL instead"
-            raise _refused("size", 413, "TOO_LARGE", text)
+            raise _refused("size", Rejection.SOUND_TOO_LARGE, most=MAX_SOUND >> 20)
         limits = self._host.config
         if self._coming[package] + size > limits.sounds_of_app or self._coming.total() + size > limits.sounds_of_all:
-            raise _refused("quota", 429, "TOO_MANY_UPLOADS", "other sounds are on their way: wait until they are here")
+            raise _refused("quota", Rejection.SOUNDS_TOO_MANY)
         self._coming[package] += size
         try:
             data = await read_body(request, most=size, within=self._body_time)
@@ -89,7 +89,7 @@ class Uploads:
             self._coming[package] -= size
             self._coming += Counter()  # without those that have none
         if sha256(data).hexdigest() != digest:
-            raise _refused("digest", 400, "WRONG_DIGEST", "this is not the sound that was signed for")
+            raise _refused("digest", Rejection.SOUND_DIGEST_WRONG)
         name = self._host.world.token(16)
         self._sounds[name] = _Sound(data, package, self._clock() + KEPT)
         self._forget()
@@ -106,7 +106,7 @@ class Uploads:
             return await self._pass_on(request, stream)
         sound = self._sounds.get(name)
         if sound is None:
-            return failure(404, "NO_SUCH_SOUND", "there is no such sound, or it was kept long enough")
+            return refuse(Rejection.SOUND_UNKNOWN)
         return web.Response(
             body=sound.data, content_type="application/octet-stream", headers={"Cache-Control": "no-store"}
         )
@@ -149,6 +149,6 @@ class Uploads:
             return None
 
 
-def _refused(reason: str, status: int, code: str, message: str) -> BodyError:
+def _refused(reason: str, rejection: Rejection, **values: int) -> Rejected:
     metrics.UPLOADS_REFUSED.add(reason)
-    return BodyError(status, code, message)
+    return Rejected(rejection, **values)

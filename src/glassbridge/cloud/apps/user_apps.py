@@ -25,8 +25,9 @@ from glassbridge.speech.base import Transcript, Want
 from glassbridge.telemetry import metrics
 from glassbridge.wire import apps as wire
 from glassbridge.wire.cluster import HandOver
-from glassbridge.wire.codec import RATE_LIMITED, Count, Message
+from glassbridge.wire.codec import Count, Message
 from glassbridge.wire.phone import AppStopped, AudioStateNotice, TranscriptGap
+from glassbridge.wire.rejections import Rejected, Rejection
 
 log = structlog.get_logger()
 
@@ -55,12 +56,8 @@ class Microphone(Protocol):
         """Whether apps need it, and whether as it is: then no voice detector decides about it."""
 
 
-class CannotStart(Exception):
-    """Why an app cannot be started: the text is for people. `code` is for programs."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class CannotStart(Rejected):
+    """Why an app cannot be started."""
 
 
 class UserApps:
@@ -117,8 +114,7 @@ class UserApps:
         for bucket in (self._starts_of.of(package, now), self._starts):
             if not bucket.take(now):
                 metrics.REFUSALS.add("start")
-                seconds = math.ceil(bucket.wait(now))
-                raise CannotStart(RATE_LIMITED, f"apps are started too often: try again in {seconds} s")
+                raise CannotStart(Rejection.APPS_TOO_OFTEN, seconds=math.ceil(bucket.wait(now)))
         app = self._apps.get(package)
         if app is None:
             app = self._new(package)
@@ -169,11 +165,11 @@ class UserApps:
             record = self._host.registry.find(package)
         except RegistryError as error:
             self._log.warning("registry of apps cannot be used", error=str(error))
-            raise CannotStart("INTERNAL_ERROR", "the registry of apps cannot be read") from None
+            raise CannotStart(Rejection.REGISTRY_UNREADABLE) from None
         if record is None:
-            raise CannotStart("PACKAGE_NOT_FOUND", "there is no such app here")
+            raise CannotStart(Rejection.APP_ABSENT)
         if len(self._apps) >= MAX_APPS:
-            raise CannotStart("TOO_MANY_APPS", f"at most {MAX_APPS} apps run at once: stop one first")
+            raise CannotStart(Rejection.APPS_TOO_MANY, most=MAX_APPS)
         return RunningApp(self._user, self._session_id, record, self._host, self, self._room)
 
     def start_for_phone(self, package: str) -> None:

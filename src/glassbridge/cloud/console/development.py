@@ -11,7 +11,8 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure
+from glassbridge.cloud.answers import refuse
+from glassbridge.wire.rejections import Rejection
 
 log = structlog.get_logger()
 
@@ -65,4 +66,4 @@ class Development:
                 body = await answer.read()
                 return web.Response(status=answer.status, body=body, content_type="application/json", headers=NO_STORE)
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return failure(502, "NO_DEVELOPMENT", "`glassbridge dev` does not answer")
+            return refuse(Rejection.DEVELOPMENT_SILENT)

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from glassbridge.cloud.answers import failure
+from glassbridge.cloud.answers import refuse
 from glassbridge.cloud.console.assets import Assets
+from glassbridge.wire.rejections import Rejection
 
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -93,7 +94,7 @@ class ConsolePages:
     async def _answer(self, request: web.Request, name: str) -> web.Response:
         asset = await self._assets.get(name)
         if asset is None:
-            return failure(404, "NOT_FOUND", "there is no such file")
+            return refuse(Rejection.FILE_UNKNOWN)
         policy, permissions = self._policies.get(name, (content_policy(), "microphone=(), camera=(), geolocation=()"))
         headers = HEADERS | {
             "Content-Security-Policy": policy,
