@@ -200,8 +200,8 @@ async def test_the_phone_says_what_is_true_now(stage: Callable[..., Any]) -> Non
         await page.until(f"{TOLD} === 'your microphone is off' && {light} === 'off'")
         await page.press("m", "KeyM")
         await page.until(f"{TOLD} === 'you are heard' && {light} === 'ok'")
-        assert session._phone is not None
-        session._phone.close(CloseCode.SILENT)
+        assert session.sockets.phone is not None
+        session.sockets.phone.close(CloseCode.SILENT)
         await page.until(f"{TOLD}.startsWith('audio is back')", 30)
         begun = asyncio.get_running_loop().time()
         await page.until(f"{TOLD} === 'you are heard'", 10)
