@@ -57,6 +57,7 @@ class Pushed:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self.rows: dict[str, Any] = {}
+        self.overview: Any = None
 
     async def next(self) -> Any:
         async with deadline(5):
@@ -70,14 +71,14 @@ class Pushed:
                     self.rows.update({row["id"]: row for row in message["sessions"]})
                     for id_ in message["gone"]:
                         del self.rows[id_]
+                    self.overview = message["overview"] or self.overview
                     return message
 
     async def until(self, holds: Callable[[Any], bool]) -> Any:
-        """The first overview of which this is true."""
-        while True:
-            told = (await self.next())["overview"]
-            if told is not None and holds(told):
-                return told
+        """The overview, once this is true of it."""
+        while self.overview is None or not holds(self.overview):
+            await self.next()
+        return self.overview
 
     async def until_quiet(self, seconds: float) -> AsyncIterator[Any]:
         """What comes before a pause of so many seconds; of an endless stream the first 20."""
