@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
 
@@ -38,7 +39,7 @@ class Road:
 
 @asynccontextmanager
 async def running(road: Road, max_age: float = 5.0) -> AsyncIterator[Lane]:
-    built = Lane(road.take, road.result, lambda _, waited: waited <= max_age)
+    built = Lane(road.take, road.result, lambda _, waited: waited <= max_age, monotonic)
     task = asyncio.create_task(built.run())
     try:
         yield built

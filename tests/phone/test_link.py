@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import repeat
 from time import monotonic
 
@@ -12,6 +13,7 @@ from glassbridge.core import phone_place, phone_socket
 from glassbridge.core.values import LossReason
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.phone import PhoneClient, events
+from glassbridge.runtime.world import REAL
 from glassbridge.wire.close_codes import CloseCode
 from tests.phone.scripted import TOKEN, Rooms, ScriptedCloud
 from tests.phone.test_client import Phone, phone
@@ -153,14 +155,17 @@ async def test_a_draining_cloud_sends_its_phones_elsewhere_and_they_do_not_come_
     async with ScriptedCloud(rooms, name="B") as b:
         seconds = []
         for chance in (0.02, 0.5, 0.98):
-            async with ScriptedCloud(rooms) as a, phone(a.url, rooms, chance=repeat(chance).__next__) as me:
+            async with (
+                ScriptedCloud(rooms) as a,
+                phone(a.url, rooms, world=replace(REAL, chance=repeat(chance).__next__)) as me,
+            ):
                 await me.live()
                 await a.sockets[-1].close(code=CloseCode.DRAINING)
                 await eventually(lambda: len(me.all(events.SocketChanged)) >= 2)
                 seconds.append(await eventually(lambda: len(me.all(events.SocketChanged)) >= 3, every=0.01))
         assert seconds == pytest.approx([phone_socket.SPREAD * at for at in (0.02, 0.5, 0.98)], abs=LAG / 2)
         assert seconds == sorted(seconds)
-        async with ScriptedCloud(rooms) as a, phone(a.url, rooms, chance=lambda: 0.99) as me:
+        async with ScriptedCloud(rooms) as a, phone(a.url, rooms, world=replace(REAL, chance=lambda: 0.99)) as me:
             await me.live()
             await a.sockets[-1].close(code=CloseCode.DRAINING)
             await eventually(lambda: me.client.session is None)

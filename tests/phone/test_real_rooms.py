@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,8 @@ from glassbridge.livekit.own import connect
 from glassbridge.livekit.participant import Packet, ParticipantKind
 from glassbridge.phone import PhoneClient, events
 from glassbridge.phone.events import PhoneEvent
-from glassbridge.phone.link import link_clock
 from glassbridge.phone.player import play
+from glassbridge.runtime.world import REAL, World
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
 from tests.support.livekit import LiveKit, token
 from tests.support.participants import Recorder
@@ -56,10 +57,11 @@ async def real_rooms(livekit: LiveKit) -> AsyncIterator[tuple[ScriptedCloud, Age
 
 @asynccontextmanager
 async def phone(
-    cloud: ScriptedCloud, kind: ParticipantKind, transport: Transport
+    cloud: ScriptedCloud, kind: ParticipantKind, transport: Transport, world: World = REAL
 ) -> AsyncIterator[tuple[PhoneClient, list[PhoneEvent]]]:
     told: list[PhoneEvent] = []
-    async with PhoneClient(cloud.url, TOKEN, told.append, transport=transport, connect=connector(kind)) as client:
+    connect = connector(kind)
+    async with PhoneClient(cloud.url, TOKEN, told.append, transport=transport, connect=connect, world=world) as client:
         await eventually(lambda: client.room_joined and client.agent_present)
         yield client, told
     await drainer(kind)()
@@ -125,20 +127,17 @@ async def test_a_phone_that_slept_longer_than_its_token_lives_takes_one_fresh_pl
     slept = 0.0
     async with real_rooms(real_livekit) as (cloud, agent):
         cloud.ticket = lambda: (real_livekit.url, token("me", "me", ttl=-58.0 if cloud.tokens == 1 else 600.0, nbf=1))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("glassbridge.phone.link.link_clock", lambda: link_clock() + slept)
-            async with phone(cloud, kind, Transport.DATA) as (client, told):
-                await eventually(lambda: cloud.live and cloud.pings > 0)
-                await asyncio.sleep(2.5)  # the token's life is over
-                heard = len(agent.packets)
-                slept = 690.0
-                took = await eventually(lambda: len(agent.packets) > heard and cloud.tokens == 2 and client.room_joined)
-                assert took < patient(2.0)
-                assert [event.state for event in told if isinstance(event, events.RoomChanged)][-1] == "joined"
-                await stays(lambda: cloud.tokens == 2 or "one more token", 0.5)
-                assert (cloud.tokens, len(cloud.sockets)) == (2, 1), (
-                    "one fresh token; the socket has answered its probe"
-                )
+        world = replace(REAL, since_boot=lambda: REAL.since_boot() + slept)
+        async with phone(cloud, kind, Transport.DATA, world) as (client, told):
+            await eventually(lambda: cloud.live and cloud.pings > 0)
+            await asyncio.sleep(2.5)  # the token's life is over
+            heard = len(agent.packets)
+            slept = 690.0
+            took = await eventually(lambda: len(agent.packets) > heard and cloud.tokens == 2 and client.room_joined)
+            assert took < patient(2.0)
+            assert [event.state for event in told if isinstance(event, events.RoomChanged)][-1] == "joined"
+            await stays(lambda: cloud.tokens == 2 or "one more token", 0.5)
+            assert (cloud.tokens, len(cloud.sockets)) == (2, 1), "one fresh token; the socket has answered its probe"
 
 
 def present(agent: Recorder, identity: str) -> list[str | None]:

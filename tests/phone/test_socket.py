@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 from glassbridge.phone.socket import PATH, CloudSocket
+from glassbridge.runtime.world import REAL
 from glassbridge.wire.close_codes import CloseCode
 from tests.support.poll import eventually
 
@@ -32,7 +33,7 @@ async def test_a_phone_that_slept_reads_pings_before_the_end_of_its_socket() -> 
         await site.start()
         [address] = runner.addresses
         base = f"http://127.0.0.1:{address[1]}"
-        socket = await CloudSocket.open(base, "token", livekit=False, numbered=True, phone="me", attempt=1)
+        socket = await CloudSocket.open(REAL, base, "token", livekit=False, numbered=True, phone="me", attempt=1)
         await cut.wait()
         # Nobody reads meanwhile, as in a process that stands still.
         await eventually(lambda: socket._ws._writer.transport.is_closing() or "the end has not arrived", 5.0)

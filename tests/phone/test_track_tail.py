@@ -1,6 +1,7 @@
 """A track that dies amid speech: what was not heard of it goes once more, by the WebSocket."""
 
 import asyncio
+from time import monotonic
 from typing import Any, cast
 
 import pytest
@@ -83,7 +84,7 @@ async def test_what_the_cloud_did_not_hear_goes_by_the_socket_and_the_track_is_t
     now = 0
     room, socket = _Room(), _Socket()
     capture = Capture(1, lambda: now)
-    sender = Sender(capture, cast(Room, room), Transport.TRACK, lambda: True, opus=True)
+    sender = Sender(capture, cast(Room, room), Transport.TRACK, lambda: True, monotonic, opus=True)
     sender.use(cast(CloudSocket, socket))
     running = asyncio.ensure_future(sender.run())
 

@@ -15,6 +15,7 @@ from glassbridge.livekit.upgrade import open_socket
 from glassbridge.phone.room import NoTicket, fetch_ticket
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable, base_url
 from glassbridge.runtime import unreachable
+from glassbridge.runtime.world import REAL
 from tests.support.livekit import token
 from tests.support.tls import tls_front
 
@@ -52,7 +53,7 @@ async def cloud(request: web.Request) -> web.StreamResponse:
 
 
 async def dial(base: str) -> CloudSocket:
-    return await CloudSocket.open(base, "a-secret-token", livekit=False, numbered=True, phone="me", attempt=1)
+    return await CloudSocket.open(REAL, base, "a-secret-token", livekit=False, numbered=True, phone="me", attempt=1)
 
 
 async def failure(base: str) -> Unreachable | Refused:
@@ -85,7 +86,7 @@ async def test_a_network_that_wants_a_sign_in(answer: Answer) -> None:
         assert isinstance(error, Unreachable)
         assert error.why == unreachable.SIGN_IN
         with pytest.raises(NoTicket):
-            await fetch_ticket(f"http://127.0.0.1:{port}", "a-secret-token")
+            await fetch_ticket(REAL, f"http://127.0.0.1:{port}", "a-secret-token")
 
 
 @pytest.mark.parametrize(

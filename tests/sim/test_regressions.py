@@ -2,6 +2,7 @@
 
 import pytest
 
+from glassbridge.lab.sim import cloud
 from glassbridge.lab.sim.net import Connection
 from glassbridge.lab.sim.runner import Outcome, run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User
@@ -71,6 +72,18 @@ def test_a_join_that_began_while_livekit_was_cut_off(sdk_bridges: bool) -> None:
     participant does about it the SDK does not: it has a limit of its own."""
     cut = Fault(4.5, "cut", "bridge-a~livekit", 24.1, "both both")
     played(Fault(4.3, "freeze", "cloud-A", 21.0), cut, sdk_bridges=sdk_bridges)
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_a_microphone_that_the_cloud_switched_off_is_not_missed(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 1001: a phone without numbers that obeyed was told that nothing arrives from it."""
+    monkeypatch.setattr(cloud, "NEEDED", False)
+    user = User("u0", numbers=False, room=room)
+    outcome = run(Schedule(1, (user,), (), heal_at=20.0))
+    notices = [(fact.at, fact.more[0]) for fact in outcome.history if fact.what == "notice"]
+    assert max(fact.at for fact in outcome.history if fact.what == "heard") < 8.0, "it was not switched off"
+    assert "live" in [state for _, state in notices]
+    assert "interrupted" not in [state for _, state in notices], notices
 
 
 def test_a_bridge_that_stands_still_while_it_stops_is_started_again() -> None:

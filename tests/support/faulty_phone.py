@@ -153,7 +153,7 @@ def ignores_refusal(client: PhoneClient) -> None:
 
 def never_waits(client: PhoneClient) -> None:
     """Attempts follow each other without a pause."""
-    client._link._machine.socket._backoff = Backoff(LADDER, lambda: 0.0)
+    client._link.machine.socket._backoff = Backoff(LADDER, lambda: 0.0)
 
 
 def speaks_before_ack(client: PhoneClient) -> None:

@@ -21,12 +21,26 @@ from glassbridge.wire.phone import Message, MicrophoneStateChange
 
 
 class Order:
-    """Owned by one session. `captions`: the phone itself needs its microphone, whatever apps want."""
+    """Owned by one session.
+
+    `on_switch` hears whether the phone is to be heard: a microphone that was switched off from here is as silent as one
+    that its owner switched off. `captions`: the phone itself needs its microphone, whatever apps want.
+    """
 
     wants_late = False
 
-    def __init__(self, tell: Callable[[Message], None], clock: Callable[[], float], *, captions: bool) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Message], None],
+        on_switch: Callable[[bool], None],
+        clock: Callable[[], float],
+        *,
+        captions: bool,
+    ) -> None:
         self._tell = tell
+        self._on_switch = on_switch
+        self._asked = self._said = True
+        """Whether the microphone is on as the phone was told last, and as it said last."""
         self._captions = captions
         self._machine = MicrophoneOrder(Needed(captions))
         self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), clock=clock)
@@ -38,11 +52,16 @@ class Order:
 
     def phone_came(self) -> None:
         """A phone is here."""
+        self._asked = self._said = True
         self._shell.step(PhoneCame())
 
     def phone_went(self) -> None:
         """No phone is here."""
         self._shell.step(PhoneWent())
+
+    def phone_said(self, *, on: bool) -> None:
+        """The phone says whether its microphone is on."""
+        self._switch(asked=self._asked, said=on)
 
     def need(self, *, on: bool, raw: bool) -> None:
         """What apps need."""
@@ -62,3 +81,10 @@ class Order:
                 timestamp=iso_now(),
             )
         )
+        self._switch(asked=on, said=self._said)
+
+    def _switch(self, *, asked: bool, said: bool) -> None:
+        was_on = self._asked and self._said
+        self._asked, self._said = asked, said
+        if (asked and said) is not was_on:
+            self._on_switch(asked and said)

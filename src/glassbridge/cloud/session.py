@@ -205,7 +205,9 @@ class UserSession:
 
         self._stops_apps = StopReason.SYSTEM
         """What the end of the session means for its apps."""
-        self._order = Order(self._tell, self._clock, captions=captions is not None)
+        self._order = Order(
+            self._tell, lambda on: self.link.post(audio_link.Microphone(on)), self._clock, captions=captions is not None
+        )
         self.apps = UserApps(
             user,
             self.id,
@@ -506,7 +508,7 @@ class UserSession:
                 self.apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self._flight.note("microphone", on=on)
-                self.link.post(audio_link.Microphone(on))
+                self._order.phone_said(on=on)
                 self._speaking = on
                 self.hearing.voice(on)
             case NetworkStateChange():

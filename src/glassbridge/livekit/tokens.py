@@ -68,9 +68,9 @@ class TokenError(Exception):
     """Why a token is refused, in LiveKit's own words; never holds the token."""
 
 
-def phone_token(keys: LiveKitKeys, *, user: UserId, room: str, ttl: float) -> str:
+def phone_token(keys: LiveKitKeys, *, user: UserId, room: str, ttl: float, now: float | None = None) -> str:
     """A token with which a phone joins `room` for `ttl` seconds: publish, send data, listen; nothing else."""
-    return _mint(keys, user, room, ttl)
+    return _mint(keys, user, room, ttl, now)
 
 
 def agent_token(keys: LiveKitKeys, *, user: UserId, room: str, ttl: float, now: float | None = None) -> str:

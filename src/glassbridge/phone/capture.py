@@ -1,21 +1,21 @@
 """The microphone's side of numbered audio: numbers what is captured and keeps it until it is acknowledged."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.world import REAL, World
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 
 KEPT_BYTES = 90_000 * BYTES_PER_MS
 """90 s: what a phone can replay after a change of backends (2.9 MB)."""
 
 
-def capture_clock() -> int:
-    """Microseconds on a clock that goes on while the machine sleeps, where it has one."""
-    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1000
+def capture_clock(world: World = REAL) -> int:
+    """Microseconds on a clock that goes on while the machine sleeps."""
+    return int(world.since_boot() * 1e6)
 
 
 @dataclass(frozen=True, slots=True)

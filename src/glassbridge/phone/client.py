@@ -4,9 +4,7 @@ What it decides about its connections is in core/phone_link.py; phone/link.py do
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
-from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
@@ -30,13 +28,14 @@ from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import Connector
 from glassbridge.phone import events, network_watch
 from glassbridge.phone.beside import keep_beside
-from glassbridge.phone.capture import Capture
+from glassbridge.phone.capture import Capture, capture_clock
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.hearing import SoundSink
-from glassbridge.phone.link import Link, Message, link_clock
+from glassbridge.phone.link import Link, Message
 from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, base_url
 from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.world import REAL, World
 from glassbridge.wire import phone as wire
 from glassbridge.wire.device_events import DeviceEvent
 from glassbridge.wire.display import words
@@ -50,8 +49,8 @@ MAX_FRAME_MS = 400
 class PhoneClient:
     """Use as `async with`. What happens is told through `on_event`, on the event loop; it must not block.
 
-    `core_token` signs in; `connect` joins LiveKit rooms (our own participant when left out); `chance` gives numbers in
-    [0, 1) for the jitter. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had; where
+    `core_token` signs in; `connect` joins LiveKit rooms (our own participant when left out); `world` is what it
+    touches beside. Frames of `speak` go by `transport`, or by the WebSocket while that is not to be had; where
     the network does not carry them, they go by both and are coded, unless `opus` is False (core/sending.py). Any number
     of phones may live in one event loop.
     """
@@ -66,7 +65,7 @@ class PhoneClient:
         numbered: bool = True,
         opus: bool = True,
         connect: Connector | None = None,
-        chance: Callable[[], float] = random.random,
+        world: World = REAL,
     ) -> None:
         self.cloud = base_url(cloud)
         """Base URL of the current cloud."""
@@ -85,11 +84,11 @@ class PhoneClient:
         """Those that the owner has started."""
         self._introduced: set[str] = set()
         """Those that our clouds have told of: what they show is no caption. In the original, captions are an app's."""
-        self.name = token_hex(8)
+        self.name = world.token(8)
         """By which a cloud knows the sockets of this object."""
         self._tasks = TaskGroup("phone", self._on_failure)
         self._link = Link(
-            PhoneLink(chance, room=transport is not Transport.WEBSOCKET),
+            PhoneLink(world.chance, room=transport is not Transport.WEBSOCKET),
             connect or connector("own"),
             core_token,
             lambda: self.cloud,
@@ -99,9 +98,13 @@ class PhoneClient:
             lambda: (self._sender.put_into_room, self._sender.put_on_sockets),
             self._on_news,
             self._on_failure,
+            world,
         )
-        self._capture = Capture(random.getrandbits(32))
-        self._sender = Sender(self._capture, self._link.room, transport, lambda: self.microphone_on, opus=opus)
+        self._world = world
+        self._capture = Capture(self._new_epoch(), lambda: capture_clock(world))
+        self._sender = Sender(
+            self._capture, self._link.room, transport, lambda: self.microphone_on, world.monotonic, opus=opus
+        )
         self._network_back: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -141,6 +144,11 @@ class PhoneClient:
     @property
     def room_joined(self) -> bool:
         return self._link.room.joined
+
+    @property
+    def link(self) -> Link:
+        """Its sockets and places."""
+        return self._link
 
     @property
     def audio_state(self) -> events.AudioStateChanged | None:
@@ -233,6 +241,9 @@ class PhoneClient:
 
     # ---- what happens to it
 
+    def _new_epoch(self) -> int:
+        return int(self._world.token(4), 16)
+
     def _peer(self) -> str | None:
         return None if self._sender.socket is None else self._sender.socket.peer
 
@@ -256,6 +267,7 @@ class PhoneClient:
 
     async def _dial(self, cloud: str, attempt: Generation) -> CloudSocket:
         return await CloudSocket.open(
+            self._world,
             cloud,
             self._core_token,
             livekit=self._transport is not Transport.WEBSOCKET,
@@ -268,7 +280,14 @@ class PhoneClient:
         if self.session is None or not self.session.beside:
             return None
         return CloudSocket.open(
-            self.cloud, self._core_token, livekit=False, numbered=True, phone=self.name, attempt=0, beside=True
+            self._world,
+            self.cloud,
+            self._core_token,
+            livekit=False,
+            numbered=True,
+            phone=self.name,
+            attempt=0,
+            beside=True,
         )
 
     def _use_beside(self, socket: CloudSocket | None) -> None:
@@ -303,7 +322,7 @@ class PhoneClient:
                 self._on_event(events.AudioAcknowledged(message.epoch, message.position, message.lost))
             case wire.EpochEnd(epoch=epoch):
                 if epoch == self._capture.epoch:
-                    self._capture.end_epoch(random.getrandbits(32))
+                    self._capture.end_epoch(self._new_epoch())
             case wire.DisplayEvent(package_name=package, layout=layout) if package in self._introduced:
                 self._on_event(events.Shown(package, words(layout)))
             case wire.DisplayEvent(layout=layout):
@@ -343,7 +362,7 @@ class PhoneClient:
         self._sender.told = told
         self._link.recovery.told(notice, numbers=self._numbers)
         self._on_event(told)
-        retry_at = None if notice.retry_in_ms is None else link_clock() + notice.retry_in_ms / 1000
+        retry_at = None if notice.retry_in_ms is None else self._link.now() + notice.retry_in_ms / 1000
         self._link.post(
             AudioTold(number, AudioState(notice.state), blame(notice), notice.reason, retry_at, notice.code)
         )

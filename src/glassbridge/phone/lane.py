@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import monotonic
 
 from glassbridge.phone.coding import Outgoing
 
@@ -23,10 +22,12 @@ class Lane:
         deliver: Callable[[bytes], Awaitable[bool]],
         result: Callable[[Outgoing, bool], None],
         wanted: Callable[[Outgoing, float], bool],
+        clock: Callable[[], float],
     ) -> None:
         self._deliver = deliver
         self._result = result
         self._wanted = wanted
+        self._clock = clock
         self._items: deque[tuple[float, Item]] = deque()
         self._sent_since: float | None = None
         """Since when the frame has waited that is being sent; None: none is."""
@@ -39,7 +40,7 @@ class Lane:
         if len(self._items) >= MAX_WAITING:
             _, (oldest, _) = self._items.popleft()
             self._result(oldest, False)
-        self._items.append((monotonic(), (frame, copies)))
+        self._items.append((self._clock(), (frame, copies)))
         self._any.set()
         self._empty.clear()
 
@@ -65,7 +66,7 @@ class Lane:
         while True:
             while self._items:
                 self._sent_since, (frame, copies) = self._items.popleft()
-                wanted = self._wanted(frame, monotonic() - self._sent_since)
+                wanted = self._wanted(frame, self._clock() - self._sent_since)
                 done = wanted and await self._deliver(frame.encoded(copies))
                 self._sent_since = None
                 self._result(frame, done)

@@ -6,7 +6,6 @@ its `action`, `cause` and `result`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -30,13 +29,13 @@ from glassbridge.core.phone_socket import (
 from glassbridge.core.values import Generation
 from glassbridge.livekit.participant import Connector
 from glassbridge.phone import events
-from glassbridge.phone.capture import capture_clock
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.recovery import Recovery
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.world import World
 from glassbridge.telemetry.traces import Span, within
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode, come_back
@@ -46,11 +45,6 @@ log = structlog.get_logger()
 CLOSE_TIMEOUT = 4.0
 
 Message = wire.FromCloud | wire.UnknownMessage
-
-
-def link_clock() -> float:
-    """Seconds on a clock that goes on while the machine sleeps: so a sleep is seen as a deadline that is late."""
-    return capture_clock() / 1e6
 
 
 class Link:
@@ -71,10 +65,12 @@ class Link:
         sent: Callable[[], tuple[int, int]],
         tell: Callable[[PhoneEvent], None],
         on_failure: Callable[[str, BaseException], None],
+        world: World,
     ) -> None:
         self.session_id = ""
         """For the log."""
-        self._machine = machine
+        self.machine = machine
+        self._world = world
         self._core_token = core_token
         self._cloud = cloud
         self._dial = dial
@@ -83,9 +79,9 @@ class Link:
         self._sent = sent
         self._tell = tell
         self.recovery = Recovery()
-        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, link_clock)
+        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, self.now)
         self._tasks = TaskGroup("phone-link", on_failure)
-        self.room = Room(tell, self._came_of, connect, self._tasks)
+        self.room = Room(tell, self._came_of, connect, self._tasks, world)
         self._causes: dict[str, str] = {}
         """Of the newest change of each machine that had one."""
         self._begun: dict[str, float] = {}
@@ -95,6 +91,10 @@ class Link:
         self._conversations: dict[Generation, asyncio.Task[None]] = {}
         self._sockets: dict[Generation, CloudSocket] = {}
         """Those that are open."""
+
+    def now(self) -> float:
+        """Seconds on a clock that goes on while the machine sleeps: so a sleep is seen as a deadline that is late."""
+        return self._world.since_boot()
 
     def start(self) -> None:
         """Wants to be connected from now on."""
@@ -135,7 +135,7 @@ class Link:
         )  # fmt: skip
 
     def _log_result(self, action: str, machine: str, generation: Generation, result: str) -> None:
-        took = round((monotonic() - self._begun[machine]) * 1000)
+        took = round((self._world.monotonic() - self._begun[machine]) * 1000)
         self.recovery.came_of(action, "" if result in ("open", "joined") else result)
         log.info(
             "recovery", action=action, generation=generation, cause=self._causes[machine], result=result, took_ms=took,
@@ -153,7 +153,7 @@ class Link:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case OpenSocket(number):
-                self._begun["phone_socket"] = monotonic()
+                self._begun["phone_socket"] = self._world.monotonic()
                 attempt = self.recovery.part("open_socket")
                 task = self._tasks.spawn(self._converse(number, attempt), f"socket-{number}")
                 self._conversations[number] = task
@@ -166,13 +166,13 @@ class Link:
             case Hint(number):
                 self._say(number, wire.NetworkStateChange())
             case Join(place):
-                self._begun["phone_place"] = monotonic()
+                self._begun["phone_place"] = self._world.monotonic()
                 self.recovery.part("join_room")
                 self.room.join(place, self._cloud(), self._core_token)
             case Leave(place, goodbye):
                 self._tasks.spawn(self.room.leave(place, goodbye=goodbye), f"leave-{place}")
             case Tell(situation, text, retry_at):
-                retry_in = None if retry_at is None else max(0.0, retry_at - link_clock())
+                retry_in = None if retry_at is None else max(0.0, retry_at - self.now())
                 self._tell(events.Told(situation.value, text, retry_in))
 
     async def _converse(self, number: Generation, attempt: Span) -> None:
@@ -205,7 +205,7 @@ class Link:
         self.post(SocketClosed(number, back, reason))
 
     async def _listen(self, number: Generation, socket: CloudSocket, message: Message) -> None:
-        if number in (self._machine.socket.generation, self._machine.socket.kept):
+        if number in (self.machine.socket.generation, self.machine.socket.kept):
             await self._hear(number, socket, message)
 
     async def _hang_up(self, number: Generation, goodbye: bool) -> None:

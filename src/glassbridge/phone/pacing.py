@@ -6,7 +6,6 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
 from glassbridge.runtime.tcp import RoundTrip
@@ -35,7 +34,8 @@ MOST_GROWN: Final = 9_000
 class Paced(ABC):
     """A connection that knows what is on its way."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._trips: deque[tuple[float, float]] = deque()
         """(at, round trip) of the last WAY seconds."""
         self._put = 0
@@ -72,12 +72,12 @@ class Paced(ABC):
     async def room_for(self, rate: int, timeout: float) -> bool:
         """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
         AHEAD seconds of it beside; False after `timeout` seconds, or when it ends."""
-        deadline = monotonic() + timeout
+        deadline = self._clock() + timeout
         while (pending := self.pending()) is not None:
             trip = self.trip
             if not pending or pending <= in_flight(trip, self._lasting(trip.now), rate):
                 return True
-            if monotonic() > deadline:
+            if self._clock() > deadline:
                 return False
             await asyncio.sleep(POLL)
         return False
@@ -88,7 +88,7 @@ class Paced(ABC):
 
     def _lasting(self, trip: float) -> float:
         """The least round trip of the last WAY seconds."""
-        now = monotonic()
+        now = self._clock()
         self._trips.append((now, trip))
         while self._trips[0][0] < now - WAY:
             self._trips.popleft()
@@ -101,16 +101,16 @@ class Paced(ABC):
         before = self.measured
         if before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
             return None
-        begun, told, before_it = monotonic(), False, self._put
+        begun, told, before_it = self._clock(), False, self._put
         while (self.pending() or 0) > self._put - before_it:  # audio that came after it waits behind it
-            waited = monotonic() - begun
+            waited = self._clock() - begun
             if not told and waited > before.least + PROBE_TELLS:
                 told = True
                 late()
             if waited > PROBE_WITHIN:
                 break
             await asyncio.sleep(POLL)
-        took = monotonic() - begun - before.least
+        took = self._clock() - begun - before.least
         after = self.measured or before
         waited_in_queue = after.repeated == before.repeated or after.queued > PROBE_QUEUED * took
         return PROBE * 8 / took if took > PROBE_TELLS and waited_in_queue else None

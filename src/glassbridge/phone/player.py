@@ -4,7 +4,6 @@ import asyncio
 from time import monotonic
 
 from glassbridge.core.values import BYTES_PER_MS
-from glassbridge.phone.capture import capture_clock
 from glassbridge.phone.client import PhoneClient
 
 
@@ -15,7 +14,7 @@ async def play(phone: PhoneClient, clip: bytes, frame_ms: int, *, last: bool = T
     do not add up. Frames for which the microphone is off are not captured. Safe to cancel.
     """
     size = frame_ms * BYTES_PER_MS
-    begun, begun_us = monotonic(), capture_clock()
+    begun, begun_us = monotonic(), phone.capture.now()
     taken = 0
     for start in range(0, len(clip), size):
         frame = clip[start : start + size]

@@ -25,9 +25,9 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
 from glassbridge.phone.hearing import Hearing, SoundSink
-from glassbridge.runtime import tcp
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.runtime.unreachable import stay, why
+from glassbridge.runtime.world import World
 
 log = structlog.get_logger()
 
@@ -82,13 +82,13 @@ class NoTicket(Exception):
     """The cloud gave no token for the room; the text holds no secret."""
 
 
-async def fetch_ticket(base: str, core_token: str) -> _Ticket:
+async def fetch_ticket(world: World, base: str, core_token: str) -> _Ticket:
     """Asks the cloud at `base` for the way into the phone's room. Raises NoTicket. Safe to cancel."""
     headers = {"Authorization": f"Bearer {core_token}"}
     try:
         async with (
             asyncio.timeout(TOKEN_TIMEOUT),
-            aiohttp.ClientSession(connector=tcp.Connector(), trust_env=True, middlewares=(stay,)) as http,
+            world.http(tune=lambda _: None, trust_env=True, middlewares=(stay,)) as http,
             http.get(base + TOKEN_PATH, headers=headers) as answer,
         ):
             if answer.status != 200:
@@ -138,6 +138,7 @@ class Room:
         post: Callable[[PlaceJoined | PlaceFailed | PlaceLost | PlaceLeft], None],
         connect: Connector,
         tasks: TaskGroup,
+        world: World,
     ) -> None:
         self.where: tuple[str, str] | None = None
         """URL and name of the room of the newest place."""
@@ -145,6 +146,7 @@ class Room:
         self._post = post
         self._connect = connect
         self._tasks = tasks
+        self._world = world
         self._holding: asyncio.Task[None] | None = None
         self._goodbye = True
         """Say it when the place is left."""
@@ -192,7 +194,7 @@ class Room:
     async def _hold(self, place: Generation, base: str, core_token: str) -> None:
         ears = _Ears(self._tell, self._hearing)
         try:
-            ticket = await fetch_ticket(base, core_token)
+            ticket = await fetch_ticket(self._world, base, core_token)
             self.where = ticket.url, ticket.room
             options = ConnectOptions(room=ticket.room, catch_up=CATCH_UP)
             participant = await self._connect(ticket.url, ticket.token, ears, options)

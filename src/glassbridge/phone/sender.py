@@ -24,7 +24,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
-from time import monotonic
 
 from glassbridge.core import sending
 from glassbridge.core.link_events import AudioRoute as Route
@@ -95,7 +94,14 @@ class Sender:
     each route has one of its own (`run_lanes`)."""
 
     def __init__(
-        self, capture: Capture, room: Room, transport: Transport, microphone_on: Callable[[], bool], *, opus: bool
+        self,
+        capture: Capture,
+        room: Room,
+        transport: Transport,
+        microphone_on: Callable[[], bool],
+        clock: Callable[[], float],
+        *,
+        opus: bool,
     ) -> None:
         self.numbered = False
         self.told: AudioStateChanged | None = None
@@ -125,13 +131,14 @@ class Sender:
         self._room = room
         self._transport = transport
         self._microphone_on = microphone_on
+        self._clock = clock
         self._opus = opus
-        self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE)
+        self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE, clock)
         self._lanes = {
-            Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE),
-            Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted),
+            Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock),
+            Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
         }
-        self._beside_lane = Lane(self._onto_beside, lambda _frame, _done: None, self._is_wanted)
+        self._beside_lane = Lane(self._onto_beside, lambda _frame, _done: None, self._is_wanted, clock)
         self.beside: CloudSocket | None = None
         """The second socket, while it is open."""
         self.doubles = asyncio.Event()
@@ -167,16 +174,16 @@ class Sender:
         if ack is not None:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
             trip = 0.0 if socket is None else socket.trip.now
-            self._sending.begin(reports=reports, now=monotonic(), trip=trip)
+            self._sending.begin(reports=reports, now=self._clock(), trip=trip)
 
     async def probe(self) -> None:
         """Measures the link of a new socket, where nothing is known of it, before audio fills it."""
         socket = self._socket
         if socket is None or not self._sending.is_new:
             return
-        rate = await socket.probe(lambda: self._sending.doubted(monotonic()))
+        rate = await socket.probe(lambda: self._sending.doubted(self._clock()))
         if socket is self._socket:
-            self._sending.probed(rate, monotonic())
+            self._sending.probed(rate, self._clock())
 
     def heard_in_room(self, ago: float) -> None:
         """The cloud says how many seconds ago it heard something from the room."""
@@ -196,7 +203,7 @@ class Sender:
     def put(self, frame: Frame) -> None:
         """Sends a frame soon; never waits."""
         self._idle.clear()
-        self._queued_at = monotonic()
+        self._queued_at = self._clock()
         if not frame.number.presence:
             self._tails = TAILS
         self._queue.put(frame)
@@ -210,14 +217,14 @@ class Sender:
         arrived = {Route.ROOM: ack.room, Route.SOCKET: ack.socket}
         if ack.epoch == self._capture.epoch:
             said = {route: sending.Arrived(*given[:2], given[2] / 1000) for route, given in arrived.items() if given}
-            self._sending.reported(said, monotonic())
+            self._sending.reported(said, self._clock())
         if self.numbered:
             self._send_missing()
 
     def _send_missing(self) -> None:
         """What is fresh goes again at once, into the room repeatedly; the rest once, by the socket, behind what is
         new."""
-        now, level = monotonic(), self._sending.level
+        now, level = self._clock(), self._sending.level
         clock = self._capture.now()
         rooms = Route.ROOM in self._routes(both=True) and level is not sending.LEVELS[-1]
         for frame in self._capture.missing:
@@ -281,7 +288,7 @@ class Sender:
         """Positions begin anew: nothing of the former epoch says anything about them."""
         if epoch != self._epoch:
             self._epoch, self._coder, self._repairs = epoch, Coder(), Coder()
-            self._sending.forget(monotonic())
+            self._sending.forget(self._clock())
             self._asked.clear()
             self._carried.clear()
 
@@ -305,7 +312,7 @@ class Sender:
                     await self._nudged.wait()
             except TimeoutError:
                 # While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
-                if monotonic() - self._queued_at < interval and self.path is not Path.WEBSOCKET:
+                if self._clock() - self._queued_at < interval and self.path is not Path.WEBSOCKET:
                     continue
             self._nudged.clear()
             if self.numbered:
@@ -363,7 +370,7 @@ class Sender:
 
     def _dispatch(self, frames: list[Outgoing]) -> None:
         """Puts coded frames into the lanes of the routes that audio goes by."""
-        now, level = monotonic(), self._sending.level
+        now, level = self._clock(), self._sending.level
         routes = self._routes(both=level.both)
         self._look_at_sockets(routes, now)
         if level is not self._used:
@@ -411,7 +418,7 @@ class Sender:
     def _recoded(self, level: Level) -> list[Outgoing]:
         """What still waits for the socket, as the new level wants it."""
         lane = self._lanes[Route.SOCKET]
-        if level.coding is Coding.PCM or not lane.backlog(monotonic()):
+        if level.coding is Coding.PCM or not lane.backlog(self._clock()):
             return []
         return recoded(lane.take_back(), self._capture, level, self._repairs)
 
@@ -446,7 +453,7 @@ class Sender:
         """What the room does not take goes by the socket."""
         self._count(Path.DATA, frame, done)
         if not done and self._room.joined:
-            self._sending.refused(monotonic())
+            self._sending.refused(self._clock())
         alone = frame.pcm or frame.packets
         if not done and alone and self._socket is not None and not self._sending.level.both:
             self._put_on_socket(frame)

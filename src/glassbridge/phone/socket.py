@@ -13,8 +13,9 @@ import structlog
 from glassbridge.phone.pacing import Paced
 from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
-from glassbridge.runtime.tcp import Connector, RoundTrip, round_trip, unacknowledged
+from glassbridge.runtime.tcp import RoundTrip, round_trip, unacknowledged
 from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
+from glassbridge.runtime.world import World
 from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -67,8 +68,10 @@ class CloudSocket(Paced):
     Deadlines for opening it and for its silence are the machine's (core/phone_socket.py).
     """
 
-    def __init__(self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse) -> None:
-        super().__init__()
+    def __init__(
+        self, http: aiohttp.ClientSession, ws: aiohttp.ClientWebSocketResponse, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(clock)
         self._http = http
         self._ws = ws
         self._no_goodbye = asyncio.Event()
@@ -78,6 +81,7 @@ class CloudSocket(Paced):
     @classmethod
     async def open(
         cls,
+        world: World,
         base: str,
         core_token: str,
         *,
@@ -99,7 +103,7 @@ class CloudSocket(Paced):
             query["audio"] = "2"
         if beside:
             query["beside"] = "true"
-        http = aiohttp.ClientSession(connector=Connector(_abrupt), trust_env=True, middlewares=(stay,))
+        http = world.http(tune=_abrupt, trust_env=True, middlewares=(stay,))
         try:
             ws = await http.ws_connect(
                 base + PATH,  # as http: for ws aiohttp looks for WS_PROXY
@@ -127,7 +131,7 @@ class CloudSocket(Paced):
             raise
         if (raw := ws.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-        return cls(http, ws)
+        return cls(http, ws, world.monotonic)
 
     @property
     def peer(self) -> str | None:

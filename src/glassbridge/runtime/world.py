@@ -1,11 +1,12 @@
 """What a program touches of the world around it: clocks, chance, sockets. Programs take it as an argument.
 
-REAL is handed over where a program is composed; the simulation (lab/weeks) has one for each process. Timers, tasks and
-listening sockets are those of the running event loop, whose time is that of `monotonic`.
+REAL is handed over where a program is composed; the simulations (lab/sim, lab/weeks) have one for each process. Timers,
+tasks and listening sockets are those of the running event loop, whose time is that of `monotonic`.
 """
 
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from glassbridge.runtime import tcp
 from glassbridge.runtime.listen import claim_port
 
 
@@ -22,6 +24,8 @@ class World:
 
     monotonic: Callable[[], float]
     """Seconds, for durations."""
+    since_boot: Callable[[], float]
+    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
     wall: Callable[[], float]
     """Unix seconds, for what other machines are told."""
     chance: Callable[[], float]
@@ -34,15 +38,29 @@ class World:
     """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
 
 
-def open_http(*, limit: int = 100, limit_per_host: int = 0, **options: Any) -> aiohttp.ClientSession:
-    """A client with at most so many connections at once, in all and to one host (0: no limit). Takes all options of
-    ClientSession but its connector."""
-    connector = aiohttp.TCPConnector(limit=limit, limit_per_host=limit_per_host)
+def open_http(
+    *,
+    limit: int = 100,
+    limit_per_host: int = 0,
+    tune: Callable[[socket.socket], None] | None = None,
+    **options: Any,
+) -> aiohttp.ClientSession:
+    """A client with at most so many connections at once, in all and to one host (0: no limit). With `tune`, which sets
+    options of a socket, connections are those for bad links (runtime/tcp.py). Takes all other options of ClientSession
+    but its connector."""
+    connector = (
+        aiohttp.TCPConnector(limit=limit, limit_per_host=limit_per_host) if tune is None else tcp.Connector(tune)
+    )
     return aiohttp.ClientSession(connector=connector, **options)
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 REAL: Final = World(
     monotonic=time.monotonic,
+    since_boot=_since_boot,
     wall=time.time,
     chance=random.random,
     token=secrets.token_hex,

@@ -1,7 +1,6 @@
 """A bridge's worker: its own service and rooms, by a modelled gRPC, with modelled places in LiveKit's rooms."""
 
 import asyncio
-from functools import cache
 
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.host import RoomHost
@@ -9,23 +8,15 @@ from glassbridge.bridge.playback import Player
 from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService
 from glassbridge.core.room import RoomState
-from glassbridge.core.values import SAMPLE_RATE, LossReason, UserId
-from glassbridge.lab.sim.livekit import Frame, LiveKit, Participant, Token
+from glassbridge.core.values import UserId
+from glassbridge.lab.sim.livekit import LiveKit, Participant, Token
 from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Link
+from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.rpc import Server
 from glassbridge.lab.sim.world import Process, World
 from glassbridge.lab.weeks.time import VirtualLoop
-from glassbridge.livekit.participant import (
-    DEFAULT_OPTIONS,
-    Closed,
-    ConnectOptions,
-    LocalTrack,
-    Packet,
-    ParticipantError,
-    RemoteParticipant,
-    RoomEvents,
-)
+from glassbridge.livekit.participant import DEFAULT_OPTIONS, ConnectOptions, RoomEvents
 
 CONFIG = BridgeConfig()
 LETTING_GO = (0.0, 0.1)
@@ -86,27 +77,20 @@ class Worker:
 
     # ---- what its rooms are given
 
-    async def _join(
-        self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS
-    ) -> "Place":
+    async def _join(self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS) -> Place:
         """A Connector. There is one LiveKit, whatever its URL."""
-        place = Place(self, Token.of(token), events)
-        joined: asyncio.Future[LossReason | None] = self._loop.create_future()
-
-        def done(failure: LossReason | None) -> None:
-            if not joined.done():
-                joined.set_result(failure)
-
-        place.model.connect(options.timeout, done)
+        known = Token.of(token)
+        place = Place(known, events)
+        place.model = Participant(
+            self.process, self.link, self.livekit, known, on_packet=place.heard, on_closed=place.lost,
+            on_update=place.updated, watchful=self.watchful,
+        )  # fmt: skip
         try:
-            failure = await joined
+            await place.join(options.timeout)
         except asyncio.CancelledError:
-            place.model.close()
             if self.process.running:
                 self._let_go_at = self.process.clock() + self.process.world.chance.uniform(*LETTING_GO)
             raise
-        if failure is not None:
-            raise ParticipantError(failure)
         return place
 
     async def _drain(self) -> None:
@@ -130,57 +114,3 @@ class Worker:
         if host.machine.state is RoomState.JOINED and host.stream is None and host.machine.next_deadline() is None:
             return "a room without a stream and without a deadline"
         return ""
-
-
-class Place:
-    """A joined place, as livekit/participant.py has it, around the model of one."""
-
-    def __init__(self, worker: Worker, token: Token, events: RoomEvents) -> None:
-        self.identity = token.identity
-        self.room = token.room
-        self.sid = f"PA_{token.identity}"
-        self.remote: dict[str, RemoteParticipant] = {}
-        self.closed: Closed | None = None
-        self._loop = worker.server.loop
-        self._events = events
-        self.model = Participant(
-            worker.process,
-            worker.link,
-            worker.livekit,
-            token,
-            on_packet=self._heard,
-            on_closed=self._lost,
-            on_update=self._updated,
-            watchful=worker.watchful,
-        )
-
-    def _heard(self, frame: Frame, sender: str) -> None:
-        self._loop.call_soon(self._events.on_packet, Packet(frame.payload, frame.topic, sender, reliable=False))
-
-    def _updated(self, present: tuple[str, ...]) -> None:
-        self.remote = {identity: _somebody(identity) for identity in present if identity != self.identity}
-        self._loop.call_soon(self._events.on_participants, self.remote)
-
-    def _lost(self, reason: LossReason) -> None:
-        self.closed = Closed(reason)
-        self._loop.call_soon(self._events.on_closed, self.closed)
-
-    async def close(self) -> None:
-        """Idempotent."""
-        self.model.close()
-        if self.closed is None:
-            self.closed = Closed(LossReason.CLOSED)
-            self._events.on_closed(self.closed)
-
-    async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
-        """Nobody speaks to users here."""
-        raise ParticipantError(LossReason.INTERNAL)
-
-    async def send(self, payload: bytes, *, topic: str = "", reliable: bool = True, to: tuple[str, ...] = ()) -> None:
-        """Bridges send nothing here."""
-        raise ParticipantError(LossReason.INTERNAL)
-
-
-@cache
-def _somebody(identity: str) -> RemoteParticipant:
-    return RemoteParticipant(identity, f"PA_{identity}")

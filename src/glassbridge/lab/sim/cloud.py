@@ -1,13 +1,9 @@
 """A cloud: its own sessions and all that belongs to them, with modelled WebSockets of phones and a modelled gRPC."""
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-from aiohttp import WSMessage, WSMsgType
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import StaticRegistry
@@ -19,21 +15,27 @@ from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.cluster.memory import MemoryDirectory
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.ownership import Owner
 from glassbridge.core.values import UserId
-from glassbridge.lab.sim.livekit import KEYS, Frame, LiveKit, Token
+from glassbridge.lab.sim import sound
+from glassbridge.lab.sim.livekit import KEYS, LiveKit
 from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.room_service import RoomService
 from glassbridge.lab.sim.rpc import Channel, Server
-from glassbridge.lab.sim.world import Process, World
+from glassbridge.lab.sim.socket import CloudEnd, PhoneEnd
+from glassbridge.lab.sim.world import Call, Process, World
 from glassbridge.lab.weeks.programs import NoRecogniser
 from glassbridge.lab.weeks.time import VirtualLoop
-from glassbridge.wire.close_codes import CloseCode
+from glassbridge.livekit.tokens import phone_token
+from glassbridge.wire.audio_frames import FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, FrameNumber
 
 CONFIG = CloudConfig(
     keys=CloudKeys((), KEYS), livekit_url="ws://livekit", bridges=(), recorder=False, captions="", drain=3.0
 )
+NEEDED = True
+"""Somebody needs each microphone, as an app does that listens; else it is switched off."""
 WAITS_WITHOUT_END = ("backing_off", "interrupted", "suspect", "unheard", "doubtful")
 """States of an audio link that only a deadline ends."""
 
@@ -53,12 +55,10 @@ class Cloud:
         """Seconds that a token for a bridge lives."""
         self._loop: VirtualLoop
         self._sessions: Sessions
-        self._sockets: dict[Connection, WebSocket] = {}
 
     def _boot(self) -> None:
         process, own = self.process, world_of(self.process)
         self._loop = loop_of(process)
-        self._sockets = {}
         rooms: Any = RoomService(process, self.livekit, self.to_livekit)
         config = replace(CONFIG, bridges=tuple(self.ways), agent_token_ttl=self._token_life)
         apps = AppHost(AppsConfig(), StaticRegistry(), world=own)
@@ -73,8 +73,13 @@ class Cloud:
         return Channel(self.process, self._loop, link, server, partial(self._note_passed, target))
 
     def _note_passed(self, worker: str, user: str, chunk: Any) -> None:
-        for frame in Frame.all_of(user, chunk.pcm_data):
-            self.process.note("passed", user, worker, frame.number)
+        number = chunk.number if chunk.HasField("number") else None
+        if number is not None and number.flags & (FLAG_REPLAYED | FLAG_REPAIR):
+            return
+        if number is not None and number.flags & FLAG_PRESENCE:
+            self.process.note("passed", user, worker, number.capture_time_us)
+        for mark in sound.marks(chunk.pcm_data):
+            self.process.note("passed", user, worker, mark.number)
 
     def _die(self) -> None:
         self._loop.end()
@@ -95,31 +100,32 @@ class Cloud:
 
     # ---- phones
 
-    def accept(self, connection: Connection, end: int, phone: Any, user: UserId, params: ConnectParams) -> None:
-        """A phone asks for a WebSocket on a new connection."""
-        if self.draining:
-            connection.close(end, CloseCode.DRAINING)
-        else:
-            socket = self._sockets[connection] = WebSocket(connection, end, phone, self._loop)
+    def accept(
+        self, connection: Connection, phone: PhoneEnd, user: UserId, params: ConnectParams, answer: Call
+    ) -> None:
+        """A phone asks for a WebSocket; `answer` is told, in its process, whether there is one."""
+        end = 1 - phone.end
+        connection.send(end, answer, self._sessions.stage.takes)
+        if self._sessions.stage.takes:
+            socket = CloudEnd(connection, end, new_allowance(CONFIG.phone_rates, self.process.clock()))
+            socket.meet(phone)
             self._loop.create_task(self._serve(socket, user, params))
 
     async def _serve(self, socket: Any, user: UserId, params: ConnectParams) -> None:
         number = self._sessions.next_number()
-        connection = PhoneConnection(socket, socket.transport, user, number, params, CONFIG)
         try:
-            await self._sessions.serve(connection)
+            await self._sessions.serve(PhoneConnection(socket, socket.transport, user, number, params, CONFIG))
         finally:
             socket.abort()
-            self._sockets.pop(socket.connection, None)
 
-    def hear(self, connection: Connection, kind: WSMsgType, data: Any) -> None:
-        """A message of a phone."""
-        if (socket := self._sockets.get(connection)) is not None:
-            socket.take(kind, data)
-
-    def mint(self, call: Callable[[Token], None], user: UserId) -> None:
-        """The REST call for a phone's LiveKit token; answers on the caller's connection."""
-        call(Token(str(user), str(user), self.process.unix_ms() + int(CONFIG.client_token_ttl * 1000)))
+    def ticket(self, user: UserId) -> dict[str, str]:
+        """Where the LiveKit room of a phone is, as cloud/http.py answers."""
+        ttl, now = CONFIG.client_token_ttl, self.process.unix_ms() / 1000
+        return {
+            "url": CONFIG.livekit_url,
+            "token": phone_token(KEYS, user=user, room=user, ttl=ttl, now=now),
+            "room": user,
+        }
 
     # ---- for the checkers
 
@@ -145,75 +151,6 @@ class Cloud:
         return f"{link.state.label} without a deadline" if link.state.label in WAITS_WITHOUT_END else ""
 
 
-class WebSocket:
-    """A phone's, at its cloud, as cloud/connection.py uses the one of cloud/websocket.py and its transport."""
-
-    held = False
-
-    def __init__(self, connection: Connection, end: int, phone: Any, loop: VirtualLoop) -> None:
-        self.allowance = new_allowance(CONFIG.phone_rates, loop.time())
-        self.on_excess: Callable[..., None] = lambda _verdict: None
-        self.transport = self
-        self.closed = False
-        self.close_code: int | None = None
-        self.connection = connection
-        self._end = end
-        self._phone = phone
-        self._loop = loop
-        self._inbox: deque[WSMessage] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        connection.on_close[end] = lambda code: self.take(WSMsgType.CLOSE, code)
-
-    # ---- the phone's end
-
-    def take(self, kind: WSMsgType, data: Any) -> None:
-        """Something has come."""
-        self._inbox.append(WSMessage(kind, data, None))
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _pinged(self) -> None:
-        self.connection.send(1 - self._end, self.take, WSMsgType.PONG, b"")
-
-    # ---- the cloud's end
-
-    async def receive(self) -> WSMessage:
-        while not self._inbox:
-            if self.closed:
-                return WSMessage(WSMsgType.CLOSED, None, None)
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        message = self._inbox.popleft()
-        if message.type is WSMsgType.CLOSE:
-            self.closed, self.close_code = True, message.data
-        return message
-
-    async def send_str(self, text: str) -> None:
-        self.connection.send(self._end, self._phone.hear, self.connection, text)
-
-    async def ping(self) -> None:
-        self.connection.send(self._end, self._pinged)
-
-    async def pong(self, _data: bytes) -> None:
-        """Phones ask in other words here."""
-
-    async def close(self, *, code: int, message: bytes) -> None:
-        self.connection.close(self._end, code)
-        self.closed, self.close_code = True, code
-        self._wake()
-
-    def abort(self) -> None:
-        """Of its transport."""
-        self.connection.close(self._end)
-        self.take(WSMsgType.CLOSED, None)
-
-    def get_extra_info(self, _name: str) -> None:
-        """There is no kernel to ask."""
-
-
 class _Sessions(Sessions):
     """With an ear in each session."""
 
@@ -223,21 +160,35 @@ class _Sessions(Sessions):
 
     def _begin(self, won: Won, *, anew: bool) -> UserSession:
         session = super()._begin(won, anew=anew)
-        session.listeners.append(_Ear(self._process, session))
+        session._order.need(on=NEEDED, raw=False)
+        _Ear(self._process, session)
         return session
 
 
 class _Ear:
-    """Hears what comes out of a session's microphone, as freshly as an app does."""
+    """Hears what comes out of a session's microphone, as freshly as an app does, and who is silent and present."""
 
     wants_late = False
 
     def __init__(self, process: Process, session: UserSession) -> None:
         self._process = process
         self._session = session
+        self._take = session.microphone.take_numbered
+        session.listeners.append(self)
+        session.microphone.take_numbered = self._take_numbered  # type: ignore[method-assign]
 
     def put(self, pcm: bytes) -> None:
         """Samples of one frame or more."""
+        for mark in sound.marks(pcm):
+            self._note(mark.number, mark.sent)
+
+    def _take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
+        self._take(number, payload, route)
+        position = self._session.microphone.position
+        if number.presence and not number.replayed and position == (number.epoch, number.position):
+            phone = self._process.world.processes[f"phone-{self._session.user}"]
+            self._note(number.capture_time_us, phone.when(number.capture_time_us / 1e6))
+
+    def _note(self, number: int, sent: float) -> None:
         session = self._session
-        for frame in Frame.all_of(session.user, pcm):
-            self._process.note("heard", session.user, session.id, session.has_phone, frame.number, frame.sent)
+        self._process.note("heard", session.user, session.id, session.has_phone, number, sent)

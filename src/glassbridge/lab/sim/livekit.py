@@ -1,22 +1,16 @@
 """A model of LiveKit as it was measured: who is in a room, who is kicked out of it, who is taken for gone and when."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from struct import Struct
 
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim.net import Connection, Link, Plane
 from glassbridge.lab.sim.world import Process, World
 from glassbridge.livekit.tokens import LiveKitKeys, verify
-from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
-from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
 KEYS = LiveKitKeys("key", "a secret of LiveKit that is long enough, too")
-_MARK = Struct("<qd")
-MARK_SAMPLES = _MARK.size // 2
-PLAIN_REST = bytes(16_000 - _MARK.size)
 DEPARTURE = (15.0, 21.0)
 """Seconds after which somebody of whom nothing is heard is out of the room."""
 MEDIA_SETUP = (0.015, 0.04)
@@ -49,39 +43,6 @@ class Token:
         """As a cloud has minted it; whether it is still good is looked at where it is shown."""
         claims = verify(text, KEYS, now=0.0, leeway=inf)
         return cls(claims.room, claims.identity, int(claims.expires_at * 1000))
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of a user's microphone. What a program passes on of it is enough to know it again."""
-
-    user: str
-    number: int
-    numbered: bool
-    sent: float
-    """In the world's time."""
-
-    @property
-    def topic(self) -> str:
-        """Of its data packet."""
-        return TOPIC_NUMBERED if self.numbered else ""
-
-    @property
-    def payload(self) -> bytes:
-        """Of its data packet; of half a second where there are no numbers, by which a backlog could be known."""
-        if self.numbered:
-            number = FrameNumber(1, self.number * MARK_SAMPLES, round(self.sent * 1e6))
-            return encode_numbered(number, _MARK.pack(self.number, self.sent))
-        return _MARK.pack(-self.number, self.sent) + PLAIN_REST
-
-    @classmethod
-    def all_of(cls, user: str, pcm: bytes) -> "Iterator[Frame]":
-        """Known again by their samples."""
-        at = 0
-        while at < len(pcm):
-            number, sent = _MARK.unpack_from(pcm, at)
-            at += _MARK.size + (0 if number > 0 else len(PLAIN_REST))
-            yield cls(user, abs(number), number > 0, sent)
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +113,7 @@ class LiveKit:
         if member is not None and member.participant is participant:
             self._remove(participant.token, member)
 
-    def packet(self, member: Member, frame: Frame) -> None:
+    def packet(self, member: Member, payload: bytes, topic: str) -> None:
         """Passes a packet on to everybody else in the room."""
         token = member.participant.token
         if not self._is_member(member):
@@ -160,7 +121,7 @@ class LiveKit:
         for identity, other in self.rooms[token.room].items():
             if identity != token.identity and other.media:
                 to = other.participant
-                to.link.datagram(to.server_end, to.packet, frame, token.identity)
+                to.link.datagram(to.server_end, to.packet, payload, topic, token.identity)
 
     # ---- what its operator asks for
 
@@ -226,7 +187,8 @@ class Participant:
     """To the server."""
     livekit: LiveKit
     token: Token
-    on_packet: Callable[[Frame, str], None]
+    on_packet: Callable[[bytes, str, str], None]
+    """(payload, topic, sender)"""
     on_closed: Callable[[LossReason], None]
     on_update: Callable[[tuple[str, ...]], None] = lambda _present: None
     resumes: bool = False
@@ -255,19 +217,11 @@ class Participant:
     def connect(self, timeout: float, done: Callable[[LossReason | None], None]) -> None:
         """Joins; `done(None)` when packets can flow, else with the reason. Not called after close()."""
         self._done = done
-        self._dial((CONNECT_EVERY,) * round(CONNECT_WITHIN / CONNECT_EVERY) if self.watchful else (timeout,))
+        if self.watchful:
+            self.link.dial_often(self.end, self._opened, self._unreachable, lambda: not self.closed)
+        else:
+            self.link.dial(self.end, timeout, self._opened, self._unreachable)
         self.process.after(timeout, self._join_over)
-
-    def _dial(self, patience: tuple[float, ...]) -> None:
-        within, *later = patience
-
-        def failed(refused: bool) -> None:
-            if later and not refused and not self.closed:
-                self._dial(tuple(later))
-            else:
-                self._unreachable(refused)
-
-        self.link.dial(self.end, within, self._opened, failed)
 
     def _opened(self, connection: Connection) -> None:
         if self.closed:
@@ -320,10 +274,10 @@ class Participant:
 
     # ---- what it does there
 
-    def send(self, frame: Frame) -> None:
+    def send(self, payload: bytes, topic: str) -> None:
         """A lossy packet to all."""
         if self.joined and not self.closed and not self._orphan and self.member is not None:
-            self.link.datagram(self.end, self.livekit.packet, self.member, frame)
+            self.link.datagram(self.end, self.livekit.packet, self.member, payload, topic)
 
     def orphan(self) -> None:
         """Its address is another one by now: media is dead without a word."""
@@ -331,10 +285,10 @@ class Participant:
         if self.joined and not self.closed:
             self._look_at_media()
 
-    def packet(self, frame: Frame, sender: str) -> None:
+    def packet(self, payload: bytes, topic: str, sender: str) -> None:
         """Somebody else's packet."""
         if not self.closed and not self._orphan:
-            self.on_packet(frame, sender)
+            self.on_packet(payload, topic, sender)
 
     def updated(self, present: tuple[str, ...]) -> None:
         """The server says who is here."""
@@ -351,6 +305,13 @@ class Participant:
         if self.connection is not None:
             self.connection.send(self.end, self.livekit.leave, self)
             self.connection.close(self.end)
+
+    def vanish(self) -> None:
+        """Goes without a word; nothing more is heard. Idempotent."""
+        if not self.closed:
+            self._release()
+            if self.connection is not None:
+                self.connection.abort(self.end)
 
     def left(self, reason: LossReason) -> None:
         """The server ends the place, or refuses it."""

@@ -41,7 +41,7 @@ class Look:
             return [f"{len(active)} sessions have the phone"]
         wrong = []
         phone = self._system.phones[user.name]
-        if phone.connection is None or phone.told is None or phone.told.state != "live":
+        if not phone.is_live:
             wrong.append("the phone is not told that it is live")
         return wrong + (self._unsettled_room(name, active[0]) if user.room else [])
 

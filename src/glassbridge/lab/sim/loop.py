@@ -46,6 +46,7 @@ def world_of(process: Process) -> World:
 
     return World(
         monotonic=process.clock,
+        since_boot=process.clock,
         wall=lambda: process.unix_ms() / 1000,
         chance=chance.random,
         token=lambda size: chance.randbytes(size).hex(),

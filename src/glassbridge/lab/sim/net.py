@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from glassbridge.lab.sim.world import Call, Process, World
+from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
 
 RETRANSMIT = 0.2
 """Seconds after which TCP sends again what nobody acknowledged; doubled each time."""
@@ -133,6 +134,26 @@ class Link:
         attempt(0)
         if not done:
             caller.after(timeout, give_up)
+
+    def dial_often(
+        self,
+        direction: int,
+        opened: Callable[["Connection"], None],
+        failed: Callable[[bool], None],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """The same as runtime/tcp.py does it, while it is wanted."""
+
+        def attempt(left: int) -> None:
+            def again(refused: bool) -> None:
+                if left > 1 and not refused and wanted():
+                    attempt(left - 1)
+                else:
+                    failed(refused)
+
+            self.dial(direction, CONNECT_EVERY, opened, again)
+
+        attempt(round(CONNECT_WITHIN / CONNECT_EVERY))
 
 
 class Connection:

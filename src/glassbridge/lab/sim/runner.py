@@ -91,6 +91,8 @@ def _logs_told_to(system: System) -> Iterator[None]:
                     process.note("session", user, *more)
                 case "session gone":
                     process.note("session gone", user, event["session_id"])
+                case "phone socket" | "phone place":
+                    system.phones[process.user].changed(event)
                 case "late socket refused":
                     process.note("late socket", user, event["attempt"])
                 case "audio link":

@@ -10,7 +10,7 @@ from glassbridge.lab.sim.livekit import LiveKit
 from glassbridge.lab.sim.net import Link, Plane, Way
 from glassbridge.lab.sim.phone import Phone
 from glassbridge.lab.sim.schedule import CLOUDS, LIVEKIT, WORKERS, Fault, Schedule, inner_links
-from glassbridge.lab.sim.world import Process, World
+from glassbridge.lab.sim.world import World
 
 STOPS_WITHIN = 3.5
 """Seconds from SIGTERM to the end of a program."""
@@ -32,15 +32,7 @@ class System:
             user.name: Phone(world, UserId(user.name), self.livekit, numbers=user.numbers, room=user.room, sdk=user.sdk)
             for user in schedule.users
         }
-        self.processes: dict[str, Process] = {
-            process.name: process
-            for process in (
-                self.livekit.process,
-                *(worker.process for worker in self.workers),
-                *(cloud.process for cloud in self.clouds),
-                *(phone.process for phone in self.phones.values()),
-            )
-        }
+        self.processes = world.processes
         programs: list[Worker | Cloud] = [*self.workers, *self.clouds]
         self._programs = {program.process.name: program for program in programs}
         self.links: dict[str, Link] = {}
@@ -204,7 +196,7 @@ class System:
 
     def close(self) -> None:
         """Nothing of it is left in this process."""
-        for program in self._programs.values():
+        for program in (*self._programs.values(), *self.phones.values()):
             program.process.kill()
 
     # ---- looking

@@ -37,6 +37,8 @@ class World:
         self.now = 0.0
         self.chance = Random(seed)  # noqa: S311 - not for secrets
         self.history: list[Fact] = []
+        self.processes: dict[str, Process] = {}
+        """By name."""
         self._due: list[tuple[float, int, Process | None, int, bool, Call, tuple[Any, ...]]] = []
         self._count = count()
 
@@ -76,6 +78,7 @@ class Process:
         self.name = name
         self.user = user
         """Whose it is, if anybody's."""
+        world.processes[name] = self
         self.life = 0
         """Grows when it dies: what belongs to a former life never happens."""
         self.running = False
@@ -100,13 +103,17 @@ class Process:
         """Wall clock."""
         return int((self._wall + self.world.now) * 1000)
 
+    def when(self, moment: float) -> float:
+        """The world's time at a moment of its monotonic clock."""
+        return (moment - self._offset) / self._rate
+
     def after(self, seconds: float, call: Call, *args: Any) -> None:
         """Calls in so many of its own seconds."""
         self.world.push(self.world.now + seconds / self._rate, self, False, call, args)
 
     def at(self, moment: float, call: Call, *args: Any) -> None:
         """Calls at this moment of its monotonic clock."""
-        when = max(self.world.now, (moment - self._offset) / self._rate)
+        when = max(self.world.now, self.when(moment))
         if self._offset + when * self._rate < moment:  # by its last digit
             when += 1e-9
         self.world.push(when, self, False, call, args)

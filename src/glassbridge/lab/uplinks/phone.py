@@ -43,7 +43,7 @@ class Socket(Paced):
     """One connection to the cloud; `hear` gets what the cloud says on it."""
 
     def __init__(self, number: int, link: Link, cloud: Cloud, hear: Callable[[Any], None], *, beside: bool) -> None:
-        super().__init__()
+        super().__init__(asyncio.get_running_loop().time)
         self.number = number
         self.beside = beside
         self.ended = asyncio.Event()
@@ -103,7 +103,9 @@ class Phone:
         self.place = Place(link, cloud.hear_room)
         self.place.joined = transport is not Transport.WEBSOCKET
         self.microphone_on = True
-        self.sender = Sender(self.capture, cast(Room, self.place), transport, lambda: self.microphone_on, opus=True)
+        self.sender = Sender(
+            self.capture, cast(Room, self.place), transport, lambda: self.microphone_on, self._loop.time, opus=True
+        )
         self.sender.numbered = True
         self._timer: asyncio.TimerHandle | None = None
         self._beside = 0

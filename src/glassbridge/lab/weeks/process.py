@@ -63,6 +63,7 @@ class Process:
         time = network.time
         self.world = World(
             monotonic=time.read,
+            since_boot=time.read,
             wall=lambda: self._wall + time.now,
             chance=chance.random,
             token=lambda size: chance.randbytes(size).hex(),
@@ -79,7 +80,9 @@ class Process:
         """It runs, and others reach it."""
         return self.alive and not self.loop.frozen and not self.cut and not self.stopping.is_set()
 
-    def _http(self, *, limit: int = 100, limit_per_host: int = 0, **options: Any) -> aiohttp.ClientSession:
+    def _http(
+        self, *, limit: int = 100, limit_per_host: int = 0, tune: Any = None, **options: Any
+    ) -> aiohttp.ClientSession:
         connector = _Connector(self, limit=limit, limit_per_host=limit_per_host)
         return aiohttp.ClientSession(connector=connector, **options)
 
