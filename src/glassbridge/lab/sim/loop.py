@@ -1,6 +1,5 @@
 """What a program's own classes stand on in one process: its event loop, by the clock of that process, and its World."""
 
-from collections.abc import Callable
 from typing import Any
 
 from glassbridge.lab.sim.world import Process
@@ -13,16 +12,13 @@ class OwnTime:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self.at = process.at
         self.turns = 0
         self.running = ""
 
     @property
     def now(self) -> float:
         return self._process.clock()
-
-    def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
-        """Calls at that moment of the process's clock, unless it has died by then."""
-        self._process.at(when, call, *args)
 
 
 def loop_of(process: Process) -> VirtualLoop:

@@ -113,7 +113,7 @@ class Process:
 
     def at(self, moment: float, call: Call, *args: Any) -> None:
         """Calls at this moment of its monotonic clock."""
-        when = max(self.world.now, self.when(moment))
+        when = max(self.world.now, (moment - self._offset) / self._rate)
         if self._offset + when * self._rate < moment:  # by its last digit
             when += 1e-9
         self.world.push(when, self, False, call, args)
