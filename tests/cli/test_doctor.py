@@ -27,6 +27,10 @@ from glassbridge.cli.admin_client import base_url
 from glassbridge.cli.checks import CHECKS, addresses, livekit, machine, programs, speech
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import Finding, Patient, State, new_session
+from glassbridge.cluster.address import read_address
+from glassbridge.cluster.directory import Node
+from glassbridge.cluster.valkey import ValkeyDirectory
+from glassbridge.core.ownership import NodeState, Owner, Role
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.link_breaker import LinkBreaker, Path, behind_breaker
@@ -44,12 +48,13 @@ from tests.support.patience import deadline
 from tests.support.process import Program
 from tests.support.scripted_bridge import ScriptedBridge
 from tests.support.tls import tls_front
+from tests.support.valkey import Valkey
 
 WITHIN = 120.0
 
 
 @asynccontextmanager
-async def patient(url: str, keys: LiveKitKeys = KEYS, **settings: str) -> AsyncIterator[Patient]:
+async def patient(url: str, keys: LiveKitKeys = KEYS, **settings: Any) -> AsyncIterator[Patient]:
     """One whose keys are set; what the first checks find is known."""
     fields = {"livekit_url": url, "livekit_api_key": keys.api_key, "livekit_api_secret": keys.secret}
     async with new_session() as http:
@@ -432,6 +437,21 @@ async def test_half_the_settings_of_a_bridge() -> None:
         assert_told(await programs.bridges(ill), Trouble.BRIDGE_SETTINGS, "GLASSBRIDGE_BRIDGE_CLIENT_KEY")
 
 
+async def test_bridges_of_a_cluster_are_those_that_its_directory_lists(tmp_path: FilePath) -> None:
+    where = "ws://127.0.0.1:1"
+    async with patient(where, cluster="valkey://127.0.0.1:1") as ill:
+        assert_told(await programs.bridges(ill), Trouble.DIRECTORY_AWAY, "GLASSBRIDGE_CLUSTER", "Valkey")
+    async with Valkey(tmp_path) as server, ScriptedBridge() as bridge, patient(where, cluster=server.url) as ill:
+        assert_told(await programs.bridges(ill), Trouble.BRIDGES_UNLISTED, "GLASSBRIDGE_CLUSTER")
+        directory = ValkeyDirectory(read_address(server.url))
+        owner = Owner(bridge.target, "incarnation", bridge.target)
+        await directory.renew(Node(owner, NodeState.SERVING, 0, Role.BRIDGE), 30.0, (), 5.0)
+        assert_told(await programs.bridges(ill), Trouble.BRIDGE_VERSION)  # it is asked, and tells its version
+        await directory.withdraw(owner, 5.0, Role.BRIDGE)
+        assert_told(await programs.bridges(ill), Trouble.BRIDGES_UNLISTED)
+        await directory.close()
+
+
 # ---- the cloud
 
 
@@ -495,6 +515,20 @@ async def test_a_recogniser_that_cannot_be_had_or_does_not_answer(monkeypatch: p
         where = "ws://127.0.0.1:1"
         async with patient(where, recogniser="soniox", soniox_api_key="right", soniox_endpoint=double.url) as ill:
             assert_told(await speech.recogniser(ill), Trouble.RECOGNISER_SILENT, "soniox")
+
+
+async def test_too_few_speakers_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "usable_processors", lambda: 1)
+    where = "ws://127.0.0.1:1"
+    async with patient(where, recogniser="pocketsphinx") as ill:
+        assert_told(await speech.speakers(ill), Trouble.SPEAKERS_FEW, "4 people", "1 processors")
+    monkeypatch.setattr(speech, "usable_processors", lambda: 8)
+    async with patient(where, recogniser="pocketsphinx", recognisers=2) as ill:
+        assert_told(await speech.speakers(ill), Trouble.SPEAKERS_LIMITED, "2 people", "about 32")
+    async with patient(where, recogniser="pocketsphinx", recognisers=64) as ill:
+        assert (await speech.speakers(ill)).text == "about 32 people may speak at once, on 8 processors"
+    async with patient(where, captions="") as ill:
+        assert (await speech.speakers(ill)).state is State.SKIPPED
 
 
 # ---- this machine

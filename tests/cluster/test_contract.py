@@ -32,6 +32,20 @@ async def register(directory: Directory, owner: Owner, *heard: Taken, lease: flo
     return list(answer.taken)
 
 
+async def test_who_only_looks_is_told_of_one_role_and_of_good_leases(connect: Connect) -> None:
+    directory, other = connect(), connect()
+    bridge, cloud = Node(ONE, NodeState.SERVING, 3, Role.BRIDGE), Node(TWO, NodeState.SERVING, 80)
+    await directory.renew(bridge, LEASE, (), TIME)
+    await directory.renew(cloud, LEASE, (), TIME)
+    assert (await other.nodes(Role.BRIDGE, TIME), await other.nodes(Role.CLOUD, TIME)) == ((bridge,), (cloud,))
+    await directory.renew(bridge, 0.05, (), TIME)
+
+    async def over() -> bool:
+        return await other.nodes(Role.BRIDGE, TIME) == ()
+
+    await eventually(over)
+
+
 async def test_a_node_sees_all_nodes_and_the_clock_of_the_directory(connect: Connect) -> None:
     one, two = connect(), connect()
     first, second = Node(ONE, NodeState.SERVING, 3), Node(TWO, NodeState.DRAINING, 80)

@@ -34,6 +34,21 @@ def test_no_page_names_a_variable_that_nothing_reads(page: Path) -> None:
     assert named - known_names() == set()
 
 
+COPY = re.compile(r"^\|[^\n]*\bdefault\b[^\n]*\n\|[-| :]+\n(?:\|.*\n)*?\| `(GLASSBRIDGE_\w+)`", re.MULTILINE)
+"""A table of settings with a column for their defaults."""
+WITH_DEFAULTS = {"docs/settings.md", "docs/cli.md", "README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_page_repeats_the_defaults(page: Path) -> None:
+    if str(page.relative_to(ROOT)) not in WITH_DEFAULTS:
+        assert COPY.findall(f"{page.read_text()}\n") == [], "link to docs/settings.md"
+
+
+def test_a_repeated_table_is_noticed() -> None:
+    assert COPY.findall("| setting | default | |\n|---|---|---|\n| `GLASSBRIDGE_X` | 1 | |\n") == ["GLASSBRIDGE_X"]
+
+
 @pytest.mark.parametrize(
     "body",
     [

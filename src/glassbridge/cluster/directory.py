@@ -57,6 +57,9 @@ class Directory(Protocol):
     ) -> Renewal:
         """Registers the node for `lease` seconds. `heard`: what need not be told again of former answers."""
 
+    async def nodes(self, role: Role, timeout: float) -> tuple[Node, ...]:
+        """All of this role whose lease is good; for those that only look."""
+
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         """The node is gone. Its claims stay: whoever takes one of them learns of it."""
 

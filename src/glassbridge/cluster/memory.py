@@ -41,6 +41,10 @@ class MemoryDirectory:
             now, max(now, self._seen), "memory", tuple(known for known, _ in self._nodes.values()), tuple(taken)
         )
 
+    async def nodes(self, role: Role, timeout: float) -> tuple[Node, ...]:
+        now = self._now_ms()
+        return tuple(node for node, ends in self._nodes.values() if node.role is role and ends > now)
+
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         self._nodes.pop(owner.incarnation, None)
         self._taken.pop(owner.incarnation, None)

@@ -49,6 +49,14 @@ return {string.format('%.0f', now), clock, server, redis.call('HGETALL', KEYS[1]
 """
 )
 
+LIST: Final = (
+    _NOW
+    + """
+-- KEYS: nodes, leases
+return {redis.call('HGETALL', KEYS[1]), redis.call('ZRANGEBYSCORE', KEYS[2], now, '+inf')}
+"""
+)
+
 WITHDRAW: Final = """
 -- KEYS: nodes, leases, what was taken.  ARGV: incarnation
 redis.call('HDEL', KEYS[1], ARGV[1])

@@ -52,6 +52,7 @@ class ValkeyDirectory:
         """What the server's clock shows beyond monotonic time, in milliseconds."""
         register: Callable[[str], Any] = self._client.register_script
         self._renew, self._withdraw = register(scripts.RENEW), register(scripts.WITHDRAW)
+        self._list = register(scripts.LIST)
         self._claim, self._release = register(scripts.CLAIM), register(scripts.RELEASE)
 
     async def renew(
@@ -78,6 +79,11 @@ class ValkeyDirectory:
             self._ahead_ms = int(now_ms) - (asked_at + monotonic()) / 2 * 1000
             nodes = (*_nodes(same, node.role), *_nodes(other, _OTHER[node.role]))
             return Renewal(int(now_ms), int(shared_ms), str(server), nodes, tuple(_taken(news) for news in taken))
+
+    async def nodes(self, role: Role, timeout: float) -> tuple[Node, ...]:
+        kept, live = await self._run(self._list, _listed(role), (), timeout)
+        with _Understood():
+            return tuple(node for node in _nodes(kept, role) if node.owner.incarnation in live)
 
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         await self._run(self._withdraw, self._node_keys(owner, role), (owner.incarnation,), timeout)

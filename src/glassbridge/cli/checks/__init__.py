@@ -23,6 +23,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("bridges", programs.bridges),
     ("sockets", programs.sockets),
     ("recogniser", speech.recogniser),
+    ("speakers", speech.speakers),
     ("log sink", machine.log_sink),
     ("disk", machine.disk),
     ("open files", machine.descriptors),

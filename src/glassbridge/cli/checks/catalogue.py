@@ -126,6 +126,13 @@ class Trouble(Enum):
         "no bridge answers at {targets}",
         "start it (`glassbridge bridge`), or correct LIVEKIT_GRPC_SOCKET or LIVEKIT_GRPC_BRIDGE_URL",
     )
+    DIRECTORY_AWAY = _failed(
+        "the directory of the cluster, which names its bridges, does not answer ({why})",
+        "see that its Valkey server runs, and that GLASSBRIDGE_CLUSTER (and GLASSBRIDGE_CLUSTER_CA) are right",
+    )
+    BRIDGES_UNLISTED = _failed(
+        "the directory of the cluster lists no bridge", "start one with GLASSBRIDGE_CLUSTER (`glassbridge bridge`)"
+    )
     BRIDGE_STRANGE = _failed(
         "{target} is held by {holder}, which is no bridge",
         "stop it (Prometheus listens on 9090, too), or give the bridge another --port and name it in "
@@ -154,6 +161,15 @@ class Trouble(Enum):
     RECOGNISER_SILENT = _failed(
         "{name} does not answer within {seconds:.0f} s",
         "see that this machine may reach it and has a core to spare (docs/speech.md)",
+    )
+
+    SPEAKERS_FEW = _warning(
+        "{count} people may speak at once on {processors} processors",
+        "give this machine more processors, spread users over more clouds, or use a hosted recogniser (docs/speech.md)",
+    )
+    SPEAKERS_LIMITED = _warning(
+        "GLASSBRIDGE_RECOGNISERS lets {allowed} people speak at once, and this machine bears about {bears}",
+        "raise GLASSBRIDGE_RECOGNISERS, or leave it unset",
     )
 
     # ---- this machine

@@ -13,10 +13,14 @@ from glassbridge.cli.checks.addresses import CLOUD_OPTION
 from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import TIMEOUT, Finding, Patient, skipped, well
 from glassbridge.cli.checks.reaching import explain, holder, is_here, listens
+from glassbridge.cli.cluster import directory_of
 from glassbridge.cli.common import bridge_owners, channel_security, cloud_keys
+from glassbridge.cluster.directory import DirectoryAway
+from glassbridge.core.ownership import Role
 from glassbridge.runtime.addresses import UNIX
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.socket_owner import check_owner, is_shared
+from glassbridge.settings import Settings
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 
@@ -30,7 +34,14 @@ async def bridges(patient: Patient) -> Finding:
     down, versions = [], set[str]()
     targets = patient.settings.bridge_targets()
     if not targets:
-        return skipped("the directory names them; the line of the cloud says how many it sees")
+        try:
+            targets = await _listed(patient.settings)
+        except UserError as error:
+            return Trouble.BRIDGE_SETTINGS.found(why=error)
+        except DirectoryAway as error:
+            return Trouble.DIRECTORY_AWAY.found(why=error)
+        if not targets:
+            return Trouble.BRIDGES_UNLISTED.found()
     for target in targets:
         try:
             async with security.open(target, lambda: secret) as channel:
@@ -48,7 +59,20 @@ async def bridges(patient: Patient) -> Finding:
         return Trouble.BRIDGE_ABSENT.found(targets=", ".join(down))
     if versions != {__version__}:
         return Trouble.BRIDGE_VERSION.found(told=", ".join(sorted(versions)), ours=__version__)
-    return well(f"{len(targets)} answer, version {__version__}")
+    return well(f"{len(targets)} answer, version {__version__}: {', '.join(targets)}")
+
+
+async def _listed(settings: Settings) -> tuple[str, ...]:
+    """The bridges that the directory of the cluster lists. Raises UserError, DirectoryAway."""
+    opened = directory_of(settings)
+    if opened is None:
+        return ()
+    directory = opened()
+    try:
+        nodes = await directory.nodes(Role.BRIDGE, TIMEOUT)
+    finally:
+        await directory.close()
+    return tuple(sorted(node.owner.address for node in nodes))
 
 
 def _is_held(target: str) -> bool:

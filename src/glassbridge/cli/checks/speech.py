@@ -8,13 +8,18 @@ from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.checks.findings import Finding, Patient, skipped, well
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.core.recogniser import Reason
+from glassbridge.core.speech_load import USUAL_FITS
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.processors import usable_processors
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.speech.base import Recogniser, RecogniserError, Want
 
 WITHIN: Final = 20.0
 """Seconds: an offline recogniser loads its model first."""
+SPEAKERS_OF_A_PROCESSOR: Final[Mapping[str, int]] = {"moonshine": USUAL_FITS, "pocketsphinx": 4}
+"""People who may speak at once for each processor, by the recogniser that runs here; the cloud measures it anew."""
+FEW_SPEAKERS: Final = 10
 SILENCE: Final = bytes(300 * BYTES_PER_MS)
 ADVICE: Final[Mapping[Reason, str]] = {
     Reason.UNAUTHORISED: "set the provider's key anew (SONIOX_API_KEY)",
@@ -45,6 +50,28 @@ async def recogniser(patient: Patient) -> Finding:
     finally:
         await chosen.close()
     return well(f"{chosen.name} listens to {settings.captions}")
+
+
+async def speakers(patient: Patient) -> Finding:
+    """How many people may speak at once, by the processors of this machine and by the settings?"""
+    settings = patient.settings
+    if not settings.captions:
+        return skipped("captions are switched off (GLASSBRIDGE_CAPTIONS is empty)")
+    try:
+        chosen = chosen_recogniser(settings, alone=True)
+    except UserError:
+        return skipped("told with the recogniser")
+    name, allowed = chosen.name, chosen.limits.streams
+    await chosen.close()
+    if name not in SPEAKERS_OF_A_PROCESSOR:
+        return skipped(f"{name} says itself how many")
+    processors = usable_processors()
+    bears = processors * SPEAKERS_OF_A_PROCESSOR[name]
+    if bears < FEW_SPEAKERS:
+        return Trouble.SPEAKERS_FEW.found(count=min(bears, allowed), processors=processors)
+    if settings.recognisers is not None and allowed < bears:
+        return Trouble.SPEAKERS_LIMITED.found(allowed=allowed, bears=bears)
+    return well(f"about {min(bears, allowed)} people may speak at once, on {processors} processors")
 
 
 async def _hear(chosen: Recogniser, want: Want) -> None:
