@@ -43,6 +43,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "virtual_days": round(outcome.virtual_s / DAY, 2),
         "wall_s": round(outcome.wall_s, 1),
         "worst_deaf_s": round(outcome.worst, 1),
+        "worst_deaf_of": outcome.worst_of,
         "deaf_s": dict(sorted(outcome.spells.items())),
         "counts": dict(sorted(outcome.counts.items())),
         "objects_each_night": outcome.kept,
@@ -61,7 +62,7 @@ def _lines(outcome: Outcome) -> str:
         f"  {counts['said']} sentences, {counts['heard']} heard by apps, {counts['session']} sessions;"
         f" {counts['moves']} moves, {counts['roams']} changes of network, {restarts} restarts, {counts['cut']} links"
         f" cut, {counts['frozen']} processes frozen",
-        f"  longest deafness of an app: {outcome.worst:.1f} s",
+        f"  longest deafness of an app: {outcome.worst:.1f} s ({outcome.worst_of})",
         f"  {len(outcome.violations)} violations" if outcome.violations else "  nothing was violated",
         *(f"    {violation}" for violation in outcome.violations[:TOLD]),
     ]

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from glassbridge.app import socket as app_socket
 from glassbridge.app.link import Link
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud import transcripts
+from glassbridge.cloud.apps import connection as app_connection
 from glassbridge.cloud.apps import uploads
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.user_apps import UserApps
@@ -23,6 +25,7 @@ from glassbridge.runtime.tasks import TaskGroup
 
 Patch = pytest.MonkeyPatch
 BY_NAME = 0, 2, 4
+BALANCED = 1, 3, 5
 
 
 def stays_on_the_old_socket(patch: Patch) -> None:
@@ -51,6 +54,16 @@ def waits_for_nobody(patch: Patch) -> None:
 def forgets_a_new_start(patch: Patch) -> None:
     """Stopped and started anew within a moment: the stop ends both."""
     patch.setattr(Session, "asked_again", property(lambda _self: False))
+
+
+def stays_behind_a_silent_relay(patch: Patch) -> None:
+    """An app that waits for a cloud that relays its socket and has gone without a word."""
+    patch.setattr(app_socket, "SILENCE", 60.0)
+
+
+def misses_no_machine(patch: Patch) -> None:
+    """A cloud that takes an app for alive whose machine has died without a word: it comes back as another process."""
+    patch.setattr(app_connection, "LOOKS", 60)
 
 
 def ends_apps_at_sigterm(patch: Patch) -> None:
@@ -127,6 +140,8 @@ RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (revives_in_grace, Checker.DEAF, BY_NAME),
     (waits_for_nobody, Checker.DEAF, BY_NAME),
     (forgets_a_new_start, Checker.DEAF, BY_NAME),
+    (stays_behind_a_silent_relay, Checker.DEAF, BALANCED),
+    (misses_no_machine, Checker.DEAF, BY_NAME),
     (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
 ]
 MUTATIONS = [

@@ -1,6 +1,6 @@
 """What happens to users, clouds and apps: made from a seed, as life goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -19,6 +19,10 @@ MOVE_EVERY: Final = 60.0
 """Seconds between two things that befall a user who speaks, on average."""
 CLOUD_EVERY: Final = 300.0
 APP_EVERY: Final = 200.0
+AT_THE_MOVE: Final = 0.1
+"""Part of the moves at which an app's server restarts, too."""
+LATEST_ANSWER: Final = 4.0
+"""Seconds that an app's server thinks about a webhook, at most."""
 BACK_AFTER: Final = 3.0, 10.0, 59.0
 """Seconds after which a user who has moved comes back."""
 LONGEST_FREEZE: Final = 8.0
@@ -61,13 +65,16 @@ class Chaos:
         phones: list[Phone],
         clouds: list[Process],
         apps: dict[str, Process],
+        answers: Mapping[str, Callable[[float, bool], None]],
     ) -> None:
+        """`answers`: how the app of that name answers its next webhook, after so many seconds and whether with 500."""
         self._plan = plan
         self._network = network
         self._ledger = ledger
         self._phones = phones
         self._clouds = clouds
         self._apps = apps
+        self._answers = answers
         self._names = ["clouds"] if plan.balanced else [cloud.name for cloud in clouds]
         self._sat = 0
         """Users who speak now."""
@@ -140,7 +147,9 @@ class Chaos:
         self._sat -= 1
 
     def _befall(self, phone: Phone, until: float, chance: Random) -> None:
-        acts = [self._move, self._move, self._bounce, self._blip, self._blip, self._roam, self._switch_app]
+        acts = [
+            self._move, self._move, self._bounce, self._dash, self._blip, self._blip, self._roam, self._switch_app,
+        ]  # fmt: skip
         chance.choice(acts)(phone, chance)
         self._plan_next(phone, until, chance)
 
@@ -164,6 +173,15 @@ class Chaos:
         self._ledger.note("moves", phone.user, target)
         self._ledger.disturbed(phone.process)
         self._go(phone, target, silently=chance.random() < 0.5)
+        server = chance.choice(list(self._apps.values()))
+        if chance.random() < AT_THE_MOVE and server.awake:
+            pause = chance.uniform(0.3, 4.0)
+            self._after(chance.uniform(0.0, 0.6), phone, lambda: self._restart(server, "killed", pause))
+
+    def _dash(self, phone: Phone, chance: Random) -> None:
+        """Through two clouds within a second: each asks for the apps."""
+        self._move(phone, chance)
+        self._after(chance.uniform(0.1, 0.9), phone, lambda: self._move(phone, chance))
 
     def _bounce(self, phone: Phone, chance: Random) -> None:
         """There and back."""
@@ -210,7 +228,7 @@ class Chaos:
     def _trouble(self, process: Process, what: str, *about: object) -> None:
         self._troubled_since.setdefault(process, self._network.time.now)
         self._ledger.note(what, process.name, *about)
-        self._ledger.disturbed(process)
+        self._ledger.troubled(process)
 
     def _well(self, process: Process) -> None:
         self._troubled_since.pop(process, None)
@@ -235,10 +253,15 @@ class Chaos:
         process.thaw()
         self._well(process)
 
-    def _sever(self, process: Process) -> None:
-        self._trouble(process, "severed")
-        self._network.sever(process)
+    def _sever(self, process: Process, *, half: bool = False) -> None:
+        self._trouble(process, "half-open" if half else "severed")
+        self._network.sever(process, half=half)
         self._well(process)
+
+    def _think(self, server: Process, seconds: float, *, fails: bool) -> None:
+        """The app's server takes its time for the next webhook, or answers it with 500."""
+        self._ledger.note("fails" if fails else "late", server.name, round(seconds, 1))
+        self._answers[server.name](seconds, fails)
 
     def _restart(self, process: Process, how: str, pause: float) -> None:
         """`how`: terminated, killed, or powerless."""
@@ -280,15 +303,19 @@ class Chaos:
         server = chance.choice(list(self._apps.values()))
         if not server.awake:
             return
-        fate = chance.choice(("terminated", "killed", "cut", "cut", "frozen", "severed"))
-        if fate == "severed" and self._plan.balanced:
-            fate = "cut"  # not tried yet
-        match fate:
+        fates = "terminated", "killed", "powerless", "cut", "cut", "frozen", "severed", "half-open", "late", "failing"
+        match chance.choice(fates):
             case "frozen":
                 self._freeze(server, chance.uniform(0.5, LONGEST_FREEZE))
             case "cut":
                 self._cut(server, chance.choice((chance.uniform(0.2, 2.0), chance.uniform(2.0, 12.0))))
             case "severed":
                 self._sever(server)
+            case "half-open":
+                self._sever(server, half=True)
+            case "late":
+                self._think(server, chance.uniform(0.2, LATEST_ANSWER), fails=False)
+            case "failing":
+                self._think(server, 0.0, fails=True)
             case how:
                 self._restart(server, how, chance.uniform(0.3, 4.0))

@@ -1,7 +1,7 @@
 """What happened, and what may not: the checkers. They know the truth about every link and process, and no program."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -90,6 +90,10 @@ class Ledger:
         self.violations: list[Violation] = []
         self.worst = 0.0
         """Longest deafness that has ended."""
+        self.worst_of = ""
+        """Whose, and when."""
+        self.relays: Callable[[str, str], Collection[Process]] = lambda _user, _package: ()
+        """The clouds through which an app hears a user now."""
         self.spells = Counter[int]()
         """How many times apps were deaf for so many whole seconds."""
 
@@ -196,6 +200,13 @@ class Ledger:
                 if process in (user.cloud, user.process, self._servers[package]):
                     app.deaf_since, app.told = None, False
 
+    def troubled(self, process: Process) -> None:
+        """The same at the beginning of a trouble. A cloud that relays an app's socket is needed until then, not
+        after: however long the trouble lasts, the app has to find another way."""
+        self.disturbed(process)
+        for name, user in self._users.items():
+            self._begin_anew(app for package, app in user.apps.items() if process in self.relays(name, package))
+
     @staticmethod
     def _begin_anew(apps: Iterable[_App]) -> None:
         for app in apps:
@@ -246,7 +257,8 @@ class Ledger:
         if app.deaf_since is not None:
             seconds = self._time.now - app.deaf_since
             self._judge_deafness(user, package, app, seconds)
-            self.worst = max(self.worst, seconds)
+            if seconds > self.worst:
+                self.worst, self.worst_of = seconds, f"{package} of {user}, {self._time.now:.1f} s"
             self.spells[int(seconds)] += 1
             app.deaf_since, app.told = None, False
 

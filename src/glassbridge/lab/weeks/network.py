@@ -2,10 +2,12 @@
 
 A link that is cut holds what is on its way, as TCP does, and delivers it late. A connection that is severed has lost
 its state somewhere between (a NAT, a balancer, a machine without power): what is sent goes nowhere, and nobody is told.
+One way of it may be lost alone. A machine whose power is back resets the connections that it knows nothing of.
 """
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +16,9 @@ from typing import Any, Final, Protocol
 
 from glassbridge.lab.weeks.time import Time, VirtualLoop
 
+_NUMBER: Final = struct.Struct("=I")
+_UNACKED_AT, _ACKED_AT = 24, 56
+"""tcpi_unacked and tcpi_last_ack_recv (milliseconds) of linux/tcp.h."""
 RETRY: Final = (0.05, 1.0)
 """Seconds until TCP tries again once a link is healed: at least and at most."""
 
@@ -35,8 +40,9 @@ class _Socket:
     type = socket.SOCK_STREAM
     proto = socket.IPPROTO_TCP
 
-    def __init__(self, name: tuple[str, int]) -> None:
+    def __init__(self, name: tuple[str, int], end: "End | None" = None) -> None:
         self._name = name
+        self._end = end
 
     def fileno(self) -> int:
         return 10
@@ -47,8 +53,11 @@ class _Socket:
     def setsockopt(self, *_: Any) -> None:
         pass
 
-    def getsockopt(self, *_: Any) -> Any:
-        raise OSError("not known here")
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        """Of TCP_INFO what runtime/tcp.py `lost` asks for."""
+        if self._end is None or (level, option) != (socket.IPPROTO_TCP, socket.TCP_INFO):
+            raise OSError("not known here")
+        return self._end.tcp_info(size)
 
 
 class Server:
@@ -73,7 +82,7 @@ class End(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(self, link: "Connection", host: Host, peername: tuple[str, int], sockname: tuple[str, int]) -> None:
-        super().__init__({"peername": peername, "sockname": sockname, "socket": _Socket(sockname)})
+        super().__init__({"peername": peername, "sockname": sockname, "socket": _Socket(sockname, self)})
         self.link = link
         self.host = host
         self.loop = host.loop
@@ -82,7 +91,20 @@ class End(asyncio.Transport):
         self._closing = False
         self._gone = False
         self._paused = False
+        self.dialled_by = ""
+        """The task that has opened the connection; empty at the end that took it."""
         self._unread: deque[bytes | None] = deque()
+        self.unacknowledged = False
+        """Of what was sent here, something has not arrived, or the other machine cannot say so."""
+        self.acknowledged_at = link.network.time.now
+
+    def tcp_info(self, size: int) -> bytes:
+        """As the kernel answers (linux/tcp.h)."""
+        info = bytearray(size)
+        quiet_ms = int((self.link.network.time.now - self.acknowledged_at) * 1e3)
+        _NUMBER.pack_into(info, _UNACKED_AT, self.unacknowledged)
+        _NUMBER.pack_into(info, _ACKED_AT, quiet_ms)
+        return bytes(info)
 
     # ---- as a transport
 
@@ -177,6 +199,7 @@ class _Way:
 
     queue: deque[tuple[float, Any]] = field(default_factory=deque)
     armed: bool = False
+    severed: bool = False
 
 
 class Connection:
@@ -185,15 +208,18 @@ class Connection:
     def __init__(self, network: "Network", delay: float) -> None:
         self.network = network
         self.delay = delay
-        self.severed = False
+        self.forgotten_by: Host | None = None
+        """It has lost its power since."""
         self.ways: dict[int, _Way] = {}
         self.ends: tuple[End, End]
 
     def send(self, sender: End, what: Any) -> None:
         """Bytes, None for a close, an error for a reset."""
-        if self.severed:
-            return
         way = self.ways[id(sender.other)]
+        sender.unacknowledged = True
+        if way.severed:
+            self._reset(sender)
+            return
         due = self.network.time.now + self.delay
         if way.queue and way.queue[-1][0] == due and type(what) is bytes and type(way.queue[-1][1]) is bytes:
             way.queue[-1] = due, way.queue[-1][1] + what
@@ -203,10 +229,21 @@ class Connection:
             way.armed = True
             self.network.time.at(due, self._deliver, sender.other, way)
 
+    def sever(self, *ends: End) -> None:
+        """Nothing more arrives at these ends; at neither where none is named."""
+        for end in ends or self.ends:
+            self.ways[id(end)].severed = True
+
+    def _reset(self, sender: End) -> None:
+        """A machine that is up again answers for a connection that it has forgotten."""
+        host = self.forgotten_by
+        if host is not None and host.alive and not host.cut and not sender.host.cut:
+            self.network.time.at(self.network.time.now + 2 * self.delay, _reset, sender)
+
     def _deliver(self, end: End, way: _Way) -> None:
         way.armed = False
         network = self.network
-        if self.severed:
+        if way.severed:
             way.queue.clear()
             return
         if any(one.host.cut for one in self.ends):
@@ -220,6 +257,8 @@ class Connection:
                     end.loop.call_soon(end.reset, what)
                 else:
                     end.loop.call_soon(end.receive, what)
+        if not self.ways[id(end.other)].severed:
+            end.other.unacknowledged, end.other.acknowledged_at = bool(way.queue), network.time.now
         if way.queue:
             way.armed = True
             network.time.at(way.queue[0][0], self._deliver, end, way)
@@ -283,6 +322,7 @@ class Network:
         link = Connection(self, delay)
         near, far = End(link, caller, theirs, ours), End(link, server.host, ours, theirs)
         near.other, far.other = far, near
+        near.dialled_by = _task_name()
         link.ends = near, far
         link.ways = {id(near): _Way(), id(far): _Way()}
         for end in link.ends:
@@ -319,10 +359,14 @@ class Network:
             if not healed.done() and not healed.get_loop().is_closed():
                 healed.get_loop().call_soon(_wake, healed)
 
-    def sever(self, host: Host) -> None:
-        """All open connections of a process lose their way; new ones are fine."""
+    def sever(self, host: Host, *, half: bool = False) -> None:
+        """All open connections of a process lose their way, or that to it only; new ones are fine."""
         for end in self.ends_of(host):
-            end.link.severed = True
+            end.link.sever(*((end,) if half else ()))
+
+    def reached_by(self, host: Host, task: str) -> list[Host]:
+        """Where the connections lead that a task of this process has opened."""
+        return [end.other.host for end in self.ends_of(host) if end.dialled_by == task]
 
     def end(self, host: Host, *, silent: bool) -> None:
         """The process is gone: its system closes what it had, unless the whole machine is gone."""
@@ -332,10 +376,21 @@ class Network:
                 self.dark.add(key)
         for end in self.ends_of(host):
             if silent:
-                end.link.severed = True
+                end.link.sever()
+                end.link.forgotten_by = host
             else:
                 end.link.send(end, ConnectionResetError("connection reset by peer"))
             end.drop()
+
+
+def _task_name() -> str:
+    task = asyncio.current_task()
+    return "" if task is None else task.get_name()
+
+
+def _reset(end: End) -> None:
+    if end.host.alive and not end.loop.is_closed():
+        end.loop.call_soon(end.reset, ConnectionResetError("connection reset by peer"))
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -39,7 +39,8 @@ class _Connector(aiohttp.BaseConnector):
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
         host, port = req.url.raw_host, req.url.port
-        return await self._process.network.dial(self._process, self._factory, host, port)
+        async with asyncio.timeout(timeout.sock_connect):
+            return await self._process.network.dial(self._process, self._factory, host, port)
 
 
 class Process:

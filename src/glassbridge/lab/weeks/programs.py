@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from aiohttp import web
+
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud.app import Cloud
@@ -99,6 +101,19 @@ class CloudProgram:
             await process.stopping.wait()
 
 
+class _Server(AppServer):
+    """Answers its next webhook late, or not as it should."""
+
+    late = 0.0
+    fails = False
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        late, self.late = self.late, 0.0
+        fails, self.fails = self.fails, False
+        await asyncio.sleep(late)
+        return web.Response(status=500) if fails else await super()._webhook(request)
+
+
 class AppProgram:
     """`main` of an app's server."""
 
@@ -107,12 +122,17 @@ class AppProgram:
         self._package = package
         self._ledger = ledger
         self._excess = excess
-        self.server: AppServer | None = None
+        self.server: _Server | None = None
         """Of this life."""
+
+    def answer_next(self, late: float, fails: bool) -> None:
+        """The next webhook waits for its answer so many seconds, or gets 500."""
+        if self.server is not None:
+            self.server.late, self.server.fails = late, fails
 
     async def main(self, process: Process) -> None:
         """Serves until it is asked to stop."""
-        server = self.server = AppServer(
+        server = self.server = _Server(
             self._package, key_of(self._package), host=self._package, port=APP_PORT, world=process.world
         )
         package, ledger = self._package, self._ledger

@@ -26,6 +26,7 @@ from glassbridge.lab.weeks.process import BEGUN, Main, Process
 from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
 from glassbridge.lab.weeks.readers import owned_readers
 from glassbridge.lab.weeks.time import Time
+from glassbridge.wire.apps import app_session_id
 
 NIGHT: Final = 4 * HOUR
 """Of each day: nobody has spoken for long."""
@@ -52,6 +53,7 @@ class Outcome:
     violations: list[Violation]
     counts: Counter[str]
     worst: float
+    worst_of: str
     spells: Counter[int]
     digest: str
     virtual_s: float
@@ -92,7 +94,9 @@ class Week:
             self.ledger.know_app(package, server)
         for phone in self.phones:
             self.ledger.know_user(phone.user, phone.process)
-        self.chaos = Chaos(plan, self.network, self.ledger, self.phones, self.clouds, self.apps)
+        self.ledger.relays = self._relays
+        answers = {package: program.answer_next for package, program in self.app_programs.items()}
+        self.chaos = Chaos(plan, self.network, self.ledger, self.phones, self.clouds, self.apps, answers)
         self._kinds: Counter[str] = Counter()
         self.forget_dead: Callable[[], None] = lambda: None
         """Forgets what dead processes have registered (lab/weeks/readers.py)."""
@@ -111,6 +115,10 @@ class Week:
         phone = Phone(user, token, self.ledger, LONG_TEXTS if self.plan.excess and not number else ())
         phone.process = self._process(f"phone of {user}", phone.main)
         return phone
+
+    def _relays(self, user: str, package: str) -> list[Any]:
+        """Where the socket of a user's app leads."""
+        return self.network.reached_by(self.apps[package], f"app:{package}:{app_session_id(user, package)}")
 
     def play(self, until: Checker | None) -> None:
         """To the end of the plan, and until all must be released; or until this checker has found something."""
@@ -220,6 +228,7 @@ def play(
         violations=ledger.violations,
         counts=ledger.counts,
         worst=ledger.worst,
+        worst_of=ledger.worst_of,
         spells=ledger.spells,
         digest=ledger.digest,
         virtual_s=week.time.now,
