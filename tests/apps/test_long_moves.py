@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from glassbridge.core.app_session import TIMES
+from glassbridge.core.app_times import TIMES
 from tests.apps.mentra import Scene as MentraScene
 from tests.apps.mentra import a_scene, peer_command
 from tests.apps.test_moves import Scene, open_scene

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from glassbridge.core.app_session import TIMES
+from glassbridge.core.app_times import TIMES
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
 from tests.apps.mentra import Scene, a_scene, peer_command

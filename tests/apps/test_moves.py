@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from glassbridge.app import AppServer, AudioState, Moved, Session
-from glassbridge.core.app_session import AppState, AppTimes
+from glassbridge.core.app_session import AppState
+from glassbridge.core.app_times import AppTimes
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import KEY, PACKAGE, QUICK, AppStage, app_stages
 from tests.cloud.conftest import ANN, Phone

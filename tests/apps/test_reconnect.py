@@ -12,7 +12,7 @@ from aiohttp import web
 from glassbridge.app import AppServer, PlaybackFailed, Session
 from glassbridge.app import link as app_link
 from glassbridge.app import socket as app_socket
-from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.runtime.world import REAL
 from glassbridge.wire import apps as wire
 from tests.support.patience import patient
@@ -159,7 +159,7 @@ async def test_a_stop_by_webhook_ends_only_what_is_not_connected_and_not_newer(s
 
 
 async def test_a_cloud_that_says_nothing_is_left_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_link, "ACK_TIMEOUT", patient(0.2))
+    monkeypatch.setattr(app_link, "ACKNOWLEDGED_WITHIN", patient(0.2))
     scene.cloud.script = ["silence", "ack"]
     session = await scene.begin()
     assert session.connected
@@ -202,3 +202,36 @@ async def test_a_socket_that_is_left_is_released_even_if_it_was_closing(
     await link._attend(socket)
     assert socket._http.closed
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("gone_while", ["opening", "listening"])
+async def test_a_socket_that_breaks_leaves_no_connection_for_the_collector(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, gone_while: str
+) -> None:
+    """aiohttp complains of each that it finds, and holds it until then."""
+    sockets = []
+    connections: list[Any] = []
+    connect = aiohttp.BaseConnector.connect
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        connections.append(await connect(*args, **options))
+        return connections[-1]
+
+    async def broken(socket: Any, *_: Any) -> None:
+        sockets.append(socket)  # as a traceback holds it
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(aiohttp.BaseConnector, "connect", counted)
+    init = wire.ConnectionInit(package_name=PACKAGE, session_id=SESSION, api_key="k")
+    url = f"ws://127.0.0.1:{scene.cloud.port}/app-ws"
+    if gone_while == "opening":
+        monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_str", broken)
+        with pytest.raises(app_socket.Unreachable):
+            await app_socket.AppSocket.open(url, init, REAL)
+    else:
+        socket = await app_socket.AppSocket.open(url, init, REAL)
+        listening = asyncio.create_task(socket.listen(lambda _: None, lambda _: None))
+        await asyncio.sleep(0)
+        await cancelled(listening)
+        await socket.release()
+    assert {connection.protocol for connection in connections} == {None}

@@ -14,8 +14,8 @@ from aiohttp import web
 from glassbridge.cloud.app import Cloud
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.apps_config import AppsConfig
-from glassbridge.core.app_session import AppTimes
 from glassbridge.core.app_settings import Schema
+from glassbridge.core.app_times import AppTimes
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.subscriptions import Permission
 from glassbridge.speech.voice import Voice

@@ -12,7 +12,8 @@ from glassbridge.cloud.apps import connection
 from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.core.app_session import AppTimes, StopReason
+from glassbridge.core.app_session import StopReason
+from glassbridge.core.app_times import AppTimes
 from glassbridge.core.moving import Stage
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, QUICK, AppStage, Begin, app_stages

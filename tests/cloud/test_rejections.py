@@ -21,7 +21,7 @@ from glassbridge.cloud.apps.streams import ID_LENGTH, MAX_STREAM, MAX_STREAMS, S
 from glassbridge.cloud.apps.uploads import MAX_SOUND
 from glassbridge.cloud.body import read_body
 from glassbridge.cloud.lc3 import NoLc3
-from glassbridge.core.app_session import AppTimes
+from glassbridge.core.app_times import AppTimes
 from glassbridge.core.moving import Stage
 from glassbridge.runtime.world import REAL
 from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, signer, sound_claim

@@ -7,11 +7,10 @@ import sys
 
 import pytest
 
+from glassbridge.core.app_times import LOOK_EVERY, LOOKS
 from glassbridge.runtime import tcp
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
-
-LOOK_EVERY = tcp.LOOK_EVERY
 
 
 class FakeSocket:
@@ -32,15 +31,10 @@ class FakeSocket:
         return bytes(info)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "LOOK_EVERY", 0.01)
-
-
-async def is_lost(raw: object, within: float = 0.3) -> bool:
+async def is_lost(raw: object, within: float = 0.3, look_every: float = 0.01) -> bool:
     try:
         async with asyncio.timeout(within):
-            await tcp.lost(raw)  # type: ignore[arg-type]
+            await tcp.lost(raw, look_every, LOOKS)  # type: ignore[arg-type]
     except TimeoutError:
         return False
     return True
@@ -61,13 +55,12 @@ async def is_lost(raw: object, within: float = 0.3) -> bool:
 async def test_only_what_is_sent_in_vain_counts(answers: list[tuple[int, int, int]], found: bool) -> None:
     raw = FakeSocket(*answers)
     assert await is_lost(raw) is found
-    assert raw.looks >= tcp.LOOKS
+    assert raw.looks >= LOOKS
 
 
 @pytest.mark.slow
-async def test_a_peer_that_does_not_read_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_does_not_read_is_there() -> None:
     """With a real connection whose window is closed; TCP_USER_TIMEOUT would end it."""
-    monkeypatch.setattr(tcp, "LOOK_EVERY", LOOK_EVERY)
     with socket.create_server(("127.0.0.1", 0)) as server:
         raw = socket.create_connection(server.getsockname())
         peer, _ = server.accept()
@@ -79,7 +72,7 @@ async def test_a_peer_that_does_not_read_is_there(monkeypatch: pytest.MonkeyPatc
                 except BlockingIOError:
                     break
             assert tcp.unacknowledged(raw) > 0
-            assert not await is_lost(raw, 2 * LOOK_EVERY * tcp.LOOKS)
+            assert not await is_lost(raw, 2 * LOOK_EVERY * LOOKS, LOOK_EVERY)
 
 
 async def test_what_is_no_tcp_is_never_lost() -> None:

@@ -9,7 +9,8 @@ import structlog
 
 from glassbridge.app.errors import NotConnected, SessionEnded
 from glassbridge.app.socket import AppSocket, OnAudio, OnMessage, Unreachable
-from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.app_times import ACKNOWLEDGED_WITHIN, RECONNECT
+from glassbridge.core.backoff import Backoff
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.runtime.world import World
 from glassbridge.wire import apps as wire
@@ -18,12 +19,10 @@ from glassbridge.wire.codec import Message, UnknownMessage
 
 log = structlog.get_logger()
 
-RECONNECT = Ladder(base=0.25, cap=5.0)
 GIVE_UP = 150.0
 """Seconds without the cloud: longer than it goes on asking for the app."""
 SEND_WAIT = 10.0
 """Seconds that a message waits for the cloud to be back."""
-ACK_TIMEOUT = 5.0
 NOW_JITTER = 0.5
 ASKED_FOR = 20.0
 """Seconds since a cloud asked for us in which one that does not know us is another one behind the same address."""
@@ -179,7 +178,7 @@ class Link:
         leaving = asyncio.create_task(self._leave.wait(), name="app:leave")
         try:
             first = asyncio.FIRST_COMPLETED
-            done, _ = await asyncio.wait((listening, waiting, leaving), timeout=ACK_TIMEOUT, return_when=first)
+            done, _ = await asyncio.wait((listening, waiting, leaving), timeout=ACKNOWLEDGED_WITHIN, return_when=first)
             if not done:
                 await socket.close(CloseCode.NORMAL)
             else:

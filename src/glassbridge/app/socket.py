@@ -7,8 +7,9 @@ from typing import Any
 import aiohttp
 import structlog
 
+from glassbridge.core.app_times import GOODBYE, OPEN_WITHIN, PING_AFTER, SILENCE
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.runtime.world import World
+from glassbridge.runtime.world import World, close_http
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
@@ -16,13 +17,7 @@ from glassbridge.wire.phone import Ping, Pong
 
 log = structlog.get_logger()
 
-OPEN_TIMEOUT = 5.0
 SEND_TIMEOUT = 5.0
-CLOSE_TIMEOUT = 1.0
-PING_AFTER = 2.0
-"""Seconds without a word from the cloud."""
-SILENCE = 6.0
-"""Seconds without a word from a cloud that answers pings, after which the socket is dead."""
 MAX_MESSAGE = 4 << 20
 
 OnMessage = Callable[[wire.FromCloud | UnknownMessage], None]
@@ -50,17 +45,18 @@ class AppSocket:
     async def open(cls, url: str, init: wire.ConnectionInit, world: World) -> "AppSocket":
         """Connects and introduces the app. Raises Unreachable. When cancelled, nothing is left behind."""
         http = world.http(trust_env=True)
+        ws: aiohttp.ClientWebSocketResponse | None = None
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(OPEN_WITHIN):
                 ws = await http.ws_connect(
-                    url, max_msg_size=MAX_MESSAGE, compress=0, timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT)
+                    url, max_msg_size=MAX_MESSAGE, compress=0, timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE)
                 )
                 await ws.send_str(encode(init))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            await http.close()
+            await close_http(http, ws)
             raise Unreachable(type(error).__name__) from None
         except BaseException:
-            await http.close()
+            await close_http(http, ws)
             raise
         return cls(http, ws, world.monotonic)
 
@@ -80,7 +76,7 @@ class AppSocket:
             log.info("app socket broken", error=type(error).__name__)
         finally:
             await tasks.close()
-            await self._http.close()
+            await close_http(self._http, self._ws)
         return self._ws.close_code or CloseCode.ABNORMAL
 
     async def say(self, message: Message) -> bool:
@@ -93,7 +89,7 @@ class AppSocket:
 
     async def release(self) -> None:
         """Releases everything, also where `listen` was cancelled while it did so; idempotent."""
-        await self._http.close()
+        await close_http(self._http, self._ws)
 
     async def _hear(self, text: str, on_message: OnMessage) -> None:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from glassbridge.core.allowance import Rate
-from glassbridge.core.app_session import TIMES, AppTimes
+from glassbridge.core.app_times import TIMES, AppTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class AppsConfig:
     """Where apps find this cloud, such as https://cloud.example.com; empty: on this machine."""
     times: AppTimes = TIMES
     webhook_timeout: float = 10.0
+    """For the answer; the connection has to stand within `times.dial`."""
     rates: SocketRates = APP_RATES
     """Of one app of one user."""
     unsigned_per_address: int = 128

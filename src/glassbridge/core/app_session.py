@@ -30,35 +30,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from glassbridge.core.backoff import Backoff, Ladder
+from glassbridge.core.app_times import TIMES, WEBHOOKS, AppTimes
+from glassbridge.core.backoff import Backoff
 from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import Generation
-
-LADDER: Final = Ladder(base=1.0, cap=8.0)
-"""Seconds between webhooks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppTimes:
-    """Seconds."""
-
-    grace: float = 3.5
-    """The original's SDK tries by itself after 1 s and after 3 s."""
-    start: float = 30.0
-    """Budget of a start: two webhooks that take their whole time limit, and more."""
-    revival: float = 120.0
-    """Budget to get a lost app back, from the loss."""
-    connect: float = 6.0
-    """From the answer of a webhook to the app's socket."""
-    settled: float = 30.0
-    elsewhere: float = 40.0
-    doubt: float = 1.5
-    """What a phone said before it left has arrived by then."""
-
-
-TIMES: Final = AppTimes()
-
 
 Shown = Literal["starting", "running", "reconnecting", "stopped"]
 
@@ -244,7 +220,7 @@ class AppSession:
         self.stale: Counter[str] = Counter()
         """Late events of superseded sockets and webhook calls, by name."""
         self._times = times
-        self._backoff = Backoff(LADDER, chance)
+        self._backoff = Backoff(WEBHOOKS, chance)
         self._calls = 0
         self._met = False
         """It has had a socket."""

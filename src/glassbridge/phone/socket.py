@@ -15,7 +15,7 @@ from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import RoundTrip, round_trip, unacknowledged
 from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
-from glassbridge.runtime.world import World
+from glassbridge.runtime.world import World, close_http
 from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -157,7 +157,7 @@ class CloudSocket(Paced):
             try:
                 await self._no_goodbye.wait()
             finally:
-                await self._http.close()
+                await close_http(self._http, self._ws)
         # aiohttp forgets what was said where its own answer cannot be written any more.
         return said or self._ws.close_code or CloseCode.ABNORMAL
 

@@ -27,9 +27,6 @@ SEGMENT: Final = 1180
 ICMP message says that it was too long (measured: traps N3)."""
 UNSENT: Final = 4 << 10
 """Bytes that the kernel takes before it can send them: the rest waits where a pong can overtake it."""
-LOOK_EVERY: Final = 2.0
-LOOKS: Final = 3
-"""Looks in a row that find nothing acknowledged, after which the other machine is lost: 6 to 8 s after its death."""
 _TCP_INFO_BYTES: Final = 256
 _PROBES_AT, _UNACKED_AT, _ACKED_AT = 3, 24, 56
 """tcpi_probes (one byte), tcpi_unacked and tcpi_last_ack_recv (milliseconds) of linux/tcp.h."""
@@ -102,24 +99,24 @@ def unacknowledged(raw: socket.socket) -> int:
         return 0
 
 
-async def lost(raw: socket.socket) -> None:
-    """Returns when the other machine acknowledges nothing any more of what it is sent; a program there that only does
-    not read has a kernel that does. Never returns where this system does not say. Looks are counted, not seconds: when
-    this process stood still, the other side is not to blame. Safe to cancel."""
+async def lost(raw: socket.socket, look_every: float, looks: int) -> None:
+    """Returns when so many looks in a row find that the other machine acknowledges nothing any more of what it is sent;
+    a program there that only does not read has a kernel that does. Never returns where this system does not say. Looks
+    are counted, not seconds: when this process stood still, the other side is not to blame. Safe to cancel."""
     if _tcp_info(raw) is None:
         await asyncio.get_running_loop().create_future()
     missed = 0
-    while missed < LOOKS:
-        await asyncio.sleep(LOOK_EVERY)
-        missed = missed + 1 if _waits_in_vain(raw) else 0
+    while missed < looks:
+        await asyncio.sleep(look_every)
+        missed = missed + 1 if _waits_in_vain(raw, look_every) else 0
 
 
-def _waits_in_vain(raw: socket.socket) -> bool:
-    """Something was sent, or asked for, and since the last look nothing at all was acknowledged."""
+def _waits_in_vain(raw: socket.socket, seconds: float) -> bool:
+    """Something was sent, or asked for, and for so long nothing at all was acknowledged."""
     if (info := _tcp_info(raw)) is None:
         return False
     (unacknowledged,), (quiet_ms,) = _NUMBER.unpack_from(info, _UNACKED_AT), _NUMBER.unpack_from(info, _ACKED_AT)
-    return bool(unacknowledged or info[_PROBES_AT]) and quiet_ms >= LOOK_EVERY * 1e3
+    return bool(unacknowledged or info[_PROBES_AT]) and quiet_ms >= seconds * 1e3
 
 
 class RoundTrip(NamedTuple):

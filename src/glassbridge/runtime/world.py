@@ -54,6 +54,17 @@ def open_http(
     return aiohttp.ClientSession(connector=connector, **options)
 
 
+async def close_http(http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse | None) -> None:
+    """Closes a client, and the WebSocket for which it was opened. A socket whose client alone is closed keeps its
+    connection until it is collected, and aiohttp complains then. Idempotent; when cancelled, both are closed all the
+    same."""
+    try:
+        await http.close()
+    finally:
+        if socket is not None:
+            await socket.close()  # nothing is sent any more: its client has closed the connection
+
+
 def _since_boot() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 

@@ -20,6 +20,7 @@ from glassbridge.cloud.apps import unserved
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
 from glassbridge.core.allowance import Allowance, Verdict
+from glassbridge.core.app_times import LOOK_EVERY, LOOKS
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -319,7 +320,7 @@ class AppConnection:
     async def _watch_machine(self) -> None:
         """An app whose machine or network is gone is cut off, long before pings are missed."""
         if self._transport is not None and (raw := self._transport.get_extra_info("socket")) is not None:
-            await lost(raw)
+            await lost(raw, LOOK_EVERY, LOOKS)
             self.lost = True
             self._log.warning("app unreachable", reason="its machine acknowledges nothing that is sent")
             self._cut(CloseCode.SILENT)

@@ -62,7 +62,7 @@ class AppHost:
 
     async def __aenter__(self) -> "AppHost":
         self._http = self.world.http(
-            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout),
+            timeout=aiohttp.ClientTimeout(total=self.config.webhook_timeout, sock_connect=self.config.times.dial),
             cookie_jar=aiohttp.DummyCookieJar(),
             limit=AT_ONCE,
             limit_per_host=AT_ONCE_TO_ONE,
