@@ -185,6 +185,7 @@ def test_a_new_epoch_is_measured_anew() -> None:
         sending.sent(AudioRoute.ROOM, step * 400, 800, 0.2 + step * 0.025)
         if step % 10 == 0:
             sending.reported({AudioRoute.ROOM: Arrived(step // 2, step * 400, 0.0)}, 0.2 + step * 0.025)
+            sending.judge(0.2 + step * 0.025)
     assert sending.level.name == "lossy", "half of it is lost, and known"
 
 
@@ -211,16 +212,16 @@ def test_a_room_that_takes_no_more_gets_coded_audio_at_once() -> None:
     speaker = Speaker(Link(), Link())
     speaker.run(4.0)
     speaker.sending.refused(4.1)
-    assert speaker.sending.level.name == "lossy"
+    assert speaker.sending.level.name == "narrow"
     speaker.sending.refused(4.2)
-    assert speaker.sending.level.name == "lossy"
+    assert speaker.sending.level.name == "narrow"
 
 
 def test_a_route_of_which_nothing_is_reported_any_more_is_late() -> None:
     """A socket that is stuck behind a full queue: what it said last was well."""
     sending = Sending()
     sending.begin(reports=True, now=0.0)
-    sending.doubted(0.0)
+    sending.doubted(150_000, 0.0)
     for tick in range(1, 24):
         now, stop = tick / 5, tick * 3_200
         for route in (AudioRoute.ROOM, AudioRoute.SOCKET):
@@ -240,23 +241,46 @@ def test_a_cloud_that_reports_nothing_gets_pcm_whatever_the_room_takes() -> None
 
 
 @pytest.mark.parametrize(("rate", "name"), [(310_000, "lossy"), (150_000, "narrow"), (20_000, "thin"), (None, "lossy")])
-def test_while_a_probe_is_late_audio_is_coded_and_its_result_counts_at_once(rate: float | None, name: str) -> None:
+def test_while_a_probe_is_late_audio_is_sent_as_suits_both_and_its_result_counts_at_once(
+    rate: float | None, name: str
+) -> None:
     sending = Sending()
     sending.begin(reports=True, now=0.0)
-    sending.doubted(0.3)
-    assert sending.level.name == "lossy"
-    if rate is not None:
-        sending.probed(rate, 0.9)
+    sending.doubted(200_000, 0.3)
+    assert sending.level.name == "narrow"
+    sending.doubted(60_000, 0.6)
+    assert sending.level.name == "thin"
+    sending.probed(rate, 0.9)
     assert sending.level.name == name
-    sending.doubted(1.0)
+    sending.doubted(60_000, 1.0)
     assert sending.level.name == name
+
+
+def test_a_guess_is_corrected_as_soon_as_more_is_known() -> None:
+    """A room that takes no more may be full, or lose everything: the first report decides, not CHANGE_EVERY."""
+    for rate, name in ((0.0, "narrow"), (30_000.0, "thin")):
+        speaker = Speaker(Link(rate=rate), Link(rate=rate))
+        speaker.sending.refused(0.0)
+        speaker.run(2.5)
+        assert speaker.sending.level.name == name
+
+
+def test_a_better_level_that_was_too_good_is_left_at_once() -> None:
+    room = Link()
+    speaker = Speaker(room, Link())
+    speaker.run(9.0)
+    while speaker.sending.level.name != "clear":
+        speaker.run(0.1)
+    room.rate = 64_000.0
+    speaker.run(1.5)
+    assert speaker.sending.level.name in ("narrow", "thin")
 
 
 def test_a_late_probe_of_a_link_that_is_known_says_nothing() -> None:
     speaker = Speaker(Link(every=5), Link())
     speaker.run(20.0)
     level = speaker.sending.level
-    speaker.sending.doubted(20.0)
+    speaker.sending.doubted(20_000, 20.0)
     speaker.sending.probed(20_000.0, 20.5)
     assert speaker.sending.level is level
 
@@ -303,7 +327,7 @@ def test_a_long_way_begins_coded_and_a_narrow_link_is_not_filled_twice() -> None
     sending.begin(reports=True, now=0.0, trip=0.5)
     assert (sending.level.name, sending.is_new, sending.doubles(0.0)) == ("lossy", True, False)
     sending.judge(0.0, queued=0.0)
-    sending.doubted(0.1)
+    sending.doubted(150_000, 0.1)
     sending.repeated(1, 0.2)
     assert not sending.doubles(0.3)  # the probe is late: it may be narrow
     sending.probed(None, 0.4)
@@ -320,3 +344,40 @@ def test_a_long_way_never_gets_pcm() -> None:
         for sending in (long, short):
             sending.judge(float(at), queued=0.0)
     assert (long.level.name, short.level.name) == ("lossy", "clear")
+
+
+def test_a_probe_of_which_something_was_repeated_begins_with_coded_audio() -> None:
+    for repeated, name in ((False, "guarded"), (True, "lossy")):
+        sending = Sending()
+        sending.begin(reports=True, now=0.0)
+        sending.probed(None, 0.1, repeated=repeated)
+        assert sending.level.name == name
+
+
+def test_reports_that_come_together_are_no_delay_of_the_way_up() -> None:
+    """The way down holds reports up, as TCP does when it loses one: the last of them says that all has arrived."""
+    sending = Sending()
+    sending.begin(reports=True, now=0.0)
+    held: list[Arrived] = []
+    for step in range(1, 200):
+        now, stop = step * 0.1, step * 1_600
+        sending.sent(AudioRoute.ROOM, stop, 3_200, now)
+        held.append(Arrived(step, stop, 0.0))
+        if step % 18 == 0:
+            for arrived in held:
+                sending.reported({AudioRoute.ROOM: arrived}, now)
+            held.clear()
+        sending.judge(now)
+        assert sending.level.coding is Coding.PCM
+
+
+def test_less_than_is_sent_arrives_on_a_full_link_alone() -> None:
+    """Late audio on the socket alone, of which all arrives, waits for repetitions: its level is not the room's."""
+    sending = Sending()
+    sending.begin(reports=True, now=0.0, trip=0.5)
+    for step in range(1, 100):
+        now, stop = step * 0.1, step * 1_600
+        sending.sent(AudioRoute.SOCKET, stop, 300, now)
+        sending.reported({AudioRoute.SOCKET: Arrived(step, stop, 0.6)}, now)
+        sending.judge(now, queued=0.0)
+    assert sending.level.name == "lossy"

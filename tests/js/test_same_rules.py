@@ -213,12 +213,13 @@ def sent(rng: random.Random) -> tuple[list[Any], list[str]]:
                 [(r.value, {"frames": a.frames, "stop": a.stop, "late": a.late}) for r, a in told.items()],
                 now,
             )
-        if rng.random() < trouble:
-            ours.judge(now, backlog := rng.choice((0.0, 0.2, 0.6)))
+        if number % 8 == 7 or rng.random() < trouble:
+            ours.judge(now, backlog := rng.choice((0.0, 0.2, 0.6)) if rng.random() < trouble else 0.0)
             step("judge", now, backlog)
         if number in (3, 5) and trouble:
-            ours.doubted(now) if number == 3 else ours.probed(rate := rng.choice((None, 4e4, 2e5, 1e6)), now)
-            step("doubted", now) if number == 3 else step("probed", rate, now)
+            rate = rng.choice((4e4, 2e5, 1e6) if number == 3 else (None, 4e4, 2e5, 1e6))
+            ours.doubted(rate or 0.0, now) if number == 3 else ours.probed(rate, now)
+            step("doubted" if number == 3 else "probed", rate, now)
         if rng.random() < trouble / 5:
             ours.refused(now)
             step("refused", now)

@@ -1,15 +1,18 @@
 """Bad networks: what must hold on each, by the figures of a phone that spoke there."""
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 import pytest
 
 from glassbridge.lab import impaired, networks
 from glassbridge.lab.bench_network import NetworkConfig
 from glassbridge.lab.network_judge import Result, table, verdict
+from glassbridge.lab.network_words import described
 from glassbridge.lab.scenario import Alone
 from glassbridge.lab.scenarios.networks import measure
 from glassbridge.runtime.errors import UserError
@@ -99,15 +102,33 @@ async def test_a_network_without_udp_by_data_and_by_websocket() -> None:
         ("loss 2.5 %", {"loss": 0.025}),
         ("200 ms delay, 64 kbit/s", {"delay": 0.2, "rate": 64_000.0}),
         ("5 % and 50 ms jitter + 3% doubled", {"loss": 0.05, "jitter": 0.05, "duplicate": 0.03}),
+        ("bursts of 0.5 s each 5 s, 300 ms queue", {"burst": (0.5, 5.0), "queue": 0.3}),
+        ("1000k then 64k after 10 s", {"rate": 1_000_000.0, "later": (10.0, 64_000.0)}),
     ],
 )
-def test_a_network_in_words(text: str, expected: dict[str, float]) -> None:
-    cell = networks.described(text)
+def test_a_network_in_words(text: str, expected: dict[str, Any]) -> None:
+    cell = described(text)
     assert {name: getattr(cell.both, name) for name in expected} == expected
     assert cell.both == cell.upward
 
 
 def test_a_network_by_name_or_a_sentence_about_what_there_is() -> None:
-    assert networks.described("burst1") is networks.find(["burst1"])[0]
+    assert described("burst1") is networks.find(["burst1"])[0]
     with pytest.raises(UserError, match=r"'fog' is no network.*loss20.*10% loss"):
-        networks.described("10% loss, fog")
+        described("10% loss, fog")
+
+
+def test_a_network_that_is_bad_one_way() -> None:
+    cell = described("up 20% loss, 50 ms delay")
+    assert (cell.upward.loss, cell.both.loss, cell.upward.delay, cell.both.delay) == (0.2, 0.0, 0.05, 0.05)
+    assert described("down 64 kbit/s").upward.rate == 0
+
+
+@pytest.mark.parametrize(("after", "at_once"), [(10.0, 2), (0.0, 0)])
+async def test_a_rate_that_falls(after: float, at_once: int) -> None:
+    delivered: list[bytes] = []
+    way = impaired.Direction(delivered.append, random.Random(1))
+    way.begin(impaired.Impairment(later=(after, 8_000)))
+    for _ in range(2):
+        way.take(bytes(1_000))
+    assert len(delivered) == at_once

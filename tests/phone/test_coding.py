@@ -1,6 +1,7 @@
 """From captured samples to frames and back: positions, copies, remainders, repairs."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from glassbridge.cloud.decoding import OpusFrames
 from glassbridge.core.sending import LEVELS, Coding, Level
 from glassbridge.core.uplink import Ledger
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, joined, recoded, repair
+from glassbridge.phone.coding import Coder, Outgoing, joined, merged, recoded, repair
+from glassbridge.phone.pacing import AROUND
+from glassbridge.runtime.tcp import SEGMENT
 from glassbridge.wire.audio_frames import (
     FLAG_REPAIR,
     FrameError,
@@ -154,3 +157,24 @@ def test_the_vector_of_the_documentation() -> None:
     packets, samples = decode_opus(bytes.fromhex("8002 0300 aabbcc 0200 ddee".replace(" ", "")))
     assert (packets, samples) == ([b"\xaa\xbb\xcc", b"\xdd\xee"], 640)
     assert all(level.coding in Coding for level in LEVELS)
+
+
+def test_merged_frames_hold_the_same_packets_in_one_segment_each() -> None:
+    frames, _ = coded(2, [1600] * 10)
+    whole = merged(frames)
+    assert len(whole) < len(frames) / 4
+    assert [packet for each in whole for packet in each.packets] == [
+        packet for each in frames for packet in each.packets
+    ]
+    for former, later in pairwise(whole):
+        assert former.stop == later.number.position
+    assert all(len(each.encoded()) + AROUND <= SEGMENT for each in whole)
+    assert whole[-1].number.last == frames[-1].number.last
+
+
+def test_frames_that_do_not_follow_each_other_are_not_merged() -> None:
+    (first, second, third, *_), _ = coded(2, [1600])
+    assert len(merged([first, third])) == 2
+    assert len(merged([replace(first, stop=first.stop - 100), second])) == 2, "its last packet ends with silence"
+    assert len(merged([first, replace(second, number=replace(second.number, flags=FLAG_REPAIR))])) == 2
+    assert len(merged([Outgoing(first.number, first.stop, bytes(640)), second])) == 2

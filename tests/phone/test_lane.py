@@ -91,3 +91,25 @@ async def test_what_waits_can_be_taken_back_but_not_what_is_being_sent() -> None
         road.open.set()
         await built.emptied()
     assert road.results == [(0, True)]
+
+
+async def test_what_is_sent_again_goes_before_all_later_samples_that_wait() -> None:
+    road = Road()
+    road.open.clear()
+    async with running(road) as built:
+        built.put(frame(10))
+        await eventually(lambda: road.taken == 1)
+        for position in (11, 12, 3, 4):
+            built.put(frame(position))
+        road.open.set()
+        await built.emptied()
+    assert [position for position, _ in road.results] == [10, 3, 4, 11, 12]
+
+
+def test_what_is_sent_again_hides_no_backlog() -> None:
+    now = [100.0]
+    built = Lane(Road().take, lambda *_: None, lambda *_: True, lambda: now[0])
+    built.put(frame(10))
+    now[0] += 3.0
+    built.put(frame(3))
+    assert built.backlog(now[0]) == 3.0

@@ -79,3 +79,17 @@ async def test_what_is_no_tcp_is_never_lost() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert not await is_lost(ours, 0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="options of Linux")
+async def test_repetitions_come_soon_at_both_ends_where_the_system_knows_how() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        tcp.prepare(listening)
+        ours = await tcp.connect(*listening.getsockname())
+        theirs, _ = listening.accept()
+        with ours, theirs:
+            try:
+                shortest = [end.getsockopt(socket.IPPROTO_TCP, 45) for end in (ours, theirs)]
+            except OSError:
+                pytest.skip("this system is older than Linux 6.15")
+    assert shortest == [100_000, 100_000]

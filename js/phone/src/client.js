@@ -416,7 +416,7 @@ export class PhoneClient {
     const { sending } = this.sender;
     this.probe?.end();
     this.probe = new Probe(socket, trip, this.clock, {
-      late: () => sending.doubted(this.clock()),
+      late: (rate) => sending.doubted(rate, this.clock()),
       passed: (rate) => sending.probed(rate, this.clock()),
     });
   }

@@ -13,7 +13,7 @@ export class Probe {
    * @param {import("./cloud_socket.js").CloudSocket} socket
    * @param {number} trip the round trip, seconds; more than it is does no harm
    * @param {() => number} clock
-   * @param {{late: () => void, passed: (rate: number | null) => void}} on `rate` in bit/s; null: too quick to tell
+   * @param {{late: (rate: number) => void, passed: (rate: number | null) => void}} on `rate` in bit/s; null: too quick to tell
    */
   constructor(socket, trip, clock, on) {
     this.socket = socket;
@@ -22,7 +22,7 @@ export class Probe {
     this.on = on;
     this.number = FIRST;
     this.quickest = Infinity;
-    this.timer = setTimeout(on.late, (trip + TELLS) * 1000);
+    this.timer = setTimeout(() => on.late((PROBE * 8) / TELLS), (trip + TELLS) * 1000);
     this.begunAt = this.send();
   }
 

@@ -283,7 +283,8 @@ export const RULES = {
     "coding": {
       "BLOCK": 640,
       "MAX_COPIES": 3,
-      "REPAIR_MS": 200
+      "REPAIR_MS": 200,
+      "MERGED": 1000
     },
     "sender": {
       "QUEUE_FRAMES": 256,
@@ -298,10 +299,8 @@ export const RULES = {
       "TAIL": 0.25,
       "TAILS": 2,
       "FRESH": 1.5,
+      "AWAITED": 5.0,
       "AGAIN_AFTER": 0.2,
-      "SILENT": 0.25,
-      "AGAIN": 1.2,
-      "AGAIN_EVERY": 0.09,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
       "REMEMBERED": 512

@@ -153,7 +153,8 @@ export class Sending {
     this.ceilingAt = -Infinity;
     this.long = false;
     this.reportedAt = -Infinity;
-    this.isDoubted = false; // the first probe is late
+    /** @type {"untold" | "late" | "done"} What the first probe has told. */
+    this.probe = "untold";
   }
 
   get level() {
@@ -176,40 +177,47 @@ export class Sending {
 
   // Nothing is known of the link yet.
   get isNew() {
-    return (this.index === START || this.index === LOSSY_LEVEL) && this.changedAt === -Infinity;
+    return this.index !== null && this.probe !== "done" && this.changedAt === -Infinity;
   }
 
   /**
-   * A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. Null: it told nothing.
+   * A probe is late: the link carries no more than `rate` bit/s, or loses much. Until more is known audio is sent as
+   * suits both.
+   * @param {number} rate
+   * @param {number} now
+   */
+  doubted(rate, now) {
+    if (!this.isNew) return;
+    this.probe = "late";
+    this.use(Math.max(LAST_BOTH, fitting(rate)), now);
+  }
+
+  /**
+   * A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. Null: it told nothing; if
+   * it was late, repetitions of what was lost explain it.
    * @param {number | null} rate
    * @param {number} now
    */
   probed(rate, now) {
-    const fresh = this.isNew || this.isDoubted;
-    this.isDoubted = false;
-    if (this.index === null || !fresh || rate === null || rate >= LEVELS[START].rate) return;
-    this.ceiling = rate;
-    this.ceilingAt = now;
-    this.change(this.fitting(this.index), now);
-  }
-
-  /**
-   * A probe is late: the link is narrow or loses much, and coded audio suits both.
-   * @param {number} now
-   */
-  doubted(now) {
     if (!this.isNew) return;
-    this.isDoubted = true;
-    this.change(LOSSY_LEVEL, now);
+    const late = this.probe === "late";
+    this.probe = "done";
+    if (rate !== null && rate < LEVELS[START].rate) {
+      Object.assign(this, { ceiling: rate, ceilingAt: now });
+      this.use(fitting(rate), now);
+    } else if (late) {
+      this.use(LOSSY_LEVEL, now);
+    }
   }
 
   /**
-   * The room takes no more: coded audio is what it may still carry.
+   * The room takes no more: the link is full, or nothing of what it got is acknowledged. A narrow stream is what it may
+   * still carry.
    * @param {number} now
    */
   refused(now) {
     if (this.index !== null && this.index < LOSSY_LEVEL && now - this.changedAt >= CHANGE_EVERY) {
-      this.change(LOSSY_LEVEL, now);
+      this.use(LAST_BOTH, now);
     }
   }
 
@@ -237,7 +245,8 @@ export class Sending {
   }
 
   /**
-   * What the cloud says of each route.
+   * What the cloud says of each route. `judge` decides later: reports that a link has held up come together, and only
+   * the last of them says how things are.
    * @param {Map<Route, Arrived>} arrived
    * @param {number} now
    */
@@ -245,7 +254,6 @@ export class Sending {
     if (this.index === null) return;
     this.reportedAt = now;
     for (const [route, said] of arrived) this.tracks.get(route)?.report(said, now);
-    this.judge(now);
   }
 
   /**
@@ -270,11 +278,13 @@ export class Sending {
       this.ceiling = tracks.reduce((sum, track) => sum + track.rate, 0);
       this.ceilingAt = now;
       const down = backlog > FULL || tracks.some((track) => track.fills) ? NARROWEST : LAST_BOTH;
-      this.change(Math.max(this.index, Math.min(down, this.fitting(this.index + 1))), now);
+      this.change(Math.max(this.index, Math.min(down, fitting(this.ceiling, this.index + 1))), now);
     } else if (unanswered.length > 0 && Math.min(...unanswered) > STALLED_ALL) {
       this.change(NARROWEST, now);
-    } else if ((loss > LOSSY || stalled) && this.index < LOSSY_LEVEL) {
+    } else if (loss > LOSSY && (this.index < LOSSY_LEVEL || this.ceiling === Infinity)) {
       this.change(LOSSY_LEVEL, now);
+    } else if (stalled && this.index < LOSSY_LEVEL) {
+      this.use(LOSSY_LEVEL, now);
     } else if (this.index > 0 && now - this.calmSince > CALM) {
       const better = this.index - 1;
       const fits = LEVELS[better].rate <= HEADROOM * this.ceiling;
@@ -283,21 +293,33 @@ export class Sending {
   }
 
   /**
-   * The first level from this one on that the measured rate carries.
-   * @param {number} from
+   * To a level that was measured to be right.
+   * @param {number} index
+   * @param {number} now
    */
-  fitting(from) {
-    const found = LEVELS.findIndex((level, index) => index >= from && level.rate <= HEADROOM * this.ceiling);
-    return found < 0 ? NARROWEST : found;
+  change(index, now) {
+    if (this.index === null || index === this.index) return;
+    if (index > this.index) this.changedAt = now;
+    this.use(index, now);
   }
 
   /**
    * @param {number} index
    * @param {number} now
    */
-  change(index, now) {
+  use(index, now) {
     if (index === this.index) return;
-    Object.assign(this, { index, changedAt: now, calmSince: now });
+    Object.assign(this, { index, calmSince: now });
     for (const track of this.tracks.values()) track.lastLate = [0, 0];
   }
+}
+
+/**
+ * The best level from `first` on that a link of this rate carries.
+ * @param {number} rate
+ * @param {number} first
+ */
+function fitting(rate, first = START) {
+  const found = LEVELS.findIndex((level, index) => index >= first && level.rate <= HEADROOM * rate);
+  return found < 0 ? NARROWEST : found;
 }

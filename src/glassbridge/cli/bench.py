@@ -170,7 +170,10 @@ def _say(text: str) -> None:
 @app.command()
 def network(
     cells: Annotated[
-        list[str] | None, typer.Argument(help="Networks by name (docs/networks.md); all without one.")
+        list[str] | None,
+        typer.Argument(
+            help="Networks by name or in words, as in '10% loss, 64 kbit/s' (docs/networks.md); left out: all."
+        ),
     ] = None,
     transport: Annotated[list[str] | None, typer.Option(help="data, websocket, track; may be repeated.")] = None,
     seconds: Annotated[float, typer.Option(min=2, max=25, help="How long each phone speaks.")] = 20.0,
@@ -193,13 +196,14 @@ def network(
 ) -> None:
     """What of a phone's speech reaches the recogniser, and how late, on networks that phones have. Needs root."""
     start_logging("bench", "warning", "auto")
-    from glassbridge.lab import networks
     from glassbridge.lab.bench_network import NetworkConfig
+    from glassbridge.lab.network_words import custom, described
+    from glassbridge.lab.networks import CELLS
 
     own = {"loss": loss, "delay": delay, "jitter": jitter, "rate": rate, "queue": queue, "burst": burst, "every": every,
            "duplicate": duplicate}  # fmt: skip
     config = NetworkConfig(
-        cells=[networks.custom(**own)] if any(own.values()) else networks.find(cells or []),
+        cells=[custom(**own)] if any(own.values()) else [described(text) for text in cells or ()] or CELLS,
         transports=transport or ["data", "websocket"],
         participant=participant.value,
         seconds=seconds,

@@ -63,7 +63,7 @@ def demo(
 def _network(text: str, livekit: str, *, break_: bool) -> "Cell":
     """The network, once this process is in a namespace of its own; else the command runs in one, and this exits."""
     from glassbridge.lab import impaired
-    from glassbridge.lab.networks import described
+    from glassbridge.lab.network_words import described
 
     cell = described(text)
     if break_ or livekit not in ("auto", "real", "embedded"):

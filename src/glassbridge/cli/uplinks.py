@@ -2,14 +2,12 @@
 
 import json as json_module
 import random
+import sys
 from time import perf_counter
 
 from glassbridge.cli.common import start_logging
 from glassbridge.lab.uplinks.run import Tally, playground, run_seeds
 from glassbridge.lab.uplinks.schedule import make
-
-EXAMPLES = 5
-"""Violations that are told in full."""
 
 
 def uplinks(seeds: int, first: int | None, seed: int | None, *, processes: int, story: bool, json: bool) -> int:
@@ -19,9 +17,13 @@ def uplinks(seeds: int, first: int | None, seed: int | None, *, processes: int, 
         return _one(seed, story=story)
     begin = random.randrange(10**9) if first is None else first  # noqa: S311 - not for secrets
     begun = perf_counter()
-    tally = Tally()
+    tally, told = Tally(), set[int]()
+    print(f"seeds from {begin}", file=sys.stderr, flush=True)
     for so_far in run_seeds(begin, seeds, processes):
         tally = so_far
+        for number in sorted(tally.violations.keys() - told):  # at once: who ends it early keeps the seeds
+            told.add(number)
+            _tell(number, tally.violations[number])
     seconds = perf_counter() - begun
     if json:
         print(json_module.dumps({"first": begin, "wall_s": round(seconds, 1), **tally.to_dict()}))
@@ -31,10 +33,14 @@ def uplinks(seeds: int, first: int | None, seed: int | None, *, processes: int, 
         f" {len(tally.violations)} violated what must hold;"
         f" in {len(tally.given_up)} a hole was given up and filled later"
     )
-    for number, texts in sorted(tally.violations.items())[:EXAMPLES]:
-        print(f"  {texts[0]}" + (f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""))
-        print(f"    glassbridge lab sim --links --seed {number} --story")
     return 1 if tally.violations else 0
+
+
+def _tell(seed: int, texts: list[str]) -> None:
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    print(
+        f"violated: {texts[0]}{more}\n  glassbridge lab sim --links --seed {seed} --story", file=sys.stderr, flush=True
+    )
 
 
 def _one(seed: int, *, story: bool) -> int:

@@ -4,10 +4,11 @@ What it decides
 - The level of sending (LEVELS): coding, bit rate, length of a frame, copies of earlier packets, one route or both. A
   good
   link gets PCM on one route; a lossy one Opus on both, with copies; a narrow one a thin stream on the reliable route.
-- Down at once when the link demands it, straight to the level that the measured rate carries, but no more than one
-  change in CHANGE_EVERY; up by one level after CALM seconds without loss and delay.
+- Down at once when the link demands it, straight to the level that the measured rate carries, but no more than once in
+  CHANGE_EVERY; up by one level after CALM seconds without loss and delay. A guess (a probe that is late, a room that
+  takes no more) is corrected as soon as more is known, and so is a better level that was too good.
 - A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before. A probe, sent
-  before the first words, tells of a narrow link at once; while it is late, audio is coded.
+  before the first words, tells of a narrow link at once; while it is late, audio is sent as suits a narrow link, too.
 
 What it measures: the cloud reports for each route how many frames arrived, up to which position, and how late. The
 difference to what was sent is loss; where even the quickest frames of every route are late, the link is full.
@@ -16,7 +17,7 @@ It knows no sockets, codecs or clocks. Time is an argument, monotonic seconds. A
 leaves it at STATIC, which is what the plain protocol does.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ FULL: Final = 0.35
 FULL_PCM: Final = 0.25
 """The same while PCM is sent: coding it costs little."""
 SHORT: Final = 0.5
-"""Share of a level's rate below which the link does not carry it."""
+"""Share of what was sent that arrives, by time, where the link does not carry it."""
 QUEUED: Final = 0.25
 """Seconds by which the round trip of the socket exceeds its least where its packets wait in a queue; late audio with a
 shorter one waits for repetitions of what was lost."""
@@ -75,6 +76,14 @@ class Coding(Enum):
 
     PCM = "pcm"
     OPUS = "opus"
+
+
+class Probe(Enum):
+    """What the first probe of the link has told."""
+
+    UNTOLD = "untold"
+    LATE = "late"
+    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +221,11 @@ class _Track:
         (begun, *_), *rest = self._window
         return sum(entry[3] for entry in rest) / max(0.1, rest[-1][0] - begun)
 
+    def offered(self, now: float) -> float:
+        """Bits a second that it was given in WINDOW, headers included."""
+        first = self.sent[bisect_left(self.sent, now - WINDOW, hi=len(self.sent) - 1, key=lambda entry: entry.at)]
+        return (self.sent[-1].bits - first.bits) / max(0.1, now - first.at)
+
 
 class Sending:
     """The sender of one phone. `sent` and `reported` feed it; `level` is what holds now."""
@@ -228,8 +242,7 @@ class Sending:
         """The way to the cloud is."""
         self._repeats: deque[tuple[float, int]] = deque()
         """(at, segments) that sockets sent again in WINDOW."""
-        self._doubted = False
-        """The first probe is late."""
+        self._probe = Probe.UNTOLD
         self._reported_at = -inf
 
     @property
@@ -250,22 +263,26 @@ class Sending:
     @property
     def is_new(self) -> bool:
         """Nothing is known of the link yet."""
-        return self._level in (START, _LOSSY_LEVEL) and self._changed_at == -inf
+        return self._level is not None and self._probe is not Probe.DONE and self._changed_at == -inf
 
-    def probed(self, rate: float | None, now: float) -> None:
-        """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. None: it told
-        nothing."""
-        fresh, self._doubted = self.is_new or self._doubted, False
-        if self._level is not None and fresh and rate is not None and rate < LEVELS[START].rate:
-            self._ceiling, self._ceiling_at = rate, now
-            fitting = [i for i in range(self._level, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate]
-            self._change(min(fitting, default=len(LEVELS) - 1), now)
-
-    def doubted(self, now: float) -> None:
-        """A probe is late: the link is narrow or loses much, and coded audio suits both."""
+    def doubted(self, rate: float, now: float) -> None:
+        """A probe is late: the link carries no more than `rate` bit/s, or loses much. Until more is known audio is sent
+        as suits both."""
         if self.is_new:
-            self._doubted = True
-            self._change(_LOSSY_LEVEL, now)
+            self._probe = Probe.LATE
+            self._use(max(_LAST_BOTH, self._fitting(rate)), now)
+
+    def probed(self, rate: float | None, now: float, *, repeated: bool = False) -> None:
+        """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. None: it told
+        nothing; if it was late, repetitions of what was lost explain it. `repeated`: of its few packets some were."""
+        if not self.is_new:
+            return
+        late, self._probe = self._probe is Probe.LATE, Probe.DONE
+        if rate is not None and rate < LEVELS[START].rate:
+            self._ceiling, self._ceiling_at = rate, now
+            self._use(self._fitting(rate), now)
+        elif late or repeated:
+            self._use(_LOSSY_LEVEL, now)
 
     def repeated(self, segments: int, now: float) -> None:
         """Sockets sent so many segments again: the link loses packets, though nothing of it is missing in the end; or
@@ -282,12 +299,13 @@ class Sending:
     def doubles(self, now: float) -> bool:
         """Whether a second socket is worth its bytes: the link loses packets, and is not known to be full."""
         repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM
-        return self.level is LEVELS[_LOSSY_LEVEL] and repeats and not self._doubted and self._queued < QUEUED
+        return self.level is LEVELS[_LOSSY_LEVEL] and repeats and self._queued < QUEUED
 
     def refused(self, now: float) -> None:
-        """The room takes no more: nothing of what it got is acknowledged. Coded audio is what it may still carry."""
+        """The room takes no more: the link is full, or nothing of what it got is acknowledged. A narrow stream is what
+        it may still carry."""
         if self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
-            self._change(_LOSSY_LEVEL, now)
+            self._use(_LAST_BOTH, now)
 
     def forget(self, now: float) -> None:
         """What was sent so far will not be reported; what was learned of the link stays."""
@@ -300,14 +318,14 @@ class Sending:
             self._tracks.setdefault(route, _Track()).put(stop, size + HEADERS[route], now)
 
     def reported(self, arrived: Mapping[AudioRoute, Arrived], now: float) -> None:
-        """What the cloud says of each route."""
+        """What the cloud says of each route. `judge` decides later: reports that a link has held up come together, and
+        only the last of them says how things are."""
         if self._level is None:
             return
         self._reported_at = now
         for route, said in arrived.items():
             if (track := self._tracks.get(route)) is not None:
                 track.report(said, now)
-        self.judge(now)
 
     def judge(self, now: float, backlog: float = 0.0, queued: float = inf) -> None:
         """Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open. `queued`:
@@ -330,29 +348,42 @@ class Sending:
         if now - self._changed_at < CHANGE_EVERY:
             return
         behind = max(min(late, default=0.0), backlog) > (FULL_PCM if self._level < _LOSSY_LEVEL else FULL)
-        lossy = loss > LOSSY or any(stalled) or (behind and not self._is_queued(carrying))
-        if behind and self._is_queued(carrying):
+        suspect = any(stalled) or (behind and not self._is_queued(carrying, now))
+        if behind and self._is_queued(carrying, now):
             self._ceiling, self._ceiling_at = sum(track.rate for track in tracks), now
-            fitting = [i for i in range(self._level + 1, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * self._ceiling]
             most = len(LEVELS) - 1 if backlog > FULL or any(track.fills for track in tracks) else _LAST_BOTH
-            self._change(max(self._level, min(most, *fitting, len(LEVELS) - 1)), now)
+            self._change(max(self._level, min(most, self._fitting(self._ceiling, self._level + 1))), now)
         elif min(unanswered, default=0.0) > STALLED_ALL:
             self._change(len(LEVELS) - 1, now)
-        elif lossy and self._level < _LOSSY_LEVEL:
+        elif loss > LOSSY and (self._level < _LOSSY_LEVEL or self._ceiling == inf):
             self._change(_LOSSY_LEVEL, now)
+        elif suspect and self._level < _LOSSY_LEVEL:
+            self._use(_LOSSY_LEVEL, now)
         elif self._level > 0 and now - self._calm_since > CALM:
             better = self._level - 1
             if (better >= _LOSSY_LEVEL or not self._long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
                 self._change(better, now)
 
-    def _is_queued(self, carrying: Mapping[AudioRoute, _Track]) -> bool:
+    def _is_queued(self, carrying: Mapping[AudioRoute, _Track], now: float) -> bool:
         """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the
         socket alone where its round trip tells, or where much less arrives than is sent."""
         arrives = sum(track.rate for track in carrying.values())
-        return AudioRoute.ROOM in carrying or self._queued > QUEUED or arrives < SHORT * self.level.rate
+        offered = sum(track.offered(now) for track in carrying.values())
+        return AudioRoute.ROOM in carrying or self._queued > QUEUED or 0 < arrives < SHORT * offered
+
+    @staticmethod
+    def _fitting(rate: float, first: int = START) -> int:
+        """The best level from `first` on that a link of this rate carries."""
+        return next((i for i in range(first, len(LEVELS)) if LEVELS[i].rate <= HEADROOM * rate), len(LEVELS) - 1)
 
     def _change(self, level: int, now: float) -> None:
+        """To a level that was measured to be right."""
+        if self._level is not None and level != self._level:
+            self._changed_at = now if level > self._level else self._changed_at
+            self._use(level, now)
+
+    def _use(self, level: int, now: float) -> None:
         if level != self._level:
-            self._level, self._changed_at, self._calm_since = level, now, now
+            self._level, self._calm_since = level, now
             for track in self._tracks.values():
                 track.forget_lateness()

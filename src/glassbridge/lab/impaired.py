@@ -44,6 +44,8 @@ class Impairment:
     """Share of packets that come twice."""
     rate: float = 0.0
     """bit/s; 0: no limit."""
+    later: tuple[float, float] = (0.0, 0.0)
+    """(seconds after the wire was made bad, bit/s): another rate from then on; a rate of 0: it stays."""
     queue: float = 1.0
     """Seconds that a packet may wait for the rate; what would wait longer is lost."""
     mtu: int = 0
@@ -99,11 +101,12 @@ class Direction:
         ):
             return
         at = now
-        if bad.rate:
+        begin, later = bad.later
+        if rate := later if later and now - self._begun >= begin else bad.rate:
             self._free_at = max(self._free_at, now)
             if self._free_at - now > bad.queue:
                 return
-            self._free_at += len(packet) * 8 / bad.rate
+            self._free_at += len(packet) * 8 / rate
             at = self._free_at
         begin, end, more = bad.slow
         at += bad.delay + (more if begin <= now - self._begun < end else 0.0)

@@ -1,6 +1,5 @@
 """The networks that phones have, by name, and what must hold on each (docs/networks.md)."""
 
-import re
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -136,49 +135,3 @@ def find(names: list[str]) -> list[Cell]:
     if unknown:
         raise UserError(f"no network {unknown[0]!r}; there are {', '.join(known)}", 2)
     return [known[name] for name in names] or list(CELLS)
-
-
-_AMOUNT = r"([0-9]+(?:\.[0-9]+)?) ?"
-_PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("loss", re.compile(f"(?:loss )?{_AMOUNT}%(?: loss)?")),
-    ("duplicate", re.compile(f"{_AMOUNT}% (?:doubled|duplicates?)")),
-    ("delay", re.compile(f"(?:delay )?{_AMOUNT}ms(?: delay)?")),
-    ("jitter", re.compile(f"{_AMOUNT}ms jitter")),
-    ("rate", re.compile(f"{_AMOUNT}k(?:bit(?:/s)?|bps)?")),
-)
-"""Words for a network, and which option of custom() they mean."""
-
-
-def described(text: str) -> Cell:
-    """A network by name, or in words: "10% loss, 200 ms delay, 64 kbit/s". Raises UserError."""
-    if text in {cell.name for cell in CELLS}:
-        return find([text])[0]
-    own: dict[str, float] = {}
-    for part in re.split(r",|\+| and ", text.lower()):
-        found = ((field, match) for field, pattern in _PHRASES if (match := pattern.fullmatch(part.strip())))
-        if (first := next(found, None)) is None:
-            names = ", ".join(cell.name for cell in CELLS)
-            raise UserError(
-                f"{part.strip()!r} is no network: say a name ({names}) or what it does to packets, as in"
-                ' "10% loss, 200 ms delay, 50 ms jitter, 64 kbit/s"',
-                2,
-            )
-        own[first[0]] = float(first[1][1])
-    return custom(**own)
-
-
-def custom(**fields: float) -> Cell:
-    """A network of the caller's own, without limits."""
-    name = " ".join(f"{field} {value:g}" for field, value in fields.items() if value)
-    bad = replace(
-        CLEAR,
-        loss=fields.get("loss", 0) / 100,
-        delay=fields.get("delay", 0) / 1000,
-        jitter=fields.get("jitter", 0) / 1000,
-        duplicate=fields.get("duplicate", 0) / 100,
-        rate=fields.get("rate", 0) * 1000,
-        queue=(fields.get("queue", 0) or 1000) / 1000,
-        mtu=int(fields.get("mtu", 0)),
-        burst=(fields.get("burst", 0) / 1000, fields.get("every", 0) / 1000),
-    )
-    return Cell(name=name or "clear", both=bad, live=0.0, age=60.0)

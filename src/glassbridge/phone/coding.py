@@ -22,6 +22,8 @@ BLOCK = OPUS_PACKET * BYTES_PER_SAMPLE
 MAX_COPIES = max(level.copies for level in LEVELS)
 REPAIR_MS = 200
 """Longest repair in one frame of Opus; of PCM one datagram."""
+MERGED = 1_000
+"""Bytes of Opus in one frame: with all headers one segment of TCP (runtime/tcp.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Outgoing:
     pcm: bytes = b""
     packets: tuple[bytes, ...] = ()
     earlier: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of sound, without copies."""
+        return len(self.pcm) or sum(map(len, self.packets))
 
     def encoded(self, copies: int = 0) -> bytes:
         """The bytes of the frame."""
@@ -119,6 +126,28 @@ def joined(frames: Iterable[Frame]) -> list[Frame]:
         else:
             out.append(frame)
     return out
+
+
+def merged(frames: Iterable[Outgoing]) -> list[Outgoing]:
+    """The same in as few frames of Opus, for TCP: it delivers nothing before what was lost ahead of it, and each frame
+    is a segment that may be."""
+    out: list[Outgoing] = []
+    for frame in frames:
+        if out and _fit(out[-1], frame):
+            former = out.pop()
+            number = replace(former.number, flags=frame.number.flags)
+            out.append(replace(former, number=number, stop=frame.stop, packets=former.packets + frame.packets))
+        else:
+            out.append(frame)
+    return out
+
+
+def _fit(former: Outgoing, frame: Outgoing) -> bool:
+    """Whether one frame can carry both: only its last packet may be filled up with silence."""
+    coded = bool(former.packets and frame.packets) and former.size + frame.size <= MERGED
+    alike = (former.number.flags ^ frame.number.flags) & ~FLAG_LAST == 0
+    whole = (former.stop - former.number.position) % OPUS_PACKET == 0
+    return coded and alike and whole and former.stop == frame.number.position
 
 
 def recoded(waiting: Iterable[Outgoing], capture: Capture, level: Level, coder: Coder) -> list[Outgoing]:

@@ -1,4 +1,5 @@
-"""One route of a phone's audio: frames wait here, the oldest first, until the route takes them or nobody wants them."""
+"""One route of a phone's audio: frames wait here, the oldest samples first, until the route takes them or nobody wants
+them."""
 
 import asyncio
 from collections import deque
@@ -36,11 +37,14 @@ class Lane:
         self._empty.set()
 
     def put(self, frame: Outgoing, copies: int = 0) -> None:
-        """Sends a frame soon; never waits."""
+        """Sends a frame soon, before all later samples that wait; never waits itself."""
         if len(self._items) >= MAX_WAITING:
             _, (oldest, _) = self._items.popleft()
             self._result(oldest, False)
-        self._items.append((self._clock(), (frame, copies)))
+        at = len(self._items)
+        while at and _is_earlier(frame, self._items[at - 1][1][0]):
+            at -= 1
+        self._items.insert(at, (self._clock(), (frame, copies)))
         self._any.set()
         self._empty.clear()
 
@@ -54,7 +58,7 @@ class Lane:
         """Seconds that the oldest frame has waited."""
         since = self._sent_since
         if since is None and self._items:
-            since = self._items[0][0]
+            since = min(at for at, _ in self._items)
         return 0.0 if since is None else now - since
 
     async def emptied(self) -> None:
@@ -73,3 +77,7 @@ class Lane:
             self._empty.set()
             self._any.clear()
             await self._any.wait()
+
+
+def _is_earlier(frame: Outgoing, other: Outgoing) -> bool:
+    return frame.number.epoch == other.number.epoch and frame.number.position < other.number.position

@@ -16,8 +16,10 @@ PROBE: Final = 4_096
 PROBE_WITHIN: Final = 3.0
 PROBE_TELLS: Final = 0.15
 """Seconds beyond the round trip under which a probe may have waited for a processor as well as for the link."""
-PROBE_QUEUED: Final = 0.15
-"""Share of its time by which the smoothed round trip has grown where a probe waited in a queue."""
+REPETITION, REPETITIONS = 0.25, 2
+"""Seconds, and round trips, that each repetition of what was lost may have cost a probe."""
+PROBE_QUEUED: Final = 0.06
+"""Seconds by which the smoothed round trip has grown where a probe waited in a queue, whatever was repeated."""
 AHEAD: Final = 0.15
 """Seconds of audio that may be on their way beyond what the round trip holds."""
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
@@ -94,26 +96,29 @@ class Paced(ABC):
             self._trips.popleft()
         return min(known for _, known in self._trips)
 
-    async def probe(self, late: Callable[[], None] = lambda: None) -> float | None:
+    async def probe(self, late: Callable[[float], None] = lambda _: None) -> float | None:
         """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed
-        too quickly to tell, or waited for repetitions of what was lost, not in a queue. Calls `late` once they take
-        longer than PROBE_TELLS. Safe to cancel."""
+        too quickly to tell, or repetitions of what was lost explain the time. Until then it tells `late` how much the
+        link carries at most, where that is little. Safe to cancel."""
         before = self.measured
         if before is None or not await self.say(wire.LinkProbe(padding="." * PROBE)):
             return None
-        begun, told, before_it = self._clock(), False, self._put
-        while (self.pending() or 0) > self._put - before_it:  # audio that came after it waits behind it
+        begun, put = self._clock(), self._put
+        while (self.pending() or 0) > self._put - put:  # audio that came after it waits behind it
             waited = self._clock() - begun
-            if not told and waited > before.least + PROBE_TELLS:
-                told = True
-                late()
+            if (rate := passing(before, self.trip, waited)) is not None:
+                late(rate)
             if waited > PROBE_WITHIN:
                 break
             await asyncio.sleep(POLL)
-        took = self._clock() - begun - before.least
-        after = self.measured or before
-        waited_in_queue = after.repeated == before.repeated or after.queued > PROBE_QUEUED * took
-        return PROBE * 8 / took if took > PROBE_TELLS and waited_in_queue else None
+        return passing(before, self.trip, self._clock() - begun)
+
+
+def passing(before: RoundTrip, after: RoundTrip, took: float) -> float | None:
+    """The bit/s of a link on which a probe took so long; None where that tells nothing."""
+    repeated = after.repeated - before.repeated if after.queued < PROBE_QUEUED else 0
+    unexplained = took - before.least - repeated * (REPETITION + REPETITIONS * before.least)
+    return PROBE * 8 / unexplained if unexplained > PROBE_TELLS else None
 
 
 def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:

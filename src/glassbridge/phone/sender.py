@@ -11,8 +11,7 @@
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
-- While the room acknowledges nothing, what was said last goes into it again and again: the first packet that passes
-  brings what is still fresh.
+- While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py).
 - Where the room carries nothing and the link loses packets, a second socket carries the same (phone/beside.py): what
   one of them has to repeat, the other has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
@@ -31,8 +30,9 @@ from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, joined, recoded, repair
+from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair
 from glassbridge.phone.events import AudioStateChanged
+from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
@@ -65,14 +65,11 @@ FILL_AFTER = 0.06
 """Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
 TAIL, TAILS = 0.25, 2
 """Seconds after speech until the first presence frame, and how many of them follow so soon."""
-FRESH = 1.5
-"""Age of samples, seconds, up to which they are sent again at once."""
+FRESH, AWAITED = 1.5, 5.0
+"""Ages of samples, seconds, up to which they are sent again at once into the room, and at all: so long the recogniser
+waits for what is missing (core/in_order.py)."""
 AGAIN_AFTER = 0.2
 """Seconds until the same samples are sent into the room once more."""
-SILENT = 0.25
-"""Seconds, and a round trip, in which the room acknowledges nothing, after which it gets the newest audio again."""
-AGAIN, AGAIN_EVERY = 1.2, 0.09
-"""How much of it, seconds, and how often: what is live is heard by all only once what was before it has come."""
 ROOM_AGE = 1.0
 """Seconds that a frame may wait for the room; a presence frame for any route."""
 SOCKET_PATIENCE = 30.0
@@ -145,8 +142,7 @@ class Sender:
         """Set while a second socket is of use."""
         self._repeated = 0
         """What the sockets had sent again when it was last looked at."""
-        self._again_at = 0.0
-        """When the newest audio went into the silent room once more."""
+        self.insistence = Insistence(capture, room, self._lanes[Route.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
         self._queued_at = 0.0
@@ -181,9 +177,10 @@ class Sender:
         socket = self._socket
         if socket is None or not self._sending.is_new:
             return
-        rate = await socket.probe(lambda: self._sending.doubted(self._clock()))
+        before = socket.trip.repeated
+        rate = await socket.probe(lambda rate: self._sending.doubted(rate, self._clock()))
         if socket is self._socket:
-            self._sending.probed(rate, self._clock())
+            self._sending.probed(rate, self._clock(), repeated=socket.trip.repeated > before)
 
     def heard_in_room(self, ago: float) -> None:
         """The cloud says how many seconds ago it heard something from the room."""
@@ -222,29 +219,31 @@ class Sender:
             self._send_missing()
 
     def _send_missing(self) -> None:
-        """What is fresh goes again at once, into the room repeatedly; the rest once, by the socket, behind what is
-        new."""
+        """What the recogniser waits for goes again at once, ahead of all that is newer: into the room repeatedly while
+        it is fresh, by the socket once. The rest goes by the socket once, behind what is new."""
         now, level = self._clock(), self._sending.level
         clock = self._capture.now()
-        rooms = Route.ROOM in self._routes(both=True) and level is not sending.LEVELS[-1]
+        rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
         for frame in self._capture.missing:
             position = frame.number.position
-            fresh = level is not sending.STATIC and clock - frame.number.capture_time_us < FRESH * 1e6
+            age = (clock - frame.number.capture_time_us) / 1e6
             asked_at = self._asked.get(position)
             carried = any(start <= position and frame.stop <= stop for start, stop in self._carried)
-            if fresh and (asked_at is None or now - asked_at > AGAIN_AFTER):
+            if level is sending.STATIC or age > AWAITED:
+                if not carried:
+                    self._carried.append((position, frame.stop))
+                    self._missed.append(frame)
+            elif asked_at is None or now - asked_at > AGAIN_AFTER:
                 self._asked.pop(position, None)
                 self._asked[position] = now
                 if len(self._asked) > REMEMBERED:
                     del self._asked[next(iter(self._asked))]
-                for again in repair(frame, level, self._repairs) if rooms or not carried else ():
-                    if rooms:
+                into_room = rooms and age < FRESH
+                for again in repair(frame, level, self._repairs) if into_room or not carried else ():
+                    if into_room:
                         self._lanes[Route.ROOM].put(again)
                     if not carried and self._socket is not None:
                         self._put_on_socket(again)
-            elif not fresh and not carried:
-                self._carried.append((position, frame.stop))
-                self._missed.append(frame)
         if self._missed:
             self._any_missed.set()
 
@@ -300,6 +299,7 @@ class Sender:
     async def run_lanes(self) -> None:
         """Sends what waits for each route until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.insistence.run())
             for lane in (*self._lanes.values(), self._beside_lane):
                 tasks.create_task(lane.run())
 
@@ -375,35 +375,25 @@ class Sender:
         self._look_at_sockets(routes, now)
         if level is not self._used:
             self._used, frames = level, [*self._recoded(level), *frames]
-        for frame in frames:
-            for route in routes:
-                size = len(frame.pcm) or sum(map(len, frame.packets))
-                self._sending.sent(route, frame.stop, size, now)
+        for route in routes:
+            for frame in merged(frames) if route is Route.SOCKET else frames:
+                self._sending.sent(route, frame.stop, frame.size, now)
                 if route is Route.SOCKET:
                     self._put_on_socket(frame)
                     if self.doubles.is_set() and self.beside is not None:
                         self._beside_lane.put(frame)
                 else:
                     self._lanes[route].put(frame, level.copies)
-            self.unsent += not routes
-        if Route.ROOM in routes:
-            self._insist(now)
+        self.unsent += 0 if routes else len(frames)
+        trip = 0.0 if self._socket is None else self._socket.trip.now
+        if Route.ROOM in routes and self.insistence.rouse(trip):
+            self._sending.refused(now)
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
 
-    def _insist(self, now: float) -> None:
-        """Sends the newest audio again while the room acknowledges nothing."""
-        trip = 0.0 if self._socket is None else self._socket.trip.now
-        if self._sending.level is sending.STATIC or self._room.silent < SILENT + trip:
-            return
-        self._sending.refused(now)
-        level = self._sending.level
-        if now - self._again_at < AGAIN_EVERY or level.coding is Coding.PCM or not level.copies:
-            return
-        self._again_at = now
-        for frame in joined(self._capture.newest(AGAIN)):
-            for again in repair(frame, level, self._repairs):
-                self._lanes[Route.ROOM].put(again)
+    def _carries_more(self) -> bool:
+        """The cloud reports, and the link is not known to be full."""
+        return self._sending.level not in (sending.STATIC, sending.LEVELS[-1])
 
     def _look_at_sockets(self, routes: tuple[Route, ...], now: float) -> None:
         if routes == (Route.SOCKET,) and self._sending.doubles(now):

@@ -7,6 +7,7 @@ import pytest
 from glassbridge.core import in_order, uplink
 from glassbridge.core.values import Transport
 from glassbridge.lab.impaired import Impairment
+from glassbridge.lab.network_words import described
 from glassbridge.lab.networks import find
 from glassbridge.lab.uplinks.run import Outcome, playground
 from glassbridge.lab.uplinks.schedule import Schedule, make
@@ -81,3 +82,20 @@ def test_a_phone_that_numbers_wrongly_is_seen(play: Play, monkeypatch: pytest.Mo
     monkeypatch.setattr(Capture, "take", once_wrong)
     good = Impairment(delay=0.025)
     assert play(Schedule(seed=1, transport=Transport.DATA, up=good, down=good)).violations
+
+
+@pytest.mark.parametrize(
+    ("words", "transport", "live"),
+    [
+        ("burst 0.5 s each 5 s, 25 ms delay", Transport.DATA, 0.99),  # 96 % without phone/insisting.py
+        ("1000k then 128k after 6 s, 25 ms delay", Transport.DATA, 0.88),  # 78 % where 64 KB may wait in a queue
+        ("15% loss, 100 ms delay", Transport.WEBSOCKET, 0.95),  # 78 % in frames of 20 ms
+        ("5% loss, 400 ms delay", Transport.DATA, 0.97),  # 30 % where held reports count one by one
+        ("64 kbit/s, 5% loss, 50 ms delay", Transport.DATA, 0.95),  # 55 % where repetitions excuse a late probe
+    ],
+)
+def test_a_network_of_its_own(play: Play, words: str, transport: Transport, live: float) -> None:
+    cell = described(words)
+    outcome = play(Schedule(seed=1, transport=transport, up=cell.upward, down=cell.both, seconds=20.0, well_from=35.0))
+    assert outcome.violations == []
+    assert outcome.live >= live

@@ -193,8 +193,8 @@ class Phone:
             case wire.AudioAck():
                 self.capture.acknowledge(said.epoch, said.position, said.missing, said.lost)
                 self.sender.acknowledged(said)
-            case "live":
-                self.sender.told = LIVE
+            case "live":  # after an acknowledgement that came just before
+                self._loop.call_soon(setattr, self.sender, "told", LIVE)
             case "closed":
                 self._close(number)
                 self.step(SocketClosed(number, ComeBack.NO, "superseded"))

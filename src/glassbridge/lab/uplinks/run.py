@@ -97,6 +97,8 @@ async def _speak(schedule: Schedule, outcome: Outcome) -> None:
         outcome.story.append(f"{loop.time() - begun:7.3f}  {what}")
 
     link, cloud = Link(chance), Cloud(tell)
+    if schedule.bad_from <= -CONNECTED:  # before the first packet, not after it
+        link.begin(schedule.up, schedule.down)
     phone = Phone(link, cloud, chance, schedule.transport, tell)
     loop.call_at(begun + schedule.bad_from, link.begin, schedule.up, schedule.down)
     loop.call_at(begun + schedule.well_from, link.heal)

@@ -1,0 +1,79 @@
+"""While the room acknowledges nothing: what was said last goes into it again and again. The first packets that pass
+after a burst of loss bring everything, half the pause between two repetitions after its end."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from glassbridge.core.sending import LEVELS
+from glassbridge.phone.capture import Capture
+from glassbridge.phone.coding import Coder, Outgoing, joined, merged
+from glassbridge.phone.room import Room
+from glassbridge.wire.audio_frames import FLAG_REPAIR
+
+SILENT: Final = 0.25
+"""Seconds, and a round trip, in which the room acknowledges nothing, after which it gets the newest audio again."""
+AGAIN: Final = 1.2
+"""How much of it, seconds: what is live is heard by all only once what was before it has come."""
+AGAIN_EVERY: Final = 0.045
+AGAIN_SHARE: Final = 0.05
+"""Seconds between two repetitions, and the same as a share of the silence: a long one needs no more of them."""
+_LEVEL: Final = replace(LEVELS[-1], frame_ms=200)
+
+
+class Insistence:
+    """`run` sends by `put`, from `rouse` on until the room acknowledges something, or `suits` says that the link is too
+    narrow for it."""
+
+    def __init__(
+        self, capture: Capture, room: Room, put: Callable[[Outgoing], None], suits: Callable[[], bool]
+    ) -> None:
+        self._capture = capture
+        self._room = room
+        self._put = put
+        self._suits = suits
+        self._coder = Coder()
+        self._coded: deque[Outgoing] = deque()
+        self._epoch, self._stop = capture.epoch, 0
+        """Up to where it is coded."""
+        self._silent_for = 0.0
+        """Seconds of silence from which on it is one."""
+        self._roused = asyncio.Event()
+
+    def rouse(self, trip: float) -> bool:
+        """Begins if the room is silent; `trip`: the round trip to the cloud. Returns whether it is."""
+        self._silent_for = SILENT + trip
+        if begins := self._is_silent:
+            self._roused.set()
+        return begins
+
+    async def run(self) -> None:
+        """Sends until cancelled."""
+        while True:
+            await self._roused.wait()
+            while self._is_silent:
+                for frame in self.newest():
+                    self._put(frame)
+                await asyncio.sleep(max(AGAIN_EVERY, AGAIN_SHARE * self._room.silent))
+            self._roused.clear()
+
+    def newest(self) -> list[Outgoing]:
+        """The last AGAIN seconds as far as they are not acknowledged, in few frames; each sample is coded once."""
+        frames = self._capture.newest(AGAIN)
+        first = frames[0].number.position if frames else self._capture.position
+        if self._capture.epoch != self._epoch or self._stop < first:
+            self._coder, self._epoch, self._stop = Coder(), self._capture.epoch, first
+            self._coded.clear()
+        for frame in joined(frame for frame in frames if frame.number.position >= self._stop):
+            self._stop = frame.stop
+            coded = self._coder.code(frame, _LEVEL)
+            self._coded += [replace(each, number=replace(each.number, flags=FLAG_REPAIR)) for each in coded]
+        while self._coded and self._coded[0].stop <= first:
+            self._coded.popleft()
+        return merged(self._coded)
+
+    @property
+    def _is_silent(self) -> bool:
+        return self._suits() and self._room.silent >= self._silent_for
