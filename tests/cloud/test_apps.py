@@ -237,6 +237,25 @@ async def test_a_malformed_first_message_may_be_said_again(stage: Begin) -> None
     await app.until("tpa_connection_ack")
 
 
+async def test_an_app_that_another_cloud_has_asked_for_replaces_no_socket(stage: Begin) -> None:
+    """Two servers of one app behind one address: each was asked by another cloud, and one of these has the user now."""
+    built = await stage()
+    await built.phone()
+    first = await built.running()
+    said = {"packageName": PACKAGE, "sessionId": f"{ANN}-{PACKAGE}", "apiKey": KEY}
+    other = await built.app_socket()
+    await other.say("tpa_connection_init", cloud="another", **said)
+    assert (await other.until("tpa_connection_error"))["code"] == "SESSION_NOT_FOUND"
+    assert await other.closed_with() == 1008
+    await first.say("ping")
+    await first.until("pong")
+    asked = built.apps.of_type("session_request")[-1]["cloud"]
+    newer = await built.app_socket()
+    await newer.say("tpa_connection_init", cloud=asked, **said)
+    await newer.until("tpa_connection_ack")
+    assert await first.closed_with() == 1000
+
+
 async def test_recoverable_errors_never_close_the_socket(stage: Begin) -> None:
     built = await stage()
     await built.phone()

@@ -45,21 +45,26 @@ class App:
         return (len(self.begun), self.ended) == (1, []) or f"begun {len(self.begun)} times, ended: {self.ended}"
 
 
-@pytest.fixture
-async def scene(connect: Connect) -> AsyncIterator[tuple[App, Clouds]]:
-    async with AsyncExitStack() as stack:
-        app = App()
-        await stack.enter_async_context(app.server)
-        record = AppRecord(
+def registry(app: App) -> StaticRegistry:
+    return StaticRegistry(
+        AppRecord(
             package=PACKAGE,
             url=f"http://127.0.0.1:{app.server.port}",
             key_hash=hash_key(KEY),
             secret=signing_secret(KEY),
             permissions=frozenset({Permission.MICROPHONE}),
         )
+    )
+
+
+@pytest.fixture
+async def scene(connect: Connect) -> AsyncIterator[tuple[App, Clouds]]:
+    async with AsyncExitStack() as stack:
+        app = App()
+        await stack.enter_async_context(app.server)
         clouds = await stack.enter_async_context(clouds_of(connect, count=0))
         for _ in range(2):
-            await clouds.add(connect(), StaticRegistry(record))
+            await clouds.add(connect(), registry(app))
         yield app, clouds
 
 
@@ -115,3 +120,21 @@ async def test_apps_follow_while_phones_go_to_and_fro(scene: tuple[App, Clouds])
         phone = await clouds.stages[attempt % 2].phone(query=numbered(attempt))
     assert await hears(app, phone, within=10) < patient(3.0)
     await stays(app.unharmed, 1.0)
+
+
+async def test_two_servers_of_an_app_do_not_take_the_user_from_each_other(connect: Connect) -> None:
+    """Behind one address that knows nothing of sessions: the webhook of each cloud has reached another one."""
+    former, newer = App(), App()
+    async with former.server, newer.server, clouds_of(connect, count=0) as clouds:
+        for app in (former, newer):
+            await clouds.add(connect(), registry(app))
+        phone = await clouds.stages[0].phone(query=numbered(1))
+        await phone.say(type="start_app", packageName=PACKAGE)
+        await hears(former, phone)
+        phone = await clouds.stages[1].phone(query=numbered(2))
+        assert await hears(newer, phone) < patient(1.0)
+        until_then = len(former.heard)
+        await stays(newer.unharmed, 3.0)
+        await hears(newer, phone)
+        assert len(former.heard) == until_then
+        assert former.ended == []

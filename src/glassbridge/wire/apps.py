@@ -90,6 +90,8 @@ class ConnectionInit(Message, tag="tpa_connection_init", frozen=True, kw_only=Tr
     package_name: Name
     session_id: SessionName
     api_key: Name = ""
+    cloud: Word | None = None
+    """The cloud that has asked for it: any other one behind the same address does not let it in."""
     timestamp: Timestamp = None
 
     def __repr__(self) -> str:

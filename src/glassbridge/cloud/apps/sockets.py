@@ -303,7 +303,10 @@ class AppSockets:
         if not isinstance(message, wire.ConnectionInit):
             raise SignInError(Rejection.APP_INIT_FIRST)
         user = wire.user_of(message.session_id, message.package_name)
-        return self._find(message.package_name, message.api_key, user)
+        found = self._find(message.package_name, message.api_key, user)
+        if message.cloud and message.cloud != self._host.id:
+            raise SignInError(Rejection.APP_NOT_HERE)  # it takes the place of no socket, nor is it relayed
+        return found
 
     def _find(self, package: str, key: str, user: str | None) -> _SignedIn:
         """The app that has been started. Raises SignInError."""
