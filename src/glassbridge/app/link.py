@@ -3,12 +3,14 @@
 import asyncio
 import math
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from glassbridge.app.errors import NotConnected, SessionEnded
 from glassbridge.app.socket import AppSocket, OnAudio, OnMessage, Unreachable
+from glassbridge.core.app_socket import Complaint, Ended, Next, next_socket
 from glassbridge.core.app_times import ACKNOWLEDGED_WITHIN, RECONNECT
 from glassbridge.core.backoff import Backoff
 from glassbridge.runtime.tasks import cancelled
@@ -31,11 +33,16 @@ LOOK_ON = 0.1
 LEAVE_TIME = 0.3
 """Seconds that the goodbye to a former cloud may take."""
 
-ASK_FIRST = frozenset({wire.ErrorCode.SESSION_NOT_FOUND, wire.ErrorCode.APP_NOT_STARTED})
-"""The cloud does not expect us (it may have been started anew): it will ask when it does."""
 MOVED = -1
 """Instead of a close code: this socket was left for another cloud."""
-HOPELESS = frozenset({wire.ErrorCode.INVALID_API_KEY, wire.ErrorCode.PACKAGE_NOT_FOUND})
+ENDED: Final[dict[int, Ended]] = {MOVED: Ended.LEFT, CloseCode.POLICY: Ended.REFUSED}
+BY_COME_BACK: Final = {ComeBack.NO: Ended.GOODBYE, ComeBack.NOW: Ended.RESTARTING, ComeBack.LATER: Ended.BROKEN}
+COMPLAINTS: Final[dict[str, Complaint]] = {
+    wire.ErrorCode.SESSION_NOT_FOUND: Complaint.NOT_EXPECTED,
+    wire.ErrorCode.APP_NOT_STARTED: Complaint.NOT_EXPECTED,
+    wire.ErrorCode.INVALID_API_KEY: Complaint.HOPELESS,
+    wire.ErrorCode.PACKAGE_NOT_FOUND: Complaint.HOPELESS,
+}
 
 
 class Line(Protocol):
@@ -149,7 +156,8 @@ class Link:
                 return self._over
             try:
                 self._leave.clear()
-                socket = await AppSocket.open(self._url, self._init, self._world)
+                init = replace(self._init, cloud=self._asking or None)
+                socket = await AppSocket.open(self._url, init, self._world)
             except Unreachable as error:
                 self._log.info("cloud unreachable", error=str(error))
                 delay = backoff.next_delay()
@@ -233,19 +241,19 @@ class Link:
 
     def _after(self, code: int, backoff: Backoff) -> float:
         """Seconds until the next attempt."""
-        if self.asked_again and (code == MOVED or self._error in ASK_FIRST):
-            return LOOK_ON * self._world.chance()
-        if code == MOVED:
-            return backoff.next_delay()
-        if self._error in ASK_FIRST:
-            return GIVE_UP + 1.0
-        if self._error in HOPELESS:
-            self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
-        match ComeBack.NOW if code == CloseCode.POLICY and self._error is None else come_back(code):
-            case ComeBack.NO:
-                self._over = self._over or "the cloud has closed the session"
-            case ComeBack.NOW:
+        ended = ENDED.get(code) or BY_COME_BACK[come_back(code)]
+        complaint = Complaint.NONE if self._error is None else COMPLAINTS.get(self._error, Complaint.OTHER)
+        match next_socket(ended, complaint, asked=self.asked_again):
+            case Next.LOOK_ON:
+                return LOOK_ON * self._world.chance()
+            case Next.SOON:
                 return NOW_JITTER * self._world.chance()
-            case ComeBack.LATER:
-                pass
-        return backoff.next_delay()
+            case Next.ASKED:
+                return GIVE_UP + 1.0
+            case Next.NEVER if complaint is Complaint.HOPELESS:
+                self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
+            case Next.NEVER:
+                self._over = self._over or "the cloud has closed the session"
+            case Next.LADDER:
+                return backoff.next_delay()
+        return 0.0
