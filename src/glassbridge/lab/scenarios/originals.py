@@ -7,8 +7,7 @@ A double's own waits are no fault of ours: they are the first part of a limit, a
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -23,13 +22,13 @@ from glassbridge.lab import judge
 from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
-from glassbridge.lab.faults import family, frozen
-from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.faults import frozen
 from glassbridge.lab.needs import Needs
 from glassbridge.lab.originals.bridge_client import RETRY_AFTER
 from glassbridge.lab.originals.phone import RECONNECT_AFTER
 from glassbridge.lab.phone_reports import joined_rooms
 from glassbridge.lab.scenario import Limit, most, never, scenario
+from glassbridge.lab.scenarios.former_owner import FAULTS, returns
 from glassbridge.lab.system import System
 from glassbridge.lab.witnesses import places
 
@@ -236,55 +235,20 @@ both("O6", "F22: LiveKit dies, back after 1, 6, 20 s", "C4", livekit_restarts,
 # ---- F23: a former owner comes back
 
 
-@contextmanager
-def _frozen(system: System) -> Iterator[None]:
-    with frozen(*family(system.a.bridge)):
-        yield
-
-
-@contextmanager
-def _without(lose: Callable[[Link], None], system: System) -> Iterator[None]:
-    lose(system.a.to_livekit)
-    try:
-        yield
-    finally:
-        system.a.to_livekit.heal()
-
-
-FAULTS: Final[dict[str, Callable[[System], AbstractContextManager[None]]]] = {
-    "frozen": _frozen,
-    "withheld": partial(_without, Link.hold),
-    "cut off": partial(_without, Link.drop),
-}
-
-
-async def former_owner_returns(system: System, name: str) -> None:
+async def former_owner_returns(system: System, fault: str) -> None:
     """B has taken the users over meanwhile."""
     for length in (8.0, 30.0):
         users = await speaking(system)
-        with ExitStack() as faulty:
-            faulty.enter_context(FAULTS[name](system))
-            until = monotonic() + length
-            await asyncio.sleep(1.0)
+        async with returns(system, users, fault, length, WATCHED) as (episode, _):
             for user in users:
-                user.switch(system.b)
-            await system.live(users, system.b)
-            await asyncio.sleep(max(0.0, until - monotonic()))
-            async with system.episode(users, f"A returns, {name} for {length:.0f} s") as episode:
-                episode.cause()
-                faulty.close()
-                episode.gone()
-                await episode.audio(at=system.b)
-                await asyncio.sleep(WATCHED)
-                for user in users:
-                    back = places(system, user, episode.cause_ns, program=system.a.bridge.name)
-                    episode.note(user, taken_back=back)
+                back = places(system, user, episode.cause_ns, program=system.a.bridge.name)
+                episode.note(user, taken_back=back)
 
 
 KEPT: Final = (most("hole_s", 1.5), most("silent_s", 1.5), never("taken_back"))
-for letter, name in zip("xyz", FAULTS, strict=True):
-    both(f"O7{letter}", f"F23: a former owner whose bridge was {name} comes back", "S-2",
-         partial(former_owner_returns, name=name), KEPT, KEPT, backends=2, breakable=True)  # fmt: skip
+for letter, fault in zip("xyz", FAULTS, strict=True):
+    both(f"O7{letter}", f"F23: a former owner whose bridge was {fault} comes back", "S-2",
+         partial(former_owner_returns, fault=fault), KEPT, KEPT, backends=2, breakable=True)  # fmt: skip
 
 
 # ---- phones of the original: their own

@@ -1,21 +1,15 @@
 """F23: a bridge that stood still or was cut off comes back when another one serves its users already."""
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from time import monotonic, monotonic_ns
 from typing import Final
 
-from glassbridge.lab.faults import family, frozen
 from glassbridge.lab.judge import first_new, seconds
-from glassbridge.lab.link_breaker import Link
 from glassbridge.lab.needs import Needs
 from glassbridge.lab.scenario import Limit, always, most, never, p95, scenario
+from glassbridge.lab.scenarios.former_owner import returns
 from glassbridge.lab.system import System
 from glassbridge.lab.witnesses import by_room, places
 
 LENGTHS: Final = (8.0, 20.0, 30.0)
-BEFORE_SWITCH: Final = 1.0
 WATCHED: Final = 18.0
 """Seconds after the return: the bare SDK's last thefts come 15.6 s after it (livekit-real B1)."""
 NEEDS: Final = Needs(backends=2, breakable=True)
@@ -29,52 +23,26 @@ MUST: Final[tuple[Limit, ...]] = (
     always("says_live"),
 )
 
-Fault = Callable[[System], AbstractContextManager[None]]
 
-
-@contextmanager
-def _without(way: Link, lose: Callable[[Link], None]) -> Iterator[None]:
-    lose(way)
-    try:
-        yield
-    finally:
-        way.heal()
-
-
-async def _return(system: System, fault: Fault, name: str) -> None:
+async def _return(system: System, fault: str) -> None:
     """The hole, and all else, is that of the return; what the takeover took is `takeover_s`."""
     for length in LENGTHS:
         users = await by_room(system)
-        with ExitStack() as faulty:
-            system.say(f"A is {name} for {length:.0f} s")
-            faulty.enter_context(fault(system))
-            faulty_until = monotonic() + length
-            await asyncio.sleep(BEFORE_SWITCH)
-            switched = monotonic_ns()
+        async with returns(system, users, fault, length, WATCHED) as (episode, switched):
             for user in users:
-                user.switch(system.b)
-            await system.live(users, system.b)
-            await asyncio.sleep(max(0.0, faulty_until - monotonic()))
-            async with system.episode(users, f"A returns after {length:.0f} s") as episode:
-                episode.cause()
-                faulty.close()
-                episode.gone()
-                await episode.audio(at=system.b)
-                await asyncio.sleep(WATCHED)
-                for user in users:
-                    blocks = system.taps.blocks(user.id, switched)
-                    episode.note(
-                        user,
-                        takeover_s=seconds(switched, first_new(user.index, blocks, switched, system.b.name)),
-                        taken_back=places(system, user, episode.cause_ns, program=system.a.bridge.name),
-                        places=places(system, user, episode.cause_ns),
-                    )
+                blocks = system.taps.blocks(user.id, switched)
+                episode.note(
+                    user,
+                    takeover_s=seconds(switched, first_new(user.index, blocks, switched, system.b.name)),
+                    taken_back=places(system, user, episode.cause_ns, program=system.a.bridge.name),
+                    places=places(system, user, episode.cause_ns),
+                )
 
 
 @scenario("F23a", "a frozen former owner comes back", story="S-2", needs=NEEDS, must=MUST, runs=1, sdk=True)
 async def frozen_owner(system: System) -> None:
     """All of bridge A stands still."""
-    await _return(system, lambda system: frozen(*family(system.a.bridge)), "frozen")
+    await _return(system, "frozen")
 
 
 @scenario(
@@ -82,7 +50,7 @@ async def frozen_owner(system: System) -> None:
 )
 async def withheld_owner(system: System) -> None:
     """Nothing is lost between bridge A and LiveKit, but late."""
-    await _return(system, lambda system: _without(system.a.to_livekit, Link.hold), "withheld")
+    await _return(system, "withheld")
 
 
 @scenario(
@@ -96,4 +64,4 @@ async def withheld_owner(system: System) -> None:
 )
 async def reset_owner(system: System) -> None:
     """Nothing got through between bridge A and LiveKit; at the end its connections are reset."""
-    await _return(system, lambda system: _without(system.a.to_livekit, Link.drop), "cut off")
+    await _return(system, "cut off")
