@@ -139,12 +139,12 @@ def test_why_a_cloud_does_not_answer_and_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     for url, told in (
-        ("http://cloud.invalid", "its name does not resolve; correct it"),
-        (f"http://127.0.0.1:{free}", "nobody listens there; start it"),
+        ("http://cloud.invalid", "name.* not known; correct it"),
+        (f"http://127.0.0.1:{free}", "connection refused; start it"),
     ):
         with pytest.raises(UserError, match=told):
             AdminClient(url, "token").get("sessions")
-    with answering(200, b"") as url, pytest.raises(UserError, match="it speaks no TLS there; use http://"):
+    with answering(200, b"") as url, pytest.raises(UserError, match="it does not speak TLS: check scheme and port"):
         AdminClient(url.replace("http://", "https://"), "token").get("sessions")
 
 

@@ -14,7 +14,7 @@ from glassbridge.lab.certificate import make_certificate
 from glassbridge.livekit.upgrade import open_socket
 from glassbridge.phone.room import NoTicket, fetch_ticket
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable, base_url
-from glassbridge.runtime import unreachable
+from glassbridge.runtime import socket_errors, unreachable
 from glassbridge.runtime.world import REAL
 from tests.support.livekit import token
 from tests.support.tls import tls_front
@@ -116,14 +116,14 @@ async def test_a_cloud_that_refuses_ends_the_phone(status: int) -> None:
 @pytest.mark.parametrize(
     ("host", "days", "said"),
     [
-        ("127.0.0.1", 1, unreachable.NOT_TRUSTED),
-        ("10.9.8.7", 1, unreachable.OTHER_NAME),
-        ("127.0.0.1", -1, unreachable.EXPIRED),
+        ("127.0.0.1", 1, socket_errors.NOT_TRUSTED),
+        ("10.9.8.7", 1, socket_errors.OTHER_NAME),
+        ("127.0.0.1", -1, socket_errors.EXPIRED),
     ],
 )
 async def test_certificates(host: str, days: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem, key = make_certificate(tmp_path, days, host)
-    if said != unreachable.NOT_TRUSTED:
+    if said != socket_errors.NOT_TRUSTED:
         trust(pem, monkeypatch)
     async with answering(cloud) as port, tls_front(port, pem, key, []) as url:
         error = await failure(url)
@@ -135,7 +135,7 @@ async def test_plain_http_where_tls_is_expected() -> None:
     async with answering(page(200)) as port:
         error = await failure(f"https://127.0.0.1:{port}")
     assert isinstance(error, Unreachable)
-    assert error.why == unreachable.NO_TLS
+    assert error.why == socket_errors.NO_TLS
 
 
 async def test_a_private_authority_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

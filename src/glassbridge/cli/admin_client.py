@@ -6,13 +6,14 @@ import ssl
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import typer
 
 from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.socket_errors import cause
 
 TIMEOUT = 10.0
 MAX_ANSWER = 32 << 20
@@ -107,24 +108,21 @@ def _strange(url: str) -> UserError:
     return UserError(f"what answers at {urlsplit(url).netloc} is no cloud: correct --cloud (or --bridge)")
 
 
+ADVICE: Final[dict[type[Exception], str]] = {
+    socket.gaierror: "correct it, or the DNS of this machine",
+    ConnectionRefusedError: "start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address",
+    TimeoutError: "see that it runs, and that firewalls let TCP through",
+}
+"""What to do about a cause."""
+OTHERWISE: Final = "see that it runs, and that the address is right"
+
+
 def _why(reason: object) -> str:
     """The cause, and what to do."""
-    match reason:
-        case socket.gaierror():
-            return "its name does not resolve; correct it, or the DNS of this machine"
-        case ConnectionRefusedError():
-            return "nobody listens there; start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address"
-        case ssl.SSLCertVerificationError():
-            return (
-                f"its certificate is not trusted ({reason.verify_message}); set SSL_CERT_FILE for a private authority"
-            )
-        case ssl.SSLError():
-            return "it speaks no TLS there; use http://, or the port of its TLS proxy"
-        case TimeoutError():
-            return f"nothing within {TIMEOUT:.0f} s; see that it runs, and that firewalls let TCP through"
-    return (
-        f"{getattr(reason, 'strerror', None) or type(reason).__name__}; see that it runs, and that the address is right"
-    )
+    if isinstance(reason, ssl.SSLError):
+        return cause(reason)  # it says what to do
+    advice = next((text for kind, text in ADVICE.items() if isinstance(reason, kind)), OTHERWISE)
+    return f"{cause(reason)}; {advice}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -9,7 +9,6 @@ This file reaches for private names of aioice.turn 0.13; livekit/aiortc_quirks.p
 """
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -28,6 +27,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit.participant import ParticipantError, RelayUse
 from glassbridge.runtime import tcp
+from glassbridge.runtime.socket_errors import NO_ANSWER, cause
 
 log = structlog.get_logger()
 
@@ -265,14 +265,6 @@ def _reason(error: BaseException | None) -> str:
     match error:
         case stun.TransactionFailed(response=response):
             return f"it refuses ({response.error_code})"
-        case TimeoutError() | stun.TransactionTimeout():
-            return "no answer in time"
-        case ssl.SSLCertVerificationError():
-            return "its certificate is not trusted: a private CA goes into SSL_CERT_FILE"
-        case ssl.SSLError():
-            return "it does not speak TLS"
-        case OSError(errno=int(number)):
-            return os.strerror(number).lower()
-        case OSError(strerror=str(text)):
-            return text
-    return type(error).__name__
+        case stun.TransactionTimeout():
+            return NO_ANSWER
+    return cause(error)

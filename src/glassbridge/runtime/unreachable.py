@@ -1,6 +1,5 @@
 """Why a server cannot be reached through HTTP, in a few words that name the cause and say what to do."""
 
-import os
 import ssl
 from collections.abc import Mapping
 from typing import Final
@@ -8,20 +7,12 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from glassbridge.runtime.socket_errors import NO_TLS, NOT_TRUSTED, cause
+
 SIGN_IN: Final = "a web page answers in its place: sign in to the network in a web browser, or check the address"
-NOT_TRUSTED: Final = (
-    "its certificate is not trusted: a private CA goes into SSL_CERT_FILE; in a public network, sign in first, in a "
-    "web browser"
-)
-OTHER_NAME: Final = "its certificate is for another host: check the address, or sign in to the network in a web browser"
-EXPIRED: Final = "its certificate has expired, or this machine's clock is wrong"
-NO_TLS: Final = "it does not speak TLS: check scheme and port, or sign in to the network in a web browser"
 PROXY_ABSENT: Final = "the proxy of HTTPS_PROXY does not answer"
 PROXY_REFUSES: Final = "the proxy of HTTPS_PROXY refuses (status {})"
 PROXY_LOGIN: Final = "the proxy of HTTPS_PROXY wants a user name and password: http://USER:PASSWORD@HOST:PORT"
-
-_CERTIFICATE: Final[Mapping[int, str]] = {10: EXPIRED, 9: EXPIRED, 62: OTHER_NAME, 64: OTHER_NAME}
-"""By X509_V_ERR_*: expired, not yet valid, host name, IP address."""
 
 
 class Elsewhere(aiohttp.ClientError):
@@ -62,8 +53,8 @@ def why(error: Exception) -> str:
         case Elsewhere():
             return error.why
         case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as wrong):
-            return _CERTIFICATE.get(wrong.verify_code, NOT_TRUSTED)
-        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            return cause(wrong)
+        case aiohttp.ClientConnectorCertificateError():
             return NOT_TRUSTED
         case aiohttp.ClientConnectorSSLError():
             return NO_TLS
@@ -73,8 +64,4 @@ def why(error: Exception) -> str:
             return PROXY_LOGIN
         case aiohttp.ClientHttpProxyError():
             return PROXY_REFUSES.format(error.status)
-        case TimeoutError():
-            return "timed out"
-        case OSError(errno=int(number)):
-            return (os.strerror(number) if number > 0 else error.strerror or "name not known").lower()
-    return type(error).__name__
+    return cause(error)
