@@ -1,45 +1,21 @@
 """glassbridge.testing, as makers of apps use it: what works passes, what is wrong fails and says why."""
 
-import asyncio
 import sys
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
-from glassbridge.app import AppServer, AudioState, PlaybackFailed, Session, Transcription, Translation
+from glassbridge.app import AppServer, PlaybackFailed, Session, Translation
 from glassbridge.core.subscriptions import Permission
 from glassbridge.testing import Sound, user_of
 from glassbridge.wire.device_events import ButtonPress, TouchEvent
-
-PACKAGE = "com.example.tested"
+from tests.apps.answering_app import PACKAGE, answering_app
 
 
 @pytest.fixture
 def server() -> AppServer:
-    server = AppServer(PACKAGE)
-
-    @server.on_session
-    def begin(session: Session) -> None:
-        @session.on_transcription("en-US")
-        async def heard(said: Transcription) -> None:
-            if said.text == "fail":
-                raise RuntimeError("the app fails")
-            if said.text == "say it":
-                await session.speak("it")
-            elif said.text == "play it":
-                await session.play(b"RIFF")
-            elif said.text == "later":
-                await asyncio.sleep(0.02)
-                await session.layouts.show_text("now")
-            else:
-                await session.layouts.show_text(said.text)
-
-        @session.on_audio_state
-        async def changed(audio: AudioState) -> None:
-            await session.layouts.show_text(f"({audio.state})")
-
-    return server
+    return answering_app()
 
 
 def test_what_the_user_says_is_shown(server: AppServer) -> None:
@@ -76,9 +52,9 @@ def test_an_app_that_fails_fails_the_test(server: AppServer) -> None:
 def test_what_the_app_does_not_listen_to_fails_the_test_and_says_what_it_listens_to(server: AppServer) -> None:
     with user_of(server) as user:
         with pytest.raises(
-            AssertionError, match=r"does not listen to button_press; it listens to .*transcription:en-US"
+            AssertionError, match=r"does not listen to touch_event:single_tap; it listens to .*transcription:en-US"
         ):
-            user.presses()
+            user.touches("single_tap")
         with pytest.raises(AssertionError, match="transcription:fr-FR"):
             user.says("bonjour", language="fr-FR")
         with pytest.raises(AssertionError, match=r"shows nothing within 0\.05 s"):

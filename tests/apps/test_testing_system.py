@@ -5,45 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from glassbridge.app import AppServer, Session, Transcription, Translation
 from glassbridge.testing import user_on_system
-from glassbridge.wire.device_events import ButtonPress
+from tests.apps.answering_app import answering_app
 from tests.support.sound import tone
 
-PACKAGE = "com.example.tested"
 
-
-@pytest.fixture
-def server() -> AppServer:
-    server = AppServer(PACKAGE)
-
-    @server.on_session
-    def begin(session: Session) -> None:
-        @session.on_transcription("en-US")
-        async def heard(said: Transcription) -> None:
-            if said.text == "fail":
-                raise RuntimeError("the app fails")
-            if said.text == "say it":
-                await session.speak("Good morning.")
-            elif said.text.startswith("play "):
-                await session.play(Path(said.text.removeprefix("play ")))
-            else:
-                await session.layouts.show_text(f"{said.text} {session.settings['sign']}")
-
-        @session.on_translation("en-US", "es-ES")
-        async def translated(said: Translation) -> None:
-            await session.layouts.show_text(f"{said.original}: {said.text}")
-
-        @session.on_event("button_press")
-        async def pressed(press: ButtonPress) -> None:
-            count = int(await session.storage.get("count") or 0) + 1
-            await session.storage.set("count", str(count))
-            await session.layouts.show_text(f"{press.button_id} {count}")
-
-    return server
-
-
-def test_the_same_user_on_a_whole_system(server: AppServer, tmp_path: Path) -> None:
+def test_the_same_user_on_a_whole_system(tmp_path: Path) -> None:
+    server = answering_app()
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(tone(0.5))
@@ -58,7 +26,7 @@ def test_the_same_user_on_a_whole_system(server: AppServer, tmp_path: Path) -> N
         assert user.sees() == "left 2"
         assert user.stored == {"count": "2"}
         user.chooses(sign="?")
-        user.says("say it")
+        user.says("say Good morning.")
         assert user.hears().text == "Good morning."
         user.says(f"play {tmp_path / 'tone.wav'}")
         assert user.hears().data == tmp_path / "tone.wav"
