@@ -14,6 +14,7 @@ Rules
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
@@ -108,9 +109,9 @@ class Spoken:
 
     def take(self) -> Iterator[Piece]:
         """What is to be given to the stream now, in order."""
-        for piece in self._pieces:
-            if piece.end > self._from:
-                cut = max(0, self._from - piece.start) * BYTES_PER_SAMPLE
-                yield Piece(max(piece.start, self._from), piece.pcm[cut:], piece.came_at)
-                self._from = piece.end
-                self._given = max(self._given, piece.end)
+        fresh = list(takewhile(lambda piece: piece.end > self._from, reversed(self._pieces)))  # mostly the last one
+        for piece in reversed(fresh):
+            cut = max(0, self._from - piece.start) * BYTES_PER_SAMPLE
+            yield Piece(max(piece.start, self._from), piece.pcm[cut:], piece.came_at)
+            self._from = piece.end
+            self._given = max(self._given, piece.end)
