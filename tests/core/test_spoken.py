@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from glassbridge.core.admission import Admission, Limits
 from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
 from glassbridge.core.spoken import BEHIND, PRE_ROLL, RECENT, Piece, Spoken
@@ -66,15 +68,16 @@ def test_somebody_who_had_no_room_begins_with_what_was_said_lately() -> None:
     assert span(spoken) == (24.0 - RECENT, 24.0)
 
 
-def test_what_a_lost_stream_was_given_is_understood_even_after_a_wait_for_room() -> None:
+def test_somebody_who_lost_a_stream_and_had_no_room_begins_with_what_was_said_lately_too() -> None:
+    """Captions of what was said 12 s ago would be 12 s late, and those of the others, too."""
     spoken = Spoken()
     keep(spoken, 0.0, 4.0)
     assert span(spoken) == (0.0, 4.0)
     spoken.lost()
     keep(spoken, 4.0, 12.0)
     spoken.crowded_out()
-    assert span(spoken) == (0.0, 12.0)
-    assert spoken.dropped == 0
+    assert span(spoken) == (12.0 - RECENT, 12.0)
+    assert spoken.dropped == (12.0 - RECENT) * SECOND, "it is not told that words are missing"
 
 
 def test_a_lost_stream_leaves_what_it_did_not_understand_once() -> None:
@@ -149,6 +152,26 @@ def test_lag_is_split_by_hop() -> None:
     book.note(lag)
     book.note(Lag(0.0, 0.25))
     assert (book.answers, book.worst.total, book.mean) == (2, 1.25, Lag(0.25, 0.5))
+
+
+def test_what_ends_with_audio_that_came_late_is_late_by_that_and_not_by_the_recogniser() -> None:
+    """Whether an utterance has ended is known by the silence after it. A link that stood still held that up."""
+    clock = StreamClock()
+    clock.fed(2 * SECOND, 2 * SECOND, came_at=2.0, fed_at=2.0)
+    assert clock.lag(1_700, 2.5) == Lag(0.0, 0.5)
+    clock.fed(SECOND, 3 * SECOND, came_at=13.0, fed_at=13.0)
+    for end_ms in (1_700, 2_000):
+        assert clock.lag(end_ms, 13.2) == Lag(0.0, pytest.approx(1.2)), "the second that came is the speaker's"
+    assert clock.lag(2_900, 13.2) == Lag(0.0, pytest.approx(0.2))
+
+
+def test_a_silence_that_was_not_fed_is_no_delay_of_the_recogniser_either() -> None:
+    clock = StreamClock()
+    clock.fed(SECOND, SECOND, came_at=1.0, fed_at=1.1)
+    clock.fed(SECOND // 10, 20 * SECOND, came_at=20.0, fed_at=20.0)
+    lag = clock.lag(1_000, 20.2)
+    assert lag is not None
+    assert lag.total < 1.2
 
 
 def test_streams_are_let_in_by_number_by_pace_and_by_the_minute() -> None:

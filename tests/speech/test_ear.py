@@ -14,6 +14,7 @@ from glassbridge.core.admission import Admission, Limits
 from glassbridge.core.backoff import Ladder
 from glassbridge.core.recogniser import Fault as Unheard
 from glassbridge.core.recogniser import Reason, StreamTimes
+from glassbridge.core.slowness import Slow
 from glassbridge.core.spoken import Piece
 from glassbridge.speech import soniox
 from glassbridge.speech.base import Transcript, Want
@@ -21,8 +22,10 @@ from glassbridge.speech.ear import Ear
 from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 from glassbridge.speech.soniox_double import Fault, Manner, SonioxDouble
 from glassbridge.speech.supervisor import Speech
+from tests.speech.reading import Reader, spoken
 from tests.support.patience import Patience, patient
 from tests.support.poll import eventually
+from tests.support.virtual_time import virtual_time
 
 KEY = "the-soniox-key-of-the-tests"
 CHUNK = 3_200
@@ -358,3 +361,28 @@ async def test_there_are_as_many_streams_as_are_allowed() -> None:
         bench.ear.retire()
         await eventually(lambda: troubles[-1] is None or "it does not get the place that is free", 10.0)
         await other.close()
+
+
+def test_a_link_that_stands_still_in_the_middle_of_a_sentence_makes_no_slow_recogniser() -> None:
+    """The utterance stays open until audio is back, since it may go on. Its final transcript is late by the link, of
+    which people are told by its own word."""
+    sound = spoken([(4, 900), (3, 900)])
+    slow: list[Slow | None] = []
+    heard: list[Transcript] = []
+
+    async def speak() -> None:
+        speech = Speech(Reader("offline"))
+        ear = Ear(speech, Want("en-US"), heard.append, lambda _fault: None, slow.append)
+        loop = asyncio.get_running_loop()
+        for at in range(0, len(sound), CHUNK):
+            await asyncio.sleep(12.0 if at == 14 * CHUNK else 0.1)
+            ear.put(Piece(at // 2, sound[at : at + CHUNK], loop.time()))
+        assert await ear.finish()
+        assert ear.lags.answers == 2
+        assert ear.lags.worst.total < 1.5
+        await ear.close()
+
+    with virtual_time() as loop:
+        loop.run_until_complete(speak())
+    assert [said.text for said in heard if said.final] == ["1 2 3 4", "5 6 7"]
+    assert slow == []

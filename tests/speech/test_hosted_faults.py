@@ -18,6 +18,7 @@ from glassbridge.speech.ear import Ear
 from glassbridge.speech.standby import StandbyRecogniser
 from glassbridge.speech.supervisor import Speech
 from tests.speech.reading import Reader, Trouble, spoken
+from tests.support.poll import stays
 from tests.support.virtual_time import virtual_time
 
 RUNS = 20
@@ -63,7 +64,8 @@ def read(trouble: Trouble | None, seed: int) -> list[tuple[float, Transcript]]:
             await asyncio.sleep(CHUNK_MS / 1000)
         ear.ends()
         await ear.finish()
-        await asyncio.sleep(1.0)
+        whole = len(heard)
+        await stays(lambda: len(heard) == whole or f"after the end came {heard[whole:]}", 1.0)
         await ear.close()
         await recogniser.close()
 

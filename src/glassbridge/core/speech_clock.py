@@ -18,6 +18,9 @@ REMEMBERED: Final = 600
 """Pieces of audio of MERGED ms and more: a minute."""
 MERGED: Final = 100
 
+_SILENCE: Final = SAMPLE_RATE * 6 // 10
+"""Samples after the last word by which the end of an utterance is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lag:
@@ -76,11 +79,15 @@ class StreamClock:
         return max(0, piece.session_end - (piece.stream_end - sample))
 
     def lag(self, end_ms: int, now: float) -> Lag | None:
-        """Of an answer that ends at this moment of the stream; None when nothing was fed."""
+        """Of an answer that ends at this moment of the stream; None when nothing was fed. Only the silence that follows
+        tells that an utterance has ended: while none of it comes, since the link stands still, nothing is late here."""
         if not self._pieces:
             return None
-        piece = self._piece(end_ms * SAMPLE_RATE // 1000, bisect_left)
-        return Lag(max(0.0, piece.fed_at - piece.came_at), max(0.0, now - piece.fed_at))
+        sample = end_ms * SAMPLE_RATE // 1000
+        piece, following = self._piece(sample, bisect_left), self._piece(sample + _SILENCE, bisect_left)
+        stood_still = following.came_at - piece.came_at - (following.stream_end - piece.stream_end) / SAMPLE_RATE
+        recognised = now - piece.fed_at - max(0.0, stood_still)
+        return Lag(max(0.0, piece.fed_at - piece.came_at), max(0.0, recognised))
 
     def _piece(self, sample: int, bisect: Callable[..., int]) -> _Piece:
         index = bisect(self._pieces, sample, key=lambda piece: piece.stream_end)

@@ -5,8 +5,8 @@ Rules
   seconds back: the longest utterance, the time until a stream is known to be dead, and some lag.
 - What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
   audio that does it.
-- A new stream that had to wait for room, since too many people spoke, begins RECENT seconds back: captions of what was
-  said long before would come late, and keep others waiting. What a lost stream had not understood is given to it still.
+- A new stream of somebody who was told that there is no room begins RECENT seconds back, even if a lost stream had not
+  understood what was said before: captions of that would come late, and keep others waiting.
 - Silence is skipped, but only after speech that was given to a stream, and only what comes after speech that was
   understood is not needed again: a stream may turn out to be dead long after somebody has stopped to speak.
 """
@@ -51,8 +51,6 @@ class Spoken:
         self.end = 0
         """Of what was said."""
         self._understood = 0
-        self._given = 0
-        """Everything before was given to a stream."""
         self._given_twice = 0
         """Everything before was given to a stream that replaced another one."""
         self.dropped = 0
@@ -98,7 +96,7 @@ class Spoken:
 
     def crowded_out(self) -> None:
         """There was no room until now."""
-        if self._from >= self._given and (recent := self.end - _RECENT) > self._from:
+        if (recent := self.end - _RECENT) > self._from:
             self.dropped += recent - self._from
             self._from = recent
 
@@ -114,4 +112,3 @@ class Spoken:
             cut = max(0, self._from - piece.start) * BYTES_PER_SAMPLE
             yield Piece(max(piece.start, self._from), piece.pcm[cut:], piece.came_at)
             self._from = piece.end
-            self._given = max(self._given, piece.end)
