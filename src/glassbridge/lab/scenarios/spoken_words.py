@@ -51,9 +51,14 @@ class Fault:
     """Undone when the stack is closed, STANDS_STILL seconds later."""
 
 
-def _kill(pids: list[int], _undone: ExitStack) -> None:
+def kill(pids: list[int]) -> None:
+    """At once."""
     for pid in pids:
         psutil.Process(pid).send_signal(signal.SIGKILL)
+
+
+def _kill(pids: list[int], _undone: ExitStack) -> None:
+    kill(pids)
 
 
 def _freeze(pids: list[int], undone: ExitStack) -> None:
@@ -114,7 +119,7 @@ async def _read(stack: Stack, user: UserId, text: Path, fault: Fault, at: float)
                 await asyncio.wait((ended,), timeout=0.05)
             await asyncio.wait((ended,), timeout=at)
             with ExitStack() as undone:
-                fault.do(_recognisers(stack), undone)
+                fault.do(recognisers(stack), undone)
                 await asyncio.wait((ended,), timeout=STANDS_STILL)
             while not phone.events("speech_end") and not ended.done():
                 await asyncio.wait((ended,), timeout=0.1)
@@ -125,7 +130,8 @@ async def _read(stack: Stack, user: UserId, text: Path, fault: Fault, at: float)
     return in_order(phone.events("caption"))
 
 
-def _recognisers(stack: Stack) -> list[int]:
+def recognisers(stack: Stack) -> list[int]:
+    """The processes that recognise speech. Raises LabError."""
     children = psutil.Process(stack.cloud.pid).children(recursive=True)
     found = [child.pid for child in children if "glassbridge.speech" in " ".join(child.cmdline())]
     if not found:
