@@ -101,7 +101,7 @@ def test_new_speakers_come_in_steps_so_that_what_they_cost_is_known() -> None:
         machine.speakers += fits
         assert machine.load.fits == 0, "they are not known yet"
         machine.seconds(round(KNOWN) + 1)
-    assert steps == [RAMP, RAMP, 6]
+    assert steps == [RAMP, RAMP, 2 * RAMP]
 
 
 def test_nobody_comes_while_answers_are_late() -> None:

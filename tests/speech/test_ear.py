@@ -22,7 +22,7 @@ from glassbridge.speech.ear import Ear
 from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 from glassbridge.speech.soniox_double import Fault, Manner, SonioxDouble
 from glassbridge.speech.supervisor import Speech
-from tests.speech.reading import Reader, spoken
+from tests.speech.reading import Reader, Trouble, spoken
 from tests.support.patience import Patience, patient
 from tests.support.poll import eventually
 from tests.support.virtual_time import virtual_time
@@ -386,3 +386,21 @@ def test_a_link_that_stands_still_in_the_middle_of_a_sentence_makes_no_slow_reco
         loop.run_until_complete(speak())
     assert [said.text for said in heard if said.final] == ["1 2 3 4", "5 6 7"]
     assert slow == []
+
+
+def test_who_waits_for_a_stream_is_told_how_late_captions_are() -> None:
+    slow: list[Slow | None] = []
+
+    async def speak() -> None:
+        waits_a_minute = Reader("offline", troubles=[Trouble(0.0)])
+        ear = Ear(Speech(waits_a_minute), Want("en-US"), lambda _said: None, lambda _fault: None, slow.append)
+        loop = asyncio.get_running_loop()
+        for at in range(0, 6 * SECOND, CHUNK):
+            await asyncio.sleep(0.1)
+            ear.put(Piece(at // 2, b"\x11\x11" * (CHUNK // 2), loop.time()))
+        await ear.close()
+
+    with virtual_time() as loop:
+        loop.run_until_complete(speak())
+    told = [found.seconds for found in slow if found is not None]
+    assert told == pytest.approx([2.6, 5.2], abs=0.2)

@@ -5,7 +5,7 @@ import io
 import msgspec
 import pytest
 
-from glassbridge.core.speech_load import BUSY, Pace
+from glassbridge.core.speech_load import BUSY, USUAL_RATE, Pace
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.interpreter import FIRST_PARTIAL, Interpreter
 from glassbridge.speech.pool import PATIENCE
@@ -74,7 +74,9 @@ class Desk:
         self.clock = Clock()
         self.processor = Processor(self.clock)
         self.model = Model(self.processor, cost)
-        self.interpreter = Interpreter(self.model, Loud, self.clock, lambda: self.processor.cpu, self.processor.idle)
+        self.interpreter = Interpreter(
+            self.model, Loud, self.clock, lambda: self.processor.cpu, self.processor.idle, cost or USUAL_RATE
+        )
         self.answers: list[tuple[float, Answer]] = []
         self.positions: dict[int, int] = {}
         self._status_at = self.clock.now
@@ -283,7 +285,6 @@ def p95(lags: list[float]) -> float:
 
 @pytest.mark.parametrize("cost", [0.03, 0.06, 0.12])
 def test_of_forty_who_speak_at_once_those_who_are_let_in_stay_and_are_in_time(cost: float) -> None:
-    """Nobody knows what they cost on this machine."""
     desk = Desk(cost)
     crowd = Crowd(desk, talkative(40))
     crowd.speak(60)

@@ -49,16 +49,16 @@ PATIENT: Final = 2
 HOLD: Final = 5.0
 LEARNT: Final = 0.2
 """How much a measurement counts against what was known."""
-ACTIVITY_SECONDS: Final = 8.0
+ACTIVITY_SECONDS: Final = 5.0
 """Time constant of a stream's share of speech."""
 LATELY_SECONDS: Final = 2.0
 """The same where it counts who speaks now."""
 RAMP: Final = 4
 KNOWN: Final = 2.0
-SILENT: Final = 3.0
-"""Seconds after which somebody who has hardly spoken is no new speaker any more."""
-USUAL_LISTENING: Final = 0.03
-USUAL_RATE: Final = 0.04
+SILENT: Final = 1.5
+"""Seconds after which somebody who has not spoken yet is taken for silent."""
+USUAL_LISTENING: Final = 0.006
+USUAL_RATE: Final = 0.03
 """Seconds of processor time for a second of speech that is transcribed once."""
 USUAL_REPEATS: Final = 1.25
 """How often a second of speech is transcribed for final transcripts: with its pauses, and to find where to cut."""
@@ -111,14 +111,19 @@ class _Stream:
     """Seconds."""
 
     @property
+    def is_silent(self) -> bool:
+        """Since it is there."""
+        return not self.spoken and self.age >= SILENT
+
+    @property
     def is_new(self) -> bool:
         """What it costs is not known yet."""
-        return self.spoken < KNOWN and self.age < SILENT
+        return self.spoken < KNOWN and not self.is_silent
 
     @property
     def share(self) -> float:
         """Of the time in which its user speaks, as far as is known."""
-        return self.activity if self.spoken else min(self.activity, self.lately)
+        return 0.0 if self.is_silent else self.activity
 
 
 @dataclass(slots=True)
@@ -136,9 +141,10 @@ class _Period:
 
 
 class SpeechLoad:
-    """Of one process. Its shell tells what was done, and calls `look` about once a second."""
+    """Of one process. Its shell tells what was done, and calls `look` about once a second. `rate` is what a second of
+    speech costs once, as far as was measured at the start."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, rate: float = USUAL_RATE) -> None:
         self.pace = Pace.FAST
         self.busy = 0.0
         """Share of the time worked, in the last period."""
@@ -156,7 +162,7 @@ class SpeechLoad:
         """Processors that this process used, and its share of those that nobody did, lately."""
         self._looks = 0
         self._listening = USUAL_LISTENING
-        self._rate = USUAL_RATE
+        self._rate = rate
         self._repeats = USUAL_REPEATS
         self._partial_cost = USUAL_PARTIAL
         self._since_measured = _Period()
@@ -298,7 +304,7 @@ class SpeechLoad:
         return self._room(BUSY)
 
     def _room(self, processors: float) -> int:
-        return 0 if self.late > OVERDUE else max(0, int(processors / self._cost - self.speakers + 1e-9))
+        return max(0, int(processors / self._cost - self.speakers + 1e-9))
 
     @property
     def fits(self) -> int:

@@ -99,11 +99,16 @@ class Spoken:
         if (recent := self.end - _RECENT) > self._from:
             self.dropped += recent - self._from
             self._from = recent
+            self.understood(recent)  # or the next stream would be given it, should this one be lost
 
     @property
     def waiting(self) -> bool:
         """Something was said that no stream has been given."""
         return self.end > self._from
+
+    def waits(self, now: float) -> float:
+        """Seconds since the first of what no stream has been given was said."""
+        return max((now - piece.came_at for piece in self._pieces if piece.end > self._from), default=0.0)
 
     def take(self) -> Iterator[Piece]:
         """What is to be given to the stream now, in order."""

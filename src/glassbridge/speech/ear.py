@@ -116,6 +116,8 @@ class Ear:
         self._shell.step(Audio())
         if self._stream is not None:
             self._feed(self._stream)
+        elif self._measured and self._fault is None and (waited := self._spoken.waits(piece.came_at)) > slowness.LATE:
+            self._slowness.step(slowness.Answered(waited))
 
     def pass_by(self, piece: Piece) -> None:
         """Silence: only its end may belong to the next words."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic, process_time
 from typing import Protocol
 
-from glassbridge.core.speech_load import SpeechLoad, Work
+from glassbridge.core.speech_load import USUAL_RATE, SpeechLoad, Work
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.core.words import normalised
 from glassbridge.speech.base import Transcript
@@ -62,7 +62,7 @@ class _Job:
 class Interpreter:
     """All streams of one process, and one model. Time is an argument; `clock` and `cpu` only measure how long jobs
     take, and how much of that a processor worked on them. `idle` gives the share of the processors that was idle since
-    it was asked last."""
+    it was asked last; `rate` the processor time for a second of speech."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Interpreter:
         clock: Callable[[], float] = monotonic,
         cpu: Callable[[], float] = process_time,
         idle: Callable[[], float] = lambda: 1.0,
+        rate: float = USUAL_RATE,
     ) -> None:
         self._model = model
         self._detector = detector
@@ -79,7 +80,7 @@ class Interpreter:
         self._idle = idle
         self._streams: dict[int, _Stream] = {}
         self._finals: deque[_Job] = deque()
-        self.load = SpeechLoad(clock())
+        self.load = SpeechLoad(clock(), rate)
 
     def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
         """One frame; its answers come as work. What is asked of a stream that is not there is ignored."""

@@ -8,6 +8,7 @@ import ctypes
 import os
 import re
 from pathlib import Path
+from time import process_time
 from typing import Any, Final
 
 # Recognitions run beside each other, one on each core: threads inside of one would only spin. Read when it is loaded.
@@ -15,7 +16,7 @@ os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.processors import IdleProcessors
-from glassbridge.speech.interpreter import Interpreter
+from glassbridge.speech.interpreter import Interpreter, Model
 from glassbridge.speech.worker import run
 
 OPTIONS: Final = {
@@ -26,6 +27,10 @@ OPTIONS: Final = {
 }
 SILENCE: Final = bytes(SAMPLE_RATE // 5 * BYTES_PER_SAMPLE)
 """0.2 s before and after each segment: with it the first and the last word are understood better."""
+MEASURED: Final = 4
+"""Seconds of silence that tell how quick this machine is."""
+WORDS_COST: Final = 2.8
+"""How many times more a transcript of words costs than one of silence."""
 _TINY = 0
 _OLD_SPELLING = re.compile(r"\b([Tt])o-(day|morrow|night)\b")
 _DOUBLED = re.compile(r"([.,?!])\1+")
@@ -65,6 +70,15 @@ class Moonshine:
         return tidy(" ".join(ctypes.string_at(line.text).decode(errors="replace") for line in lines if line.text))
 
 
+def rate_of(model: Model) -> float:
+    """Seconds of processor time for a second of speech on this machine, to begin with."""
+    silence = bytes(MEASURED * SAMPLE_RATE * BYTES_PER_SAMPLE)
+    model.transcribe(silence)  # the first one is slow
+    begun = process_time()
+    model.transcribe(silence)
+    return WORDS_COST * (process_time() - begun) / MEASURED
+
+
 def tidy(text: str) -> str:
     """As it is written today: the model learnt some of its spelling from old books."""
     return _DOUBLED.sub(r"\1", _OLD_SPELLING.sub(r"\1o\2", text)).strip()
@@ -75,8 +89,7 @@ def _make() -> Interpreter:
 
     idle = IdleProcessors()
     model = Moonshine()
-    model.transcribe(bytes(SAMPLE_RATE * BYTES_PER_SAMPLE))  # the first one is slow
-    return Interpreter(model, Detector, idle=idle.share)
+    return Interpreter(model, Detector, idle=idle.share, rate=rate_of(model))
 
 
 if __name__ == "__main__":

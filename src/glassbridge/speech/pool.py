@@ -3,12 +3,15 @@
 There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
 where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
 ones cost, or when the machine has done something else, it waits for that. None goes to a process that stands still.
+Streams that a dead process has lost had room until then: as many as these come back soon, and nobody takes their place.
 """
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import ceil
 from time import monotonic
 
 import structlog
@@ -26,7 +29,9 @@ ENGLISH = "en-US"
 PATIENCE = 14.0
 """Seconds that a new stream waits until those that came before it are known and the machine has time for it, if there
 may be room for it then."""
-SPREAD = 2
+RETURN_WITHIN = 2.0
+"""Seconds in which the streams of a dead process are opened anew."""
+SPREAD = 4
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
 
 
@@ -59,6 +64,8 @@ class ProcessRecogniser:
         self._processes: set[SpeechProcess] = set()
         self._starting = 0
         self._waiting = 0
+        self._returning: deque[float] = deque()
+        """Until when each stream that a dead process has lost is expected."""
         self._failures = 0
         self._failure = RecogniserError("no recogniser process was started")
         """The last one."""
@@ -85,7 +92,7 @@ class ProcessRecogniser:
     def warm_up(self) -> None:
         """Starts a process ahead, so that the first caption comes soon. Needs the running loop."""
         used = sum(1 for process in self._processes if process.streams)
-        ahead = 1 if self._each is None else max(1, self._waiting)
+        ahead = max(1, ceil(self._waiting / (self._each or SPREAD)))
         wanted = min(self._most, used + ahead)
         while not self._closed and len(self._processes) + self._starting < wanted:
             self._starting += 1
@@ -101,15 +108,22 @@ class ProcessRecogniser:
         self.serves(want)
         self._waiting += 1
         try:
-            process = await self._find()
+            process = await self._find(returns=self._is_expected())
         finally:
             self._waiting -= 1
         stream = process.open(on_transcript, on_lost)
         self.warm_up()
         return stream
 
-    async def _find(self) -> SpeechProcess:
-        """The best process for one more stream, which is to be opened at once. Raises RecogniserError."""
+    def _is_expected(self) -> bool:
+        """A stream that is opened now takes the place of one that was lost."""
+        while self._returning and self._returning[0] < monotonic():
+            self._returning.popleft()
+        return bool(self._returning) and bool(self._returning.popleft())
+
+    async def _find(self, *, returns: bool) -> SpeechProcess:
+        """The best process for one more stream, which is to be opened at once; it may have had room before. Raises
+        RecogniserError."""
         failures = self._failures
         until = monotonic() + PATIENCE
         while True:
@@ -119,7 +133,7 @@ class ProcessRecogniser:
                 raise all_busy(self.limits.streams)
             alive = [process for process in self._processes if process.is_alive]
             best = max(alive, key=lambda process: (process.fits, -process.streams), default=None)
-            fits = best is not None and best.fits > 0
+            fits = best is not None and (returns or best.fits > 0)
             if not fits and self._failures > failures:
                 raise self._failure
             self.warm_up()
@@ -155,8 +169,9 @@ class ProcessRecogniser:
         self._failures, self._failure = self._failures + 1, error
         self._changed.set()
 
-    def _ended(self, process: SpeechProcess) -> None:
+    def _ended(self, process: SpeechProcess, lost: int) -> None:
         self._processes.discard(process)
+        self._returning.extend([monotonic() + RETURN_WITHIN] * lost)
         self.warm_up()
         self._changed.set()
 

@@ -154,13 +154,13 @@ class ProcessStream:
 
 
 class SpeechProcess:
-    """Born by start(), ended by close() or by itself; `on_ended` is called once then. It serves `each` streams in its
-    life and ends with the last one; None: as many as it can bear."""
+    """Born by start(), ended by close() or by itself; `on_ended` is called once then, with the number of streams that
+    are lost. It serves `each` streams in its life and ends with the last one; None: as many as it can bear."""
 
     def __init__(
         self,
         child: Child,
-        on_ended: Callable[["SpeechProcess"], None],
+        on_ended: Callable[["SpeechProcess", int], None],
         each: int | None = None,
         on_status: Callable[[], None] = lambda: None,
     ) -> None:
@@ -189,7 +189,7 @@ class SpeechProcess:
     async def start(
         cls,
         command: Sequence[str],
-        on_ended: Callable[["SpeechProcess"], None],
+        on_ended: Callable[["SpeechProcess", int], None],
         each: int | None = None,
         on_status: Callable[[], None] = lambda: None,
     ) -> "SpeechProcess":
@@ -370,7 +370,7 @@ class SpeechProcess:
                 helper.cancel()
         self._stdin.close()
         streams, self._streams = list(self._streams.values()), {}
-        self._on_ended(self)
+        self._on_ended(self, 0 if error is None else len(streams))
         for stream in streams:
             if error is not None:
                 stream.lose(error)
