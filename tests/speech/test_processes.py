@@ -38,6 +38,13 @@ while head := sys.stdin.buffer.read(17):
         tell(type="said", stream=stream + 1, transcript=said)
 """
 
+FULL = r"""
+import sys, time
+print('{"type": "ready"}', flush=True)
+print('{"type": "status", "pace": "FINALS", "late": 0.2, "busy": 0.7, "speakers": 12.0, "fits": 0}', flush=True)
+sys.stdin.buffer.read()
+"""
+
 
 class Scripted(ProcessRecogniser):
     def serves(self, want: Want) -> Want:
@@ -79,6 +86,16 @@ async def test_a_stream_that_its_process_sends_away_is_lost_for_that_reason_and_
     await soon(other.finish(), 5)
     assert spared == []
     await stream.close()
+
+
+async def test_where_nobody_fits_a_stream_is_refused_at_once_with_a_reason() -> None:
+    full = Scripted([sys.executable, "-c", FULL], limit=9, processes=1)
+    full.warm_up()
+    await eventually(lambda: bool(full.processes and not full.processes[0].fits) or "it has not said so", 10.0)
+    with pytest.raises(RecogniserError, match="no room for another") as caught:
+        await soon(full.open(Want(AUTO), lambda _said: None, lambda _error: None), 2)
+    assert caught.value.reason is Reason.BUSY
+    await full.close()
 
 
 @pytest.mark.parametrize(
