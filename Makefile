@@ -30,7 +30,7 @@ test: setup ## the test suite (the real livekit-server part runs where one can b
 	@$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadgroup --hypothesis-profile=ci $(ARGS)
 
 quick: setup ## what to run after each edit: machines, shells and the simulation
-	@$(BIN)/pytest -q -m "not slow" -n 2 --hypothesis-profile=ci tests/core tests/runtime tests/sim $(ARGS)
+	@$(BIN)/pytest -q -m "not slow" -n logical --hypothesis-profile=ci tests/core tests/runtime tests/sim $(ARGS)
 
 test-all: setup ## the suite with its slow part
 	@$(BIN)/python -m tools.livekit_server

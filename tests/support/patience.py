@@ -14,7 +14,7 @@ from typing import TypeVar
 TURNS = 1_500_000
 QUIET = 0.025
 """Seconds that TURNS of an empty loop take on a quiet machine."""
-RECENT = 2.0
+RECENT = 5.0
 """Seconds for which a measurement is good enough."""
 REMEMBERED = 30.0
 """Seconds for which the worst measurement counts: other programs come and go."""
