@@ -10,7 +10,7 @@ from tests.support.poll import eventually
 
 
 async def test_another_address_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_watch, "LOOK_EVERY", 0.005)
+    monkeypatch.setattr(network_watch, "EVERY", 0.005)
     looks: list[str] = []
     asked = 0
     cloud: str | None = None

@@ -82,7 +82,7 @@ def _one(seed: int, *, story: bool, smaller: bool) -> int:
     for text in outcome.violations:
         print(f"violated: {text}")
     if not outcome.violations:
-        print(f"seed {seed}: {len(outcome.schedule.faults)} faults, nothing violated")
+        print(f"seed {seed}: {len(outcome.schedule.faults)} faults, nothing violated (history {outcome.digest:016x})")
     return 1 if outcome.violations else 0
 
 
@@ -91,7 +91,7 @@ def _report(tally: "Tally", first: int, seconds: float) -> None:
     hours = tally.virtual_s / 3600
     print(
         f"{tally.schedules} schedules (seeds {first} to {first + tally.schedules - 1}), {tally.faults} faults,"
-        f" {hours:.1f} hours of virtual time in {seconds:.1f} s ({rate:.0f} a second)"
+        f" {hours:.1f} hours of virtual time in {seconds:.1f} s ({rate:.1f} a second), histories {tally.digest:016x}"
     )
     for socket, values in sorted(tally.back.items()):
         ordered = sorted(values)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-LOOK_EVERY: Final = 0.5
+EVERY: Final = 0.5
 """Seconds. Most systems tell an app of a change; this is for those that do not."""
 
 
@@ -16,7 +16,7 @@ async def watch(cloud: Callable[[], str | None], changed: Callable[[], None]) ->
     host: str | None = None
     known: str | None = None
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(EVERY)
         if (now_open := cloud()) not in (None, host):
             host, known = now_open, None
         if host is None or (ours := address_towards(host)) is None:

@@ -1,6 +1,7 @@
 """The shell around a machine: a mailbox, one timer, an ordered executor of effects."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
@@ -50,7 +51,8 @@ class Shell(Generic[E]):
         self._tick = tick
         self._on_record = on_record
         self._clock = clock
-        self._mailbox: asyncio.Queue[E | None] = asyncio.Queue()
+        self._mailbox: deque[E | None] = deque()
+        self._waiter: asyncio.Future[None] | None = None
         self._stopped = False
         self._overflowed = False
 
@@ -58,16 +60,18 @@ class Shell(Generic[E]):
         """Puts an event into the mailbox; ignored after stop(). Never waits: see MailboxFull."""
         if self._stopped:
             return
-        if self._mailbox.qsize() < MAILBOX:
-            self._mailbox.put_nowait(event)
+        if len(self._mailbox) < MAILBOX:
+            self._mailbox.append(event)
         else:
             self._overflowed = self._stopped = True
+        self._wake()
 
     def stop(self) -> None:
         """Ends run() after the events posted so far."""
         if not self._stopped:
             self._stopped = True
-            self._mailbox.put_nowait(None)
+            self._mailbox.append(None)
+            self._wake()
 
     async def run(self) -> None:
         """Runs until stop(). Raises MailboxFull and whatever `perform` raises.
@@ -77,12 +81,9 @@ class Shell(Generic[E]):
         while True:
             if self._overflowed:
                 raise MailboxFull(f"more than {MAILBOX} events wait for {type(self.machine).__name__}")
-            deadline = self.machine.next_deadline()
-            try:
-                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._clock())):
-                    event = await self._mailbox.get()
-            except TimeoutError:
-                event = self._tick
+            if not self._mailbox:
+                await self._wait()
+            event = self._mailbox.popleft() if self._mailbox else self._tick
             if event is None:
                 return
             effects = self.machine.step(event, self._clock())
@@ -93,3 +94,19 @@ class Shell(Generic[E]):
                 result = self._perform(effect)
                 if result is not None:
                     await result
+
+    async def _wait(self) -> None:
+        """Until there is an event, or the deadline has come."""
+        deadline, loop = self.machine.next_deadline(), asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = None if deadline is None else loop.call_later(max(0.0, deadline - self._clock()), self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

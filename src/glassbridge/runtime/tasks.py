@@ -18,7 +18,8 @@ class TaskGroup:
     def __init__(self, name: str, on_error: Callable[[str, BaseException], None] | None = None) -> None:
         self._name = name
         self._on_error = on_error
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """In order: two runs of a simulation cancel them in the same one."""
         self._closed = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -27,7 +28,7 @@ class TaskGroup:
             coroutine.close()
             raise RuntimeError(f"task group {self._name} is closed")
         task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._name}:{name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
@@ -48,7 +49,7 @@ class TaskGroup:
         begin()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled() or (error := task.exception()) is None:
             return
         if self._on_error is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from multiprocessing import get_context
 from typing import Any
 
@@ -46,6 +47,14 @@ class Outcome:
     @property
     def violations(self) -> list[Violation]:
         return self.verdict.violations
+
+    @property
+    def digest(self) -> int:
+        """Of all facts: the same for the same schedule, on each machine."""
+        told = blake2b(digest_size=8)
+        for fact in self.history:
+            told.update(repr((fact.at, fact.where, fact.what, fact.user, fact.more)).encode())
+        return int.from_bytes(told.digest())
 
     def violates(self, checker: Checker) -> bool:
         """Whether this checker has found something."""
@@ -149,6 +158,8 @@ class Tally:
     schedules: int = 0
     faults: int = 0
     virtual_s: float = 0.0
+    digest: int = 0
+    """Of all histories."""
     violations: dict[int, list[str]] = field(default_factory=dict)
     """By seed."""
     back: dict[str, list[float]] = field(default_factory=dict)
@@ -158,6 +169,7 @@ class Tally:
         """Counts one more."""
         self.schedules += 1
         self.faults += len(outcome.schedule.faults)
+        self.digest ^= outcome.digest
         self.virtual_s += outcome.history[-1].at if outcome.history else 0.0
         if outcome.violations:
             self.violations[outcome.schedule.seed] = [str(violation) for violation in outcome.violations]
@@ -168,6 +180,7 @@ class Tally:
         """Counts what another process did."""
         self.schedules += other.schedules
         self.faults += other.faults
+        self.digest ^= other.digest
         self.virtual_s += other.virtual_s
         self.violations |= other.violations
         for socket, seconds in other.back.items():
@@ -179,6 +192,7 @@ class Tally:
             "schedules": self.schedules,
             "faults": self.faults,
             "virtual_s": round(self.virtual_s),
+            "digest": f"{self.digest:016x}",
             "violations": {str(seed): texts for seed, texts in sorted(self.violations.items())},
             "audio_back_s": {socket: _percentiles(values) for socket, values in sorted(self.back.items())},
         }

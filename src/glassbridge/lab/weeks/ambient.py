@@ -9,25 +9,29 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, Final
 
+from glassbridge.phone import network_watch
 from glassbridge.runtime import pulse
 from glassbridge.telemetry import loop_lag
 
 SELDOM: Final = 10.0
-"""Seconds between two looks of a process at its own loop, which tell logs and metrics only."""
+"""Seconds between two looks of a process at its own loop."""
+HARDLY: Final = 3600.0
+"""The same where they tell metrics only, or where there is nothing to see: no phone has a network interface here."""
 OURS: Final = ("glassbridge", "aiohttp")
 
 
 @contextmanager
 def seldom(every: float) -> Iterator[None]:
     """Processes look at their own loops so often only, which costs a simulation most of its time."""
-    watches: dict[Any, float] = {pulse: pulse.EVERY, loop_lag: loop_lag.EVERY}
+    watches: list[tuple[Any, float]] = [(pulse, every), (loop_lag, HARDLY), (network_watch, HARDLY)]
+    former = [watch.EVERY for watch, _ in watches]
     try:
-        for watch in watches:
-            watch.EVERY = every
+        for watch, seconds in watches:
+            watch.EVERY = seconds
         yield
     finally:
-        for watch, former in watches.items():
-            watch.EVERY = former
+        for (watch, _), seconds in zip(watches, former, strict=True):
+            watch.EVERY = seconds
 
 
 @contextmanager
