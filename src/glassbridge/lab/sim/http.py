@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -12,8 +13,9 @@ import aiohttp
 
 from glassbridge.cloud.connection import ConnectParams
 from glassbridge.core.values import UserId
+from glassbridge.lab.sim.asking import ask, dial
 from glassbridge.lab.sim.cloud import Cloud
-from glassbridge.lab.sim.net import Connection, Link
+from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.socket import PhoneEnd
 
 
@@ -51,7 +53,9 @@ class Http:
     ) -> PhoneEnd:
         """Raises aiohttp.ClientError. When cancelled, nothing is left behind."""
         way = self._find(url)
-        connection = await _dial(way)
+        connection = await dial(way.link, way.end)
+        if connection is None:
+            raise aiohttp.ClientConnectionError("no answer")
         upgraded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def answer(accepted: bool) -> None:
@@ -80,24 +84,10 @@ class Http:
     async def get(self, url: str, **_: Any) -> AsyncIterator["_Answer"]:
         """The phone's LiveKit token; there is nothing else to be had. Raises aiohttp.ClientError."""
         way = self._find(url)
-        connection = await _dial(way)
-        answered: asyncio.Future[dict[str, str] | None] = asyncio.get_running_loop().create_future()
-
-        def answer(ticket: dict[str, str] | None) -> None:
-            if not answered.done():
-                answered.set_result(ticket)
-
-        def serve() -> None:
-            connection.send(1 - way.end, answer, way.cloud.ticket(self._user))
-
-        connection.on_close[way.end] = lambda _code: answer(None)
-        connection.send(way.end, serve)
-        try:
-            if (ticket := await answered) is None:
-                raise aiohttp.ClientConnectionError("broken")
-            yield _Answer(json.dumps({"data": ticket}).encode())
-        finally:
-            connection.close(way.end)
+        ticket = await ask(way.link, way.end, partial(way.cloud.ticket, self._user))
+        if ticket is None:
+            raise aiohttp.ClientConnectionError("no answer")
+        yield _Answer(json.dumps({"data": ticket}).encode())
 
 
 class _Answer:
@@ -108,25 +98,3 @@ class _Answer:
 
     async def read(self) -> bytes:
         return self._body
-
-
-async def _dial(way: Way) -> Connection:
-    """As runtime/tcp.py does. Raises aiohttp.ClientError."""
-    opened: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-
-    def found(connection: Connection | None) -> None:
-        if not opened.done():
-            opened.set_result(connection)
-        elif connection is not None:
-            connection.close(way.end)
-
-    way.link.dial_often(way.end, found, lambda _refused: found(None), lambda: not opened.done())
-    try:
-        connection = await opened
-    except asyncio.CancelledError:
-        if opened.done() and not opened.cancelled() and (late := opened.result()) is not None:
-            late.close(way.end)
-        raise
-    if connection is None:
-        raise aiohttp.ClientConnectionError("no answer")
-    return connection

@@ -190,12 +190,6 @@ class Connection:
             if link.ways[Plane.STREAM][direction] is not Way.UP:
                 self._stuck[direction] = self.world.now
 
-    @property
-    def clear(self) -> bool:
-        """Nothing keeps a message and its answer from coming through at once."""
-        first, second = self.link.ends
-        return self._stuck[0] is self._stuck[1] is None and first.awake and second.awake
-
     def send(self, end: int, call: Call, *args: Any) -> None:
         """Sends from this end; the call is made in the process of the other one."""
         if self.closed[end]:

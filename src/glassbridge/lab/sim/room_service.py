@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
+from glassbridge.lab.sim.asking import ask
 from glassbridge.lab.sim.livekit import LiveKit
-from glassbridge.lab.sim.net import Connection, Link
+from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.world import Process
 from glassbridge.livekit.rooms import Occupant, RoomServiceError
 
@@ -19,32 +22,15 @@ class RoomService:
     """One cloud's way to it. What a call cannot find out in time raises RoomServiceError."""
 
     def __init__(self, process: Process, livekit: LiveKit, link: Link) -> None:
-        self._process = process
         self._livekit = livekit
         self._link = link
         self._end = 0 if link.ends[0] is process else 1
 
     async def _ask(self, read: Callable[[LiveKit], A]) -> A:
-        end, found = self._end, asyncio.get_running_loop().create_future()
-
-        def answer(what: A | None) -> None:
-            if not found.done():
-                found.set_result(what)
-
-        def serve(connection: Connection) -> None:
-            connection.send(1 - end, answer, read(self._livekit))
-            connection.close(1 - end)
-
-        def opened(connection: Connection) -> None:
-            connection.send(end, serve, connection)
-            self._process.after(ANSWER_WITHIN, connection.close, end)
-
-        self._link.dial(end, ANSWER_WITHIN, opened, lambda _refused: answer(None))
-        try:
+        what = None
+        with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_WITHIN):
-                what: A | None = await found
-        except TimeoutError:
-            what = None
+                what = await ask(self._link, self._end, partial(read, self._livekit), ANSWER_WITHIN)
         if what is None:
             raise RoomServiceError("no answer", retry=True)
         return what

@@ -177,37 +177,3 @@ class Process:
     def _tell(self) -> None:
         for watcher in list(self.watchers):
             watcher()
-
-
-class Alarm:
-    """The one timer of a shell: rings `ring(now)` when the deadline of a machine has come."""
-
-    def __init__(self, process: Process, ring: Callable[[float], None]) -> None:
-        self._process = process
-        self._ring = ring
-        self._deadline: float | None = None
-        self._armed: float | None = None
-
-    def set(self, deadline: float | None) -> None:
-        """In monotonic seconds of the process; None: it does not ring. A later deadline costs nothing."""
-        self._deadline = deadline
-        if deadline is not None and (self._armed is None or deadline < self._armed):
-            self._armed = deadline
-            self._process.at(deadline, self._fire, deadline)
-
-    @property
-    def is_set(self) -> bool:
-        return self._deadline is not None
-
-    def _fire(self, armed: float) -> None:
-        if armed != self._armed:
-            return
-        self._armed = None
-        deadline = self._deadline
-        if deadline is None:
-            return
-        now = self._process.clock()
-        if deadline > now + 1e-6:
-            self.set(deadline)
-        else:
-            self._ring(max(now, deadline))  # clocks of different speed do not agree on the last digit
