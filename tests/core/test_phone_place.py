@@ -292,3 +292,20 @@ def test_any_sequence_keeps_to_the_table(seed: int) -> None:
             assert machine.next_deadline() is not None, f"seed {seed}: stuck in {machine.state}"
         if machine.state is P.OUT:
             assert not held, f"seed {seed}"
+
+
+def test_a_place_whose_way_became_long_has_time_until_what_it_sent_has_come() -> None:
+    machine = in_state(P.HELD)
+    machine.step(Away(), 20.0)
+    assert machine.step(Wanted(same=True, late=True), 25.0) == []
+    assert machine.step(OURS, 25.1) == []
+    assert machine.next_deadline() == 25.0 + UNHEARD
+    assert machine.step(LIVE, 25.5) == []
+    assert machine.next_deadline() is None
+
+
+def test_a_place_that_is_unheard_on_a_new_socket_is_renewed_at_once() -> None:
+    machine = in_state(P.HELD)
+    machine.step(Away(), 20.0)
+    machine.step(Wanted(same=True), 25.0)
+    assert machine.step(OURS, 25.1) == [cut(ONE)]

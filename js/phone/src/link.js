@@ -96,7 +96,9 @@ export class PhoneLink {
       const wanted = { type: "Wanted", same: event.sameRoom };
       return this.outlived() ? [wanted, { type: "Doubted" }] : [wanted];
     }
-    if (event.type === "MessageReceived" && here && !wasHere && this.room) return [{ type: "Wanted", same: true }];
+    if (event.type === "MessageReceived" && here && !wasHere && this.room) {
+      return [{ type: "Wanted", same: true, late: true }];
+    }
     if (event.type === "AudioTold") {
       if (event.socket !== this.socket.generation && event.socket !== this.socket.kept) return [];
       this.audio = event;

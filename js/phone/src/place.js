@@ -19,6 +19,7 @@ export class PhonePlace extends Machine {
     this.generation = 0;
     this.trouble = "";
     this.heldSince = 0;
+    this.judgedFrom = 0; // from when on the cloud may have heard it
     this.unheardAfter = UNHEARD;
     this.backoff = new Backoff(LADDER, chance);
     this.attempts = 0;
@@ -91,7 +92,10 @@ export class PhonePlace extends Machine {
   /** @param {Event} event @param {number} now */
   wantStill(event, now) {
     this.wanted = true;
-    if (event.same) return [];
+    if (event.same) {
+      if (event.late) this.judgedFrom = now;
+      return [];
+    }
     this.reset();
     return this.leave(now, true);
   }
@@ -107,7 +111,7 @@ export class PhonePlace extends Machine {
   /** @param {Event} _event @param {number} now */
   joined(_event, now) {
     this.go("held");
-    this.heldSince = now;
+    this.heldSince = this.judgedFrom = now;
     this.unheardAfter = Math.max(UNHEARD, 2 * (now - this.begunAt));
     this.trouble = "";
     this.judge(now);
@@ -194,7 +198,7 @@ export class PhonePlace extends Machine {
   /** @param {Event} event @param {number} now */
   toldHeld(event, now) {
     this.told = event;
-    if (event.blame === "phone" && now >= this.heldSince + this.unheardAfter) return this.renew(now);
+    if (event.blame === "phone" && now >= this.judgedFrom + this.unheardAfter) return this.renew(now);
     this.judge(now);
     return [];
   }
@@ -210,7 +214,7 @@ export class PhonePlace extends Machine {
     }
     this.settle(now);
     const ours = told.state === "interrupted" && told.blame !== "elsewhere";
-    this.dueAt = ours || blamed ? (blamed ? this.heldSince : now) + this.unheardAfter : null;
+    this.dueAt = ours || blamed ? (blamed ? this.judgedFrom : now) + this.unheardAfter : null;
   }
 
   /** @param {number} now */

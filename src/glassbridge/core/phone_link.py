@@ -179,7 +179,7 @@ class PhoneLink:
             case Accepted(same_room=same) if here and not was_here and self._room:
                 return [Wanted(same), Doubted("the socket died without a word")] if self._outlived() else [Wanted(same)]
             case MessageReceived() if here and not was_here and self._room:
-                return [Wanted(same=True)]
+                return [Wanted(same=True, late=True)]
             case AudioTold() if event.socket in (self.socket.generation, self.socket.kept):
                 self._audio = event
                 return [event] if here else []

@@ -10,7 +10,7 @@ Rules
   nothing UNHEARD seconds after it said so without naming another. The first one goes at once, later ones wait with
   full jitter under a cap; audio that stayed for SETTLED seconds makes the next one a first one again.
 - A new place has UNHEARD seconds to be heard (more on a slow link), whatever the cloud says: it may still speak of
-  the one before.
+  the one before. So has one whose way became long, as its socket shows: what it sent comes yet.
 - While the link is narrow, joins wait NARROW_WAIT seconds and no place is renewed: audio goes by the socket, and a
   join would take the link from it.
 - A place that another participant of the same identity took is not taken back before the cloud has had CONTESTED
@@ -72,6 +72,8 @@ class Wanted:
 
     same: bool
     """A place that is held or sought is still the right one."""
+    late: bool = False
+    """The socket had fallen silent and answers: its way has become long, and so has that of what the place sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ class PhonePlace:
         """What former places still said, by name."""
         self.held_since = 0.0
         """HELD: when it was joined."""
+        self._judged_from = 0.0
+        """HELD: from when on the cloud may have heard it."""
         self._backoff = Backoff(LADDER, chance)
         self._attempts = 0
         self._wanted = False
@@ -260,6 +264,7 @@ class PhonePlace:
     def _want_still(self, event: Wanted, now: float) -> list[Effect]:
         self._wanted = True
         if event.same:
+            self._judged_from = now if event.late else self._judged_from
             return []
         self._reset()
         return self._leave(event, now, goodbye=True, cause="another session")
@@ -272,7 +277,7 @@ class PhonePlace:
 
     def _joined(self, event: PlaceJoined, now: float) -> list[Effect]:
         self._go(PlaceState.HELD, event, now)
-        self.held_since = now
+        self.held_since = self._judged_from = now
         self._unheard_after = max(UNHEARD, 2 * (now - self._begun_at))
         self.trouble = ""
         self._judge(now)
@@ -344,7 +349,7 @@ class PhonePlace:
 
     def _told_held(self, event: AudioTold, now: float) -> list[Effect]:
         self._told = event
-        if event.blame is Blame.PHONE and now >= self.held_since + self._unheard_after:
+        if event.blame is Blame.PHONE and now >= self._judged_from + self._unheard_after:
             # Also while audio goes by the socket: nobody else can bring it back to the room.
             return self._renew(event, now, event.reason)
         self._judge(now)
@@ -361,7 +366,7 @@ class PhonePlace:
             return
         self._settle(now)
         ours = told.state is AudioState.INTERRUPTED and told.blame is not Blame.ELSEWHERE
-        since = self.held_since if blamed else now
+        since = self._judged_from if blamed else now
         self._due_at = since + self._unheard_after if ours or blamed else None
 
     def _settle(self, now: float) -> None:
