@@ -2,10 +2,10 @@
 //
 // What it decides is in link.js and sending.js; this does it.
 
+import { Beside } from "./beside.js";
 import { Capture } from "./capture.js";
 import { steadyClock } from "./clock.js";
 import { CloudApi } from "./cloud.js";
-import { CloudSocket } from "./cloud_socket.js";
 import { blame, words } from "./events.js";
 import { SAMPLE_RATE } from "./frames.js";
 import { PhoneLink } from "./link.js";
@@ -15,7 +15,9 @@ import { Sender } from "./sender.js";
 import { LEVELS } from "./sending.js";
 import { Shell } from "./shell.js";
 import { PING_EVERY } from "./socket.js";
+import { Sockets } from "./sockets.js";
 
+/** @typedef {import("./cloud_socket.js").CloudSocket} CloudSocket */
 /** @typedef {import("./events.js").PhoneEvent} PhoneEvent */
 /** @typedef {import("./machine.js").Effect} Effect */
 
@@ -65,7 +67,6 @@ export class PhoneClient {
     this.transport = livekit === undefined ? "websocket" : transport;
     this.chance = chance;
     this.clock = ports.clock ?? steadyClock();
-    this.WebSocket = ports.WebSocket ?? globalThis.WebSocket;
     this.network = network;
     this.model = model;
     this.microphone = microphone;
@@ -74,21 +75,27 @@ export class PhoneClient {
     this.voiceOn = /** @type {boolean | null} */ (null); // null: nobody says so apart from the microphone
     this.allowed = true;
     this.failed = false;
-    /** @type {Map<number, CloudSocket>} */
-    this.sockets = new Map();
     this.apps = new Set(); // that our clouds have told of
     this.wanted = new Set(); // that the person has started
     this.machine = new PhoneLink(chance, this.transport !== "websocket");
     const perform = (/** @type {Effect} */ effect) => this.perform(effect);
     this.shell = new Shell(this.machine, this.clock, perform, (error) => this.fail(error));
+    this.sockets = this.makeSockets(ports.WebSocket ?? globalThis.WebSocket);
     this.capture = new Capture(this.clock, random32(chance));
     this.room = livekit === undefined ? new NoRoom() : this.makeRoom(livekit);
+    this.takesBeside = false; // the cloud takes a second socket
+    this.beside = new Beside(
+      this.clock,
+      (on) => (this.takesBeside && this.sender.socket ? this.sockets.openBeside(on) : null),
+      () => this.sender.drain(),
+    );
     this.sender = new Sender({
       capture: this.capture,
       room: this.room,
       transport: this.transport,
       clock: this.clock,
       microphoneOn: () => this.speaking,
+      beside: this.beside,
       opus,
       onFailure: (error) => this.fail(error),
     });
@@ -100,6 +107,22 @@ export class PhoneClient {
     this.unwatch = () => {};
     /** @type {Promise<void>} */
     this.leaving = Promise.resolve();
+  }
+
+  /** @param {typeof WebSocket} Socket */
+  makeSockets(Socket) {
+    const { clock, name, transport } = this;
+    const current = (/** @type {number} */ number) =>
+      [this.machine.socket.generation, this.machine.socket.kept].includes(number);
+    return new Sockets(
+      { api: () => this.api, Socket, clock, name, transport },
+      {
+        post: (event) => this.shell.post(event),
+        message: (number, socket, said) => current(number) && this.hear(number, socket, said),
+        passed: (socket) => this.passed(socket),
+        gone: (socket) => this.gone(socket),
+      },
+    );
   }
 
   /** @param {typeof import("livekit-client")} livekit */
@@ -131,6 +154,7 @@ export class PhoneClient {
     clearInterval(this.pulsing);
     this.shell.post({ type: "Stop" });
     this.sender.close();
+    this.beside.end();
     this.probe?.end();
     await Promise.all([this.leaving, this.microphone?.close()]);
     this.shell.stop();
@@ -233,6 +257,7 @@ export class PhoneClient {
   pulse() {
     this.sender.pulse();
     this.sender.replay();
+    this.beside.look();
     this.shell.look();
   }
 
@@ -258,15 +283,15 @@ export class PhoneClient {
     const room = /** @type {PhoneRoom} */ (this.room);
     switch (effect) {
       case "OpenSocket":
-        return this.open(socket);
+        return this.sockets.open(socket);
       case "CloseSocket":
-        return this.hangUp(socket, goodbye);
+        return this.sockets.hangUp(socket, goodbye);
       case "Ping": {
         const ping = { type: "ping", timestamp: number, sent: this.sender.counts, every: PING_EVERY };
-        return this.sockets.get(socket)?.say(ping);
+        return this.sockets.say(socket, ping);
       }
       case "Hint":
-        return this.sockets.get(socket)?.say({ type: "network_state_change" });
+        return this.sockets.say(socket, { type: "network_state_change" });
       case "Join":
         return void room.join(place);
       case "Leave":
@@ -282,52 +307,23 @@ export class PhoneClient {
 
   // ---- sockets
 
-  /** @param {number} number */
-  open(number) {
-    /** @type {Record<string, string | number>} */
-    const query = { phone: this.name, attempt: number };
-    if (this.transport !== "websocket") query.livekit = "true";
-    if (this.transport !== "track") query.audio = "2";
-    /** @type {CloudSocket} */
-    let socket;
-    const current = () => [this.machine.socket.generation, this.machine.socket.kept].includes(number);
-    const failed = (/** @type {string} */ reason, /** @type {boolean} */ final) => {
-      this.sockets.delete(number);
-      this.shell.post({ type: "SocketFailed", socket: number, final, reason });
-    };
-    const closed = (/** @type {string} */ comeBack, /** @type {string} */ reason) => {
-      this.forget(number);
-      this.shell.post({ type: "SocketClosed", socket: number, comeBack, reason });
-    };
-    const message = (/** @type {any} */ said) => current() && this.hear(number, socket, said);
-    try {
-      socket = new CloudSocket(this.api, this.WebSocket, query, { failed, closed, message });
-      this.sockets.set(number, socket);
-    } catch {
-      failed(`this page may not connect to ${this.api.base}: a page by https:// needs a cloud by https://`, true);
-    }
-  }
-
   /**
-   * @param {number} number
-   * @param {boolean} goodbye
+   * What went by this socket has arrived, up to a ping.
+   * @param {CloudSocket} socket
    */
-  hangUp(number, goodbye) {
-    const socket = this.sockets.get(number);
-    this.forget(number);
-    socket?.close(goodbye);
+  passed(socket) {
+    if (this.sender.socket !== socket) return;
+    this.probe?.look();
+    this.sender.drain();
   }
 
-  /** @param {number} number */
-  forget(number) {
-    const socket = this.sockets.get(number);
-    this.sockets.delete(number);
-    if (socket !== undefined && this.sender.socket === socket) {
-      this.probe?.end();
-      this.probe = null;
-      this.sender.attach(null);
-      this.onEvent({ type: "socket", here: false });
-    }
+  /** @param {CloudSocket} socket */
+  gone(socket) {
+    if (this.sender.socket !== socket) return;
+    this.probe?.end();
+    this.probe = null;
+    this.sender.attach(null);
+    this.onEvent({ type: "socket", here: false });
   }
 
   /** @param {CloudSocket | null} socket */
@@ -346,7 +342,7 @@ export class PhoneClient {
   hear(number, socket, message) {
     switch (message.type) {
       case "pong":
-        if (this.probe?.hears(message.timestamp)) return undefined;
+        if (typeof message.roomAgeMs === "number") this.sender.heardInRoom(message.roomAgeMs / 1000);
         return this.shell.post({ type: "MessageReceived", socket: number, echo: message.timestamp });
       case "connection_ack":
         return this.accepted(number, socket, message);
@@ -397,7 +393,9 @@ export class PhoneClient {
     const { roundTrip, begunAt } = this.machine.socket;
     const opening = this.clock() - begunAt; // two round trips at least
     sender.attach(socket, ack, roundTrip || opening / 2);
-    if (sender.sending.isNew) this.measure(socket, opening);
+    this.takesBeside = Boolean(ack.beside);
+    if (ack.pings) socket.pace.begin();
+    if (ack.pings && sender.sending.isNew) this.measure(socket);
     const where = ack.livekit && `${ack.livekit.url} ${ack.livekit.roomName}`;
     const sameRoom = Boolean(ack.resumed || (where && where === this.room.where));
     this.shell.post({ type: "Accepted", socket: number, sameRoom, answers: Boolean(ack.pings) });
@@ -410,14 +408,20 @@ export class PhoneClient {
 
   /**
    * @param {CloudSocket} socket
-   * @param {number} trip
    */
-  measure(socket, trip) {
-    const { sending } = this.sender;
+  measure(socket) {
+    const { sender } = this;
     this.probe?.end();
-    this.probe = new Probe(socket, trip, this.clock, {
-      late: (rate) => sending.doubted(rate, this.clock()),
-      passed: (rate) => sending.probed(rate, this.clock()),
+    sender.hold();
+    this.probe = new Probe(socket, this.clock, {
+      late: (rate) => {
+        sender.sending.doubted(rate, this.clock());
+        sender.release();
+      },
+      passed: (rate) => {
+        sender.sending.probed(rate, this.clock());
+        sender.release();
+      },
     });
   }
 

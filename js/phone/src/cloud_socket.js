@@ -1,5 +1,6 @@
 // One connection to the cloud (`/glasses-ws`), used once. Deadlines are the machine's.
 
+import { Pace } from "./pace.js";
 import { RULES } from "./rules.js";
 
 /** @typedef {import("./cloud.js").CloudApi} CloudApi */
@@ -13,8 +14,10 @@ const CLOSE_CODES = RULES.wire.closeCodes;
 
 /**
  * @typedef {object} SocketEvents
+ * @property {() => void} [opened]
  * @property {(reason: string, final: boolean) => void} failed
  * @property {(message: any) => void} message
+ * @property {() => void} passed what was sent has arrived, up to a ping of its pace
  * @property {(comeBack: string, reason: string) => void} closed
  */
 
@@ -23,16 +26,21 @@ export class CloudSocket {
    * @param {CloudApi} api
    * @param {typeof WebSocket} Socket
    * @param {Record<string, string | number>} query tells the cloud what we want
+   * @param {() => number} clock
    * @param {SocketEvents} on
    */
-  constructor(api, Socket, query, on) {
+  constructor(api, Socket, query, clock, on) {
     this.api = api;
     this.on = on;
     this.opened = false;
     this.ended = false;
     this.ws = new Socket(api.socketUrl(query));
     this.ws.binaryType = "arraybuffer";
-    this.ws.onopen = () => (this.opened = api.answered = true);
+    this.pace = new Pace(clock, (timestamp) => this.say({ type: "ping", timestamp }));
+    this.ws.onopen = () => {
+      this.opened = api.answered = true;
+      on.opened?.();
+    };
     this.ws.onmessage = ({ data }) => this.hear(data);
     this.ws.onclose = ({ code }) => this.end(code);
     // `onclose` follows, except on Node 20 where there never was a connection.
@@ -49,6 +57,7 @@ export class CloudSocket {
       return; // a cloud of another version: what is not understood is ignored
     }
     if (message?.type === "ping") this.say({ type: "pong", timestamp: message.timestamp });
+    else if (message?.type === "pong" && this.pace.hears(message.timestamp)) this.on.passed();
     else if (message) this.on.message(message);
   }
 
@@ -78,6 +87,18 @@ export class CloudSocket {
   sendAudio(bytes, most) {
     if (this.ws.readyState !== OPEN || this.ws.bufferedAmount > most) return false;
     this.ws.send(/** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+    return true;
+  }
+
+  /**
+   * A frame of a stream of `rate` bytes a second. False: its way carries no more now.
+   * @param {Uint8Array} bytes
+   * @param {number} rate
+   * @param {number} most bytes that may wait in the socket
+   */
+  sendPaced(bytes, rate, most) {
+    if (!this.pace.takes(rate) || !this.sendAudio(bytes, most)) return false;
+    this.pace.sent(bytes.length);
     return true;
   }
 

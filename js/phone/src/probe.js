@@ -1,53 +1,72 @@
-// Measures a link of which nothing is known, before audio fills it: how long do so many bytes before a ping take?
+// Measures a link of which nothing is known, before audio fills it: how long do so many bytes take?
 //
-// A browser does not tell why they take long. A lost packet delays one probe by a repetition, a narrow link delays each:
-// so the quickest of PROBES counts.
+// A browser does not tell why they take long. So they go in parts, each with a ping behind it: a narrow link delays each
+// part by as much, a lost packet delays one, and those behind it come with it. They go once the round trip is known.
 
-const PROBE = 4_096; // bytes
-const PROBES = 2;
-const FIRST = -1; // pings of the machine have numbers from 1 on
-const TELLS = 0.15; // seconds beyond the round trip under which a probe tells nothing
+import { RULES } from "./rules.js";
+
+const { PROBE, PROBE_TELLS } = RULES.constants.pacing;
+
+const PARTS = 4;
+const LONGEST = 0.5; // seconds within which the first answer has come, where the link is not in doubt
+
+/**
+ * The bit/s at which a probe passed; null: too quickly to tell, or it waited for a repetition.
+ * @param {number[]} answered when each part had arrived, seconds since it was sent, beyond the round trip
+ */
+export function rateOf(answered) {
+  const took = answered[answered.length - 1];
+  const delayed = answered.filter((at, part) => at - (answered[part - 1] ?? 0) > took / PARTS / 2);
+  return took > PROBE_TELLS && delayed.length >= PARTS - 1 ? (PROBE * 8) / took : null;
+}
 
 export class Probe {
   /**
    * @param {import("./cloud_socket.js").CloudSocket} socket
-   * @param {number} trip the round trip, seconds; more than it is does no harm
    * @param {() => number} clock
-   * @param {{late: (rate: number) => void, passed: (rate: number | null) => void}} on `rate` in bit/s; null: too quick to tell
+   * @param {{late: (rate: number) => void, passed: (rate: number | null) => void}} on `rate` in bit/s, of one that is late
+   *   at most; null: it tells nothing
    */
-  constructor(socket, trip, clock, on) {
+  constructor(socket, clock, on) {
     this.socket = socket;
-    this.trip = trip;
     this.clock = clock;
     this.on = on;
-    this.number = FIRST;
-    this.quickest = Infinity;
-    this.timer = setTimeout(() => on.late((PROBE * 8) / TELLS), (trip + TELLS) * 1000);
-    this.begunAt = this.send();
+    /** @type {number[]} Of the pings behind the parts. */
+    this.numbers = [];
+    /** @type {number[]} */
+    this.answered = [];
+    this.begunAt = 0;
+    this.timer = this.within(LONGEST);
   }
 
-  send() {
-    this.socket.say({ type: "link_probe", padding: ".".repeat(PROBE) });
-    this.socket.say({ type: "ping", timestamp: this.number });
-    return this.clock();
+  /** @param {number} trip */
+  within(trip) {
+    return setTimeout(() => this.on.late((PROBE * 8) / PROBE_TELLS), (trip + PROBE_TELLS) * 1000);
   }
 
-  /**
-   * The answer to a ping; true: to one of this probe.
-   * @param {number} echo
-   */
-  hears(echo) {
-    if (echo !== this.number) return false;
-    clearTimeout(this.timer);
-    this.quickest = Math.min(this.quickest, this.clock() - this.begunAt - this.trip);
-    if (this.quickest <= TELLS || this.number === FIRST - PROBES + 1) {
-      this.number = 0;
-      this.on.passed(this.quickest > TELLS ? (PROBE * 8) / this.quickest : null);
-    } else {
-      this.number -= 1;
-      this.begunAt = this.send();
+  // To be called whenever a ping was answered.
+  look() {
+    const { pace } = this.socket;
+    if (pace.trip === null || this.answered.length === PARTS) return;
+    if (!this.numbers.length) return this.send(pace.trip.least);
+    const at = this.clock() - this.begunAt - pace.trip.least;
+    while (this.answered.length < PARTS && pace.hasHeard(this.numbers[this.answered.length])) this.answered.push(at);
+    if (this.answered.length < PARTS) return;
+    this.end();
+    this.on.passed(rateOf(this.answered));
+  }
+
+  /** @param {number} trip */
+  send(trip) {
+    const { pace } = this.socket;
+    this.end();
+    this.timer = this.within(trip);
+    this.begunAt = this.clock();
+    for (let part = 0; part < PARTS; part += 1) {
+      this.socket.say({ type: "link_probe", padding: ".".repeat(PROBE / PARTS) });
+      pace.add(PROBE / PARTS);
+      this.numbers.push(pace.ask());
     }
-    return true;
   }
 
   end() {

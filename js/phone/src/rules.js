@@ -277,6 +277,13 @@ export const RULES = {
       },
       "START": 1
     },
+    "audio_routes": {
+      "PRESENCE": 1.0,
+      "PROVING": 0.2,
+      "FRESH": 1.5,
+      "AWAITED": 5.0,
+      "TAIL": 0.25
+    },
     "capture": {
       "KEPT_BYTES": 2880000
     },
@@ -290,20 +297,39 @@ export const RULES = {
       "QUEUE_FRAMES": 256,
       "MAX_AGE": 5.0,
       "SEND_TIMEOUT": 2.0,
-      "PRESENCE": 1.0,
-      "PROVING": 0.2,
       "REPLAY_SPEED": 4,
       "HUM_AFTER": 0.3,
       "TRACK_DELAY": 0.06,
       "FILL_AFTER": 0.06,
-      "TAIL": 0.25,
       "TAILS": 2,
-      "FRESH": 1.5,
-      "AWAITED": 5.0,
       "AGAIN_AFTER": 0.2,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
       "REMEMBERED": 512
+    },
+    "pacing": {
+      "POLL": 0.005,
+      "PROBE": 4096,
+      "PROBE_WITHIN": 3.0,
+      "PROBE_TELLS": 0.15,
+      "REPETITION": 0.25,
+      "REPETITIONS": 2,
+      "PROBE_QUEUED": 0.06,
+      "AHEAD": 0.15,
+      "LEAST_AHEAD": 6000,
+      "LEAST_QUEUED": 1500,
+      "AROUND": 40,
+      "WAY": 1.0,
+      "MOST_GROWN": 9000
+    },
+    "beside": {
+      "OPEN_WITHIN": 8.0,
+      "AGAIN_AFTER": 2.0,
+      "KEPT_FOR": 10.0
+    },
+    "track_tail": {
+      "KEPT_MS": 8000,
+      "PIECE": 3200
     },
     "audio_frames": {
       "VERSION": 2,

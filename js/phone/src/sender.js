@@ -5,9 +5,11 @@
 
 import { Coder, present, recoded, repair, sizeOf } from "./coding.js";
 import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, SAMPLE_RATE, TOPIC_NUMBERED } from "./frames.js";
-import { encodePcm, encodePlain, stopOf } from "./frames.js";
+import { encodePcm, stopOf } from "./frames.js";
 import { Lane } from "./lane.js";
+import { Plain } from "./plain.js";
 import { RULES } from "./rules.js";
+import { chooseAgain, chooseRoutes, presenceInterval } from "./routes.js";
 import { LEVELS, STATIC, Sending } from "./sending.js";
 
 /** @typedef {import("./capture.js").Capture} Capture */
@@ -17,13 +19,13 @@ import { LEVELS, STATIC, Sending } from "./sending.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 /** @typedef {import("./sending.js").Route} Route */
 
-const { AGAIN_AFTER, FILL_AFTER, FRESH, PRESENCE, PROVING, QUEUE_FRAMES, REMEMBERED, REPLAY_SPEED } = RULES.constants.sender;
-const { ROOM_AGE, TAIL, TAILS } = RULES.constants.sender;
+const { AGAIN_AFTER, FILL_AFTER, QUEUE_FRAMES, REMEMBERED, REPLAY_SPEED, ROOM_AGE } = RULES.constants.sender;
+const { TAILS } = RULES.constants.sender;
 
 const REPLAY_BURST = 0.03; // seconds of sending again that are made up for
-const FULL = 160_000; // bytes that may wait in a socket: five seconds of audio without numbers
+const FULL = 160_000; // bytes that may wait in a socket where nothing is to be delayed
 const LEAST_AHEAD = 6_000;
-const AHEAD = 0.5; // seconds of numbered audio that may wait in a socket: a pong never waits behind much of it
+const AHEAD = 0.5; // seconds of numbered audio that may wait in a socket whose cloud answers no pings
 
 /** @param {import("./sending.js").Level} level */
 const ahead = (level) => Math.max(LEAST_AHEAD, (AHEAD * level.bitRate) / 8);
@@ -42,15 +44,17 @@ export class Sender {
    * @param {"data" | "track" | "websocket"} parts.transport
    * @param {() => number} parts.clock
    * @param {() => boolean} parts.microphoneOn
+   * @param {{want: () => void, socket: CloudSocket | null}} parts.beside the second socket
    * @param {OpusFactory | null} parts.opus
    * @param {(error: Error) => void} parts.onFailure
    */
-  constructor({ capture, room, transport, clock, microphoneOn, opus, onFailure }) {
+  constructor({ capture, room, transport, clock, microphoneOn, beside, opus, onFailure }) {
     this.capture = capture;
     this.room = room;
     this.transport = transport;
     this.clock = clock;
     this.microphoneOn = microphoneOn;
+    this.beside = beside;
     this.opus = opus;
     this.onFailure = onFailure;
     this.numbered = false;
@@ -66,7 +70,6 @@ export class Sender {
     this.coder = new Coder(opus);
     this.repairs = new Coder(opus);
     this.epoch = capture.epoch;
-    this.counter = 0;
     /** @type {CloudSocket | null} Open and acknowledged. */
     this.socket = null;
     /** @type {Frame[]} To be sent again, the oldest first. */
@@ -80,7 +83,14 @@ export class Sender {
     this.replayAt = 0; // when the next frame may be sent again
     this.tails = 0;
     this.queued = 0; // frames that wait to be coded
+    this.repeated = 0; // what the sockets had sent again when they were last looked at
+    this.plain = new Plain(clock, room, (path, done) => {
+      if (!done) this.unsent += 1;
+      else this.sent[path] += 1;
+      this.counts[Number(path === "websocket")] += Number(done);
+    });
     this.work = Promise.resolve();
+    this.release = () => {}; // ends `hold`
     const wanted = (/** @type {Outgoing} */ frame, /** @type {number} */ waited) => waited <= ROOM_AGE;
     this.lanes = {
       livekit: new Lane(clock, {
@@ -89,11 +99,25 @@ export class Sender {
         wanted,
       }),
       websocket: new Lane(clock, {
-        deliver: (bytes) => this.socket?.sendAudio(bytes, ahead(this.sending.level)) ?? false,
+        deliver: (bytes) => this.onto(this.socket, bytes),
         result: (frame, done) => this.carry(frame, done),
         wanted: (frame, waited) => (frame.flags & FLAG_PRESENCE ? wanted(frame, waited) : this.isKept(frame)),
       }),
     };
+    this.besideLane = new Lane(clock, {
+      deliver: (bytes) => this.onto(beside.socket, bytes),
+      result: () => {},
+      wanted: (frame) => beside.socket !== null && this.isKept(frame),
+    });
+  }
+
+  /**
+   * @param {CloudSocket | null} socket
+   * @param {Uint8Array} bytes
+   */
+  onto(socket, bytes) {
+    const { level } = this.sending;
+    return socket?.sendPaced(bytes, level.bitRate / 8, ahead(level)) ?? false;
   }
 
   /** @param {Outgoing} frame */
@@ -108,11 +132,13 @@ export class Sender {
    * @param {number} trip the round trip to the cloud, seconds
    */
   attach(socket, ack = null, trip = 0) {
+    this.release();
     this.socket = socket;
     this.told = null;
     this.missed = [];
     this.asked.clear();
     this.carried = [];
+    this.plain.forget();
     if (socket === null) this.lanes.websocket.clear();
     if (ack) {
       const reports = this.numbered && this.opus !== null && (ack.codings ?? []).includes(CODING_OPUS);
@@ -134,11 +160,7 @@ export class Sender {
   routes(both) {
     const toldSocket = this.told?.transport === "websocket";
     const room = this.room.joined && this.transport !== "websocket" && !toldSocket;
-    /** @type {Route[]} */
-    const socket = this.socket ? ["websocket"] : [];
-    if (!room) return socket;
-    if (both) return /** @type {Route[]} */ (["livekit", ...socket]);
-    return this.sending.level.reliable && this.socket ? socket : /** @type {Route[]} */ (["livekit"]);
+    return chooseRoutes({ room, socket: this.socket !== null, both, reliable: this.sending.level.reliable });
   }
 
   // The way of the next frame; null while there is none. Where both ways are used, the room.
@@ -181,6 +203,12 @@ export class Sender {
       .finally(() => (this.queued -= 1));
   }
 
+  // What is said waits until the link is known: PCM would fill a narrow one for seconds.
+  hold() {
+    const known = new Promise((done) => (this.release = () => done(undefined)));
+    this.work = this.work.then(() => known).then(() => {});
+  }
+
   // A coder that fails is not asked again: PCM goes on, and what it had swallowed is asked for.
   /** @param {Error} error */
   failed(error) {
@@ -206,6 +234,7 @@ export class Sender {
     const now = this.clock();
     const { level } = this.sending;
     const routes = this.routes(level.both);
+    const doubled = this.lookAtSockets(routes, now);
     if (level !== this.level) {
       this.level = level;
       const { websocket } = this.lanes;
@@ -217,12 +246,30 @@ export class Sender {
     for (const frame of frames) {
       for (const route of routes) {
         this.sending.sent(route, frame.stop, sizeOf(frame), now);
-        if (route === "websocket") this.putOnSocket(frame);
-        else this.lanes.livekit.put(frame, level.copies);
+        if (route !== "websocket") this.lanes.livekit.put(frame, level.copies);
+        else {
+          this.putOnSocket(frame);
+          if (doubled) this.besideLane.put(frame);
+        }
       }
       if (!routes.length) this.unsent += 1;
     }
-    this.sending.judge(now, routes.length ? Math.min(...routes.map((route) => this.lanes[route].backlog(now))) : 0);
+    const backlog = routes.length ? Math.min(...routes.map((route) => this.lanes[route].backlog(now))) : 0;
+    this.sending.judge(now, backlog, this.socket?.pace.queued ?? Infinity);
+  }
+
+  /**
+   * Whether audio goes by the second socket, too.
+   * @param {Route[]} routes
+   * @param {number} now
+   */
+  lookAtSockets(routes, now) {
+    const repeated = (this.socket?.pace.repeated ?? 0) + (this.beside.socket?.pace.repeated ?? 0);
+    if (repeated > this.repeated) this.sending.repeated(repeated - this.repeated, now);
+    this.repeated = repeated;
+    if (routes.length !== 1 || routes[0] !== "websocket" || !this.sending.doubles(now)) return false;
+    this.beside.want();
+    return this.beside.socket !== null;
   }
 
   /** @param {Outgoing} frame */
@@ -270,25 +317,19 @@ export class Sender {
   }
 
   /** Audio without numbers. @param {Frame} frame */
-  speakPlain({ samples }) {
-    const { path } = this;
-    if (path === null || !this.overPlain(path, samples)) {
-      this.unsent += 1;
-      return;
-    }
-    this.sent[path] += 1;
-    this.counts[path === "websocket" ? 1 : 0] += 1;
+  speakPlain(frame) {
+    const { path, plain } = this;
+    if (path === null) this.unsent += 1;
+    else plain.speak(frame, path, this.transport === "track");
+    plain.drain(this.socket);
   }
 
   /**
-   * @param {string} path
-   * @param {Int16Array} samples
+   * What the cloud says: how many seconds ago it heard something from the room.
+   * @param {number} ago
    */
-  overPlain(path, samples) {
-    if (path === "track") return true; // the track carries it
-    if (path === "websocket") return this.socket?.sendAudio(encodePlain(samples), FULL) ?? false;
-    this.counter = (this.counter + 1) % 256;
-    return this.room.send(encodePlain(samples, this.counter));
+  heardInRoom(ago) {
+    this.plain.heardInRoom(ago, this.socket?.pace.trip?.now ?? 0);
   }
 
   // ---- presence
@@ -318,7 +359,8 @@ export class Sender {
     if (this.coder.rest && now - this.queuedAt > FILL_AFTER) {
       this.then(async () => this.dispatch(await this.coder.flush(this.sending.level)));
     }
-    for (const lane of Object.values(this.lanes)) lane.drain();
+    this.drain();
+    this.plain.drain(this.socket);
     const interval = this.presenceDue();
     // While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
     const spokenAt = this.path === "websocket" ? 0 : this.queuedAt;
@@ -328,10 +370,13 @@ export class Sender {
     if (this.numbered) this.sendMissing();
   }
 
+  // Sends what the routes take now.
+  drain() {
+    for (const lane of [...Object.values(this.lanes), this.besideLane]) lane.drain();
+  }
+
   presenceDue() {
-    if (this.told === null || this.told.state === "connecting") return PROVING;
-    if (this.told.state === "live" || this.told.code === "slow_network") return this.tails ? TAIL : PRESENCE;
-    return PROVING;
+    return presenceInterval(this.told?.state ?? null, this.told?.code ?? null, this.tails > 0);
   }
 
   // ---- what was missed
@@ -357,31 +402,33 @@ export class Sender {
     const { level } = this.sending;
     const rooms = this.routes(true).includes("livekit") && level !== LEVELS[LEVELS.length - 1];
     for (const frame of this.capture.missing) {
-      const fresh = level !== STATIC && now - frame.capturedUs / 1e6 < FRESH;
-      const carried = this.carried.some(([start, stop]) => start <= frame.position && stopOf(frame) <= stop);
-      if (fresh) this.sendAgain(frame, { rooms, carried, now });
-      else if (!carried) {
+      const again = chooseAgain(level === STATIC ? Infinity : now - frame.capturedUs / 1e6, {
+        due: now - (this.asked.get(frame.position) ?? -Infinity) > AGAIN_AFTER,
+        room: rooms,
+        carried: this.carried.some(([start, stop]) => start <= frame.position && stopOf(frame) <= stop),
+      });
+      if (again.later) {
         this.carried.push([frame.position, stopOf(frame)]);
         if (this.carried.length > REMEMBERED) this.carried.shift();
         this.missed.push(frame);
       }
+      if (again.room || again.socket) this.sendAgain(frame, again, now);
     }
   }
 
   /**
    * @param {Frame} frame
-   * @param {{rooms: boolean, carried: boolean, now: number}} how
+   * @param {{room: boolean, socket: boolean}} by
+   * @param {number} now
    */
-  sendAgain(frame, { rooms, carried, now }) {
-    if (now - (this.asked.get(frame.position) ?? -Infinity) <= AGAIN_AFTER) return;
+  sendAgain(frame, by, now) {
     this.asked.delete(frame.position);
     this.asked.set(frame.position, now);
     if (this.asked.size > REMEMBERED) this.asked.delete(/** @type {number} */ (this.asked.keys().next().value));
-    if (!rooms && carried) return;
     this.then(async () => {
       for (const again of await repair(frame, this.sending.level, this.repairs)) {
-        if (rooms && this.room.joined) this.lanes.livekit.put(again);
-        if (!carried && this.socket) this.putOnSocket(again);
+        if (by.room && this.room.joined) this.lanes.livekit.put(again);
+        if (by.socket && this.socket) this.putOnSocket(again);
       }
     });
   }
@@ -406,6 +453,7 @@ export class Sender {
   }
 
   close() {
+    this.release();
     this.coder.close();
     this.repairs.close();
   }

@@ -1,12 +1,13 @@
 // How the audio of the microphone is sent: by which routes, in which coding, and how much of it twice.
 //
 // The rules are those of core/sending.py, its levels and numbers come from there (rules.js), and a test lets both decide
-// the same schedules. Left out: what a browser cannot know of its sockets (segments sent again, the kernel's queue).
+// the same schedules.
 
 import { RULES } from "./rules.js";
 
 const { CALM, CHANGE_EVERY, CLEAN, FEW, FULL, FULL_PCM, GROWING, HEADERS, HEADROOM, HISTORY } = RULES.constants.sending;
-const { LONG, LOSSY, QUIET, REMEMBER, START, STALLED, STALLED_ALL, UNREPORTED, WINDOW } = RULES.constants.sending;
+const { LONG, LOSSY, QUEUED, QUIET, REMEMBER, REPEATS, SHORT, STALLED, STALLED_ALL } = RULES.constants.sending;
+const { START, UNREPORTED, WINDOW } = RULES.constants.sending;
 
 /**
  * @typedef {object} Level One way of sending.
@@ -138,6 +139,16 @@ class Track {
     const seconds = Math.max(0.1, rest[rest.length - 1].at - begun.at);
     return rest.reduce((sum, entry) => sum + entry.bits, 0) / seconds;
   }
+
+  /**
+   * Bits a second that it was given in WINDOW, headers included.
+   * @param {number} now
+   */
+  offered(now) {
+    const { sent } = this;
+    const [first, last] = [sent.find(({ at }) => at >= now - WINDOW) ?? sent[sent.length - 1], sent[sent.length - 1]];
+    return (last.bits - first.bits) / Math.max(0.1, now - first.at);
+  }
 }
 
 // The sender of one phone: `sent` and `reported` feed it, `level` is what holds now. Times are seconds.
@@ -155,6 +166,9 @@ export class Sending {
     this.reportedAt = -Infinity;
     /** @type {"untold" | "late" | "done"} What the first probe has told. */
     this.probe = "untold";
+    this.queued = Infinity;
+    /** @type {[number, number][]} When, and how many segments sockets sent again, in WINDOW. */
+    this.repeats = [];
   }
 
   get level() {
@@ -194,20 +208,48 @@ export class Sending {
 
   /**
    * A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. Null: it told nothing; if
-   * it was late, repetitions of what was lost explain it.
+   * it was late, repetitions of what was lost explain it. `repeated`: of its few packets some were.
    * @param {number | null} rate
    * @param {number} now
+   * @param {boolean} repeated
    */
-  probed(rate, now) {
+  probed(rate, now, repeated = false) {
     if (!this.isNew) return;
     const late = this.probe === "late";
     this.probe = "done";
     if (rate !== null && rate < LEVELS[START].rate) {
       Object.assign(this, { ceiling: rate, ceilingAt: now });
       this.use(fitting(rate), now);
-    } else if (late) {
+    } else if (late || repeated) {
       this.use(LOSSY_LEVEL, now);
     }
+  }
+
+  /**
+   * Sockets sent so many segments again: the link loses packets, though nothing of it is missing in the end; or it is
+   * full, and then its round trip tells.
+   * @param {number} segments
+   * @param {number} now
+   */
+  repeated(segments, now) {
+    this.calmSince = now;
+    this.repeats.push([now, segments]);
+    while (this.repeats[0][0] < now - WINDOW) this.repeats.shift();
+    const many = this.repeats.reduce((sum, [, count]) => sum + count, 0) >= REPEATS;
+    const loses = many && this.queued < QUEUED && this.ceiling === Infinity;
+    if (loses && this.index !== null && this.index < LOSSY_LEVEL && now - this.changedAt >= CHANGE_EVERY) {
+      this.change(LOSSY_LEVEL, now);
+    }
+  }
+
+  /**
+   * Whether a second socket is worth its bytes: the link loses packets, and is not known to be full.
+   * @param {number} now
+   */
+  doubles(now) {
+    const last = this.repeats.at(-1);
+    const repeats = last !== undefined && now - last[0] < CALM;
+    return this.level === LEVELS[LOSSY_LEVEL] && repeats && this.queued < QUEUED;
   }
 
   /**
@@ -257,15 +299,19 @@ export class Sending {
   }
 
   /**
-   * Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open.
+   * Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open. `queued`: seconds by
+   * which the socket's round trip exceeds its least; infinite where that is not known.
    * @param {number} now
    * @param {number} backlog
+   * @param {number} queued
    */
-  judge(now, backlog = 0) {
+  judge(now, backlog = 0, queued = Infinity) {
     if (this.index === null) return;
-    const tracks = [...this.tracks.values()].filter(
-      ({ sent }) => sent.length > 0 && now - sent[sent.length - 1].at < STALLED,
+    if (queued < Infinity) this.queued = queued;
+    const carrying = new Map(
+      [...this.tracks].filter(([, { sent }]) => sent.length > 0 && now - sent[sent.length - 1].at < STALLED),
     );
+    const tracks = [...carrying.values()];
     const loss = most(tracks.map((track) => track.loss));
     const unanswered = tracks.map((track) => track.unanswered(now));
     const stalled = unanswered.some((seconds) => seconds > STALLED);
@@ -274,7 +320,8 @@ export class Sending {
     if (now - this.ceilingAt > REMEMBER) this.ceiling = Infinity;
     if (now - this.changedAt < CHANGE_EVERY) return;
     const behind = Math.max(least(late), backlog) > (this.index < LOSSY_LEVEL ? FULL_PCM : FULL);
-    if (behind) {
+    const isQueued = behind && this.isQueued(carrying, now);
+    if (isQueued) {
       this.ceiling = tracks.reduce((sum, track) => sum + track.rate, 0);
       this.ceilingAt = now;
       const down = backlog > FULL || tracks.some((track) => track.fills) ? NARROWEST : LAST_BOTH;
@@ -283,13 +330,26 @@ export class Sending {
       this.change(NARROWEST, now);
     } else if (loss > LOSSY && (this.index < LOSSY_LEVEL || this.ceiling === Infinity)) {
       this.change(LOSSY_LEVEL, now);
-    } else if (stalled && this.index < LOSSY_LEVEL) {
+    } else if ((stalled || behind) && this.index < LOSSY_LEVEL) {
       this.use(LOSSY_LEVEL, now);
     } else if (this.index > 0 && now - this.calmSince > CALM) {
       const better = this.index - 1;
       const fits = LEVELS[better].rate <= HEADROOM * this.ceiling;
       if ((better >= LOSSY_LEVEL || !this.long) && fits) this.change(better, now);
     }
+  }
+
+  /**
+   * Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the socket alone
+   * where its round trip tells, or where much less arrives than is sent.
+   * @param {Map<Route, Track>} carrying
+   * @param {number} now
+   */
+  isQueued(carrying, now) {
+    const tracks = [...carrying.values()];
+    const arrives = tracks.reduce((sum, track) => sum + track.rate, 0);
+    const offered = tracks.reduce((sum, track) => sum + track.offered(now), 0);
+    return carrying.has("livekit") || this.queued > QUEUED || (arrives > 0 && arrives < SHORT * offered);
   }
 
   /**

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { World } from "./world.js";
+import { LIVEKIT, World } from "./world.js";
 
 const FRAME = 480; // samples of 30 ms
 const [REPLAYED, PRESENCE, LAST, REPAIR] = [1, 2, 4, 8];
@@ -25,9 +25,12 @@ test("it connects, says what it can, and tells what a person should know", async
   );
   const [first] = world.socket.frames;
   assert.equal(first.flags, PRESENCE | REPLAYED, "a backend first hears where the audio begins");
-  const types = world.socket.said.map(({ type }) => type);
-  assert.deepEqual(types, ["ping", "glasses_connection_state", "microphone_state_change", "VAD"]);
-  assert.equal(world.socket.said[0].every, 1);
+  const ours = world.socket.said.filter(({ type, timestamp }) => type !== "ping" || timestamp > 0);
+  assert.deepEqual(
+    ours.map(({ type }) => type),
+    ["ping", "glasses_connection_state", "microphone_state_change", "VAD"],
+  );
+  assert.equal(ours[0].every, 1);
   assert.deepEqual(world.told, ["connecting to the cloud", "connected; nothing has been heard yet", "you are heard"]);
 });
 
@@ -137,7 +140,7 @@ test("a socket that takes no more delays audio, the oldest first, and loses none
   await world.pass(3, speak);
   assert.equal(spoken(world.socket).length, 0);
   world.socket.bufferedAmount = 0;
-  await world.pass(0.3);
+  await world.pass(1.0);
   assert.deepEqual(
     spoken(world.socket).map(({ position }) => position),
     [...Array(100).keys()].map((i) => i * FRAME),
@@ -173,7 +176,7 @@ test("speech of any length is cut, and the array may be used again; bytes are re
   const samples = new Int16Array(16_000).fill(7);
   world.phone.speak(samples, { capturedAt: 2000, last: true });
   samples.fill(0);
-  await world.pass(0.03);
+  await world.pass(0.3);
   assert.deepEqual(
     spoken(world.socket).map(({ position, samples: length, flags }) => [position, length, flags]),
     [
@@ -245,8 +248,9 @@ function reporting(late) {
     if (world.now < at) return;
     at = world.now + 0.25;
     const { epoch, position } = world.phone.capture;
-    const socket = [spoken(world.socket).length, position, late() * 1000];
-    world.socket.says({ type: "audio_ack", epoch, position: 0, socket });
+    const first = world.sockets.find(({ url }) => !url.searchParams.has("beside"));
+    const socket = [spoken(first).length, position, late() * 1000];
+    first.says({ type: "audio_ack", epoch, position: 0, socket });
   };
 }
 
@@ -268,30 +272,169 @@ test("the narrowest link is told to the place: nothing is joined anew", async ()
   await begin({ opus: coder() }).connect({ codings: [1] });
   await world.pass(1, reporting(() => 0));
   let late = 0;
-  await world.pass(12, reporting(() => (late += 0.1)));
+  const report = reporting(() => (late += 0.1));
+  const answer = answering(() => Math.min(late, 1)); // pings wait behind the audio, too
+  await world.pass(12, () => (report(), answer()));
   assert.equal(world.phone.sender.sending.level.name, "thin");
   assert.equal(world.phone.machine.place.narrow, true);
 });
 
-test("a link that a probe finds narrow is never filled with PCM; one delayed probe tells nothing", async () => {
-  for (const [delays, level] of [
-    [[0.6, 0.6], "thin"],
-    [[0.6, 0.06], "lossy"],
-    [[0.06], "guarded"],
+const probes = (socket) => socket.said.filter(({ type }) => type === "link_probe").length;
+
+test("a link that a probe finds narrow is never filled with PCM; what waits for a repetition tells nothing", async () => {
+  for (const [trip, answers, level] of [
+    [0.06, [0.18, 0.3, 0.42, 0.54], "thin"],
+    [0.06, [0.09, 0.45, 0.48, 0.48], "lossy"],
+    [0.06, [0.09, 0.09, 0.09, 0.09], "guarded"],
+    [0.3, [0.45, 0.6, 0.75, 0.9], "thin"],
   ]) {
     begin({ opus: coder() });
     world.answers = false;
     await world.connect({ codings: [1] });
-    for (const [i, delay] of delays.entries()) {
-      await world.pass(delay);
-      const { timestamp } = world.socket.said.findLast(({ type, timestamp }) => type === "ping" && timestamp < 0);
-      assert.equal(timestamp, -1 - i);
-      world.socket.says({ type: "pong", timestamp });
+    assert.equal(probes(world.socket), 0, "it begins once the round trip is known");
+    await world.pass(trip, speak);
+    const first = asked();
+    world.socket.says({ type: "pong", timestamp: first });
+    assert.equal(probes(world.socket), 4);
+    assert.equal(spoken(world.socket).length, 0, "what is said waits until the link is known");
+    for (const [part, at] of answers.entries()) {
+      await world.pass(at - (answers[part - 1] ?? 0), speak);
+      world.socket.says({ type: "pong", timestamp: first - 1 - part });
     }
+    await world.pass(0.03, speak);
     assert.equal(world.phone.sender.sending.level.name, level);
-    assert.equal(world.phone.machine.socket.state, "ready");
-    if (level !== "guarded") await world.end();
+    assert.equal(spoken(world.socket)[0].position, 0);
+    assert.ok(level === "guarded" || spoken(world.socket).every(({ coding }) => coding === 1));
+    await world.end();
   }
+  begin();
+});
+
+test("a link that answers nothing is in doubt, and audio goes on", async () => {
+  begin({ opus: coder() });
+  world.answers = false;
+  await world.connect({ codings: [1] });
+  await world.pass(0.9, speak);
+  assert.equal(world.phone.sender.sending.level.name, "narrow");
+  assert.ok(spoken(world.socket).length > 10);
+});
+
+test("a socket that breaks before its link is known holds nothing up", async () => {
+  begin({ opus: coder() });
+  world.answers = false;
+  await world.connect({ codings: [1] });
+  await world.pass(0.09, speak);
+  world.socket.breaks(1006);
+  await world.pass(0.3, speak);
+  world.answers = true;
+  world.accept({ codings: [1] });
+  await world.pass(0.6, speak);
+  assert.ok(spoken(world.socket).length > 10);
+});
+
+// The newest ping between audio.
+const asked = (socket = world.socket) => Math.min(...socket.said.filter(({ type }) => type === "ping").map((one) => one.timestamp));
+
+test("no more is on its way than a narrow link carries, although the browser takes everything at once", async () => {
+  await begin({ opus: coder() }).connect({ codings: [1] });
+  await world.pass(0.5, speak);
+  world.answers = false;
+  const bytes = () => world.socket.sent.reduce((sum, { byteLength = 0 }) => sum + byteLength, 0);
+  const before = bytes();
+  await world.pass(2, speak);
+  const waits = bytes() - before;
+  assert.ok(waits > 4_000 && waits < 10_000, `${waits} of 64,000 bytes on their way`);
+  world.socket.says({ type: "pong", timestamp: asked() });
+  await world.pass(0.3, speak);
+  assert.ok(bytes() - before > waits, "an answer lets the next ones go");
+});
+
+test("an answer that the cloud dropped is asked for again", async () => {
+  await begin().connect();
+  await world.pass(0.5, speak);
+  world.answers = false;
+  await world.pass(0.6, speak);
+  const dropped = asked();
+  await world.pass(1, speak);
+  assert.ok(asked() < dropped);
+  const before = spoken(world.socket).length;
+  world.socket.says({ type: "pong", timestamp: asked() });
+  await world.pass(0.06, speak);
+  assert.ok(spoken(world.socket).length > before);
+});
+
+test("a cloud that answers no pings gets audio all the same", async () => {
+  await begin().connect({ pings: false });
+  world.answers = false;
+  await world.pass(3, speak);
+  assert.equal(spoken(world.socket).length, 100);
+  assert.equal(world.socket.said.filter(({ type, timestamp }) => type === "ping" && timestamp < 0).length, 0);
+});
+
+// Each ping is answered after `trip()` seconds, in order.
+function answering(trip) {
+  world.answers = false;
+  return () => {
+    for (const socket of world.sockets.filter(({ readyState }) => readyState === 1)) {
+      socket.due ??= [];
+      const pings = socket.said.filter(({ type }) => type === "ping");
+      for (const { timestamp } of pings.slice(socket.seen ?? 0)) {
+        socket.due.push([world.now + trip(timestamp, !socket.due.length), timestamp]);
+      }
+      socket.seen = pings.length;
+      while (socket.due.length && socket.due[0][0] <= world.now) {
+        socket.says({ type: "pong", timestamp: socket.due.shift()[1] });
+      }
+    }
+  };
+}
+
+test("a link that repeats what it loses gets coded audio, and a second socket beside the first", async () => {
+  await begin({ opus: coder() }).connect({ codings: [1], beside: true });
+  let number = 0;
+  const answer = answering((ping, alone) => (ping < -6 && alone && number++ % 2 ? 0.2 : 0.03));
+  const report = reporting(() => 0);
+  const both = () => (report(), answer());
+  await world.pass(5, both);
+  assert.equal(world.phone.sender.sending.level.name, "lossy");
+  assert.equal(world.sockets.length, 2);
+  const [first, second] = world.sockets;
+  assert.equal(second.url.searchParams.get("beside"), "true");
+  assert.equal(second.url.searchParams.get("phone"), first.url.searchParams.get("phone"));
+  second.open();
+  await world.pass(1, both);
+  const carried = spoken(second).map(({ position }) => position);
+  assert.ok(carried.length > 20, `${carried.length} frames by the second`);
+  const held = new Set(spoken(first).map(({ position }) => position));
+  assert.ok(carried.filter((position) => held.has(position)).length > 20, "the same as by the first");
+  second.breaks(1006);
+  await world.pass(1, both);
+  assert.equal(world.sockets.length, 2, "not at once again");
+  await world.pass(2, both);
+  assert.equal(world.sockets.length, 3);
+});
+
+test("a cloud that takes no second socket gets none", async () => {
+  await begin({ opus: coder() }).connect({ codings: [1] });
+  const answer = answering((ping, alone) => (ping < -6 && alone && ping % 2 ? 0.2 : 0.03));
+  await world.pass(6, () => (speak(), answer()));
+  assert.equal(world.sockets.length, 1);
+});
+
+const MICROPHONE = { open: async () => {}, close: async () => {} };
+
+test("what went by a track that is heard no more goes once more, by the socket, from where it was heard last", async () => {
+  await begin({ livekit: LIVEKIT, transport: "track", microphone: MICROPHONE }).connect({ audio: 1 });
+  await world.pass(0.3);
+  await world.pass(6, speak);
+  assert.equal(world.phone.sender.sent.track, 200);
+  world.answers = false;
+  world.socket.says({ type: "pong", timestamp: 1, roomAgeMs: 2000 });
+  world.socket.says({ type: "audio_state", state: "live", transport: "websocket", since: 0 });
+  await world.pass(2, speak);
+  const bytes = world.socket.sent.filter((one) => typeof one !== "string").reduce((sum, one) => sum + one.length, 0);
+  const seconds = bytes / 2 / 16_000;
+  assert.ok(seconds > 4.0 && seconds < 4.3, `${seconds} s: 2 s of the track, and 2 s that are new`);
 });
 
 test("a cloud that names no coding gets none", async () => {

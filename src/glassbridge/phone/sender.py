@@ -24,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
 
-from glassbridge.core import sending
+from glassbridge.core import audio_routes, sending
 from glassbridge.core.link_events import AudioRoute as Route
 from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
@@ -51,10 +51,6 @@ from glassbridge.wire.phone import AudioAck, ConnectionAck
 QUEUE_FRAMES = 256
 MAX_AGE = 5.0
 SEND_TIMEOUT = 2.0
-PRESENCE = 1.0
-"""Seconds between presence frames."""
-PROVING = 0.2
-"""The same until the path is proven."""
 REPLAY_SPEED = 4
 HUM_AFTER = 0.3
 """Seconds without a frame after which a track carries silence."""
@@ -63,11 +59,8 @@ TRACK_DELAY = 0.06
 where the cloud heard last begins so much earlier or later at most."""
 FILL_AFTER = 0.06
 """Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
-TAIL, TAILS = 0.25, 2
-"""Seconds after speech until the first presence frame, and how many of them follow so soon."""
-FRESH, AWAITED = 1.5, 5.0
-"""Ages of samples, seconds, up to which they are sent again at once into the room, and at all: so long the recogniser
-waits for what is missing (core/in_order.py)."""
+TAILS = 2
+"""Presence frames that follow so soon after speech."""
 AGAIN_AFTER = 0.2
 """Seconds until the same samples are sent into the room once more."""
 ROOM_AGE = 1.0
@@ -226,24 +219,26 @@ class Sender:
         rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
         for frame in self._capture.missing:
             position = frame.number.position
-            age = (clock - frame.number.capture_time_us) / 1e6
-            asked_at = self._asked.get(position)
-            carried = any(start <= position and frame.stop <= stop for start, stop in self._carried)
-            if level is sending.STATIC or age > AWAITED:
-                if not carried:
-                    self._carried.append((position, frame.stop))
-                    self._missed.append(frame)
-            elif asked_at is None or now - asked_at > AGAIN_AFTER:
-                self._asked.pop(position, None)
-                self._asked[position] = now
-                if len(self._asked) > REMEMBERED:
-                    del self._asked[next(iter(self._asked))]
-                into_room = rooms and age < FRESH
-                for again in repair(frame, level, self._repairs) if into_room or not carried else ():
-                    if into_room:
-                        self._lanes[Route.ROOM].put(again)
-                    if not carried and self._socket is not None:
-                        self._put_on_socket(again)
+            again = audio_routes.choose_again(
+                math.inf if level is sending.STATIC else (clock - frame.number.capture_time_us) / 1e6,
+                due=now - self._asked.get(position, -math.inf) > AGAIN_AFTER,
+                room=rooms,
+                carried=any(start <= position and frame.stop <= stop for start, stop in self._carried),
+            )
+            if again.later:
+                self._carried.append((position, frame.stop))
+                self._missed.append(frame)
+            if not (again.room or again.socket):
+                continue
+            self._asked.pop(position, None)
+            self._asked[position] = now
+            if len(self._asked) > REMEMBERED:
+                del self._asked[next(iter(self._asked))]
+            for repaired in repair(frame, level, self._repairs):
+                if again.room:
+                    self._lanes[Route.ROOM].put(repaired)
+                if again.socket and self._socket is not None:
+                    self._put_on_socket(repaired)
         if self._missed:
             self._any_missed.set()
 
@@ -321,11 +316,8 @@ class Sender:
                 self.put(self._capture.presence(microphone_on=self._microphone_on()))
 
     def _presence_due(self) -> float:
-        if self.told is None or self.told.state == "connecting":
-            return PROVING
-        if self.told.state == "live" or self.told.code == "slow_network":
-            return TAIL if self._tails else PRESENCE
-        return PROVING
+        state, code = (None, None) if self.told is None else (self.told.state, self.told.code)
+        return audio_routes.presence_interval(state, code, spoke=bool(self._tails))
 
     async def replay(self) -> None:
         """Sends again what is missed, behind all that is newer; until cancelled."""
@@ -360,13 +352,9 @@ class Sender:
         room = self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
         if self._fell_back and self._socket is not None:
             room = room and self._room.has_track
-        if room and self._socket is not None:
-            if both:
-                return (Route.ROOM, Route.SOCKET)
-            return (Route.SOCKET,) if self._sending.level.reliable else (Route.ROOM,)
-        if room:
-            return (Route.ROOM,)
-        return () if self._socket is None else (Route.SOCKET,)
+        return audio_routes.choose_routes(
+            room=room, socket=self._socket is not None, both=both, reliable=self._sending.level.reliable
+        )
 
     def _dispatch(self, frames: list[Outgoing]) -> None:
         """Puts coded frames into the lanes of the routes that audio goes by."""
