@@ -1,9 +1,10 @@
-"""`glassbridge bench path`, `apps`, `speaker`, `telemetry`, `speech`: measurements beside their floor."""
+"""`glassbridge bench`: measurements beside their floor."""
 
 import asyncio
 import json as json_module
+import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -247,3 +248,62 @@ async def _shares(config: "NetworkConfig", jobs: int, json: bool, log: bool) -> 
     if not json and not log:
         print(table(results))
     return int(any(result.broken for result in results))
+
+
+@app.command()
+def peers(
+    system: Annotated[
+        list[str] | None, typer.Option(help="Only these: glassbridge, sdk, livekit-agents, pipecat; may be repeated.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only these: cut3, cut10, kill, livekit; may be repeated.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=20, help="Episodes of each fault.")] = 1,
+    install: Annotated[
+        bool, typer.Option("--install", help="Instead: install the packages of the others into your cache, once.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="The figures of each run as one JSON object.")] = False,
+) -> None:
+    """How soon others hear a phone again after a fault, and what they never hear: the bare SDK, livekit-agents and
+    pipecat beside ours, at the same moment. Needs root."""
+    from glassbridge.lab import impaired
+    from glassbridge.lab.peers import venvs
+    from glassbridge.lab.peers.subjects import FAULTS, SUBJECTS
+
+    subjects = [one for one in SUBJECTS if one.name in (system or [one.name])]
+    faults = [one for one in FAULTS if one.name in (fault or [one.name])]
+    _known("--system", system, {one.name for one in SUBJECTS})
+    _known("--fault", fault, {one.name for one in FAULTS})
+    if install:
+        for name in dict.fromkeys(one.python for one in subjects if one.python):
+            if venvs.python_of(name) is None:
+                venvs.install(name, _say)
+        return
+    impaired.require_available()
+    if impaired.INSIDE not in os.environ:
+        raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
+    del os.environ[impaired.INSIDE]
+    start_logging("bench", "warning", "auto")
+    absent = {one.python for one in subjects if one.python and venvs.python_of(one.python) is None}
+    for name in sorted(absent):
+        _say(f"left out: {venvs.missing(name)}")
+    from glassbridge.lab.peers.bench import PeersConfig, measure, table
+
+    config = PeersConfig(
+        subjects=[one for one in subjects if one.python not in absent],
+        faults=faults,
+        runs=runs,
+        livekit_bin=load_settings().livekit_server_bin,
+    )
+    results = asyncio.run(measure(config, _say))
+    if json:
+        for (name, key), figures in results.items():
+            for run in figures:
+                print(json_module.dumps({"fault": name, "system": key, **asdict(run)}))
+    else:
+        print(table(results))
+
+
+def _known(option: str, given: list[str] | None, names: set[str]) -> None:
+    if unknown := set(given or ()) - names:
+        raise typer.BadParameter(f"{option} is one of {', '.join(sorted(names))}, not {', '.join(sorted(unknown))}")

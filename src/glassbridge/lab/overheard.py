@@ -26,6 +26,7 @@ class Overheard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._blocks: list[tuple[int, bool, str, bytes]] = []
+        self._sessions: dict[str, str] = {}
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._read, name="overheard", daemon=True)
 
@@ -44,6 +45,10 @@ class Overheard:
     def of(self, user: str) -> list[tuple[int, bytes]]:
         """(handed on at, samples) in that order, of what those get who want everything."""
         return [(at, pcm) for at, live, name, pcm in list(self._blocks) if name == user and not live]
+
+    def session_of(self, user: str) -> str:
+        """The newest session of which something was heard; empty: none."""
+        return self._sessions.get(user, "")
 
     def share(self, user: str, seconds: float) -> Share:
         """What became of so many seconds of speech."""
@@ -65,5 +70,5 @@ class Overheard:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         return
-                    at, live, user, _, pcm = tap.read(self._reader.recv(MAX_BLOCK))
+                    at, live, user, self._sessions[user], pcm = tap.read(self._reader.recv(MAX_BLOCK))
                     self._blocks.append((at, live, user, pcm))

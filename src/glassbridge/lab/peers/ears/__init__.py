@@ -1,0 +1,1 @@
+"""Run by other interpreters as `python -m NAME` from this folder; they import nothing of glassbridge."""
