@@ -30,7 +30,8 @@ HEAD = """# Command line
 <!-- Written by tools/describe_commands.py from the commands themselves: `make commands`. -->
 
 Options win over variables of the environment. Every command knows `--help` (`-h`); `glassbridge --version` tells the
-version. Exit status: 0 done, 1 failed while running, 2 bad usage or settings, 130 interrupted. [settings.md](settings.md) has the variables that are no options.
+version. Exit status: 0 done, 1 failed while running, 2 bad usage or settings, 130 interrupted.
+[settings.md](settings.md) has the variables that are no options.
 """
 
 KINDS: Mapping[type, str] = {int: "integer", float: "number", str: "text", Path: "path"}

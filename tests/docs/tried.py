@@ -146,6 +146,7 @@ NO_SHELL: Final = (
     ("ARCHITECTURE.md", "cli > lab >"),
     ("README.md", "glasses ─ phone"),
     ("docs/alerts.md", "route:"),
+    ("docs/four-questions.md", "src/"),
     ("docs/phone-check.md", "kept "),
 )
 """Pictures, files and what programs print: page, and how the block begins."""

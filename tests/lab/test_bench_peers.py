@@ -75,7 +75,7 @@ def test_an_environment_that_cannot_be_made_is_told_and_counts_as_missing(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(venvs.PACKAGES, "agents", ("not a requirement!",))
-    monkeypatch.setattr(venvs.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     said: list[str] = []
     with pytest.raises(UserError, match="not a requirement! cannot be installed"):
         venvs.install("agents", said.append)

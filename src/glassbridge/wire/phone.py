@@ -79,8 +79,8 @@ class NetworkStateChange(Message, tag="network_state_change", frozen=True, kw_on
 
 
 class LinkProbe(Message, tag="link_probe", frozen=True, kw_only=True):
-    """Ours. Bytes that mean nothing: how long they take tells the phone how much its link carries. Sent before the first
-    audio, at once or in parts, to clouds that name `codings`."""
+    """Ours. Bytes that mean nothing: how long they take tells the phone how much its link carries. Sent before the
+    first audio, at once or in parts, to clouds that name `codings`."""
 
     padding: Annotated[str, Meta(max_length=8_192)] = ""
 
