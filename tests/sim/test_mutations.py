@@ -21,6 +21,8 @@ from glassbridge.lab.sim.livekit import Participant
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
+from glassbridge.phone.link import Link
+from glassbridge.phone.sender import Sender
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.telemetry import traces
 
@@ -118,6 +120,20 @@ def phone_that_misses_no_answer(patch: Patch) -> None:
     patch.setattr(phone_socket, "SILENCE", 1e9)
 
 
+def phone_that_is_seldom_present(patch: Patch) -> None:
+    """In the phone's shell: a phone in which nobody speaks says so each 6 s."""
+    patch.setattr(Sender, "_presence_due", lambda _self: 6.0)
+
+
+def phone_that_never_hangs_up(patch: Patch) -> None:
+    """In the phone's shell: a socket that the machine gave up stays open."""
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    patch.setattr(Link, "_hang_up", nothing)
+
+
 def session_that_leaves_its_link(patch: Patch) -> None:
     """The end of a session does not give up its place."""
 
@@ -163,6 +179,8 @@ MUTATIONS: list[tuple[Callable[[Patch], None], Checker, list[Schedule]]] = [
     (link_that_says_it_is_live, Checker.TRUTH, BRIDGE_DIES),
     (link_that_hears_no_silence, Checker.TRUTH, MEDIA_STOPS),
     (phone_that_misses_no_answer, Checker.TRUTH, HALF_OPEN),
+    (phone_that_is_seldom_present, Checker.SETTLED, ANY),
+    (phone_that_never_hangs_up, Checker.CALM, BACK_AND_FORTH),
     (link_without_retry, Checker.DEADLOCK, BRIDGE_DIES),
     (link_without_retry, Checker.SETTLED, BRIDGE_DIES),
     (backend_that_fights, Checker.CALM, MOVED_UNSEEN),
