@@ -240,7 +240,7 @@ class Person:
             self.slow = self.slow or found is not None
 
         ear = Ear(speech, Want("en-US"), hear, judge, slow)
-        position, silent, was_sent = 0, 0, False
+        position, silent, was_sent = 0, HANGOVER_MS, False
         for number, tone in enumerate(self._tones(seconds)):
             await asyncio.sleep(max(0.0, begun + number * FRAME_MS / 1000 - loop.time()))
             silent = 0 if tone else silent + FRAME_MS

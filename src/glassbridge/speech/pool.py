@@ -1,6 +1,6 @@
 """Recognisers that are programs: many streams by few processes, or a process for each stream.
 
-There is one process more than are in use: a stream whose process dies goes on in another one at once. A new stream goes
+There are more processes than are in use: a stream whose process dies goes on in another one at once. A new stream goes
 where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
 ones cost, or when the machine has done something else, it waits for that. None goes to a process that stands still.
 Streams that a dead process has lost had room until then: as many as these come back soon, and nobody takes their place.
@@ -31,6 +31,9 @@ PATIENCE = 14.0
 may be room for it then."""
 RETURN_WITHIN = 2.0
 """Seconds in which the streams of a dead process are opened anew."""
+AHEAD = 2
+"""Processes that are ready beside those in use: one for the next streams, one should another die. At first there is
+one: a program that starts has enough to do."""
 SPREAD = 4
 """A new stream waits for a process that is being started when each other one has so many: streams do not move."""
 
@@ -160,6 +163,7 @@ class ProcessRecogniser:
             self._starting -= 1
         self._processes.add(process)
         self._changed.set()
+        self.warm_up()
 
     def _failed(self, _task: str, error: BaseException) -> None:
         if not isinstance(error, RecogniserError):

@@ -53,7 +53,7 @@ class Crowd:
     share: float
     must: tuple[Limit, ...]
     together: bool = False
-    """They are silent at first, and then all begin at once."""
+    """They are silent at first, and then all begin at once, each with another sentence."""
     killed: bool = False
     """One of the processes that understand them dies in the middle."""
 
@@ -76,7 +76,7 @@ CROWDS = (
     Crowd("W6", 30, 1 / 2, ALL),
     Crowd("W7", 12, 1.0, ALL),
     Crowd("W8", 60, 1 / 5, ALL),
-    Crowd("W9", 40, 1 / 3, ALL, together=True),
+    Crowd("W9", 40, 1 / 3, (IN_TIME, never("captions_taken_away"), never("untold")), together=True),
     Crowd("W10", 40, 1 / 3, ALL, killed=True),
 )
 
@@ -173,6 +173,9 @@ async def _read(
 ) -> None:
     """Reads our clips again and again, from somewhere in them on."""
     frames = _frames()
+    if crowd.together:
+        first = int(where * len(frames))
+        frames = [*frames[first:], *frames[:first]]
     whole = round(len(frames) / crowd.share)
     at = -round(DISTURBED_AT / 2 * 1000 / FRAME_MS) if crowd.together else int(where * whole)
     joins = in_turn(connector("own"), joining)
