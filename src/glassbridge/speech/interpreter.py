@@ -158,7 +158,7 @@ class Interpreter:
             text = stream.ahead[1] if stream.ahead[0] == job.segment.pcm else self._transcribe(job.segment.pcm)
         stream.ahead_at, stream.ahead = None, (b"", "")
         now = self._clock()
-        seconds = (job.segment.end_ms - job.segment.start_ms) / 1000
+        seconds = len(job.segment.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE  # with its pause, as what `spoken` counts
         self.load.worked(Work.FINAL, now - begun, self._cpu() - cpu, seconds)
         self.load.waited(now - job.since)
         yield from self._say(job.stream, stream, job.segment, text)
