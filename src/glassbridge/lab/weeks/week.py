@@ -205,10 +205,14 @@ def play(
         about = " ".join(f"{key}={value}" for key, value in event.items() if key != "event" and value is not None)
         if story is not None:
             story(f"{week.time.now:.6f}   {week.time.running} {event['event']} {about}")
-        raise structlog.DropEvent
+        return ""
 
     level = logging.INFO if logs else logging.CRITICAL
-    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(level))
+    structlog.configure(
+        processors=[tell],
+        logger_factory=structlog.ReturnLoggerFactory(),  # DropEvent for each line would have a traceback
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
     gc.collect()
     try:
         with ambient(week.time.read, lambda: BEGUN + week.time.now), owned_readers() as week.forget_dead:
