@@ -411,13 +411,12 @@ class Sender:
         return await self._room.send(payload, TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
 
     async def _onto_socket(self, payload: bytes) -> bool:
-        socket = self._socket
-        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
-            return False
-        return await socket.send_audio(payload)
+        return await self._onto(self._socket, payload)
 
     async def _onto_beside(self, payload: bytes) -> bool:
-        socket = self.beside
+        return await self._onto(self.beside, payload)
+
+    async def _onto(self, socket: CloudSocket | None, payload: bytes) -> bool:
         if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
             return False
         return await socket.send_audio(payload)
