@@ -1,5 +1,6 @@
 """Writes docs/cli.md from the commands, the table of docs/doctor.md from the catalogue of `glassbridge doctor`, the
-tables of docs/phone-check.md from those of `glassbridge phone-check`, and docs/messages.md from that of rejections.
+tables of docs/phone-check.md from those of `glassbridge phone-check`, and docs/messages.md from the tables of
+rejections and complaints.
 
 `--check` only compares.
 """
@@ -17,6 +18,7 @@ from glassbridge.cli.checks.catalogue import Trouble
 from glassbridge.cli.main import program
 from glassbridge.lab.phone_check.acts import Act
 from glassbridge.lab.phone_check.promises import PROMISES
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.wire.rejections import Rejection
 from tools.marked_part import rewritten
 
@@ -24,6 +26,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- troubles: written by tools/describe_commands.py -->", "<!-- end of troubles -->"
 PROMISES_MARKS = "<!-- promises: written by tools/describe_commands.py -->", "<!-- end of promises -->"
 REJECTION_MARKS = "<!-- rejections: written by tools/describe_commands.py -->", "<!-- end of rejections -->"
+COMPLAINT_MARKS = "<!-- complaints: written by tools/describe_commands.py -->", "<!-- end of complaints -->"
 MAKERS = {"numbered": "number audio", "named": "give a name", "pings": "ping", "room": "want a room"}
 HEAD = """# Command line
 
@@ -152,9 +155,18 @@ def rejections() -> str:
     return "\n".join(rows) + "\n"
 
 
+def complaints() -> str:
+    """One row for each, by its words."""
+    rows = ["| what it says | what to do |", "|---|---|"]
+    for one in sorted(Complaint, key=lambda found: found.cause.lower()):
+        cells = (_cell(re.sub(r"\{[^}]*\}", "…", text)) for text in (one.cause, one.remedy))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
 def messages_page(written: str) -> str:
-    """The page with the table as it is now. Raises ValueError where it has no place for it."""
-    return rewritten(written, *REJECTION_MARKS, rejections())
+    """The page with the tables as they are now. Raises ValueError where it has no place for them."""
+    return rewritten(rewritten(written, *REJECTION_MARKS, rejections()), *COMPLAINT_MARKS, complaints())
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {

@@ -1,4 +1,4 @@
-"""What ends a command, and what refuses an app, says what to do about it: in the words of one list."""
+"""What ends a command of the lab says what to do about it: in the words of one list. (Others: test_complaints.py.)"""
 
 import ast
 import re
@@ -47,4 +47,4 @@ def test_each_says_what_to_do(where: str, text: str) -> None:
 
 
 def test_they_are_found() -> None:
-    assert len(MESSAGES) > 70
+    assert len(MESSAGES) > 30

@@ -12,6 +12,7 @@ from glassbridge.core.audio_report import slow_captions
 from glassbridge.core.recogniser import Again, Reason
 from glassbridge.core.slowness import Slow
 from glassbridge.core.values import LossReason
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.wire.close_codes import CloseCode, ComeBack
 
 ROOT = Path(__file__).parents[2]
@@ -120,4 +121,5 @@ def spoken() -> tuple[str, ...]:
                 found.append("".join(pieces))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.append(node.value)
+    found += [re.sub(r"\{[^}]*\}", VARIES, f"{one.cause}: {one.remedy}") for one in Complaint]
     return tuple({" ".join(text.split()) for text in found})

@@ -12,6 +12,7 @@ import grpc
 
 from glassbridge.bridge.config import Address, BridgeConfig
 from glassbridge.bridge.malformed import RefuseMalformed
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.grpc_options import SERVER_OPTIONS
 from glassbridge.runtime.listen import CannotListen, private_files
 
@@ -105,13 +106,8 @@ class Listening:
             with private_files():
                 self._config.security.add_port(self._server, address.target)
         except OSError as error:
-            raise CannotListen(
-                f"cannot read the certificate or key of {address}: {error.strerror}; correct "
-                "GLASSBRIDGE_BRIDGE_CERT and _KEY"
-            ) from None
+            raise CannotListen(Complaint.CERTIFICATE_UNREADABLE.text(address=address, why=error.strerror)) from None
         except RuntimeError:
-            raise CannotListen(
-                f"cannot listen on {address}: taken in this moment, or not an address of ours; choose another"
-            ) from None
+            raise CannotListen(Complaint.ADDRESS_TAKEN.text(address=address)) from None
         if address.path is not None:
             self._inode = address.path.stat().st_ino

@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import typer
 
 from glassbridge.runtime.addresses import check_url
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.socket_errors import cause
 
@@ -60,8 +61,7 @@ class AdminClient:
     def _fetch(self, url: str) -> Any:
         if not self._token:
             raise UserError(
-                f"{urlsplit(self.base).netloc} wants an admin token, and none is set: set GLASSBRIDGE_ADMIN_TOKEN to "
-                "that of the cloud, or start `glassbridge dev`, whose token is found by itself",
+                Complaint.ADMIN_TOKEN_UNSET.text(where=urlsplit(self.base).netloc),
                 2,
             )
         return fetch_json(url, {"Authorization": f"Bearer {self._token}"})
@@ -85,7 +85,7 @@ def base_url(text: str, option: str) -> str:
     try:
         check_url(text or "-", schemes=("http", "https"))
     except ValueError as error:
-        raise UserError(f"{option}: {error} (it looks like {LOCAL_CLOUD})", 2) from None
+        raise UserError(Complaint.URL_WRONG.text(option=option, why=error, example=LOCAL_CLOUD), 2) from None
     return text.rstrip("/")
 
 
@@ -105,7 +105,7 @@ def fetch_json(url: str, headers: dict[str, str]) -> Any:
 
 
 def _strange(url: str) -> UserError:
-    return UserError(f"what answers at {urlsplit(url).netloc} is no cloud: correct --cloud (or --bridge)")
+    return UserError(Complaint.NO_CLOUD_THERE.text(where=urlsplit(url).netloc))
 
 
 ADVICE: Final[dict[type[Exception], str]] = {

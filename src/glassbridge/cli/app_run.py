@@ -26,6 +26,7 @@ from glassbridge.cli.together import (
     until_signal,
 )
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tasks import cancelled
 
@@ -73,7 +74,7 @@ def run(
     """Run an app, and all that it needs: LiveKit, bridge, cloud. It gets all permissions, and starts for the user
     as soon as a phone connects. Ctrl-C stops all."""
     if not file.is_file():
-        raise UserError(f"there is no file {file}", 2)
+        raise UserError(Complaint.APP_FILE_MISSING.text(file=file), 2)
     start_logging("app", "warning", "auto")
     config = stack_config(livekit, ParticipantName.OWN, log_level=log_level, cloud_port=port, livekit_port=livekit_port)
     raise typer.Exit(until_signal(_run(config, parse_user(user), file, settings, reload), stopped=0))
@@ -134,12 +135,12 @@ async def _describe(file: Path) -> tuple[str, str]:
             out, err = await asyncio.gather(child.stdout.read(), child.stderr.read())
             status = await child.wait()
     except TimeoutError:
-        raise UserError(f"{file} was not loaded within {LOAD_WITHIN:.0f} s: what does it wait for?") from None
+        raise UserError(Complaint.APP_LOADS_SLOWLY.text(file=file, seconds=LOAD_WITHIN)) from None
     finally:
         await child.stop(grace=0.1)
     if status != 0:
         said = err.decode(errors="replace").strip().splitlines()
-        raise UserError(f"{file} cannot be loaded: {said[-1] if said else 'it says nothing'}")
+        raise UserError(Complaint.APP_NOT_LOADED.text(file=file, why=said[-1] if said else "it says nothing"))
     found = json.loads(out.decode().splitlines()[-1])
     return found["package"], f"http://{found['host']}:{found['port']}"
 
@@ -153,7 +154,7 @@ async def _keep_running(program: "Program", file: Path, reload: bool) -> NoRetur
         if not program.running and not ended:
             ended = True
             if not reload:
-                raise UserError(f"the app has ended (status {program.returncode}): {program.last_words}")
+                raise UserError(Complaint.APP_ENDED.text(status=program.returncode, last_words=program.last_words))
             say("app     | has ended: it is started again when its source changes")
         now = _sources(file)
         if not reload or now == before:

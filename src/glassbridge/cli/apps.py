@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 app = typer.Typer(help="Say which apps a cloud knows.", no_args_is_help=True, rich_markup_mode=None)
@@ -68,7 +69,7 @@ def rekey(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY)
     found = registry_at(registry)
     record = found.find(package)
     if record is None:
-        raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")
+        raise UserError(Complaint.APP_UNKNOWN.text(package=package))
     key = token_urlsafe(32)
     found.change_key(record.with_key(key))
     print(f"{package} has a new API key, which is shown once; the former one no longer counts:", file=sys.stderr)
@@ -81,4 +82,4 @@ def remove(package: PackageArgument, registry: RegistryOption = DEFAULT_REGISTRY
     from glassbridge.cli.shared import registry_at
 
     if not registry_at(registry).remove(package):
-        raise UserError(f"there is no app {package} in {registry}: see `glassbridge apps list`")
+        raise UserError(Complaint.APP_UNKNOWN.text(package=package))

@@ -13,6 +13,7 @@ import typer
 from glassbridge.cli.common import load_settings, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
 from glassbridge.cli.together import INTERRUPTED, until_signal
+from glassbridge.runtime.complaints import Complaint
 
 if TYPE_CHECKING:
     from glassbridge.lab.bench_network import NetworkConfig
@@ -69,9 +70,9 @@ def apps(
 ) -> None:
     """What apps get of a user's speech, beside the recogniser itself; what apps that do not read cost those that do."""
     if recogniser not in ("offline", "script"):
-        raise typer.BadParameter("--recogniser is offline or script")
+        raise typer.BadParameter(Complaint.RECOGNISER_OF_BENCH.text())
     if deaf >= sockets:
-        raise typer.BadParameter("somebody has to read: --deaf is less than --sockets")
+        raise typer.BadParameter(Complaint.ALL_DEAF.text())
     start_logging("bench", "error", "auto")
     from glassbridge.lab.bench_apps import AppsBench, measure, table
 
@@ -110,7 +111,7 @@ def telemetry(
     """What logs, metrics, traces and the recorder cost: the path with all of it on and off, side by side. Exit status 0
     if that is within the limit."""
     if pairs % 2:
-        raise typer.BadParameter("--pairs is even: who comes first pays for waking up, and sides take turns")
+        raise typer.BadParameter(Complaint.PAIRS_ODD.text())
     start_logging("bench", "error", "auto")
     from glassbridge.cli.together import stack_config
     from glassbridge.lab.bench_telemetry import LIMIT, TelemetryConfig, measure, table
@@ -143,7 +144,9 @@ def speech(
     from glassbridge.speech.providers import PROVIDERS, ProviderConfig
 
     if unknown := set(engine or ()) - PROVIDERS.keys():
-        raise typer.BadParameter(f"--engine is one of {', '.join(PROVIDERS)}, not {', '.join(sorted(unknown))}")
+        raise typer.BadParameter(
+            Complaint.ENGINE_UNKNOWN.text(known=", ".join(PROVIDERS), unknown=", ".join(sorted(unknown)))
+        )
     if product:
         from glassbridge.lab import bench_product
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from glassbridge.runtime.addresses import split_address
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def check_told(settings: "Settings", host: str) -> None:
     """Raises UserError: the clouds of the cluster cannot reach a bridge that listens at `host`."""
     if settings.cluster.get_secret_value() and host in ANY_ADDRESS and not settings.bridge_address:
         raise UserError(
-            "GLASSBRIDGE_BRIDGE_ADDRESS is not set: the clouds of the cluster are told where this bridge is, and "
-            f"{host} is every address: name the one at which they reach this machine",
+            Complaint.BRIDGE_ADDRESS_UNSET.text(host=host),
             2,
         )

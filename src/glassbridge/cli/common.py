@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 import typer.main
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def bridge_owners(settings: "Settings") -> frozenset[int]:
     try:
         return own_users(settings.bridge_owner)
     except ValueError as error:
-        raise UserError(f"GLASSBRIDGE_BRIDGE_OWNER: {error}", 2) from None
+        raise UserError(Complaint.BRIDGE_OWNER_WRONG.text(why=error), 2) from None
 
 
 def issuer_of(settings: "Settings") -> "IssuerConfig | None":
@@ -182,8 +183,7 @@ def exchange_of(settings: "Settings") -> "ExchangeConfig":
 
     if set(settings.login_secrets) & set(settings.core_secrets):
         raise UserError(
-            "SUPABASE_JWT_SECRET or AUTHING_APP_SECRET is the core secret, so a core token could be exchanged for a "
-            "new one for ever: set another AUGMENTOS_AUTH_JWT_SECRET", 2,
+            Complaint.LOGIN_SECRET_IS_CORE.text(), 2,
         )  # fmt: skip
     return ExchangeConfig(
         issuer=settings.jwt_issuer, audience=settings.jwt_audience, life=float(settings.exchanged_token_ttl)
@@ -205,7 +205,7 @@ def parse_user(text: str) -> "UserId":
     try:
         return user_id(text)
     except ValueError as error:
-        raise UserError(f"--user: {error}", 2) from None
+        raise UserError(Complaint.USER_WRONG.text(why=error), 2) from None
 
 
 def start_logging(service: str, level: str, fmt: str, *, ship: bool = False) -> "LogConfig":
@@ -245,7 +245,7 @@ def log_sinks() -> "tuple[SinkConfig, ...]":
     options = {"batch": settings.log_batch, "every": settings.log_every, "timeout": settings.log_timeout}
     host, token = settings.betterstack_ingesting_host, settings.betterstack_source_token.get_secret_value()
     if bool(host) != bool(token):
-        raise UserError("Better Stack needs both: set BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST", 2)
+        raise UserError(Complaint.BETTER_STACK_HALF.text(), 2)
     collector = settings.otlp_endpoint and f"{settings.otlp_endpoint.rstrip('/')}/v1/logs"
     try:
         found = [better_stack_sink(host, token, **options)] if host else []

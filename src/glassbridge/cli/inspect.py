@@ -9,6 +9,7 @@ import typer
 
 from glassbridge.cli.admin_client import AdminClient, CloudOption, connect
 from glassbridge.cli.common import parse_user, redactor
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def _timeline(client: AdminClient, user: str, session: str, seconds: int, captio
     wanted = [row for row in found if session in ("", row["id"])]
     if not wanted:
         which = f"no session {session} of {user}" if session else f"no session of {user}"
-        raise UserError(
-            f"this cloud knows {which}: it keeps those of the last half hour (`glassbridge top --ended` lists them)"
-        )
+        raise UserError(Complaint.SESSION_UNKNOWN.text(which=which))
     query = urlencode({"seconds": seconds, "captions": str(captions).lower()})
     timeline: dict[str, Any] = client.get(f"sessions/{quote(wanted[0]['id'], safe='')}/timeline?{query}")
     return timeline
@@ -75,9 +74,9 @@ def _open(path: Path) -> "RecorderFile":
         with path.open("rb") as file:
             return decode(file.read(MAX_BYTES + 1), frozenset(COLUMNS))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; give a file of `inspect --export`") from None
+        raise UserError(Complaint.RECORDER_UNREADABLE.text(path=path, why=error.strerror)) from None
     except BadRecorderFile as error:
-        raise UserError(f"{path} is no recorder's file ({error}): give one of `inspect --export`") from None
+        raise UserError(Complaint.RECORDER_WRONG.text(path=path, why=error)) from None
 
 
 def _export(path: Path, timeline: dict[str, Any], rooms: list[Any]) -> None:
@@ -89,7 +88,7 @@ def _export(path: Path, timeline: dict[str, Any], rooms: list[Any]) -> None:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
+        raise UserError(Complaint.FILE_UNWRITABLE.text(path=path, why=error.strerror)) from None
 
 
 def _show(timeline: dict[str, Any], rooms: list[Any], every_event: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, start_logging
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ async def _watch(server: "LiveKitServer", stop: asyncio.Event) -> None:
         ended.cancel()
         stopping.cancel()
     if not stop.is_set():
-        raise UserError(f"livekit-server has ended by itself ({ended.result()}): see what it wrote above")
+        raise UserError(Complaint.LIVEKIT_ENDED.text(status=ended.result()))
 
 
 def _say(text: str) -> None:

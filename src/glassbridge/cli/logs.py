@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from glassbridge.cli.common import load_settings, log_sinks, parse_user
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 app = typer.Typer(help="Ask about logs and their sinks.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,8 +19,7 @@ def test() -> None:
     sinks = log_sinks()
     if not sinks:
         raise UserError(
-            "no log sink is set: set BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST, "
-            "or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+            Complaint.SINK_UNSET.text(),
             2,
         )
     failed = False

@@ -10,6 +10,7 @@ from glassbridge.cli.common import start_logging
 from glassbridge.cli.lab import Progress
 from glassbridge.cli.programs import ParticipantName
 from glassbridge.cli.together import stack_config, until_signal
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _chosen(only: list[str]) -> "list[Promise]":
 
     known = {promise.id: promise for promise in PROMISES}
     if unknown := [name for name in only if name not in known]:
-        raise UserError(f"--only: there is no promise {unknown[0]!r}; choose of {', '.join(known)}", 2)
+        raise UserError(Complaint.PROMISE_UNKNOWN.text(name=unknown[0], known=", ".join(known)), 2)
     return [known[name] for name in only] or list(PROMISES)
 
 
@@ -89,7 +90,7 @@ async def _server(livekit: str, clean: "AsyncExitStack", progress: Progress) -> 
     if livekit == NO_LIVEKIT:
         return None
     if livekit not in ("auto", "real", "embedded"):
-        raise UserError(f"--livekit: choose auto, real, embedded or none, not {livekit!r}", 2)
+        raise UserError(Complaint.LIVEKIT_OF_CHECK.text(value=livekit), 2)
     config = stack_config(livekit, ParticipantName.OWN)
     keys = LiveKitKeys("phone-check", token_urlsafe(32))
     binary = None

@@ -25,6 +25,7 @@ from glassbridge.cli.shared import CLUSTER, shared_of
 from glassbridge.cli.speech import chosen_recogniser
 from glassbridge.cli.starting import DevelopmentOption, Start
 from glassbridge.runtime.addresses import UNIX, is_on_this_machine
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.socket_owner import is_shared
 
@@ -222,7 +223,7 @@ def _registry(path: Path | None) -> "Registry | None":
     from glassbridge.cloud.apps.registry import open_registry
 
     if not path.is_file():
-        raise UserError(f"GLASSBRIDGE_APPS (--apps): there is no file {path}; `glassbridge apps add` makes one", 2)
+        raise UserError(Complaint.REGISTRY_MISSING.text(path=path), 2)
     registry = open_registry(path)
     registry.all()  # what is wrong with it shows now
     return registry

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ def kept_of(settings: "Settings") -> "Callable[[], Kept]":
     """How the server of the cluster is reached. Raises UserError."""
     url = settings.cluster.get_secret_value()
     if not url:
-        raise UserError("the registry `cluster` is that of the clouds' directory: set GLASSBRIDGE_CLUSTER", 2)
+        raise UserError(Complaint.CLUSTER_UNSET.text(), 2)
     if find_spec("redis") is None:
-        raise UserError("GLASSBRIDGE_CLUSTER needs the client of its directory: pip install 'glassbridge[cluster]'", 2)
+        raise UserError(Complaint.CLUSTER_CLIENT_MISSING.text(), 2)
     from glassbridge.cluster.address import read_address
 
     try:
         address = read_address(url)
     except ValueError as error:
-        raise UserError(f"GLASSBRIDGE_CLUSTER: {error}", 2) from None
+        raise UserError(Complaint.CLUSTER_WRONG.text(why=error), 2) from None
 
     def connect() -> "Kept":
         from glassbridge.cluster.kept import Kept

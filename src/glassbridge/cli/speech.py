@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, start_logging
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.listen import CannotListen, cannot_listen
 
@@ -41,7 +42,7 @@ def chosen_recogniser(settings: "Settings", *, alone: bool = False) -> "Recognis
         if settings.captions:
             recogniser.serves(Want(settings.captions))
     except RecogniserError as error:
-        raise UserError(f"GLASSBRIDGE_CAPTIONS={settings.captions}: {error}", 2) from None
+        raise UserError(Complaint.CAPTIONS_WRONG.text(language=settings.captions, why=error), 2) from None
     return recogniser
 
 
@@ -70,7 +71,7 @@ def soniox_double(
     try:
         planned = Fault.parse(fault) if fault else None
     except ValueError:
-        raise UserError(f"--fault {fault!r} is none; use 408, 429@3, drop@2x1, normal, mute, half-open", 2) from None
+        raise UserError(Complaint.FAULT_UNKNOWN.text(fault=fault), 2) from None
     asyncio.run(_serve(port, script, planned, lag))
 
 

@@ -13,6 +13,7 @@ import typer
 
 from glassbridge.cli.common import LogFormat, LogLevel, livekit_keys, load_settings, parse_user, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _network(text: str, livekit: str, *, break_: bool) -> "Cell":
 
     cell = described(text)
     if break_ or livekit not in ("auto", "real", "embedded"):
-        raise UserError("--network needs all programs on this machine: leave out --break, and the URL of --livekit", 2)
+        raise UserError(Complaint.NETWORK_NOT_HERE.text(), 2)
     impaired.require_available()
     if impaired.INSIDE not in os.environ:
         raise typer.Exit(impaired.in_own_network([sys.executable, "-m", "glassbridge", *sys.argv[1:]]))
@@ -106,7 +107,7 @@ def dev(
 def _breakable(livekit: str) -> str:
     """Only a real server of ours has ways that can be broken."""
     if livekit not in ("auto", "real"):
-        raise UserError("--break needs a livekit-server of its own: leave --livekit out, or say real", 2)
+        raise UserError(Complaint.BREAK_NEEDS_LIVEKIT.text(), 2)
     return "real"
 
 
@@ -250,4 +251,6 @@ async def first_to_end(stack: "Stack") -> NoReturn:
         for task in programs:
             task.cancel()
     program = programs[done.pop()]
-    raise UserError(f"the {program.name} has ended (status {program.returncode}): {program.last_words}")
+    raise UserError(
+        Complaint.PROGRAM_ENDED.text(program=program.name, status=program.returncode, last_words=program.last_words)
+    )

@@ -17,6 +17,7 @@ import jwt
 import structlog
 
 from glassbridge.cloud.config import IssuerConfig
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tasks import cancelled
 
@@ -88,7 +89,7 @@ class IssuerKeys:
             try:
                 self._keys = parse_jwks(self._read_file(config.keys))
             except NoKeys as error:
-                raise UserError(f"GLASSBRIDGE_JWKS_FILE: {config.keys}: {error}", 2) from None
+                raise UserError(Complaint.JWKS_WRONG.text(path=config.keys, why=error), 2) from None
 
     async def __aenter__(self) -> "IssuerKeys":
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh(), name="issuer-keys")

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 VERSION = "v1.13.5"
@@ -52,9 +53,7 @@ def find_binary(configured: Path | None = None) -> Path | None:
     if configured is not None:
         if found := shutil.which(configured.expanduser()):
             return Path(found)
-        raise LiveKitServerError(
-            f"LIVEKIT_SERVER_BIN is {configured}, but that is no program that can be run: correct it"
-        )
+        raise LiveKitServerError(Complaint.LIVEKIT_BIN_WRONG.text(path=configured))
     for candidate in ("livekit-server", cached_binary()):
         if found := shutil.which(candidate):
             return Path(found)
@@ -87,7 +86,7 @@ async def _output(*argv: str) -> str:
         async with asyncio.timeout(30):
             return (await child.stdout.read()).decode(errors="replace").strip()
     except TimeoutError:
-        raise LiveKitServerError(f"`{' '.join(argv)}` does not answer: see that it works by hand") from None
+        raise LiveKitServerError(Complaint.PROGRAM_SILENT.text(command=" ".join(argv))) from None
     finally:
         await child.stop(0.1)
 
@@ -125,10 +124,7 @@ async def _build(go: str, target: Path, progress: Progress) -> None:
                 last = await _report(child, progress)
                 status = await child.wait()
         except TimeoutError:
-            raise LiveKitServerError(
-                f"building livekit-server took more than {BUILD_TIMEOUT / 60:.0f} min: try again, or set "
-                "LIVEKIT_SERVER_BIN to one that is there"
-            ) from None
+            raise LiveKitServerError(Complaint.LIVEKIT_BUILD_SLOW.text(minutes=BUILD_TIMEOUT / 60)) from None
         finally:
             await child.stop(1.0)
             if private:  # its files are read-only, only Go removes them without ado

@@ -18,6 +18,7 @@ import structlog
 from glassbridge.livekit.binary import PORT_OPTION, LiveKitServerError
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.runtime.child import Child
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.listen import cannot_listen, port_in_use
 
 log = structlog.get_logger()
@@ -112,9 +113,7 @@ class LiveKitServer:
             await self._ready()
         except OSError as error:
             self._forget()
-            raise LiveKitServerError(
-                f"cannot run {self._binary}: {error.strerror}; set LIVEKIT_SERVER_BIN to another one"
-            ) from None
+            raise LiveKitServerError(Complaint.LIVEKIT_NOT_RUN.text(path=self._binary, why=error.strerror)) from None
         except BaseException:
             await self.kill()
             raise
@@ -158,11 +157,9 @@ class LiveKitServer:
             async with asyncio.timeout(START_TIMEOUT):
                 while not await self._answers():
                     if await self._child.ended_within(0.02):
-                        raise LiveKitServerError(f"livekit-server ended at once: {self._last_words()}")
+                        raise LiveKitServerError(Complaint.LIVEKIT_ENDED_AT_ONCE.text(last_words=self._last_words()))
         except TimeoutError:
-            raise LiveKitServerError(
-                f"livekit-server does not answer within {START_TIMEOUT:.0f} s: see what it wrote above, and try again"
-            ) from None
+            raise LiveKitServerError(Complaint.LIVEKIT_SILENT.text(seconds=START_TIMEOUT)) from None
 
     async def _answers(self) -> bool:
         try:

@@ -16,6 +16,7 @@ from glassbridge.phone.config import PhoneConfig
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.player import play
 from glassbridge.phone.report import Report
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import cancelled
@@ -35,9 +36,9 @@ QUIET = 5.0
 def run(config: PhoneConfig) -> int:
     """Runs the phone to its end and returns the exit status. Raises UserError."""
     if not 20 <= config.frame_ms <= 100:
-        raise UserError("--frame-ms: choose 20 to 100", 2)
+        raise UserError(Complaint.FRAME_LENGTH.text(), 2)
     if config.wav is None and not config.control:
-        raise UserError("nothing to speak: give --wav FILE, or --control to take commands", 2)
+        raise UserError(Complaint.NOTHING_TO_SPEAK.text(), 2)
     clip = wav.load(config.wav) if config.wav is not None else b""
     try:
         connect = connector(config.participant)
@@ -124,7 +125,7 @@ class Simulator:
             try:
                 await asyncio.to_thread(recording.save, path)
             except OSError as error:
-                raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
+                raise UserError(Complaint.FILE_UNWRITABLE.text(path=path, why=error.strerror)) from None
 
     # ---- the clip
 
@@ -152,7 +153,7 @@ class Simulator:
             raise UserError(self._unreachable or f"no cloud answers at {self._phone.cloud}: is it running?")
         state = self._phone.audio_state
         why = (state.reason or state.state) if state else "the cloud's agent is not in the room"
-        raise UserError(f"no way for the audio after {self._config.deadline:.0f} s: {why}; see `glassbridge doctor`")
+        raise UserError(Complaint.NO_WAY_FOR_AUDIO.text(seconds=self._config.deadline, why=why))
 
     def _is_ready(self) -> bool:
         """Audio that is sent now is heard: proven by the cloud, or as near to it as the protocol allows."""
@@ -186,16 +187,11 @@ class Simulator:
         arrived = -1, -1
         while not await self._until(over, self._config.deadline):
             if arrived == (arrived := (capture.acknowledged, capture.lost)):
-                raise UserError(
-                    f"no caption came within {self._config.deadline:.0f} s after the clip: see `glassbridge inspect`"
-                )
+                raise UserError(Complaint.NO_CAPTION.text(seconds=self._config.deadline))
         if self._phone.numbered:
             await self._until(lambda: capture.acknowledged == capture.position and not capture.lost, LAST_ACK)
             if capture.lost:
-                raise UserError(
-                    f"{capture.lost / SAMPLE_RATE:.1f} s of the speech never arrived: the network lost it; see "
-                    "`glassbridge inspect`"
-                )
+                raise UserError(Complaint.SPEECH_LOST.text(seconds=capture.lost / SAMPLE_RATE))
         if self._last_caption is None:
             captioned = self._speech_end is None or self._speech_end.captioned
             why = (

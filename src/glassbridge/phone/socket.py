@@ -12,6 +12,7 @@ import structlog
 
 from glassbridge.phone.pacing import Paced
 from glassbridge.runtime.addresses import check_url
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import RoundTrip, round_trip, unacknowledged
 from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
@@ -57,7 +58,7 @@ def base_url(text: str) -> str:
     try:
         check_url(text.strip() or "-", schemes=tuple(_SCHEMES))
     except ValueError as error:
-        raise UserError(f"not a cloud's URL: {error} (it looks like http://127.0.0.1:8002)", 2) from None
+        raise UserError(Complaint.CLOUD_URL_WRONG.text(why=error), 2) from None
     scheme, _, rest = text.strip().partition("://")
     return f"{'https' if scheme in ('https', 'wss') else 'http'}://{rest.rstrip('/')}"
 

@@ -4,6 +4,7 @@ import wave
 from pathlib import Path
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 MAX_SECONDS = 3600
@@ -18,12 +19,12 @@ def load(path: Path) -> bytes:
         with path.open("rb") as file:
             exact = _exact(file.name) if file.read(4) == b"RIFF" else None
     except IsADirectoryError:
-        raise UserError(f"cannot read {path}: it is a folder; give a sound file", 2) from None
+        raise UserError(Complaint.CLIP_IS_FOLDER.text(path=path), 2) from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or 'not readable'}; give a sound file", 2) from None
+        raise UserError(Complaint.CLIP_UNREADABLE.text(path=path, why=error.strerror or "not readable"), 2) from None
     pcm = exact if exact is not None else _converted(path)
     if not pcm:
-        raise UserError(f"{path} holds no sound: give a clip that somebody speaks", 2)
+        raise UserError(Complaint.CLIP_EMPTY.text(path=path), 2)
     return pcm
 
 
@@ -47,7 +48,7 @@ def _converted(path: Path) -> bytes:
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:
-                raise UserError(f"{path} holds no sound: give a clip that somebody speaks", 2)
+                raise UserError(Complaint.CLIP_EMPTY.text(path=path), 2)
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             pcm = bytearray()
             for frame in (*container.decode(audio=0), None):
@@ -55,10 +56,10 @@ def _converted(path: Path) -> bytes:
                     pcm += bytes(block.planes[0])[: block.samples * BYTES_PER_SAMPLE]
                 _check_length(path, len(pcm) // BYTES_PER_SAMPLE)
     except (av.FFmpegError, OSError, ValueError):
-        raise UserError(f"cannot read {path}: not a sound file that can be decoded; give a WAV file", 2) from None
+        raise UserError(Complaint.CLIP_WRONG.text(path=path), 2) from None
     return bytes(pcm)
 
 
 def _check_length(path: Path, samples: int) -> None:
     if samples > MAX_SECONDS * SAMPLE_RATE:
-        raise UserError(f"{path} is longer than {MAX_SECONDS // 60} minutes: cut it", 2)
+        raise UserError(Complaint.CLIP_LONG.text(path=path, minutes=MAX_SECONDS // 60), 2)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 MAX_SOCKET_PATH = 107
@@ -27,22 +28,22 @@ def claim_socket(path: Path) -> None:
     Raises CannotListen: in use by a live process, something else than a socket, path too long, folder not writable.
     """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise CannotListen(f"the socket path is longer than {MAX_SOCKET_PATH} bytes: choose a shorter one ({path})")
+        raise CannotListen(Complaint.SOCKET_PATH_LONG.text(most=MAX_SOCKET_PATH, path=path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = path.lstat().st_mode
     except FileNotFoundError:
         mode = None
     except OSError as error:
-        raise CannotListen(f"cannot use the folder of {path}: {error.strerror}; choose another path") from None
+        raise CannotListen(Complaint.SOCKET_FOLDER_UNUSABLE.text(path=path, why=error.strerror)) from None
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise CannotListen(f"cannot write to the folder of {path}: choose another path")
+        raise CannotListen(Complaint.SOCKET_FOLDER_CLOSED.text(path=path))
     if mode is None:
         return
     if not stat.S_ISSOCK(mode):
-        raise CannotListen(f"{path} exists and is no socket: choose another path, or remove it")
+        raise CannotListen(Complaint.SOCKET_IS_FILE.text(path=path))
     if not remove_stale_socket(path):
-        raise CannotListen(f"{path} is in use: another process listens there; stop it, or choose another path")
+        raise CannotListen(Complaint.SOCKET_TAKEN.text(path=path))
 
 
 def remove_stale_socket(path: Path) -> bool:
@@ -68,12 +69,12 @@ def _is_live(path: Path) -> bool:
 
 def cannot_listen(address: str, error: OSError) -> str:
     """For people: the system does not give us an address."""
-    return f"cannot listen on {address}: {error.strerror}; choose an address of this machine and a port that is free"
+    return Complaint.ADDRESS_UNUSABLE.text(address=address, why=error.strerror)
 
 
 def port_in_use(port: int, option: str = "--port", kind: str = "tcp") -> str:
     """For people: who holds a port of this machine, and what to do."""
-    return f"port {port} is in use by {port_holder(port, kind)}: stop it, or choose another with {option}"
+    return Complaint.PORT_TAKEN.text(port=port, holder=port_holder(port, kind), option=option)
 
 
 def port_holder(port: int, kind: str = "tcp") -> str:
@@ -91,13 +92,11 @@ def port_holder(port: int, kind: str = "tcp") -> str:
 def claim_port(host: str, port: int) -> None:
     """Makes sure that a TCP port is free at this moment. Raises CannotListen."""
     if not 0 <= port <= MAX_PORT:
-        raise CannotListen(f"cannot listen on port {port}: choose one up to {MAX_PORT}")
+        raise CannotListen(Complaint.PORT_WRONG.text(port=port, most=MAX_PORT))
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
-        raise CannotListen(
-            f"cannot listen on {host}:{port}: there is no such address; choose one of this machine"
-        ) from None
+        raise CannotListen(Complaint.ADDRESS_UNKNOWN.text(host=host, port=port)) from None
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

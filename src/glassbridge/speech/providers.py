@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import Recogniser
 
@@ -36,7 +37,7 @@ def offline_name() -> str:
     for name, module in (("moonshine", "moonshine_voice"), ("pocketsphinx", "pocketsphinx")):
         if find_spec(module) is not None:
             return name
-    raise UserError("no offline recogniser is installed: pip install 'glassbridge[pocketsphinx]'", 2)
+    raise UserError(Complaint.NO_RECOGNISER.text(), 2)
 
 
 def _offline(config: ProviderConfig) -> Recogniser:
@@ -53,8 +54,7 @@ def _moonshine(config: ProviderConfig) -> Recogniser:
 
     if find_spec("moonshine_voice") is None:
         raise UserError(
-            "Moonshine is not installed: its wheel needs Linux with glibc 2.34, macOS 15 on ARM or Windows; set "
-            "GLASSBRIDGE_RECOGNISER=pocketsphinx",
+            Complaint.MOONSHINE_MISSING.text(),
             2,
         )
     return MoonshineRecogniser(config.streams or STREAMS)
@@ -64,7 +64,7 @@ def _pocketsphinx(config: ProviderConfig) -> Recogniser:
     from glassbridge.speech.pocketsphinx import PocketsphinxRecogniser
 
     if find_spec("pocketsphinx") is None:
-        raise UserError("pocketsphinx is not installed: pip install 'glassbridge[pocketsphinx]'", 2)
+        raise UserError(Complaint.POCKETSPHINX_MISSING.text(), 2)
     return PocketsphinxRecogniser(config.streams or 8)
 
 
@@ -73,7 +73,7 @@ def _soniox(config: ProviderConfig) -> Recogniser:
     from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 
     if not config.soniox_key:
-        raise UserError("Soniox needs a key: set SONIOX_API_KEY (or see `glassbridge soniox-double`)", 2)
+        raise UserError(Complaint.SONIOX_KEY_UNSET.text(), 2)
     return SonioxRecogniser(
         SonioxConfig(
             key=config.soniox_key,
@@ -89,9 +89,9 @@ def _sherpa(config: ProviderConfig) -> Recogniser:
     from glassbridge.speech.sherpa import SherpaRecogniser
 
     if find_spec("sherpa_onnx") is None:
-        raise UserError("sherpa-onnx is not installed: pip install 'glassbridge[sherpa]'", 2)
+        raise UserError(Complaint.SHERPA_MISSING.text(), 2)
     if config.model is None:
-        raise UserError("sherpa-onnx needs a model: set GLASSBRIDGE_SHERPA_MODEL to its folder (docs/speech.md)", 2)
+        raise UserError(Complaint.SHERPA_MODEL_UNSET.text(), 2)
     return SherpaRecogniser(config.model, config.languages, config.streams or 4)
 
 
@@ -109,5 +109,5 @@ HOSTED: Final = frozenset({"soniox"})
 def make_recogniser(name: str, config: ProviderConfig) -> Recogniser:
     """The recogniser of this name. Raises UserError, which says what is missing."""
     if name not in PROVIDERS:
-        raise UserError(f"there is no recogniser {name!r}: GLASSBRIDGE_RECOGNISER is one of {', '.join(PROVIDERS)}", 2)
+        raise UserError(Complaint.RECOGNISER_UNKNOWN.text(name=name, known=", ".join(PROVIDERS)), 2)
     return PROVIDERS[name](config)

@@ -11,6 +11,7 @@ from typing import Any
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import RecogniserError, Transcript, Want
 from glassbridge.speech.pool import ProcessRecogniser
@@ -60,8 +61,7 @@ def find_model(folder: Path) -> tuple[str, dict[str, str]]:
         if set(parts) <= found.keys() and (folder / "tokens.txt").is_file():
             return maker, {part: found[part] for part in parts} | {"tokens": str(folder / "tokens.txt")}
     raise UserError(
-        f"{folder} holds no streaming model of sherpa-onnx; choose one with tokens.txt, and encoder, decoder, joiner "
-        "(or model) .onnx",
+        Complaint.SHERPA_MODEL_WRONG.text(folder=folder),
         2,
     )
 

@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from glassbridge.core.connections import ConnectionLimits
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.listen import MAX_PORT, CannotListen, cannot_listen, port_in_use
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import Gate, Listener
@@ -118,7 +119,7 @@ class MetricsServer:
     async def __aenter__(self) -> Self:
         """Raises CannotListen."""
         if not 0 <= self.port <= MAX_PORT:
-            raise CannotListen(f"cannot serve metrics on port {self.port}: choose one up to {MAX_PORT}")
+            raise CannotListen(Complaint.METRICS_PORT_WRONG.text(port=self.port, most=MAX_PORT))
         try:
             self.port = await self._listener.open(self._host, self.port, shared=self._shared)
         except OSError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
 
@@ -18,7 +19,7 @@ def tracing(service: str, url: str) -> Iterator[None]:
     try:
         from glassbridge.telemetry.collector import Collector
     except ImportError:
-        raise UserError("traces need OpenTelemetry: pip install 'glassbridge[otel]'") from None
+        raise UserError(Complaint.TRACES_MISSING.text()) from None
     collector = Collector(service, url)
     try:
         yield

@@ -24,6 +24,7 @@ import structlog
 
 from glassbridge.core.app_settings import MAX_SCHEMA, Schema, check_schema
 from glassbridge.core.subscriptions import Permission
+from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.app_keys import Signer, hash_key, signing_secret
 
@@ -125,7 +126,7 @@ def open_registry(path: Path) -> Registry:
         return TomlRegistry(path)
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         return SqliteRegistry(path)
-    raise RegistryError(f"a registry of apps ends in .toml, .db or .sqlite, and {path} does not", 2)
+    raise RegistryError(Complaint.REGISTRY_SUFFIX.text(path=path), 2)
 
 
 def new_app(
@@ -137,7 +138,7 @@ def new_app(
         granted = frozenset(Permission(word.upper()) for word in permissions)
     except ValueError:
         known = ", ".join(permission.value for permission in Permission)
-        raise RegistryError(f"a permission is one of {known}", 2) from None
+        raise RegistryError(Complaint.PERMISSION_UNKNOWN.text(known=known), 2) from None
     try:
         unkeyed = AppRecord(
             package=package, url=url, name=name, key_hash="0" * 64, permissions=granted, settings=settings
@@ -205,7 +206,7 @@ class TomlRegistry:
             with open(self._path, "a", encoding="utf-8", opener=private) as file:
                 file.write("\n".join(lines) + "\n")
         except OSError as error:
-            raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
+            raise RegistryError(Complaint.REGISTRY_UNWRITABLE.text(path=self._path, why=error.strerror)) from None
         make_private(self._path)
 
     def change_key(self, record: AppRecord) -> None:
@@ -219,9 +220,7 @@ class TomlRegistry:
             rf'\1key_hash\2=\3"{record.key_hash}"\n\1secret = "{record.secret}"', _without_secret(text, former.secret)
         )
         if found != 1:
-            raise RegistryError(
-                f"cannot find the line of key_hash of {record.package} in {self._path}: change it by hand"
-            )
+            raise RegistryError(Complaint.KEY_HASH_LOST.text(package=record.package, path=self._path))
         try:
             part = self._path.with_name(f".{self._path.name}.part")
             with open(part, "w", encoding="utf-8", opener=private) as file:
@@ -230,12 +229,12 @@ class TomlRegistry:
                 os.fsync(file.fileno())
             os.replace(part, self._path)
         except OSError as error:
-            raise RegistryError(f"cannot write {self._path}: {error.strerror}") from None
+            raise RegistryError(Complaint.REGISTRY_UNWRITABLE.text(path=self._path, why=error.strerror)) from None
 
     def remove(self, package: str) -> bool:
         if self.find(package) is None:
             return False
-        raise RegistryError(f"take the table of {package} out of {self._path} by hand: what you wrote there is yours")
+        raise RegistryError(Complaint.REGISTRY_BY_HAND.text(package=package, path=self._path))
 
     def _current(self) -> StaticRegistry:
         try:
@@ -247,16 +246,16 @@ class TomlRegistry:
         except FileNotFoundError:
             return StaticRegistry()
         except OSError as error:
-            raise RegistryError(f"cannot read {self._path}: {error.strerror}") from None
+            raise RegistryError(Complaint.REGISTRY_UNREADABLE.text(path=self._path, why=error.strerror)) from None
         return self._read
 
     def _parse(self, text: bytes) -> Iterator[AppRecord]:
         try:
             tables = tomllib.loads(text.decode()).get("apps", {})
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RegistryError(f"{self._path} is no TOML: {error}") from None
+            raise RegistryError(Complaint.REGISTRY_TOML.text(path=self._path, why=error)) from None
         if not isinstance(tables, dict):
-            raise RegistryError(f'{self._path}: apps are tables such as [apps."com.example.captions"]')
+            raise RegistryError(Complaint.REGISTRY_SHAPE.text(path=self._path))
         for package, fields in tables.items():
             yield read_record(f"{self._path}, {package}", package, fields)
 
@@ -336,9 +335,9 @@ class SqliteRegistry:
         except sqlite3.IntegrityError:
             raise
         except OSError as error:
-            raise RegistryError(f"cannot use {self._path}: {error.strerror}") from None
+            raise RegistryError(Complaint.REGISTRY_UNUSABLE.text(path=self._path, why=error.strerror)) from None
         except sqlite3.Error as error:
-            raise RegistryError(f"cannot use {self._path}: {error}") from None
+            raise RegistryError(Complaint.REGISTRY_UNUSABLE.text(path=self._path, why=error)) from None
 
 
 def read_record(where: str, package: str, fields: Any) -> AppRecord:
@@ -358,7 +357,7 @@ def read_settings(path: Path) -> Schema:
         found = json.loads(path.read_text(encoding="utf-8"))
         return check_schema(found.get("settings", []) if isinstance(found, dict) else found)
     except OSError as error:
-        raise RegistryError(f"cannot read {path}: {error.strerror}", 2) from None
+        raise RegistryError(Complaint.REGISTRY_UNREADABLE.text(path=path, why=error.strerror), 2) from None
     except (ValueError, RecursionError) as error:
         raise RegistryError(f"{path}: {error}", 2) from None
 
@@ -387,11 +386,11 @@ def _without_secret(text: str, secret: str) -> str:
 
 
 def no_such_app(package: str) -> RegistryError:
-    return RegistryError(f"there is no app {package}: see `glassbridge apps list`")
+    return RegistryError(Complaint.APP_UNKNOWN.text(package=package))
 
 
 def there_already(package: str) -> RegistryError:
-    return RegistryError(f"there is an app {package} already: remove it first, or choose another package name")
+    return RegistryError(Complaint.APP_KNOWN.text(package=package))
 
 
 def _words(permissions: frozenset[Permission]) -> list[str]:

@@ -22,6 +22,7 @@ from glassbridge.cloud.apps.registry import (
 )
 from glassbridge.cluster.directory import DirectoryAway
 from glassbridge.cluster.kept import Kept
+from glassbridge.runtime.complaints import Complaint
 
 log = structlog.get_logger()
 
@@ -154,4 +155,4 @@ def _record(package: str, text: str) -> AppRecord:
     try:
         return read_record(f"the registry of the cluster, {package}", package, msgspec.json.decode(text))
     except msgspec.DecodeError:
-        raise RegistryError(f"the registry of the cluster, {package}: this is no JSON") from None
+        raise RegistryError(Complaint.REGISTRY_JSON.text(package=package)) from None
