@@ -86,7 +86,7 @@ RULES: Final = (
     Rule(r"glassbridge lab sim --apps --seed 1 --days 0\.1 --story", How.SLOW, ""),
     Rule(r"glassbridge lab sim .*--seeds \d+.*", How.TAKEN, f"{HOURS}; tests/sim runs some seeds"),
     Rule(
-        r"glassbridge bench (network|speech)( .*)?",
+        r"glassbridge bench (network|speech|peers)( .*)?",
         How.TAKEN,
         f"{HOURS}; tests/lab/test_networks.py, "
         "tests/lab/test_bench_speech.py, tests/lab/test_bench_peers.py run some of it",
