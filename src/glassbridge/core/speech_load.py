@@ -10,11 +10,13 @@ Rules
 - A speaker fits as long as all finals of all speakers fit under BUSY, and into LEFT of the processor time that is
   really there: what this process got lately, partial transcripts among it, and its share of what nobody used. On a busy
   machine few fit at first, and more as the process proves to get what they need. A stream counts by the share of time
-  in which its user spoke lately; a new one counts as a speaker without a pause, until it is known better.
+  in which its user spoke lately; a new one counts as a speaker without a pause, until it is known better, and one that
+  has been silent since it is there as nobody.
 - What a speaker costs is measured by what was done, not by what has come: a second of final transcripts, also of those
   that are late. How much is known from partial transcripts, too, before the first final one.
 - New speakers make the machine slower for all. So no more are let in at a time than RAMP or those that are known, until
-  the new ones have spoken for KNOWN seconds or were there for SILENT seconds; and none while answers are late.
+  the new ones have spoken for KNOWN seconds or were silent for SILENT seconds; and none while answers are late. These
+  wait: lateness passes, and is no reason to refuse.
 - Somebody who was let in stays as long as anything else helps. People who paused may all speak at once, and other
   programs may take the machine. Speakers are sent away when there are no partial transcripts left to save and, for
   PATIENT looks, finals are so late and the load so high that they will be OVERDUE within HORIZON seconds. The newest go
@@ -40,7 +42,7 @@ STEADY: Final = 0.5
 LATE: Final = 1.0
 """Seconds that a job may wait until the pace slows down."""
 OVERDUE: Final = 3.0
-"""Seconds that a final may wait; over this nobody else fits."""
+"""Seconds that a final may wait."""
 HORIZON: Final = 4.0
 """Seconds within which speakers are sent away rather than that finals become OVERDUE."""
 DRAINS: Final = 0.65
