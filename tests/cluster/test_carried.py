@@ -128,6 +128,19 @@ async def test_a_phone_that_said_that_it_speaks_need_not_say_so_again(scene: Sce
     assert heard.speaking is True
 
 
+async def test_no_utterance_gets_a_name_that_another_had(scene: Scene) -> None:
+    """Captions and apps put words in place of others by name."""
+    one, two = scene.stages
+    await one.phone(query=numbered(1))
+    await one.running("transcription:en-US")
+    [former] = scene.clouds.sessions_of()
+    former.hearing.name_after(40)
+    await two.phone(query=numbered(2))
+    [session] = scene.clouds.sessions_of()
+    [seat] = session.hearing._seats.values()
+    assert next(seat.mending._ids) == 41
+
+
 async def test_a_sound_goes_on_where_it_was(scene: Scene) -> None:
     """Without an answer meanwhile, and without a stop that could reach what the next owner plays."""
     one, two = scene.stages
@@ -182,7 +195,7 @@ async def test_a_hand_over_of_another_version_does_no_harm(scene: Scene, strange
     handed = msgspec.json.decode(msgspec.json.encode(plain | strange), type=wire.HandOver)
     await one.phone(query=numbered(1))
     [session] = scene.clouds.sessions_of()
-    session._take_over(handed)
+    session.take_over(handed)
     assert list(session.apps.states()) == [PACKAGE]
     await stays(lambda: scene.clouds.sessions_of() == [session] or "the session ended", 0.2)
     assert one.cloud.sessions.apps_of(user_id(ANN)) is session.apps

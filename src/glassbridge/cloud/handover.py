@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -13,6 +14,7 @@ from aiohttp import web
 from glassbridge.cloud.body import BodyError, expect_later, read_body
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.ownership import Claim, Owner
+from glassbridge.core.values import UserId
 from glassbridge.runtime.listen import CannotListen, cannot_listen
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry.listener import Gate, Listener, sign_in
@@ -26,8 +28,11 @@ EACH: Final = 0.01
 """and so many more for each user that is asked for at once."""
 TURN_TIME: Final = 2.0
 """Seconds that a question waits in all, when many phones come at once."""
+LATE_TIME: Final = 5.0
+"""Seconds within which a former owner may still answer; the session goes on without it meanwhile. A busy cloud takes
+long, one that has not answered for as long as a lease lasts is dead."""
 MOST_ASKED: Final = 64
-"""Nodes that are asked at a time while the directory is away."""
+"""Nodes that are asked at a time while the directory is away, and requests to one node at a time."""
 LIMITS: Final = ConnectionLimits(connections=8_192, per_address=2_048, sign_in_time=5.0)
 """Each socket of an app that another cloud relays is one."""
 
@@ -36,8 +41,52 @@ Give = Callable[[wire.HandOverRequest], Awaitable[wire.HandOver]]
 Relayed = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _decoder = msgspec.json.Decoder(wire.HandOverRequests)
 _answers = msgspec.json.Decoder(list[wire.HandOver])
-_Line = deque[tuple[wire.HandOverRequest, asyncio.Future[wire.HandOver | None]]]
-"""Questions that wait to be asked of one cloud."""
+Late = Callable[[wire.HandOver], None]
+"""Gets what a former owner hands over after the new one has begun without it."""
+
+
+class _Question:
+    """To one cloud, about one user."""
+
+    def __init__(self, request: wire.HandOverRequest, hear: Callable[[wire.HandOver | None], None]) -> None:
+        self.request = request
+        self._hear = hear
+        self.waited_for: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it is answered, or overdue."""
+
+    def overdue(self) -> None:
+        """Nobody waits for the answer any longer; it may still come."""
+        if not self.waited_for.done():
+            self.waited_for.set_result(None)
+
+    def answer(self, handed: wire.HandOver | None) -> None:
+        """None: there is no answer, and none will come."""
+        self._hear(handed)
+        self.overdue()
+
+
+class _Search:
+    """For the session of one user: which clouds were asked, and what they answered."""
+
+    def __init__(self, claim: Claim, late: Late) -> None:
+        self.claim = claim
+        self.asked: set[Owner] = {claim.owner}
+        self.hints: list[Owner] = []
+        """Clouds that those which were asked first have named; to be asked too."""
+        self.found: list[wire.HandOver] = []
+        self.silent: set[Owner] = set()
+        """Asked, and may still answer."""
+        self.over = False
+        """The new owner goes on; what comes from now on is late."""
+        self._late = late
+
+    def heard(self, answer: wire.HandOver, *, follows: bool) -> None:
+        """`follows`: what the cloud names is asked, too."""
+        hint = Owner(answer.node, answer.incarnation, answer.address)
+        if follows and hint.address and hint not in self.asked:
+            self.hints.append(hint)
+        if answer.session:
+            (self._late if self.over else self.found.append)(answer)
 
 
 class HandOverServer:
@@ -100,14 +149,15 @@ class HandOverClient:
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
         self._http: aiohttp.ClientSession | None = None
-        self._lines: dict[str, _Line] = {}
-        """By address."""
+        self._lines: dict[str, deque[_Question]] = {}
+        """What waits to be asked of each cloud, by address."""
+        self._searches: dict[UserId, _Search] = {}
+        """The newest for each user, until all have answered."""
         self._tasks = TaskGroup("hand-over")
 
     async def __aenter__(self) -> "HandOverClient":
-        self._http = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), connector=aiohttp.TCPConnector(limit=MOST_ASKED * 4)
-        )
+        connector = aiohttp.TCPConnector(limit=MOST_ASKED * 4, limit_per_host=MOST_ASKED)
+        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), connector=connector)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -115,25 +165,40 @@ class HandOverClient:
         if self._http is not None:
             await self._http.close()
 
-    async def ask(self, claim: Claim, owners: Collection[Owner]) -> list[wire.HandOver]:
-        """Asks all of these to let the user go, then those to whom they have given it; HAND_OVER_TIME for each. Returns
-        the answers of those that have a session. Never raises; safe to cancel."""
-        answers = await self._ask_all(claim, owners)
-        if found := [answer for answer in answers if answer.session]:
-            return found
-        hints = {Owner(answer.node, answer.incarnation, answer.address) for answer in answers}
-        answers = await self._ask_all(claim, hints - {claim.owner, *owners})
-        return [answer for answer in answers if answer.session]
-
-    async def _ask_all(self, claim: Claim, owners: Iterable[Owner]) -> list[wire.HandOver]:
+    async def ask(
+        self, claim: Claim, owners: Collection[Owner], late: Late = lambda _handed: None
+    ) -> list[wire.HandOver]:
+        """Asks all of these to let the user go, then those that they name; HAND_OVER_TIME for each. Returns the answers
+        of those that have a session; `late` gets what comes afterwards, within LATE_TIME. Never raises; safe to
+        cancel."""
+        search = self._searches[claim.user] = _Search(claim, late)
         asked = [owner for owner in owners if owner.address][:MOST_ASKED]
-        answers = await asyncio.gather(*(self._ask(claim, owner) for owner in asked))
-        return [answer for answer in answers if answer is not None]
+        await _until_due([self._put(search, owner, follows=True) for owner in asked])
+        if not search.found:
+            await _until_due(self._follow(search))
+        search.over = True
+        self._follow(search)
+        self._forget(search)
+        return search.found
 
-    async def _ask(self, claim: Claim, owner: Owner) -> wire.HandOver | None:
-        """Waits for its turn: what comes while a question is under way goes with the next one."""
-        answer: asyncio.Future[wire.HandOver | None] = asyncio.get_running_loop().create_future()
-        question = wire.HandOverRequest(
+    def silent(self, user: UserId) -> frozenset[Owner]:
+        """Clouds that were asked for this user and may still answer."""
+        search = self._searches.get(user)
+        return frozenset() if search is None else frozenset(search.silent)
+
+    def _follow(self, search: _Search) -> list[_Question]:
+        """Asks the clouds that were named; what these name is not asked."""
+        hints, search.hints = search.hints[:MOST_ASKED], []
+        return [self._put(search, owner, follows=False) for owner in hints if owner not in search.asked]
+
+    def _forget(self, search: _Search) -> None:
+        if not search.silent and self._searches.get(search.claim.user) is search:
+            del self._searches[search.claim.user]
+
+    def _put(self, search: _Search, owner: Owner, *, follows: bool) -> _Question:
+        """Asks a cloud in its turn: what comes while a request is under way goes with the next one."""
+        claim = search.claim
+        request = wire.HandOverRequest(
             user=claim.user,
             asked=owner.incarnation,
             node=claim.owner.node,
@@ -143,35 +208,47 @@ class HandOverClient:
             phone=claim.phone,
             attempt=claim.attempt,
         )
+        search.asked.add(owner)
+        search.silent.add(owner)
+        question = _Question(request, partial(self._hear, search, owner, follows))
         line = self._lines.get(owner.address)
         if line is None:
             line = self._lines[owner.address] = deque()
             self._tasks.spawn(self._send(owner.address, line), f"ask:{owner.address}")
-        line.append((question, answer))
-        try:
-            async with asyncio.timeout(TURN_TIME):
-                return await answer
-        except TimeoutError:
-            return None
+        line.append(question)
+        return question
 
-    async def _send(self, address: str, line: _Line) -> None:
-        """Sends what waits, until nothing does. Behind a question that is not answered the others wait in vain."""
+    def _hear(self, search: _Search, owner: Owner, follows: bool, answer: wire.HandOver | None) -> None:
+        search.silent.discard(owner)
+        if answer is not None:
+            search.heard(answer, follows=follows)
+        if search.over:
+            self._follow(search)
+            self._forget(search)
+
+    async def _send(self, address: str, line: deque[_Question]) -> None:
+        """Sends what waits, until nothing does. Once one request is not answered in time, nobody waits for those
+        behind it, which are asked all the same."""
+        is_slow = False
         try:
             while line:
                 asked = [line.popleft() for _ in range(min(len(line), wire.MOST_AT_ONCE))]
-                answers: Sequence[wire.HandOver | None] | None = await self._post(address, [each for each, _ in asked])
-                if answers is None:
-                    asked += line
-                    line.clear()
-                    answers = [None] * len(asked)
-                for (_, future), answer in zip(asked, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+                request = self._tasks.spawn(self._request(address, asked), f"request:{address}")
+                if not is_slow:
+                    await asyncio.wait({request}, timeout=HAND_OVER_TIME + EACH * len(asked))
+                    is_slow = not request.done()
+                for question in (*asked, *line) if is_slow else ():
+                    question.overdue()
         finally:
             del self._lines[address]
 
+    async def _request(self, address: str, asked: list[_Question]) -> None:
+        answers = await self._post(address, [question.request for question in asked])
+        for at, question in enumerate(asked):
+            question.answer(None if answers is None else answers[at])
+
     async def _post(self, address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver] | None:
-        """None: not answered, or not as it should be. Never raises."""
+        """None: not answered within LATE_TIME, or not as it should be. Never raises."""
         if self._http is None:
             raise RuntimeError("enter the client first")
         body, secret = msgspec.json.encode(asked), self._secrets[0]
@@ -180,7 +257,7 @@ class HandOverClient:
         headers = {wire.SIGNATURE_HEADER: signature, "Content-Type": "application/json"}
         try:
             async with (
-                asyncio.timeout(HAND_OVER_TIME + EACH * len(asked)),
+                asyncio.timeout(LATE_TIME),
                 self._http.post(f"http://{address}{wire.PATH}", data=body, headers=headers) as answer,
             ):
                 if answer.status != 200:
@@ -195,6 +272,12 @@ class HandOverClient:
             about.warning("hand-over failed", error=type(error).__name__)
             return None
         return found if len(found) == len(asked) else None
+
+
+async def _until_due(questions: Iterable[_Question]) -> None:
+    """Returns when each is answered or overdue, within TURN_TIME."""
+    if waited_for := {question.waited_for for question in questions}:
+        await asyncio.wait(waited_for, timeout=TURN_TIME)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

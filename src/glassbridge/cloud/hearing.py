@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
+from typing import Self
 
 import structlog
 
@@ -58,6 +58,20 @@ class _Seat:
     slow: Slow | None = None
 
 
+class _Ids:
+    """Numbers that name utterances."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        self.last += 1
+        return self.last
+
+
 class Hearing:
     """Owned by one session.
 
@@ -96,7 +110,7 @@ class Hearing:
         """Samples of the session that were not: the rest of the holes."""
         self._timeline = Timeline()
         self._sound = LateSound()
-        self._ids = count(1)
+        self._ids = _Ids()
         self._mend_timer: asyncio.TimerHandle | None = None
         self._review: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -114,12 +128,20 @@ class Hearing:
     def _end(self) -> int:
         return self._position + self._skipped
 
-    def go_on_at(self, at_ms: int) -> None:
-        """The session's audio began elsewhere; comes before anything else. Utterances are shorter in number than their
-        audio in milliseconds, so none gets a name again."""
-        self._skipped = at_ms * _PER_MS
+    @property
+    def named(self) -> int:
+        """Utterances have had names up to this number."""
+        return self._ids.last
+
+    def name_after(self, number: int) -> None:
+        """Utterances get names beyond this number: those up to it may have been given."""
+        self._ids.last = max(self._ids.last, number)
+
+    def go_on_at(self, at_ms: int, named: int) -> None:
+        """The session's audio began elsewhere: what comes from now on is so much later."""
+        self._skipped += at_ms * _PER_MS
         self._timeline.leap(self._position, self._end)
-        self._ids = count(at_ms + 1)
+        self.name_after(max(at_ms, named))
 
     def where(self, epoch: int, position: int) -> int | None:
         """The session's milliseconds of a position in a hole that was given up; None: it is in none."""

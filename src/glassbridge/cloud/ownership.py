@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from glassbridge.cloud.handover import HAND_OVER_TIME, MOST_ASKED, HandOverClient
+from glassbridge.cloud.handover import HAND_OVER_TIME, MOST_ASKED, HandOverClient, Late
 from glassbridge.cluster.directory import Directory, DirectoryAway, Node, Taken
 from glassbridge.core import ownership
 from glassbridge.core.admission import share_of
@@ -74,11 +74,13 @@ class Won:
     lost_meanwhile: bool
     """What this cloud still held of the user is not its own any more: another owner was in between."""
     handed: HandOver | None
-    """What the former owner has handed over; None: there was none, or it did not answer."""
+    """What the former owner has handed over; None: there was none, or it did not answer so far."""
+    goes_on: bool
+    """It is a session that the phone has had before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class TooLate:
     """A newer attempt of the same phone is elsewhere."""
 
     by: Claim | None
@@ -168,33 +170,50 @@ class UserOwnership:
 
     # ---- claims
 
-    async def claim(self, wanted: Claim, mine: Claim | None, given: Claim | None) -> Won | Late:
+    async def claim(self, wanted: Claim, mine: Claim | None, given: Claim | None, late: Late) -> Won | TooLate:
         """Claims a user for a new socket; `mine` is the claim by which the user is here already, `given` the one
-        by which another cloud took the user from this one. Takes CLAIM_TIME and twice HAND_OVER_TIME at most. Safe to
-        cancel."""
+        by which another cloud took the user from this one. Takes CLAIM_TIME and twice HAND_OVER_TIME at most; a former
+        owner that lives but has not answered by then hands over to `late`. Safe to cancel."""
         verdict = await self._ask_directory(wanted)
         held = verdict is not None
         if verdict is None:
             verdict = decide(mine, wanted, self._seen_ms() or int(self._wall() * 1000))
         metrics.CLAIMS.add("refused" if isinstance(verdict, Refused) else "held" if held else "local")
         if isinstance(verdict, Refused):
-            return Late(verdict.claim)
+            return TooLate(verdict.claim)
         former = verdict.former
         claim, lost_meanwhile = resume(mine, given, verdict)
         asked = self._whom_to_ask(held, former, mine, given)
-        answers = [] if self._client is None or not asked else await self._client.ask(claim, asked)
+        answers = [] if self._client is None or not asked else await self._client.ask(claim, asked, late)
         if any(answer.stays for answer in answers):
             metrics.HAND_OVERS.add("late")
-            return Late(None)
+            return TooLate(None)
         handed = max(answers, key=lambda answer: answer.epoch, default=None)
+        silent = None if handed is not None else self._silent(former if held else given)
         if former is not None or handed is not None:
-            metrics.HAND_OVERS.add("no_answer" if handed is None else "handed")
+            metrics.HAND_OVERS.add("handed" if handed is not None else "overdue" if silent is not None else "no_answer")
+        known = handed.session if handed is not None else "" if silent is None else silent.session
+        if known and (mine is None or lost_meanwhile):
+            claim = replace(claim, session=known)
         if handed is not None:
-            session = handed.session if mine is None or lost_meanwhile else claim.session
-            claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)), session=session)
+            claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)))
         if held and claim != verdict.claim:
-            self._tasks.spawn(self._restore(claim), f"restore:{claim.user}")  # the id, and the epoch
-        return Won(claim, held, lost_meanwhile, handed)
+            self.restore(claim)  # the id, and the epoch
+        return Won(claim, held, lost_meanwhile, handed, goes_on=bool(known))
+
+    def silent(self, user: UserId) -> frozenset[Owner]:
+        """Former owners that were asked for this user and may still answer."""
+        return frozenset() if self._client is None else self._client.silent(user)
+
+    def _silent(self, former: Claim | None) -> Claim | None:
+        """The claim of the former owner, if that one lives, as far as is known, and may still answer."""
+        if former is None or former.owner not in self.silent(former.user):
+            return None
+        return former if former.owner in self.others else None
+
+    def restore(self, claim: Claim) -> None:
+        """Writes down in the directory what this claim has become."""
+        self._tasks.spawn(self._restore(claim), f"restore:{claim.user}")
 
     async def _ask_directory(self, wanted: Claim) -> Granted | Refused | None:
         """None: it is away."""

@@ -131,14 +131,19 @@ class UserSession:
         former: asyncio.Task[None] | None,
         claim: Claim | None = None,
         handed: HandOver | None = None,
+        *,
+        goes_on: bool = False,
     ) -> None:
-        """`claim` names the session; `handed` is what another cloud has handed over."""
+        """`claim` names the session; `handed` is what another cloud has handed over. `goes_on`: the phone has had it
+        there."""
         self.user = user
         self._clock = apps.world.monotonic
         self.id = claim.session if claim is not None else apps.world.token(6)
         self.ownership = Ownership()
-        self._was_elsewhere = handed is not None
+        self._was_elsewhere = goes_on
         """The phone has had this session before, with another cloud."""
+        self._left: HandOver | None = None
+        """What the session had when it moved, but for its transcripts."""
         self._examiner = examiner
         self._flights = flights
         self._flight = flights.open(user, self.id)
@@ -232,7 +237,9 @@ class UserSession:
         self._flight.attach(self)
         if (handed := self._handed) is not None:
             self._handed = None
-            self._take_over(handed)
+            self.take_over(handed)
+        elif self._was_elsewhere:
+            self.hearing.name_after(unix_ms_now())
 
     async def close(self) -> None:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
@@ -326,40 +333,38 @@ class UserSession:
                 case ownership.Raise(epoch):
                     self.link.post(audio_link.Raised(first_generation(epoch)))
                 case ownership.Move():
+                    self._left = self._held()
                     self._shell.post(Taken())
                     self._owner.drop(self)
                 case ownership.Release(claim):
                     self._owner.release(claim)
 
     def hand_over(self) -> HandOver:
-        """What the next owner of the user gets."""
-        heard = HeardUpTo(at_ms=self.hearing.position_ms, speaking=self._speaking)
+        """What the next owner of the user gets; also after the session has moved."""
+        held = self._held() if self._left is None else self._left
+        return fitting(replace(held, transcripts=self.transcripts.handed_over()))
+
+    def _held(self) -> HandOver:
+        heard = HeardUpTo(at_ms=self.hearing.position_ms, named=self.hearing.named, speaking=self._speaking)
         if (numbered := self.microphone.handed_over()) is not None:
             epoch, position, captured_us, missing = numbered
             at_ms = heard.at_ms + self.microphone.ahead_ms(epoch, position)
             heard = replace(
                 heard, at_ms=at_ms, epoch=epoch, position=position, captured_us=captured_us, missing=missing
             )
-        handed = replace(
-            self.apps.handed_over(),
-            session=self.id,
-            heard=heard,
-            lc3=self.unnumbered.lc3,
-            transcripts=self.transcripts.handed_over(),
-        )
-        return fitting(handed)
+        return replace(self.apps.handed_over(), session=self.id, heard=heard, lc3=self.unnumbered.lc3)
 
-    def _take_over(self, handed: HandOver) -> None:
-        """What the former owner of the user had."""
+    def take_over(self, handed: HandOver) -> None:
+        """What the former owner of the user had. It may come late: what the session has learnt since stands."""
         self.transcripts.take_over(handed.transcripts)
         if (heard := handed.heard) is not None:
-            self.hearing.go_on_at(heard.at_ms)
-            if heard.epoch:
+            self.hearing.go_on_at(heard.at_ms, heard.named)
+            if heard.epoch and self.microphone.position is None:
                 self.microphone.take_over(heard.epoch, heard.position, heard.captured_us, heard.missing)
-            if heard.speaking is not None:
+            if heard.speaking is not None and self._speaking is None:
                 self._hear_of_speech(heard.speaking)
         self.apps.take_over(handed)
-        if handed.lc3:
+        if handed.lc3 and not self.unnumbered.lc3:
             try:
                 self.unnumbered.configure(Decoder(handed.lc3))
             except (NoLc3, ValueError) as error:

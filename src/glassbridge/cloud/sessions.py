@@ -17,10 +17,10 @@ from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
 from glassbridge.cloud.flights import Flights
-from glassbridge.cloud.handover import HandOverClient
+from glassbridge.cloud.handover import LATE_TIME, HandOverClient
 from glassbridge.cloud.livekit_watch import LiveKitWatch
 from glassbridge.cloud.moving import rebalance, send_all_away
-from glassbridge.cloud.ownership import Late, UserOwnership, Won
+from glassbridge.cloud.ownership import TooLate, UserOwnership, Won
 from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
@@ -48,7 +48,9 @@ ENTER_TIME = 0.2
 SETTLE_TIME = 1.5
 """Seconds that a request of a user waits for the same: a claim and two questions for a hand-over."""
 MOST_GIVEN = 10_000
-"""Users of whom this cloud remembers by which claim another took them."""
+"""Users of whom this cloud remembers by which claim another took them,"""
+PARTED = 2 * LATE_TIME
+"""and for so many seconds what they had: the new owner may ask late, or not have heard the answer."""
 
 
 class Sessions:
@@ -78,6 +80,8 @@ class Sessions:
         self._turns: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
         self._given: dict[UserId, Claim] = {}
         """The claims by which others took users from this one, the newest last: the directory may not know of them."""
+        self._parted: dict[UserId, tuple[float, UserSession]] = {}
+        """Sessions that moved, and until when what they had is remembered; the oldest first."""
         self._overtaken: dict[UserId, Epoch] = {}
         """Epochs of others that were heard of while a socket of the user was entering."""
         self._closing: dict[UserId, asyncio.Task[None]] = {}
@@ -199,9 +203,12 @@ class Sessions:
             session_id = self._world.token(6) if known is None else known.id
             wanted = Claim(user, self.keeper.owner, session_id, params.phone, params.attempt)
             mine = None if known is None else known.ownership.claim
-            won = await self.keeper.claim(wanted, mine, self._given.pop(user, None))
+            session = known
+            won = await self.keeper.claim(
+                wanted, mine, self._given.pop(user, None), lambda handed: self._take_late(session, handed)
+            )
             overtaken = self._overtaken.pop(user, Epoch(0))
-            if isinstance(won, Late) or overtaken > won.claim.epoch:
+            if isinstance(won, TooLate) or overtaken > won.claim.epoch:
                 self._refuse(connection, user, won)
                 return
             session = self._by_user.get(user)
@@ -209,16 +216,29 @@ class Sessions:
                 session.own(ownership.Taken(won.claim.epoch))
                 session = None
             if session is None:
-                session = self._begin(won, anew=known is not None and won.handed is None)
+                session = self._begin(won, anew=known is not None and not won.goes_on)
             session.own((ownership.Held if won.held else ownership.Assumed)(won.claim))
             self._holder[connection] = session
             session.opened(connection)
 
-    def _refuse(self, connection: PhoneConnection, user: UserId, won: Won | Late) -> None:
+    def _take_late(self, session: UserSession | None, handed: HandOver) -> None:
+        """The former owner answers after the session has begun without it."""
+        if session is None or self._by_user.get(session.user) is not session or handed.stays:
+            return
+        log.info("session handed over late", user_id=session.user, session_id=session.id, epoch=handed.epoch)
+        metrics.HAND_OVERS.add("handed_late")
+        session.take_over(handed)
+        mine = session.ownership.claim
+        if mine is not None and handed.epoch > mine.epoch:
+            raised = replace(mine, epoch=Epoch(handed.epoch))
+            session.own(ownership.Assumed(raised))
+            self.keeper.restore(raised)
+
+    def _refuse(self, connection: PhoneConnection, user: UserId, won: Won | TooLate) -> None:
         """A newer socket of the user is elsewhere."""
         log.info("late socket refused", user_id=user, socket=connection.number, attempt=connection.params.attempt)
         connection.close(CloseCode.SUPERSEDED)
-        if isinstance(won, Late) and won.by is not None:
+        if isinstance(won, TooLate) and won.by is not None:
             self.own(user, ownership.Taken(won.by.epoch))
 
     def _begin(self, won: Won, *, anew: bool) -> UserSession:
@@ -227,7 +247,7 @@ class Sessions:
         claim = replace(won.claim, session=self._world.token(6)) if anew else won.claim
         session = UserSession(
             user, self, self._config, self.pool, self.speech, self._examiner, self._apps, self.flights, self._pulse,
-            self._closing.get(user), claim, won.handed,
+            self._closing.get(user), claim, won.handed, goes_on=won.goes_on,
         )  # fmt: skip
         self._by_user[user] = session
         metrics.SESSIONS_STARTED.add()
@@ -259,6 +279,7 @@ class Sessions:
 
     def meet(self, nodes: tuple[Node, ...]) -> None:
         """These are all nodes now."""
+        self._forget_parted()
         self.pool.meet({node.owner.address: node.state for node in nodes if node.role is Role.BRIDGE})
         if self.stage is Stage.SERVING:
             rebalance(list(self.living), nodes, self.keeper.owner.incarnation, self._config.rebalance)
@@ -278,11 +299,9 @@ class Sessions:
         mine = None if session is None else session.ownership.claim
         if session is None or mine is None:
             self.own(user, ownership.Taken(Epoch(asked.epoch)))
-            if (given := self._given.get(user)) is None:
-                return HandOver()
-            to = given.owner
-            return HandOver(node=to.node, incarnation=to.incarnation, address=to.address)
-        verdict = decide(mine, Claim(user, owner, "", asked.phone, asked.attempt), asked.epoch)
+            given = self._given.get(user)
+            return _naming(self._handed_before(user, asked), None if given is None else given.owner)
+        verdict = decide(mine, Claim(user, owner, session.id, asked.phone, asked.attempt), asked.epoch)
         if isinstance(verdict, Refused):
             return HandOver(session=session.id, epoch=mine.epoch, stays=True)
         handed = replace_struct(session.hand_over(), epoch=verdict.claim.epoch)
@@ -291,7 +310,20 @@ class Sessions:
         self._given[user] = verdict.claim
         if len(self._given) > MOST_GIVEN:
             del self._given[next(iter(self._given))]
-        return handed
+        return _naming(handed, next(iter(self.keeper.silent(user)), None))
+
+    def _handed_before(self, user: UserId, asked: HandOverRequest) -> HandOver:
+        """What the user had here, if that was lately."""
+        self._forget_parted()
+        if (parted := self._parted.get(user)) is None:
+            return HandOver()
+        log.info("session handed over", user_id=user, session_id=parted[1].id, node=asked.node, epoch=asked.epoch)
+        return replace_struct(parted[1].hand_over(), epoch=parted[1].ownership.epoch + 1)
+
+    def _forget_parted(self) -> None:
+        now = self._world.monotonic()
+        while self._parted and (len(self._parted) > MOST_GIVEN or next(iter(self._parted.values()))[0] <= now):
+            del self._parted[next(iter(self._parted))]
 
     def release(self, claim: Claim) -> None:
         """Nobody owns this user any more, if the claim still stands."""
@@ -311,6 +343,8 @@ class Sessions:
         del self._by_user[session.user]
         if session.ownership.state is OwnershipState.MOVED:
             metrics.SESSIONS_MOVED.add()
+            self._parted.pop(session.user, None)
+            self._parted[session.user] = self._world.monotonic() + PARTED, session
         task = self._tasks.spawn(session.close(), f"close:{session.user}")
         self._closing[session.user] = task
         task.add_done_callback(lambda done: self._forget(session.user, done))
@@ -347,3 +381,10 @@ class Sessions:
         await self.keeper.close()
         await self._tasks.close(timeout=1.0)
         await self.pool.close()
+
+
+def _naming(handed: HandOver, other: Owner | None) -> HandOver:
+    """The same, with the name of another cloud that may hold something of the user."""
+    if other is None:
+        return handed
+    return replace_struct(handed, node=other.node, incarnation=other.incarnation, address=other.address)

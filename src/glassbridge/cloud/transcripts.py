@@ -98,7 +98,7 @@ class Transcripts:
         return tuple(asdict(segment) | {"kept_until": segment.kept_until - now} for segment in self._segments)
 
     def take_over(self, segments: Iterable[Mapping[str, Any]]) -> None:
-        """What the former owner had, at the beginning; a segment that cannot be read is left out."""
+        """What the former owner had, which was said before; a segment that cannot be read is left out."""
         now, found = self._clock(), []
         for fields in segments:
             try:
@@ -106,7 +106,8 @@ class Transcripts:
             except msgspec.ValidationError:
                 continue
             found.append(replace(segment, kept_until=now + min(KEPT, segment.kept_until)))
-        self._keep(found)
+        self._keep(found + self._segments)
+        self._trim()
 
     def add(
         self,
@@ -132,6 +133,9 @@ class Transcripts:
             self._keep([known for known in self._segments if known.id not in replaces])
         self._segments.insert(self._place(segment) if in_place else len(self._segments), segment)
         self._bytes += segment.nbytes
+        self._trim()
+
+    def _trim(self) -> None:
         while self._bytes > MOST_BYTES:
             self._bytes -= self._segments.pop(0).nbytes
 

@@ -56,11 +56,12 @@ CLAIMS: Final = Counter(
 )
 HAND_OVERS: Final = Counter(
     "glassbridge_hand_overs_total",
-    "Users that this cloud took from another one: `handed` over, `no_answer` (the session begins anew), `late` (the "
-    "other one has a newer attempt of the same phone).",
+    "Users that this cloud took from another one: `handed` over, `overdue` (the other one lives, but has not answered "
+    "in time: the session goes on by its id) and then `handed_late`, `no_answer` (the session begins anew), `late` "
+    "(the other one has a newer attempt of the same phone).",
     CLOUD,
     ("result",),
-    _each("handed", "no_answer", "late"),
+    _each("handed", "overdue", "handed_late", "no_answer", "late"),
 )
 RELAYED: Final = Counter(
     "glassbridge_requests_relayed_total",

@@ -57,6 +57,8 @@ class HeardUpTo(msgspec.Struct, frozen=True, kw_only=True):
 
     at_ms: Count = 0
     """Milliseconds of the session's audio; transcripts count by them."""
+    named: Count = 0
+    """Transcripts have had names up to this number."""
     speaking: bool | None = None
     """What the phone said last of speech; None: nothing."""
     epoch: Count = 0
@@ -79,7 +81,8 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     stays: bool = False
     """A newer attempt of the same phone is here: the new owner's socket came late."""
     node: Name = ""
-    """Without a session: the cloud to which this one has let the user go, if it knows,"""
+    """Another cloud that may hold something of the user: the one to which this one has let the user go, or one that
+    has not handed over to this one so far."""
     incarnation: Name = ""
     address: Name = ""
     apps: Annotated[tuple[Name, ...], Meta(max_length=256)] = ()

@@ -134,8 +134,13 @@ class UserApps:
 
     def take_over(self, handed: HandOver) -> None:
         """Starts the apps that the former owner of the user had: the user has started them before, so nothing is
-        counted. They listen to the same until they say otherwise, and what they play goes on."""
+        counted. They listen to the same until they say otherwise, and what they play goes on. An app that runs here
+        already goes on as it is."""
         for package in dict.fromkeys(handed.apps):
+            if (known := self._apps.get(package)) is not None:
+                if not self._book.in_force(package):
+                    self._book.replace(package, handed.subscriptions.get(package, ()), known.record.permissions)
+                continue
             try:
                 app = self._new(package)
             except CannotStart as error:
