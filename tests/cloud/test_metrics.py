@@ -1,9 +1,13 @@
 """What a cloud tells of itself in numbers: where, to whom, and whether it is true."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
+
+import pytest
 
 from glassbridge import __version__
 from glassbridge.core.values import LossReason
+from glassbridge.telemetry import loop_lag
 from glassbridge.telemetry.traces import Origin
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from tests.cloud.conftest import ANN, Stage
@@ -94,3 +98,25 @@ async def test_a_fault_is_counted_from_its_first_second_to_its_last(stage: Begin
     gone = await now()
     assert (of(gone, "sessions", state="active"), of(gone, "sessions", state="grace")) == (0, 1)
     assert of(gone, "audio_dead_seconds") == 0.0, "nobody waits for audio"
+
+
+async def test_what_is_left_of_a_cloud_is_told_to_autoscalers(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each of the three things that bound it: 1 is idle, 0 is full."""
+    built = await stage(admin_token=ADMIN, max_sessions=4)
+
+    async def left() -> dict[str, float]:
+        found = await scrape(built, Authorization=f"Bearer {ADMIN}")
+        return {of_what: of(found, "capacity_left_ratio", of=of_what) for of_what in ("sessions", "speakers", "loop")}
+
+    monkeypatch.setattr(loop_lag, "_newest", deque([0.0]))
+    assert await left() == {"sessions": 1.0, "speakers": 1.0, "loop": 1.0}
+    phones = [await built.phone(f"user{number}@example.com") for number in range(3)]
+    monkeypatch.setattr(loop_lag, "_newest", deque([0.0, loop_lag.MOST / 4, 0.01]))
+    found = await left()
+    assert (found["sessions"], found["loop"]) == (0.25, 0.75)
+    phones.append(await built.phone("user3@example.com"))
+    monkeypatch.setattr(loop_lag, "_newest", deque([10 * loop_lag.MOST]))
+    found = await left()
+    assert (found["sessions"], found["loop"]) == (0.0, 0.0)
+    monkeypatch.setattr(type(built.recogniser), "fits", 0)
+    assert (await left())["speakers"] == 0.0

@@ -127,3 +127,20 @@ def test_haproxy_reads_its_file(tmp_path: Path) -> None:
     done = subprocess.run(check, env=env, text=True, capture_output=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     assert "[WARNING]" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "killed"),
+    [
+        ("systemd/glassbridge-cloud.service", r"^TimeoutStopSec=(\d+)$"),
+        ("compose/compose.yaml", r"^ +stop_grace_period: (\d+)s\b"),
+    ],
+)
+def test_a_cloud_is_not_killed_while_it_hands_its_users_over(path: str, killed: str) -> None:
+    """By itself the delay is 0: each way of deploying gives the balancer time to notice."""
+    text = (DEPLOY / path).read_text()
+    delay, drain = (
+        int(re.findall(rf"\bGLASSBRIDGE_{name}\b\"?[=:] ?\"?(\d+)", text)[0]) for name in ("DRAIN_DELAY", "DRAIN")
+    )
+    assert delay > 0
+    assert int(re.findall(killed, text, re.MULTILINE)[0]) > delay + drain
