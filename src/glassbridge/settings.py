@@ -392,6 +392,9 @@ class Settings(BaseModel):
     """Another Soniox: one region's, or the double. Unset: Soniox's own."""
     soniox_model: str | None = Field(None, validation_alias=AliasChoices("SONIOX_MODEL"))
     """Model of Soniox. Unset: `stt-rt-v6`."""
+    soniox_per_minute: int = Field(100, ge=20, le=1_000_000, validation_alias=AliasChoices("SONIOX_PER_MINUTE"))
+    """Streams that may be begun in a minute with your account of Soniox, by all clouds together. A user who moves to
+    another cloud while speaking begins one: have so many raised that a cloud can be stopped."""
     vocabulary: str = Field("", max_length=8_000)
     """Names and words that are likely to be said, as a comma list. Soniox understands them better then."""
     sherpa_model: Path | None = None

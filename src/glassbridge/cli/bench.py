@@ -85,6 +85,24 @@ def apps(
 
 
 @app.command()
+def phones(
+    count: Annotated[int, typer.Option("--phones", min=1, max=20_000, help="Phones that say nothing.")] = 10_000,
+    back: Annotated[int, typer.Option(min=1, help="So many lose their sockets at once.")] = 1_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the cloud is measured at rest.")] = 20.0,
+    json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
+) -> None:
+    """What phones that say nothing cost a cloud, and how soon many are back at once. Exit status 0 if all holds."""
+    start_logging("bench", "error", "auto")
+    from glassbridge.lab.bench_phones import PhonesBench, measure, table
+
+    config = PhonesBench(phones=count, back=min(back, count), seconds=seconds)
+    report = asyncio.run(measure(config, say=_say))
+    print(json_module.dumps(report) if json else table(report))
+    if not all(report["holds"].values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def speaker(
     runs: Annotated[int, typer.Option(min=1, max=200, help="First sounds of each side.")] = 10,
     participant: ParticipantOption = ParticipantName.OWN,

@@ -29,6 +29,7 @@ def chosen_recogniser(settings: "Settings", *, alone: bool = False) -> "Recognis
         soniox_key=settings.soniox_api_key.get_secret_value(),
         soniox_url=settings.soniox_endpoint,
         soniox_model=settings.soniox_model,
+        soniox_per_minute=settings.soniox_per_minute,
         vocabulary=tuple(part.strip() for part in settings.vocabulary.split(",") if part.strip()),
         model=settings.sherpa_model,
         languages=tuple(part.strip() for part in settings.sherpa_languages.split(",") if part.strip()),

@@ -1,12 +1,12 @@
 """One WebSocket of a phone: reads, writes, asks for signs of life. It knows no session; it is given a listener."""
 
 import asyncio
-from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import WSMsgType
@@ -18,6 +18,7 @@ from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
 from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
+from glassbridge.runtime.coarse_timer import CoarseTimer, Deadline
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.runtime.tcp import prepare, round_trip
 from glassbridge.telemetry import metrics
@@ -44,6 +45,8 @@ log = structlog.get_logger()
 OUTBOX, OUTBOX_BYTES = 256, 1 << 20
 """Messages that may wait for a phone that reads slowly; beyond either it is closed."""
 SEND_TIMEOUT = 5.0
+AT_ONCE = 1 << 14
+"""Bytes that may wait in the connection where a message is written without a task: with so few it is never full."""
 FAIR_SHARE = 50
 """Messages of one phone that are taken in one go."""
 MAX_UNKNOWN = 32
@@ -136,7 +139,9 @@ class PhoneConnection:
         number: SocketNumber,
         params: ConnectParams,
         config: CloudConfig,
+        timer: CoarseTimer | None = None,
     ) -> None:
+        """`timer` is shared with others; None: it has one of its own."""
         self.user = user
         self.number = number
         self.params = params
@@ -147,9 +152,13 @@ class PhoneConnection:
             prepare(raw)
         self._config = config
         self._log = log.bind(user_id=user, socket=number)
-        self._outbox: deque[str] = deque()
+        self._outbox: list[str | None] = []
+        """What waits to be written; None: a ping of the protocol, for old phones know only that one."""
         self._outbox_bytes = 0
-        self._wake = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        """Writes what the phone does not take at once, and the goodbye."""
+        self._timer = timer or CoarseTimer()
+        self._look: Deadline | None = None
         self._close_with: CloseCode | None = None
         self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
         self._unanswered = 0
@@ -201,7 +210,7 @@ class PhoneConnection:
         text = encode(message)
         self._outbox.append(text)
         self._outbox_bytes += len(text)
-        self._wake.set()
+        self._flush()
 
     def close(self, code: CloseCode) -> None:
         """Closes after what is queued; the first code counts."""
@@ -212,7 +221,7 @@ class PhoneConnection:
                 self._outbox_bytes = 0
             if not self._listener.done():
                 self._listener.set_result(None)
-            self._wake.set()
+            self._flush()
 
     async def answers(self, within: float) -> bool:
         """Asks for a sign of life now; whether one comes within so many seconds. Safe to cancel."""
@@ -231,14 +240,16 @@ class PhoneConnection:
 
     async def run(self) -> None:
         """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
-        writer = self._tasks.spawn(self._write(), "writer")
+        self._look_again()
         try:
             listener = await self._listener
             if listener is not None:
                 await self._read(listener)
-            if self._close_with not in (None, CloseCode.SILENT):  # the writer says goodbye; a silent phone answers none
-                await asyncio.wait((writer,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
+            if self._writing is not None and self._close_with is not CloseCode.SILENT:  # a silent phone answers nothing
+                await asyncio.wait((self._writing,), timeout=SEND_TIMEOUT + CLOSE_TIMEOUT)
         finally:
+            if self._look is not None:
+                self._look.cancel()
             ours, self._close_with = self._close_with, self._close_with or CloseCode.NORMAL
             await self._tasks.close()
             self._log.info("phone socket closed", code=self._socket.close_code if ours is None else int(ours))
@@ -247,8 +258,7 @@ class PhoneConnection:
         """Nothing more can be said to this phone, not even goodbye: it is cut off, and comes back."""
         self._log.error("phone writer failed", error=type(error).__name__, exc_info=error)
         self.close(CloseCode.INTERNAL)
-        if self._transport is not None:
-            self._transport.abort()
+        self._abort()
 
     async def _read(self, listener: SocketListener) -> None:
         for number in count(1):
@@ -316,8 +326,8 @@ class PhoneConnection:
             pace = promised
         was_steady, self._steady = self._steady, pace <= STEADY
         self._pinged_at = now
-        if self._steady and not was_steady:
-            self._wake.set()  # the next look is sooner than the next ping was
+        if self._steady is not was_steady:
+            self._look_again()
 
     def _take_audio(self, frame: bytes, listener: SocketListener) -> None:
         if len(frame) > self._config.max_binary:
@@ -341,30 +351,68 @@ class PhoneConnection:
         error = ConnectionError_(code=rejection.code, message=rejection.text(**values), timestamp=iso_now())
         self.send(error, may_drop=True)
 
-    async def _write(self) -> None:
-        """Sends what is queued and asks for signs of life. A phone that takes nothing any more is cut off."""
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
+    # ---- writing
+
+    def _flush(self) -> None:
+        """Writes what the connection takes at once; a task writes the rest, with a deadline for each."""
+        if self._writing is not None:
+            return
+        while self._outbox and self._takes_at_once:
+            self._write_at_once(self._next())
+        if self._outbox or self._close_with is not None:
+            self._writing = self._tasks.spawn(self._write(), "writer")
+
+    @property
+    def _takes_at_once(self) -> bool:
+        transport = self._transport
+        return transport is not None and not self._socket.closed and transport.get_write_buffer_size() < AT_ONCE
+
+    def _next(self) -> Coroutine[Any, Any, None]:
+        text = self._outbox.pop(0)
+        self._outbox_bytes -= len(text or "")
+        return self._socket.ping() if text is None else self._socket.send_str(text)
+
+    def _write_at_once(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Nothing in it waits while the connection is not full: so no task is needed."""
         try:
-            while True:
-                while self._outbox:
-                    text = self._outbox.popleft()
-                    self._outbox_bytes -= len(text)
-                    async with asyncio.timeout(SEND_TIMEOUT):
-                        await self._socket.send_str(text)
-                if self._close_with is not None:
-                    await self._socket.close(code=self._close_with, message=self._close_with.meaning.encode())
-                    return
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout_at(asked_at + (LOOK_EVERY if self._steady else self._config.ping_every)):
-                        await self._wake.wait()
-                except TimeoutError:
-                    asked_at = loop.time()
-                    await self._ask_for_life()
+            writing.send(None)
+        except StopIteration:
+            pass
+        except ConnectionError:
+            self._abort()
+        else:
+            writing.close()
+
+    async def _write(self) -> None:
+        """A phone that takes nothing any more is cut off."""
+        try:
+            while self._outbox:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await self._next()
+            if self._close_with is not None:
+                await self._socket.close(code=self._close_with, message=self._close_with.meaning.encode())
         except (TimeoutError, ConnectionError):
-            if self._transport is not None:
-                self._transport.abort()
+            self._abort()
+        finally:
+            self._writing = None
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- signs of life
+
+    def _look_again(self) -> None:
+        """Looks after the phone in time, and again and again."""
+        if self._look is not None:
+            self._look.cancel()
+        every = LOOK_EVERY if self._steady else self._config.ping_every
+        self._look = self._timer.after(every, self._look_after)
+
+    def _look_after(self) -> None:
+        self._look_again()
+        if self._writing is None and self._close_with is None:
+            self._ask_for_life()
 
     @property
     def _may_return(self) -> bool:
@@ -379,7 +427,7 @@ class PhoneConnection:
         trip = None if raw is None else round_trip(raw)
         return MISSED_LOOKS + (0 if trip is None else int(min(trip.now, LONGEST_TRIP) / LOOK_EVERY))
 
-    async def _ask_for_life(self) -> None:
+    def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
         if self._socket.held:
             self._unanswered = 0
@@ -396,5 +444,5 @@ class PhoneConnection:
         if self._steady:
             return
         self.send(Ping(timestamp=iso_now()), may_drop=True)
-        async with asyncio.timeout(SEND_TIMEOUT):
-            await self._socket.ping()  # old phones know only this one
+        self._outbox.append(None)
+        self._flush()

@@ -1,6 +1,5 @@
 """The flight recorder of one session (docs/recorder.md): what happened, what passed each hop, how it is now."""
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from glassbridge.cloud.meter import Meter
 from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.gaps import Gap as TranscriptGap
 from glassbridge.core.gaps import GapState
+from glassbridge.core.newest import Newest
 from glassbridge.core.values import UserId
 from glassbridge.speech.base import Transcript
 from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
@@ -59,7 +59,7 @@ class Captions:
     """What was understood lately, and where words are missing; for those who watch, or who ask for it."""
 
     def __init__(self) -> None:
-        self._said: deque[tuple[int, Row]] = deque(maxlen=CAPTIONS)
+        self._said: Newest[tuple[int, Row]] = Newest(CAPTIONS)
         self.said = 0
         """So far."""
 

@@ -40,6 +40,7 @@ from glassbridge.core.lease import LeaseState
 from glassbridge.core.ownership import NodeState
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
+from glassbridge.runtime.coarse_timer import CoarseTimer
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import exposition, metrics
 from glassbridge.telemetry.listener import know_client, sign_in
@@ -103,6 +104,8 @@ class HttpApi:
         self._sessions = sessions
         self._tokens = tokens
         self._recheck = recheck
+        self._timer = CoarseTimer()
+        """Of all phones."""
         self._origins = Origins(config.allowed_origins)
         sign_in_time = config.connections.sign_in_time
         sockets = AppSockets(apps, sessions, config, recheck, self._origins, relay)
@@ -187,7 +190,13 @@ class HttpApi:
         await socket.prepare(request)
         sign_in(request, for_good=True)
         connection = PhoneConnection(
-            socket, request.transport, user, self._sessions.next_number(), ConnectParams.of(request), self._config
+            socket,
+            request.transport,
+            user,
+            self._sessions.next_number(),
+            ConnectParams.of(request),
+            self._config,
+            self._timer,
         )
         with self._recheck.guards(
             lambda: self._tokens.still_good(permit), lambda: connection.close(CloseCode.TOKEN_ENDED)

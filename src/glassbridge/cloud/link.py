@@ -40,6 +40,7 @@ from glassbridge.core.audio_link import (
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_way import Nudge, PhoneWay
 from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.runtime.change import Change
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup, cancelled
@@ -108,8 +109,8 @@ class LinkShell:
         """Serves the place of a bridge that is about to stop, until the next one stands."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._seat: SeatClient | None = None
-        self._turned = asyncio.Event()
-        """Set, and replaced, with each change of state."""
+        self._turned = Change()
+        """Of its state."""
         self._heard_at: dict[AudioRoute, float] = {}
         self.frames = Counter[AudioRoute]()
         """That came by each path, presence included, what was sent again left out."""
@@ -213,8 +214,7 @@ class LinkShell:
             await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._clock()))
 
     def _record(self, record: Record[LinkState]) -> None:
-        self._turned.set()
-        self._turned = asyncio.Event()
+        self._turned.told()
         self._heard_at.clear()
         self._story.changed(record)
 

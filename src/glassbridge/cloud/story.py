@@ -11,7 +11,6 @@ Kinds of lines, all with user_id, session_id and generation
 The flight recorder gets the same, so that both tell one story; so do the numbers and the trace (cloud/episode.py).
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from glassbridge.cloud.holes import Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import MUTED, Evidence, observe_bridge, observe_room
 from glassbridge.core.machine import Record
+from glassbridge.core.newest import Newest
 from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.values import AudioState, Generation, UserId
 from glassbridge.runtime.pulse import Pulse
@@ -54,8 +54,8 @@ class Story:
         self._begun = clock()
         self._generation = Generation(0)
         self.ears = Holes(clock, self._heard).ears
-        self._causes: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
-        self._actions: deque[tuple[float, str]] = deque(maxlen=MAX_NOTED)
+        self._causes: Newest[tuple[float, str]] = Newest(MAX_NOTED)
+        self._actions: Newest[tuple[float, str]] = Newest(MAX_NOTED)
         """What happened last, and when."""
 
     def _heard(self, before: float | None, late: bool) -> None:

@@ -16,11 +16,12 @@ Rules
 It knows no clock and no log: events are mappings with `at_ms` and `kind`, as they were noted.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
+
+from glassbridge.core.newest import Newest
 
 SILENT: Final = 3
 """Seconds without any frame that make a gap of their own."""
@@ -176,7 +177,7 @@ class GapFold:
     """Folds the events of one session into gaps, of which the last `keep` are kept."""
 
     def __init__(self, keep: int = MAX_GAPS) -> None:
-        self.gaps: deque[Gap] = deque(maxlen=keep)
+        self.gaps: Newest[Gap] = Newest(keep)
         self.found = 0
         """How many there were in all."""
         self._way: Gap | None = None
@@ -188,7 +189,7 @@ class GapFold:
         self._silent_since: int | None = None
         """Since when no audio comes at all; None while it does, or before it ever did."""
         self._wants_room = True
-        self._live: deque[tuple[int, int]] = deque(maxlen=MAX_LIVE)
+        self._live: Newest[tuple[int, int]] = Newest(MAX_LIVE)
         """Times in which audio was told to be live."""
         self._live_since: int | None = None
 

@@ -16,11 +16,11 @@ It does not know frames, listeners or clocks. What was lost and what was never c
 """
 
 from bisect import insort
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
+from glassbridge.core.newest import Newest
 from glassbridge.core.uplink import EPOCHS, Delivery
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -83,7 +83,7 @@ class InOrder:
         self._next = 0
         self._begun = True
         """It is known, or not waited for any more, where the newest epoch begins."""
-        self._holes: deque[Hole] = deque(maxlen=MOST_HOLES)
+        self._holes: Newest[Hole] = Newest(MOST_HOLES)
         self._held: list[Delivery] = []
         self._held_samples = 0
         self._give_up_at = 0.0

@@ -125,7 +125,7 @@ class LateSound:
     """Of one session."""
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._pieces: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._end = 0
         self.places: list[LateHole] = []
@@ -195,7 +195,7 @@ class LateSound:
     def _cut(self) -> None:
         oldest = min((place.start for place in self.places), default=self._end) - AROUND
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) // BYTES_PER_SAMPLE <= oldest:
-            self._bytes -= len(self._pieces.popleft()[1]) + OVERHEAD
+            self._bytes -= len(self._pieces.pop(0)[1]) + OVERHEAD
 
     def stretch(self, start: int, stop: int) -> list[tuple[int, bytes]]:
         """The sound from here to there in order, with the session's positions; of holes what has come of them."""

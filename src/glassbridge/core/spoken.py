@@ -11,7 +11,6 @@ Rules
   understood is not needed again: a stream may turn out to be dead long after somebody has stopped to speak.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -45,7 +44,7 @@ class Spoken:
     """Of one recognition."""
 
     def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
+        self._pieces: list[Piece] = []
         self._from = 0
         """Where the next piece for a stream begins."""
         self.end = 0
@@ -72,7 +71,7 @@ class Spoken:
         self._pieces.append(piece)
         oldest = max(piece.end - _BEHIND, min(self._from, self._understood))
         while self._pieces and self._pieces[0].end <= oldest:
-            gone = self._pieces.popleft()
+            gone = self._pieces.pop(0)
             if gone.end > self._from:
                 self.dropped += max(0, min(gone.end, self.end) - max(gone.start, self._from))
                 self._from = gone.end

@@ -10,10 +10,10 @@ Rules
 It does not know words, sound or time. Positions are samples of the session.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from glassbridge.core.newest import Newest
 from glassbridge.core.values import SAMPLE_RATE
 
 CLEAR: Final = SAMPLE_RATE // 2
@@ -58,7 +58,7 @@ class Utterances:
     def __init__(self, since: int) -> None:
         self.since = since
         """Where it began: of what was said before it knows nothing."""
-        self._known: deque[Utterance] = deque(maxlen=MOST)
+        self._known: Newest[Utterance] = Newest(MOST)
         """In order."""
         self._open: int | None = None
         """Where the one begins that is not final yet, as far as is known."""
@@ -92,4 +92,4 @@ class Utterances:
         """These were understood in their place."""
         gone = {one.id for one in old}
         known = [one for one in self._known if one.id not in gone]
-        self._known = deque(sorted([*known, *new], key=lambda one: (one.start, one.stop)), maxlen=MOST)
+        self._known = Newest(MOST, sorted([*known, *new], key=lambda one: (one.start, one.stop)))

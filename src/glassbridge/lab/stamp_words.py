@@ -85,7 +85,8 @@ class StampRecogniser:
         return {
             "GLASSBRIDGE_RECOGNISER": "soniox",
             "GLASSBRIDGE_STANDBY": "none",
-            "GLASSBRIDGE_RECOGNISERS": "100",
+            "GLASSBRIDGE_RECOGNISERS": "1000",
+            "SONIOX_PER_MINUTE": "6000",
             "SONIOX_API_KEY": "any",
             "SONIOX_ENDPOINT": self._double.url,
         }

@@ -3,7 +3,6 @@
 For machines that hear of every piece of audio. What takes time belongs in a task that steps with its result.
 """
 
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -37,7 +36,7 @@ class DirectShell(Generic[E]):
         self._on_record = on_record
         self._clock = clock
         self._on_step = on_step
-        self._waiting: deque[E] = deque()
+        self._waiting: list[E] = []
         self._stepping = False
         self._timer = Timer(self._ring)
 
@@ -50,7 +49,7 @@ class DirectShell(Generic[E]):
         self._stepping = True
         try:
             while self._waiting:
-                next_event = self._waiting.popleft()
+                next_event = self._waiting.pop(0)
                 effects = self.machine.step(next_event, self._clock())
                 done = effects if done is None else done
                 for record in self.machine.records:

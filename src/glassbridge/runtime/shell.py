@@ -1,7 +1,6 @@
 """The shell around a machine: a mailbox, one timer, an ordered executor of effects."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,7 +50,7 @@ class Shell(Generic[E]):
         self._tick = tick
         self._on_record = on_record
         self._clock = clock
-        self._mailbox: deque[E | None] = deque()
+        self._mailbox: list[E | None] = []
         self._waiter: asyncio.Future[None] | None = None
         self._stopped = False
         self._overflowed = False
@@ -83,7 +82,7 @@ class Shell(Generic[E]):
                 raise MailboxFull(f"more than {MAILBOX} events wait for {type(self.machine).__name__}")
             if not self._mailbox:
                 await self._wait()
-            event = self._mailbox.popleft() if self._mailbox else self._tick
+            event = self._mailbox.pop(0) if self._mailbox else self._tick
             if event is None:
                 return
             effects = self.machine.step(event, self._clock())

@@ -40,6 +40,7 @@ from glassbridge.core.speech_clock import Lag, LagBook, StreamClock
 from glassbridge.core.spoken import Piece, Spoken
 from glassbridge.core.subscriptions import AUTO
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.runtime.change import Change
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcript, Want
@@ -104,7 +105,7 @@ class Ear:
         self._gap = False
         """Something said since the last finish() will never be understood."""
         self._drops = (0, 0)
-        self._changed = asyncio.Event()
+        self._changed = Change()
         self.lags = LagBook()
         self._shell.step(Subscribed())
 
@@ -194,7 +195,6 @@ class Ear:
             await self._change()
 
     async def _change(self) -> None:
-        self._changed.clear()
         await self._changed.wait()
 
     @property
@@ -243,7 +243,7 @@ class Ear:
                 self._judge(effect)
             case Healthy():
                 self._judge(None)
-        self._changed.set()
+        self._changed.told()
 
     def _judge(self, fault: Fault | None) -> None:
         crowded_out = fault is not None and fault.reason.crowded
@@ -272,7 +272,7 @@ class Ear:
             return
         begin, end = clock.begin(said.start_ms), clock.end(said.end_ms)
         self._passed = max(self._passed, end if said.final else begin)
-        self._changed.set()
+        self._changed.told()
         if said.final:
             self._spoken.understood(end)
         lag = clock.lag(said.end_ms, monotonic()) if self._measured else None
@@ -325,7 +325,7 @@ class Ear:
         self._count_drops()
         self._spoken.lost()
         self._let_go(number)
-        self._changed.set()
+        self._changed.told()
         self._shell.step(Lost(number, error.reason, str(error)))
 
     def _let_go(self, number: int) -> None:

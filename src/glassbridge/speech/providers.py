@@ -24,6 +24,7 @@ class ProviderConfig:
     soniox_key: str = field(default="", repr=False)
     soniox_url: str | None = None
     soniox_model: str | None = None
+    soniox_per_minute: int | None = None
     vocabulary: tuple[str, ...] = ()
     """Names and words that are likely to be said, for those that can be told."""
     model: Path | None = None
@@ -81,6 +82,7 @@ def _soniox(config: ProviderConfig) -> Recogniser:
             model=config.soniox_model or wire.MODEL,
             vocabulary=config.vocabulary,
             streams=config.streams or wire.CONCURRENT,
+            per_minute=config.soniox_per_minute or wire.PER_MINUTE,
         )
     )
 

@@ -47,6 +47,8 @@ REASONS: Final = {
     429: Reason.TOO_MANY,
 }
 """By HTTP status, of the handshake as of an error answer; every other one is UNAVAILABLE."""
+SPARE: Final = 10
+"""Streams a minute that are left to others who use the account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class SonioxConfig:
     url: str = wire.URL
     model: str = wire.MODEL
     streams: int = wire.CONCURRENT
+    per_minute: int = wire.PER_MINUTE
+    """Streams that the account may begin in a minute."""
     vocabulary: tuple[str, ...] = ()
     """Names and words that are likely to be said."""
     ping_every: float = 10.0
@@ -71,7 +75,7 @@ class SonioxRecogniser:
     stuck = 20.0
 
     def __init__(self, config: SonioxConfig) -> None:
-        self.limits = Limits(streams=config.streams, opening=5, per_minute=wire.PER_MINUTE - 10, of_account=True)
+        self.limits = Limits(streams=config.streams, opening=5, per_minute=config.per_minute - SPARE, of_account=True)
         self._config = config
         self._http: aiohttp.ClientSession | None = None
         self._streams: set[SonioxStream] = set()

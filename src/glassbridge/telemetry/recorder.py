@@ -6,7 +6,6 @@ Wall clock only by one anchor: time here is unix milliseconds that run with the 
 import struct
 import time
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import takewhile
@@ -208,7 +207,7 @@ class _Ring:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
         self.size = self.dropped = 0
 
     def put(self, line: bytes) -> None:
@@ -228,4 +227,4 @@ class _Ring:
         return found[::-1]
 
     def _forget(self) -> None:
-        self.size -= len(self._lines.popleft()) + OVERHEAD
+        self.size -= len(self._lines.pop(0)) + OVERHEAD

@@ -6,7 +6,6 @@ never for a frame.
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +17,8 @@ from types import TracebackType
 from typing import Final, Self
 
 import structlog
+
+from glassbridge.core.newest import Newest
 
 FIRST_EVENTS, LAST_EVENTS = 32, 96
 """Of one span: what comes in between goes, and is counted."""
@@ -79,7 +80,7 @@ class Span:
         self.attributes: dict[str, Attribute] = {}
         self.set(**attributes)
         self._first: list[Moment] = []
-        self._last: deque[Moment] = deque(maxlen=LAST_EVENTS)
+        self._last: Newest[Moment] = Newest(LAST_EVENTS)
         self.events_dropped = 0
         self.error = ""
         """What went wrong; empty when nothing did."""

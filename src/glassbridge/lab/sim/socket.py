@@ -84,6 +84,9 @@ class End:
             self._wake()
             self._end()
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, _name: str) -> None:
         """There is no kernel to ask."""
 
