@@ -98,6 +98,10 @@ class Backend:
     async def start_cloud(self) -> None:
         """Starts the cloud, for the first time or again after its end; returns when it answers."""
         await self.cloud.start()
+        await self.cloud_answers()
+
+    async def cloud_answers(self) -> None:
+        """Returns when the cloud, which was started, answers. Raises UserError."""
         await until(lambda: self._http.answers(f"{self.cloud_url}/readyz"), self.cloud)
 
     async def ready(self) -> None:

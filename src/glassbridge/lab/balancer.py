@@ -34,19 +34,30 @@ frontend phones
   default_backend clouds
 backend clouds
   balance random
-  option httpchk GET /readyz
+  option httpchk GET {check}
 """
 SERVER: Final = "  server {name} {host}:{port} check inter 500ms fall 2 rise 1\n"
 
 
 class Balancer:
-    """`async with`; clouds are named by their ports, and need not listen yet."""
+    """`async with`; what is behind it is named by its ports, and need not listen yet."""
 
-    def __init__(self, folder: Path, ports: Sequence[int], say: Callable[[str], None], seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Sequence[int],
+        say: Callable[[str], None],
+        seed: int = 0,
+        *,
+        name: str = "haproxy",
+        check: str = "/readyz",
+    ) -> None:
+        """`name` tells its file from that of another one; `check` is the path at which a server says that it serves."""
         self.port = 0
         """Where it listens; known once it is entered."""
         self._folder = folder
         self._ports = ports
+        self._name, self._check = name, check
         self._say = say
         self._chance = random.Random(seed)  # noqa: S311 - no secret
         self._child: Child | None = None
@@ -65,9 +76,11 @@ class Balancer:
             self.port = int(self._server.sockets[0].getsockname()[1])
             return self
         self.port = free_port()
-        config = self._folder / "haproxy.cfg"
+        config = self._folder / f"{self._name}.cfg"
         servers = (SERVER.format(name=f"cloud{at}", host=LOOPBACK, port=port) for at, port in enumerate(self._ports))
-        config.write_text(HAPROXY.format(host=LOOPBACK, port=self.port) + "".join(servers), encoding="utf-8")
+        config.write_text(
+            HAPROXY.format(host=LOOPBACK, port=self.port, check=self._check) + "".join(servers), encoding="utf-8"
+        )
         quiet = asyncio.subprocess.DEVNULL
         self._child = await Child.start((found, "-q", "-db", "-f", str(config)), stdout=quiet, stderr=quiet)
         try:

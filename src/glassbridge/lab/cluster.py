@@ -34,8 +34,10 @@ class Front:
 class Cluster:
     """`async with`, before the backends are started."""
 
-    def __init__(self, folder: Path, backends: Sequence[Backend], say: Callable[[str], None]) -> None:
-        self.directory = Valkey(folder)
+    def __init__(
+        self, folder: Path, directory: Valkey, backends: Sequence[Backend], say: Callable[[str], None]
+    ) -> None:
+        self.directory = directory
         self.from_phones = ByteLink()
         """The way of all phones."""
         self.to_directory: dict[str, ByteLink] = {}

@@ -139,11 +139,12 @@ async def incomplete(system: System, users: list[User], within: float = COMPLETE
     async with aiohttp.ClientSession(timeout=TIMEOUT, headers=system.admin) as http:
         while True:
             wrong = dict.fromkeys(users, 0)
-            for backend in system.stack.backends:
+            running = [backend for backend in system.stack.backends if backend.cloud.running]
+            for backend in running:
                 told = await _json(http, "GET", f"{backend.cloud_url}/api/admin/sessions?ended=false")
                 data = {"sessions": [], "nodes": []} if told is None else told["data"]
                 listed = [row["user"] for row in data["sessions"] if row["state"] != "moved"]
-                complete = sum(node["answered"] for node in data["nodes"]) == len(system.stack.backends)
+                complete = sum(node["answered"] for node in data["nodes"]) == len(running)
                 for user in users:
                     wrong[user] += listed.count(user.id) != 1 or not complete
             if not any(wrong.values()) or monotonic() > deadline:

@@ -21,6 +21,8 @@ class Needs:
     """Ways that can be broken, those to LiveKit too: needs a real livekit-server."""
     real: bool = False
     """A real livekit-server."""
+    livekit_nodes: int = 1
+    """So many of them, which share the Valkey server of the cluster; a balancer stands before them."""
     app: bool = False
     """Each user has an app that listens."""
     cluster: bool = False

@@ -33,7 +33,7 @@ class Limit:
     """A number that must hold over all samples that have the figure; at least one must."""
 
     figure: str
-    kind: Literal["p95", "most", "least"]
+    kind: Literal["p95", "p99", "most", "least"]
     bound: float
 
     def value(self, samples: Sequence[Figures]) -> float | None:
@@ -41,9 +41,12 @@ class Limit:
         values = [sample[self.figure] for sample in samples if self.figure in sample]
         if not values:
             return None
-        return {"p95": lambda: percentile(values, 0.95), "most": lambda: max(values), "least": lambda: min(values)}[
-            self.kind
-        ]()
+        return {
+            "p95": lambda: percentile(values, 0.95),
+            "p99": lambda: percentile(values, 0.99),
+            "most": lambda: max(values),
+            "least": lambda: min(values),
+        }[self.kind]()
 
     def holds(self, samples: Sequence[Figures]) -> bool:
         """Whether it does; never without samples."""
@@ -54,13 +57,18 @@ class Limit:
 
     def __str__(self) -> str:
         sign = ">=" if self.kind == "least" else "<="
-        name = f"p95 {self.figure}" if self.kind == "p95" else self.figure
+        name = f"{self.kind} {self.figure}" if self.kind in ("p95", "p99") else self.figure
         return f"{name} {sign} {self.bound:g}"
 
 
 def p95(figure: str, bound: float) -> Limit:
     """95 of 100 samples are at most that."""
     return Limit(figure, "p95", bound)
+
+
+def p99(figure: str, bound: float) -> Limit:
+    """99 of 100 samples are at most that."""
+    return Limit(figure, "p99", bound)
 
 
 def most(figure: str, bound: float) -> Limit:

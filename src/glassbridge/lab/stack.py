@@ -23,9 +23,11 @@ from glassbridge.core.values import UserId
 from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend, breakable
 from glassbridge.lab.cluster import Cluster
 from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
+from glassbridge.lab.livekit_nodes import LiveKitNodes
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
 from glassbridge.lab.turn import Turn
+from glassbridge.lab.valkey import Valkey
 from glassbridge.livekit.binary import find_binary, provide_binary
 from glassbridge.livekit.participant import ParticipantKind
 from glassbridge.livekit.rooms import RoomService, RoomServiceError, RoomServiceRefused
@@ -60,6 +62,8 @@ class StackConfig:
     """Clouds, each with a bridge of its own; all share LiveKit."""
     cluster: bool = False
     """The clouds share a directory, all bridges, and a balancer."""
+    livekit_nodes: int = 1
+    """More than one needs a cluster, whose Valkey server they share, and a real livekit-server."""
     original_clouds: bool = False
     """Doubles of the original's cloud (lab/originals/cloud.py) in the place of ours."""
     breakable: bool = False
@@ -160,6 +164,7 @@ class Stack:
         clean, config = self._cleanup, self._config
         await clean.enter_async_context(self._http)
         self._folder = Path(clean.enter_context(tempfile.TemporaryDirectory(prefix="glassbridge-")))
+        self._valkey = Valkey(self._folder)
         self.livekit = await self._livekit()
         if self.livekit is not None:
             self.livekit_url = self.livekit.url
@@ -174,7 +179,9 @@ class Stack:
         for name in ascii_uppercase[: config.backends]:
             self.backends.append(await self._backend(name, breaker))
         if config.cluster:
-            self.cluster = await clean.enter_async_context(Cluster(self._folder, self.backends, self._say))
+            self.cluster = await clean.enter_async_context(
+                Cluster(self._folder, self._valkey, self.backends, self._say)
+            )
         clean.push_async_callback(self._stop_programs)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -244,6 +251,10 @@ class Stack:
             rtc = behind_breaker() if config.breakable else {}
             turn = config.turn or Turn({}, [])
             rtc |= {"turn_servers": turn.servers} if turn.servers else {}
+            if config.livekit_nodes > 1:
+                shared = f"{LOOPBACK}:{self._valkey.port}"
+                nodes = [LiveKitServer(binary, config.keys, redis=shared) for _ in range(config.livekit_nodes)]
+                return await self._cleanup.enter_async_context(LiveKitNodes(self._folder, nodes, self._say))
             return LiveKitServer(
                 binary, config.keys, port=config.livekit_port, host=config.host, rtc=rtc, turn=turn.turn
             )

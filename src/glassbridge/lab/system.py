@@ -145,6 +145,7 @@ class System:
                 workers=needs.workers,
                 breakable=needs.breakable,
                 cluster=needs.cluster,
+                livekit_nodes=needs.livekit_nodes,
                 original_clouds=needs.original_clouds,
                 env=env,
                 pythons=self._pythons,

@@ -58,7 +58,8 @@ class LiveKitServer:
     on the same ports.
 
     `port` 0 takes any free one; signalling listens there and media on UDP `udp_port` (0: port + 2, or any free one).
-    `rtc` adds to or replaces the `rtc` part of its configuration, `turn` is its `turn` part.
+    `rtc` adds to or replaces the `rtc` part of its configuration, `turn` is its `turn` part. `redis` is the host:port
+    of a server in which nodes find each other; empty: it is the only one.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class LiveKitServer:
         log_level: str = "warn",
         rtc: Mapping[str, Any] | None = None,
         turn: Mapping[str, Any] | None = None,
+        redis: str = "",
     ) -> None:
         keys.require_strong()
         self._binary = binary
@@ -80,6 +82,7 @@ class LiveKitServer:
         self._log_level = log_level
         self._rtc = dict(rtc or {})
         self._turn = dict(turn or {})
+        self._redis = redis
         self._child: Child | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.udp_port = udp_port or (port + 2 if port else free_port(socket.SOCK_DGRAM, host))
@@ -143,6 +146,7 @@ class LiveKitServer:
             "rtc": rtc | self._rtc,
             "keys": {self._keys.api_key: self._keys.secret},
             **({"turn": self._turn} if self._turn else {}),
+            **({"redis": {"address": self._redis}} if self._redis else {}),
             "logging": {"level": self._log_level, "json": True},
         }
 
