@@ -16,7 +16,6 @@ from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.ownership import NodeState, Owner, OwnershipState
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
-from glassbridge.speech.base import Transcript, Want
 from glassbridge.wire import cluster as wire
 from glassbridge.wire.app_keys import hash_key
 from tests.cloud.app_stage import KEY, PACKAGE, AppsServer, AppStage, PlayingBridge
@@ -94,7 +93,7 @@ async def test_what_a_slow_owner_had_comes_late(
     assert (id_of(second), second.of_type("connection_ack")[0]["resumed"]) == (id_of(first), True)
     new = two.cloud.sessions._by_user[user_id(ANN)]
     assert new.apps.states() == {}, "it has answered in time"
-    new._remember(Transcript("said since", True, 0, 0, id=f"u{next(new.hearing._ids)}"), frozenset({Want("en-US")}))
+    new.transcripts.add("said since", ["en-US"], 0, 0, id=f"u{next(new.hearing._ids)}")
     await eventually(lambda: PACKAGE in new.apps.states() or "the app is not there", 6.0)
     assert old.ownership.state is OwnershipState.MOVED
     assert clouds.sessions_of() == [new]
