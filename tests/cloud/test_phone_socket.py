@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from time import monotonic, time
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -13,13 +14,15 @@ from aiohttp import WSServerHandshakeError
 
 from glassbridge.cloud import connection
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.core.session import SessionState
+from glassbridge.cloud.connection import ConnectParams, PhoneConnection
+from glassbridge.core.session import SessionState, SocketNumber
 from glassbridge.core.values import user_id
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from glassbridge.wire.close_codes import CloseCode
-from tests.cloud.conftest import ANN, KEYS, SECRET, Stage
+from tests.cloud.conftest import ANN, KEYS, SECRET, Stage, cloud_config
 from tests.support.patience import patient
 from tests.support.poll import eventually, stays
+from tests.support.scripted_bridge import ScriptedBridge
 
 Begin = Callable[..., Awaitable[Stage]]
 
@@ -430,3 +433,29 @@ async def test_a_phone_whose_writer_fails_is_cut_off_and_comes_back(
     await eventually(lambda: phone.socket.closed or "it is read for ever, and never told anything")
     monkeypatch.undo()
     await (await built.phone()).until("connection_ack")
+
+
+class Gone:
+    """A transport whose descriptor is closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_extra_info(self, _name: str) -> None:
+        if self.closed:
+            raise ValueError("negative file descriptor")
+
+
+async def test_a_connection_that_has_just_closed_is_not_asked_how_long_its_round_trip_takes() -> None:
+    """Its descriptor is gone before its reader hears of it."""
+    transport: Any = Gone()
+    socket: Any = SimpleNamespace(closed=False, held=False)
+    config = cloud_config(ScriptedBridge())
+    phone = PhoneConnection(socket, transport, user_id(ANN), SocketNumber(1), ConnectParams(phone="hers"), config)
+    phone._steady = True
+    transport.closed = True
+    phone._look_after()
+    assert phone._unanswered == 1

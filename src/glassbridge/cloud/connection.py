@@ -365,7 +365,9 @@ class PhoneConnection:
     @property
     def _takes_at_once(self) -> bool:
         transport = self._transport
-        return transport is not None and not self._socket.closed and transport.get_write_buffer_size() < AT_ONCE
+        if transport is None or transport.is_closing() or self._socket.closed:
+            return False
+        return transport.get_write_buffer_size() < AT_ONCE
 
     def _next(self) -> Coroutine[Any, Any, None]:
         text = self._outbox.pop(0)
@@ -423,7 +425,10 @@ class PhoneConnection:
     def _most_unanswered(self) -> int:
         if not self._steady:
             return self._config.missed_pings
-        raw = None if self._transport is None else self._transport.get_extra_info("socket")
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return MISSED_LOOKS
+        raw = transport.get_extra_info("socket")
         trip = None if raw is None else round_trip(raw)
         return MISSED_LOOKS + (0 if trip is None else int(min(trip.now, LONGEST_TRIP) / LOOK_EVERY))
 

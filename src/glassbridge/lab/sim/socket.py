@@ -87,6 +87,9 @@ class End:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def get_extra_info(self, _name: str) -> None:
         """There is no kernel to ask."""
 
