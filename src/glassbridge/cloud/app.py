@@ -30,7 +30,7 @@ from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.ownership import Owner
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.runtime.addresses import is_on_this_machine, reachable_at
-from glassbridge.runtime.garbage import spare_imports
+from glassbridge.runtime.garbage import spare_imports, spare_sessions
 from glassbridge.runtime.listen import CannotListen, cannot_listen, raise_descriptor_limit
 from glassbridge.runtime.signals import RELOADS, reload_on_hangup, stop_on_signals
 from glassbridge.runtime.tasks import TaskGroup
@@ -218,6 +218,7 @@ async def serve(
 
     Raises CannotListen (the user's to put right).
     """
+    tasks = TaskGroup("serve")
     try:
         with reload_on_hangup(), stop_on_signals() as stop:
             opened = Shared() if shared is None else shared()
@@ -228,9 +229,12 @@ async def serve(
                     RELOADS["secrets"] = lambda: cloud.reload(reread())
                 if ready is not None:
                     ready(cloud.port)
+                sessions = cloud.sessions
+                tasks.keep(lambda: spare_sessions(lambda: (sessions.begun, sessions.active)), "garbage")
                 await stop.wait()
     finally:
         RELOADS.pop("secrets", None)
+        await tasks.close()
         await recogniser.close()
         if voice is not None:
             await voice.close()

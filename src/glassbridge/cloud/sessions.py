@@ -90,6 +90,8 @@ class Sessions:
         self._empty.set()
         self._tasks = TaskGroup("sessions")
         self._numbers = count(1)
+        self.begun = 0
+        """Sessions so far."""
         self.stage = Stage.SERVING
 
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
@@ -250,6 +252,7 @@ class Sessions:
             self._closing.get(user), claim, won.handed, goes_on=won.goes_on,
         )  # fmt: skip
         self._by_user[user] = session
+        self.begun += 1
         metrics.SESSIONS_STARTED.add()
         self._empty.clear()
         session.start()
