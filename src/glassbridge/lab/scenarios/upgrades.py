@@ -26,8 +26,8 @@ MANY: Final = 60
 DRAINED: Final = 5.0
 """Seconds that a LiveKit node has for its participants, after which its operator ends it."""
 AWAY: Final = 10.0
-SPREAD_WITHIN: Final = 20.0
-"""Seconds in which clouds that were added get some users."""
+SPREAD_WITHIN: Final = 60.0
+"""Seconds in which clouds that were added get some users: nobody is sent away in the first 30."""
 LOWEST: Final = 19
 """Priority of a program that starts: in the field its machine is its own."""
 
@@ -205,10 +205,10 @@ async def _see(backends: list[Backend]) -> None:
 
 
 async def _spread(system: System, added: list[Backend]) -> bool:
-    """Whether each of them has got users."""
+    """Whether they have got users."""
     for _ in range(round(SPREAD_WITHIN)):
         await asyncio.sleep(1.0)
         owners = {line["region"] for line in system.logged("ownership", new="held")}
-        if owners >= {backend.name for backend in added}:
+        if owners & {backend.name for backend in added}:
             return True
     return False
