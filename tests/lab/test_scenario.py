@@ -53,7 +53,7 @@ def test_every_scenario_is_found_by_its_name_and_its_family() -> None:
     assert [scenario.id for scenario in find(["n"])] == networks
     assert {f"N-{cell.name}" for cell in CELLS} == set(networks)
     assert [scenario.id for scenario in find(["N-loss1"])] == ["N-loss1"]
-    clusters = [f"M{number}" for number in range(1, 14)]
+    clusters = [f"M{number}" for number in range(1, 18)]
     assert [scenario.id for scenario in find(["m"])] == clusters
     versions = [f"V{number}" for number in range(1, 6)]
     special = [*networks, *clusters, *versions, *(f"W{number}" for number in range(3, 11))]
