@@ -277,9 +277,11 @@ class PhoneClient:
         )
 
     def _dial_beside(self) -> Awaitable[CloudSocket] | None:
-        if self.session is None or not self.session.beside:
-            return None
-        return CloudSocket.open(
+        return self._open_beside() if self.session is not None and self.session.beside else None
+
+    async def _open_beside(self) -> CloudSocket:
+        """What it brings may come before the introduction on the first socket."""
+        socket = await CloudSocket.open(
             self._world,
             self.cloud,
             self._core_token,
@@ -289,6 +291,8 @@ class PhoneClient:
             attempt=0,
             beside=True,
         )
+        await self._sender.introduce(socket)
+        return socket
 
     def _use_beside(self, socket: CloudSocket | None) -> None:
         self._sender.beside = socket

@@ -30,6 +30,11 @@ def test_nothing_is_lost_on_any_link(play: Play) -> None:
     assert not found
 
 
+def test_a_second_socket_that_is_quicker_than_the_first_loses_no_beginning(play: Play) -> None:
+    """0.56 s were given up: the first audio came on it, before the first socket could say where audio begins."""
+    assert play(make(703655)).violations == []
+
+
 def test_the_same_seed_is_the_same_story(play: Play) -> None:
     assert play(make(7)).story == play(make(7)).story
 

@@ -219,6 +219,7 @@ class Phone:
         except asyncio.CancelledError:
             socket.cut()
             raise
+        await self.sender.introduce(cast(CloudSocket, socket))
         return cast(CloudSocket, socket)
 
     def _use_beside(self, socket: CloudSocket | None) -> None:
