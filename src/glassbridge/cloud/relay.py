@@ -22,7 +22,9 @@ from glassbridge.cloud.answers import refuse
 from glassbridge.cloud.body import CONTINUE
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.websocket import WebSocket, app_websocket
+from glassbridge.core.app_times import LOOK_EVERY, LOOKS
 from glassbridge.runtime.tasks import cancelled
+from glassbridge.runtime.tcp import lost
 from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
@@ -190,7 +192,7 @@ class Relay:
                 log.info("app socket relayed", cloud=address)
                 for said in first:
                     await (far.send_str(said) if isinstance(said, str) else far.send_bytes(said))
-                await _join(near, far)
+                await _join(near, far, request.transport)
                 if not near.closed and request.transport is not None:
                     # No close frame came: a code would be a goodbye, which the other cloud has not said.
                     request.transport.abort()
@@ -253,14 +255,28 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
-async def _join(near: Socket, far: Socket) -> None:
-    """Hands on both ways until either end is gone."""
+async def _join(near: Socket, far: Socket, transport: asyncio.Transport | None) -> None:
+    """Hands on both ways until either end is gone. The other cloud sees our machine acknowledge what it sends: that the
+    app's does not any more, `transport` shows only here."""
     up = asyncio.create_task(_pump(near, far), name="app:up")
     down = asyncio.create_task(_pump(far, near), name="app:down")
+    unseen = asyncio.create_task(_lost(transport), name="app:lost")
     try:
-        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((up, down, unseen), return_when=asyncio.FIRST_COMPLETED)
+        died = unseen.done()
     finally:
-        await cancelled(up, down)
+        await cancelled(up, down, unseen)
+    if died:
+        log.warning("app unreachable", reason="its machine acknowledges nothing that is sent")
+        await far.close(code=CloseCode.SILENT)
+
+
+async def _lost(transport: asyncio.Transport | None) -> None:
+    """Until the app's machine is gone; for ever where that is not known."""
+    if transport is not None and (raw := transport.get_extra_info("socket")) is not None:
+        await lost(raw, LOOK_EVERY, LOOKS)
+    else:
+        await asyncio.get_running_loop().create_future()
 
 
 async def _pump(source: Socket, sink: Socket) -> None:

@@ -10,7 +10,6 @@ from glassbridge.app.link import Link
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud import transcripts
-from glassbridge.cloud.apps import connection as app_connection
 from glassbridge.cloud.apps import uploads
 from glassbridge.cloud.apps.sockets import AppSockets
 from glassbridge.cloud.apps.user_apps import UserApps
@@ -59,11 +58,6 @@ def forgets_a_new_start(patch: Patch) -> None:
 def stays_behind_a_silent_relay(patch: Patch) -> None:
     """An app that waits for a cloud that relays its socket and has gone without a word."""
     patch.setattr(app_socket, "SILENCE", 60.0)
-
-
-def misses_no_machine(patch: Patch) -> None:
-    """A cloud that takes an app for alive whose machine has died without a word: it comes back as another process."""
-    patch.setattr(app_connection, "LOOKS", 60)
 
 
 def ends_apps_at_sigterm(patch: Patch) -> None:
@@ -141,7 +135,6 @@ RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (waits_for_nobody, Checker.DEAF, BY_NAME),
     (forgets_a_new_start, Checker.DEAF, BY_NAME),
     (stays_behind_a_silent_relay, Checker.DEAF, BALANCED),
-    (misses_no_machine, Checker.DEAF, BY_NAME),
     (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
 ]
 MUTATIONS = [

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from random import Random
 
 import pytest
 
+from glassbridge.lab.weeks import chaos
 from glassbridge.lab.weeks.ambient import ambient
-from glassbridge.lab.weeks.chaos import HOUR, Plan
+from glassbridge.lab.weeks.chaos import HOUR, Chaos, Plan
 from glassbridge.lab.weeks.week import play
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.runtime.shell import Shell
@@ -43,6 +45,26 @@ REGRESSIONS = {
 @pytest.mark.parametrize(("seed", "many", "users"), REGRESSIONS.values(), ids=list(REGRESSIONS))
 def test_what_was_found_once(seed: int, many: float, users: int) -> None:
     assert play(hours(seed, many, users=users, speaks=100.0)).violations == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_app_that_dies_unseen_and_comes_back_as_another_process(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections lose their way, and it dies before it notices: only its machine's silence shows it, to the cloud
+    that has its socket, or that relays it."""
+
+    def hurt(self: Chaos, chance: Random) -> None:
+        server = chance.choice(list(self._apps.values()))
+        if server.awake:
+            self._sever(server)
+            self._network.time.at(self._network.time.now + 1.0, self._restart, server, "killed", 0.5)
+
+    monkeypatch.setattr(Chaos, "_hurt_app", hurt)
+    monkeypatch.setattr(chaos, "APP_EVERY", 60.0)
+    monkeypatch.setattr(chaos, "MOVE_EVERY", 1e6)
+    outcome = play(hours(seed, 0.2, users=6, speaks=100.0))
+    assert outcome.counts["severed"] > 3
+    assert outcome.violations == []
 
 
 DIGEST = """

@@ -223,6 +223,7 @@ class AppConnection:
                     if self._take_binary is not None and self.open:
                         self._take_binary(self, message.data)
                 case _:
+                    self.lost = message.type is WSMsgType.CLOSE and message.data == CloseCode.SILENT  # as a relay says
                     return
 
     def _take(self, text: str, hear: Hear) -> None:
