@@ -394,11 +394,12 @@ export class PhoneClient {
     const opening = this.clock() - begunAt; // two round trips at least
     sender.attach(socket, ack, roundTrip || opening / 2);
     this.takesBeside = Boolean(ack.beside);
-    if (ack.pings) socket.pace.begin();
-    if (ack.pings && sender.sending.isNew) this.measure(socket);
     const where = ack.livekit && `${ack.livekit.url} ${ack.livekit.roomName}`;
     const sameRoom = Boolean(ack.resumed || (where && where === this.room.where));
     this.shell.post({ type: "Accepted", socket: number, sameRoom, answers: Boolean(ack.pings) });
+    // After the machine's first ping, which tells how often it comes.
+    if (ack.pings) socket.pace.begin();
+    if (ack.pings && sender.sending.isNew) this.measure(socket);
     this.onEvent({ type: "socket", here: true, sessionId: ack.sessionId });
     sender.bePresent();
     socket.say({ type: "glasses_connection_state", status: "CONNECTED", modelName: this.model });

@@ -31,6 +31,7 @@ test("it connects, says what it can, and tells what a person should know", async
     ["ping", "glasses_connection_state", "microphone_state_change", "VAD"],
   );
   assert.equal(ours[0].every, 1);
+  assert.equal(world.socket.said.find(({ type }) => type === "ping").every, 1, "the first of all pings says it");
   assert.deepEqual(world.told, ["connecting to the cloud", "connected; nothing has been heard yet", "you are heard"]);
 });
 
