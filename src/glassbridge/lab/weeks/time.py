@@ -11,7 +11,6 @@ from weakref import ref
 
 LAST_TURNS: Final = 50
 """Of a loop that is closed: tasks that are cancelled again and again are left."""
-MANY_TASKS: Final = 500
 SPIN: Final = 100_000
 """Turns of one loop within one moment, after which something waits by spinning."""
 
@@ -71,21 +70,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         """A heap; those that were cancelled are thrown away when their time comes."""
         self._numbers = count()
-        self._tasks: list[ref[asyncio.Task[Any]]] = []
-        """In order; asyncio's own list is that of all loops that this process has ever had."""
-        self._prune_at = MANY_TASKS
+        self._tasks = tasks = dict[ref[asyncio.Task[Any]], None]()
+        """In order, until they are collected; asyncio itself lists those of all loops that this process has had."""
+        self._forget: Callable[[ref[asyncio.Task[Any]]], None] = lambda gone: tasks.pop(gone, None)
         self.frozen = False
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         task = super().create_task(coro, **options)
-        self._tasks.append(ref(task))
-        if len(self._tasks) > self._prune_at:
-            self._tasks = [ref(one) for one in self._unfinished()]
-            self._prune_at = MANY_TASKS + 2 * len(self._tasks)
+        self._tasks[ref(task, self._forget)] = None
         return task
 
     def _unfinished(self) -> list[asyncio.Task[Any]]:
-        return [task for key in self._tasks if (task := key()) is not None and not task.done()]
+        return [task for key in tuple(self._tasks) if (task := key()) is not None and not task.done()]
 
     def time(self) -> float:
         return self._time.now
