@@ -9,7 +9,7 @@ from glassbridge.wire.device_events import ButtonPress
 PACKAGE = "com.example.tested"
 
 
-def answering_app() -> AppServer:
+def answering_app(*, tells_of_audio: bool = True) -> AppServer:
     """Shows what it hears, with the user's sign after it; does what it is told; counts the presses of buttons."""
     server = AppServer(PACKAGE)
 
@@ -40,7 +40,8 @@ def answering_app() -> AppServer:
 
         @session.on_audio_state
         async def changed(audio: AudioState) -> None:
-            await show(f"({audio.state})")
+            if tells_of_audio:
+                await show(f"({audio.state})")
 
         @session.on_event("button_press")
         async def pressed(press: ButtonPress) -> None:

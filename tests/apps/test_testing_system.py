@@ -11,7 +11,7 @@ from tests.support.sound import tone
 
 
 def test_the_same_user_on_a_whole_system(tmp_path: Path) -> None:
-    server = answering_app()
+    server = answering_app(tells_of_audio=False)
     with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(tone(0.5))

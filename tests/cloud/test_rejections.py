@@ -65,54 +65,59 @@ TOKEN, APPS, STORAGE = "/api/client/livekit/token", "/api/client/apps", "/api/sd
 WEBSOCKET = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
              "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
 Asked = tuple[Rejection, str, str, Mapping[str, Any]]
-BY_HTTP: tuple[Asked, ...] = (
-    (R.TOKEN_MISSING, "GET", TOKEN, {}),
-    (R.TOKEN_EXPIRED, "GET", TOKEN, {"headers": bearer(exp=1)}),
-    (R.TOKEN_INVALID, "GET", TOKEN, {"headers": {"Authorization": "Bearer x.y.z"}}),
-    (R.TOKEN_WITHOUT_USER, "GET", TOKEN, {"headers": bearer(sub="", email="")}),
-    (R.TOKEN_TWICE, "GET", TOKEN, {"headers": [*ME.items(), *ME.items()]}),
-    (R.EMAIL_NOT_VERIFIED, "GET", TOKEN, {"headers": bearer(email_verified=False)}),
-    (R.EXCHANGE_DISABLED, "POST", "/auth/exchange-token", {"json": {"supabaseToken": "x"}}),
-    (R.ORIGIN_NOT_ALLOWED, "GET", "/glasses-ws", {"headers": ME | WEBSOCKET | {"Origin": "https://evil.test"}}),
-    (R.WEBSOCKET_ONLY, "GET", "/glasses-ws", {"headers": ME}),
-    (R.APP_WEBSOCKET_ONLY, "GET", "/app-ws", {}),
-    (R.APP_HEADERS_MISSING, "GET", "/app-ws", {"headers": WEBSOCKET | {"Authorization": "Bearer x"}}),
-    (R.APP_TOKEN_INVALID, "GET", "/app-ws", {"headers": of_app() | {"Authorization": "Bearer x"}}),
-    (R.APP_TOKEN_TWICE, "GET", "/app-ws", {"headers": [*of_app().items(), ("Authorization", "Bearer x")]}),
-    (R.APP_UNKNOWN, "GET", "/app-ws", {"headers": of_app(package="com.example.nobody")}),
-    (R.APP_KEY_WRONG, "GET", "/app-ws", {"headers": of_app(key="another")}),
-    (R.APP_NOT_HERE, "GET", "/app-ws", {"headers": of_app()}),
-    (R.APP_ABSENT, "POST", f"{APPS}/com.example.nobody/start", {"headers": ME}),
-    (R.ADDRESS_UNKNOWN, "GET", "/nowhere", {}),
-    (R.METHOD_WRONG, "DELETE", TOKEN, {"headers": ME}),
-    (R.BODY_TOO_LARGE, "POST", "/api/client/device/state", {"headers": ME, "data": bytes(2 << 20)}),
-    (R.BODY_WRONG, "POST", "/api/client/device/state", {"headers": ME, "data": b"["}),
-    (R.QUERY_WRONG, "GET", f"/api/transcripts/{ANN}?duration=long", {"headers": ME}),
-    (R.WORDS_OF_OTHERS, "GET", "/api/transcripts/bob@example.com", {"headers": ME}),
-    (
-        R.SESSION_NOT_FOUND,
-        "GET",
-        "/api/transcripts/bob@example.com",
-        {"headers": bearer(sub="bob@example.com", email="bob@example.com")},
-    ),
-    (R.USER_WRONG, "GET", f"{STORAGE}/%00", {"headers": OWN}),
-    (R.STORAGE_KEY_WRONG, "GET", f"{STORAGE}/{ANN}", {"headers": {"Authorization": f"Bearer {PACKAGE}:x"}}),
-    (R.STORAGE_USER_UNKNOWN, "GET", f"{STORAGE}/bob@example.com", {"headers": OWN}),
-    (R.SETTINGS_CLOSED, "GET", f"/appsettings/user/{PACKAGE}", {"headers": ME}),
-    (R.SETTING_WRONG, "POST", f"/appsettings/{PACKAGE}", {"headers": ME, "json": {"key": "none", "value": 1}}),
-    (R.SETTING_UNKNOWN, "GET", "/api/client/user/settings/key/none", {"headers": ME}),
-    (R.SIGNATURE_WRONG, "GET", f"/api/tts?text=a&app={PACKAGE}&signature=x", {}),
-    (R.VOICE_MISSING, "GET", "/api/tts?text=a", {"headers": ME}),
-    (R.SOUND_EMPTY, "POST", f"/api/sounds?app={PACKAGE}", sound(b"")),
-    (R.SOUND_TOO_LARGE, "POST", f"/api/sounds?app={PACKAGE}", sound(bytes(MAX_SOUND + 1))),
-    (R.SOUND_DIGEST_WRONG, "POST", f"/api/sounds?app={PACKAGE}", sound(b"abc", b"xyz")),
-    (R.SOUND_UNKNOWN, "GET", "/api/sounds/none", {}),
-    (R.ADMIN_TOKEN_MISSING, "GET", "/api/admin/sessions", {}),
-    (R.ADMIN_TOKEN_WRONG, "GET", "/api/admin/sessions", {"headers": {"Authorization": "Bearer x"}}),
-    (R.SIGN_IN_UNKNOWN, "DELETE", "/api/admin/sign-ins/none", {"headers": OPERATOR}),
-    (R.SESSION_UNKNOWN, "GET", "/api/admin/sessions/none/timeline", {"headers": OPERATOR}),
-    (R.FILE_UNKNOWN, "GET", "/console/assets/none.js", {}),
-)
+
+
+def by_http() -> tuple[Asked, ...]:
+    """Made when it is asked: signatures and tokens end."""
+    return (
+        (R.TOKEN_MISSING, "GET", TOKEN, {}),
+        (R.TOKEN_EXPIRED, "GET", TOKEN, {"headers": bearer(exp=1)}),
+        (R.TOKEN_INVALID, "GET", TOKEN, {"headers": {"Authorization": "Bearer x.y.z"}}),
+        (R.TOKEN_WITHOUT_USER, "GET", TOKEN, {"headers": bearer(sub="", email="")}),
+        (R.TOKEN_TWICE, "GET", TOKEN, {"headers": [*ME.items(), *ME.items()]}),
+        (R.EMAIL_NOT_VERIFIED, "GET", TOKEN, {"headers": bearer(email_verified=False)}),
+        (R.EXCHANGE_DISABLED, "POST", "/auth/exchange-token", {"json": {"supabaseToken": "x"}}),
+        (R.ORIGIN_NOT_ALLOWED, "GET", "/glasses-ws", {"headers": ME | WEBSOCKET | {"Origin": "https://evil.test"}}),
+        (R.WEBSOCKET_ONLY, "GET", "/glasses-ws", {"headers": ME}),
+        (R.APP_WEBSOCKET_ONLY, "GET", "/app-ws", {}),
+        (R.APP_HEADERS_MISSING, "GET", "/app-ws", {"headers": WEBSOCKET | {"Authorization": "Bearer x"}}),
+        (R.APP_TOKEN_INVALID, "GET", "/app-ws", {"headers": of_app() | {"Authorization": "Bearer x"}}),
+        (R.APP_TOKEN_TWICE, "GET", "/app-ws", {"headers": [*of_app().items(), ("Authorization", "Bearer x")]}),
+        (R.APP_UNKNOWN, "GET", "/app-ws", {"headers": of_app(package="com.example.nobody")}),
+        (R.APP_KEY_WRONG, "GET", "/app-ws", {"headers": of_app(key="another")}),
+        (R.APP_NOT_HERE, "GET", "/app-ws", {"headers": of_app()}),
+        (R.APP_ABSENT, "POST", f"{APPS}/com.example.nobody/start", {"headers": ME}),
+        (R.ADDRESS_UNKNOWN, "GET", "/nowhere", {}),
+        (R.METHOD_WRONG, "DELETE", TOKEN, {"headers": ME}),
+        (R.BODY_TOO_LARGE, "POST", "/api/client/device/state", {"headers": ME, "data": bytes(2 << 20)}),
+        (R.BODY_WRONG, "POST", "/api/client/device/state", {"headers": ME, "data": b"["}),
+        (R.QUERY_WRONG, "GET", f"/api/transcripts/{ANN}?duration=long", {"headers": ME}),
+        (R.WORDS_OF_OTHERS, "GET", "/api/transcripts/bob@example.com", {"headers": ME}),
+        (
+            R.SESSION_NOT_FOUND,
+            "GET",
+            "/api/transcripts/bob@example.com",
+            {"headers": bearer(sub="bob@example.com", email="bob@example.com")},
+        ),
+        (R.USER_WRONG, "GET", f"{STORAGE}/%00", {"headers": OWN}),
+        (R.STORAGE_KEY_WRONG, "GET", f"{STORAGE}/{ANN}", {"headers": {"Authorization": f"Bearer {PACKAGE}:x"}}),
+        (R.STORAGE_USER_UNKNOWN, "GET", f"{STORAGE}/bob@example.com", {"headers": OWN}),
+        (R.SETTINGS_CLOSED, "GET", f"/appsettings/user/{PACKAGE}", {"headers": ME}),
+        (R.SETTING_WRONG, "POST", f"/appsettings/{PACKAGE}", {"headers": ME, "json": {"key": "none", "value": 1}}),
+        (R.SETTING_UNKNOWN, "GET", "/api/client/user/settings/key/none", {"headers": ME}),
+        (R.SIGNATURE_WRONG, "GET", f"/api/tts?text=a&app={PACKAGE}&signature=x", {}),
+        (R.VOICE_MISSING, "GET", "/api/tts?text=a", {"headers": ME}),
+        (R.SOUND_EMPTY, "POST", f"/api/sounds?app={PACKAGE}", sound(b"")),
+        (R.SOUND_TOO_LARGE, "POST", f"/api/sounds?app={PACKAGE}", sound(bytes(MAX_SOUND + 1))),
+        (R.SOUND_DIGEST_WRONG, "POST", f"/api/sounds?app={PACKAGE}", sound(b"abc", b"xyz")),
+        (R.SOUND_UNKNOWN, "GET", "/api/sounds/none", {}),
+        (R.ADMIN_TOKEN_MISSING, "GET", "/api/admin/sessions", {}),
+        (R.ADMIN_TOKEN_WRONG, "GET", "/api/admin/sessions", {"headers": {"Authorization": "Bearer x"}}),
+        (R.SIGN_IN_UNKNOWN, "DELETE", "/api/admin/sign-ins/none", {"headers": OPERATOR}),
+        (R.SESSION_UNKNOWN, "GET", "/api/admin/sessions/none/timeline", {"headers": OPERATOR}),
+        (R.FILE_UNKNOWN, "GET", "/console/assets/none.js", {}),
+    )
+
 
 ELSEWHERE: Mapping[Rejection, str] = {
     R.TOKEN_OF_UNKNOWN_KEY: "tests/cloud/test_tokens.py::test_an_unknown_key_has_the_jwks_read_once",
@@ -168,7 +173,7 @@ async def test_by_http(built: AppStage) -> None:
     await built.phone()
     wrong = {
         rejection.name: found
-        for rejection, method, path, options in BY_HTTP
+        for rejection, method, path, options in by_http()
         if not met(rejection, found := await answer(built, method, path, **options))
     }
     assert wrong == {}

@@ -60,7 +60,7 @@ async def test_a_person_sees_the_bridge_die_and_come_back() -> None:
         await console.click("[data-key=k]")
         await console.until("!!document.querySelector('[aria-label=Bridge] .gap')", 60)
         told = await console.run("document.querySelector('[aria-label=Bridge] .gap').getAttribute('aria-label')")
-        assert told.startswith(("Bridge: ", "Stream from the bridge: ")), told
+        assert "Bridge: " in told or "Stream from the bridge: " in told
         await console.until("!document.querySelector('.gap.open') && !!document.querySelector('.gap')", 60)
         await console.until("document.querySelector('.gap-list').textContent.includes('healed by fresh join')", 60)
         await console.until("document.querySelector('.row').dataset.light === 'ok'", 60)

@@ -139,7 +139,7 @@ async def test_no_way_for_the_audio_says_why() -> None:
     async with ScriptedCloud(rooms) as cloud:
         cloud.path = "websocket"
         cloud.understands_numbers = False
-        with pytest.raises(UserError, match="no way for the audio after 1 s: ready"):
+        with pytest.raises(UserError, match=r"no way for the audio after 1 s \(ready\)"):
             await Run(cloud, rooms, deadline=1.0).task
 
 
