@@ -143,6 +143,7 @@ class Chaos:
             self._ledger.wants(phone.user, package, False)
             if chance.random() < 0.5:
                 phone.stop_app(package)
+        self._epoch[phone] += 1  # what was planned for it is off: a way back would keep it here for the night
         self._after(chance.uniform(2.5, 4.0), phone, lambda: self._go(phone, "", silently=chance.random() < 0.3))
         self._sat -= 1
 
