@@ -5,13 +5,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from glassbridge.cloud.app import Cloud
-from glassbridge.cloud.apps.registry import Registry
+from glassbridge.cloud.apps.registry import AppRecord, Registry, StaticRegistry
 from glassbridge.cloud.config import ClusterConfig
 from glassbridge.cloud.session import UserSession
 from glassbridge.cluster.directory import Directory
+from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.lease import LeaseState
+from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
 from glassbridge.runtime.world import REAL, World
+from glassbridge.wire.app_keys import hash_key
+from tests.cloud.app_stage import KEY, PACKAGE, AppsServer, AppStage, PlayingBridge
 from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage, cloud_config
 from tests.support.poll import eventually
 from tests.support.scripted_bridge import ScriptedBridge
@@ -58,3 +62,25 @@ async def clouds_of(open_directory: Callable[[], Directory], count: int = 2, **c
         for _ in range(count):
             await clouds.add(open_directory(), **changes)
         yield clouds
+
+
+@asynccontextmanager
+async def clouds_with_app(count: int, **changes: Any) -> AsyncIterator[tuple[Clouds, list[AppStage], MemoryDirectory]]:
+    """Clouds on one directory in memory, the server of an app, and one bridge that plays."""
+    async with AsyncExitStack() as stack:
+        bridge = PlayingBridge()
+        await stack.enter_async_context(bridge)
+        rooms = await stack.enter_async_context(ScriptedRooms())
+        apps = AppsServer()
+        await apps.start()
+        stack.push_async_callback(apps.stop)
+        record = AppRecord(
+            package=PACKAGE, url=apps.url, key_hash=hash_key(KEY), permissions=frozenset({Permission.MICROPHONE})
+        ).with_key(KEY)
+        clouds, directory = Clouds(stack, bridge, rooms), MemoryDirectory()
+        for _ in range(count):
+            await clouds.add(directory, StaticRegistry(record), **changes)
+        stages = [AppStage(stage.cloud, bridge, stage.recogniser, rooms, apps) for stage in clouds.stages]
+        for stage in stages:
+            stack.push_async_callback(stage.close)
+        yield clouds, stages, directory

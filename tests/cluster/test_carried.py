@@ -1,26 +1,20 @@
 """What a session takes along to another cloud: how far the user was heard, what apps listen to, what they play."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
 
-from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
-from glassbridge.cluster.memory import MemoryDirectory
-from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
 from glassbridge.wire import cluster as wire
-from glassbridge.wire.app_keys import hash_key
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
-from tests.cloud.app_stage import KEY, PACKAGE, AppsServer, AppStage, PlayingBridge
+from tests.cloud.app_stage import PACKAGE, AppStage
 from tests.cloud.conftest import ANN, Phone, Stage
 from tests.cloud.test_app_playback import PROGRESS, STARTED, asked, play, tell, until_at
 from tests.cloud.test_audio_path import SPEECH
-from tests.cluster.clouds import Clouds
+from tests.cluster.clouds import Clouds, clouds_with_app
 from tests.cluster.test_moving import numbered
 from tests.support.poll import eventually, stays
-from tests.support.scripted_rooms import ScriptedRooms
 
 FRAME = 640
 SAMPLES = FRAME // 2
@@ -29,30 +23,15 @@ SAMPLES = FRAME // 2
 class Scene:
     """Two clouds, an app's server, and one bridge that plays."""
 
-    def __init__(self, clouds: Clouds, bridge: PlayingBridge, rooms: ScriptedRooms, apps: AppsServer) -> None:
+    def __init__(self, clouds: Clouds, stages: list[AppStage]) -> None:
         self.clouds = clouds
-        self.stages = [AppStage(stage.cloud, bridge, stage.recogniser, rooms, apps) for stage in clouds.stages]
+        self.stages = stages
 
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with AsyncExitStack() as stack:
-        bridge = PlayingBridge()
-        await stack.enter_async_context(bridge)
-        rooms = await stack.enter_async_context(ScriptedRooms())
-        apps = AppsServer()
-        await apps.start()
-        stack.push_async_callback(apps.stop)
-        record = AppRecord(
-            package=PACKAGE, url=apps.url, key_hash=hash_key(KEY), permissions=frozenset({Permission.MICROPHONE})
-        ).with_key(KEY)
-        clouds, directory = Clouds(stack, bridge, rooms), MemoryDirectory()
-        for _ in range(2):
-            await clouds.add(directory, StaticRegistry(record), captions="")
-        scene = Scene(clouds, bridge, rooms, apps)
-        for stage in scene.stages:
-            stack.push_async_callback(stage.close)
-        yield scene
+    async with clouds_with_app(2, captions="") as (clouds, stages, _):
+        yield Scene(clouds, stages)
 
 
 async def speak(phone: Phone, *numbers: int, flags: int = 0) -> None:

@@ -2,53 +2,33 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from glassbridge.cloud import handover
-from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.handover import HandOverClient
-from glassbridge.cluster.directory import Node
+from glassbridge.cluster.directory import Directory, Node
 from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.ownership import NodeState, Owner, OwnershipState
-from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
 from glassbridge.wire import cluster as wire
-from glassbridge.wire.app_keys import hash_key
-from tests.cloud.app_stage import KEY, PACKAGE, AppsServer, AppStage, PlayingBridge
+from tests.cloud.app_stage import PACKAGE, AppStage
 from tests.cloud.conftest import ANN, Stage
-from tests.cluster.clouds import Clouds, clouds_of
+from tests.cluster.clouds import Clouds, clouds_of, clouds_with_app
 from tests.cluster.conftest import Connect
 from tests.cluster.test_contract import TIME, claim
 from tests.cluster.test_moving import numbered
 from tests.support.patience import patient
 from tests.support.poll import eventually
-from tests.support.scripted_rooms import ScriptedRooms
 
 
 @pytest.fixture
 async def scene() -> AsyncIterator[tuple[Clouds, list[AppStage], MemoryDirectory]]:
     """Three clouds and an app."""
-    async with AsyncExitStack() as stack:
-        bridge = PlayingBridge()
-        await stack.enter_async_context(bridge)
-        rooms = await stack.enter_async_context(ScriptedRooms())
-        apps = AppsServer()
-        await apps.start()
-        stack.push_async_callback(apps.stop)
-        record = AppRecord(
-            package=PACKAGE, url=apps.url, key_hash=hash_key(KEY), permissions=frozenset({Permission.MICROPHONE})
-        ).with_key(KEY)
-        clouds, directory = Clouds(stack, bridge, rooms), MemoryDirectory()
-        for _ in range(3):
-            await clouds.add(directory, StaticRegistry(record))
-        stages = [AppStage(stage.cloud, bridge, stage.recogniser, rooms, apps) for stage in clouds.stages]
-        for stage in stages:
-            stack.push_async_callback(stage.close)
-        yield clouds, stages, directory
+    async with clouds_with_app(3) as made:
+        yield made
 
 
 def slow(stage: Stage, monkeypatch: pytest.MonkeyPatch, before: float = 0.0, after: float = 0.0) -> None:
@@ -127,6 +107,13 @@ async def test_a_user_that_moves_on_takes_along_what_has_not_come_yet(
     assert clouds.sessions_of() == [session]
 
 
+async def owns(directory: Directory, owner: Owner, stage: Stage) -> None:
+    """By the directory, as this cloud reads it, the user belongs to `owner`, in the session `the-old-one`."""
+    await directory.renew(Node(owner, NodeState.SERVING, 1), 60.0, (), TIME)
+    await eventually(lambda: owner in stage.cloud.sessions.keeper.others or "not seen")
+    await directory.claim(replace(claim(owner, session="the-old-one"), user=user_id(ANN)), TIME)
+
+
 async def test_a_living_owner_that_never_answers_costs_no_id(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is given up nothing of it is kept; it is not asked for ever."""
     monkeypatch.setattr(handover, "LATE_TIME", 0.8)
@@ -135,9 +122,7 @@ async def test_a_living_owner_that_never_answers_costs_no_id(connect: Connect, m
     owner = Owner("deaf", "deaf-1", f"127.0.0.1:{silent.sockets[0].getsockname()[1]}")
     async with clouds_of(connect, count=1) as clouds:
         [stage] = clouds.stages
-        await directory.renew(Node(owner, NodeState.SERVING, 1), 60.0, (), TIME)
-        await eventually(lambda: owner in stage.cloud.sessions.keeper.others or "not seen")
-        await directory.claim(replace(claim(owner, session="the-old-one"), user=user_id(ANN)), TIME)
+        await owns(directory, owner, stage)
         phone = await stage.phone(query=numbered(1))
         assert id_of(phone) == "the-old-one"
         assert client_of(stage).silent(user_id(ANN)) == {owner}
@@ -154,9 +139,7 @@ async def test_an_owner_that_refuses_the_connection_is_gone(connect: Connect) ->
     owner = Owner("gone", "gone-1", "127.0.0.1:1")
     async with clouds_of(connect, count=1) as clouds:
         [stage] = clouds.stages
-        await directory.renew(Node(owner, NodeState.SERVING, 1), 60.0, (), TIME)
-        await eventually(lambda: owner in stage.cloud.sessions.keeper.others or "not seen")
-        await directory.claim(replace(claim(owner, session="the-old-one"), user=user_id(ANN)), TIME)
+        await owns(directory, owner, stage)
         phone = await stage.phone(query=numbered(1))
         assert id_of(phone) != "the-old-one"
         assert not phone.of_type("connection_ack")[0].get("resumed")

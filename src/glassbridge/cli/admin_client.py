@@ -113,7 +113,7 @@ ADVICE: Final[dict[type[Exception], str]] = {
     ConnectionRefusedError: "start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address",
     TimeoutError: "see that it runs, and that firewalls let TCP through",
 }
-"""What to do about a cause."""
+"""A remedy for each kind of error; OTHERWISE for all others."""
 OTHERWISE: Final = "see that it runs, and that the address is right"
 
 

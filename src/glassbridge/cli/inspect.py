@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from glassbridge.wire.recorder_file import RecorderFile
 
 FILE_SUFFIX = ".json"
-"""What ends so is a file, and no user."""
+"""An argument with this ending names a file, not a user."""
 
 
 def inspect(

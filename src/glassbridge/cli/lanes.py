@@ -116,7 +116,7 @@ def _gaps(gaps: Sequence[dict[str, Any]]) -> Table:
 
 
 def _healing(gap: dict[str, Any]) -> str:
-    """What was missed, what went around the dead hop, and what healed it."""
+    """The seconds without audio, the way around the dead hop, and the cure."""
     parts = [f"no audio for {span(gap['silent_ms'])}" if gap["silent_ms"] else "no audio was missed"]
     if gap["around"]:
         parts.append("it came by the socket meanwhile")

@@ -11,6 +11,7 @@ from glassbridge import __version__
 from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, AdminGate
 from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.body import expect_later, read_body
+from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
 from glassbridge.cloud.other_clouds import OtherClouds
@@ -166,13 +167,9 @@ class AdminRoutes:
 
     async def timeline(self, request: web.Request) -> web.StreamResponse:
         """One session, second by second."""
-        if (refusal := self.refusal(request)) is not None:
-            return refusal
-        if address := await self._elsewhere(request, request.match_info["id"]):
-            return await self._others.relay(request, address)
-        flight = self._flights.find(request.match_info["id"])
-        if flight is None:
-            return refuse(Rejection.SESSION_UNKNOWN)
+        flight = await self._flight(request)
+        if not isinstance(flight, Flight):
+            return flight
         seconds = request.query.get("seconds", str(KEPT))
         if not (seconds.isdecimal() and len(seconds) < 5 and 1 <= int(seconds) <= KEPT):
             return refuse(Rejection.QUERY_WRONG, form=f"seconds as a number from 1 to {KEPT}")
@@ -183,13 +180,9 @@ class AdminRoutes:
 
     async def recorder(self, request: web.Request) -> web.StreamResponse:
         """All that is kept of one session, without captions, as a file that `glassbridge inspect` opens."""
-        if (refusal := self.refusal(request)) is not None:
-            return refusal
-        if address := await self._elsewhere(request, request.match_info["id"]):
-            return await self._others.relay(request, address)
-        flight = self._flights.find(request.match_info["id"])
-        if flight is None:
-            return refuse(Rejection.SESSION_UNKNOWN)
+        flight = await self._flight(request)
+        if not isinstance(flight, Flight):
+            return flight
         file = RecorderFile(FORMAT, __version__, flight.timeline())
         named = {"Content-Disposition": f'attachment; filename="glassbridge-{flight.id}.json"'}
         return web.Response(body=encode(file), content_type="application/json", headers=NO_STORE | named)
@@ -205,6 +198,14 @@ class AdminRoutes:
         if flight is not None:
             self._audit_view(request, flight.user)
         return await self._live.serve(request)
+
+    async def _flight(self, request: web.Request) -> Flight | web.StreamResponse:
+        """The recorder that the path names; else the answer: a refusal, or that of the cloud that has it."""
+        if (refusal := self.refusal(request)) is not None:
+            return refusal
+        if address := await self._elsewhere(request, request.match_info["id"]):
+            return await self._others.relay(request, address)
+        return self._flights.find(request.match_info["id"]) or refuse(Rejection.SESSION_UNKNOWN)
 
     async def _elsewhere(self, request: web.Request, session: str) -> str:
         """Of which cloud this session is, if it is another one."""

@@ -15,7 +15,7 @@ from glassbridge.wire.phone import AudioStateNotice
 
 NO_CAPTIONS = "Captions are not available"
 RECOGNISER_FINDINGS = {Reason.STUCK: RECOGNISER_STUCK, Reason.OVERLOADED: RECOGNISER_OVERLOADED}
-"""What is told of a recogniser's fault; RECOGNISER_FAILED of all others."""
+"""The finding for each reason of a fault; RECOGNISER_FAILED for all others."""
 UNDER_WAY = "under way"
 
 
@@ -45,7 +45,7 @@ class AudioReport:
 
     @property
     def state(self) -> AudioState | None:
-        """What the link says; None while no phone is here, or nothing was said to it yet."""
+        """The state of the link's newest notice; None while no phone is here, or before the first one."""
         return self._notice.state if self._notice is not None else None
 
     def phone_came(self) -> None:
@@ -53,13 +53,13 @@ class AudioReport:
         self._told = self._notice = None
 
     def phone_went(self) -> None:
-        """Nobody is there to be told."""
+        """The newest notice is forgotten: no phone is here to get one."""
         self._notice = None
 
     # ---- what is true
 
     def link(self, notice: Notice) -> None:
-        """What the link says."""
+        """The link has a new notice."""
         self._notice = notice
         self._tell_anew()
 
