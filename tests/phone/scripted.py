@@ -68,7 +68,14 @@ class Place:
         self.closed: Closed | None = None
         self.vanished = False
         self.tracks: list[Track] = []
+        self.waiting = 0
         self.remote: Mapping[str, RemoteParticipant] = {}
+
+    @property
+    def silent(self) -> float:
+        """Seconds since something was swallowed first: nothing is acknowledged then."""
+        since = self.rooms.swallowed_since
+        return 0.0 if since is None else monotonic() - since
 
     def check(self) -> None:
         if self.closed is not None:
@@ -86,6 +93,8 @@ class Place:
         self.rooms.packets.append((topic, payload))
         if self.rooms.swallow:
             self.rooms.swallowed += 1
+            if self.rooms.unacknowledged and self.rooms.swallowed_since is None:
+                self.rooms.swallowed_since = monotonic()
             return
         for cloud in self.rooms.clouds:
             cloud.hear_room(topic, payload)
@@ -128,6 +137,9 @@ class Rooms:
     """What is sent into a room is heard by nobody."""
     swallowed: int = 0
     """Packets."""
+    unacknowledged: bool = False
+    """What is swallowed is not acknowledged: the server has died, not a listener."""
+    swallowed_since: float | None = None
 
     async def __call__(
         self,

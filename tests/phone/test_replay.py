@@ -46,6 +46,22 @@ async def test_what_went_into_a_room_that_nobody_hears_arrives_by_the_socket() -
         assert cloud.ledger.account().lost == 0
 
 
+async def test_what_a_dead_livekit_node_got_arrives_by_the_socket_before_anybody_says_that_it_is_dead() -> None:
+    rooms, pcm = Rooms(), noise(2 * SECOND)
+    async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:
+        cloud.asks = False
+        await me.live()
+        speaking = asyncio.create_task(play(me.client, pcm, 100, last=False))
+        await eventually(lambda: len(cloud.delivered) > 6400)
+        rooms.unacknowledged = rooms.swallow = True
+        await speaking
+        await complete(cloud, pcm)
+        account = cloud.ledger.account()
+        assert (account.lost, account.late) == (0, 0), "all of it was live"
+        assert rooms.here.closed is None
+        assert me.client.sender.replayed == 0
+
+
 async def test_live_audio_goes_first_and_the_pace_is_bounded() -> None:
     rooms, pcm = Rooms(), noise(4 * SECOND)
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:

@@ -282,7 +282,8 @@ export const RULES = {
       "PROVING": 0.2,
       "FRESH": 1.5,
       "AWAITED": 5.0,
-      "TAIL": 0.25
+      "TAIL": 0.25,
+      "SILENT": 0.25
     },
     "capture": {
       "KEPT_BYTES": 2880000
@@ -305,6 +306,7 @@ export const RULES = {
       "AGAIN_AFTER": 0.2,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
+      "DOUBTED": 1.5,
       "REMEMBERED": 512
     },
     "pacing": {

@@ -17,6 +17,9 @@ FRESH, AWAITED = 1.5, 5.0
 waits for what is missing (core/in_order.py)."""
 TAIL: Final = 0.25
 """Seconds after speech until the first presence frame: a lost end is known at once."""
+SILENT: Final = 0.25
+"""Seconds, and a round trip, in which the room acknowledges nothing, after which it is doubted. LiveKit acknowledges
+every second packet, and a single one after 0.2 s."""
 
 
 def choose_routes(*, room: bool, socket: bool, both: bool, reliable: bool) -> tuple[AudioRoute, ...]:
@@ -27,6 +30,13 @@ def choose_routes(*, room: bool, socket: bool, both: bool, reliable: bool) -> tu
     if room and not (reliable and socket and not both):
         return (AudioRoute.ROOM,)
     return (AudioRoute.SOCKET,) if socket else ()
+
+
+def is_doubtful(silent: float, trip: float) -> bool:
+    """Whether the room may be dead although nobody says so: its LiveKit node was killed, and the signalling goes by
+    another node. `silent`: seconds in which the room acknowledged nothing although something is on its way; `trip`: the
+    round trip to the cloud, which grows where the link is full."""
+    return silent >= SILENT + trip
 
 
 class Again(NamedTuple):

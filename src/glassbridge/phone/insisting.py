@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from glassbridge.core import audio_routes
 from glassbridge.core.sending import LEVELS
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.coding import Coder, Outgoing, joined, merged
 from glassbridge.phone.room import Room
 from glassbridge.wire.audio_frames import FLAG_REPAIR
 
-SILENT: Final = 0.25
-"""Seconds, and a round trip, in which the room acknowledges nothing, after which it gets the newest audio again."""
 AGAIN: Final = 1.2
 """How much of it, seconds: what is live is heard by all only once what was before it has come."""
 AGAIN_EVERY: Final = 0.045
@@ -38,13 +37,13 @@ class Insistence:
         self._coded: deque[Outgoing] = deque()
         self._epoch, self._stop = capture.epoch, 0
         """Up to where it is coded."""
-        self._silent_for = 0.0
-        """Seconds of silence from which on it is one."""
+        self._trip = 0.0
+        """The round trip to the cloud."""
         self._roused = asyncio.Event()
 
     def rouse(self, trip: float) -> bool:
-        """Begins if the room is silent; `trip`: the round trip to the cloud. Returns whether it is."""
-        self._silent_for = SILENT + trip
+        """Begins if the room is silent and the link suits; returns whether. `trip`: the round trip to the cloud."""
+        self._trip = trip
         if begins := self._is_silent:
             self._roused.set()
         return begins
@@ -76,4 +75,4 @@ class Insistence:
 
     @property
     def _is_silent(self) -> bool:
-        return self._suits() and self._room.silent >= self._silent_for
+        return self._suits() and audio_routes.is_doubtful(self._room.silent, self._trip)

@@ -11,7 +11,8 @@
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
-- While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py).
+- While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py). Where the
+  level of sending knows of no doubt, it goes by the socket too: samples that come twice are heard once.
 - Where the room carries nothing and the link loses packets, a second socket carries the same (phone/beside.py): what
   one of them has to repeat, the other has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
@@ -67,6 +68,8 @@ ROOM_AGE = 1.0
 """Seconds that a frame may wait for the room; a presence frame for any route."""
 SOCKET_PATIENCE = 30.0
 """Seconds that the socket may take nothing: one that is dead is known sooner, by its pings."""
+DOUBTED = 1.5
+"""Seconds of sound that go by the socket at once where the room is doubted: what is older is late, and asked for."""
 REMEMBERED = 512
 """Stretches of which it is known that the socket carries them."""
 
@@ -223,7 +226,7 @@ class Sender:
                 math.inf if level is sending.STATIC else (clock - frame.number.capture_time_us) / 1e6,
                 due=now - self._asked.get(position, -math.inf) > AGAIN_AFTER,
                 room=rooms,
-                carried=any(start <= position and frame.stop <= stop for start, stop in self._carried),
+                carried=self._is_carried(frame),
             )
             if again.later:
                 self._carried.append((position, frame.stop))
@@ -374,10 +377,22 @@ class Sender:
                     self._lanes[route].put(frame, level.copies)
         self.unsent += 0 if routes else len(frames)
         trip = 0.0 if self._socket is None else self._socket.trip.now
-        if Route.ROOM in routes and self.insistence.rouse(trip):
-            self._sending.refused(now)
+        if Route.ROOM in routes:
+            if self.insistence.rouse(trip):
+                self._sending.refused(now)
+            elif level is sending.STATIC and audio_routes.is_doubtful(self._room.silent, trip):
+                self._put_newest_on_socket()
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+
+    def _put_newest_on_socket(self) -> None:
+        """What the cloud may not have of the last seconds, as far as the socket does not carry it yet."""
+        for frame in self._capture.newest(DOUBTED) if self._socket is not None else ():
+            if not self._is_carried(frame):
+                self._put_on_socket(Outgoing(frame.number, frame.stop, frame.pcm))
+
+    def _is_carried(self, frame: Frame) -> bool:
+        return any(start <= frame.number.position and frame.stop <= stop for start, stop in self._carried)
 
     def _carries_more(self) -> bool:
         """The cloud reports, and the link is not known to be full."""
