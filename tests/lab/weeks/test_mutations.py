@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from glassbridge.app import socket as app_socket
 from glassbridge.app.link import Link
@@ -52,7 +53,14 @@ def waits_for_nobody(patch: Patch) -> None:
 
 def forgets_a_new_start(patch: Patch) -> None:
     """Stopped and started anew within a moment: the stop ends both."""
+    opens = AppServer._open
+
+    def deaf_while_it_ends(self: AppServer, asked: Any) -> Any:
+        session = self._sessions.get(asked.session_id)
+        return web.Response() if session is not None and session.is_over else opens(self, asked)
+
     patch.setattr(Session, "asked_again", property(lambda _self: False))
+    patch.setattr(AppServer, "_open", deaf_while_it_ends)
 
 
 def stays_behind_a_silent_relay(patch: Patch) -> None:

@@ -11,6 +11,8 @@ FIRST_FAULT = 4.0
 """Seconds in which everything comes up."""
 CRASH_LOOPS = 0.004
 """Share of schedules with a long one."""
+UNCLAIMED = 0.02
+"""Share of schedules with a place that no stream claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,20 @@ class _Maker:
                 self.add("kill", worker, 0.5)
             self.now += 1.5
 
+    def unclaimed_place(self) -> None:
+        """A bridge takes a place, its answer does not arrive before the cloud that asked for it has died, and the user
+        goes elsewhere."""
+        user = self.chance.choice(self.users)
+        switches = sum(fault.what == "switch" and fault.where == user.name for fault in self.faults)
+        cloud = CLOUDS[(user.cloud + switches + 1) % len(CLOUDS)]
+        for link in inner_links(self.shared):
+            if link.startswith(cloud):
+                self.add("hold", link, self.length(), "tcp back")
+        self.add("switch", user.name)
+        self.now += self.chance.uniform(0.3, 1.4)
+        self.add("kill", cloud, self.length())
+        self.add("switch", user.name)
+
     def double(self) -> None:
         """Two things at once."""
         for _ in range(2):
@@ -262,6 +278,10 @@ def make(seed: int) -> Schedule:
         maker.now += chance.choice((0.0, 0.3, 1.0, 4.0, 8.0)) * chance.uniform(0.5, 1.5)
     if Random(f"crash loop {seed}").random() < CRASH_LOOPS:  # noqa: S311 - not for secrets
         maker.crash_loop()
+    rare = Random(f"unclaimed place {seed}")  # noqa: S311 - not for secrets
+    if rare.random() < UNCLAIMED:
+        maker.chance = rare
+        maker.unclaimed_place()
     last = max(fault.at + fault.seconds for fault in maker.faults)
     return Schedule(
         seed,

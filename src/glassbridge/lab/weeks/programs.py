@@ -26,6 +26,8 @@ from glassbridge.wire.app_keys import hash_key, signer, signing_secret
 
 SECRET: Final = "a secret of the simulation, long enough for HS256"  # noqa: S105 - of nobody
 APP_PORT: Final = 7010
+FAREWELL: Final = 0.5
+"""Seconds that an app takes to end: its user may ask for it anew before."""
 
 
 class NoRecogniser:
@@ -147,9 +149,10 @@ class AppProgram:
                 excess.subscribe_to_too_much(session)
 
         @server.on_stop
-        def end(session: Session, why: str) -> None:
+        async def end(session: Session, why: str) -> None:
             if process.alive:
                 ledger.ended(session.user_id, package, session, why)
+                await asyncio.sleep(FAREWELL)
 
         async with server:
             uploading = self._excess and asyncio.create_task(self._upload(process), name="uploads")
