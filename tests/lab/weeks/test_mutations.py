@@ -141,7 +141,7 @@ QUICK: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
 RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (revives_in_grace, Checker.DEAF, BY_NAME),
     (waits_for_nobody, Checker.DEAF, BY_NAME),
-    (forgets_a_new_start, Checker.DEAF, BY_NAME),
+    (forgets_a_new_start, Checker.STARTS, BY_NAME),
     (stays_behind_a_silent_relay, Checker.DEAF, BALANCED),
     (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
 ]

@@ -17,6 +17,10 @@ AWAY: Final = 55.0
 """Seconds without a phone at any cloud after which a cloud may end its user's session, apps and all."""
 ON_ITS_WAY: Final = 2.0
 """Seconds that a phone's word takes to a cloud and on to an app, at most."""
+STARTS_WITHIN: Final = 4.5
+"""Seconds from a user's wish for an app to the first sentence that it hears, when all have been well."""
+CALM: Final = 30.0
+"""Seconds without a trouble, or a move, after which all have been well."""
 MOST_TOLD: Final = 50
 
 
@@ -24,6 +28,7 @@ class Checker(Enum):
     """What must hold."""
 
     DEAF = "no app is deaf for over 10 s while its user speaks"
+    STARTS = "an app that its user starts hears within 4.5 s, when all are well"
     STOPPED = "an app is stopped by its user only"
     ONE = "an app has one session of a user at a time"
     ONCE = "an app hears each sentence once"
@@ -58,6 +63,8 @@ class _App:
     session: object = None
     """The one that the app has, if any."""
     began_at: float = 0.0
+    started_at: float | None = None
+    """When its user started it, until it hears or something goes wrong."""
     stopped_at: float = -inf
     """When its user's phone last said to stop it."""
 
@@ -85,6 +92,7 @@ class Ledger:
         """Of the apps, by package."""
         self._clouds: dict[str, Process] = {}
         """By address."""
+        self._disturbed_at: dict[Process, float] = {}
         self._digest = blake2b(digest_size=16)
         self.counts = Counter[str]()
         self.violations: list[Violation] = []
@@ -136,7 +144,16 @@ class Ledger:
         """The user starts or stops an app."""
         app = self._users[user].apps[package]
         app.wanted, app.deaf_since = wanted, None
+        app.started_at = self._time.now if wanted and self._is_calm(user, package) else None
         self.note("starts" if wanted else "stops", user, package)
+
+    def _is_calm(self, user: str, package: str) -> bool:
+        """Nothing has befallen those whom an app needs, or may need behind a balancer."""
+        one = self._users[user]
+        needed = (one.process, self._servers[package], *self._clouds.values())
+        return one.cloud is not None and all(
+            self._time.now - self._disturbed_at.get(process, -inf) > CALM for process in needed
+        )
 
     def stop_said(self, user: str, package: str) -> None:
         """The phone says to stop an app."""
@@ -173,13 +190,21 @@ class Ledger:
             if not app.wanted:
                 continue
             if not self._fine(one, package):
-                app.deaf_since, app.told = None, False
+                app.deaf_since, app.started_at, app.told = None, None, False
                 continue
+            self._judge_start(user, package, app)
             if app.deaf_since is None:
                 app.deaf_since, app.told = self._time.now, False
             else:
                 self._judge_deafness(user, package, app, self._time.now - app.deaf_since)
         self.counts["said"] += 1
+
+    def _judge_start(self, user: str, package: str, app: _App) -> None:
+        if app.started_at is not None and self._time.now - app.started_at > STARTS_WITHIN:
+            self.violated(
+                Checker.STARTS, f"{package} was started by {user} at {app.started_at:.1f} s and hears nothing"
+            )
+            app.started_at = None
 
     def _judge_deafness(self, user: str, package: str, app: _App, seconds: float) -> None:
         if seconds <= DEAF or app.told:
@@ -195,10 +220,13 @@ class Ledger:
 
     def disturbed(self, process: Process) -> None:
         """Something has befallen a process: whoever needs it may begin to count anew."""
+        self._disturbed_at[process] = self._time.now
         for user in self._users.values():
             for package, app in user.apps.items():
                 if process in (user.cloud, user.process, self._servers[package]):
                     app.deaf_since, app.told = None, False
+                if process in (user.process, self._servers[package], *self._clouds.values()):
+                    app.started_at = None
 
     def troubled(self, process: Process) -> None:
         """The same at the beginning of a trouble. A cloud that relays an app's socket is needed until then, not
@@ -207,10 +235,15 @@ class Ledger:
         for name, user in self._users.items():
             self._begin_anew(app for package, app in user.apps.items() if process in self.relays(name, package))
 
+    def hindered(self, package: str) -> None:
+        """An app's server does not answer a webhook as it should. That is no excuse for deafness."""
+        for user in self._users.values():
+            user.apps[package].started_at = None
+
     @staticmethod
     def _begin_anew(apps: Iterable[_App]) -> None:
         for app in apps:
-            app.deaf_since, app.told = None, False
+            app.deaf_since, app.started_at, app.told = None, None, False
 
     # ---- what apps see
 
@@ -253,7 +286,7 @@ class Ledger:
         self._digest.update(f"{self._time.now:.6f} {user} {package} {sentence}".encode())
         if sentence <= app.heard:
             self.violated(Checker.ONCE, f"{package} heard sentence {sentence} of {user} after {app.heard}")
-        app.heard = max(app.heard, sentence)
+        app.heard, app.started_at = max(app.heard, sentence), None
         if app.deaf_since is not None:
             seconds = self._time.now - app.deaf_since
             self._judge_deafness(user, package, app, seconds)

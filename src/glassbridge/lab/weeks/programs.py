@@ -108,11 +108,17 @@ class _Server(AppServer):
 
     late = 0.0
     fails = False
+    hindered: Callable[[], None]
+    """Is told before and after such an answer."""
 
     async def _webhook(self, request: web.Request) -> web.Response:
         late, self.late = self.late, 0.0
         fails, self.fails = self.fails, False
+        if not late and not fails:
+            return await super()._webhook(request)
+        self.hindered()
         await asyncio.sleep(late)
+        self.hindered()
         return web.Response(status=500) if fails else await super()._webhook(request)
 
 
@@ -138,6 +144,7 @@ class AppProgram:
             self._package, key_of(self._package), host=self._package, port=APP_PORT, world=process.world
         )
         package, ledger = self._package, self._ledger
+        server.hindered = lambda: ledger.hindered(package)
 
         @server.on_session
         def begin(session: Session) -> None:
