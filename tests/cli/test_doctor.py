@@ -518,17 +518,24 @@ async def test_a_recogniser_that_cannot_be_had_or_does_not_answer(monkeypatch: p
 
 
 async def test_too_few_speakers_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hear(*_: object) -> None: ...
+
+    async def speakers(ill: Patient) -> Finding:
+        await speech.recogniser(ill)
+        return await speech.speakers(ill)
+
+    monkeypatch.setattr(speech, "_hear", hear)
     monkeypatch.setattr(speech, "usable_processors", lambda: 1)
     where = "ws://127.0.0.1:1"
     async with patient(where, recogniser="pocketsphinx") as ill:
-        assert_told(await speech.speakers(ill), Trouble.SPEAKERS_FEW, "4 people", "1 processors")
+        assert_told(await speakers(ill), Trouble.SPEAKERS_FEW, "4 people", "1 processors")
     monkeypatch.setattr(speech, "usable_processors", lambda: 8)
     async with patient(where, recogniser="pocketsphinx", recognisers=2) as ill:
-        assert_told(await speech.speakers(ill), Trouble.SPEAKERS_LIMITED, "2 people", "about 32")
+        assert_told(await speakers(ill), Trouble.SPEAKERS_LIMITED, "2 people", "about 32")
     async with patient(where, recogniser="pocketsphinx", recognisers=64) as ill:
-        assert (await speech.speakers(ill)).text == "about 32 people may speak at once, on 8 processors"
+        assert (await speakers(ill)).text == "about 32 people may speak at once, on 8 processors"
     async with patient(where, captions="") as ill:
-        assert (await speech.speakers(ill)).state is State.SKIPPED
+        assert (await speakers(ill)).state is State.SKIPPED
 
 
 # ---- this machine

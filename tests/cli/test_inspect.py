@@ -7,11 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,6 +18,7 @@ from glassbridge.cli.admin_client import AdminClient
 from glassbridge.core.flight import COLUMNS
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.recorder_file import BadRecorderFile, decode
+from tests.cli.answering import answering
 from tests.support.patience import patient
 
 START = 1_790_000_000_000
@@ -97,33 +94,6 @@ def test_a_session_without_seconds_is_no_error() -> None:
     assert "nothing was counted yet" in shown(timeline(0))
 
 
-@contextmanager
-def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
-    """A server that answers everything so; its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_what_a_cloud_refuses_is_said_in_its_words() -> None:
     body = json.dumps({"success": False, "error": {"code": "ADMIN_DISABLED", "message": "no admin token"}}).encode()
     with answering(403, body) as url, pytest.raises(UserError, match="no admin token"):
@@ -139,8 +109,8 @@ def test_why_a_cloud_does_not_answer_and_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     for url, told in (
-        ("http://cloud.invalid", "name.* not known; correct it"),
-        (f"http://127.0.0.1:{free}", "connection refused; start it"),
+        ("http://cloud.invalid", r"name.* not known\): correct it"),
+        (f"http://127.0.0.1:{free}", r"connection refused\): start it"),
     ):
         with pytest.raises(UserError, match=told):
             AdminClient(url, "token").get("sessions")

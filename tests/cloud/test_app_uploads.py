@@ -122,6 +122,7 @@ async def test_half_a_sound_of_an_app_ends_in_time_and_keeps_nobody_else_out() -
         assert (await bring(built, b"x" * 400, DEAF))[0] == 200
         _, told = await half
         assert told.startswith(b"HTTP/1.1 408")
+        assert b"REQUEST_TIMEOUT" in told
         assert (await bring(built, b"x" * 400))[0] == 200
 
 

@@ -80,8 +80,9 @@ async def test_too_many_requests_are_refused() -> None:
         built = await begin(storage_of_one=Rate(0.01, 3))
         await built.phone()
         await built.running()
-        statuses = [(await ask(built, "GET", ANN))[0] for _ in range(4)]
-        assert statuses == [200, 200, 200, 429]
+        answers = [await ask(built, "GET", ANN) for _ in range(4)]
+        assert [status for status, _ in answers] == [200, 200, 200, 429]
+        assert answers[-1][1]["error"]["code"] == "RATE_LIMITED"
 
 
 async def test_a_file_that_cannot_be_used_is_told_and_apps_run_all_the_same(tmp_path: Path) -> None:

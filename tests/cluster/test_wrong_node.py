@@ -1,6 +1,7 @@
 """Requests that reach a cloud which does not have their user, or their sound: served all the same."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from glassbridge.cloud import user_requests
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
@@ -18,6 +20,7 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.reference import OPERATIONS
 from glassbridge.cloud.relay import HEADER
 from glassbridge.cluster.directory import Directory, DirectoryAway
+from glassbridge.core import moving
 from glassbridge.core.app_session import AppState
 from glassbridge.core.lease import LeaseState
 from glassbridge.core.subscriptions import Permission
@@ -34,6 +37,10 @@ from tests.support.poll import eventually
 
 # Made when the suite is collected: it has to outlive that.
 BEARER = {"Authorization": f"Bearer {mint_core_token(user_id(ANN), SECRET, 86_400.0)}"}
+
+
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+           "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
 
 
 class Scene:
@@ -243,6 +250,22 @@ async def test_an_apps_socket_at_the_wrong_cloud_serves_the_app(scene: Scene, by
     await app.subscribe("VAD")
     await scene.stages[0].phones[-1].say(type="VAD", status=True)
     assert (await app.until_heard("VAD"))["status"] is True
+
+
+@pytest.mark.slow
+async def test_clouds_say_to_each_other_why_they_refuse(scene: Scene) -> None:
+    await scene.has_app()
+    one, two = scene.stages[:2]
+    one.cloud.sessions.stage = moving.Stage.DRAINING
+    async with two.http.get(f"{two.url}/app-ws", headers=app_headers() | UPGRADE) as answer:
+        error = (await answer.json())["error"]
+    one.cloud.sessions.stage = moving.Stage.SERVING
+    assert (answer.status, error["code"]) == (503, "NOT_LET_IN"), error
+    request = make_mocked_request("GET", "/api/client/transcripts", headers=BEARER)
+    address = two.cloud.sessions.keeper.owner.address
+    asked = await one.cloud._relay.whole(request, address, b"", patient(5.0))
+    assert asked is not None
+    assert (asked.status, json.loads(asked.body)["error"]["code"]) == (421, "MISPLACED")
 
 
 @pytest.mark.slow

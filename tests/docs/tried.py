@@ -50,7 +50,7 @@ RULES: Final = (
     # ---- the system and its parts
     Rule(r"glassbridge dev( --user me)?|GLASSBRIDGE_APPS=apps\.toml glassbridge dev --user me", How.TEST, TUTORIAL),
     Rule(r"glassbridge demo", How.SLOW, "23 of 23"),
-    Rule(r'glassbridge demo --network "10% loss"', How.SLOW, "10% loss"),
+    Rule(r'glassbridge demo --network "10% loss"', How.SLOW, "network loss 10: "),
     Rule(
         r"glassbridge demo --break",
         How.TEST,

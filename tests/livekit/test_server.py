@@ -12,24 +12,18 @@ from time import monotonic
 import pytest
 
 from glassbridge.livekit import binary
-from glassbridge.livekit.binary import ADVICE, LiveKitServerError, cached_binary, find_binary, provide_binary
+from glassbridge.livekit.binary import LiveKitServerError, cached_binary, find_binary, provide_binary
 from glassbridge.livekit.rooms import RoomService
 from glassbridge.livekit.server import LiveKitServer, free_port
 from glassbridge.livekit.tokens import LiveKitKeys
 from glassbridge.settings import settings
+from tests.livekit.fake_go import fake_go, script
 from tests.support.livekit import KEYS, real_server
 from tests.support.patience import patient
 from tests.support.poll import eventually, eventually_sync
 from tests.support.process import Program
 
 real = pytest.mark.real
-
-
-def program(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return path
 
 
 @pytest.fixture
@@ -46,17 +40,17 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_configured_wins_over_path_wins_over_cache(bare: Path, tmp_path: Path) -> None:
     assert find_binary() is None
-    cached = program(cached_binary(), "true")
+    cached = script(cached_binary(), "true")
     assert cached.is_relative_to(tmp_path / "cache")
     assert find_binary() == cached
-    on_path = program(bare / "livekit-server", "true")
+    on_path = script(bare / "livekit-server", "true")
     assert find_binary() == on_path
-    configured = program(tmp_path / "mine", "true")
+    configured = script(tmp_path / "mine", "true")
     assert find_binary(configured) == configured
 
 
 def test_a_configured_program_that_cannot_run_is_an_error_not_a_search(bare: Path, tmp_path: Path) -> None:
-    program(bare / "livekit-server", "true")
+    script(bare / "livekit-server", "true")
     (tmp_path / "text").write_text("no program")
     for wrong in (tmp_path / "absent", tmp_path / "text", tmp_path):
         with pytest.raises(LiveKitServerError, match="LIVEKIT_SERVER_BIN"):
@@ -66,20 +60,8 @@ def test_a_configured_program_that_cannot_run_is_an_error_not_a_search(bare: Pat
 async def test_without_server_and_go_the_error_names_three_ways(bare: Path) -> None:
     with pytest.raises(LiveKitServerError) as caught:
         await provide_binary()
-    assert str(caught.value) == ADVICE
-    assert ADVICE.count("\n  - ") == 3
-
-
-GO = """case "$1" in
-version) echo "go version go{version} linux/amd64" ;;
-env) echo {modules} ;;
-install) echo go >>"$LOG"; sleep {seconds}; {outcome} ;;
-esac"""
-MAKES_SERVER = 'cat >"$GOBIN/server" </dev/null; chmod 755 "$GOBIN/server"; echo example.com/package >&2'
-
-
-def fake_go(folder: Path, *, version: str = "1.26.1", seconds: float = 0, outcome: str = MAKES_SERVER) -> None:
-    program(folder / "go", GO.format(version=version, modules=folder, seconds=seconds, outcome=outcome))
+    for way in ("PATH", "LIVEKIT_SERVER_BIN", "Go 1.21 or newer", "--livekit embedded"):
+        assert way in str(caught.value)
 
 
 @pytest.mark.parametrize("version", ["1.19.8", "1.20", "0.9", "devel"])
@@ -217,7 +199,7 @@ async def test_a_program_that_is_no_server_is_told(tmp_path: Path) -> None:
 
 
 async def test_cancelling_the_start_leaves_no_process(tmp_path: Path) -> None:
-    server = LiveKitServer(program(tmp_path / "slow", "sleep 60"), KEYS)
+    server = LiveKitServer(script(tmp_path / "slow", "sleep 60"), KEYS)
     task = asyncio.create_task(server.start())
     await eventually(lambda: server.pid is not None)
     task.cancel()

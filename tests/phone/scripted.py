@@ -182,6 +182,8 @@ class ScriptedCloud:
         self.captions = ["hello", "hello world"]
         self.ends_speech = not original
         self.captioned = True
+        self.lost = 0
+        """Samples that it says it has given up."""
         self.path = "livekit"
         self.agent_in_room = True
         self.heard: list[wire.FromPhone | wire.UnknownMessage] = []
@@ -256,7 +258,7 @@ class ScriptedCloud:
         """Says what it has, and what it misses."""
         self._asked = self.ledger.missing if self.asks else ()
         epoch, position = self.ledger.acknowledged or (0, 0)
-        await self.say(wire.AudioAck(epoch=epoch, position=position, missing=self._asked))
+        await self.say(wire.AudioAck(epoch=epoch, position=position, missing=self._asked, lost=self.lost))
 
     async def state(self, state: str, **fields: object) -> None:
         self.live = state == "live"

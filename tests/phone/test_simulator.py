@@ -123,15 +123,24 @@ async def test_no_caption_in_time_is_a_failure_of_one_line() -> None:
         assert failed.value.exit_code == 1
 
 
-async def test_no_words_found_is_told_at_once() -> None:
+async def test_a_clip_without_words_and_a_cloud_without_captions_differ() -> None:
     rooms = Rooms()
     async with ScriptedCloud(rooms) as cloud:
         cloud.captions = []
-        with pytest.raises(UserError, match="no words"):
+        with pytest.raises(UserError, match="heard, but no words were found in it: give a clip"):
             await Run(cloud, rooms, deadline=60.0).task
         cloud.captioned = False
-        with pytest.raises(UserError, match="its log says why"):
+        with pytest.raises(UserError, match="heard, but the cloud could not caption it: see the log of the cloud"):
             await Run(cloud, rooms, deadline=60.0).task
+
+
+async def test_speech_that_the_network_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "LAST_ACK", 0.2)
+    rooms = Rooms()
+    async with ScriptedCloud(rooms) as cloud:
+        cloud.lost = 16_000
+        with pytest.raises(UserError, match=r"1\.0 s of the speech never arrived: the network lost it"):
+            await Run(cloud, rooms).task
 
 
 async def test_no_way_for_the_audio_says_why() -> None:
@@ -149,7 +158,9 @@ async def test_no_cloud_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ScriptedCloud(rooms) as cloud:
         await cloud.stop()
         run = Run(cloud, rooms, json=False)
-        with pytest.raises(UserError, match=r"no cloud answers at http.*connection refused.*is it running"):
+        with pytest.raises(
+            UserError, match=r"the phone is not connected: no cloud answers at http.*refused.*: see that"
+        ):
             await run.task
         assert run.out.getvalue().splitlines() == [
             "connecting to the cloud",

@@ -86,7 +86,7 @@ async def test_a_file_that_cannot_be_spoken(name: str, content: bytes | None, sa
 
 async def test_no_cloud() -> None:
     url = "http://127.0.0.1:9"
-    await refused("phone", "--cloud", url, "--token", core_token(), "--wav", SHORT, says="is it running?")
+    await refused("phone", "--cloud", url, "--token", core_token(), "--wav", SHORT, says="see that the cloud runs")
 
 
 async def test_no_livekit_for_the_demo() -> None:

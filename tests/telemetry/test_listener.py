@@ -210,8 +210,10 @@ async def test_requests_that_run_are_not_pushed_out() -> None:
 async def test_a_full_server_serves_newcomers_and_says_it_once() -> None:
     with structlog.testing.capture_logs() as lines:
         async with serving(limits(connections=6, per_address=3, header_time=30.0)) as served:
+            first, _ = await served.connect(address="127.0.2.1")
             for number in range(60):
                 await served.connect(address=f"127.0.1.{number}")
+            assert typed(await soon(first.read(), 5)) == (503, "TOO_MANY_CONNECTIONS")
             assert await served.ask(b"fine") == 200
             assert len(served.gate) <= 6
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["connections refused"]

@@ -101,28 +101,25 @@ def fetch_json(url: str, headers: dict[str, str]) -> Any:
     except (ValueError, HTTPException):
         raise _strange(url) from None
     except OSError as error:
-        raise UserError(f"{where} does not answer: {_why(getattr(error, 'reason', error))}") from None
+        raise _silent(where, getattr(error, "reason", error)) from None
 
 
 def _strange(url: str) -> UserError:
     return UserError(Complaint.NO_CLOUD_THERE.text(where=urlsplit(url).netloc))
 
 
-ADVICE: Final[dict[type[Exception], str]] = {
-    socket.gaierror: "correct it, or the DNS of this machine",
-    ConnectionRefusedError: "start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address",
-    TimeoutError: "see that it runs, and that firewalls let TCP through",
+SILENT: Final[dict[type[Exception], Complaint]] = {
+    ssl.SSLError: Complaint.CLOUD_CERTIFICATE_WRONG,
+    socket.gaierror: Complaint.CLOUD_NAME_UNKNOWN,
+    ConnectionRefusedError: Complaint.CLOUD_NOT_STARTED,
+    TimeoutError: Complaint.CLOUD_TOO_SLOW,
 }
-"""A remedy for each kind of error; OTHERWISE for all others."""
-OTHERWISE: Final = "see that it runs, and that the address is right"
+"""The first that fits counts."""
 
 
-def _why(reason: object) -> str:
-    """The cause, and what to do."""
-    if isinstance(reason, ssl.SSLError):
-        return cause(reason)  # it says what to do
-    advice = next((text for kind, text in ADVICE.items() if isinstance(reason, kind)), OTHERWISE)
-    return f"{cause(reason)}; {advice}"
+def _silent(where: str, reason: object) -> UserError:
+    complaint = next((found for kind, found in SILENT.items() if isinstance(reason, kind)), Complaint.CLOUD_SILENT)
+    return UserError(complaint.text(where=where, why=cause(reason)))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -4,6 +4,7 @@ import asyncio
 import json as json_module
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,8 +70,7 @@ def apps(
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
     """What apps get of a user's speech, beside the recogniser itself; what apps that do not read cost those that do."""
-    if recogniser not in ("offline", "script"):
-        raise typer.BadParameter(Complaint.RECOGNISER_OF_BENCH.text())
+    _known("--recogniser", [recogniser], ("offline", "script"))
     if deaf >= sockets:
         raise typer.BadParameter(Complaint.ALL_DEAF.text())
     start_logging("bench", "error", "auto")
@@ -161,10 +161,7 @@ def speech(
     from glassbridge.lab.bench_speech import CONDITIONS, SpeechBench, measure, table
     from glassbridge.speech.providers import PROVIDERS, ProviderConfig
 
-    if unknown := set(engine or ()) - PROVIDERS.keys():
-        raise typer.BadParameter(
-            Complaint.ENGINE_UNKNOWN.text(known=", ".join(PROVIDERS), unknown=", ".join(sorted(unknown)))
-        )
+    _known("--engine", engine, PROVIDERS)
     if product:
         from glassbridge.lab import bench_product
 
@@ -293,8 +290,8 @@ def peers(
 
     subjects = [one for one in SUBJECTS if one.name in (system or [one.name])]
     faults = [one for one in FAULTS if one.name in (fault or [one.name])]
-    _known("--system", system, {one.name for one in SUBJECTS})
-    _known("--fault", fault, {one.name for one in FAULTS})
+    _known("--system", system, [one.name for one in SUBJECTS])
+    _known("--fault", fault, [one.name for one in FAULTS])
     if install:
         for name in dict.fromkeys(one.python for one in subjects if one.python):
             if venvs.python_of(name) is None:
@@ -325,6 +322,8 @@ def peers(
         print(table(results))
 
 
-def _known(option: str, given: list[str] | None, names: set[str]) -> None:
-    if unknown := set(given or ()) - names:
-        raise typer.BadParameter(f"{option} is one of {', '.join(sorted(names))}, not {', '.join(sorted(unknown))}")
+def _known(option: str, given: list[str] | None, names: Collection[str]) -> None:
+    if unknown := [name for name in given or () if name not in names]:
+        raise typer.BadParameter(
+            Complaint.CHOICE_UNKNOWN.text(option=option, unknown=", ".join(unknown), known=", ".join(names))
+        )

@@ -75,7 +75,7 @@ def _chosen(only: list[str]) -> "list[Promise]":
 
     known = {promise.id: promise for promise in PROMISES}
     if unknown := [name for name in only if name not in known]:
-        raise UserError(Complaint.PROMISE_UNKNOWN.text(name=unknown[0], known=", ".join(known)), 2)
+        raise UserError(Complaint.CHOICE_UNKNOWN.text(option="--only", unknown=unknown[0], known=", ".join(known)), 2)
     return [known[name] for name in only] or list(PROMISES)
 
 
@@ -90,7 +90,8 @@ async def _server(livekit: str, clean: "AsyncExitStack", progress: Progress) -> 
     if livekit == NO_LIVEKIT:
         return None
     if livekit not in ("auto", "real", "embedded"):
-        raise UserError(Complaint.LIVEKIT_OF_CHECK.text(value=livekit), 2)
+        known = f"auto, real, embedded, {NO_LIVEKIT}"
+        raise UserError(Complaint.CHOICE_UNKNOWN.text(option="--livekit", unknown=livekit, known=known), 2)
     config = stack_config(livekit, ParticipantName.OWN)
     keys = LiveKitKeys("phone-check", token_urlsafe(32))
     binary = None

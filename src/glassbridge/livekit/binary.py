@@ -21,12 +21,7 @@ MODULE = f"github.com/livekit/livekit-server/cmd/server@{VERSION}"
 OLDEST_GO = (1, 21)
 """From here on Go fetches the toolchain that the module asks for by itself."""
 BUILD_TIMEOUT = 1800.0
-
-ADVICE = f"""no livekit-server found; three ways to get one:
-  - put a livekit-server on the PATH,
-  - set LIVEKIT_SERVER_BIN to the path of one,
-  - install Go 1.21 or newer: glassbridge then builds {VERSION} into its cache, once.
-Or do without: the embedded stand-in needs nothing (--livekit embedded)."""
+ANSWER_WITHIN = 30.0
 
 Progress = Callable[[str], None]
 
@@ -66,11 +61,11 @@ async def provide_binary(configured: Path | None = None, progress: Progress = la
         return found
     go = shutil.which("go")
     if go is None:
-        raise LiveKitServerError(ADVICE)
+        raise _missing("Go is not here either")
     version = await _output(go, "version")
     numbers = re.search(r"go(\d+)\.(\d+)", version)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < OLDEST_GO:
-        raise LiveKitServerError(f"{ADVICE}\n(Go here is too old: {version.strip()})")
+        raise _missing(f"Go here is too old ({version})")
     target = cached_binary()
     target.parent.mkdir(parents=True, exist_ok=True)
     async with _lock(target.with_suffix(".lock"), progress):
@@ -79,11 +74,16 @@ async def provide_binary(configured: Path | None = None, progress: Progress = la
     return target
 
 
+def _missing(go: str) -> LiveKitServerError:
+    oldest = ".".join(map(str, OLDEST_GO))
+    return LiveKitServerError(Complaint.LIVEKIT_MISSING.text(go=go, oldest=oldest, version=VERSION))
+
+
 async def _output(*argv: str) -> str:
     child = await Child.start(argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
     assert child.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(ANSWER_WITHIN):
             return (await child.stdout.read()).decode(errors="replace").strip()
     except TimeoutError:
         raise LiveKitServerError(Complaint.PROGRAM_SILENT.text(command=" ".join(argv))) from None
@@ -132,7 +132,7 @@ async def _build(go: str, target: Path, progress: Progress) -> None:
                 await cleaner.ended_within(60)
                 await cleaner.stop(0)
         if status != 0:
-            raise LiveKitServerError(f"Go could not build livekit-server: {last}\n{ADVICE}")
+            raise LiveKitServerError(Complaint.LIVEKIT_NOT_BUILT.text(last_words=last))
         os.replace(f"{folder}/server", target)
     progress(f"livekit-server {VERSION} is ready: {target}")
 

@@ -150,7 +150,8 @@ class Simulator:
         if await self._until(self._is_ready, self._config.deadline):
             return
         if self._phone.session is None:
-            raise UserError(self._unreachable or f"no cloud answers at {self._phone.cloud}: is it running?")
+            why = self._unreachable or f"no cloud answers at {self._phone.cloud}"
+            raise UserError(Complaint.PHONE_UNCONNECTED.text(why=why))
         state = self._phone.audio_state
         why = (state.reason or state.state) if state else "the cloud's agent is not in the room"
         raise UserError(Complaint.NO_WAY_FOR_AUDIO.text(seconds=self._config.deadline, why=why))
@@ -160,7 +161,7 @@ class Simulator:
         phone, state = self._phone, self._phone.audio_state
         if phone.session is None:
             if self._unreachable and not self._config.control and monotonic() - self._begun > FIRST_CONTACT:
-                raise UserError(f"{self._unreachable}: is it running?")
+                raise UserError(Complaint.PHONE_UNCONNECTED.text(why=self._unreachable))
             return False
         if state is not None and state.state == "live":
             return True
@@ -194,12 +195,7 @@ class Simulator:
                 raise UserError(Complaint.SPEECH_LOST.text(seconds=capture.lost / SAMPLE_RATE))
         if self._last_caption is None:
             captioned = self._speech_end is None or self._speech_end.captioned
-            why = (
-                "no words were found in it: give a clip of clear speech"
-                if captioned
-                else "the cloud could not caption it (its log says why)"
-            )
-            raise UserError(f"the clip was heard, but {why}")
+            raise UserError((Complaint.NO_WORDS if captioned else Complaint.NOT_CAPTIONED).text())
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Waits for a condition, looking at each event and each 100 ms; False when it is not met in time."""

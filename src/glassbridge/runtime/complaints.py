@@ -30,12 +30,19 @@ class Complaint(Enum):
         "{where} wants an admin token, and none is set",
         "set GLASSBRIDGE_ADMIN_TOKEN to that of the cloud, or start `glassbridge dev`, whose token is found by itself",
     )
+    CLOUD_NAME_UNKNOWN = ("{where} does not answer ({why})", "correct it, or the DNS of this machine")
+    CLOUD_NOT_STARTED = (
+        "{where} does not answer ({why})",
+        "start it (`glassbridge dev`, or `glassbridge cloud`), or correct the address",
+    )
+    CLOUD_TOO_SLOW = ("{where} does not answer ({why})", "see that it runs, and that firewalls let TCP through")
+    CLOUD_SILENT = ("{where} does not answer ({why})", "see that it runs, and that the address is right")
+    CLOUD_CERTIFICATE_WRONG = ("{where} does not answer ({why})", "see `glassbridge doctor`")
     URL_WRONG = ("{option}: {why}", "it looks like {example}")
     APP_FILE_MISSING = ("there is no file {file}", "give the Python file of your app")
     APP_NOT_LOADED = ("{file} cannot be loaded ({why})", "correct it, and save")
     APP_LOADS_SLOWLY = ("{file} was not loaded within {seconds:.0f} s", "see what it waits for when it is imported")
     APP_ENDED = ("the app has ended (status {status}): {last_words}", "see why, and start it again")
-    RECOGNISER_OF_BENCH = ("--recogniser names none", "choose offline or script")
     ALL_DEAF = ("nobody reads", "choose --deaf less than --sockets")
     PAIRS_ODD = ("--pairs is odd, and whoever comes first pays for waking up", "choose an even number")
     BRIDGE_ADDRESS_UNSET = (
@@ -62,8 +69,7 @@ class Complaint(Enum):
         "no log sink is set",
         "set BETTERSTACK_SOURCE_TOKEN and BETTERSTACK_INGESTING_HOST, or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
     )
-    PROMISE_UNKNOWN = ("--only: there is no promise {name!r}", "choose of {known}")
-    LIVEKIT_OF_CHECK = ("--livekit: {value!r} is none", "choose auto, real, embedded or none")
+    CHOICE_UNKNOWN = ("{option}: there is no {unknown}", "choose of {known}")
     REGISTRY_MISSING = ("GLASSBRIDGE_APPS (--apps): there is no file {path}", "`glassbridge apps add` makes one")
     CLUSTER_UNSET = ("the registry `cluster` is that of the clouds' directory", "set GLASSBRIDGE_CLUSTER")
     CLUSTER_CLIENT_MISSING = (
@@ -79,13 +85,17 @@ class Complaint(Enum):
     REGISTRY_SUFFIX = ("a registry of apps ends in .toml, .db or .sqlite, and {path} does not", "choose another name")
     APP_KNOWN = ("there is an app {package} already", "remove it first, or choose another package name")
     REGISTRY_BY_HAND = ("the table of {package} in {path} holds what you wrote", "take it out by hand")
-    PERMISSION_UNKNOWN = ("there is no such permission", "choose of {known}")
     KEY_HASH_LOST = ("cannot find the line of key_hash of {package} in {path}", "change it by hand")
     REGISTRY_SHAPE = (
         "{path}: there is something else than tables",
         'write apps as tables such as [apps."com.example.captions"]',
     )
     REGISTRY_TOML = ("{path} is no TOML ({why})", "correct it")
+    REGISTRY_AWAY = (
+        "the registry of the cluster does not answer",
+        "see that GLASSBRIDGE_CLUSTER is right, and that it runs",
+    )
+    REGISTRY_BY_COMMAND = ("a cloud does not change the registry of the cluster", "use `glassbridge apps`")
     REGISTRY_JSON = (
         "the registry of the cluster, {package}: this is no JSON",
         "remove the app and add it again (`glassbridge apps`)",
@@ -93,6 +103,15 @@ class Complaint(Enum):
     JWKS_WRONG = ("GLASSBRIDGE_JWKS_FILE: {path}: {why}", "give a JWKS file that holds keys")
     LIVEKIT_BIN_WRONG = ("LIVEKIT_SERVER_BIN is {path}, but that is no program that can be run", "correct it")
     PROGRAM_SILENT = ("`{command}` does not answer", "see that it works by hand")
+    LIVEKIT_MISSING = (
+        "no livekit-server found, and {go}",
+        "put one on the PATH, set LIVEKIT_SERVER_BIN to one, or install Go {oldest} or newer, which builds {version} "
+        "into the cache, once; or take the stand-in (--livekit embedded)",
+    )
+    LIVEKIT_NOT_BUILT = (
+        "Go could not build livekit-server ({last_words})",
+        "try again, set LIVEKIT_SERVER_BIN to one that is there, or take the stand-in (--livekit embedded)",
+    )
     LIVEKIT_BUILD_SLOW = (
         "building livekit-server took more than {minutes:.0f} min",
         "try again, or set LIVEKIT_SERVER_BIN to one that is there",
@@ -103,6 +122,9 @@ class Complaint(Enum):
     FRAME_LENGTH = ("--frame-ms: frames are not that long", "choose 20 to 100")
     NOTHING_TO_SPEAK = ("there is nothing to speak", "give --wav FILE, or --control to take commands")
     NO_WAY_FOR_AUDIO = ("no way for the audio after {seconds:.0f} s ({why})", "see `glassbridge doctor`")
+    PHONE_UNCONNECTED = ("the phone is not connected: {why}", "see that the cloud runs")
+    NO_WORDS = ("the clip was heard, but no words were found in it", "give a clip of clear speech")
+    NOT_CAPTIONED = ("the clip was heard, but the cloud could not caption it", "see the log of the cloud")
     NO_CAPTION = ("no caption came within {seconds:.0f} s after the clip", "see `glassbridge inspect`")
     SPEECH_LOST = ("{seconds:.1f} s of the speech never arrived: the network lost it", "see `glassbridge inspect`")
     CLOUD_URL_WRONG = ("not a cloud's URL: {why}", "it looks like http://127.0.0.1:8002")
@@ -135,7 +157,6 @@ class Complaint(Enum):
     METRICS_PORT_WRONG = ("cannot serve metrics on port {port}", "choose one up to {most}")
     TRACES_MISSING = ("traces need OpenTelemetry", "pip install 'glassbridge[otel]'")
     APP_UNKNOWN = ("there is no app {package}", "see `glassbridge apps list`")
-    ENGINE_UNKNOWN = ("--engine: there is no {unknown}", "choose of {known}")
     FILE_UNWRITABLE = ("cannot write {path} ({why})", "choose another file")
     REGISTRY_UNREADABLE = ("cannot read {path} ({why})", "correct the path or its rights")
     REGISTRY_UNUSABLE = ("cannot use {path} ({why})", "correct the path or its rights")

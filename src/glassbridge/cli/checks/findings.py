@@ -56,6 +56,8 @@ class Patient:
     """The Date header of those that have answered, by their name."""
     livekit_trouble: str = "LiveKit does not answer"
     """Why LiveKit cannot be asked more; empty: it can."""
+    recogniser: tuple[str, int] | None = None
+    """Its name, and how many streams it opens at once; None: it cannot be made, or none is wanted."""
     room: str = field(default_factory=lambda: f"glassbridge-doctor-{token_hex(4)}")
 
     @property

@@ -40,6 +40,7 @@ async def recogniser(patient: Patient) -> Finding:
         chosen = chosen_recogniser(settings, alone=True)
     except UserError as error:
         return Trouble.RECOGNISER_SETTINGS.found(why=error)
+    patient.recogniser = chosen.name, chosen.limits.streams
     try:
         async with asyncio.timeout(WITHIN):
             await _hear(chosen, Want(settings.captions))
@@ -54,22 +55,16 @@ async def recogniser(patient: Patient) -> Finding:
 
 async def speakers(patient: Patient) -> Finding:
     """How many people may speak at once, by the processors of this machine and by the settings?"""
-    settings = patient.settings
-    if not settings.captions:
-        return skipped("captions are switched off (GLASSBRIDGE_CAPTIONS is empty)")
-    try:
-        chosen = chosen_recogniser(settings, alone=True)
-    except UserError:
+    if patient.recogniser is None:
         return skipped("told with the recogniser")
-    name, allowed = chosen.name, chosen.limits.streams
-    await chosen.close()
+    name, allowed = patient.recogniser
     if name not in SPEAKERS_OF_A_PROCESSOR:
         return skipped(f"{name} says itself how many")
     processors = usable_processors()
     bears = processors * SPEAKERS_OF_A_PROCESSOR[name]
     if bears < FEW_SPEAKERS:
         return Trouble.SPEAKERS_FEW.found(count=min(bears, allowed), processors=processors)
-    if settings.recognisers is not None and allowed < bears:
+    if patient.settings.recognisers is not None and allowed < bears:
         return Trouble.SPEAKERS_LIMITED.found(allowed=allowed, bears=bears)
     return well(f"about {min(bears, allowed)} people may speak at once, on {processors} processors")
 

@@ -134,11 +134,11 @@ def new_app(
 ) -> tuple[AppRecord, str]:
     """A record and the API key that fits it, which is nowhere else. Raises RegistryError."""
     key = token_urlsafe(32)
-    try:
-        granted = frozenset(Permission(word.upper()) for word in permissions)
-    except ValueError:
-        known = ", ".join(permission.value for permission in Permission)
-        raise RegistryError(Complaint.PERMISSION_UNKNOWN.text(known=known), 2) from None
+    known = {permission.value: permission for permission in Permission}
+    if unknown := [word for word in permissions if word.upper() not in known]:
+        text = Complaint.CHOICE_UNKNOWN.text(option="--permission", unknown=unknown[0], known=", ".join(known))
+        raise RegistryError(text, 2)
+    granted = frozenset(known[word.upper()] for word in permissions)
     try:
         unkeyed = AppRecord(
             package=package, url=url, name=name, key_hash="0" * 64, permissions=granted, settings=settings

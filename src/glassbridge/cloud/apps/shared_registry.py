@@ -27,8 +27,6 @@ from glassbridge.runtime.complaints import Complaint
 log = structlog.get_logger()
 
 EVERY: Final = 1.0
-AWAY: Final = "the registry of the cluster does not answer: see that GLASSBRIDGE_CLUSTER is right, and that it runs"
-BY_COMMAND: Final = "the registry of the cluster is changed by `glassbridge apps`"
 
 T = TypeVar("T")
 
@@ -51,13 +49,13 @@ class RegistryCopy:
         return self._known.all()
 
     def add(self, record: AppRecord) -> None:
-        raise RegistryError(BY_COMMAND)
+        raise RegistryError(Complaint.REGISTRY_BY_COMMAND.text())
 
     def remove(self, package: str) -> bool:
-        raise RegistryError(BY_COMMAND)
+        raise RegistryError(Complaint.REGISTRY_BY_COMMAND.text())
 
     def change_key(self, record: AppRecord) -> None:
-        raise RegistryError(BY_COMMAND)
+        raise RegistryError(Complaint.REGISTRY_BY_COMMAND.text())
 
     async def keep(self) -> None:
         """Until cancelled."""
@@ -96,7 +94,7 @@ class RegistryCopy:
     @property
     def _known(self) -> StaticRegistry:
         if self._records is None:
-            raise RegistryError(AWAY)
+            raise RegistryError(Complaint.REGISTRY_AWAY.text())
         return self._records
 
 
@@ -135,7 +133,7 @@ class RegistryOfCluster:
         try:
             return asyncio.run(ask())
         except DirectoryAway:
-            raise RegistryError(AWAY) from None
+            raise RegistryError(Complaint.REGISTRY_AWAY.text()) from None
 
 
 def _text(record: AppRecord) -> str:
