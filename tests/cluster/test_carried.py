@@ -116,8 +116,7 @@ async def test_no_utterance_gets_a_name_that_another_had(scene: Scene) -> None:
     former.hearing.name_after(40)
     await two.phone(query=numbered(2))
     [session] = scene.clouds.sessions_of()
-    [seat] = session.hearing._seats.values()
-    assert next(seat.mending._ids) == 41
+    assert session.hearing.named == 40
 
 
 async def test_a_sound_goes_on_where_it_was(scene: Scene) -> None:

@@ -426,7 +426,7 @@ class PhoneConnection:
         if not self._steady:
             return self._config.missed_pings
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if self._unanswered < MISSED_LOOKS or transport is None or transport.is_closing():
             return MISSED_LOOKS
         raw = transport.get_extra_info("socket")
         trip = None if raw is None else round_trip(raw)

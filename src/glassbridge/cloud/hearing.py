@@ -58,6 +58,15 @@ class _Seat:
     slow: Slow | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one stream of the recogniser is wanted for."""
+
+    wants: frozenset[Want]
+    since: int
+    """Samples of the session before it."""
+
+
 class _Ids:
     """Numbers that name utterances."""
 
@@ -101,9 +110,10 @@ class Hearing:
         self._catches_up = catches_up
         self._clock = clock
         self._about = about
-        self._seats: dict[Want, _Seat] = {}
+        self._asked: dict[Want, _Asked] = {}
         """By what is opened for them."""
-        self._wanted: frozenset[Want] = frozenset()
+        self._seats: dict[Want, _Seat] = {}
+        """The same, from the first sound on: a user who never speaks costs no ear."""
         self._position = 0
         """Samples that were heard, with the silence in place of holes."""
         self._skipped = 0
@@ -167,9 +177,30 @@ class Hearing:
 
     def subscribe(self, wanted: Iterable[Want]) -> None:
         """Apps ask for exactly this from now on; what cannot be had is left out."""
-        self._wanted = frozenset(wanted)
-        asked = self._asked()
-        for key, wants in asked.items():
+        asked: dict[Want, set[Want]] = {}
+        for want in frozenset(wanted) | ({self._captions} if self._captions is not None else set()):
+            try:
+                asked.setdefault(self._speech.recogniser.serves(want), set()).add(want)
+            except RecogniserError as error:
+                log.warning(
+                    "not understood here", language=want.language, target=want.target, error=str(error), **self._about
+                )
+        former = self._asked
+        self._asked = {
+            key: _Asked(frozenset(wants), former[key].since if key in former else self._end)
+            for key, wants in asked.items()
+        }
+        for key, seat in self._seats.items():
+            if key in self._asked:
+                seat.asked = self._asked[key].wants
+        if self._seats:
+            self._sit()
+        if self._review is None and self._seats.keys() - self._asked.keys():
+            self._review = self._loop.call_later(LEAVE_AFTER, self._leave)
+
+    def _sit(self) -> None:
+        """Somebody is heard: each stream that is asked for has an ear."""
+        for key, asked in self._asked.items():
             if key not in self._seats:
                 ear = Ear(
                     self._speech,
@@ -184,31 +215,17 @@ class Hearing:
                     self._speech,
                     key,
                     self._sound,
-                    self._end,
+                    asked.since,
                     self._ids,
                     partial(self._say, key),
                     self._settle,
                     **self._about,
                 )
-                self._seats[key] = _Seat(ear, mending)
-            self._seats[key].asked = wants
-        if self._review is None and self._seats.keys() - asked.keys():
-            self._review = self._loop.call_later(LEAVE_AFTER, self._leave)
-
-    def _asked(self) -> dict[Want, frozenset[Want]]:
-        asked: dict[Want, set[Want]] = {}
-        for want in self._wanted | ({self._captions} if self._captions is not None else set()):
-            try:
-                asked.setdefault(self._speech.recogniser.serves(want), set()).add(want)
-            except RecogniserError as error:
-                log.warning(
-                    "not understood here", language=want.language, target=want.target, error=str(error), **self._about
-                )
-        return {key: frozenset(wants) for key, wants in asked.items()}
+                self._seats[key] = _Seat(ear, mending, asked.wants)
 
     def _leave(self) -> None:
         self._review = None
-        for key in self._seats.keys() - self._asked().keys():
+        for key in self._seats.keys() - self._asked.keys():
             seat = self._seats.pop(key)
             seat.ear.retire()
             self._tasks.spawn(seat.ear.close(), "close")
@@ -226,6 +243,8 @@ class Hearing:
         self._put(pcm)
 
     def _put(self, pcm: bytes) -> None:
+        if len(self._seats) < len(self._asked):
+            self._sit()
         piece = Piece(self._position, pcm, self._clock())
         self._position += len(pcm) // BYTES_PER_SAMPLE
         self._gate.step(SamplesDelivered(self._catches_up()))
@@ -253,6 +272,7 @@ class Hearing:
 
     def fill(self, late: Fill) -> None:
         """Something of a hole comes after all: it is understood once no more is likely to come."""
+        self._sit()
         now = self._clock()
         if late.hole is None or not self._sound.fill(late.hole, late.delivery, now):
             seconds = len(late.pcm) / BYTES_PER_SAMPLE / SAMPLE_RATE
@@ -283,6 +303,7 @@ class Hearing:
     def _pass_on(self, effect: Effect) -> None:
         match effect:
             case Begins():
+                self._sit()
                 for seat in self._seats.values():
                     seat.ear.begins(self._position)
             case Ends():
