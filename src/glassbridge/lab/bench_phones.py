@@ -1,7 +1,8 @@
 """`glassbridge bench phones`: what a phone that says nothing costs a cloud, and how soon many are back at once.
 
 One cloud, without bridge and LiveKit, and processes full of phones that ping each second. One more process holds a few
-phones that nothing happens to: what their pongs take while the others come back is what others feel of it.
+phones that nothing happens to: what their pongs take while the others come back is what others feel of it. Then the
+same for a server that does nothing else (lab/idle_floor.py): the ratio of both holds on any machine.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from time import monotonic
 from typing import Any, Final
@@ -70,9 +71,8 @@ class _Crowd:
 
 
 async def measure(config: PhonesBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """The figures. Raises UserError."""
-    secret, port = secrets.token_urlsafe(32), free_port()
-    url = f"http://{LOOPBACK}:{port}"
+    """The figures of a cloud, and beside them those of a server that only answers pings. Raises UserError."""
+    secret, ports = secrets.token_urlsafe(32), (free_port(), free_port())
     env = {
         "AUGMENTOS_AUTH_JWT_SECRET": secret,
         "AUGMENTOS_AUTH_JWT_SECRET_FILE": "",
@@ -86,13 +86,25 @@ async def measure(config: PhonesBench, say: Callable[[str], None]) -> dict[str, 
         "GLASSBRIDGE_CONNECTIONS": str(2 * config.phones + 1_000),
         "GLASSBRIDGE_CONNECTIONS_PER_ADDRESS": str(config.phones + 1_000),
     }
-    cloud = Program("cloud", ("cloud", "--host", LOOPBACK, "--port", str(port)), env)
+    cloud = Program("cloud", ("cloud", "--host", LOOPBACK, "--port", str(ports[0])), env)
+    bare = Program("floor", (str(ports[1]),), {}, module="glassbridge.lab.idle_floor")
+    report = await _measure(cloud, ports[0], secret, config, say)
+    floor = await _measure(bare, ports[1], secret, replace(config, storms=1), say)
+    holds = {name: report[name] <= most for name, most in MUST.items()} | {"none_lost": not report["lost"]}
+    ratios = {name: report[name] / floor[name] for name in MUST if floor[name]}
+    return {**report, "floor": floor, "to_floor": ratios, "holds": holds}
+
+
+async def _measure(
+    server: Program, port: int, secret: str, config: PhonesBench, say: Callable[[str], None]
+) -> dict[str, Any]:
+    url = f"http://{LOOPBACK}:{port}"
     async with AsyncExitStack() as clean:
         http = await clean.enter_async_context(Http())
-        clean.push_async_callback(cloud.stop, 20.0)
-        await cloud.start()
-        await until(lambda: http.answers(f"{url}/readyz"), cloud)
-        process = psutil.Process(cloud.pid)
+        clean.push_async_callback(server.stop, 20.0)
+        await server.start()
+        await until(lambda: http.answers(f"{url}/readyz"), server)
+        process = psutil.Process(server.pid)
 
         def crowd(name: str, first: int, phones: int) -> _Crowd:
             made = _Crowd(name, {"url": url, "secret": secret, "first": first, "phones": phones})
@@ -110,7 +122,7 @@ async def measure(config: PhonesBench, say: Callable[[str], None]) -> dict[str, 
         await asyncio.sleep(SETTLE)
         empty = process.memory_info().rss
         came = [(await one.do("here", do="come"))["seconds"] for one in crowds]
-        say(f"{config.phones} phones are here after {sum(came):.1f} s")
+        say(f"{server.name}: {config.phones} phones are here after {sum(came):.1f} s")
         await asyncio.sleep(SETTLE)
         full = process.memory_info().rss
         await beside.do("looked", do="look")
@@ -122,22 +134,18 @@ async def measure(config: PhonesBench, say: Callable[[str], None]) -> dict[str, 
             storms.append((back, (await beside.do("looked", do="look"))["longest"]))
             await asyncio.sleep(SETTLE)
         lost = sum([(await one.do("looked", do="look"))["lost"] for one in (beside, *crowds)])
-        figures = {
-            "bytes_each": (full - empty) / config.phones,
-            "core_at_rest": cores,
-            "back_s": median(back for back, _ in storms),
-            "others_waited_s": max(waited for _, waited in storms),
-        }
         return {
             "phones": config.phones,
             "back": config.back,
             "base_bytes": empty,
-            **figures,
+            "bytes_each": (full - empty) / config.phones,
+            "core_at_rest": cores,
+            "back_s": median(back for back, _ in storms),
+            "others_waited_s": max(waited for _, waited in storms),
             "others_waited_at_rest_s": at_rest["longest"],
             "storms": storms,
             "lost": lost,
             "accepted_per_s": config.phones / sum(came),
-            "holds": {name: value <= MUST[name] for name, value in figures.items()} | {"none_lost": not lost},
         }
 
 
@@ -150,17 +158,22 @@ async def _cores(process: psutil.Process, seconds: float) -> float:
 
 def table(report: Mapping[str, Any]) -> str:
     """For people."""
+    floor = report["floor"]
     rows = [
-        (f"memory of each of {report['phones']} idle phones", f"{report['bytes_each'] / 1000:.1f} kB", "bytes_each"),
-        ("processor at rest, a ping of each a second", f"{report['core_at_rest']:.2f} of a core", "core_at_rest"),
-        (f"{report['back']} phones back at once", f"{report['back_s']:.2f} s", "back_s"),
-        ("others' longest pong meanwhile", f"{report['others_waited_s']:.3f} s", "others_waited_s"),
+        (f"memory of each of {report['phones']} idle phones", "bytes_each", 1e-3, "kB"),
+        ("processor at rest, a ping of each a second", "core_at_rest", 1.0, "core"),
+        (f"{report['back']} phones back at once", "back_s", 1.0, "s"),
+        ("others' longest pong meanwhile", "others_waited_s", 1.0, "s"),
     ]
-    lines = [
-        f"{what:48} {value:>16}  {'' if report['holds'][name] else 'over ' + str(MUST[name])}"
-        for what, value, name in rows
+    lines = [f"{'':48} {'the cloud':>12} {'the floor':>12}"]
+    lines += [
+        f"{what:48} {scale * report[name]:>7.3g} {unit:4} {scale * floor[name]:>7.3g} {unit:4}  "
+        f"{'' if report['holds'][name] else f'over {scale * MUST[name]:g} {unit}'}"
+        for what, name, scale, unit in rows
     ]
-    lines.append(f"{'sockets that the cloud closed':48} {report['lost']:>16}")
-    lines.append(f"{'phones accepted in a second, 50 at a time':48} {report['accepted_per_s']:>16.0f}")
-    lines.append(f"{'the cloud without them':48} {report['base_bytes'] / 1e6:>13.0f} MB")
+    lines.append(f"{'sockets that the server closed':48} {report['lost']:>12} {floor['lost']:>12}")
+    accepted = "phones accepted in a second, 50 at a time"
+    lines.append(f"{accepted:48} {report['accepted_per_s']:>12.0f} {floor['accepted_per_s']:>12.0f}")
+    base = "the server without them"
+    lines.append(f"{base:48} {report['base_bytes'] / 1e6:>9.0f} MB {floor['base_bytes'] / 1e6:>9.0f} MB")
     return "\n".join(line.rstrip() for line in lines)

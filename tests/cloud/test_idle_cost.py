@@ -1,0 +1,63 @@
+"""What a phone costs that is here and says nothing: memory, not time."""
+
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import glassbridge
+from glassbridge.cloud import connection
+from glassbridge.core.values import user_id
+from tests.cloud.conftest import ANN, Stage
+from tests.support.poll import eventually
+
+Begin = Callable[..., Awaitable[Stage]]
+
+PHONES = 20
+MOST = 40_000
+"""Bytes that our own lines may hold for each; aiohttp's come to it."""
+OURS = tracemalloc.Filter(inclusive=True, filename_pattern=str(Path(glassbridge.__file__).parent / "*"))
+
+
+async def test_a_phone_that_says_nothing_costs_little(stage: Begin) -> None:
+    built = await stage()
+    await built.phone("first@example.com")
+    tracemalloc.start()
+    try:
+        for number in range(PHONES):
+            phone = await built.phone(f"idle-{number}@example.com", query="?audio=2")
+            await phone.until("audio_state")
+        held = tracemalloc.take_snapshot().filter_traces([OURS])
+    finally:
+        tracemalloc.stop()
+    each = sum(one.size for one in held.statistics("filename")) / PHONES
+    print(f"{each / 1000:.1f} kB of ours for each phone")
+    assert each < MOST
+
+
+async def test_who_never_speaks_has_no_recogniser(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone()
+    await phone.until("audio_state")
+    [session] = built.cloud.sessions.living
+    assert session.user == user_id(ANN)
+    assert session.hearing._seats == {}
+    await phone.socket.send_bytes(bytes(3_200))
+    await eventually(lambda: bool(session.hearing._seats) or "nobody listens to what is said")
+
+
+async def test_the_kernel_is_asked_for_the_round_trip_only_of_a_phone_that_is_missed(
+    stage: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(connection, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(connection, "round_trip", lambda raw: asked.append(raw) or SimpleNamespace(now=0.0))
+    built = await stage()
+    phone = await built.phone()
+    for _ in range(3):
+        await phone.say(type="ping", timestamp="0", every=0.1)
+        await phone.until("pong")
+    assert asked == []
+    await eventually(lambda: bool(asked) or "a phone is missed, and nobody looks at its connection")
