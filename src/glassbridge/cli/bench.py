@@ -91,8 +91,8 @@ def phones(
     seconds: Annotated[float, typer.Option(min=1, help="How long the cloud is measured at rest.")] = 20.0,
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
-    """The cost of idle phones for a cloud, and how soon many are back at once, beside a bare server. Exit status 0 if all
-    holds."""
+    """The cost of idle phones for a cloud and for a bare server, and how soon many are back at once. Exit status 0
+    if all holds."""
     start_logging("bench", "error", "auto")
     from glassbridge.lab.bench_phones import PhonesBench, measure, table
 
