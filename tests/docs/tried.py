@@ -104,7 +104,7 @@ RULES: Final = (
     # ---- the JavaScript phone
     Rule(r"GLASSBRIDGE_ALLOWED_ORIGINS=http://localhost:5173 make dev ARGS=--break", How.TEST, WEB_PHONE),
     Rule(r"cd js/phone|npm (ci|pack|init -y)", How.TEST, TARBALL),
-    Rule(r"npm install vite livekit-client CHECKOUT/.*|npx vite", How.TEST, WEB_PHONE),
+    Rule(r"npm install vite livekit-client CHECKOUT/.*|npm install --save-dev @types/.*|npx vite", How.TEST, WEB_PHONE),
     Rule(r"npm install @glassbridge/phone livekit-client", How.FOREIGN, "the package is not on npm yet"),
     # ---- operations
     Rule(r"PUBLIC_HOST=localhost VALKEY=.* sh deploy/make_secrets\.sh pair localhost", How.TEST, PAIR),

@@ -64,26 +64,35 @@ def test_a_node_project_installs_the_tarball(tarball: Path, tmp_path: Path) -> N
 
 LIBRARY = 'export { PhoneClient } from "@glassbridge/phone";\nexport { browser } from "@glassbridge/phone/browser";\n'
 STRICT = """
-import * as livekit from "livekit-client";
-import { PhoneClient, type PhoneEvent } from "@glassbridge/phone";
+import { PhoneClient, type LiveKit, type PhoneEvent } from "@glassbridge/phone";
 import { browser } from "@glassbridge/phone/browser";
 
-const onEvent = (event: PhoneEvent) => {
-  if (event.type === "told") event.text.toUpperCase();
-  if (event.type === "caption") event.final satisfies boolean;
-  if (event.type === "sound" && event.on) document.body.append(event.track.attach());
-};
-const phone = new PhoneClient({ cloud: "https://x", token: "t", livekit, onEvent, ...(await browser()) });
-await phone.start();
-phone.speak(new Int16Array(480), { last: true });
-// @ts-expect-error: no such transport
-new PhoneClient({ cloud: "https://x", token: "t", onEvent, transport: "pigeon" });
-// @ts-expect-error: without a token
-new PhoneClient({ cloud: "https://x", onEvent });
+export async function run(livekit: LiveKit) {
+  const onEvent = (event: PhoneEvent) => {
+    if (event.type === "told") event.text.toUpperCase();
+    if (event.type === "caption") event.final satisfies boolean;
+    if (event.type === "sound" && event.on) document.body.append(event.track.attach());
+  };
+  const phone = new PhoneClient({ cloud: "https://x", token: "t", livekit, onEvent, ...(await browser()) });
+  await phone.start();
+  phone.speak(new Int16Array(480), { last: true });
+  // @ts-expect-error: no such transport
+  new PhoneClient({ cloud: "https://x", token: "t", onEvent, transport: "pigeon" });
+  // @ts-expect-error: without a token
+  new PhoneClient({ cloud: "https://x", onEvent });
+  // @ts-expect-error: no livekit-client
+  await run({});
+}
+"""
+WITH_LIVEKIT = """
+import * as livekit from "livekit-client";
+import { run } from "./strict.ts";
+
+await run(livekit);
 """
 SETTINGS = {
     "strict": True, "noEmit": True, "module": "nodenext", "target": "es2022", "lib": ["es2022", "dom", "dom.iterable"],
-    "types": [], "skipLibCheck": False,
+    "types": [], "skipLibCheck": False, "allowImportingTsExtensions": True,
 }  # fmt: skip
 
 
@@ -101,10 +110,26 @@ def test_a_vite_project_builds_it(web_page: Path) -> None:
     assert not [path.name for path in built if b"LivekitError" in path.read_bytes()], "livekit-client is in it"
 
 
+def write_strict(folder: Path, **files: str) -> None:
+    """A project in strict TypeScript that checks the types of its libraries, too."""
+    for name, text in files.items():
+        (folder / f"{name}.ts").write_text(text)
+    settings = {"compilerOptions": SETTINGS, "files": [f"{name}.ts" for name in files]}
+    (folder / "tsconfig.json").write_text(json.dumps(settings))
+
+
+def test_strict_typescript_needs_nothing_else(package: Path, tarball: Path, tmp_path: Path) -> None:
+    """No livekit-client is there."""
+    (tmp_path / "package.json").write_text('{"private": true, "type": "module"}')
+    run("npm", "install", "--offline", "--no-audit", "--no-fund", "--loglevel=error", tarball, cwd=tmp_path)
+    write_strict(tmp_path, strict=STRICT)
+    run("npx", "--no-install", "tsc", "-p", tmp_path, cwd=package)
+
+
 @pytest.mark.slow
-def test_strict_typescript_reads_its_types(web_page: Path) -> None:
-    (web_page / "strict.ts").write_text(STRICT)
-    (web_page / "tsconfig.json").write_text(json.dumps({"compilerOptions": SETTINGS, "files": ["strict.ts"]}))
+def test_livekit_client_is_what_strict_typescript_takes(web_page: Path) -> None:
+    """With the two packages that its own types name (docs/web-phone.md)."""
+    write_strict(web_page, strict=STRICT, page=WITH_LIVEKIT)
     run("npx", "--no-install", "tsc", cwd=web_page)
 
 

@@ -39,7 +39,7 @@ import { Sockets } from "./sockets.js";
  * @property {string} cloud its URL, such as https://cloud.example.com
  * @property {string} token the core token of the person
  * @property {(event: PhoneEvent) => void} onEvent
- * @property {typeof import("livekit-client")} [livekit] the module; without it audio goes by the WebSocket only
+ * @property {import("./livekit.js").LiveKit} [livekit] the module; without it audio goes by the WebSocket only
  * @property {"data" | "track" | "websocket"} [transport] how audio travels: numbered packets (default), a track, the socket
  * @property {MicrophonePort} [microphone]
  * @property {(hints: NetworkHints) => () => void} [network] watches the device's network, returns how to end that
@@ -125,7 +125,7 @@ export class PhoneClient {
     );
   }
 
-  /** @param {typeof import("livekit-client")} livekit */
+  /** @param {import("./livekit.js").LiveKit} livekit */
   makeRoom(livekit) {
     const published = this.transport === "track" ? this.microphone : null;
     return new PhoneRoom(livekit, () => this.api, {

@@ -50,7 +50,7 @@ import { RULES } from "./rules.js";
 /** @typedef {{type: "shown", name: string, text: string}} Shown What an app shows. */
 /** @typedef {{type: "app", name: string, state: string, error?: string}} AppChanged */
 /** @typedef {{type: "microphone", allowed: boolean}} MicrophoneAsked The cloud has switched it. */
-/** @typedef {{type: "sound", track: import("livekit-client").RemoteTrack, on: boolean}} Sound Sound to play, or its end. */
+/** @typedef {{type: "sound", track: import("./livekit.js").SoundTrack, on: boolean}} Sound Sound to play, or its end. */
 /** @typedef {{type: "level", samples: Int16Array}} Captured A captured frame, for a meter. */
 /** @typedef {{type: "error", code: string, text: string}} CloudError The cloud complains about us. */
 

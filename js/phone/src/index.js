@@ -11,3 +11,5 @@ export { RULES } from "./rules.js";
 /** @typedef {import("./coding.js").OpusEncoder} OpusEncoder */
 /** @typedef {import("./coding.js").OpusFactory} OpusFactory */
 /** @typedef {import("./events.js").PhoneEvent} PhoneEvent */
+/** @typedef {import("./livekit.js").LiveKit} LiveKit */
+/** @typedef {import("./livekit.js").SoundTrack} SoundTrack */

@@ -6,7 +6,8 @@
 import { TOPIC_NUMBERED, encodePcm } from "./frames.js";
 import { RULES } from "./rules.js";
 
-/** @typedef {typeof import("livekit-client")} LiveKit */
+/** @typedef {import("./livekit.js").LiveKit} LiveKit */
+/** @typedef {import("./livekit.js").LiveKitRoom} LiveKitRoom */
 /** @typedef {import("./cloud.js").CloudApi} CloudApi */
 /** @typedef {import("./frames.js").Frame} Frame */
 
@@ -28,7 +29,7 @@ const within = (promise, ms) => Promise.race([promise, new Promise((done) => set
 /**
  * @typedef {object} RoomEvents
  * @property {(event: import("./machine.js").Event) => void} post what becomes of a place
- * @property {(track: import("livekit-client").RemoteTrack, on: boolean) => void} sound sound to play
+ * @property {(track: import("./livekit.js").SoundTrack, on: boolean) => void} sound sound to play
  * @property {() => void} change of `joined` or `agent`
  * @property {() => Frame} greeting a first packet
  * @property {(() => MediaStreamTrack) | null} track the microphone, where it is to be published instead
@@ -56,7 +57,7 @@ export class PhoneRoom {
     this.api = api;
     this.on = on;
     this.where = "";
-    /** @type {import("livekit-client").Room | null} */
+    /** @type {LiveKitRoom | null} */
     this.room = null;
     /** @type {AbortController | null} */
     this.abort = null;
@@ -97,7 +98,7 @@ export class PhoneRoom {
 
   /**
    * The way out of here is opened with the first packet: until that is through, audio goes by the socket.
-   * @param {import("livekit-client").LocalParticipant} me
+   * @param {import("./livekit.js").Me} me
    * @returns {Promise<unknown>}
    */
   enter(me) {
@@ -106,7 +107,7 @@ export class PhoneRoom {
   }
 
   /**
-   * @param {import("livekit-client").LocalParticipant} me
+   * @param {import("./livekit.js").Me} me
    * @param {Uint8Array} bytes
    * @param {string} [topic]
    */
@@ -145,7 +146,7 @@ export class PhoneRoom {
 
   /**
    * @param {number} place
-   * @param {import("livekit-client").Room} room
+   * @param {LiveKitRoom} room
    */
   listen(place, room) {
     const { DisconnectReason, RoomEvent, Track } = this.livekit;
@@ -171,7 +172,7 @@ export class PhoneRoom {
       .on(RoomEvent.TrackUnsubscribed, (track) => track.kind === Track.Kind.Audio && this.on.sound(track, false));
   }
 
-  /** @param {import("livekit-client").Room} room */
+  /** @param {LiveKitRoom} room */
   seeAgent(room) {
     if (this.room !== room) return;
     const identities = [...room.remoteParticipants.values()].map((participant) => participant.identity);
