@@ -6,6 +6,7 @@ import { Coder, encoded, outgoing, recoded, repair } from "../../js/phone/src/co
 import { encodePcm } from "../../js/phone/src/frames.js";
 import { PhoneLink } from "../../js/phone/src/link.js";
 import { inFlight } from "../../js/phone/src/pace.js";
+import { rateOf } from "../../js/phone/src/probe.js";
 import { chooseAgain, chooseRoutes, presenceInterval } from "../../js/phone/src/routes.js";
 import { LEVELS, Sending } from "../../js/phone/src/sending.js";
 import { TrackTail } from "../../js/phone/src/track_tail.js";
@@ -92,6 +93,7 @@ export async function decide(given) {
     again: given.again.map(([age, known]) => chooseAgain(age, known)),
     presence: given.presence.map((case_) => presenceInterval(...case_)),
     pace: given.pace.map(([now, least, lasting, rate]) => Math.round(inFlight({ now, least }, lasting, rate))),
+    probe: given.probe.map(rateOf).map((rate) => rate && Math.round(rate)),
     tail: tail(given.tail),
   };
 }

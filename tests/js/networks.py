@@ -4,11 +4,12 @@ r"""Measures networks as `glassbridge bench network` does, with the JavaScript p
         python -m tests.js.networks --runs 5 loss10/data "15% loss, 25 ms delay as loss20/websocket"
 
 A network is named, or told in words with the name of the one whose limits it has to keep. Prints one line for each run,
-then a table; exit status 1 where a limit does not hold.
+the figures of one that does not hold, then a table; exit status 1 where a limit does not hold.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 from dataclasses import replace
 
@@ -44,6 +45,8 @@ async def main() -> int:
     def measured(result: Result) -> None:
         results.append(result)
         print(line(result), flush=True)
+        if result.broken:
+            print(json.dumps(result.to_json()), flush=True)
 
     for asked in options.networks:
         words, _, transport = asked.rpartition("/")

@@ -256,6 +256,25 @@ def by_track(rng: random.Random) -> tuple[list[Any], list[Any]]:
     return steps, made
 
 
+def probed(rng: random.Random) -> tuple[list[list[float]], list[int | None]]:
+    """When the four parts of a probe had arrived beyond the round trip, and the bit/s that our own phone makes of the
+    same link: of any rate, and of a wide one that repeats what it lost."""
+    parts, arrived, found = 4, [], []
+    for rate in (16e3, 24e3, 64e3, 128e3, 200e3, 210e3, 225e3, 300e3, 1e6, 10e6):
+        for least, lost in product((0.02, 0.4), (False, True)):
+            takes = pacing.PROBE * 8 / rate
+            if lost and takes > pacing.PROBE_TELLS / 2:
+                continue  # there the kernel tells our own phone more than a page can know
+            again = rng.uniform(0.1, pacing.REPETITION + pacing.REPETITIONS * least) if lost else 0.0
+            begins = rng.randrange(parts)
+            at = [(part + 1) / parts * takes + again * (part >= begins) for part in range(parts)]
+            trip = RoundTrip(least, least)
+            rate_found = pacing.passing(trip, trip._replace(repeated=int(lost)), least + at[-1])
+            arrived.append(at)
+            found.append(None if rate_found is None else round(rate_found))
+    return arrived, found
+
+
 def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
     """The inputs by their kind, and what our own phone decides on each. `coding.Encoder` has to be Sum meanwhile."""
     rng = random.Random(SEED)
@@ -264,6 +283,7 @@ def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
     frames, made = captured(rng)
     coding_steps, coded_frames = coded(rng)
     tails, again = by_track(rng)
+    probes, rates = probed(rng)
     notices = [
         wire_phone.AudioStateNotice(state="interrupted", code=code, hop=hop, since=0)
         for code in CODES
@@ -279,7 +299,7 @@ def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
     given = {
         "link": played, "sending": sendings, "capture": frames, "coding": coding_steps,
         "blame": [{"code": notice.code, "hop": notice.hop} for notice in notices],
-        "routes": routes, "again": repairs, "presence": presence, "pace": paces, "tail": tails,
+        "routes": routes, "again": repairs, "presence": presence, "pace": paces, "probe": probes, "tail": tails,
     }  # fmt: skip
     expected = {
         "link": decided, "sending": levels, "capture": made, "coding": coded_frames,
@@ -288,6 +308,6 @@ def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
         "again": [audio_routes.choose_again(age, **case)._asdict() for age, case in repairs],
         "presence": [audio_routes.presence_interval(state, code, spoke=spoke) for state, code, spoke in presence],
         "pace": [pacing.in_flight(RoundTrip(now, least), lasting, rate) for now, least, lasting, rate in paces],
-        "tail": again,
+        "probe": rates, "tail": again,
     }  # fmt: skip
     return given, expected

@@ -7,6 +7,10 @@
 import { RULES } from "./rules.js";
 
 /** @typedef {import("./cloud_socket.js").CloudSocket} CloudSocket */
+/**
+ * @typedef {(on: {opened: () => void, ended: () => void, passed: () => void}) => CloudSocket | null} Dial Another connection
+ *   to the cloud; null: it takes none
+ */
 
 const { AGAIN_AFTER, KEPT_FOR, OPEN_WITHIN } = RULES.constants.beside;
 
@@ -16,7 +20,7 @@ const ASK_EVERY = 1; // seconds: one that has begun to ask and falls silent is t
 export class Beside {
   /**
    * @param {() => number} clock
-   * @param {(on: {opened: () => void, ended: () => void, passed: () => void}) => CloudSocket | null} dial null: the cloud takes none
+   * @param {Dial} dial
    * @param {() => void} passed what it carries has arrived, up to here
    */
   constructor(clock, dial, passed) {

@@ -6,9 +6,10 @@ import { Beside } from "./beside.js";
 import { Capture } from "./capture.js";
 import { steadyClock } from "./clock.js";
 import { CloudApi } from "./cloud.js";
-import { blame, words } from "./events.js";
+import { blame, eventOf } from "./events.js";
 import { SAMPLE_RATE } from "./frames.js";
 import { PhoneLink } from "./link.js";
+import { NetworkWatch } from "./network_watch.js";
 import { Probe } from "./probe.js";
 import { NoRoom, PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
@@ -21,38 +22,10 @@ import { Sockets } from "./sockets.js";
 /** @typedef {import("./events.js").PhoneEvent} PhoneEvent */
 /** @typedef {import("./machine.js").Effect} Effect */
 
-/**
- * @typedef {object} MicrophonePort The app's own capture; `speak` does as well.
- * @property {(onFrame: (samples: Int16Array, capturedAt: number) => void, clock: () => number) => Promise<void>} open
- *   frames of PCM16, 16 kHz, mono, each with the time of its first sample by `clock`; rejects with an Error for people
- * @property {() => Promise<void>} close
- * @property {MediaStreamTrack} [track] to be published, with `transport: "track"`
- * @property {(on: boolean) => void} [audible] whether that track carries sound, or silence
- */
-/**
- * @typedef {object} NetworkHints Called by whoever watches the device's network.
- * @property {() => void} changed another network, or it is back
- * @property {() => void} lost there is none
- */
-/**
- * @typedef {object} PhoneOptions
- * @property {string} cloud its URL, such as https://cloud.example.com
- * @property {string} token the core token of the person
- * @property {(event: PhoneEvent) => void} onEvent
- * @property {import("./livekit.js").LiveKit} [livekit] the module; without it audio goes by the WebSocket only
- * @property {"data" | "track" | "websocket"} [transport] how audio travels: numbered packets (default), a track, the socket
- * @property {MicrophonePort} [microphone]
- * @property {(hints: NetworkHints) => () => void} [network] watches the device's network, returns how to end that
- * @property {import("./coding.js").OpusFactory | null} [opus] for links that do not carry PCM
- * @property {string} [model] of the glasses or the phone, for apps
- * @property {typeof WebSocket} [WebSocket]
- * @property {() => number} [clock] seconds that never jump back and go on in sleep
- * @property {() => number} [chance] numbers in [0, 1)
- */
+/** @typedef {import("./options.js").PhoneOptions} PhoneOptions */
 
 const PULSE = 100; // milliseconds
 const LONGEST_FRAME = 0.4 * SAMPLE_RATE;
-const CAPTIONS = "glassbridge.captions";
 
 /** @param {() => number} chance */
 const random32 = (chance) => Math.floor(chance() * 2 ** 32);
@@ -84,11 +57,10 @@ export class PhoneClient {
     this.capture = new Capture(this.clock, random32(chance));
     this.room = livekit === undefined ? new NoRoom() : this.makeRoom(livekit);
     this.takesBeside = false; // the cloud takes a second socket
-    this.beside = new Beside(
-      this.clock,
-      (on) => (this.takesBeside && this.sender.socket ? this.sockets.openBeside(on) : null),
-      () => this.sender.drain(),
-    );
+    /** @type {import("./beside.js").Dial} */
+    const dial = (on) => (this.takesBeside && this.sender.socket ? this.sockets.openBeside(on) : null);
+    this.beside = new Beside(this.clock, dial, () => this.sender.drain());
+    this.watch = new NetworkWatch(this.clock, dial, () => this.networkChanged());
     this.sender = new Sender({
       capture: this.capture,
       room: this.room,
@@ -155,6 +127,7 @@ export class PhoneClient {
     this.shell.post({ type: "Stop" });
     this.sender.close();
     this.beside.end();
+    this.watch.end();
     this.probe?.end();
     await Promise.all([this.leaving, this.microphone?.close()]);
     this.shell.stop();
@@ -258,6 +231,7 @@ export class PhoneClient {
     this.sender.pulse();
     this.sender.replay();
     this.beside.look();
+    this.watch.look(this.sender.socket, this.sender.speaks);
     this.shell.look();
   }
 
@@ -352,31 +326,20 @@ export class PhoneClient {
         return this.acknowledged(message);
       case "epoch_end":
         return message.epoch === this.capture.epoch ? this.capture.endEpoch(random32(this.chance)) : undefined;
-      case "display_event":
-        return this.show(message);
-      case "speech_end":
-        return this.onEvent({ type: "speechEnd", captioned: message.captioned !== false });
-      case "transcript_gap": {
-        const { id, atMs, seconds, state } = message;
-        return this.onEvent({ type: "gap", gap: id, start: atMs, seconds, state });
-      }
       case "microphone_state_change":
         if (message.isMicrophoneEnabled === this.allowed) return undefined;
         this.allowed = message.isMicrophoneEnabled;
         this.onEvent({ type: "microphone", allowed: this.allowed });
         return this.sender.bePresent();
-      case "app_state_change":
-        if (!message.state) return undefined;
-        this.apps.add(message.packageName);
-        return this.onEvent({ type: "app", name: message.packageName, state: message.state });
-      case "app_stopped":
-        return this.onEvent({ type: "app", name: message.packageName, state: "stopped", error: message.error });
-      case "connection_error":
-        return this.onEvent({ type: "error", code: message.code ?? "", text: message.message });
       case "auth_error": {
         const reason = `the cloud refuses the token: ${message.message}`;
         this.shell.post({ type: "SocketClosed", socket: number, comeBack: "no", reason });
         return socket.close(true);
+      }
+      default: {
+        const event = eventOf(message, this.apps);
+        if (message.type === "app_state_change" && event) this.apps.add(message.packageName);
+        return event ? this.onEvent(event) : undefined;
       }
     }
   }
@@ -449,14 +412,5 @@ export class PhoneClient {
     }
     const { epoch, position, lost = 0 } = ack;
     this.onEvent({ type: "acknowledged", epoch, position, lost });
-  }
-
-  /** @param {any} message */
-  show({ packageName, layout, isFinal, startMs, id, replaces, inserts }) {
-    const text = words(layout);
-    if (packageName !== CAPTIONS && this.apps.has(packageName)) {
-      return this.onEvent({ type: "shown", name: packageName, text });
-    }
-    return this.onEvent({ type: "caption", text, final: isFinal !== false, start: startMs, id, replaces, inserts });
   }
 }

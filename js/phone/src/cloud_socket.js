@@ -32,8 +32,10 @@ export class CloudSocket {
   constructor(api, Socket, query, clock, on) {
     this.api = api;
     this.on = on;
+    this.clock = clock;
     this.opened = false;
     this.ended = false;
+    this.heardAt = -Infinity;
     this.ws = new Socket(api.socketUrl(query));
     this.ws.binaryType = "arraybuffer";
     this.pace = new Pace(clock, (timestamp) => this.say({ type: "ping", timestamp }));
@@ -49,6 +51,7 @@ export class CloudSocket {
 
   /** @param {any} data */
   hear(data) {
+    this.heardAt = this.clock();
     if (typeof data !== "string") return;
     let message;
     try {
@@ -59,6 +62,12 @@ export class CloudSocket {
     if (message?.type === "ping") this.say({ type: "pong", timestamp: message.timestamp });
     else if (message?.type === "pong" && this.pace.hears(message.timestamp)) this.on.passed();
     else if (message) this.on.message(message);
+  }
+
+  // From when on the cloud owes an answer and says nothing; infinite: it owes none.
+  get silentSince() {
+    const [oldest] = this.pace.asked;
+    return oldest === undefined ? Infinity : Math.max(oldest.at, this.heardAt);
   }
 
   /** @param {number} code */

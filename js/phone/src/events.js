@@ -79,3 +79,36 @@ export const words = (layout) =>
     .filter(([key]) => key !== "layoutType" && key !== "data")
     .map(([, value]) => value)
     .join("\n");
+
+const CAPTIONS = "glassbridge.captions";
+
+/**
+ * What a message of the cloud means for the owner; null: nothing, or not by itself.
+ * @param {any} said
+ * @param {Set<string>} apps that the cloud has told of
+ * @returns {PhoneEvent | null}
+ */
+export function eventOf(said, apps) {
+  switch (said.type) {
+    case "display_event": {
+      const { packageName, layout, isFinal, startMs: start, id, replaces, inserts } = said;
+      const text = words(layout);
+      if (packageName !== CAPTIONS && apps.has(packageName)) return { type: "shown", name: packageName, text };
+      return { type: "caption", text, final: isFinal !== false, start, id, replaces, inserts };
+    }
+    case "speech_end":
+      return { type: "speechEnd", captioned: said.captioned !== false };
+    case "transcript_gap": {
+      const { id: gap, atMs: start, seconds, state } = said;
+      return { type: "gap", gap, start, seconds, state };
+    }
+    case "app_state_change":
+      return said.state ? { type: "app", name: said.packageName, state: said.state } : null;
+    case "app_stopped":
+      return { type: "app", name: said.packageName, state: "stopped", error: said.error };
+    case "connection_error":
+      return { type: "error", code: said.code ?? "", text: said.message };
+    default:
+      return null;
+  }
+}

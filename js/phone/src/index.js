@@ -4,9 +4,9 @@ export { PhoneClient } from "./client.js";
 export { SAMPLE_RATE } from "./frames.js";
 export { RULES } from "./rules.js";
 
-/** @typedef {import("./client.js").PhoneOptions} PhoneOptions */
-/** @typedef {import("./client.js").MicrophonePort} MicrophonePort */
-/** @typedef {import("./client.js").NetworkHints} NetworkHints */
+/** @typedef {import("./options.js").PhoneOptions} PhoneOptions */
+/** @typedef {import("./options.js").MicrophonePort} MicrophonePort */
+/** @typedef {import("./options.js").NetworkHints} NetworkHints */
 /** @typedef {import("./cloud.js").App} App */
 /** @typedef {import("./coding.js").OpusEncoder} OpusEncoder */
 /** @typedef {import("./coding.js").OpusFactory} OpusFactory */

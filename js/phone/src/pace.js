@@ -45,6 +45,7 @@ export class Pace {
     this.number = 0; // of the newest; the machine's have numbers from 1 on
     /** @type {{at: number, put: number, few: boolean}[]} Pings without an answer, the oldest first; they are answered in order. */
     this.asked = [];
+    this.askedAt = -Infinity;
     /** @type {RoundTrip | null} */
     this.trip = null;
     /** @type {[number, number][]} When, and how long, of the last WAY seconds. */
@@ -61,8 +62,9 @@ export class Pace {
   // The number of a new ping: its answer means that all before it has arrived.
   ask() {
     this.number -= 1;
+    this.askedAt = this.clock();
     const few = this.asked.length === 0 && this.pending <= 2 * MARK;
-    this.asked.push({ at: this.clock(), put: this.put, few });
+    this.asked.push({ at: this.askedAt, put: this.put, few });
     this.marked = this.put;
     this.ping(this.number);
     return this.number;

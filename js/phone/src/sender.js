@@ -4,12 +4,12 @@
 // time is kept with its number, and the cloud asks for it.
 
 import { Coder, present, recoded, repair, sizeOf } from "./coding.js";
-import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, SAMPLE_RATE, TOPIC_NUMBERED } from "./frames.js";
-import { encodePcm, stopOf } from "./frames.js";
+import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, TOPIC_NUMBERED, encodePcm } from "./frames.js";
 import { Lane } from "./lane.js";
+import { Missing } from "./missing.js";
 import { Plain } from "./plain.js";
 import { RULES } from "./rules.js";
-import { chooseAgain, chooseRoutes, presenceInterval } from "./routes.js";
+import { chooseRoutes, presenceInterval } from "./routes.js";
 import { LEVELS, STATIC, Sending } from "./sending.js";
 
 /** @typedef {import("./capture.js").Capture} Capture */
@@ -19,12 +19,11 @@ import { LEVELS, STATIC, Sending } from "./sending.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 /** @typedef {import("./sending.js").Route} Route */
 
-const { AGAIN_AFTER, FILL_AFTER, QUEUE_FRAMES, REMEMBERED, REPLAY_SPEED, ROOM_AGE } = RULES.constants.sender;
-const { TAILS } = RULES.constants.sender;
+const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
 
-const REPLAY_BURST = 0.03; // seconds of sending again that are made up for
 const FULL = 160_000; // bytes that may wait in a socket where nothing is to be delayed
 const LEAST_AHEAD = 6_000;
+const LATELY = 1; // seconds
 const AHEAD = 0.5; // seconds of numbered audio that may wait in a socket whose cloud answers no pings
 
 /** @param {import("./sending.js").Level} level */
@@ -72,15 +71,9 @@ export class Sender {
     this.epoch = capture.epoch;
     /** @type {CloudSocket | null} Open and acknowledged. */
     this.socket = null;
-    /** @type {Frame[]} To be sent again, the oldest first. */
-    this.missed = [];
-    /** @type {Map<number, number>} Positions that were sent again on this socket's watch, and when last. */
-    this.asked = new Map();
-    /** @type {[number, number][]} Stretches that this socket carries: TCP loses nothing of them. */
-    this.carried = [];
+    this.missing = new Missing(clock, capture);
     this.queuedAt = 0;
     this.presentAt = 0;
-    this.replayAt = 0; // when the next frame may be sent again
     this.tails = 0;
     this.queued = 0; // frames that wait to be coded
     this.repeated = 0; // what the sockets had sent again when they were last looked at
@@ -135,9 +128,7 @@ export class Sender {
     this.release();
     this.socket = socket;
     this.told = null;
-    this.missed = [];
-    this.asked.clear();
-    this.carried = [];
+    this.missing.beginSocket();
     this.plain.forget();
     if (socket === null) this.lanes.websocket.clear();
     if (ack) {
@@ -225,8 +216,7 @@ export class Sender {
     this.coder.close();
     this.coder = new Coder(this.opus);
     this.sending.forget(this.clock());
-    this.asked.clear();
-    this.carried = [];
+    this.missing.beginEpoch();
   }
 
   /** @param {Outgoing[]} frames */
@@ -274,10 +264,7 @@ export class Sender {
 
   /** @param {Outgoing} frame */
   putOnSocket(frame) {
-    const last = this.carried.at(-1);
-    if (last && last[1] === frame.position) last[1] = frame.stop;
-    else this.carried.push([frame.position, frame.stop]);
-    if (this.carried.length > REMEMBERED) this.carried.shift();
+    this.missing.carry(frame.position, frame.stop);
     this.lanes.websocket.put(frame);
   }
 
@@ -299,7 +286,7 @@ export class Sender {
    * @param {boolean} done
    */
   carry(frame, done) {
-    if (!done) this.carried = [];
+    if (!done) this.missing.drop();
     this.count(1, frame, done);
   }
 
@@ -314,6 +301,11 @@ export class Sender {
       this.counts[where] += 1;
       if (!(frame.flags & FLAG_PRESENCE)) this.sent[where ? "websocket" : "data"] += 1;
     } else if (!(frame.flags & FLAG_PRESENCE) && !this.sending.level.both) this.unsent += 1;
+  }
+
+  // Somebody does, or did just now.
+  get speaks() {
+    return this.clock() - this.queuedAt < LATELY;
   }
 
   /** Audio without numbers. @param {Frame} frame */
@@ -396,56 +388,28 @@ export class Sender {
     if (this.numbered) this.sendMissing();
   }
 
-  // What is fresh goes again at once, into the room repeatedly; the rest once, by the socket, behind what is new.
   sendMissing() {
-    const now = this.clock();
     const { level } = this.sending;
-    const rooms = this.routes(true).includes("livekit") && level !== LEVELS[LEVELS.length - 1];
-    for (const frame of this.capture.missing) {
-      const again = chooseAgain(level === STATIC ? Infinity : now - frame.capturedUs / 1e6, {
-        due: now - (this.asked.get(frame.position) ?? -Infinity) > AGAIN_AFTER,
-        room: rooms,
-        carried: this.carried.some(([start, stop]) => start <= frame.position && stopOf(frame) <= stop),
+    const room = this.routes(true).includes("livekit") && level !== LEVELS[LEVELS.length - 1];
+    for (const [frame, by] of this.missing.due(level !== STATIC, room)) {
+      this.then(async () => {
+        for (const again of await repair(frame, this.sending.level, this.repairs)) {
+          if (by.room && this.room.joined) this.lanes.livekit.put(again);
+          if (by.socket && this.socket) this.putOnSocket(again);
+        }
       });
-      if (again.later) {
-        this.carried.push([frame.position, stopOf(frame)]);
-        if (this.carried.length > REMEMBERED) this.carried.shift();
-        this.missed.push(frame);
-      }
-      if (again.room || again.socket) this.sendAgain(frame, again, now);
     }
   }
 
-  /**
-   * @param {Frame} frame
-   * @param {{room: boolean, socket: boolean}} by
-   * @param {number} now
-   */
-  sendAgain(frame, by, now) {
-    this.asked.delete(frame.position);
-    this.asked.set(frame.position, now);
-    if (this.asked.size > REMEMBERED) this.asked.delete(/** @type {number} */ (this.asked.keys().next().value));
-    this.then(async () => {
-      for (const again of await repair(frame, this.sending.level, this.repairs)) {
-        if (by.room && this.room.joined) this.lanes.livekit.put(again);
-        if (by.socket && this.socket) this.putOnSocket(again);
-      }
-    });
-  }
-
-  // To be called for each captured frame, after it was sent, and some times a second: at most REPLAY_SPEED times real
-  // time, and only while no newer audio waits.
+  // To be called for each captured frame, after it was sent, and some times a second: only while no newer audio waits.
   replay() {
-    if (this.socket && this.missed.length) this.then(() => this.replayDue());
+    if (this.socket && this.missing.late.length) this.then(() => this.replayDue());
   }
 
   async replayDue() {
-    const now = this.clock();
-    this.replayAt = Math.max(this.replayAt, now - REPLAY_BURST);
-    while (this.replayAt <= now && this.socket && !this.lanes.websocket.items.length) {
-      const frame = this.missed.shift();
+    while (this.socket && !this.lanes.websocket.items.length) {
+      const frame = this.missing.next();
       if (frame === undefined) return;
-      this.replayAt += frame.samples.length / SAMPLE_RATE / REPLAY_SPEED;
       for (const again of await repair(frame, this.sending.level, this.repairs, FLAG_REPLAYED)) {
         this.lanes.websocket.put(again);
       }

@@ -117,8 +117,19 @@ async def _speak(
     authority: Path,
     on_line: Callable[[Line], None],
 ) -> Result:
-    wire.begin(turn.cell.upward, turn.cell.both)
-    since_ns = monotonic_ns()
+    since_ns = 0
+
+    def become_bad() -> None:
+        nonlocal since_ns
+        wire.begin(turn.cell.upward, turn.cell.both)
+        since_ns = monotonic_ns()
+
+    def hear(said: Line) -> None:
+        if turn.cell.counts_from_speech and said.fields.get("event") == "begun":
+            become_bad()
+        on_line(said)
+
+    become_bad()
     phone = Program(
         "phone",
         (stack.cloud_url, turn.transport, config.participant, str(clip), str(config.frame_ms)),
@@ -127,7 +138,7 @@ async def _speak(
             "GLASSBRIDGE_LOG_LEVEL": config.log_level,
             "SSL_CERT_FILE": str(authority),
         },
-        on_line=on_line,
+        on_line=hear,
         module=config.phone,
         prefix=wire.prefix,
     )

@@ -69,12 +69,13 @@ def _told(
     changes = [*phone.events("socket"), *phone.events("room")]
     start = min(begun, default=inf)
     found: dict[str, float] = {
-        "ready_s": (start - since_ns) / 1e9,
         "breaks": sum(said["state"] in ("closed", "lost", "left") and start < said["t_ns"] < end for said in changes),
         "speech_ends": len(phone.events("speech_end")),
         "codes": cell.told in [said["code"] for said in phone.events("state")],
         "says": any(cell.says in text for _, text in told),
     }
+    if cell.ready < inf:
+        found["ready_s"] = (start - since_ns) / 1e9
     if transport != "websocket":
         found["in_room"] = any(said["state"] == "joined" for said in phone.events("room"))
     if cell.troubled_at is not None:

@@ -59,6 +59,11 @@ class Cell:
         return self.both if self.up is None else self.up
 
     @property
+    def counts_from_speech(self) -> bool:
+        """Its times count from the first sample, however long the phone took to get in; otherwise from its start."""
+        return self.ready == inf
+
+    @property
     def delay(self) -> float:
         """Seconds that a packet of the phone takes at least."""
         return self.upward.delay

@@ -1,7 +1,7 @@
 // What a browser tells of its network, as hints for the phone.
 
 /**
- * @param {import("../client.js").NetworkHints} hints
+ * @param {import("../options.js").NetworkHints} hints
  * @returns {() => void} ends it
  */
 export function watchNetwork({ changed, lost }) {
