@@ -2,12 +2,12 @@
 
 import { Capture } from "../../js/phone/src/capture.js";
 import { blame } from "../../js/phone/src/events.js";
-import { Coder, encoded, outgoing, recoded, repair } from "../../js/phone/src/coding.js";
+import { Coder, encoded, outgoing, recoded, repaired } from "../../js/phone/src/coding.js";
 import { encodePcm } from "../../js/phone/src/frames.js";
 import { PhoneLink } from "../../js/phone/src/link.js";
 import { inFlight } from "../../js/phone/src/pace.js";
 import { rateOf } from "../../js/phone/src/probe.js";
-import { chooseAgain, chooseRoutes, presenceInterval } from "../../js/phone/src/routes.js";
+import { chooseAgain, chooseRoutes, isDoubtful, presenceInterval } from "../../js/phone/src/routes.js";
 import { LEVELS, Sending } from "../../js/phone/src/sending.js";
 import { TrackTail } from "../../js/phone/src/track_tail.js";
 
@@ -49,7 +49,7 @@ function capture(steps) {
     if (step === "presence") return [...encodePcm(run.presence(given[0]))];
     if (step === "acknowledge") {
       run.acknowledge(given[0]);
-      return run.missing.map((frame) => [...encodePcm(frame)]);
+      return [...run.missing, ...run.newest(given[1])].map((frame) => [...encodePcm(frame)]);
     }
     return [...encodePcm(run[step]())];
   });
@@ -75,7 +75,7 @@ async function coding(steps) {
     if (step === "code") made = await live.code(run.take(Int16Array.from(given[0]), given[1], given[2]), level);
     else if (step === "flush") made = await live.flush(level);
     else if (step === "recoded") made = await recoded(run.kept.map(outgoing), run, level, again);
-    else made = (await Promise.all(run.kept.slice(0, 1).map((frame) => repair(frame, level, again)))).flat();
+    else made = await repaired(run.kept.slice(...given), level, again);
     out.push(made.map((frame) => [...encoded(frame, level.copies)]));
   }
   return out;
@@ -92,6 +92,7 @@ export async function decide(given) {
     routes: given.routes.map(chooseRoutes),
     again: given.again.map(([age, known]) => chooseAgain(age, known)),
     presence: given.presence.map((case_) => presenceInterval(...case_)),
+    silence: given.silence.map((case_) => isDoubtful(...case_)),
     pace: given.pace.map(([now, least, lasting, rate]) => Math.round(inFlight({ now, least }, lasting, rate))),
     probe: given.probe.map(rateOf).map((rate) => rate && Math.round(rate)),
     tail: tail(given.tail),

@@ -130,9 +130,10 @@ def captured(rng: random.Random) -> tuple[list[Any], list[Any]]:
             case _:
                 epoch, position = rng.choice((7, 7, 7, 8)), rng.randint(0, ours.position + 5)
                 missing = [sorted((rng.randint(0, position), rng.randint(0, position)))] if rng.random() < 0.5 else []
-                steps.append(("acknowledge", {"epoch": epoch, "position": position, "missing": missing}))
+                newest = rng.choice((11.9, 12.2, 12.6))
+                steps.append(("acknowledge", {"epoch": epoch, "position": position, "missing": missing}, newest))
                 ours.acknowledge(epoch, position, [(start, stop) for start, stop in missing])
-                made.append([wire(frame) for frame in ours.missing])
+                made.append([wire(frame) for frame in (*ours.missing, *ours.newest(newest))])
     return steps, made
 
 
@@ -173,8 +174,9 @@ def coded(rng: random.Random) -> tuple[list[Any], list[Any]]:
                 steps.append(("flush", index))
                 out = live.flush(level)
             case "repair":
-                steps.append(("repair", index))
-                out = coding.repair(ours.kept[0], level, again) if ours.kept else []
+                first = rng.randrange(4)
+                steps.append(("repair", index, first, first + (many := rng.randrange(5))))
+                out = coding.repaired(list(ours.kept)[first : first + many], level, again)
             case _:
                 steps.append(("recoded", index))
                 waiting = [coding.Outgoing(frame.number, frame.stop, frame.pcm) for frame in ours.kept]
@@ -295,11 +297,13 @@ def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
     repairs = list(product((0.0, 1.4, 1.5, 4.9, 5.1, 9.0), known))
     states = [None, *(state.value for state in AudioState)]
     presence = list(product(states, (None, "slow_network", "no_audio"), flags))
+    silences = list(product((0.0, 0.2, 0.25, 0.3, 0.6, 2.0), (0.0, 0.05, 0.4)))
     paces = list(product((0.01, 0.2, 1.5), (0.01, 0.1), (0.01, 0.2, 1.5), (1_500, 3_000, 32_000)))
     given = {
         "link": played, "sending": sendings, "capture": frames, "coding": coding_steps,
         "blame": [{"code": notice.code, "hop": notice.hop} for notice in notices],
-        "routes": routes, "again": repairs, "presence": presence, "pace": paces, "probe": probes, "tail": tails,
+        "routes": routes, "again": repairs, "presence": presence, "silence": silences,
+        "pace": paces, "probe": probes, "tail": tails,
     }  # fmt: skip
     expected = {
         "link": decided, "sending": levels, "capture": made, "coding": coded_frames,
@@ -307,6 +311,7 @@ def vectors() -> tuple[dict[str, Any], dict[str, Any]]:
         "routes": [[route.value for route in audio_routes.choose_routes(**case)] for case in routes],
         "again": [audio_routes.choose_again(age, **case)._asdict() for age, case in repairs],
         "presence": [audio_routes.presence_interval(state, code, spoke=spoke) for state, code, spoke in presence],
+        "silence": [audio_routes.is_doubtful(*case) for case in silences],
         "pace": [pacing.in_flight(RoundTrip(now, least), lasting, rate) for now, least, lasting, rate in paces],
         "probe": rates, "tail": again,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from glassbridge.cloud.decoding import OpusFrames
 from glassbridge.core.sending import LEVELS, Coding, Level
 from glassbridge.core.uplink import Ledger
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, joined, merged, recoded, repair
+from glassbridge.phone.coding import Coder, Outgoing, joined, merged, recoded, repair, repaired
 from glassbridge.phone.pacing import AROUND
 from glassbridge.runtime.tcp import SEGMENT
 from glassbridge.wire.audio_frames import (
@@ -109,6 +109,19 @@ def test_a_repair_holds_just_what_is_missing_and_says_so() -> None:
         parts = repair(missing, level, Coder())
         assert (parts[0].number.position, parts[-1].stop) == (333, 1001)
         assert {part.number.flags for part in parts} == {FLAG_REPAIR}
+
+
+def test_short_frames_are_coded_as_a_whole_when_they_go_again() -> None:
+    """Each by itself would be filled up with silence: of 30 ms a quarter."""
+    capture = Capture(7)
+    frames = [capture.take(voice(480), number * 30_000) for number in range(10)]
+    for level in LEVELS:
+        again = repaired([*frames[:4], *frames[6:]], level, Coder())
+        assert sum(frame.stop - frame.number.position for frame in again) == 8 * 480
+        if level.coding is Coding.OPUS:
+            assert [len(frame.packets) for frame in again] == [6, 6], "120 ms twice, not 30 ms eight times"
+        else:
+            assert max(frame.stop - frame.number.position for frame in again) <= 480, "PCM has to fit a datagram"
 
 
 def test_waiting_pcm_becomes_few_long_frames() -> None:

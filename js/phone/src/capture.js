@@ -105,6 +105,15 @@ export class Capture {
     this.beginFollowing();
   }
 
+  /**
+   * What was captured in the last so many seconds and is not acknowledged.
+   * @param {number} seconds
+   */
+  newest(seconds) {
+    const since = (this.clock() - seconds) * 1e6;
+    return this.kept.filter((frame) => frame.capturedUs >= since && stopOf(frame) > this.acknowledged);
+  }
+
   // What the cloud has asked for and we still have, cut to the samples that are missing.
   get missing() {
     return this.kept.flatMap((frame) =>

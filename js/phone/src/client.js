@@ -230,6 +230,7 @@ export class PhoneClient {
   pulse() {
     this.sender.pulse();
     this.sender.replay();
+    this.sender.insist();
     this.beside.look();
     this.watch.look(this.sender.socket, this.sender.speaks);
     this.shell.look();

@@ -180,12 +180,29 @@ export class Coder {
  * @param {Coder} coder
  * @param {number} flags
  */
-export async function repair(frame, level, coder, flags = FLAG_REPAIR) {
+async function repair(frame, level, coder, flags = FLAG_REPAIR) {
   const coded =
     level.coding === "pcm"
       ? cutPcm(frame, level.frameMs)
       : await coder.code({ ...frame, flags: FLAG_LAST }, { ...level, frameMs: REPAIR_MS });
   return coded.map((one) => ({ ...one, flags }));
+}
+
+/**
+ * The same for several. What goes on from one to the next is coded as a whole: only its last packet is filled up with
+ * silence, however short the frames were.
+ * @param {Frame[]} frames
+ * @param {Level} level
+ * @param {Coder} coder
+ * @param {number} [flags]
+ */
+export async function repaired(frames, level, coder, flags) {
+  /** @type {Outgoing[]} */
+  const out = [];
+  for (const frame of level.coding === "pcm" ? frames : joined(frames)) {
+    out.push(...(await repair(frame, level, coder, flags)));
+  }
+  return out;
 }
 
 /**

@@ -8,8 +8,10 @@ import { RULES } from "./rules.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 
 const { AGAIN_AFTER, REMEMBERED, REPLAY_SPEED } = RULES.constants.sender;
+const { REPAIR_MS } = RULES.constants.coding;
 
 const BURST = 0.03; // seconds of sending again that are made up for
+const REPLAY_SAMPLES = (REPAIR_MS * SAMPLE_RATE) / 1000;
 
 export class Missing {
   /**
@@ -62,11 +64,11 @@ export class Missing {
    * (`next`).
    * @param {boolean} measured the cloud reports how audio arrives
    * @param {boolean} room it may carry more
-   * @returns {[Frame, {room: boolean, socket: boolean}][]}
+   * @returns {{frames: Frame[], by: {room: boolean, socket: boolean}}[]}
    */
   due(measured, room) {
     const now = this.clock();
-    /** @type {[Frame, {room: boolean, socket: boolean}][]} */
+    /** @type {{frames: Frame[], by: {room: boolean, socket: boolean}}[]} */
     const found = [];
     for (const frame of this.capture.missing) {
       const again = chooseAgain(measured ? now - frame.capturedUs / 1e6 : Infinity, {
@@ -80,7 +82,9 @@ export class Missing {
       }
       if (!again.room && !again.socket) continue;
       this.ask(frame.position, now);
-      found.push([frame, again]);
+      const last = found.at(-1);
+      if (last && last.by.room === again.room && last.by.socket === again.socket) last.frames.push(frame);
+      else found.push({ frames: [frame], by: again });
     }
     return found;
   }
@@ -95,12 +99,17 @@ export class Missing {
     if (this.asked.size > REMEMBERED) this.asked.delete(/** @type {number} */ (this.asked.keys().next().value));
   }
 
-  // The next late frame, at most REPLAY_SPEED times real time; undefined: none, or not yet.
+  // The next late frames, about as many as one of Opus carries, at most REPLAY_SPEED times real time; none: not yet.
   next() {
     const now = this.clock();
     this.dueAt = Math.max(this.dueAt, now - BURST);
-    const frame = this.dueAt <= now ? this.late.shift() : undefined;
-    if (frame !== undefined) this.dueAt += frame.samples.length / SAMPLE_RATE / REPLAY_SPEED;
-    return frame;
+    const frames = [];
+    for (let samples = 0; this.late.length && this.dueAt <= now && samples < REPLAY_SAMPLES; ) {
+      const frame = /** @type {Frame} */ (this.late.shift());
+      samples += frame.samples.length;
+      frames.push(frame);
+    }
+    this.dueAt += frames.reduce((sum, frame) => sum + frame.samples.length, 0) / SAMPLE_RATE / REPLAY_SPEED;
+    return frames;
   }
 }

@@ -13,7 +13,7 @@ const { AHEAD, AROUND, LEAST_AHEAD, LEAST_QUEUED, MOST_GROWN, WAY } = RULES.cons
 const MARK = LEAST_QUEUED;
 const LOST = 1; // seconds after which a ping goes again that nothing answers: a cloud may drop an answer, never audio
 const SMOOTH = 1 / 4; // of each round trip
-const REPEATED = 0.1; // seconds by which a round trip is longer than the least where a segment was sent again
+const REPEATED = 0.06; // seconds, and once more the least, by which a round trip is longer where a segment was sent again
 
 /** @typedef {{now: number, least: number}} RoundTrip Seconds: smoothed, and the shortest. */
 
@@ -43,7 +43,7 @@ export class Pace {
     this.arrived = 0;
     this.marked = 0; // bytes that the newest ping follows
     this.number = 0; // of the newest; the machine's have numbers from 1 on
-    /** @type {{at: number, put: number, few: boolean}[]} Pings without an answer, the oldest first; they are answered in order. */
+    /** @type {{at: number, put: number}[]} Pings without an answer, the oldest first; they are answered in order. */
     this.asked = [];
     this.askedAt = -Infinity;
     /** @type {RoundTrip | null} */
@@ -51,6 +51,7 @@ export class Pace {
     /** @type {[number, number][]} When, and how long, of the last WAY seconds. */
     this.trips = [];
     this.repeated = 0; // segments that were sent again, as far as round trips tell
+    this.isHeldUp = false;
   }
 
   // Begins to ask: for a socket whose other side answers.
@@ -63,8 +64,7 @@ export class Pace {
   ask() {
     this.number -= 1;
     this.askedAt = this.clock();
-    const few = this.asked.length === 0 && this.pending <= 2 * MARK;
-    this.asked.push({ at: this.askedAt, put: this.put, few });
+    this.asked.push({ at: this.askedAt, put: this.put });
     this.marked = this.put;
     this.ping(this.number);
     return this.number;
@@ -96,21 +96,21 @@ export class Pace {
   hears(echo) {
     const index = this.number + this.asked.length - 1 - echo;
     if (index < 0 || index >= this.asked.length) return echo < 0;
-    const { at, put, few } = this.asked[index];
+    const { at, put } = this.asked[index];
     this.asked.splice(0, index + 1);
     this.arrived = put;
-    this.learn(this.clock() - at, few);
+    this.learn(this.clock() - at);
     return true;
   }
 
-  /**
-   * @param {number} took
-   * @param {boolean} few little was on its way before it
-   */
-  learn(took, few) {
+  // What was lost holds up all that follows it, until it has come again: one delay, however many pings tell it.
+  /** @param {number} took */
+  learn(took) {
     const now = this.clock();
     const known = this.trip ?? { now: took, least: took };
-    if (few && took > known.least + REPEATED) this.repeated += 1;
+    const isHeldUp = took > known.least + Math.max(REPEATED, known.least);
+    this.repeated += Number(isHeldUp && !this.isHeldUp);
+    this.isHeldUp = isHeldUp;
     this.trip = { now: known.now + SMOOTH * (took - known.now), least: Math.min(known.least, took) };
     this.trips.push([now, took]);
     while (this.trips[0][0] < now - WAY) this.trips.shift();

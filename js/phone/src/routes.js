@@ -3,7 +3,7 @@
 
 import { RULES } from "./rules.js";
 
-const { AWAITED, FRESH, PRESENCE, PROVING, TAIL } = RULES.constants.audio_routes;
+const { AWAITED, FRESH, PRESENCE, PROVING, SILENT, TAIL } = RULES.constants.audio_routes;
 
 /** @typedef {import("./sending.js").Route} Route */
 
@@ -18,6 +18,13 @@ export function chooseRoutes({ room, socket, both, reliable }) {
   if (room && !(reliable && socket && !both)) return ["livekit"];
   return socket ? ["websocket"] : [];
 }
+
+/**
+ * Whether the other side may not hear us although nobody says so.
+ * @param {number} silent seconds in which it acknowledged nothing although something is on its way
+ * @param {number} trip the round trip, which grows where the link is full
+ */
+export const isDoubtful = (silent, trip) => silent >= SILENT + trip;
 
 /**
  * For samples that the cloud misses; `later`: by the socket, behind what is new.

@@ -329,6 +329,11 @@ export const RULES = {
       "AGAIN_AFTER": 2.0,
       "KEPT_FOR": 10.0
     },
+    "insisting": {
+      "AGAIN": 1.2,
+      "AGAIN_EVERY": 0.045,
+      "AGAIN_SHARE": 0.05
+    },
     "track_tail": {
       "KEPT_MS": 8000,
       "PIECE": 3200

@@ -3,8 +3,9 @@
 // Frames are coded one after the other in `work`, so that presence never overtakes audio. What a route does not take in
 // time is kept with its number, and the cloud asks for it.
 
-import { Coder, present, recoded, repair, sizeOf } from "./coding.js";
+import { Coder, present, recoded, repaired, sizeOf } from "./coding.js";
 import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, TOPIC_NUMBERED, encodePcm } from "./frames.js";
+import { Insistence } from "./insisting.js";
 import { Lane } from "./lane.js";
 import { Missing } from "./missing.js";
 import { Plain } from "./plain.js";
@@ -21,6 +22,7 @@ import { LEVELS, STATIC, Sending } from "./sending.js";
 
 const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
 
+const NARROWEST = LEVELS[LEVELS.length - 1];
 const FULL = 160_000; // bytes that may wait in a socket where nothing is to be delayed
 const LEAST_AHEAD = 6_000;
 const LATELY = 1; // seconds
@@ -72,6 +74,8 @@ export class Sender {
     /** @type {CloudSocket | null} Open and acknowledged. */
     this.socket = null;
     this.missing = new Missing(clock, capture);
+    this.insistence = new Insistence(capture);
+    this.insistent = new Coder(opus);
     this.queuedAt = 0;
     this.presentAt = 0;
     this.tails = 0;
@@ -207,6 +211,7 @@ export class Sender {
     this.opus = null;
     this.coder = new Coder(null);
     this.repairs = new Coder(null);
+    this.insistent = new Coder(null);
     this.sending.begin(false, this.clock());
   }
 
@@ -389,16 +394,32 @@ export class Sender {
   }
 
   sendMissing() {
-    const { level } = this.sending;
-    const room = this.routes(true).includes("livekit") && level !== LEVELS[LEVELS.length - 1];
-    for (const [frame, by] of this.missing.due(level !== STATIC, room)) {
+    const measured = this.sending.level !== STATIC;
+    for (const { frames, by } of this.missing.due(measured, this.roomCarriesMore)) {
       this.then(async () => {
-        for (const again of await repair(frame, this.sending.level, this.repairs)) {
+        for (const again of await repaired(frames, this.sending.level, this.repairs)) {
           if (by.room && this.room.joined) this.lanes.livekit.put(again);
           if (by.socket && this.socket) this.putOnSocket(again);
         }
       });
     }
+  }
+
+  // The cloud reports, and the link is not known to be full.
+  get roomCarriesMore() {
+    const { level } = this.sending;
+    return this.routes(true).includes("livekit") && level !== STATIC && level !== NARROWEST;
+  }
+
+  // To be called some times a second: the newest goes into the room again while the cloud is silent.
+  insist() {
+    const { pace, silentSince } = this.socket ?? {};
+    if (!pace?.trip || silentSince === undefined) return;
+    const newest = this.insistence.look(this.clock() - silentSince, pace.trip.now);
+    if (!newest.length || !this.numbered || !this.roomCarriesMore) return;
+    this.then(async () => {
+      for (const again of await repaired(newest, NARROWEST, this.insistent)) this.lanes.livekit.put(again);
+    });
   }
 
   // To be called for each captured frame, after it was sent, and some times a second: only while no newer audio waits.
@@ -408,9 +429,9 @@ export class Sender {
 
   async replayDue() {
     while (this.socket && !this.lanes.websocket.items.length) {
-      const frame = this.missing.next();
-      if (frame === undefined) return;
-      for (const again of await repair(frame, this.sending.level, this.repairs, FLAG_REPLAYED)) {
+      const frames = this.missing.next();
+      if (!frames.length) return;
+      for (const again of await repaired(frames, this.sending.level, this.repairs, FLAG_REPLAYED)) {
         this.lanes.websocket.put(again);
       }
     }
@@ -420,6 +441,7 @@ export class Sender {
     this.release();
     this.coder.close();
     this.repairs.close();
+    this.insistent.close();
   }
 }
 

@@ -169,6 +169,13 @@ def repair(frame: Frame, level: Level, coder: Coder, *, flags: int = FLAG_REPAIR
     return [replace(part, number=replace(part.number, flags=flags)) for part in coded]
 
 
+def repaired(frames: Iterable[Frame], level: Level, coder: Coder) -> list[Outgoing]:
+    """The same for several. What goes on from one to the next is coded as a whole: only its last packet is filled up
+    with silence, however short the frames were."""
+    whole = frames if level.coding is Coding.PCM else joined(frames)
+    return [again for frame in whole for again in repair(frame, level, coder)]
+
+
 def _part(frame: Frame, start: int, stop: int) -> Frame:
     """Bytes [start, stop) of a frame; `last` stays with its end."""
     flags = frame.number.flags if stop == len(frame.pcm) else frame.number.flags & ~FLAG_LAST

@@ -24,6 +24,8 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 
 from glassbridge.core import audio_routes, sending
 from glassbridge.core.link_events import AudioRoute as Route
@@ -31,7 +33,7 @@ from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.capture import Capture, Frame
-from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair
+from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, repaired
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
@@ -220,6 +222,7 @@ class Sender:
         now, level = self._clock(), self._sending.level
         clock = self._capture.now()
         rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
+        due: list[tuple[Frame, audio_routes.Again]] = []
         for frame in self._capture.missing:
             position = frame.number.position
             again = audio_routes.choose_again(
@@ -237,11 +240,13 @@ class Sender:
             self._asked[position] = now
             if len(self._asked) > REMEMBERED:
                 del self._asked[next(iter(self._asked))]
-            for repaired in repair(frame, level, self._repairs):
+            due.append((frame, again))
+        for again, group in groupby(due, key=itemgetter(1)):
+            for sent in repaired((frame for frame, _ in group), level, self._repairs):
                 if again.room:
-                    self._lanes[Route.ROOM].put(repaired)
+                    self._lanes[Route.ROOM].put(sent)
                 if again.socket and self._socket is not None:
-                    self._put_on_socket(repaired)
+                    self._put_on_socket(sent)
         if self._missed:
             self._any_missed.set()
 
