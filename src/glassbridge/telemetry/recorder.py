@@ -17,6 +17,8 @@ from glassbridge.telemetry.redaction import MASK, Redactor, is_sensitive
 
 KEPT: Final = 900
 """Seconds."""
+PAGE: Final = 30
+"""Seconds of counts that are kept together."""
 EVENT_BYTES: Final = 64 << 10
 """Of one recorder; with the overhead of the objects that hold them."""
 OVERHEAD: Final = 48
@@ -30,6 +32,7 @@ STEP: Final = 1_000
 """Milliseconds by which the wall clock must have run ahead (a machine that slept) before we follow it."""
 
 _UNKNOWN: Final = 0xFFFF
+_UNKNOWN_CELL: Final = array("H", [_UNKNOWN]).tobytes()
 _MOST: Final = _UNKNOWN - 1
 Redact = Callable[[str], str]
 
@@ -64,16 +67,26 @@ class Clock:
             self._ahead = ahead
 
 
+@lru_cache(SEEN)
+def _alike(row: bytes) -> bytes:
+    """A page of equal rows, one for all recorders."""
+    return row * PAGE
+
+
 class Seconds:
-    """Counts by second and column; a ring of KEPT rows that grows as it is needed. What nobody counted is unknown."""
+    """Counts by second and column, of the last KEPT seconds. What nobody counted is unknown.
+
+    They are kept in pages. One whose seconds are all alike is shared by all recorders: a phone that says nothing for
+    hours has hardly any of its own.
+    """
 
     def __init__(self, columns: int, first: int) -> None:
         self._width = columns
         self._origin = first
         self.stop = first
         """The second (unix) after the last one of which there is a row."""
-        self._cells = array("H")
-        self._blank = array("H", [_UNKNOWN] * columns)
+        self._pages: dict[int, array[int] | bytes] = {}
+        """By number, the oldest first; bytes: a shared one."""
 
     @property
     def first(self) -> int:
@@ -82,43 +95,51 @@ class Seconds:
 
     @property
     def nbytes(self) -> int:
-        return self._cells.itemsize * len(self._cells)
+        """Of its own pages."""
+        return sum(page.itemsize * len(page) for page in self._pages.values() if isinstance(page, array))
 
     def add(self, second: int, column: int, count: int) -> None:
         """Counts; not before the oldest second."""
         if second < self.first:
             return
-        self._reach(second)
-        at = self._at(second) + column
-        known = self._cells[at]
-        self._cells[at] = min(_MOST, count if known == _UNKNOWN else known + count)
+        if second >= self.stop:
+            self._reach(second)
+        page = self._pages[second // PAGE]
+        if isinstance(page, bytes):
+            page = self._pages[second // PAGE] = array("H", page)
+        at = second % PAGE * self._width + column
+        known = page[at]
+        page[at] = min(_MOST, count if known == _UNKNOWN else known + count)
 
     def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
         """(first second, for each column its counts) of what is kept between start and stop."""
         start, stop = max(start, self.first), min(stop, self.stop)
         if start >= stop:
             return start, [[] for _ in range(self._width)]
-        first, last = self._at(start), self._at(stop - 1)
-        kept = self._cells[first : last + self._width]
-        if last < first:  # the ring has turned over in between
-            kept = self._cells[first:] + self._cells[: last + self._width]
+        first, last = start // PAGE, (stop - 1) // PAGE
+        cells = memoryview(b"".join(self._pages[number] for number in range(first, last + 1))).cast("H")
+        kept = cells[(start - first * PAGE) * self._width : (stop - first * PAGE) * self._width]
         columns = (kept[column :: self._width] for column in range(self._width))
         return start, [[None if count == _UNKNOWN else count for count in column] for column in columns]
 
-    def _at(self, second: int) -> int:
-        return (second - self._origin) % KEPT * self._width
-
     def _reach(self, second: int) -> None:
-        if second - self.stop >= KEPT:  # all that is kept is older than what could be
-            self.stop = second - KEPT + 1
-            self._cells.extend(self._blank * (KEPT - len(self._cells) // self._width))
-        while self.stop <= second:
-            at = self._at(self.stop)
-            if at == len(self._cells):
-                self._cells.extend(self._blank)
-            else:
-                self._cells[at : at + self._width] = self._blank
-            self.stop += 1
+        """There is a row of this second, and of each one before."""
+        begin = max(self.stop, second - KEPT + 1)
+        self.stop = second + 1
+        for number in range(begin // PAGE, second // PAGE + 1):
+            if number not in self._pages:
+                self._pages[number] = _alike(_UNKNOWN_CELL * self._width)
+                self._settle(number - 2)  # what others tell comes some seconds late
+        while (oldest := next(iter(self._pages))) < self.first // PAGE:
+            del self._pages[oldest]
+
+    def _settle(self, number: int) -> None:
+        page = self._pages.get(number)
+        if isinstance(page, array):
+            kept = page.tobytes()
+            row = kept[: len(kept) // PAGE]
+            if kept == row * PAGE:
+                self._pages[number] = _alike(row)
 
 
 class Rising:
