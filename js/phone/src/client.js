@@ -10,7 +10,7 @@ import { blame, eventOf } from "./events.js";
 import { SAMPLE_RATE } from "./frames.js";
 import { PhoneLink } from "./link.js";
 import { NetworkWatch } from "./network_watch.js";
-import { Probe } from "./probe.js";
+import { measure } from "./probe.js";
 import { NoRoom, PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
 import { LEVELS } from "./sending.js";
@@ -72,7 +72,7 @@ export class PhoneClient {
       onFailure: (error) => this.fail(error),
     });
     this.isNarrow = false;
-    /** @type {Probe | null} */
+    /** @type {import("./probe.js").Probe | null} */
     this.probe = null;
     /** @type {ReturnType<typeof setInterval> | undefined} */
     this.pulsing = undefined;
@@ -363,31 +363,15 @@ export class PhoneClient {
     this.shell.post({ type: "Accepted", socket: number, sameRoom, answers: Boolean(ack.pings) });
     // After the machine's first ping, which tells how often it comes.
     if (ack.pings) socket.pace.begin();
-    if (ack.pings && sender.sending.isNew) this.measure(socket);
+    if (ack.pings && sender.sending.isNew) {
+      this.probe?.end();
+      this.probe = measure(socket, this.clock, sender);
+    }
     this.onEvent({ type: "socket", here: true, sessionId: ack.sessionId });
     sender.bePresent();
     socket.say({ type: "glasses_connection_state", status: "CONNECTED", modelName: this.model });
     this.sayMicrophone(socket);
     for (const name of this.wanted) socket.say({ type: "start_app", packageName: name }); // one that runs is not disturbed
-  }
-
-  /**
-   * @param {CloudSocket} socket
-   */
-  measure(socket) {
-    const { sender } = this;
-    this.probe?.end();
-    sender.hold();
-    this.probe = new Probe(socket, this.clock, {
-      late: (rate) => {
-        sender.sending.doubted(rate, this.clock());
-        sender.release();
-      },
-      passed: (rate) => {
-        sender.sending.probed(rate, this.clock());
-        sender.release();
-      },
-    });
   }
 
   /**

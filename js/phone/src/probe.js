@@ -73,3 +73,23 @@ export class Probe {
     clearTimeout(this.timer);
   }
 }
+
+/**
+ * Probes the link of a new socket; what is said waits until it is known: PCM would fill a narrow one for seconds.
+ * @param {import("./cloud_socket.js").CloudSocket} socket
+ * @param {() => number} clock
+ * @param {import("./sender.js").Sender} sender
+ */
+export function measure(socket, clock, { sending, work }) {
+  work.hold();
+  return new Probe(socket, clock, {
+    late: (rate) => {
+      sending.doubted(rate, clock());
+      work.release();
+    },
+    passed: (rate) => {
+      sending.probed(rate, clock());
+      work.release();
+    },
+  });
+}

@@ -1,7 +1,7 @@
 // Takes captured audio to the cloud by the routes that are open now, with the rules of phone/sender.py.
 //
-// Frames are coded one after the other in `work`, so that presence never overtakes audio. What a route does not take in
-// time is kept with its number, and the cloud asks for it.
+// Frames are coded one after the other. What a route does not take in time is kept with its number, and the cloud asks
+// for it.
 
 import { Coder, present, recoded, repaired, sizeOf } from "./coding.js";
 import { CODING_OPUS, FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, TOPIC_NUMBERED, encodePcm } from "./frames.js";
@@ -12,6 +12,7 @@ import { Plain } from "./plain.js";
 import { RULES } from "./rules.js";
 import { chooseRoutes, presenceInterval } from "./routes.js";
 import { LEVELS, STATIC, Sending } from "./sending.js";
+import { Work } from "./work.js";
 
 /** @typedef {import("./capture.js").Capture} Capture */
 /** @typedef {import("./cloud_socket.js").CloudSocket} CloudSocket */
@@ -79,15 +80,16 @@ export class Sender {
     this.queuedAt = 0;
     this.presentAt = 0;
     this.tails = 0;
-    this.queued = 0; // frames that wait to be coded
     this.repeated = 0; // what the sockets had sent again when they were last looked at
     this.plain = new Plain(clock, room, (path, done) => {
       if (!done) this.unsent += 1;
       else this.sent[path] += 1;
       this.counts[Number(path === "websocket")] += Number(done);
     });
-    this.work = Promise.resolve();
-    this.release = () => {}; // ends `hold`
+    this.work = new Work(QUEUE_FRAMES, {
+      refused: () => (this.unsent += 1), // what is not sent now is kept, and asked for
+      failed: (error) => this.failed(error),
+    });
     const wanted = (/** @type {Outgoing} */ frame, /** @type {number} */ waited) => waited <= ROOM_AGE;
     this.lanes = {
       livekit: new Lane(clock, {
@@ -129,7 +131,7 @@ export class Sender {
    * @param {number} trip the round trip to the cloud, seconds
    */
   attach(socket, ack = null, trip = 0) {
-    this.release();
+    this.work.release();
     this.socket = socket;
     this.told = null;
     this.missing.beginSocket();
@@ -176,32 +178,10 @@ export class Sender {
     this.queuedAt = this.clock();
     this.tails = TAILS;
     if (!this.numbered) return this.speakPlain(frame);
-    return this.then(async () => {
+    return this.work.add(async () => {
       if (frame.epoch !== this.epoch) this.beginEpoch(frame.epoch);
       await this.dispatch(await this.coder.code(frame, this.sending.level));
     });
-  }
-
-  /**
-   * One piece of work after the other.
-   * @param {() => Promise<void>} piece
-   */
-  then(piece) {
-    if (this.queued >= QUEUE_FRAMES) {
-      this.unsent += 1; // the coder is stuck: what is not sent now is kept, and asked for
-      return;
-    }
-    this.queued += 1;
-    this.work = this.work
-      .then(piece)
-      .catch((error) => this.failed(error))
-      .finally(() => (this.queued -= 1));
-  }
-
-  // What is said waits until the link is known: PCM would fill a narrow one for seconds.
-  hold() {
-    const known = new Promise((done) => (this.release = () => done(undefined)));
-    this.work = this.work.then(() => known).then(() => {});
   }
 
   // A coder that fails is not asked again: PCM goes on, and what it had swallowed is asked for.
@@ -334,7 +314,7 @@ export class Sender {
   // Says where the stream stands now.
   bePresent() {
     this.presentAt = this.clock();
-    if (this.numbered) this.then(async () => this.bePresent_());
+    if (this.numbered) this.work.add(async () => this.bePresent_());
   }
 
   // On the room always; on the socket where audio goes by it, but not while the room is only being joined. Where audio
@@ -354,7 +334,7 @@ export class Sender {
   pulse() {
     const now = this.clock();
     if (this.coder.rest && now - this.queuedAt > FILL_AFTER) {
-      this.then(async () => this.dispatch(await this.coder.flush(this.sending.level)));
+      this.work.add(async () => this.dispatch(await this.coder.flush(this.sending.level)));
     }
     this.drain();
     this.plain.drain(this.socket);
@@ -396,7 +376,7 @@ export class Sender {
   sendMissing() {
     const measured = this.sending.level !== STATIC;
     for (const { frames, by } of this.missing.due(measured, this.roomCarriesMore)) {
-      this.then(async () => {
+      this.work.add(async () => {
         for (const again of await repaired(frames, this.sending.level, this.repairs)) {
           if (by.room && this.room.joined) this.lanes.livekit.put(again);
           if (by.socket && this.socket) this.putOnSocket(again);
@@ -417,14 +397,14 @@ export class Sender {
     if (!pace?.trip || silentSince === undefined) return;
     const newest = this.insistence.look(this.clock() - silentSince, pace.trip.now);
     if (!newest.length || !this.numbered || !this.roomCarriesMore) return;
-    this.then(async () => {
+    this.work.add(async () => {
       for (const again of await repaired(newest, NARROWEST, this.insistent)) this.lanes.livekit.put(again);
     });
   }
 
   // To be called for each captured frame, after it was sent, and some times a second: only while no newer audio waits.
   replay() {
-    if (this.socket && this.missing.late.length) this.then(() => this.replayDue());
+    if (this.socket && this.missing.late.length) this.work.add(() => this.replayDue());
   }
 
   async replayDue() {
@@ -438,7 +418,7 @@ export class Sender {
   }
 
   close() {
-    this.release();
+    this.work.release();
     this.coder.close();
     this.repairs.close();
     this.insistent.close();
