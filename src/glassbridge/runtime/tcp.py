@@ -34,9 +34,11 @@ _NUMBER, _RTT_AT, _REPEATED_AT, _MIN_RTT_AT = struct.Struct("=I"), 68, 100, 148
 """tcpi_rtt, tcpi_total_retrans and tcpi_min_rtt of linux/tcp.h."""
 _THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux: retransmissions of a thin stream do not back off exponentially. Python has no name for it."""
-_SHORTEST_TIMEOUT, _SHORTEST_TIMEOUT_US = 45, 100_000
+SHORTEST_TIMEOUT: Final = 0.1
+_SHORTEST_TIMEOUT: Final = 45
 """Linux 6.15 (TCP_RTO_MIN_US): what was lost last is repeated a round trip and 0.1 s after it, not 0.2 s."""
-_LONGEST_TIMEOUT, _LONGEST_TIMEOUT_MS = 44, 1_000
+LONGEST_TIMEOUT: Final = 1.0
+_LONGEST_TIMEOUT: Final = 44
 """Linux 6.15 (TCP_RTO_MAX_MS): what was lost is repeated each second at least, else ever more rarely: a network that is
 back after 10 s is noticed after up to 6 s more."""
 
@@ -79,8 +81,8 @@ def _options() -> dict[int, int]:
     found = {int(getattr(socket, name)): value for name, value in named.items() if hasattr(socket, name)}
     ours = {
         _THIN_LINEAR_TIMEOUTS: 1,
-        _SHORTEST_TIMEOUT: _SHORTEST_TIMEOUT_US,
-        _LONGEST_TIMEOUT: _LONGEST_TIMEOUT_MS,
+        _SHORTEST_TIMEOUT: round(SHORTEST_TIMEOUT * 1e6),
+        _LONGEST_TIMEOUT: round(LONGEST_TIMEOUT * 1e3),
     }
     return found | (ours if sys.platform == "linux" else {})
 

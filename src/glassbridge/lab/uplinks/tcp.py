@@ -1,26 +1,28 @@
 """TCP in virtual time, one way: what a sender of Linux does about loss, as far as it decides when bytes arrive.
 
-Selective acknowledgements; what was sent before something that has arrived, and is late by a quarter of the round trip,
-is sent again; the last segment is repeated after two round trips; then timeouts, doubled each time up to LONGEST, but
-not where few segments are on their way (our sockets ask for both: runtime/tcp.py). A timeout that came too early is
-taken back. Slow start and a window that shrinks by a third; no pacing.
+What waits for the window shares segments. Selective acknowledgements; what was sent before something that has arrived,
+and is late by a quarter of the round trip, is sent again; after two round trips without an answer the last segment is
+repeated, or one more is sent; then timeouts, doubled each time up to LONGEST, but the first few not where few segments
+are on their way (our sockets ask for all three: runtime/tcp.py). Segments that are repeated share packets, too. A
+timeout that came too early is taken back. Slow start and a window that shrinks by a third; no pacing.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import ceil, inf
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from math import inf
 from typing import Any, Final
 
 from glassbridge.lab.uplinks.wire import TCP, Way
-from glassbridge.runtime.tcp import SEGMENT, RoundTrip
+from glassbridge.runtime.tcp import LONGEST_TIMEOUT, SEGMENT, SHORTEST_TIMEOUT, RoundTrip
 
 HEADER: Final = 32
-SHORTEST, LONGEST = 0.2, 1.0
 GREETED: Final = 0.4
 """Seconds to the first repetition of the first segment: attempts to connect overlap."""
-THIN: Final = 4
-"""Segments on their way below which timeouts do not grow."""
+THIN, LINEAR = 4, 6
+"""Segments on their way below which so many timeouts do not grow."""
 WINDOW: Final = 10.0
 REORDERED: Final = 0.25
 LEAST_WINDOW: Final = 2.0
@@ -29,8 +31,8 @@ LEAST_WINDOW: Final = 2.0
 @dataclass(slots=True, eq=False)
 class _Segment:
     number: int
-    size: int
-    messages: list[Any]
+    size: int = 0
+    messages: list[Any] = field(default_factory=list)
     """That are complete with it."""
     sent_at: float = -inf
     times: int = 0
@@ -44,8 +46,10 @@ class Stream:
     def __init__(self, there: Way, back: Way, hear: Callable[[Any], None]) -> None:
         self._there, self._back, self._hear = there, back, hear
         self._loop = asyncio.get_running_loop()
+        self._unsent: deque[tuple[Any, int]] = deque()
+        """(message, its bytes that wait for the window)."""
         self._segments: list[_Segment] = []
-        """Not acknowledged, the oldest first."""
+        """That were sent and are not acknowledged, the oldest first."""
         self._numbers = 0
         self._window, self._threshold = WINDOW, inf
         self._former: tuple[float, float, float] | None = None
@@ -53,7 +57,7 @@ class Stream:
         self._recovers_until = 0
         self._smoothed = self._variation = 0.0
         self._least = inf
-        self._doublings = 0
+        self._doublings = self._expiries = 0
         self._timer: asyncio.TimerHandle | None = None
         self._probed = False
         self._next = 0
@@ -65,26 +69,21 @@ class Stream:
 
     def send(self, message: Any, size: int) -> None:
         """Queues a message of so many bytes."""
-        if self.closed:
-            return
-        parts = max(1, ceil(size / SEGMENT))
-        for part in range(parts):
-            left = size - part * SEGMENT
-            segment = _Segment(self._numbers, min(SEGMENT, left), [message] if part == parts - 1 else [])
-            self._numbers += 1
-            self._segments.append(segment)
-        self._transmit()
+        if not self.closed:
+            self._unsent.append((message, size))
+            self._transmit()
 
     def close(self) -> None:
         """Nothing more is sent or heard."""
         self.closed = True
         self._segments.clear()
+        self._unsent.clear()
         self._arm()
 
     @property
     def pending(self) -> int:
         """Bytes that are not acknowledged."""
-        return sum(segment.size for segment in self._segments)
+        return sum(segment.size for segment in self._segments) + sum(size for _, size in self._unsent)
 
     @property
     def trip(self) -> RoundTrip:
@@ -93,51 +92,81 @@ class Stream:
         return RoundTrip(self._smoothed, min(self._smoothed, least), self.repeated)
 
     def _transmit(self) -> None:
-        flying = sum(1 for one in self._segments if one.times and not one.arrived and not one.lost)
-        for segment in self._segments:
-            if flying >= max(1.0, self._window):
+        flying = sum(1 for one in self._segments if not one.arrived and not one.lost)
+        while flying < max(1.0, self._window):
+            if (lost := next((one for one in self._segments if one.lost), None)) is not None:
+                self._put(self._sharing(lost))
+            elif self._unsent:
+                self._put([self._cut()])
+            else:
                 break
-            if segment.lost or not segment.times:
-                self._put(segment)
-                flying += 1
+            flying += 1
         if self._timer is None:
             self._arm()
 
-    def _put(self, segment: _Segment) -> None:
-        self.repeated += segment.times > 0
-        segment.sent_at, segment.lost = self._loop.time(), False
-        segment.times += 1
-        sent_at = segment.sent_at
-        self._there(TCP, HEADER + segment.size, lambda: self._arrived(segment, sent_at))
+    def _cut(self) -> _Segment:
+        """The next segment, as full as what waits makes it."""
+        segment = _Segment(self._numbers)
+        self._numbers += 1
+        while self._unsent and segment.size < SEGMENT:
+            message, left = self._unsent.popleft()
+            taken = min(left, SEGMENT - segment.size)
+            segment.size += taken
+            if taken < left:
+                self._unsent.appendleft((message, left - taken))
+            else:
+                segment.messages.append(message)
+        self._segments.append(segment)
+        return segment
+
+    def _sharing(self, first: _Segment) -> list[_Segment]:
+        """What goes in one packet with a segment that is sent again: those after it, as far as they fit."""
+        after = self._segments[self._segments.index(first) :]
+        found: list[_Segment] = []
+        for one in takewhile(lambda one: not one.arrived, after):
+            if found and sum(other.size for other in found) + one.size > SEGMENT:
+                break
+            found.append(one)
+        return found
+
+    def _put(self, segments: list[_Segment]) -> None:
+        sent_at = self._loop.time()
+        self.repeated += segments[0].times > 0
+        for segment in segments:
+            segment.sent_at, segment.lost = sent_at, False
+            segment.times += 1
+        self._there(TCP, HEADER + sum(one.size for one in segments), lambda: self._arrived(segments, sent_at))
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        if self._segments and any(one.times for one in self._segments):
+        if self._segments:
             self._timer = self._loop.call_later(self._timeout(), self._expired)
 
     def _timeout(self) -> float:
         if not self._smoothed:
-            return min(LONGEST, GREETED * 2.0**self._doublings)
-        if not self._probed and not self._doublings:
-            return max(2 * self._smoothed, 0.01)
-        timeout = max(SHORTEST, self._smoothed + max(SHORTEST, 4 * self._variation))
-        return float(min(max(LONGEST, timeout), timeout * 2**self._doublings))
+            return min(LONGEST_TIMEOUT, GREETED * 2.0**self._doublings)
+        timeout = self._smoothed + max(SHORTEST_TIMEOUT, 4 * self._variation)
+        if not self._probed and not self._expiries:
+            alone = len(self._segments) == 1
+            return min(timeout, 2 * self._smoothed + (SHORTEST_TIMEOUT if alone else 0.002))
+        return float(min(max(LONGEST_TIMEOUT, timeout), timeout * 2**self._doublings))
 
     def _expired(self) -> None:
         self._timer = None
-        waiting = [one for one in self._segments if one.times and not one.arrived]
+        waiting = [one for one in self._segments if not one.arrived]
         if not waiting:
             return
-        if self._smoothed and not self._probed and not self._doublings:
+        if self._smoothed and not self._probed and not self._expiries:
             self._probed = True
-            self._put(waiting[-1])
+            self._put([self._cut()] if self._unsent else waiting[-1:])
         else:
             if self._former is None:
                 self._former = self._window, self._threshold, self._loop.time()
                 self._threshold = max(LEAST_WINDOW, self._window / 2)
-            if len(waiting) >= THIN or not self._doublings:
+            self._expiries += 1
+            if len(waiting) >= THIN or self._expiries > LINEAR:
                 self._doublings += 1
             self._window = 1.0
             for one in waiting:
@@ -156,7 +185,7 @@ class Stream:
         if not news:
             return
         self._measure(now - echo)
-        self._doublings, self._probed = 0, False
+        self._doublings, self._expiries, self._probed = 0, 0, False
         if self._former is not None:
             window, threshold, at = self._former
             if echo < at:  # it answers what was sent before the timeout
@@ -166,7 +195,7 @@ class Stream:
             self._former = None
         wait = max(0.001, REORDERED * self._least)
         newest = max(one.sent_at for one in news)
-        late = [one for one in self._segments if one.times and not one.arrived and one.sent_at + wait < newest]
+        late = [one for one in self._segments if not one.arrived and one.sent_at + wait < newest]
         for one in late:
             one.lost = True
         if late and late[0].number >= self._recovers_until:
@@ -187,11 +216,10 @@ class Stream:
 
     # ---- the receiver
 
-    def _arrived(self, segment: _Segment, sent_at: float) -> None:
+    def _arrived(self, segments: Iterable[_Segment], sent_at: float) -> None:
         if self.closed:
             return
-        if segment.number >= self._next:
-            self._early[segment.number] = segment
+        self._early |= {segment.number: segment for segment in segments if segment.number >= self._next}
         complete = []
         while (found := self._early.pop(self._next, None)) is not None:
             self._next += 1
