@@ -306,6 +306,14 @@ def test_a_socket_that_repeats_much_means_coded_audio_twice() -> None:
     assert not sending.doubles(2.1 + CALM + 0.1)
 
 
+def test_a_second_socket_stands_by_on_a_link_that_is_measured_and_carries_enough() -> None:
+    sending, narrow, full = looked_at(), looked_at(), looked_at(queued=0.6)
+    assert not sending.spares  # the first probe has not told yet
+    for each, rate in ((sending, None), (narrow, 100_000), (full, None)):
+        each.probed(rate, 0.5)
+    assert (sending.spares, narrow.spares, full.spares) == (True, False, False)
+
+
 def test_rare_repetitions_and_those_of_a_full_link_change_nothing() -> None:
     rare, full = looked_at(), looked_at(queued=0.6)
     for at in range(20):

@@ -21,13 +21,13 @@ function link({ room, chances, steps }) {
   });
 }
 
-// One schedule of the sender: after each step the level, and whether a second socket is of use.
+// One schedule of the sender: after each step the level, and whether a second socket is to carry, or to stand by.
 function sending(steps) {
   const machine = new Sending();
   return steps.map(([now, what, ...given]) => {
     if (what === "reported") machine.reported(new Map(given[0]), given[1]);
     else machine[what](...given);
-    return [machine.level.name, machine.doubles(now)];
+    return [machine.level.name, machine.doubles(now), machine.spares];
   });
 }
 

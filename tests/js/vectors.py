@@ -187,7 +187,7 @@ def coded(rng: random.Random) -> tuple[list[Any], list[Any]]:
 
 def sent(rng: random.Random) -> tuple[list[Any], list[Any]]:
     """A link that now and then loses, delays or stops what is sent; the level that our own sender takes to after each
-    step, and whether it wants a second socket."""
+    step, and whether a second socket is to carry audio, or to stand by."""
     ours = sending.Sending()
     steps: list[Any] = []
     made: list[Any] = []
@@ -197,7 +197,7 @@ def sent(rng: random.Random) -> tuple[list[Any], list[Any]]:
 
     def step(name: str, *given: Any) -> None:
         steps.append((now, name, *given))
-        made.append([ours.level.name, ours.doubles(now)])
+        made.append([ours.level.name, ours.doubles(now), ours.spares])
 
     def begin() -> None:
         reports, trip = not steps or rng.random() < 0.8, rng.choice((0.0, 0.4))

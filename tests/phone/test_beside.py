@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from glassbridge.core.sending import Sending
 from glassbridge.phone import beside
-from glassbridge.phone.beside import keep_beside
+from glassbridge.phone.beside import SPARE_AFTER, Beside, keep_beside
+from glassbridge.phone.capture import Capture
+from glassbridge.phone.coding import Outgoing
 from glassbridge.phone.socket import CloudSocket, Unreachable
+from glassbridge.runtime.tcp import RoundTrip
 from glassbridge.wire.close_codes import CloseCode
 from tests.support.poll import eventually
 
@@ -63,6 +68,41 @@ async def test_it_is_open_while_it_is_of_use() -> None:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
     assert all(socket.over.is_set() for socket in sockets)
+
+
+async def test_one_that_stands_by_gets_what_the_first_carries_in_vain() -> None:
+    now, sent = 0.0, list[Outgoing]()
+    capture = Capture(7, clock=lambda: round(now * 1e6))
+    sending = Sending()
+    sending.begin(reports=True, now=now)
+    sending.judge(now, queued=0.0)
+    sending.probed(None, now)
+    second = Beside(capture, sending, never, lambda *_: True, lambda: now)
+    first = SimpleNamespace(silent=0.0, trip=RoundTrip(0.05, 0.05))
+    second._lane.put = lambda frame, copies=0: sent.append(frame)  # type: ignore[method-assign]
+
+    def speak() -> None:
+        nonlocal now
+        now += 0.1
+        capture.take(bytes(3_200))
+        second.put([], first)  # type: ignore[arg-type]
+
+    while now < SPARE_AFTER:
+        assert not second.wanted.is_set()
+        speak()
+    speak()
+    assert second.wanted.is_set()
+    second.socket = Socket()  # type: ignore[assignment]
+    for silent in (0.1, 0.2, 0.3, 0.4, 0.5):
+        first.silent = silent
+        speak()
+    assert [(frame.number.position // 1_600, frame.stop // 1_600) for frame in sent] == [(30, 34), (34, 36)]
+    second.put([], None)
+    assert not second.wanted.is_set(), "a room carries again"
+
+
+async def never(_socket: CloudSocket | None, _payload: bytes) -> bool:
+    raise AssertionError
 
 
 async def test_a_cloud_that_takes_none_is_not_asked() -> None:

@@ -106,4 +106,4 @@ def test_the_newest_of_what_is_not_acknowledged() -> None:
         capture.take(bytes(3_200))
     capture.acknowledge(1, 14_000)
     assert [frame.number.position for frame in capture.newest(0.35)] == [12_800, 14_400]
-    assert [frame.number.position for frame in capture.newest(0.15)] == [14_400]
+    assert [frame.number.position for frame in capture.newest(0.05)] == [14_400]

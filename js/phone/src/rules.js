@@ -327,7 +327,10 @@ export const RULES = {
     "beside": {
       "OPEN_WITHIN": 8.0,
       "AGAIN_AFTER": 2.0,
-      "KEPT_FOR": 10.0
+      "KEPT_FOR": 10.0,
+      "SPARE_AFTER": 3.0,
+      "LAG": 0.075,
+      "FRESH_EVERY": 0.2
     },
     "insisting": {
       "AGAIN": 1.2,

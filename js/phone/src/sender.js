@@ -22,6 +22,8 @@ import { Work } from "./work.js";
 /** @typedef {import("./sending.js").Route} Route */
 
 const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
+const { SPARE_AFTER } = RULES.constants.beside;
+const { TAIL } = RULES.constants.audio_routes;
 
 const NARROWEST = LEVELS[LEVELS.length - 1];
 const FULL = 160_000; // bytes that may wait in a socket where nothing is to be delayed
@@ -78,6 +80,7 @@ export class Sender {
     this.insistence = new Insistence(capture);
     this.insistent = new Coder(opus);
     this.queuedAt = 0;
+    this.aloneSince = Infinity; // since when no room carries audio
     this.presentAt = 0;
     this.tails = 0;
     this.repeated = 0; // what the sockets had sent again when they were last looked at
@@ -242,9 +245,14 @@ export class Sender {
     const repeated = (this.socket?.pace.repeated ?? 0) + (this.beside.socket?.pace.repeated ?? 0);
     if (repeated > this.repeated) this.sending.repeated(repeated - this.repeated, now);
     this.repeated = repeated;
-    if (routes.length !== 1 || routes[0] !== "websocket" || !this.sending.doubles(now)) return false;
-    this.beside.want();
-    return this.beside.socket !== null;
+    if (routes.length !== 1 || routes[0] !== "websocket") {
+      this.aloneSince = Infinity;
+      return false;
+    }
+    this.aloneSince = Math.min(this.aloneSince, now);
+    const doubles = this.sending.doubles(now);
+    if (doubles || (this.sending.spares && now - this.aloneSince >= SPARE_AFTER)) this.beside.want();
+    return doubles && this.beside.socket !== null;
   }
 
   /** @param {Outgoing} frame */
@@ -317,8 +325,8 @@ export class Sender {
     if (this.numbered) this.work.add(async () => this.bePresent_());
   }
 
-  // On the room always; on the socket where audio goes by it, but not while the room is only being joined. Where audio
-  // goes another way, presence must not overtake it.
+  // On the room always; on the socket where audio goes by it and none did just now, but not while the room is only being
+  // joined. Where audio goes another way, presence must not overtake it.
   bePresent_() {
     const { level, capture } = { level: this.sending.level, capture: this.capture };
     const here = capture.presence(this.microphoneOn());
@@ -327,7 +335,8 @@ export class Sender {
       this.lanes.livekit.put(present(aside ? capture.behind() : here));
     }
     const settled = this.transport === "websocket" || (this.told !== null && this.told.state !== "connecting");
-    if (settled && this.path === "websocket") this.lanes.websocket.put(present(here));
+    const speaks = this.microphoneOn() && this.clock() - this.queuedAt < TAIL;
+    if (settled && !speaks && this.path === "websocket") this.lanes.websocket.put(present(here));
   }
 
   // To be called some times a second: sends what waits, and keeps numbered audio from being silent.
@@ -340,7 +349,7 @@ export class Sender {
     this.plain.drain(this.socket);
     const interval = this.presenceDue();
     // While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
-    const spokenAt = this.path === "websocket" ? 0 : this.queuedAt;
+    const spokenAt = this.path === "websocket" && this.room.joined ? 0 : this.queuedAt;
     if (now - Math.max(this.presentAt, spokenAt) < interval) return;
     this.tails = Math.max(0, this.tails - 1);
     this.bePresent();

@@ -242,6 +242,12 @@ export class Sending {
     }
   }
 
+  /** Whether a second socket may stand by: the link is measured, and not known to be narrow or full. */
+  get spares() {
+    const known = this.index !== null && !this.isNew && this.ceiling === Infinity;
+    return known && this.index <= LOSSY_LEVEL && this.queued < QUEUED;
+  }
+
   /**
    * Whether a second socket is worth its bytes: the link loses packets, and is not known to be full.
    * @param {number} now

@@ -296,6 +296,12 @@ class Sending:
         if loses and self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
             self._change(_LOSSY_LEVEL, now)
 
+    @property
+    def spares(self) -> bool:
+        """Whether a second socket may stand by: the link is measured, and not known to be narrow or full."""
+        known = self._level is not None and not self.is_new and self._ceiling == inf
+        return known and LEVELS.index(self.level) <= _LOSSY_LEVEL and self._queued < QUEUED
+
     def doubles(self, now: float) -> bool:
         """Whether a second socket is worth its bytes: the link loses packets, and is not known to be full."""
         repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM

@@ -1,7 +1,11 @@
-"""The phone's second socket: it carries audio beside the first while the link loses packets and no room carries any.
+"""The phone's second socket, where no room carries audio.
 
-TCP holds everything back until what was lost has come again, a round trip later at least. Two sockets rarely do so at
-the same moment, and numbered samples that come twice are heard once.
+- While the link loses packets, it carries all audio, too. TCP holds everything back until what was lost has come again,
+  a round trip later at least. Two sockets rarely do so at the same moment, and numbered samples that come twice are
+  heard once.
+- Otherwise it stands by: when the first socket acknowledges nothing any more, it gets what was said since.
+- It is LAG behind the first: so TCP repeats on each at other moments, and the first packet that passes after a burst of
+  loss comes sooner.
 """
 
 import asyncio
@@ -10,6 +14,12 @@ from typing import Final
 
 import structlog
 
+from glassbridge.core import audio_routes
+from glassbridge.core.sending import Sending
+from glassbridge.phone.capture import Capture
+from glassbridge.phone.coding import Outgoing, merged
+from glassbridge.phone.insisting import Newest
+from glassbridge.phone.lane import Lane
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.wire import phone as wire
@@ -22,6 +32,78 @@ AGAIN_AFTER: Final = 2.0
 """Seconds after a failure, or an end."""
 KEPT_FOR: Final = 10.0
 """Seconds for which it stays open although it is of no use."""
+
+SPARE_AFTER: Final = 3.0
+"""Seconds for which no room carries audio until one stands by: most rooms are back sooner."""
+LAG: Final = 0.075
+"""Seconds: half of a timeout at a short round trip."""
+FRESH_EVERY: Final = 0.2
+"""Seconds between two frames of what was said meanwhile: where few segments are on their way, TCP repeats steadily."""
+
+
+class Beside:
+    """What goes by the second socket. `deliver(socket, payload)` sends, `is_wanted` is a lane's."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        sending: Sending,
+        deliver: Callable[[CloudSocket | None, bytes], Awaitable[bool]],
+        is_wanted: Callable[[Outgoing, float], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self.wanted = asyncio.Event()
+        """Set while it is of use."""
+        self.socket: CloudSocket | None = None
+        """While it is open."""
+        self._sending = sending
+        self._clock = clock
+        self._newest = Newest(capture)
+        self._alone_since: float | None = None
+        """Since when no room carries audio."""
+        self._fresh_at = 0.0
+        self._lane = Lane(lambda payload: deliver(self.socket, payload), _forget, is_wanted, clock, LAG)
+
+    async def run(self) -> None:
+        """Sends until cancelled."""
+        await self._lane.run()
+
+    def put(self, frames: list[Outgoing], first: CloudSocket | None) -> None:
+        """These go by the `first` socket now; None: they go by the room, too, or nowhere."""
+        now = self._clock()
+        if first is None:
+            self.rest()
+            return
+        self._alone_since = now if self._alone_since is None else self._alone_since
+        doubles = self._sending.doubles(now)
+        if doubles or (self._sending.spares and now - self._alone_since >= SPARE_AFTER):
+            self.wanted.set()
+        else:
+            self.wanted.clear()
+        if self.socket is None:
+            return
+        if audio_routes.is_doubtful(first.silent, first.trip.now):
+            frames = self._unheard(first, now)
+        elif not doubles:
+            return
+        for frame in frames:
+            self._lane.put(frame)
+
+    def rest(self) -> None:
+        """Nothing is said, or a room carries it."""
+        self._alone_since = None
+        self.wanted.clear()
+
+    def _unheard(self, first: CloudSocket, now: float) -> list[Outgoing]:
+        """What the first has carried in vain."""
+        if now < self._fresh_at:
+            return []
+        self._fresh_at = now + FRESH_EVERY
+        return merged(self._newest.fresh(first.silent + first.trip.now))
+
+
+def _forget(_frame: Outgoing, _done: bool) -> None:
+    """It goes by the first socket as well."""
 
 
 async def keep_beside(

@@ -30,6 +30,11 @@ class Frame:
         """The position after the last sample."""
         return self.number.position + len(self.pcm) // BYTES_PER_SAMPLE
 
+    @property
+    def ended_us(self) -> int:
+        """When its last sample was captured."""
+        return self.number.capture_time_us + len(self.pcm) * 1000 // BYTES_PER_MS
+
 
 class Capture:
     """One run of the capture process. Positions count captured samples; they stand while the microphone is off."""
@@ -128,7 +133,7 @@ class Capture:
     def newest(self, seconds: float) -> list[Frame]:
         """What was captured in the last so many seconds and is not acknowledged."""
         since = self._clock() - seconds * 1e6
-        fresh = takewhile(lambda frame: frame.number.capture_time_us >= since, reversed(self._kept))
+        fresh = takewhile(lambda frame: frame.ended_us >= since, reversed(self._kept))
         return [frame for frame in fresh if frame.stop > self.acknowledged][::-1]
 
     @property

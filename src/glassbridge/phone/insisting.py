@@ -1,5 +1,6 @@
-"""While the room acknowledges nothing: what was said last goes into it again and again. The first packets that pass
-after a burst of loss bring everything, half the pause between two repetitions after its end."""
+"""While the way acknowledges nothing: what was said last, again. Into a room it goes again and again: the first packets
+that pass after a burst of loss bring everything, half the pause between two repetitions after its end. On a second
+socket it goes once, since TCP repeats it, at other moments than the first does (phone/beside.py)."""
 
 import asyncio
 from collections import deque
@@ -22,6 +23,31 @@ AGAIN_SHARE: Final = 0.05
 _LEVEL: Final = replace(LEVELS[-1], frame_ms=200)
 
 
+class Newest:
+    """What was captured last, coded for a link that carries little; each sample once."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.first = 0
+        """Where the newest begins, as of the last call."""
+        self._capture = capture
+        self._coder = Coder()
+        self._epoch, self._stop = capture.epoch, 0
+        """Up to where it is coded."""
+
+    def fresh(self, seconds: float) -> list[Outgoing]:
+        """Of the last so many seconds what is not acknowledged and was not given before."""
+        frames = self._capture.newest(seconds)
+        self.first = frames[0].number.position if frames else self._capture.position
+        if self._capture.epoch != self._epoch or self._stop < self.first:
+            self._coder, self._epoch, self._stop = Coder(), self._capture.epoch, self.first
+        out: list[Outgoing] = []
+        for frame in joined(frame for frame in frames if frame.number.position >= self._stop):
+            self._stop = frame.stop
+            coded = self._coder.code(frame, _LEVEL)
+            out += [replace(each, number=replace(each.number, flags=FLAG_REPAIR)) for each in coded]
+        return out
+
+
 class Insistence:
     """`run` sends by `put`, from `rouse` on until the room acknowledges something, or `suits` says that the link is too
     narrow for it."""
@@ -33,10 +59,8 @@ class Insistence:
         self._room = room
         self._put = put
         self._suits = suits
-        self._coder = Coder()
+        self._newest = Newest(capture)
         self._coded: deque[Outgoing] = deque()
-        self._epoch, self._stop = capture.epoch, 0
-        """Up to where it is coded."""
         self._trip = 0.0
         """The round trip to the cloud."""
         self._roused = asyncio.Event()
@@ -59,19 +83,14 @@ class Insistence:
             self._roused.clear()
 
     def newest(self) -> list[Outgoing]:
-        """The last AGAIN seconds as far as they are not acknowledged, in few frames; each sample is coded once."""
-        frames = self._capture.newest(AGAIN)
-        first = frames[0].number.position if frames else self._capture.position
-        if self._capture.epoch != self._epoch or self._stop < first:
-            self._coder, self._epoch, self._stop = Coder(), self._capture.epoch, first
-            self._coded.clear()
-        for frame in joined(frame for frame in frames if frame.number.position >= self._stop):
-            self._stop = frame.stop
-            coded = self._coder.code(frame, _LEVEL)
-            self._coded += [replace(each, number=replace(each.number, flags=FLAG_REPAIR)) for each in coded]
-        while self._coded and self._coded[0].stop <= first:
+        """The last AGAIN seconds as far as they are not acknowledged, in few frames."""
+        self._coded += self._newest.fresh(AGAIN)
+        while self._coded and self._is_past(self._coded[0]):
             self._coded.popleft()
         return merged(self._coded)
+
+    def _is_past(self, frame: Outgoing) -> bool:
+        return frame.number.epoch != self._capture.epoch or frame.stop <= self._newest.first
 
     @property
     def _is_silent(self) -> bool:

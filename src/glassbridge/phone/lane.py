@@ -16,7 +16,8 @@ Item = tuple[Outgoing, int]
 
 class Lane:
     """`deliver` sends one frame's bytes and returns False where it could not; `result` hears what became of each
-    frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent."""
+    frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent. Each waits
+    `lag` seconds at least."""
 
     def __init__(
         self,
@@ -24,11 +25,13 @@ class Lane:
         result: Callable[[Outgoing, bool], None],
         wanted: Callable[[Outgoing, float], bool],
         clock: Callable[[], float],
+        lag: float = 0.0,
     ) -> None:
         self._deliver = deliver
         self._result = result
         self._wanted = wanted
         self._clock = clock
+        self._lag = lag
         self._items: deque[tuple[float, Item]] = deque()
         self._sent_since: float | None = None
         """Since when the frame has waited that is being sent; None: none is."""
@@ -70,6 +73,8 @@ class Lane:
         while True:
             while self._items:
                 self._sent_since, (frame, copies) = self._items.popleft()
+                if (early := self._sent_since + self._lag - self._clock()) > 0:
+                    await asyncio.sleep(early)
                 wanted = self._wanted(frame, self._clock() - self._sent_since)
                 done = wanted and await self._deliver(frame.encoded(copies))
                 self._sent_since = None

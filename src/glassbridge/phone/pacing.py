@@ -42,6 +42,8 @@ class Paced(ABC):
         """(at, round trip) of the last WAY seconds."""
         self._put = 0
         """Bytes of audio so far, and of what lies around them."""
+        self._waits_since = 0.0
+        """Since when something is on its way."""
 
     @property
     @abstractmethod
@@ -71,6 +73,12 @@ class Paced(ABC):
         trip = self.measured
         return math.inf if trip is None else trip.queued
 
+    @property
+    def silent(self) -> float:
+        """Seconds in which nothing was acknowledged although audio is on its way; 0 where that is not known."""
+        waits = self._clock() - self._waits_since if self.pending() else 0.0
+        return min(waits, self.trip.quiet)
+
     async def room_for(self, rate: int, timeout: float) -> bool:
         """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
         AHEAD seconds of it beside; False after `timeout` seconds, or when it ends."""
@@ -87,6 +95,8 @@ class Paced(ABC):
     def note_audio(self, frame: bytes) -> None:
         """To be called before a frame is sent."""
         self._put += len(frame) + AROUND
+        if not self.pending():
+            self._waits_since = self._clock()
 
     def _lasting(self, trip: float) -> float:
         """The least round trip of the last WAY seconds."""

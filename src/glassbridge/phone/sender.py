@@ -13,8 +13,8 @@
   later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
 - While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py). Where the
   level of sending knows of no doubt, it goes by the socket too: samples that come twice are heard once.
-- Where the room carries nothing and the link loses packets, a second socket carries the same (phone/beside.py): what
-  one of them has to repeat, the other has brought.
+- Where the room carries nothing, a second socket helps when the link loses packets (phone/beside.py): what one of them
+  has to repeat, the other has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
   socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it loses none.
 """
@@ -32,6 +32,7 @@ from glassbridge.core.link_events import AudioRoute as Route
 from glassbridge.core.sending import Coding, Level, Sending
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
+from glassbridge.phone.beside import Beside
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, repaired
 from glassbridge.phone.events import AudioStateChanged
@@ -133,17 +134,13 @@ class Sender:
             Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock),
             Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
         }
-        self._beside_lane = Lane(self._onto_beside, lambda _frame, _done: None, self._is_wanted, clock)
-        self.beside: CloudSocket | None = None
-        """The second socket, while it is open."""
-        self.doubles = asyncio.Event()
-        """Set while a second socket is of use."""
+        self.beside = Beside(capture, self._sending, self._onto, self._is_wanted, clock)
         self._repeated = 0
         """What the sockets had sent again when it was last looked at."""
         self.insistence = Insistence(capture, room, self._lanes[Route.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
-        self._queued_at = 0.0
+        self._spoken_at = 0.0
         self._tails = 0
         self._counter = 0
         self._rest = b""
@@ -198,8 +195,8 @@ class Sender:
     def put(self, frame: Frame) -> None:
         """Sends a frame soon; never waits."""
         self._idle.clear()
-        self._queued_at = self._clock()
         if not frame.number.presence:
+            self._spoken_at = self._clock()
             self._tails = TAILS
         self._queue.put(frame)
 
@@ -303,7 +300,8 @@ class Sender:
         """Sends what waits for each route until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.insistence.run())
-            for lane in (*self._lanes.values(), self._beside_lane):
+            tasks.create_task(self.beside.run())
+            for lane in self._lanes.values():
                 tasks.create_task(lane.run())
 
     async def keep_present(self) -> None:
@@ -315,9 +313,12 @@ class Sender:
                     await self._nudged.wait()
             except TimeoutError:
                 # While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
-                if self._clock() - self._queued_at < interval and self.path is not Path.WEBSOCKET:
+                only_room = self.path is Path.WEBSOCKET and self._room.joined
+                if self._clock() - self._spoken_at < interval and not only_room:
                     continue
             self._nudged.clear()
+            if not self._microphone_on():
+                self.beside.rest()
             if self.numbered:
                 self._send_missing()
                 self._tails = max(0, self._tails - 1)
@@ -368,16 +369,15 @@ class Sender:
         """Puts coded frames into the lanes of the routes that audio goes by."""
         now, level = self._clock(), self._sending.level
         routes = self._routes(both=level.both)
-        self._look_at_sockets(routes, now)
+        self._look_at_sockets(now)
         if level is not self._used:
             self._used, frames = level, [*self._recoded(level), *frames]
+        self.beside.put(merged(frames), self._socket if routes == (Route.SOCKET,) else None)
         for route in routes:
             for frame in merged(frames) if route is Route.SOCKET else frames:
                 self._sending.sent(route, frame.stop, frame.size, now)
                 if route is Route.SOCKET:
                     self._put_on_socket(frame)
-                    if self.doubles.is_set() and self.beside is not None:
-                        self._beside_lane.put(frame)
                 else:
                     self._lanes[route].put(frame, level.copies)
         self.unsent += 0 if routes else len(frames)
@@ -403,12 +403,8 @@ class Sender:
         """The cloud reports, and the link is not known to be full."""
         return self._sending.level not in (sending.STATIC, sending.LEVELS[-1])
 
-    def _look_at_sockets(self, routes: tuple[Route, ...], now: float) -> None:
-        if routes == (Route.SOCKET,) and self._sending.doubles(now):
-            self.doubles.set()
-        else:
-            self.doubles.clear()
-        repeated = sum(socket.trip.repeated for socket in (self._socket, self.beside) if socket is not None)
+    def _look_at_sockets(self, now: float) -> None:
+        repeated = sum(socket.trip.repeated for socket in (self._socket, self.beside.socket) if socket is not None)
         if repeated > self._repeated:
             self._sending.repeated(repeated - self._repeated, now)
         self._repeated = repeated
@@ -432,9 +428,6 @@ class Sender:
 
     async def _onto_socket(self, payload: bytes) -> bool:
         return await self._onto(self._socket, payload)
-
-    async def _onto_beside(self, payload: bytes) -> bool:
-        return await self._onto(self.beside, payload)
 
     async def _onto(self, socket: CloudSocket | None, payload: bytes) -> bool:
         if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
@@ -530,14 +523,16 @@ class Sender:
             await self._room.unpublish(timeout=SEND_TIMEOUT)
 
     def _be_present(self, frame: Frame) -> None:
-        """On the room always; on the socket where audio goes by it, but not while the room is only being joined. Where
-        audio goes another way, presence must not overtake it: it says only what was acknowledged."""
+        """On the room always; on the socket where audio goes by it and none did just now, but not while the room is
+        only being joined. Where audio goes another way, presence must not overtake it: it says only what was
+        acknowledged."""
         carries = self._routes(both=self._sending.level.both)
         if self._room.joined:
             number = frame.number if Route.ROOM in carries else self._behind(frame.number)
             self._lanes[Route.ROOM].put(Outgoing(number, number.position))
         settled = self._transport is Transport.WEBSOCKET or (self.told is not None and self.told.state != "connecting")
-        if settled and self.path is Path.WEBSOCKET and self._socket is not None:
+        speaks = self._microphone_on() and self._clock() - self._spoken_at < audio_routes.TAIL
+        if settled and not speaks and self.path is Path.WEBSOCKET and self._socket is not None:
             self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
 
     def _behind(self, number: FrameNumber) -> FrameNumber:

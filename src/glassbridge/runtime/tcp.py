@@ -135,6 +135,8 @@ class RoundTrip(NamedTuple):
     least: float
     repeated: int = 0
     """Segments that were sent again so far."""
+    quiet: float = 0.0
+    """Since the other side last acknowledged anything."""
 
     @property
     def queued(self) -> float:
@@ -146,8 +148,9 @@ def round_trip(raw: socket.socket) -> RoundTrip | None:
     """What the kernel has measured; None where it does not say."""
     if (info := _tcp_info(raw)) is None:
         return None
-    now, repeated, least = (_NUMBER.unpack_from(info, at)[0] for at in (_RTT_AT, _REPEATED_AT, _MIN_RTT_AT))
-    return RoundTrip(now / 1e6, min(now, least) / 1e6, repeated)
+    numbers = (_RTT_AT, _REPEATED_AT, _MIN_RTT_AT, _ACKED_AT)
+    now, repeated, least, quiet_ms = (_NUMBER.unpack_from(info, at)[0] for at in numbers)
+    return RoundTrip(now / 1e6, min(now, least) / 1e6, repeated, quiet_ms / 1e3)
 
 
 def _tcp_info(raw: socket.socket) -> bytes | None:

@@ -117,7 +117,7 @@ class Phone:
             self._tasks = tasks
             for part in (self.sender.run(), self.sender.run_lanes(), self.sender.keep_present(), self.sender.replay()):
                 tasks.create_task(part)
-            tasks.create_task(keep_beside(self.sender.doubles, self._dial_beside, self._use_beside))
+            tasks.create_task(keep_beside(self.sender.beside.wanted, self._dial_beside, self._use_beside))
             self.step(Start())
             await asyncio.Event().wait()
 
@@ -223,4 +223,4 @@ class Phone:
         return cast(CloudSocket, socket)
 
     def _use_beside(self, socket: CloudSocket | None) -> None:
-        self.sender.beside = socket
+        self.sender.beside.socket = socket

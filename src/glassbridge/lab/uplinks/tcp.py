@@ -62,6 +62,7 @@ class Stream:
         self._probed = False
         self._next = 0
         self._early: dict[int, _Segment] = {}
+        self._heard_at = 0.0
         self.repeated = 0
         self.closed = False
 
@@ -89,7 +90,7 @@ class Stream:
     def trip(self) -> RoundTrip:
         """As the kernel tells."""
         least = 0.0 if self._least == inf else self._least
-        return RoundTrip(self._smoothed, min(self._smoothed, least), self.repeated)
+        return RoundTrip(self._smoothed, min(self._smoothed, least), self.repeated, self._loop.time() - self._heard_at)
 
     def _transmit(self) -> None:
         flying = sum(1 for one in self._segments if not one.arrived and not one.lost)
@@ -177,7 +178,7 @@ class Stream:
     def _acknowledged(self, upto: int, also: frozenset[int], echo: float) -> None:
         if self.closed:
             return
-        now = self._loop.time()
+        now = self._heard_at = self._loop.time()
         news = [one for one in self._segments if not one.arrived and (one.number < upto or one.number in also)]
         for one in news:
             one.arrived, one.lost = True, False
