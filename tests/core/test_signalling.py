@@ -1,6 +1,7 @@
 """The machine that decides how a place in a room begins and ends: each cell of its table, and its clocks."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from glassbridge.core.signalling import (
     TABLE,
     WAKE_SETTLE,
     Broke,
+    Effect,
     End,
     Event,
     Joined,
@@ -49,9 +51,9 @@ SAMPLES: dict[type, Event] = {
 }
 
 
-def in_stage(stage: Stage) -> Signalling:
+def in_stage(stage: Stage, lag: Callable[[], float] = lambda: 0.0) -> Signalling:
     """A machine that came to `stage` at second 0."""
-    machine = Signalling(LIMITS, 0.0, "room")
+    machine = Signalling(LIMITS, 0.0, "room", lag)
     way: dict[Stage, list[Event]] = {
         Stage.CONNECTING: [],
         Stage.JOINING: [Joined("room")],
@@ -246,6 +248,42 @@ def test_a_long_way_is_not_a_dead_one(trip: float) -> None:
 def test_the_server_never_makes_a_loss_look_like_our_wish() -> None:
     machine = in_stage(Stage.JOINED)
     assert machine.step(Left(LossReason.CLOSED), 1.0) == end(LossReason.NETWORK, say_leave=False)
+
+
+def answered_late(begun: float, more: float, heals: float) -> Callable[[float], float]:
+    """When that is answered which was sent at a time: `more` seconds later between `begun` and `heals`."""
+    return lambda sent: sent + (more if begun <= sent < heals else 0.05)
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize(
+    ("server", "link", "heals", "ends"),
+    [(5.0, 5.0, 14.0, False), (99.0, 99.0, 14.0, False), (99.0, 99.0, 30.0, True), (99.0, 0.05, 30.0, True)],
+)
+def test_silence_says_nothing_of_the_server_where_the_owner_hears_nothing_either(
+    phase: float, server: float, link: float, heals: float, ends: bool
+) -> None:
+    """From second 6 on all answers, those of the owner's other way, or only the server's are so many seconds late."""
+    by_server, by_link = answered_late(6.0, server, heals), answered_late(6.0, link, heals)
+    now = 0.0
+
+    def lag() -> float:
+        sent = [phase + number for number in range(-2, 40)]
+        return now - max(at for at in sent if by_link(at) <= now)
+
+    machine = in_stage(Stage.JOINED, lag)
+    answers: list[tuple[float, Event]] = [(by_server(at / 10), MediaAlive()) for at in range(1, 400, 10)]
+    over: list[Effect] = []
+    while now < 30.0 and not over:
+        now = min([machine.next_deadline() or 99.0, *(at for at, _ in answers)])
+        due = [entry for entry in answers if entry[0] <= now]
+        answers = [entry for entry in answers if entry[0] > now]
+        steps = [effect for event in ([event for _, event in due] or [Tick()]) for effect in machine.step(event, now)]
+        answers += [(by_server(now), Pong()) for effect in steps if effect == SendPing()]
+        over = [effect for effect in steps if isinstance(effect, End)]
+    assert bool(over) is ends
+    if ends:
+        assert now < (9.6 if link < 1.0 else 6.0 + PATIENT + 0.5), "and is not kept for ever"
 
 
 def test_a_closed_media_path_waits_for_the_servers_word() -> None:

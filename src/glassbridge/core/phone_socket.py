@@ -248,11 +248,17 @@ class PhoneSocket:
         self._asked: deque[tuple[int, float]] = deque()
         """Pings without an answer: (number, at). The oldest one's deadline ends the socket, so they are few."""
         self._round_trip = 0.0
+        self._proven_at: float | None = None
+        """When that was sent which a cloud answered last."""
         self._answered_at = 0.0
         self._answers = False
         self._newest = Generation(0)
         self._rival = False
         """An attempt of ours came after the socket that counts: the cloud may have taken it."""
+
+    def lag(self, now: float) -> float:
+        """Seconds since that was sent which a cloud answered last; 0 where it answers no pings."""
+        return 0.0 if self._proven_at is None else now - self._proven_at
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Decides; `now` is monotonic seconds, on a clock that goes on in sleep."""
@@ -320,6 +326,7 @@ class PhoneSocket:
         self._answers = event.answers
         self._round_trip = min(self._round_trip, now - self._begun_at)  # it took one at least
         self._since = self._answered_at = now
+        self._proven_at = self._begun_at if event.answers else None
         return self._ping(now)
 
     def _failed(self, event: SocketFailed, now: float) -> list[Effect]:
@@ -379,6 +386,7 @@ class PhoneSocket:
         while self._asked and self._asked[0][0] <= event.echo:
             number, at = self._asked.popleft()
             if number == event.echo:
+                self._proven_at = at
                 self._round_trip = min(max(now - at, FORGETTING * self._round_trip), LONGEST_TRIP)
         if self.state is SocketState.DOUBTFUL and event.echo >= self._probe:
             self._go(SocketState.READY, event, now)

@@ -4,6 +4,8 @@ Rules
 - A place is never repaired. Every doubt ends it; whoever holds the user decides about a fresh join (system.md 4.3).
 - Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3). But
   signalling that is late while media answers may only be repeating what was lost: it has PATIENT seconds then.
+- Where the owner hears nothing by another way either, the link is slow or dead, not the server: the place is kept until
+  that way proves more than this one, PATIENT seconds at most.
 - Time in which this process stalled is not silence of the peer: the watches are put off by it, once for each stall,
   however many events have queued up meanwhile. If it stalled for `loop_gap`, the place is left: another process may
   hold the identity by now.
@@ -13,8 +15,10 @@ Rules
 What it does not know: sockets, protobufs, SDP. Offers, answers and candidates go past it to the connections.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import LossReason
@@ -26,7 +30,14 @@ MEDIA_SETTLE = 0.5
 
 
 PATIENT = 10.0
-"""Seconds that a ping may be unanswered while the media path answers."""
+"""Seconds that a ping may be unanswered while the media path answers, or a path while the link is silent."""
+PROOF = 1.4
+"""What was sent by another way so many seconds after what is unanswered here, and was answered, proves the link. Pings
+go each second: a place in a server that died is left no later for it."""
+SILENT_LINK = 2.5
+"""Seconds of lag from which on the link is silent. Once it is not, the server gets PROOF seconds and a ping more."""
+LOOK_AGAIN = 0.25
+"""Seconds until a silent link is looked at again."""
 
 
 class Stage(Enum):
@@ -177,11 +188,16 @@ class Limits:
 class Signalling:
     """One place in a room, from the upgrade to its end."""
 
-    def __init__(self, limits: Limits, now: float, expected_room: str = "") -> None:
+    def __init__(
+        self, limits: Limits, now: float, expected_room: str = "", lag: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`lag`: seconds since the owner sent by another way what was answered last; 0 where there is none."""
         self.stage = Stage.CONNECTING
         self.records: list[Record[Stage]] = []
         self._limits = limits
         self._expected_room = expected_room
+        self._lag = lag
+        self._link_silent_at = -inf
         self._timers: dict[Timer, float] = {Timer.JOIN: now + limits.join}
         self._allowed_until = now
         """Stalls up to this time have been allowed for."""
@@ -229,10 +245,16 @@ class Signalling:
             if now < min(answering_until, asked_at + PATIENT):
                 self._timers[Timer.PONG] = answering_until
                 return []
+            if self._is_excused(asked_at, now):
+                self._timers[Timer.PONG] = now + LOOK_AGAIN
+                return []
             detail = f"no pong for {now - asked_at:.3g} s"
             return self._lose(LossReason.NETWORK, detail, event, now, unheard=now - self._heard_at)
         if Timer.MEDIA in over:
-            detail = f"no sign of life for {self._limits.media_timeout:g} s"
+            if self._is_excused(self._alive_at, now):
+                self._timers[Timer.MEDIA] = now + LOOK_AGAIN
+                return []
+            detail = f"no sign of life for {now - self._alive_at:.3g} s"
             return self._lose(LossReason.MEDIA_FAILED, detail, event, now, unheard=now - self._alive_at)
         if Timer.PING in over:
             self._timers[Timer.PING] = now + self._limits.ping_interval
@@ -241,6 +263,12 @@ class Signalling:
                 self._timers[Timer.PONG] = now + self._limits.pong_timeout
             return [SendPing()]
         return []
+
+    def _is_excused(self, since: float, now: float) -> bool:
+        """Whether silence `since` then says nothing of the server: the link proves no more by another way."""
+        if (lag := self._lag()) > SILENT_LINK:
+            self._link_silent_at = now
+        return now - lag - max(since, self._link_silent_at) < PROOF and now < since + PATIENT
 
     def _settled(self, event: Event, now: float) -> list[Effect]:
         return self._lose(*self._verdict, event, now) if now >= self._timers[Timer.SETTLE] else []

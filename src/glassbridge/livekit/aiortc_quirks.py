@@ -30,8 +30,8 @@ from OpenSSL import SSL
 
 CONSENT_AGAIN = 0.4
 """Seconds to the next check while none is answered: of 20 % of packets lost, 36 % of checks are."""
-CONSENT_REPEATS = 2
-"""Of one check, after 0.5 and 1.5 s. An answer counts for 3.5 s, so that a path is not dead because it is long."""
+CONSENT_REPEATS = 3
+"""Of one check, after 0.5, 1.5 and 3.5 s. An answer counts for 7.5 s, so that a path is not dead because it is long."""
 SACK_EVERY = 4
 SACK_DELAY, SACK_SOON = 0.1, 0.01
 """Seconds after the first datagram that waits for its acknowledgement (RFC 9260 allows 0.2); and after a pause."""

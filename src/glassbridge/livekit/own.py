@@ -118,7 +118,7 @@ class OwnParticipant:
             media_timeout=options.media_timeout,
             loop_gap=options.loop_gap,
         )
-        self._machine = Signalling(limits, monotonic(), options.room)
+        self._machine = Signalling(limits, monotonic(), options.room, options.lag)
         self._shell: Shell[Event] = Shell(self._machine, self._perform, Tick(), self._log_record)
         self._tasks = TaskGroup("participant", self._task_failed)
         self._life = TaskGroup("participant", self._died)

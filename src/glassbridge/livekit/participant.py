@@ -5,7 +5,7 @@ the first sign of trouble leaves and says why; a fresh join with a fresh token i
 decides about it (system.md 4.3).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
@@ -205,6 +205,9 @@ class ConnectOptions:
     catch_up: float = 0.1
     """A writer of a track who is later than this begins a new stretch of sound; less is made good, faster than real
     time. Little suits what is played, for a listener keeps the delay; a microphone must not tear its words apart."""
+    lag: Callable[[], float] = lambda: 0.0
+    """Seconds since we sent by another way what was answered last. Where it grows, the link is slow or dead, and
+    silence says nothing of the server. Of our own participant."""
     relay: RelayUse = RelayUse.FALLBACK
     """Of our own participant; the SDK decides for itself."""
     extra: Mapping[str, str] = field(default_factory=dict)

@@ -81,7 +81,7 @@ class Link:
         self.recovery = Recovery()
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, self.now)
         self._tasks = TaskGroup("phone-link", on_failure)
-        self.room = Room(tell, self._came_of, connect, self._tasks, world)
+        self.room = Room(tell, self._came_of, connect, self._tasks, world, lambda: self.machine.socket.lag(self.now()))
         self._causes: dict[str, str] = {}
         """Of the newest change of each machine that had one."""
         self._begun: dict[str, float] = {}

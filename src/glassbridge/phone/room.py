@@ -139,7 +139,9 @@ class Room:
         connect: Connector,
         tasks: TaskGroup,
         world: World,
+        lag: Callable[[], float],
     ) -> None:
+        """`lag` is that of ConnectOptions."""
         self.where: tuple[str, str] | None = None
         """URL and name of the room of the newest place."""
         self._tell = tell
@@ -147,6 +149,7 @@ class Room:
         self._connect = connect
         self._tasks = tasks
         self._world = world
+        self._lag = lag
         self._holding: asyncio.Task[None] | None = None
         self._goodbye = True
         """Say it when the place is left."""
@@ -196,7 +199,7 @@ class Room:
         try:
             ticket = await fetch_ticket(self._world, base, core_token)
             self.where = ticket.url, ticket.room
-            options = ConnectOptions(room=ticket.room, catch_up=CATCH_UP)
+            options = ConnectOptions(room=ticket.room, catch_up=CATCH_UP, lag=self._lag)
             participant = await self._connect(ticket.url, ticket.token, ears, options)
         except NoTicket as error:
             self._fail(place, str(error))
