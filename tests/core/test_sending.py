@@ -176,6 +176,23 @@ def test_a_way_that_becomes_long_is_not_taken_for_a_narrow_one() -> None:
     assert speaker.changes[-1][1] == "clear"
 
 
+@pytest.mark.parametrize(("silence", "levels"), [(3.0, ["lossy"]), (5.0, ["lossy", "thin", "lossy"])])
+def test_a_long_way_whose_reports_are_late_is_not_narrow(silence: float, levels: list[str]) -> None:
+    """What was lost comes a round trip later, and its report, too. Longer silence is guessed at, until a report."""
+    sending = Sending()
+    sending.begin(reports=True, now=0.0, trip=0.8)
+    names = [sending.level.name]
+    for tenth in range(1, 200):
+        now = tenth / 10
+        sending.sent(AudioRoute.SOCKET, tenth * 1_600, 300, now)
+        if tenth % 10 == 0 and not 3.0 < now < 3.0 + silence:
+            sending.reported({AudioRoute.SOCKET: Arrived(tenth - 8, (tenth - 8) * 1_600, 0.0)}, now)
+        sending.repeated(1, now)  # it loses packets all the time: no calm leads up
+        sending.judge(now, queued=0.0)
+        names += [sending.level.name] if sending.level.name != names[-1] else []
+    assert names == levels
+
+
 def test_a_new_epoch_is_measured_anew() -> None:
     sending = Sending()
     sending.begin(reports=True, now=0.0)
@@ -342,6 +359,8 @@ def test_a_long_way_begins_coded_and_a_narrow_link_is_not_filled_twice() -> None
     assert sending.doubles(0.5)
     sending.judge(0.6, queued=0.5)
     assert not sending.doubles(0.6)
+    sending.judge(20.0, queued=0.0)
+    assert sending.doubles(20.0)  # nothing was repeated for long, but what is costs a second
 
 
 def test_a_long_way_never_gets_pcm() -> None:

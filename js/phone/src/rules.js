@@ -204,6 +204,7 @@ export const RULES = {
       "STALLED": 2.0,
       "UNREPORTED": 1.25,
       "STALLED_ALL": 3.0,
+      "TRIPS": 2,
       "GROWING": 0.1,
       "FEW": 12,
       "REPEATS": 5,

@@ -7,7 +7,7 @@ import { RULES } from "./rules.js";
 
 const { CALM, CHANGE_EVERY, CLEAN, FEW, FULL, FULL_PCM, GROWING, HEADERS, HEADROOM, HISTORY } = RULES.constants.sending;
 const { LONG, LOSSY, QUEUED, QUIET, REMEMBER, REPEATS, SHORT, STALLED, STALLED_ALL } = RULES.constants.sending;
-const { START, UNREPORTED, WINDOW } = RULES.constants.sending;
+const { START, TRIPS, UNREPORTED, WINDOW } = RULES.constants.sending;
 
 /**
  * @typedef {object} Level One way of sending.
@@ -162,7 +162,8 @@ export class Sending {
     this.calmSince = -Infinity;
     this.ceiling = Infinity;
     this.ceilingAt = -Infinity;
-    this.long = false;
+    this.trip = 0; // the round trip to the cloud when its socket was new
+    this.doubtful = false; // the thinnest level was a guess, since nothing was reported any more
     this.reportedAt = -Infinity;
     /** @type {"untold" | "late" | "done"} What the first probe has told. */
     this.probe = "untold";
@@ -184,9 +185,14 @@ export class Sending {
    */
   begin(reports, now, trip = 0) {
     this.forget(now);
-    this.long = trip >= LONG;
+    this.trip = trip;
     if (!reports) this.index = null;
-    else if (this.index === null) this.index = this.long ? LOSSY_LEVEL : START;
+    else if (this.index === null) this.index = trip >= LONG ? LOSSY_LEVEL : START;
+  }
+
+  /** A loss on the way to the cloud costs more than half a second. */
+  get isLong() {
+    return this.index !== null && this.trip >= LONG;
   }
 
   // Nothing is known of the link yet.
@@ -249,13 +255,14 @@ export class Sending {
   }
 
   /**
-   * Whether a second socket is worth its bytes: the link loses packets, and is not known to be full.
+   * Whether a second socket is worth its bytes: the link loses packets, or a loss would cost much, and it is not known to
+   * be full.
    * @param {number} now
    */
   doubles(now) {
     const last = this.repeats.at(-1);
     const repeats = last !== undefined && now - last[0] < CALM;
-    return this.level === LEVELS[LOSSY_LEVEL] && repeats && this.queued < QUEUED;
+    return this.level === LEVELS[LOSSY_LEVEL] && (repeats || this.isLong) && this.queued < QUEUED;
   }
 
   /**
@@ -320,7 +327,7 @@ export class Sending {
     const tracks = [...carrying.values()];
     const loss = most(tracks.map((track) => track.loss));
     const unanswered = tracks.map((track) => track.unanswered(now));
-    const stalled = unanswered.some((seconds) => seconds > STALLED);
+    const stalled = unanswered.some((seconds) => seconds > STALLED + this.trip);
     const late = tracks.filter(({ said }) => said !== null).map((track) => track.late(this.reportedAt));
     if (loss > CLEAN || stalled || most(late) > QUIET || backlog > QUIET) this.calmSince = now;
     if (now - this.ceilingAt > REMEMBER) this.ceiling = Infinity;
@@ -332,8 +339,12 @@ export class Sending {
       this.ceilingAt = now;
       const down = backlog > FULL || tracks.some((track) => track.fills) ? NARROWEST : LAST_BOTH;
       this.change(Math.max(this.index, Math.min(down, fitting(this.ceiling, this.index + 1))), now);
-    } else if (unanswered.length > 0 && Math.min(...unanswered) > STALLED_ALL) {
+    } else if (unanswered.length > 0 && Math.min(...unanswered) > STALLED_ALL + TRIPS * this.trip) {
+      this.doubtful ||= this.index < NARROWEST;
       this.change(NARROWEST, now);
+    } else if (this.doubtful && tracks.length > 0 && !stalled) {
+      this.doubtful = false;
+      this.use(LOSSY_LEVEL, now);
     } else if (loss > LOSSY && (this.index < LOSSY_LEVEL || this.ceiling === Infinity)) {
       this.change(LOSSY_LEVEL, now);
     } else if ((stalled || behind) && this.index < LOSSY_LEVEL) {
@@ -341,7 +352,7 @@ export class Sending {
     } else if (this.index > 0 && now - this.calmSince > CALM) {
       const better = this.index - 1;
       const fits = LEVELS[better].rate <= HEADROOM * this.ceiling;
-      if ((better >= LOSSY_LEVEL || !this.long) && fits) this.change(better, now);
+      if ((better >= LOSSY_LEVEL || !this.isLong) && fits) this.change(better, now);
     }
   }
 

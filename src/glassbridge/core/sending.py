@@ -58,6 +58,8 @@ UNREPORTED: Final = 1.25
 """Seconds until what was sent is in a report, where reports come: what is in none by then is late."""
 STALLED_ALL: Final = 3.0
 """The same for all routes together before the thinnest stream is tried: a way that has become long is not dead."""
+TRIPS: Final = 2
+"""Round trips on top: what was lost comes a round trip later, and so does its report."""
 GROWING: Final = 0.1
 """Seconds by which lateness grew in WINDOW where a queue fills; a way that has become longer is late, but steadily."""
 FEW: Final = 12
@@ -238,8 +240,10 @@ class Sending:
         self._ceiling = inf
         self._ceiling_at = -inf
         self._queued = inf
-        self._long = False
-        """The way to the cloud is."""
+        self._trip = 0.0
+        """The round trip to the cloud when its socket was new."""
+        self._doubtful = False
+        """The thinnest level was a guess, since nothing was reported any more."""
         self._repeats: deque[tuple[float, int]] = deque()
         """(at, segments) that sockets sent again in WINDOW."""
         self._probe = Probe.UNTOLD
@@ -254,11 +258,16 @@ class Sending:
         """A new socket was acknowledged, whose round trip takes `trip` seconds. A cloud that `reports` is measured;
         what was learned of the link stays."""
         self.forget(now)
-        self._long = trip >= LONG
+        self._trip = trip
         if not reports:
             self._level = None
         elif self._level is None:
-            self._level = _LOSSY_LEVEL if self._long else START
+            self._level = _LOSSY_LEVEL if self._trip >= LONG else START
+
+    @property
+    def is_long(self) -> bool:
+        """A loss on the way to the cloud costs more than half a second."""
+        return self._level is not None and self._trip >= LONG
 
     @property
     def is_new(self) -> bool:
@@ -303,9 +312,10 @@ class Sending:
         return known and LEVELS.index(self.level) <= _LOSSY_LEVEL and self._queued < QUEUED
 
     def doubles(self, now: float) -> bool:
-        """Whether a second socket is worth its bytes: the link loses packets, and is not known to be full."""
+        """Whether a second socket is worth its bytes: the link loses packets, or a loss would cost much, and it is not
+        known to be full."""
         repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM
-        return self.level is LEVELS[_LOSSY_LEVEL] and repeats and self._queued < QUEUED
+        return self.level is LEVELS[_LOSSY_LEVEL] and (repeats or self.is_long) and self._queued < QUEUED
 
     def refused(self, now: float) -> None:
         """The room takes no more: the link is full, or nothing of what it got is acknowledged. A narrow stream is what
@@ -345,7 +355,7 @@ class Sending:
         tracks = carrying.values()
         loss = max((track.loss for track in tracks), default=0.0)
         unanswered = [track.unanswered(now) for track in tracks]
-        stalled = [seconds > STALLED for seconds in unanswered]
+        stalled = [seconds > STALLED + self._trip for seconds in unanswered]
         late = [track.late(self._reported_at) for track in tracks if track.is_reported]
         if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
             self._calm_since = now
@@ -359,15 +369,19 @@ class Sending:
             self._ceiling, self._ceiling_at = sum(track.rate for track in tracks), now
             most = len(LEVELS) - 1 if backlog > FULL or any(track.fills for track in tracks) else _LAST_BOTH
             self._change(max(self._level, min(most, self._fitting(self._ceiling, self._level + 1))), now)
-        elif min(unanswered, default=0.0) > STALLED_ALL:
+        elif min(unanswered, default=0.0) > STALLED_ALL + TRIPS * self._trip:
+            self._doubtful = self._level < len(LEVELS) - 1 or self._doubtful
             self._change(len(LEVELS) - 1, now)
+        elif self._doubtful and tracks and not any(stalled):
+            self._doubtful = False
+            self._use(_LOSSY_LEVEL, now)
         elif loss > LOSSY and (self._level < _LOSSY_LEVEL or self._ceiling == inf):
             self._change(_LOSSY_LEVEL, now)
         elif suspect and self._level < _LOSSY_LEVEL:
             self._use(_LOSSY_LEVEL, now)
         elif self._level > 0 and now - self._calm_since > CALM:
             better = self._level - 1
-            if (better >= _LOSSY_LEVEL or not self._long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
+            if (better >= _LOSSY_LEVEL or not self.is_long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
                 self._change(better, now)
 
     def _is_queued(self, carrying: Mapping[AudioRoute, _Track], now: float) -> bool:

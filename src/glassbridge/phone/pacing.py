@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from glassbridge.core.sending import LONG
 from glassbridge.runtime.tcp import RoundTrip
 from glassbridge.wire import phone as wire
 
@@ -125,7 +126,10 @@ class Paced(ABC):
 
 
 def passing(before: RoundTrip, after: RoundTrip, took: float) -> float | None:
-    """The bit/s of a link on which a probe took so long; None where that tells nothing."""
+    """The bit/s of a link on which a probe took so long; None where that tells nothing. On a long way a small window
+    explains it, unless the round trip has grown."""
+    if before.least >= LONG and after.queued < PROBE_QUEUED:
+        return None
     repeated = after.repeated - before.repeated if after.queued < PROBE_QUEUED else 0
     unexplained = took - before.least - repeated * (REPETITION + REPETITIONS * before.least)
     return PROBE * 8 / unexplained if unexplained > PROBE_TELLS else None

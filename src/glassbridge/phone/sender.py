@@ -166,6 +166,8 @@ class Sender:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
             trip = 0.0 if socket is None else socket.trip.now
             self._sending.begin(reports=reports, now=self._clock(), trip=trip)
+            if self._sending.is_long and self._transport is Transport.WEBSOCKET:
+                self.beside.wanted.set()  # it takes long to open
 
     async def probe(self) -> None:
         """Measures the link of a new socket, where nothing is known of it, before audio fills it."""

@@ -107,6 +107,7 @@ def test_a_phone_that_numbers_wrongly_is_seen(play: Play, monkeypatch: pytest.Mo
         ("burst 0.5 s each 5 s, 25 ms delay", Transport.DATA, 0.99),  # 96 % without phone/insisting.py
         ("1000k then 128k after 6 s, 25 ms delay", Transport.DATA, 0.88),  # 78 % where 64 KB may wait in a queue
         ("15% loss, 100 ms delay", Transport.WEBSOCKET, 0.95),  # 78 % in frames of 20 ms
+        ("5% loss, 400 ms delay", Transport.WEBSOCKET, 0.9),  # 60 % where a late report means a narrow link
         ("5% loss, 400 ms delay", Transport.DATA, 0.97),  # 30 % where held reports count one by one
         ("64 kbit/s, 5% loss, 50 ms delay", Transport.DATA, 0.95),  # 55 % where repetitions excuse a late probe
     ],
