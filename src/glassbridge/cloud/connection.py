@@ -405,14 +405,13 @@ class PhoneConnection:
     # ---- signs of life
 
     def _look_again(self) -> None:
-        """Looks after the phone in time, and again and again."""
+        """Looks after the phone at the pace that is right for it now."""
         if self._look is not None:
             self._look.cancel()
         every = LOOK_EVERY if self._steady else self._config.ping_every
-        self._look = self._timer.after(every, self._look_after)
+        self._look = self._timer.every(every, self._look_after)
 
     def _look_after(self) -> None:
-        self._look_again()
         if self._writing is None and self._close_with is None:
             self._ask_for_life()
 

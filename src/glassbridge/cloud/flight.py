@@ -199,8 +199,8 @@ class Flight:
         if self._source is None or not self._keeps:
             return
         before, self._totals = self._totals, self._source.totals()
-        for column, was, total in zip(_OWN_COLUMNS, before, self._totals, strict=True):
-            self.seconds.add(second, column, total - was if total >= was else total)
+        grown = [total - was if total >= was else total for was, total in zip(before, self._totals, strict=True)]
+        self.seconds.add_all(second, zip(_OWN_COLUMNS, grown, strict=True))
 
     def end(self) -> None:
         """The session is over; what it was stays."""

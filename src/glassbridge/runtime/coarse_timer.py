@@ -34,8 +34,8 @@ class CoarseTimer:
         """By their length: those of one length are due in the order in which they were made."""
         self._timer = Timer(self._ring)
 
-    def after(self, seconds: float, ring: Callable[[], None]) -> Deadline:
-        """Rings once, in so many seconds."""
+    def every(self, seconds: float, ring: Callable[[], None]) -> Deadline:
+        """Rings in so many seconds, and again and again, until it is cancelled."""
         deadline = Deadline(asyncio.get_running_loop().time() + seconds, ring)
         self._lines.setdefault(seconds, deque()).append(deadline)
         self._timer.by(deadline.due)
@@ -44,9 +44,12 @@ class CoarseTimer:
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
         try:
-            for line in list(self._lines.values()):
+            for seconds, line in list(self._lines.items()):
                 while line and (line[0].ring is None or line[0].due <= now):
-                    if (ring := line.popleft().ring) is not None:
+                    deadline = line.popleft()
+                    if (ring := deadline.ring) is not None:
+                        deadline.due = now + seconds
+                        line.append(deadline)
                         ring()
         finally:
             self._lines = {seconds: line for seconds, line in self._lines.items() if line}

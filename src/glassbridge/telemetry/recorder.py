@@ -100,6 +100,10 @@ class Seconds:
 
     def add(self, second: int, column: int, count: int) -> None:
         """Counts; not before the oldest second."""
+        self.add_all(second, ((column, count),))
+
+    def add_all(self, second: int, counts: Iterable[tuple[int, int]]) -> None:
+        """The same for several columns."""
         if second < self.first:
             return
         if second >= self.stop:
@@ -107,9 +111,10 @@ class Seconds:
         page = self._pages[second // PAGE]
         if isinstance(page, bytes):
             page = self._pages[second // PAGE] = array("H", page)
-        at = second % PAGE * self._width + column
-        known = page[at]
-        page[at] = min(_MOST, count if known == _UNKNOWN else known + count)
+        row = second % PAGE * self._width
+        for column, count in counts:
+            known = page[row + column]
+            page[row + column] = min(_MOST, count if known == _UNKNOWN else known + count)
 
     def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
         """(first second, for each column its counts) of what is kept between start and stop."""
