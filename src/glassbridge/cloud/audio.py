@@ -206,6 +206,8 @@ class Microphone:
         """Samples that never came, as far as the phone was told."""
         self._ledger_timer = Timer(self._tick)
         self._ack_timer = Timer(self._acknowledge)
+        self.on_presence: Callable[[FrameNumber], None] = lambda _number: None
+        """Hears that the phone is silent and here, and that nothing is missing before that."""
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -287,6 +289,8 @@ class Microphone:
         if number.last:
             self._last = number.epoch, stop
         self._settle()
+        if number.presence and not number.replayed and self.position == (number.epoch, number.position):
+            self.on_presence(number)
 
     def _samples(self, number: FrameNumber, payload: bytes) -> tuple[list[Stretch], int]:
         """The samples of a frame that are wanted, and the position after its last one."""

@@ -41,7 +41,7 @@ class Order:
         self._on_switch = on_switch
         self._asked = self._said = True
         """Whether the microphone is on as the phone was told last, and as it said last."""
-        self._captions = captions
+        self._always = captions
         self._machine = MicrophoneOrder(Needed(captions))
         self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), clock=clock)
 
@@ -65,7 +65,12 @@ class Order:
 
     def need(self, *, on: bool, raw: bool) -> None:
         """What apps need."""
-        self._shell.step(Needed(on or self._captions, raw))
+        self._shell.step(Needed(on or self._always, raw))
+
+    def need_always(self) -> None:
+        """Somebody needs it whom apps do not know."""
+        self._always = True
+        self.need(on=True, raw=False)
 
     def close(self) -> None:
         """Nothing more is told."""

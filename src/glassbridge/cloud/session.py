@@ -1,7 +1,7 @@
 """One user's session: the shell around core/session.py, and the owner of the user's microphone, link and captions."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -65,7 +65,7 @@ from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Want
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
-from glassbridge.wire.audio_frames import CODING_OPUS, decode_numbered
+from glassbridge.wire.audio_frames import CODING_OPUS, FrameNumber, decode_numbered
 from glassbridge.wire.close_codes import CloseCode, ComeBack
 from glassbridge.wire.cluster import HandOver, HeardUpTo, fitting
 from glassbridge.wire.device_events import DeviceEvent
@@ -503,6 +503,13 @@ class UserSession:
     def listeners(self) -> list[Listener]:
         """Of its microphone."""
         return self.microphone.listeners
+
+    def attend(self, listener: Listener, on_presence: Callable[[FrameNumber], None], *, needs: bool) -> None:
+        """Somebody who is no app hears the microphone from now on; `needs`: it is on for that."""
+        self.microphone.listeners.append(listener)
+        self.microphone.on_presence = on_presence
+        if needs:
+            self._order.need_always()
 
     # ---- what the phone says
 

@@ -1,7 +1,7 @@
 """All sessions of this cloud, one for each user."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -63,11 +63,14 @@ class Sessions:
         rooms: RoomService,
         apps: AppHost,
         dial: Dial | None = None,
+        on_session: Callable[[UserSession], object] = lambda _session: None,
     ) -> None:
-        """`dial` opens channels to bridges, where that is not to be done as the configuration says."""
+        """`dial` opens channels to bridges, where that is not to be done as the configuration says. `on_session` is
+        given each session as it begins."""
         self._world = world = apps.world
         self._config = config
         self._apps = apps
+        self._on_session = on_session
         self._examiner = Examiner(rooms)
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self.livekit = LiveKitWatch(rooms, self._way_back)
@@ -256,6 +259,7 @@ class Sessions:
         metrics.SESSIONS_STARTED.add()
         self._empty.clear()
         session.start()
+        self._on_session(session)
         return session
 
     def _turn(self, user: UserId) -> asyncio.Lock:

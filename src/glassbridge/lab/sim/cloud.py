@@ -10,12 +10,10 @@ from glassbridge.cloud.apps.registry import StaticRegistry
 from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.connection import ConnectParams, PhoneConnection
-from glassbridge.cloud.ownership import Won
 from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.cluster.memory import MemoryDirectory
-from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.ownership import Owner
 from glassbridge.core.values import UserId
 from glassbridge.lab.sim import sound
@@ -62,7 +60,7 @@ class Cloud:
         rooms: Any = RoomService(process, self.livekit, self.to_livekit)
         config = replace(CONFIG, bridges=tuple(self.ways), agent_token_ttl=self._token_life)
         apps = AppHost(AppsConfig(), StaticRegistry(), world=own)
-        self._sessions = _Sessions(process, config, NoRecogniser(), rooms, apps, self._dial_bridge)
+        self._sessions = Sessions(config, NoRecogniser(), rooms, apps, self._dial_bridge, partial(_Ear, process))
         self._sessions.join(
             MemoryDirectory(lambda: int(own.wall() * 1000)), Owner(process.name, own.token(6), ""), None
         )
@@ -151,20 +149,6 @@ class Cloud:
         return f"{link.state.label} without a deadline" if link.state.label in WAITS_WITHOUT_END else ""
 
 
-class _Sessions(Sessions):
-    """With an ear in each session."""
-
-    def __init__(self, process: Process, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._process = process
-
-    def _begin(self, won: Won, *, anew: bool) -> UserSession:
-        session = super()._begin(won, anew=anew)
-        session._order.need(on=NEEDED, raw=False)
-        _Ear(self._process, session)
-        return session
-
-
 class _Ear:
     """Hears what comes out of a session's microphone, as freshly as an app does, and who is silent and present."""
 
@@ -173,21 +157,16 @@ class _Ear:
     def __init__(self, process: Process, session: UserSession) -> None:
         self._process = process
         self._session = session
-        self._take = session.microphone.take_numbered
-        session.listeners.append(self)
-        session.microphone.take_numbered = self._take_numbered  # type: ignore[method-assign]
+        session.attend(self, self._note_presence, needs=NEEDED)
 
     def put(self, pcm: bytes) -> None:
         """Samples of one frame or more."""
         for mark in sound.marks(pcm):
             self._note(mark.number, mark.sent)
 
-    def _take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
-        self._take(number, payload, route)
-        position = self._session.microphone.position
-        if number.presence and not number.replayed and position == (number.epoch, number.position):
-            phone = self._process.world.processes[f"phone-{self._session.user}"]
-            self._note(number.capture_time_us, phone.when(number.capture_time_us / 1e6))
+    def _note_presence(self, number: FrameNumber) -> None:
+        phone = self._process.world.processes[f"phone-{self._session.user}"]
+        self._note(number.capture_time_us, phone.when(number.capture_time_us / 1e6))
 
     def _note(self, number: int, sent: float) -> None:
         session = self._session
