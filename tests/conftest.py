@@ -18,6 +18,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from glassbridge.telemetry.access import SERVER_LOGGER
+from tests.support import forked
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
 from tests.support.patience import slowness
 from tests.support.poll import eventually, eventually_sync
@@ -28,7 +29,7 @@ LEAK_GRACE = 10.0
 """Seconds in which what a test left behind may still go away by itself."""
 LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_wrapper)", "QueueFeederThread")
 """Name prefixes of threads that libraries start once and keep (native callbacks, executors, gRPC's poller)."""
-LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", forked.LASTING)
 
 TOGETHER = {
     "axe": "axe",
@@ -101,6 +102,13 @@ def leaves_nothing_behind() -> Iterator[None]:
         return "left behind: " + ", ".join(found) if found else True
 
     eventually_sync(leaks, LEAK_GRACE, every=0.05)
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[None]:
+    """For tests/support/forked.py."""
+    with forked.commands():
+        yield
 
 
 @pytest.fixture(scope="session")

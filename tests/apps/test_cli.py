@@ -2,26 +2,21 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from glassbridge.cloud.apps.registry import open_registry
 from glassbridge.wire.app_keys import key_fits
+from tests.support import forked
 from tests.support.patience import patient
 
+pytestmark = pytest.mark.usefixtures("commands")
 PACKAGE = "com.example.captions"
 
 
 def apps(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "glassbridge", "apps", *args],
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=patient(60),
-    )
+    return forked.glassbridge("apps", *args, env=os.environ | env, within=patient(60))
 
 
 @pytest.mark.parametrize("name", ["apps.toml", "apps.db"])
@@ -57,12 +52,7 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path) -> None:
 def test_a_cloud_does_not_start_with_a_registry_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "apps.toml"
     path.write_text("[apps.x]\n")
-    shown = subprocess.run(
-        [sys.executable, "-m", "glassbridge", "cloud", "--port", "0", "--apps", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=patient(60),
-    )
+    shown = forked.glassbridge("cloud", "--port", "0", "--apps", str(path), env=os.environ, within=patient(60))
     assert shown.returncode == 2
     assert str(path) in shown.stderr
     assert "Traceback" not in shown.stderr

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,10 @@ from glassbridge.core.flight import COLUMNS
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.recorder_file import BadRecorderFile, decode
 from tests.cli.answering import answering
+from tests.support import forked
 from tests.support.patience import patient
 
+pytestmark = pytest.mark.usefixtures("commands")
 START = 1_790_000_000_000
 ROW = {
     "id": "3f9c", "user": "ada@example.com", "light": "part", "state": "live", "text": "the bridge is gone",
@@ -162,9 +162,8 @@ def written(path: Path, **changes: Any) -> Path:
 
 def inspect(path: Path) -> tuple[int, str]:
     """Without a cloud and a token: status and all that it printed."""
-    command = [sys.executable, "-m", "glassbridge", "inspect", str(path)]
     env = {"PATH": os.environ["PATH"], "COLUMNS": "80", "HOME": str(path.parent)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=patient(30.0))
+    done = forked.glassbridge("inspect", str(path), env=env, within=patient(30.0))
     return done.returncode, done.stdout + done.stderr
 
 

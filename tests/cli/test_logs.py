@@ -11,9 +11,11 @@ import pytest
 
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.ingest import TOKEN, Ingest
-from tests.support.patience import deadline
+from tests.support import forked
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
+pytestmark = pytest.mark.usefixtures("commands")
 WITHIN = 30.0
 
 
@@ -26,19 +28,8 @@ async def ingest() -> AsyncIterator[Ingest]:
 
 async def glassbridge(*args: str, **env: str) -> tuple[int, str, str]:
     """Status, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "glassbridge",
-        *args,
-        env=os.environ | env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with deadline(WITHIN):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(forked.glassbridge, *args, env=os.environ | env, within=patient(WITHIN))
+    return done.returncode, done.stdout, done.stderr
 
 
 def better_stack(ingest: Ingest, **more: str) -> dict[str, str]:

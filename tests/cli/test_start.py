@@ -1,8 +1,6 @@
 """A program refuses to start where it would be unsafe or could not work, and says everything that is wrong at once."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,11 @@ from glassbridge.settings import (
     names_of,
     read_settings,
 )
+from tests.support import forked
 from tests.support.patience import patient
 from tests.support.process import Program
 
+pytestmark = pytest.mark.usefixtures("commands")
 STRONG = {
     "AUGMENTOS_AUTH_JWT_SECRET": "core-token-secret-of-the-tests-0123456789",
     "LIVEKIT_API_SECRET": "livekit-secret-of-the-tests-0123456789abc",
@@ -33,13 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 def refused(*args: str, **env: str) -> list[str]:
     """The lines that it refuses with. It has a moment only: what starts instead fails the test."""
-    done = subprocess.run(
-        [sys.executable, "-m", "glassbridge", *args],
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=patient(20),
-    )
+    done = forked.glassbridge(*args, env=os.environ | env, within=patient(20))
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("glassbridge: ")]
     assert lines
