@@ -22,6 +22,7 @@ from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.lifeline import Lifeline
 from glassbridge.bridge.listening import Listening
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.garbage import spare_imports, spare_the_start
 
 if TYPE_CHECKING:
     from glassbridge.bridge.host import Drain
@@ -32,6 +33,7 @@ SERVE = "serve"
 
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
+    spare_the_start()
     faulthandler.enable(all_threads=False)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves, and has a loop
     lifeline = Lifeline(int(sys.argv[1]))
@@ -70,7 +72,6 @@ async def _serve(config: BridgeConfig, number: int, lifeline: Lifeline) -> None:
 def _warm_up(config: BridgeConfig, lifeline: Lifeline) -> "tuple[Connector, Drain]":
     """Imports all that a worker needs, the first time; says so."""
     from glassbridge.livekit.lean_aiortc import import_aiortc
-    from glassbridge.runtime.garbage import spare_imports
     from glassbridge.telemetry import logs
 
     first = "glassbridge.bridge.worker" not in sys.modules

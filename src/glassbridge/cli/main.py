@@ -29,6 +29,7 @@ from glassbridge.cli import (
 from glassbridge.cli.common import DEBUG_VARIABLE
 from glassbridge.cli.common import program as program
 from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.garbage import spare_the_start
 
 INTERRUPTED = 130
 
@@ -74,6 +75,7 @@ def _spare_this_machine() -> None:
 
 def main() -> NoReturn:
     """Runs the command line; never returns, never shows a traceback unless asked to."""
+    spare_the_start()
     _spare_this_machine()
     try:
         program()

@@ -142,6 +142,10 @@ class Arrived:
     """Seconds by which the quickest of them since the last report was slower than the quickest of all."""
 
 
+def _ignored(_number: FrameNumber) -> None:
+    """Nobody wants to know."""
+
+
 class Microphone:
     """Owned by one session.
 
@@ -155,6 +159,7 @@ class Microphone:
         "_forgive_at", "_fresh_at", "_gaps", "_in_order", "_is_slow", "_last", "_ledger", "_ledger_timer", "_loop",
         "_lost", "_on_clock_step", "_on_last", "_on_progress", "_on_slow", "_opus", "_quickest", "_replayed_at",
         "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered", "_watched_until", "heard_at", "listeners",
+        "on_presence",
     )  # fmt: skip
     """With so many attributes each instance would have a dictionary that it shares with none: 1.3 KB more."""
 
@@ -206,7 +211,7 @@ class Microphone:
         """Samples that never came, as far as the phone was told."""
         self._ledger_timer = Timer(self._tick)
         self._ack_timer = Timer(self._acknowledge)
-        self.on_presence: Callable[[FrameNumber], None] = lambda _number: None
+        self.on_presence: Callable[[FrameNumber], None] = _ignored
         """Hears that the phone is silent and here, and that nothing is missing before that."""
         self._loop = asyncio.get_running_loop()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from glassbridge.core.speech_load import Pace
 from glassbridge.core.values import BYTES_PER_MS
+from glassbridge.runtime.garbage import spare_the_start
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
 
@@ -156,6 +157,7 @@ def serve(source: BinaryIO, sink: BinaryIO, serves: Serves, most_unread: int = M
 
 def run(make: Callable[[], Serves], most_unread: int = MOST_UNREAD) -> None:
     """The whole life of a process: loads the model, then serves standard input and output."""
+    spare_the_start()
     os.nice(NICE)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not break an answer
