@@ -29,7 +29,11 @@ QUICK, INSTALL, DEMO = 60.0, 600.0, 240.0
 """Seconds."""
 HIDDEN: Final = ("go", "node", "npm", "livekit-server")
 MODULES: Final = ("glassbridge.app", "glassbridge.phone", "glassbridge.testing", "glassbridge.lab.phone_check.examine")
-NPM: Final = ROOT / "js" / "phone" / "package.json"
+COPIES: Final = {
+    "js/phone/package.json": r'^  "version": "(.+)",$',
+    "deploy/helm/glassbridge/Chart.yaml": r'^(?:version: |appVersion: ")([\d.]+)"?$',
+}
+"""Files of others' formats, which have to hold the version, and where it stands in them."""
 NEEDED: Final = (
     "LICENSE",
     "README.md",
@@ -61,8 +65,10 @@ def said_once() -> Iterator[str]:
     """What does not agree with the version."""
     if not re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE):
         yield f"CHANGELOG.md has no section `## {__version__}`"
-    if NPM.is_file() and f'"version": "{__version__}"' not in NPM.read_text():
-        yield f"{NPM.relative_to(ROOT)} has another version than {__version__}"
+    for name, pattern in COPIES.items():
+        found = re.findall(pattern, (ROOT / name).read_text(), re.MULTILINE)
+        if not found or set(found) != {__version__}:
+            yield f"{name} has another version than {__version__}: {', '.join(found) or 'none'}"
 
 
 def build(uv: str, out: Path) -> tuple[Path, Path]:
