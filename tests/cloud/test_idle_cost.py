@@ -45,6 +45,9 @@ async def test_who_never_speaks_has_no_recogniser(stage: Begin) -> None:
     assert session.hearing._seats == {}
     await phone.socket.send_bytes(bytes(3_200))
     await eventually(lambda: bool(session.hearing._seats) or "nobody listens to what is said")
+    await session.hearing.close()
+    session.hearing.put(bytes(3_200))
+    assert session.hearing._seats == {}, "nobody listens after the end"
 
 
 async def test_the_kernel_is_asked_for_the_round_trip_only_of_a_phone_that_is_missed(

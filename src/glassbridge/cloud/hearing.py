@@ -243,7 +243,7 @@ class Hearing:
         self._put(pcm)
 
     def _put(self, pcm: bytes) -> None:
-        if len(self._seats) < len(self._asked):
+        if not self._seats:
             self._sit()
         piece = Piece(self._position, pcm, self._clock())
         self._position += len(pcm) // BYTES_PER_SAMPLE
@@ -331,6 +331,7 @@ class Hearing:
         for timer in (self._review, self._mend_timer):
             if timer is not None:
                 timer.cancel()
+        self._asked.clear()
         seats = self._seats.values()
         await asyncio.gather(*(seat.mending.close() for seat in seats), *(seat.ear.close() for seat in seats))
         self._seats.clear()
