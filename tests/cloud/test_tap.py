@@ -1,11 +1,13 @@
 """The window on the audio for the lab."""
 
+import asyncio
 import socket
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
-from glassbridge.cloud.tap import Tap, read
+from glassbridge.cloud.tap import CLOSE_WITHIN, Tap, read
+from tests.support.patience import patient
 from tests.support.poll import eventually
 
 
@@ -45,6 +47,34 @@ async def test_what_comes_at_once_is_not_lost(tmp_path: Path) -> None:
         await eventually(all_read)
         assert tap.dropped == 0
         tap.close()
+
+
+async def test_what_waits_when_the_session_ends_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(path))
+        tap = Tap(path, "ada", "s1", wants_late=True)
+        blocks = [bytes([number]) * 3200 for number in range(200)]
+        for block in blocks:
+            tap.put(block)
+        reading = asyncio.to_thread(lambda: [read(reader.recv(65536))[4] for _ in blocks])
+        async with asyncio.timeout(patient(5.0)):
+            _, got = await asyncio.gather(asyncio.to_thread(tap.close), reading)
+        assert got == blocks
+        assert tap.dropped == 0
+
+
+async def test_a_session_does_not_end_late_for_a_tap_that_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(path))
+        tap = Tap(path, "ada", "s1", wants_late=True)
+        for _ in range(200):
+            tap.put(bytes(3200))
+        begun = monotonic()
+        tap.close()
+        assert monotonic() - begun < patient(2 * CLOSE_WITHIN)
+        assert tap.dropped > 0
 
 
 def test_a_tap_that_nobody_reads_only_counts(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 
@@ -18,6 +19,8 @@ size of the JSON object that follows: `user`, `session`. The rest is PCM."""
 MAX_WAITING = 500
 """Blocks that wait for the reader; the oldest go first."""
 RETRY = 0.002
+CLOSE_WITHIN = 0.2
+"""Seconds that the reader has for a block that still waits when the session ends."""
 
 
 class Tap:
@@ -61,9 +64,15 @@ class Tap:
         self.dropped += 1
 
     def close(self) -> None:
-        """Releases the socket."""
+        """Sends what waits, and releases the socket: a session that ends hands on all that it held back."""
         if self._retry is not None:
             self._retry.cancel()
+        self._socket.settimeout(CLOSE_WITHIN)
+        with suppress(OSError):
+            while self._waiting:
+                self._socket.sendto(self._waiting[0], self._path)
+                self._waiting.popleft()
+        self.dropped += len(self._waiting)
         self._socket.close()
 
 
