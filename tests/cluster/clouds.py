@@ -1,6 +1,6 @@
 """Several clouds in this process that share one directory, with real sockets and one scripted bridge."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -65,8 +65,11 @@ async def clouds_of(open_directory: Callable[[], Directory], count: int = 2, **c
 
 
 @asynccontextmanager
-async def clouds_with_app(count: int, **changes: Any) -> AsyncIterator[tuple[Clouds, list[AppStage], MemoryDirectory]]:
-    """Clouds on one directory in memory, the server of an app, and one bridge that plays."""
+async def clouds_with_app(
+    worlds: Sequence[World], open_directory: Callable[[], Directory] | None = None, **changes: Any
+) -> AsyncIterator[tuple[Clouds, list[AppStage]]]:
+    """A cloud in each of these worlds, the server of an app, and one bridge that plays. Without `open_directory` the
+    clouds share one in memory."""
     async with AsyncExitStack() as stack:
         bridge = PlayingBridge()
         await stack.enter_async_context(bridge)
@@ -77,10 +80,11 @@ async def clouds_with_app(count: int, **changes: Any) -> AsyncIterator[tuple[Clo
         record = AppRecord(
             package=PACKAGE, url=apps.url, key_hash=hash_key(KEY), permissions=frozenset({Permission.MICROPHONE})
         ).with_key(KEY)
-        clouds, directory = Clouds(stack, bridge, rooms), MemoryDirectory()
-        for _ in range(count):
-            await clouds.add(directory, StaticRegistry(record), **changes)
+        clouds, shared = Clouds(stack, bridge, rooms), MemoryDirectory()
+        for world in worlds:
+            directory = open_directory() if open_directory is not None else shared
+            await clouds.add(directory, StaticRegistry(record), world, **changes)
         stages = [AppStage(stage.cloud, bridge, stage.recogniser, rooms, apps) for stage in clouds.stages]
         for stage in stages:
             stack.push_async_callback(stage.close)
-        yield clouds, stages, directory
+        yield clouds, stages

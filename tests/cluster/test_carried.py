@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from glassbridge.core.values import user_id
+from glassbridge.runtime.world import REAL
 from glassbridge.wire import cluster as wire
 from glassbridge.wire.audio_frames import FrameNumber, encode_numbered
 from tests.cloud.app_stage import PACKAGE, AppStage
@@ -30,7 +31,7 @@ class Scene:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with clouds_with_app(2, captions="") as (clouds, stages, _):
+    async with clouds_with_app(2 * [REAL], captions="") as (clouds, stages):
         yield Scene(clouds, stages)
 
 

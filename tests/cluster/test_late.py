@@ -10,9 +10,9 @@ import pytest
 from glassbridge.cloud import handover
 from glassbridge.cloud.handover import HandOverClient
 from glassbridge.cluster.directory import Directory, Node
-from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.ownership import NodeState, Owner, OwnershipState
 from glassbridge.core.values import user_id
+from glassbridge.runtime.world import REAL
 from glassbridge.wire import cluster as wire
 from tests.cloud.app_stage import PACKAGE, AppStage
 from tests.cloud.conftest import ANN, Stage
@@ -25,9 +25,9 @@ from tests.support.poll import eventually
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[tuple[Clouds, list[AppStage], MemoryDirectory]]:
+async def scene() -> AsyncIterator[tuple[Clouds, list[AppStage]]]:
     """Three clouds and an app."""
-    async with clouds_with_app(3) as made:
+    async with clouds_with_app(3 * [REAL]) as made:
         yield made
 
 
@@ -57,10 +57,10 @@ def id_of(phone: Any) -> str:
 
 @pytest.mark.parametrize(("before", "after"), [(0.6, 0.0), (2.2, 0.0), (0.0, 0.6)])
 async def test_what_a_slow_owner_had_comes_late(
-    scene: tuple[Clouds, list[AppStage], MemoryDirectory], monkeypatch: pytest.MonkeyPatch, before: float, after: float
+    scene: tuple[Clouds, list[AppStage]], monkeypatch: pytest.MonkeyPatch, before: float, after: float
 ) -> None:
     """Also where it has heard by the directory that the user is elsewhere, and so has no session any more."""
-    clouds, (one, two, _), _ = scene
+    clouds, (one, two, _) = scene
     first = await one.phone(query=numbered(1))
     await one.running("VAD", "transcription:en-US")
     [old] = clouds.sessions_of()
@@ -90,10 +90,10 @@ async def test_what_a_slow_owner_had_comes_late(
 
 
 async def test_a_user_that_moves_on_takes_along_what_has_not_come_yet(
-    scene: tuple[Clouds, list[AppStage], MemoryDirectory], monkeypatch: pytest.MonkeyPatch
+    scene: tuple[Clouds, list[AppStage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the first owner by way of one that still waits for it, to a third one."""
-    clouds, (one, two, three), _ = scene
+    clouds, (one, two, three) = scene
     first = await one.phone(query=numbered(1))
     await one.running("VAD")
     slow(two, monkeypatch, before=1.0)

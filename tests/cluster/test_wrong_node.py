@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from hashlib import sha256
 from time import time
@@ -15,7 +14,6 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from glassbridge.cloud import user_requests
-from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.reference import OPERATIONS
 from glassbridge.cloud.relay import HEADER
@@ -23,13 +21,12 @@ from glassbridge.cluster.directory import Directory, DirectoryAway
 from glassbridge.core import moving
 from glassbridge.core.app_session import AppState
 from glassbridge.core.lease import LeaseState
-from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import user_id
 from glassbridge.runtime.world import REAL
-from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, hash_key, signer, signing_secret, sound_claim
+from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, signer, sound_claim
 from tests.cloud.app_stage import KEY, PACKAGE, App, AppsServer
 from tests.cloud.conftest import ANN, SECRET, Stage
-from tests.cluster.clouds import Clouds, clouds_of
+from tests.cluster.clouds import Clouds, clouds_of, clouds_with_app
 from tests.cluster.conftest import Connect
 from tests.cluster.test_moving import numbered
 from tests.support.patience import patient
@@ -44,12 +41,11 @@ UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Versi
 
 
 class Scene:
-    """Three clouds, and a server of apps."""
+    """Some clouds, and a server of apps."""
 
-    def __init__(self, clouds: Clouds, apps: AppsServer, directory: Any) -> None:
+    def __init__(self, clouds: Clouds, apps: AppsServer) -> None:
         self.clouds = clouds
         self.apps = apps
-        self.directory = directory
 
     @property
     def stages(self) -> list[Stage]:
@@ -68,23 +64,11 @@ class Scene:
 
 @pytest.fixture
 async def scene(connect: Connect) -> AsyncIterator[Scene]:
-    async with AsyncExitStack() as stack:
-        apps = AppsServer()
-        await apps.start()
-        stack.push_async_callback(apps.stop)
-        record = AppRecord(
-            package=PACKAGE,
-            url=apps.url,
-            key_hash=hash_key(KEY),
-            secret=signing_secret(KEY),
-            permissions=frozenset({Permission.MICROPHONE}),
-            settings=({"type": "toggle", "key": "loud", "label": "Loud", "defaultValue": False},),
-        )
-        clouds = await stack.enter_async_context(clouds_of(connect, count=0))
-        for world in (REAL, REAL, replace(REAL, wall=lambda: time() + 3600)):
-            await clouds.add(connect(), StaticRegistry(record), world=world)
-        await eventually(lambda: all(len(one.cloud.sessions.keeper.nodes) == 3 for one in clouds.stages) or "alone", 10)
-        yield Scene(clouds, apps, connect)
+    """The clock of the third cloud is wrong by an hour."""
+    worlds = [REAL, REAL, replace(REAL, wall=lambda: time() + 3600)]
+    async with clouds_with_app(worlds, connect) as (clouds, stages):
+        await eventually(lambda: all(len(one.cloud.sessions.keeper.nodes) == 3 for one in stages) or "alone", 10)
+        yield Scene(clouds, stages[0].apps)
 
 
 async def test_each_cloud_serves_the_rest_of_each_user(scene: Scene) -> None:
@@ -185,7 +169,7 @@ async def test_an_owner_that_is_dead_is_told_of_in_time(connect: Connect, monkey
         [one, _] = clouds.stages
         await one.phone(query=numbered(1))
         await one.cloud._cluster.aclose()
-        scene = Scene(clouds, AppsServer(), connect)
+        scene = Scene(clouds, AppsServer())
         begun = asyncio.get_running_loop().time()
         status, told = await scene.ask(1, "/api/client/transcripts")
         assert (status, told["error"]["code"]) == (503, "SESSION_NOT_FOUND")
