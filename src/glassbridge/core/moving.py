@@ -18,7 +18,7 @@ from enum import Enum
 from math import ceil, floor
 from typing import Final
 
-PACE: Final = 0.02
+PACE: Final = 0.1
 """Seconds between two users that are sent to other clouds."""
 PART_FOR_PACE: Final = 0.5
 """The part of the time for all users in which the last one is sent."""

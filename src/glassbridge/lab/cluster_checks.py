@@ -11,6 +11,8 @@ from typing import Any, Final, Self
 import aiohttp
 
 from glassbridge.cloud.relay import HEADER
+from glassbridge.core.moving import surplus
+from glassbridge.lab.backend import Backend
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.scenario import Limit, always, most, never
@@ -70,7 +72,7 @@ class Watch:
 
     async def _look(self) -> None:
         backends = self._system.stack.backends
-        answers = await asyncio.gather(*(self._living(backend.cloud_url) for backend in backends))
+        answers = await asyncio.gather(*(_living(self._http, backend) for backend in backends))
         users = [user for answer in answers for user in answer]
         now = monotonic()
         twice = {user for user in users if users.count(user) > 1}
@@ -79,9 +81,25 @@ class Watch:
             self.longest[user] = max(self.longest.get(user, 0.0), now - since)
         self._since = {user: since for user, since in self._since.items() if user in twice}
 
-    async def _living(self, url: str) -> set[str]:
-        rows = await _json(self._http, "GET", f"{url}/api/admin/sessions?ended=false")
-        return set() if rows is None else {row["user"] for row in rows["data"]["sessions"]}
+
+async def _living(http: aiohttp.ClientSession, backend: Backend) -> set[str]:
+    """Users who have a session there."""
+    rows = await _json(http, "GET", f"{backend.cloud_url}/api/admin/sessions?ended=false")
+    return set() if rows is None else {row["user"] for row in rows["data"]["sessions"]}
+
+
+async def are_shared_out(system: System, within: float) -> bool:
+    """Whether, after `within` seconds at most, no cloud has so many users that it would send some to the others."""
+    deadline = monotonic() + within
+    async with aiohttp.ClientSession(timeout=LOOK_TIMEOUT, headers=system.admin | OWN_ROWS) as http:
+        while True:
+            counts = [len(await _living(http, backend)) for backend in system.stack.backends if backend.cloud.running]
+            if not any(surplus(mine, [*counts[:at], *counts[at + 1 :]], mine) for at, mine in enumerate(counts)):
+                system.say(f"users by cloud: {counts}")
+                return True
+            if monotonic() > deadline:
+                return False
+            await asyncio.sleep(LOOK_EVERY)
 
 
 @asynccontextmanager

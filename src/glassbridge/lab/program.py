@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -113,6 +114,12 @@ class Program:
         status = await self._started.wait()
         await self._readers.settle(LAST_LINES)
         return status
+
+    async def end(self, within: float) -> None:
+        """Asks it to end, and returns when it has. Raises TimeoutError after `within` seconds: it still runs then."""
+        self.signal(signal.SIGTERM)
+        async with asyncio.timeout(within):
+            await self.wait()
 
     async def stop(self, grace: float) -> None:
         """Ends it, with SIGKILL after `grace` seconds; idempotent."""

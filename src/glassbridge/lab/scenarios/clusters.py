@@ -2,7 +2,6 @@
 any cloud; each user speaks, and has two apps."""
 
 import asyncio
-import signal
 from itertools import pairwise
 from math import inf
 from time import monotonic, monotonic_ns
@@ -207,9 +206,7 @@ async def rolling(system: System) -> None:
     for backend in system.stack.backends:
         async with fault(system, f"{backend.name} restarts", moves=2) as episode:
             episode.cause()
-            backend.cloud.signal(signal.SIGTERM)
-            async with asyncio.timeout(RESTART_WITHIN):
-                await backend.cloud.wait()
+            await backend.cloud.end(RESTART_WITHIN)
             episode.gone()
             await backend.start_cloud()
             await backend.ready()
@@ -254,9 +251,7 @@ async def rolling_bridges(system: System) -> None:
     for backend in system.stack.backends:
         async with fault(system, f"the bridge of {backend.name} restarts") as episode:
             episode.cause()
-            backend.bridge.signal(signal.SIGTERM)
-            async with asyncio.timeout(RESTART_WITHIN):
-                await backend.bridge.wait()
+            await backend.bridge.end(RESTART_WITHIN)
             episode.gone()
             await backend.start_bridge()
             await backend.ready()

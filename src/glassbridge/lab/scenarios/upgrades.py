@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 
 from glassbridge.lab.backend import Backend
-from glassbridge.lab.cluster_checks import fault, with_apps
+from glassbridge.lab.cluster_checks import are_shared_out, fault, with_apps
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.livekit_nodes import LiveKitNodes
 from glassbridge.lab.needs import Needs
@@ -26,8 +26,8 @@ MANY: Final = 60
 DRAINED: Final = 5.0
 """Seconds that a LiveKit node has for its participants, after which its operator ends it."""
 AWAY: Final = 10.0
-SPREAD_WITHIN: Final = 60.0
-"""Seconds in which clouds that were added get some users: nobody is sent away in the first 30."""
+SHARED_WITHIN: Final = 60.0
+"""Seconds in which clouds that were added get their share of many users: nobody is sent away in the first 30."""
 LOWEST: Final = 19
 """Priority of a program that starts: in the field its machine is its own."""
 
@@ -103,12 +103,6 @@ async def _moving(system: System, label: str, *, bridge_joins: int = 0) -> Async
             episode.note(user, moves=moves, joins_too_many=max(0, joins - moves - bridge_joins))
 
 
-async def _stop(program: Program) -> None:
-    program.signal(signal.SIGTERM)
-    async with asyncio.timeout(RESTART_WITHIN):
-        await program.wait()
-
-
 @asynccontextmanager
 async def _quietly(program: Program) -> AsyncIterator[None]:
     """It starts in there, and takes no processor time that others want, where the system lets us."""
@@ -146,14 +140,14 @@ async def upgrade(system: System) -> None:
     for backend in system.stack.backends:
         async with _moving(system, f"the cloud of {backend.name} is upgraded") as episode:
             episode.cause()
-            await _stop(backend.cloud)
+            await backend.cloud.end(RESTART_WITHIN)
             episode.gone()
             await _start_cloud(backend)
         await backend.ready()
     for backend in system.stack.backends:
         async with _moving(system, f"the bridge of {backend.name} is upgraded", bridge_joins=1) as episode:
             episode.cause()
-            await _stop(backend.bridge)
+            await backend.bridge.end(RESTART_WITHIN)
             episode.gone()
             async with _quietly(backend.bridge):
                 pass
@@ -173,8 +167,8 @@ async def scale(system: System) -> None:
     """Two clouds with a bridge each are added, then three are taken away."""
     backends = system.stack.backends
     for backend in backends[3:]:
-        await _stop(backend.cloud)
-        await _stop(backend.bridge)
+        await backend.cloud.end(RESTART_WITHIN)
+        await backend.bridge.end(RESTART_WITHIN)
     await _see(backends[:3])
     await system.speaking()
     async with _moving(system, "two are added", bridge_joins=1) as episode:
@@ -185,14 +179,14 @@ async def scale(system: System) -> None:
             await _start_cloud(backend)
         await _see(backends)
         episode.gone()
-        shared = await _spread(system, backends[3:])
+        shared = await are_shared_out(system, SHARED_WITHIN)
         for user in episode.users:
             episode.note(user, shared=shared)
     for backend in backends[2:]:
         async with _moving(system, f"{backend.name} is taken away", bridge_joins=1) as episode:
             episode.cause()
-            await _stop(backend.cloud)
-            await _stop(backend.bridge)
+            await backend.cloud.end(RESTART_WITHIN)
+            await backend.bridge.end(RESTART_WITHIN)
             episode.gone()
 
 
@@ -202,13 +196,3 @@ async def _see(backends: list[Backend]) -> None:
         backend.bridges = sum(len(one.sockets) for one in backends)
     for backend in backends:
         await backend.ready()
-
-
-async def _spread(system: System, added: list[Backend]) -> bool:
-    """Whether they have got users."""
-    for _ in range(round(SPREAD_WITHIN)):
-        await asyncio.sleep(1.0)
-        owners = {line["region"] for line in system.logged("ownership", new="held")}
-        if owners & {backend.name for backend in added}:
-            return True
-    return False
