@@ -423,3 +423,26 @@ async def test_the_handshake_of_data_channels_is_repeated_soon() -> None:
         await eventually(lambda: sctp.state == "connected" or sctp.state)
         assert sent > 1
         assert monotonic() - begun < 2.0
+
+
+async def test_giving_up_to_wait_for_a_connection_that_closes_by_itself_leaves_it_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = quirks.new_connection()
+    connection.createDataChannel("data")
+    assert connection.sctp is not None
+    stop, go_on = connection.sctp.stop, asyncio.Event()
+
+    async def stop_slowly() -> None:
+        await go_on.wait()
+        await stop()
+
+    monkeypatch.setattr(connection.sctp, "stop", stop_slowly)
+    closing = asyncio.create_task(connection.close())  # aiortc's own
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await quirks.close_connection(connection)
+    go_on.set()
+    await closing
+    await quirks.close_connection(connection)

@@ -97,6 +97,13 @@ def hear_of_failure(connection: RTCPeerConnection, on_failure: Callable[[str], N
     connection._RTCPeerConnection__connect = connect_heard  # type: ignore[attr-defined]
 
 
+async def close_connection(connection: RTCPeerConnection) -> None:
+    """Idempotent, safe to cancel. aiortc closes a connection by itself once its transports have; a second close waits
+    for a future which it would cancel when it is cancelled, and the first one would fail."""
+    closing: asyncio.Future[bool] | None = connection._RTCPeerConnection__isClosed  # type: ignore[attr-defined]
+    await (connection.close() if closing is None else asyncio.shield(closing))
+
+
 def dtls_of(connection: RTCPeerConnection) -> RTCDtlsTransport:
     """The one transport of a connection that has a description."""
     if connection.sctp is not None:

@@ -186,7 +186,7 @@ class Publisher:
             for slot in self._slots:
                 slot.grant(lost)
         self._opened.set()
-        await self._connection.close()
+        await quirks.close_connection(self._connection)
 
     # --- how it is done ---------------------------------------------------------------------------------------------
 

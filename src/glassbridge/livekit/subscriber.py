@@ -119,7 +119,7 @@ class Subscriber:
     async def close(self) -> None:
         """Idempotent."""
         if self._connection is not None:
-            await self._connection.close()
+            await quirks.close_connection(self._connection)
 
     def _new_connection(self) -> RTCPeerConnection:
         connection = quirks.new_connection()

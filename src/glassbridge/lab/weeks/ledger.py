@@ -1,6 +1,6 @@
 """What happened, and what may not: the checkers. They know the truth about every link and process, and no program."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +21,8 @@ STARTS_WITHIN: Final = 4.5
 """Seconds from a user's wish for an app to the first sentence that it hears, when all have been well."""
 CALM: Final = 30.0
 """Seconds without a trouble, or a move, after which all have been well."""
+REMEMBERED: Final = 200
+"""Sentences of a user that an app heard last: none of them may come again."""
 MOST_TOLD: Final = 50
 
 
@@ -32,6 +34,7 @@ class Checker(Enum):
     STOPPED = "an app is stopped by its user only"
     ONE = "an app has one session of a user at a time"
     ONCE = "an app hears each sentence once"
+    ORDER = "an app hears in order what its user said to one cloud"
     GROWS = "what is kept does not grow with the days"
     BOUNDED = "what one peer can make grow has a bound"
     FAILS = "no task fails unheard"
@@ -58,8 +61,9 @@ class _App:
     """When the first sentence was said that should have been heard, and nothing has been heard since."""
     told: bool = False
     """Of this deafness."""
-    heard: int = 0
-    """The newest sentence."""
+    newest: int = 0
+    """Of the sentences that it heard."""
+    heard: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     session: object = None
     """The one that the app has, if any."""
     began_at: float = 0.0
@@ -75,6 +79,12 @@ class _User:
 
     process: Process
     cloud: Process | None = None
+    said: int = 0
+    """The newest sentence."""
+    last_cloud: Process | None = None
+    """The one that has the phone, or had it last,"""
+    said_before: int = 0
+    """and the last sentence that was said before the phone came there."""
     away_since: float = 0.0
     away: tuple[float, float] = (0.0, 0.0)
     """The last absence that is over."""
@@ -168,6 +178,8 @@ class Ledger:
         one, cloud = self._users[user], self._clouds[address]
         if one.cloud is None:
             one.away = (one.away_since, self._time.now)
+        if cloud is not one.last_cloud:
+            one.last_cloud, one.said_before = cloud, one.said
         one.cloud = cloud
         self.note("connected", user, cloud.name)
         self._begin_anew(one.apps.values())
@@ -186,6 +198,7 @@ class Ledger:
     def said(self, user: str, sentence: int) -> None:
         """The user has said something into an open socket."""
         one = self._users[user]
+        one.said = sentence
         for package, app in one.apps.items():
             if not app.wanted:
                 continue
@@ -284,9 +297,13 @@ class Ledger:
         app = self._users[user].apps[package]
         self.counts["heard"] += 1
         self._digest.update(f"{self._time.now:.6f} {user} {package} {sentence}".encode())
-        if sentence <= app.heard:
-            self.violated(Checker.ONCE, f"{package} heard sentence {sentence} of {user} after {app.heard}")
-        app.heard, app.started_at = max(app.heard, sentence), None
+        if sentence in app.heard:
+            self.violated(Checker.ONCE, f"{package} heard sentence {sentence} of {user} twice")
+        elif self._users[user].said_before < sentence < app.newest:
+            self.violated(Checker.ORDER, f"{package} heard sentence {sentence} of {user} after {app.newest}")
+        app.heard.append(sentence)
+        app.newest = max(app.newest, sentence)
+        app.started_at = None
         if app.deaf_since is not None:
             seconds = self._time.now - app.deaf_since
             self._judge_deafness(user, package, app, seconds)
