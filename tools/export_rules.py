@@ -20,7 +20,7 @@ from glassbridge.core import audio_routes, phone_link, phone_place, phone_socket
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Cell
 from glassbridge.core.values import SAMPLE_RATE, LossReason
-from glassbridge.phone import beside, capture, coding, insisting, pacing, sender, track_tail
+from glassbridge.phone import beside, capture, coding, insisting, missing, pacing, sender, track_tail
 from glassbridge.wire import audio_frames
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -31,7 +31,8 @@ FOR_JAVASCRIPT = ROOT / "js" / "phone" / "src" / "rules.js"
 NOT_EDITED = "Written by tools/export_rules.py from src/glassbridge: `make machines`."
 MACHINES = (phone_socket, phone_place)
 CONSTANTS = (
-    phone_link, sending, audio_routes, capture, coding, sender, pacing, beside, insisting, track_tail, audio_frames,
+    phone_link, sending, audio_routes, capture, coding, sender, missing, pacing, beside, insisting, track_tail,
+    audio_frames,
 )  # fmt: skip
 """Modules of which only the constants are exported."""
 

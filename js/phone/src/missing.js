@@ -1,4 +1,4 @@
-// What the cloud misses: which of it goes again, by which way, and when (phone/sender.py).
+// What the cloud misses: which of it goes again, by which way, and when (phone/missing.py).
 
 import { SAMPLE_RATE, stopOf } from "./frames.js";
 import { chooseAgain } from "./routes.js";
@@ -7,7 +7,8 @@ import { RULES } from "./rules.js";
 /** @typedef {import("./capture.js").Capture} Capture */
 /** @typedef {import("./frames.js").Frame} Frame */
 
-const { AGAIN_AFTER, REMEMBERED, REPLAY_SPEED } = RULES.constants.sender;
+const { AGAIN_AFTER, REMEMBERED } = RULES.constants.missing;
+const { REPLAY_SPEED } = RULES.constants.sender;
 const { REPAIR_MS } = RULES.constants.coding;
 
 const BURST = 0.03; // seconds of sending again that are made up for

@@ -304,10 +304,12 @@ export const RULES = {
       "TRACK_DELAY": 0.06,
       "FILL_AFTER": 0.06,
       "TAILS": 2,
-      "AGAIN_AFTER": 0.2,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
-      "DOUBTED": 1.5,
+      "DOUBTED": 1.5
+    },
+    "missing": {
+      "AGAIN_AFTER": 0.2,
       "REMEMBERED": 512
     },
     "pacing": {

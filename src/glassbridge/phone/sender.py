@@ -9,8 +9,9 @@
 - What went by a track that is heard no more goes once more, by the WebSocket, from where the cloud says that it heard
   last (phone/track_tail.py).
 - On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
-- What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably;
-  later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times real time.
+- What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably
+  (phone/missing.py); later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times
+  real time.
 - While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py). Where the
   level of sending knows of no doubt, it goes by the socket too: samples that come twice are heard once.
 - Where the room carries nothing, a second socket helps when the link loses packets (phone/beside.py): what one of them
@@ -21,11 +22,9 @@
 
 import asyncio
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from itertools import groupby
-from operator import itemgetter
 
 from glassbridge.core import audio_routes, sending
 from glassbridge.core.link_events import AudioRoute as Route
@@ -38,6 +37,7 @@ from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, r
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
+from glassbridge.phone.missing import Missing
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
 from glassbridge.phone.track_tail import TrackTail
@@ -65,16 +65,12 @@ FILL_AFTER = 0.06
 """Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
 TAILS = 2
 """Presence frames that follow so soon after speech."""
-AGAIN_AFTER = 0.2
-"""Seconds until the same samples are sent into the room once more."""
 ROOM_AGE = 1.0
 """Seconds that a frame may wait for the room; a presence frame for any route."""
 SOCKET_PATIENCE = 30.0
 """Seconds that the socket may take nothing: one that is dead is known sooner, by its pings."""
 DOUBTED = 1.5
 """Seconds of sound that go by the socket at once where the room is doubted: what is older is late, and asked for."""
-REMEMBERED = 512
-"""Stretches of which it is known that the socket carries them."""
 
 
 class Path(Enum):
@@ -116,13 +112,7 @@ class Sender:
         self._used = self._sending.level
         """The level of what was sent last."""
         self._socket: CloudSocket | None = None
-        self._missed: deque[Frame] = deque()
-        """To be sent again, the oldest first."""
-        self._asked: dict[int, float] = {}
-        """Positions of the missing frames that were sent again on this socket's watch, and when last."""
-        self._carried: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
-        """Stretches that this socket carries, or will: TCP loses nothing of them."""
-        self._any_missed = asyncio.Event()
+        self._missing = Missing(capture, clock)
         self._capture = capture
         self._room = room
         self._transport = transport
@@ -159,9 +149,7 @@ class Sender:
     def use(self, socket: CloudSocket | None, ack: ConnectionAck | None = None) -> None:
         """From now on this socket counts, which the cloud has accepted with `ack`; None: there is none."""
         self._socket, self.told = socket, None
-        self._missed.clear()
-        self._asked.clear()
-        self._carried.clear()
+        self._missing.begin_socket()
         if ack is not None:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
             trip = 0.0 if socket is None else socket.trip.now
@@ -216,38 +204,14 @@ class Sender:
             self._send_missing()
 
     def _send_missing(self) -> None:
-        """What the recogniser waits for goes again at once, ahead of all that is newer: into the room repeatedly while
-        it is fresh, by the socket once. The rest goes by the socket once, behind what is new."""
-        now, level = self._clock(), self._sending.level
-        clock = self._capture.now()
+        level = self._sending.level
         rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
-        due: list[tuple[Frame, audio_routes.Again]] = []
-        for frame in self._capture.missing:
-            position = frame.number.position
-            again = audio_routes.choose_again(
-                math.inf if level is sending.STATIC else (clock - frame.number.capture_time_us) / 1e6,
-                due=now - self._asked.get(position, -math.inf) > AGAIN_AFTER,
-                room=rooms,
-                carried=self._is_carried(frame),
-            )
-            if again.later:
-                self._carried.append((position, frame.stop))
-                self._missed.append(frame)
-            if not (again.room or again.socket):
-                continue
-            self._asked.pop(position, None)
-            self._asked[position] = now
-            if len(self._asked) > REMEMBERED:
-                del self._asked[next(iter(self._asked))]
-            due.append((frame, again))
-        for again, group in groupby(due, key=itemgetter(1)):
-            for sent in repaired((frame for frame, _ in group), level, self._repairs):
+        for again, frames in self._missing.due(measured=level is not sending.STATIC, room=rooms):
+            for sent in repaired(frames, level, self._repairs):
                 if again.room:
                     self._lanes[Route.ROOM].put(sent)
                 if again.socket and self._socket is not None:
                     self._put_on_socket(sent)
-        if self._missed:
-            self._any_missed.set()
 
     async def introduce(self, socket: CloudSocket) -> None:
         """Before anything else that a backend hears: where that begins which it may ask for."""
@@ -290,8 +254,7 @@ class Sender:
         if epoch != self._epoch:
             self._epoch, self._coder, self._repairs = epoch, Coder(), Coder()
             self._sending.forget(self._clock())
-            self._asked.clear()
-            self._carried.clear()
+            self._missing.begin_epoch()
 
     def _patience(self) -> float | None:
         if self._coder.holds:
@@ -333,18 +296,18 @@ class Sender:
     async def replay(self) -> None:
         """Sends again what is missed, behind all that is newer; until cancelled."""
         while True:
-            await self._any_missed.wait()
+            await self._missing.any_late.wait()
             await self._idle.wait()
             await self._lanes[Route.SOCKET].emptied()
-            if self._socket is None or not self._missed:
-                self._any_missed.clear()
+            if self._socket is None or not self._missing.late:
+                self._missing.any_late.clear()
                 continue
-            frame = self._missed.popleft()
+            frame = self._missing.late.popleft()
             for again in repair(frame, self._sending.level, self._repairs, flags=FLAG_REPLAYED):
                 if await self._onto_socket(again.encoded()):
                     self.replayed += 1
                 else:
-                    self._carried.clear()
+                    self._missing.drop()
             await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     @property
@@ -395,11 +358,8 @@ class Sender:
     def _put_newest_on_socket(self) -> None:
         """What the cloud may not have of the last seconds, as far as the socket does not carry it yet."""
         for frame in self._capture.newest(DOUBTED) if self._socket is not None else ():
-            if not self._is_carried(frame):
+            if not self._missing.is_carried(frame):
                 self._put_on_socket(Outgoing(frame.number, frame.stop, frame.pcm))
-
-    def _is_carried(self, frame: Frame) -> bool:
-        return any(start <= frame.number.position and frame.stop <= stop for start, stop in self._carried)
 
     def _carries_more(self) -> bool:
         """The cloud reports, and the link is not known to be full."""
@@ -419,10 +379,7 @@ class Sender:
         return recoded(lane.take_back(), self._capture, level, self._repairs)
 
     def _put_on_socket(self, frame: Outgoing) -> None:
-        start, stop = frame.number.position, frame.stop
-        if self._carried and self._carried[-1][1] == start:
-            start = self._carried.pop()[0]
-        self._carried.append((start, stop))
+        self._missing.carry(frame.number.position, frame.stop)
         self._lanes[Route.SOCKET].put(frame)
 
     async def _into_room(self, payload: bytes) -> bool:
@@ -453,7 +410,7 @@ class Sender:
     def _carry(self, frame: Outgoing, done: bool) -> None:
         """What the socket did not take may be asked for again."""
         if not done:
-            self._carried.clear()
+            self._missing.drop()
         self._count(Path.WEBSOCKET, frame, done)
 
     def _count(self, path: Path, frame: Outgoing, done: bool) -> None:
