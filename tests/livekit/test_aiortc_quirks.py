@@ -6,7 +6,7 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import pairwise
@@ -17,7 +17,7 @@ import psutil
 import pytest
 from aioice import Connection
 from aioice.ice import StunProtocol
-from aiortc import RTCPeerConnection
+from aiortc import RTCDataChannel, RTCPeerConnection
 from aiortc.mediastreams import AudioStreamTrack
 
 from glassbridge.livekit import aiortc_quirks as quirks
@@ -276,22 +276,32 @@ async def test_a_close_at_the_last_moment_leaves_no_watch() -> None:
         await soon(ice.query_consent(), 3 * INTERVAL)
 
 
+async def counting_acknowledgements(
+    one: RTCPeerConnection, other: RTCPeerConnection
+) -> tuple[RTCDataChannel, list[bytes], list[int], Callable[[], Awaitable[None]]]:
+    """A channel from one to the other, what is heard there, a one for each acknowledgement, and what sends and counts
+    them."""
+    heard: list[bytes] = []
+    other.on("datachannel", lambda channel: channel.on("message", heard.append))
+    channel = one.createDataChannel("more")
+    await connect_prepared(one, other)
+    await eventually(lambda: channel.readyState == "open" or channel.readyState)
+    acknowledged: list[int] = []
+    assert other.sctp is not None
+    send = other.sctp._send_sack
+
+    async def counted() -> None:
+        acknowledged.append(1)
+        await send()
+
+    return channel, heard, acknowledged, counted
+
+
 async def test_one_acknowledgement_is_enough_for_several_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
     async with connections() as (one, other):
-        heard: list[bytes] = []
-        other.on("datachannel", lambda channel: channel.on("message", heard.append))
-        channel = one.createDataChannel("more")
-        await connect_prepared(one, other)
-        await eventually(lambda: channel.readyState == "open" or channel.readyState)
+        channel, heard, acknowledged, counted = await counting_acknowledgements(one, other)
         assert one.sctp is not None
         assert other.sctp is not None
-        acknowledged: list[int] = []
-        send = other.sctp._send_sack
-
-        async def counted() -> None:
-            acknowledged.append(1)
-            await send()
-
         monkeypatch.setattr(other.sctp, "_send_sack", counted)
         quirks.acknowledge_lazily(other.sctp)
         for number in range(40):
@@ -315,20 +325,9 @@ async def test_in_a_flow_acknowledgements_take_their_time_and_after_a_pause_they
 ) -> None:
     """After a pause the window may be one packet, and each packet waits for the acknowledgement of the last."""
     async with connections() as (one, other):
-        heard: list[bytes] = []
-        other.on("datachannel", lambda channel: channel.on("message", heard.append))
-        channel = one.createDataChannel("more")
-        await connect_prepared(one, other)
-        await eventually(lambda: channel.readyState == "open" or channel.readyState)
+        channel, heard, acknowledged, counted = await counting_acknowledgements(one, other)
         assert one.sctp is not None
         assert other.sctp is not None
-        acknowledged: list[int] = []
-        send = other.sctp._send_sack
-
-        async def counted() -> None:
-            acknowledged.append(1)
-            await send()
-
         monkeypatch.setattr(other.sctp, "_send_sack", counted)
         monkeypatch.setattr(quirks, "SACK_DELAY", 60.0)
         quirks.acknowledge_lazily(other.sctp)
