@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import aiohttp
@@ -21,12 +22,13 @@ from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.scenarios.systems import ENVIRONMENT, JWT_SECRET, KEYS, config, said
+from tests.support import forked
 from tests.support.livekit import LiveKit
 from tests.support.participants import Recorder
-from tests.support.patience import deadline
+from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
-from tests.support.process import Program
 
+pytestmark = pytest.mark.usefixtures("commands")
 SHORT = str(clips.wav("short"))
 MIB = 1 << 20
 
@@ -48,13 +50,18 @@ async def stack() -> AsyncIterator[Stack]:
 
 async def refused(*argv: str, says: str, env: dict[str, str] | None = None) -> None:
     """The program ends by itself, not with 0, with one line of its own on standard error that holds `says`."""
-    async with Program.glassbridge(*argv, env=ENVIRONMENT | (env or {})) as program:
-        status = await program.ends(within=40)
-    own = [line for line in program.err if line.startswith("glassbridge: ")]
-    assert status not in (0, None), program.err
-    assert len(own) == 1, program.err
+    done = await ended(*argv, env=env or {})
+    own = [line for line in done.stderr.splitlines() if line.startswith("glassbridge: ")]
+    assert done.returncode != 0, done.stderr
+    assert len(own) == 1, done.stderr
     assert says in own[0]
-    assert "Traceback" not in "\n".join([*program.err, *program.out])
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+async def ended(*argv: str, env: dict[str, str]) -> "CompletedProcess[str]":
+    """The program, which ends by itself."""
+    env = os.environ | ENVIRONMENT | env
+    return await asyncio.to_thread(forked.glassbridge, *argv, env=env, within=patient(40))
 
 
 def core_token(**claims: Any) -> str:
@@ -78,10 +85,10 @@ async def test_a_file_that_cannot_be_spoken(name: str, content: bytes | None, sa
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    async with Program.glassbridge("phone", "--token", core_token(), "--wav", str(path), env=ENVIRONMENT) as phone:
-        assert await phone.ends() == 2
-    assert says in "\n".join(phone.err)
-    assert "Traceback" not in "\n".join(phone.err)
+    phone = await ended("phone", "--token", core_token(), "--wav", str(path), env={})
+    assert phone.returncode == 2
+    assert says in phone.stderr
+    assert "Traceback" not in phone.stderr
 
 
 async def test_no_cloud() -> None:
