@@ -102,6 +102,9 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[Provider]:
         yield made
 
 
+MOST_ROUNDS = 5
+
+
 async def test_words_times_and_finishing_again_and_again(provider: Provider) -> None:
     """What is said comes as text with times; partials first; a finished stream can be fed on."""
     owner, sound = Owner(), pcm("short")
@@ -112,9 +115,14 @@ async def test_words_times_and_finishing_again_and_again(provider: Provider) -> 
         await speak(stream, sound, speed=speed)
         await stream.finish()
         assert normalised(" ".join(owner.words)) == clips.words("short") * round_
+    rounds = 2
+    while all(said.final for said in owner.said) and rounds < MOST_ROUNDS:  # too busy a machine has the end at once
+        rounds += 1
+        await speak(stream, sound, speed=1.0)
+        await stream.finish()
     assert any(not said.final for said in owner.said), "no partial came"
     for said in owner.said:
-        assert 0 <= said.start_ms <= said.end_ms <= 2 * len(sound) // 32 + 100
+        assert 0 <= said.start_ms <= said.end_ms <= rounds * len(sound) // 32 + 100
     assert all(a.end_ms <= b.start_ms + 20 for a, b in pairwise(owner.finals)), "utterances overlap"
     assert owner.finals[-1].end_ms > len(sound) // 32, "the clock was set back"
     assert stream.dropped_bytes == 0
