@@ -16,13 +16,14 @@ from tests.scenarios.systems import ENVIRONMENT, config
 from tests.support.patience import patient
 
 
-def scenario(*must: str) -> Scenario:
-    async def run(system: System) -> None:
-        for user in await system.speaking():
-            system.note(user, "nothing", seconds=2.0)
+async def nothing(system: System) -> None:
+    for user in await system.speaking():
+        system.note(user, "nothing", seconds=2.0)
 
+
+def scenario(*must: str) -> Scenario:
     limits = tuple(most(figure, 1.0) for figure in must)
-    return Scenario("X1", "nothing happens", "none", Needs(), limits, 1, 1, True, False, run)
+    return Scenario("X1", "nothing happens", "none", Needs(), limits, 1, 1, True, False, nothing)
 
 
 def embedded() -> StackConfig:
@@ -33,13 +34,12 @@ async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Pa
     """Beside it: the clouds' tasks, which are told to operators only, are counted among what leaks."""
     said: list[str] = []
     found: list[Holdings] = []
-    nothing = scenario("seconds")
 
     async def run(system: System) -> None:
         found.append(await system.holdings())
-        await nothing.run(system)
+        await nothing(system)
 
-    outcome = await Runner(embedded(), tmp_path, said.append, seed=1).run(replace(nothing, run=run), "own")
+    outcome = await Runner(embedded(), tmp_path, said.append, seed=1).run(replace(scenario("seconds"), run=run), "own")
     assert found[0].programs["cloud"]["tasks"] > 0
     assert not outcome.passed
     assert (outcome.error, outcome.livekit, len(outcome.samples)) == ("", "embedded", 1)
