@@ -1,15 +1,19 @@
 """The command line: quick, plain-spoken, and never a traceback."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import jwt
 import pytest
 
 from glassbridge import __version__
+from glassbridge.cli.bench import _as_json
+from glassbridge.lab.bench_path import PathConfig
 from glassbridge.settings import DEV_JWT_SECRET
 from tests.support import forked
 from tests.support.patience import patient
@@ -125,3 +129,9 @@ def test_python_dash_m_is_the_program(tmp_path: Path) -> None:
         pytest.skip("the project is not installed here as a program")
     shown = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True)
     assert shown.stdout == glassbridge("--version").stdout
+
+
+def test_a_bench_with_a_server_of_ones_own_is_told_as_json() -> None:
+    """LIVEKIT_SERVER_BIN is a path, which JSON does not know."""
+    config = asdict(PathConfig(livekit_bin=Path("/opt/livekit-server")))
+    assert json.loads(_as_json({"config": config}))["config"]["livekit_bin"] == "/opt/livekit-server"

@@ -52,7 +52,7 @@ def path(
         livekit_bin=load_settings().livekit_server_bin,
     )
     report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
-    print(json_module.dumps(report) if json else table(report))
+    print(_as_json(report) if json else table(report))
     if report["ours"]["errors"]:
         raise typer.Exit(1)
 
@@ -78,7 +78,7 @@ def apps(
 
     config = AppsBench(recogniser=recogniser, rounds=rounds, apps=sockets, deaf=deaf, seconds=seconds)
     report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
-    print(json_module.dumps(report) if json else table(report))
+    print(_as_json(report) if json else table(report))
     said = report["transcripts"]
     if not said["raw_pcm_bit_exact"] or said["from_the_first_sample_ms"]["ratio_p50"] > 1.2:
         raise typer.Exit(1)
@@ -98,7 +98,7 @@ def phones(
 
     config = PhonesBench(phones=count, back=min(back, count), seconds=seconds)
     report = asyncio.run(measure(config, say=_say))
-    print(json_module.dumps(report) if json else table(report))
+    print(_as_json(report) if json else table(report))
     if not all(report["holds"].values()):
         raise typer.Exit(1)
 
@@ -115,7 +115,7 @@ def speaker(
 
     config = SpeakerConfig(runs, participant.value, load_settings().livekit_server_bin)
     report = asyncio.run(measure(config, say=lambda text: print(text, file=sys.stderr, flush=True)))
-    print(json_module.dumps(report) if json else table(report))
+    print(_as_json(report) if json else table(report))
     if not all(report["holds"].values()):
         raise typer.Exit(1)
 
@@ -138,7 +138,7 @@ def telemetry(
     config = TelemetryConfig(sessions=sessions, seconds=seconds, pairs=pairs)
     base = stack_config("auto", ParticipantName.OWN)
     result = asyncio.run(measure(config, base, say=lambda text: print(text, file=sys.stderr, flush=True)))
-    print(json_module.dumps(result.as_json()) if json else table(result))
+    print(_as_json(result.as_json()) if json else table(result))
     if result.share > LIMIT:
         raise typer.Exit(1)
 
@@ -168,7 +168,7 @@ def speech(
 
         through = bench_product.ProductBench(folders=tuple(folders or ()))
         told = asyncio.run(bench_product.measure(through, say=_say))
-        print(json_module.dumps(told) if json else bench_product.table(told))
+        print(_as_json(told) if json else bench_product.table(told))
         return
     settings = load_settings()
     languages = tuple(part.strip() for part in settings.sherpa_languages.split(",") if part.strip())
@@ -180,7 +180,12 @@ def speech(
         config=ProviderConfig(model=settings.sherpa_model, languages=languages),
     )
     report = asyncio.run(measure(bench, say=_say))
-    print(json_module.dumps(report) if json else table(report))
+    print(_as_json(report) if json else table(report))
+
+
+def _as_json(report: object) -> str:
+    """In one line; paths as text."""
+    return json_module.dumps(report, default=str)
 
 
 def _say(text: str) -> None:
@@ -243,7 +248,7 @@ async def _share(config: "NetworkConfig") -> int:
     """In a process of its own: one JSON line for each phone."""
     from glassbridge.lab.bench_network import measure
 
-    await measure(config, _say, lambda result: print(json_module.dumps(result.to_json()), flush=True))
+    await measure(config, _say, lambda result: print(_as_json(result.to_json()), flush=True))
     return 0
 
 
@@ -261,7 +266,7 @@ async def _shares(config: "NetworkConfig", jobs: int, json: bool, log: bool) -> 
     print(f"seed {config.seed}", file=sys.stderr if json else None, flush=True)
     results = await measure_shares(words, config.cells, len(config.turns), jobs, tell)
     for result in results if json else ():
-        print(json_module.dumps(result.to_json()))
+        print(_as_json(result.to_json()))
     for result in results if log else ():
         print(result.cell.name, result.transport, result.detail.get("changes"), result.detail.get("ages"))
     if not json and not log:
@@ -318,7 +323,7 @@ def peers(
     if json:
         for (name, key), figures in results.items():
             for run in figures:
-                print(json_module.dumps({"fault": name, "system": key, **asdict(run)}))
+                print(_as_json({"fault": name, "system": key, **asdict(run)}))
     else:
         print(table(results))
 
