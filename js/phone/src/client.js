@@ -19,7 +19,6 @@ import { PING_EVERY } from "./socket.js";
 import { Sockets } from "./sockets.js";
 
 /** @typedef {import("./cloud_socket.js").CloudSocket} CloudSocket */
-/** @typedef {import("./events.js").PhoneEvent} PhoneEvent */
 /** @typedef {import("./machine.js").Effect} Effect */
 
 /** @typedef {import("./options.js").PhoneOptions} PhoneOptions */
