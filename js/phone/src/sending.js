@@ -250,8 +250,8 @@ export class Sending {
 
   /** Whether a second socket may stand by: the link is measured, and not known to be narrow or full. */
   get spares() {
-    const known = this.index !== null && !this.isNew && this.ceiling === Infinity;
-    return known && this.index <= LOSSY_LEVEL && this.queued < QUEUED;
+    const { index, isNew, ceiling } = this;
+    return index !== null && index <= LOSSY_LEVEL && !isNew && ceiling === Infinity && this.queued < QUEUED;
   }
 
   /**
