@@ -83,7 +83,7 @@ async def test_the_page_of_the_docs_survives_the_death_of_the_worker(web_page: P
         await understood(page, "#captions li")
         lines = await page.run(LINES)
         await press(cloud, admin, "k")
-        print(await dev.says("kill the bridge's worker: ", within=60))
+        await dev.says("worker died", within=60)
         await page.until(f"{LINES} > {lines + 2}", 60)
         await page.until(HEARD, 30)
         assert [one for one in page.complaints if "favicon" not in one] == []
