@@ -10,7 +10,7 @@ import pytest
 from glassbridge.cloud import handover
 from glassbridge.cloud.handover import HandOverClient
 from glassbridge.cluster.directory import Directory, Node
-from glassbridge.core.ownership import NodeState, Owner, OwnershipState
+from glassbridge.core.ownership import Claim, NodeState, Owner, OwnershipState
 from glassbridge.core.values import user_id
 from glassbridge.runtime.world import REAL
 from glassbridge.wire import cluster as wire
@@ -166,3 +166,27 @@ async def test_what_moved_is_remembered_for_a_while(connect: Connect) -> None:
 
 def shifted(clock: Callable[[], float], seconds: float) -> Callable[[], float]:
     return lambda: clock() + seconds
+
+
+async def test_a_claim_that_the_directory_missed_just_before_it_came_back_is_written_down(
+    scene: tuple[Clouds, list[AppStage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All claims were restored while this one was still being made."""
+    clouds, (one, two, _) = scene
+    await one.phone(query=numbered(1))
+    keeper = two.cloud.sessions.keeper
+
+    async def miss(_wanted: Claim) -> None:
+        return None
+
+    monkeypatch.setattr(keeper, "_ask_directory", miss)
+    await two.phone(query=numbered(2))
+
+    def held() -> bool | str:
+        states = [session.ownership.state for session in clouds.sessions_of()]
+        return states == [OwnershipState.HELD] or str(states)
+
+    await eventually(held)
+    found = await keeper._directory.find(user_id(ANN), TIME)
+    assert found is not None
+    assert found.owner == keeper.owner

@@ -197,8 +197,8 @@ class UserOwnership:
             claim = replace(claim, session=known)
         if handed is not None:
             claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)))
-        if held and claim != verdict.claim:
-            self.restore(claim)  # the id, and the epoch
+        if claim != verdict.claim if held else self._lease.is_trusted(self._clock()):
+            self.restore(claim)  # the id, and the epoch; or all of it, where the directory has come back meanwhile
         return Won(claim, held, lost_meanwhile, handed, goes_on=bool(known))
 
     def silent(self, user: UserId) -> frozenset[Owner]:
