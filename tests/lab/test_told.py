@@ -146,6 +146,8 @@ def test_every_entry_means_a_scenario() -> None:
     assert all(any(id.startswith(part) for id in ids) for part, _, _ in EXPECTED)
     assert expected("F18a", "kill -9 worker 0") == frozenset({"bridge"})
     assert expected("F12a", "two sockets") is None
+    assert expected("F19d", "phone-LiveKit, down, 5 s") is None
+    assert expected("F19d", "phone-LiveKit, down, 30 s") == frozenset({"phone", "livekit"})
     assert expected("F13", "leave of an older join") == frozenset()
     assert expected("R200", "7: break_a_way: cloud to bridge refused, 3.0 s") == frozenset({"bridge", "stream"})
     assert expected("R200", "8: switch_there_and_back") is None
