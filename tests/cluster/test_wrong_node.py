@@ -292,3 +292,15 @@ def test_each_route_of_a_user_is_known() -> None:
     anywhere = {"/api/client/livekit/token"}
     by_token = {path for (_, path), operation in OPERATIONS.items() if operation.auth == "user"}
     assert by_token - anywhere == user_requests.OF_USER
+
+
+async def test_livekit_tokens_count_by_the_clock_of_the_cluster(scene: Scene) -> None:
+    """LiveKit refused those of a cloud whose own clock is an hour off: its users spoke by their sockets alone."""
+    phone = await scene.stages[2].socket(query=numbered(1))
+    greeting = await phone.until("connection_ack")
+    _, told = await scene.ask(2, "/api/client/livekit/token")
+    joins = scene.clouds.bridge.joins
+    await eventually(lambda: bool(joins) or "the bridge was not asked to join")
+    for token in (greeting["livekit"]["token"], told["data"]["token"], joins[0].token):
+        begins = jwt.decode(token, options={"verify_signature": False})["nbf"]
+        assert abs(begins - time()) < 60

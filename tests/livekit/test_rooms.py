@@ -65,6 +65,14 @@ async def test_a_wrong_secret_is_told_apart_from_no_server(livekit: LiveKit) -> 
         assert caught.value.retry
 
 
+async def test_calls_are_signed_by_the_clock_that_is_given(livekit: LiveKit, service: RoomService) -> None:
+    service.now = lambda: time() - 3600
+    with pytest.raises(RoomServiceError, match="LiveKit refuses the call"):
+        await service.rooms()
+    service.now = time
+    assert await service.rooms() == []
+
+
 async def test_calls_have_a_deadline(livekit: LiveKit) -> None:
     async with RoomService(livekit.url, KEYS, timeout=0.0001) as service:
         with pytest.raises(RoomServiceError, match=r"within 0\.0001 s"):

@@ -169,8 +169,10 @@ class Cloud:
             client = await self._cluster.enter_async_context(HandOverClient(config.secrets))
         self.sessions.join(self._directory, Owner(address or gethostname(), token_hex(6), address), client)
         if config is not None:
-            # What is signed for apps counts for minutes, and the clock of one cloud may be wrong by hours.
-            self._apps.world = replace(self._apps.world, wall=lambda: self.sessions.keeper.now_ms() / 1000)
+            # Tokens and what is signed for apps count for minutes, and the clock of one cloud may be wrong by hours.
+            world = replace(self._apps.world, wall=lambda: self.sessions.keeper.now_ms() / 1000)
+            self._apps.world = self.sessions.pool.world = world
+            self._rooms.now = world.wall
 
     async def _relayed(self, request: web.Request) -> web.StreamResponse:
         """Another cloud has a request that belongs here."""

@@ -323,7 +323,8 @@ class BridgePool:
         """`explain`: why LiveKit lets nobody into a room, in words for people; None where that is not known. `dial`
         opens a channel to a target, instead of what the configuration says."""
         self._config = config
-        self._world = world
+        self.world = world
+        """By its wall clock tokens of bridges count."""
         dial = dial or partial(config.bridge_security.open, secret=lambda: config.keys.bridge)
         self._explain = explain
         self._on_back = on_back
@@ -360,7 +361,7 @@ class BridgePool:
         Raises BridgeError.
         """
         for bridge in self._by_load(not_on):
-            seat = SeatClient(bridge, user, session_id, generation, self._config, self._world)
+            seat = SeatClient(bridge, user, session_id, generation, self._config, self.world)
             trying(seat)
             joined = False
             try:

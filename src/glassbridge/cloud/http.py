@@ -109,6 +109,7 @@ class HttpApi:
         self._origins = Origins(config.allowed_origins)
         sign_in_time = config.connections.sign_in_time
         sockets = AppSockets(apps, sessions, config, recheck, self._origins, relay)
+        self._host = apps
         self._apps = AppRoutes(apps, sessions, sockets, self._user)
         self._exchange = Exchange(config, tokens, apps.world)
         self._storage = Storage(apps, apps.store)
@@ -207,7 +208,9 @@ class HttpApi:
     async def livekit_token(self, request: web.Request) -> web.Response:
         """Where the phone's LiveKit room is, with a fresh token."""
         user, config = await self._user(request), self._config
-        token = phone_token(config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl)
+        token = phone_token(
+            config.livekit_keys, user=user, room=user, ttl=config.client_token_ttl, now=self._host.world.wall()
+        )
         log.info("LiveKit token minted", holder="phone", user_id=user, seconds=config.client_token_ttl)
         data = {"url": config.phones_livekit_url, "token": token, "room": user, "identity": user}
         return success(data, headers={"Cache-Control": "no-store"})

@@ -1,17 +1,20 @@
 """LiveKit's room service, as far as we use it: who is in a room, put somebody out, delete a room."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from google.protobuf.message import DecodeError
+from livekit.api.access_token import SIPGrants, VideoGrants
 from livekit.api.room_service import RoomService as LiveKitRoomService
 from livekit.api.twirp_client import ServerError
 from livekit.protocol import models, room
 
 from glassbridge.livekit.clock_skew import MATTERS, describe, skew_of
-from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.livekit.tokens import LiveKitKeys, service_token
 
 DEFAULT_TIMEOUT = 5.0
 
@@ -41,6 +44,15 @@ class RoomServiceRefused(RoomServiceError):
     """LiveKit does not know the key, knows another secret to it, or reads another time."""
 
 
+class _Service(LiveKitRoomService):
+    """LiveKit's own client, whose tokens would count from this machine's clock."""
+
+    sign: Callable[[VideoGrants], str]
+
+    def _auth_header(self, grants: VideoGrants | None, sip: SIPGrants | None = None) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.sign(grants or VideoGrants())}"}
+
+
 class RoomService:
     """Calls one LiveKit server; each call has a deadline and raises RoomServiceError. Safe to cancel.
 
@@ -52,6 +64,8 @@ class RoomService:
         self._keys = keys
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self.now: Callable[[], float] = time.time
+        """Unix seconds from which tokens count: LiveKit's clock should be near."""
         self.skew: float | None = None
         """Seconds by which our clock was ahead of LiveKit's at its last answer; None while it told no time."""
 
@@ -71,7 +85,11 @@ class RoomService:
         self._keys = keys
         if self._session is not None:
             # Without failover: it would send the request to hosts that the server names.
-            self._service = LiveKitRoomService(self._session, self._url, keys.api_key, keys.secret, failover=False)
+            self._service = _Service(self._session, self._url, keys.api_key, keys.secret, failover=False)
+            self._service.sign = self._sign
+
+    def _sign(self, grants: VideoGrants) -> str:
+        return service_token(self._keys, grants, now=self.now())
 
     async def _note_time(self, _session: object, _context: object, ended: aiohttp.TraceRequestEndParams) -> None:
         self.skew = skew_of(ended.response.headers.get("Date"))

@@ -20,6 +20,7 @@ from glassbridge.core.values import UserId, agent_identity
 LEEWAY = 60.0
 """Seconds that LiveKit forgives on both ends of a token's life."""
 MAX_LIFETIME = 30 * 24 * 3600.0
+SERVICE_TTL = 600.0
 MIN_SECRET_BYTES = 32
 
 
@@ -80,6 +81,13 @@ def agent_token(keys: LiveKitKeys, *, user: UserId, room: str, ttl: float, now: 
     Of the standard kind: as an "agent" it would not keep the room open while the phone is away.
     """
     return _mint(keys, agent_identity(user), room, ttl, now)
+
+
+def service_token(keys: LiveKitKeys, grants: VideoGrants, *, now: float) -> str:
+    """A token for calls of LiveKit's room service; it lives for SERVICE_TTL seconds."""
+    claims = AccessToken("-", "-").with_grants(grants).claims.asdict()
+    life = {"iss": keys.api_key, "nbf": int(now), "exp": int(now + SERVICE_TTL)}
+    return jwt.encode({**claims, **life}, keys.secret, algorithm="HS256")
 
 
 def _mint(keys: LiveKitKeys, identity: str, room: str, ttl: float, now: float | None = None) -> str:
