@@ -48,7 +48,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
         shutil.copy(path, tmp_path)
-    for name in ("src", "examples"):
+    for name in ("src", "examples", "js"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 

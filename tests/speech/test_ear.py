@@ -403,4 +403,4 @@ def test_who_waits_for_a_stream_is_told_how_late_captions_are() -> None:
     with virtual_time() as loop:
         loop.run_until_complete(speak())
     told = [found.seconds for found in slow if found is not None]
-    assert told == pytest.approx([2.6, 5.2], abs=0.2)
+    assert told == pytest.approx([2.5, 5.0], abs=0.25)
