@@ -320,31 +320,6 @@ async def test_one_acknowledgement_is_enough_for_several_datagrams(monkeypatch: 
         assert acknowledged == [1], "a hole is told at once"
 
 
-async def test_in_a_flow_acknowledgements_take_their_time_and_after_a_pause_they_do_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """After a pause the window may be one packet, and each packet waits for the acknowledgement of the last."""
-    async with connections() as (one, other):
-        channel, heard, acknowledged, counted = await counting_acknowledgements(one, other)
-        assert one.sctp is not None
-        assert other.sctp is not None
-        monkeypatch.setattr(other.sctp, "_send_sack", counted)
-        monkeypatch.setattr(quirks, "SACK_DELAY", 60.0)
-        quirks.acknowledge_lazily(other.sctp)
-        channel.send(b"the first")
-        await eventually(lambda: acknowledged == [1] or "the first one waits")
-        monkeypatch.setattr(quirks, "PAUSE", 60.0)
-        monkeypatch.setattr(quirks, "AFTER_PAUSE", 0.0)
-        monkeypatch.setattr(other.sctp, "_send_sack", counted)
-        quirks.acknowledge_lazily(other.sctp)
-        channel.send(b"the first of a flow")
-        await eventually(lambda: len(heard) == 2 or f"{len(heard)} of 2")
-        assert acknowledged == [1]
-        for _ in range(quirks.SACK_EVERY - 1):
-            channel.send(b"more of it")
-        await eventually(lambda: len(acknowledged) == 2 or f"{len(acknowledged)} acknowledgements")
-
-
 async def test_rtp_comes_to_us_and_starts_no_decoder() -> None:
     async with connections() as (one, other):
         await connect_prepared(one, other)

@@ -33,11 +33,8 @@ CONSENT_AGAIN = 0.4
 CONSENT_REPEATS = 3
 """Of one check, after 0.5, 1.5 and 3.5 s. An answer counts for 7.5 s, so that a path is not dead because it is long."""
 SACK_EVERY = 4
-SACK_DELAY, SACK_SOON = 0.1, 0.01
-"""Seconds after the first datagram that waits for its acknowledgement (RFC 9260 allows 0.2); and after a pause."""
-PAUSE, AFTER_PAUSE = 0.5, 1.0
-"""Seconds without a datagram after which the sender may have closed its window to one packet, which then waits for each
-acknowledgement; and in which it opens again."""
+SACK_DELAY = 0.01
+"""Seconds; the sender's window, and with it a large message, waits for it."""
 LEAST_REPEAT = 1.2
 """Seconds after which data counts as lost that nobody acknowledges, at least: a burst of loss may last for 1 s."""
 QUEUED = 0.15
@@ -286,12 +283,9 @@ async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[]
 
 def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
     """One acknowledgement for SACK_EVERY datagrams, or SACK_DELAY after the first: aiortc sends one for each, which is
-    a fifth of the work of listening. After a pause it waits for SACK_SOON at most. What is missing or came twice is
-    told at once. Call it once."""
+    a fifth of the work of listening. What is missing or came twice is told at once. Call it once."""
     send = sctp._send_sack
-    loop = asyncio.get_running_loop()
     waiting = 0
-    heard_at = soon_until = -inf
     timer: asyncio.TimerHandle | None = None
     late: asyncio.Task[None] | None = None
 
@@ -309,18 +303,14 @@ def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
             late = asyncio.ensure_future(send_now())
 
     async def send_sack() -> None:
-        nonlocal waiting, timer, heard_at, soon_until
-        now = loop.time()
-        if now - heard_at > PAUSE:
-            soon_until = now + AFTER_PAUSE
-        heard_at = now
+        nonlocal waiting, timer
         waiting += 1
         if waiting >= SACK_EVERY or sctp._sack_misordered or sctp._sack_duplicates:
             await send_now()
             return
         sctp._sack_needed = False
         if timer is None:
-            timer = loop.call_later(SACK_SOON if now < soon_until else SACK_DELAY, send_late)
+            timer = asyncio.get_running_loop().call_later(SACK_DELAY, send_late)
 
     sctp._send_sack = send_sack  # type: ignore[method-assign]
 

@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from glassbridge.lab.uplinks.wire import UDP, Link
-from glassbridge.livekit.aiortc_quirks import LEAST_REPEAT, QUEUED, SACK_SOON
+from glassbridge.livekit.aiortc_quirks import LEAST_REPEAT, QUEUED, SACK_DELAY
 from glassbridge.livekit.publisher import LIFE_MS, WINDOW, WINDOW_QUEUED
 from glassbridge.phone.room import MAX_WAITING
 
@@ -97,7 +97,7 @@ class Place:
             self._known.add(chunk.number)
             self._loop.call_later(WITHIN, self._hear, chunk.payload)
         if self._answer is None:
-            self._answer = self._loop.call_later(SACK_SOON, self._acknowledge)
+            self._answer = self._loop.call_later(SACK_DELAY, self._acknowledge)
 
     def _acknowledge(self) -> None:
         self._answer = None
