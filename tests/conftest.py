@@ -78,6 +78,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         ("sdk", None if find_spec("livekit.rtc") else "the official LiveKit SDK is not installed"),
         ("promtool", None if shutil.which("promtool") else "no promtool: apt-get install prometheus"),
         ("chromium", None if shutil.which("chromium") else "no chromium: apt-get install chromium"),
+        (
+            "firefox",
+            None
+            if shutil.which("firefox-esr") and shutil.which("pulseaudio")
+            else "no Firefox, or no PulseAudio: apt-get install firefox-esr pulseaudio",
+        ),
     ):
         if missing and item.get_closest_marker(mark):
             _skipped_for[missing] += 1

@@ -58,6 +58,18 @@ async def test_a_phone_that_is_not_wanted_says_why_and_stops_listening(stage: Ca
         assert [found for found in page.complaints if "401" not in found and "WebSocket" not in found] == []
 
 
+@pytest.mark.chromium
+async def test_a_browser_that_never_starts_its_sound_is_told_of(stage: Callable[..., Any]) -> None:
+    """Firefox waits for ever on a computer without a sound output; the phone did so with it, and said nothing."""
+    built: Stage = await stage()
+    token = mint_core_token(user_id(ANN), SECRET, 600)
+    async with Browser(microphone=clips.wav()) as browser:
+        page = await browser.open(f"{built.url}/console/phone?transport=websocket#token={token}")
+        await page.run("AudioContext.prototype.resume = () => new Promise(() => {}); 0")
+        await page.click("#start")
+        await page.until("document.body.innerText.includes('connect a loudspeaker or headphones')", 15)
+
+
 BUTTON = f'#catalogue li[data-name="{PACKAGE}"] button'
 ROW = f"document.querySelector('{BUTTON}')?.parentElement"
 

@@ -30,7 +30,7 @@ def phone_check(
         typer.Argument(
             metavar="COMMAND|URL",
             help="What starts the phone; after -- where it has options. {url} and {token} become the cloud's URL and "
-            "the core token; they are in GLASSBRIDGE_CLOUD and GLASSBRIDGE_TOKEN, too. A URL is opened in Chromium.",
+            "the core token; they are in GLASSBRIDGE_CLOUD and GLASSBRIDGE_TOKEN, too. A URL is opened in a browser.",
         ),
     ],
     livekit: Annotated[
@@ -40,6 +40,7 @@ def phone_check(
             "livekit-server is at hand, else embedded."
         ),
     ] = "auto",
+    browser: Annotated[str, typer.Option(help="What opens a URL: chromium or firefox.")] = "chromium",
     only: Annotated[list[str] | None, typer.Option(help="Only this promise; may be repeated.")] = None,
     output: Annotated[bool, typer.Option("--output", help="Show what the phone writes, on standard error.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object for each promise.")] = False,
@@ -49,20 +50,23 @@ def phone_check(
     Exit status 0 if none is broken, 1 if one is, 2 if nothing could be examined.
     """  # fmt: skip
     start_logging("phone-check", "error", "auto")
-    raise typer.Exit(until_signal(_examine(subject, livekit, only or [], output, json), stopped=INTERRUPTED))
+    raise typer.Exit(until_signal(_examine(subject, browser, livekit, only or [], output, json), stopped=INTERRUPTED))
 
 
-async def _examine(words: list[str], livekit: str, only: list[str], output: bool, json: bool) -> int:
+async def _examine(words: list[str], browser: str, livekit: str, only: list[str], output: bool, json: bool) -> int:
     from contextlib import AsyncExitStack
     from subprocess import DEVNULL
 
     from glassbridge.lab.phone_check.examine import examine
-    from glassbridge.lab.phone_check.subject import subject
+    from glassbridge.lab.phone_check.subject import Browser, subject
 
+    if browser not in (known := [one.value for one in Browser]):
+        text = Complaint.CHOICE_UNKNOWN.text(option="--browser", unknown=browser, known=", ".join(known))
+        raise UserError(text, 2)
     promises = _chosen(only)
     progress = Progress()
     async with AsyncExitStack() as clean:
-        phone = subject(words, sys.stderr.fileno() if output else DEVNULL)
+        phone = subject(words, sys.stderr.fileno() if output else DEVNULL, Browser(browser))
         server = await _server(livekit, clean, progress)
         found = await examine(phone, server, promises, progress.say)
     progress.clear()

@@ -2,7 +2,24 @@
 
 import { SAMPLE_RATE } from "../frames.js";
 
+const START = 5_000; // milliseconds
 const LATE = 2; // seconds by which a frame may come late without having been captured late
+
+/**
+ * Firefox waits for ever where the computer has no sound output.
+ * @param {AudioContext} context
+ */
+async function started(context) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, START, "late")));
+  const result = await Promise.race([context.resume(), late]);
+  clearTimeout(timer);
+  if (result === "late") {
+    void context.close(); // that may wait as well
+    throw new Error("the browser does not start its sound: connect a loudspeaker or headphones, then start again");
+  }
+}
 
 export class Microphone {
   /** @param {string | URL} worklet the file of the audio thread, where a bundler moves it */
@@ -38,7 +55,12 @@ export class Microphone {
           : `there is no microphone that can be used (${name})`,
       );
     }
-    this.context = await this.graph(this.stream, new AudioContext({ sampleRate: SAMPLE_RATE }));
+    try {
+      this.context = await this.graph(this.stream, new AudioContext({ sampleRate: SAMPLE_RATE }));
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   /** @param {MediaStream} stream @param {AudioContext} context */
@@ -58,7 +80,7 @@ export class Microphone {
     this.published = context.createMediaStreamDestination();
     source.connect(cutter).connect(context.destination); // silence: without a destination nothing would run
     source.connect(this.gain).connect(this.published);
-    await context.resume();
+    await started(context);
     return context;
   }
 

@@ -1,19 +1,21 @@
-"""The phone that is examined: a command, or a page that Chromium opens."""
+"""The phone that is examined: a command, or a page that a browser opens."""
 
+import json
 import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from glassbridge.runtime.child import Child
 from glassbridge.runtime.errors import UserError
 
 GRACE: Final = 3.0
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_FLAGS: Final = (
+CHROMIUM_FLAGS: Final = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -24,7 +26,50 @@ BROWSER_FLAGS: Final = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
+FIREFOX_PREFERENCES: Final = {
+    "app.update.enabled": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "media.autoplay.default": 0,
+    "media.navigator.permission.disabled": True,
+    "media.navigator.streams.fake": True,
+    "media.peerconnection.ice.loopback": True,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+}
 URL, TOKEN = "{url}", "{token}"
+
+
+class Browser(StrEnum):
+    """What opens the page of a phone."""
+
+    CHROMIUM = "chromium"
+    FIREFOX = "firefox"
+
+
+def _chromium(profile: Path) -> list[str]:
+    return [*CHROMIUM_FLAGS, f"--user-data-dir={profile}"]
+
+
+def _firefox(profile: Path) -> list[str]:
+    lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in FIREFOX_PREFERENCES.items())
+    (profile / "user.js").write_text("\n".join(lines))
+    return ["--headless", "--no-remote", "--profile", str(profile)]
+
+
+class _Program(NamedTuple):
+    """How a browser is started with an empty profile and a microphone that beeps."""
+
+    names: tuple[str, ...]
+    package: str
+    """Of Debian."""
+    flags: Callable[[Path], list[str]]
+
+
+_PROGRAMS: Final = {
+    Browser.CHROMIUM: _Program(("chromium", "chromium-browser", "google-chrome"), "chromium", _chromium),
+    Browser.FIREFOX: _Program(("firefox-esr", "firefox"), "firefox-esr", _firefox),
+}
 
 
 class Phone(Protocol):
@@ -70,11 +115,13 @@ class Command:
 class Page:
     """A page in a browser of its own; its address has the placeholders of a Command."""
 
-    def __init__(self, address: str, output: int) -> None:
-        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-        if browser is None:
-            raise UserError("a page needs Chromium: install it (Debian: apt-get install chromium)", 2)
-        self._browser = browser
+    def __init__(self, address: str, output: int, browser: Browser) -> None:
+        program = _PROGRAMS[browser]
+        found = next(filter(None, map(shutil.which, program.names)), None)
+        if found is None:
+            name = browser.value.capitalize()
+            raise UserError(f"this page needs {name}: install it (Debian: apt-get install {program.package})", 2)
+        self._browser, self._flags = found, program.flags
         self._address = address
         self._output = output
         self._command: Command | None = None
@@ -83,8 +130,8 @@ class Page:
     async def start(self, url: str, token: str) -> None:
         """Raises UserError."""
         self._profile = tempfile.TemporaryDirectory(prefix="glassbridge-phone-check-", ignore_cleanup_errors=True)
-        profile = f"--user-data-dir={Path(self._profile.name)}"
-        self._command = Command([self._browser, *BROWSER_FLAGS, profile, self._address], self._output)
+        flags = self._flags(Path(self._profile.name))
+        self._command = Command([self._browser, *flags, self._address], self._output)
         await self._command.start(url, token)
 
     async def stop(self) -> int | None:
@@ -96,10 +143,11 @@ class Page:
         return status
 
 
-def subject(words: list[str], output: int) -> Phone:
-    """A URL is a page, all else a command; one word with spaces is split as a shell would. Raises UserError."""
+def subject(words: list[str], output: int, browser: Browser = Browser.CHROMIUM) -> Phone:
+    """A URL is a page for the browser, all else a command; one word with spaces is split as a shell would. Raises
+    UserError."""
     if len(words) == 1 and words[0].startswith(("http://", "https://")):
-        return Page(words[0], output)
+        return Page(words[0], output, browser)
     argv = shlex.split(words[0]) if len(words) == 1 else words
     if not argv:
         raise UserError("give the command that starts the phone, or the URL of its page", 2)

@@ -34,7 +34,7 @@ class Checker(Enum):
     STOPPED = "an app is stopped by its user only"
     ONE = "an app has one session of a user at a time"
     ONCE = "an app hears each sentence once"
-    ORDER = "an app hears in order what its user said to one cloud"
+    ORDER = "an app hears in order what its user said by one connection"
     GROWS = "what is kept does not grow with the days"
     BOUNDED = "what one peer can make grow has a bound"
     FAILS = "no task fails unheard"
@@ -81,10 +81,9 @@ class _User:
     cloud: Process | None = None
     said: int = 0
     """The newest sentence."""
-    last_cloud: Process | None = None
-    """The one that has the phone, or had it last,"""
     said_before: int = 0
-    """and the last sentence that was said before the phone came there."""
+    """The last sentence that was said before the phone's newest connection: what is on its way may come later than what
+    is said by that one."""
     away_since: float = 0.0
     away: tuple[float, float] = (0.0, 0.0)
     """The last absence that is over."""
@@ -178,9 +177,7 @@ class Ledger:
         one, cloud = self._users[user], self._clouds[address]
         if one.cloud is None:
             one.away = (one.away_since, self._time.now)
-        if cloud is not one.last_cloud:
-            one.last_cloud, one.said_before = cloud, one.said
-        one.cloud = cloud
+        one.cloud, one.said_before = cloud, one.said
         self.note("connected", user, cloud.name)
         self._begin_anew(one.apps.values())
 
