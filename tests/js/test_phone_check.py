@@ -74,10 +74,10 @@ async def test_a_page_keeps_all_promises(subject_page: str) -> None:
 @pytest.mark.slow
 @pytest.mark.firefox
 @pytest.mark.timeout(600)
-async def test_a_page_in_firefox_breaks_none(subject_page: str, sound_output: dict[str, str]) -> None:
-    """Firefox has no way to a room on loopback; the audio goes by the socket then."""
+async def test_a_page_in_firefox_keeps_all_promises(subject_page: str, sound_output: dict[str, str]) -> None:
+    """It took no place in a room while our server named a STUN server whose port Firefox refuses."""
     results = await examined("--browser", "firefox", subject_page, env=sound_output)
-    assert list(results.values()).count("kept") >= 28, results
+    assert list(results.values()).count("kept") >= 30, results
 
 
 @pytest.mark.slow
