@@ -197,8 +197,10 @@ class UserOwnership:
             claim = replace(claim, session=known)
         if handed is not None:
             claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)))
-        if claim != verdict.claim if held else self._lease.is_trusted(self._clock()):
-            self.restore(claim)  # the id, and the epoch; or all of it, where the directory has come back meanwhile
+        changed = held and claim != verdict.claim  # the id, or the epoch
+        unknown = not held and self._lease.is_trusted(self._clock())  # the directory has come back meanwhile
+        if changed or unknown:
+            self.restore(claim)
         return Won(claim, held, lost_meanwhile, handed, goes_on=bool(known))
 
     def silent(self, user: UserId) -> frozenset[Owner]:
