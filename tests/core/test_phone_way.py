@@ -1,6 +1,8 @@
 """A phone of the original is taken out of a room that serves nobody, and greeted when it serves again."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from glassbridge.core.diagnosis import Hop
 from glassbridge.core.link_events import AudioRoute, Notice
@@ -64,6 +66,18 @@ def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
     assert way.invite(5.0) is None
     assert way.told(UNHEARD, 6.0) is Nudge.TAKE_OUT
     assert way.tick(GREET_EVERY) is Nudge.GREET, "it is not heard"
+
+
+@given(st.floats(0.0, 1e6))
+@example(495.43508709194094)
+def test_what_is_due_is_done_then(begin: float) -> None:
+    """The sum of the moment and the pause, less the moment, may be less than the pause: it was due for ever."""
+    way = heard()
+    assert way.invite(begin) is Nudge.GREET
+    assert way.invite(begin + 5.0) is None
+    assert way.told(UNHEARD, begin + 6.0) is Nudge.TAKE_OUT
+    assert way.due is not None
+    assert way.tick(way.due) is Nudge.GREET
 
 
 @pytest.mark.parametrize("way", [PhoneWay(), heard(AudioRoute.SOCKET), heard(track=True)])

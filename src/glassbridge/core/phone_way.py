@@ -67,8 +67,8 @@ class PhoneWay:
 
     def invite(self, now: float) -> Nudge | None:
         """The phone should join its room anew; too soon after the last greeting, it is due later."""
-        if now - self._greeted_at < GREET_EVERY:
-            self.due = self._greeted_at + GREET_EVERY
+        if now < (due := self._greeted_at + GREET_EVERY):
+            self.due = due
             return None
         self._greeted_at, self._taken_out, self.due = now, False, None
         return Nudge.GREET
