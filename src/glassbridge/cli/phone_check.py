@@ -2,6 +2,7 @@
 
 import json as json_module
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,9 +61,7 @@ async def _examine(words: list[str], browser: str, livekit: str, only: list[str]
     from glassbridge.lab.phone_check.examine import examine
     from glassbridge.lab.phone_check.subject import Browser, subject
 
-    if browser not in (known := [one.value for one in Browser]):
-        text = Complaint.CHOICE_UNKNOWN.text(option="--browser", unknown=browser, known=", ".join(known))
-        raise UserError(text, 2)
+    _require_known("--browser", [browser], [one.value for one in Browser])
     promises = _chosen(only)
     progress = Progress()
     async with AsyncExitStack() as clean:
@@ -73,13 +72,18 @@ async def _examine(words: list[str], browser: str, livekit: str, only: list[str]
     return _report(found, json)
 
 
+def _require_known(option: str, given: Collection[str], known: Collection[str]) -> None:
+    """Raises UserError."""
+    if unknown := [name for name in given if name not in known]:
+        raise UserError(Complaint.CHOICE_UNKNOWN.text(option=option, unknown=unknown[0], known=", ".join(known)), 2)
+
+
 def _chosen(only: list[str]) -> "list[Promise]":
     """Raises UserError."""
     from glassbridge.lab.phone_check.promises import PROMISES
 
     known = {promise.id: promise for promise in PROMISES}
-    if unknown := [name for name in only if name not in known]:
-        raise UserError(Complaint.CHOICE_UNKNOWN.text(option="--only", unknown=unknown[0], known=", ".join(known)), 2)
+    _require_known("--only", only, known)
     return [known[name] for name in only] or list(PROMISES)
 
 
@@ -93,9 +97,7 @@ async def _server(livekit: str, clean: "AsyncExitStack", progress: Progress) -> 
 
     if livekit == NO_LIVEKIT:
         return None
-    if livekit not in ("auto", "real", "embedded"):
-        known = f"auto, real, embedded, {NO_LIVEKIT}"
-        raise UserError(Complaint.CHOICE_UNKNOWN.text(option="--livekit", unknown=livekit, known=known), 2)
+    _require_known("--livekit", [livekit], ("auto", "real", "embedded", NO_LIVEKIT))
     config = stack_config(livekit, ParticipantName.OWN)
     keys = LiveKitKeys("phone-check", token_urlsafe(32))
     binary = None

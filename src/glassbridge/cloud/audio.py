@@ -143,7 +143,7 @@ class Arrived:
 
 
 def _ignored(_number: FrameNumber) -> None:
-    """Nobody wants to know."""
+    """The default of `Microphone.on_presence`."""
 
 
 class Microphone:

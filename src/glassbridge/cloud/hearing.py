@@ -60,7 +60,7 @@ class _Seat:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What one stream of the recogniser is wanted for."""
+    """A stream of the recogniser that is asked for, open or not."""
 
     wants: frozenset[Want]
     since: int
@@ -199,7 +199,7 @@ class Hearing:
             self._review = self._loop.call_later(LEAVE_AFTER, self._leave)
 
     def _sit(self) -> None:
-        """Somebody is heard: each stream that is asked for has an ear."""
+        """Makes an ear for each stream that is asked for and has none: the user speaks."""
         for key, asked in self._asked.items():
             if key not in self._seats:
                 ear = Ear(

@@ -68,7 +68,7 @@ class Order:
         self._shell.step(Needed(on or self._always, raw))
 
     def need_always(self) -> None:
-        """Somebody needs it whom apps do not know."""
+        """The microphone stays on from now on, whatever apps need."""
         self._always = True
         self.need(on=True, raw=False)
 

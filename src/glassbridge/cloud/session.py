@@ -509,7 +509,7 @@ class UserSession:
         return self.microphone.listeners
 
     def attend(self, listener: Listener, on_presence: Callable[[FrameNumber], None], *, needs: bool) -> None:
-        """Somebody who is no app hears the microphone from now on; `needs`: it is on for that."""
+        """Adds a listener of the microphone that is no app. With `needs` the microphone stays on for it."""
         self.microphone.listeners.append(listener)
         self.microphone.on_presence = on_presence
         if needs:

@@ -32,8 +32,8 @@ MEDIA_SETTLE = 0.5
 PATIENT = 10.0
 """Seconds that a ping may be unanswered while the media path answers, or a path while the link is silent."""
 PROOF = 1.4
-"""What was sent by another way so many seconds after what is unanswered here, and was answered, proves the link. Pings
-go each second: a place in a server that died is left no later for it."""
+"""Seconds. The link is proven by an answer on another way to something sent at least this long after the message that
+is unanswered here. Pings go each second, so a place in a server that died is left no later for it."""
 SILENT_LINK = 2.5
 """Seconds of lag from which on the link is silent. Once it is not, the server gets PROOF seconds and a ping more."""
 LOOK_AGAIN = 0.25

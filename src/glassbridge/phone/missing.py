@@ -75,7 +75,7 @@ class Missing:
                 carried=self.is_carried(frame),
             )
             if again.later:
-                self._carried.append((position, frame.stop))
+                self.carry(position, frame.stop)
                 self.late.append(frame)
                 self.any_late.set()
             if again.room or again.socket:

@@ -41,7 +41,7 @@ URL, TOKEN = "{url}", "{token}"
 
 
 class Browser(StrEnum):
-    """What opens the page of a phone."""
+    """The browsers that can open the page of a phone."""
 
     CHROMIUM = "chromium"
     FIREFOX = "firefox"

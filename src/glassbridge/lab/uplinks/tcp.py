@@ -121,7 +121,7 @@ class Stream:
         return segment
 
     def _sharing(self, first: _Segment) -> list[_Segment]:
-        """What goes in one packet with a segment that is sent again: those after it, as far as they fit."""
+        """The segments of one packet: this one, which is sent again, and as many of the next ones as fit."""
         after = self._segments[self._segments.index(first) :]
         found: list[_Segment] = []
         for one in takewhile(lambda one: not one.arrived, after):
