@@ -85,7 +85,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """This app read too slowly, so that something was left out."""
+    """Something was left out: this app read too slowly, or was away for longer than sentences are kept for it."""
 
     audio_chunks: int
     messages: int

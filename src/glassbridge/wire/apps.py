@@ -508,7 +508,7 @@ class Translation(Message, tag="translation", frozen=True, kw_only=True):
 
 
 class DeliveryGap(Message, tag="delivery_gap", frozen=True, kw_only=True):
-    """Ours, sent unasked: this app reads too slowly, so that something was left out."""
+    """Ours, sent unasked: something was left out, since this app reads too slowly, or was away for too long."""
 
     audio_chunks: int
     """Dropped since the last such notice."""

@@ -89,6 +89,8 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     """Packages of the apps that the user has started."""
     subscriptions: Annotated[dict[Name, tuple[str, ...]], Meta(max_length=256)] = {}
     """What each app listens to, as it spells it."""
+    missed: Annotated[dict[Name, tuple[dict[str, Any], ...]], Meta(max_length=256)] = {}
+    """What each app was not there to hear (cloud/apps/missed.py)."""
     playbacks: Annotated[tuple[dict[str, Any], ...], Meta(max_length=10_000)] = ()
     """What apps play right now: an `audio_play_request`, and `position_ms`."""
     heard: HeardUpTo | None = None
@@ -99,10 +101,15 @@ class HandOver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fitting(handed: HandOver, most: int = MOST_OF_ONE) -> HandOver:
-    """The same, of at most so many bytes as JSON: without what was said longest ago, at last without what is played."""
+    """The same, of at most so many bytes as JSON: without what was said longest ago, at last without what is played and
+    what apps have missed."""
     while len(msgspec.json.encode(handed)) > most and handed.transcripts:
         handed = replace(handed, transcripts=handed.transcripts[(len(handed.transcripts) + 1) // 2 :])
-    return handed if len(msgspec.json.encode(handed)) <= most else replace(handed, playbacks=(), subscriptions={})
+    return (
+        handed
+        if len(msgspec.json.encode(handed)) <= most
+        else replace(handed, playbacks=(), subscriptions={}, missed={})
+    )
 
 
 def sign_request(body: bytes, secret: str) -> str:

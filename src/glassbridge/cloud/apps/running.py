@@ -9,6 +9,7 @@ import structlog
 from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.devices import Devices
 from glassbridge.cloud.apps.host import REFUSED, AppHost
+from glassbridge.cloud.apps.missed import Missed
 from glassbridge.cloud.apps.playback import Playbacks, Room
 from glassbridge.cloud.apps.registry import AppRecord
 from glassbridge.cloud.apps.store import StoreError
@@ -116,6 +117,8 @@ class RunningApp:
         self._lost_at: float | None = None
         """Monotonic time at which the app went away; None while it is here."""
         self._results: deque[tuple[float, wire.AudioPlayResponse]] = deque(maxlen=KEPT)
+        self.missed = Missed(self._clock)
+        """Of streams, while the app was away."""
         self._playbacks = Playbacks(
             user, record.package, room, self._played, self._vouch, self._tasks, host.config.play_start, self._clock
         )
@@ -251,7 +254,7 @@ class RunningApp:
 
     @property
     def socket(self) -> AppConnection | None:
-        """Where streams go; None while the app is away: what it misses then is gone."""
+        """Where streams go; None while the app is away."""
         return self._socket
 
     def _perform(self, effect: Effect) -> None:

@@ -31,8 +31,8 @@ from glassbridge.wire.rejections import Rejected, Rejection
 
 log = structlog.get_logger()
 
-HEARS_WORDS = (Stream.TRANSCRIPTION.label, Stream.TRANSLATION.label)
-"""Beginnings of the subscriptions of apps that hear what is said."""
+WORDS = (Stream.TRANSCRIPTION, Stream.TRANSLATION)
+"""What is said."""
 POSITION = "position_ms"
 """Beside the fields of a request for a sound that is handed over."""
 MAX_APPS = 64
@@ -129,6 +129,7 @@ class UserApps:
         return HandOver(
             apps=tuple(self._apps),
             subscriptions={package: self._book.spelled(package) for package in self._apps},
+            missed={package: app.missed.handed_over() for package, app in self._apps.items() if app.missed},
             playbacks=tuple(msgspec.to_builtins(request) | {POSITION: position} for request, position in playing),
         )
 
@@ -137,19 +138,18 @@ class UserApps:
         counted. They listen to the same until they say otherwise, and what they play goes on. An app that runs here
         already goes on as it is."""
         for package in dict.fromkeys(handed.apps):
-            if (known := self._apps.get(package)) is not None:
-                if not self._book.in_force(package):
-                    self._book.replace(package, handed.subscriptions.get(package, ()), known.record.permissions)
-                continue
-            try:
-                app = self._new(package)
-            except CannotStart as error:
-                self._log.warning("app not taken over", package=package[:256], error=str(error))
-                continue
-            self._apps[package] = app
-            app.begin()
-            app.start()
-            self._book.replace(package, handed.subscriptions.get(package, ()), app.record.permissions)
+            if (app := self._apps.get(package)) is None:
+                try:
+                    app = self._new(package)
+                except CannotStart as error:
+                    self._log.warning("app not taken over", package=package[:256], error=str(error))
+                    continue
+                self._apps[package] = app
+                app.begin()
+                app.start()
+            app.missed.take_over(handed.missed.get(package, ()))
+            if not self._book.in_force(package):
+                self._book.replace(package, handed.subscriptions.get(package, ()), app.record.permissions)
         self._count()
         for fields in handed.playbacks:
             self._go_on(dict(fields))
@@ -250,13 +250,14 @@ class UserApps:
         stream = next((Stream.TRANSLATION for want in asked if want.target is not None), Stream.TRANSCRIPTION)
         asked_for = sorted((want.language,) if want.target is None else (want.language, want.target) for want in asked)
         for package, wanted in self._book.hearers(stream, asked_for):
-            self._send(package, _as_message(said, *wanted.languages), wanted.spelling or wanted.text)
+            message, name = _as_message(said, *wanted.languages), wanted.spelling or wanted.text
+            self._send(package, message, name, kept_for=(stream, wanted.languages) if said.final else None)
 
     def gap(self, told: TranscriptGap) -> None:
         """Words are missing, or have come: to all that hear what is said."""
-        for package in self._apps:
-            if any(text.startswith(HEARS_WORDS) for text in self._book.in_force(package)):
-                self._send(package, told)
+        hearers = {package: stream for stream in WORDS for package in self._book.listeners(stream)}
+        for package, stream in hearers.items():
+            self._send(package, told, kept_for=(stream, ()))
 
     def audio_state(self, notice: AudioStateNotice) -> None:
         """The truth about the user's audio; who subscribes later is told at once."""
@@ -273,11 +274,33 @@ class UserApps:
         for app in self._apps.values():
             app.answer(message)
 
-    def _send(self, package: str, data: Message, name: str = "") -> None:
+    def _send(
+        self, package: str, data: Message, name: str = "", kept_for: tuple[Stream, tuple[str, ...]] | None = None
+    ) -> None:
+        """`kept_for`: an app that is away is told once it is back and listens to this stream in these languages."""
         app = self._apps.get(package)
-        if app is not None and app.socket is not None:
-            app.socket.stream(data_stream(app.socket.session_id, data, name))
+        if app is None:
+            return
+        message = data_stream(app.session_id, data, name)
+        if app.socket is not None:
+            self._catch_up(app)
+            app.socket.stream(message)
             self.handed += 1
+        elif kept_for is not None:
+            app.missed.keep(*kept_for, message)
+
+    def _catch_up(self, app: RunningApp) -> None:
+        """The app is told what it has missed of the streams that it listens to, before anything newer."""
+        if not app.missed or app.socket is None:
+            return
+        told = app.missed.take(lambda stream, languages: app.package in self._book.listeners(stream, *languages))
+        for message in told:
+            app.socket.stream(message)
+        dropped = app.missed.take_dropped()
+        self.handed += len(told)
+        self._log.info("missed words told", package=app.package, messages=len(told), dropped=dropped)
+        if dropped:
+            app.socket.send(data_stream(app.session_id, wire.DeliveryGap(audio_chunks=0, messages=dropped)))
 
     # ---- what apps ask
 
@@ -313,6 +336,7 @@ class UserApps:
         if self._audio_state is not None and not knew_state and app in self._listening(Stream.AUDIO_STATE):
             app.answer(data_stream(wire.app_session_id(self._user, app.package), self._audio_state))
         self.devices.catch_up(app, heard)
+        self._catch_up(app)
 
     def _count(self) -> None:
         """What is wanted has changed."""
