@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import structlog
 
-from glassbridge.lab.weeks.time import Time
+from glassbridge.lab.virtual.time import Time
 from glassbridge.telemetry import shipper
 from glassbridge.telemetry.config import SinkConfig
 from glassbridge.telemetry.sinks import Answer

@@ -24,8 +24,9 @@ from glassbridge.bridge import process, supervisor
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.flight import FlightCopy
 from glassbridge.bridge.process import MAX_LINE, WorkerPool, WorkerProcess
-from glassbridge.lab.weeks.ambient import seldom
-from glassbridge.lab.weeks.time import Time, VirtualLoop
+from glassbridge.lab.virtual.ambient import seldom
+from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.time import Time
 
 IMPORTS: Final = 1.6
 """Seconds until a child is warm."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from glassbridge.lab.weeks.ambient import ambient
+from glassbridge.lab.virtual.ambient import ambient
 
 
 class _Selector(selectors.DefaultSelector):

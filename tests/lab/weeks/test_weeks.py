@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
+from glassbridge.lab.virtual.ambient import ambient
 from glassbridge.lab.weeks import chaos
-from glassbridge.lab.weeks.ambient import ambient
 from glassbridge.lab.weeks.chaos import HOUR, Chaos, Plan
 from glassbridge.lab.weeks.week import play
 from glassbridge.runtime.direct import DirectShell
@@ -55,7 +55,7 @@ def test_an_app_that_dies_unseen_and_comes_back_as_another_process(seed: int, mo
 
     def hurt(self: Chaos, chance: Random) -> None:
         server = chance.choice(list(self._apps.values()))
-        if server.awake:
+        if server.reachable:
             self._sever(server)
             self._network.time.at(self._network.time.now + 1.0, self._restart, server, "killed", 0.5)
 

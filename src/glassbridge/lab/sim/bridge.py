@@ -10,12 +10,10 @@ from glassbridge.bridge.service import BridgeService
 from glassbridge.core.room import RoomState
 from glassbridge.core.values import UserId
 from glassbridge.lab.sim.livekit import LiveKit, Participant, Token
-from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.rpc import Server
 from glassbridge.lab.sim.world import Process, World
-from glassbridge.lab.weeks.time import VirtualLoop
 from glassbridge.livekit.participant import DEFAULT_OPTIONS, ConnectOptions, RoomEvents
 
 CONFIG = BridgeConfig()
@@ -29,14 +27,12 @@ class Worker:
     def __init__(self, world: World, name: str) -> None:
         self.process = Process(world, name)
         self.process.boot = self._boot
-        self.process.die = self._die
         self.server = Server(self.process)
         self.livekit: LiveKit
         self.link: Link
         """To LiveKit."""
         self.watchful = True
         """Its participants watch their paths, as ours do; the SDK's are blind for 14 s."""
-        self._loop: VirtualLoop
         self._service: BridgeService
         self._rooms: Rooms
         self._let_go_at = 0.0
@@ -51,23 +47,19 @@ class Worker:
         return self._service.draining
 
     def _boot(self) -> None:
-        own = world_of(self.process)
+        own, loop = self.process.world, self.process.loop
         self._let_go_at = 0.0
-        self._loop = loop_of(self.process)
         self._rooms = Rooms(CONFIG, self._join, self._drain, self._decided, own)
         self._service = BridgeService(self._rooms, Player(CONFIG.playback), CONFIG, 0, own, dict)
-        self.server.start(self._service, self._loop)
-        self._loop.call_soon(self._rooms.start)
-
-    def _die(self) -> None:
-        self._loop.end()
+        self.server.start(self._service, loop)
+        loop.call_soon(self._rooms.start)
 
     def stop(self) -> None:
         """SIGTERM: tells the clouds to take their users elsewhere, waits a while, leaves what is left, ends."""
         if self.process.awake and not self.draining:
             self.process.note("stopping")
             self._service.draining = True
-            self._loop.create_task(self._see_off())
+            self.process.loop.create_task(self._see_off())
 
     async def _see_off(self) -> None:
         """As bridge/worker.py does it, without a server that would have to be stopped."""
@@ -89,7 +81,7 @@ class Worker:
             await place.join(options.timeout)
         except asyncio.CancelledError:
             if self.process.running:
-                self._let_go_at = self.process.clock() + self.process.world.chance.uniform(*LETTING_GO)
+                self._let_go_at = self.process.clock() + self.process.chance.uniform(*LETTING_GO)
             raise
         return place
 

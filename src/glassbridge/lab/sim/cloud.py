@@ -1,6 +1,6 @@
 """A cloud: its own sessions and all that belongs to them, with modelled WebSockets of phones and a modelled gRPC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,14 +18,13 @@ from glassbridge.core.ownership import Owner
 from glassbridge.core.values import UserId
 from glassbridge.lab.sim import sound
 from glassbridge.lab.sim.livekit import KEYS, LiveKit
-from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.room_service import RoomService
 from glassbridge.lab.sim.rpc import Channel, Server
 from glassbridge.lab.sim.socket import CloudEnd, PhoneEnd
-from glassbridge.lab.sim.world import Call, Process, World
+from glassbridge.lab.sim.world import Process, World
+from glassbridge.lab.virtual.time import Call
 from glassbridge.lab.weeks.programs import NoRecogniser
-from glassbridge.lab.weeks.time import VirtualLoop
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.wire.audio_frames import FLAG_PRESENCE, FLAG_REPAIR, FLAG_REPLAYED, FrameNumber
 
@@ -44,31 +43,31 @@ class Cloud:
     def __init__(self, world: World, name: str, livekit: LiveKit, token_life: float) -> None:
         self.process = Process(world, name, skew=1.0)
         self.process.boot = self._boot
-        self.process.die = self._die
+        self._processes = world.processes
         self.livekit = livekit
         self.to_livekit: Link
         self.ways: dict[str, tuple[Server, Link]] = {}
         """To the workers of bridges, by their names."""
         self._token_life = token_life
         """Seconds that a token for a bridge lives."""
-        self._loop: VirtualLoop
         self._sessions: Sessions
 
     def _boot(self) -> None:
-        process, own = self.process, world_of(self.process)
-        self._loop = loop_of(process)
+        process, own = self.process, self.process.world
         rooms: Any = RoomService(process, self.livekit, self.to_livekit)
         config = replace(CONFIG, bridges=tuple(self.ways), agent_token_ttl=self._token_life)
         apps = AppHost(AppsConfig(), StaticRegistry(), world=own)
-        self._sessions = Sessions(config, NoRecogniser(), rooms, apps, self._dial_bridge, partial(_Ear, process))
+        self._sessions = Sessions(
+            config, NoRecogniser(), rooms, apps, self._dial_bridge, partial(_Ear, process, self._processes)
+        )
         self._sessions.join(
             MemoryDirectory(lambda: int(own.wall() * 1000)), Owner(process.name, own.token(6), ""), None
         )
-        self._loop.call_soon(self._sessions.start)
+        process.loop.call_soon(self._sessions.start)
 
     def _dial_bridge(self, target: str) -> Any:
         server, link = self.ways[target]
-        return Channel(self.process, self._loop, link, server, partial(self._note_passed, target))
+        return Channel(self.process, self.process.loop, link, server, partial(self._note_passed, target))
 
     def _note_passed(self, worker: str, user: str, chunk: Any) -> None:
         number = chunk.number if chunk.HasField("number") else None
@@ -79,9 +78,6 @@ class Cloud:
         for mark in sound.marks(chunk.pcm_data):
             self.process.note("passed", user, worker, mark.number)
 
-    def _die(self) -> None:
-        self._loop.end()
-
     @property
     def draining(self) -> bool:
         return not self._sessions.stage.ready
@@ -90,7 +86,7 @@ class Cloud:
         """SIGTERM: sends the phones away, leaves the rooms, ends."""
         if self.process.awake and not self.draining:
             self.process.note("draining")
-            self._loop.create_task(self._see_off())
+            self.process.loop.create_task(self._see_off())
 
     async def _see_off(self) -> None:
         await self._sessions.close()
@@ -107,7 +103,7 @@ class Cloud:
         if self._sessions.stage.takes:
             socket = CloudEnd(connection, end, new_allowance(CONFIG.phone_rates, self.process.clock()))
             socket.meet(phone)
-            self._loop.create_task(self._serve(socket, user, params))
+            self.process.loop.create_task(self._serve(socket, user, params))
 
     async def _serve(self, socket: Any, user: UserId, params: ConnectParams) -> None:
         number = self._sessions.next_number()
@@ -118,7 +114,7 @@ class Cloud:
 
     def ticket(self, user: UserId) -> dict[str, str]:
         """Where the LiveKit room of a phone is, as cloud/http.py answers."""
-        ttl, now = CONFIG.client_token_ttl, self.process.unix_ms() / 1000
+        ttl, now = CONFIG.client_token_ttl, self.process.wall()
         return {
             "url": CONFIG.livekit_url,
             "token": phone_token(KEYS, user=user, room=user, ttl=ttl, now=now),
@@ -154,8 +150,9 @@ class _Ear:
 
     wants_late = False
 
-    def __init__(self, process: Process, session: UserSession) -> None:
+    def __init__(self, process: Process, processes: Mapping[str, Process], session: UserSession) -> None:
         self._process = process
+        self._phone = processes[f"phone-{session.user}"]
         self._session = session
         session.attend(self, self._note_presence, needs=NEEDED)
 
@@ -165,8 +162,7 @@ class _Ear:
             self._note(mark.number, mark.sent)
 
     def _note_presence(self, number: FrameNumber) -> None:
-        phone = self._process.world.processes[f"phone-{self._session.user}"]
-        self._note(number.capture_time_us, phone.when(number.capture_time_us / 1e6))
+        self._note(number.capture_time_us, self._phone.when(number.capture_time_us / 1e6))
 
     def _note(self, number: int, sent: float) -> None:
         session = self._session

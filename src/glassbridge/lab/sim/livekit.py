@@ -32,17 +32,17 @@ RESUME_CHECK = 3.5
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Lets one identity into one room until `ends` (unix milliseconds of who minted it)."""
+    """Lets one identity into one room until `ends` (unix seconds of who minted it)."""
 
     room: str
     identity: str
-    ends: int
+    ends: float
 
     @classmethod
     def of(cls, text: str) -> "Token":
         """As a cloud has minted it; whether it is still good is looked at where it is shown."""
         claims = verify(text, KEYS, now=0.0, leeway=inf)
-        return cls(claims.room, claims.identity, int(claims.expires_at * 1000))
+        return cls(claims.room, claims.identity, claims.expires_at)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +77,7 @@ class LiveKit:
         """Somebody wants in."""
         process, token = self.process, participant.token
         end = participant.server_end
-        if not connection.closed[end] and process.unix_ms() > token.ends + LEEWAY * 1000:
+        if not connection.closed[end] and process.wall() > token.ends + LEEWAY:
             connection.send(end, participant.left, LossReason.TOKEN_EXPIRED)
             connection.close(end)
             return
@@ -151,7 +151,7 @@ class LiveKit:
         connection.watch(end, DEPARTURE, depart)
 
     def _patience(self) -> float:
-        return self.process.world.chance.uniform(*DEPARTURE)
+        return self.process.chance.uniform(*DEPARTURE)
 
     def _depart(self, token: Token, member: Member, mark: int) -> None:
         if member.mark == mark and self._is_member(member):
@@ -253,7 +253,7 @@ class Participant:
         if self.closed:
             return
         if self.link.whole(Plane.MEDIA) and self.livekit.process.awake:
-            self.process.after(self.process.world.chance.uniform(*MEDIA_SETUP), self._ready)
+            self.process.after(self.process.chance.uniform(*MEDIA_SETUP), self._ready)
         else:
             self.process.after(MEDIA_AGAIN, self._try_media)
 
@@ -352,8 +352,8 @@ class Participant:
         if not sick:
             self._media_sick = None
         elif self._media_sick is None and self.watchful:
-            self._media_sick = since = self.process.world.now
-            self.process.after(self.process.world.chance.uniform(*MEDIA_SILENCE), self._media_silent, since)
+            self._media_sick = since = self.process.time.now
+            self.process.after(self.process.chance.uniform(*MEDIA_SILENCE), self._media_silent, since)
 
     def _media_silent(self, since: float) -> None:
         if self._media_sick == since:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from glassbridge.lab.sim.world import Call, Process, World
+from glassbridge.lab.sim.world import Process, World
+from glassbridge.lab.virtual.time import Call
 from glassbridge.runtime.tcp import CONNECT_EVERY, CONNECT_WITHIN
 
 RETRANSMIT = 0.2

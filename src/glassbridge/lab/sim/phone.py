@@ -12,12 +12,10 @@ from glassbridge.lab.sim import sound
 from glassbridge.lab.sim.cloud import Cloud
 from glassbridge.lab.sim.http import Http, Way
 from glassbridge.lab.sim.livekit import LiveKit, Participant, Token
-from glassbridge.lab.sim.loop import loop_of, world_of
 from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.socket import PhoneEnd
 from glassbridge.lab.sim.world import Process, World
-from glassbridge.lab.weeks.time import VirtualLoop
 from glassbridge.livekit.participant import DEFAULT_OPTIONS, ConnectOptions, RoomEvents
 from glassbridge.phone import events
 from glassbridge.phone.client import PhoneClient
@@ -45,7 +43,6 @@ class Phone:
         self._transport = Transport.DATA if room else Transport.WEBSOCKET
         self._watchful = not sdk
         """Its participant is ours; the SDK's is blind for 14 s."""
-        self._loop: VirtualLoop
         self._way: PhoneEnd | None = None
         """The socket that was acknowledged last, while it is open."""
         self._place: Place | None = None
@@ -59,12 +56,11 @@ class Phone:
 
     def _boot(self) -> None:
         self._here = False
-        self._loop = loop_of(self.process)
         self.client = PhoneClient(
             self._url, "token", self._hear, transport=self._transport, numbered=self._numbers, opus=False,
-            connect=self._join, world=replace(world_of(self.process), http=self._http),
+            connect=self._join, world=replace(self.process.world, http=self._http),
         )  # fmt: skip
-        self._life = self._loop.create_task(self._live(self.client))
+        self._life = self.process.loop.create_task(self._live(self.client))
 
     async def _live(self, client: PhoneClient) -> None:
         """Until cancelled: then it says goodbye."""
@@ -78,11 +74,10 @@ class Phone:
     def _speak(self) -> None:
         if self._talks:
             self._frames += 1
-            self.client.speak(sound.frame(self._frames, self.process.world.now, numbered=self._numbers))
+            self.client.speak(sound.frame(self._frames, self.process.time.now, numbered=self._numbers))
 
     def _die(self) -> None:
         self._believe("off")
-        self._loop.end()
         self._way = self._place = None
 
     # ---- what happens to it
@@ -96,7 +91,7 @@ class Phone:
         if self.process.awake:
             self.process.note("switch", self.user, self.clouds[cloud][0].process.name)
             self.current = cloud
-            self._loop.create_task(self.client.switch(self._url))
+            self.process.loop.create_task(self.client.switch(self._url))
 
     def say_goodbye(self) -> None:
         """The person stops the phone."""
@@ -135,14 +130,14 @@ class Phone:
         speaking = speaking and self._chatty
         if self.process.awake and speaking != self._speaking:
             talked, self._speaking = self._talks, speaking
-            self._loop.create_task(self.client.voice(speaking))
+            self.process.loop.create_task(self.client.voice(speaking))
             self._turned(talked)
 
     def switch_microphone(self, on: bool) -> None:
         """The person switches it."""
         if self.process.awake and on != self._microphone:
             talked, self._microphone = self._talks, on
-            self._loop.create_task(self.client.microphone(on))
+            self.process.loop.create_task(self.client.microphone(on))
             self._turned(talked)
 
     def _turned(self, talked: bool) -> None:

@@ -5,7 +5,7 @@ from functools import cache
 
 from glassbridge.core.values import SAMPLE_RATE, LossReason
 from glassbridge.lab.sim.livekit import Participant, Token
-from glassbridge.lab.sim.world import Call
+from glassbridge.lab.virtual.time import Call
 from glassbridge.livekit.participant import (
     Closed,
     LocalTrack,

@@ -10,7 +10,7 @@ import grpc
 
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Process
-from glassbridge.lab.weeks.time import VirtualLoop
+from glassbridge.lab.virtual.loop import VirtualLoop
 
 KEEPALIVE = (2.0, 3.2)
 """Seconds of silence after which a side breaks the connection: pings each second, each with 2 s to be answered."""

@@ -20,8 +20,8 @@ from glassbridge.lab.sim.schedule import Schedule, make
 from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import EVENTS_OF_A_SPAN, RELEASED_AFTER, Checker, Verdict, Violation
 from glassbridge.lab.sim.world import Fact
-from glassbridge.lab.weeks.ambient import seldom
-from glassbridge.lab.weeks.time import VirtualLoop
+from glassbridge.lab.virtual.ambient import seldom
+from glassbridge.lab.virtual.loop import VirtualLoop
 from glassbridge.telemetry.traces import Span, export_to
 
 WATCH = 16.0

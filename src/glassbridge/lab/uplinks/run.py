@@ -16,8 +16,9 @@ from glassbridge.lab.uplinks.phone import Phone
 from glassbridge.lab.uplinks.schedule import Schedule, make
 from glassbridge.lab.uplinks.sound import exact_codec
 from glassbridge.lab.uplinks.wire import Link
-from glassbridge.lab.weeks.ambient import ambient
-from glassbridge.lab.weeks.time import Time, VirtualLoop
+from glassbridge.lab.virtual.ambient import ambient
+from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.time import Time
 
 CONNECTED: Final = 1.5
 """Seconds from the beginning to the speech."""

@@ -175,7 +175,7 @@ class Chaos:
         self._ledger.disturbed(phone.process)
         self._go(phone, target, silently=chance.random() < 0.5)
         server = chance.choice(list(self._apps.values()))
-        if chance.random() < AT_THE_MOVE and server.awake:
+        if chance.random() < AT_THE_MOVE and server.reachable:
             pause = chance.uniform(0.3, 4.0)
             self._after(chance.uniform(0.0, 0.6), phone, lambda: self._restart(server, "killed", pause))
 
@@ -222,7 +222,9 @@ class Chaos:
     def _pick(self) -> str | None:
         now = self._network.time.now
         fit = [
-            cloud.name for cloud in self._clouds if cloud.alive and now - self._troubled_since.get(cloud, now) < HEALTH
+            cloud.name
+            for cloud in self._clouds
+            if cloud.running and now - self._troubled_since.get(cloud, now) < HEALTH
         ]
         return self._network.chance.choice(fit) if fit else None
 
@@ -236,7 +238,7 @@ class Chaos:
         self._ledger.disturbed(process)
 
     def _cut(self, process: Process, seconds: float) -> None:
-        if process.awake:
+        if process.reachable:
             self._trouble(process, "cut", round(seconds, 1))
             process.cut_off()
             self._network.time.at(self._network.time.now + seconds, self._heal, process)
@@ -274,7 +276,7 @@ class Chaos:
         self._network.time.at(self._network.time.now + 0.1, self._start_once_dead, process, pause)
 
     def _start_once_dead(self, process: Process, pause: float) -> None:
-        if process.alive:
+        if process.running:
             self._network.time.at(self._network.time.now + 0.1, self._start_once_dead, process, pause)
             return
         for package, server in self._apps.items():
@@ -290,7 +292,7 @@ class Chaos:
     def _hurt_cloud(self, chance: Random) -> None:
         cloud = chance.choice(self._clouds)
         others = [one for one in self._clouds if one is not cloud]
-        if not cloud.awake or not any(one.awake for one in others):
+        if not cloud.reachable or not any(one.reachable for one in others):
             return
         match chance.choice(("terminated", "terminated", "killed", "frozen", "cut", "powerless")):
             case "frozen":
@@ -302,7 +304,7 @@ class Chaos:
 
     def _hurt_app(self, chance: Random) -> None:
         server = chance.choice(list(self._apps.values()))
-        if not server.awake:
+        if not server.reachable:
             return
         fates = "terminated", "killed", "powerless", "cut", "cut", "frozen", "severed", "half-open", "late", "failing"
         match chance.choice(fates):

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from math import inf
 from typing import Final
 
+from glassbridge.lab.virtual.time import Time
 from glassbridge.lab.weeks.process import Process
-from glassbridge.lab.weeks.time import Time
 
 DEAF: Final = 10.0
 """Seconds for which an app may hear nothing while its user speaks and everybody it needs is up."""
@@ -226,7 +226,9 @@ class Ledger:
 
     def _fine(self, one: _User, package: str) -> bool:
         """Whether everybody is up that an app needs to hear the user."""
-        return one.cloud is not None and one.cloud.awake and one.process.awake and self._servers[package].awake
+        return (
+            one.cloud is not None and one.cloud.reachable and one.process.reachable and self._servers[package].reachable
+        )
 
     def disturbed(self, process: Process) -> None:
         """Something has befallen a process: whoever needs it may begin to count anew."""

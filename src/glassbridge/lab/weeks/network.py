@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol
 
-from glassbridge.lab.weeks.time import Time, VirtualLoop
+from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.time import Time
 
 _NUMBER: Final = struct.Struct("=I")
 _UNACKED_AT, _ACKED_AT = 24, 56
@@ -28,7 +29,7 @@ class Host(Protocol):
 
     name: str
     address: str
-    alive: bool
+    running: bool
     cut: bool
     loop: VirtualLoop
 
@@ -237,7 +238,7 @@ class Connection:
     def _reset(self, sender: End) -> None:
         """A machine that is up again answers for a connection that it has forgotten."""
         host = self.forgotten_by
-        if host is not None and host.alive and not host.cut and not sender.host.cut:
+        if host is not None and host.running and not host.cut and not sender.host.cut:
             self.network.time.at(self.network.time.now + 2 * self.delay, _reset, sender)
 
     def _deliver(self, end: End, way: _Way) -> None:
@@ -252,7 +253,7 @@ class Connection:
             return
         while way.queue and way.queue[0][0] <= network.time.now:
             _, what = way.queue.popleft()
-            if end.host.alive and not end.loop.is_closed():
+            if end.host.running and not end.loop.is_closed():
                 if isinstance(what, BaseException):
                     end.loop.call_soon(end.reset, what)
                 else:
@@ -389,7 +390,7 @@ def _task_name() -> str:
 
 
 def _reset(end: End) -> None:
-    if end.host.alive and not end.loop.is_closed():
+    if end.host.running and not end.loop.is_closed():
         end.loop.call_soon(end.reset, ConnectionResetError("connection reset by peer"))
 
 

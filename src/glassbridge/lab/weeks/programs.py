@@ -157,7 +157,7 @@ class AppProgram:
 
         @server.on_stop
         async def end(session: Session, why: str) -> None:
-            if process.alive:
+            if process.running:
                 ledger.ended(session.user_id, package, session, why)
                 await asyncio.sleep(FAREWELL)
 

@@ -1,5 +1,6 @@
 """Plays a plan to its end, and judges it."""
 
+import asyncio
 import gc
 import logging
 import sys
@@ -16,7 +17,9 @@ import structlog
 
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
-from glassbridge.lab.weeks.ambient import ambient
+from glassbridge.lab.virtual.ambient import ambient
+from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.time import Time
 from glassbridge.lab.weeks.chaos import DAY, HOUR, Chaos, Plan
 from glassbridge.lab.weeks.excess import LONG_TEXTS, unbounded
 from glassbridge.lab.weeks.ledger import Checker, Ledger, Violation
@@ -25,7 +28,6 @@ from glassbridge.lab.weeks.phone import PORT, Phone
 from glassbridge.lab.weeks.process import BEGUN, Main, Process
 from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
 from glassbridge.lab.weeks.readers import owned_readers
-from glassbridge.lab.weeks.time import Time
 from glassbridge.wire.apps import app_session_id
 
 NIGHT: Final = 4 * HOUR
@@ -58,7 +60,6 @@ class Outcome:
     digest: str
     virtual_s: float
     wall_s: float
-    turns: int
     kept: list[int] = field(default_factory=list)
     """Objects in this process, each night."""
 
@@ -204,7 +205,9 @@ def play(
     def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
         about = " ".join(f"{key}={value}" for key, value in event.items() if key != "event" and value is not None)
         if story is not None:
-            story(f"{week.time.now:.6f}   {week.time.running} {event['event']} {about}")
+            loop = asyncio._get_running_loop()
+            where = loop.name if isinstance(loop, VirtualLoop) else "-"
+            story(f"{week.time.now:.6f}   {where} {event['event']} {about}")
         return ""
 
     level = logging.INFO if logs else logging.CRITICAL
@@ -237,6 +240,5 @@ def play(
         digest=ledger.digest,
         virtual_s=week.time.now,
         wall_s=perf_counter() - begun,
-        turns=week.time.turns,
         kept=week.kept,
     )

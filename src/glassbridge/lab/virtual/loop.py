@@ -1,4 +1,4 @@
-"""Virtual time: what is due happens in order, and the clock jumps from one moment to the next."""
+"""An event loop that turns when virtual time says so."""
 
 import asyncio
 from collections import deque
@@ -18,45 +18,14 @@ SPIN: Final = 100_000
 class Clock(Protocol):
     """What a loop needs of time."""
 
-    turns: int
-    running: str
-
     @property
     def now(self) -> float: ...
     def at(self, when: float, call: Callable[..., None], *args: Any) -> None: ...
 
 
-class Time:
-    """All loops of a simulation share it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._numbers = count()
-        self.turns = 0
-        self.running = ""
-        """Name of the process whose loop runs, or ran last."""
-
-    def read(self) -> float:
-        """Seconds since the begin."""
-        return self.now
-
-    def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
-        """Calls at that moment, or now if it is past."""
-        heappush(self._due, (max(when, self.now), next(self._numbers), call, args))
-
-    def run(self, until: float) -> None:
-        """Everything up to this moment."""
-        due = self._due
-        while due and due[0][0] <= until:
-            self.now, _, call, args = heappop(due)
-            call(*args)
-        self.now = until
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """The event loop of one process: it runs when Time says so. Frozen, it does not; what comes meanwhile waits, and
-    bytes are read before timers ring, as by epoll. It turns itself: no system is asked for anything."""
+    """The event loop of one process, by its clock. It turns itself: no system is asked for anything. What has come is
+    done before timers ring, as by epoll."""
 
     _ready: deque[asyncio.Handle]
 
@@ -73,7 +42,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._tasks = tasks = dict[ref[asyncio.Task[Any]], None]()
         """In order, until they are collected; asyncio itself lists those of all loops that this process has had."""
         self._forget: Callable[[ref[asyncio.Task[Any]]], None] = lambda gone: tasks.pop(gone, None)
-        self.frozen = False
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         task = super().create_task(coro, **options)
@@ -86,27 +54,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._time.now
 
-    def freeze(self) -> None:
-        """Stands still."""
-        self.frozen = True
-
-    def thaw(self) -> None:
-        """Goes on with what has waited."""
-        self.frozen = False
-        self._wake(self._time.now)
-
     def turn(self, when: float) -> None:
         """It was to wake now, unless it has been woken meanwhile."""
-        if self._wake_at != when:
-            return
-        if self.frozen or self.is_closed():
-            self._wake_at = None
-        else:
+        if self._wake_at == when and not self.is_closed():
             self.drain()
 
     def end(self) -> None:
         """Its process is gone: tasks release what they hold, unheard."""
-        self.frozen = False
         for _ in range(LAST_TURNS):
             left = self._unfinished()
             if not left:
@@ -128,7 +82,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         ready, timers, now = self._ready, self._timers, self._time.now
         self._wake_at = None
         self._turning = True
-        self._time.running = self.name
         asyncio._set_running_loop(self)
         try:
             for _ in range(SPIN):
@@ -136,7 +89,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     ready.append(heappop(timers)[2])
                 if not ready:
                     break
-                self._time.turns += 1
                 for _ in range(len(ready)):
                     handle = ready.popleft()
                     if not handle._cancelled:
@@ -146,7 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         finally:
             asyncio._set_running_loop(None)
             self._turning = False
-        if timers and not self.frozen:
+        if timers:
             self._wake(timers[0][0])
 
     # ---- what BaseEventLoop does in more steps, or leaves open

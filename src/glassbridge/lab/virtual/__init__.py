@@ -1,0 +1,1 @@
+"""What the simulations stand on: time that jumps, the event loops that turn by it, the processes that live in it."""
