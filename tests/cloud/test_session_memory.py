@@ -28,7 +28,7 @@ from glassbridge.cloud.apps.connection import AppConnection
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, StaticRegistry
 from glassbridge.cloud.apps_config import AppsConfig
-from glassbridge.cloud.bridge_client import BridgeError, SeatStatus
+from glassbridge.cloud.bridge_answers import BridgeError, SeatStatus
 from glassbridge.cloud.config import CloudConfig, CloudKeys
 from glassbridge.cloud.connection import ConnectParams, PhoneConnection
 from glassbridge.cloud.examination import Examiner

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from glassbridge.cloud.bridge_client import SeatClient, SeatStatus
+from glassbridge.cloud.bridge_answers import SeatStatus
+from glassbridge.cloud.seat_client import SeatClient
 from glassbridge.core.diagnosis import Evidence, LiveKitStatus
 from glassbridge.core.values import UserId, agent_identity, spelled
 from glassbridge.livekit.rooms import Occupant, RoomService, RoomServiceError

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from glassbridge.cloud.audio import Microphone, OddByte
-from glassbridge.cloud.bridge_client import BridgeError, BridgePool, SeatClient, hindered_by
+from glassbridge.cloud.bridge_answers import BridgeError, hindered_by
+from glassbridge.cloud.bridge_pool import BridgePool
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
+from glassbridge.cloud.seat_client import SeatClient
 from glassbridge.cloud.story import Story
 from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.core import audio_link as machine_of

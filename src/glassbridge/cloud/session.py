@@ -12,7 +12,7 @@ from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.audio import Listener, Microphone, OddByte, Progress
 from glassbridge.cloud.audio_report import AudioReport
-from glassbridge.cloud.bridge_client import BridgePool
+from glassbridge.cloud.bridge_pool import BridgePool
 from glassbridge.cloud.clock import iso_now, unix_ms_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection

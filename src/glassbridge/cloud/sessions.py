@@ -12,7 +12,7 @@ from msgspec.structs import replace as replace_struct
 
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.bridge_client import BridgePool, Dial
+from glassbridge.cloud.bridge_pool import BridgePool, Dial
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.cloud.examination import Examiner
