@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
-from glassbridge.cloud.tap import CLOSE_WITHIN, Tap, read
+from glassbridge.cloud.tap import CLOSE_WITHIN, MAX_WAITING, Tap, read
+from glassbridge.core.in_order import HELD
+from glassbridge.lab.overheard import Overheard
+from glassbridge.wire.audio_frames import OPUS_PACKET
 from tests.support.patience import patient
 from tests.support.poll import eventually
 
@@ -19,10 +21,12 @@ def test_each_block_comes_out_with_whose_it_is_and_when(tmp_path: Path) -> None:
         before = monotonic_ns()
         complete.put(b"ab" * 160)
         live.put(b"cd")
-        at, is_live, *rest = read(reader.recv(65536))
-        assert before <= at <= monotonic_ns()
-        assert (is_live, rest) == (False, ["ada", "s1", b"ab" * 160])
-        assert read(reader.recv(65536))[1:] == (True, "ada", "s1", b"cd")
+        first, second = (read(reader.recv(65536)) for _ in range(2))
+        assert before <= first.at <= monotonic_ns()
+        assert first[1:] == (False, "ada", "s1", b"ab" * 160, 0)
+        assert second[1:] == (True, "ada", "s1", b"cd", 0)
+        complete.put(b"ef")
+        assert read(reader.recv(65536)).number == 1
         complete.close()
         live.close()
 
@@ -31,20 +35,14 @@ async def test_what_comes_at_once_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "tap"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
         reader.bind(str(path))
-        reader.setblocking(False)
         tap = Tap(path, "ada", "s1", wants_late=True)
-        blocks = [bytes([number]) * 3200 for number in range(200)]
+        # All that a session may hold back, in packets of Opus.
+        blocks = [bytes([number % 256]) * 640 for number in range(HELD // OPUS_PACKET)]
         for block in blocks:
             tap.put(block)
-        got: list[bytes] = []
-
-        def all_read() -> bool | str:
-            with suppress(BlockingIOError):
-                while True:
-                    got.append(read(reader.recv(65536))[4])
-            return got == blocks or f"{len(got)} of {len(blocks)} blocks"
-
-        await eventually(all_read)
+        async with asyncio.timeout(patient(5.0)):
+            got = await asyncio.to_thread(lambda: [read(reader.recv(65536)).pcm for _ in blocks])
+        assert got == blocks
         assert tap.dropped == 0
         tap.close()
 
@@ -57,7 +55,7 @@ async def test_what_waits_when_the_session_ends_is_not_lost(tmp_path: Path) -> N
         blocks = [bytes([number]) * 3200 for number in range(200)]
         for block in blocks:
             tap.put(block)
-        reading = asyncio.to_thread(lambda: [read(reader.recv(65536))[4] for _ in blocks])
+        reading = asyncio.to_thread(lambda: [read(reader.recv(65536)).pcm for _ in blocks])
         async with asyncio.timeout(patient(5.0)):
             _, got = await asyncio.gather(asyncio.to_thread(tap.close), reading)
         assert got == blocks
@@ -75,6 +73,34 @@ async def test_a_session_does_not_end_late_for_a_tap_that_is_not_read(tmp_path: 
         tap.close()
         assert monotonic() - begun < patient(2 * CLOSE_WITHIN)
         assert tap.dropped > 0
+
+
+async def test_a_reader_that_is_too_slow_loses_the_oldest_and_learns_it(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(path))
+        tap = Tap(path, "ada", "s1", wants_late=True)
+        blocks = MAX_WAITING // 64_000 + 20
+        for _ in range(blocks):
+            tap.put(bytes(64_000))
+        tap.close()
+        assert 0 < tap.dropped < blocks
+
+
+async def test_who_overhears_learns_what_it_has_missed(tmp_path: Path) -> None:
+    path = tmp_path / "tap"
+    tap = Tap(path, "ada", "s1", wants_late=True)
+    with Overheard(path) as heard:
+        tap.put(b"ab")
+        await eventually(lambda: len(heard.of("ada")) == 1 or "the first block")
+        assert heard.missed("ada") == 0
+        path.rename(tmp_path / "elsewhere")
+        tap.put(b"cd")
+        (tmp_path / "elsewhere").rename(path)
+        tap.put(b"ef")
+        await eventually(lambda: len(heard.of("ada")) == 2 or "the third block")
+        assert heard.missed("ada") == tap.dropped == 1
+        tap.close()
 
 
 def test_a_tap_that_nobody_reads_only_counts(tmp_path: Path) -> None:

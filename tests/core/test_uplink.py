@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glassbridge.core import uplink
+from glassbridge.core.capture_clock import STEP
 from glassbridge.core.intervals import Runs
 from glassbridge.core.uplink import Delivery, Fate, Kind, Ledger, LossPoint, UnnumberedLedger
 from glassbridge.core.values import SAMPLE_RATE
@@ -145,9 +146,20 @@ def test_positions_without_time_to_capture_them_are_skipped() -> None:
     line.ledger.receive(EPOCH, 161_600, captured(1600) + 200_000, pcm(161_600, 1600), now=0.4)
     line.wait()
     account = line.ledger.account().epochs[0]
-    assert account.lost == pytest.approx((0.2 + uplink.CLOCK_SLACK) * SAMPLE_RATE, abs=2)
+    assert account.lost == pytest.approx((0.2 + STEP) * SAMPLE_RATE, abs=2)
     assert account.lost + account.skipped == 160_000
     assert account.live == 3200
+
+
+def test_a_frame_that_a_busy_phone_stamps_late_makes_no_skipped_samples_of_a_hole_after_it() -> None:
+    """What is skipped is not asked for, and not waited for."""
+    line = Line()
+    line.frame(0, 1600, pause=STEP - 0.1)
+    line.frame(11_200, 1600)
+    line.wait()
+    assert line.fates()[1] == (1600, 11_200, Kind.LOST)
+    assert line.ledger.missing == ((1600, 11_200),)
+    assert line.ledger.lacks(EPOCH, 8_000, 11_200) == 3_200
 
 
 def test_what_is_too_old_is_late_but_delivered() -> None:

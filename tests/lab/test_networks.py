@@ -33,6 +33,7 @@ def result(name: str, figures: Mapping[str, float] | None = None, transport: str
     [
         ("loss5", {}, []),
         ("loss5", {"lost": 0.005}, ["lost"]),
+        ("loss5", {"unseen": 15, "lost": 0.005}, ["unseen", "lost"]),
         ("loss5", {"live": 0.985}, ["live"]),
         ("loss5", {"age_s": inf}, ["age_s"]),
         ("loss5", {"breaks": 1}, ["breaks"]),

@@ -44,9 +44,9 @@ class Ear:
         self.heard: list[float] = []
 
     def _read(self) -> None:
-        at_ns, live, *_ = tap.read(self._socket.recv(1 << 20))
-        if live:
-            self.heard.append((at_ns / 1e9 + self._ahead) * 1000)
+        block = tap.read(self._socket.recv(1 << 20))
+        if block.live:
+            self.heard.append((block.at / 1e9 + self._ahead) * 1000)
 
     def __enter__(self) -> "Ear":
         asyncio.get_running_loop().add_reader(self._socket, self._read)

@@ -11,13 +11,15 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
+from typing import NamedTuple
 
-HEADER = struct.Struct("<QBH")
+HEADER = struct.Struct("<QBIH")
 """CLOCK_MONOTONIC nanoseconds at which it was handed on; 1 when this is the live view, which leaves out late audio; the
-size of the JSON object that follows: `user`, `session`. The rest is PCM."""
+number of this block, from 0 on; the size of the JSON object that follows: `user`, `session`. The rest is PCM."""
 
-MAX_WAITING = 500
-"""Blocks that wait for the reader; the oldest go first."""
+MAX_WAITING = 8 << 20
+"""Bytes that wait for the reader; the oldest block goes first. All that a session holds back (30 s of audio) comes at
+once, and in blocks of 20 ms that is 1,500."""
 RETRY = 0.002
 CLOSE_WITHIN = 0.2
 """Seconds that the reader has for a block that still waits when the session ends."""
@@ -31,6 +33,8 @@ class Tap:
         self.dropped = 0
         """Blocks that the reader did not take in time."""
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._blocks = 0
         self._retry: asyncio.TimerHandle | None = None
         self._path = str(path)
         self._about = json.dumps({"user": user, "session": session_id}).encode()
@@ -39,8 +43,12 @@ class Tap:
 
     def put(self, pcm: bytes) -> None:
         """Passes samples on; never waits."""
-        header = HEADER.pack(monotonic_ns(), not self.wants_late, len(self._about))
+        header = HEADER.pack(monotonic_ns(), not self.wants_late, self._blocks, len(self._about))
+        self._blocks += 1
         self._waiting.append(header + self._about + pcm)
+        self._waiting_bytes += len(self._waiting[-1])
+        while self._waiting_bytes > MAX_WAITING:
+            self._drop()
         if self._retry is None:
             self._send()
 
@@ -48,19 +56,20 @@ class Tap:
         """The kernel queues only ten datagrams or so: what comes at once (after a hole) goes bit by bit."""
         self._retry = None
         try:
-            while self._waiting:
-                self._socket.sendto(self._waiting[0], self._path)
-                self._waiting.popleft()
+            self._send_waiting()
         except BlockingIOError:
-            while len(self._waiting) > MAX_WAITING:
-                self._drop()
             self._retry = asyncio.get_running_loop().call_later(RETRY, self._send)
         except OSError:  # nobody reads
             while self._waiting:
                 self._drop()
 
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            self._socket.sendto(self._waiting[0], self._path)
+            self._waiting_bytes -= len(self._waiting.popleft())
+
     def _drop(self) -> None:
-        self._waiting.popleft()
+        self._waiting_bytes -= len(self._waiting.popleft())
         self.dropped += 1
 
     def close(self) -> None:
@@ -69,16 +78,26 @@ class Tap:
             self._retry.cancel()
         self._socket.settimeout(CLOSE_WITHIN)
         with suppress(OSError):
-            while self._waiting:
-                self._socket.sendto(self._waiting[0], self._path)
-                self._waiting.popleft()
+            self._send_waiting()
         self.dropped += len(self._waiting)
         self._socket.close()
 
 
-def read(datagram: bytes) -> tuple[int, bool, str, str, bytes]:
-    """(handed on at, live, user, session id, PCM) of what a tap sent. Raises ValueError or struct.error for anything
-    else."""
-    at, live, size = HEADER.unpack_from(datagram)
+class Block(NamedTuple):
+    """What was handed on at once."""
+
+    at: int
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    live: bool
+    user: str
+    session: str
+    pcm: bytes
+    number: int
+    """Of those of this view of the session, from 0 on: the reader did not take in time what is left out."""
+
+
+def read(datagram: bytes) -> Block:
+    """What a tap sent. Raises ValueError or struct.error for anything else."""
+    at, live, number, size = HEADER.unpack_from(datagram)
     about = json.loads(datagram[HEADER.size : HEADER.size + size])
-    return at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :]
+    return Block(at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :], number)

@@ -26,7 +26,7 @@ from enum import Enum
 from math import inf
 from operator import attrgetter
 
-from glassbridge.core.capture_clock import CaptureClock
+from glassbridge.core.capture_clock import STEP, CaptureClock
 from glassbridge.core.intervals import Run, Runs
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
@@ -46,8 +46,8 @@ MISSING_RUNS = 32
 """Holes that are asked for at a time, the newest ones."""
 EPOCHS = 4
 """Epochs that are kept; the totals of older ones stay."""
-CLOCK_SLACK = 0.1
-"""Seconds by which a phone's capture times may be wrong."""
+PAUSE = 0.1
+"""Seconds without positions that are a pause."""
 
 
 class LossPoint(Enum):
@@ -267,7 +267,7 @@ class _Epoch:
     def _pass_time(self, frame: _Frame) -> None:
         """Capture goes on with this frame; time without positions before it was a pause."""
         pause = frame.captured - self.captured_end
-        if pause > CLOCK_SLACK:
+        if pause > PAUSE:
             self.paused += pause
         self.captured_end = frame.captured_stop
 
@@ -534,8 +534,8 @@ class UnnumberedLedger:
 
 
 def _capturable(samples: int, seconds: float) -> int:
-    """How many of so many missing samples there was time to capture."""
-    return max(0, min(samples, int((seconds + CLOCK_SLACK) * SAMPLE_RATE)))
+    """How many of so many missing samples there was time to capture; the stamps may be wrong by STEP."""
+    return max(0, min(samples, int((seconds + STEP) * SAMPLE_RATE)))
 
 
 def _joined(runs: Iterable[Run[Fate]]) -> list[tuple[int, int]]:

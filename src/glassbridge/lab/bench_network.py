@@ -151,4 +151,5 @@ async def _speak(
     finally:
         await phone.stop(1.0)
         wire.begin(CLEAR, CLEAR)
-    return judge(turn.cell, turn.transport, phone, hearing.of(turn.user), round(config.seconds * 10), since_ns)
+    heard, missed = hearing.of(turn.user), hearing.missed(turn.user)
+    return judge(turn.cell, turn.transport, phone, heard, round(config.seconds * 10), since_ns, missed)

@@ -164,9 +164,9 @@ class _Ears(asyncio.DatagramProtocol):
         self._heard = heard
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        _, live, *_, pcm = tap.read(data)
-        if live:
-            self._heard(pcm)
+        block = tap.read(data)
+        if block.live:
+            self._heard(block.pcm)
 
 
 def _news(event: str, said: Mapping[str, Any]) -> tuple[str, bool]:

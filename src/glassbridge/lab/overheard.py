@@ -25,8 +25,7 @@ class Overheard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._blocks: list[tuple[int, bool, str, bytes]] = []
-        self._sessions: dict[str, str] = {}
+        self._blocks: list[tap.Block] = []
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._read, name="overheard", daemon=True)
 
@@ -44,23 +43,27 @@ class Overheard:
 
     def of(self, user: str) -> list[tuple[int, bytes]]:
         """(handed on at, samples) in that order, of what those get who want everything."""
-        return [(at, pcm) for at, live, name, pcm in list(self._blocks) if name == user and not live]
+        return [(block.at, block.pcm) for block in self._of(user, live=False)]
+
+    def missed(self, user: str) -> int:
+        """Blocks before the newest of it that this reader did not get: others have heard them."""
+        blocks = self._of(user, live=False)
+        return sum({block.session: block.number + 1 for block in blocks}.values()) - len(blocks)
 
     def session_of(self, user: str) -> str:
         """The newest session of which something was heard; empty: none."""
-        return self._sessions.get(user, "")
+        return next((block.session for block in reversed(self._blocks) if block.user == user), "")
 
     def share(self, user: str, seconds: float) -> Share:
         """What became of so many seconds of speech."""
         spoken = seconds * SAMPLE_RATE * BYTES_PER_SAMPLE
         fresh, everything = (
-            min(
-                1.0,
-                sum(len(pcm) for _, live, name, pcm in list(self._blocks) if name == user and live is kind) / spoken,
-            )
-            for kind in (True, False)
+            min(1.0, sum(len(block.pcm) for block in self._of(user, live=kind)) / spoken) for kind in (True, False)
         )
         return Share(min(fresh, everything), max(0.0, everything - fresh), 1.0 - everything)
+
+    def _of(self, user: str, *, live: bool) -> list[tap.Block]:
+        return [block for block in list(self._blocks) if block.user == user and block.live is live]
 
     def _read(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -70,5 +73,4 @@ class Overheard:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         return
-                    at, live, user, self._sessions[user], pcm = tap.read(self._reader.recv(MAX_BLOCK))
-                    self._blocks.append((at, live, user, pcm))
+                    self._blocks.append(tap.read(self._reader.recv(MAX_BLOCK)))

@@ -59,9 +59,9 @@ class Taps:
             for key, _ in self._selector.select():
                 if not isinstance(key.fileobj, socket.socket):
                     return
-                at_ns, live, user, session, pcm = tap.read(key.fileobj.recv(1 << 20))
-                listener = (key.data, session, live)
-                stamps, strange, self._rests[listener] = stamps_in(self._rests[listener] + pcm)
-                block = Block(key.data, session, live, at_ns, tuple(stamps), strange)
+                got = tap.read(key.fileobj.recv(1 << 20))
+                listener = (key.data, got.session, got.live)
+                stamps, strange, self._rests[listener] = stamps_in(self._rests[listener] + got.pcm)
+                block = Block(key.data, got.session, got.live, got.at, tuple(stamps), strange)
                 with self._lock:
-                    self._blocks[user].append(block)
+                    self._blocks[got.user].append(block)

@@ -6,7 +6,7 @@ import socket
 import struct
 from time import monotonic_ns
 
-_HEADER = struct.Struct("<QBH")
+_HEADER = struct.Struct("<QBIH")
 RATE = 16_000
 
 
@@ -16,12 +16,14 @@ class Tap:
     def __init__(self, name: str) -> None:
         self._about = json.dumps({"user": name, "session": str(os.getpid())}).encode()
         self._waiting: list[bytes] = []
+        self._blocks = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def heard(self, pcm: bytes) -> None:
         """Never waits."""
-        self._waiting.append(_HEADER.pack(monotonic_ns(), 0, len(self._about)) + self._about + pcm)
+        self._waiting.append(_HEADER.pack(monotonic_ns(), 0, self._blocks, len(self._about)) + self._about + pcm)
+        self._blocks += 1
         while self._waiting:
             try:
                 self._socket.sendto(self._waiting[0], os.environ["TAP"])
