@@ -17,7 +17,7 @@ from glassbridge.core.recovery import DECISIONS
 from glassbridge.core.room import Join, Room
 from glassbridge.core.values import LossReason
 from glassbridge.lab.sim import bridge, cloud
-from glassbridge.lab.sim.livekit import Participant
+from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
@@ -146,10 +146,10 @@ def session_that_leaves_its_link(patch: Patch) -> None:
 def bridge_that_resumes(patch: Patch) -> None:
     """It sits in the room with the bare SDK, whose own repair steals the user from a successor (traps B3)."""
 
-    def bare(*args: Any, **options: Any) -> Participant:
-        return Participant(*args, **{**options, "resumes": True, "watchful": False})
+    def bare(*args: Any, **options: Any) -> Place:
+        return Place(*args, **{**options, "resumes": True, "watchful": False})
 
-    patch.setattr(bridge, "Participant", bare)
+    patch.setattr(bridge, "Place", bare)
 
 
 def bridge_that_fails_when_it_is_asked(patch: Patch) -> None:

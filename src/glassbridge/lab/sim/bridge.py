@@ -9,7 +9,7 @@ from glassbridge.bridge.rooms import Rooms
 from glassbridge.bridge.service import BridgeService
 from glassbridge.core.room import RoomState
 from glassbridge.core.values import UserId
-from glassbridge.lab.sim.livekit import LiveKit, Participant, Token
+from glassbridge.lab.sim.livekit import LiveKit, Token
 from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.rpc import Server
@@ -71,12 +71,7 @@ class Worker:
 
     async def _join(self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS) -> Place:
         """A Connector. There is one LiveKit, whatever its URL."""
-        known = Token.of(token)
-        place = Place(known, events)
-        place.model = Participant(
-            self.process, self.link, self.livekit, known, on_packet=place.heard, on_closed=place.lost,
-            on_update=place.updated, watchful=self.watchful,
-        )  # fmt: skip
+        place = Place(self.process, self.link, self.livekit, Token.of(token), events, watchful=self.watchful)
         try:
             await place.join(options.timeout)
         except asyncio.CancelledError:

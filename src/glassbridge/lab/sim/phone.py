@@ -11,7 +11,7 @@ from glassbridge.core.values import Transport, UserId
 from glassbridge.lab.sim import sound
 from glassbridge.lab.sim.cloud import Cloud
 from glassbridge.lab.sim.http import Http, Way
-from glassbridge.lab.sim.livekit import LiveKit, Participant, Token
+from glassbridge.lab.sim.livekit import LiveKit, Token
 from glassbridge.lab.sim.net import Link
 from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.socket import PhoneEnd
@@ -106,7 +106,7 @@ class Phone:
             for connection in list(link.connections):
                 connection.orphan()
         if self._place is not None:
-            self._place.model.orphan()
+            self._place.orphan()
         if told and self.process.awake:
             self.process.after(0.05, self.client.network_changed)
 
@@ -175,11 +175,8 @@ class Phone:
     async def _join(self, url: str, token: str, events: RoomEvents, options: ConnectOptions = DEFAULT_OPTIONS) -> Place:
         """A Connector. There is one LiveKit, whatever its URL."""
         known = Token.of(token)
-        place = self._place = Place(known, events)
-        place.model = Participant(
-            self.process, self.link, self._livekit, known, on_packet=place.heard, on_closed=place.lost,
-            on_update=place.updated, watchful=self._watchful,
-        )  # fmt: skip
+        place = Place(self.process, self.link, self._livekit, known, events, watchful=self._watchful)
+        self._place = place
         await place.join(options.timeout)
         return place
 

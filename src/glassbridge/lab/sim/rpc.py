@@ -44,8 +44,8 @@ class ClientCall:
         self._loop = channel.loop
         self._said: deque[Any] = deque()
         """To the bridge, before the call is there."""
-        self._heard: deque[Any] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._heard = asyncio.Queue[Any]()
+        """From the bridge; None at the end."""
         self._end: Ended | None = None
         self._cancelled = False
         self.server: ServerCall | None = None
@@ -63,14 +63,13 @@ class ClientCall:
         """From the bridge."""
         if not self.over:
             self._channel.seen(self.user, message)
-            self._heard.append(message)
-            self._wake()
+            self._heard.put_nowait(message)
 
     def end(self, result: Any) -> None:
         """The answer, or Ended."""
         if not self.over:
             if not isinstance(result, Ended):
-                self._heard.append(result)
+                self._heard.put_nowait(result)
                 result = Ended()
             self._end = result
             self._release()
@@ -84,11 +83,7 @@ class ClientCall:
         self._channel.forget(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._heard.put_nowait(None)
 
     def begin(self, server: "ServerCall") -> None:
         """There is a connection."""
@@ -128,16 +123,13 @@ class ClientCall:
 
     async def read(self) -> Any:
         """The next message; EOF at the end, AioRpcError where that is no good one."""
-        while not self._heard:
-            if self._cancelled:
-                raise asyncio.CancelledError
-            if self._end is not None:
-                if self._end.code is grpc.StatusCode.OK:
-                    return grpc.aio.EOF
-                raise _error(self._end)
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return self._heard.popleft()
+        if not (self.over and self._heard.empty()) and (message := await self._heard.get()) is not None:
+            return message
+        if self._end is None:
+            raise asyncio.CancelledError
+        if self._end.code is grpc.StatusCode.OK:
+            return grpc.aio.EOF
+        raise _error(self._end)
 
     async def trailing_metadata(self) -> Trailing:
         return () if self._end is None else self._end.trailing
@@ -167,8 +159,9 @@ class ServerCall:
         self._process = connection.link.ends[end]
         self._deadline: float | None = None
         self._trailing: Trailing = ()
-        self._said: deque[Any] = deque()
-        self._reader: asyncio.Future[None] | None = None
+        self._said = asyncio.Queue[Any]()
+        self.hear = self._said.put_nowait
+        """Takes what the cloud says."""
         self.over = False
         served[self] = None
         self.on_cancel: Callable[[], Any] = lambda: None
@@ -178,12 +171,6 @@ class ServerCall:
         if timeout is not None:
             self._deadline = self._process.clock() + timeout
             self._process.after(timeout, self.cancelled)
-
-    def hear(self, message: Any) -> None:
-        """From the cloud."""
-        self._said.append(message)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
     def cancelled(self) -> None:
         """The cloud gave up, its connection broke, or the time is over."""
@@ -216,10 +203,7 @@ class ServerCall:
 
     async def read(self) -> Any:
         """Clouds end no stream by saying that they have nothing more to say: no EOF comes."""
-        while not self._said:
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        return self._said.popleft()
+        return await self._said.get()
 
     async def write(self, message: Any) -> None:
         if not self.over:

@@ -4,11 +4,9 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator, MutableMapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from multiprocessing import get_context
 from typing import Any
 
 import structlog
@@ -22,6 +20,7 @@ from glassbridge.lab.sim.verdict import EVENTS_OF_A_SPAN, RELEASED_AFTER, Checke
 from glassbridge.lab.sim.world import Fact
 from glassbridge.lab.virtual.ambient import seldom
 from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.seeds import in_shares
 from glassbridge.telemetry.traces import Span, export_to
 
 WATCH = 16.0
@@ -32,8 +31,6 @@ LOOKS_AT_ITSELF = 1.0
 SMALL_TALK = frozenset({"heard", "passed"})
 """Facts that a story is better without."""
 _STATES = {state.label: state for state in SessionState}
-SHARE = 100
-"""Schedules that a process is given at a time."""
 
 
 @dataclass(slots=True)
@@ -201,28 +198,19 @@ class Tally:
 def run_seeds(first: int, count: int, processes: int = 1, progress: Callable[[Tally], None] | None = None) -> Tally:
     """Plays `count` schedules from the seed `first` on; `progress` hears now and then how far it has come."""
     tally = Tally()
-    shares = [(start, min(SHARE, first + count - start)) for start in range(first, first + count, SHARE)]
-    if processes == 1:
-        for share in shares:
-            tally.merge(_share(share))
-            if progress is not None:
-                progress(tally)
-        return tally
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for done in pool.map(_share, shares):
-            tally.merge(done)
-            if progress is not None:
-                progress(tally)
+    for done in in_shares(_share, first, count, processes):
+        tally.merge(done)
+        if progress is not None:
+            progress(tally)
     return tally
 
 
-def _share(share: tuple[int, int]) -> Tally:
-    first, count = share
+def _share(seeds: range) -> Tally:
     tally = Tally()
     collects = gc.isenabled()
     gc.disable()  # a schedule is thrown away as a whole; until then nothing of it is garbage
     try:
-        for seed in range(first, first + count):
+        for seed in seeds:
             tally.add(run(make(seed)))
             if seed % 10 == 0:
                 gc.collect()

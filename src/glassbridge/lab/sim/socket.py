@@ -1,7 +1,6 @@
 """A WebSocket without HTTP: both of its ends, as cloud/connection.py and phone/socket.py use those of aiohttp."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from aiohttp import WSMessage, WSMsgType
 from glassbridge.lab.sim.net import Connection
 
 NORMAL, ABNORMAL = 1000, 1006
+CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
 
 
 class End:
@@ -23,8 +23,7 @@ class End:
         self.over: Callable[[], None] = lambda: None
         """Called once, when its owner has left it or was told of its end."""
         self._peer: End
-        self._inbox: deque[WSMessage] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._inbox = asyncio.Queue[WSMessage]()
         connection.on_close[end] = lambda code: self.take(WSMsgType.CLOSE, code)
 
     def meet(self, peer: "End") -> None:
@@ -33,14 +32,9 @@ class End:
 
     def take(self, kind: WSMsgType, data: Any) -> None:
         """Something has come."""
-        self._inbox.append(WSMessage(kind, data, None))
-        self._wake()
+        self._inbox.put_nowait(WSMessage(kind, data, None))
         if kind is WSMsgType.CLOSE:
             self._end()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _send(self, kind: WSMsgType, data: Any) -> None:
         if self.closed:
@@ -51,16 +45,18 @@ class End:
         over, self.over = self.over, lambda: None
         over()
 
+    def _left(self, code: int) -> None:
+        self.closed, self.close_code = True, code
+        self._inbox.put_nowait(CLOSED)
+        self._end()
+
     # ---- what both ends of aiohttp have
 
     async def receive(self) -> WSMessage:
         """The next message; CLOSED after the end."""
-        while not self._inbox:
-            if self.closed:
-                return WSMessage(WSMsgType.CLOSED, None, None)
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        message = self._inbox.popleft()
+        if self.closed and self._inbox.empty():
+            return CLOSED
+        message = await self._inbox.get()
         if message.type is WSMsgType.CLOSE:
             self.closed, self.close_code = True, message.data
         return message
@@ -72,17 +68,13 @@ class End:
         """The other end is told; nobody waits for its answer."""
         if not self.closed:
             self.connection.close(self.end, code)
-            self.closed, self.close_code = True, code
-            self._wake()
-            self._end()
+            self._left(code)
 
     def abort(self) -> None:
         """Without a word, and without what is still to be sent."""
         if not self.closed:
             self.connection.abort(self.end)
-            self.closed, self.close_code = True, ABNORMAL
-            self._wake()
-            self._end()
+            self._left(ABNORMAL)
 
     def get_write_buffer_size(self) -> int:
         return 0

@@ -3,10 +3,8 @@
 import asyncio
 import gc
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from random import Random
 from typing import Final
 
@@ -18,6 +16,7 @@ from glassbridge.lab.uplinks.sound import exact_codec
 from glassbridge.lab.uplinks.wire import Link
 from glassbridge.lab.virtual.ambient import ambient
 from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.seeds import in_shares
 from glassbridge.lab.virtual.time import Time
 
 CONNECTED: Final = 1.5
@@ -26,8 +25,6 @@ WITHIN: Final = 15.0
 """Seconds after the link is well in which everything must have been handed on."""
 LIVE: Final = 0.5
 UNIT: Final = SAMPLE_RATE // 10
-SHARE: Final = 25
-"""Schedules that a process is given at a time."""
 
 
 @dataclass(slots=True)
@@ -194,23 +191,15 @@ class Tally:
 def run_seeds(first: int, count: int, processes: int = 1) -> Iterator[Tally]:
     """Plays `count` schedules from the seed `first` on; yields the tally now and then, the whole one in the end."""
     tally = Tally()
-    shares = [(start, min(SHARE, first + count - start)) for start in range(first, first + count, SHARE)]
-    if processes == 1:
-        for share in shares:
-            tally.merge(_share(share))
-            yield tally
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for done in pool.map(_share, shares):
-            tally.merge(done)
-            yield tally
+    for done in in_shares(_share, first, count, processes):
+        tally.merge(done)
+        yield tally
 
 
-def _share(share: tuple[int, int]) -> Tally:
-    first, count = share
+def _share(seeds: range) -> Tally:
     tally = Tally()
     with playground() as play:
-        for seed in range(first, first + count):
+        for seed in seeds:
             tally.add(play(make(seed)))
     gc.collect()
     return tally
