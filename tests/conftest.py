@@ -5,13 +5,14 @@ import gc
 import inspect
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 import uvloop
@@ -73,21 +74,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for mark, missing in (
-        ("real", None if server_binary() else "no livekit-server on this machine"),
-        ("sdk", None if find_spec("livekit.rtc") else "the official LiveKit SDK is not installed"),
-        ("promtool", None if shutil.which("promtool") else "no promtool: apt-get install prometheus"),
-        ("chromium", None if shutil.which("chromium") else "no chromium: apt-get install chromium"),
-        (
-            "firefox",
-            None
-            if shutil.which("firefox-esr") and shutil.which("pulseaudio")
-            else "no Firefox, or no PulseAudio: apt-get install firefox-esr pulseaudio",
-        ),
-    ):
-        if missing and item.get_closest_marker(mark):
+    for mark in item.iter_markers():
+        if missing := _missing(mark.name):
             _skipped_for[missing] += 1
             pytest.skip(missing)
+
+
+@cache
+def _missing(mark: str) -> str | None:
+    """What this machine lacks for the tests with this mark."""
+    needed: dict[str, tuple[Callable[[], object], str]] = {
+        "real": (server_binary, "no livekit-server on this machine"),
+        "sdk": (lambda: find_spec("livekit.rtc"), "the official LiveKit SDK is not installed"),
+        "promtool": (lambda: which("promtool"), "no promtool: apt-get install prometheus"),
+        "chromium": (lambda: which("chromium"), "no chromium: apt-get install chromium"),
+        "firefox": (
+            lambda: which("firefox-esr") and which("pulseaudio"),
+            "no Firefox, or no PulseAudio: apt-get install firefox-esr pulseaudio",
+        ),
+    }
+    if mark not in needed:
+        return None
+    found, missing = needed[mark]
+    return None if found() else missing
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,6 +13,7 @@ import pytest
 from glassbridge.cloud.console.assets import FOLDER, PACKAGE, TYPES, Assets, package_folder
 from glassbridge.cloud.console.pages import content_policy, livekit_origins
 from tests.console.conftest import LIVEKIT
+from tests.support.walk import walk
 
 PAGES = ("/console", "/console/phone")
 SAFE = {
@@ -113,7 +114,7 @@ def without_comments(text: str) -> str:
     return re.sub(r"/\*\*.*?\*/", "", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("name", OURS)
+@walk("name", OURS)
 def test_our_files_need_nothing_from_elsewhere_and_nothing_inline(name: str) -> None:
     text = without_comments(PATHS[name].read_text())
     assert not re.findall(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z0-9.-]+\.[a-z]{2,}", text)

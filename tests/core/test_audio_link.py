@@ -58,6 +58,7 @@ from glassbridge.core.diagnosis import BridgeStatus, Evidence, Finding, Hop, Liv
 from glassbridge.core.machine import Cell, Ignored, missing_cells
 from glassbridge.core.values import AudioState, Generation, LossReason
 from glassbridge.core.voices import Hindrance
+from tests.support.walk import walk
 
 COMPLETE = LiveKitStatus(agent_here=True, phone_here=True, phone_publishes=False)
 DEAF = BridgeStatus(in_room=True, audio_age=9.0, phone_here=True)
@@ -159,7 +160,7 @@ def test_the_table_is_total() -> None:
     assert missing_cells(TABLE, LinkState, EVENTS) == []
 
 
-@pytest.mark.parametrize(("state", "event"), TABLE, ids=str)
+@walk("state, event", TABLE)
 def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
     machine = in_state(state)
     cell = TABLE[state, event]
@@ -868,7 +869,7 @@ def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the
 # ---- all of it
 
 
-@pytest.mark.parametrize("seed", range(300))
+@walk("seed", range(300))
 def test_any_sequence_keeps_to_the_table_and_to_the_truth(seed: int) -> None:
     """Random events: lands where its cell says; at most one attempt in flight; live only after something was heard in
     this state of affairs; a tick at a deadline always moves the deadline."""

@@ -27,6 +27,7 @@ from glassbridge.core.outbox import (
     Waiting,
     verdict,
 )
+from tests.support.walk import walk
 
 NO_ANSWER = None
 
@@ -116,7 +117,7 @@ def test_an_outage_is_waited_out_longer_and_longer_and_forgets_nothing(status: i
     assert box.next_deadline() == now + 1.0, "success begins the ladder anew"
 
 
-@pytest.mark.parametrize("status", range(100, 600))
+@walk("status", range(100, 600))
 def test_only_what_the_rule_names_is_ever_given_up(status: int) -> None:
     box = sending(lines=1)
     given_up = [effect for effect in box.step(Answered(status, 1), 6.0) if isinstance(effect, GiveUp)]

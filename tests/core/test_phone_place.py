@@ -33,6 +33,7 @@ from glassbridge.core.phone_place import (
     Wanted,
 )
 from glassbridge.core.values import AudioState, Generation, LossReason
+from tests.support.walk import walk
 
 P = PlaceState
 ONE, TWO, THREE = Generation(1), Generation(2), Generation(3)
@@ -249,7 +250,7 @@ def test_a_join_that_hangs_is_given_up_and_the_next_one_begins_at_once() -> None
     assert machine.next_deadline() == PATIENCE[0] + 0.1 + PATIENCE[1]
 
 
-@pytest.mark.parametrize("seed", range(100))
+@walk("seed", range(100))
 def test_any_sequence_keeps_to_the_table(seed: int) -> None:
     """Never two places at a time; whoever is wanted and waits has a deadline."""
     chance = random.Random(seed)

@@ -40,6 +40,7 @@ from glassbridge.core.phone_socket import (
     Woke,
 )
 from glassbridge.core.values import Generation
+from tests.support.walk import walk
 
 S = SocketState
 ONE, TWO, THREE = Generation(1), Generation(2), Generation(3)
@@ -423,7 +424,7 @@ def test_what_waits_longest_is_over_at_once_when_the_network_is_back() -> None:
     assert world.machine.retry_at == pytest.approx(10.05 + 0.25, abs=0.01), "and the ladder counts anew"
 
 
-@pytest.mark.parametrize("seed", range(100))
+@walk("seed", range(100))
 def test_any_sequence_keeps_to_the_table(seed: int) -> None:
     """One socket at a time, and one that fell silent: each is closed by us or by itself; a deadline is never stuck."""
     chance = random.Random(seed)

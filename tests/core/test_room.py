@@ -40,6 +40,7 @@ from glassbridge.core.room import (
     Ticket,
 )
 from glassbridge.core.values import Generation, LossReason
+from tests.support.walk import walk
 
 T, G, R = Ticket, Generation, LossReason
 NOW = 1000.0
@@ -94,7 +95,7 @@ def test_the_table_is_total() -> None:
     assert len(TABLE) == len(RoomState) * len(EVENTS)
 
 
-@pytest.mark.parametrize(("state", "kind", "stream"), list(cells()))
+@walk("state, kind, stream", cells())
 @pytest.mark.parametrize("later", [0.0, UNCLAIMED + 1])
 def test_every_cell_keeps_its_word(state: RoomState, kind: type, stream: bool, later: float) -> None:
     room = room_in(state, stream)
@@ -114,7 +115,7 @@ def test_every_cell_keeps_its_word(state: RoomState, kind: type, stream: bool, l
     assert holds_nothing == (Forget() in effects) or state is RoomState.CLOSED
 
 
-@pytest.mark.parametrize(("state", "kind", "stream"), list(cells()))
+@walk("state, kind, stream", cells())
 def test_the_past_touches_nothing(state: RoomState, kind: type, stream: bool) -> None:
     if kind not in (Connected, Failed, GaveUp, Lost, StreamEnded):
         return

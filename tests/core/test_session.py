@@ -24,6 +24,7 @@ from glassbridge.core.session import (
     Taken,
     Tick,
 )
+from tests.support.walk import walk
 
 ONE, TWO, THREE = SocketNumber(1), SocketNumber(2), SocketNumber(3)
 
@@ -130,7 +131,7 @@ def test_grace_counts_from_the_last_close() -> None:
     assert session.next_deadline() == 160.0
 
 
-@pytest.mark.parametrize("seed", range(200))
+@walk("seed", range(200))
 def test_any_sequence_keeps_to_the_table(seed: int) -> None:
     """Random events at random times: every step lands where its cell says, one socket speaks, it ends once."""
     chance = random.Random(seed)

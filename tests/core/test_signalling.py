@@ -34,6 +34,7 @@ from glassbridge.core.signalling import (
     Tick,
 )
 from glassbridge.core.values import LossReason
+from tests.support.walk import walk
 
 LIMITS = Limits(join=10.0, ping_interval=1.0, pong_timeout=2.5, media_timeout=3.5, loop_gap=10.0)
 SAMPLES: dict[type, Event] = {
@@ -355,7 +356,7 @@ def test_who_wakes_to_an_ended_socket_was_frozen() -> None:
     assert machine.step(SocketEnded(), 30.0) == end(LossReason.FROZEN, "for 29.0 s", say_leave=False)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@walk("seed", range(300))
 def test_any_sequence_keeps_to_the_table(seed: int) -> None:
     """Random events at random times: every step lands where its cell says, and it ends at most once."""
     chance = random.Random(seed)

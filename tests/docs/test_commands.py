@@ -15,6 +15,7 @@ import typer.main
 
 from glassbridge.cli.main import program
 from tests.support.process import Program
+from tests.support.walk import walk
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
@@ -86,7 +87,7 @@ def refused(line: Line) -> str:
 LINES = sorted(set(shown()))
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.page}: {line.text[:60]}")
+@walk("line", LINES)
 def test_each_command_is_one_that_the_program_takes(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLASSBRIDGE_TOKEN", "x.y.z")
     assert refused(line) == ""
@@ -126,7 +127,7 @@ def options(command: Any) -> Iterator[str]:
         yield from options(child)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@walk("page", PAGES)
 def test_each_option_that_is_mentioned_exists(page: Path) -> None:
     known = {*options(TREE), "--help"}
     mentioned = set(re.findall(r"`(--[a-z][a-z-]+)", page.read_text()))
@@ -140,7 +141,7 @@ def test_each_option_is_on_a_page() -> None:
     assert [option for option in sorted(known) if not re.search(rf"{option}\b", page)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@walk("page", PAGES)
 def test_each_target_of_make_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     mentioned = set(re.findall(r"(?:^    |`|&& )make ([a-z-]+)", page.read_text(), re.MULTILINE))

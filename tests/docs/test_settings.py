@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from glassbridge.cli.common import known_names
 from glassbridge.settings import FILE_SUFFIX, Kind
+from tests.support.walk import walk
 from tools import describe_settings
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def test_each_variable_that_a_program_reads_has_a_row() -> None:
     assert len(rows) == len(known), "a variable has two rows"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@walk("page", PAGES)
 def test_no_page_names_a_variable_that_nothing_reads(page: Path) -> None:
     named = set(re.findall(r"\bGLASSBRIDGE_[A-Z_]*[A-Z]\b(?!\*|_)", page.read_text()))
     assert named - known_names() == set()
@@ -39,7 +40,7 @@ COPY = re.compile(r"^\|[^\n]*\bdefault\b[^\n]*\n\|[-| :]+\n(?:\|.*\n)*?\| `(GLAS
 WITH_DEFAULTS = {"docs/settings.md", "docs/cli.md", "README.md"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@walk("page", PAGES)
 def test_no_other_page_repeats_the_defaults(page: Path) -> None:
     if str(page.relative_to(ROOT)) not in WITH_DEFAULTS:
         assert COPY.findall(f"{page.read_text()}\n") == [], "link to docs/settings.md"

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.console.browser import Browser
+from tests.support.walk import walk
 
 ROOT = Path(__file__).parents[2]
 VENDOR = ROOT / "docs" / "vendor"
@@ -162,7 +163,7 @@ def test_the_pages_of_the_root_and_those_from_the_code_are_there(site: Path) -> 
         assert words in (site / name).read_text(), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@walk("page", PAGES)
 def test_lists_and_tables_begin_after_a_blank_line(page: Path) -> None:
     """GitHub shows them without one, too; the site would show one paragraph."""
     lines, fenced = page.read_text().splitlines(), False

@@ -15,6 +15,7 @@ from tests.docs.shell import PAGES, ROOT, SHELLS, Block, Typed, blocks, commands
 from tests.docs.test_commands import Line, refused, run
 from tests.docs.tried import NO_SHELL, PROGRAMS, RULES, How, Rule
 from tests.scenarios.systems import isolated
+from tests.support.walk import walk
 
 BLOCKS = [block for path in PAGES for block in blocks(path)]
 UNTAGGED = [block for block in BLOCKS if not block.language]
@@ -36,12 +37,12 @@ def of(how: How) -> list[str]:
     return sorted({text for _, text in TYPED if (rule := rule_of(text)) is not None and rule.how is how})
 
 
-@pytest.mark.parametrize("typed", TYPED, ids=lambda typed: f"{typed.page}: {typed.text[:60]}")
+@walk("typed", TYPED)
 def test_a_rule_knows_it(typed: Typed) -> None:
     assert rule_of(typed.text) is not None, f"no rule of tests/docs/tried.py knows {typed.text!r} ({typed.page})"
 
 
-@pytest.mark.parametrize("block", UNTAGGED, ids=lambda block: f"{block.page}: {block.lines[0][:40]}")
+@walk("block", UNTAGGED)
 def test_a_block_without_a_language_is_for_a_shell_or_known_for_something_else(block: Block) -> None:
     known = any(block.page == page and block.lines[0].startswith(begins) for page, begins in NO_SHELL)
     settings = all(not list(commands(Block(block.page, "sh", (line,)))) for line in block.lines)
@@ -60,7 +61,7 @@ def test_the_test_that_a_rule_names_is_there(by: str) -> None:
     assert re.search(rf"^(async )?def {name or 'test_'}", (ROOT / path).read_text(), re.MULTILINE), by
 
 
-@pytest.mark.parametrize("text", of(How.TAKEN) + of(How.TEST))
+@walk("text", of(How.TAKEN) + of(How.TEST))
 def test_the_program_takes_its_options(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLASSBRIDGE_TOKEN", "x.y.z")
     ours = re.sub(r"\$\([^()]*\)|\$\w+", "X", text)

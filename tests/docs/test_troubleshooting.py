@@ -14,6 +14,7 @@ from glassbridge.core.slowness import Slow
 from glassbridge.core.values import LossReason
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.wire.close_codes import CloseCode, ComeBack
+from tests.support.walk import walk
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -54,7 +55,7 @@ def test_every_code_has_its_row() -> None:
     assert codes - set(told()) == {diagnosis.RECOGNISER_SLOW, "phone_away"}
 
 
-@pytest.mark.parametrize(("code", "reason"), CODES)
+@walk("code, reason", CODES)
 def test_each_reason_is_what_is_told(code: str, reason: str) -> None:
     exact = as_shown(told().get(code, ""))
     assert reason in (exact, f"{exact} {VARIES}") or is_said(reason)
