@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from glassbridge.core.link_events import AudioRoute
-from glassbridge.core.sending import CALM, CHANGE_EVERY, LEVELS, STATIC, Arrived, Coding, Sending
+from glassbridge.core.sending import CALM, CHANGE_EVERY, LEVELS, REMEMBER, STATIC, Arrived, Coding, Sending
 
 RATE = 16_000
 
@@ -54,6 +54,9 @@ class Speaker:
         self.sending = Sending()
         self.sending.begin(reports=True, now=0.0)
         self.now = 0.0
+        self.carries: float | None = None
+        """What a probe tells of the link."""
+        self.probes = 0
         self.changes: list[tuple[float, str]] = [(0.0, self.sending.level.name)]
 
     def run(self, seconds: float) -> list[str]:
@@ -71,6 +74,9 @@ class Speaker:
                 said = {route: link.report(self.now) for route, link in self.links.items()}
                 self.sending.reported({route: arrived for route, arrived in said.items() if arrived.frames}, self.now)
             self.sending.judge(self.now)
+            if self.sending.wants_probe:
+                self.probes += 1
+                self.sending.probed(self.carries, self.now)
             if self.sending.level.name != self.changes[-1][1]:
                 self.changes.append((self.now, self.sending.level.name))
         return [name for _, name in self.changes]
@@ -143,6 +149,32 @@ def test_a_link_that_is_well_again_gets_better_levels_one_by_one() -> None:
     room.every = 0
     speaker.run(40.0)
     assert [name for _, name in speaker.changes] == ["guarded", "lossy", "guarded", "clear"]
+
+
+def test_no_better_level_is_tried_on_a_link_that_a_probe_finds_too_narrow() -> None:
+    room = Link(every=5)
+    speaker = Speaker(room, Link())
+    speaker.run(5.0)
+    room.every, speaker.carries = 0, 150_000.0
+    speaker.run(40.0)
+    assert [name for _, name in speaker.changes] == ["guarded", "lossy"]
+    assert speaker.probes == 1, "it is remembered"
+    speaker.carries = None
+    speaker.run(REMEMBER)
+    assert [name for _, name in speaker.changes] == ["guarded", "lossy", "guarded", "clear"]
+
+
+def test_a_probe_that_was_disturbed_leads_nowhere() -> None:
+    """What was repeated or late while it passed ends the calm that a better level needs."""
+    found = Sending()
+    found.begin(reports=True, now=0.0, trip=0.1)
+    found.probed(None, 0.1, repeated=True)
+    assert found.level.name == "lossy"
+    found.judge(CALM + 0.2)
+    assert found.wants_probe
+    found.repeated(1, CALM + 0.3)
+    found.probed(None, CALM + 0.4)
+    assert (found.level.name, found.wants_probe) == ("lossy", False)
 
 
 def test_late_audio_on_a_socket_alone_is_loss_unless_its_round_trip_says_otherwise() -> None:

@@ -10,7 +10,7 @@ import { blame, eventOf } from "./events.js";
 import { SAMPLE_RATE } from "./frames.js";
 import { PhoneLink } from "./link.js";
 import { NetworkWatch } from "./network_watch.js";
-import { measure } from "./probe.js";
+import { measure, measureAgain } from "./probe.js";
 import { NoRoom, PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
 import { LEVELS } from "./sending.js";
@@ -287,6 +287,9 @@ export class PhoneClient {
    */
   passed(socket) {
     if (this.sender.socket !== socket) return;
+    if (this.sender.sending.wantsProbe && (this.probe?.isOver ?? true)) {
+      this.probe = measureAgain(socket, this.clock, this.sender);
+    }
     this.probe?.look();
     this.sender.drain();
   }

@@ -47,7 +47,7 @@ export class Probe {
   // To be called whenever a ping was answered.
   look() {
     const { pace } = this.socket;
-    if (pace.trip === null || this.answered.length === PARTS) return;
+    if (pace.trip === null || this.isOver) return;
     if (!this.numbers.length) return this.send(pace.trip.least);
     const at = this.clock() - this.begunAt - pace.trip.least;
     while (this.answered.length < PARTS && pace.hasHeard(this.numbers[this.answered.length])) this.answered.push(at);
@@ -67,6 +67,10 @@ export class Probe {
       pace.add(PROBE / PARTS);
       this.numbers.push(pace.ask());
     }
+  }
+
+  get isOver() {
+    return this.answered.length === PARTS;
   }
 
   end() {
@@ -92,4 +96,14 @@ export function measure(socket, clock, { sending, work }) {
       work.release();
     },
   });
+}
+
+/**
+ * Probes the link once more, before more is sent.
+ * @param {import("./cloud_socket.js").CloudSocket} socket
+ * @param {() => number} clock
+ * @param {import("./sender.js").Sender} sender
+ */
+export function measureAgain(socket, clock, { sending }) {
+  return new Probe(socket, clock, { late: () => {}, passed: (rate) => sending.probed(rate, clock()) });
 }

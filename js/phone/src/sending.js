@@ -165,7 +165,7 @@ export class Sending {
     this.trip = 0; // the round trip to the cloud when its socket was new
     this.doubtful = false; // the thinnest level was a guess, since nothing was reported any more
     this.reportedAt = -Infinity;
-    /** @type {"untold" | "late" | "done"} What the first probe has told. */
+    /** @type {"untold" | "late" | "done" | "wanted"} What a probe has told, or that another one is to tell more. */
     this.probe = "untold";
     this.queued = Infinity;
     /** @type {[number, number][]} When, and how many segments sockets sent again, in WINDOW. */
@@ -197,7 +197,12 @@ export class Sending {
 
   // Nothing is known of the link yet.
   get isNew() {
-    return this.index !== null && this.probe !== "done" && this.changedAt === -Infinity;
+    return this.index !== null && ["untold", "late"].includes(this.probe) && this.changedAt === -Infinity;
+  }
+
+  // A probe is to tell whether the link carries more than now.
+  get wantsProbe() {
+    return this.index !== null && this.probe === "wanted";
   }
 
   /**
@@ -220,6 +225,7 @@ export class Sending {
    * @param {boolean} repeated
    */
   probed(rate, now, repeated = false) {
+    if (this.wantsProbe) return this.proved(rate, now);
     if (!this.isNew) return;
     const late = this.probe === "late";
     this.probe = "done";
@@ -229,6 +235,19 @@ export class Sending {
     } else if (late || repeated) {
       this.use(LOSSY_LEVEL, now);
     }
+  }
+
+  /**
+   * To the next better level, unless the link carries too little.
+   * @param {number | null} rate
+   * @param {number} now
+   */
+  proved(rate, now) {
+    this.probe = "done";
+    const better = (this.index ?? 0) - 1;
+    if (now - this.calmSince <= CALM || better < 0) return;
+    if (rate === null || rate >= LEVELS[better].rate) this.change(better, now);
+    else Object.assign(this, { ceiling: rate, ceilingAt: now, calmSince: now });
   }
 
   /**
@@ -352,7 +371,9 @@ export class Sending {
     } else if (this.index > 0 && now - this.calmSince > CALM) {
       const better = this.index - 1;
       const fits = LEVELS[better].rate <= HEADROOM * this.ceiling;
-      if ((better >= LOSSY_LEVEL || !this.isLong) && fits) this.change(better, now);
+      if ((better < LOSSY_LEVEL && this.isLong) || !fits) return;
+      if (LEVELS[better].rate > LEVELS[this.index].rate) this.probe = "wanted";
+      else this.change(better, now);
     }
   }
 

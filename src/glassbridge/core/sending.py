@@ -5,7 +5,8 @@ What it decides
   good
   link gets PCM on one route; a lossy one Opus on both, with copies; a narrow one a thin stream on the reliable route.
 - Down at once when the link demands it, straight to the level that the measured rate carries, but no more than once in
-  CHANGE_EVERY; up by one level after CALM seconds without loss and delay. A guess (a probe that is late, a room that
+  CHANGE_EVERY; up by one level after CALM seconds without loss and delay, where that takes more of the link not before
+  a probe has passed as quickly as it needs. A guess (a probe that is late, a room that
   takes no more) is corrected as soon as more is known, and so is a better level that was too good.
 - A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before. A probe, sent
   before the first words, tells of a narrow link at once; while it is late, audio is sent as suits a narrow link, too.
@@ -81,11 +82,13 @@ class Coding(Enum):
 
 
 class Probe(Enum):
-    """What the first probe of the link has told."""
+    """What a probe of the link has told."""
 
     UNTOLD = "untold"
     LATE = "late"
     DONE = "done"
+    WANTED = "wanted"
+    """Another one is to tell whether the link carries the next better level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +275,12 @@ class Sending:
     @property
     def is_new(self) -> bool:
         """Nothing is known of the link yet."""
-        return self._level is not None and self._probe is not Probe.DONE and self._changed_at == -inf
+        return self._level is not None and self._probe in (Probe.UNTOLD, Probe.LATE) and self._changed_at == -inf
+
+    @property
+    def wants_probe(self) -> bool:
+        """A probe is to tell whether the link carries more than now."""
+        return self._level is not None and self._probe is Probe.WANTED
 
     def doubted(self, rate: float, now: float) -> None:
         """A probe is late: the link carries no more than `rate` bit/s, or loses much. Until more is known audio is sent
@@ -284,6 +292,9 @@ class Sending:
     def probed(self, rate: float | None, now: float, *, repeated: bool = False) -> None:
         """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. None: it told
         nothing; if it was late, repetitions of what was lost explain it. `repeated`: of its few packets some were."""
+        if self.wants_probe:
+            self._proved(rate, now)
+            return
         if not self.is_new:
             return
         late, self._probe = self._probe is Probe.LATE, Probe.DONE
@@ -292,6 +303,17 @@ class Sending:
             self._use(self._fitting(rate), now)
         elif late or repeated:
             self._use(_LOSSY_LEVEL, now)
+
+    def _proved(self, rate: float | None, now: float) -> None:
+        """To the next better level, unless the link carries too little."""
+        self._probe = Probe.DONE
+        better = (self._level or 0) - 1
+        if now - self._calm_since <= CALM or better < 0:
+            return
+        if rate is not None and rate < LEVELS[better].rate:
+            self._ceiling, self._ceiling_at, self._calm_since = rate, now, now
+        else:
+            self._change(better, now)
 
     def repeated(self, segments: int, now: float) -> None:
         """Sockets sent so many segments again: the link loses packets, though nothing of it is missing in the end; or
@@ -381,7 +403,11 @@ class Sending:
             self._use(_LOSSY_LEVEL, now)
         elif self._level > 0 and now - self._calm_since > CALM:
             better = self._level - 1
-            if (better >= _LOSSY_LEVEL or not self.is_long) and LEVELS[better].rate <= HEADROOM * self._ceiling:
+            if (better < _LOSSY_LEVEL and self.is_long) or LEVELS[better].rate > HEADROOM * self._ceiling:
+                return
+            if LEVELS[better].rate > LEVELS[self._level].rate:
+                self._probe = Probe.WANTED
+            else:
                 self._change(better, now)
 
     def _is_queued(self, carrying: Mapping[AudioRoute, _Track], now: float) -> bool:

@@ -129,6 +129,7 @@ class Sender:
         """What the sockets had sent again when it was last looked at."""
         self.insistence = Insistence(capture, room, self._lanes[Route.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
+        self._probing = asyncio.Event()
         self._nudged = asyncio.Event()
         self._spoken_at = 0.0
         self._tails = 0
@@ -158,9 +159,10 @@ class Sender:
                 self.beside.wanted.set()  # it takes long to open
 
     async def probe(self) -> None:
-        """Measures the link of a new socket, where nothing is known of it, before audio fills it."""
+        """Measures the link of a new socket, where nothing is known of it, before audio fills it; and later, before
+        more is sent."""
         socket = self._socket
-        if socket is None or not self._sending.is_new:
+        if socket is None or not (self._sending.is_new or self._sending.wants_probe):
             return
         before = socket.trip.repeated
         rate = await socket.probe(lambda rate: self._sending.doubted(rate, self._clock()))
@@ -266,8 +268,15 @@ class Sender:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.insistence.run())
             tasks.create_task(self.beside.run())
+            tasks.create_task(self._probe_again())
             for lane in self._lanes.values():
                 tasks.create_task(lane.run())
+
+    async def _probe_again(self) -> None:
+        while True:
+            await self._probing.wait()
+            self._probing.clear()
+            await self.probe()
 
     async def keep_present(self) -> None:
         """Sees to it that numbered audio is never silent for longer than PRESENCE; until cancelled."""
@@ -354,6 +363,8 @@ class Sender:
                 self._put_newest_on_socket()
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
         self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+        if self._sending.wants_probe:
+            self._probing.set()
 
     def _put_newest_on_socket(self) -> None:
         """What the cloud may not have of the last seconds, as far as the socket does not carry it yet."""
