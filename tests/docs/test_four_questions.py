@@ -41,7 +41,7 @@ def names_of(path: Path) -> set[str]:
 def test_there_are_four_questions() -> None:
     assert [section.partition("\n")[0] for section in SECTIONS] == [
         "Is a bridge rejoined?",
-        "By which path does a phone send?",
+        "By which route does a phone send?",
         "What happens to an app when its user moves?",
         "Who may hear a stream?",
     ]

@@ -1,4 +1,4 @@
-"""One app of one user: from "start it" to "it is gone", and back from whatever it goes through in between.
+"""One app of one user: when its server is asked to connect, and what is done while app or user is away or elsewhere.
 
 Rules
 - The app's own server is asked by webhook to connect; the newest socket speaks, an older one is closed.

@@ -131,8 +131,9 @@ class Arrival:
         self._since[path] = now
         if path is AudioRoute.ROOM:
             self._gone_since = None
-            self.phone = replace(self.phone, uses_room=True)
-        if numbered:
+            if not self.phone.uses_room:
+                self.phone = replace(self.phone, uses_room=True)
+        if numbered and not self.phone.numbers:
             self.phone = replace(self.phone, numbers=True)
         if not self.phone.numbers:
             self._since = dict.fromkeys(self._since, now)

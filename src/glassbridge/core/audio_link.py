@@ -1,4 +1,4 @@
-"""The audio link of one session: from "audio is wanted" to "audio is arriving", and back. It owns the truth.
+"""The audio link of one session: when a bridge joins the room, or joins again, and whether audio arrives.
 
 Rules
 - Only audio proves audio. A join, an open stream, an answered status prove that the way is built; `live` is told on
@@ -237,7 +237,7 @@ class AudioLink:
         if not self._arrival.phone.here:
             return []
         notice, told = self._truth(), self._told
-        if told is not None and notice in (told, replace(told, retry_at=None)):
+        if told is not None and (notice == told or notice == replace(told, retry_at=None)):
             return []
         self._told = notice
         return [Notify(notice)]

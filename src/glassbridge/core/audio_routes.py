@@ -1,4 +1,4 @@
-"""By which ways a phone's audio goes: what is new, what is sent again, and the presence of a silent microphone.
+"""By which routes a phone sends now: new audio, what is sent again, and the presence of a silent microphone.
 
 Functions of what is known now. The JavaScript phone has them too (js/phone/src/routes.js); a test lets both decide
 every case.

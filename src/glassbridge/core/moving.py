@@ -1,4 +1,4 @@
-"""When a cloud takes users, and how many it sends to others: because it stops, or because it has more than its share.
+"""When a cloud takes users, and how many it sends to other clouds: because it stops, or has more than its share.
 
 Rules
 - A cloud that stops is not ready at once, but goes on as before until the balancer must have noticed. Then it takes

@@ -1,4 +1,4 @@
-"""Which way does a phone of the original send its audio, and how is it brought to another one?
+"""By which route does a phone of the original send its audio, and how is it brought to the other one?
 
 Rules
 - Such a phone sends data packets into its room while that is connected, else frames on its socket. It understands no

@@ -1,4 +1,4 @@
-"""How a phone sends the audio of its microphone: by which routes, in which coding, and how much of it twice.
+"""The level at which a phone sends its audio: by one route or both, in which coding, and how much of it twice.
 
 What it decides
 - The level of sending (LEVELS): coding, bit rate, length of a frame, copies of earlier packets, one route or both. A

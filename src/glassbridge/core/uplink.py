@@ -179,6 +179,8 @@ class _Frame:
         return self.captured + self.seconds
 
     def part(self, start: int, stop: int) -> "_Frame":
+        if (start, stop) == (self.position, self.stop):
+            return self
         skip = start - self.position
         pcm = self.pcm[skip * BYTES_PER_SAMPLE : (stop - self.position) * BYTES_PER_SAMPLE]
         return replace(self, position=start, pcm=pcm, captured=self.captured + skip / SAMPLE_RATE)

@@ -67,17 +67,6 @@ class CanVanish(Protocol):
     async def vanish(self) -> None: ...
 
 
-@runtime_checkable
-class TellsWaiting(Protocol):
-    """A participant that knows how many bytes it could not send yet, and for how long nothing was acknowledged."""
-
-    @property
-    def waiting(self) -> int: ...
-
-    @property
-    def silent(self) -> float: ...
-
-
 class NoTicket(Exception):
     """The cloud gave no token for the room; the text holds no secret."""
 
@@ -165,8 +154,7 @@ class Room:
     @property
     def silent(self) -> float:
         """Seconds in which nothing was acknowledged although something is on its way; 0 where that is not known."""
-        known: object = self._participant
-        return known.silent if isinstance(known, TellsWaiting) else 0.0
+        return getattr(self._participant, "silent", 0.0)
 
     @property
     def heard_ms(self) -> int:
@@ -293,5 +281,5 @@ async def _vanish(participant: Participant) -> None:
 
 
 def _is_full(participant: Participant) -> bool:
-    known: object = participant
-    return isinstance(known, TellsWaiting) and known.waiting > MAX_WAITING
+    """As far as it knows how many bytes it could not send yet."""
+    return getattr(participant, "waiting", 0) > MAX_WAITING

@@ -209,12 +209,14 @@ def _share(seeds: range) -> Tally:
     tally = Tally()
     collects = gc.isenabled()
     gc.disable()  # a schedule is thrown away as a whole; until then nothing of it is garbage
+    gc.collect()
+    gc.freeze()  # what is here before is not looked at each time
     try:
         for seed in seeds:
             tally.add(run(make(seed)))
-            if seed % 10 == 0:
-                gc.collect()
+            gc.collect()
     finally:
+        gc.unfreeze()
         if collects:
             gc.enable()
     return tally
