@@ -57,7 +57,7 @@ class Listening:
             lambda: self.microphone.catches_up,
             asyncio.get_running_loop().time,
         )
-        self.microphone = Microphone(lambda _: None, self.hearing.all_heard, understands=self.hearing)
+        self.microphone = Microphone(lambda _: None, self.hearing.all_heard, understands=lambda: self.hearing)
         self.microphone.reached(numbered=True)
 
     def _understand(self, said: Transcript, _asked: frozenset[Want]) -> None:

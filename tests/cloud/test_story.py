@@ -1,6 +1,7 @@
 """A hole in a user's audio is told with what happened in it, and at debug where nothing did."""
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from glassbridge.cloud.flights import Flights
@@ -20,7 +21,12 @@ class Told:
     def __init__(self) -> None:
         self.now = 100.0
         self._pulse = Pulse(clock=self._clock)
-        self.story = Story(USER, "s1", self._clock, Flights().open(USER, "s1"), self._pulse)
+        self.story = Story(
+            structlog.get_logger().bind(user_id=USER, session_id="s1"),
+            self._clock,
+            Flights().open(USER, "s1"),
+            self._pulse,
+        )
 
     def _clock(self) -> float:
         return self.now

@@ -169,8 +169,9 @@ class Microphone:
         on_last: Callable[[], None],
         on_slow: Callable[[float | None], None] = lambda _: None,
         on_clock_step: Callable[[ClockStep], None] = lambda _: None,
-        understands: Understands | None = None,
+        understands: Callable[[], Understands] | None = None,
     ) -> None:
+        """`understands` finds the one that does, when there is something to understand."""
         self.listeners: list[Listener] = []
         self._understands = understands
         self.heard_at: float | None = None
@@ -250,7 +251,7 @@ class Microphone:
         self._lost = self._ledger.lost
         for hole in self._in_order.take_over(epoch, position, missing):
             if self._understands is not None:
-                self._understands.miss(hole, position - hole.start)
+                self._understands().miss(hole, position - hole.start)
 
     def blame(self, hop: diagnosis.Hop, code: str) -> None:
         """Books samples that turn out to be lost to this hop, until it is forgiven."""
@@ -270,7 +271,7 @@ class Microphone:
             _delivered.count += 1
             _live.count += len(pcm) / BYTES_PER_SECOND
             if self._understands is not None:
-                self._understands.put(pcm)
+                self._understands().put(pcm)
             self._give(pcm, self.listeners)
 
     def take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
@@ -390,11 +391,11 @@ class Microphone:
             if self._understands is not None:
                 match one:
                     case Hole():
-                        self._understands.give_up(one)
+                        self._understands().give_up(one)
                     case Fill():
-                        self._understands.fill(one)
+                        self._understands().fill(one)
                     case Delivery() if one.pcm:
-                        self._understands.put(one.pcm)
+                        self._understands().put(one.pcm)
             if one.pcm:  # else a hole, or the end of speech
                 self._give(one.pcm, [listener for listener in self.listeners if listener.wants_late])
 

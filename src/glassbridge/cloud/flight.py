@@ -12,6 +12,7 @@ from glassbridge.core.gaps import Gap as TranscriptGap
 from glassbridge.core.gaps import GapState
 from glassbridge.core.newest import Newest
 from glassbridge.core.values import UserId
+from glassbridge.runtime.lazy import Lazy
 from glassbridge.speech.base import Transcript
 from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
 
@@ -20,6 +21,7 @@ OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", 
 _OWN_COLUMNS: Final = tuple(COLUMNS.index(name) for name in OWN)
 
 NO_FACTS: Final = {"link": "idle", "generation": 0, "epoch": 0, "bridge": None, "numbered": False, "apps": {}}
+NO_TOTALS: Final = (0,) * len(OWN)
 CHATTER: Final = frozenset({"voice", "microphone", "network", "app"})
 """Kinds of events that a phone can cause as often as it likes: they never push out a decision."""
 CHATTER_BYTES: Final = 16 << 10
@@ -124,6 +126,11 @@ _LIGHTS: Final = {"live": "ok", "connecting": "wait", "interrupted": "bad", "una
 class Flight:
     """The recorder of one session."""
 
+    __slots__ = (
+        "_captions", "_facts", "_fold", "_gaps", "_keeps", "_rising", "_source", "_started_ms", "_told", "_totals",
+        "_watchers", "clock", "ended_ms", "events", "id", "meter", "seconds", "user",
+    )  # fmt: skip
+
     def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact, *, keeps: bool) -> None:
         """`keeps`: counts and events, too, not only how it is now."""
         self.id = session_id
@@ -131,7 +138,7 @@ class Flight:
         self.ended_ms: int | None = None
         self.seconds = Seconds(len(COLUMNS), clock() // 1000)
         self.events = Events(redact, EVENT_BYTES, CHATTER, CHATTER_BYTES)
-        self.captions = Captions()
+        self._captions: Captions | None = None
         self.clock = clock
         self._keeps = keeps
         self.meter: Meter | None = None
@@ -140,13 +147,19 @@ class Flight:
         self._started_ms = clock()
         self._source: Source | None = None
         """None before it begins, and after its end."""
-        self._facts: Row = dict(NO_FACTS)
-        self._totals = (0,) * len(OWN)
-        self._rising = {name: Rising(self.seconds, COLUMNS.index(name)) for name in COLUMNS if name not in OWN}
+        self._facts: Row = NO_FACTS
+        self._totals: tuple[int, ...] = NO_TOTALS
+        self._rising: dict[str, Rising] = {}
+        """By column, once somebody tells it."""
         self._told = _Told(since_ms=self._started_ms)
         self._fold = GapFold(keep=1)
-        self._gaps: tuple[tuple[int, int], list[Gap]] = ((-1, -1), [])
+        self._gaps: tuple[tuple[int, int], list[Gap]] | None = None
         """As found for (number of events, seconds): everybody who watches asks."""
+
+    @Lazy
+    def captions(self) -> Captions:
+        """Of this session."""
+        return Captions()
 
     # ---- what happens
 
@@ -185,14 +198,19 @@ class Flight:
     def begin(self, *columns: str) -> None:
         """Whoever tells these totals begins anew, at 0."""
         for name in columns:
-            self._rising[name].begin(self.clock())
+            self._rise(name).begin(self.clock())
 
     def told(self, **totals: int) -> None:
         """Totals that others count, by column."""
         if self._keeps:
             now = self.clock()
             for name, total in totals.items():
-                self._rising[name].told(now, total)
+                self._rise(name).told(now, total)
+
+    def _rise(self, column: str) -> Rising:
+        if (found := self._rising.get(column)) is None:
+            found = self._rising[column] = Rising(self.seconds, COLUMNS.index(column))
+        return found
 
     def book(self, second: int) -> None:
         """What was counted since the last time belongs to this second (unix)."""
@@ -261,7 +279,7 @@ class Flight:
     def gaps(self) -> list[Gap]:
         """Dead hops of the last 15 minutes, the oldest first."""
         key = self.events.seq, self.complete
-        if self._gaps[0] != key:
+        if self._gaps is None or self._gaps[0] != key:
             counts, events = Counts(*self.seconds.rows(0, self.complete)), self.events.since(0)
             now = self.ended_ms or self.clock()
             self._gaps = key, find_gaps(events, now, counts, numbered=self._current()["numbered"])

@@ -4,12 +4,16 @@ into its events. What it logs, read from top to bottom, is the story of a fault 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
+
+import structlog
 
 from glassbridge.cloud.audio import Microphone, OddByte
 from glassbridge.cloud.bridge_answers import BridgeError, hindered_by
 from glassbridge.cloud.bridge_pool import BridgePool
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
+from glassbridge.cloud.holes import Ear
 from glassbridge.cloud.seat_client import SeatClient
 from glassbridge.cloud.story import Story
 from glassbridge.cloud.unnumbered import Unnumbered
@@ -41,7 +45,7 @@ from glassbridge.core.audio_link import (
 )
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_way import Nudge, PhoneWay
-from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.core.values import Generation, UserId
 from glassbridge.runtime.change import Change
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.shell import Shell
@@ -62,9 +66,25 @@ _received = {
 }
 
 
+class Sound(Protocol):
+    """What takes the audio of one session."""
+
+    @property
+    def microphone(self) -> Microphone: ...
+
+    @property
+    def unnumbered(self) -> Unnumbered: ...
+
+
 class LinkShell:
     """Owned by one session. `tell` gets each notice for the phone; `ask_phone` asks it for a sign of life, `nudge`
     moves one that understands no notices."""
+
+    __slots__ = (
+        "_ask_phone", "_attempt", "_clock", "_examiner", "_flight", "_former", "_former_place", "_greeting",
+        "_heard_at", "_last_frame", "_leaving", "_loop", "_nudge", "_pool", "_seat", "_session_id", "_shell", "_sound",
+        "_story", "_tasks", "_tell", "_turned", "_user", "_way", "frames", "machine",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -73,14 +93,14 @@ class LinkShell:
         machine: AudioLink,
         pool: BridgePool,
         examiner: Examiner,
-        microphone: Microphone,
-        unnumbered: Unnumbered,
+        sound: Sound,
         tell: Callable[[Notice], None],
         ask_phone: AskPhone,
         nudge: Callable[[Nudge], None],
         tasks: TaskGroup,
         former: asyncio.Task[None] | None,
         flight: Flight,
+        log: structlog.stdlib.BoundLogger,
         pulse: Pulse,
         clock: Callable[[], float],
     ) -> None:
@@ -90,8 +110,7 @@ class LinkShell:
         self.machine = machine
         self._pool = pool
         self._examiner = examiner
-        self._microphone = microphone
-        self._unnumbered = unnumbered
+        self._sound = sound
         self._tell = tell
         self._ask_phone = ask_phone
         self._nudge = nudge
@@ -102,10 +121,8 @@ class LinkShell:
         """Closes this user's former session. A bridge that knows no generations could take its leaving for ours."""
         self._loop = asyncio.get_running_loop()
         self._flight = flight
-        self._story = Story(user, session_id, clock, flight, pulse)
-        microphone.listeners += self._story.ears
+        self._story = Story(log, clock, flight, pulse)
         self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, clock)
-        self._turning: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._former_place: asyncio.Task[None] | None = None
         """Serves the place of a bridge that is about to stop, until the next one stands."""
@@ -146,6 +163,11 @@ class LinkShell:
     async def changed(self) -> None:
         """Returns when the state has changed. Safe to cancel."""
         await self._turned.wait()
+
+    @property
+    def ears(self) -> list[Ear]:
+        """Listeners of the microphone."""
+        return self._story.ears
 
     @property
     def dead_for(self) -> float:
@@ -198,7 +220,7 @@ class LinkShell:
 
     def start(self) -> None:
         """Begins to turn the machine; what goes wrong in it is heard by the owner of the tasks."""
-        self._turning = self._tasks.spawn(self._shell.run(), "audio-link")
+        self._shell.start(self._tasks, "audio-link")
 
     async def close(self, timeout: float, *, leaves: bool = True) -> None:
         """Gives up what is held; returns when the bridge has been told, after `timeout` seconds at most. Without
@@ -210,8 +232,7 @@ class LinkShell:
             self._shell.post(Unwanted())
         self._shell.stop()
         deadline = self._clock() + timeout
-        if self._turning is not None:
-            await asyncio.wait((self._turning,), timeout=timeout)
+        await self._shell.stopped(timeout)
         if self._leaving:
             await asyncio.wait(self._leaving, timeout=max(0.0, deadline - self._clock()))
 
@@ -250,10 +271,6 @@ class LinkShell:
 
     def _notify(self, notice: Notice) -> None:
         self._story.told(notice, self.machine.generation)
-        if notice.hop is not None:
-            self._microphone.blame(notice.hop, notice.code)
-        if notice.state is AudioState.LIVE:
-            self._microphone.forgive()
         self._tell(notice)
         self._move(self._way.told(notice, self._clock()))
 
@@ -331,7 +348,7 @@ class LinkShell:
             given = chunk.number
             number = FrameNumber(given.epoch, given.position, given.capture_time_us, given.flags, given.coding)
             try:
-                self._microphone.take_numbered(number, chunk.pcm_data, AudioRoute.ROOM)
+                self._sound.microphone.take_numbered(number, chunk.pcm_data, AudioRoute.ROOM)
             except FrameError:
                 _malformed.count += 1
                 return
@@ -343,12 +360,12 @@ class LinkShell:
     def _take_unnumbered(self, chunk: pb.AudioChunk, generation: Generation, odd: OddByte) -> None:
         track = chunk.source == pb.AUDIO_SOURCE_TRACK
         try:
-            pcm = odd.whole(chunk.pcm_data) if track else self._unnumbered.samples(chunk.pcm_data, odd)
+            pcm = odd.whole(chunk.pcm_data) if track else self._sound.unnumbered.samples(chunk.pcm_data, odd)
         except FrameError:
             _malformed.count += 1
             return
         if pcm:
-            self._microphone.take_plain(pcm)
+            self._sound.microphone.take_plain(pcm)
             self.heard(AudioRoute.ROOM, numbered=False, generation=generation, track=track)
 
     def _hear_news(self, news: pb.RoomNews, generation: Generation) -> None:

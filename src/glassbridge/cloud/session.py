@@ -33,10 +33,8 @@ from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cloud.websocket import new_allowance
 from glassbridge.core import audio_link, ownership
 from glassbridge.core.app_session import StopReason
-from glassbridge.core.audio_link import AudioLink, AudioRoute
-from glassbridge.core.diagnosis import (
-    Finding,
-)
+from glassbridge.core.audio_link import AudioLink, AudioRoute, Notice
+from glassbridge.core.diagnosis import Finding, Hop
 from glassbridge.core.machine import Record
 from glassbridge.core.ownership import Claim, Epoch, Ownership, OwnershipState, first_generation
 from glassbridge.core.phone_way import GREET_EVERY, Nudge
@@ -59,6 +57,7 @@ from glassbridge.core.subscriptions import Stream
 from glassbridge.core.uplink import ClockStep
 from glassbridge.core.values import BYTES_PER_MS, AudioState, UserId
 from glassbridge.livekit.tokens import phone_token
+from glassbridge.runtime.lazy import Lazy
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.shell import Shell
 from glassbridge.runtime.tasks import TaskGroup
@@ -115,14 +114,15 @@ class Owner(Protocol):
 
 
 class UserSession:
-    """Born with its first socket, used once; everything that it owns ends in close()."""
+    """Born with its first socket, used once; everything that it owns ends in close(). What audio and apps need is made
+    when they come: most phones say nothing most of the time."""
 
     __slots__ = (
-        "_allowance", "_asks_for_coding", "_came_at", "_clock", "_config", "_epoch_asked", "_examiner", "_flight",
-        "_flights", "_handed", "_left", "_log", "_numbered", "_odd", "_order", "_owner", "_recorder", "_report",
-        "_shell", "_sound_watch", "_speaking", "_stops_apps", "_taps", "_tasks", "_wall", "_was_elsewhere", "apps",
-        "hearing", "id", "link", "microphone", "ownership", "sockets", "transcription", "transcripts", "unnumbered",
-        "user",
+        "_allowance", "_apps", "_asks_for_coding", "_blamed", "_came_at", "_captions", "_clock", "_config",
+        "_epoch_asked", "_examiner", "_flight", "_flights", "_handed", "_hearing", "_host", "_left", "_log",
+        "_microphone", "_notice", "_numbered", "_odd", "_order", "_owner", "_recorder", "_report", "_shell",
+        "_sound_watch", "_speaking", "_speech", "_stops_apps", "_taps", "_tasks", "_transcription", "_transcripts",
+        "_unnumbered", "_wall", "_was_elsewhere", "id", "link", "ownership", "sockets", "user",
     )  # fmt: skip
     """With so many attributes each instance would have a dictionary that it shares with none: 1.3 KB more."""
 
@@ -166,38 +166,27 @@ class UserSession:
         """A task asks the phone for the coding of its audio."""
         self._numbered = False
         """The newest phone numbers its audio."""
-        self._odd = OddByte()
-        self.unnumbered = Unnumbered(self._judge_coding, self._clock)
+        self._odd: OddByte | None = None
+        self._unnumbered: Unnumbered | None = None
         self._allowance = new_allowance(config.phone_rates, self._clock())
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record, self._clock)
         self.sockets = PhoneSockets(self._shell.post, self._log, self._clock)
-        captions = Want(config.captions) if config.captions else None
+        self._captions = Want(config.captions) if config.captions else None
         self._report = AudioReport(self._tell_audio_state, self._note_recovery, self._say, self._clock)
-        self.hearing = Hearing(
-            speech,
-            captions,
-            lambda said, asked: self.transcription.understood(said, asked),
-            self._report.recogniser,
-            self._report.pace,
-            lambda: self._spawn(self._end_speech(), "speech-end"),
-            lambda: self.microphone.catches_up,
-            self._clock,
-            user_id=user,
-            session_id=self.id,
-        )
+        self._speech = speech
+        self._hearing: Hearing | None = None
         self._recorder = (
             Recorder(config.record, user, datetime.fromtimestamp(self._wall(), UTC)) if config.record else None
         )
-        self.transcripts = Transcripts(self._clock)
-        self.microphone = Microphone(
-            self._acknowledge, self.hearing.all_heard, self._report.network, self._clock_stepped, self.hearing
-        )
+        self._transcripts: Transcripts | None = None
+        self._microphone: Microphone | None = None
+        self._blamed: tuple[Hop, str] | None = None
+        """The hop that was at fault, and why, when audio was last told to be missing; None: it has come since."""
         self._speaking: bool | None = None
         """What the phone said last of speech."""
         self._epoch_asked: int | None = None
         """The epoch that the phone was asked to end."""
-        self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else []
-        self.microphone.listeners += self._taps
+        self._taps = [Tap(config.tap, user, self.id, wants_late=late) for late in (True, False)] if config.tap else ()
         first = first_generation(Epoch(int(self._wall() * 1000)) if claim is None else claim.epoch)
         machine = AudioLink(first, apps.world.chance)
         self.link = LinkShell(
@@ -206,42 +195,32 @@ class UserSession:
             machine,
             pool,
             examiner,
-            self.microphone,
-            self.unnumbered,
-            self._report.link,
+            self,
+            self._hear_notice,
             self._ask_phone,
             self._nudge_phone,
             self._tasks,
             former,
             self._flight,
+            self._log,
             pulse,
             self._clock,
         )
-
         self._stops_apps = StopReason.SYSTEM
         """What the end of the session means for its apps."""
-        self._order = Order(
-            self._tell, lambda on: self.link.post(audio_link.Microphone(on)), self._clock, captions=captions is not None
-        )
-        self.apps = UserApps(
-            user,
-            self.id,
-            apps,
-            self._tell_of_app,
-            self.link,
-            self.hearing,
-            self._order,
-        )
-        self.transcription = Transcription(captions, self.transcripts, self.apps, self._flight, self._tell, self._log)
-        self._sound_watch = SoundWatch(self._report.sound)
-        self.microphone.listeners += [self.apps, self._order, self._sound_watch]
+        self._order = Order(self._tell, self._switch_microphone, self._clock, captions=self._captions is not None)
+        self._host = apps
+        self._apps: UserApps | None = None
+        self._notice: AudioStateNotice | None = None
+        """What apps were told last of the phone's audio."""
+        self._transcription: Transcription | None = None
+        self._sound_watch: SoundWatch | None = None
         self._handed = handed
 
     def start(self) -> None:
         """Sets everything going."""
-        self._spawn(self._shell.run(), "session")
+        self._shell.start(self._tasks, "session")
         if self._recorder is not None:
-            self.microphone.listeners.append(self._recorder)
             self._recorder.start(self._tasks)
         self.link.start()
         self._flight.attach(self)
@@ -255,17 +234,85 @@ class UserSession:
         """Releases everything; called once, by the owner, after drop(). Takes some seconds at most."""
         self._shell.stop()
         self._order.close()
-        await self.apps.close(self._stops_apps)
+        if self._apps is not None:
+            await self._apps.close(self._stops_apps)
         await self.link.close(CLOSE_TIMEOUT, leaves=self.ownership.state is not OwnershipState.MOVED)
-        self.microphone.close()
+        heard, lost = 0, 0
+        if self._microphone is not None:
+            self._microphone.close()
+            numbered, plain = self._microphone.accounts()
+            heard, lost = numbered.delivered + plain.delivered, numbered.lost or 0
         if self._recorder is not None:
             await self._recorder.close(CLOSE_TIMEOUT)
-        await self.hearing.close()
+        if self._hearing is not None:
+            await self._hearing.close()
         await self._tasks.close()
         for tap in self._taps:
             tap.close()
-        numbered, plain = self.microphone.accounts()
-        self._log.info("session gone", heard=numbered.delivered + plain.delivered, lost=numbered.lost)
+        self._log.info("session gone", heard=heard, lost=lost)
+
+    # ---- what audio and apps need
+
+    @Lazy
+    def microphone(self) -> Microphone:
+        """Of the phone."""
+        made = Microphone(
+            self._acknowledge, self._all_heard, self._report.network, self._clock_stepped, lambda: self.hearing
+        )
+        made.listeners += [*self._taps, *self.link.ears, self._order, self.sound_watch]
+        made.listeners += [one for one in (self._apps, self._recorder) if one is not None]
+        made.reached(numbered=self._numbered)
+        if self._blamed is not None:
+            made.blame(*self._blamed)
+        return made
+
+    @Lazy
+    def unnumbered(self) -> Unnumbered:
+        """Audio without numbers."""
+        return Unnumbered(self._judge_coding, self._clock)
+
+    @Lazy
+    def sound_watch(self) -> SoundWatch:
+        """Whether what comes is the sound of a living microphone."""
+        return SoundWatch(self._report.sound)
+
+    @Lazy
+    def hearing(self) -> Hearing:
+        """What is understood."""
+        return Hearing(
+            self._speech,
+            self._captions,
+            lambda said, asked: self.transcription.understood(said, asked),
+            self._report.recogniser,
+            self._report.pace,
+            lambda: self._spawn(self._end_speech(), "speech-end"),
+            lambda: self.microphone.catches_up,
+            self._clock,
+            user_id=self.user,
+            session_id=self.id,
+        )
+
+    @Lazy
+    def transcripts(self) -> Transcripts:
+        """What was understood."""
+        return Transcripts(self._clock)
+
+    @Lazy
+    def transcription(self) -> Transcription:
+        """Tells and keeps what is understood."""
+        return Transcription(self._captions, self.transcripts, lambda: self._apps, self._flight, self._tell, self._log)
+
+    @Lazy
+    def apps(self) -> UserApps:
+        """Of the user."""
+        made = UserApps(self.user, self.id, self._host, self._tell_of_app, self.link, self.hearing, self._order)
+        if self.has_phone:
+            made.phone_came()
+        if self._notice is not None:
+            made.audio_state(self._notice)
+        if self._microphone is not None:
+            self._microphone.listeners.append(made)
+        return made
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name)
@@ -290,7 +337,8 @@ class UserSession:
     @property
     def moves_easily(self) -> int:
         """How little is disturbed when the phone has to come anew: 2 where there is none, 1 where nothing is said."""
-        return 2 if not self.has_phone else 0 if self.microphone.heard_lately else 1
+        speaks = self._microphone is not None and self._microphone.heard_lately
+        return 2 if not self.has_phone else 0 if speaks else 1
 
     def opened(self, connection: PhoneConnection) -> None:
         """A socket of the user was accepted."""
@@ -352,33 +400,46 @@ class UserSession:
     def hand_over(self) -> HandOver:
         """What the next owner of the user gets; also after the session has moved."""
         held = self._held() if self._left is None else self._left
-        return fitting(replace(held, transcripts=self.transcripts.handed_over()))
+        said = () if self._transcripts is None else self._transcripts.handed_over()
+        return fitting(replace(held, transcripts=said))
 
     def _held(self) -> HandOver:
-        heard = HeardUpTo(at_ms=self.hearing.position_ms, named=self.hearing.named, speaking=self._speaking)
-        if (numbered := self.microphone.handed_over()) is not None:
+        hearing, microphone = self._hearing, self._microphone
+        at_ms, named = (0, 0) if hearing is None else (hearing.position_ms, hearing.named)
+        heard = HeardUpTo(at_ms=at_ms, named=named, speaking=self._speaking)
+        if microphone is not None and (numbered := microphone.handed_over()) is not None:
             epoch, position, captured_us, missing = numbered
-            at_ms = heard.at_ms + self.microphone.ahead_ms(epoch, position)
+            at_ms = heard.at_ms + microphone.ahead_ms(epoch, position)
             heard = replace(
                 heard, at_ms=at_ms, epoch=epoch, position=position, captured_us=captured_us, missing=missing
             )
-        return replace(self.apps.handed_over(), session=self.id, heard=heard, lc3=self.unnumbered.lc3)
+        apps = HandOver() if self._apps is None else self._apps.handed_over()
+        lc3 = 0 if self._unnumbered is None else self._unnumbered.lc3
+        return replace(apps, session=self.id, heard=heard, lc3=lc3)
 
     def take_over(self, handed: HandOver) -> None:
         """What the former owner of the user had. It may come late: what the session has learnt since stands."""
-        self.transcripts.take_over(handed.transcripts)
+        if handed.transcripts:
+            self.transcripts.take_over(handed.transcripts)
         if (heard := handed.heard) is not None:
-            self.hearing.go_on_at(heard.at_ms, heard.named)
-            if heard.epoch and self.microphone.position is None:
+            if heard.at_ms or heard.named:
+                self.hearing.go_on_at(heard.at_ms, heard.named)
+            if heard.epoch and self._position is None:
                 self.microphone.take_over(heard.epoch, heard.position, heard.captured_us, heard.missing)
             if heard.speaking is not None and self._speaking is None:
                 self._hear_of_speech(heard.speaking)
-        self.apps.take_over(handed)
+        if handed.apps:
+            self.apps.take_over(handed)
         if handed.lc3 and not self.unnumbered.lc3:
             try:
                 self.unnumbered.configure(Decoder(handed.lc3))
             except (NoLc3, ValueError) as error:
                 self._log.warning("coding not taken over", error=str(error))
+
+    @property
+    def _position(self) -> tuple[int, int] | None:
+        """(epoch, position) up to which the phone's audio has come; None before any numbered frame."""
+        return None if self._microphone is None else self._microphone.position
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -392,8 +453,9 @@ class UserSession:
                 self._lose_phone()
                 self._order.phone_went()
                 self.link.depart()
-                self.apps.phone_went()
-                self.apps.audio_state(_away())
+                if self._apps is not None:
+                    self._apps.phone_went()
+                self._tell_apps(_away())
                 self.sockets.let_speak()
             case Dispose(cause):
                 self._dispose(cause)
@@ -408,9 +470,10 @@ class UserSession:
         kind = "superseding" if self.has_phone else "resumed"
         metrics.PHONE_SOCKETS.add(kind if resumed else "handed_over" if self._was_elsewhere else "new")
         self.sockets.adopt(connection)
-        self._odd = OddByte()
+        self._odd = None
         self._came_at = self._clock()
-        self.unnumbered.reached()
+        if self._unnumbered is not None:
+            self._unnumbered.reached()
         params = connection.params
         self._flight.note(
             "phone socket", here=True, socket=connection.number, resumed=resumed,
@@ -420,13 +483,15 @@ class UserSession:
         connection.send(self._greeting(connection, resumed or self._was_elsewhere))
         self._order.phone_came()
         self._numbered = params.numbered
-        self.microphone.reached(numbered=params.numbered)
+        if self._microphone is not None:
+            self._microphone.reached(numbered=params.numbered)
         self.link.arrive(audio_link.Wanted(room=params.livekit, numbers=params.numbered), params.trace)
-        self.apps.phone_came()
+        if self._apps is not None:
+            self._apps.phone_came()
         connection.listen(self, self._allowance)
 
     def _greeting(self, connection: PhoneConnection, resumed: bool) -> ConnectionAck:
-        config, position = self._config, self.microphone.position
+        config, position = self._config, self._position
         room = str(self.user)
         livekit = None
         if connection.params.livekit:
@@ -488,19 +553,22 @@ class UserSession:
     def totals(self) -> tuple[int, ...]:
         """What was counted so far, in the order of the recorder."""
         frames = self.link.frames
-        fed = self.hearing.fed // BYTES_PER_MS
-        return frames[AudioRoute.ROOM], frames[AudioRoute.SOCKET], fed, self.transcription.answered, self.apps.handed
+        fed = 0 if self._hearing is None else self._hearing.fed // BYTES_PER_MS
+        answered = 0 if self._transcription is None else self._transcription.answered
+        handed = 0 if self._apps is None else self._apps.handed
+        return frames[AudioRoute.ROOM], frames[AudioRoute.SOCKET], fed, answered, handed
 
     def facts(self) -> Row:
         """How it is now."""
         place = self.link.place
+        apps = {} if self._apps is None else self._apps.states()
         return {
             "link": self.link.state.label,
             "generation": self.link.generation,
             "epoch": self.ownership.epoch,
             "bridge": None if place is None else place.bridge.target,
             "numbered": self._numbered,
-            "apps": {package: state.label for package, state in self.apps.states().items()},
+            "apps": {package: state.label for package, state in apps.items()},
         }
 
     @property
@@ -521,7 +589,8 @@ class UserSession:
         """A message of the phone; one of a superseded socket is not heard."""
         if connection is not self.sockets.phone:
             return
-        self.apps.phone_spoke()
+        if self._apps is not None:
+            self._apps.phone_spoke()
         match message:
             case Ping(sent=(room, socket)):
                 self._flight.told(phone_sent=room, socket_sent=socket)
@@ -529,7 +598,8 @@ class UserSession:
                 self._flight.note("voice", speaking=message.speaking)
                 self.link.post(audio_link.Voice(message.speaking))
                 self._hear_of_speech(message.speaking)
-                self.apps.relay(Stream.VAD, Vad(status=message.speaking))
+                if self._apps is not None:
+                    self._apps.relay(Stream.VAD, Vad(status=message.speaking))
             case MicrophoneStateChange(is_microphone_enabled=on):
                 self._flight.note("microphone", on=on)
                 self._order.phone_said(on=on)
@@ -548,25 +618,28 @@ class UserSession:
             case StartApp(package_name=package):
                 self.apps.start_for_phone(package)
             case StopApp(package_name=package):
-                self.apps.stop(package)
+                if self._apps is not None:
+                    self._apps.stop(package)
 
     def _hear_of_speech(self, speaking: bool) -> None:
         self._speaking = speaking
         self.hearing.voice(speaking)
-        self._sound_watch.voice(speaking)
+        self.sound_watch.voice(speaking)
 
     def on_audio(self, connection: PhoneConnection, frame: bytes) -> None:
         """A binary frame of the phone. Raises FrameError."""
         if not self.sockets.carries_audio(connection):
             return
-        self.apps.phone_spoke()
+        if self._apps is not None:
+            self._apps.phone_spoke()
         if connection.params.numbered:
             number, pcm = decode_numbered(frame)
             self.microphone.take_numbered(number, pcm, AudioRoute.SOCKET)
             if number.replayed:
                 return
         else:
-            if not (pcm := self.unnumbered.samples(frame, self._odd)):
+            self._odd = odd = self._odd or OddByte()
+            if not (pcm := self.unnumbered.samples(frame, odd)):
                 return
             self.microphone.take_plain(pcm)
         self.link.heard(AudioRoute.SOCKET, numbered=connection.params.numbered)
@@ -596,6 +669,26 @@ class UserSession:
             self._flight.note("phone put out of its room", socket=phone.number)
             self._spawn(self._examiner.put_out(self.user), "put-phone-out")
 
+    def _hear_notice(self, notice: Notice) -> None:
+        """The link has a new notice for the phone."""
+        if notice.state is AudioState.LIVE:
+            self._blamed = None
+        elif notice.hop is not None:
+            self._blamed = notice.hop, notice.code
+        if self._microphone is not None and notice.hop is not None:
+            self._microphone.blame(notice.hop, notice.code)
+        if self._microphone is not None and notice.state is AudioState.LIVE:
+            self._microphone.forgive()
+        self._report.link(notice)
+
+    def _switch_microphone(self, on: bool) -> None:
+        """The phone's microphone is on, or off."""
+        self.link.post(audio_link.Microphone(on))
+
+    def _all_heard(self) -> None:
+        """The last numbered sample has been handed on."""
+        self.hearing.all_heard()
+
     def _tell_audio_state(self, said: AudioStateNotice) -> None:
         said = replace(said, traceparent=self.link.trace)
         self._flight.note(
@@ -603,7 +696,12 @@ class UserSession:
             transport=said.transport, generation=self.link.generation, **self.link.ages(),
         )  # fmt: skip
         self._tell(said)
-        self.apps.audio_state(said)
+        self._tell_apps(said)
+
+    def _tell_apps(self, said: AudioStateNotice) -> None:
+        self._notice = said
+        if self._apps is not None:
+            self._apps.audio_state(said)
 
     def _tell_of_app(self, message: Message) -> None:
         match message:

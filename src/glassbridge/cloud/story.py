@@ -18,28 +18,34 @@ import structlog
 
 from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flight import Flight
-from glassbridge.cloud.holes import Holes
+from glassbridge.cloud.holes import Ear, Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import MUTED, Evidence, observe_bridge, observe_room
 from glassbridge.core.machine import Record
 from glassbridge.core.newest import Newest
 from glassbridge.core.recovery import DECISIONS
-from glassbridge.core.values import AudioState, Generation, UserId
+from glassbridge.core.values import AudioState, Generation
+from glassbridge.runtime.lazy import Lazy
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
-
-log = structlog.get_logger()
 
 MAX_NOTED = 20
 
 
 class Story:
-    """Owned by one link, which has its ears listen to the microphone; `clock` gives monotonic seconds."""
+    """Owned by one link; its ears listen to the microphone. `clock` gives monotonic seconds."""
 
-    def __init__(self, user: UserId, session_id: str, clock: Callable[[], float], flight: Flight, pulse: Pulse) -> None:
-        self._about = self._log = log.bind(user_id=user, session_id=session_id)
-        self._session_id = session_id
+    __slots__ = (
+        "_about", "_actions", "_begun", "_cause", "_causes", "_clock", "_done", "_ears", "_episode", "_fault",
+        "_flight", "_generation", "_log", "_pulse",
+    )  # fmt: skip
+
+    def __init__(
+        self, log: structlog.stdlib.BoundLogger, clock: Callable[[], float], flight: Flight, pulse: Pulse
+    ) -> None:
+        self._about = self._log = log
+        """With the ids of user and session."""
         self._flight = flight
         self._episode: Episode | None = None
         """While audio is wanted and not there."""
@@ -53,10 +59,15 @@ class Story:
         """What was done about it, and what came of that; the first MAX_NOTED of it."""
         self._begun = clock()
         self._generation = Generation(0)
-        self.ears = Holes(clock, self._heard).ears
+        self._ears: list[Ear] | None = None
         self._causes: Newest[tuple[float, str]] = Newest(MAX_NOTED)
         self._actions: Newest[tuple[float, str]] = Newest(MAX_NOTED)
         """What happened last, and when."""
+
+    @Lazy
+    def ears(self) -> list[Ear]:
+        """Listeners of the microphone."""
+        return Holes(self._clock, self._heard).ears
 
     def _heard(self, before: float | None, late: bool) -> None:
         """Live samples came, after a hole or for the first time."""
@@ -99,12 +110,12 @@ class Story:
     def part(self, name: str, kind: Kind = Kind.CLIENT, **about: Attribute) -> Span:
         """A span for something that is done."""
         if self._episode is None:
-            return Span(name, None, kind, session_id=self._session_id, **about)
+            return Span(name, None, kind, session_id=self._flight.id, **about)
         return self._episode.part(name, kind, **about)
 
     def _begin(self, why: Why, parent: Origin | None = None, *, due: bool) -> Episode:
         self._end("begun anew")
-        self._episode = Episode(why, self._clock, parent, due=due, session_id=self._session_id)
+        self._episode = Episode(why, self._clock, parent, due=due, session_id=self._flight.id)
         self._log = self._about.bind(trace_id=self._episode.span.origin.trace_id)
         return self._episode
 

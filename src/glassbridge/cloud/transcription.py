@@ -29,16 +29,18 @@ class Tell(Protocol):
 class Transcription:
     """Of one session."""
 
+    __slots__ = ("_apps", "_flight", "_gaps", "_log", "_tell", "_transcripts", "_want", "answered")
+
     def __init__(
         self,
         want: Want | None,
         transcripts: Transcripts,
-        apps: UserApps,
+        apps: Callable[[], UserApps | None],
         flight: Flight,
         tell: Tell,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
-        """`want` is what is shown as captions; None: nothing is."""
+        """`want` is what is shown as captions; None: nothing is. `apps` finds those of the user, if there are any."""
         self.answered = 0
         """Transcripts so far."""
         self._want = want
@@ -56,8 +58,12 @@ class Transcription:
             if said.text:
                 self._flight.understood(said)
                 self._tell(_caption(said), may_drop=not said.final)
-        self._apps.transcript(said, asked)
+        self._to_apps(said, asked)
         self._remember(said, asked)
+
+    def _to_apps(self, said: Transcript, asked: frozenset[Want]) -> None:
+        if (apps := self._apps()) is not None:
+            apps.transcript(said, asked)
 
     def understood_by_phone(self, message: LocalTranscription) -> None:
         """For apps and for the record; the phone shows it already."""
@@ -75,7 +81,7 @@ class Transcription:
             speaker=None if message.speaker_id is None else str(message.speaker_id)[:64],
             provider=message.provider[:64],
         )
-        self._apps.transcript(said, frozenset({Want(spoken), Want(AUTO)}))
+        self._to_apps(said, frozenset({Want(spoken), Want(AUTO)}))
         self._remember(said, frozenset({Want(spoken)}))
 
     def progress(self, progress: Progress, place_ms: Callable[[int, int], int]) -> None:
@@ -92,7 +98,8 @@ class Transcription:
         self._flight.words_missing(gap)
         told = TranscriptGap(id=gap.id, at_ms=gap.at_ms, seconds=gap.seconds, state=gap.state.value)
         self._tell(told)
-        self._apps.gap(told)
+        if (apps := self._apps()) is not None:
+            apps.gap(told)
 
     def say(self, sentence: str) -> None:
         """A sentence of the cloud's own, where captions are shown."""

@@ -176,6 +176,11 @@ def _unnoticed(story: "GapFold", counts: Counts) -> list[Gap]:
 class GapFold:
     """Folds the events of one session into gaps, of which the last `keep` are kept."""
 
+    __slots__ = (
+        "_live", "_live_since", "_recogniser", "_silent_since", "_wants_room", "_way", "_way_opened_at", "_woke_at",
+        "found", "gaps",
+    )  # fmt: skip
+
     def __init__(self, keep: int = MAX_GAPS) -> None:
         self.gaps: Newest[Gap] = Newest(keep)
         self.found = 0

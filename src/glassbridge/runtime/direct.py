@@ -21,6 +21,10 @@ class DirectShell(Generic[E]):
     whoever stepped; from the timer it reaches the loop's exception handler.
     """
 
+    __slots__ = (
+        "_clock", "_on_record", "_on_step", "_perform", "_stepping", "_tick", "_timer", "_waiting", "machine",
+    )  # fmt: skip
+
     def __init__(
         self,
         machine: Machine[E],

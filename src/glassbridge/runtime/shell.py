@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
 from glassbridge.core.machine import Record
+from glassbridge.runtime.tasks import TaskGroup
 
 MAILBOX = 1_000
 """Events that may wait for one machine."""
@@ -32,10 +33,18 @@ class MailboxFull(Exception):
 class Shell(Generic[E]):
     """Turns one machine. Events are posted from anywhere on the loop; steps and effects run one at a time, in order.
 
+    It turns in the caller's task (run()), or in tasks of a group, each of which ends when nothing is left to do
+    (start()): of those there may be ten thousand that rest.
+
     `perform` does one effect; it must not block for long: what takes time belongs in a task of its own that posts its
     result back. An exception out of `perform` ends the shell and is raised by run() (the owner's supervisor hears it).
     `on_record` hears of each change of state, before the effects of the step; the machine's list of records is emptied.
     """
+
+    __slots__ = (
+        "_clock", "_mailbox", "_name", "_on_record", "_overflowed", "_perform", "_stopped", "_tasks", "_tick", "_timer",
+        "_turning", "_waiter", "machine",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,6 +63,11 @@ class Shell(Generic[E]):
         self._waiter: asyncio.Future[None] | None = None
         self._stopped = False
         self._overflowed = False
+        self._tasks: TaskGroup | None = None
+        """In which it turns when there is something to do; None: run() turns it."""
+        self._name = ""
+        self._turning: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def post(self, event: E) -> None:
         """Puts an event into the mailbox; ignored after stop(). Never waits: see MailboxFull."""
@@ -72,19 +86,45 @@ class Shell(Generic[E]):
             self._mailbox.append(None)
             self._wake()
 
+    def start(self, tasks: TaskGroup, name: str) -> None:
+        """From now on it turns in tasks of this group, whose owner hears what run() would raise."""
+        self._tasks, self._name = tasks, name
+        if self._mailbox:
+            self._wake()
+
+    async def stopped(self, timeout: float) -> None:
+        """Waits up to `timeout` seconds after stop() for the end of what start() began. Safe to cancel."""
+        if self._turning is not None:
+            await asyncio.wait((self._turning,), timeout=timeout)
+
     async def run(self) -> None:
         """Runs until stop(). Raises MailboxFull and whatever `perform` raises.
 
         Cancelling is safe: the effect under way is cancelled, nothing else is begun.
         """
+        while self._mailbox or await self._wait():
+            if not await self._turn():
+                return
+
+    async def _wait(self) -> bool:
+        """True, once there is an event, or the deadline has come."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._arm()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._disarm()
+        return True
+
+    async def _turn(self) -> bool:
+        """Takes the events that wait, or a tick where none does; whether it goes on."""
         while True:
             if self._overflowed:
                 raise MailboxFull(f"more than {MAILBOX} events wait for {type(self.machine).__name__}")
-            if not self._mailbox:
-                await self._wait()
             event = self._mailbox.pop(0) if self._mailbox else self._tick
             if event is None:
-                return
+                return False
             effects = self.machine.step(event, self._clock())
             for record in self.machine.records:
                 self._on_record(record)
@@ -93,19 +133,34 @@ class Shell(Generic[E]):
                 result = self._perform(effect)
                 if result is not None:
                     await result
+            if not self._mailbox:
+                return True
 
-    async def _wait(self) -> None:
-        """Until there is an event, or the deadline has come."""
-        deadline, loop = self.machine.next_deadline(), asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = None if deadline is None else loop.call_later(max(0.0, deadline - self._clock()), self._wake)
+    async def _turn_and_rest(self) -> None:
+        goes_on = False
         try:
-            await self._waiter
+            goes_on = await self._turn()
         finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            self._turning = None
+            self._stopped |= not goes_on
+        if goes_on:
+            self._arm()
+
+    def _arm(self) -> None:
+        deadline = self.machine.next_deadline()
+        if deadline is not None:
+            wait = max(0.0, deadline - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._tasks is not None:
+            if self._turning is None:
+                self._disarm()
+                self._turning = self._tasks.spawn(self._turn_and_rest(), self._name)
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

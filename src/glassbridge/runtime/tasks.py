@@ -15,6 +15,8 @@ class TaskGroup:
     (the one supervisor boundary of the owner); without it the loop's exception handler does.
     """
 
+    __slots__ = ("_closed", "_name", "_on_error", "_tasks")
+
     def __init__(self, name: str, on_error: Callable[[str, BaseException], None] | None = None) -> None:
         self._name = name
         self._on_error = on_error
@@ -50,6 +52,8 @@ class TaskGroup:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
+        if not self._tasks:
+            self._tasks = {}  # an emptied one keeps its 280 bytes
         if task.cancelled() or (error := task.exception()) is None:
             return
         if self._on_error is not None:

@@ -9,6 +9,8 @@ class Timer:
     """Calls `ring` at moments of the loop's clock, once for each that was asked for. An exception out of `ring` reaches
     the loop's exception handler."""
 
+    __slots__ = ("_handle", "_ring", "due")
+
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._handle: asyncio.TimerHandle | None = None

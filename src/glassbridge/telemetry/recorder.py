@@ -38,7 +38,7 @@ Redact = Callable[[str], str]
 
 _encoder = msgspec.json.Encoder()
 _HEADER: Final = struct.Struct(">QQ")
-"""Number and time of an event, before its JSON; big-endian, so that lines sort by number."""
+"""Number and time of an event, before the rest of it as JSON; big-endian, so that lines sort by number."""
 _buffer = bytearray(_HEADER.size)
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -76,9 +76,11 @@ def _alike(row: bytes) -> bytes:
 class Seconds:
     """Counts by second and column, of the last KEPT seconds. What nobody counted is unknown.
 
-    They are kept in pages. One whose seconds are all alike is shared by all recorders: a phone that says nothing for
-    hours has hardly any of its own.
+    They are kept in pages. One whose seconds are all alike, so far, is shared by all recorders: a phone that says
+    nothing has none of its own.
     """
+
+    __slots__ = ("_origin", "_pages", "_width", "stop")
 
     def __init__(self, columns: int, first: int) -> None:
         self._width = columns
@@ -104,17 +106,22 @@ class Seconds:
 
     def add_all(self, second: int, counts: Iterable[tuple[int, int]]) -> None:
         """The same for several columns."""
-        if second < self.first:
+        number, at = second // PAGE, second % PAGE * self._width
+        if self.first <= second < self.stop:
+            _count(self._own(number), at, counts)
+        if second < self.stop:
             return
-        if second >= self.stop:
-            self._reach(second)
-        page = self._pages[second // PAGE]
-        if isinstance(page, bytes):
-            page = self._pages[second // PAGE] = array("H", page)
-        row = second % PAGE * self._width
-        for column, count in counts:
-            known = page[row + column]
-            page[row + column] = min(_MOST, count if known == _UNKNOWN else known + count)
+        row = array("H", _UNKNOWN_CELL * self._width)
+        _count(row, 0, counts)
+        page = self._pages.get(number)
+        if second == self.stop and isinstance(page, bytes) and page.startswith(row):
+            self.stop += 1
+            return
+        self._reach(second)
+        if second in (self._origin, number * PAGE):
+            self._pages[number] = _alike(row.tobytes())
+        else:
+            self._own(number)[at : at + self._width] = row
 
     def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
         """(first second, for each column its counts) of what is kept between start and stop."""
@@ -127,9 +134,19 @@ class Seconds:
         columns = (kept[column :: self._width] for column in range(self._width))
         return start, [[None if count == _UNKNOWN else count for count in column] for column in columns]
 
+    def _own(self, number: int) -> "array[int]":
+        """The page to write into. What a shared one holds of later seconds was never counted."""
+        page = self._pages[number]
+        if isinstance(page, bytes):
+            counted = max(0, self.stop - number * PAGE) * self._width * len(_UNKNOWN_CELL)
+            page = self._pages[number] = array("H", page[:counted].ljust(len(page), _UNKNOWN_CELL[:1]))
+        return page
+
     def _reach(self, second: int) -> None:
         """There is a row of this second, and of each one before."""
         begin = max(self.stop, second - KEPT + 1)
+        if begin // PAGE in self._pages:
+            self._own(begin // PAGE)
         self.stop = second + 1
         for number in range(begin // PAGE, second // PAGE + 1):
             if number not in self._pages:
@@ -145,6 +162,12 @@ class Seconds:
             row = kept[: len(kept) // PAGE]
             if kept == row * PAGE:
                 self._pages[number] = _alike(row)
+
+
+def _count(cells: "array[int]", at: int, counts: Iterable[tuple[int, int]]) -> None:
+    for column, count in counts:
+        known = cells[at + column]
+        cells[at + column] = min(_MOST, count if known == _UNKNOWN else known + count)
 
 
 class Rising:
@@ -180,6 +203,8 @@ class Events:
     `chatter`, which somebody outside can cause at will, have a little room of their own. No secret gets in: `redact`
     sees every text."""
 
+    __slots__ = ("_chatter", "_redact", "_rings", "seq")
+
     def __init__(
         self, redact: Redact, limit: int = EVENT_BYTES, chatter: frozenset[str] = frozenset(), little: int = 0
     ) -> None:
@@ -202,7 +227,7 @@ class Events:
     def note(self, at_ms: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Something happened."""
         self.seq += 1
-        event = {"seq": self.seq, "at_ms": at_ms, "kind": kind}
+        event: dict[str, Any] = {"kind": kind}
         event.update((name, MASK if is_sensitive(name) else self._clean(value)) for name, value in fields.items())
         _encoder.encode_into(event, _buffer, _HEADER.size)
         _HEADER.pack_into(_buffer, 0, self.seq, at_ms)
@@ -213,8 +238,10 @@ class Events:
     def since(self, seq: int, from_ms: int = 0) -> list[dict[str, Any]]:
         """Those after number `seq`, not older than `from_ms`."""
         lines = sorted(line for ring in self._rings for line in ring.since(seq))
-        events = (_decoder.decode(memoryview(line)[_HEADER.size :]) for line in lines)
-        return [event for event in events if event["at_ms"] >= from_ms]
+        events = ((*_HEADER.unpack_from(line), memoryview(line)[_HEADER.size :]) for line in lines)
+        return [
+            {"seq": seq, "at_ms": at_ms, **_decoder.decode(event)} for seq, at_ms, event in events if at_ms >= from_ms
+        ]
 
     def lost_since(self, seq: int) -> int:
         """How many of those after number `seq` are not here any more."""
@@ -230,6 +257,8 @@ class Events:
 
 class _Ring:
     """Lines of at most `limit` bytes."""
+
+    __slots__ = ("_limit", "_lines", "dropped", "size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -79,7 +79,7 @@ class Cloud:
         self.ends = 0
         self.socket: Socket | None = None
         self._live = False
-        self.microphone = Microphone(self._acknowledge, self._on_last, understands=self.heard)
+        self.microphone = Microphone(self._acknowledge, self._on_last, understands=lambda: self.heard)
         self.microphone.reached(numbered=True)
 
     def _on_last(self) -> None:
