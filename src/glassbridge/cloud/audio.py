@@ -105,6 +105,8 @@ class Understands(Protocol):
 class OddByte:
     """Makes whole samples of chunks that may end within one; one for each way that carries a stream of bytes."""
 
+    __slots__ = ("_rest",)
+
     def __init__(self) -> None:
         self._rest = b""
 

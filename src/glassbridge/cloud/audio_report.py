@@ -23,6 +23,8 @@ class AudioReport:
     """Of one session. `tell` sends a notice, `recover` records what is done about a finding and with what result, `say`
     shows a sentence where captions are."""
 
+    __slots__ = ("_clock", "_deaf", "_notice", "_recover", "_say", "_tell", "_told", "_troubles")
+
     def __init__(
         self,
         tell: Callable[[AudioStateNotice], None],

@@ -7,7 +7,6 @@ Opus decoders remember what came before: a decoder that jumps between packets ga
 - What fills an older hole is decoded by a third one, so that a repair does not disturb the live sound.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -37,6 +36,8 @@ class OpusFrames:
     """Of one session. `wants(epoch, start, stop)`: whether any of these samples has not been delivered yet.
     `settled(epoch)`: the position before which all is delivered or given up."""
 
+    __slots__ = ("_ahead", "_early", "_epoch", "_live", "_repairs", "_settled", "_wants")
+
     def __init__(self, wants: Callable[[int, int, int], bool], settled: Callable[[int], int]) -> None:
         self._wants = wants
         self._settled = settled
@@ -45,7 +46,7 @@ class OpusFrames:
 
     def _begin(self) -> None:
         self._live, self._ahead, self._repairs = _Stream(), _Stream(), _Stream()
-        self._early: OrderedDict[int, _Packet] = OrderedDict()
+        self._early: dict[int, _Packet] = {}
         """By position: what waits behind a hole."""
 
     def decode(self, number: FrameNumber, payload: bytes) -> tuple[list[Stretch], int]:
@@ -75,7 +76,7 @@ class OpusFrames:
             if self._ahead.stop == settled:
                 self._live, self._ahead = self._ahead, self._live
             self._live.stop = settled
-            self._early = OrderedDict((at, packet) for at, packet in self._early.items() if at >= settled)
+            self._early = {at: packet for at, packet in self._early.items() if at >= settled}
 
     def _take(self, start: int, packet: _Packet) -> Stretch:
         if not self._live.stop or start == self._live.stop:
@@ -84,7 +85,7 @@ class OpusFrames:
             return self._repairs.decode(packet, start)
         self._early[start] = packet
         if len(self._early) > EARLY:
-            self._early.popitem(last=False)
+            del self._early[next(iter(self._early))]
         return self._ahead.decode(packet, start)
 
     def _go_on(self) -> dict[int, Stretch]:
@@ -98,6 +99,8 @@ class OpusFrames:
 
 class _Stream:
     """One decoder and the position that it expects next; 0: none yet."""
+
+    __slots__ = ("_decoder", "stop")
 
     def __init__(self) -> None:
         self.stop = 0

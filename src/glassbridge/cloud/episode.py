@@ -15,6 +15,8 @@ Why = Literal["start", "fault"]
 class Episode:
     """Begins when it is made; `clock` gives monotonic seconds."""
 
+    __slots__ = ("_clock", "_heard", "_since", "due", "span", "why")
+
     def __init__(
         self, why: Why, clock: Callable[[], float], parent: Origin | None, *, due: bool, **about: Attribute | None
     ) -> None:

@@ -70,6 +70,8 @@ class _Asked:
 class _Ids:
     """Numbers that name utterances."""
 
+    __slots__ = ("last",)
+
     def __init__(self) -> None:
         self.last = 0
 
@@ -88,6 +90,12 @@ class Hearing:
     or None, and whether the captions are among it; `slow` how late what is understood comes, or None; `ended` is called
     once for each speech, when all of it has come.
     """
+
+    __slots__ = (
+        "_about", "_asked", "_captions", "_catches_up", "_clock", "_ended", "_gate", "_heard", "_ids", "_loop",
+        "_machine", "_mend_timer", "_position", "_review", "_seats", "_skipped", "_slow", "_sound", "_speech",
+        "_tasks", "_timeline", "_trouble",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -11,6 +11,8 @@ LATE = 5
 class Ear:
     """One listener of the microphone."""
 
+    __slots__ = ("_heard", "wants_late")
+
     def __init__(self, heard: Callable[[], None], *, wants_late: bool) -> None:
         self.wants_late = wants_late
         self._heard = heard
@@ -23,6 +25,8 @@ class Ear:
 class Holes:
     """`told` gets the moment of the last live samples before the hole, None for the first of all, and whether samples
     came meanwhile that were late. `clock` gives monotonic seconds."""
+
+    __slots__ = ("_blocks", "_clock", "_last", "_told", "ears")
 
     def __init__(self, clock: Callable[[], float], told: Callable[[float | None, bool], None]) -> None:
         self.ears = [Ear(self._live, wants_late=False), Ear(self._any, wants_late=True)]

@@ -126,12 +126,12 @@ class LinkShell:
         self._attempt: asyncio.Task[None] | None = None
         self._former_place: asyncio.Task[None] | None = None
         """Serves the place of a bridge that is about to stop, until the next one stands."""
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: list[asyncio.Task[None]] = []
         self._seat: SeatClient | None = None
         self._turned = Change()
         """Of its state."""
         self._heard_at: dict[AudioRoute, float] = {}
-        self.frames = Counter[AudioRoute]()
+        self.frames: Counter[AudioRoute] = Counter()
         """That came by each path, presence included, what was sent again left out."""
         self._last_frame: dict[AudioRoute, float] = {}
 
@@ -256,8 +256,8 @@ class LinkShell:
                 attempt, self._attempt = self._attempt, None
                 seat, self._seat = self._seat, None
                 task = self._tasks.spawn(self._give_up(attempt, seat, generation), f"leave-{generation}")
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+                self._leaving.append(task)
+                task.add_done_callback(self._leaving.remove)
             case AskStatus(generation):
                 self._tasks.spawn(self._ask_status(generation), f"status-{generation}")
             case Examine(generation):

@@ -27,6 +27,8 @@ class Order:
     that its owner switched off. `captions`: the phone itself needs its microphone, whatever apps want.
     """
 
+    __slots__ = ("_always", "_asked", "_machine", "_on_switch", "_said", "_shell", "_tell")
+
     wants_late = False
 
     def __init__(

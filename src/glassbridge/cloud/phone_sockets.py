@@ -13,6 +13,8 @@ from glassbridge.wire.close_codes import CloseCode
 class PhoneSockets:
     """Of one session. `post` tells its machine what became of a socket; the machine decides who speaks."""
 
+    __slots__ = ("_beside", "_clock", "_kept", "_log", "_open", "_post", "_rivals", "phone")
+
     def __init__(
         self, post: Callable[[Event], None], log: structlog.stdlib.BoundLogger, clock: Callable[[], float]
     ) -> None:

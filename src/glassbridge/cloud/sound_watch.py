@@ -18,6 +18,8 @@ BLOCK_BYTES: Final = round(BLOCK * SAMPLE_RATE) * BYTES_PER_SAMPLE
 class SoundWatch:
     """A listener of the microphone; `tell` hears of each change."""
 
+    __slots__ = ("_judge", "_pending", "_tell")
+
     def __init__(self, tell: Callable[[Finding | None], None]) -> None:
         self._tell = tell
         self._judge = SoundJudge()

@@ -75,6 +75,8 @@ class Segment:
 class Transcripts:
     """Of one session."""
 
+    __slots__ = ("_bytes", "_clock", "_segments", "gaps")
+
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._segments: list[Segment] = []
         self._bytes = 0

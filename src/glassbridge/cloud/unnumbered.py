@@ -33,6 +33,8 @@ _coded = metrics.FRAMES_DROPPED.cell("socket", "coded")
 class Unnumbered:
     """`tell` hears of each change of `refuses`; `clock` gives monotonic seconds."""
 
+    __slots__ = ("_clock", "_judge", "_lc3", "_tell", "_waiting")
+
     def __init__(self, tell: Callable[[bool], None], clock: Callable[[], float]) -> None:
         self._tell = tell
         self._clock = clock

@@ -28,6 +28,8 @@ class Rate:
 class Bucket:
     """The tokens of one peer; begins full."""
 
+    __slots__ = ("_at", "_tokens", "rate")
+
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self._tokens = rate.burst
@@ -70,6 +72,8 @@ class Verdict(Enum):
 
 class Allowance:
     """Of one sender: messages and bytes."""
+
+    __slots__ = ("_buckets", "_told_at", "most_messages")
 
     def __init__(self, messages: Rate, size: Rate, now: float) -> None:
         self._buckets = Bucket(messages, now), Bucket(size, now)

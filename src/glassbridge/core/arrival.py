@@ -53,9 +53,11 @@ class Phone:
 class Arrival:
     """What is heard, and from when silence counts."""
 
+    __slots__ = ("_gone_since", "_seen", "_since", "heard", "phone")
+
     def __init__(self) -> None:
         self.phone = Phone()
-        self.heard: set[AudioRoute] = set()
+        self.heard: frozenset[AudioRoute] = frozenset()
         """Paths that brought something since they were last lost or at fault."""
         self._since: dict[AudioRoute, float] = {}
         """From when silence counts, for each path where it does: not where it proves nothing or is told already."""
@@ -121,13 +123,13 @@ class Arrival:
         self._clear()
 
     def _clear(self) -> None:
-        self.heard.clear()
+        self.heard = frozenset()
         self._since.clear()
         self._gone_since, self._seen = None, False
 
     def hear(self, path: AudioRoute, numbered: bool, now: float) -> None:
         """Something came by this path."""
-        self.heard.add(path)
+        self.heard |= {path}
         self._since[path] = now
         if path is AudioRoute.ROOM:
             self._gone_since = None
@@ -140,7 +142,7 @@ class Arrival:
 
     def lose(self, path: AudioRoute) -> None:
         """This path is not heard any more, and silence on it is nothing new."""
-        self.heard.discard(path)
+        self.heard -= {path}
         self._since.pop(path, None)
         if path is AudioRoute.ROOM:
             self._seen = False

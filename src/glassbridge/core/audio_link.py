@@ -149,6 +149,12 @@ class AudioLink:
     before, by this process or another: unix milliseconds do, and where a clock was set back JoinFailed says so.
     `chance` gives numbers in [0, 1)."""
 
+    __slots__ = (
+        "_above", "_arrival", "_asked_at", "_backoff", "_due_at", "_hindered", "_hinted_at", "_invited_at", "_keeps",
+        "_live_since", "_next", "_renewed_at", "_room", "_sign_at", "_status_at", "_status_every", "_told",
+        "_trouble", "generation", "records", "stale", "state",
+    )  # fmt: skip
+
     def __init__(self, first: Generation, chance: Callable[[], float], ladder: Ladder = Ladder()) -> None:  # noqa: B008
         self.state = LinkState.IDLE
         self.generation = first

@@ -27,6 +27,8 @@ class Ladder:
 class Backoff:
     """Counts attempts; one instance for each thing that is tried. `chance` gives numbers in [0, 1)."""
 
+    __slots__ = ("_chance", "_ladder", "attempt")
+
     def __init__(self, ladder: Ladder, chance: Callable[[], float]) -> None:
         self._ladder = ladder
         self._chance = chance

@@ -28,6 +28,11 @@ EQUAL: Final = 0.1
 class CaptureClock:
     """Of one epoch."""
 
+    __slots__ = (
+        "_begun_at", "_halves", "_late_since", "_position", "_quickest", "_quickest_at", "_shift", "_stamped_stop",
+        "_stop", "last_step", "steps",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self.steps = 0
         """How often the clock has stepped so far."""

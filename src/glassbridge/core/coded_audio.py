@@ -80,6 +80,8 @@ def may_be_lc3(size: int) -> bool:
 class CodedJudge:
     """Takes the verdicts of one phone in order; `refuses` says whether its audio is nothing to hear."""
 
+    __slots__ = ("_in_a_row", "_since", "refuses", "was_plain")
+
     def __init__(self) -> None:
         self.refuses = False
         self.was_plain = False

@@ -52,6 +52,8 @@ class _Open:
 class Gaps:
     """Of one session."""
 
+    __slots__ = ("_epoch", "_known_to", "_open")
+
     def __init__(self) -> None:
         self._epoch: int | None = None
         self._open: list[_Open] = []

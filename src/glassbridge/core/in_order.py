@@ -75,6 +75,10 @@ def _stop(delivery: Delivery) -> int:
 class InOrder:
     """`lacks(epoch, start, stop)`: how many samples of this stretch were captured and have not come (Ledger.lacks)."""
 
+    __slots__ = (
+        "_begun", "_epochs", "_give_up_at", "_held", "_held_samples", "_holes", "_lacks", "_late", "_next", "fills",
+    )  # fmt: skip
+
     def __init__(self, lacks: Callable[[int, int, int], int]) -> None:
         self.fills = True
         """The phone is there, and sends again what never came, as far as is known."""

@@ -22,6 +22,8 @@ class Runs(Generic[L]):
     `totals` counts positions by label, those that were forgotten included.
     """
 
+    __slots__ = ("_labels", "_starts", "kept_from", "start", "stop", "totals")
+
     def __init__(self, start: int) -> None:
         self.start = start
         """First position; does not move when runs are forgotten."""

@@ -37,6 +37,8 @@ MORE_COMES: Final = 1.5
 class Timeline:
     """Where in a session does sound lie that is heard in one piece? Begins at 0 of both."""
 
+    __slots__ = ("_heard", "_session")
+
     def __init__(self) -> None:
         self._heard: list[int] = [0]
         self._session: list[int] = [0]
@@ -123,6 +125,8 @@ class LateHole:
 
 class LateSound:
     """Of one session."""
+
+    __slots__ = ("_bytes", "_end", "_pieces", "places")
 
     def __init__(self) -> None:
         self._pieces: list[tuple[int, bytes]] = []

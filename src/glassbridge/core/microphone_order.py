@@ -94,6 +94,8 @@ Effect = SwitchOn | SwitchOff
 class MicrophoneOrder:
     """The machine of one user; begins AWAY, and needed as it is told."""
 
+    __slots__ = ("_need", "_off_at", "_said", "_said_at", "_say_at", "_settled_at", "records", "state")
+
     def __init__(self, need: Needed) -> None:
         self.state = OrderState.AWAY
         self.records: list[Record[OrderState]] = []

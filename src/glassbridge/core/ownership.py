@@ -228,6 +228,8 @@ Effect = Raise | Move | Release
 class Ownership:
     """The machine of one session; begins ABSENT, is used once."""
 
+    __slots__ = ("claim", "records", "stale", "state")
+
     def __init__(self) -> None:
         self.state = OwnershipState.ABSENT
         self.claim: Claim | None = None

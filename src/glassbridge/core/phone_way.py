@@ -37,6 +37,8 @@ class Nudge(Enum):
 class PhoneWay:
     """Of one session."""
 
+    __slots__ = ("_greeted_at", "_in_room", "_notice", "_taken_out", "due")
+
     def __init__(self) -> None:
         self._in_room = False
         """The newest audio came by data packets without numbers."""

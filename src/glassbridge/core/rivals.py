@@ -23,6 +23,8 @@ KEPT: Final = 3
 class Rivals:
     """Of one session."""
 
+    __slots__ = ("_turned_at", "_turns")
+
     def __init__(self) -> None:
         self._turned_at = -inf
         self._turns = 0

@@ -131,6 +131,8 @@ Effect = Adopt | Supersede | Release | Dispose | Move | Refuse
 class Session:
     """The machine of one user's session; begins ABSENT, is used once."""
 
+    __slots__ = ("_grace", "_grace_ends", "records", "socket", "stale", "state")
+
     def __init__(self, grace: float = GRACE) -> None:
         self.state = SessionState.ABSENT
         self.socket: SocketNumber | None = None

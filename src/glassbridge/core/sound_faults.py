@@ -79,6 +79,8 @@ def fault_in(block: Block) -> SoundFault | None:
 class SoundJudge:
     """Takes the blocks of one phone in order; `fault` is what has been wrong for long enough."""
 
+    __slots__ = ("_blocks", "_speaking", "_suspected", "fault")
+
     def __init__(self) -> None:
         self.fault: SoundFault | None = None
         self._speaking = False

@@ -89,6 +89,8 @@ Effect = Begins | Ends
 class SpeechGate:
     """The machine of one user; begins SPEAKING, since nobody has said otherwise."""
 
+    __slots__ = ("_due", "_flows_until", "_heard_at", "records", "state")
+
     def __init__(self, now: float) -> None:
         self.state = GateState.SPEAKING
         self.records: list[Record[GateState]] = []

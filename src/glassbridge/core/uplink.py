@@ -200,6 +200,11 @@ class ClockStep:
 class _Epoch:
     """One epoch: a partition of what is settled, and the frames that wait behind its end."""
 
+    __slots__ = (
+        "captured_end", "captured_first", "clock", "epoch", "microphone_off", "paused", "repeated", "runs",
+        "superseded", "waiting",
+    )  # fmt: skip
+
     def __init__(self, epoch: int, first: _Frame) -> None:
         self.epoch = epoch
         self.runs: Runs[Fate] = Runs(first.position)
@@ -347,6 +352,8 @@ class _Epoch:
 
 class Ledger:
     """The account of one phone's numbered audio, over all its epochs."""
+
+    __slots__ = ("_epochs", "_frames", "_past", "_past_repeated", "lost_as")
 
     def __init__(self) -> None:
         self.lost_as = NEVER_CAME
@@ -498,6 +505,8 @@ class Ledger:
 
 class UnnumberedLedger:
     """The account of audio without numbers: counts what came, and does not claim more."""
+
+    __slots__ = ("_counter", "_frames", "_missing", "_samples")
 
     def __init__(self) -> None:
         self._frames = 0

@@ -70,6 +70,11 @@ def _cut(value: Attribute) -> Attribute:
 class Span:
     """Something that takes time; begins when it is made. Single use; `with` makes it current and ends it."""
 
+    __slots__ = (
+        "_began", "_first", "_last", "_leave", "attributes", "began_ns", "ended_ns", "error", "events_dropped",
+        "kind", "name", "origin", "parent",
+    )  # fmt: skip
+
     def __init__(
         self, name: str, parent: Origin | None = None, kind: Kind = Kind.INTERNAL, **attributes: Attribute | None
     ) -> None:

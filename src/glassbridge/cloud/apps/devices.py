@@ -54,6 +54,8 @@ class Apps(Protocol):
 class Devices:
     """Owned by the user's apps."""
 
+    __slots__ = ("_apps", "_book", "_located", "_newest", "_phone", "_polls", "glasses")
+
     def __init__(self, book: Book, apps: Apps, phone: Callable[[Message], None]) -> None:
         self.glasses = Glasses()
         self._book = book

@@ -64,6 +64,11 @@ class UserApps:
     """Owned by one session; a listener of its microphone. `phone` gets messages for the phone, which may be dropped
     when it reads slowly; `room` is the user's LiveKit room."""
 
+    __slots__ = (
+        "_apps", "_audio_state", "_book", "_ears", "_hearers", "_host", "_leaving", "_log", "_microphone", "_phone",
+        "_phone_is_here", "_room", "_session_id", "_starts", "_starts_of", "_tasks", "_user", "devices", "handed",
+    )  # fmt: skip
+
     wants_late = False
 
     def __init__(
