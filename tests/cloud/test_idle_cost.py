@@ -8,14 +8,16 @@ import pytest
 
 import glassbridge
 from glassbridge.cloud import connection
+from glassbridge.cloud.session import UserSession
 from glassbridge.core.values import user_id
+from glassbridge.runtime.lazy import Lazy
 from tests.cloud.conftest import ANN, Stage
 from tests.support.poll import eventually
 
 Begin = Callable[..., Awaitable[Stage]]
 
-PHONES = 20
-MOST = 40_000
+PHONES = 50
+MOST = 20_000
 """Bytes that our own lines may hold for each; aiohttp's come to it."""
 OURS = tracemalloc.Filter(inclusive=True, filename_pattern=str(Path(glassbridge.__file__).parent / "*"))
 
@@ -34,6 +36,21 @@ async def test_a_phone_that_says_nothing_costs_little(stage: Begin) -> None:
     each = sum(one.size for one in held.statistics("filename")) / PHONES
     print(f"{each / 1000:.1f} kB of ours for each phone")
     assert each < MOST
+
+
+async def test_a_phone_that_says_nothing_has_no_task_of_its_session_and_nothing_that_audio_and_apps_need(
+    stage: Begin,
+) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2")
+    await phone.until("audio_state")
+    await phone.say(type="ping", timestamp="0", every=1.0)
+    await phone.until("pong")
+    [session] = built.cloud.sessions.living
+    lazy = [name for name, made in vars(UserSession).items() if isinstance(made, Lazy)]
+    assert "microphone" in lazy
+    await eventually(lambda: len(session._tasks) == 0 or f"{len(session._tasks)} tasks of the session run")
+    assert [name for name in lazy if getattr(session, f"_{name}") is not None] == []
 
 
 async def test_who_never_speaks_has_no_recogniser(stage: Begin) -> None:

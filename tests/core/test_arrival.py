@@ -81,7 +81,7 @@ def test_a_new_socket_has_everything_to_prove() -> None:
     arrival = watch(numbers=True)
     arrival.hear(AudioRoute.ROOM, True, 1.0)
     arrival.depart()
-    assert (arrival.heard, arrival.fault_at(AudioRoute.ROOM), arrival.phone.here) == (set(), None, False)
+    assert (arrival.heard, arrival.fault_at(AudioRoute.ROOM), arrival.phone.here) == (frozenset(), None, False)
     arrival.arrive(Wanted(room=False, numbers=True), 2.0)
     assert arrival.phone.room, "a wish for the room lasts"
     assert not arrival.phone.uses_room
