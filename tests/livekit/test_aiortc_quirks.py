@@ -5,8 +5,7 @@ import gc
 import random
 import socket
 import struct
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import pairwise
@@ -17,11 +16,11 @@ import psutil
 import pytest
 from aioice import Connection
 from aioice.ice import StunProtocol
-from aiortc import RTCDataChannel, RTCPeerConnection
+from aiortc import RTCPeerConnection
 from aiortc.mediastreams import AudioStreamTrack
 
 from glassbridge.livekit import aiortc_quirks as quirks
-from glassbridge.livekit.media import parse_rtp
+from glassbridge.livekit.incoming import Incoming
 from tests.support.patience import patient, soon
 from tests.support.poll import eventually
 
@@ -92,7 +91,7 @@ async def test_everything_goes_over_one_transport() -> None:
     async with connections() as (one, other):
         await connect_prepared(one, other)
         heard: list[bytes] = []
-        quirks.take_rtp(quirks.dtls_of(other), heard.append)
+        Incoming(quirks.dtls_of(other), heard.append, lambda _label, _data: None)
         for _ in range(2):
             one.addTrack(AudioStreamTrack())
         await renegotiate(one, other)
@@ -214,6 +213,34 @@ async def test_consent_is_asked_for_and_its_silence_told() -> None:
         assert ice.query_consent.__module__ == quirks.__name__
 
 
+async def test_a_path_that_carries_audio_is_asked_more_rarely() -> None:
+    async with connections() as (one, other):
+        alive: list[float] = []
+        hears = True
+        quirks.prepare_ice(
+            quirks.ice_of(one),
+            loopback=True,
+            consent_interval=INTERVAL,
+            on_alive=lambda: alive.append(monotonic()),
+            hears=lambda: hears,
+        )
+        await connect(one, other)
+        far = quirks.ice_of(other)
+        asked, request_received = 0, far.request_received
+
+        def counted(*args: Any) -> None:
+            nonlocal asked
+            asked += 1
+            request_received(*args)
+
+        far.request_received = counted  # type: ignore[method-assign, assignment]
+        await eventually(lambda: len(alive) >= 9 or f"{len(alive)} proofs")
+        assert 1 <= asked <= len(alive) / quirks.CONSENT_EVERY + 1
+        hears, proofs, before = False, len(alive), asked
+        await eventually(lambda: len(alive) >= proofs + 4 or f"{len(alive)} proofs")
+        assert asked >= before + 4
+
+
 async def test_a_path_that_loses_checks_is_alive() -> None:
     """Of 20 % of packets lost, each way: four checks in a row go unanswered now and then."""
     async with connections() as (one, other):
@@ -274,64 +301,6 @@ async def test_a_close_at_the_last_moment_leaves_no_watch() -> None:
         await connect(one, other)
         await one.close()
         await soon(ice.query_consent(), 3 * INTERVAL)
-
-
-async def counting_acknowledgements(
-    one: RTCPeerConnection, other: RTCPeerConnection
-) -> tuple[RTCDataChannel, list[bytes], list[int], Callable[[], Awaitable[None]]]:
-    """A channel from one to the other, what is heard there, a one for each acknowledgement, and what sends and counts
-    them."""
-    heard: list[bytes] = []
-    other.on("datachannel", lambda channel: channel.on("message", heard.append))
-    channel = one.createDataChannel("more")
-    await connect_prepared(one, other)
-    await eventually(lambda: channel.readyState == "open" or channel.readyState)
-    acknowledged: list[int] = []
-    assert other.sctp is not None
-    send = other.sctp._send_sack
-
-    async def counted() -> None:
-        acknowledged.append(1)
-        await send()
-
-    return channel, heard, acknowledged, counted
-
-
-async def test_one_acknowledgement_is_enough_for_several_datagrams(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with connections() as (one, other):
-        channel, heard, acknowledged, counted = await counting_acknowledgements(one, other)
-        assert one.sctp is not None
-        assert other.sctp is not None
-        monkeypatch.setattr(other.sctp, "_send_sack", counted)
-        quirks.acknowledge_lazily(other.sctp)
-        for number in range(40):
-            channel.send(b"%d" % number + bytes(500))
-            await asyncio.sleep(0)
-        await eventually(lambda: len(heard) == 40 or f"{len(heard)} of 40")
-        # The sender hears of the last ones too, and forgets them.
-        await eventually(lambda: not one.sctp._sent_queue or "not all is acknowledged", 0.5)  # type: ignore[union-attr]
-        assert 40 / quirks.SACK_EVERY <= len(acknowledged) < 25
-        acknowledged.clear()
-        channel.send(b"one")
-        await eventually(lambda: not one.sctp._sent_queue or "not acknowledged", 0.15)  # type: ignore[union-attr]
-        other.sctp._sack_misordered.add((other.sctp._last_received_tsn or 0) + 5)
-        acknowledged.clear()
-        await other.sctp._send_sack()
-        assert acknowledged == [1], "a hole is told at once"
-
-
-async def test_rtp_comes_to_us_and_starts_no_decoder() -> None:
-    async with connections() as (one, other):
-        await connect_prepared(one, other)
-        heard: list[bytes] = []
-        one.addTrack(AudioStreamTrack())
-        for _ in range(2):  # both are asked for again with each offer
-            quirks.take_rtp(quirks.dtls_of(other), heard.append)
-            await renegotiate(one, other)
-        await eventually(lambda: len(heard) >= 5 or f"{len(heard)} packets")
-        packets = [parse_rtp(data) for data in heard]
-        assert all(packet is not None and packet.payload for packet in packets)
-        assert not [thread for thread in threading.enumerate() if "decoder" in thread.name]
 
 
 async def test_nothing_is_changed_for_others_in_the_process() -> None:

@@ -1,5 +1,5 @@
-"""Every name that aiortc 1.16 and aioice 0.13 call private, and why we reach it (those of TURN: livekit/relay.py). Both
-are pinned; each has its test.
+"""Every name that aiortc 1.16 and aioice 0.13 call private, and why we reach it (those of TURN: livekit/relay.py; of
+what comes in: livekit/incoming.py). Both are pinned; each has its test.
 
 All of it is done to one connection at a time: nothing here changes the libraries for others in the process.
 """
@@ -32,9 +32,8 @@ CONSENT_AGAIN = 0.4
 """Seconds to the next check while none is answered: of 20 % of packets lost, 36 % of checks are."""
 CONSENT_REPEATS = 3
 """Of one check, after 0.5, 1.5 and 3.5 s. An answer counts for 7.5 s, so that a path is not dead because it is long."""
-SACK_EVERY = 4
-SACK_DELAY = 0.01
-"""Seconds; the sender's window, and with it a large message, waits for it."""
+CONSENT_EVERY = 3
+"""Intervals after which a check is due on a path that carries audio to us."""
 LEAST_REPEAT = 1.2
 """Seconds after which data counts as lost that nobody acknowledges, at least: a burst of loss may last for 1 s."""
 QUEUED = 0.15
@@ -134,6 +133,7 @@ def prepare_ice(
     loopback: bool,
     consent_interval: float,
     on_alive: Callable[[], None],
+    hears: Callable[[], bool] = lambda: False,
     instead: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     """Has to be called before candidates are gathered.
@@ -171,7 +171,7 @@ def prepare_ice(
         return _check_all_now(ice)
 
     async def query_consent() -> None:
-        await _watch_consent(ice, consent_interval, on_alive)
+        await _watch_consent(ice, consent_interval, on_alive, hears)
 
     ice.get_component_candidates = gather_from  # type: ignore[method-assign]
     ice.check_incoming = check_incoming_and_ask_back  # type: ignore[method-assign]
@@ -196,6 +196,9 @@ def _pass_strangers_over(ice: Connection, protocol: StunProtocol) -> None:
             known.update(pair.remote_addr for pair in ice._check_list)
             if source not in known and (len(known) >= MAX_PAIRS or data[0] > LAST_OF_STUN or name not in data):
                 return
+        if data[0] > LAST_OF_STUN:
+            ice.data_received(data, protocol.local_candidate.component)
+            return
         with suppress(*UNREADABLE):
             receive(data, addr)
 
@@ -253,10 +256,13 @@ def check_late_candidate(ice: Connection) -> None:
         _check_all_now(ice)
 
 
-async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[], None]) -> None:
+async def _watch_consent(
+    ice: Connection, interval: float, on_alive: Callable[[], None], hears: Callable[[], bool]
+) -> None:
     """Instead of aioice's own, which asks each 5 s, needs 30 s to notice, and outlives a close() that comes in the
     last 20 ms of the checks (traps A4). Here a path that is dead is not closed but silent: who watches decides. A
-    check does not wait for the end of those before it: a path that loses much answers one of them soon."""
+    check does not wait for the end of those before it: a path that loses much answers one of them soon. What comes in
+    proves the path as well; only each CONSENT_EVERY-th time it is asked even so, for the way from us."""
     assert ice.remote_password is not None
     key = ice.remote_password.encode()
     answered = asyncio.Event()
@@ -268,8 +274,14 @@ async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[]
             answered.set()
 
     async with asyncio.TaskGroup() as checks:
+        unasked = 0
         while not ice._closing:
             await asyncio.sleep(interval)
+            unasked += 1
+            if hears() and unasked < CONSENT_EVERY:
+                on_alive()
+                continue
+            unasked = 0
             answered.clear()
             while not ice._closing and not answered.is_set():
                 for pair in list(ice._nominated.values()):
@@ -279,40 +291,6 @@ async def _watch_consent(ice: Connection, interval: float, on_alive: Callable[[]
                         await answered.wait()
             if answered.is_set():
                 on_alive()
-
-
-def acknowledge_lazily(sctp: RTCSctpTransport) -> None:
-    """One acknowledgement for SACK_EVERY datagrams, or SACK_DELAY after the first: aiortc sends one for each, which is
-    a fifth of the work of listening. What is missing or came twice is told at once. Call it once."""
-    send = sctp._send_sack
-    waiting = 0
-    timer: asyncio.TimerHandle | None = None
-    late: asyncio.Task[None] | None = None
-
-    async def send_now() -> None:
-        nonlocal waiting, timer
-        waiting = 0
-        if timer is not None:
-            timer.cancel()
-            timer = None
-        await send()
-
-    def send_late() -> None:
-        nonlocal late
-        if sctp.transport.state == "connected":  # else the loop may end before the task begins
-            late = asyncio.ensure_future(send_now())
-
-    async def send_sack() -> None:
-        nonlocal waiting, timer
-        waiting += 1
-        if waiting >= SACK_EVERY or sctp._sack_misordered or sctp._sack_duplicates:
-            await send_now()
-            return
-        sctp._sack_needed = False
-        if timer is None:
-            timer = asyncio.get_running_loop().call_later(SACK_DELAY, send_late)
-
-    sctp._send_sack = send_sack  # type: ignore[method-assign]
 
 
 class Window:
@@ -382,15 +360,6 @@ class Window:
         assert sctp._srtt is not None
         assert sctp._rttvar is not None
         sctp._rto = max(LEAST_REPEAT, sctp._srtt + 4 * sctp._rttvar)
-
-
-def take_rtp(dtls: RTCDtlsTransport, on_rtp: Callable[[bytes], None]) -> None:
-    """Hands decrypted RTP to us: aiortc's receivers go deaf when LiveKit recycles a line (traps A9). Idempotent."""
-
-    async def handle(data: bytes, arrival_time_ms: int) -> None:
-        on_rtp(data)
-
-    dtls._handle_rtp_data = handle  # type: ignore[method-assign]
 
 
 class ReadyPacket(NamedTuple):

@@ -11,6 +11,7 @@ from livekit.protocol import rtc
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
 from glassbridge.livekit.codecs import CODECS
+from glassbridge.livekit.incoming import Incoming
 from glassbridge.livekit.media import Sound, TrackReceiver, parse_rtp, unpack_red
 from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.relay import Relay
@@ -43,6 +44,7 @@ class Subscriber:
         self._relay = relay
         self._loopback = loopback
         self._connection: RTCPeerConnection | None = None
+        self._incoming: Incoming | None = None
         self.ice: Connection | None = None
         """None before the first offer that can be used."""
         self._early: list[RTCIceCandidate] = []
@@ -65,14 +67,14 @@ class Subscriber:
         self._tracks = signal.audio_tracks(sdp)
         self._receivers = {ssrc: kept for ssrc, kept in self._receivers.items() if ssrc in self._tracks}
         self._payloads = signal.audio_payloads(sdp)
-        first = self._connection is None
         connection = self._connection = self._connection or self._new_connection()
         try:
             with signal.reading("an offer that cannot be used"):
                 await connection.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
                 quirks.silence_receivers(connection.getTransceivers())
-                if first:
-                    self._prepare(connection)
+                if self._incoming is None:
+                    self._incoming = self._prepare(connection)
+                self._incoming.take_data(connection.sctp)
                 early, self._early = self._early, []
                 for candidate in early:
                     await connection.addIceCandidate(candidate)
@@ -83,20 +85,20 @@ class Subscriber:
             raise
         return rtc.SessionDescription(type="answer", sdp=answer, id=offer.id)
 
-    def _prepare(self, connection: RTCPeerConnection) -> None:
+    def _prepare(self, connection: RTCPeerConnection) -> Incoming:
         """Once it has a transport."""
-        quirks.take_rtp(quirks.dtls_of(connection), self._rtp)
-        if connection.sctp is not None:
-            quirks.acknowledge_lazily(connection.sctp)
         quirks.send_quietly(connection)
+        incoming = Incoming(quirks.dtls_of(connection), self._rtp, self._data)
         self.ice = quirks.ice_of(connection)
         quirks.prepare_ice(
             self.ice,
             loopback=self._loopback,
             consent_interval=CONSENT_INTERVAL,
             on_alive=self._listener.media_alive,
+            hears=incoming.hears,
             instead=self._relay.instead(self.ice),
         )
+        return incoming
 
     async def add_candidate(self, candidate: RTCIceCandidate, *, final: bool) -> None:
         """A trickled candidate; those that come before the first offer are kept for it (traps A12), and those beyond
@@ -134,26 +136,19 @@ class Subscriber:
 
         @connection.on("datachannel")
         def opened(channel: RTCDataChannel) -> None:
-            reliable = channel.label == signal.RELIABLE_LABEL
-
-            @channel.on("message")
-            def message(data: bytes | str) -> None:
-                if isinstance(data, bytes):
-                    self._data(data, reliable)
-
             self._open.add(channel.label)
             if self._open >= {signal.RELIABLE_LABEL, signal.LOSSY_LABEL}:
                 self._listener.media_ready()
 
         return connection
 
-    def _data(self, data: bytes, reliable: bool) -> None:
+    def _data(self, label: str, data: bytes) -> None:
         try:
             packet = signal.decode_data(data)
         except signal.SignalError:
             return  # it costs itself, not the place
         if packet is not None:
-            self._listener.data_arrived(packet, reliable)
+            self._listener.data_arrived(packet, label == signal.RELIABLE_LABEL)
 
     def _rtp(self, data: bytes) -> None:
         packet = parse_rtp(data)

@@ -9,7 +9,8 @@ from math import inf
 from typing import Final
 
 from glassbridge.lab.uplinks.wire import UDP, Link
-from glassbridge.livekit.aiortc_quirks import LEAST_REPEAT, QUEUED, SACK_DELAY
+from glassbridge.livekit.aiortc_quirks import LEAST_REPEAT, QUEUED
+from glassbridge.livekit.incoming import SACK_DELAY
 from glassbridge.livekit.publisher import LIFE_MS, WINDOW, WINDOW_QUEUED
 from glassbridge.phone.room import MAX_WAITING
 
