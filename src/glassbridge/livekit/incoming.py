@@ -160,15 +160,13 @@ class Acknowledgements:
         self._send = sctp._send_sack
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
-        self._soon = False
+        self._complete = self._turning = False
         self._timer = Timer(self._flush)
         sctp._send_sack = self._due  # type: ignore[method-assign]
 
     def message_ended(self) -> None:
         """The datagram that is being taken completes a message."""
-        if not self._soon:
-            self._soon = True
-            self._loop.call_soon(self._flush)
+        self._complete = True
 
     async def _due(self) -> None:
         if self._sctp._sack_misordered or self._sctp._sack_duplicates:
@@ -180,18 +178,23 @@ class Acknowledgements:
     def note(self) -> None:
         """A datagram with data came in order."""
         self._waiting += 1
-        if self._waiting >= SACK_EVERY:
-            self.message_ended()
-        elif not self._soon:
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn_ends)
+
+    def _turn_ends(self) -> None:
+        self._turning = False
+        if self._complete or self._waiting >= SACK_EVERY:
+            self._flush()
+        else:
             self._timer.by(self._loop.time() + SACK_DELAY)
 
     def _flush(self) -> None:
-        self._soon = False
         if self._waiting and self._sctp.transport._state is State.CONNECTED:
             at_once(self._now())
 
     async def _now(self) -> None:
-        self._waiting = 0
+        self._waiting, self._complete = 0, False
         self._timer.stop()
         await self._send()
 
