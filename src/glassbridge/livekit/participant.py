@@ -8,7 +8,7 @@ decides about it (system.md 4.3).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason
 from glassbridge.core.voices import RemoteTrack
@@ -31,8 +31,7 @@ def frame_bytes(rate: int) -> int:
     return FRAME_MS * rate * BYTES_PER_SAMPLE // 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One data packet out of the room."""
 
     payload: bytes
@@ -45,8 +44,7 @@ class Packet:
     """It is end-to-end encrypted: the payload is empty then, the topic unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioBlock:
+class AudioBlock(NamedTuple):
     """Sound of a remote track: PCM16 LE, 16 kHz, mono, mostly 20 ms long."""
 
     pcm: bytes

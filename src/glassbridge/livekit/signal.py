@@ -322,8 +322,7 @@ def has_udp(sdp: str) -> bool:
     return re.search(r"^a=candidate:\S+ \d+ udp ", sdp, re.MULTILINE | re.IGNORECASE) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class UserData:
+class UserData(NamedTuple):
     """A data packet of an application."""
 
     payload: bytes
