@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 import pytest
 
@@ -162,6 +163,28 @@ def test_no_better_level_is_tried_on_a_link_that_a_probe_finds_too_narrow() -> N
     speaker.carries = None
     speaker.run(REMEMBER)
     assert [name for _, name in speaker.changes] == ["guarded", "lossy", "guarded", "clear"]
+
+
+@pytest.mark.parametrize(
+    ("carries", "backlog", "repeated", "name"),
+    [
+        (64_000.0, 0.0, 0, "thin"),
+        (150_000.0, 0.2, 0, "narrow"),
+        (200_000.0, 0.05, 0, "guarded"),  # it may be all that there was to send
+        (64_000.0, 0.2, 5, "lossy"),  # what was lost has to be repeated: that is slow on any link
+        (inf, 0.2, 0, "guarded"),
+    ],
+)
+def test_what_the_socket_carries_tells_at_once_that_it_is_too_little_for_pcm(
+    carries: float, backlog: float, repeated: int, name: str
+) -> None:
+    found = Sending()
+    found.begin(reports=True, now=0.0, trip=0.05)
+    found.probed(None, 0.1)
+    found.judge(9.8, 0.0, 0.1)
+    found.repeated(repeated, 9.9)
+    found.judge(10.0, backlog, 0.1, carries)
+    assert found.level.name == name
 
 
 def test_a_probe_that_was_disturbed_leads_nowhere() -> None:

@@ -198,6 +198,7 @@ export const RULES = {
       "CLEAN": 0.005,
       "FULL": 0.35,
       "FULL_PCM": 0.25,
+      "BACKLOG": 0.1,
       "SHORT": 0.5,
       "QUEUED": 0.25,
       "QUIET": 0.15,
@@ -323,6 +324,7 @@ export const RULES = {
       "AHEAD": 0.15,
       "LEAST_AHEAD": 6000,
       "LEAST_QUEUED": 1500,
+      "MEASURED": 0.2,
       "AROUND": 40,
       "WAY": 1.0,
       "MOST_GROWN": 9000

@@ -46,6 +46,8 @@ FULL: Final = 0.35
 """Seconds by which the quickest frames of every route are late, in two reports, when the link is full."""
 FULL_PCM: Final = 0.25
 """The same while PCM is sent: coding it costs little."""
+BACKLOG: Final = 0.1
+"""Seconds that audio waits for every route when what the socket carries tells that the link is full."""
 SHORT: Final = 0.5
 """Share of what was sent that arrives, by time, where the link does not carry it."""
 QUEUED: Final = 0.25
@@ -365,9 +367,10 @@ class Sending:
             if (track := self._tracks.get(route)) is not None:
                 track.report(said, now)
 
-    def judge(self, now: float, backlog: float = 0.0, queued: float = inf) -> None:
+    def judge(self, now: float, backlog: float = 0.0, queued: float = inf, carries: float = inf) -> None:
         """Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open. `queued`:
-        seconds by which the socket's round trip exceeds its least; infinite where that is not known."""
+        seconds by which the socket's round trip exceeds its least; infinite where that is not known. `carries`: bit/s
+        that the socket carries where audio waits in a queue on its way; infinite where it does not, or is not known."""
         if self._level is None:
             return
         self._queued = queued if queued < inf else self._queued
@@ -383,6 +386,8 @@ class Sending:
             self._calm_since = now
         if now - self._ceiling_at > REMEMBER:
             self._ceiling = inf
+        if self._level < _LOSSY_LEVEL and (backlog > BACKLOG or carries < SHORT * self.level.rate):
+            self._narrowed(carries, now)
         if now - self._changed_at < CHANGE_EVERY:
             return
         behind = max(min(late, default=0.0), backlog) > (FULL_PCM if self._level < _LOSSY_LEVEL else FULL)
@@ -409,6 +414,14 @@ class Sending:
                 self._probe = Probe.WANTED
             else:
                 self._change(better, now)
+
+    def _narrowed(self, carries: float, now: float) -> None:
+        """PCM is more than the socket carries now: what waits is coded before it has filled the queue. Where much is
+        lost, repetitions explain it."""
+        loses = sum(count for at, count in self._repeats if now - at < WINDOW) >= REPEATS
+        if not loses and not self.is_long and (fits := self._fitting(carries)) > START:
+            self._ceiling, self._ceiling_at = carries, now
+            self._change(fits, now)
 
     def _is_queued(self, carrying: Mapping[AudioRoute, _Track], now: float) -> bool:
         """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from glassbridge.core.sending import LONG
-from glassbridge.runtime.tcp import RoundTrip
+from glassbridge.runtime.tcp import SEGMENT, RoundTrip
 from glassbridge.wire import phone as wire
 
 POLL: Final = 0.005
@@ -20,12 +20,15 @@ PROBE_TELLS: Final = 0.15
 REPETITION, REPETITIONS = 0.25, 2
 """Seconds, and round trips, that each repetition of what was lost may have cost a probe."""
 PROBE_QUEUED: Final = 0.06
-"""Seconds by which the smoothed round trip has grown where a probe waited in a queue, whatever was repeated."""
+"""Seconds by which the smoothed round trip has grown where a probe, or audio, waited in a queue, whatever was
+repeated."""
 AHEAD: Final = 0.15
 """Seconds of audio that may be on their way beyond what the round trip holds."""
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
 """Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
 packets wait in a queue, one."""
+MEASURED: Final = 0.2
+"""Seconds over which it is measured what arrives."""
 AROUND: Final = 40
 """Bytes around a frame, at most: WebSocket and TLS."""
 WAY: Final = 1.0
@@ -41,6 +44,9 @@ class Paced(ABC):
         self._clock = clock
         self._trips: deque[tuple[float, float]] = deque()
         """(at, round trip) of the last WAY seconds."""
+        self._passed: deque[tuple[float, int, int]] = deque()
+        """(at, bytes that had arrived, segments that had been repeated) while audio was on its way, of the last
+        MEASURED seconds."""
         self._put = 0
         """Bytes of audio so far, and of what lies around them."""
         self._waits_since = 0.0
@@ -80,13 +86,37 @@ class Paced(ABC):
         waits = self._clock() - self._waits_since if self.pending() else 0.0
         return min(waits, self.trip.quiet)
 
-    async def room_for(self, rate: int, timeout: float) -> bool:
-        """Returns True when what is on its way is no more than a stream of `rate` bytes a second has in flight, and
-        AHEAD seconds of it beside; False after `timeout` seconds, or when it ends."""
+    @property
+    def carries(self) -> float:
+        """The bit/s that arrived in the last MEASURED seconds, in which something was on its way all the time and
+        waited in a queue; infinite where that is not known."""
+        self._note_passed()
+        if not self._passed or self.trip.queued < PROBE_QUEUED:
+            return math.inf
+        (begun, before, repeated), (now, after, since) = self._passed[0], self._passed[-1]
+        if now - begun < MEASURED - POLL or after == before or since > repeated:
+            return math.inf
+        return (after - before) * 8 / (now - begun)
+
+    def _note_passed(self) -> None:
+        now, pending = self._clock(), self.pending()
+        if not pending:
+            self._passed.clear()
+            return
+        self._passed.append((now, self._put - pending, self.trip.repeated))
+        while len(self._passed) > 1 and self._passed[1][0] <= now - MEASURED:
+            self._passed.popleft()
+
+    async def room_for(self, size: int, rate: int, timeout: float) -> bool:
+        """Returns True when what is on its way, and what of `size` bytes more fills no first packet, is no more than a
+        stream of `rate` bytes a second has in flight, and AHEAD seconds of it beside, or when nothing is; False after
+        `timeout` seconds, or when it ends."""
+        more = max(0, size - SEGMENT)
         deadline = self._clock() + timeout
         while (pending := self.pending()) is not None:
             trip = self.trip
-            if not pending or pending <= in_flight(trip, self._lasting(trip.now), rate):
+            self._note_passed()
+            if not pending or pending + more <= in_flight(trip, self._lasting(trip.now), rate):
                 return True
             if self._clock() > deadline:
                 return False

@@ -362,7 +362,8 @@ class Sender:
             elif level is sending.STATIC and audio_routes.is_doubtful(self._room.silent, trip):
                 self._put_newest_on_socket()
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
-        self._sending.judge(now, backlog, self._socket.queued if self._socket is not None else math.inf)
+        queued, carries = (math.inf, math.inf) if self._socket is None else (self._socket.queued, self._socket.carries)
+        self._sending.judge(now, backlog, queued, carries)
         if self._sending.wants_probe:
             self._probing.set()
 
@@ -400,7 +401,8 @@ class Sender:
         return await self._onto(self._socket, payload)
 
     async def _onto(self, socket: CloudSocket | None, payload: bytes) -> bool:
-        if socket is None or not await socket.room_for(self._sending.level.bit_rate // 8, SOCKET_PATIENCE):
+        rate = self._sending.level.bit_rate // 8
+        if socket is None or not await socket.room_for(len(payload), rate, SOCKET_PATIENCE):
             return False
         return await socket.send_audio(payload)
 

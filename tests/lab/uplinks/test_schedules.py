@@ -52,6 +52,24 @@ def test_a_network_by_name_is_as_good_as_in_bench_network(play: Play, name: str)
     assert outcome.age_s <= cell.age
 
 
+@pytest.mark.parametrize(
+    ("words", "live"),
+    [
+        ("1000k then 64k after 10 s, 25 ms delay", 0.90),  # 0.78 where only reports told of it
+        ("2000k then 150k after 6 s, 25 ms delay", 0.99),  # 0.975
+        ("150 kbit/s, 50 ms jitter, 25 ms delay", 0.99),  # 0.92 where PCM was tried without a probe
+    ],
+)
+def test_a_link_that_carries_no_pcm_by_websocket(play: Play, words: str, live: float) -> None:
+    cell = described(words)
+    schedule = Schedule(
+        seed=1, transport=Transport.WEBSOCKET, up=cell.upward, down=cell.both, seconds=20.0, well_from=40.0
+    )
+    outcome = play(replace(schedule, bad_from=0.0 if "then" in words else -1.5))
+    assert outcome.violations == []
+    assert outcome.live >= live
+
+
 def test_bursts_of_a_second_by_two_sockets(play: Play) -> None:
     """88.5 % by one socket: its timeouts doubled while PCM was on its way, and both repeated at the same moments."""
     (cell,) = find(["burst1"])
