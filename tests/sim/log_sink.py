@@ -14,8 +14,7 @@ from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
-import structlog
-
+from glassbridge.lab.virtual.logs import logs_told_to
 from glassbridge.lab.virtual.time import Time
 from glassbridge.telemetry import shipper
 from glassbridge.telemetry.config import SinkConfig
@@ -166,10 +165,6 @@ class Machine:
             outcome.violations.append(Violation(Checker.ARRIVES, text))
 
 
-def _drop(*_: Any) -> str:
-    raise structlog.DropEvent
-
-
 class _NoThread:
     """Of a shipper whose turns are called."""
 
@@ -183,11 +178,9 @@ class _NoThread:
 def run(seed: int) -> Outcome:
     """Plays one seed; the same one gives the same history."""
     machine = Machine(seed)
-    before = structlog.get_config()
     with ExitStack() as stack:
         stack.enter_context(patch.object(threading, "Thread", _NoThread))
         stack.enter_context(patch.object(shipper, "random", machine.chance))
         stack.enter_context(patch.object(shipper, "monotonic", machine.time.read))
-        stack.callback(structlog.configure, **before)
-        structlog.configure(processors=[_drop])
+        stack.enter_context(logs_told_to())
         return machine.play()

@@ -18,13 +18,12 @@ from random import Random
 from typing import Any, Final
 from unittest.mock import patch
 
-import structlog
-
 from glassbridge.bridge import process, supervisor
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.flight import FlightCopy
 from glassbridge.bridge.process import MAX_LINE, WorkerPool, WorkerProcess
 from glassbridge.lab.virtual.ambient import seldom
+from glassbridge.lab.virtual.logs import logs_told_to
 from glassbridge.lab.virtual.loop import VirtualLoop
 from glassbridge.lab.virtual.time import Time
 
@@ -334,14 +333,9 @@ def _nothing(*_: Any) -> Iterator[asyncio.Event]:
     yield asyncio.Event()
 
 
-def _drop(*_: Any) -> str:
-    raise structlog.DropEvent
-
-
 def run(seed: int) -> Outcome:
     """Plays one seed; the same one gives the same history."""
     machine = Machine(seed)
-    before = structlog.get_config()
     with ExitStack() as stack:
         stack.enter_context(seldom(10.0))
         for module, name, stand_in in (
@@ -355,6 +349,5 @@ def run(seed: int) -> Outcome:
             (process, "monotonic", machine.time.read),
         ):
             stack.enter_context(patch.object(module, name, stand_in))
-        stack.callback(structlog.configure, **before)
-        structlog.configure(processors=[_drop])
+        stack.enter_context(logs_told_to())
         return machine.play()

@@ -10,7 +10,7 @@ import pytest
 
 from glassbridge.core.session import GRACE, SessionState
 from glassbridge.lab.sim.runner import run, run_seeds
-from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
+from glassbridge.lab.sim.schedule import Fault, Schedule, User
 from glassbridge.lab.sim.verdict import Checker
 
 SCHEDULES = 20
@@ -52,11 +52,6 @@ def test_the_same_seed_is_the_same_history_in_another_process_at_another_time() 
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     told = subprocess.run([sys.executable, *command], env=environment, capture_output=True, check=True)
     assert json.loads(told.stdout)["digest"] == run_seeds(first, count).to_dict()["digest"]
-
-
-def test_a_schedule_survives_json() -> None:
-    schedule = make(7)
-    assert Schedule.from_dict(json.loads(json.dumps(schedule.to_dict()))) == schedule
 
 
 @pytest.mark.parametrize("away", [59.9, 59.9999, 60.0, 60.0001, 60.1])

@@ -1,15 +1,11 @@
 """Runs schedules and judges them, one or thousands."""
 
-import asyncio
 import gc
-import logging
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
-
-import structlog
 
 from glassbridge.core.session import GRACE, SessionState
 from glassbridge.lab.sim.judge import judge
@@ -19,7 +15,7 @@ from glassbridge.lab.sim.system import System
 from glassbridge.lab.sim.verdict import EVENTS_OF_A_SPAN, RELEASED_AFTER, Checker, Verdict, Violation
 from glassbridge.lab.sim.world import Fact
 from glassbridge.lab.virtual.ambient import seldom
-from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.logs import Tell, logs_told_to
 from glassbridge.lab.virtual.seeds import in_shares
 from glassbridge.telemetry.traces import Span, export_to
 
@@ -69,7 +65,7 @@ class Outcome:
 def run(schedule: Schedule) -> Outcome:
     """Plays a schedule to its end. The same one gives the same history."""
     system, verdict = System(schedule), Verdict()
-    with _logs_told_to(system), _spans_judged(verdict), seldom(LOOKS_AT_ITSELF):
+    with logs_told_to(_told_of(system)), _spans_judged(verdict), seldom(LOOKS_AT_ITSELF):
         try:
             _play(schedule, system, Look(system, verdict))
         finally:
@@ -79,16 +75,14 @@ def run(schedule: Schedule) -> Outcome:
     return Outcome(schedule, verdict, history)
 
 
-@contextmanager
-def _logs_told_to(system: System) -> Iterator[None]:
+def _told_of(system: System) -> Tell:
     """What programs log of their sessions, and each error, is a fact; nothing else of their logs is kept."""
 
-    def tell(_logger: object, method: str, event: MutableMapping[str, Any]) -> str:
-        loop = asyncio._get_running_loop()
-        process = system.processes[loop.name] if isinstance(loop, VirtualLoop) else None
+    def tell(where: str, method: str, event: MutableMapping[str, Any]) -> None:
+        process = system.processes.get(where)
         user = str(event.get("user_id", ""))
         if method in ("error", "critical"):
-            system.world.note(process.name if process is not None else "-", "failed", user, f"logged: {event}")
+            system.world.note(where or "-", "failed", user, f"logged: {event}")
         elif process is not None and process.running:
             match event["event"]:
                 case "session":
@@ -105,14 +99,8 @@ def _logs_told_to(system: System) -> Iterator[None]:
                     process.note("link", user, event["old"], "->", event["new"], event["on"], event["cause"])
                 case "audio state":
                     process.note("notice", user, event["state"], event["code"], event["transport"])
-        raise structlog.DropEvent
 
-    before = structlog.get_config()
-    structlog.configure(processors=[tell], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
+    return tell
 
 
 @contextmanager

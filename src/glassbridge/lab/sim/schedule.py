@@ -93,13 +93,6 @@ class Schedule:
         """As JSON has it."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Schedule":
-        """The same again."""
-        users = tuple(User(**user) for user in data.pop("users"))
-        faults = tuple(Fault(**fault) for fault in data.pop("faults"))
-        return cls(users=users, faults=faults, **data)
-
 
 def links_of(user: User) -> list[str]:
     """The links of one phone."""

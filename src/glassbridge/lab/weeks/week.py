@@ -1,6 +1,5 @@
 """Plays a plan to its end, and judges it."""
 
-import asyncio
 import gc
 import logging
 import sys
@@ -13,12 +12,10 @@ from random import Random
 from time import perf_counter
 from typing import Any, Final
 
-import structlog
-
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import user_id
 from glassbridge.lab.virtual.ambient import ambient
-from glassbridge.lab.virtual.loop import VirtualLoop
+from glassbridge.lab.virtual.logs import logs_told_to
 from glassbridge.lab.virtual.time import Time
 from glassbridge.lab.weeks.chaos import DAY, HOUR, Chaos, Plan
 from glassbridge.lab.weeks.excess import LONG_TEXTS, unbounded
@@ -198,37 +195,28 @@ def play(
 ) -> Outcome:
     """The same plan gives the same history. `story` gets each fact as a line, with `logs` what the programs log, too.
     Ends early when the checker `until` has found something."""
-    before = structlog.get_config()
     begun = perf_counter()
     week = Week(plan, story)
 
-    def tell(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    def tell(where: str, _method: str, event: MutableMapping[str, Any]) -> None:
         about = " ".join(f"{key}={value}" for key, value in event.items() if key != "event" and value is not None)
         if story is not None:
-            loop = asyncio._get_running_loop()
-            where = loop.name if isinstance(loop, VirtualLoop) else "-"
-            story(f"{week.time.now:.6f}   {where} {event['event']} {about}")
-        return ""
+            story(f"{week.time.now:.6f}   {where or '-'} {event['event']} {about}")
 
-    level = logging.INFO if logs else logging.CRITICAL
-    structlog.configure(
-        processors=[tell],
-        logger_factory=structlog.ReturnLoggerFactory(),  # DropEvent for each line would have a traceback
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
     gc.collect()
-    try:
-        with ambient(week.time.read, lambda: BEGUN + week.time.now), owned_readers() as week.forget_dead:
-            gc.freeze()
-            try:
-                week.play(until)
-            except _Found:
-                pass
-            finally:
-                week.close()
-                gc.unfreeze()
-    finally:
-        structlog.configure(**before)
+    with (
+        logs_told_to(tell, logging.INFO if logs else logging.CRITICAL),
+        ambient(week.time.read, lambda: BEGUN + week.time.now),
+        owned_readers() as week.forget_dead,
+    ):
+        gc.freeze()
+        try:
+            week.play(until)
+        except _Found:
+            pass
+        finally:
+            week.close()
+            gc.unfreeze()
     ledger = week.ledger
     return Outcome(
         plan=plan,
