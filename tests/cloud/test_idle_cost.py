@@ -9,7 +9,10 @@ import pytest
 import glassbridge
 from glassbridge.cloud import connection
 from glassbridge.cloud.session import UserSession
-from glassbridge.core.values import user_id
+from glassbridge.core.audio_link import Notice
+from glassbridge.core.diagnosis import Hop
+from glassbridge.core.uplink import LossPoint
+from glassbridge.core.values import AudioState, user_id
 from glassbridge.runtime.lazy import Lazy
 from tests.cloud.conftest import ANN, Stage
 from tests.support.poll import eventually
@@ -51,6 +54,16 @@ async def test_a_phone_that_says_nothing_has_no_task_of_its_session_and_nothing_
     assert "microphone" in lazy
     await eventually(lambda: len(session._tasks) == 0 or f"{len(session._tasks)} tasks of the session run")
     assert [name for name in lazy if getattr(session, f"_{name}") is not None] == []
+
+
+async def test_a_microphone_that_is_made_late_knows_which_hop_is_at_fault(stage: Begin) -> None:
+    built = await stage()
+    await (await built.phone(query="?audio=2")).until("audio_state")
+    [session] = built.cloud.sessions.living
+    session._hear_notice(Notice(AudioState.INTERRUPTED, "place_lost", "the bridge is gone", Hop.BRIDGE))
+    assert session._microphone is None
+    lost_as = session.microphone._ledger.lost_as
+    assert (lost_as.reason, lost_as.hop) == ("place_lost", LossPoint.BRIDGE)
 
 
 async def test_who_never_speaks_has_no_recogniser(stage: Begin) -> None:

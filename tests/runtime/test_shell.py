@@ -9,6 +9,7 @@ import pytest
 
 from glassbridge.core.machine import Record
 from glassbridge.runtime.shell import MAILBOX, MailboxFull, Shell
+from glassbridge.runtime.tasks import TaskGroup
 from tests.support.poll import eventually
 
 
@@ -95,3 +96,72 @@ async def test_a_machine_that_does_not_keep_up_ends_instead_of_growing() -> None
     with pytest.raises(MailboxFull):
         await shell.run()
     assert machine.seen == []
+
+
+# ---- in tasks of a group, which end when nothing is left to do
+
+
+async def test_at_rest_there_is_no_task_and_each_event_and_deadline_brings_one() -> None:
+    tasks, machine = TaskGroup("test"), Counter()
+    shell: Shell[str] = Shell(machine, lambda _effect: None, "tick")
+    shell.post("before")
+    shell.start(tasks, "shell")
+    await eventually(lambda: (machine.seen == ["before"] and not len(tasks)) or f"{machine.seen}, {len(tasks)} tasks")
+    shell.post("arm")
+    await eventually(lambda: machine.seen[1:] == ["arm", "tick"] or f"{machine.seen}")
+    await eventually(lambda: not len(tasks) or f"{len(tasks)} tasks")
+    shell.post("last")
+    shell.stop()
+    shell.post("late")
+    await shell.stopped(5.0)
+    assert machine.seen == ["before", "arm", "tick", "last"]
+    assert machine.records == []
+    await tasks.close()
+
+
+async def test_what_fails_in_such_a_task_ends_the_shell_and_its_owner_hears_it() -> None:
+    heard: list[BaseException] = []
+
+    def perform(_effect: str) -> None:
+        raise LookupError("a defect")
+
+    tasks = TaskGroup("test", lambda _task, error: heard.append(error))
+    shell: Shell[str] = Shell(machine := Counter(), perform, "tick")
+    shell.start(tasks, "shell")
+    shell.post("a")
+    await eventually(lambda: [type(error) for error in heard] == [LookupError] or f"{heard}")
+    shell.post("b")
+    await shell.stopped(5.0)
+    assert machine.seen == ["a"]
+    await tasks.close()
+
+
+async def test_a_slow_effect_holds_up_the_events_that_come_meanwhile() -> None:
+    gate, machine = asyncio.Event(), Counter()
+
+    async def perform(_effect: str) -> None:
+        await gate.wait()
+
+    tasks = TaskGroup("test")
+    shell: Shell[str] = Shell(machine, perform, "tick")
+    shell.start(tasks, "shell")
+    shell.post("a")
+    await eventually(lambda: machine.seen == ["a"] or f"{machine.seen}")
+    shell.post("b")
+    await asyncio.sleep(0)
+    assert (machine.seen, len(tasks)) == (["a"], 1)
+    gate.set()
+    await eventually(lambda: machine.seen == ["a", "b"] or f"{machine.seen}")
+    await tasks.close()
+
+
+async def test_a_mailbox_that_is_full_is_told_to_the_owner() -> None:
+    heard: list[BaseException] = []
+    tasks = TaskGroup("test", lambda _task, error: heard.append(error))
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    shell.start(tasks, "shell")
+    for _ in range(MAILBOX + 1):
+        shell.post("a")
+    await eventually(lambda: [type(error) for error in heard] == [MailboxFull] or f"{heard}")
+    assert machine.seen == []
+    await tasks.close()

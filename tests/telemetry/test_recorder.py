@@ -77,6 +77,19 @@ def test_a_phone_that_says_nothing_fills_no_recorder() -> None:
     assert other.rows(now - 300, now - 299) == (now - 300, [[None], [None]]), "what is shared is never written"
 
 
+def test_seconds_that_are_alike_share_a_page_from_the_first_one_on() -> None:
+    seconds, model = Seconds(2, NOW + 7), list[int | None]()
+    for second in range(NOW + 7, NOW + 3 * PAGE):
+        seconds.add_all(second, ((0, 0), (1, 3)))
+        assert seconds.nbytes == 0
+        model.append(3)
+    seconds.add_all(NOW + 3 * PAGE, ((0, 0), (1, 3)))
+    seconds.add_all(NOW + 3 * PAGE + 4, ((0, 0), (1, 3)))  # a gap: nobody counted
+    seconds.add_all(NOW + 3 * PAGE + 5, ((0, 0), (1, 9)))
+    model += [3, None, None, None, 3, 9]
+    assert seconds.rows(0, NOW + 9_999) == (NOW + 7, [[None if one is None else 0 for one in model], model])
+
+
 def test_whatever_is_counted_late_or_after_a_pause_is_kept() -> None:
     chance = random.Random(11)
     seconds, now = Seconds(1, NOW), NOW

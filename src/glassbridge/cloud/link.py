@@ -55,6 +55,7 @@ from glassbridge.telemetry.traces import Origin
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import FrameError, FrameNumber
 
+TICK = Tick()
 HEARD_EVERY = 0.1
 """Seconds after a frame in which others by the same path are not told to the machine, unless its state changed."""
 
@@ -122,7 +123,7 @@ class LinkShell:
         self._loop = asyncio.get_running_loop()
         self._flight = flight
         self._story = Story(log, clock, flight, pulse)
-        self._shell: Shell[Event] = Shell(machine, self._perform, Tick(), self._record, clock)
+        self._shell: Shell[Event] = Shell(machine, self._perform, TICK, self._record, clock)
         self._attempt: asyncio.Task[None] | None = None
         self._former_place: asyncio.Task[None] | None = None
         """Serves the place of a bridge that is about to stop, until the next one stands."""

@@ -19,6 +19,8 @@ from glassbridge.core.microphone_order import (
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.wire.phone import Message, MicrophoneStateChange
 
+TICK = Tick()
+
 
 class Order:
     """Owned by one session.
@@ -45,7 +47,7 @@ class Order:
         """Whether the microphone is on as the phone was told last, and as it said last."""
         self._always = captions
         self._machine = MicrophoneOrder(Needed(captions))
-        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, Tick(), clock=clock)
+        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, TICK, clock=clock)
 
     def put(self, _pcm: bytes) -> None:
         """Audio has come."""

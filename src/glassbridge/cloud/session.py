@@ -92,6 +92,7 @@ from glassbridge.wire.phone import (
 
 log = structlog.get_logger()
 
+TICK = Tick()
 DRAINING = "draining"
 FAILED = "internal error"
 _CLOSE_CODES = {DRAINING: CloseCode.DRAINING, FAILED: CloseCode.INTERNAL}
@@ -169,7 +170,7 @@ class UserSession:
         self._odd: OddByte | None = None
         self._unnumbered: Unnumbered | None = None
         self._allowance = new_allowance(config.phone_rates, self._clock())
-        self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, Tick(), self._record, self._clock)
+        self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, TICK, self._record, self._clock)
         self.sockets = PhoneSockets(self._shell.post, self._log, self._clock)
         self._captions = Want(config.captions) if config.captions else None
         self._report = AudioReport(self._tell_audio_state, self._note_recovery, self._say, self._clock)

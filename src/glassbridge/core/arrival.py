@@ -129,7 +129,8 @@ class Arrival:
 
     def hear(self, path: AudioRoute, numbered: bool, now: float) -> None:
         """Something came by this path."""
-        self.heard |= {path}
+        if path not in self.heard:
+            self.heard |= {path}
         self._since[path] = now
         if path is AudioRoute.ROOM:
             self._gone_since = None
@@ -142,8 +143,10 @@ class Arrival:
 
     def lose(self, path: AudioRoute) -> None:
         """This path is not heard any more, and silence on it is nothing new."""
-        self.heard -= {path}
-        self._since.pop(path, None)
+        if path in self.heard:
+            self.heard -= {path}
+        if path in self._since:
+            self._since = {other: since for other, since in self._since.items() if other is not path}
         if path is AudioRoute.ROOM:
             self._seen = False
 

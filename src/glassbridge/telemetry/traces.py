@@ -98,7 +98,9 @@ class Span:
         self.attributes.update({name: _cut(value) for name, value in attributes.items() if value is not None})
 
     def event(self, name: str, **attributes: Attribute) -> None:
-        """A moment within it."""
+        """A moment within it; kept where spans are exported."""
+        if _export is None:
+            return
         moment = (self._now(), name, {key: _cut(value) for key, value in attributes.items()})
         if len(self._first) < FIRST_EVENTS:
             self._first.append(moment)
