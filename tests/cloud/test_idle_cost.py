@@ -1,5 +1,6 @@
 """What a phone costs that is here and says nothing: memory, not time."""
 
+import json
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import glassbridge
 from glassbridge.cloud import connection
 from glassbridge.cloud.session import UserSession
+from glassbridge.cloud.websocket import WebSocket
 from glassbridge.core.audio_link import Notice
 from glassbridge.core.diagnosis import Hop
 from glassbridge.core.uplink import LossPoint
@@ -93,3 +95,36 @@ async def test_the_kernel_is_asked_for_the_round_trip_only_of_a_phone_that_is_mi
         await phone.until("pong")
     assert asked == []
     await eventually(lambda: bool(asked) or "a phone is missed, and nobody looks at its connection")
+
+
+async def test_a_ping_wakes_no_task(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered where it is parsed: to wake its reader takes as long as all the rest."""
+    received: list[object] = []
+    receive = WebSocket.receive
+
+    async def counted(self: WebSocket, timeout: float | None = None) -> object:
+        received.append(self)
+        return await receive(self, timeout)
+
+    monkeypatch.setattr(WebSocket, "receive", counted)
+    built = await stage()
+    phone = await built.phone()
+    for number in range(3):
+        await phone.say(type="ping", timestamp=number)
+        await phone.until("pong", number + 1)
+    assert len(received) == 1
+
+
+async def test_a_phone_that_comes_is_told_all_in_one_write(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[list[str]] = []
+    write = WebSocket.write_at_once
+
+    def noted(self: WebSocket, texts: list[str]) -> None:
+        written.append([json.loads(text)["type"] for text in texts])
+        write(self, texts)
+
+    monkeypatch.setattr(WebSocket, "write_at_once", noted)
+    built = await stage()
+    phone = await built.phone()
+    await phone.until("audio_state")
+    assert written[0] == ["connection_ack", "microphone_state_change", "audio_state"]

@@ -418,6 +418,7 @@ async def test_an_attempt_that_the_phone_gave_up_and_that_comes_late_supersedes_
         phone = following
 
 
+@pytest.mark.unheard
 async def test_a_phone_whose_writer_fails_is_cut_off_and_comes_back(
     stage: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,7 +431,7 @@ async def test_a_phone_whose_writer_fails_is_cut_off_and_comes_back(
 
     monkeypatch.setattr("glassbridge.cloud.connection.encode", encode)
     await phone.say(type="ping")
-    await eventually(lambda: phone.socket.closed or "it is read for ever, and never told anything")
+    assert await phone.closed_with() == CloseCode.INTERNAL, "it is read for ever, and never told anything"
     monkeypatch.undo()
     await (await built.phone()).until("connection_ack")
 

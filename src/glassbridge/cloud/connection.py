@@ -1,20 +1,19 @@
 """One WebSocket of a phone: reads, writes, asks for signs of life. It knows no session; it is given a listener."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-from aiohttp import WSMsgType
+from aiohttp import WSMessage, WSMsgType
 from aiohttp.web import Request
 
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
+from glassbridge.cloud.websocket import BINARY, CLOSE_TIMEOUT, FAIR_SHARE, OFFERED, TEXT, WebSocket
 from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
@@ -47,8 +46,6 @@ OUTBOX, OUTBOX_BYTES = 256, 1 << 20
 SEND_TIMEOUT = 5.0
 AT_ONCE = 1 << 14
 """Bytes that may wait in the connection where a message is written without a task: with so few it is never full."""
-FAIR_SHARE = 50
-"""Messages of one phone that are taken in one go."""
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
 STEADY = 2.0
@@ -151,16 +148,20 @@ class PhoneConnection:
         if transport is not None and (raw := transport.get_extra_info("socket")) is not None:
             prepare(raw)
         self._config = config
+        self._loop = loop = asyncio.get_running_loop()
+        """asyncio asks the kernel for our process number each time that it is asked for the loop."""
         self._log = log.bind(user_id=user, socket=number)
         self._outbox: list[str | None] = []
         """What waits to be written; None: a ping of the protocol, for old phones know only that one."""
         self._outbox_bytes = 0
+        self._flushing: asyncio.Handle | None = None
+        """Writes what was said in this turn of the loop."""
         self._writing: asyncio.Task[None] | None = None
         """Writes what the phone does not take at once, and the goodbye."""
         self._timer = timer or CoarseTimer()
         self._look: Deadline | None = None
         self._close_with: CloseCode | None = None
-        self._listener: asyncio.Future[SocketListener | None] = asyncio.get_running_loop().create_future()
+        self._listener: asyncio.Future[SocketListener | None] = loop.create_future()
         self._unanswered = 0
         """Pings, or looks at a steady phone, since it was last heard."""
         self._is_silent = False
@@ -192,25 +193,33 @@ class PhoneConnection:
         return len(self._outbox)
 
     def listen(self, listener: SocketListener, allowance: Allowance) -> None:
-        """From now on the phone is read; before that nothing is, so nothing is lost. `allowance` is its user's: a new
-        socket begins with what the former one left."""
+        """From now on the phone is read, before that nothing is, so nothing is lost; and what it was told is sent: the
+        greeting goes in one write with what follows. `allowance` is its user's: a new socket begins with what the
+        former one left."""
         self._socket.allowance = allowance
         if not self._listener.done():
             self._listener.set_result(listener)
+            self._flush_soon()
 
-    def send(self, message: Message, *, may_drop: bool = False) -> None:
+    def send(self, message: Message, *, may_drop: bool = False, at_once: bool = False) -> None:
         """Queues a message. One that a newer one makes void `may_drop` when the phone reads slowly; any other one that
-        finds the queue full closes the socket: a phone that misses news of its audio must start anew."""
-        fill = max(len(self._outbox) / OUTBOX, self._outbox_bytes / OUTBOX_BYTES)
-        if not self.open or (may_drop and fill > 0.5):
-            return
-        if fill >= 1.0:
-            self.close(CloseCode.SLOW_READER)
+        finds the queue full closes the socket: a phone that misses news of its audio must start anew. What is said in
+        one turn of the loop goes in one write, at its end or `at_once`."""
+        if not self.open or (self._outbox and not self._has_room(may_drop=may_drop)):
             return
         text = encode(message)
         self._outbox.append(text)
         self._outbox_bytes += len(text)
-        self._flush()
+        if at_once:
+            self._flush()
+        elif self._listener.done():
+            self._flush_soon()
+
+    def _has_room(self, *, may_drop: bool) -> bool:
+        fill = max(len(self._outbox) / OUTBOX, self._outbox_bytes / OUTBOX_BYTES)
+        if fill >= 1.0 and not may_drop:
+            self.close(CloseCode.SLOW_READER)
+        return fill <= 0.5 if may_drop else fill < 1.0
 
     def close(self, code: CloseCode) -> None:
         """Closes after what is queued; the first code counts."""
@@ -228,7 +237,7 @@ class PhoneConnection:
         if not self.open:
             return False
         if self._sign is None or self._sign.done():
-            self._sign = asyncio.get_running_loop().create_future()
+            self._sign = self._loop.create_future()
         self.send(Ping(timestamp=iso_now()), may_drop=True)
         try:
             async with asyncio.timeout(within):
@@ -250,6 +259,8 @@ class PhoneConnection:
         finally:
             if self._look is not None:
                 self._look.cancel()
+            if self._flushing is not None:
+                self._flushing.cancel()
             ours, self._close_with = self._close_with, self._close_with or CloseCode.NORMAL
             await self._tasks.close()
             self._log.info("phone socket closed", code=self._socket.close_code if ours is None else int(ours))
@@ -261,36 +272,50 @@ class PhoneConnection:
         self._abort()
 
     async def _read(self, listener: SocketListener) -> None:
+        """Hears what _hear_at_once has not."""
+        self._socket.on_message = self._hear_at_once
         for number in count(1):
             message = await self._socket.receive()
             if not self.open:
                 return
-            self._unanswered = 0
+            self._note_life()
             if self._is_silent:
                 if (returned := await self._returned(listener)) is None:
                     return
                 listener = returned
-            if self._sign is not None and not self._sign.done():
-                self._sign.set_result(None)
             if number % FAIR_SHARE == 0:
                 await asyncio.sleep(0)  # what is buffered is received without a pause: others want their turn
-            match message.type:
-                case WSMsgType.TEXT:
-                    self._take_text(message.data, listener)
-                case WSMsgType.BINARY:
-                    self._take_audio(message.data, listener)
-                case WSMsgType.PING:
-                    with suppress(ConnectionError):
-                        await self._socket.pong(message.data)
-                case WSMsgType.PONG:
-                    pass
-                case _:
-                    return
+            if message.type is WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await self._socket.pong(message.data)
+            elif message.type in OFFERED:
+                self._hear(message, listener)
+            else:
+                return
+
+    def _hear_at_once(self, message: WSMessage) -> bool:
+        """Where it is parsed; False: _read has to wait before it can be heard."""
+        if self._is_silent or not self.open or (listener := self._listener.result()) is None:
+            return False
+        self._note_life()
+        self._hear(message, listener)
+        return True
+
+    def _note_life(self) -> None:
+        self._unanswered = 0
+        if self._sign is not None and not self._sign.done():
+            self._sign.set_result(None)
+
+    def _hear(self, message: WSMessage, listener: SocketListener) -> None:
+        if message.type is TEXT:
+            self._take_text(message.data, listener)
+        elif message.type is BINARY:
+            self._take_audio(message.data, listener)
 
     async def _returned(self, listener: SocketListener) -> SocketListener | None:
         """What was heard waits until a session has taken the phone back; None: none does."""
         self._is_silent = False
-        self._listener = asyncio.get_running_loop().create_future()
+        self._listener = self._loop.create_future()
         listener.on_return(self)
         return await self._listener
 
@@ -304,7 +329,9 @@ class PhoneConnection:
             case Ping():
                 self._says_more |= message.every is not None or message.sent is not None
                 self._learn_pace(message.every)
-                self.send(Pong(timestamp=message.timestamp, room_age_ms=listener.room_age_ms), may_drop=True)
+                self.send(
+                    Pong(timestamp=message.timestamp, room_age_ms=listener.room_age_ms), may_drop=True, at_once=True
+                )
                 if message.sent is not None and self.open:
                     listener.on_message(self, message)
             case Pong() | ConnectionInit() | LinkProbe():
@@ -320,7 +347,7 @@ class PhoneConnection:
 
     def _learn_pace(self, promised: float | None) -> None:
         """By its first ping a phone can only promise; then it is what it does."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         pace = now - self._pinged_at
         if pace == inf and promised is not None:
             pace = promised
@@ -353,12 +380,19 @@ class PhoneConnection:
 
     # ---- writing
 
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         """Writes what the connection takes at once; a task writes the rest, with a deadline for each."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         if self._writing is not None:
             return
         while self._outbox and self._takes_at_once:
-            self._write_at_once(self._next())
+            self._write_at_once()
         if self._outbox or self._close_with is not None:
             self._writing = self._tasks.spawn(self._write(), "writer")
 
@@ -369,28 +403,29 @@ class PhoneConnection:
             return False
         return transport.get_write_buffer_size() < AT_ONCE
 
-    def _next(self) -> Coroutine[Any, Any, None]:
-        text = self._outbox.pop(0)
-        self._outbox_bytes -= len(text or "")
-        return self._socket.ping() if text is None else self._socket.send_str(text)
-
-    def _write_at_once(self, writing: Coroutine[Any, Any, None]) -> None:
+    def _write_at_once(self) -> None:
         """Nothing in it waits while the connection is not full: so no task is needed."""
+        texts, size = [], 0
+        while self._outbox and size < AT_ONCE:
+            texts.append(text := self._pop())
+            size += len(text or "")
         try:
-            writing.send(None)
-        except StopIteration:
-            pass
+            self._socket.write_at_once(texts)
         except ConnectionError:
             self._abort()
-        else:
-            writing.close()
+
+    def _pop(self) -> str | None:
+        text = self._outbox.pop(0)
+        self._outbox_bytes -= len(text or "")
+        return text
 
     async def _write(self) -> None:
         """A phone that takes nothing any more is cut off."""
         try:
             while self._outbox:
                 async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._next()
+                    text = self._pop()
+                    await (self._socket.ping() if text is None else self._socket.send_str(text))
             if self._close_with is not None:
                 await self._socket.close(code=self._close_with, message=self._close_with.meaning.encode())
         except (TimeoutError, ConnectionError):
@@ -449,4 +484,4 @@ class PhoneConnection:
             return
         self.send(Ping(timestamp=iso_now()), may_drop=True)
         self._outbox.append(None)
-        self._flush()
+        self._flush_soon()

@@ -211,6 +211,12 @@ class LinkShell:
             AudioReceived(path, self.machine.generation if generation is None else generation, numbered, track)
         )
 
+    @property
+    def room_age_ms(self) -> int | None:
+        """Milliseconds since something came out of the room; None: nothing has."""
+        last = self._last_frame  # each ping asks, and mostly nothing has come
+        return round((self._clock() - last[AudioRoute.ROOM]) * 1000) if last and AudioRoute.ROOM in last else None
+
     def ages(self) -> dict[str, int | None]:
         """Milliseconds since the last frame by each path; None before any."""
         now, last = self._clock(), self._last_frame

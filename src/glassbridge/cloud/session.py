@@ -348,7 +348,7 @@ class UserSession:
     @property
     def room_age_ms(self) -> int | None:
         """Milliseconds since something came out of the room; None: nothing has."""
-        return self.link.ages()["room_age_ms"]
+        return self.link.room_age_ms
 
     def on_silence(self, connection: PhoneConnection) -> None:
         """Nothing is heard of a socket; it is as good as closed until something is."""

@@ -6,13 +6,15 @@
 - What a peer sends is counted before it is parsed, every byte and frame of it: pings, fragments and what is malformed
   too (core/allowance.py). A peer that is too fast is not read for a while, and closed if it
   goes on.
+- A message for which a reader waits can be taken where it is parsed (`on_message`): a ping wakes no task.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 from aiohttp import WebSocketError, WSMessage, WSMsgType
+from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from aiohttp.web import BaseRequest, WebSocketReady, WebSocketResponse
 
 from glassbridge.cloud.apps_config import SocketRates
@@ -31,12 +33,26 @@ BURST_SECONDS: Final = 4
 """Of its rates a peer may send so many seconds' worth at once: after a stall all that waited comes together."""
 CLOSE_TIMEOUT: Final = 1.0
 """Seconds that a peer may take to answer our close."""
+QUEUE_SIZE: Final = 1 << 16
+"""Bytes of messages: with twice as many in the queue the connection is not read."""
+FAIR_SHARE: Final = 50
+"""Messages of one peer that are taken in one go: others want their turn."""
+TEXT, BINARY, PONG = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PONG
+OFFERED: Final = TEXT, BINARY, PONG
+"""Messages that may be taken where they are parsed. In Python 3.11 the members of an enum are looked up by a function
+in Python: where each ping passes they have names of their own."""
+_WITHIN, _CLOSE = Verdict.WITHIN, Verdict.CLOSE
+_ALL_READ: Final = False, b""
 
 
 class WebSocket(WebSocketResponse):
-    """Single use. `on_excess` hears the first time that the peer is too fast (TELL), and when it is closed (CLOSE)."""
+    """Single use. `on_excess` hears the first time that the peer is too fast (TELL), and when it is closed (CLOSE).
 
-    __slots__ = ("_guard", "allowance", "kind", "on_excess")
+    `on_message` is offered each message for which receive() waits, unless many came at once; what it does not take,
+    receive() returns. What it raises is raised by receive().
+    """
+
+    __slots__ = ("_guard", "allowance", "crowded", "kind", "on_excess", "on_message")
     """With these among aiohttp's attributes each instance would have a dictionary that it shares with none: 1.3 KB."""
 
     def __init__(
@@ -55,6 +71,9 @@ class WebSocket(WebSocketResponse):
         """Of this socket, until it is exchanged for that of its user."""
         self._guard: FrameGuard | None = None
         self.on_excess: Callable[[Verdict], None] = self._close_too_fast
+        self.on_message: Callable[[WSMessage], bool] = _take_none
+        self.crowded = False
+        """What comes now is more than a FAIR_SHARE."""
 
     def can_prepare(self, request: BaseRequest) -> WebSocketReady:
         """Whether the request is a handshake of the version that we speak."""
@@ -63,19 +82,41 @@ class WebSocket(WebSocketResponse):
         return super().can_prepare(request)
 
     def _post_start(self, request: BaseRequest, protocol: str | None, writer: Any) -> None:
-        """aiohttp installs its parser here, and what came with the handshake goes to it at once: ours goes in front."""
-        self._guard = FrameGuard(request.protocol, self)
-        super()._post_start(_Installing(request, self._guard), protocol, writer)  # type: ignore[arg-type]
-        request.protocol._parser = None  # of HTTP, which this connection speaks no more: 1.2 KB
+        """As aiohttp's, with a queue of ours behind its parser and a guard in front of it."""
+        connection, loop = request.protocol, asyncio.get_running_loop()
+        self._ws_protocol, self._writer = protocol, writer
+        self._guard = guard = FrameGuard(connection, self)
+        self._reader = _Messages(guard, QUEUE_SIZE, loop=loop)  # type: ignore[arg-type]
+        self._reader.socket = self
+        self._parser = WebSocketReader(self._reader, self._max_msg_size, compress=False, decode_text=True)
+        guard.parser = self._parser
+        connection.set_parser(guard)  # type: ignore[arg-type]
+        connection.keep_alive(False)
+        connection._parser = None  # of HTTP, which this connection speaks no more: 1.2 KB
+
+    def _offer(self, message: WSMessage) -> bool:
+        """Whether it is taken: only while receive() waits and has nothing before it."""
+        if not self._waiting or self.crowded or message.type not in OFFERED:
+            return False
+        return self.on_message(message)
 
     async def receive(self, timeout: float | None = None) -> Any:
         """The next message. A close of the peer is answered first."""
         message = await super().receive(timeout)
+        if message.type is WSMsgType.ERROR and (defect := message.data.__cause__) is not None:
+            raise defect
         if message.type is WSMsgType.CLOSE and not self.closed:
             code = int(message.data or 0)
             known = may_be_sent(code) or code == NO_CODE
             await self.close(code=(code or CloseCode.NORMAL) if known else CloseCode.PROTOCOL, drain=False)
         return message
+
+    def write_at_once(self, texts: Iterable[str | None]) -> None:
+        """All in one write, for a connection that is not full; None: a ping. Nothing waits. Raises ConnectionError."""
+        writer = self._writer
+        if writer is None or writer.transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        writer.transport.write(b"".join(map(_frame, texts)))
 
     @property
     def held(self) -> bool:
@@ -91,7 +132,7 @@ class WebSocket(WebSocketResponse):
         """receive() returns. A close that finds it waiting ends the connection at once: a peer that is still sending
         would never read the code."""
         if self._reader is not None:
-            self._reader.feed_data(WSMessage(WSMsgType.PONG, b"", ""), 0)
+            WebSocketDataQueue.feed_data(self._reader, WSMessage(WSMsgType.PONG, b"", ""), 0)
 
     def fail(self, code: CloseCode) -> None:
         """receive() closes with this code once what came before is read."""
@@ -120,20 +161,40 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class _Installing:
-    """The request as WebSocketResponse._post_start uses it: its queue and its parser get a FrameGuard."""
+def _take_none(_message: WSMessage) -> bool:
+    return False
 
-    def __init__(self, request: BaseRequest, guard: "FrameGuard") -> None:
-        self._real = request.protocol
-        self._protocol = guard
-        self.protocol = self
 
-    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
-        self._protocol.parser = parser
-        self._real.set_parser(self._protocol, data_received_cb=data_received_cb)  # type: ignore[arg-type]
+def _frame(text: str | None) -> bytes:
+    """A text as a server sends it: whole, as it is, without a mask. None: a ping."""
+    if text is None:
+        return b"\x89\x00"
+    content = text.encode()
+    size = len(content)
+    if size < 126:
+        return bytes((0x81, size)) + content
+    length = b"\x7e" + size.to_bytes(2) if size < 1 << 16 else b"\x7f" + size.to_bytes(8)
+    return b"\x81" + length + content
 
-    def keep_alive(self, value: bool) -> None:
-        self._real.keep_alive(value)
+
+class _Messages(WebSocketDataQueue):
+    """aiohttp's queue, which offers what comes before it keeps it."""
+
+    __slots__ = ("socket",)
+    socket: WebSocket
+
+    def feed_data(self, data: Any, size: int) -> None:
+        if self._buffer or not self.socket._offer(data):
+            super().feed_data(data, size)
+
+    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        """A defect of ours, met by what was offered: the peer is told so, and receive() raises it."""
+        if isinstance(exc, Exception) and not isinstance(exc, WebSocketError | OSError):
+            failure = WebSocketError(CloseCode.INTERNAL, CloseCode.INTERNAL.meaning)
+            failure.__cause__ = exc
+            super().set_exception(failure)
+        else:
+            super().set_exception(exc, *cause)
 
 
 class FrameGuard:
@@ -175,27 +236,34 @@ class FrameGuard:
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         if self._deaf:
-            return False, b""
-        now, allowance = self._loop.time(), self._socket.allowance
+            return _ALL_READ
+        now, socket = self._loop.time(), self._socket
+        allowance = socket.allowance
         frames = self._count(data, allowance.most_messages)
         if frames < 0:
             self._end()
-            self._socket.fail(CloseCode.PROTOCOL)
-            return False, b""
+            socket.fail(CloseCode.PROTOCOL)
+            return _ALL_READ
         verdict = allowance.spend(frames, len(data), now)
-        if verdict is Verdict.CLOSE:
+        if verdict is _CLOSE:
             self._end()
-            self._socket.wake()
+            socket.wake()
         else:
+            socket.crowded = frames > FAIR_SHARE
             self.parser.feed_data(data)
+        if verdict is not _WITHIN:
+            self._restrain(verdict, now)
+        return _ALL_READ
+
+    def _restrain(self, verdict: Verdict, now: float) -> None:
+        """The peer is too fast."""
         if verdict in (Verdict.TELL, Verdict.HOLD):
             self._protocol.pause_reading()
             self._stop_timer()
-            self._hold = self._loop.call_later(allowance.debt(now), self._go_on)
+            self._hold = self._loop.call_later(self._socket.allowance.debt(now), self._go_on)
         if verdict in (Verdict.TELL, Verdict.CLOSE):
             metrics.TOO_FAST.add(self._socket.kind, verdict.value)
             self._socket.on_excess(verdict)
-        return False, b""
 
     def feed_eof(self) -> None:
         self._stop_timer()

@@ -1,11 +1,12 @@
 """A WebSocket without HTTP: both of its ends, as cloud/connection.py and phone/socket.py use those of aiohttp."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType
 
+from glassbridge.cloud.websocket import OFFERED
 from glassbridge.lab.sim.net import Connection
 
 NORMAL, ABNORMAL = 1000, 1006
@@ -117,10 +118,36 @@ class CloudEnd(End):
         super().__init__(connection, end)
         self.allowance = allowance
         self.on_excess: Callable[..., None] = lambda _verdict: None
+        self.on_message: Callable[[WSMessage], bool] = lambda _message: False
+        self._waiting_in: asyncio.AbstractEventLoop | None = None
 
     @property
     def transport(self) -> "CloudEnd":
         return self
+
+    async def receive(self) -> WSMessage:
+        """Where it waits, a message may be heard at once, as in cloud/websocket.py."""
+        self._waiting_in = asyncio.get_running_loop()
+        try:
+            return await super().receive()
+        finally:
+            self._waiting_in = None
+
+    def take(self, kind: WSMsgType, data: Any) -> None:
+        if self._waiting_in is None:
+            super().take(kind, data)
+        else:
+            self._waiting_in.call_soon(self._offer, kind, data)
+
+    def _offer(self, kind: WSMsgType, data: Any) -> None:
+        waits = self._waiting_in is not None and self._inbox.empty()
+        if not (waits and kind in OFFERED and self.on_message(WSMessage(kind, data, None))):
+            super().take(kind, data)
+
+    def write_at_once(self, texts: Iterable[str | None]) -> None:
+        """None: a ping."""
+        for text in texts:
+            self._send(WSMsgType.PING if text is None else WSMsgType.TEXT, text or b"")
 
     async def ping(self) -> None:
         self._send(WSMsgType.PING, b"")
