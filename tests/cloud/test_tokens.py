@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from glassbridge.cloud import issuer_keys
+from glassbridge.cloud import tokens as tokens_module
 from glassbridge.cloud.auth import CoreTokenError, mint_core_token
 from glassbridge.cloud.config import CloudKeys, IssuerConfig
 from glassbridge.cloud.issuer_keys import IssuerKeys, NoKeys, parse_jwks
@@ -133,6 +134,37 @@ async def test_any_secret_of_the_list_verifies() -> None:
         assert (await verifier.verify(mint_core_token(user_id(ANN), secret, 60))).user == ANN
     assert await refusal(verifier, mint_core_token(user_id(ANN), SECRET, 60)) == "INVALID_TOKEN"
     assert await refusal(verifier, mint_core_token(user_id(ANN), OLD, -60)) == "TOKEN_EXPIRED"
+
+
+async def test_a_token_is_looked_at_once_for_as_long_as_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone that comes back shows the same one; expiry and withdrawal hold all the same."""
+    looked: list[object] = []
+    decode = jwt.decode
+
+    def counted(*args: Any, **options: Any) -> Any:
+        looked.append(args)
+        return decode(*args, **options)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    monkeypatch.setattr(tokens_module, "MOST_KNOWN", 2)
+    config = cloud_config(ScriptedBridge(), keys=CloudKeys((OLD,), KEYS))
+    core = CoreTokens(config, None)
+    mine, *others = (mint_core_token(user_id(f"{name}@example.com"), OLD, 60) for name in "abc")
+    permits = [await core.verify(mine) for _ in range(3)]
+    assert [permit.user for permit in permits] == ["a@example.com"] * 3
+    assert len(looked) == 1
+    with pytest.raises(CoreTokenError):
+        await core.verify(mine[:-2])
+    looked.clear()
+    for other in others:
+        await core.verify(other)
+    assert len(core._known) == 2
+    monkeypatch.setattr(tokens_module, "time", lambda: time() + 1_000)
+    await core.verify(others[0])
+    assert len(looked) == 3, "its time was over, as far as was known"
+    config.keys.replace(CloudKeys((NEW,), KEYS))
+    with pytest.raises(CoreTokenError):
+        await core.verify(others[0])
 
 
 async def test_rotation_leaves_no_gap_and_ends_what_the_old_secret_let_in(stage: Begin) -> None:

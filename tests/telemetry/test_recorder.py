@@ -10,6 +10,8 @@ from glassbridge.telemetry.recorder import EVENT_BYTES, KEPT, PAGE, Clock, Event
 
 NOW = 1_000_000
 """A unix second."""
+OWN = 0, 1
+"""Columns."""
 
 
 def plain_events(limit: int = EVENT_BYTES) -> Events:
@@ -26,6 +28,29 @@ def test_what_nobody_counted_is_unknown() -> None:
     assert seconds.rows(0, NOW + 99) == (NOW, [[5, None, None], [None, None, 0]])
     assert seconds.rows(NOW + 2, NOW + 3) == (NOW + 2, [[None], [0]])
     assert seconds.rows(NOW + 7, NOW + 9) == (NOW + 7, [[], []])
+
+
+def test_seconds_in_which_nothing_was_counted_are_the_same_whenever_they_are_written_down() -> None:
+    """Those that were told in between too, and none where nobody looked."""
+    chance = random.Random(7)
+    for _ in range(200):
+        plain, quiet = Seconds(3, NOW), Seconds(3, NOW)
+        second = NOW
+        for _ in range(chance.randrange(80)):
+            second += chance.choice([1, 1, 1, 1, 1, 2, 40, KEPT])
+            match chance.randrange(4):
+                case 0:
+                    for one in (plain, quiet):
+                        one.add_all(second, ((0, 5), (1, 0)))
+                case 1:
+                    for one in (plain, quiet):
+                        one.add(second - 3 * (second % 2), 2, 9)
+                case _:
+                    plain.add_all(second, ((0, 0), (1, 0)))
+                    quiet.add_none(second, OWN)
+            if chance.random() < 0.1:
+                assert plain.rows(0, second + 1) == quiet.rows(0, second + 1)
+        assert plain.rows(0, second + 1) == quiet.rows(0, second + 1)
 
 
 def test_counts_add_up_and_stop_at_the_most_that_fits() -> None:

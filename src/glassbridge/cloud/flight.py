@@ -217,6 +217,9 @@ class Flight:
         if self._source is None or not self._keeps:
             return
         before, self._totals = self._totals, self._source.totals()
+        if self._totals == before:
+            self.seconds.add_none(second, _OWN_COLUMNS)
+            return
         grown = [total - was if total >= was else total for was, total in zip(before, self._totals, strict=True)]
         self.seconds.add_all(second, zip(_OWN_COLUMNS, grown, strict=True))
 

@@ -553,11 +553,13 @@ class UserSession:
 
     def totals(self) -> tuple[int, ...]:
         """What was counted so far, in the order of the recorder."""
-        frames = self.link.frames
+        frames, room, socket = self.link.frames, 0, 0
+        if frames:  # it is asked each second, and most phones say nothing
+            room, socket = frames[AudioRoute.ROOM], frames[AudioRoute.SOCKET]
         fed = 0 if self._hearing is None else self._hearing.fed // BYTES_PER_MS
         answered = 0 if self._transcription is None else self._transcription.answered
         handed = 0 if self._apps is None else self._apps.handed
-        return frames[AudioRoute.ROOM], frames[AudioRoute.SOCKET], fed, answered, handed
+        return room, socket, fed, answered, handed
 
     def facts(self) -> Row:
         """How it is now."""

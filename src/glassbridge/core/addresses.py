@@ -6,6 +6,7 @@ Rules
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 IPV6_HOST_BITS = 64
@@ -49,6 +50,7 @@ class TrustedProxies:
         return client
 
 
+@lru_cache(1_000)
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     try:
         found = ip_address(address.partition("%")[0])

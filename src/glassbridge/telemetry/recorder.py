@@ -80,7 +80,7 @@ class Seconds:
     nothing has none of its own.
     """
 
-    __slots__ = ("_origin", "_pages", "_width", "stop")
+    __slots__ = ("_origin", "_pages", "_quiet_columns", "_quiet_from", "_quiet_to", "_width", "stop")
 
     def __init__(self, columns: int, first: int) -> None:
         self._width = columns
@@ -89,6 +89,10 @@ class Seconds:
         """The second (unix) after the last one of which there is a row."""
         self._pages: dict[int, array[int] | bytes] = {}
         """By number, the oldest first; bytes: a shared one."""
+        self._quiet_from: int | None = None
+        self._quiet_to = first
+        self._quiet_columns: tuple[int, ...] = ()
+        """From when to when nothing was counted in which columns, as far as that is not written down yet."""
 
     @property
     def first(self) -> int:
@@ -106,6 +110,25 @@ class Seconds:
 
     def add_all(self, second: int, counts: Iterable[tuple[int, int]]) -> None:
         """The same for several columns."""
+        self._write_quiet()
+        self._add_all(second, counts)
+
+    def add_none(self, second: int, columns: tuple[int, ...]) -> None:
+        """Nothing was counted in this second. It is written down when somebody counts or asks: most phones say nothing
+        most of the time."""
+        if second - 1 != self._quiet_to or columns is not self._quiet_columns:
+            self._write_quiet()
+        if self._quiet_from is None:
+            self._quiet_from, self._quiet_columns = second, columns
+        self._quiet_to = second
+
+    def _write_quiet(self) -> None:
+        first, self._quiet_from = self._quiet_from, None
+        if first is not None:
+            for second in range(max(first, self._quiet_to - KEPT + 1), self._quiet_to + 1):
+                self._add_all(second, ((column, 0) for column in self._quiet_columns))
+
+    def _add_all(self, second: int, counts: Iterable[tuple[int, int]]) -> None:
         number, at = second // PAGE, second % PAGE * self._width
         if self.first <= second < self.stop:
             _count(self._own(number), at, counts)
@@ -125,6 +148,7 @@ class Seconds:
 
     def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
         """(first second, for each column its counts) of what is kept between start and stop."""
+        self._write_quiet()
         start, stop = max(start, self.first), min(stop, self.stop)
         if start >= stop:
             return start, [[] for _ in range(self._width)]

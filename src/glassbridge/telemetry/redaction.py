@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 MASK = "[redacted]"
@@ -74,6 +75,7 @@ class Redactor:
         return text
 
 
+@lru_cache(1_000)
 def is_sensitive(key: str) -> bool:
     """Whether a field of this name is never printed, whatever it holds."""
     return _SENSITIVE_KEY.search(key) is not None
