@@ -2,13 +2,15 @@
 cluster. And what happens while that server is away."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from glassbridge.cloud.apps import store as store_of_cloud
 from glassbridge.cloud.apps.registry import (
     AppRecord,
     Registry,
@@ -41,7 +43,12 @@ def connected(server: Valkey, **options: float) -> Kept:
 
 
 @pytest.fixture(params=["memory", "sqlite", "valkey"])
-async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
+async def open_store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Open]:
+    """None of these tests is about time: a busy machine may take as long as it likes."""
+    for limit in ("LOCKED_FOR", "DEADLINE"):
+        monkeypatch.setattr(store_of_cloud, limit, 60.0)
     async with AsyncExitStack() as stack:
         match request.param:
             case "memory":
@@ -59,7 +66,7 @@ async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
                 server = await stack.enter_async_context(Valkey(tmp_path))
 
                 def connect() -> Store:
-                    store = SharedStore(connected(server), MOST)
+                    store = SharedStore(connected(server, timeout=60.0), MOST)
                     stack.push_async_exit(store)
                     return store
 
@@ -111,6 +118,17 @@ async def test_the_quota_of_an_app_holds_over_all_clouds(open_store: Open) -> No
         await stores[1].write(Kind.STORED, USER, PACKAGE, {"more": "x" * 200}, 1_000)
     assert await stores[2].read(Kind.STORED, USER, PACKAGE) == kept
     await stores[2].write(Kind.STORED, USER, PACKAGE, dict.fromkeys(kept, "y"), 1_000)  # smaller, so it fits
+
+
+async def test_clouds_that_open_a_new_file_at_the_same_moment_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite refuses one of them at once."""
+    path = tmp_path / "store.db"
+    async with SqliteStore(path, MOST) as store:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            asyncio.get_running_loop().call_later(0.1, other.rollback)
+            await store.know(USER, PACKAGE)
+            assert await store.knows(USER, PACKAGE)
 
 
 async def test_the_size_of_all_is_bounded(tmp_path: Path) -> None:

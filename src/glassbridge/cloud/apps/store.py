@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -20,6 +21,8 @@ from glassbridge.core.values import UserId
 
 DEADLINE: Final = 5.0
 """Seconds for one request."""
+OPENING_AT_ONCE: Final = 64
+"""Clouds that may open the same new file at the same moment."""
 MAX_WAITING: Final = 256
 """Requests that wait for the file."""
 PAGE: Final = 4096
@@ -151,11 +154,12 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._path is not None:
-            os.close(private(self._path, os.O_RDWR | os.O_CREAT))
+            with suppress(FileExistsError):  # to close a file that is there ends the locks that this process has on it
+                os.close(private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
             make_private(self._path)
         database = sqlite3.connect(self._path or ":memory:", timeout=LOCKED_FOR, check_same_thread=False)
         database.execute(f"PRAGMA max_page_count = {max(16, self._most // PAGE)}")
-        database.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(database)
         database.execute("PRAGMA synchronous = NORMAL")
         with database:
             database.execute(
@@ -173,6 +177,17 @@ class SqliteStore:
 def as_values(kept: Mapping[str, str]) -> dict[str, Any]:
     """What is kept as JSON."""
     return {key: msgspec.json.decode(value) for key, value in kept.items()}
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Clouds that open a new file at the same moment refuse each other: here alone SQLite does not wait LOCKED_FOR."""
+    for _ in range(OPENING_AT_ONCE):
+        with suppress(sqlite3.OperationalError):
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        with database:  # waits until nobody else has the file
+            database.execute("BEGIN EXCLUSIVE")
+    database.execute("PRAGMA journal_mode = WAL")
 
 
 def _read(database: sqlite3.Connection, of: tuple[str, str, str]) -> dict[str, str]:
