@@ -81,10 +81,13 @@ async def test_nothing_is_sent_again_that_nobody_asked_for() -> None:
     async with ScriptedCloud(rooms) as cloud, phone(cloud.url, rooms) as me:
         cloud.asks = False
         await me.live()
-        speaking = asyncio.create_task(play(me.client, pcm, 20))
-        await eventually(lambda: len(cloud.delivered) > 6400)
-        await me.client.drop(0.3)
-        await speaking
+        await speak(me.client, pcm[:SECOND], last=False)
+        await eventually(lambda: len(cloud.delivered) == SECOND or f"{len(cloud.delivered)} bytes")
+        await me.client.drop(60.0)
+        assert me.client.speak(pcm[SECOND : SECOND + 6400]), "said to nobody"
+        me.client.network_changed()
+        await eventually(lambda: me.client.room_joined or "not back in its room")
+        await play(me.client, pcm[SECOND + 6400 :], 20)
         await eventually(lambda: cloud.ledger.account().epochs[0].microphone_off)
         assert cloud.ledger.lost > 0
         assert me.client.sender.replayed == 0
