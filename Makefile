@@ -4,7 +4,7 @@
 .PHONY: help setup picture demo dev test quick test-all check docs deploy-check audit format proto protocol vectors commands settings events machines autobahn bench lab wheel release workflows clean
 BIN := .venv/bin
 # Processes that run tests: most tests wait most of the time.
-WORKERS ?= $(shell n=$$(( 2 * $$(getconf _NPROCESSORS_ONLN) )); [ $$n -gt 8 ] && n=8; echo $$n)
+WORKERS ?= $(shell n=$$(( 3 * $$(getconf _NPROCESSORS_ONLN) )); [ $$n -gt 12 ] && n=12; echo $$n)
 SETUP := .venv/.locked
 # Programs start many processes: without bytecode each of them compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE

@@ -43,8 +43,13 @@ TOGETHER = {
     "wheel": "wheel",
 }
 """Fixtures that take long and serve several tests, and the group of those tests: xdist runs a group in one process."""
-LONGEST_FIRST = ("scenarios", "lab", "console", "contract")
-"""Folders whose tests take up to a minute: at the end all processes but one would wait for the last of them."""
+LONG = (
+    *("scenarios", "lab", "console", "contract", "test_schedules.py"),
+    *("test_commands.py", "test_running_dev.py", "test_moonshine.py", "test_processes.py", "test_system.py"),
+)
+"""Folders and files whose tests take up to a minute: at the end all processes but one would wait for the last one."""
+QUICK = ("core", "wire")
+"""Folders of tests that take milliseconds and wait for nothing: with these at the end no process waits for another."""
 
 _skipped_for = Counter[str]()
 
@@ -70,7 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for group in {TOGETHER[name] for name in getattr(item, "fixturenames", ()) if name in TOGETHER}:
             item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not set(item.path.relative_to(Path(__file__).parent).parts).intersection(LONGEST_FIRST))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    parts = set(item.path.relative_to(Path(__file__).parent).parts)
+    return 0 if parts.intersection(LONG) else 2 if parts.intersection(QUICK) else 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -34,24 +34,12 @@ def gone(pid: int) -> bool:
     return True
 
 
-async def test_starts_serves_and_stops_leaving_nothing() -> None:
+async def test_serves_has_its_parts_killed_and_started_again_and_stops_leaving_nothing() -> None:
     heard: list[Line] = []
     async with Stack(config(livekit="embedded", workers=2), heard.append) as stack:
         folder = stack.bridge_socket.parent
         assert len(list(folder.glob("*.sock.*"))) == 2
-        pids = [stack.bridge.pid, stack.cloud.pid]
-        phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")))
-        assert await phone.wait() == 0, phone.last_words
-        assert normalised(phone.events("caption")[-1]["text"]) == clips.words("short")
-        begun = monotonic()
-    assert monotonic() - begun < patient(STOP_WITHIN)
-    assert all(map(gone, pids))
-    assert not folder.exists()
-    assert {line.program for line in heard} == {"livekit", "bridge", "cloud", "phone"}
-
-
-async def test_parts_can_be_killed_and_started_again() -> None:
-    async with Stack(config(livekit="embedded")) as stack:
+        await speaks(stack)
         for part, start in ((stack.cloud, stack.start_cloud), (stack.bridge, stack.start_bridge)):
             first = part.pid
             part.signal(signal.SIGKILL)
@@ -60,8 +48,19 @@ async def test_parts_can_be_killed_and_started_again() -> None:
             assert part.running
             assert part.pid != first
         await stack.ready()
-        phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")))
-        assert await phone.wait() == 0, phone.last_words
+        await speaks(stack)
+        pids = [stack.bridge.pid, stack.cloud.pid]
+        begun = monotonic()
+    assert monotonic() - begun < patient(STOP_WITHIN)
+    assert all(map(gone, pids))
+    assert not folder.exists()
+    assert {line.program for line in heard} == {"livekit", "bridge", "cloud", "phone"}
+
+
+async def speaks(stack: Stack) -> None:
+    phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")))
+    assert await phone.wait() == 0, phone.last_words
+    assert normalised(phone.events("caption")[-1]["text"]) == clips.words("short")
 
 
 async def test_a_server_elsewhere_is_used_and_no_room_stays_there(embedded_livekit: LiveKit) -> None:
