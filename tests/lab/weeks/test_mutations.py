@@ -89,9 +89,9 @@ def says_twice(patch: Patch) -> None:
     """Each sentence reaches an app twice."""
     send = UserApps._send
 
-    def twice(self: UserApps, *about: Any) -> None:
-        send(self, *about)
-        send(self, *about)
+    def twice(self: UserApps, *about: Any, **kept: Any) -> None:
+        send(self, *about, **kept)
+        send(self, *about, **kept)
 
     patch.setattr(UserApps, "_send", twice)
 
