@@ -171,7 +171,7 @@ async def _speaking(
             "GLASSBRIDGE_CLOUD_METRICS_PORT": "0",
             "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
         }
-        apps = {name: await stack.enter_async_context(ListeningApp(_folder(folder, name))) for name in (ON, OFF)}
+        apps = {name: await stack.enter_async_context(ListeningApp(folder / f"{name}.toml")) for name in (ON, OFF)}
         names = dict(zip((ON, OFF), "BA" if by_turns else "AB", strict=True))
         env = {
             names[name]: more | {"GLASSBRIDGE_APPS": str(apps[name].registry)}
@@ -254,12 +254,6 @@ async def _scraped(*addresses: str) -> AsyncIterator[None]:
             yield
         finally:
             await cancelled(task)
-
-
-def _folder(base: Path, name: str) -> Path:
-    folder = base / name
-    folder.mkdir()
-    return folder
 
 
 def _metrics_of(side: Backend) -> tuple[str, str]:
