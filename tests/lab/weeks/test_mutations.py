@@ -1,6 +1,7 @@
 """The checkers can fail: each defect, put into a program, is found by the checker that is named, within a few seeds."""
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -96,6 +97,18 @@ def says_twice(patch: Patch) -> None:
     patch.setattr(UserApps, "_send", twice)
 
 
+def fails_while_it_serves(patch: Patch) -> None:
+    """Now and then a sentence makes the handler of the phone's socket fail; only aiohttp hears of it."""
+    send, sent = UserApps._send, count(1)
+
+    def fail(self: UserApps, *about: Any, **kept: Any) -> None:
+        if not next(sent) % 50:
+            raise RuntimeError("of a mutation")
+        send(self, *about, **kept)
+
+    patch.setattr(UserApps, "_send", fail)
+
+
 def keeps_its_sessions(patch: Patch) -> None:
     """An app's server that forgets no session."""
     keep = AppServer._keep
@@ -144,10 +157,14 @@ RARE: list[tuple[Callable[[Patch], None], Checker, tuple[int, ...]]] = [
     (forgets_a_new_start, Checker.STARTS, BY_NAME),
     (stays_behind_a_silent_relay, Checker.DEAF, BALANCED),
     (ends_apps_at_sigterm, Checker.STOPPED, BY_NAME),
+    (fails_while_it_serves, Checker.FAILS, BY_NAME),
 ]
+UNHEARD: dict[Callable[[Patch], None], tuple[pytest.MarkDecorator, ...]] = {
+    fails_while_it_serves: (pytest.mark.unheard,)
+}
 MUTATIONS = [
     *(pytest.param(*one, id=one[0].__name__) for one in (*QUICK, *EXCESS)),
-    *(pytest.param(*one, id=one[0].__name__, marks=pytest.mark.slow) for one in RARE),
+    *(pytest.param(*one, id=one[0].__name__, marks=(pytest.mark.slow, *UNHEARD.get(one[0], ()))) for one in RARE),
 ]
 
 

@@ -4,7 +4,8 @@ import gc
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import _lru_cache_wrapper
 from itertools import count
@@ -25,6 +26,7 @@ from glassbridge.lab.weeks.phone import PORT, Phone
 from glassbridge.lab.weeks.process import BEGUN, Main, Process
 from glassbridge.lab.weeks.programs import SECRET, AppProgram, CloudProgram
 from glassbridge.lab.weeks.readers import owned_readers
+from glassbridge.telemetry.access import SERVER_LOGGER
 from glassbridge.wire.apps import app_session_id
 
 NIGHT: Final = 4 * HOUR
@@ -190,6 +192,28 @@ def _clear_caches() -> None:
                     one.cache_clear()
 
 
+class _Unheard(logging.Handler):
+    """What aiohttp alone hears of: a handler of a request that failed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.ERROR)
+        self._ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._ledger.violated(Checker.FAILS, f"{record.getMessage()}: {error!r}")
+
+
+@contextmanager
+def _unheard(ledger: Ledger) -> Iterator[None]:
+    handler = _Unheard(ledger)
+    SERVER_LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        SERVER_LOGGER.removeHandler(handler)
+
+
 def play(
     plan: Plan, story: Callable[[str], None] | None = None, *, logs: bool = False, until: Checker | None = None
 ) -> Outcome:
@@ -208,6 +232,7 @@ def play(
         logs_told_to(tell, logging.INFO if logs else logging.CRITICAL),
         ambient(week.time.read, lambda: BEGUN + week.time.now),
         owned_readers() as week.forget_dead,
+        _unheard(week.ledger),
     ):
         gc.freeze()
         try:
