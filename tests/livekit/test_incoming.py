@@ -82,13 +82,14 @@ async def listening() -> AsyncIterator[Ear]:
         ear = Ear(one, other, lossy, reliable, Incoming(quirks.dtls_of(other), print, lambda *_: None))
         ear.incoming._on_message = lambda label, data: ear.heard.append((label, data))
         sctp = sctp_of(other)
-        send = sctp._send_sack
+        ice = quirks.ice_of(other)
+        send = ice.sendto
 
-        async def counted() -> None:
-            ear.acknowledged += 1
-            await send()
+        async def counted(datagram: bytes, component: int) -> None:
+            ear.acknowledged += 1  # it sends nothing else
+            await send(datagram, component)
 
-        sctp._send_sack = counted  # type: ignore[method-assign]
+        ice.sendto = counted  # type: ignore[method-assign, assignment]
         for _ in range(2):  # after each offer
             ear.incoming.take_data(sctp)
         queue = ear.incoming._leave_to_aiortc
