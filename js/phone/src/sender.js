@@ -268,9 +268,9 @@ export class Sender {
    */
   passed(frame, done) {
     this.count(0, frame, done);
-    if (done) return;
+    if (done || frame.flags & FLAG_PRESENCE) return; // presence alone waits for the room's channels to open
     if (this.room.joined) this.sending.refused(this.clock());
-    if (!(frame.flags & FLAG_PRESENCE) && this.socket && !this.sending.level.both) this.putOnSocket(frame);
+    if (this.socket && !this.sending.level.both) this.putOnSocket(frame);
   }
 
   /**

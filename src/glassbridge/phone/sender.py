@@ -412,9 +412,10 @@ class Sender:
         return frame.number.epoch != self._capture.epoch or bool(self._capture.part(frame.number, frame.stop))
 
     def _passed(self, frame: Outgoing, done: bool) -> None:
-        """What the room does not take goes by the socket."""
+        """What the room does not take goes by the socket. Presence alone waits for the room's channels to open, which
+        says nothing of the link."""
         self._count(Path.DATA, frame, done)
-        if not done and self._room.joined:
+        if not done and self._room.joined and not frame.number.presence:
             self._sending.refused(self._clock())
         alone = frame.pcm or frame.packets
         if not done and alone and self._socket is not None and not self._sending.level.both:
