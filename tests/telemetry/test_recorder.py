@@ -115,6 +115,19 @@ def test_seconds_that_are_alike_share_a_page_from_the_first_one_on() -> None:
     assert seconds.rows(0, NOW + 9_999) == (NOW + 7, [[None if one is None else 0 for one in model], model])
 
 
+def test_recorders_of_silent_phones_share_a_page_also_where_this_process_was_late() -> None:
+    phones = [Seconds(2, NOW) for _ in range(2)]
+    for second in (0, 1, 4, 5, 6):
+        for seconds in phones:
+            seconds.add_all(NOW + second, ((0, 0),))
+    assert phones[0].nbytes == 0
+    phones[0].add(NOW + 5, 0, 7)
+    phones[0].add_all(NOW + 7, ((0, 0),))
+    silent = [0, 0, None, None, 0, 0, 0]
+    assert phones[1].rows(0, NOW + 9) == (NOW, [silent, [None] * 7])
+    assert phones[0].rows(0, NOW + 9) == (NOW, [[0, 0, None, None, 0, 7, 0, 0], [None] * 8])
+
+
 def test_whatever_is_counted_late_or_after_a_pause_is_kept() -> None:
     chance = random.Random(11)
     seconds, now = Seconds(1, NOW), NOW

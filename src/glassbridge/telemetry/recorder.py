@@ -73,11 +73,17 @@ def _alike(row: bytes) -> bytes:
     return row * PAGE
 
 
+@lru_cache(SEEN)
+def _shared(page: bytes) -> bytes:
+    """One for all recorders of phones that were as silent, where a second is missing in the middle."""
+    return page
+
+
 class Seconds:
     """Counts by second and column, of the last KEPT seconds. What nobody counted is unknown.
 
-    They are kept in pages. One whose seconds are all alike, so far, is shared by all recorders: a phone that says
-    nothing has none of its own.
+    They are kept in pages. One whose seconds are all alike, so far, or in which nothing was counted, is shared by all
+    recorders: a phone that says nothing has none of its own. What a shared page holds after `stop` was never counted.
     """
 
     __slots__ = ("_origin", "_pages", "_quiet_columns", "_quiet_from", "_quiet_to", "_width", "stop")
@@ -137,14 +143,19 @@ class Seconds:
         row = array("H", _UNKNOWN_CELL * self._width)
         _count(row, 0, counts)
         page = self._pages.get(number)
-        if second == self.stop and isinstance(page, bytes) and page.startswith(row):
+        if second == self.stop and isinstance(page, bytes) and page.startswith(row, at * row.itemsize):
             self.stop += 1
             return
         self._reach(second)
         if second in (self._origin, number * PAGE):
             self._pages[number] = _alike(row.tobytes())
+            return
+        own = self._own(number)
+        if all(count in (0, _UNKNOWN) for count in row):
+            own[at:] = row * (PAGE - second % PAGE)
+            self._pages[number] = _shared(own.tobytes())
         else:
-            self._own(number)[at : at + self._width] = row
+            own[at : at + self._width] = row
 
     def rows(self, start: int, stop: int) -> tuple[int, list[list[int | None]]]:
         """(first second, for each column its counts) of what is kept between start and stop."""
@@ -159,7 +170,7 @@ class Seconds:
         return start, [[None if count == _UNKNOWN else count for count in column] for column in columns]
 
     def _own(self, number: int) -> "array[int]":
-        """The page to write into. What a shared one holds of later seconds was never counted."""
+        """The page to write into."""
         page = self._pages[number]
         if isinstance(page, bytes):
             counted = max(0, self.stop - number * PAGE) * self._width * len(_UNKNOWN_CELL)
