@@ -11,6 +11,7 @@ from glassbridge.core.machine import Record
 from glassbridge.runtime.shell import MAILBOX, MailboxFull, Shell
 from glassbridge.runtime.tasks import TaskGroup
 from tests.support.poll import eventually
+from tests.support.virtual_time import virtual_time
 
 
 class S(Enum):
@@ -165,3 +166,34 @@ async def test_a_mailbox_that_is_full_is_told_to_the_owner() -> None:
     await eventually(lambda: [type(error) for error in heard] == [MailboxFull] or f"{heard}")
     assert machine.seen == []
     await tasks.close()
+
+
+def test_a_timer_that_rings_a_moment_early_brings_the_tick_after_all() -> None:
+    """In virtual time only timers make the clock go on: a shell that asked for less than its resolution had it ring for
+    ever, always too early."""
+    early: list[float] = []
+
+    class Punctual(Counter):
+        def step(self, event: str, now: float) -> list[str]:
+            assert self.deadline is not None
+            if now < self.deadline and len(early) < 100:
+                early.append(now)
+            else:
+                self.deadline = None
+                shell.stop()
+            return []
+
+    with virtual_time() as loop:
+        machine = Punctual(deadline=loop.time() + 1e-10)
+        shell: Shell[str] = Shell(machine, lambda _: None, "tick", clock=loop.time)
+
+        async def run() -> None:
+            tasks = TaskGroup("test")
+            shell.start(tasks, "shell")
+            shell.post("begin")
+            await asyncio.sleep(1.0)
+            await tasks.close()
+
+        loop.run_until_complete(run())
+    assert machine.deadline is None
+    assert len(early) < 3

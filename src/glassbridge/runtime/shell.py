@@ -10,6 +10,9 @@ from glassbridge.runtime.tasks import TaskGroup
 
 MAILBOX = 1_000
 """Events that may wait for one machine."""
+SHORTEST = 1e-6
+"""Seconds until a tick. Asked for less than the resolution of its clock, a loop rings at once, too early: one in
+virtual time, whose clock stands still while something is ready, would never come to the deadline."""
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -149,7 +152,7 @@ class Shell(Generic[E]):
     def _arm(self) -> None:
         deadline = self.machine.next_deadline()
         if deadline is not None:
-            wait = max(0.0, deadline - self._clock())
+            wait = max(SHORTEST, deadline - self._clock())
             self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
 
     def _disarm(self) -> None:
