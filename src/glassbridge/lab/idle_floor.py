@@ -1,5 +1,6 @@
 """The floor of `glassbridge bench phones`: a bare server that greets each phone and answers its pings, and does nothing
-else. It has the cloud's library and event loop, so no cloud on these can be cheaper.
+else. It has the cloud's library and event loop and uses them as their makers show it, with a task for each socket; the
+cloud answers where a ping is parsed (docs/adr/0012).
 
     python -m glassbridge.lab.idle_floor PORT
 """
