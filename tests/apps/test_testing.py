@@ -74,11 +74,13 @@ def test_a_permission_that_is_missing_is_told(server: AppServer) -> None:
 def test_the_session_goes_on_when_the_network_is_back(server: AppServer) -> None:
     with user_of(server) as user:
         user.loses_network()
-        user.says("nobody hears this")
-        user.comes_back()
+        user.says("it is only rem", final=False)
+        user.says("it waits")
         user.notices_nothing()
+        user.comes_back()
         user.says("hello")
-        assert user.sees() == "hello"
+        assert [user.sees(), user.sees()] == ["it waits", "hello"]
+        user.notices_nothing()
 
 
 def test_gestures_translations_audio_and_the_end() -> None:

@@ -58,8 +58,8 @@ PACKAGES = ("com.example.one", "com.example.two", "com.example.three")
 HALF_HOUR = 1_800
 KEPT = 3 << 20
 """Bytes that a session may keep in all."""
-BY_SIZE = ("Transcripts>", "Events>", "_sound_watch>")
-"""What has a bound in bytes may hold more and smaller things than before."""
+BY_SIZE = ("Transcripts>", "Events>", "_sound_watch")
+"""What has a bound in bytes may hold more and smaller things than before, or be nearer to it."""
 MOST_LATE = MOST_BYTES + (256 << 10)
 """What waits to be understood late may take, and what is being understood late."""
 SLACK = 1 << 20

@@ -22,13 +22,15 @@ from aiortc.rtcsctptransport import (
 )
 
 from glassbridge.livekit import aiortc_quirks as quirks
-from glassbridge.livekit.incoming import Incoming
+from glassbridge.livekit.incoming import MAX_OVERRUN, Incoming
 from glassbridge.livekit.media import parse_rtp
 from tests.livekit.test_aiortc_quirks import connect_prepared, connections, renegotiate
 from tests.support.poll import eventually
 
 LARGE = bytes(range(256)) * 12
 """Three datagrams."""
+WINDOW = 1 << 20
+"""Bytes that may wait for the ends of their messages."""
 
 
 def sctp_of(connection: RTCPeerConnection) -> RTCSctpTransport:
@@ -131,7 +133,7 @@ async def test_messages_arrive_whole_and_none_waits_in_a_queue() -> None:
         sent = [[("lossy", b"%d" % number + LARGE), ("reliable", b"%d" % number)] for number in range(5)]
         await ear.hears(*(message for pair in sent for message in pair))
         await ear.rests()
-        assert sctp_of(ear.other)._advertised_rwnd == 1 << 20
+        assert sctp_of(ear.other)._advertised_rwnd == WINDOW
         assert ear.queued == []
         assert ear.incoming.hears()
         assert not ear.incoming.hears()
@@ -205,6 +207,29 @@ async def test_a_packet_that_breaks_aiortc_ends_the_connection() -> None:
         opening = ear.packet(b"\x03" + bytes(11), protocol=WEBRTC_DCEP)  # a channel that is open
         ear.incoming._take(sctp_of(ear.other), opening)
         await eventually(lambda: ear.other.connectionState == "closed" or ear.other.connectionState)
+
+
+@pytest.mark.parametrize("ahead", [1, 2], ids=["in order", "behind a hole"])
+async def test_messages_that_never_end_end_the_connection(ahead: int) -> None:
+    async with listening() as ear:
+        far = sctp_of(ear.other)
+        first = ear.last + ahead
+        for number in range(2 * WINDOW // 1_000):
+            chunk = ear.chunk(bytes(1_000))
+            chunk.flags, chunk.tsn = SCTP_DATA_FIRST_FRAG, (first + number) % SCTP_TSN_MODULO
+            ear.incoming._take(far, serialize_packet(5000, 5000, far._local_verification_tag, chunk))
+            if far._advertised_rwnd < -MAX_OVERRUN:
+                break
+        assert far._advertised_rwnd > -WINDOW
+        await eventually(lambda: ear.other.connectionState == "closed" or ear.other.connectionState)
+
+
+async def test_an_empty_datagram_of_a_relay_is_passed_over() -> None:
+    async with listening() as ear:
+        ear.incoming._arrived(b"", 1)
+        ear.lossy.send(b"heard")
+        await ear.hears(("lossy", b"heard"))
+        assert ear.queued == []
 
 
 async def test_a_goodbye_is_aiortcs() -> None:

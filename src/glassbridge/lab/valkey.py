@@ -18,6 +18,8 @@ from glassbridge.runtime.errors import UserError
 DEVNULL: Final = asyncio.subprocess.DEVNULL
 READY_WITHIN: Final = 30.0
 EVERY: Final = 0.02
+PORTS: Final = 5
+"""Ports that are tried: another program may take one between the choice and the start."""
 
 
 def find_binary() -> str:
@@ -42,6 +44,7 @@ class Valkey:
     ) -> None:
         """`sentinel`: the file of its settings, if it is to be a Sentinel."""
         self.port = port or free_port()
+        self._ports_left = 0 if port else PORTS - 1
         self._sentinel = sentinel
         self._password = password
         self._options = (*options, *(("--requirepass", password, "--masterauth", password) if password else ()))
@@ -65,14 +68,28 @@ class Valkey:
         await self.kill()
 
     async def start(self) -> None:
-        """Starts it, on the same port each time. Raises UserError."""
+        """Starts it; again on the port that it had. Raises UserError."""
+        while not await self._serves():
+            if not self._ports_left:
+                raise UserError(f"the Valkey server ends at once: port {self.port} is taken, or its options are wrong")
+            self._ports_left -= 1
+            self.port = free_port()
+        self._ports_left = 0
+
+    async def _serves(self) -> bool:
+        """Starts it on its port; False: it has ended, since the port is taken."""
         argv = [find_binary(), "--port", str(self.port), "--bind", LOOPBACK]
         if self._sentinel is not None:
             argv[1:1] = [str(self._sentinel), "--sentinel"]
         else:
             argv += ["--save", "", "--dir", str(self._folder), "--repl-diskless-sync-delay", "0"]
-        self._child = await Child.start((*argv, *self._options), stdout=DEVNULL, stderr=DEVNULL)
-        await _until(self._answers, "the Valkey server does not answer")
+        self._child = child = await Child.start((*argv, *self._options), stdout=DEVNULL, stderr=DEVNULL)
+
+        async def settled() -> bool:
+            return child.returncode is not None or await self._answers(child.pid)
+
+        await _until(settled, "the Valkey server does not answer")
+        return child.returncode is None
 
     async def kill(self) -> None:
         """As kill -9."""
@@ -127,9 +144,11 @@ class Valkey:
         finally:
             writer.close()
 
-    async def _answers(self) -> bool:
+    async def _answers(self, pid: int) -> bool:
+        """Whether this process does, and not another server on the same port."""
         try:
-            return await self.command("PING") == "+PONG"
+            said = await self.command("INFO", "server")
+            return f"process_id:{pid}\r" in said and await self.command("PING") == "+PONG"
         except OSError:
             return False
 

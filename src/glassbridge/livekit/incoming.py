@@ -27,7 +27,7 @@ from aiortc.rtp import is_rtcp
 from google_crc32c import value as crc32c
 from OpenSSL import SSL
 
-from glassbridge.livekit.aiortc_quirks import UNREADABLE
+from glassbridge.livekit.aiortc_quirks import MIN_DATAGRAM, UNREADABLE
 from glassbridge.runtime.timer import Timer
 
 SACK_EVERY: Final = 4
@@ -35,6 +35,9 @@ SACK_DELAY: Final = 0.01
 """Seconds; the sender's window, and with it a large message, waits for it."""
 MAX_RECORD: Final = 1_500
 """Bytes of what one datagram carries."""
+MAX_OVERRUN: Final = 64 << 10
+"""Bytes that a server may send beyond the window that it was told of, where a chunk more is allowed (RFC 9260 6.1):
+beginnings of messages whose ends never come would fill our memory."""
 DTLS: Final = range(20, 64)
 RTP: Final = range(128, 192)
 """First bytes of datagrams (RFC 7983)."""
@@ -78,6 +81,8 @@ class Incoming:
         return heard
 
     def _arrived(self, datagram: bytes, component: int) -> None:
+        if len(datagram) < MIN_DATAGRAM:  # by a relay: others are passed over before
+            return
         dtls = self._dtls
         if dtls._state is State.CONNECTED and self._ice._queue.empty():
             first = datagram[0]
@@ -107,7 +112,10 @@ class Incoming:
         try:
             if not self._take_next(sctp, packet):
                 at_once(sctp._handle_data(packet))
+            is_broken = sctp._advertised_rwnd < -MAX_OVERRUN
         except UNREADABLE:
+            is_broken = True
+        if is_broken:
             self._ice._queue.put_nowait(None)  # the connection ends, as by aiortc's own task
 
     def _take_next(self, sctp: RTCSctpTransport, packet: bytes) -> bool:

@@ -121,6 +121,8 @@ class ScriptedUser(User):
         self._line: _Line | None = None
         self._session: Session | None = None
         self._living: asyncio.Task[str] | None = None
+        self._missed: list[wire.DataStream] = []
+        """What waits for the app's connection, as in a cloud (cloud/apps/missed.py)."""
 
     # ---- what the user does
 
@@ -144,13 +146,13 @@ class ScriptedUser(User):
         names = self._book.names(stream, *map(language, (said.language, *into)))
         for _, name in names:
             if stream is Stream.TRANSCRIPTION:
-                self._tell(wire.Transcription(**common, transcribe_language=said.language), name)
+                self._tell(wire.Transcription(**common, transcribe_language=said.language), name, waits=said.final)
             else:
                 data = wire.Translation(
                     **common, original_text=said.text, transcribe_language=said.language,
                     translate_language=into[0], did_translate=True,
                 )  # fmt: skip
-                self._tell(data, name)
+                self._tell(data, name, waits=said.final)
         return bool(names)
 
     def speaks(self, speaking: bool = True) -> None:
@@ -255,8 +257,14 @@ class ScriptedUser(User):
             self._tell(data, name)
         self._settle()
 
-    def _tell(self, data: Message, name: str) -> None:
-        self._send(wire.DataStream(session_id=self.session.session_id, stream_type=name, data=wire.raw(data)))
+    def _tell(self, data: Message, name: str, *, waits: bool = False) -> None:
+        """`waits`: until the app is back."""
+        assert self._line is not None
+        message = wire.DataStream(session_id=self.session.session_id, stream_type=name, data=wire.raw(data))
+        if waits and not self._line.connected:
+            self._missed.append(message)
+        else:
+            self._send(message)
 
     def _send(self, message: Message) -> None:
         """As a cloud would: by way of its JSON."""
@@ -273,6 +281,9 @@ class ScriptedUser(User):
         assert self._line is not None
         self._line.up.set()
         self._greet(resumed=resumed)
+        missed, self._missed = self._missed, []
+        for message in missed:
+            self._send(message)
         await _turns()
 
     def _greet(self, *, resumed: bool) -> None:

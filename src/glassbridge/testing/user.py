@@ -113,7 +113,8 @@ class User(ABC):
 
     @abstractmethod
     def loses_network(self) -> None:
-        """The app's connection is gone; what is said meanwhile is not heard."""
+        """The app's connection is gone. Final sentences wait until it is back; all else that happens meanwhile is not
+        heard."""
 
     @abstractmethod
     def comes_back(self) -> None:
