@@ -13,6 +13,7 @@ from tests.support.poll import eventually
 
 ANN, BOB = UserId("ann@example.com"), UserId("bob ünïcode@example.com")
 ONE, TWO = Owner("one", "1a", "127.0.0.1:1001"), Owner("two", "2b", "[::1]:1002")
+THREE = Owner("three", "3c", "127.0.0.1:1003")
 TIME = 5.0
 LEASE = 60.0
 
@@ -114,8 +115,21 @@ async def test_a_user_goes_to_the_newest_owner_and_the_former_one_is_named(conne
     second = await granted(two, claim(TWO, phone="p", attempt=2))
     assert second.former == first.claim
     assert second.claim.epoch > first.claim.epoch > 1_700_000_000_000
-    assert second.claim == claim(TWO, phone="p", attempt=2, epoch=second.claim.epoch)
+    assert second.claim == claim(TWO, phone="p", attempt=2, epoch=second.claim.epoch, session=first.claim.session)
     assert (await granted(two, claim(TWO, BOB))).former is None
+
+
+async def test_the_id_of_the_session_stays_until_its_new_owner_names_another(connect: Connect) -> None:
+    """A third owner, which comes before the second one has it from the first, finds it."""
+    directories = [connect() for _ in range(3)]
+    first = (await granted(directories[0], claim(ONE, session="old"))).claim
+    second = (await granted(directories[1], claim(TWO, session="new"))).claim
+    assert second.session == "old"
+    third = await granted(directories[2], claim(THREE, session="newer"))
+    assert (third.former, third.claim.session) == (second, "old")
+    begun = replace(third.claim, session="newer")
+    assert (await granted(directories[2], begun)).claim == begun
+    assert await directories[0].find(first.user, TIME) == begun
 
 
 async def test_a_new_socket_gets_a_greater_epoch_and_a_claim_that_is_restored_keeps_its_own(connect: Connect) -> None:

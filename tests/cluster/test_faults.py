@@ -66,6 +66,22 @@ async def test_killed_and_started_empty(valkey: Valkey, stack: AsyncExitStack) -
     assert await granted(directory, first.claim) == first, "the claim is restored with its epoch"
 
 
+async def test_a_connection_that_closes_while_it_is_written_to(
+    valkey: Valkey, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What uvloop raises then comes through the library as it is. It takes a moment that no test can ask for."""
+    directory = directory_of(stack, valkey.url)
+    first = await granted(directory, claim())
+
+    async def closed(**_asked: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(directory, "_claim", closed)
+        assert await is_away(directory) == "RuntimeError"
+    assert await granted(directory, first.claim) == first
+
+
 async def test_frozen_and_thawed(valkey: Valkey, stack: AsyncExitStack) -> None:
     directory = directory_of(stack, valkey.url)
     first = await granted(directory, claim())

@@ -107,6 +107,22 @@ async def test_a_user_that_moves_on_takes_along_what_has_not_come_yet(
     assert clouds.sessions_of() == [session]
 
 
+async def test_a_user_that_moves_on_before_the_first_owner_has_answered_keeps_its_id(
+    scene: tuple[Clouds, list[AppStage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second owner has claimed the user and cannot say yet which session that is."""
+    _, (one, two, three) = scene
+    first = await one.phone(query=numbered(1))
+    for stage in (two, three):
+        slow(stage, monkeypatch, before=5.0)
+    second = asyncio.create_task(two.phone(query=numbered(2)))
+    await eventually(lambda: bool(client_of(two).silent(user_id(ANN))) or "two does not ask")
+    third = await three.phone(query=numbered(3))
+    assert id_of(third) == id_of(first)
+    second.cancel()
+    await asyncio.wait({second})
+
+
 async def owns(directory: Directory, owner: Owner, stage: Stage) -> None:
     """By the directory, as this cloud reads it, the user belongs to `owner`, in the session `the-old-one`."""
     await directory.renew(Node(owner, NodeState.SERVING, 1), 60.0, (), TIME)

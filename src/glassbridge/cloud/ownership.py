@@ -189,12 +189,13 @@ class UserOwnership:
             metrics.HAND_OVERS.add("late")
             return TooLate(None)
         handed = max(answers, key=lambda answer: answer.epoch, default=None)
-        silent = None if handed is not None else self._silent(former if held else given)
+        last = former if held else given
+        silent = None if handed is not None else self._silent(last, held=held)
         if former is not None or handed is not None:
             metrics.HAND_OVERS.add("handed" if handed is not None else "overdue" if silent is not None else "no_answer")
         known = handed.session if handed is not None else "" if silent is None else silent.session
-        if known and (mine is None or lost_meanwhile):
-            claim = replace(claim, session=known)
+        takes_over = mine is None or lost_meanwhile
+        claim = replace(claim, session=known if known and takes_over else wanted.session)
         if handed is not None:
             claim = replace(claim, epoch=Epoch(max(claim.epoch, handed.epoch)))
         changed = held and claim != verdict.claim  # the id, or the epoch
@@ -207,11 +208,13 @@ class UserOwnership:
         """Former owners that were asked for this user and may still answer."""
         return frozenset() if self._client is None else self._client.silent(user)
 
-    def _silent(self, former: Claim | None) -> Claim | None:
-        """The claim of the former owner, if that one lives, as far as is known, and may still answer."""
-        if former is None or former.owner not in self.silent(former.user):
+    def _silent(self, former: Claim | None, *, held: bool) -> Claim | None:
+        """The claim of the former owner, if that one lives, as far as is known, and may still answer; or, where the
+        directory names it (`held`), a cloud that it has named."""
+        if former is None:
             return None
-        return former if former.owner in self.others else None
+        silent = self.silent(former.user).intersection(self.others)
+        return former if former.owner in silent or (held and silent) else None
 
     def restore(self, claim: Claim) -> None:
         """Writes down in the directory what this claim has become."""

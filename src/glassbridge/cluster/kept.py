@@ -6,12 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from glassbridge.cluster.address import ServerAddress
 from glassbridge.cluster.directory import DirectoryAway
 from glassbridge.cluster.scripts import PREFIX
-from glassbridge.cluster.valkey import CLOSE_TIME, open_client
+from glassbridge.cluster.valkey import CLOSE_TIME, UNUSABLE, open_client
 
 _TOTAL: Final = f"{PREFIX}kept-bytes"
 _RECORDS: Final = f"{PREFIX}apps"
@@ -168,7 +166,7 @@ class Kept:
         try:
             async with asyncio.timeout(CLOSE_TIME):
                 await self._close()
-        except (RedisError, OSError, TimeoutError):
+        except UNUSABLE:
             pass
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -176,5 +174,5 @@ class Kept:
         try:
             async with asyncio.timeout(self._timeout):
                 return await ask()
-        except (RedisError, OSError, TimeoutError) as error:
+        except UNUSABLE as error:
             raise DirectoryAway(type(error).__name__) from None

@@ -94,6 +94,10 @@ local is_ours = owner == ARGV[4]
 if is_ours then
   former = {}
 end
+local session = ARGV[6]
+if owner and not is_ours and epoch == 0 and kept[5] ~= '' then
+  session = kept[5]
+end
 local seen = math.max(tonumber(ARGV[14]), tonumber(redis.call('GET', ARGV[1] .. 'clock') or '0'))
 if is_ours and epoch > 0 then
   epoch = math.max(old, epoch)
@@ -102,7 +106,7 @@ elseif epoch <= old then
 end
 local written = string.format('%.0f', epoch)
 redis.call('SET', ARGV[1] .. 'clock', string.format('%.0f', math.max(seen, epoch)))
-redis.call('HSET', KEYS[1], 'node', ARGV[3], 'incarnation', ARGV[4], 'address', ARGV[5], 'session', ARGV[6],
+redis.call('HSET', KEYS[1], 'node', ARGV[3], 'incarnation', ARGV[4], 'address', ARGV[5], 'session', session,
            'phone', ARGV[7], 'attempt', ARGV[8], 'epoch', written)
 redis.call('EXPIRE', KEYS[1], ARGV[10])
 if owner and not is_ours and redis.call('ZSCORE', ARGV[1] .. 'leases', owner) then

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from glassbridge.cluster import scripts
 from glassbridge.cluster.address import Kind, ServerAddress
 from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, Verdict
+from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, Verdict, session_of
 from glassbridge.core.values import UserId
 
 log = structlog.get_logger()
@@ -29,6 +29,9 @@ AT_ONCE: Final = 16
 CLOSE_TIME: Final = 1.0
 _LISTED: Final = {Role.CLOUD: ("nodes", "leases"), Role.BRIDGE: ("bridges", "bridge-leases")}
 _OTHER: Final = {Role.CLOUD: Role.BRIDGE, Role.BRIDGE: Role.CLOUD}
+UNUSABLE: Final = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What the library raises where the server cannot be used. RuntimeError is uvloop's, of a connection that closes while
+it is written to (seen in M7, once in 28 runs)."""
 _BAD_ANSWER: Final = (ValueError, TypeError, IndexError, KeyError, msgspec.MsgspecError)
 
 
@@ -117,7 +120,7 @@ class ValkeyDirectory:
             if granted < 0:
                 raise DirectoryAway("the claim came too late")
             if granted:
-                return Granted(replace(wanted, epoch=Epoch(int(epoch))), other)
+                return Granted(replace(wanted, epoch=Epoch(int(epoch)), session=session_of(wanted, other)), other)
             if other is None:
                 raise ValueError("refused by nobody")
             return Refused(other)
@@ -140,7 +143,7 @@ class ValkeyDirectory:
         try:
             async with asyncio.timeout(CLOSE_TIME):
                 await self._close()
-        except (RedisError, OSError, TimeoutError) as error:
+        except UNUSABLE as error:
             log.info("directory not closed", error=type(error).__name__)
 
     @staticmethod
@@ -161,7 +164,7 @@ class ValkeyDirectory:
         try:
             async with asyncio.timeout(timeout), self._turns:
                 return await ask()
-        except (RedisError, OSError, TimeoutError) as error:
+        except UNUSABLE as error:
             raise DirectoryAway(type(error).__name__) from None
 
 

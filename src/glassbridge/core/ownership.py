@@ -114,7 +114,10 @@ Verdict = Granted | Refused
 
 def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict:
     """What becomes of a claim, by what the directory holds and the cluster's clock. The script of the real directory
-    (cluster/scripts.py) does the same."""
+    (cluster/scripts.py) does the same.
+
+    A new claim that takes the user over keeps the id of the session: whoever takes the user next, before the former
+    owner has handed over, must find that one."""
     old = Epoch(0) if kept is None else kept.epoch
     if isinstance(kept, Claim):
         if not _yields(kept, wanted):
@@ -123,7 +126,13 @@ def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict
             return Granted(replace(wanted, epoch=max(old, wanted.epoch)), None)
     epoch = wanted.epoch if wanted.epoch > old else Epoch(max(old + 1, now_ms))
     is_ours = isinstance(kept, Claim) and kept.owner.incarnation == wanted.owner.incarnation
-    return Granted(replace(wanted, epoch=epoch), None if is_ours or not isinstance(kept, Claim) else kept)
+    former = None if is_ours or not isinstance(kept, Claim) else kept
+    return Granted(replace(wanted, epoch=epoch, session=session_of(wanted, former)), former)
+
+
+def session_of(wanted: Claim, former: Claim | None) -> str:
+    """The id of the session that the directory holds after this claim."""
+    return former.session if former is not None and former.session and not wanted.epoch else wanted.session
 
 
 def _yields(kept: Claim, wanted: Claim) -> bool:
