@@ -82,6 +82,28 @@ async def test_a_connection_that_closes_while_it_is_written_to(
     assert await granted(directory, first.claim) == first
 
 
+async def test_whoever_is_cancelled_ends_whatever_the_library_makes_of_it(
+    valkey: Valkey, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app of a session that had ended went on so, and asked its server to connect."""
+    directory = directory_of(stack, valkey.url)
+    asked = asyncio.Event()
+
+    async def breaks(**_asked: object) -> None:
+        asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ConnectionError("closed while it was being cleaned up") from None
+
+    monkeypatch.setattr(directory, "_claim", breaks)
+    task = asyncio.create_task(directory.claim(claim(), TIME))
+    await asked.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
 async def test_frozen_and_thawed(valkey: Valkey, stack: AsyncExitStack) -> None:
     directory = directory_of(stack, valkey.url)
     first = await granted(directory, claim())

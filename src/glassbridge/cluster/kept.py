@@ -10,6 +10,7 @@ from glassbridge.cluster.address import ServerAddress
 from glassbridge.cluster.directory import DirectoryAway
 from glassbridge.cluster.scripts import PREFIX
 from glassbridge.cluster.valkey import CLOSE_TIME, UNUSABLE, open_client
+from glassbridge.runtime.tasks import end_if_cancelled
 
 _TOTAL: Final = f"{PREFIX}kept-bytes"
 _RECORDS: Final = f"{PREFIX}apps"
@@ -175,4 +176,5 @@ class Kept:
             async with asyncio.timeout(self._timeout):
                 return await ask()
         except UNUSABLE as error:
+            end_if_cancelled()
             raise DirectoryAway(type(error).__name__) from None

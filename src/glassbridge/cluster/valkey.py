@@ -21,6 +21,7 @@ from glassbridge.cluster.address import Kind, ServerAddress
 from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
 from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, Verdict, session_of
 from glassbridge.core.values import UserId
+from glassbridge.runtime.tasks import end_if_cancelled
 
 log = structlog.get_logger()
 
@@ -165,6 +166,7 @@ class ValkeyDirectory:
             async with asyncio.timeout(timeout), self._turns:
                 return await ask()
         except UNUSABLE as error:
+            end_if_cancelled()
             raise DirectoryAway(type(error).__name__) from None
 
 

@@ -88,3 +88,10 @@ async def cancelled(*tasks: asyncio.Task[Any]) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
+
+
+def end_if_cancelled() -> None:
+    """To be called where an error of a library is about to be handled: raises CancelledError when the caller is being
+    cancelled, which the library may have turned into that error."""
+    if (task := asyncio.current_task()) is not None and task.cancelling():
+        raise asyncio.CancelledError
