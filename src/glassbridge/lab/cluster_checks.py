@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from itertools import groupby
 from time import monotonic, monotonic_ns, time
 from typing import Any, Final, Self
 
@@ -114,15 +115,23 @@ async def fault(system: System, label: str, within: float = 10.0, moves: int = 1
         now = monotonic_ns()
         for user in users:
             blocks = [block for block in system.taps.blocks(user.id, now - LAST_NS) if block.live]
+            blocks.sort(key=lambda block: block.at_ns)
             episode.note(
                 user,
                 two_sessions_s=watch.longest.get(user.id, 0.0),
-                owners=len({block.backend for block in blocks}),
+                owners=owners_of(block.backend for block in blocks),
                 rest_failed=len(failed[user]),
                 console_wrong=missing[user],
             )
             for name in failed[user]:
                 system.say(f"{user.id}: {name}")
+
+
+def owners_of(backends: Iterable[str]) -> int:
+    """How many clouds spoke for one user, by the cloud of each block that was handed on, in order of time. One that
+    follows another is a move, and the user has one owner all the time; by turns there are several."""
+    turns = [backend for backend, _ in groupby(backends)]
+    return 1 if 1 <= len(turns) <= 2 else len(set(turns))
 
 
 async def rest(system: System, users: Iterable[User], rounds: int = 1) -> Mapping[User, list[str]]:
