@@ -1,4 +1,4 @@
-"""What the answers of a bridge mean, ours or one of the original, which knows no additions to the contract."""
+"""The meaning of a bridge's answers. A bridge of the original knows no additions to the contract."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ REASON_KEY: Final = "glassbridge-reason"
 _REASONS = {pb.DisconnectReason.Value(f"REASON_{reason.name}"): reason for reason in LossReason}
 _HINDRANCES = {pb.Hindrance.Value(f"HINDRANCE_{hindrance.name}"): hindrance for hindrance in Hindrance}
 _CODEC = re.compile(r"[^\w.-]")
-"""What is left out of the name of a codec, which the phone has chosen, before people read it."""
+"""Characters that are left out of a codec's name before people read it: the phone has chosen the name."""
 _FAULTS = {
     grpc.StatusCode.UNAVAILABLE: BridgeFault.DIED,
     grpc.StatusCode.DEADLINE_EXCEEDED: BridgeFault.TIMED_OUT,
@@ -43,7 +43,7 @@ class BridgeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SeatStatus:
-    """What a bridge answered when it was asked for a place of ours."""
+    """A bridge's answer about a place of ours."""
 
     lost: Trouble | None
     """Why it is not there any more; None: it is."""
@@ -79,13 +79,14 @@ def refusal_of(answer: pb.JoinRoomResponse) -> Trouble:
 
 
 def hindered_by(news: pb.RoomNews) -> Finding | None:
-    """What keeps the phone's voice from being heard; None also for a hindrance that a newer bridge knows of."""
+    """The hindrance because of which the phone's voice is not heard. None: there is none, or only a newer bridge knows
+    it."""
     hindrance = _HINDRANCES.get(news.hindrance)
     return None if hindrance is None else hindered(hindrance, _CODEC.sub("", news.codec)[:32])
 
 
 def cause_of(error: Exception) -> Trouble:
-    """What a failed call means. Its text is not used: it may quote what was sent."""
+    """The trouble that a failed call means. The text of the error is not used: it may quote what was sent."""
     if not isinstance(error, grpc.aio.AioRpcError):
         return BridgeFault.TIMED_OUT if isinstance(error, TimeoutError) else LossReason.STREAM_BROKEN
     return trouble_of(error.code(), error.trailing_metadata())

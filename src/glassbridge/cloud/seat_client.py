@@ -15,7 +15,7 @@ from glassbridge.core.diagnosis import BridgeStatus
 from glassbridge.core.recovery import BridgeFault, Trouble
 from glassbridge.core.values import SAMPLE_RATE, Generation, LossReason, UserId
 from glassbridge.livekit.tokens import agent_token
-from glassbridge.runtime.tasks import TaskGroup
+from glassbridge.runtime.tasks import TaskGroup, end_if_cancelled
 from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics, traces
 from glassbridge.wire import livekit_bridge_pb2 as pb
@@ -117,8 +117,7 @@ class SeatClient:
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             return cause_of(error)
         except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
+            end_if_cancelled()
             return BridgeFault.TIMED_OUT  # not we were cancelled but the call: its heartbeat found no taker
         finally:
             beat.cancel()

@@ -678,10 +678,11 @@ class UserSession:
             self._blamed = None
         elif notice.hop is not None:
             self._blamed = notice.hop, notice.code
-        if self._microphone is not None and notice.hop is not None:
-            self._microphone.blame(notice.hop, notice.code)
-        if self._microphone is not None and notice.state is AudioState.LIVE:
-            self._microphone.forgive()
+        if (microphone := self._microphone) is not None:
+            if notice.hop is not None:
+                microphone.blame(notice.hop, notice.code)
+            if notice.state is AudioState.LIVE:
+                microphone.forgive()
         self._report.link(notice)
 
     def _switch_microphone(self, on: bool) -> None:

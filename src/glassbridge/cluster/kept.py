@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from glassbridge.cluster.address import ServerAddress
-from glassbridge.cluster.directory import DirectoryAway
 from glassbridge.cluster.scripts import PREFIX
-from glassbridge.cluster.valkey import CLOSE_TIME, UNUSABLE, open_client
-from glassbridge.runtime.tasks import end_if_cancelled
+from glassbridge.cluster.valkey import CLOSE_TIME, UNUSABLE, in_time, open_client
 
 _TOTAL: Final = f"{PREFIX}kept-bytes"
 _RECORDS: Final = f"{PREFIX}apps"
@@ -171,10 +169,6 @@ class Kept:
             pass
 
     async def _ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What the library raises may quote what was sent."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await ask()
-        except UNUSABLE as error:
-            end_if_cancelled()
-            raise DirectoryAway(type(error).__name__) from None
+        """Raises DirectoryAway."""
+        async with in_time(self._timeout):
+            return await ask()

@@ -1,7 +1,8 @@
 """The directory in a Valkey (or Redis 7) server, by redis-py. Nothing else imports that library."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -161,13 +162,21 @@ class ValkeyDirectory:
         return await self._in_time(lambda: script(keys=keys, args=args), timeout)
 
     async def _in_time(self, ask: Callable[[], Any], timeout: float) -> Any:
-        """Raises DirectoryAway. What the library raises may quote what was sent, or where to."""
-        try:
-            async with asyncio.timeout(timeout), self._turns:
-                return await ask()
-        except UNUSABLE as error:
-            end_if_cancelled()
-            raise DirectoryAway(type(error).__name__) from None
+        """Raises DirectoryAway."""
+        async with in_time(timeout), self._turns:
+            return await ask()
+
+
+@asynccontextmanager
+async def in_time(timeout: float) -> AsyncIterator[None]:
+    """For a question to the server. Raises DirectoryAway: what the library raises may quote what was sent, or where
+    to. Whoever is cancelled ends, whatever the library makes of that."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except UNUSABLE as error:
+        end_if_cancelled()
+        raise DirectoryAway(type(error).__name__) from None
 
 
 class _Understood:

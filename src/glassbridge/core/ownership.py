@@ -125,8 +125,7 @@ def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict
         if kept.owner.incarnation == wanted.owner.incarnation and wanted.epoch:
             return Granted(replace(wanted, epoch=max(old, wanted.epoch)), None)
     epoch = wanted.epoch if wanted.epoch > old else Epoch(max(old + 1, now_ms))
-    is_ours = isinstance(kept, Claim) and kept.owner.incarnation == wanted.owner.incarnation
-    former = None if is_ours or not isinstance(kept, Claim) else kept
+    former = kept if isinstance(kept, Claim) and kept.owner.incarnation != wanted.owner.incarnation else None
     return Granted(replace(wanted, epoch=epoch, session=session_of(wanted, former)), former)
 
 

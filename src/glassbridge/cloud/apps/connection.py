@@ -18,7 +18,7 @@ from aiohttp import WSMsgType
 
 from glassbridge.cloud.apps import unserved
 from glassbridge.cloud.clock import iso_now
-from glassbridge.cloud.websocket import CLOSE_TIMEOUT, WebSocket
+from glassbridge.cloud.websocket import CLOSE_TIMEOUT, FAIR_SHARE, WebSocket
 from glassbridge.core.allowance import Allowance, Verdict
 from glassbridge.core.app_times import LOOK_EVERY, LOOKS
 from glassbridge.core.session import SocketNumber
@@ -50,8 +50,6 @@ MISSED_PINGS = 3
 PROOF = 2.0
 """Seconds in which a socket that is doubted has to give a sign of life."""
 GAP_NOTICE_EVERY = 5.0
-FAIR_SHARE = 50
-"""Messages of one app that are taken in one go."""
 MAX_UNKNOWN = 32
 """Unknown message types that are logged for one socket."""
 

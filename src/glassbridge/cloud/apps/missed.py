@@ -51,11 +51,13 @@ class Missed:
         self._keep((*self._kept, Sentence(self._clock(), stream, languages, message, len(encode(message)))))
 
     def take(self, listens: Callable[[Stream, tuple[str, ...]], bool]) -> list[wire.DataStream]:
-        """What the app listens to now, as it was said; the rest waits on."""
+        """Takes out the messages that the app listens to now, in order; the others stay."""
         self._keep(self._kept)
-        wanted = [one for one in self._kept if listens(one.stream, one.languages)]
-        if wanted:
-            self._kept = tuple(one for one in self._kept if one not in wanted)
+        wanted: list[Sentence] = []
+        others: list[Sentence] = []
+        for one in self._kept:
+            (wanted if listens(one.stream, one.languages) else others).append(one)
+        self._kept = tuple(others)
         return [one.message for one in wanted]
 
     def take_dropped(self) -> int:
@@ -78,8 +80,8 @@ class Missed:
         )
 
     def take_over(self, handed: Iterable[dict[str, Any]]) -> None:
-        """What the app has missed at the former owner of the user, before all that is here; what cannot be read is left
-        out."""
+        """Puts the messages that the former owner of the user kept before those that are here. A message that cannot be
+        read is left out."""
         now, found = self._clock(), []
         for fields in handed:
             try:

@@ -32,7 +32,7 @@ from glassbridge.wire.rejections import Rejected, Rejection
 log = structlog.get_logger()
 
 WORDS = (Stream.TRANSCRIPTION, Stream.TRANSLATION)
-"""What is said."""
+"""Streams of the user's words."""
 POSITION = "position_ms"
 """Beside the fields of a request for a sound that is handed over."""
 MAX_APPS = 64
@@ -284,7 +284,7 @@ class UserApps:
     ) -> None:
         """`kept_for`: an app that is away is told once it is back and listens to this stream in these languages."""
         app = self._apps.get(package)
-        if app is None:
+        if app is None or (app.socket is None and kept_for is None):
             return
         message = data_stream(app.session_id, data, name)
         if app.socket is not None:
@@ -303,7 +303,8 @@ class UserApps:
             app.socket.stream(message)
         dropped = app.missed.take_dropped()
         self.handed += len(told)
-        self._log.info("missed words told", package=app.package, messages=len(told), dropped=dropped)
+        if told or dropped:
+            self._log.info("missed words told", package=app.package, messages=len(told), dropped=dropped)
         if dropped:
             app.socket.send(data_stream(app.session_id, wire.DeliveryGap(audio_chunks=0, messages=dropped)))
 
