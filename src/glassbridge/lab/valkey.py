@@ -71,7 +71,7 @@ class Valkey:
         """Starts it; again on the port that it had. Raises UserError."""
         while not await self._serves():
             if not self._ports_left:
-                raise UserError(f"the Valkey server ends at once: port {self.port} is taken, or its options are wrong")
+                raise UserError(f"the Valkey server ends at once: see whether port {self.port} is taken")
             self._ports_left -= 1
             self.port = free_port()
         self._ports_left = 0
