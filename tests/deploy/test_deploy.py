@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,21 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 )
 def test_options_exist(where: str, words: list[str]) -> None:
     command(words[0]).make_context(where, words[1:])  # raises a usage error
+
+
+def test_the_image_is_built_from_all_that_the_wheel_holds() -> None:
+    """What `pyproject.toml` adds from beside the package must be copied, and let through by .containerignore."""
+    root = DEPLOY.parent
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "src", *wheel["force-include"]}
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    let_through = set(re.findall(r"^!(.+)$", (root / ".containerignore").read_text(), re.MULTILINE))
+    assert needed <= copied
+    assert needed <= let_through
 
 
 def make_secrets(folder: Path) -> dict[str, bytes]:
