@@ -7,7 +7,7 @@ from glassbridge.bridge.microphone import Microphone
 from glassbridge.core.values import Generation
 from glassbridge.core.voices import RemoteTrack
 from glassbridge.livekit.participant import AudioBlock, Packet, RemoteParticipant
-from glassbridge.runtime.pulse import BACKLOG, EVERY, STANDSTILL, Pace, Pulse
+from glassbridge.runtime.pulse import BACKLOG, EVERY, STALL, Pace, Pulse
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameNumber, encode_numbered
 
 FRAME = bytes(3_200)  # 100 ms
@@ -32,7 +32,7 @@ def test_a_standstill_is_noticed_before_and_after_the_beat(clock: Clock) -> None
         clock.now += EVERY + 0.05
         pulse.beat()
     assert not pulse.backlog_may_come()
-    clock.now += EVERY + STANDSTILL + 0.01
+    clock.now += EVERY + STALL + 0.01
     assert pulse.backlog_may_come(), "packets are handled before the timer"
     pulse.beat()
     assert woken == [clock.now]

@@ -10,7 +10,7 @@ from glassbridge.cloud.story import Story
 from glassbridge.core.audio_link import LinkState
 from glassbridge.core.machine import Record
 from glassbridge.core.values import Generation, user_id
-from glassbridge.runtime.pulse import EVERY, STANDSTILL, Pulse
+from glassbridge.runtime.pulse import EVERY, STALL, Pulse
 
 USER = user_id("ann@example.org")
 
@@ -74,7 +74,7 @@ def test_silence_in_which_nothing_happened_is_told_at_debug(told: Told) -> None:
 
 
 def test_a_standstill_before_the_hole_is_not_its_cause(told: Told) -> None:
-    told.now += EVERY + STANDSTILL + 0.01
+    told.now += EVERY + STALL + 0.01
     told.wake()
     told.live(1.0)
     told.live(HOLE + 1.0, audio=False)

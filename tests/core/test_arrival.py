@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassbridge.core.arrival import CATCH_UP, GONE, PRESENCE_MISSED, SILENCE, STOOD_STILL, Arrival
+from glassbridge.core.arrival import CATCH_UP, GONE, PRESENCE_MISSED, SILENCE, STALL, Arrival
 from glassbridge.core.link_events import AudioRoute, Microphone, Voice, Wanted
 
 
@@ -47,14 +47,14 @@ def test_the_room_is_not_awaited_of_a_phone_that_does_not_use_it_until_it_is_hea
     assert arrival.fault_at(AudioRoute.ROOM) == 1.0 + PRESENCE_MISSED
 
 
-@pytest.mark.parametrize("late", [0.0, STOOD_STILL])
+@pytest.mark.parametrize("late", [0.0, STALL])
 def test_a_fault_that_is_found_in_time_is_a_fault(late: float) -> None:
     arrival = watch(numbers=True)
     assert not arrival.fault(AudioRoute.ROOM, SILENCE - 0.01)
     assert arrival.fault(AudioRoute.ROOM, SILENCE + late)
 
 
-@pytest.mark.parametrize("late", [STOOD_STILL + 0.01, 3600.0])
+@pytest.mark.parametrize("late", [STALL + 0.01, 3600.0])
 @pytest.mark.parametrize("numbers", [True, False])
 def test_one_that_is_found_late_is_forgiven_once(numbers: bool, late: float) -> None:
     arrival = watch(numbers=numbers)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glassbridge.core.arrival import GONE, PRESENCE_MISSED, SILENCE, STOOD_STILL
+from glassbridge.core.arrival import GONE, PRESENCE_MISSED, SILENCE, STALL
 from glassbridge.core.audio_link import (
     ANSWERED,
     EVENTS,
@@ -80,8 +80,8 @@ def link(chance: Callable[[], float] = lambda: 0.5) -> AudioLink:
     return AudioLink(FIRST, chance)
 
 
-def heard(generation: Generation = G1, path: AudioRoute = AudioRoute.ROOM, numbered: bool = False) -> AudioReceived:
-    return AudioReceived(path, generation, numbered)
+def heard(generation: Generation = G1, route: AudioRoute = AudioRoute.ROOM, numbered: bool = False) -> AudioReceived:
+    return AudioReceived(route, generation, numbered)
 
 
 WAYS: dict[LinkState, list[Event]] = {
@@ -224,7 +224,7 @@ def test_every_cell_lands_where_it_says(state: LinkState, event: type) -> None:
         (LinkState.DOUBTFUL, PhoneAnswered(G1, answers=False), [], LinkState.DOUBTFUL),
         (LinkState.DOUBTFUL, Tick(), [AskPhone(G1)], LinkState.DOUBTFUL),
         (LinkState.DOUBTFUL, heard(), [], LinkState.DOUBTFUL),
-        (LinkState.DOUBTFUL, heard(path=AudioRoute.SOCKET), [], LinkState.BACKING_OFF),
+        (LinkState.DOUBTFUL, heard(route=AudioRoute.SOCKET), [], LinkState.BACKING_OFF),
         (LinkState.DOUBTFUL, NetworkBack(), [], LinkState.BACKING_OFF),
         (LinkState.DOUBTFUL, OUR_PHONE, [Join(G2)], LinkState.JOINING),
         (LinkState.DOUBTFUL, Away(), [], LinkState.IDLE),
@@ -329,7 +329,7 @@ def test_a_loss_is_told_with_its_reason_and_when_the_next_attempt_is() -> None:
             LossReason.NETWORK.text,
             Hop.LIVEKIT,
             retry_at=10.25,
-            path=AudioRoute.SOCKET,
+            route=AudioRoute.SOCKET,
         )
     )
 
@@ -450,7 +450,7 @@ def test_our_place_stays_while_the_phone_is_asked_to_join_anew() -> None:
     invited, told = machine.step(Examined(G1, PHONE_OUT), 0.1)
     assert invited == InvitePhone()
     assert isinstance(told, Notify)
-    assert (told.notice.code, told.notice.hop, told.notice.path) == ("phone_not_in_room", Hop.PHONE, AudioRoute.SOCKET)
+    assert (told.notice.code, told.notice.hop, told.notice.route) == ("phone_not_in_room", Hop.PHONE, AudioRoute.SOCKET)
     asked: list[Effect] = []
     for _ in range(10):
         due = machine.next_deadline()
@@ -574,7 +574,7 @@ def test_an_old_phone_that_falls_silent_is_healthy_again(found: Evidence | None)
     assert machine.next_deadline() == STATUS_EVERY_WITHOUT_NEWS
 
 
-@pytest.mark.parametrize("late", [STOOD_STILL + 0.1, 600.0])
+@pytest.mark.parametrize("late", [STALL + 0.1, 600.0])
 @pytest.mark.parametrize("phone", [OUR_PHONE, OLD_PHONE])
 def test_a_sleep_of_our_own_is_not_the_phones_silence(phone: Wanted, late: float) -> None:
     machine = link()
@@ -685,7 +685,7 @@ def test_a_half_open_socket_never_fights() -> None:
 
 
 @pytest.mark.parametrize(
-    "sign", [Voice(speaking=True), Microphone(on=True), NetworkBack(), heard(path=AudioRoute.SOCKET)]
+    "sign", [Voice(speaking=True), Microphone(on=True), NetworkBack(), heard(route=AudioRoute.SOCKET)]
 )
 def test_a_phone_that_just_spoke_need_not_be_asked(sign: Event) -> None:
     machine = in_state(LinkState.LIVE)
@@ -708,10 +708,10 @@ def test_an_old_phone_that_is_back_in_the_room_is_let_in() -> None:
     for event, now in ((OLD_PHONE, 0.0), (Voice(speaking=True), 0.0), (Joined(G1), 0.0), (Tick(), 3.0)):
         machine.step(event, now)
     told = machine.step(Examined(G1, PHONE_OUT), 3.1)
-    assert [e.notice.path for e in told if isinstance(e, Notify)] == [AudioRoute.SOCKET]
-    machine.step(heard(path=AudioRoute.SOCKET), 3.2)
+    assert [e.notice.route for e in told if isinstance(e, Notify)] == [AudioRoute.SOCKET]
+    machine.step(heard(route=AudioRoute.SOCKET), 3.2)
     told = machine.step(News(G1, phone_here=True), 4.0)
-    assert [e.notice.path for e in told if isinstance(e, Notify)] == [AudioRoute.ROOM], "it speaks on one way only"
+    assert [e.notice.route for e in told if isinstance(e, Notify)] == [AudioRoute.ROOM], "it speaks on one way only"
 
 
 def test_a_generation_that_is_too_old_is_exceeded() -> None:
@@ -739,16 +739,16 @@ def test_a_hint_collapses_the_wait_once_a_second() -> None:
     assert doings(machine.step(NetworkBack(), 50.1 + HINT_EVERY)) == [Join(machine.generation)]
 
 
-# ---- the other path
+# ---- the other route
 
 
 def test_a_phone_without_a_room_is_live_by_its_socket_and_missed_there() -> None:
     machine = link()
     told = [
         notices(machine.step(BY_SOCKET, 0.0)),
-        notices(machine.step(heard(path=AudioRoute.SOCKET, numbered=True), 1.0)),
+        notices(machine.step(heard(route=AudioRoute.SOCKET, numbered=True), 1.0)),
     ]
-    told += [notices(pass_time(machine, 4.0)), notices(machine.step(heard(path=AudioRoute.SOCKET), 9.0))]
+    told += [notices(pass_time(machine, 4.0)), notices(machine.step(heard(route=AudioRoute.SOCKET), 9.0))]
     assert told == [
         [(AudioState.CONNECTING, "awaiting_audio")],
         [(AudioState.LIVE, "")],
@@ -766,10 +766,10 @@ def test_audio_by_the_socket_is_live_while_the_room_is_being_joined(
 ) -> None:
     """And says what is wrong with the room."""
     machine = in_state(state)
-    (effect,) = machine.step(heard(path=AudioRoute.SOCKET), 0.1)
+    (effect,) = machine.step(heard(route=AudioRoute.SOCKET), 0.1)
     assert isinstance(effect, Notify)
     told = effect.notice
-    assert (told.state, told.code, told.hop, told.path, told.retry_at) == (
+    assert (told.state, told.code, told.hop, told.route, told.retry_at) == (
         AudioState.LIVE,
         *wrong,
         AudioRoute.SOCKET,
@@ -787,19 +787,19 @@ def test_a_numbering_phone_that_is_heard_by_its_socket_is_missed_in_the_room() -
     machine = in_state(LinkState.LIVE)
     effects: list[Effect] = []
     for tenth in range(60):
-        effects += machine.step(heard(path=AudioRoute.SOCKET, numbered=True), tenth / 10)
+        effects += machine.step(heard(route=AudioRoute.SOCKET, numbered=True), tenth / 10)
         effects += pass_time(machine, tenth / 10)
         if machine.state is LinkState.SUSPECT:
             effects += machine.step(Examined(G1, PHONE_OUT), tenth / 10)
     assert doings(effects) == [Examine(G1), InvitePhone(), Examine(G1)]
     told = [e.notice for e in effects if isinstance(e, Notify)]
     assert {notice.state for notice in told} == {AudioState.LIVE}
-    assert [(notice.code, notice.path) for notice in told] == [
+    assert [(notice.code, notice.route) for notice in told] == [
         ("", AudioRoute.SOCKET),
         ("phone_not_in_room", AudioRoute.SOCKET),
     ]
     (back,) = machine.step(heard(), 6.0)
-    assert back == Notify(Notice(AudioState.LIVE, path=AudioRoute.ROOM))
+    assert back == Notify(Notice(AudioState.LIVE, route=AudioRoute.ROOM))
 
 
 def test_an_old_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() -> None:
@@ -807,7 +807,7 @@ def test_an_old_phone_that_is_heard_by_its_socket_is_not_missed_in_the_room() ->
     for event in (OLD_PHONE, Joined(G1), heard(), Voice(speaking=True)):
         machine.step(event, 0.0)
     for tenth in range(90):
-        assert machine.step(heard(path=AudioRoute.SOCKET), tenth / 10) == []
+        assert machine.step(heard(route=AudioRoute.SOCKET), tenth / 10) == []
         assert pass_time(machine, tenth / 10) == []
     assert machine.state is LinkState.LIVE
 
@@ -819,7 +819,7 @@ def test_a_phone_that_comes_back_without_the_wish_for_a_room_is_sent_to_its_sock
     assert doings(effects) == [AskStatus(G1)]
     assert path_told(effects) == [AudioRoute.SOCKET]
     assert notices(effects) == [(AudioState.CONNECTING, "awaiting_audio")]
-    assert path_told(machine.step(heard(path=AudioRoute.SOCKET), 1.1)) == [AudioRoute.SOCKET]
+    assert path_told(machine.step(heard(route=AudioRoute.SOCKET), 1.1)) == [AudioRoute.SOCKET]
     effects = machine.step(StreamBroke(G1, LossReason.NETWORK), 1.2)
     assert doings(effects) == [Join(G2)]
     assert notices(effects) == []
@@ -828,13 +828,13 @@ def test_a_phone_that_comes_back_without_the_wish_for_a_room_is_sent_to_its_sock
 
 
 def path_told(effects: list[Effect]) -> list[AudioRoute]:
-    return [effect.notice.path for effect in effects if isinstance(effect, Notify)]
+    return [effect.notice.route for effect in effects if isinstance(effect, Notify)]
 
 
 def test_where_audio_is_welcome() -> None:
     """In the room as soon as there is a place; on the socket before, and once the room was silent until it is heard."""
     machine = link()
-    by_socket = heard(path=AudioRoute.SOCKET, numbered=True)
+    by_socket = heard(route=AudioRoute.SOCKET, numbered=True)
     steps: list[tuple[Event, float, list[AudioRoute]]] = [
         (OUR_PHONE, 0.0, [AudioRoute.SOCKET]),
         (Joined(G1), 0.1, [AudioRoute.ROOM]),
@@ -860,7 +860,7 @@ def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the
     machine.step(heard(), SETTLED)
     now = machine.next_deadline() or 0.0
     machine.step(Tick(), now)
-    machine.step(heard(path=AudioRoute.SOCKET), now)
+    machine.step(heard(route=AudioRoute.SOCKET), now)
     machine.step(Examined(G1, OURS_DEAF), now)
     effects = machine.step(Joined(G2), now + 0.1)
     assert path_told(effects) == ([AudioRoute.ROOM] if welcome is AudioRoute.ROOM else [])
@@ -1015,9 +1015,9 @@ def test_a_muted_phone_that_leaves_is_missed_soon() -> None:
 def test_a_phone_whose_track_is_hindered_may_speak_by_the_socket() -> None:
     machine = speaking_phone()
     machine.step(news(ENCRYPTED), 1.0)
-    effects = machine.step(heard(path=AudioRoute.SOCKET), 2.0)
+    effects = machine.step(heard(route=AudioRoute.SOCKET), 2.0)
     (notice,) = [effect.notice for effect in effects if isinstance(effect, Notify)]
-    assert (notice.state, notice.code, notice.path) == (AudioState.LIVE, "encrypted", AudioRoute.SOCKET)
+    assert (notice.state, notice.code, notice.route) == (AudioState.LIVE, "encrypted", AudioRoute.SOCKET)
 
 
 # ---- what cannot succeed before somebody has put it right

@@ -12,7 +12,7 @@ from glassbridge.core.slowness import Slow
 from glassbridge.core.sound_faults import FINDINGS, SoundFault
 from glassbridge.core.values import AudioState
 
-LIVE = Notice(AudioState.LIVE, path=AudioRoute.ROOM)
+LIVE = Notice(AudioState.LIVE, route=AudioRoute.ROOM)
 DEAD = Notice(AudioState.INTERRUPTED, BRIDGE_SILENT.code, BRIDGE_SILENT.text, Hop.BRIDGE, retry_at=7.0)
 BESIDE = Notice(AudioState.LIVE, BRIDGE_SILENT.code, BRIDGE_SILENT.text, Hop.BRIDGE)
 CONNECTING = Notice(AudioState.CONNECTING, "joining", "joining the room")
@@ -44,7 +44,7 @@ def test_without_trouble_the_link_has_the_word(notice: Notice) -> None:
 def test_the_worst_trouble_is_told(notice: Notice, troubles: Troubles, state: AudioState, code: str) -> None:
     told = report(notice, troubles).notice
     assert (told.state, told.code) == (state, code)
-    assert (told.path, told.retry_at) == (notice.path, notice.retry_at)
+    assert (told.route, told.retry_at) == (notice.route, notice.retry_at)
 
 
 def test_only_late_captions_have_seconds() -> None:

@@ -93,7 +93,7 @@ def test_an_owner_stops_before_others_take_it_for_dead() -> None:
     assert TRUSTED + RENEW_EVERY + RENEW_TIME > LEASE > TRUSTED + RENEW_EVERY
     lease = in_state(LeaseState.HELD)
     assert lease.is_trusted(TRUSTED - 0.01)
-    assert not lease.is_trusted(TRUSTED), "trusted without a tick: this process stood still"
+    assert not lease.is_trusted(TRUSTED), "trusted without a tick: this process stalled"
 
 
 def test_a_process_that_stood_still_reconciles_although_its_last_answer_was_good() -> None:

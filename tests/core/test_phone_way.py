@@ -9,16 +9,16 @@ from glassbridge.core.link_events import AudioRoute, Notice
 from glassbridge.core.phone_way import GREET_EVERY, IN_DOUBT, Nudge, PhoneWay
 from glassbridge.core.values import AudioState
 
-BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", path=AudioRoute.SOCKET)
-LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", path=AudioRoute.SOCKET)
-UNHEARD = Notice(AudioState.INTERRUPTED, "phone_unheard", hop=Hop.PHONE, path=AudioRoute.SOCKET)
-BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", path=AudioRoute.ROOM)
+BY_SOCKET = Notice(AudioState.INTERRUPTED, "bridge_died", route=AudioRoute.SOCKET)
+LIVE_BY_SOCKET = Notice(AudioState.LIVE, "bridge_died", route=AudioRoute.SOCKET)
+UNHEARD = Notice(AudioState.INTERRUPTED, "phone_unheard", hop=Hop.PHONE, route=AudioRoute.SOCKET)
+BY_ROOM = Notice(AudioState.CONNECTING, "awaiting_audio", route=AudioRoute.ROOM)
 
 
-def heard(path: AudioRoute = AudioRoute.ROOM, *, track: bool = False) -> PhoneWay:
+def heard(route: AudioRoute = AudioRoute.ROOM, *, track: bool = False) -> PhoneWay:
     way = PhoneWay()
     way.reached()
-    way.heard(path, track=track)
+    way.heard(route, track=track)
     return way
 
 
@@ -59,7 +59,7 @@ def test_a_phone_that_is_heard_in_its_room_needs_no_greeting() -> None:
     way = heard()
     assert way.invite(0.0) is Nudge.GREET
     assert way.invite(5.0) is None
-    assert way.told(Notice(AudioState.LIVE, path=AudioRoute.ROOM), 6.0) is None
+    assert way.told(Notice(AudioState.LIVE, route=AudioRoute.ROOM), 6.0) is None
     assert way.tick(GREET_EVERY) is None
     way = heard()
     assert way.invite(0.0) is Nudge.GREET
@@ -88,7 +88,7 @@ def test_who_was_not_heard_by_packets_stays_where_it_is(way: PhoneWay) -> None:
 
 @pytest.mark.parametrize("code", sorted(IN_DOUBT))
 def test_nobody_is_put_out_of_a_room_that_may_be_another_clouds(code: str) -> None:
-    assert heard().told(Notice(AudioState.INTERRUPTED, code, path=AudioRoute.SOCKET), 0.0) is None
+    assert heard().told(Notice(AudioState.INTERRUPTED, code, route=AudioRoute.SOCKET), 0.0) is None
 
 
 def test_a_new_socket_begins_anew() -> None:

@@ -300,12 +300,12 @@ def test_a_failed_media_path_is_reported_when_the_server_says_nothing() -> None:
     assert machine.step(Tick(), 0.5 + MEDIA_SETTLE) == end(LossReason.MEDIA_FAILED, "the connection has failed")
 
 
-@pytest.mark.parametrize("stood_still", [0.2, 1.0, 2.4, 2.6, 3.1, 5.0, 9.9])
+@pytest.mark.parametrize("stalled", [0.2, 1.0, 2.4, 2.6, 3.1, 5.0, 9.9])
 @pytest.mark.parametrize("begun", [0.05, 0.5, 0.95])
-def test_standing_still_is_not_the_peers_silence(stood_still: float, begun: float) -> None:
+def test_standing_still_is_not_the_peers_silence(stalled: float, begun: float) -> None:
     machine = in_stage(Stage.JOINED)
     run_until(machine, 20 + begun, answer=(Pong(), MediaAlive()))
-    woke = 20 + begun + stood_still
+    woke = 20 + begun + stalled
     machine.step(Tick(), woke)
     assert machine.stage is Stage.JOINED
     # What waited in the socket is read only after the timers fired.
@@ -326,18 +326,18 @@ def test_a_stall_counts_once_however_many_events_have_queued_up(queued: int) -> 
 
 
 @pytest.mark.parametrize("stage", [Stage.JOINING, Stage.JOINED])
-@pytest.mark.parametrize(("stood_still", "goes"), [(10.9, False), (11.0, True), (30.0, True)])
-def test_who_stood_still_too_long_leaves(stage: Stage, stood_still: float, goes: bool) -> None:
+@pytest.mark.parametrize(("stalled", "goes"), [(10.9, False), (11.0, True), (30.0, True)])
+def test_who_stood_still_too_long_leaves(stage: Stage, stalled: float, goes: bool) -> None:
     machine = Signalling(Limits(join=100.0), 0.0)
     machine.step(Joined("room"), 0.0)
     if stage is Stage.JOINED:
         machine.step(MediaReady(), 0.0)
-    machine.step(Tick(), stood_still)  # the ping was due at 1.0: so much of it is proven
+    machine.step(Tick(), stalled)  # the ping was due at 1.0: so much of it is proven
     assert machine.stage is (Stage.SETTLING if goes else stage)
     if goes:
-        at, effects = run_until(machine, stood_still + 5)
-        assert at == pytest.approx(stood_still + WAKE_SETTLE)
-        assert effects == end(LossReason.FROZEN, f"for {stood_still - 1:.1f} s")
+        at, effects = run_until(machine, stalled + 5)
+        assert at == pytest.approx(stalled + WAKE_SETTLE)
+        assert effects == end(LossReason.FROZEN, f"for {stalled - 1:.1f} s")
 
 
 def test_who_wakes_superseded_says_so() -> None:
@@ -370,7 +370,7 @@ def test_any_sequence_keeps_to_the_table(seed: int) -> None:
         for record in machine.records:
             assert record.old is before, f"seed {seed}"
             cell = TABLE[record.old, kind]
-            standstill = record.event == "standstill" and record.new is Stage.SETTLING
+            standstill = record.event == "stall" and record.new is Stage.SETTLING
             assert standstill or (isinstance(cell, Cell) and record.new in cell.to), f"seed {seed}: {record}"
             before = record.new
         assert before is machine.stage, f"seed {seed}: a change without a record"

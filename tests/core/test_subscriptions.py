@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from glassbridge.core.subscriptions import (
     MAX_SUBSCRIPTIONS,
-    Book,
     Permission,
     Stream,
     Subscription,
+    Subscriptions,
     grant,
     parse,
 )
@@ -75,11 +75,11 @@ def test_permissions_gate_streams_and_wildcards() -> None:
     assert {s.text for s in given_.in_force} == {"audio_state", "*"}
     assert [(r.text, r.permission) for r in given_.refused] == [("transcription", Permission.MICROPHONE)]
 
-    book = Book()
-    book.replace("deaf", ["*"], NONE)
-    book.replace("hears", ["*"], MIC)
-    assert book.listeners(Stream.AUDIO_CHUNK) == ["hears"]
-    assert book.listeners(Stream.AUDIO_STATE) == ["deaf", "hears"]
+    subscriptions = Subscriptions()
+    subscriptions.replace("deaf", ["*"], NONE)
+    subscriptions.replace("hears", ["*"], MIC)
+    assert subscriptions.listeners(Stream.AUDIO_CHUNK) == ["hears"]
+    assert subscriptions.listeners(Stream.AUDIO_STATE) == ["deaf", "hears"]
 
 
 def test_what_cannot_be_had_here_is_refused_in_the_words_of_the_place() -> None:
@@ -100,29 +100,29 @@ def test_an_app_has_so_many_and_no_more() -> None:
 
 
 def test_languages_are_told_apart_and_options_are_not() -> None:
-    book = Book()
-    book.replace("en", ["transcription"], MIC)
-    book.replace("quick", ["transcription:en-US?speed=1"], MIC)
-    book.replace("de", ["transcription:de-DE"], MIC)
-    book.replace("es", ["translation:es-ES-to-en-US"], MIC)
-    assert book.listeners(Stream.TRANSCRIPTION, "en-US") == ["en", "quick"]
-    assert book.listeners(Stream.TRANSLATION, "es-ES", "en-US") == ["es"]
-    assert book.listeners(Stream.TRANSLATION, "en-US", "es-ES") == []
-    book.replace("any", ["transcription:auto", "translation:auto-to-en-US"], MIC)
-    assert book.listeners(Stream.TRANSCRIPTION, "fr-FR") == ["any"]
-    assert book.listeners(Stream.TRANSLATION, "fr-FR", "de-DE") == []
-    book.drop("any")
-    assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",), ("de-DE",)}
-    book.drop("de")
-    book.drop("de")
-    assert book.wanted(Stream.TRANSCRIPTION) == {("en-US",)}
+    subscriptions = Subscriptions()
+    subscriptions.replace("en", ["transcription"], MIC)
+    subscriptions.replace("quick", ["transcription:en-US?speed=1"], MIC)
+    subscriptions.replace("de", ["transcription:de-DE"], MIC)
+    subscriptions.replace("es", ["translation:es-ES-to-en-US"], MIC)
+    assert subscriptions.listeners(Stream.TRANSCRIPTION, "en-US") == ["en", "quick"]
+    assert subscriptions.listeners(Stream.TRANSLATION, "es-ES", "en-US") == ["es"]
+    assert subscriptions.listeners(Stream.TRANSLATION, "en-US", "es-ES") == []
+    subscriptions.replace("any", ["transcription:auto", "translation:auto-to-en-US"], MIC)
+    assert subscriptions.listeners(Stream.TRANSCRIPTION, "fr-FR") == ["any"]
+    assert subscriptions.listeners(Stream.TRANSLATION, "fr-FR", "de-DE") == []
+    subscriptions.drop("any")
+    assert subscriptions.wanted(Stream.TRANSCRIPTION) == {("en-US",), ("de-DE",)}
+    subscriptions.drop("de")
+    subscriptions.drop("de")
+    assert subscriptions.wanted(Stream.TRANSCRIPTION) == {("en-US",)}
 
 
 def test_what_is_heard_goes_by_the_name_that_the_app_gave_it() -> None:
-    book = Book()
-    book.replace("odd", ["transcription:en-us?quick=1"], MIC)
-    book.replace("all", ["*"], MIC)
-    found = book.hearers(Stream.TRANSCRIPTION, [("en-US",)])
+    subscriptions = Subscriptions()
+    subscriptions.replace("odd", ["transcription:en-us?quick=1"], MIC)
+    subscriptions.replace("all", ["*"], MIC)
+    found = subscriptions.listeners_by_language(Stream.TRANSCRIPTION, [("en-US",)])
     assert [(app, wanted.spelling or wanted.text) for app, wanted in found] == [
         ("odd", "transcription:en-us?quick=1"),
         ("all", "transcription:en-US"),
@@ -141,41 +141,44 @@ UPDATES = st.lists(
 @given(UPDATES)
 def test_the_last_word_of_each_app_is_what_is_in_force(updates: list[tuple[str, list[str] | None]]) -> None:
     """Hazards L-4 and L-5: nothing is counted, an empty set is a set, and no app touches another."""
-    book = Book()
+    subscriptions = Subscriptions()
     last: dict[str, list[str] | None] = {}
     for app, asked in updates:
         if asked is None:
-            book.drop(app)
+            subscriptions.drop(app)
         else:
-            book.replace(app, asked, MIC)
+            subscriptions.replace(app, asked, MIC)
         last[app] = asked
     for app, asked in last.items():
-        assert set(book.in_force(app)) == {parse(text).text for text in asked or [] if text != "junk"}
+        assert set(subscriptions.in_force(app)) == {parse(text).text for text in asked or [] if text != "junk"}
     hear = {app for app, asked in last.items() if asked and {"VAD", "*"} & set(asked)}
-    assert set(book.listeners(Stream.VAD)) == hear
+    assert set(subscriptions.listeners(Stream.VAD)) == hear
 
 
 def test_a_gesture_is_heard_by_those_who_named_it_or_none() -> None:
-    book = Book()
-    book.replace("one", ["touch_event:double_tap"], frozenset())
-    book.replace("both", ["touch_event", "touch_event:double_tap"], frozenset())
-    book.replace("all", ["all"], frozenset())
-    taps = book.names(Stream.TOUCH_EVENT, "double_tap")
+    subscriptions = Subscriptions()
+    subscriptions.replace("one", ["touch_event:double_tap"], frozenset())
+    subscriptions.replace("both", ["touch_event", "touch_event:double_tap"], frozenset())
+    subscriptions.replace("all", ["all"], frozenset())
+    taps = subscriptions.listeners_by_name(Stream.TOUCH_EVENT, "double_tap")
     assert sorted(taps) == [
         ("all", "touch_event"),
         ("both", "touch_event"),
         ("both", "touch_event:double_tap"),
         ("one", "touch_event:double_tap"),
     ]
-    assert sorted(book.names(Stream.TOUCH_EVENT, "swipe")) == [("all", "touch_event"), ("both", "touch_event")]
+    assert sorted(subscriptions.listeners_by_name(Stream.TOUCH_EVENT, "swipe")) == [
+        ("all", "touch_event"),
+        ("both", "touch_event"),
+    ]
     with pytest.raises(ValueError, match="double_tap"):
         parse("touch_event:Double Tap")
 
 
 def test_what_is_of_the_user_needs_a_permission_also_for_all() -> None:
-    book = Book()
-    book.replace("may", ["all"], frozenset({Permission.LOCATION}))
-    book.replace("may not", ["all"], frozenset())
-    assert book.names(Stream.LOCATION) == [("may", "location_update")]
-    assert book.names(Stream.CALENDAR_EVENT) == []
+    subscriptions = Subscriptions()
+    subscriptions.replace("may", ["all"], frozenset({Permission.LOCATION}))
+    subscriptions.replace("may not", ["all"], frozenset())
+    assert subscriptions.listeners_by_name(Stream.LOCATION) == [("may", "location_update")]
+    assert subscriptions.listeners_by_name(Stream.CALENDAR_EVENT) == []
     assert parse("location_stream").stream is Stream.LOCATION

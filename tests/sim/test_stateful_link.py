@@ -141,14 +141,16 @@ class LinkModel(RuleBasedStateMachine):
         assert not had or any(isinstance(effect, Leave) for effect in effects), "a place is left behind"
 
     @precondition(lambda self: self.here)
-    @rule(path=st.sampled_from(AudioRoute))
-    def it_is_heard(self, path: AudioRoute) -> None:
-        if path is AudioRoute.ROOM and self.place is None:
+    @rule(route=st.sampled_from(AudioRoute))
+    def it_is_heard(self, route: AudioRoute) -> None:
+        if route is AudioRoute.ROOM and self.place is None:
             return
         self.heard_at = self.now
-        self.step(AudioReceived(path, Generation(self.newest), self.numbers))
+        self.step(AudioReceived(route, Generation(self.newest), self.numbers))
         assert self.told is not None
-        assert self.told.state is AudioState.LIVE or self.machine.state is LinkState.DOUBTFUL or path is AudioRoute.ROOM
+        assert (
+            self.told.state is AudioState.LIVE or self.machine.state is LinkState.DOUBTFUL or route is AudioRoute.ROOM
+        )
 
     @precondition(lambda self: self.here)
     @rule(on=st.booleans())

@@ -11,7 +11,7 @@ const ASK_EVERY = 0.3; // seconds
 const SILENT = 0.5; // seconds, and two round trips, after which another connection is tried
 const OPEN_WITHIN = 1; // seconds, and two round trips, that it may take; then the next one is tried
 const PATIENCE = 0.35; // seconds, and a round trip, that the socket has to be heard after that has opened
-const LATE = 0.5; // seconds between two looks after which this process stood still: nobody can tell who was silent
+const LATE = 0.5; // seconds between two looks after which this process has stalled: either side may have been silent
 
 /**
  * What silence means: "alive", or another connection is to be tried or waited for ("try"), or the socket's last chance

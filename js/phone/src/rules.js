@@ -444,7 +444,7 @@ export const RULES = {
       "network": "the link to LiveKit is gone",
       "unreachable": "no LiveKit server answers at that address",
       "media_failed": "LiveKit answers, but its media path does not",
-      "frozen": "this process stood still",
+      "frozen": "this process was frozen",
       "closed": "left on purpose",
       "replaced": "a newer join of the same user took over",
       "stream_broken": "the audio stream between cloud and bridge broke",

@@ -1,4 +1,5 @@
-"""Keeps one session connected to its cloud, and knows when that is over."""
+"""The connection of one app session: stays with the cloud that owns the user, follows the user to another cloud, and
+ends with the session."""
 
 import asyncio
 import math
@@ -22,14 +23,15 @@ from glassbridge.wire.codec import Message, UnknownMessage
 log = structlog.get_logger()
 
 GIVE_UP = 150.0
-"""Seconds without the cloud: longer than it goes on asking for the app."""
+"""Seconds without the cloud: longer than the cloud goes on calling the app."""
 SEND_WAIT = 10.0
 """Seconds that a message waits for the cloud to be back."""
 NOW_JITTER = 0.5
 ASKED_FOR = 20.0
-"""Seconds since a cloud asked for us in which one that does not know us is another one behind the same address."""
+"""Seconds after a cloud has called the app: if a cloud does not know the session in that time, it is another one behind
+the same address."""
 LOOK_ON = 0.1
-"""Seconds between two tries to find the right one, at most: each reaches any cloud behind the address."""
+"""Seconds between two tries to reach the right cloud, at most: each try reaches any cloud behind the address."""
 LEAVE_TIME = 0.3
 """Seconds that the goodbye to a former cloud may take."""
 
@@ -57,7 +59,7 @@ class Line(Protocol):
     @property
     def asked_again(self) -> bool: ...
 
-    def nudge(self, url: str, cloud: str = "") -> bool: ...
+    def connect_to(self, url: str, cloud: str = "") -> bool: ...
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None: ...
 
@@ -67,8 +69,8 @@ class Line(Protocol):
 
 
 class Link:
-    """Used once: `run` until the session is over. `on_message` hears what the cloud says, the acknowledgement of each
-    socket first; `on_audio` raw audio."""
+    """Used once: `run` until the session is over. `on_message` gets each message of the cloud, first the
+    acknowledgement of each socket; `on_audio` gets raw audio."""
 
     def __init__(
         self, url: str, init: wire.ConnectionInit, on_message: OnMessage, on_audio: OnAudio, world: World
@@ -82,12 +84,13 @@ class Link:
         self._socket: AppSocket | None = None
         """The one that the cloud has acknowledged."""
         self._up = asyncio.Event()
-        self._nudged = asyncio.Event()
+        self._called = asyncio.Event()
+        """A cloud has called the app, or the session is over: end the pause."""
         self._leave = asyncio.Event()
         """The current socket is to be left for another cloud."""
         self._cloud = self._asking = ""
-        """The cloud that let us in last, and the newest one to ask for us. Empty: it has no name, as those of the
-        original."""
+        """The cloud that last acknowledged a socket, and the cloud that called last. Empty: it has no name, as those of
+        the original."""
         self._missed_since = self._asked_at = self._world.monotonic()
         self._let_in_at = -math.inf
         self._error: str | None = None
@@ -105,24 +108,24 @@ class Link:
 
     @property
     def asked_again(self) -> bool:
-        """A cloud has just asked for us, and none has let us in since."""
+        """A cloud has just called the app, and none has acknowledged a socket since."""
         return self._let_in_at < self._asked_at and self._world.monotonic() - self._asked_at < ASKED_FOR
 
-    def nudge(self, url: str, cloud: str = "") -> bool:
-        """A cloud asks for us: at this address, now. Whether it is another one than before; then that one is left at
-        once, and nothing that it still says counts."""
+    def connect_to(self, url: str, cloud: str = "") -> bool:
+        """A cloud calls the app to this address: connects there at once. True if it is another cloud than before; then
+        the former one is left at once, and its further messages are ignored."""
         moves = cloud != self._cloud if cloud and self._cloud else url != self._url
         self._url, self._asking = url, cloud
         self._missed_since = self._asked_at = self._world.monotonic()
         if moves:
             self._leave.set()
-        self._nudged.set()
+        self._called.set()
         return moves
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None:
         """Says goodbye; `run` returns soon."""
         self._over = self._over or why
-        self._nudged.set()
+        self._called.set()
         self._up.set()
         if self._socket is not None:
             await self._socket.close(code)
@@ -169,14 +172,14 @@ class Link:
             delay = self._after(code, backoff)
 
     async def _pause(self, seconds: float) -> None:
-        """Waits, but not on when the cloud asks for us."""
+        """Waits, but ends as soon as a cloud calls the app."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._nudged.wait()
-        self._nudged.clear()
+                await self._called.wait()
+        self._called.clear()
 
     async def _attend(self, socket: AppSocket) -> tuple[bool, int]:
-        """(whether the cloud let us in, close code)"""
+        """(whether the cloud acknowledged the socket, close code)"""
         self._error = None
         accepted = asyncio.Event()
         listening = asyncio.create_task(
@@ -203,7 +206,7 @@ class Link:
         return accepted.is_set(), code if done else CloseCode.ABNORMAL
 
     async def _release(self, socket: AppSocket) -> None:
-        """Tells a former cloud that we are gone for good: it neither asks for us again nor ends anything."""
+        """Tells the former cloud that the app has gone to another one: it neither calls the app again nor stops it."""
         self._forget(socket)
         release = wire.OwnershipRelease(
             package_name=self._init.package_name, session_id=self._init.session_id, reason="switching_clouds"
@@ -219,7 +222,7 @@ class Link:
             return
         match message:
             case wire.ConnectionAck(cloud=str(cloud)) if cloud and self._asking not in ("", cloud):
-                self._leave.set()  # one that the user has left, behind the same address: the next try may be right
+                self._leave.set()  # a cloud that the user has left, behind the same address: the next try may be right
                 return
             case wire.ConnectionAck(cloud=cloud):
                 self._cloud = cloud if isinstance(cloud, str) else ""

@@ -209,7 +209,7 @@ class AppServer:
             if session.is_over:
                 self._next[asked.session_id] = asked
             else:
-                session.nudge(url, at, asked.cloud)
+                session.connect_to(url, at, asked.cloud)
             return _answer(200)
         if self._tasks is None or len(self._sessions) >= MAX_SESSIONS:
             return _answer(503, "this server has as many sessions as it can")
@@ -220,7 +220,7 @@ class AppServer:
         session = self.session_class(
             self.package, self._api_key, user_id=user, session_id=id_, url=url, world=self._world
         )
-        session.nudge(url, asked_at, asked_by)
+        session.connect_to(url, asked_at, asked_by)
         self._sessions[id_] = session
         tasks.spawn(self._keep(session, tasks), id_)
 

@@ -299,26 +299,26 @@ class Session:
 
     @property
     def asked_again(self) -> bool:
-        """A cloud has just asked for it, and none has let it in since: who stops its socket means an older start."""
+        """A cloud has just called the app, and none has acknowledged a socket since: a stop is of an older start."""
         return self._link.asked_again
 
     @property
     def url(self) -> str:
-        """Where the newest cloud to ask is."""
+        """The address of the cloud that called last."""
         return self._url
 
-    def nudge(self, url: str, at: int, cloud: str) -> None:
-        """A cloud asks for us, the same as before or another one. A question that is older than the last one, by more
-        than clocks of clouds differ, is not heard."""
+    def connect_to(self, url: str, at: int, cloud: str) -> None:
+        """A cloud calls the app to this address: the same cloud as before, or another one. A call that is older than
+        the last one, by more than the clocks of clouds differ, is ignored."""
         if 0 < at < self.asked_at - CLOCKS_DIFFER:
             return
         former = self._cloud
         self._url, self.asked_at, self.asked_by = url, max(at, self.asked_at), cloud
-        if self._link.nudge(url, cloud):
+        if self._link.connect_to(url, cloud):
             self._former = self._former or former
 
     async def end(self, why: str, code: CloseCode = CloseCode.NORMAL) -> None:
-        """Ends it from our side."""
+        """Ends the session from the app's side."""
         await self._link.end(why, code)
 
     async def _keep_subscribed(self) -> None:

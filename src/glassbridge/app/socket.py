@@ -112,9 +112,9 @@ class AppSocket:
             before = self._clock()
             await asyncio.sleep(PING_AFTER / 2)
             now = self._clock()
-            stood_still = now - before > PING_AFTER  # what has come meanwhile is still to be read
+            stalled = now - before > PING_AFTER  # what has come meanwhile is still to be read
             silent = now - self._heard_at
-            if self._answers and silent > SILENCE and not stood_still:
+            if self._answers and silent > SILENCE and not stalled:
                 log.warning("the cloud is silent", seconds=round(silent, 1))
                 await self._http.close()
                 return

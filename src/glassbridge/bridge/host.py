@@ -192,7 +192,7 @@ class RoomHost:
         self._step(HandOver())
 
     def woke(self) -> None:
-        """This process stood still: what waits to be said is old."""
+        """This process has stalled: audio that waits for the stream is old."""
         if self.seat is not None:
             self.seat.silence_live()
 

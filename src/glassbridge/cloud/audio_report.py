@@ -123,7 +123,7 @@ class AudioReport:
                 hop=notice.hop and notice.hop.value,
                 since=self._told[1],
                 retry_in_ms=None if wait is None else round(wait * 1000),
-                transport=notice.path.value,
+                transport=notice.route.value,
                 seconds=made.captions_late,
             )
         )

@@ -467,7 +467,7 @@ class PhoneConnection:
         return MISSED_LOOKS + (0 if trip is None else int(min(trip.now, LONGEST_TRIP) / LOOK_EVERY))
 
     def _ask_for_life(self) -> None:
-        """Missed pings are counted, not seconds: when this process stood still, the phone is not to blame."""
+        """Missed pings are counted, not seconds: if this process stalled, the phone is not to blame."""
         if self._socket.held:
             self._unanswered = 0
         missed = self._unanswered - self._most_unanswered

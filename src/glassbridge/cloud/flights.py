@@ -13,8 +13,8 @@ from glassbridge.telemetry.recorder import Clock, redaction
 ENDED_FOR: Final = 1_800_000
 """Milliseconds for which a session that has ended is kept."""
 MAX_ENDED: Final = 200
-STANDSTILL: Final = 1_500
-"""Milliseconds by which a second that is booked late says that this process stood still."""
+STALL_MS: Final = 1_500
+"""If a second is booked late by more than this many milliseconds, this process stalled."""
 
 
 class Flights:
@@ -76,7 +76,7 @@ class Flights:
         late = max(0, self.clock() - due)  # a timer may be a moment early
         for flight in self._flights.values():
             if flight.ended_ms is None:
-                if late > STANDSTILL:
+                if late > STALL_MS:
                     flight.note("standstill", ms=late)
                 flight.book((due + late) // 1000 - 1)
         self._prune()

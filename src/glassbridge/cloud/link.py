@@ -57,7 +57,7 @@ from glassbridge.wire.audio_frames import FrameError, FrameNumber
 
 TICK = Tick()
 HEARD_EVERY = 0.1
-"""Seconds after a frame in which others by the same path are not told to the machine, unless its state changed."""
+"""Seconds after a frame in which others by the same route are not told to the machine, unless its state changed."""
 
 
 _malformed = metrics.FRAMES_DROPPED.cell("stream", "malformed")
@@ -133,7 +133,7 @@ class LinkShell:
         """Of its state."""
         self._heard_at: dict[AudioRoute, float] = {}
         self.frames: Counter[AudioRoute] = Counter()
-        """That came by each path, presence included, what was sent again left out."""
+        """That came by each route, presence included, what was sent again left out."""
         self._last_frame: dict[AudioRoute, float] = {}
 
     @property
@@ -196,19 +196,19 @@ class LinkShell:
         self._shell.post(event)
 
     def heard(
-        self, path: AudioRoute, *, numbered: bool, generation: Generation | None = None, track: bool = False
+        self, route: AudioRoute, *, numbered: bool, generation: Generation | None = None, track: bool = False
     ) -> None:
-        """Something came by this path (in the room: in the place of `generation`). Few frames need the mailbox."""
-        now = self._last_frame[path] = self._clock()
-        self.frames[path] += 1
-        _received[path].count += 1
+        """Something came by this route (in the room: in the place of `generation`). Few frames need the mailbox."""
+        now = self._last_frame[route] = self._clock()
+        self.frames[route] += 1
+        _received[route].count += 1
         if not numbered:
-            self._way.heard(path, track=track)
-        if now - self._heard_at.get(path, 0.0) < HEARD_EVERY:
+            self._way.heard(route, track=track)
+        if now - self._heard_at.get(route, 0.0) < HEARD_EVERY:
             return
-        self._heard_at[path] = now
+        self._heard_at[route] = now
         self._shell.post(
-            AudioReceived(path, self.machine.generation if generation is None else generation, numbered, track)
+            AudioReceived(route, self.machine.generation if generation is None else generation, numbered, track)
         )
 
     @property
@@ -218,11 +218,11 @@ class LinkShell:
         return round((self._clock() - last[AudioRoute.ROOM]) * 1000) if last and AudioRoute.ROOM in last else None
 
     def ages(self) -> dict[str, int | None]:
-        """Milliseconds since the last frame by each path; None before any."""
+        """Milliseconds since the last frame by each route; None before any."""
         now, last = self._clock(), self._last_frame
         return {
-            f"{path.name.lower()}_age_ms": round((now - last[path]) * 1000) if path in last else None
-            for path in AudioRoute
+            f"{route.name.lower()}_age_ms": round((now - last[route]) * 1000) if route in last else None
+            for route in AudioRoute
         }
 
     def start(self) -> None:

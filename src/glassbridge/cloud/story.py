@@ -73,7 +73,7 @@ class Story:
         """Live samples came, after a hole or for the first time."""
         now = self._clock()
         since = self._begun if before is None else before
-        stood = ["cloud_stood_still"] if self._pulse.stood_still(since) else []
+        stood = ["cloud_stood_still"] if self._pulse.has_stalled_since(since) else []
         causes = stood + [what for at, what in self._causes if at >= since] or (["late"] if late else [])
         about = {
             "cause": ", ".join(dict.fromkeys(causes)),
@@ -202,7 +202,7 @@ class Story:
             self._causes.append((now, notice.code))
         self._log.info(
             "audio state", state=notice.state.value, code=notice.code, hop=notice.hop and notice.hop.value,
-            transport=notice.path.value, generation=generation,
+            transport=notice.route.value, generation=generation,
             retry_in_ms=None if notice.retry_at is None else max(0, round((notice.retry_at - now) * 1000)),
         )  # fmt: skip
         if episode is not None:
@@ -219,7 +219,7 @@ class Story:
             (cause, since), self._fault = self._fault, None
             self._tell(
                 "audio back", after_ms=round((now - since) * 1000), cause=cause, action=self._done,
-                result=notice.path.value, generation=generation,
+                result=notice.route.value, generation=generation,
             )  # fmt: skip
         if episode is not None:
             self._judge(episode, notice)
@@ -227,8 +227,8 @@ class Story:
     def _judge(self, episode: Episode, notice: Notice) -> None:
         """Whether it is over: audio that goes by the socket, while the room is repaired, is not the end."""
         if notice.state is AudioState.LIVE:
-            episode.heard(notice.path.value)
+            episode.heard(notice.route.value)
             if not notice.code:
-                self._end(notice.path.value)
+                self._end(notice.route.value)
         elif notice.code == MUTED or (notice.code == "awaiting_audio" and not episode.due):
             self._end("ready; the phone may be silent")

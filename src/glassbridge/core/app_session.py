@@ -1,27 +1,28 @@
-"""One app of one user: when its server is asked to connect, and what is done while app or user is away or elsewhere.
+"""One app of one user, at one cloud: when its server is asked to connect, and what happens when its socket is lost, its
+user's phone is away, or its user moves to another cloud.
 
 Rules
-- The app's own server is asked by webhook to connect; the newest socket speaks, an older one is closed.
-- A socket that is lost, with whatever close code, leaves `grace` seconds for the app to come back by itself; then its
-  server is asked again, and again with growing gaps, for `revival` seconds: longer than moving a server takes. One that
-  died unseen leaves no grace: the app knows nothing of it. Only the
-  user stops an app. When nothing helps, it has ended and the user is told.
-- A webhook that is answered but brings no socket within `connect` seconds counts as a failure. If the app's server
-  refuses it, because it has another API key, a start ends at once: asking again does not change a key. An app that ran
-  before is asked again, as after any failure: its key may be changing.
-- While the user's phone is away nobody is asked: the phone may be with another cloud, which asks for the same app, and
-  the newest one to ask gets it. An app that is lost meanwhile is paused. When the phone is back it is asked for at
-  once. A paused app ends without a word to its server: the session there may be another cloud's by now.
-- When the phone is back, an app that never seemed lost has to show that its socket is alive: it may have died unseen,
-  and the app may be with the cloud that the phone comes from.
-- An app that says that it goes to another cloud is not missed for `elsewhere` seconds: longer than a phone that has
-  left can go unnoticed here. A phone that is heard here over `doubt` seconds later has not left: the app was called to
-  where the phone had only passed, and is asked for at once.
-- An app that comes and goes gets no new budget until a socket of it has lasted `settled` seconds. An app that came
-  back because its server was asked gets its grace again when it is lost again, even if the revival took all the budget.
+- The app's own server is asked by webhook to connect. The newest socket speaks; an older one is closed.
+- After the loss of a socket, with any close code, the app has `grace` seconds to come back by itself. Then its server
+  is asked again, with growing gaps, for `revival` seconds: longer than moving a server takes. If the socket died
+  unseen, there is no grace: the app does not know of the loss. Only the user stops an app. If no call brings it back,
+  the app has ended, and the user is told.
+- A webhook call that is answered but brings no socket within `connect` seconds counts as a failure. If the app's server
+  refuses the call because it has another API key, a start ends at once: asking again does not change a key. An app that
+  ran before is asked again, as after any failure: its key may be changing.
+- While the user's phone is away, no call is made: the phone may be with another cloud, which calls the same app, and
+  the cloud that called last gets the app. An app that is lost meanwhile is paused, and called as soon as the phone is
+  back. A paused app ends without a message to its server: the session there may be another cloud's by now.
+- When the phone is back, an app whose socket seems to be open must show that it is alive: the socket may have died
+  unseen, and the app may be with the cloud that the phone comes from.
+- An app that announces that it goes to another cloud (`Released`) is not called for `elsewhere` seconds: a phone that
+  has moved is noticed here within that time. If the phone is heard here more than `doubt` seconds later, it has not
+  moved: it had only visited the other cloud, and the app is called at once.
+- An app that comes and goes gets no new budget until one of its sockets has lasted `settled` seconds. An app that came
+  back upon a call gets its grace again at the next loss, even if the revival took all the budget.
 
-It does not know what a webhook or a socket is, nor the time. Sockets are numbered by their owner, greater for each
-newer one; webhook calls are numbered here.
+How several clouds hand an app over: cloud/apps/user_apps.py. It does not know webhooks, sockets or clocks. Sockets are
+numbered by their owner, greater for each newer one; webhook calls are numbered here.
 """
 
 from collections import Counter
@@ -40,7 +41,7 @@ Shown = Literal["starting", "running", "reconnecting", "stopped"]
 
 
 class AppState(Enum):
-    """`shown` is what the phone is told, `final` says whether anything can still happen."""
+    """`shown`: the word for the phone; `final`: nothing can happen any more."""
 
     ABSENT = ("absent", "stopped", False)
     STARTING = ("starting", "starting", False)
@@ -57,7 +58,7 @@ class AppState(Enum):
 
 
 class StopReason(Enum):
-    """Why an app ended: `code` and `text` are what it and the phone are told; `told` says whether its server is. The
+    """Why an app ended. `code` and `text` go to the app and the phone; `told`: its server gets a message too. The
     original's SDK looks for "User session ended" in the reason of a close."""
 
     USER = ("user_disabled", "stopped by the user", True)
@@ -84,35 +85,35 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The user wants it."""
+    """The user starts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The user does not want it any more, or the user's session has ended."""
+    """The user stops it, or the user's session has ended."""
 
     reason: StopReason
 
 
 @dataclass(frozen=True, slots=True)
 class SocketOpened:
-    """The app has connected and proven who it is."""
+    """The app has connected and authenticated."""
 
     socket: SocketNumber
 
 
 @dataclass(frozen=True, slots=True)
 class SocketClosed:
-    """A socket of the app is gone; may come late, and for any socket."""
+    """A socket of the app is closed; the event may be late, and may be of any socket."""
 
     socket: SocketNumber
     unseen: bool = False
-    """It died without a word: the app may not know yet, and does not come back by itself."""
+    """It died without a close: the app may not know yet, and does not come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The app says on this socket that it goes to another cloud."""
+    """The app announces on this socket that it goes to another cloud."""
 
     socket: SocketNumber
 
@@ -129,7 +130,7 @@ class PhoneBack:
 
 @dataclass(frozen=True, slots=True)
 class PhoneSpoke:
-    """Something came from the user's phone; need be told while `released` only."""
+    """Something came from the user's phone; needed while `released` only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Called:
     call: int
     accepted: bool
     refused: bool = False
-    """The app's server does not believe that we are the cloud that it was registered with."""
+    """The app's server does not accept this cloud's signature: it has another API key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Supersede:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """This socket came for an app that does not run."""
+    """Close this socket: the app does not run here."""
 
     socket: SocketNumber
 
@@ -200,7 +201,7 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Dispose:
-    """It is over: tell the app and its server, tell the phone, forget it; `socket` is the one to close."""
+    """The app has ended: tell app, server and phone, and forget it; `socket` is the one to close."""
 
     reason: StopReason
     socket: SocketNumber | None
@@ -226,14 +227,14 @@ class AppSession:
         """It has had a socket."""
         self._phone_here = True
         self._released_at: float | None = None
-        """When the app went to another cloud; None: it has not, or that is over."""
+        """When the app went to another cloud; None if it did not, or has been called or has come back since."""
         self._opened_at = 0.0
         self._earned_grace = 0.0
-        """Seconds that a loss of this socket leaves beyond the budget."""
+        """Seconds of grace that a loss of this socket grants beyond the budget."""
         self._due: float | None = None
-        """When its server is asked next; None while it is being asked."""
+        """When its server is called next; None while a call is in flight."""
         self._gives_up_at: float | None = None
-        """The end of the budget, which a running app keeps until it has settled."""
+        """The end of the budget. A running app keeps it until it has settled."""
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """Decides; `now` is monotonic seconds."""
@@ -283,7 +284,7 @@ class AppSession:
         return []
 
     def _ask(self, event: Tick, now: float) -> list[Effect]:
-        """A deadline while the app is missed."""
+        """A deadline while the app has no socket."""
         if self._gives_up_at is not None and now >= self._gives_up_at:
             return self._end(event, now, StopReason.LOST if self._met else StopReason.NEVER_CAME)
         if self._due is None or now < self._due:
@@ -292,7 +293,7 @@ class AppSession:
         return [*told, self._call()]
 
     def _hasten(self, _event: Start, now: float) -> list[Effect]:
-        """The user asks again: a whole budget, and no waiting."""
+        """The user starts it again: a full budget, and no waiting."""
         self._gives_up_at = now + self._times.revival
         if self._due is None:
             return []
@@ -317,11 +318,11 @@ class AppSession:
             self.stale["SocketOpened"] += 1
             return [Supersede(event.socket)]
         if self._has_settled(now):
-            self._gives_up_at = None  # the older socket has earned a whole budget, which the newer one inherits
+            self._gives_up_at = None  # the older socket has earned a full budget, which the newer one inherits
         return [Supersede(older), *self._adopt(event, now)]
 
     def _has_settled(self, now: float) -> bool:
-        """The socket that speaks has held for so long that its loss is the beginning of a new trouble."""
+        """Whether the current socket has lasted so long that its loss counts as a new trouble."""
         return now - self._opened_at >= self._times.settled
 
     def _lose(self, event: SocketClosed | Released, now: float) -> list[Effect]:

@@ -1,29 +1,31 @@
-"""The audio link of one session: when a bridge joins the room, or joins again, and whether audio arrives.
+"""The audio link of one session, in the cloud: whether and when a bridge joins the room or rejoins it, whether audio
+arrives, and what the phone is told.
 
 Rules
-- Only audio proves audio. A join, an open stream, an answered status prove that the way is built; `live` is told on
-  the first samples or the first presence frame, by whichever path they come.
-- Silence is a fault only where there should be none (core/arrival.py). A phone that numbers its audio sends something
-  each second, by the room even while its audio goes by the socket: so the room is repaired while the socket serves.
-- The phone is told at the first suspicion. Then everybody on the way is asked, the dead hop is named
-  (core/diagnosis.py), told, and only that hop is rebuilt: ours by a fresh join, the phone's place by the phone.
-- A fresh join is the only repair of ours. One attempt is in flight at most, each with a generation of its own; what
-  carries another generation is counted and dropped. When the first attempt goes, and where, is a table
-  (core/recovery.py); later ones wait (core/backoff.py), and they never end while the phone is here. Only a new socket
-  of the phone, or audio that stayed for SETTLED seconds, makes the next attempt a first one again, so that two
+- Only audio proves audio. A join, an open stream or an answered status proves only that the way is built. `live` is
+  told on the first samples or the first presence frame, whichever route brings them.
+- Silence is a fault only while audio is due (core/arrival.py). A phone that numbers its audio sends something through
+  the room each second, even while its audio goes by the socket: the room is repaired while the socket serves.
+- The phone is told at the first suspicion. Then bridge, LiveKit and phone are asked, the dead hop is named
+  (core/diagnosis.py) and told, and only that hop is rebuilt: the bridge's place by a rejoin, the phone's by the phone.
+- A rejoin (a fresh join) is the cloud's only repair. At most one attempt is in flight, and each has a generation of its
+  own; events of other generations are counted and dropped. A table decides when the first attempt goes, and to which
+  bridge (core/recovery.py). Later attempts wait (core/backoff.py), and never end while the phone is here. Only a new
+  socket of the phone, or audio that stayed for SETTLED seconds, makes the next attempt a first one again, so that two
   backends cannot fight at full speed.
-- While the phone is away its place in the room is held, and a lost place is not fought for: whoever holds the phone's
-  socket owns the user. Where somebody took the place although a socket is here, the phone has to answer on it first.
-  When the phone is back, the bridge is asked whether the place is still there.
-- A phone that has to join its room anew is told so by its notice, and invited every INVITE_EVERY seconds at most: the
+- While the phone is away the bridge's place is held, and a lost place is not rejoined: the backend that holds the
+  phone's socket owns the user. If another participant took the place although the phone's socket is here, the phone
+  must answer on that socket before the rejoin. When the phone is back, the bridge is asked whether the place is still
+  there.
+- A phone that must join its room anew is told so by its notice, and invited every INVITE_EVERY seconds at most: the
   original's phones understand no notice, and join anew only when they are greeted again.
-- What keeps the phone's voice from being heard, as the bridge knows from the room, is told at once and in its own
-  words. Nothing is missed then, asked or rebuilt; what still comes of the phone's track was on its way before.
-- The socket stays welcome until the room is proven again by what numbers its audio, so that nothing is lost between.
-- What the phone is told is computed from all this after each step, and sent when it changed.
+- If the bridge knows from the room why the phone's voice cannot be heard, the phone is told at once, in those words.
+  Silence is no fault then: nothing is asked or rebuilt. Audio that the phone's track still brings was sent before.
+- The socket stays welcome until numbered audio has proven the room again, so that nothing is lost in between.
+- The phone's notice is computed from all this after each step, and sent when it changed.
 
-It does not know bridges, sockets, LiveKit, clocks or chance; time and chance are arguments. What it is told and what
-it wants is core/link_events.py.
+It does not know bridges, sockets, LiveKit, clocks or chance; time and chance are arguments. Its events and effects are
+in core/link_events.py.
 """
 
 from collections import Counter
@@ -113,21 +115,21 @@ __all__ = [
 SETTLED: Final = 5.0
 """Seconds of audio after which a join counts as a success."""
 ANSWERED: Final = 2.0
-"""Seconds after which a question that got no answer at all counts as answered so."""
+"""Seconds after which a question counts as unanswered."""
 LOOK_AGAIN: Final = 3.0
-"""Seconds until the way is looked at again where only the phone can help."""
+"""Seconds until the next look at the way, when only the phone can help."""
 SIGN_OF_LIFE: Final = 1.0
-"""Seconds for which something that the phone said proves that it is here."""
+"""Seconds for which a message from the phone proves that it is here."""
 HINT_EVERY: Final = 1.0
-"""Seconds after a hint of the phone in which further ones are not heard."""
+"""Seconds after a hint from the phone in which further hints are ignored."""
 INVITE_EVERY: Final = 30.0
 """Seconds between two invitations: a phone that joins anew is not heard for a moment."""
 RENEWED_FOR: Final = 60.0
-"""Seconds for which a place of ours that was joined anew is not to blame for silence again."""
+"""Seconds after a rejoin in which the bridge's place is not blamed for silence again."""
 STATUS_EVERY: Final = 30.0
-"""Seconds between two questions to a bridge that pushes its news: the safety net."""
+"""Seconds between two status requests to a bridge that pushes its news: the safety net."""
 STATUS_EVERY_WITHOUT_NEWS: Final = 10.0
-"""The same for a bridge that has not pushed any."""
+"""The same for a bridge that has not pushed any news."""
 
 _JOINING = Notice(AudioState.CONNECTING, "joining", "joining the room")
 _AWAITING = Notice(AudioState.CONNECTING, "awaiting_audio", "ready; nothing has been heard yet")
@@ -136,18 +138,18 @@ _SOCKET_SILENT = replace(_SILENT, hop=Hop.PHONE)
 
 
 class RoomTrust(Enum):
-    """What is known of the way through the room."""
+    """Whether audio is expected to pass through the room."""
 
-    WHOLE = "whole"
-    """Nothing speaks against it."""
-    MISSED = "missed"
-    """It was silent where it should not have been, and has not been heard since."""
+    TRUSTED = "trusted"
+    """There is no sign against it."""
+    UNPROVEN = "unproven"
+    """It was silent while audio was due, and nothing has come through it since."""
 
 
 class AudioLink:
-    """The machine of one session's audio; begins IDLE. `first` must exceed every generation that was used for this user
-    before, by this process or another: unix milliseconds do, and where a clock was set back JoinFailed says so.
-    `chance` gives numbers in [0, 1)."""
+    """The machine of one session's audio; begins IDLE. `first` must exceed every generation that this process or
+    another has used for this user. Unix milliseconds do; if a clock was set back, JoinFailed says so. `chance` gives
+    numbers in [0, 1)."""
 
     __slots__ = (
         "_above", "_arrival", "_asked_at", "_backoff", "_due_at", "_hindered", "_hinted_at", "_invited_at", "_keeps",
@@ -158,38 +160,38 @@ class AudioLink:
     def __init__(self, first: Generation, chance: Callable[[], float], ladder: Ladder = Ladder()) -> None:  # noqa: B008
         self.state = LinkState.IDLE
         self.generation = first
-        """Of the current attempt or place."""
+        """The generation of the current attempt or place."""
         self._above = first
-        """What the next generation must exceed."""
+        """The next generation must exceed this."""
         self.records: list[Record[LinkState]] = []
         self.stale: Counter[str] = Counter()
         """Results of former generations, by name."""
         self._backoff = Backoff(ladder, chance)
         self._arrival = Arrival()
-        self._room = RoomTrust.WHOLE
+        self._room = RoomTrust.TRUSTED
         self._renewed_at = -inf
-        """When our place was joined anew for that, if nothing was heard since."""
+        """When the bridge's place was last joined anew because of silence, if nothing was heard since."""
         self._live_since = inf
-        """Since when the room is heard; counts until it is left."""
+        """When the state became LIVE; inf outside it."""
         self._due_at: float | None = None
         """The deadline of this state: the next join, the next look, or the end of waiting for an answer."""
         self._next: Decision | None = None
-        """Of the join that is due; None: none is, or nothing was decided about it."""
+        """The decision about the join that is due; None without one."""
         self._keeps = False
-        """The place of before is kept until the next one stands."""
+        """The former place is kept until the next join has succeeded."""
         self._status_at: float | None = None
         self._status_every = STATUS_EVERY_WITHOUT_NEWS
-        """Seconds, by what the bridge of this place does."""
+        """Seconds; longer once the bridge of this place has pushed news."""
         self._sign_at = self._hinted_at = -inf
         """When the phone last said anything on its socket, and when it last gave a hint."""
         self._invited_at = -inf
         """When the phone was last asked to join its room anew."""
         self._hindered: Finding | None = None
-        """What keeps the phone's voice from being heard in this place."""
+        """Why the phone's voice cannot be heard in this place."""
         self._asked_at = inf
         """When the bridge was last asked for its status."""
         self._trouble: Notice | None = None
-        """What the phone is told until the way is built again."""
+        """The notice for the phone until the way is built again."""
         self._told: Notice | None = None
 
     def step(self, event: Event, now: float) -> list[Effect]:
@@ -209,7 +211,7 @@ class AudioLink:
 
     @staticmethod
     def _is_by_socket(event: Event) -> bool:
-        return isinstance(event, AudioReceived) and event.path is AudioRoute.SOCKET
+        return isinstance(event, AudioReceived) and event.route is AudioRoute.SOCKET
 
     def _is_stale(self, event: Event) -> bool:
         return not self._is_by_socket(event) and getattr(event, "generation", self.generation) != self.generation
@@ -224,9 +226,9 @@ class AudioLink:
         if not state.placed or state is LinkState.HELD:
             self._status_at = None
         if state is LinkState.AWAITING_AUDIO:
-            # A phone that numbers goes on proving the room from afar; an old one has to be let in again.
+            # Phones that number their audio prove the room by presence; old ones must be allowed to send there first.
             if not self._arrival.phone.numbers:
-                self._room = RoomTrust.WHOLE
+                self._room = RoomTrust.TRUSTED
             self._arrival.listen_to_room(now)
         elif state is not LinkState.LIVE:
             self._arrival.ignore_room()
@@ -253,28 +255,28 @@ class AudioLink:
         if not self._arrival.phone.uses_room:
             silent = not self._arrival.awaits(AudioRoute.SOCKET)
             return Notice(AudioState.LIVE) if heard else _SOCKET_SILENT if silent else _AWAITING
-        path, trouble = self._welcome(), self._trouble
+        route, trouble = self._welcome(), self._trouble
         if not heard:
             waiting = _JOINING if self.state is LinkState.JOINING else _AWAITING
-            return replace(trouble or waiting, path=path)
+            return replace(trouble or waiting, route=route)
         if AudioRoute.ROOM in heard or trouble is None or trouble.hop is None:
-            return Notice(AudioState.LIVE, path=path)
-        return replace(trouble, state=AudioState.LIVE, retry_at=None, path=path)
+            return Notice(AudioState.LIVE, route=route)
+        return replace(trouble, state=AudioState.LIVE, retry_at=None, route=route)
 
     def _welcome(self) -> AudioRoute:
-        """Where audio is welcome now."""
+        """The route by which the phone shall send now."""
         heard = self._arrival.heard
-        proving = self._room is RoomTrust.MISSED or (self._arrival.phone.numbers and AudioRoute.SOCKET in heard)
+        proving = self._room is RoomTrust.UNPROVEN or (self._arrival.phone.numbers and AudioRoute.SOCKET in heard)
         return AudioRoute.ROOM if self.state.placed and (AudioRoute.ROOM in heard or not proving) else AudioRoute.SOCKET
 
     # ---- the phone comes and goes
 
     def _arrive(self, event: Wanted, now: float) -> None:
-        """A new socket: what was proven by the former one is to be proven anew, and the next join is a first one."""
+        """A new socket: everything has to be proven anew, and the next join is a first one."""
         self._backoff.reset()
         self._arrival.arrive(event, now)
         self._told = self._trouble = self._next = None
-        self._room = RoomTrust.WHOLE
+        self._room = RoomTrust.TRUSTED
         self._renewed_at = self._invited_at = -inf
 
     def _want(self, event: Wanted, now: float) -> list[Effect]:
@@ -311,7 +313,7 @@ class AudioLink:
         return [Leave(self.generation)]
 
     def _let_go(self, event: Away | Unwanted, now: float) -> list[Effect]:
-        """The place is somebody else's: there is nothing to give up."""
+        """Another participant has the place: there is nothing to leave."""
         self._depart()
         self._go(LinkState.IDLE, event, now)
         return []
@@ -336,7 +338,7 @@ class AudioLink:
         trouble: Notice,
         wait_in: LinkState = LinkState.BACKING_OFF,
     ) -> list[Effect]:
-        """Joins at once, or waits in `wait_in`, as the ladder says; the phone is told `trouble`."""
+        """Joins at once, or waits in `wait_in` for as long as the ladder says; the phone is told `trouble`."""
         self._settle(now)
         if not decision.at_once:
             self._backoff.not_at_once()
@@ -351,7 +353,7 @@ class AudioLink:
         return []
 
     def _joined(self, event: Joined, now: float) -> list[Effect]:
-        missed = self._trouble if self._room is RoomTrust.MISSED and self._arrival.is_due else None
+        missed = self._trouble if self._room is RoomTrust.UNPROVEN and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
         self._status_every, self._hindered, self._keeps = STATUS_EVERY_WITHOUT_NEWS, None, False
         self._go(LinkState.AWAITING_AUDIO, event, now)
@@ -382,7 +384,7 @@ class AudioLink:
         return self._join_unless_in_doubt(decision, event, now, trouble)
 
     def _join_unless_in_doubt(self, decision: Decision, event: Event, now: float, trouble: Notice) -> list[Effect]:
-        """Where somebody else may be right, the phone has to show first that it is with us."""
+        """If another backend may own the user, the phone must first show that it is here."""
         if not decision.doubt or now - self._sign_at < SIGN_OF_LIFE:
             return self._join_by(decision, event, now, trouble)
         self._trouble = trouble
@@ -408,7 +410,7 @@ class AudioLink:
         return []
 
     def _hear_in_doubt(self, event: AudioReceived, now: float) -> list[Effect]:
-        if event.path is AudioRoute.ROOM:  # on its way when the place was lost
+        if event.route is AudioRoute.ROOM:  # on its way when the place was lost
             return []
         self._hear(event, now)
         return self._join_after_doubt(event, now)
@@ -418,20 +420,20 @@ class AudioLink:
         return self._join_by(Decision(Hop.BRIDGE), event, now, self._trouble)
 
     def _hasten(self, _event: BridgeBack, now: float) -> list[Effect]:
-        """All who wait for a bridge come within the first rung of the ladder, spread over it."""
+        """All sessions that wait for a bridge join within the first rung of the ladder, spread over it."""
         if self._due_at is not None and self._trouble is not None:
             self._due_at = min(self._due_at, now + self._backoff.spread())
             self._trouble = replace(self._trouble, retry_at=self._due_at)
         return []
 
     def _start_over(self, _event: BridgeBack | NetworkBack, _now: float) -> list[Effect]:
-        """The attempt under way may still fail because of the time before; the next one does not wait long for that."""
+        """The attempt in flight may still fail, since it began before the news; the next one shall not wait long."""
         self._backoff.reset()
         self._backoff.not_at_once()
         return []
 
     def _take_hint(self, event: NetworkBack, now: float) -> list[Effect]:
-        """The wait is over; what the phone cannot do is to make us try more often than HINT_EVERY."""
+        """Ends the wait, but never makes the cloud try more often than every HINT_EVERY seconds."""
         if now - self._hinted_at < HINT_EVERY:
             return []
         self._hinted_at = now
@@ -468,7 +470,7 @@ class AudioLink:
         return []
 
     def _listen(self, event: Event, now: float) -> None:
-        """The place is there: audio is awaited, unless it is known that none can come."""
+        """The place stands: audio is awaited, unless it is known that none can come."""
         finding = self._hindered
         if finding is None:
             self._go(LinkState.AWAITING_AUDIO, event, now)
@@ -477,7 +479,7 @@ class AudioLink:
         state = AudioState.INTERRUPTED if fault else AudioState.CONNECTING
         self._trouble = Notice(state, finding.code, finding.text, finding.hop)
         if fault:
-            self._room = RoomTrust.MISSED
+            self._room = RoomTrust.UNPROVEN
         self._go(LinkState.UNHEARD, event, now, finding.code)
 
     def _ask_status(self, now: float) -> list[Effect]:
@@ -490,7 +492,7 @@ class AudioLink:
     def _hear_placed(self, event: AudioReceived, now: float) -> list[Effect]:
         if event.track and self._hindered is not None:
             return []
-        if event.path is AudioRoute.ROOM and self.state is not LinkState.LIVE:
+        if event.route is AudioRoute.ROOM and self.state is not LinkState.LIVE:
             self._trouble = None
             self._go(LinkState.LIVE, event, now)
             self._live_since = now
@@ -498,14 +500,14 @@ class AudioLink:
         return []
 
     def _hear_unplaced(self, event: AudioReceived, now: float) -> list[Effect]:
-        if event.path is AudioRoute.SOCKET:
+        if event.route is AudioRoute.SOCKET:
             self._hear(event, now)
         return []
 
     def _hear(self, event: AudioReceived, now: float) -> None:
-        self._arrival.hear(event.path, event.numbered, now)
-        if event.path is AudioRoute.ROOM:
-            self._room = RoomTrust.WHOLE
+        self._arrival.hear(event.route, event.numbered, now)
+        if event.route is AudioRoute.ROOM:
+            self._room = RoomTrust.TRUSTED
             self._renewed_at = -inf
 
     def _learn(self, event: Microphone | Voice, now: float) -> list[Effect]:
@@ -513,7 +515,7 @@ class AudioLink:
         return []
 
     def _learn_placed(self, event: Microphone | Voice, now: float) -> list[Effect]:
-        """A phone that falls silent on purpose is healthy: what its silence was taken for is taken back."""
+        """A phone that is silent on purpose is healthy: the suspicion is withdrawn."""
         self._learn(event, now)
         if self.state is not LinkState.LIVE and not self._arrival.is_due and self._hindered is None:
             self._trouble = None
@@ -547,7 +549,7 @@ class AudioLink:
 
     def _suspect(self, event: Tick, now: float) -> list[Effect]:
         self._arrival.lose(AudioRoute.ROOM)
-        self._room = RoomTrust.MISSED
+        self._room = RoomTrust.UNPROVEN
         self._trouble = self._trouble or _SILENT
         self._go(LinkState.SUSPECT, event, now, self._trouble.code)
         self._due_at = now + ANSWERED
@@ -577,18 +579,18 @@ class AudioLink:
 
 _L = LinkState
 IGNORED_BECAUSE: Final = {
-    _L.IDLE: "nothing of ours is in a room, or on its way there",
-    _L.JOINING: "this attempt has not got so far",
-    _L.AWAITING_AUDIO: "this attempt has succeeded, and nobody was asked",
-    _L.LIVE: "this attempt has succeeded, and nobody was asked",
-    _L.SUSPECT: "everybody on the way is being asked",
-    _L.INTERRUPTED: "what is heard, or the join that is due, counts more",
-    _L.UNHEARD: "only the phone can help, and nobody was asked",
-    _L.DOUBTFUL: "nothing of ours is in a room, and the phone has to answer first",
+    _L.IDLE: "no bridge is in the room, or on its way there",
+    _L.JOINING: "this attempt has not got that far",
+    _L.AWAITING_AUDIO: "this attempt has succeeded, and no question is open",
+    _L.LIVE: "this attempt has succeeded, and no question is open",
+    _L.SUSPECT: "bridge, LiveKit and phone are being asked",
+    _L.INTERRUPTED: "audio, or the join that is due, decides",
+    _L.UNHEARD: "only the phone can help, and no question is open",
+    _L.DOUBTFUL: "no bridge is in the room, and the phone has to answer first",
     _L.BACKING_OFF: "this attempt has ended, and the next one is due",
     _L.HELD: "the phone is away",
 }
-"""Why what is not in the table changes nothing in a state."""
+"""Why events outside the table change nothing in a state."""
 _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     **{(state, Raised): Cell(AudioLink._raise, (state,)) for state in LinkState},
     (_L.IDLE, Wanted): Cell(AudioLink._want, (_L.IDLE, _L.JOINING)),

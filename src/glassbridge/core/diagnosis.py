@@ -1,17 +1,17 @@
-"""Which hop is dead? From what can be asked within a second to one finding: the hop, its cause, what to do about it.
+"""Which hop is dead? The answers that arrive within a second become one finding: the hop, its cause, the action.
 
 Rules
-- A hop is named by what its neighbours say of it, never by its own word alone: a bridge that answers and hears the
-  phone convicts the stream; one that answers and hears nothing leaves the room service to say who is missing.
-- Nothing of ours is rebuilt for a phone that answers nowhere: it may be with another backend by now, and a join of ours
-  would take it from there.
-- Only the dead hop is rebuilt. The phone's place is the phone's to renew: it is asked, and ours stays. A stream is not
-  rebuilt without its place: a fresh join gives both within 20 ms, and a stream that stalled once has no other cure.
-- Where both sides are in the room and nothing passes, either may be deaf. Ours is renewed first, as that costs least;
-  when a fresh place hears nothing either, it is the phone's.
-- A question without an answer is an answer: whoever is silent for a second is suspect.
-- Knowledge outranks what was heard lately: a phone that the bridge or the room service says is gone is gone, and what
-  keeps the phone's voice from being heard (core/voices.py) is the reason of its silence.
+- The neighbours of a hop decide, never its own word alone. If the bridge answers and hears the phone, the stream is
+  dead; if it answers and hears nothing, the room service says which participant is missing.
+- Nothing is rebuilt for a phone that answers nowhere: it may be with another backend by now, and a rejoin would take it
+  from there.
+- Only the dead hop is rebuilt. Only the phone can renew its place: it is asked to, and the bridge's place stays. A
+  stream is not rebuilt without its place: a fresh join gives both within 20 ms, and nothing else cures a stalled one.
+- If both sides are in the room and nothing passes, either may be deaf. The bridge's place is renewed first, as that
+  costs least; if the fresh place hears nothing either, the phone is at fault.
+- A missing answer is an answer: a peer that is silent for a second is suspect.
+- Facts outrank recent audio. If the bridge or the room service reports that the phone is gone, it is gone; and a known
+  hindrance of the phone's voice (core/voices.py) explains its silence.
 
 It does not ask (cloud/examination.py does) and does not act (core/audio_link.py does).
 """
@@ -27,7 +27,7 @@ HEARS: Final = 1.5
 
 
 class Hop(Enum):
-    """The ways on which audio can die; the values are those of the wire."""
+    """The parts of the way on which audio can die; the values are those of the wire."""
 
     PHONE = "phone"
     LIVEKIT = "livekit"
@@ -37,18 +37,18 @@ class Hop(Enum):
 
 
 class Action(Enum):
-    """What is done about a finding. The values are for the log."""
+    """The action that follows a finding. The values are for the log."""
 
     WAIT = "wait"
-    """Nothing of ours can help: look again later."""
+    """The cloud cannot help: it looks again later."""
     ASK_PHONE = "ask_phone"
-    """The phone is asked to join its room anew; our place stays."""
+    """The phone is asked to join its room anew; the bridge's place stays."""
     REJOIN = "rejoin"
-    """A fresh join, at once the first time."""
+    """A fresh join of the bridge, at once the first time."""
     REJOIN_LATER = "rejoin_later"
-    """A fresh join after a wait: at once it would fail. Audio is welcome on the socket until then."""
+    """A fresh join of the bridge after a wait: at once it would fail. Until then audio is welcome on the socket."""
     RESTART_CAPTURE = "restart_capture"
-    """The phone is asked to start its capture anew; nothing of ours is rebuilt."""
+    """The phone is asked to start its capture anew; nothing else is rebuilt."""
     RESTART_RECOGNISER = "restart_recogniser"
     """Only the recogniser is started anew; audio goes on."""
 
@@ -93,7 +93,7 @@ class LiveKitStatus:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The answers; None where there was none within a second."""
+    """The answers; None if there was none within a second."""
 
     bridge: BridgeStatus | None = None
     livekit: LiveKitStatus | None = None
@@ -104,7 +104,7 @@ class Evidence:
     bridge lives ends by itself when heartbeats stay out."""
 
 
-# ---- what it amounts to
+# ---- the observations that follow
 
 
 class BridgeObservation(Enum):
@@ -128,7 +128,7 @@ class RoomObservation(Enum):
 
 
 def observe_bridge(evidence: Evidence) -> BridgeObservation:
-    """What the bridge's answer amounts to."""
+    """The observation that the bridge's answer gives."""
     says = evidence.bridge
     if says is None:
         return BridgeObservation.SILENT
@@ -141,7 +141,7 @@ def observe_bridge(evidence: Evidence) -> BridgeObservation:
 
 
 def observe_room(evidence: Evidence) -> RoomObservation:
-    """What LiveKit's answer amounts to."""
+    """The observation that LiveKit's answer gives."""
     says = evidence.livekit
     if says is None:
         return RoomObservation.SILENT
@@ -181,7 +181,7 @@ RECOGNISER_SLOW: Final = "recogniser_slow"
 """No hop is dead: the code of captions that come late (core/slowness.py)."""
 
 MUTED: Final = "muted"
-"""Code of the one hindrance that is no fault: the person wants it so."""
+"""Code of the one hindrance that is no fault: the user wants it."""
 _HINDRANCES: Final = {
     Hindrance.MUTED: Finding(None, MUTED, "the phone's microphone is muted: unmute it to be heard", Action.WAIT),
     Hindrance.ENCRYPTED: Finding(
@@ -212,7 +212,7 @@ _HINDRANCES: Final = {
 
 
 def hindered(hindrance: Hindrance, codec: str = "") -> Finding:
-    """What a hindrance amounts to; `codec` names the one that is not understood."""
+    """The finding for a hindrance; `codec` names the one that is not understood."""
     finding = _HINDRANCES[hindrance]
     return replace(finding, text=finding.text.format(codec=codec or "unknown"))
 
@@ -239,7 +239,7 @@ TABLE: Final[tuple[tuple[bool | None, BridgeObservation | None, RoomObservation 
 
 
 def diagnose(evidence: Evidence, *, renewed: bool) -> Finding:
-    """The dead hop. `renewed`: our place was joined anew since the phone was last heard, and that changed nothing."""
+    """The dead hop. `renewed`: the bridge rejoined since the phone was last heard, and that changed nothing."""
     bridge = evidence.bridge
     if bridge is not None and bridge.hindered is not None and observe_bridge(evidence) is BridgeObservation.DEAF:
         return bridge.hindered

@@ -267,9 +267,9 @@ class GapFold:
         if event.get("phone_here") and self._way is not None and self._way.hop == "phone":
             self._did("phone:in_room")
 
-    def _stood_still(self, event: Event, at: int) -> None:
+    def _stalled(self, event: Event, at: int) -> None:
         """`standstill`: we were frozen ourselves."""
-        gap = Gap("cloud", at - event["ms"], "cloud_stood_still", "this cloud stood still", silent_ms=event["ms"])
+        gap = Gap("cloud", at - event["ms"], "cloud_stood_still", "this cloud stalled", silent_ms=event["ms"])
         gap.close(at)
         self._add(gap)
         self._woke_at = at
@@ -351,6 +351,6 @@ _HANDLERS: Final = {
     "phone socket": GapFold._moved,
     "recovery": GapFold._recovered,
     "room news": GapFold._news,
-    "standstill": GapFold._stood_still,
+    "standstill": GapFold._stalled,
     "session gone": GapFold._ended,
 }

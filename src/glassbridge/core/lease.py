@@ -7,7 +7,7 @@ Rules
 - TRUSTED seconds without a renewal: the directory is away. Other nodes may take this node for dead from LEASE on.
 - Once the directory answers again, or another server answers in its place, all claims are reconciled: they may have
   been taken by others, or forgotten.
-- An answer that took longer than TRUSTED proves nothing: this process stood still. It asks again.
+- An answer that took longer than TRUSTED proves nothing: this process stalled. It asks again.
 
 It does not know what a directory is, who claims what, or what time it is. Renewals are numbered; only the answer to the
 newest one counts.
@@ -136,7 +136,7 @@ class Lease:
                 return min(self._next_at, self._renewed_at + TRUSTED)
 
     def is_trusted(self, now: float) -> bool:
-        """Whether a claim goes to the directory; the state alone is late after this process stood still."""
+        """Whether a claim goes to the directory; the state alone is outdated after a stall of this process."""
         return self.state.trusted and now < self._renewed_at + TRUSTED
 
     def _go(self, state: LeaseState, event: Event, now: float, cause: str = "") -> None:

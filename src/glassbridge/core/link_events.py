@@ -80,7 +80,7 @@ class JoinFailed:
     above: Generation = Generation(0)  # noqa: RUF009 - a plain number
     """The bridge's own generation, where it refuses ours as older: the next one must exceed it."""
     text: str = ""
-    """For people, where more is known than the reason."""
+    """For people, if more is known than the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +93,19 @@ class StreamBroke:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The bridge tells what is new in the room."""
+    """The bridge reports a change in the room."""
 
     generation: Generation
     phone_here: bool
     leaving: bool = False
     """The bridge is about to leave for good."""
     hindered: Finding | None = None
-    """What keeps the phone's voice from being heard; None also while it speaks by data packets."""
+    """Why the phone's voice cannot be heard; None also while it speaks by data packets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The bridge's answer to AskStatus, or that there was none."""
+    """The bridge's answer to AskStatus, or the lack of one."""
 
     generation: Generation
     lost: Trouble | None
@@ -114,7 +114,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the answers to Examine were."""
+    """The answers to Examine."""
 
     generation: Generation
     evidence: Evidence
@@ -122,7 +122,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class PhoneAnswered:
-    """The answer to AskPhone, or that there was none."""
+    """The answer to AskPhone, or the lack of one."""
 
     generation: Generation
     answers: bool
@@ -140,11 +140,11 @@ class NetworkBack:
 
 @dataclass(frozen=True, slots=True)
 class AudioReceived:
-    """Samples or a presence frame came. Owners may leave out frames that follow one within 0.1 s."""
+    """Samples or a presence frame came. Frames within 0.1 s after another one may be left out."""
 
-    path: AudioRoute
+    route: AudioRoute
     generation: Generation
-    """Of the stream that brought it; of no meaning for the socket."""
+    """Of the stream that brought it; without meaning for the socket."""
     numbered: bool
     track: bool = False
     """It came by a track of the room, not by data packets."""
@@ -203,13 +203,13 @@ EVENTS: Final = Event.__args__
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Put a bridge into the room with a fresh token and open its audio stream, in place of what there is of ours."""
+    """Put a bridge into the room with a fresh token and open its audio stream. It replaces the current place."""
 
     generation: Generation
     elsewhere: bool = False
-    """On another bridge than the last one, where there is another."""
+    """On another bridge than the last one, if there is another."""
     keeps: bool = False
-    """What there is of ours goes on until this one stands."""
+    """The current place goes on until this join has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class AskStatus:
 
 @dataclass(frozen=True, slots=True)
 class Examine:
-    """Ask everybody on the way: bridge, LiveKit, phone; Examined within little more than a second."""
+    """Ask bridge, LiveKit and phone; Examined follows within little more than a second."""
 
     generation: Generation
 
@@ -247,20 +247,20 @@ class InvitePhone:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is true of the phone's audio."""
+    """The truth about the phone's audio, as the phone is told it."""
 
     state: AudioState
     code: str = ""
-    """For programs: the code of a Trouble or a Finding, `joining`, `awaiting_audio` or `no_audio`. With LIVE: what is
-    wrong with the room while audio flows by the socket."""
+    """For programs: the code of a Trouble or a Finding, `joining`, `awaiting_audio` or `no_audio`. With LIVE: the
+    trouble of the room while audio flows by the socket."""
     text: str = ""
     """For people; empty when all is well."""
     hop: Hop | None = None
-    """Where audio dies, once that is known."""
+    """The dead hop, once it is known."""
     retry_at: float | None = None
     """Monotonic seconds of the next attempt; None when none is planned."""
-    path: AudioRoute = AudioRoute.SOCKET
-    """Where audio is welcome now: in the room, unless there is no place in it or nothing came through it."""
+    route: AudioRoute = AudioRoute.SOCKET
+    """The route by which the phone shall send: the room, unless the bridge has no place in it or it is unproven."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Rules
 - The socket (core/phone_socket.py) and the place (core/phone_place.py) decide for themselves; here they hear of each
   other: a place is wanted once the cloud has acknowledged the phone, kept while the socket is lost, left when the phone
   moves to another cloud, stops, or is told not to come back.
-- A deadline that is STOOD_STILL seconds late says that this process stood still, or the machine slept: what was open
+- A deadline that is STOOD_STILL seconds late shows that this process stalled, or the machine slept: what was open
   may be dead without a word. The socket is then probed; after a long sleep the place is taken anew at once.
 - A place that outlived a socket whose path died without a word is taken anew once the next socket is acknowledged:
   it may have died with it. Until then it is kept, for it may be only the cloud that could not be reached.

@@ -6,7 +6,7 @@ Rules
 - A place is sought only while the cloud has acknowledged the phone. When the socket is lost the place is kept: the
   cloud keeps its own for a while too.
 - A fresh join with a fresh token is the only repair. It is made at the first suspicion: the place was lost, the network
-  changed, this process stood still for FROZEN seconds, the cloud names the phone as the dead hop, or it still hears
+  changed, this process stalled for FROZEN seconds, the cloud names the phone as the dead hop, or it still hears
   nothing UNHEARD seconds after it said so without naming another. The first one goes at once, later ones wait with
   full jitter under a cap; audio that stayed for SETTLED seconds makes the next one a first one again.
 - A new place has UNHEARD seconds to be heard (more on a slow link), whatever the cloud says: it may still speak of

@@ -142,7 +142,7 @@ class NetworkLost:
 
 @dataclass(frozen=True, slots=True)
 class Woke:
-    """This process stood still."""
+    """This process has stalled."""
 
     seconds: float
 

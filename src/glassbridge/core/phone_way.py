@@ -1,12 +1,13 @@
-"""By which route does a phone of the original send its audio, and how is it brought to the other one?
+"""By which route does a phone of the original send its audio, and how does the cloud bring it to the other route?
+(Our own phones choose by core/audio_routes.py.)
 
 Rules
 - Such a phone sends data packets into its room while that is connected, else frames on its socket. It understands no
-  `audio_state`: all that moves it is to lose its room, and a greeting, upon which it joins anew.
-- So where audio is welcome on the socket only, and the phone was heard in the room, it is taken out of the room. It is
-  not where somebody else may hold the user: that room may be another cloud's by now.
-- When the room is welcome again, the phone is greeted, every GREET_EVERY seconds at most: one that joins anew is not
-  heard for a moment. Until then its socket serves.
+  `audio_state`. It changes its route only when it loses its room, or when it is greeted: then it joins anew.
+- So if audio is welcome on the socket only, and the phone was heard in the room, it is taken out of the room. It stays
+  there if another backend may own the user: that room may be another cloud's by now.
+- When the room is welcome again, the phone is greeted, every GREET_EVERY seconds at most: a phone that joins anew is
+  not heard for a moment. Until then its socket serves.
 
 It does not know rooms, sockets or clocks; time is an argument, monotonic seconds.
 """
@@ -23,11 +24,11 @@ GREET_EVERY: Final = 30.0
 IN_DOUBT: Final = frozenset(
     reason.code for reason in (LossReason.SUPERSEDED, LossReason.REMOVED, LossReason.REPLACED, LossReason.ROOM_DELETED)
 )
-"""Codes of a notice after which the user may be somebody else's."""
+"""Codes of a notice after which another backend may own the user."""
 
 
 class Nudge(Enum):
-    """What moves the phone."""
+    """How the phone is made to change its route."""
 
     TAKE_OUT = "take_out"
     """Of its room."""
@@ -53,14 +54,14 @@ class PhoneWay:
         self._in_room = self._taken_out = False
         self.due = None
 
-    def heard(self, path: AudioRoute, *, track: bool) -> None:
-        """Audio without numbers came."""
-        self._in_room = path is AudioRoute.ROOM and not track
+    def heard(self, route: AudioRoute, *, track: bool) -> None:
+        """Audio without numbers came by this route."""
+        self._in_room = route is AudioRoute.ROOM and not track
 
     def told(self, notice: Notice, now: float) -> Nudge | None:
         """What is true of the phone's audio has changed."""
         self._notice = notice
-        if notice.path is AudioRoute.SOCKET:
+        if notice.route is AudioRoute.SOCKET:
             if not self._in_room or notice.code in IN_DOUBT:
                 return None
             self._in_room, self._taken_out = False, True
@@ -78,6 +79,6 @@ class PhoneWay:
     def tick(self, now: float) -> Nudge | None:
         """The greeting is due, if it still helps: there has to be a bridge, and the phone has to be missed there."""
         self.due = None
-        welcome = self._notice.path is AudioRoute.ROOM
+        welcome = self._notice.route is AudioRoute.ROOM
         unheard = self._notice.state is not AudioState.LIVE and (welcome or self._notice.hop is Hop.PHONE)
         return self.invite(now) if unheard or (welcome and self._taken_out) else None

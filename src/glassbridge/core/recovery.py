@@ -1,12 +1,13 @@
-"""What is done about each way of losing a place, or of not getting one: the one table.
+"""How a bridge rejoins a room: one table row for each reason for which it lost its place, or did not get one.
 
-What holds for all of them, and so is no column
-- Every join has a fresh token and a generation of its own: nothing is retried with what may be dead.
-- While the phone's socket is here the place is joined again, for ever. While it is away the place is released quietly:
-  whoever holds the phone's socket owns the user. Where somebody took the place from us, the socket is asked first
-  (`doubt`): a half-open one would have us fight the phone's new backend.
-- A failed attempt always waits for the ladder (core/backoff.py); a lost place may be joined again at once the first
-  time.
+Rules for all rows, so that they need no column
+- Every join has a fresh token and a generation of its own: nothing that may be dead is used again.
+- While the phone's socket is here, the bridge rejoins without end. While the phone is away, a lost place is let go: the
+  backend that holds the phone's socket owns the user. If another participant took the place, the phone is asked on its
+  socket first (`doubt`): with a half-open socket the cloud would fight the phone's new backend.
+- A failed attempt always waits for the ladder (core/backoff.py); the first rejoin after a loss may go at once.
+
+core/audio_link.py applies it.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from glassbridge.core.values import LossReason
 
 
 class BridgeFault(Enum):
-    """What can be wrong with a bridge, before or beside its place in a room (that is LossReason)."""
+    """Faults of a bridge before it has a place, or beside it; faults of the place are LossReason."""
 
     NONE_ANSWERS = ("no_bridge", "no bridge can be reached")
     TIMED_OUT = ("bridge_timed_out", "the bridge did not answer in time")
@@ -36,20 +37,20 @@ Trouble = LossReason | BridgeFault
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one trouble means for the next join."""
+    """How the next join goes after one trouble."""
 
     hop: Hop
-    """What the phone is told is dead."""
+    """The dead hop, as the phone is told."""
     at_once: bool = True
-    """The first join after a loss goes at once; False: what would fail at once waits for the first rung."""
+    """The first join after a loss goes at once; False: it would fail at once, and waits for the first rung."""
     elsewhere: bool = False
-    """Another bridge is preferred, where there is one."""
+    """Another bridge is preferred, if there is one."""
     patient: bool = False
-    """Somebody has to put it right first: the waits grow to a minute."""
+    """An operator has to put it right first: the waits grow to a minute."""
     stays: bool = False
-    """The place is still good: it is kept until the next one stands."""
+    """The place still works: it is kept until the next join has succeeded."""
     doubt: bool = False
-    """Somebody else may be right: the phone must answer on its socket before we join again."""
+    """Another backend may own the user: the phone must answer on its socket before the rejoin."""
 
 
 DECISIONS: Final[dict[Trouble, Decision]] = {

@@ -1,19 +1,20 @@
 """The room of one user on a bridge: which join holds the place, and which audio stream belongs to it.
 
 Rules
-- The newest join wins, always. It replaces a joined room, a join under way and a lost room alike; only a join that
-  names an older generation than the current one is refused.
-- At most one place is current. What an older one reports (connected, failed, lost, its stream's end, its caller's
-  giving up) carries its number, is counted as stale and touches nothing.
-- At most one stream belongs to the place: the newest. A place whose stream has ended is left; a place that no stream
+- The newest join always wins. It replaces a joined room, a join in flight and a lost room alike; only a join that names
+  an older generation than the current one is refused.
+- At most one place is current. Events of an older place (connected, failed, lost, end of its stream, caller gave up)
+  carry its number; they are counted as stale and change nothing.
+- At most one stream belongs to the place: the newest. A place whose stream has ended is left. A place that no stream
   claims is left after UNCLAIMED seconds, so that a cloud that died between join and stream leaves no zombie.
-- A lost place of a fenced join (one with a generation) is never repaired here. Its reason is told to the stream, or
-  kept UNCLAIMED seconds for one that is late.
-- A lost place of an unfenced join is joined again for at most `rejoin` seconds, if LiveKit or the network failed. The
-  stream stays open meanwhile. Clouds of the original send no generation and join again only once; their own bridge does
-  the same. Reasons that hint at a new owner of the user (superseded, frozen, removed) are never a cause to join again,
-  and neither is a silence of LiveKit that lasts for DOUBTFUL seconds: if only we were cut off, another bridge may hold
-  the user by now, and nobody tells us. LiveKit that refuses is down for everybody, so nobody took the user meanwhile.
+- After the loss of a fenced join (one with a generation) the bridge does not rejoin: the cloud decides that
+  (core/audio_link.py). The reason is told to the stream, or kept for UNCLAIMED seconds for a late stream.
+- The exception: after the loss of an unfenced join the bridge rejoins by itself, for at most `rejoin` seconds, if
+  LiveKit or the network failed. The stream stays open meanwhile. Clouds of the original send no generation and join
+  again only once; their own bridge does the same. The bridge never rejoins for a reason that hints at a new owner
+  (superseded, frozen, removed), nor after LiveKit was silent for DOUBTFUL seconds: if only this bridge was cut off,
+  another one may hold the user by now, and nothing would say so. If LiveKit refuses, it is down for every bridge, so
+  no other bridge took the user meanwhile.
 
 It does not know LiveKit, gRPC, tasks or clocks. Joins, streams and requests are told apart by numbers that the owner
 draws from one counter.

@@ -24,7 +24,7 @@ from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import LossReason
 
 WAKE_SETTLE = 0.1
-"""Seconds in which the server's own word, waiting in the socket, may overtake our verdict after a standstill."""
+"""Seconds in which the server's own word, waiting in the socket, may overtake our verdict after a stall."""
 MEDIA_SETTLE = 0.5
 """The same after a connection has closed: a server that goes closes them some time before it says so."""
 
@@ -216,13 +216,13 @@ class Signalling:
 
     def step(self, event: Event, now: float) -> list[Effect]:
         """What follows from the event."""
-        self._allow_for_standstill(now)
+        self._allow_for_stall(now)
         cell = TABLE[self.stage, type(event)]
         return [] if isinstance(cell, Ignored) else cell.by(self, event, now)
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    def _allow_for_standstill(self, now: float) -> None:
+    def _allow_for_stall(self, now: float) -> None:
         """Our own lateness is not the peer's silence; much of it is a reason to go."""
         due = self.next_deadline()
         late = 0.0 if due is None else now - max(due, self._allowed_until)
@@ -233,7 +233,7 @@ class Signalling:
             if timer in self._timers:
                 self._timers[timer] = max(self._timers[timer] + late, now + WAKE_SETTLE)
         if late >= self._limits.loop_gap and self.stage in (Stage.JOINING, Stage.JOINED):
-            self._settle(LossReason.FROZEN, f"for {late:.1f} s", "standstill", now, WAKE_SETTLE)
+            self._settle(LossReason.FROZEN, f"for {late:.1f} s", "stall", now, WAKE_SETTLE)
 
     def _tick(self, event: Event, now: float) -> list[Effect]:
         over = {timer for timer, at in self._timers.items() if at <= now}

@@ -85,8 +85,8 @@ class StreamClock:
             return None
         sample = end_ms * SAMPLE_RATE // 1000
         piece, following = self._piece(sample, bisect_left), self._piece(sample + _SILENCE, bisect_left)
-        stood_still = following.came_at - piece.came_at - (following.stream_end - piece.stream_end) / SAMPLE_RATE
-        recognised = now - piece.fed_at - max(0.0, stood_still)
+        stalled = following.came_at - piece.came_at - (following.stream_end - piece.stream_end) / SAMPLE_RATE
+        recognised = now - piece.fed_at - max(0.0, stalled)
         return Lag(max(0.0, piece.fed_at - piece.came_at), max(0.0, recognised))
 
     def _piece(self, sample: int, bisect: Callable[..., int]) -> _Piece:

@@ -1,15 +1,16 @@
-"""What apps listen to: streams, the permissions that they need, and one set of subscriptions for each app.
+"""Who may hear a stream, and who does: streams, the permissions that they need, one set of subscriptions for each app.
 
 Rules
+- An app hears a stream if it has subscribed to it, and has the permission that the stream needs (`Stream.permission`).
 - A subscription names a stream: `VAD`, `audio_chunk`, `button_press`; with languages `transcription:en-US` and
   `translation:es-ES-to-en-US`, with a gesture `touch_event:double_tap`, with options after a `?`. Bare
   `transcription` is en-US. `all` and `*` are every stream that the app may hear.
-- An update replaces the app's whole set: what is in force is what was last asked for, less what was refused, each
-  refusal with its reason. Nothing is added up from events, so nothing drifts when an app comes back (hazards L-4, L-5).
+- An update replaces the app's whole set: the last request is in force, except for the subscriptions that were refused,
+  each with its reason. Nothing is accumulated from events, so nothing drifts when an app comes back (hazards L-4, L-5).
 - Languages are spelled one way (`en-us` is `en-US`), and `auto` leaves the language to the recogniser. An option
-  changes how a stream is made, not who hears it.
+  changes how a stream is made, not which apps hear it.
 
-It does not know which recognisers there are: what can be had in this place is an argument.
+It does not know which recognisers there are: an argument (`Offer`) says whether this cloud can serve a subscription.
 """
 
 import re
@@ -32,7 +33,7 @@ _GESTURE = re.compile(r"[a-z_]{1,32}")
 
 
 class Permission(Enum):
-    """What a user lets an app do; ALL passes everything."""
+    """A permission that a user grants an app; ALL includes every other one."""
 
     MICROPHONE = "MICROPHONE"
     CAMERA = "CAMERA"
@@ -43,7 +44,7 @@ class Permission(Enum):
 
 
 class Stream(Enum):
-    """Everything that an app can hear. `permission` is what it takes, None when nothing; `languages` how many a
+    """Everything that an app can hear. `permission`: the one that it needs, or None; `languages`: how many a
     subscription names."""
 
     TRANSCRIPTION = ("transcription", Permission.MICROPHONE, 1)
@@ -68,7 +69,7 @@ class Stream(Enum):
         self.languages = languages
 
     def allowed(self, permissions: frozenset[Permission]) -> bool:
-        """Whether these permissions are enough."""
+        """Whether an app with these permissions may hear it."""
         return self.permission is None or bool(permissions & {self.permission, Permission.ALL})
 
 
@@ -100,7 +101,7 @@ class Subscription:
         return f"{self.stream.label}{languages}{'?' if options else ''}{options}"
 
     def hears(self, stream: Stream, languages: tuple[str, ...] = ()) -> bool:
-        """Whether something of this stream is meant."""
+        """Whether it covers this stream in these languages."""
         if self.stream is None:
             return True
         return self.stream is stream and all(map(_means, self.languages, languages))
@@ -171,7 +172,7 @@ class Refusal:
     """As it was asked for."""
     why: str
     permission: Permission | None = None
-    """What is missing, when it is a permission."""
+    """The missing permission, if that is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +182,15 @@ class Grant:
     in_force: frozenset[Subscription]
     refused: tuple[Refusal, ...]
     news: tuple[Refusal, ...] = ()
-    """Those refusals that the answer before did not hold."""
+    """The refusals that the previous answer did not contain."""
 
 
 Offer = Callable[[Subscription], str | None]
-"""Why a subscription cannot be had in this place, None when it can."""
+"""Why this cloud cannot serve a subscription; None if it can."""
 
 
 def grant(asked: Iterable[str], permissions: frozenset[Permission], offer: Offer) -> Grant:
-    """Judges each on its own; never raises."""
+    """Judges each subscription separately; never raises."""
     in_force: set[Subscription] = set()
     refused = []
     for text in asked:
@@ -221,8 +222,8 @@ class _App:
 
 
 @dataclass(slots=True)
-class Book:
-    """Who listens to what, for one user; apps go by their package names."""
+class Subscriptions:
+    """The subscriptions of all apps of one user; apps are named by their packages."""
 
     offer: Offer = lambda _: None
     _apps: dict[str, _App] = field(default_factory=dict)
@@ -239,7 +240,7 @@ class Book:
         self._apps.pop(app, None)
 
     def in_force(self, app: str) -> list[str]:
-        """What the app listens to, in order of the alphabet."""
+        """The app's subscriptions, in alphabetical order."""
         entry = self._apps.get(app)
         return [] if entry is None else sorted(s.text for s in entry.subscriptions)
 
@@ -249,12 +250,12 @@ class Book:
         return () if entry is None else tuple(sorted(s.spelling or s.text for s in entry.subscriptions))
 
     def listeners(self, stream: Stream, *languages: str) -> list[str]:
-        """The apps that hear this, in the order in which they came."""
+        """The apps that hear this stream now, in the order in which they came."""
         return [app for app, entry in self._apps.items() if entry.hears(stream, languages)]
 
-    def names(self, stream: Stream, *languages: str) -> list[tuple[str, str]]:
-        """The apps that hear this, each with the name by which it asked, once for each; without the languages of a
-        subscription that is the name of the stream."""
+    def listeners_by_name(self, stream: Stream, *languages: str) -> list[tuple[str, str]]:
+        """The apps that hear this stream, each with every name by which it asked; for a subscription without languages
+        that is the name of the stream."""
         found: dict[tuple[str, str], None] = {}
         for app, entry in self._apps.items():
             if stream.allowed(entry.permissions):
@@ -263,9 +264,9 @@ class Book:
                         found[app, s.spelling if s.languages else stream.label] = None
         return list(found)
 
-    def hearers(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, Subscription]]:
-        """The apps that ask for one of these languages of a stream by name, each with what it asked for. Who asked for
-        every stream hears the first."""
+    def listeners_by_language(self, stream: Stream, asked: Sequence[tuple[str, ...]]) -> list[tuple[str, Subscription]]:
+        """The apps that ask for one of these languages of a stream by name, each with its subscription. An app that
+        asked for all streams hears the first."""
         found = []
         for app, entry in self._apps.items():
             if stream.allowed(entry.permissions):
@@ -276,7 +277,7 @@ class Book:
         return found
 
     def wanted(self, stream: Stream) -> frozenset[tuple[str, ...]]:
-        """The languages of a stream that somebody asks for by name."""
+        """The languages of a stream that an app asks for by name."""
         return frozenset(
             s.languages for entry in self._apps.values() for s in entry.subscriptions if s.stream is stream
         )

@@ -111,7 +111,7 @@ class LossReason(Enum):
     NETWORK = ("network", "the link to LiveKit is gone", "world", True)
     UNREACHABLE = ("unreachable", "no LiveKit server answers at that address", "world", True)
     MEDIA_FAILED = ("media_failed", "LiveKit answers, but its media path does not", "world", True)
-    FROZEN = ("frozen", "this process stood still", "world", True)
+    FROZEN = ("frozen", "this process was frozen", "world", True)
     CLOSED = ("closed", "left on purpose", "ours", False)
     REPLACED = ("replaced", "a newer join of the same user took over", "ours", False)
     STREAM_BROKEN = ("stream_broken", "the audio stream between cloud and bridge broke", "peer", True)

@@ -228,7 +228,7 @@ class Stories:
 def _hops(line: Line) -> Iterable[str]:
     """The hop that it convicts, if any."""
     message = line.get("message")
-    if message == "this process stood still":
+    if message == "process stalled":
         return [_PROGRAMS.get(line.get("service", ""), "")]
     if message == "recovery" and line.get("action") == "restart_recogniser":
         return ["recogniser"]
@@ -263,7 +263,7 @@ def _causes(line: Line) -> Iterable[str]:
             return [f"socket closed with {line.get('code')}"]
         case (
             "capture clock stepped"
-            | "this process stood still"
+            | "process stalled"
             | "cloud listens"
             | "bridge starting"
             | "LiveKit does not answer" as message

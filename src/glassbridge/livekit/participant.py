@@ -199,7 +199,7 @@ class ConnectOptions:
     media_timeout: float = 3.5
     """No sign of life of the media path (ICE consent, once a second) for so long: left."""
     loop_gap: float = 10.0
-    """The process stood still for so long: left, what others may hold is not taken back (traps A7)."""
+    """Seconds of a stall after which the participant leaves: another one may hold the identity by now (traps A7)."""
     catch_up: float = 0.1
     """A writer of a track who is later than this begins a new stretch of sound; less is made good, faster than real
     time. Little suits what is played, for a listener keeps the delay; a microphone must not tear its words apart."""

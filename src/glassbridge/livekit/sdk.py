@@ -289,9 +289,9 @@ class SdkParticipant:
         while True:
             before = monotonic()
             await asyncio.sleep(WATCH_INTERVAL)
-            stood_still = monotonic() - before - WATCH_INTERVAL
-            if stood_still > gap:
-                self.end(LossReason.FROZEN, f"for {stood_still:.1f} s")
+            stalled = monotonic() - before - WATCH_INTERVAL
+            if stalled > gap:
+                self.end(LossReason.FROZEN, f"for {stalled:.1f} s")
                 return
             try:
                 async with asyncio.timeout(limit):

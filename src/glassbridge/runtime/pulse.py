@@ -1,7 +1,8 @@
-"""Notices that this process stood still (SIGSTOP, a machine that slept, a blocked loop).
+"""Notices that this process stalled (SIGSTOP, a machine that slept, a blocked loop).
 
-What arrives right after waking is a backlog: it comes in a burst, late by as much as we slept, and SCTP's clock for
-retransmission may hold its rest back for seconds more. Without sample numbers only its pace tells it from live audio.
+Audio that arrives right after a stall is a backlog: it comes in a burst, late by the length of the stall, and SCTP's
+retransmission timer may hold its rest back for seconds more. Without sample numbers only its pace tells it from live
+audio.
 """
 
 import asyncio
@@ -15,14 +16,14 @@ import structlog
 log = structlog.get_logger()
 
 EVERY: Final = 0.1
-STANDSTILL: Final = 0.5
-"""Seconds; what is older is not live."""
+STALL: Final = 0.5
+"""Seconds; older audio is not live."""
 BACKLOG: Final = 8.0
-"""Seconds after waking in which a backlog may still come."""
+"""Seconds after a stall in which a backlog may still come."""
 
 
 class Pulse:
-    """One for each process. `on_wake` is called after each standstill."""
+    """One for each process. `on_wake` is called after each stall."""
 
     def __init__(self, on_wake: Callable[[], None] = lambda: None, clock: Callable[[], float] = monotonic) -> None:
         self._on_wake = on_wake
@@ -31,21 +32,21 @@ class Pulse:
         self._woke_at = -inf
 
     def backlog_may_come(self) -> bool:
-        """Whether what arrives now may be late because we stood still."""
-        return self.stood_still(self._clock() - BACKLOG)
+        """Whether audio that arrives now may be late because this process stalled."""
+        return self.has_stalled_since(self._clock() - BACKLOG)
 
-    def stood_still(self, since: float) -> bool:
-        """Whether this process stood still after this moment, monotonic seconds."""
-        # The packets of a burst are handled before the timer that would notice.
-        return self._woke_at > since or self._clock() - self._beat > EVERY + STANDSTILL
+    def has_stalled_since(self, since: float) -> bool:
+        """Whether this process has stalled after this moment, monotonic seconds."""
+        # The packets of a burst are handled before the timer that notices.
+        return self._woke_at > since or self._clock() - self._beat > EVERY + STALL
 
     def beat(self) -> None:
         """To be called each EVERY seconds."""
         now = self._clock()
         stood, self._beat = now - self._beat - EVERY, now
-        if stood > STANDSTILL:
+        if stood > STALL:
             self._woke_at = now
-            log.warning("this process stood still", seconds=round(stood, 2))
+            log.warning("process stalled", seconds=round(stood, 2))
             self._on_wake()
 
     async def run(self) -> None:

@@ -110,7 +110,7 @@ def unacknowledged(raw: socket.socket) -> int:
 async def lost(raw: socket.socket, look_every: float, looks: int) -> None:
     """Returns when so many looks in a row find that the other machine acknowledges nothing any more of what it is sent;
     a program there that only does not read has a kernel that does. Never returns where this system does not say. Looks
-    are counted, not seconds: when this process stood still, the other side is not to blame. Safe to cancel."""
+    are counted, not seconds: if this process stalled, the peer is not to blame. Safe to cancel."""
     if _tcp_info(raw) is None:
         await asyncio.get_running_loop().create_future()
     missed = 0

@@ -13,7 +13,7 @@ from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.app.socket import OnAudio, OnMessage
 from glassbridge.app.storage import Storage
-from glassbridge.core.subscriptions import STREAMS, Book, Permission, Stream, language
+from glassbridge.core.subscriptions import STREAMS, Permission, Stream, Subscriptions, language
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.testing.user import Said, Sound, User
 from glassbridge.wire import apps as wire
@@ -49,7 +49,7 @@ class _Line:
     def asked_again(self) -> bool:
         return False
 
-    def nudge(self, _url: str, _cloud: str = "") -> bool:
+    def connect_to(self, _url: str, _cloud: str = "") -> bool:
         return False
 
     async def end(self, why: str, _code: CloseCode = CloseCode.NORMAL) -> None:
@@ -115,7 +115,7 @@ class ScriptedUser(User):
     ) -> None:
         super().__init__(server, permissions, settings, user_id)
         self._stored = stored
-        self._book = Book()
+        self._subscriptions = Subscriptions()
         self._own: dict[str, bytes | Path] = {}
         self._trouble: str | None = None
         self._line: _Line | None = None
@@ -143,7 +143,7 @@ class ScriptedUser(User):
             "end_time": 0,
             "speaker_id": said.speaker,
         }
-        names = self._book.names(stream, *map(language, (said.language, *into)))
+        names = self._subscriptions.listeners_by_name(stream, *map(language, (said.language, *into)))
         for _, name in names:
             if stream is Stream.TRANSCRIPTION:
                 self._tell(wire.Transcription(**common, transcribe_language=said.language), name, waits=said.final)
@@ -159,7 +159,7 @@ class ScriptedUser(User):
         self._relay(Stream.VAD, Vad(status=speaking))
 
     def sends_audio(self, pcm: bytes) -> None:
-        if not self._book.listeners(Stream.AUDIO_CHUNK):
+        if not self._subscriptions.listeners(Stream.AUDIO_CHUNK):
             self._nobody(Stream.AUDIO_CHUNK.label)
         assert self._line is not None
         if self._line.connected:
@@ -201,7 +201,7 @@ class ScriptedUser(User):
 
     @property
     def listens_to(self) -> list[str]:
-        return self._book.in_force(self._server.package)
+        return self._subscriptions.in_force(self._server.package)
 
     @property
     def stored(self) -> dict[str, str]:
@@ -250,7 +250,7 @@ class ScriptedUser(User):
         self._run(_turns())
 
     def _relay(self, stream: Stream, data: Message, *languages: str) -> None:
-        names = self._book.names(stream, *languages)
+        names = self._subscriptions.listeners_by_name(stream, *languages)
         if not names:
             self._nobody(":".join((stream.label, *languages)))
         for _, name in names:
@@ -304,7 +304,7 @@ class ScriptedUser(User):
         match wire.decode_from_app(encode(message)):
             case wire.SubscriptionUpdate(subscriptions=asked, request_id=request_id):
                 names = [one if isinstance(one, str) else one.stream for one in asked]
-                given = self._book.replace(self._server.package, names, self._permissions)
+                given = self._subscriptions.replace(self._server.package, names, self._permissions)
                 self.refused = list(given.refused)
                 refused = tuple(
                     wire.Refused(one.text, one.why, one.permission and one.permission.value) for one in given.refused

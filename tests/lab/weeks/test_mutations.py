@@ -32,12 +32,12 @@ BALANCED = 1, 3, 5
 def stays_on_the_old_socket(patch: Patch) -> None:
     """C1: an SDK that only notes the address while a socket lives."""
 
-    def nudge(self: Link, url: str, cloud: str = "") -> bool:
+    def connect_to(self: Link, url: str, cloud: str = "") -> bool:
         self._url = url
-        self._nudged.set()
+        self._called.set()
         return False
 
-    patch.setattr(Link, "nudge", nudge)
+    patch.setattr(Link, "connect_to", connect_to)
 
 
 def revives_in_grace(patch: Patch) -> None:

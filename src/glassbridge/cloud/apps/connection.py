@@ -298,7 +298,7 @@ class AppConnection:
         self.send(data_stream(self.session_id, wire.DeliveryGap(audio_chunks=chunks, messages=messages)))
 
     async def _ask_for_life(self) -> None:
-        """Missed pings are counted, not seconds: when this process stood still, the app is not to blame. The first one
+        """Missed pings are counted, not seconds: if this process stalled, the app is not to blame. The first one
         goes at once, so that it is known from the beginning whether they are answered."""
         while True:
             self._unanswered += 1

@@ -8,7 +8,7 @@ from glassbridge.cloud.apps.connection import data_stream
 from glassbridge.cloud.apps.unserved import refusal
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.glasses import Glasses
-from glassbridge.core.subscriptions import STREAMS, Book, Permission, Stream
+from glassbridge.core.subscriptions import STREAMS, Permission, Stream, Subscriptions
 from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import Message
 from glassbridge.wire.device_events import DeviceEvent, GlassesBattery, GlassesInfo, Location, TouchEvent
@@ -54,11 +54,11 @@ class Apps(Protocol):
 class Devices:
     """Owned by the user's apps."""
 
-    __slots__ = ("_apps", "_book", "_located", "_newest", "_phone", "_polls", "glasses")
+    __slots__ = ("_apps", "_located", "_newest", "_phone", "_polls", "_subscriptions", "glasses")
 
-    def __init__(self, book: Book, apps: Apps, phone: Callable[[Message], None]) -> None:
+    def __init__(self, subscriptions: Subscriptions, apps: Apps, phone: Callable[[Message], None]) -> None:
         self.glasses = Glasses()
-        self._book = book
+        self._subscriptions = subscriptions
         self._apps = apps
         self._phone = phone
         self._newest: dict[Stream, Message] = {}
@@ -113,7 +113,7 @@ class Devices:
 
     def heard_by(self, package: str) -> frozenset[Stream]:
         """Those of the states that this app listens to."""
-        return frozenset(stream for stream in STATES if package in self._book.listeners(stream))
+        return frozenset(stream for stream in STATES if package in self._subscriptions.listeners(stream))
 
     def catch_up(self, app: App, before: frozenset[Stream]) -> None:
         """What it has begun to listen to is told as it is now."""
@@ -124,7 +124,7 @@ class Devices:
 
     def wanted(self) -> None:
         """The apps listen to something else than before."""
-        located = bool(self._book.listeners(Stream.LOCATION))
+        located = bool(self._subscriptions.listeners(Stream.LOCATION))
         if located != self._located:
             self._located = located
             self._phone(SetLocationTier(tier="standard" if located else "reduced", timestamp=iso_now()))

@@ -1,4 +1,5 @@
-"""All apps of one user: started and stopped, told what they listen to."""
+"""All apps of one user at one cloud: starts and stops them, brings them what they listen to, and hands them over when
+the user moves to another cloud (`handed_over`, `take_over`)."""
 
 import asyncio
 import math
@@ -18,7 +19,7 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.core.allowance import Allowances, Bucket
 from glassbridge.core.app_session import AppState, StopReason
 from glassbridge.core.app_settings import shown
-from glassbridge.core.subscriptions import AUTO, Book, Refusal, Stream, Subscription
+from glassbridge.core.subscriptions import AUTO, Refusal, Stream, Subscription, Subscriptions
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import Transcript, Want
@@ -34,26 +35,26 @@ log = structlog.get_logger()
 WORDS = (Stream.TRANSCRIPTION, Stream.TRANSLATION)
 """Streams of the user's words."""
 POSITION = "position_ms"
-"""Beside the fields of a request for a sound that is handed over."""
+"""A field that a request for a sound gets when it is handed over."""
 MAX_APPS = 64
 """Of one user, at once."""
 
 
 class Ears(Protocol):
-    """What is understood of the user."""
+    """The recognition of the user's speech."""
 
     def why_not(self, want: Want) -> str | None:
-        """Why this cannot be had here; None when it can."""
+        """Why this cloud cannot serve it; None if it can."""
 
     def subscribe(self, wanted: Iterable[Want]) -> None:
-        """Exactly this is asked for from now on."""
+        """Replaces all that was wanted before."""
 
 
 class Microphone(Protocol):
-    """The phone's."""
+    """The microphone of the user's phone."""
 
     def need(self, *, on: bool, raw: bool) -> None:
-        """Whether apps need it, and whether as it is: then no voice detector decides about it."""
+        """Whether apps need it; `raw`: all of its audio, not only what a voice detector lets through."""
 
 
 class CannotStart(Rejected):
@@ -61,12 +62,13 @@ class CannotStart(Rejected):
 
 
 class UserApps:
-    """Owned by one session; a listener of its microphone. `phone` gets messages for the phone, which may be dropped
-    when it reads slowly; `room` is the user's LiveKit room."""
+    """Owned by one session; a listener of its microphone. `phone` takes messages for the phone, which may be dropped
+    if it reads slowly; `room` is the user's LiveKit room."""
 
     __slots__ = (
-        "_apps", "_audio_state", "_book", "_ears", "_hearers", "_host", "_leaving", "_log", "_microphone", "_phone",
-        "_phone_is_here", "_room", "_session_id", "_starts", "_starts_of", "_tasks", "_user", "devices", "handed",
+        "_apps", "_audio_state", "_ears", "_hearers", "_host", "_leaving", "_log", "_microphone", "_phone",
+        "_phone_is_here", "_room", "_session_id", "_starts", "_starts_of", "_subscriptions", "_tasks", "_user",
+        "devices", "handed",
     )  # fmt: skip
 
     wants_late = False
@@ -91,13 +93,13 @@ class UserApps:
         self._log = log.bind(user_id=user, session_id=session_id)
         self._tasks = TaskGroup(f"apps:{user}")
         self._apps: dict[str, RunningApp] = {}
-        self._book = Book(self._why_not)
-        self.devices = Devices(self._book, self, phone)
+        self._subscriptions = Subscriptions(self._why_not)
+        self.devices = Devices(self._subscriptions, self, phone)
         self._leaving: set[asyncio.Task[None]] = set()
         self.handed = 0
         """Frames and messages that went to apps so far."""
         self._hearers: list[RunningApp] = []
-        """Of raw audio: asked for with every frame, changed seldom."""
+        """Apps that hear raw audio: read with every frame, changed seldom."""
         self._audio_state: AudioStateNotice | None = None
         self._phone_is_here = False
         self._starts = Bucket(host.config.starts, host.world.monotonic())
@@ -111,7 +113,7 @@ class UserApps:
             await asyncio.wait(self._leaving, timeout=2.0)
         await self._tasks.close()
 
-    # ---- what the user wants
+    # ---- started and stopped by the user
 
     def start(self, package: str) -> RunningApp:
         """Starts an app, or asks again for one that is being started. Raises CannotStart."""
@@ -129,19 +131,20 @@ class UserApps:
         return app
 
     def handed_over(self) -> HandOver:
-        """For the next owner of the user: which apps there are, what they listen to, and what they play."""
+        """For the next owner of the user: the apps, their subscriptions, the messages that they missed, and the sounds
+        that they play."""
         playing = [one for app in self._apps.values() for one in app.playbacks.handed_over()]
         return HandOver(
             apps=tuple(self._apps),
-            subscriptions={package: self._book.spelled(package) for package in self._apps},
+            subscriptions={package: self._subscriptions.spelled(package) for package in self._apps},
             missed={package: app.missed.handed_over() for package, app in self._apps.items() if app.missed},
             playbacks=tuple(msgspec.to_builtins(request) | {POSITION: position} for request, position in playing),
         )
 
     def take_over(self, handed: HandOver) -> None:
-        """Starts the apps that the former owner of the user had: the user has started them before, so nothing is
-        counted. They listen to the same until they say otherwise, and what they play goes on. An app that runs here
-        already goes on as it is."""
+        """Starts the apps that the former owner of the user had. The user has started them before, so these starts do
+        not count against the limits. Their subscriptions stay in force until they replace them, and their sounds go on.
+        An app that runs here already is left as it is."""
         for package in dict.fromkeys(handed.apps):
             if (app := self._apps.get(package)) is None:
                 try:
@@ -153,14 +156,14 @@ class UserApps:
                 app.begin()
                 app.start()
             app.missed.take_over(handed.missed.get(package, ()))
-            if not self._book.in_force(package):
-                self._book.replace(package, handed.subscriptions.get(package, ()), app.record.permissions)
+            if not self._subscriptions.in_force(package):
+                self._subscriptions.replace(package, handed.subscriptions.get(package, ()), app.record.permissions)
         self._count()
         for fields in handed.playbacks:
             self._go_on(dict(fields))
 
     def _go_on(self, fields: dict[str, Any]) -> None:
-        """Something that is played; what cannot be read is left out."""
+        """Continues a sound that was handed over; one that cannot be read is skipped."""
         try:
             position = msgspec.convert(fields.pop(POSITION, 0), Count)
             request = msgspec.convert(fields, wire.AudioPlayRequest)
@@ -183,7 +186,7 @@ class UserApps:
         return RunningApp(self._user, self._session_id, record, self._host, self, self._room)
 
     def start_for_phone(self, package: str) -> None:
-        """The same for `start_app`: what is wrong is told to the phone."""
+        """The same for the phone's `start_app`: an error is told to the phone."""
         try:
             self.start(package)
         except CannotStart as error:
@@ -192,7 +195,7 @@ class UserApps:
             )
 
     def stop(self, package: str) -> bool:
-        """Stops an app, which may be started anew at once; whether it was there."""
+        """Stops an app, which may be started anew at once; False if it did not run."""
         app = self._apps.get(package)
         if app is not None:
             self._end(app, StopReason.USER)
@@ -203,15 +206,15 @@ class UserApps:
         self.drop(app)
 
     def find(self, package: str) -> RunningApp | None:
-        """The app that there is."""
+        """The app with this package, if it runs."""
         return self._apps.get(package)
 
     def states(self) -> dict[str, AppState]:
-        """All that there are, by package."""
+        """The states of all apps, by package."""
         return {package: app.state for package, app in self._apps.items()}
 
     def phone_came(self) -> None:
-        """Tells the phone which apps there are, and asks for those that are missed."""
+        """Tells the phone which apps run, and calls those that have no socket."""
         for app in self._apps.values():
             app.introduce()
             app.phone(here=True)
@@ -229,17 +232,17 @@ class UserApps:
             app.phone_settings_changed(shown(settings))
 
     def phone_spoke(self) -> None:
-        """Something came from the phone: it is here."""
+        """A message or audio came from the phone: it is here."""
         for app in self._apps.values():
             app.phone_spoke()
 
     def phone_went(self) -> None:
-        """The phone may be with another cloud, and its apps too: none is asked for until it is back."""
+        """The phone may be with another cloud, and its apps too: none is called until it is back."""
         self._phone_is_here = False
         for app in self._apps.values():
             app.phone(here=False)
 
-    # ---- what apps hear
+    # ---- to the apps
 
     def put(self, pcm: bytes) -> None:
         """Live microphone audio; never waits."""
@@ -249,40 +252,40 @@ class UserApps:
                 self.handed += 1
 
     def transcript(self, said: Transcript, asked: frozenset[Want]) -> None:
-        """What the recogniser understood, to those who asked for one of these."""
+        """A result of the recogniser, for the apps that asked for one of these."""
         if not said.text:
             return
         stream = next((Stream.TRANSLATION for want in asked if want.target is not None), Stream.TRANSCRIPTION)
         asked_for = sorted((want.language,) if want.target is None else (want.language, want.target) for want in asked)
-        for package, wanted in self._book.hearers(stream, asked_for):
+        for package, wanted in self._subscriptions.listeners_by_language(stream, asked_for):
             message, name = _as_message(said, *wanted.languages), wanted.spelling or wanted.text
             self._send(package, message, name, kept_for=(stream, wanted.languages) if said.final else None)
 
     def gap(self, told: TranscriptGap) -> None:
-        """Words are missing, or have come: to all that hear what is said."""
-        hearers = {package: stream for stream in WORDS for package in self._book.listeners(stream)}
+        """Words are missing, or have come late: for all apps that hear words."""
+        hearers = {package: stream for stream in WORDS for package in self._subscriptions.listeners(stream)}
         for package, stream in hearers.items():
             self._send(package, told, kept_for=(stream, ()))
 
     def audio_state(self, notice: AudioStateNotice) -> None:
-        """The truth about the user's audio; who subscribes later is told at once."""
+        """The truth about the user's audio; an app that subscribes later is told at once."""
         self._audio_state = notice
         self.relay(Stream.AUDIO_STATE, notice)
 
     def relay(self, stream: Stream, data: Message, *languages: str) -> None:
-        """To everybody who listens to this and is here."""
-        for package, name in self._book.names(stream, *languages):
+        """For every app that listens to this stream and is connected."""
+        for package, name in self._subscriptions.listeners_by_name(stream, *languages):
             self._send(package, data, name)
 
     def tell_all(self, message: Message) -> None:
-        """To every app that is here."""
+        """For every app that is connected."""
         for app in self._apps.values():
             app.answer(message)
 
     def _send(
         self, package: str, data: Message, name: str = "", kept_for: tuple[Stream, tuple[str, ...]] | None = None
     ) -> None:
-        """`kept_for`: an app that is away is told once it is back and listens to this stream in these languages."""
+        """`kept_for`: an app that is away gets it once it is back and listens to this stream in these languages."""
         app = self._apps.get(package)
         if app is None or (app.socket is None and kept_for is None):
             return
@@ -295,10 +298,12 @@ class UserApps:
             app.missed.keep(*kept_for, message)
 
     def _catch_up(self, app: RunningApp) -> None:
-        """The app is told what it has missed of the streams that it listens to, before anything newer."""
+        """Sends the app the messages that it missed of the streams that it listens to, before anything newer."""
         if not app.missed or app.socket is None:
             return
-        told = app.missed.take(lambda stream, languages: app.package in self._book.listeners(stream, *languages))
+        told = app.missed.take(
+            lambda stream, languages: app.package in self._subscriptions.listeners(stream, *languages)
+        )
         for message in told:
             app.socket.stream(message)
         dropped = app.missed.take_dropped()
@@ -308,19 +313,19 @@ class UserApps:
         if dropped:
             app.socket.send(data_stream(app.session_id, wire.DeliveryGap(audio_chunks=0, messages=dropped)))
 
-    # ---- what apps ask
+    # ---- requests of the apps
 
     def subscriptions_of(self, app: RunningApp) -> list[str]:
-        """What is in force."""
-        return self._book.in_force(app.package)
+        """The app's subscriptions in force."""
+        return self._subscriptions.in_force(app.package)
 
     def subscribe(self, app: RunningApp, asked: list[str], request_id: str | None) -> None:
-        """The app's whole set is now this. It is told what is in force when it gave the update an id; apps of the
-        original know no such answer, and are told each refusal once, for their SDK repeats the whole set for each
-        handler."""
+        """Replaces the app's whole set. If the update has an id, the answer says which subscriptions are in force. Apps
+        of the original do not know that answer; they are told each refusal once, since their SDK repeats the whole set
+        for each handler."""
         knew_state = app in self._listening(Stream.AUDIO_STATE)
         heard = self.devices.heard_by(app.package)
-        given = self._book.replace(app.package, asked, app.record.permissions)
+        given = self._subscriptions.replace(app.package, asked, app.record.permissions)
         self._count()
         refused = tuple(_refused(refusal) for refusal in given.refused)
         self._log.info("subscriptions", package=app.package, in_force=self.subscriptions_of(app), refused=len(refused))
@@ -349,16 +354,16 @@ class UserApps:
         self._ears.subscribe(
             Want(*languages)
             for stream in (Stream.TRANSCRIPTION, Stream.TRANSLATION)
-            for languages in self._book.wanted(stream)
+            for languages in self._subscriptions.wanted(stream)
         )
         self._hearers = self._listening(Stream.AUDIO_CHUNK)
         self.devices.wanted()
         audible = (Stream.AUDIO_CHUNK, Stream.TRANSCRIPTION, Stream.TRANSLATION, Stream.VAD)
         raw = bool(self._hearers)
-        self._microphone.need(on=raw or any(self._book.wanted(stream) for stream in audible), raw=raw)
+        self._microphone.need(on=raw or any(self._subscriptions.wanted(stream) for stream in audible), raw=raw)
 
     def _listening(self, stream: Stream) -> list[RunningApp]:
-        return [self._apps[package] for package in self._book.listeners(stream) if package in self._apps]
+        return [self._apps[package] for package in self._subscriptions.listeners(stream) if package in self._apps]
 
     def tell_phone(self, message: Message) -> None:
         self._phone(message)
@@ -367,7 +372,7 @@ class UserApps:
         """Forgets the app, if it is still the one of its package (hazard L-16), and closes it."""
         if self._apps.get(app.package) is app:
             del self._apps[app.package]
-            self._book.drop(app.package)
+            self._subscriptions.drop(app.package)
             self._count()
             closing = self._tasks.spawn(app.close(), f"close:{app.package}")
             self._leaving.add(closing)
