@@ -16,11 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from glassbridge.core import audio_routes, phone_link, phone_place, phone_socket, sending
+from glassbridge.core import audio_routes, phone_link, phone_place, phone_socket, route_reports, sending, sending_levels
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Cell
 from glassbridge.core.values import SAMPLE_RATE, LossReason
-from glassbridge.phone import beside, capture, coding, insisting, missing, pacing, sender, track_tail
+from glassbridge.phone import beside, capture, coding, insisting, missing, pacing, plain, sender, track_tail
 from glassbridge.wire import audio_frames
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -31,7 +31,8 @@ FOR_JAVASCRIPT = ROOT / "js" / "phone" / "src" / "rules.js"
 NOT_EDITED = "Written by tools/export_rules.py from src/glassbridge: `make machines`."
 MACHINES = (phone_socket, phone_place)
 CONSTANTS = (
-    phone_link, sending, audio_routes, capture, coding, sender, missing, pacing, beside, insisting, track_tail,
+    phone_link, sending, sending_levels, route_reports, audio_routes, capture, coding, sender, plain, missing, pacing,
+    beside, insisting, track_tail,
     audio_frames,
 )  # fmt: skip
 """Modules of which only the constants are exported."""
@@ -43,7 +44,7 @@ def camel(name: str) -> str:
     return first + "".join(word.title() for word in rest)
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """A constant as JSON has it. Raises TypeError where it is none."""
     match value:
         case bool() | int() | float() | str():
@@ -51,13 +52,13 @@ def plain(value: Any) -> Any:
         case Enum():
             return value.value
         case tuple() | list():
-            return [plain(item) for item in value]
+            return [jsonable(item) for item in value]
         case frozenset():
-            return sorted(plain(item) for item in value)
+            return sorted(jsonable(item) for item in value)
         case Mapping():
-            return {str(plain(key)): plain(item) for key, item in value.items()}
+            return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
         case _ if is_dataclass(value) and not isinstance(value, type):
-            return {camel(field.name): plain(getattr(value, field.name)) for field in fields(value)}
+            return {camel(field.name): jsonable(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"no constant: {value!r}")
 
 
@@ -75,7 +76,7 @@ def constants(module: ModuleType) -> dict[str, Any]:
         for name in names:
             if name.isupper() and not name.startswith("_") and name not in ("TABLE", "EVENTS"):
                 try:
-                    found[name] = plain(getattr(module, name))
+                    found[name] = jsonable(getattr(module, name))
                 except TypeError:
                     continue
     return found
@@ -114,8 +115,8 @@ def rules() -> dict[str, Any]:
         "wire": {
             "sampleRate": SAMPLE_RATE,
             "closeCodes": {str(int(code)): [code.meaning, code.come_back.value] for code in CloseCode},
-            "rejoins": plain(wire.PHONE_REJOINS),
-            "restartsCapture": plain(wire.PHONE_RESTARTS_CAPTURE),
+            "rejoins": jsonable(wire.PHONE_REJOINS),
+            "restartsCapture": jsonable(wire.PHONE_RESTARTS_CAPTURE),
             "muted": MUTED,
             "lossReasons": {reason.code: reason.text for reason in LossReason},
         },

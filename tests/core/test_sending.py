@@ -8,7 +8,9 @@ from math import inf
 import pytest
 
 from glassbridge.core.link_events import AudioRoute
-from glassbridge.core.sending import CALM, CHANGE_EVERY, LEVELS, REMEMBER, STATIC, Arrived, Coding, Sending
+from glassbridge.core.route_reports import Arrived
+from glassbridge.core.sending import CALM, CHANGE_EVERY, REMEMBER, Sending
+from glassbridge.core.sending_levels import LEVELS, STATIC, Coding
 
 RATE = 16_000
 

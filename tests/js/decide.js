@@ -8,7 +8,8 @@ import { PhoneLink } from "../../js/phone/src/link.js";
 import { inFlight } from "../../js/phone/src/pace.js";
 import { rateOf } from "../../js/phone/src/probe.js";
 import { chooseAgain, chooseRoutes, isDoubtful, presenceInterval } from "../../js/phone/src/routes.js";
-import { LEVELS, Sending } from "../../js/phone/src/sending.js";
+import { Sending } from "../../js/phone/src/sending.js";
+import { LEVELS } from "../../js/phone/src/sending_levels.js";
 import { TrackTail } from "../../js/phone/src/track_tail.js";
 
 // One schedule of the link: what each step gives, and which states it leads to.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 
-from glassbridge.core import sending
+from glassbridge.core.sending_levels import LEVELS, STATIC
 from glassbridge.phone import coding
 from tests.console.browser import Browser
 from tests.js.node import PACKAGE, ROOT, run
@@ -80,7 +80,7 @@ def test_they_meet_what_can_happen(played: Vectors) -> None:
     states = {tuple(states) for steps in played.expected["link"] for _, _, *states in steps}
     assert len(states) > 20, f"the schedules see only {states}"
     decided = [tuple(step) for run_ in played.expected["sending"] for step in run_]
-    assert {name for name, *_ in decided} == {level.name for level in (sending.STATIC, *sending.LEVELS)}
+    assert {name for name, *_ in decided} == {level.name for level in (STATIC, *LEVELS)}
     assert sum(doubles for _, doubles, _ in decided) > 100, "a second socket is wanted now and then"
     assert len(decided) > sum(spares for _, _, spares in decided) > 100, "or stands by"
     assert any(played.expected["tail"])

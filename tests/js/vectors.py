@@ -13,6 +13,8 @@ from glassbridge.core import phone_socket as socket
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.link_events import AudioRoute as Route
 from glassbridge.core.phone_link import DEAD_SOUND, Event, PhoneLink
+from glassbridge.core.route_reports import Arrived
+from glassbridge.core.sending_levels import LEVELS
 from glassbridge.core.values import AudioState, Generation, LossReason
 from glassbridge.phone import client, coding, pacing
 from glassbridge.phone.capture import Capture, Frame
@@ -163,8 +165,8 @@ def coded(rng: random.Random) -> tuple[list[Any], list[Any]]:
     steps: list[Any] = []
     made: list[Any] = []
     for number in range(200):
-        index = rng.randrange(len(sending.LEVELS)) if rng.random() < 0.2 or not steps else steps[-1][1]
-        level = sending.LEVELS[index]
+        index = rng.randrange(len(LEVELS)) if rng.random() < 0.2 or not steps else steps[-1][1]
+        level = LEVELS[index]
         match rng.choices(("code", "flush", "repair", "recoded", "forget"), (20, 2, 2, 1, 2))[0]:
             case "code":
                 samples = [rng.randint(-3000, 3000) for _ in range(rng.choice((160, 320, 480, 1600, 100)))]
@@ -214,7 +216,7 @@ def sent(rng: random.Random) -> tuple[list[Any], list[Any]]:
             step("sent", route.value, stop, 960, now)
             arrived[route] += rng.random() >= loss
         if number % 8 == 7:
-            told = {r: sending.Arrived(arrived[r], stop - 960, late) for r in carries if rng.random() < 0.8}
+            told = {r: Arrived(arrived[r], stop - 960, late) for r in carries if rng.random() < 0.8}
             ours.reported(told, now)
             reports = [(r.value, {"frames": a.frames, "stop": a.stop, "late": a.late}) for r, a in told.items()]
             step("reported", reports, now)

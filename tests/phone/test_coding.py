@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from glassbridge.cloud.decoding import OpusFrames
-from glassbridge.core.sending import LEVELS, Coding, Level
+from glassbridge.core.sending_levels import LEVELS, Coding, Level
 from glassbridge.core.uplink import Ledger
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, joined, merged, recoded, repair, repaired

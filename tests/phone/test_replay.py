@@ -2,8 +2,8 @@
 
 import asyncio
 
+from glassbridge.phone.plain import REPLAY_SPEED
 from glassbridge.phone.player import play
-from glassbridge.phone.sender import REPLAY_SPEED
 from tests.phone.scripted import Rooms, ScriptedCloud
 from tests.phone.test_client import noise, phone, speak
 from tests.support.patience import patient
@@ -59,7 +59,7 @@ async def test_what_a_dead_livekit_node_got_arrives_by_the_socket_before_anybody
         account = cloud.ledger.account()
         assert (account.lost, account.late) == (0, 0), "all of it was live"
         assert rooms.here.closed is None
-        assert me.client.sender.replayed == 0
+        assert me.client.sender.counts.replayed == 0
 
 
 async def test_live_audio_goes_first_and_the_pace_is_bounded() -> None:
@@ -73,7 +73,7 @@ async def test_live_audio_goes_first_and_the_pace_is_bounded() -> None:
         assert cloud.ledger.account().late < patient(2.5) * SECOND, "live audio stayed live beside it"
         spent = cloud.replayed_at[-1][0] - cloud.replayed_at[0][0]
         assert sum(ms for _, ms in cloud.replayed_at) / 1000 <= REPLAY_SPEED * (spent + patient(0.1))
-        assert len(cloud.replayed_at) == me.client.sender.replayed
+        assert len(cloud.replayed_at) == me.client.sender.counts.replayed
 
 
 async def test_nothing_is_sent_again_that_nobody_asked_for() -> None:
@@ -90,7 +90,7 @@ async def test_nothing_is_sent_again_that_nobody_asked_for() -> None:
         await play(me.client, pcm[SECOND + 6400 :], 20)
         await eventually(lambda: cloud.ledger.account().epochs[0].microphone_off)
         assert cloud.ledger.lost > 0
-        assert me.client.sender.replayed == 0
+        assert me.client.sender.counts.replayed == 0
 
 
 async def test_a_new_backend_gets_what_nobody_has_acknowledged() -> None:
@@ -133,4 +133,4 @@ async def test_a_sample_that_is_lost_in_the_room_does_not_stay_lost() -> None:
         rooms.swallow = False
         await speaking
         await complete(cloud, pcm)
-        assert 1 <= me.client.sender.replayed <= 2 * rooms.swallowed
+        assert 1 <= me.client.sender.counts.replayed <= 2 * rooms.swallowed

@@ -8,8 +8,9 @@ import pytest
 
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.phone.capture import Capture, Frame
+from glassbridge.phone.plain import TRACK_DELAY
 from glassbridge.phone.room import Room
-from glassbridge.phone.sender import TRACK_DELAY, Sender
+from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket
 from glassbridge.phone.track_tail import KEPT_MS, TrackTail
 from glassbridge.runtime.tasks import cancelled

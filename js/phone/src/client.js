@@ -13,7 +13,7 @@ import { NetworkWatch } from "./network_watch.js";
 import { measure, measureAgain } from "./probe.js";
 import { NoRoom, PhoneRoom } from "./room.js";
 import { Sender } from "./sender.js";
-import { LEVELS } from "./sending.js";
+import { LEVELS } from "./sending_levels.js";
 import { Shell } from "./shell.js";
 import { PING_EVERY } from "./socket.js";
 import { Sockets } from "./sockets.js";

@@ -7,7 +7,7 @@ import { RULES } from "./rules.js";
 
 /** @typedef {import("./frames.js").Frame} Frame */
 /** @typedef {import("./capture.js").Capture} Capture */
-/** @typedef {import("./sending.js").Level} Level */
+/** @typedef {import("./sending_levels.js").Level} Level */
 
 /**
  * @typedef {object} OpusEncoder One stream of Opus: 16 kHz, mono, packets of 20 ms.

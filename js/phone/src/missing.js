@@ -8,7 +8,7 @@ import { RULES } from "./rules.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 
 const { AGAIN_AFTER, REMEMBERED } = RULES.constants.missing;
-const { REPLAY_SPEED } = RULES.constants.sender;
+const { REPLAY_SPEED } = RULES.constants.plain;
 const { REPAIR_MS } = RULES.constants.coding;
 
 const BURST = 0.03; // seconds of sending again that are made up for

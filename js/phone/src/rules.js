@@ -193,8 +193,6 @@ export const RULES = {
       "CALM": 10.0,
       "REMEMBER": 60.0,
       "HEADROOM": 0.7,
-      "WINDOW": 3.0,
-      "LOSSY": 0.02,
       "CLEAN": 0.005,
       "FULL": 0.35,
       "FULL_PCM": 0.25,
@@ -203,14 +201,12 @@ export const RULES = {
       "QUEUED": 0.25,
       "QUIET": 0.15,
       "STALLED": 2.0,
-      "UNREPORTED": 1.25,
       "STALLED_ALL": 3.0,
       "TRIPS": 2,
-      "GROWING": 0.1,
-      "FEW": 12,
       "REPEATS": 5,
-      "LONG": 0.35,
-      "HISTORY": 2048,
+      "LONG": 0.35
+    },
+    "sending_levels": {
       "STATIC": {
         "name": "static",
         "coding": "pcm",
@@ -277,7 +273,17 @@ export const RULES = {
         "livekit": 180,
         "websocket": 90
       },
-      "START": 1
+      "START": 1,
+      "LOSSY_LEVEL": 2,
+      "LAST_BOTH": 3
+    },
+    "route_reports": {
+      "WINDOW": 3.0,
+      "LOSSY": 0.02,
+      "UNREPORTED": 1.25,
+      "GROWING": 0.1,
+      "FEW": 12,
+      "HISTORY": 2048
     },
     "audio_routes": {
       "PRESENCE": 1.0,
@@ -299,15 +305,17 @@ export const RULES = {
     "sender": {
       "QUEUE_FRAMES": 256,
       "MAX_AGE": 5.0,
-      "SEND_TIMEOUT": 2.0,
-      "REPLAY_SPEED": 4,
       "HUM_AFTER": 0.3,
-      "TRACK_DELAY": 0.06,
       "FILL_AFTER": 0.06,
       "TAILS": 2,
       "ROOM_AGE": 1.0,
       "SOCKET_PATIENCE": 30.0,
       "DOUBTED": 1.5
+    },
+    "plain": {
+      "SEND_TIMEOUT": 2.0,
+      "REPLAY_SPEED": 4,
+      "TRACK_DELAY": 0.06
     },
     "missing": {
       "AGAIN_AFTER": 0.2,

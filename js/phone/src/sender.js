@@ -11,7 +11,8 @@ import { Missing } from "./missing.js";
 import { Plain } from "./plain.js";
 import { RULES } from "./rules.js";
 import { chooseRoutes, presenceInterval } from "./routes.js";
-import { LEVELS, STATIC, Sending } from "./sending.js";
+import { Sending } from "./sending.js";
+import { LEVELS, STATIC } from "./sending_levels.js";
 import { Work } from "./work.js";
 
 /** @typedef {import("./capture.js").Capture} Capture */
@@ -31,7 +32,7 @@ const LEAST_AHEAD = 6_000;
 const LATELY = 1; // seconds
 const AHEAD = 0.5; // seconds of numbered audio that may wait in a socket whose cloud answers no pings
 
-/** @param {import("./sending.js").Level} level */
+/** @param {import("./sending_levels.js").Level} level */
 const ahead = (level) => Math.max(LEAST_AHEAD, (AHEAD * level.bitRate) / 8);
 
 /**
@@ -373,7 +374,7 @@ export class Sender {
    */
   acknowledged(ack) {
     if (ack.epoch === this.capture.epoch) {
-      /** @type {Map<Route, import("./sending.js").Arrived>} */
+      /** @type {Map<Route, import("./route_reports.js").Arrived>} */
       const said = new Map();
       if (ack.room) said.set("livekit", arrived(ack.room));
       if (ack.socket) said.set("websocket", arrived(ack.socket));

@@ -1,32 +1,31 @@
 """The level at which a phone sends its audio: by one route or both, in which coding, and how much of it twice.
 
 What it decides
-- The level of sending (LEVELS): coding, bit rate, length of a frame, copies of earlier packets, one route or both. A
-  good
-  link gets PCM on one route; a lossy one Opus on both, with copies; a narrow one a thin stream on the reliable route.
+- The level of sending (core/sending_levels.py): a good link gets PCM on one route; a lossy one Opus on both, with
+  copies; a narrow one a thin stream on the reliable route.
 - Down at once when the link demands it, straight to the level that the measured rate carries, but no more than once in
   CHANGE_EVERY; up by one level after CALM seconds without loss and delay, where that takes more of the link not before
-  a probe has passed as quickly as it needs. A guess (a probe that is late, a room that
-  takes no more) is corrected as soon as more is known, and so is a better level that was too good.
+  a probe has passed as quickly as it needs. A guess (a probe that is late, a room that takes no more) is corrected as
+  soon as more is known, and so is a better level that was too good.
 - A rate at which the link was full is remembered for REMEMBER seconds: no level above it is tried before. A probe, sent
   before the first words, tells of a narrow link at once; while it is late, audio is sent as suits a narrow link, too.
 
-What it measures: the cloud reports for each route how many frames arrived, up to which position, and how late. The
-difference to what was sent is loss; where even the quickest frames of every route are late, the link is full.
+What it measures: what the cloud reports of each route (core/route_reports.py). Where even the quickest frames of every
+route are late, the link is full.
 
 It knows no sockets, codecs or clocks. Time is an argument, monotonic seconds. A cloud that reports nothing (or not yet)
 leaves it at STATIC, which is what the plain protocol does.
 """
 
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import Final
 
 from glassbridge.core.link_events import AudioRoute
+from glassbridge.core.route_reports import LOSSY, WINDOW, Arrived, RouteReports
+from glassbridge.core.sending_levels import HEADERS, LAST_BOTH, LEVELS, LOSSY_LEVEL, START, STATIC, Level
 
 CHANGE_EVERY: Final = 3.0
 """Seconds between two changes of level."""
@@ -36,12 +35,8 @@ REMEMBER: Final = 60.0
 """Seconds for which the rate of a full link is remembered."""
 HEADROOM: Final = 0.7
 """Share of the measured rate that a level may take."""
-WINDOW: Final = 3.0
-"""Seconds over which loss is measured."""
-LOSSY: Final = 0.02
-"""Share of frames that did not arrive at which audio is sent twice."""
 CLEAN: Final = 0.005
-"""The same below which a link is calm."""
+"""Share of frames that did not arrive below which a link is calm."""
 FULL: Final = 0.35
 """Seconds by which the quickest frames of every route are late, in two reports, when the link is full."""
 FULL_PCM: Final = 0.25
@@ -57,30 +52,15 @@ QUIET: Final = 0.15
 """The same below which a link is calm."""
 STALLED: Final = 2.0
 """Seconds without news of what was sent at which a route is stalled."""
-UNREPORTED: Final = 1.25
-"""Seconds until what was sent is in a report, where reports come: what is in none by then is late."""
 STALLED_ALL: Final = 3.0
 """The same for all routes together before the thinnest stream is tried: a way that has become long is not dead."""
 TRIPS: Final = 2
 """Round trips on top: what was lost comes a round trip later, and so does its report."""
-GROWING: Final = 0.1
-"""Seconds by which lateness grew in WINDOW where a queue fills; a way that has become longer is late, but steadily."""
-FEW: Final = 12
-"""Frames below which a share of loss says nothing."""
 REPEATS: Final = 5
 """Segments that sockets sent again in WINDOW at which audio is sent twice: 4 % of PCM."""
 LONG: Final = 0.35
 """Seconds of a round trip from which on a loss costs more than half a second, and PCM in flight more than the room's
 window: there audio is always coded."""
-HISTORY: Final = 2_048
-"""Frames of a route that are remembered; older ones are taken for lost."""
-
-
-class Coding(Enum):
-    """How samples are coded."""
-
-    PCM = "pcm"
-    OPUS = "opus"
 
 
 class Probe(Enum):
@@ -93,153 +73,12 @@ class Probe(Enum):
     """Another one is to tell whether the link carries the next better level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One way of sending. `rate` is what it takes on the wire in bit/s, headers and both routes included."""
-
-    name: str
-    coding: Coding
-    bit_rate: int
-    """Of the coded audio, bit/s."""
-    frame_ms: int
-    """Longest frame; 0: as captured."""
-    copies: int
-    """Earlier packets (of 20 ms) that each frame in the room carries again."""
-    both: bool
-    """By both routes; otherwise by one."""
-    reliable: bool
-    """The one route is the socket where it can be had, not the room."""
-    rate: int
-
-
-STATIC: Final = Level("static", Coding.PCM, 256_000, 0, 0, both=False, reliable=False, rate=290_000)
-LEVELS: Final = (
-    Level("clear", Coding.PCM, 256_000, 0, 0, both=False, reliable=False, rate=290_000),
-    Level("guarded", Coding.PCM, 256_000, 25, 0, both=False, reliable=False, rate=320_000),
-    Level("lossy", Coding.OPUS, 24_000, 20, 2, both=True, reliable=True, rate=210_000),
-    Level("narrow", Coding.OPUS, 16_000, 60, 3, both=True, reliable=True, rate=95_000),
-    Level("thin", Coding.OPUS, 12_000, 100, 0, both=False, reliable=True, rate=22_000),
-)
-"""From the best link to the worst. Rates: coded bytes and HEADERS."""
-HEADERS: Final = {AudioRoute.ROOM: 180, AudioRoute.SOCKET: 90}
-"""Bytes of all headers of a frame: ours (24), the transport's, UDP's or TCP's, IP's."""
-START: Final = 1
-_LOSSY_LEVEL: Final = 2
-_LAST_BOTH: Final = max(index for index, level in enumerate(LEVELS) if level.both)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """What the cloud says of one route (wire/phone.py, AudioAck)."""
-
-    frames: int
-    """With new samples, so far."""
-    stop: int
-    """The position after the newest of them."""
-    late: float
-    """Seconds by which the quickest of them since the last report was slower than the quickest of all."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    stop: int
-    at: float
-    frames: int
-    """Of this route up to here."""
-    bits: int
-
-
-class _Track:
-    """What one route was given, and what the cloud says of it."""
-
-    def __init__(self) -> None:
-        self.sent: deque[_Sent] = deque(maxlen=HISTORY)
-        self._late = deque((0.0, 0.0), maxlen=2)
-        self._latenesses: deque[tuple[float, float]] = deque()
-        """(at, late) of each report in WINDOW."""
-        self._reported: Arrived | None = None
-        self._expected = 0
-        """Frames that were sent up to that report."""
-        self._window: deque[tuple[float, int, int, float]] = deque()
-        """(at, frames expected, frames arrived, bits arrived) of each report in WINDOW."""
-
-    def put(self, stop: int, size: int, now: float) -> None:
-        last = self.sent[-1] if self.sent else _Sent(0, now, 0, 0)
-        if stop >= last.stop:
-            self.sent.append(_Sent(stop, now, last.frames + 1, last.bits + 8 * size))
-
-    def report(self, said: Arrived, now: float) -> None:
-        former, self._reported = self._reported, said
-        index = bisect_right(self.sent, said.stop, key=lambda entry: entry.stop) - 1
-        if index < 0:
-            return
-        entry = self.sent[index]
-        if former is None or (said.frames > former.frames and entry.stop > former.stop):
-            self._late.append(said.late)
-            self._latenesses.append((now, said.late))
-            while self._latenesses[0][0] < now - WINDOW:
-                self._latenesses.popleft()
-        if former is not None and said.frames >= former.frames and entry.stop > former.stop:
-            expected = max(1, entry.frames - self._expected)
-            arrived = min(said.frames - former.frames, expected)
-            before = self.sent[max(0, index - expected)]
-            self._window.append((now, expected, arrived, arrived / expected * (entry.bits - before.bits)))
-        elif former is None:
-            self._window.append((now, 0, 0, 0.0))
-        self._expected = entry.frames
-        while self._window and self._window[0][0] < now - WINDOW:
-            self._window.popleft()
-
-    def unanswered(self, now: float) -> float:
-        """Seconds since the oldest frame was sent that the cloud has not reported yet."""
-        stop = self._reported.stop if self._reported is not None else -1
-        index = bisect_right(self.sent, stop, key=lambda entry: entry.stop)
-        return now - self.sent[index].at if index < len(self.sent) else 0.0
-
-    @property
-    def loss(self) -> float:
-        expected = sum(entry[1] for entry in self._window)
-        return 1 - sum(entry[2] for entry in self._window) / expected if expected >= FEW else 0.0
-
-    @property
-    def is_reported(self) -> bool:
-        """The cloud has said something of this route."""
-        return self._reported is not None
-
-    def late(self, reported_at: float) -> float:
-        """Seconds by which its quickest frames are late. `reported_at`: the last report of any route."""
-        return max(min(self._late), self.unanswered(reported_at) - UNREPORTED)
-
-    @property
-    def fills(self) -> bool:
-        """What it carries waits ever longer, or does not arrive: a queue on the way fills, or is full."""
-        known = self._latenesses
-        return self.loss > LOSSY or (len(known) > 1 and known[-1][1] - known[0][1] > GROWING)
-
-    def forget_lateness(self) -> None:
-        """Another level: what is late now was sent before."""
-        self._late.extend((0.0, 0.0))
-
-    @property
-    def rate(self) -> float:
-        """Bits a second that arrive, headers included."""
-        if len(self._window) < 2:
-            return 0.0
-        (begun, *_), *rest = self._window
-        return sum(entry[3] for entry in rest) / max(0.1, rest[-1][0] - begun)
-
-    def offered(self, now: float) -> float:
-        """Bits a second that it was given in WINDOW, headers included."""
-        first = self.sent[bisect_left(self.sent, now - WINDOW, hi=len(self.sent) - 1, key=lambda entry: entry.at)]
-        return (self.sent[-1].bits - first.bits) / max(0.1, now - first.at)
-
-
 class Sending:
     """The sender of one phone. `sent` and `reported` feed it; `level` is what holds now."""
 
     def __init__(self) -> None:
         self._level: int | None = None
-        self._tracks: dict[AudioRoute, _Track] = {}
+        self._tracks: dict[AudioRoute, RouteReports] = {}
         self._changed_at = -inf
         self._calm_since = -inf
         self._ceiling = inf
@@ -267,7 +106,7 @@ class Sending:
         if not reports:
             self._level = None
         elif self._level is None:
-            self._level = _LOSSY_LEVEL if self._trip >= LONG else START
+            self._level = LOSSY_LEVEL if self._trip >= LONG else START
 
     @property
     def is_long(self) -> bool:
@@ -289,7 +128,7 @@ class Sending:
         as suits both."""
         if self.is_new:
             self._probe = Probe.LATE
-            self._use(max(_LAST_BOTH, self._fitting(rate)), now)
+            self._use(max(LAST_BOTH, self._fitting(rate)), now)
 
     def probed(self, rate: float | None, now: float, *, repeated: bool = False) -> None:
         """A probe passed at `rate` bit/s: a link that is narrower than PCM is never filled with it. None: it told
@@ -304,7 +143,7 @@ class Sending:
             self._ceiling, self._ceiling_at = rate, now
             self._use(self._fitting(rate), now)
         elif late or repeated:
-            self._use(_LOSSY_LEVEL, now)
+            self._use(LOSSY_LEVEL, now)
 
     def _proved(self, rate: float | None, now: float) -> None:
         """To the next better level, unless the link carries too little."""
@@ -326,26 +165,26 @@ class Sending:
             self._repeats.popleft()
         many = sum(count for _, count in self._repeats) >= REPEATS
         loses = many and self._queued < QUEUED and self._ceiling == inf
-        if loses and self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
-            self._change(_LOSSY_LEVEL, now)
+        if loses and self._level is not None and self._level < LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
+            self._change(LOSSY_LEVEL, now)
 
     @property
     def spares(self) -> bool:
         """Whether a second socket may stand by: the link is measured, and not known to be narrow or full."""
         known = self._level is not None and not self.is_new and self._ceiling == inf
-        return known and LEVELS.index(self.level) <= _LOSSY_LEVEL and self._queued < QUEUED
+        return known and LEVELS.index(self.level) <= LOSSY_LEVEL and self._queued < QUEUED
 
     def doubles(self, now: float) -> bool:
         """Whether a second socket is worth its bytes: the link loses packets, or a loss would cost much, and it is not
         known to be full."""
         repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM
-        return self.level is LEVELS[_LOSSY_LEVEL] and (repeats or self.is_long) and self._queued < QUEUED
+        return self.level is LEVELS[LOSSY_LEVEL] and (repeats or self.is_long) and self._queued < QUEUED
 
     def refused(self, now: float) -> None:
         """The room takes no more: the link is full, or nothing of what it got is acknowledged. A narrow stream is what
         it may still carry."""
-        if self._level is not None and self._level < _LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
-            self._use(_LAST_BOTH, now)
+        if self._level is not None and self._level < LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
+            self._use(LAST_BOTH, now)
 
     def forget(self, now: float) -> None:
         """What was sent so far will not be reported; what was learned of the link stays."""
@@ -355,7 +194,7 @@ class Sending:
     def sent(self, route: AudioRoute, stop: int, size: int, now: float) -> None:
         """A frame with new samples before `stop` went out, `size` bytes of it."""
         if self._level is not None:
-            self._tracks.setdefault(route, _Track()).put(stop, size + HEADERS[route], now)
+            self._tracks.setdefault(route, RouteReports()).put(stop, size + HEADERS[route], now)
 
     def reported(self, arrived: Mapping[AudioRoute, Arrived], now: float) -> None:
         """What the cloud says of each route. `judge` decides later: reports that a link has held up come together, and
@@ -386,29 +225,29 @@ class Sending:
             self._calm_since = now
         if now - self._ceiling_at > REMEMBER:
             self._ceiling = inf
-        if self._level < _LOSSY_LEVEL and (backlog > BACKLOG or carries < SHORT * self.level.rate):
+        if self._level < LOSSY_LEVEL and (backlog > BACKLOG or carries < SHORT * self.level.rate):
             self._narrowed(carries, now)
         if now - self._changed_at < CHANGE_EVERY:
             return
-        behind = max(min(late, default=0.0), backlog) > (FULL_PCM if self._level < _LOSSY_LEVEL else FULL)
+        behind = max(min(late, default=0.0), backlog) > (FULL_PCM if self._level < LOSSY_LEVEL else FULL)
         suspect = any(stalled) or (behind and not self._is_queued(carrying, now))
         if behind and self._is_queued(carrying, now):
             self._ceiling, self._ceiling_at = sum(track.rate for track in tracks), now
-            most = len(LEVELS) - 1 if backlog > FULL or any(track.fills for track in tracks) else _LAST_BOTH
+            most = len(LEVELS) - 1 if backlog > FULL or any(track.fills for track in tracks) else LAST_BOTH
             self._change(max(self._level, min(most, self._fitting(self._ceiling, self._level + 1))), now)
         elif min(unanswered, default=0.0) > STALLED_ALL + TRIPS * self._trip:
             self._doubtful = self._level < len(LEVELS) - 1 or self._doubtful
             self._change(len(LEVELS) - 1, now)
         elif self._doubtful and tracks and not any(stalled):
             self._doubtful = False
-            self._use(_LOSSY_LEVEL, now)
-        elif loss > LOSSY and (self._level < _LOSSY_LEVEL or self._ceiling == inf):
-            self._change(_LOSSY_LEVEL, now)
-        elif suspect and self._level < _LOSSY_LEVEL:
-            self._use(_LOSSY_LEVEL, now)
+            self._use(LOSSY_LEVEL, now)
+        elif loss > LOSSY and (self._level < LOSSY_LEVEL or self._ceiling == inf):
+            self._change(LOSSY_LEVEL, now)
+        elif suspect and self._level < LOSSY_LEVEL:
+            self._use(LOSSY_LEVEL, now)
         elif self._level > 0 and now - self._calm_since > CALM:
             better = self._level - 1
-            if (better < _LOSSY_LEVEL and self.is_long) or LEVELS[better].rate > HEADROOM * self._ceiling:
+            if (better < LOSSY_LEVEL and self.is_long) or LEVELS[better].rate > HEADROOM * self._ceiling:
                 return
             if LEVELS[better].rate > LEVELS[self._level].rate:
                 self._probe = Probe.WANTED
@@ -423,7 +262,7 @@ class Sending:
             self._ceiling, self._ceiling_at = carries, now
             self._change(fits, now)
 
-    def _is_queued(self, carrying: Mapping[AudioRoute, _Track], now: float) -> bool:
+    def _is_queued(self, carrying: Mapping[AudioRoute, RouteReports], now: float) -> bool:
         """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the
         socket alone where its round trip tells, or where much less arrives than is sent."""
         arrives = sum(track.rate for track in carrying.values())

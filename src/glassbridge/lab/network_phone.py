@@ -81,10 +81,10 @@ class Phone:
             await phone.voice(False)
             await phone.microphone(False)
             await self._settled(phone)
-            sent = {path.value: count for path, count in phone.sender.sent.items()}
+            sent = {path.value: count for path, count in phone.sender.counts.sent.items()}
             capture = phone.capture
             tell("done", acknowledged=capture.acknowledged, samples=capture.position, lost=capture.lost,
-                 sent=sent, replayed=phone.sender.replayed, unsent=phone.sender.unsent)  # fmt: skip
+                 sent=sent, replayed=phone.sender.counts.replayed, unsent=phone.sender.counts.unsent)  # fmt: skip
 
     async def _settled(self, phone: PhoneClient) -> None:
         deadline = monotonic() + PATIENCE

@@ -22,7 +22,7 @@ from glassbridge.core.phone_socket import (
     Stop,
     Switch,
 )
-from glassbridge.core.sending import LEVELS
+from glassbridge.core.sending_levels import LEVELS
 from glassbridge.core.values import BYTES_PER_MS, AudioState, Generation, Transport
 from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import Connector
@@ -95,7 +95,7 @@ class PhoneClient:
             self._dial,
             self._hear,
             self._on_loss,
-            lambda: (self._sender.put_into_room, self._sender.put_on_sockets),
+            lambda: (self._sender.counts.into_room, self._sender.counts.on_sockets),
             self._on_news,
             self._on_failure,
             world,
@@ -377,7 +377,7 @@ class PhoneClient:
         await self._sender.introduce(socket)
         self.session = ack
         self._sender.use(socket, ack)
-        self._tasks.spawn(self._sender.probe(), "probe")
+        self._tasks.spawn(self._sender.meter.probe(), "probe")
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
         self._link.post(Accepted(number, same_room, ack.pings))

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from glassbridge.core.sending import LEVELS, Coding, Level
+from glassbridge.core.sending_levels import LEVELS, Coding, Level
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.livekit.opus import Encoder
 from glassbridge.phone.capture import Capture, Frame

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from glassbridge.core import audio_routes
-from glassbridge.core.sending import LEVELS
+from glassbridge.core.sending_levels import LEVELS
 from glassbridge.phone.capture import Capture
 from glassbridge.phone.coding import Coder, Outgoing, joined, merged
 from glassbridge.phone.room import Room

@@ -6,9 +6,7 @@
   place in the room, and while the cloud says that it listens on the socket only.
 - Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, and twice
   soon after speech, so that a lost end is known at once. A change of route can neither lose nor double a sample unseen.
-- What went by a track that is heard no more goes once more, by the WebSocket, from where the cloud says that it heard
-  last (phone/track_tail.py).
-- On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
+- Audio without numbers, and that of a track: phone/plain.py.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably
   (phone/missing.py); later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times
   real time.
@@ -21,26 +19,26 @@
 """
 
 import asyncio
-import math
-from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 
-from glassbridge.core import audio_routes, sending
+from glassbridge.core import audio_routes
 from glassbridge.core.link_events import AudioRoute as Route
-from glassbridge.core.sending import Coding, Level, Sending
+from glassbridge.core.route_reports import Arrived
+from glassbridge.core.sending import Sending
+from glassbridge.core.sending_levels import LEVELS, STATIC, Coding, Level
 from glassbridge.core.values import BYTES_PER_MS, Transport
-from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.beside import Beside
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, repaired
+from glassbridge.phone.counts import Counts, Path
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
+from glassbridge.phone.link_meter import LinkMeter
 from glassbridge.phone.missing import Missing
+from glassbridge.phone.plain import REPLAY_SPEED, SEND_TIMEOUT, Plain
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
-from glassbridge.phone.track_tail import TrackTail
 from glassbridge.runtime.queues import AgedQueue
 from glassbridge.wire.audio_frames import (
     CODING_OPUS,
@@ -48,19 +46,13 @@ from glassbridge.wire.audio_frames import (
     TOPIC_NUMBERED,
     FrameNumber,
     encode_numbered,
-    encode_sequence,
 )
 from glassbridge.wire.phone import AudioAck, ConnectionAck
 
 QUEUE_FRAMES = 256
 MAX_AGE = 5.0
-SEND_TIMEOUT = 2.0
-REPLAY_SPEED = 4
 HUM_AFTER = 0.3
 """Seconds without a frame after which a track carries silence."""
-TRACK_DELAY = 0.06
-"""Seconds that sound of a track takes beyond the way: it is coded, paced and put in order. What is sent again from
-where the cloud heard last begins so much earlier or later at most."""
 FILL_AFTER = 0.06
 """Seconds without a frame after which samples that do not fill a packet are sent with silence behind them."""
 TAILS = 2
@@ -71,14 +63,6 @@ SOCKET_PATIENCE = 30.0
 """Seconds that the socket may take nothing: one that is dead is known sooner, by its pings."""
 DOUBTED = 1.5
 """Seconds of sound that go by the socket at once where the room is doubted: what is older is late, and asked for."""
-
-
-class Path(Enum):
-    """By which way a frame went."""
-
-    DATA = "data"
-    TRACK = "track"
-    WEBSOCKET = "websocket"
 
 
 class Sender:
@@ -98,20 +82,12 @@ class Sender:
         self.numbered = False
         self.told: AudioStateChanged | None = None
         """What the cloud said last on this socket."""
-        self.sent: Counter[Path] = Counter()
-        """Frames with samples, by path."""
-        self.put_into_room = self.put_on_sockets = 0
-        """Frames so far, presence and silence included, repetitions left out; of a track its blocks."""
-        self.unsent = 0
-        """Frames with samples that no path took at once."""
-        self.replayed = 0
-        """Frames that were sent again."""
+        self.counts = Counts()
         self._sending = Sending()
         self._coder, self._repairs = Coder(), Coder()
         self._epoch = capture.epoch
         self._used = self._sending.level
         """The level of what was sent last."""
-        self._socket: CloudSocket | None = None
         self._missing = Missing(capture, clock)
         self._capture = capture
         self._room = room
@@ -125,54 +101,32 @@ class Sender:
             Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
         }
         self.beside = Beside(capture, self._sending, self._onto, self._is_wanted, clock)
-        self._repeated = 0
-        """What the sockets had sent again when it was last looked at."""
+        self.meter = LinkMeter(self._sending, self.beside, clock)
         self.insistence = Insistence(capture, room, self._lanes[Route.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
-        self._probing = asyncio.Event()
         self._nudged = asyncio.Event()
         self._spoken_at = 0.0
         self._tails = 0
-        self._counter = 0
-        self._rest = b""
-        """Samples that do not fill a block of the track yet."""
-        self._fell_back = False
-        """What goes by a track went by the WebSocket last: until there is a track again, it stays there."""
-        self._tail = TrackTail()
-        self._unheard_since: int | None = None
-        """Capture time of what the cloud heard last by the track, as far as it has told; None: it does not tell."""
+        self._plain = Plain(capture, room, transport, self.counts)
 
     @property
     def socket(self) -> CloudSocket | None:
         """Open and acknowledged."""
-        return self._socket
+        return self.meter.socket
 
     def use(self, socket: CloudSocket | None, ack: ConnectionAck | None = None) -> None:
         """From now on this socket counts, which the cloud has accepted with `ack`; None: there is none."""
-        self._socket, self.told = socket, None
+        self.meter.socket, self.told = socket, None
         self._missing.begin_socket()
         if ack is not None:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
-            trip = 0.0 if socket is None else socket.trip.now
-            self._sending.begin(reports=reports, now=self._clock(), trip=trip)
+            self._sending.begin(reports=reports, now=self._clock(), trip=self.meter.trip)
             if self._sending.is_long and self._transport is Transport.WEBSOCKET:
                 self.beside.wanted.set()  # it takes long to open
 
-    async def probe(self) -> None:
-        """Measures the link of a new socket, where nothing is known of it, before audio fills it; and later, before
-        more is sent."""
-        socket = self._socket
-        if socket is None or not (self._sending.is_new or self._sending.wants_probe):
-            return
-        before = socket.trip.repeated
-        rate = await socket.probe(lambda rate: self._sending.doubted(rate, self._clock()))
-        if socket is self._socket:
-            self._sending.probed(rate, self._clock(), repeated=socket.trip.repeated > before)
-
     def heard_in_room(self, ago: float) -> None:
         """The cloud says how many seconds ago it heard something from the room."""
-        trip = 0.0 if self._socket is None else self._socket.trip.now
-        self._unheard_since = self._capture.now() - round((ago + trip + TRACK_DELAY) * 1e6)
+        self._plain.heard_in_room(ago, self.meter.trip)
 
     @property
     def level(self) -> Level:
@@ -182,7 +136,7 @@ class Sender:
     @property
     def dropped(self) -> int:
         """Frames that no path took in time, at first."""
-        return self.unsent + self._queue.dropped
+        return self.counts.unsent + self._queue.dropped
 
     def put(self, frame: Frame) -> None:
         """Sends a frame soon; never waits."""
@@ -200,7 +154,7 @@ class Sender:
         """Learns from what the cloud says of the audio: how to send, and what to send again."""
         arrived = {Route.ROOM: ack.room, Route.SOCKET: ack.socket}
         if ack.epoch == self._capture.epoch:
-            said = {route: sending.Arrived(*given[:2], given[2] / 1000) for route, given in arrived.items() if given}
+            said = {route: Arrived(*given[:2], given[2] / 1000) for route, given in arrived.items() if given}
             self._sending.reported(said, self._clock())
         if self.numbered:
             self._send_missing()
@@ -208,11 +162,11 @@ class Sender:
     def _send_missing(self) -> None:
         level = self._sending.level
         rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
-        for again, frames in self._missing.due(measured=level is not sending.STATIC, room=rooms):
+        for again, frames in self._missing.due(measured=level is not STATIC, room=rooms):
             for sent in repaired(frames, level, self._repairs):
                 if again.room:
                     self._lanes[Route.ROOM].put(sent)
-                if again.socket and self._socket is not None:
+                if again.socket and self.socket is not None:
                     self._put_on_socket(sent)
 
     async def introduce(self, socket: CloudSocket) -> None:
@@ -241,7 +195,7 @@ class Sender:
             except TimeoutError:
                 self._dispatch(self._coder.flush(self._sending.level))
                 if self._transport is Transport.TRACK:
-                    await self._hum()
+                    await self._plain.hum(self._is_silent_on_track, self._microphone_on)
                 continue
             if frame.number.presence:
                 self._be_present(frame)
@@ -249,7 +203,7 @@ class Sender:
                 self._begin_epoch(frame.number.epoch)
                 self._dispatch(self._coder.code(frame, self._sending.level))
             else:
-                await self._speak(frame)
+                await self._plain.speak(frame, self.path, self.socket)
 
     def _begin_epoch(self, epoch: int) -> None:
         """Positions begin anew: nothing of the former epoch says anything about them."""
@@ -268,15 +222,9 @@ class Sender:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.insistence.run())
             tasks.create_task(self.beside.run())
-            tasks.create_task(self._probe_again())
+            tasks.create_task(self.meter.run())
             for lane in self._lanes.values():
                 tasks.create_task(lane.run())
-
-    async def _probe_again(self) -> None:
-        while True:
-            await self._probing.wait()
-            self._probing.clear()
-            await self.probe()
 
     async def keep_present(self) -> None:
         """Sees to it that numbered audio is never silent for longer than PRESENCE; until cancelled."""
@@ -308,13 +256,13 @@ class Sender:
             await self._missing.any_late.wait()
             await self._idle.wait()
             await self._lanes[Route.SOCKET].emptied()
-            if self._socket is None or not self._missing.late:
+            if self.socket is None or not self._missing.late:
                 self._missing.any_late.clear()
                 continue
             frame = self._missing.late.popleft()
             for again in repair(frame, self._sending.level, self._repairs, flags=FLAG_REPLAYED):
                 if await self._onto_socket(again.encoded()):
-                    self.replayed += 1
+                    self.counts.replayed += 1
                 else:
                     self._missing.drop()
             await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
@@ -333,20 +281,20 @@ class Sender:
         """By which audio goes now."""
         told_socket = self.told is not None and self.told.transport == "websocket"
         room = self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
-        if self._fell_back and self._socket is not None:
-            room = room and self._room.has_track
+        if self._plain.has_no_track and self.socket is not None:
+            room = False
         return audio_routes.choose_routes(
-            room=room, socket=self._socket is not None, both=both, reliable=self._sending.level.reliable
+            room=room, socket=self.socket is not None, both=both, reliable=self._sending.level.reliable
         )
 
     def _dispatch(self, frames: list[Outgoing]) -> None:
         """Puts coded frames into the lanes of the routes that audio goes by."""
         now, level = self._clock(), self._sending.level
         routes = self._routes(both=level.both)
-        self._look_at_sockets(now)
+        self.meter.look()
         if level is not self._used:
             self._used, frames = level, [*self._recoded(level), *frames]
-        self.beside.put(merged(frames), self._socket if routes == (Route.SOCKET,) else None)
+        self.beside.put(merged(frames), self.socket if routes == (Route.SOCKET,) else None)
         for route in routes:
             for frame in merged(frames) if route is Route.SOCKET else frames:
                 self._sending.sent(route, frame.stop, frame.size, now)
@@ -354,34 +302,24 @@ class Sender:
                     self._put_on_socket(frame)
                 else:
                     self._lanes[route].put(frame, level.copies)
-        self.unsent += 0 if routes else len(frames)
-        trip = 0.0 if self._socket is None else self._socket.trip.now
+        self.counts.unsent += 0 if routes else len(frames)
         if Route.ROOM in routes:
-            if self.insistence.rouse(trip):
+            if self.insistence.rouse(self.meter.trip):
                 self._sending.refused(now)
-            elif level is sending.STATIC and audio_routes.is_doubtful(self._room.silent, trip):
+            elif level is STATIC and audio_routes.is_doubtful(self._room.silent, self.meter.trip):
                 self._put_newest_on_socket()
         backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
-        queued, carries = (math.inf, math.inf) if self._socket is None else (self._socket.queued, self._socket.carries)
-        self._sending.judge(now, backlog, queued, carries)
-        if self._sending.wants_probe:
-            self._probing.set()
+        self.meter.judge(backlog)
 
     def _put_newest_on_socket(self) -> None:
         """What the cloud may not have of the last seconds, as far as the socket does not carry it yet."""
-        for frame in self._capture.newest(DOUBTED) if self._socket is not None else ():
+        for frame in self._capture.newest(DOUBTED) if self.socket is not None else ():
             if not self._missing.is_carried(frame):
                 self._put_on_socket(Outgoing(frame.number, frame.stop, frame.pcm))
 
     def _carries_more(self) -> bool:
         """The cloud reports, and the link is not known to be full."""
-        return self._sending.level not in (sending.STATIC, sending.LEVELS[-1])
-
-    def _look_at_sockets(self, now: float) -> None:
-        repeated = sum(socket.trip.repeated for socket in (self._socket, self.beside.socket) if socket is not None)
-        if repeated > self._repeated:
-            self._sending.repeated(repeated - self._repeated, now)
-        self._repeated = repeated
+        return self._sending.level not in (STATIC, LEVELS[-1])
 
     def _recoded(self, level: Level) -> list[Outgoing]:
         """What still waits for the socket, as the new level wants it."""
@@ -398,7 +336,7 @@ class Sender:
         return await self._room.send(payload, TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
 
     async def _onto_socket(self, payload: bytes) -> bool:
-        return await self._onto(self._socket, payload)
+        return await self._onto(self.socket, payload)
 
     async def _onto(self, socket: CloudSocket | None, payload: bytes) -> bool:
         rate = self._sending.level.bit_rate // 8
@@ -418,7 +356,7 @@ class Sender:
         if not done and self._room.joined and not frame.number.presence:
             self._sending.refused(self._clock())
         alone = frame.pcm or frame.packets
-        if not done and alone and self._socket is not None and not self._sending.level.both:
+        if not done and alone and self.socket is not None and not self._sending.level.both:
             self._put_on_socket(frame)
 
     def _carry(self, frame: Outgoing, done: bool) -> None:
@@ -428,72 +366,10 @@ class Sender:
         self._count(Path.WEBSOCKET, frame, done)
 
     def _count(self, path: Path, frame: Outgoing, done: bool) -> None:
-        if frame.number.repair:
-            self.replayed += done
-        elif done:
-            self.sent[path] += not frame.number.presence
-            self.put_into_room += path is Path.DATA
-            self.put_on_sockets += path is Path.WEBSOCKET
-        elif not frame.number.presence:
-            self.unsent += not self._sending.level.both
+        self.counts.deliver(path, frame.number, done=done, both=self._sending.level.both)
 
-    async def _speak(self, frame: Frame) -> None:
-        """Audio without numbers."""
-        path = self.path
-        self._fell_back = self._transport is Transport.TRACK and path is Path.WEBSOCKET
-        match path:
-            case Path.DATA:
-                self._counter = (self._counter + 1) % 256
-                done = await self._room.send(encode_sequence(self._counter, frame.pcm), "", timeout=SEND_TIMEOUT)
-            case Path.TRACK:
-                self._tail.note(frame)
-                done = await self._speak_track(frame)
-            case Path.WEBSOCKET if self._socket is not None:
-                if self._fell_back:
-                    self._room.prepare_track(SEND_TIMEOUT)
-                    await self._say_again(self._socket)
-                done = await self._socket.send_audio(frame.pcm)
-            case _:
-                done = False
-        if done and path is not None:
-            self.sent[path] += 1
-            self.put_into_room += path is Path.DATA
-            self.put_on_sockets += path is Path.WEBSOCKET
-        else:
-            self.unsent += 1
-
-    async def _say_again(self, socket: CloudSocket) -> None:
-        """What went by the track and was not heard."""
-        since = self._capture.now() if self._unheard_since is None else self._unheard_since
-        for piece in self._tail.take(since):
-            self.replayed += await socket.send_audio(piece)
-            await asyncio.sleep(len(piece) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
-
-    async def _speak_track(self, frame: Frame) -> bool:
-        pcm = self._rest + frame.pcm
-        if frame.number.last:
-            pcm += bytes(-len(pcm) % FRAME_BYTES)
-        whole = len(pcm) // FRAME_BYTES * FRAME_BYTES
-        self._rest = pcm[whole:]
-        for start in range(0, whole, FRAME_BYTES):
-            if not await self._write_block(pcm[start : start + FRAME_BYTES]):
-                return False
-        if frame.number.last:
-            await self._room.unpublish(timeout=SEND_TIMEOUT)
-        return True
-
-    async def _write_block(self, block: bytes) -> bool:
-        done = await self._room.write(block, timeout=SEND_TIMEOUT)
-        self.put_into_room += done
-        return done
-
-    async def _hum(self) -> None:
-        """Silence on the track until something is said or the microphone goes off; then the track goes too."""
-        while self._microphone_on() and self.path is Path.TRACK and not len(self._queue):
-            if not await self._write_block(bytes(FRAME_BYTES)):
-                return
-        if not self._microphone_on():
-            await self._room.unpublish(timeout=SEND_TIMEOUT)
+    def _is_silent_on_track(self) -> bool:
+        return self.path is Path.TRACK and not len(self._queue)
 
     def _be_present(self, frame: Frame) -> None:
         """On the room always; on the socket where audio goes by it and none did just now, but not while the room is
@@ -505,11 +381,11 @@ class Sender:
             self._lanes[Route.ROOM].put(Outgoing(number, number.position))
         settled = self._transport is Transport.WEBSOCKET or (self.told is not None and self.told.state != "connecting")
         speaks = self._microphone_on() and self._clock() - self._spoken_at < audio_routes.TAIL
-        if settled and not speaks and self.path is Path.WEBSOCKET and self._socket is not None:
+        if settled and not speaks and self.path is Path.WEBSOCKET and self.socket is not None:
             self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
 
     def _behind(self, number: FrameNumber) -> FrameNumber:
-        return number if self._sending.level is sending.STATIC else self._capture.behind().number
+        return number if self._sending.level is STATIC else self._capture.behind().number
 
     @staticmethod
     def _encoded(frame: Frame) -> bytes:

@@ -286,19 +286,19 @@ class Simulator:
             await asyncio.sleep(COUNT_EVERY)
             if (samples := self._phone.capture.position) != told:
                 told = samples
-                self._report.say("spoke", samples=samples, frames=self._phone.sender.sent.total())
+                self._report.say("spoke", samples=samples, frames=self._phone.sender.counts.sent.total())
 
     def _summarise(self) -> None:
         sender, capture = self._phone.sender, self._phone.capture
         first = None
         if self._first_caption is not None and self._spoke_at is not None:
             first = round(self._first_caption - self._spoke_at, 3)
-        frames = {path.value: count for path, count in sender.sent.items()}
+        frames = {path.value: count for path, count in sender.counts.sent.items()}
         parts = [f"sent {sum(frames.values())} frames"] if frames else []
         if sender.dropped:
             parts.append(f"{sender.dropped} could not be sent at once")
-        if sender.replayed:
-            parts.append(f"{sender.replayed} were sent again")
+        if sender.counts.replayed:
+            parts.append(f"{sender.counts.replayed} were sent again")
         if capture.lost:
             parts.append(f"{capture.lost / SAMPLE_RATE:.1f} s never arrived")
         if first is not None:
@@ -308,7 +308,7 @@ class Simulator:
             "; ".join(parts),
             frames=frames,
             frames_dropped=sender.dropped,
-            frames_replayed=sender.replayed,
+            frames_replayed=sender.counts.replayed,
             samples=capture.position,
             acknowledged=capture.acknowledged,
             given_up=capture.lost,

@@ -202,7 +202,7 @@ class Phone:
     async def _accepted(self, number: Generation, socket: Socket, ack: wire.ConnectionAck) -> None:
         await self.sender.introduce(cast(CloudSocket, socket))
         self.sender.use(cast(CloudSocket, socket), ack)
-        self._tasks.create_task(self.sender.probe())
+        self._tasks.create_task(self.sender.meter.probe())
         self.step(Accepted(number, same_room=True, answers=True))
         self.sender.nudge()
 
