@@ -14,6 +14,7 @@ from glassbridge.core.phone_socket import (
     LADDER,
     PATIENCE,
     PROBE,
+    REACHES,
     ROUND_TRIPS,
     SETTLED,
     SILENCE,
@@ -281,9 +282,41 @@ def test_a_socket_that_fell_silent_counts_again_when_it_answers(waiting: bool) -
     world.now, world.done = 69.6, []
     with_round_trips(world, 4.3)
     assert world.times(OpenSocket) == [], "it is known to be slow now"
-    world.step(SocketClosed(ONE, ComeBack.NO, "a newer socket took over"))
-    assert world.machine.state in (S.OPENING, S.WAITING), "the newer one was our own attempt"
-    assert world.machine.generation in (ONE, THREE), "and its number is not used again"
+
+
+SUPERSEDED = SocketClosed(ONE, ComeBack.NO, "a newer socket took over")
+
+
+def revived() -> World:
+    """A socket that had fallen silent and counts again since 65.3 s; the attempt to replace it was given up."""
+    world = silent()
+    world.machine.step(MessageReceived(ONE, 62), 65.3)
+    return world
+
+
+def test_an_attempt_that_was_given_up_may_yet_supersede_the_socket_that_counts_again() -> None:
+    machine = revived().machine
+    machine.step(SUPERSEDED, 65.3 + REACHES - 1)
+    assert machine.state is S.WAITING, "the newer one was our own attempt"
+    assert isinstance(machine.retry_at, float)
+    assert machine.step(Tick(), machine.retry_at) == [OpenSocket(THREE)], "and its number is not used again"
+
+
+def test_another_phone_that_comes_later_keeps_the_user() -> None:
+    """However long ago a socket fell silent: this phone came back, and took the user from the newer one."""
+    machine = revived().machine
+    machine.step(SUPERSEDED, 65.3 + REACHES)
+    assert machine.state is S.ENDED
+
+
+def test_where_no_attempt_was_made_another_phone_keeps_the_user() -> None:
+    world = World(in_state(S.READY))
+    world.machine.step(Tick(), 1.0)
+    world.machine.step(Tick(), 1.0 + SILENCE)
+    assert (world.machine.state, world.machine.kept) == (S.WAITING, ONE), "it had not settled"
+    world.machine.step(Accepted(ONE, True, True), 3.6)
+    world.machine.step(SUPERSEDED, 4.0)
+    assert world.machine.state is S.ENDED
 
 
 @pytest.mark.parametrize("waiting", [False, True])

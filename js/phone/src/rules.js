@@ -100,6 +100,7 @@ export const RULES = {
         "PROBE": 1.0,
         "MOST_ASKED": 16,
         "LONGEST_TRIP": 3.0,
+        "REACHES": 30.0,
         "FORGETTING": 0.8,
         "ASLEEP": 5.0,
         "SETTLED": 5.0,

@@ -11,7 +11,7 @@ import { RULES } from "./rules.js";
 /** @typedef {import("./machine.js").Effect} Effect */
 
 const { states: STATES, constants } = RULES.machines.phone_socket;
-const { LADDER, PATIENCE, ROUND_TRIPS, SILENCE, PROBE, MOST_ASKED, LONGEST_TRIP } = constants;
+const { LADDER, PATIENCE, ROUND_TRIPS, SILENCE, PROBE, MOST_ASKED, LONGEST_TRIP, REACHES } = constants;
 const { FORGETTING, ASLEEP, SETTLED, SPREAD } = constants;
 export const { PING_EVERY } = constants;
 
@@ -48,7 +48,7 @@ export class PhoneSocket extends Machine {
     this.answeredAt = 0;
     this.answers = false;
     this.newest = 0;
-    this.rival = false; // an attempt of ours came after the socket that counts: the cloud may have taken it
+    this.rivalledUntil = -Infinity; // the cloud may yet take an attempt that was given up for the socket that counts
   }
 
   get here() {
@@ -127,7 +127,7 @@ export class PhoneSocket extends Machine {
     this.go("ready");
     this.trouble = "";
     this.wasHere = true;
-    this.rival = false;
+    this.rivalledUntil = -Infinity;
     this.answers = event.answers;
     this.roundTrip = Math.min(this.roundTrip, now - this.begunAt); // it took one at least
     this.since = this.answeredAt = now;
@@ -159,7 +159,7 @@ export class PhoneSocket extends Machine {
     if (event.socket === this.kept) return this.part(event);
     this.deadSince = null;
     this.trouble = event.reason;
-    if (event.comeBack === "no" && !this.rival) {
+    if (event.comeBack === "no" && now >= this.rivalledUntil) {
       this.go("ended");
       return [];
     }
@@ -261,7 +261,8 @@ export class PhoneSocket extends Machine {
     this.kept = null;
     this.go("ready");
     this.trouble = "";
-    this.wasHere = this.rival = this.answers = true;
+    this.wasHere = this.answers = true;
+    this.rivalledUntil = this.newest > this.generation ? now + REACHES : -Infinity;
     this.deadSince = null;
     this.answeredAt = now;
     this.roundTrip = LONGEST_TRIP;

@@ -12,7 +12,8 @@ Rules
   answered (the original's) is left in peace.
 - A socket that fell silent is kept beside the attempts to replace it: its way may only have become long. When it
   answers, or the cloud greets it again, it counts again, and the attempt is given up; when a successor is acknowledged
-  it is closed without a goodbye.
+  it is closed without a goodbye. For REACHES seconds the cloud may take the attempt: the phone comes back then. Later
+  it is another phone that superseded this one.
 - A process that stood still makes the socket doubtful: it must answer a ping within PROBE seconds. A cloud that
   answers no pings cannot be asked: there it is opened anew. So it is, at once, on another network.
 - The round trip is measured by pings. What waits for an answer of the network waits longer where it is long.
@@ -26,6 +27,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import Final
 
 from glassbridge.core.backoff import Backoff, Ladder
@@ -47,6 +49,8 @@ MOST_ASKED: Final = 16
 """Pings without an answer that are remembered: of a cloud that may answer none."""
 LONGEST_TRIP: Final = 3.0
 """Seconds that are believed of a round trip."""
+REACHES: Final = 30.0
+"""Seconds for which an attempt that was given up may still reach the cloud: TCP repeats it on a slow network."""
 FORGETTING: Final = 0.8
 """Share of a longer round trip that still counts after one more was measured."""
 ASLEEP: Final = 5.0
@@ -253,8 +257,8 @@ class PhoneSocket:
         self._answered_at = 0.0
         self._answers = False
         self._newest = Generation(0)
-        self._rival = False
-        """An attempt of ours came after the socket that counts: the cloud may have taken it."""
+        self._rivalled_until = -inf
+        """Until then the cloud may yet take an attempt that was given up for the socket that counts."""
 
     def lag(self, now: float) -> float:
         """Seconds since that was sent which a cloud answered last; 0 where it answers no pings."""
@@ -322,7 +326,7 @@ class PhoneSocket:
         if event.socket == self.kept:
             return self._revive(event, now)
         self._go(SocketState.READY, event, now)
-        self.trouble, self.was_here, self._rival = "", True, False
+        self.trouble, self.was_here, self._rivalled_until = "", True, -inf
         self._answers = event.answers
         self._round_trip = min(self._round_trip, now - self._begun_at)  # it took one at least
         self._since = self._answered_at = now
@@ -350,7 +354,7 @@ class PhoneSocket:
             return self._part(event, now)
         self.dead_since = None
         self.trouble = event.reason
-        if event.come_back is ComeBack.NO and not self._rival:
+        if event.come_back is ComeBack.NO and now >= self._rivalled_until:
             self._go(SocketState.ENDED, event, now, event.reason)
             return []
         if event.come_back is not ComeBack.LATER:
@@ -435,7 +439,8 @@ class PhoneSocket:
         given_up = self.state is SocketState.OPENING
         attempt, self.generation, self.kept = self.generation, self.kept, None
         self._go(SocketState.READY, event, now, "it answers after all")
-        self.trouble, self.was_here, self.dead_since, self._rival = "", True, None, True
+        self.trouble, self.was_here, self.dead_since = "", True, None
+        self._rivalled_until = now + REACHES if self._newest > self.generation else -inf
         self._answers, self._answered_at, self._round_trip = True, now, LONGEST_TRIP
         return [*([CloseSocket(attempt, goodbye=False)] if given_up else []), *self._ping(now)]
 
