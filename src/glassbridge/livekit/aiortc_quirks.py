@@ -112,10 +112,9 @@ def ice_of(connection: RTCPeerConnection) -> Connection:
     return dtls_of(connection).transport._connection
 
 
-def send_quietly(connection: RTCPeerConnection) -> None:
+def send_quietly(sctp: RTCSctpTransport | None) -> None:
     """aiortc's timers and flushes send data in tasks that nobody awaits: a transport that has closed is no news there.
-    Nothing is sent then, and the end of the connection is told in its own way."""
-    sctp = connection.sctp
+    Nothing is sent then, and the end of the connection is told in its own way. None: a connection without data."""
     if sctp is None:
         return
     send = sctp._send_chunk

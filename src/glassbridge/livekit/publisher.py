@@ -70,7 +70,7 @@ class Publisher:
         self._early: list[RTCIceCandidate] | None = []
         self._trickled = 0
         self._slots: list[Slot] = []
-        quirks.send_quietly(connection)
+        quirks.send_quietly(connection.sctp)
         assert connection.sctp is not None
         self._window = quirks.Window(connection.sctp, WINDOW, WINDOW_QUEUED, HANDSHAKE_REPEAT)
         self.ice = quirks.ice_of(connection)

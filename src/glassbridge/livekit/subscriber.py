@@ -87,7 +87,7 @@ class Subscriber:
 
     def _prepare(self, connection: RTCPeerConnection) -> Incoming:
         """Once it has a transport."""
-        quirks.send_quietly(connection)
+        quirks.send_quietly(connection.sctp)
         incoming = Incoming(quirks.dtls_of(connection), self._rtp, self._data)
         self.ice = quirks.ice_of(connection)
         quirks.prepare_ice(

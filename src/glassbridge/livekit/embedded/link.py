@@ -20,7 +20,7 @@ from aiortc import (
     RTCSctpTransport,
 )
 
-from glassbridge.livekit.aiortc_quirks import ServerDtls, ServerIce
+from glassbridge.livekit.aiortc_quirks import ServerDtls, ServerIce, send_quietly
 from glassbridge.livekit.embedded.sdp import SCTP_PORT, LocalTransport, Remote
 from glassbridge.livekit.signal import LOSSY_LABEL, RELIABLE_LABEL
 
@@ -57,6 +57,7 @@ class Link:
         )
         self._dtls = ServerDtls(self._ice, certificate, on_rtp)
         self._sctp = RTCSctpTransport(self._dtls, SCTP_PORT)
+        send_quietly(self._sctp)
         self._on_data = on_data
         self._on_connected = on_connected
         self._on_lost = on_lost
