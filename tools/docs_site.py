@@ -5,14 +5,17 @@ tables. The files stay as they read in a checkout; links are turned here.
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
+
+log = logging.getLogger("mkdocs.hooks.docs_site")
+"""Below the logger of mkdocs: with --strict each warning makes the build fail."""
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
@@ -60,7 +63,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Links as the site needs them. Raises PluginError for one that leads nowhere."""
+    """Links as the site needs them. Warns of each that leads nowhere."""
     here = page.file.src_uri
     origin = _ORIGINS.get(here, DOCS / here)
     return _LINK.sub(lambda link: _turn(link, origin, here), markdown)
@@ -86,7 +89,7 @@ def _turn(link: re.Match[str], origin: Path, here: str) -> str:
             text = _titles.get(found, text)
         return f"{image}[{text}]({os.path.relpath(found, Path(here).parent)}{mark}{anchor})"
     if not wanted.exists():
-        raise PluginError(f"{origin.relative_to(ROOT)}: {target} leads nowhere")
+        log.warning("%s: %s leads nowhere", origin.relative_to(ROOT), target)
     return text  # a file of the source, which the site does not have
 
 
