@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+from glassbridge.lab.sim.inbox import Inbox
 from glassbridge.lab.sim.net import Connection, Link
 from glassbridge.lab.sim.world import Process
 from glassbridge.lab.virtual.loop import VirtualLoop
@@ -44,7 +45,7 @@ class ClientCall:
         self._loop = channel.loop
         self._said: deque[Any] = deque()
         """To the bridge, before the call is there."""
-        self._heard = asyncio.Queue[Any]()
+        self._heard = Inbox[Any]()
         """From the bridge; None at the end."""
         self._end: Ended | None = None
         self._cancelled = False
@@ -63,13 +64,13 @@ class ClientCall:
         """From the bridge."""
         if not self.over:
             self._channel.seen(self.user, message)
-            self._heard.put_nowait(message)
+            self._heard.put(message)
 
     def end(self, result: Any) -> None:
         """The answer, or Ended."""
         if not self.over:
             if not isinstance(result, Ended):
-                self._heard.put_nowait(result)
+                self._heard.put(result)
                 result = Ended()
             self._end = result
             self._release()
@@ -83,7 +84,7 @@ class ClientCall:
         self._channel.forget(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._heard.put_nowait(None)
+        self._heard.put(None)
 
     def begin(self, server: "ServerCall") -> None:
         """There is a connection."""
@@ -123,7 +124,7 @@ class ClientCall:
 
     async def read(self) -> Any:
         """The next message; EOF at the end, AioRpcError where that is no good one."""
-        if not (self.over and self._heard.empty()) and (message := await self._heard.get()) is not None:
+        if not (self.over and not self._heard) and (message := await self._heard.get()) is not None:
             return message
         if self._end is None:
             raise asyncio.CancelledError
@@ -159,8 +160,8 @@ class ServerCall:
         self._process = connection.link.ends[end]
         self._deadline: float | None = None
         self._trailing: Trailing = ()
-        self._said = asyncio.Queue[Any]()
-        self.hear = self._said.put_nowait
+        self._said = Inbox[Any]()
+        self.hear = self._said.put
         """Takes what the cloud says."""
         self.over = False
         served[self] = None

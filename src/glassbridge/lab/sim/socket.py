@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import WSMessage, WSMsgType
 
 from glassbridge.cloud.websocket import OFFERED
+from glassbridge.lab.sim.inbox import Inbox
 from glassbridge.lab.sim.net import Connection
 
 NORMAL, ABNORMAL = 1000, 1006
@@ -24,7 +25,7 @@ class End:
         self.over: Callable[[], None] = lambda: None
         """Called once, when its owner has left it or was told of its end."""
         self._peer: End
-        self._inbox = asyncio.Queue[WSMessage]()
+        self._inbox = Inbox[WSMessage]()
         connection.on_close[end] = lambda code: self.take(WSMsgType.CLOSE, code)
 
     def meet(self, peer: "End") -> None:
@@ -33,7 +34,7 @@ class End:
 
     def take(self, kind: WSMsgType, data: Any) -> None:
         """Something has come."""
-        self._inbox.put_nowait(WSMessage(kind, data, None))
+        self._inbox.put(WSMessage(kind, data, None))
         if kind is WSMsgType.CLOSE:
             self._end()
 
@@ -48,14 +49,14 @@ class End:
 
     def _left(self, code: int) -> None:
         self.closed, self.close_code = True, code
-        self._inbox.put_nowait(CLOSED)
+        self._inbox.put(CLOSED)
         self._end()
 
     # ---- what both ends of aiohttp have
 
     async def receive(self) -> WSMessage:
         """The next message; CLOSED after the end."""
-        if self.closed and self._inbox.empty():
+        if self.closed and not self._inbox:
             return CLOSED
         message = await self._inbox.get()
         if message.type is WSMsgType.CLOSE:
@@ -140,7 +141,7 @@ class CloudEnd(End):
             self._waiting_in.call_soon(self._offer, kind, data)
 
     def _offer(self, kind: WSMsgType, data: Any) -> None:
-        waits = self._waiting_in is not None and self._inbox.empty()
+        waits = self._waiting_in is not None and not self._inbox
         if not (waits and kind in OFFERED and self.on_message(WSMessage(kind, data, None))):
             super().take(kind, data)
 

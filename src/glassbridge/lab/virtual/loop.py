@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, Protocol
@@ -23,11 +23,27 @@ class Clock(Protocol):
     def at(self, when: float, call: Callable[..., None], *args: Any) -> None: ...
 
 
+class _Call(asyncio.TimerHandle):
+    """A handle of which only what runs it, and what cancels it, is needed: half of asyncio's work on each."""
+
+    __slots__ = ()
+    _source_traceback = None
+
+    def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
+        self._when, self._callback, self._args, self._loop = when, callback, args, loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """The event loop of one process, by its clock. It turns itself: no system is asked for anything. What has come is
     done before timers ring, as by epoll."""
 
-    _ready: deque[asyncio.Handle]
+    _ready: deque[_Call]  # type: ignore[assignment]
 
     def __init__(self, time: Clock, name: str) -> None:
         super().__init__()
@@ -36,7 +52,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._time = time
         self._wake_at: float | None = None
         self._turning = False
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _Call]] = []
         """A heap; those that were cancelled are thrown away when their time comes."""
         self._numbers = count()
         self._tasks = tasks = dict[ref[asyncio.Task[Any]], None]()
@@ -44,7 +60,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._forget: Callable[[ref[asyncio.Task[Any]]], None] = lambda gone: tasks.pop(gone, None)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        task = super().create_task(coro, **options)
+        task = asyncio.Task(coro, loop=self, **options)
         self._tasks[ref(task, self._forget)] = None
         return task
 
@@ -53,11 +69,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._time.now
-
-    def turn(self, when: float) -> None:
-        """It was to wake now, unless it has been woken meanwhile."""
-        if self._wake_at == when and not self.is_closed():
-            self.drain()
 
     def end(self) -> None:
         """Its process is gone: tasks release what they hold, unheard."""
@@ -70,6 +81,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 task.cancel()
             self.drain()
         self._timers.clear()
+        self._wake_at = None
         self.close()
 
     def _wake(self, when: float) -> None:
@@ -92,7 +104,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 for _ in range(len(ready)):
                     handle = ready.popleft()
                     if not handle._cancelled:
-                        handle._run()
+                        try:
+                            handle._context.run(handle._callback, *handle._args)
+                        except (KeyboardInterrupt, SystemExit):
+                            raise
+                        except BaseException as error:
+                            self._tell_of(error, handle)
             else:
                 raise RuntimeError(f"a task of {self.name} spins at {now!r}: {handle}")
         finally:
@@ -101,12 +118,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timers:
             self._wake(timers[0][0])
 
+    def _tell_of(self, error: BaseException, handle: _Call) -> None:
+        name = getattr(handle._callback, "__qualname__", "of a task")
+        self.call_exception_handler({"message": f"Exception in callback {name}", "exception": error, "handle": handle})
+
     # ---- what BaseEventLoop does in more steps, or leaves open
 
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Call(0.0, callback, args, self, context)
         self._ready.append(handle)
         if not self._turning:
             self._wake(self._time.now)
@@ -114,17 +135,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self._at(self._time.now + delay, callback, args, context)
+
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        return self._at(when, callback, args, context)
+
+    def _at(self, when: float, callback: Any, args: Any, context: Context | None) -> asyncio.TimerHandle:
+        timer = _Call(when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
         if not self._turning:
             self._wake(when)
         return timer
-
-    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
-        pass
 
     def _process_events(self, _events: list[Any]) -> None:
         pass
@@ -150,6 +176,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def _turn(loop: ref[VirtualLoop], when: float) -> None:
-    """What is dead is not kept until its last timer."""
-    if (alive := loop()) is not None:
-        alive.turn(when)
+    """It was to wake now, unless it was woken meanwhile. What is dead is not kept until its last timer."""
+    if (alive := loop()) is not None and alive._wake_at == when:
+        alive.drain()
