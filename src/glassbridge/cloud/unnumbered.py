@@ -111,7 +111,7 @@ class Unnumbered:
 
 def _shape(pcm: bytes) -> Shape:
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-    loud = float(np.mean(np.abs(samples) >= LOUD))
+    loud = np.count_nonzero(np.abs(samples) >= LOUD) / len(samples)
     samples -= samples.mean()
     power = float(samples @ samples)
     if power == 0.0:

@@ -435,7 +435,7 @@ class Ledger:
     def lost(self) -> int:
         """Samples of the newest epoch that never came."""
         book = next(reversed(self._epochs.values()), None)
-        return 0 if book is None else _by_kind(book.runs.totals)[Kind.LOST]
+        return 0 if book is None else sum(many for fate, many in book.runs.totals.items() if fate.kind is Kind.LOST)
 
     @property
     def clock_step(self) -> ClockStep | None:

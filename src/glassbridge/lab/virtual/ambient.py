@@ -5,10 +5,11 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FunctionType
 from typing import Any, Final
 
+from glassbridge.core import lease
 from glassbridge.phone import network_watch
 from glassbridge.runtime import pulse
 from glassbridge.telemetry import loop_lag
@@ -21,17 +22,19 @@ OURS: Final = ("glassbridge", "aiohttp")
 
 
 @contextmanager
-def seldom(every: float) -> Iterator[None]:
-    """Processes look at their own loops so often only, which costs a simulation most of its time."""
-    watches: list[tuple[Any, float]] = [(pulse, every), (loop_lag, HARDLY), (network_watch, HARDLY)]
-    former = [watch.EVERY for watch, _ in watches]
-    try:
-        for watch, seconds in watches:
-            watch.EVERY = seconds
+def seldom(every: float, *, renewed: float = lease.RENEW_EVERY) -> Iterator[None]:
+    """Processes look at their own loops so often only, and a cloud that is alone renews a lease in its own memory: this
+    would cost a simulation most of its time."""
+    with ExitStack() as stack:
+        for module, name, seconds in (
+            (pulse, "EVERY", every),
+            (loop_lag, "EVERY", HARDLY),
+            (network_watch, "EVERY", HARDLY),
+            (lease, "RENEW_EVERY", renewed),
+        ):
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, seconds)
         yield
-    finally:
-        for (watch, _), seconds in zip(watches, former, strict=True):
-            watch.EVERY = seconds
 
 
 @contextmanager

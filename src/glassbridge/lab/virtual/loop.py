@@ -27,7 +27,7 @@ class _Call(asyncio.TimerHandle):
     """A handle of which only what runs it, and what cancels it, is needed: half of asyncio's work on each."""
 
     __slots__ = ()
-    _source_traceback = None
+    _source_traceback: Any = None
 
     def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
         self._when, self._callback, self._args, self._loop = when, callback, args, loop
@@ -36,14 +36,14 @@ class _Call(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._callback = self._args = None
+        self._callback = self._args = None  # type: ignore[assignment]
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """The event loop of one process, by its clock. It turns itself: no system is asked for anything. What has come is
     done before timers ring, as by epoll."""
 
-    _ready: deque[_Call]  # type: ignore[assignment]
+    _ready: deque[_Call]
 
     def __init__(self, time: Clock, name: str) -> None:
         super().__init__()
@@ -51,6 +51,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._self = ref(self)
         self._time = time
         self._wake_at: float | None = None
+        self._planned = set[float]()
+        """When time wakes it, for nothing where it has been woken meanwhile."""
         self._turning = False
         self._timers: list[tuple[float, int, _Call]] = []
         """A heap; those that were cancelled are thrown away when their time comes."""
@@ -87,7 +89,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _wake(self, when: float) -> None:
         if not self._turning and (self._wake_at is None or when < self._wake_at):
             self._wake_at = when
-            self._time.at(when, _turn, self._self, when)
+            if when not in self._planned:
+                self._planned.add(when)
+                self._time.at(when, _turn, self._self, when)
 
     def drain(self) -> None:
         """Runs all that is ready or due now."""
@@ -97,7 +101,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         asyncio._set_running_loop(self)
         try:
             for _ in range(SPIN):
-                while timers and (timers[0][0] <= now or timers[0][2].cancelled()):
+                while timers and (timers[0][0] <= now or timers[0][2]._cancelled):
                     ready.append(heappop(timers)[2])
                 if not ready:
                     break
@@ -177,5 +181,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 def _turn(loop: ref[VirtualLoop], when: float) -> None:
     """It was to wake now, unless it was woken meanwhile. What is dead is not kept until its last timer."""
-    if (alive := loop()) is not None and alive._wake_at == when:
-        alive.drain()
+    if (alive := loop()) is not None:
+        alive._planned.discard(when)
+        if alive._wake_at == when:
+            alive.drain()

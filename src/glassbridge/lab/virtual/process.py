@@ -85,7 +85,9 @@ class Process:
 
     def at(self, moment: float, call: Call, *args: Any) -> None:
         """Calls at this moment of its monotonic clock, or now if it is past."""
-        when = max(self.time.now, (moment - self._offset) / self._rate)
+        when = (moment - self._offset) / self._rate
+        if when < self.time.now:
+            when = self.time.now
         if self._offset + when * self._rate < moment:  # by its last digit
             when += 1e-9
         self.time.push(when, self, False, call, args)
