@@ -20,7 +20,7 @@ from glassbridge.core import audio_routes, phone_link, phone_place, phone_socket
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Cell
 from glassbridge.core.values import SAMPLE_RATE, LossReason
-from glassbridge.phone import beside, capture, coding, insisting, missing, pacing, plain, sender, track_tail
+from glassbridge.phone import beside, by_track, capture, coding, insisting, missing, pacing, plain, sender, track_tail
 from glassbridge.wire import audio_frames
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -32,8 +32,7 @@ NOT_EDITED = "Written by tools/export_rules.py from src/glassbridge: `make machi
 MACHINES = (phone_socket, phone_place)
 CONSTANTS = (
     phone_link, sending, sending_levels, route_reports, audio_routes, capture, coding, sender, plain, missing, pacing,
-    beside, insisting, track_tail,
-    audio_frames,
+    beside, insisting, by_track, track_tail, audio_frames,
 )  # fmt: skip
 """Modules of which only the constants are exported."""
 

@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from glassbridge.cloud.connection import ConnectParams
 from glassbridge.core.audio_link import BridgeFault
 from glassbridge.core.recogniser import Reason
 from glassbridge.core.values import LossReason
@@ -95,6 +96,21 @@ async def test_numbered_frames_by_websocket_in_any_order_arrive_once_and_in_orde
         lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "the last sample is not acknowledged"
     )
     assert len(phone.of_type("audio_ack")) <= 4
+
+
+async def test_a_phone_with_a_track_numbers_what_the_track_does_not_carry(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=track")
+    assert (await phone.until("connection_ack"))["audio"] == 2
+    for position, pcm in frames(SPEECH):
+        await phone.socket.send_bytes(numbered(position, pcm))
+    await until_fed(built.recogniser, SPEECH)
+    await eventually(lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "not acknowledged")
+
+
+def test_a_phone_with_a_track_may_be_silent() -> None:
+    assert ConnectParams(numbered=True).numbers
+    assert not ConnectParams(numbered=True, track=True).numbers
 
 
 async def test_a_second_socket_carries_the_same_audio_beside_the_first(stage: Begin) -> None:

@@ -250,7 +250,7 @@ def by_track(rng: random.Random) -> tuple[list[Any], list[Any]]:
     for _ in range(200):
         if rng.random() < 0.05:
             steps.append(("take", since := max(0, at - rng.randint(0, 9_000_000))))
-            made.append([list(struct.unpack(f"<{len(pcm) // 2}h", pcm)) for pcm in ours.take(since)])
+            made.append([list(struct.unpack(f"<{len(piece.pcm) // 2}h", piece.pcm)) for piece in ours.take(since)])
             continue
         samples = [rng.randint(-9, 9) for _ in range(rng.choice((160, 480, 1600, 4000)))]
         steps.append(("note", at, samples))

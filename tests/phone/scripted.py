@@ -201,6 +201,8 @@ class ScriptedCloud:
         self._asked: tuple[tuple[int, int], ...] = ()
         self.plain = bytearray()
         """Audio without numbers."""
+        self.track_at: float | None = None
+        """When something was heard of a track last."""
         self.binary = 0
         """Binary frames with samples on the socket."""
         self.tokens = 0
@@ -283,6 +285,7 @@ class ScriptedCloud:
             self._prove()
 
     def hear_track(self) -> None:
+        self.track_at = monotonic()
         if self.sockets and not self.sockets[-1].closed:
             self._prove()
 
@@ -334,7 +337,7 @@ class ScriptedCloud:
         assert isinstance(request.transport, asyncio.WriteTransport)
         self._transports.append(request.transport)
         self.live = False
-        numbers = self.understands_numbers and request.query.get("audio") == "2"
+        numbers = self.understands_numbers and request.query.get("audio") in ("2", "track")
         position = self.ledger.acknowledged
         await self.say(
             wire.ConnectionAck(
@@ -364,7 +367,8 @@ class ScriptedCloud:
         if isinstance(message, wire.Ping):
             if self.answers_pings:
                 self.pings += 1
-                await self.say(wire.Pong(timestamp=message.timestamp))
+                ago = None if self.track_at is None else round((monotonic() - self.track_at) * 1000)
+                await self.say(wire.Pong(timestamp=message.timestamp, room_age_ms=ago))
             return
         self.heard.append(message)
         if isinstance(message, wire.Vad) and not message.speaking:

@@ -10,11 +10,12 @@ import pytest
 from glassbridge.core.values import Transport
 from glassbridge.livekit.connectors import connector, drainer
 from glassbridge.livekit.own import connect
-from glassbridge.livekit.participant import Packet, ParticipantKind
+from glassbridge.livekit.participant import AudioBlock, Packet, ParticipantKind
 from glassbridge.phone import PhoneClient, events
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.player import play
 from glassbridge.runtime.world import REAL, World
+from glassbridge.wire.audio_frames import TOPIC_NUMBERED
 from tests.phone.scripted import AGENT, TOKEN, Rooms, ScriptedCloud
 from tests.support.livekit import LiveKit, token
 from tests.support.participants import Recorder
@@ -33,6 +34,10 @@ class Agent(Recorder):
     def on_packet(self, packet: Packet) -> None:
         super().on_packet(packet)
         self._cloud.hear_room(packet.topic, packet.payload)
+
+    def on_audio(self, block: AudioBlock) -> None:
+        super().on_audio(block)
+        self._cloud.hear_track()
 
 
 @pytest.fixture(params=["own", pytest.param("sdk", marks=pytest.mark.sdk)])
@@ -95,6 +100,42 @@ async def test_a_track_is_heard_and_ends_with_the_clip(livekit: LiveKit, kind: P
 
         await eventually(lambda: loud(heard()) == pytest.approx(1.0, abs=0.05) or f"{loud(heard())} s heard")
         assert pitch(heard()) == pytest.approx(440, abs=2)
+
+
+async def test_a_track_without_a_room_is_numbered_on_the_socket_until_the_room_is_reachable(livekit: LiveKit) -> None:
+    """Nothing is lost and nothing heard twice, by either way."""
+    told: list[PhoneEvent] = []
+    async with real_rooms(livekit) as (cloud, agent):
+        ticket, cloud.ticket = cloud.ticket, lambda: ("ws://127.0.0.1:9", token("me", "me"))
+        async with PhoneClient(
+            cloud.url, TOKEN, told.append, transport=Transport.TRACK, connect=connector("own"), opus=False
+        ) as client:
+            await eventually(lambda: events.TrackReplaced(True) in told or "it is not told")
+            await eventually(lambda: cloud.live or "the socket does not prove the way")
+            clip = tone(1.0)
+            await play(client, clip, 100, last=False)
+            await eventually(lambda: bytes(cloud.delivered) == clip or f"{len(cloud.delivered)} bytes by the socket")
+            cloud.ticket = ticket
+            client.network_changed()
+            await eventually(lambda: client.room_joined or "not in the room")
+            await cloud.acknowledge()
+            await eventually(lambda: events.TrackReplaced(False) in told or "the track carries nothing")
+            await play(client, tone(1.0), 100)
+            await client.flush()
+            heard = await eventually_loud(agent)
+            assert heard == pytest.approx(1.0, abs=0.05)
+            assert bytes(cloud.delivered) == clip, "what went by the track has no numbers"
+    assert not any(topic == TOPIC_NUMBERED for topic in (packet.topic for packet in agent.packets))
+
+
+async def eventually_loud(agent: Agent) -> float:
+    """Seconds of sound that the agent heard by tracks, once there is some for a second."""
+
+    def heard() -> float:
+        return loud(b"".join(block.pcm for block in agent.blocks))
+
+    await eventually(lambda: heard() > 0.9 or f"{heard()} s heard")
+    return heard()
 
 
 async def test_a_switch_leaves_the_old_place_before_the_new_one_is_taken(

@@ -8,7 +8,8 @@ import { TrackTail } from "./track_tail.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 
 const { QUEUE_FRAMES } = RULES.constants.sender;
-const { REPLAY_SPEED, TRACK_DELAY } = RULES.constants.plain;
+const { REPLAY_SPEED } = RULES.constants.plain;
+const { TRACK_DELAY } = RULES.constants.by_track;
 
 const BURST = 0.03; // seconds that are made up for
 const FULL = 160_000; // bytes that may wait in a socket: five seconds

@@ -295,6 +295,7 @@ export const RULES = {
       "SILENT": 0.25
     },
     "capture": {
+      "KEPT_MS": 90000,
       "KEPT_BYTES": 2880000
     },
     "coding": {
@@ -315,8 +316,7 @@ export const RULES = {
     },
     "plain": {
       "SEND_TIMEOUT": 2.0,
-      "REPLAY_SPEED": 4,
-      "TRACK_DELAY": 0.06
+      "REPLAY_SPEED": 4
     },
     "missing": {
       "AGAIN_AFTER": 0.2,
@@ -350,6 +350,9 @@ export const RULES = {
       "AGAIN": 1.2,
       "AGAIN_EVERY": 0.045,
       "AGAIN_SHARE": 0.05
+    },
+    "by_track": {
+      "TRACK_DELAY": 0.06
     },
     "track_tail": {
       "KEPT_MS": 8000,

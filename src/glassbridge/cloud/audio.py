@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from glassbridge.cloud.decoding import OpusFrames, Stretch
@@ -58,6 +59,10 @@ REPLAYING = 2.0
 """Seconds after something was sent again in which more of it may come."""
 LATELY = 2.0
 """Seconds without samples after which nobody speaks."""
+BESIDE = 1.0
+"""Seconds after numbered samples in which silence without numbers is no pause between words."""
+STILL = 4
+"""The loudest sample of decoded silence."""
 FORGIVEN_AFTER = 1.0
 """Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
 _WHERE = {
@@ -159,9 +164,9 @@ class Microphone:
     __slots__ = (
         "_ack_timer", "_arrived", "_arrived_epoch", "_began_at", "_clock_step", "_ending", "_filled_at",
         "_forgive_at", "_fresh_at", "_gaps", "_in_order", "_is_slow", "_last", "_ledger", "_ledger_timer", "_loop",
-        "_lost", "_on_clock_step", "_on_last", "_on_progress", "_on_slow", "_opus", "_quickest", "_replayed_at",
-        "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered", "_watched_until", "heard_at", "listeners",
-        "on_presence",
+        "_lost", "_numbered_at", "_on_clock_step", "_on_last", "_on_progress", "_on_slow", "_opus", "_quickest",
+        "_replayed_at", "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered", "_watched_until", "heard_at",
+        "listeners", "on_presence",
     )  # fmt: skip
     """With so many attributes each instance would have a dictionary that it shares with none: 1.3 KB more."""
 
@@ -197,7 +202,7 @@ class Microphone:
         """Loop time of the first samples after a new socket; 0: none yet."""
         self._quickest = math.inf
         """Least seconds from capture to arrival in this epoch, the offset of the clocks included."""
-        self._watched_until = -math.inf
+        self._watched_until = self._numbered_at = -math.inf
         self._gaps: Holes = ()
         self._fresh_at = self._slow_at = -math.inf
         """Loop time of the last audio that was not late, and of the last that was."""
@@ -268,13 +273,19 @@ class Microphone:
 
     def take_plain(self, pcm: bytes) -> None:
         """Whole samples without a number."""
-        if pcm:
+        if pcm and not self._is_beside(pcm):
             self._unnumbered.receive(len(pcm) // BYTES_PER_SAMPLE)
             _delivered.count += 1
             _live.count += len(pcm) / BYTES_PER_SECOND
             if self._understands is not None:
                 self._understands().put(pcm)
             self._give(pcm, self.listeners)
+
+    def _is_beside(self, pcm: bytes) -> bool:
+        """Silence of a track whose phone numbers its words now: it proves the track, and belongs into no word."""
+        if self._loop.time() - self._numbered_at > BESIDE:
+            return False
+        return int(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)).max()) <= STILL
 
     def take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
         """A numbered frame, with samples or without. Raises FrameError: its Opus cannot be decoded."""
@@ -289,6 +300,8 @@ class Microphone:
         if step is not None and step != self._clock_step:
             self._clock_step, self._quickest = step, math.inf
             self._on_clock_step(step)
+        if stretches and stretches[0].pcm:
+            self._numbered_at = now
         if number.replayed and stretches and stretches[0].pcm:
             self._in_order.replayed()
             self._replayed_at = now

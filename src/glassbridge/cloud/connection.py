@@ -72,7 +72,10 @@ class ConnectParams:
     livekit: bool = False
     """Wants to be told its LiveKit room, and a bridge in it."""
     numbered: bool = False
-    """Its binary frames are numbered (`audio=2`)."""
+    """Its binary frames are numbered (`audio=2`, `audio=track`)."""
+    track: bool = False
+    """Its audio goes by a track while that works (`audio=track`): then nothing of it has numbers, and a silent one
+    sends nothing."""
     phone: str = ""
     """Which phone, and which run of its program, where it says so (`phone`)."""
     attempt: int = 0
@@ -86,20 +89,26 @@ class ConnectParams:
 
     @classmethod
     def of(cls, request: Request) -> "ConnectParams":
-        """From the headers `livekit: true` (or `?livekit=true`) and `traceparent`, and `?audio=2`, `?phone=`,
+        """From the headers `livekit: true` (or `?livekit=true`) and `traceparent`, and `?audio=`, `?phone=`,
         `?attempt=`."""
         query = request.query
         livekit = request.headers.get("livekit", query.get("livekit", ""))
         attempt = query.get("attempt", "")
         return cls(
             livekit=livekit.strip().lower() == "true",
-            numbered=query.get("audio") == "2",
+            numbered=query.get("audio") in ("2", "track"),
+            track=query.get("audio") == "track",
             phone=query.get("phone", "")[:64],
             attempt=int(attempt) if attempt.isdecimal() and len(attempt) < 10 else 0,
             beside=query.get("beside") == "true",
             ours=not OUR_WORDS.isdisjoint(query),
             trace=Origin.read(request.headers.get(HEADER)),
         )
+
+    @property
+    def numbers(self) -> bool:
+        """It numbers all its audio, and so sends something each second."""
+        return self.numbered and not self.track
 
     def superseded_by(self, other: "ConnectParams") -> bool:
         """The same phone came with `other` later: this attempt it had given up, and a slow network has brought it."""

@@ -121,7 +121,7 @@ class UserSession:
     __slots__ = (
         "_allowance", "_apps", "_asks_for_coding", "_blamed", "_came_at", "_captions", "_clock", "_config",
         "_epoch_asked", "_examiner", "_flight", "_flights", "_handed", "_hearing", "_host", "_left", "_log",
-        "_microphone", "_notice", "_numbered", "_odd", "_order", "_owner", "_recorder", "_report", "_shell",
+        "_microphone", "_notice", "_numbered", "_numbers", "_odd", "_order", "_owner", "_recorder", "_report", "_shell",
         "_sound_watch", "_speaking", "_speech", "_stops_apps", "_taps", "_tasks", "_transcription", "_transcripts",
         "_unnumbered", "_wall", "_was_elsewhere", "id", "link", "ownership", "sockets", "user",
     )  # fmt: skip
@@ -166,7 +166,9 @@ class UserSession:
         self._asks_for_coding = False
         """A task asks the phone for the coding of its audio."""
         self._numbered = False
-        """The newest phone numbers its audio."""
+        """The newest phone numbers its binary frames."""
+        self._numbers = False
+        """It numbers all its audio."""
         self._odd: OddByte | None = None
         self._unnumbered: Unnumbered | None = None
         self._allowance = new_allowance(config.phone_rates, self._clock())
@@ -483,10 +485,10 @@ class UserSession:
         self._report.phone_came()
         connection.send(self._greeting(connection, resumed or self._was_elsewhere))
         self._order.phone_came()
-        self._numbered = params.numbered
+        self._numbered, self._numbers = params.numbered, params.numbers
         if self._microphone is not None:
             self._microphone.reached(numbered=params.numbered)
-        self.link.arrive(audio_link.Wanted(room=params.livekit, numbers=params.numbered), params.trace)
+        self.link.arrive(audio_link.Wanted(room=params.livekit, numbers=params.numbers), params.trace)
         if self._apps is not None:
             self._apps.phone_came()
         connection.listen(self, self._allowance)
@@ -570,7 +572,7 @@ class UserSession:
             "generation": self.link.generation,
             "epoch": self.ownership.epoch,
             "bridge": None if place is None else place.bridge.target,
-            "numbered": self._numbered,
+            "numbered": self._numbers,
             "apps": {package: state.label for package, state in apps.items()},
         }
 
@@ -645,7 +647,7 @@ class UserSession:
             if not (pcm := self.unnumbered.samples(frame, odd)):
                 return
             self.microphone.take_plain(pcm)
-        self.link.heard(AudioRoute.SOCKET, numbered=connection.params.numbered)
+        self.link.heard(AudioRoute.SOCKET, numbered=connection.params.numbers)
 
     # ---- what the phone is told
 

@@ -38,6 +38,8 @@ class Cell:
     """No socket and no place is given up meanwhile."""
     ends: bool = False
     """Speech must end once."""
+    by_track: bool = False
+    """Its limits hold for a phone that publishes a track, too."""
 
     @property
     def must(self) -> tuple[Limit, ...]:
@@ -114,7 +116,7 @@ CELLS: tuple[Cell, ...] = (
         calm=True,
     ),
     Cell(name="mtu1280", both=Impairment(delay=0.025, mtu=1280), live=0.99, age=0.25),
-    Cell(name="udp-blocked", both=replace(_NO_UDP, blocks_tcp=TURN_PORT), live=0.99, age=0.25),
+    Cell(name="udp-blocked", both=replace(_NO_UDP, blocks_tcp=TURN_PORT), live=0.99, age=0.25, by_track=True),
     Cell(name="udp-lost", both=replace(_NO_UDP, blocks_tcp=TURN_PORT, blocks_from=8.0), live=0.8, age=60.0, hole=2.0),
     Cell(name="turn", both=_NO_UDP, live=0.99, age=0.25, by_room=True),
     Cell(name="turn-later", both=replace(_NO_UDP, blocks_from=8.0), live=0.8, age=60.0, hole=2.0, by_room=True),

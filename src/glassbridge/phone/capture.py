@@ -9,7 +9,8 @@ from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.world import REAL, World
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 
-KEPT_BYTES = 90_000 * BYTES_PER_MS
+KEPT_MS = 90_000
+KEPT_BYTES = KEPT_MS * BYTES_PER_MS
 """90 s: what a phone can replay after a change of backends (2.9 MB)."""
 
 
@@ -57,14 +58,19 @@ class Capture:
         """Microseconds on the clock of the capture."""
         return self._clock()
 
-    def take(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
-        """Numbers whole samples that were just captured (ValueError otherwise), the first of them at `captured_us`."""
+    def stamp(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
+        """Whole samples that were just captured (ValueError otherwise), the first of them at `captured_us`. They have
+        no position yet, and are not kept: a track may carry them."""
         if len(pcm) % BYTES_PER_SAMPLE:
             raise ValueError("a frame holds whole 16-bit samples")
         if captured_us is None:
             captured_us = self._clock() - len(pcm) * 1000 // BYTES_PER_MS
         flags = FLAG_LAST if last else 0
-        frame = Frame(FrameNumber(self.epoch, self.position, max(0, captured_us), flags), pcm)
+        return Frame(FrameNumber(self.epoch, self.position, max(0, captured_us), flags), pcm)
+
+    def take(self, pcm: bytes, captured_us: int | None = None, *, last: bool = False) -> Frame:
+        """The same, numbered and kept until it is acknowledged."""
+        frame = self.stamp(pcm, captured_us, last=last)
         self.position += len(pcm) // BYTES_PER_SAMPLE
         self._kept.append(frame)
         self._kept_bytes += len(pcm)
@@ -113,6 +119,11 @@ class Capture:
         if self._kept:
             return Frame(replace(self._kept[0].number, flags=flags), b"")
         return Frame(FrameNumber(self.epoch, self.position, self._clock(), flags), b"")
+
+    @property
+    def kept_seconds(self) -> float:
+        """Of sound that the cloud may not have."""
+        return self._kept_bytes / BYTES_PER_MS / 1000
 
     @property
     def kept(self) -> tuple[Frame, ...]:

@@ -77,7 +77,7 @@ class PhoneClient:
         self._core_token = core_token
         self._on_event = on_event
         self._transport = transport
-        self._numbers = numbered and transport is not Transport.TRACK
+        self._numbers = numbered
         self._microphone = self._microphone_allowed = True
         self._speaking = False
         self._apps: set[str] = set()
@@ -103,7 +103,13 @@ class PhoneClient:
         self._world = world
         self._capture = Capture(self._new_epoch(), lambda: capture_clock(world))
         self._sender = Sender(
-            self._capture, self._link.room, transport, lambda: self.microphone_on, world.monotonic, opus=opus
+            self._capture,
+            self._link.room,
+            transport,
+            lambda: self.microphone_on,
+            world.monotonic,
+            opus=opus,
+            on_fallback=lambda fallen: self._on_event(events.TrackReplaced(fallen)),
         )
         self._network_back: asyncio.TimerHandle | None = None
 
@@ -184,7 +190,8 @@ class PhoneClient:
             raise ValueError(f"a frame is at most {MAX_FRAME_MS} ms long")
         if not self.microphone_on:
             return False
-        self._sender.put(self._capture.take(pcm, captured_us, last=last))
+        take = self._capture.stamp if self._transport is Transport.TRACK else self._capture.take
+        self._sender.put(take(pcm, captured_us, last=last))
         return True
 
     async def flush(self) -> None:
@@ -274,6 +281,7 @@ class PhoneClient:
             numbered=self._numbers,
             phone=self.name,
             attempt=attempt,
+            track=self._transport is Transport.TRACK,
         )
 
     def _dial_beside(self) -> Awaitable[CloudSocket] | None:
@@ -289,6 +297,7 @@ class PhoneClient:
             numbered=True,
             phone=self.name,
             attempt=0,
+            track=self._transport is Transport.TRACK,
             beside=True,
         )
         await self._sender.introduce(socket)
@@ -311,10 +320,10 @@ class PhoneClient:
 
     async def _hear(self, number: Generation, socket: CloudSocket, message: Message) -> None:
         match message:
-            case wire.Pong(timestamp=int(ping), room_age_ms=age):
-                self._link.post(MessageReceived(number, ping))
-                if age is not None:
-                    self._sender.heard_in_room(age / 1000)
+            case wire.Pong(timestamp=ping, room_age_ms=age):
+                if isinstance(ping, int):
+                    self._link.post(MessageReceived(number, ping))
+                self._sender.heard_in_room(None if age is None else age / 1000)
             case wire.ConnectionAck():
                 await self._accepted(number, socket, message)
             case wire.AudioStateNotice():
@@ -364,7 +373,7 @@ class PhoneClient:
             notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop, notice.seconds
         )
         self._sender.told = told
-        self._link.recovery.told(notice, numbers=self._numbers)
+        self._link.recovery.told(notice, numbers=self._numbers and self._transport is not Transport.TRACK)
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else self._link.now() + notice.retry_in_ms / 1000
         self._link.post(

@@ -40,7 +40,7 @@ class Counts:
 
     def deliver(self, path: Path, number: FrameNumber, *, done: bool, both: bool) -> None:
         """A numbered frame was `done` on this path, or refused there; `both`: the other one carries it, too."""
-        if number.repair:
+        if number.repair or (number.replayed and not number.presence):
             self.replayed += done
         elif done:
             self.sent[path] += not number.presence

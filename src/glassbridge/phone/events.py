@@ -149,6 +149,13 @@ class RoomSound:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackReplaced:
+    """A phone with a track has no room that it could reach: audio goes by the cloud's socket. Or that is over."""
+
+    by_socket: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CloudError:
     """The cloud complains; the socket lives."""
 
@@ -179,6 +186,7 @@ PhoneEvent = (
     | SpeechEnded
     | MicrophoneAsked
     | RoomSound
+    | TrackReplaced
     | CloudError
     | Ended
 )

@@ -24,6 +24,7 @@ _NAMES: dict[type, str] = {
     events.SpeechEnded: "speech_end",
     events.MicrophoneAsked: "microphone",
     events.RoomSound: "heard",
+    events.TrackReplaced: "track_replaced",
     events.CloudError: "cloud_error",
     events.Ended: "ended",
 }
@@ -98,6 +99,10 @@ def readable(event: PhoneEvent) -> str | None:
             return f"room: {'lost' if state == 'lost' else 'cannot be joined'} ({reason})"
         case events.SocketChanged("open", cloud):
             return f"cloud: connected to {cloud}"
+        case events.TrackReplaced(True):
+            return "audio goes by the cloud's socket: the room is not to be had; the phone tries again"
+        case events.TrackReplaced(False):
+            return "audio goes by the room's track again"
         case events.MicrophoneAsked(on):
             return f"microphone: switched {'on' if on else 'off'} by the cloud"
         case events.CloudError(code, message):

@@ -6,7 +6,10 @@
   place in the room, and while the cloud says that it listens on the socket only.
 - Numbered: a presence frame each second in which nothing is said, more often until the cloud says `live`, and twice
   soon after speech, so that a lost end is known at once. A change of route can neither lose nor double a sample unseen.
-- Audio without numbers, and that of a track: phone/plain.py.
+- A phone that publishes a track (phone/by_track.py) numbers what the track does not carry, and sends it by the
+  WebSocket, from where the cloud says that it heard the track last (core/track_fallback.py).
+- On a track silence takes the place of presence: it proves the path, and no word is lost while listeners subscribe.
+- Audio without numbers: phone/plain.py.
 - What the cloud misses is sent again at once while it is fresh, on each route that has not carried it reliably
   (phone/missing.py); later on the WebSocket, marked, while no newer audio waits, at no more than REPLAY_SPEED times
   real time.
@@ -28,6 +31,7 @@ from glassbridge.core.sending import Sending
 from glassbridge.core.sending_levels import LEVELS, STATIC, Coding, Level
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.phone.beside import Beside
+from glassbridge.phone.by_track import ByTrack
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, repaired
 from glassbridge.phone.counts import Counts, Path
@@ -47,7 +51,7 @@ from glassbridge.wire.audio_frames import (
     FrameNumber,
     encode_numbered,
 )
-from glassbridge.wire.phone import AudioAck, ConnectionAck
+from glassbridge.wire.phone import AudioAck, ConnectionAck, Ping
 
 QUEUE_FRAMES = 256
 MAX_AGE = 5.0
@@ -78,7 +82,9 @@ class Sender:
         clock: Callable[[], float],
         *,
         opus: bool,
+        on_fallback: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        """`on_fallback` hears that the socket is in the place of a track, or is no longer."""
         self.numbered = False
         self.told: AudioStateChanged | None = None
         """What the cloud said last on this socket."""
@@ -107,7 +113,16 @@ class Sender:
         self._nudged = asyncio.Event()
         self._spoken_at = 0.0
         self._tails = 0
-        self._plain = Plain(capture, room, transport, self.counts)
+        self._put_before = 0
+        """Frames that sockets had carried before this one."""
+        self._asks = False
+        """The cloud is to be asked what it heard of the track."""
+        self._plain = Plain(room, self.counts)
+        self._by_track = (
+            ByTrack(capture, room, self.counts, clock, self._want_answer, on_fallback)
+            if transport is Transport.TRACK
+            else None
+        )
 
     @property
     def socket(self) -> CloudSocket | None:
@@ -116,7 +131,7 @@ class Sender:
 
     def use(self, socket: CloudSocket | None, ack: ConnectionAck | None = None) -> None:
         """From now on this socket counts, which the cloud has accepted with `ack`; None: there is none."""
-        self.meter.socket, self.told = socket, None
+        self.meter.socket, self.told, self._put_before = socket, None, self.counts.on_sockets
         self._missing.begin_socket()
         if ack is not None:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
@@ -124,9 +139,19 @@ class Sender:
             if self._sending.is_long and self._transport is Transport.WEBSOCKET:
                 self.beside.wanted.set()  # it takes long to open
 
-    def heard_in_room(self, ago: float) -> None:
-        """The cloud says how many seconds ago it heard something from the room."""
-        self._plain.heard_in_room(ago, self.meter.trip)
+    def heard_in_room(self, ago: float | None) -> None:
+        """The cloud says how many seconds ago it heard something from the room; None: nothing so far."""
+        for frame in self._by_track.learn(ago, self.meter.trip) if self._by_track is not None else ():
+            for again in repair(self._numbered(frame), self._sending.level, self._repairs, flags=FLAG_REPLAYED):
+                self._put_on_socket(again)
+
+    def _want_answer(self) -> None:
+        self._asks = True
+        self.nudge()
+
+    def _numbered(self, frame: Frame) -> Frame:
+        """A frame that no track carries."""
+        return self._capture.take(frame.pcm, frame.number.capture_time_us, last=frame.number.last)
 
     @property
     def level(self) -> Level:
@@ -161,7 +186,7 @@ class Sender:
 
     def _send_missing(self) -> None:
         level = self._sending.level
-        rooms = Route.ROOM in self._routes(both=True) and self._carries_more()
+        rooms = self._by_track is None and Route.ROOM in self._routes(both=True) and self._carries_more()
         for again, frames in self._missing.due(measured=level is not STATIC, room=rooms):
             for sent in repaired(frames, level, self._repairs):
                 if again.room:
@@ -193,17 +218,56 @@ class Sender:
                 async with asyncio.timeout(self._patience()):
                     _, frame = await self._queue.get()
             except TimeoutError:
-                self._dispatch(self._coder.flush(self._sending.level))
-                if self._transport is Transport.TRACK:
-                    await self._plain.hum(self._is_silent_on_track, self._microphone_on)
+                self._flush()
+                if self._by_track is not None:
+                    await self._hum(self._by_track)
                 continue
             if frame.number.presence:
                 self._be_present(frame)
+                if self._by_track is not None and self._clock() - self._spoken_at > HUM_AFTER:
+                    await self._hum(self._by_track)
+            elif self._by_track is not None:
+                await self._speak_by_track(self._by_track, frame)
             elif self.numbered:
-                self._begin_epoch(frame.number.epoch)
-                self._dispatch(self._coder.code(frame, self._sending.level))
+                self._code(frame)
             else:
                 await self._plain.speak(frame, self.path, self.socket)
+
+    def _flush(self) -> None:
+        """Sends samples that do not fill a packet."""
+        rest = self._coder.flush(self._sending.level)
+        if self._by_track is None or not self._by_track.carries:
+            self._dispatch(rest)
+            return
+        for frame in rest:
+            self._put_on_socket(frame)
+
+    def _code(self, frame: Frame) -> None:
+        self._begin_epoch(frame.number.epoch)
+        self._dispatch(self._coder.code(frame, self._sending.level))
+
+    async def _speak_by_track(self, by_track: ByTrack, frame: Frame) -> None:
+        """By the track or, while that is not to be had, by the socket."""
+        self._look_at_track()
+        if by_track.carries:
+            self._flush()
+            self.counts.speak(Path.TRACK, done=await by_track.write(frame))
+        elif not self.numbered:
+            if self.socket is not None:
+                await self._plain.say_again(by_track.unheard(), self.socket)
+            await self._plain.speak(frame, self.path, self.socket)
+        elif not by_track.hold(frame):
+            self._code(self._numbered(frame))
+            if by_track.is_silent:
+                await by_track.write_silence(len(frame.pcm))
+
+    async def _hum(self, by_track: ByTrack) -> None:
+        """Silence on the track until something is said or the microphone goes off; then the track goes too."""
+        while self._microphone_on() and (by_track.carries or by_track.is_silent) and not len(self._queue):
+            if not await by_track.write_silence():
+                return
+        if not self._microphone_on():
+            await by_track.end()
 
     def _begin_epoch(self, epoch: int) -> None:
         """Positions begin anew: nothing of the former epoch says anything about them."""
@@ -229,6 +293,9 @@ class Sender:
     async def keep_present(self) -> None:
         """Sees to it that numbered audio is never silent for longer than PRESENCE; until cancelled."""
         while True:
+            if self._asks and self.socket is not None:
+                self._asks = False
+                await self.socket.say(Ping())
             interval = self._presence_due()
             try:
                 async with asyncio.timeout(interval):
@@ -241,14 +308,27 @@ class Sender:
             self._nudged.clear()
             if not self._microphone_on():
                 self.beside.rest()
+            self._look_at_track()
             if self.numbered:
                 self._send_missing()
                 self._tails = max(0, self._tails - 1)
-                self.put(self._capture.presence(microphone_on=self._microphone_on()))
+                if self._by_track is None or self._by_track.is_replaced or self._capture.kept_seconds:
+                    self.put(self._capture.presence(microphone_on=self._microphone_on()))
+
+    def _look_at_track(self) -> None:
+        if self._by_track is not None:
+            told_live = self.told is not None and self.told.state == "live"
+            self._by_track.look(
+                room=self._is_welcome(),
+                numbered=self.numbered,
+                microphone_on=self._microphone_on(),
+                live=told_live and self.counts.on_sockets == self._put_before,
+            )
 
     def _presence_due(self) -> float:
         state, code = (None, None) if self.told is None else (self.told.state, self.told.code)
-        return audio_routes.presence_interval(state, code, spoke=bool(self._tails))
+        due = audio_routes.presence_interval(state, code, spoke=bool(self._tails))
+        return due if self._by_track is None else min(due, self._by_track.due_in)
 
     async def replay(self) -> None:
         """Sends again what is missed, behind all that is newer; until cancelled."""
@@ -279,13 +359,16 @@ class Sender:
 
     def _routes(self, *, both: bool) -> tuple[Route, ...]:
         """By which audio goes now."""
-        told_socket = self.told is not None and self.told.transport == "websocket"
-        room = self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
-        if self._plain.has_no_track and self.socket is not None:
-            room = False
+        if self._by_track is not None:
+            return (Route.ROOM,) if self._by_track.carries else (Route.SOCKET,) if self.socket is not None else ()
         return audio_routes.choose_routes(
-            room=room, socket=self.socket is not None, both=both, reliable=self._sending.level.reliable
+            room=self._is_welcome(), socket=self.socket is not None, both=both, reliable=self._sending.level.reliable
         )
+
+    def _is_welcome(self) -> bool:
+        """There is a place in the room, and the cloud listens there."""
+        told_socket = self.told is not None and self.told.transport == "websocket"
+        return self._room.joined and self._transport is not Transport.WEBSOCKET and not told_socket
 
     def _dispatch(self, frames: list[Outgoing]) -> None:
         """Puts coded frames into the lanes of the routes that audio goes by."""
@@ -303,7 +386,7 @@ class Sender:
                 else:
                     self._lanes[route].put(frame, level.copies)
         self.counts.unsent += 0 if routes else len(frames)
-        if Route.ROOM in routes:
+        if Route.ROOM in routes and self._by_track is None:
             if self.insistence.rouse(self.meter.trip):
                 self._sending.refused(now)
             elif level is STATIC and audio_routes.is_doubtful(self._room.silent, self.meter.trip):
@@ -368,20 +451,18 @@ class Sender:
     def _count(self, path: Path, frame: Outgoing, done: bool) -> None:
         self.counts.deliver(path, frame.number, done=done, both=self._sending.level.both)
 
-    def _is_silent_on_track(self) -> bool:
-        return self.path is Path.TRACK and not len(self._queue)
-
     def _be_present(self, frame: Frame) -> None:
         """On the room always; on the socket where audio goes by it and none did just now, but not while the room is
         only being joined. Where audio goes another way, presence must not overtake it: it says only what was
         acknowledged."""
         carries = self._routes(both=self._sending.level.both)
-        if self._room.joined:
+        if self._room.joined and self._by_track is None:
             number = frame.number if Route.ROOM in carries else self._behind(frame.number)
             self._lanes[Route.ROOM].put(Outgoing(number, number.position))
-        settled = self._transport is Transport.WEBSOCKET or (self.told is not None and self.told.state != "connecting")
+        settled = self._transport is not Transport.DATA or (self.told is not None and self.told.state != "connecting")
         speaks = self._microphone_on() and self._clock() - self._spoken_at < audio_routes.TAIL
-        if settled and not speaks and self.path is Path.WEBSOCKET and self.socket is not None:
+        by_socket = self._by_track is not None or self.path is Path.WEBSOCKET
+        if settled and not speaks and by_socket and self.socket is not None:
             self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
 
     def _behind(self, number: FrameNumber) -> FrameNumber:

@@ -90,18 +90,19 @@ class CloudSocket(Paced):
         numbered: bool,
         phone: str,
         attempt: int,
+        track: bool = False,
         beside: bool = False,
     ) -> "CloudSocket":
         """Connects. Raises Refused or Unreachable. When cancelled, nothing is left behind.
 
-        `phone` names this run of this phone, `attempt` grows: so a cloud knows an attempt that comes late. `beside`: it
-        is the second socket, for audio only.
+        `phone` names this run of this phone, `attempt` grows: so a cloud knows an attempt that comes late. `track`:
+        what is numbered is only what a track does not carry. `beside`: it is the second socket, for audio only.
         """
         query = {"phone": phone, "attempt": str(attempt)}
         if livekit:
             query["livekit"] = "true"
         if numbered:
-            query["audio"] = "2"
+            query["audio"] = "track" if track else "2"
         if beside:
             query["beside"] = "true"
         http = world.http(tune=_abrupt, trust_env=True, middlewares=(stay,))

@@ -1,7 +1,8 @@
-"""What went by the track lately. A track has no numbers: nobody says what of it arrived. Where its path dies, what was
+"""What went by the track lately. A track has no numbers: nobody says what of it arrived. If its path dies, what was
 not heard goes once more, by the WebSocket."""
 
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
@@ -15,24 +16,31 @@ PIECE: Final = 100 * BYTES_PER_MS
 class TrackTail:
     """Of one phone; times are microseconds of the capture clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_ms: int = KEPT_MS) -> None:
+        self._kept = kept_ms * BYTES_PER_MS
         self._frames: deque[Frame] = deque()
         self._bytes = 0
+
+    def __len__(self) -> int:
+        """Frames that are kept."""
+        return len(self._frames)
 
     def note(self, frame: Frame) -> None:
         """It went by the track."""
         self._frames.append(frame)
         self._bytes += len(frame.pcm)
-        while self._bytes > KEPT_MS * BYTES_PER_MS:
+        while self._bytes > self._kept:
             self._bytes -= len(self._frames.popleft().pcm)
 
-    def take(self, since_us: int) -> list[bytes]:
+    def take(self, since_us: int) -> list[Frame]:
         """What of it was captured since then, in pieces of 100 ms at most; nothing is kept."""
         out = []
         for frame in self._frames:
             skip = max(0, since_us - frame.number.capture_time_us) * BYTES_PER_MS // 1000
-            pcm = frame.pcm[skip - skip % BYTES_PER_SAMPLE :]
-            out += [pcm[at : at + PIECE] for at in range(0, len(pcm), PIECE)]
+            start = skip - skip % BYTES_PER_SAMPLE
+            for at in range(start, len(frame.pcm), PIECE):
+                captured = frame.number.capture_time_us + at * 1000 // BYTES_PER_MS
+                out.append(Frame(replace(frame.number, capture_time_us=captured), frame.pcm[at : at + PIECE]))
         self._frames.clear()
         self._bytes = 0
         return out

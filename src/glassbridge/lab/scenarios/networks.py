@@ -13,10 +13,11 @@ TRANSPORTS = ("data", "websocket")
 
 async def measure(cell: Cell, how: Alone) -> list[Sample]:
     """One sample for each transport and run. Raises UserError and LabError."""
-    transports = [word for transport in TRANSPORTS for word in ("--transport", transport)]
+    by = (*TRANSPORTS, "track") if cell.by_track else TRANSPORTS
+    transports = [word for transport in by for word in ("--transport", transport)]
     options = ("--runs", str(how.runs), "--seed", str(how.seed), "--participant", how.participant)
     words = (cell.name, *transports, *options)
-    results = await measure_shares(words, [cell], len(TRANSPORTS) * how.runs, how.jobs, lambda _line, _result: None)
+    results = await measure_shares(words, [cell], len(by) * how.runs, how.jobs, lambda _line, _result: None)
     return [
         Sample(f"{cell.name} by {found.transport}", f"{cell.name}-{found.transport}", dict(found.figures))
         for found in results

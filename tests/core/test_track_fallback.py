@@ -1,0 +1,100 @@
+"""By which way a phone with a track sends its audio: each cell of the table, and whole stories."""
+
+import random
+
+from glassbridge.core.machine import Cell, missing_cells
+from glassbridge.core.track_fallback import (
+    ALONE,
+    ASK_EVERY,
+    BEHIND,
+    EVENTS,
+    SETTLED,
+    TABLE,
+    Ask,
+    Carrier,
+    Effect,
+    Event,
+    HeardUpTo,
+    Replay,
+    RoomLost,
+    Tick,
+    TrackFallback,
+    TrackReady,
+)
+
+
+def play(machine: TrackFallback, until: float, *story: tuple[float, Event]) -> list[tuple[float, Effect]]:
+    """Steps at the given seconds, ticks when they are due; the effects and when they came."""
+    out: list[tuple[float, Effect]] = []
+    for at, event in (*story, (until, None)):
+        while (due := machine.next_deadline()) is not None and due <= at:
+            out += [(round(due, 3), effect) for effect in machine.step(Tick(), due)]
+        out += [(at, effect) for effect in machine.step(event, at)] if event is not None else []
+    return out
+
+
+def carrier(machine: TrackFallback) -> Carrier:
+    return machine.state
+
+
+def by_track() -> TrackFallback:
+    """One whose track carries at second 0.1."""
+    machine = TrackFallback(0.0)
+    assert play(machine, 0.1, (0.1, TrackReady(0.0))) == []
+    assert carrier(machine) is Carrier.TRACK
+    return machine
+
+
+def test_the_table_is_total() -> None:
+    assert missing_cells(TABLE, Carrier, EVENTS) == []
+
+
+def test_every_step_ends_where_the_table_says() -> None:
+    rng = random.Random(11)
+    for _ in range(200):
+        machine, now = TrackFallback(0.0), 0.0
+        for _ in range(40):
+            now += rng.choice((0.0, 0.1, 0.4, 2.0))
+            event = rng.choice(
+                (RoomLost(spoke=True), RoomLost(spoke=False), TrackReady(0.0), TrackReady(1.0), HeardUpTo(), Tick())
+            )
+            before = machine.state
+            cell = TABLE[before, type(event)]
+            machine.step(event, now)
+            allowed = cell.to if isinstance(cell, Cell) else (before,)
+            assert machine.state in allowed
+            assert (machine.state is Carrier.ASKING) <= (machine.next_deadline() is not None)
+
+
+def test_a_room_that_is_never_there_is_told_after_a_while() -> None:
+    machine = TrackFallback(0.0)
+    play(machine, ALONE - 0.1, (0.5, RoomLost(spoke=False)))
+    assert carrier(machine) is Carrier.WAITING
+    play(machine, ALONE + 0.1)
+    assert carrier(machine) is Carrier.SOCKET
+
+
+def test_what_was_not_heard_goes_first_once_the_cloud_has_told_how_far_it_heard() -> None:
+    machine = by_track()
+    found = play(machine, 2.0, (1.0, RoomLost(spoke=True)), (1.1, HeardUpTo()), (1.2, TrackReady(0.0)))
+    asked = [at for at, effect in found if effect == Ask()]
+    assert asked == [1.0 + SETTLED, round(1.0 + SETTLED + ASK_EVERY, 3)], "and it is asked until it answers"
+    assert carrier(machine) is Carrier.ASKING, "an answer that comes too soon, or a room, does not do"
+    assert play(machine, 2.1, (2.1, HeardUpTo())) == [(2.1, Replay())]
+    assert carrier(machine) is Carrier.WAITING
+    play(machine, 1.0 + ALONE)
+    assert carrier(machine) is Carrier.SOCKET
+
+
+def test_where_nothing_went_by_the_track_nothing_waits() -> None:
+    machine = by_track()
+    assert play(machine, 1.5, (1.0, RoomLost(spoke=False))) == []
+    assert carrier(machine) is Carrier.WAITING
+
+
+def test_the_track_overtakes_nothing() -> None:
+    machine = TrackFallback(0.0)
+    play(machine, 3.0, (0.1, RoomLost(spoke=False)), (2.0, TrackReady(BEHIND + 0.01)))
+    assert carrier(machine) is Carrier.SOCKET
+    play(machine, 3.0, (3.0, TrackReady(BEHIND)))
+    assert carrier(machine) is Carrier.TRACK
