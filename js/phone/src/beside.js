@@ -1,5 +1,5 @@
 // The phone's second socket: it carries audio beside the first while the link loses packets and no room carries any, and
-// stands by otherwise (phone/beside.py). A browser does not tell when a socket is silent, so it carries only then.
+// stands by otherwise (phone/beside.py): when the first answers nothing, it gets what was said since (unheard.js).
 //
 // TCP holds everything back until what was lost has come again, a round trip later at least. Two sockets rarely do so at
 // the same moment, and numbered samples that come twice are heard once.

@@ -13,8 +13,10 @@ export class Lane {
    * @param {(bytes: Uint8Array) => boolean} on.deliver false: the route takes no more now
    * @param {(frame: Outgoing, done: boolean) => void} on.result
    * @param {(frame: Outgoing, waited: number) => boolean} on.wanted whether a frame that waited so long is still to be sent
+   * @param {number} lag seconds that each frame waits at least
    */
-  constructor(clock, { deliver, result, wanted }) {
+  constructor(clock, { deliver, result, wanted }, lag = 0) {
+    this.lag = lag;
     this.clock = clock;
     this.deliver = deliver;
     this.result = result;
@@ -37,6 +39,7 @@ export class Lane {
   drain() {
     while (this.items.length) {
       const { at, frame, copies } = this.items[0];
+      if (this.clock() - at < this.lag) return;
       const wanted = this.wanted(frame, this.clock() - at);
       if (wanted && !this.deliver(encoded(frame, copies))) return;
       this.items.shift();

@@ -13,6 +13,7 @@ import { RULES } from "./rules.js";
 import { chooseRoutes, presenceInterval } from "./routes.js";
 import { Sending } from "./sending.js";
 import { LEVELS, STATIC } from "./sending_levels.js";
+import { Unheard } from "./unheard.js";
 import { Work } from "./work.js";
 
 /** @typedef {import("./capture.js").Capture} Capture */
@@ -23,7 +24,7 @@ import { Work } from "./work.js";
 /** @typedef {import("./sending.js").Route} Route */
 
 const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
-const { SPARE_AFTER } = RULES.constants.beside;
+const { LAG, SPARE_AFTER } = RULES.constants.beside;
 const { TAIL } = RULES.constants.audio_routes;
 
 const NARROWEST = LEVELS[LEVELS.length - 1];
@@ -80,6 +81,8 @@ export class Sender {
     this.missing = new Missing(clock, capture);
     this.insistence = new Insistence(capture);
     this.insistent = new Coder(opus);
+    this.unheard = new Unheard(clock, capture);
+    this.spare = new Coder(opus);
     this.queuedAt = 0;
     this.aloneSince = Infinity; // since when no room carries audio
     this.presentAt = 0;
@@ -107,11 +110,15 @@ export class Sender {
         wanted: (frame, waited) => (frame.flags & FLAG_PRESENCE ? wanted(frame, waited) : this.isKept(frame)),
       }),
     };
-    this.besideLane = new Lane(clock, {
-      deliver: (bytes) => this.onto(beside.socket, bytes),
-      result: () => {},
-      wanted: (frame) => beside.socket !== null && this.isKept(frame),
-    });
+    this.besideLane = new Lane(
+      clock,
+      {
+        deliver: (bytes) => this.onto(beside.socket, bytes),
+        result: () => {},
+        wanted: (frame) => beside.socket !== null && this.isKept(frame),
+      },
+      LAG,
+    );
   }
 
   /**
@@ -196,6 +203,7 @@ export class Sender {
     this.coder = new Coder(null);
     this.repairs = new Coder(null);
     this.insistent = new Coder(null);
+    this.spare = new Coder(null);
     this.sending.begin(false, this.clock());
   }
 
@@ -213,7 +221,9 @@ export class Sender {
     const now = this.clock();
     const { level } = this.sending;
     const routes = this.routes(level.both);
-    const doubled = this.lookAtSockets(routes, now);
+    const unheard = this.takeUnheard(routes, now);
+    const doubled = this.lookAtSockets(routes, now) && unheard === null;
+    for (const again of await repaired(unheard ?? [], NARROWEST, this.spare)) this.besideLane.put(again);
     if (level !== this.level) {
       this.level = level;
       const { websocket } = this.lanes;
@@ -254,6 +264,18 @@ export class Sender {
     const doubles = this.sending.doubles(now);
     if (doubles || (this.sending.spares && now - this.aloneSince >= SPARE_AFTER)) this.beside.want();
     return doubles && this.beside.socket !== null;
+  }
+
+  /**
+   * What the second socket gets while the first is silent; null: it is not.
+   * @param {Route[]} routes
+   * @param {number} now
+   */
+  takeUnheard(routes, now) {
+    const { pace, silentSince } = this.socket ?? {};
+    const alone = routes.length === 1 && routes[0] === "websocket" && this.beside.socket !== null;
+    if (!alone || !pace?.trip || silentSince === undefined) return null;
+    return this.unheard.take(now - silentSince, pace.trip.now);
   }
 
   /** @param {Outgoing} frame */
@@ -432,6 +454,7 @@ export class Sender {
     this.coder.close();
     this.repairs.close();
     this.insistent.close();
+    this.spare.close();
   }
 }
 

@@ -415,6 +415,26 @@ test("a link that repeats what it loses gets coded audio, and a second socket be
   assert.equal(world.sockets.length, 3);
 });
 
+test("a second socket that stands by gets what was said since the first fell silent, each sample once", async () => {
+  await begin({ opus: coder() }).connect({ codings: [1], beside: true });
+  const answer = answering(() => 0.03);
+  const report = reporting(() => 0);
+  const both = () => (report(), answer());
+  await world.pass(5, both);
+  assert.equal(world.sockets.length, 2, "no room carries anything");
+  const [, second] = world.sockets;
+  second.open();
+  await world.pass(1, both);
+  assert.equal(spoken(second).length, 0, "it stands by");
+  const silentFrom = world.phone.capture.position;
+  await world.pass(1.2, speak);
+  const places = spoken(second).map(({ position }) => position);
+  assert.ok(places.length > 0 && new Set(places).size === places.length, `${places}`);
+  const missed = world.phone.capture.position - silentFrom;
+  assert.ok(places[0] <= silentFrom + 1600, `from ${places[0]}, silent since ${silentFrom}`);
+  assert.ok(places[places.length - 1] >= silentFrom + missed / 2, `${places}`);
+});
+
 test("a cloud that takes no second socket gets none", async () => {
   await begin({ opus: coder() }).connect({ codings: [1] });
   const answer = answering((ping, alone) => (ping < -6 && alone && ping % 2 ? 0.2 : 0.03));
