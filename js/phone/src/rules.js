@@ -355,7 +355,7 @@ export const RULES = {
       "TRACK_DELAY": 0.06
     },
     "track_tail": {
-      "KEPT_MS": 8000,
+      "KEPT_MS": 30000,
       "PIECE": 3200
     },
     "audio_frames": {

@@ -8,8 +8,8 @@ from typing import Final
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.phone.capture import Frame
 
-KEPT_MS: Final = 8_000
-"""More than it takes the cloud to say that nothing arrives."""
+KEPT_MS: Final = 30_000
+"""More than most networks are away: a track is written to until its place is lost."""
 PIECE: Final = 100 * BYTES_PER_MS
 
 
