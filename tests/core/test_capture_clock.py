@@ -114,6 +114,14 @@ def test_a_backlog_is_late_until_it_is_over() -> None:
     assert phone.step is None
 
 
+def test_a_queue_that_stays_full_is_no_clock() -> None:
+    """It fills within 2 s; from then on everything is late by the same."""
+    phone = Phone(lambda now: now, lambda now: min(max(0.02, now - 1_010.0), 2.0))
+    told = phone.speak(60.0)
+    assert late(told) == pytest.approx(50.0 - AGE_LIMIT, abs=0.5)
+    assert phone.step is None
+
+
 def test_a_way_that_grows_longer_is_no_clock() -> None:
     phone = Phone(lambda now: now, lambda now: max(0.02, (now - 1_010.0) * 0.2))
     told = phone.speak(60.0)

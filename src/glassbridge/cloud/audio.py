@@ -341,7 +341,7 @@ class Microphone:
                 _aged(delivery.age)
                 self._judge_age(delivery.age, now)
             if number.presence and stretch.position <= (self._ledger.acknowledged or (0, 0))[1]:
-                self._judge_age(0.0, now)
+                self._judge_presence(number, now)
         self._deliver(deliveries, now)
 
     def _count(self, number: FrameNumber, stop: int, route: AudioRoute, now: float) -> None:
@@ -373,6 +373,12 @@ class Microphone:
             if self._is_slow and now - self._slow_at > SLOW:
                 self._is_slow = False
                 self._on_slow(None)
+
+    def _judge_presence(self, number: FrameNumber, now: float) -> None:
+        """Nothing is late if nothing was captured since. Presence that has overtaken audio on another route is stamped
+        with what was not acknowledged yet."""
+        if self._ledger.age(number.epoch, number.capture_time_us, now) <= SLOW:
+            self._judge_age(0.0, now)
 
     def reached(self, *, numbered: bool) -> None:
         """The phone has a new socket; one that numbers its audio can be asked to send again what never came."""

@@ -5,8 +5,9 @@ Rules
   may run apart by DRIFT, so the quickest way is forgotten at that rate.
 - A sample cannot be captured before the one that precedes it. A stamp that says so is corrected by the samples; where
   it says so by more than STEP, the clock has stepped back and all later stamps are corrected alike.
-- What comes late by the same amount for EQUAL_FOR seconds is not late: the clock stood still, in sleep, and the new
-  offset is the truth. A backlog is different: it grows or shrinks.
+- What comes late by the same amount for EQUAL_FOR seconds, from its first frame on, is not late: the clock stood still,
+  in sleep, and the new offset is the truth. A backlog is different: it grows or shrinks. What became late little by
+  little waits in a queue, however steadily, and stays late.
 - A frame that is quicker than all before it by more than STEP, after EQUAL_FOR seconds, says that the clock has stepped
   forward; nothing has to be corrected then.
 
@@ -29,8 +30,8 @@ class CaptureClock:
     """Of one epoch."""
 
     __slots__ = (
-        "_begun_at", "_halves", "_late_since", "_position", "_quickest", "_quickest_at", "_shift", "_stamped_stop",
-        "_stop", "last_step", "steps",
+        "_begun_at", "_first_late", "_halves", "_late_since", "_position", "_quickest", "_quickest_at", "_shift",
+        "_stamped_stop", "_stop", "last_step", "steps",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,8 +49,10 @@ class CaptureClock:
         self._quickest = inf
         self._quickest_at = self._begun_at = 0.0
         self._late_since: float | None = None
+        self._first_late = inf
+        """How long the first frame that was late has travelled."""
         self._halves = (inf, inf)
-        """The least lateness in the first and in the second half of EQUAL_FOR, while everything is late."""
+        """The least of the same in the first and in the second half of EQUAL_FOR, while everything is late."""
 
     def correct(self, position: int, stamp: float, seconds: float) -> float:
         """When the samples from `position` on were captured, that last for so many seconds and are stamped so."""
@@ -85,7 +88,7 @@ class CaptureClock:
             self._late_since = None
             return
         if self._late_since is None:
-            self._late_since, self._halves = now, (inf, inf)
+            self._late_since, self._first_late, self._halves = now, travel, (inf, inf)
         first, second = self._halves
         if now - self._late_since < EQUAL_FOR / 2:
             self._halves = min(first, travel), inf
@@ -100,7 +103,7 @@ class CaptureClock:
 
     def _compare(self, now: float) -> None:
         first, second = self._halves
-        if abs(first - second) <= EQUAL:
+        if abs(first - second) <= EQUAL and abs(self._first_late - first) <= EQUAL:
             self._stepped(self._least(now) - min(first, second))
             self._quickest, self._quickest_at, self._late_since = min(first, second), now, None
         else:

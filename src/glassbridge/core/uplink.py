@@ -394,6 +394,11 @@ class Ledger:
             book.microphone_off = last
         return out + book.receive(frame, now, self.lost_as)
 
+    def age(self, epoch: int, capture_time_us: int, now: float) -> float:
+        """Seconds since this time of the phone's clock, beyond the quickest frame so far. The epoch has begun."""
+        clock = self._epochs[epoch].clock
+        return clock.age(clock.correct(0, capture_time_us / 1e6, 0.0), now)
+
     def tick(self, now: float) -> list[Delivery]:
         """Gives up what has waited long enough."""
         return [item for book in self._epochs.values() for item in book.release(now, self.lost_as)]

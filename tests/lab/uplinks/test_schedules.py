@@ -70,6 +70,20 @@ def test_a_link_that_carries_no_pcm_by_websocket(play: Play, words: str, live: f
     assert outcome.live >= live
 
 
+@pytest.mark.parametrize(
+    ("rate", "transport"), [(20_000, Transport.DATA), (24_000, Transport.DATA), (20_000, Transport.WEBSOCKET)]
+)
+def test_a_link_that_carries_less_than_the_thinnest_stream_is_told_once(
+    play: Play, rate: int, transport: Transport
+) -> None:
+    """Steady lateness was taken for a clock that stepped, presence that overtook audio for fresh audio: it was told
+    after the speech, or by turns."""
+    bad = Impairment(delay=0.025, rate=rate)
+    outcome = play(Schedule(seed=1, transport=transport, up=bad, down=bad, seconds=20.0, well_from=80.0))
+    assert outcome.violations == []
+    assert [at < 12.0 for at in outcome.slow_at] == [True]
+
+
 def test_bursts_of_a_second_by_two_sockets(play: Play) -> None:
     """88.5 % by one socket: its timeouts doubled while PCM was on its way, and both repeated at the same moments."""
     (cell,) = find(["burst1"])

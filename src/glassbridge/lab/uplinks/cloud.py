@@ -79,11 +79,21 @@ class Cloud:
         self.ends = 0
         self.socket: Socket | None = None
         self._live = False
-        self.microphone = Microphone(self._acknowledge, self._on_last, understands=lambda: self.heard)
+        self.slow_at: list[float] = []
+        """Loop time of each time that the phone was told that its network is slow."""
+        self._tell = tell
+        self.microphone = Microphone(
+            self._acknowledge, self._on_last, on_slow=self._on_slow, understands=lambda: self.heard
+        )
         self.microphone.reached(numbered=True)
 
     def _on_last(self) -> None:
         self.ends += 1
+
+    def _on_slow(self, late: float | None) -> None:
+        if late is not None:
+            self.slow_at.append(asyncio.get_running_loop().time())
+        self._tell("audio is fresh again" if late is None else f"the phone is told that audio is {late:.1f} s late")
 
     def hear_room(self, payload: bytes) -> None:
         """A packet out of the room."""

@@ -41,6 +41,8 @@ class Outcome:
     """Samples of holes that were given up and filled later."""
     opened: int = 0
     """Sockets."""
+    slow_at: list[float] = field(default_factory=list)
+    """Seconds of the speech at which the phone was told that its network is slow."""
     story: list[str] = field(default_factory=list)
     """What happened, in order of time."""
 
@@ -132,6 +134,7 @@ def _judge(schedule: Schedule, outcome: Outcome, phone: Phone, cloud: Cloud, beg
     heard, said = cloud.heard, phone.capture.position
     outcome.violations += heard.wrong[:3]
     outcome.opened = phone.opened
+    outcome.slow_at = [at - begun for at in cloud.slow_at]
     outcome.given_up = sum(stop - start for start, stop in heard.given_up)
     at = 0
     for start, stop in sorted([(start, stop) for start, stop, _ in heard.parts] + heard.filled):
