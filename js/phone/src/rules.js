@@ -333,7 +333,11 @@ export const RULES = {
       "AHEAD": 0.15,
       "LEAST_AHEAD": 6000,
       "LEAST_QUEUED": 1500,
+      "SHORT_WAY": 0.1,
+      "VARIES": 0.02,
+      "SHORT_AHEAD": 2360,
       "MEASURED": 0.2,
+      "GUESSED": 2,
       "AROUND": 40,
       "WAY": 1.0,
       "MOST_GROWN": 9000

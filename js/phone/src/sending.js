@@ -247,7 +247,8 @@ export class Sending {
 
   /**
    * Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the socket alone
-   * where its round trip tells, or where much less arrives than is sent.
+   * where its round trip tells, or where much less arrives than is sent. On a long way few reports come in WINDOW, so that
+   * alone says nothing there.
    * @param {Map<Route, RouteReports>} carrying
    * @param {number} now
    */
@@ -255,7 +256,8 @@ export class Sending {
     const tracks = [...carrying.values()];
     const arrives = tracks.reduce((sum, track) => sum + track.rate, 0);
     const offered = tracks.reduce((sum, track) => sum + track.offered(now), 0);
-    return carrying.has("livekit") || this.queued > QUEUED || (arrives > 0 && arrives < SHORT * offered);
+    const isShort = arrives > 0 && arrives < SHORT * offered && !this.isLong;
+    return carrying.has("livekit") || this.queued > QUEUED || isShort;
   }
 
   /**

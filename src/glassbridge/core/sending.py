@@ -264,10 +264,12 @@ class Sending:
 
     def _is_queued(self, carrying: Mapping[AudioRoute, RouteReports], now: float) -> bool:
         """Late audio waits in a queue: always where it is late in the room, too, which repeats nothing; on the
-        socket alone where its round trip tells, or where much less arrives than is sent."""
+        socket alone where its round trip tells, or where much less arrives than is sent. On a long way few reports
+        come in WINDOW, so that alone says nothing there."""
         arrives = sum(track.rate for track in carrying.values())
         offered = sum(track.offered(now) for track in carrying.values())
-        return AudioRoute.ROOM in carrying or self._queued > QUEUED or 0 < arrives < SHORT * offered
+        short = 0 < arrives < SHORT * offered and not self.is_long
+        return AudioRoute.ROOM in carrying or self._queued > QUEUED or short
 
     @staticmethod
     def _fitting(rate: float, first: int = START) -> int:

@@ -27,8 +27,16 @@ AHEAD: Final = 0.15
 LEAST_AHEAD, LEAST_QUEUED = 6_000, 1_500
 """Bytes that may always be on their way: some packets, so that TCP notices a lost one by those after it; where
 packets wait in a queue, one."""
+SHORT_WAY: Final = 0.1
+"""Seconds of a round trip below which what was lost is back soon, so that little need be on its way."""
+VARIES: Final = 0.02
+"""Seconds by which such a round trip is longer than the least without a queue."""
+SHORT_AHEAD: Final = 2 * SEGMENT
+"""Bytes that may be on such a way beyond what the round trip holds."""
 MEASURED: Final = 0.2
 """Seconds over which it is measured what arrives."""
+GUESSED: Final = 2
+"""Segments that TCP may have repeated meanwhile, as their acknowledgements wait in a queue; of more, some were lost."""
 AROUND: Final = 40
 """Bytes around a frame, at most: WebSocket and TLS."""
 WAY: Final = 1.0
@@ -94,7 +102,7 @@ class Paced(ABC):
         if not self._passed or self.trip.queued < PROBE_QUEUED:
             return math.inf
         (begun, before, repeated), (now, after, since) = self._passed[0], self._passed[-1]
-        if now - begun < MEASURED - POLL or after == before or since > repeated:
+        if now - begun < MEASURED - POLL or after == before or since > repeated + GUESSED:
             return math.inf
         return (after - before) * 8 / (now - begun)
 
@@ -116,7 +124,8 @@ class Paced(ABC):
         while (pending := self.pending()) is not None:
             trip = self.trip
             self._note_passed()
-            if not pending or pending + more <= in_flight(trip, self._lasting(trip.now), rate):
+            most = min(in_flight(trip, self._lasting(trip.now), rate), on_short_way(trip, rate))
+            if not pending or pending + more <= most:
                 return True
             if self._clock() > deadline:
                 return False
@@ -171,3 +180,11 @@ def in_flight(trip: RoundTrip, lasting: float, rate: int) -> int:
     needed = rate * (min(trip.now, trip.least + AHEAD / 2) + AHEAD)
     grown = min(MOST_GROWN, rate * (min(trip.now, lasting) + AHEAD))
     return round(max(least, needed, grown))
+
+
+def on_short_way(trip: RoundTrip, rate: int) -> float:
+    """The same on a short way, where the kernel tells what has arrived: what is on its way when a link becomes narrow
+    fills its queue, and all that follows is late. Infinite on a longer one."""
+    if trip.least >= SHORT_WAY:
+        return math.inf
+    return rate * min(trip.now, trip.least + VARIES) + SHORT_AHEAD
