@@ -7,8 +7,10 @@ import pytest
 from glassbridge.cloud.apps.missed import KEPT, MOST_BYTES, Missed
 from glassbridge.core.subscriptions import Stream
 from glassbridge.core.values import user_id
+from glassbridge.speech.base import Transcript, Want
 from glassbridge.wire import apps as wire
-from tests.cloud.app_stage import App, AppStage, Begin, app_stages
+from glassbridge.wire.close_codes import CloseCode
+from tests.cloud.app_stage import PACKAGE, App, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, Phone
 from tests.support.poll import eventually
 
@@ -97,6 +99,24 @@ async def test_an_app_that_relies_on_what_is_in_force_gets_them_before_the_next_
     built.recogniser.streams[0].say("and ano", final=False)
     await back.until_heard("transcription", 2)
     assert said_to(back) == ["take a picture", "and ano"]
+
+
+async def test_what_is_said_while_a_closed_socket_is_still_seen_off_comes_later(stage: Begin) -> None:
+    """A goodbye may take as long as what waits before it: 15 s."""
+    built = await stage()
+    await spoken_to(built)
+    apps = built.cloud.sessions.apps_of(user_id(ANN))
+    running = apps.find(PACKAGE) if apps is not None else None
+    assert apps is not None
+    assert running is not None
+    assert running.socket is not None
+    running.socket.close(CloseCode.SILENT)
+    apps.transcript(Transcript("take a picture", True, 0, 1), frozenset({Want("en-US")}))
+    back = await built.app()
+    await back.until("tpa_connection_ack")
+    await back.subscribe(WORDS)
+    await back.until_heard("transcription")
+    assert said_to(back) == ["take a picture"]
 
 
 async def test_the_next_owner_of_the_user_tells_them(stage: Begin) -> None:

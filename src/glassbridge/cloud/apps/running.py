@@ -254,8 +254,9 @@ class RunningApp:
 
     @property
     def socket(self) -> AppConnection | None:
-        """Where streams go; None while the app is away."""
-        return self._socket
+        """Where streams go; None while the app is away. One that is closed hears nothing more, however long its goodbye
+        takes."""
+        return self._socket if self._socket is not None and self._socket.open else None
 
     def _perform(self, effect: Effect) -> None:
         match effect:
