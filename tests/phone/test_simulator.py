@@ -82,6 +82,16 @@ async def test_a_clip_is_spoken_captioned_and_over(transport: Transport, numbere
             assert [event["state"] for event in run.named("room")] == ["joined", "left"]
 
 
+async def test_a_track_whose_room_refuses_is_spoken_by_the_socket() -> None:
+    rooms = Rooms(refusals=1_000)
+    async with ScriptedCloud(rooms) as cloud:
+        run = Run(cloud, rooms, transport=Transport.TRACK, opus=False)
+        assert await run.task == 0
+        assert bytes(cloud.delivered) == CLIP
+        assert run.named("track_replaced")[0]["by_socket"] is True
+        assert run.events[-1]["text"] == "hello world"
+
+
 async def test_an_original_cloud_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "QUIET", 0.3)
     rooms = Rooms()
