@@ -433,7 +433,7 @@ class Settings(BaseModel):
 
     @property
     def core_secrets(self) -> tuple[str, ...]:
-        """Those that verify core tokens. With an issuer's keys a secret that nobody has set counts for nothing."""
+        """Those that verify core tokens. With an issuer's keys a secret that was not set counts for nothing."""
         if self.has_issuer and "jwt_secrets" not in self.model_fields_set:
             return ()
         return tuple(secret.get_secret_value() for secret in self.jwt_secrets)
@@ -496,7 +496,7 @@ class WeakSecret(NamedTuple):
     public: bool
     """It is a development value that stands in our source; False: it is short."""
     given: bool
-    """Somebody has set it; False: it is the default."""
+    """It was set; False: it is the default."""
 
     @property
     def why(self) -> str:
@@ -517,7 +517,7 @@ _GUARDS: Final = (
     "bridge_secrets",
     "cluster_secrets",
 )
-"""Secrets with which somebody is let in."""
+"""Secrets that let callers in."""
 
 
 def _listed(value: SecretStr | tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

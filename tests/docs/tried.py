@@ -143,7 +143,7 @@ PROGRAMS: Final = {
 
 NO_SHELL: Final = (
     ("ARCHITECTURE.md", "phone ──("),
-    ("ARCHITECTURE.md", "cli > lab >"),
+    ("ARCHITECTURE.md", "{ cli | testing } > lab >"),
     ("README.md", "glasses ─ phone"),
     ("docs/alerts.md", "route:"),
     ("docs/four-questions.md", "src/"),

@@ -1,7 +1,7 @@
 // The phone's second socket: it carries audio beside the first while the link loses packets and no room carries any, and
 // stands by otherwise (phone/beside.py): when the first answers nothing, it gets what was said since (unheard.js).
 //
-// TCP holds everything back until what was lost has come again, a round trip later at least. Two sockets rarely do so at
+// TCP holds everything back until a lost segment has come again, a round trip later at least. Two sockets rarely do so at
 // the same moment, and numbered samples that come twice are heard once.
 
 import { RULES } from "./rules.js";
@@ -15,7 +15,7 @@ import { RULES } from "./rules.js";
 const { AGAIN_AFTER, KEPT_FOR, OPEN_WITHIN } = RULES.constants.beside;
 
 const RECENT = 0.5; // seconds for which a wish counts
-const ASK_EVERY = 1; // seconds: one that has begun to ask and falls silent is taken for dead
+const ASK_EVERY = 1; // seconds: one that has begun to ask and falls silent counts as dead
 
 export class Beside {
   /**

@@ -1,6 +1,6 @@
 // A phone: stays connected to its cloud, keeps its place in the room, speaks, and tells what it hears.
 //
-// What it decides is in link.js and sending.js; this does it.
+// link.js and sending.js decide; this carries it out.
 
 import { Beside } from "./beside.js";
 import { Capture } from "./capture.js";

@@ -1,4 +1,4 @@
-// While the other side acknowledges nothing: what was said last goes into the room again (phone/insisting.py).
+// While the other side acknowledges nothing: the newest audio is sent into the room again (phone/insisting.py).
 //
 // Once in each silence: a browser keeps what its room does not take, and sends it as soon as something passes.
 

@@ -1,4 +1,4 @@
-// The phone's link to its cloud: its socket and its place in the room, and what a person is told of both.
+// The phone's link to its cloud: its socket, its place in the room, and the state that a person is shown.
 //
 // The rules and words are those of core/phone_link.py, as in socket.js.
 

@@ -1,4 +1,4 @@
-// What the machines share: the table of cells, which is our Python phone's own (rules.js), and the way to take a step.
+// The common part of the machines: the table of cells, which is our Python phone's own (rules.js), and the way to take a step.
 
 /**
  * @typedef {{type: string, socket?: number, place?: number, [field: string]: any}} Event

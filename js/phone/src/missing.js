@@ -1,4 +1,4 @@
-// What the cloud misses: which of it goes again, by which way, and when (phone/missing.py).
+// The samples that the cloud lacks: which of them are sent again, by which route, and when (phone/missing.py).
 
 import { SAMPLE_RATE, stopOf } from "./frames.js";
 import { chooseAgain } from "./routes.js";

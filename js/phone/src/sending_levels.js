@@ -10,7 +10,7 @@ import { RULES } from "./rules.js";
  * @property {number} frameMs the longest frame; 0: as captured
  * @property {number} copies earlier packets that each frame in the room carries again
  * @property {boolean} both by both routes
- * @property {boolean} reliable the one route is the socket where it can be had
+ * @property {boolean} reliable if only one route is used, it is the socket, if that is open
  * @property {number} rate on the wire in bit/s
  */
 

@@ -1,4 +1,4 @@
-// The sockets of a phone, by the machine's numbers: opens them, tells the machine what becomes of them.
+// The sockets of a phone, by the machine's numbers: opens them, and reports their events to the machine.
 
 import { CloudSocket } from "./cloud_socket.js";
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What the user said, as far as it is understood."""
+    """The user's words, as far as they are recognised."""
 
     text: str
     final: bool
@@ -76,7 +76,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The user is with another cloud now, and so is this session. What was playing has ended."""
+    """The user is with another cloud now, and so is this session. A sound that was playing has ended."""
 
     former: str
     cloud: str

@@ -54,7 +54,7 @@ class Handling(Generic[E]):
 
 
 async def call(handler: Callable[..., Awaitable[None] | None], *arguments: Any) -> None:
-    """The boundary to the app's own code: what fails there is logged, and the session goes on."""
+    """The boundary to the app's own code: an error there is logged, and the session goes on."""
     try:
         result = handler(*arguments)
         if isawaitable(result):

@@ -45,7 +45,7 @@ class WrongKey(Exception):
 
 
 class NoKey(Exception):
-    """The app cannot prove who it is; the text says what to do."""
+    """The app cannot authenticate; the text says what to do."""
 
 
 class AppServer:
@@ -267,7 +267,7 @@ class AppServer:
 
 def _is_of_this_machine(request: web.Request) -> bool:
     """It comes straight from a program here, not by a proxy, and is signed in our way: by a cloud that knows another
-    key. Nobody else can end an app so."""
+    key. No other sender can end an app this way."""
     here = request.remote in ("127.0.0.1", "::1") and not PROXIED & {name.lower() for name in request.headers}
     return here and request.headers.get(SIGNATURE_HEADER, "").startswith("t=")
 

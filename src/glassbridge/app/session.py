@@ -105,7 +105,7 @@ class Session:
         self._numbers = count(1)
         self._playing: dict[str, tuple[wire.AudioPlayRequest, asyncio.Future[wire.AudioPlayResponse]]] = {}
         self._changed = asyncio.Event()
-        """What the app wants to hear is not what the cloud was told."""
+        """The handlers' streams are not those that the cloud was told."""
 
     @property
     def connected(self) -> bool:
@@ -148,7 +148,7 @@ class Session:
         return handler
 
     def on_gap(self, handler: HearsGap) -> HearsGap:
-        """Where words of the user are missing, and what becomes of it; for apps that listen to what is said."""
+        """Gaps in the user's words, and how they end; for apps that hear words."""
         self._gap_handlers.append(self._handling(handler))
         return handler
 
@@ -272,7 +272,7 @@ class Session:
         await self._link.send(message)
 
     async def _try_send(self, message: Message) -> None:
-        """For what the next acknowledgement makes good, or void."""
+        """For troubles that the next acknowledgement settles."""
         with suppress(NotConnected, SessionEnded):
             await self._send(message)
 
@@ -322,7 +322,7 @@ class Session:
         await self._link.end(why, code)
 
     async def _keep_subscribed(self) -> None:
-        """What is registered together is asked for together."""
+        """Handlers that are registered together are subscribed together."""
         while True:
             await self._changed.wait()
             await asyncio.sleep(0)
@@ -440,8 +440,8 @@ class Session:
                 self._tell_trouble(events.Missed(chunks, messages))
 
     def _tell(self, event: object, name: str, stream: Stream, *languages: str) -> None:
-        """To the handlers of the stream that the cloud names: what is asked for twice comes twice. A cloud that names
-        none of ours means all that hear it."""
+        """To the handlers of the stream that the cloud names: a stream with two subscriptions comes twice. If the cloud
+        names none of ours, all handlers that hear it are meant."""
         named = [wanted for wanted in self._handlers if wanted.text == name]
         for wanted in named or [wanted for wanted in self._handlers if wanted.hears(stream, languages)]:
             for handling in self._handlers[wanted]:

@@ -1,15 +1,14 @@
 """The app's socket to its cloud (`/app-ws`)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import aiohttp
 import structlog
 
 from glassbridge.core.app_times import GOODBYE, OPEN_WITHIN, PING_AFTER, SILENCE
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.runtime.world import World, close_http
+from glassbridge.runtime.world import World, close_http, is_sent
 from glassbridge.wire import apps as wire
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.codec import MalformedMessage, Message, UnknownMessage, encode
@@ -81,11 +80,11 @@ class AppSocket:
 
     async def say(self, message: Message) -> bool:
         """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
-        return await _sent(self._ws.send_str(encode(message)))
+        return await is_sent(self._ws.send_str(encode(message)), SEND_TIMEOUT)
 
     async def close(self, code: CloseCode) -> None:
         """Says goodbye; `listen` returns then."""
-        await _sent(self._ws.close(code=code))
+        await is_sent(self._ws.close(code=code), SEND_TIMEOUT)
 
     async def release(self) -> None:
         """Releases everything, also where `listen` was cancelled while it did so; idempotent."""
@@ -112,7 +111,7 @@ class AppSocket:
             before = self._clock()
             await asyncio.sleep(PING_AFTER / 2)
             now = self._clock()
-            stalled = now - before > PING_AFTER  # what has come meanwhile is still to be read
+            stalled = now - before > PING_AFTER  # data that came meanwhile is still unread
             silent = now - self._heard_at
             if self._answers and silent > SILENCE and not stalled:
                 log.warning("the cloud is silent", seconds=round(silent, 1))
@@ -120,12 +119,3 @@ class AppSocket:
                 return
             if silent >= PING_AFTER:
                 await self.say(Ping())
-
-
-async def _sent(sending: Coroutine[Any, Any, Any]) -> bool:
-    try:
-        async with asyncio.timeout(SEND_TIMEOUT):
-            await sending
-    except (TimeoutError, aiohttp.ClientError, ConnectionError):
-        return False
-    return True

@@ -48,7 +48,7 @@ class Transcript:
         self._lines.insert(len(self._lines) if at is None else at, line)
 
     def _knows(self, news: Transcription) -> bool:
-        """What is heard by two names comes twice."""
+        """A stream that is heard by two names comes twice."""
         lines = list(self._lines)
         return any(line == news for line in (lines if news.inserts is not None else lines[-4:]))
 

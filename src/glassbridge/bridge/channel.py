@@ -1,4 +1,4 @@
-"""One track of ours, as those who speak on it see it: it outlives the places in rooms where it is heard.
+"""One track of ours, as its voices see it: it outlives the places in rooms where it is heard.
 
 A voice that speaks while the place is lost waits for the next one and goes on there, from the last sound of which it is
 known that it arrived.
@@ -53,7 +53,7 @@ Paused = Callable[[LossReason, int], None]
 
 
 class Channel:
-    """At most one voice speaks; a newer one silences the older. The track is published while somebody speaks, and
+    """At most one voice speaks; a newer one silences the older. The track is published while a voice speaks, and
     LINGER seconds longer: an idle one costs CPU and was heard as static."""
 
     def __init__(self, name: str, places: Places, tasks: TaskGroup) -> None:
@@ -142,7 +142,7 @@ class Channel:
         return self._track
 
     def _look_for_loss(self) -> list[bytes]:
-        """What has to be said again because our last place is lost, newest first."""
+        """Sound that must be played again because our last place is lost, newest first."""
         place = self._published[0] if self._published is not None else None
         if place is None or place.reason is None:
             return []
@@ -156,7 +156,7 @@ class Channel:
     async def _retire(self) -> None:
         if self._track is not None:
             with suppress(ParticipantError):
-                # What the encoder still holds of a voice that was cut off would be heard at the next use of the track.
+                # The rest of a voice in the encoder, after a cut, would be heard at the next use of the track.
                 await self._track.drain()
         await asyncio.sleep(LINGER)
         track, self._track, self._retiring = self._track, None, None

@@ -32,7 +32,7 @@ class Address:
         return self.target
 
     def claim(self) -> None:
-        """Makes the way free for who is about to listen. Raises CannotListen."""
+        """Frees the address for the new listener. Raises CannotListen."""
         if self.path is not None:
             claim_socket(self.path)
         else:
@@ -126,7 +126,7 @@ class BridgeConfig:
     recorder: bool = True
     """Workers tell the supervisor what passes each room; it remembers that for 15 minutes (docs/recorder.md)."""
     traces: str = ""
-    """URL of the OpenTelemetry collector that gets the workers' spans; empty: nobody does."""
+    """URL of the OpenTelemetry collector that gets the workers' spans; empty: none does."""
     log: LogConfig = field(default_factory=LogConfig)
     """Of all its processes; holds the credentials of sinks."""
 

@@ -67,7 +67,7 @@ class SoundRequest:
 
 
 class RemoteFile:
-    """The file, whose bytes the worker has. What can seek makes some of FFmpeg's demuxers read to the end first."""
+    """The file, whose bytes the worker has. If a file can seek, some of FFmpeg's demuxers read to the end first."""
 
     def __init__(self, worker: socket.socket, seekable: bool) -> None:
         self._worker = worker

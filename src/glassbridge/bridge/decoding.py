@@ -76,7 +76,7 @@ def warm_up() -> None:
 
 def pcm_of(file: File, rate: int, volume: float, on_duration: Callable[[int], None]) -> Iterator[bytes]:
     """PCM16 mono at `rate`, piece by piece. `on_duration` hears what the header says, in microseconds, if it says
-    anything. Raises SoundError. What is damaged is left out."""
+    anything. Raises SoundError. Damaged packets are left out."""
     if file.seekable():
         yield from _pcm_of_one(file, rate, volume, on_duration)
         return

@@ -54,7 +54,7 @@ class Hoard:
 
 class Source:
     """Bytes that arrive and are read by a decoder. The sender is slowed down to be no more than AHEAD bytes before the
-    decoder; what it has read is kept until it says that it will not go back."""
+    decoder; read bytes are kept until it says that it will not go back."""
 
     def __init__(self, limits: PlaybackLimits, hoard: Hoard | None = None, owner: str = "") -> None:
         self._limits = limits
@@ -131,13 +131,13 @@ class Source:
         self._keeps = False
 
     def close(self) -> None:
-        """Nobody reads any more: what is held is forgotten."""
+        """There is no reader any more: the held bytes are dropped."""
         self.finish(PlaybackError("stopped", "stopped"))
         self._drop(len(self._data))
 
     @property
     def size(self) -> int | None:
-        """Bytes in all; None while nobody knows."""
+        """Bytes in all; None while unknown."""
         return self._arrived if self._complete else self._expected
 
     @property

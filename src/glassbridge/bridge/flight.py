@@ -1,7 +1,7 @@
 """The bridge's own flight recorder: workers tell what passes each room, the supervisor remembers it when they are dead.
 
 A worker says it on its lifeline (bridge/process.py), in lines of JSON: each decision at once, the counts of all rooms
-once a second. What a killed worker has said is in the socket and is still read. The supervisor keeps the last 15
+once a second. The last lines of a killed worker are in the socket and are still read. The supervisor keeps the last 15
 minutes of MAX_PLACES places.
 """
 

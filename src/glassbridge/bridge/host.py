@@ -170,7 +170,7 @@ class RoomHost:
         return _answer(self._step(Leave(ticket, generation)), ticket)
 
     def open_stream(self, generation: Generation) -> AudioStream | Refuse:
-        """A stream that is now the user's only one; whoever got it must call stream_ended()."""
+        """A stream that is now the user's only one; the caller must call stream_ended()."""
         ticket = self._tickets()
         seat = self.seat
         if (no := _answer(self._step(StreamOpened(ticket, generation)), ticket)) is not None:

@@ -34,7 +34,7 @@ class Calls(grpc.GenericRpcHandler):
         """The generic ones are enough."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """None: nobody serves this."""
+        """None: not served."""
         return next((found for one in self._handlers if (found := one.service(details)) is not None), None)
 
 

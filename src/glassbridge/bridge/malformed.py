@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 _UNUSABLE_CHUNK: Final = pb.AudioChunk(pcm_data=b"\0", sample_rate=-1)
-"""What a chunk counts as that cannot be parsed: a stream refuses it, as any other that is no sound."""
+"""The stand-in for a chunk that cannot be parsed: a stream refuses it, as any other that is no sound."""
 
 
 class RefuseMalformed(grpc.aio.ServerInterceptor):

@@ -18,7 +18,7 @@ from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.audio_frames import TOPIC_NUMBERED, FrameError, decode_numbered, decode_unnumbered
 
 AGENTS: Final = "cloud-agent:"
-"""Identities of bridges begin so; nobody wants to hear them."""
+"""Identities of bridges begin so; their tracks are not wanted."""
 OTHER_TOPICS: Final = ("lk.", "lk-", "gb.")
 """Topics of LiveKit's own features (chat, text streams) and of ours; everything else is the original's audio."""
 MAX_PACKET_BYTES: Final = 64 << 10
@@ -96,7 +96,7 @@ class Microphone:
         return len(self._queue)
 
     def claim(self) -> AgedQueue[pb.AudioChunk]:
-        """The queue for a stream: what waits since the join for the first one, a new one for each that follows.
+        """The queue for a stream: for the first stream the one that exists since the join, for later ones a new one.
 
         The first thing in it is the news of the room.
         """
@@ -126,7 +126,7 @@ class Microphone:
         self.judge()
 
     def judge(self) -> None:
-        """Looks again at what keeps the phone from being heard: the end of its packets is told by nobody."""
+        """Looks again at what keeps the phone from being heard: no event tells the end of its packets."""
         hindrance, codec = self._hindrance()
         self._learn(
             pb.RoomNews(

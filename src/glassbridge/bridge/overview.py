@@ -15,7 +15,7 @@ LABELS: Final = ("worker",)
 
 
 class Overview:
-    """Of all workers, by number; whoever replaces their processes says so."""
+    """Of all workers, by number; the supervisor reports each new process."""
 
     def __init__(self, workers: int, fresh: float) -> None:
         """A worker that answered `fresh` seconds ago or later is up."""
@@ -61,5 +61,5 @@ class Overview:
 
 
 def _counted(numbers: Snapshot) -> Snapshot:
-    """What stays true of a process that is no more."""
+    """The lasting facts of a process that has ended."""
     return {name: values for name, values in numbers.items() if not isinstance(metrics.BY_NAME.get(name), Gauge)}

@@ -30,7 +30,7 @@ PAUSED: Final = "paused"
 PREPARED: Final = "prepared_ms"
 """Key in the metadata of STARTED: how long it took to fetch and decode the first of the sound."""
 EVENTS: Final = 64
-"""Events that wait for a caller who does not read; the oldest go."""
+"""Events that wait for a caller that does not read; the oldest are dropped."""
 
 STARTED: Final = pb.PlayAudioEvent.STARTED
 PROGRESS: Final = pb.PlayAudioEvent.PROGRESS
@@ -205,7 +205,7 @@ class Player:
         return sum(map(len, self._running.values()))
 
     def play(self, user: UserId, speaker: Speaker, request: pb.PlayAudioRequest) -> Playback:
-        """Starts a playback; whoever got it must call over(). Raises PlaybackError: it cannot even begin."""
+        """Starts a playback; the caller must call over(). Raises PlaybackError if it cannot begin."""
         mine = 0 if request.stop_other else len(self._running.get(user, []))
         if mine >= self._limits.per_user or len(self) >= self._limits.per_worker:
             raise PlaybackError("too_many", f"{mine} playbacks are running for this user: stop one first")
@@ -224,7 +224,7 @@ class Player:
         return playback
 
     def over(self, user: UserId, playback: Playback) -> None:
-        """A playback has ended, or nobody wants it any more."""
+        """A playback has ended, or is not wanted any more."""
         playback.stop("cancelled")
         mine = self._running.get(user, [])
         if playback in mine:

@@ -44,7 +44,7 @@ SPARE_ANSWER: Final = 0.5
 DEATH_TIMEOUT: Final = 2.0
 """Seconds that the end of a killed process may take before it is given up; the kernel may hold one in a system call."""
 REFILL_AFTER: Final = 1.0
-"""Seconds between the use of the spare and the start of the next one: those who come back need the processor first."""
+"""Seconds between the use of the spare and the start of the next one: rejoins need the processor first."""
 TOLD_LINES: Final = 50
 """Lines of a worker's standard error that are logged; of those after them only the last ones, with its death."""
 LAST_WORDS: Final = 40
@@ -104,7 +104,7 @@ class WorkerProcess:
         self.resident_mb = 0.0
         """As it last said."""
         self.numbers: Snapshot = {}
-        """What it has counted, as it last said; empty where nobody asks for numbers."""
+        """Its counters, as last reported; empty if no metrics are served."""
         self.answered_at = monotonic()
         """When it last said so."""
 
@@ -226,8 +226,9 @@ class WorkerProcess:
             raise CannotServe(self._failure)
 
     async def beat(self, seconds: float) -> bool:
-        """Asks for a sign of life and waits so long, or until it is over; whether it is over. What stays unanswered is
-        counted, not timed: in a machine that slept nobody answered, and nobody is to blame. Safe to cancel."""
+        """Asks for a sign of life and waits so long, or until it is over; whether it is over. Unanswered questions are
+        counted, not timed: after a sleep of the machine no process has answered, and none is to blame. Safe to
+        cancel."""
         self._sign.clear()
         self.ping()
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Which IP addresses the open internet has: where a URL that somebody gave us may lead (traps 30).
+"""The IP addresses of the open internet: where a URL from an app may lead (traps 30).
 
 `ipaddress.is_global` calls NAT64, 6to4 and multicast spellings of private addresses global, so the list is our own; it
 follows the IANA registries of special-purpose addresses.

@@ -72,7 +72,7 @@ class Memory:
 
 
 class Rooms:
-    """Who joins where; each user has at most one room."""
+    """The rooms of a worker, by user; each user has at most one."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Rooms:
         return self._hosts.get(user)
 
     def of(self, user: UserId) -> RoomHost:
-        """The user's room, made when there is none: join it in the same stretch, or it is forgotten by nobody."""
+        """The user's room, made when there is none: join it without an await between, else it is never forgotten."""
         host = self._hosts.get(user)
         if host is None:
             host = self._hosts[user] = RoomHost(
@@ -140,7 +140,7 @@ class Rooms:
         return iter(self._hosts.values())
 
     def __len__(self) -> int:
-        """Users of whom anything is here."""
+        """Users that have a room or audio here."""
         return sum(host.machine.state is not RoomState.CLOSED for host in self._hosts.values())
 
     def start(self) -> None:

@@ -104,7 +104,7 @@ class Seat:
             self.speaker.silence_live(track_id)
 
     async def leave(self, reason: LossReason) -> None:
-        """Leaves the room; idempotent. What is being said waits for the next place."""
+        """Leaves the room; idempotent. Current sounds wait for the next place."""
         self.give_up(reason)
         if self.participant is not None:
             await self.participant.close()

@@ -30,7 +30,7 @@ ANSWER_MARGIN = 0.1
 """Seconds, at most a fifth of what a caller gives us, that are kept back to answer it in time."""
 FIRST_CHUNK_WITHIN = 10.0
 GENTLE = frozenset({LossReason.REPLACED, LossReason.CLOSED})
-"""Ends of a stream that somebody asked for: no error, else the original's cloud would join again and fight."""
+"""Ends of a stream that were requested: no error, else the original's cloud would join again and fight."""
 GENTLE_UNFENCED = frozenset({LossReason.SUPERSEDED})
 """The same for joins without a generation. Their cloud (the original's) joins again after any error, so two of them
 would take the user from each other for ever. Ours asks its phone first (core/recovery.py), so it needs the error."""
@@ -39,7 +39,7 @@ IN_DOUBT = frozenset({LossReason.NETWORK, LossReason.MEDIA_FAILED, LossReason.TI
 somebody else may hold the user by now, its cloud must not try with its old token either."""
 
 RESULTS = {COMPLETED: "completed", FAILED: "failed"}
-"""Of a playback, by its last event; a caller who goes before that has cancelled it."""
+"""Of a playback, by its last event; a caller that leaves before that has cancelled it."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -1,4 +1,4 @@
-"""A sound as PCM16 mono at the rate that is wanted, decoded by a process of its own, never far ahead of who listens."""
+"""A sound as PCM16 mono at the wanted rate, decoded by a process of its own, never far ahead of the listener."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ class Sound:
             self._source.finish(PlaybackError("stopped", "stopped"))
             await cancelled(decoding)
             if not decoding.cancelled():
-                decoding.exception()  # told above, or nobody listens any more
+                decoding.exception()  # told above, or there is no listener any more
 
     async def _decode(self, decoders: Decoders, ready: "asyncio.Queue[bytes | None]") -> None:
         """Raises PlaybackError."""

@@ -110,7 +110,7 @@ class Speaker:
     # ---- places
 
     def enter(self, publish: Publish) -> Membership:
-        """We are in a room; whoever got the place tells its end by leave()."""
+        """We are in a room; the caller must tell its end by leave()."""
         place = Membership(publish)
         if self._place is not None:
             self.leave(self._place, LossReason.REPLACED)

@@ -62,7 +62,7 @@ class AudioStream:
         self._ended: asyncio.Future[LossReason] = asyncio.get_running_loop().create_future()
         self._sending: asyncio.Task[None] | None = None
         self._awake = 0.0
-        """Seconds in which this process did not stand still: our sleep is nobody's silence."""
+        """Seconds without the stalls of this process: a stall of ours is not the peer's silence."""
         self._writing_since: float | None = None
         self._heard_at = 0.0
         self._beats = False
@@ -174,7 +174,7 @@ class AudioStream:
             self.log.warning("chunk refused; further ones are only counted", error=why)
 
     async def _watch(self) -> None:
-        """Heartbeats, and the end of a stream that nobody reads (a timer for each frame would cost CPU)."""
+        """Heartbeats, and the end of a stream that is not read (a timer for each frame would cost CPU)."""
         config = self._config
         tick = min(config.heartbeat, config.send_timeout / 2, config.silence / 3)
         beat_at = config.heartbeat

@@ -1,7 +1,7 @@
 """`glassbridge bridge`: starts the workers, replaces those that die, freeze or grow, stops them all. Knows no gRPC and
 no LiveKit.
 
-Each worker has an address of its own, so losing one costs its rooms one join, and nobody else anything. A spare process
+Each worker has an address of its own, so losing one costs its rooms one join, and other rooms nothing. A spare process
 stands by with all that takes long behind it (importing: 1.6 s); a dead worker's successor listens in milliseconds.
 SIGUSR1 recycles the workers one after the other: the successor listens while the old one drains its streams. What the
 system refuses (a process, memory, a descriptor) is asked for again with growing gaps; other workers are not touched.
@@ -54,7 +54,7 @@ def run(
 
     `directory` lists the workers, so that the clouds of its cluster find them; None: clouds are told where they are.
 
-    Each of `admin_tokens` opens the recorder beside the metrics; none: nobody may look. On SIGHUP workers with the
+    Each of `admin_tokens` opens the recorder beside the metrics; none: it is closed. On SIGHUP workers with the
     security of `reread` take over; it raises ValueError or UserError where the former one stays.
     """
     for number in range(config.workers):  # known now, not when a worker has imported all that it needs
@@ -104,7 +104,7 @@ async def _supervise(
             if registrar is not None:
                 await registrar.close()
             for supervisor in supervisors:
-                with suppress(OSError):  # no descriptor left to look at it: whoever comes next clears it
+                with suppress(OSError):  # no descriptor left to look at it: the next start clears it
                     supervisor.clear_address()
         for error in ended:
             if isinstance(error, Exception):
@@ -206,7 +206,7 @@ class WorkerSupervisor:
         self._overview = overview
         self._worker: WorkerProcess | None = None
         self._cause = ""
-        """Why we end this life of the worker; empty: it is not we who do."""
+        """Why the supervisor ends this worker; empty: it ended by itself."""
         self._backoff = Backoff(RESTARTS, random.random)
         self._log = log.bind(worker=number)
         self._tasks = TaskGroup(f"supervisor {number}", _helper_failed)
@@ -280,7 +280,7 @@ class WorkerSupervisor:
             remove_stale_socket(path)
 
     async def _watch(self, worker: WorkerProcess) -> None:
-        """Returns when it serves no more; sees to it that one which does not answer, or has grown, is replaced."""
+        """Returns when it serves no more; makes a worker that does not answer, or has grown, be replaced."""
         begun = monotonic()
         while not await worker.beat(self._config.health_every):
             if worker.unanswered >= self._config.health_misses:

@@ -62,7 +62,7 @@ class Worker:
         self.service = BridgeService(self.rooms, self.player, config, number)
         self.health = health.aio.HealthServicer()
         self.metrics: MetricsServer | None = None
-        """None: nobody asks for numbers."""
+        """None: no metrics are served."""
         if config.metrics_port is not None:
             port = config.worker_metrics_port(number)
             # A successor of ours may listen while we still see our streams off.
@@ -106,7 +106,7 @@ class Worker:
         if self.metrics is not None:
             await self.metrics.__aexit__()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        # From now on the channels of the clouds look for another server; what is open goes on.
+        # From now on the channels of the clouds look for another server; open streams go on.
         stopping = asyncio.get_running_loop().create_task(
             self._listening.stop(config.drain + config.leave + LAST_WORDS)
         )

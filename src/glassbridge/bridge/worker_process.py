@@ -5,7 +5,7 @@
 FD is its lifeline to the supervisor (bridge/process.py tells what is said on it); its end means that the supervisor is
 gone. LOG is where its log lines go: standard error itself is what native code writes to, and the supervisor reads it.
 
-A worker that is to serve at once listens before it imports what takes long: who calls meanwhile waits. A spare one
+A worker that is to serve at once listens before it imports slow modules: callers wait meanwhile. A spare one
 imports everything and waits for its number. This module imports only what listening needs.
 """
 

@@ -139,7 +139,7 @@ def _checked(security: "Security") -> "Security":
 
 
 def bridge_owners(settings: "Settings") -> frozenset[int]:
-    """Who may own the socket of a bridge. Raises UserError."""
+    """The users that may own the socket of a bridge. Raises UserError."""
     from glassbridge.runtime.socket_owner import own_users
 
     try:

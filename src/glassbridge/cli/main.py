@@ -81,12 +81,12 @@ def main() -> NoReturn:
         program()
     except UserError as error:
         _refuse(error)
-    except BrokenPipeError:  # whoever read our output has gone; what is still buffered has nowhere to go
+    except BrokenPipeError:  # the reader of our output has gone; the rest of the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
-    except Exception as error:  # the boundary: whatever nobody expected
+    except Exception as error:  # the boundary: an unexpected error
         if os.environ.get(DEBUG_VARIABLE):
             import traceback
 

@@ -7,7 +7,7 @@ from glassbridge.lab.weeks.chaos import DAY, Plan
 from glassbridge.lab.weeks.week import Outcome, play
 
 SEEDS = 1
-"""Where nobody says how many: a week takes minutes."""
+"""The default: a week takes minutes."""
 TOLD = 10
 """Violations of one seed that are told."""
 

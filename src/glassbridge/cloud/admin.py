@@ -1,4 +1,4 @@
-"""`/api/admin`: what the flight recorders know, for whoever holds the admin token (docs/recorder.md)."""
+"""`/api/admin`: the contents of the flight recorders, for holders of the admin token (docs/recorder.md)."""
 
 from math import ceil
 from typing import Any, Final
@@ -68,7 +68,7 @@ class AdminRoutes:
         router.add_get("/api/admin/sessions/{id}/recorder", self.recorder)
         router.add_get("/api/admin/live", self.live)
 
-    # ---- who may
+    # ---- permission
 
     async def login(self, request: web.Request) -> web.Response:
         """Gives a browser that shows the token a cookie."""
@@ -130,7 +130,7 @@ class AdminRoutes:
         return self._gate.judge(request) is Verdict.ALLOWED
 
     def refusal(self, request: web.Request) -> web.Response | None:
-        """What somebody gets who may not see this; None: go on."""
+        """The answer for a caller that may not see this; None: it may."""
         return self._refusal_for(self._gate.judge(request), request)
 
     def _refusal_for(self, verdict: Verdict, request: web.Request) -> web.Response | None:

@@ -1,4 +1,4 @@
-"""Who may look behind the scenes: callers that show the admin token, and browsers with the cookie they got for it.
+"""Access to the admin pages: for callers with the admin token, and for browsers with the cookie that they got for it.
 
 Rules
 - One rule for header and form (core/admin_tokens.py), which bounds the wrong tokens of a peer.
@@ -56,7 +56,7 @@ class SignIn:
 
 
 class AdminGate:
-    """Without an admin token nobody is let in."""
+    """Without an admin token no caller is let in."""
 
     def __init__(self, *tokens: str) -> None:
         """Any of the tokens opens; the first one signs cookies."""
@@ -119,7 +119,7 @@ class AdminGate:
         return found
 
     def actor(self, request: web.Request) -> str:
-        """Who asks, for the audit log: the id of a sign-in, or BY_TOKEN."""
+        """The caller, for the audit log: the id of a sign-in, or BY_TOKEN."""
         found = None if "Authorization" in request.headers else self.sign_in_of(request)
         return BY_TOKEN if found is None else found.id
 

@@ -2,8 +2,9 @@
 
 Numbered frames go through the ledger (core/uplink.py); samples without numbers go straight on, an odd byte carried to
 the next frame of the same way. Listeners that want freshness get live audio as it comes; those that want completeness
-get everything in order, and wait for what the phone sends again (core/in_order.py). What comes later than that is given
-to the one that understands speech with its place. Each listener has a queue of its own, so a slow one disturbs nobody.
+get everything in order, and wait for samples that the phone sends again (core/in_order.py). Audio that comes even later
+goes, with its place, to the listener that recognises speech. Each listener has a queue of its own, so a slow one does
+not disturb the others.
 """
 
 import asyncio
@@ -58,13 +59,13 @@ Holes = tuple[tuple[int, int], ...]
 REPLAYING = 2.0
 """Seconds after something was sent again in which more of it may come."""
 LATELY = 2.0
-"""Seconds without samples after which nobody speaks."""
+"""Seconds without samples after which the user counts as silent."""
 BESIDE = 1.0
 """Seconds after numbered samples in which silence without numbers is no pause between words."""
 STILL = 4
 """The loudest sample of decoded silence."""
 FORGIVEN_AFTER = 1.0
-"""Seconds of audio after which holes are nobody's fault any more: until then they are those of the fault before."""
+"""Seconds of audio after which holes are not booked to the former fault any more."""
 _WHERE = {
     diagnosis.Hop.PHONE: LossPoint.PHONE,
     diagnosis.Hop.LIVEKIT: LossPoint.ROOM,
@@ -81,7 +82,7 @@ BYTES_PER_SECOND = SAMPLE_RATE * BYTES_PER_SAMPLE
 
 
 class Listener(Protocol):
-    """Somebody who hears the microphone."""
+    """A listener of the microphone."""
 
     @property
     def wants_late(self) -> bool:
@@ -92,7 +93,7 @@ class Listener(Protocol):
 
 
 class Understands(Protocol):
-    """Somebody who hears everything in order, and knows where the rest belongs."""
+    """A listener that gets everything in order, and late audio with its place."""
 
     def put(self, pcm: bytes) -> None:
         """Takes whole samples, the next ones; never waits."""
@@ -131,7 +132,7 @@ class Progress:
     position: int
     """Everything before is delivered or given up."""
     missing: Holes
-    """What has not come and the phone may still have; the newest ones may be on their way."""
+    """Samples that have not come and the phone may still have; the newest ones may be on their way."""
     lost: int
     """Samples before `position` that were given up and have not come since."""
     arrived: Mapping[AudioRoute, "Arrived"]
@@ -235,7 +236,7 @@ class Microphone:
 
     @property
     def catches_up(self) -> bool:
-        """What is handed on now was said some time ago, or waits for what was."""
+        """Whether the audio passed on now was spoken some time ago, or waits for such audio."""
         return self._in_order.holding or self._loop.time() - self._replayed_at < REPLAYING
 
     def ahead_ms(self, epoch: int, position: int) -> int:
@@ -243,7 +244,7 @@ class Microphone:
         return self._in_order.ahead(epoch, position) * 1000 // SAMPLE_RATE
 
     def accounts(self) -> tuple[Account, Account]:
-        """What became of the numbered and of the unnumbered audio."""
+        """The fate of the numbered and of the unnumbered audio."""
         return self._ledger.account(), self._unnumbered.account()
 
     def handed_over(self) -> tuple[int, int, int, tuple[tuple[int, int], ...]] | None:
@@ -253,7 +254,7 @@ class Microphone:
         return None if position is None else (*position, round(self._ledger.captured_end * 1e6), self._ledger.missing)
 
     def take_over(self, epoch: int, position: int, captured_us: int, missing: Holes) -> None:
-        """What the former owner had; comes before any frame. What it had is not heard again."""
+        """What the former owner had; comes before any frame. Its audio is not heard again."""
         self._ledger.take_over(epoch, position, captured_us / 1e6, missing)
         self._lost = self._ledger.lost
         for hole in self._in_order.take_over(epoch, position, missing):
@@ -267,7 +268,7 @@ class Microphone:
             self._forgive_at = None
 
     def forgive(self) -> None:
-        """Audio is back: what comes from now on shows what was lost, and then nobody is to blame."""
+        """Audio is back: what comes next shows how much was lost; later holes have another cause."""
         if self._ledger.lost_as is not NEVER_CAME and self._forgive_at is None:
             self._forgive_at = self._loop.time() + FORGIVEN_AFTER
 

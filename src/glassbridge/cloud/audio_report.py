@@ -88,7 +88,7 @@ class AudioReport:
         self._become(replace(self._troubles, slow=slow))
 
     def coding(self, refuses: bool) -> None:
-        """What comes is no audio that anybody could hear, or is again."""
+        """The audio cannot be understood any more, or can be again."""
         self._recover(CODED_AUDIO, UNDER_WAY if refuses else "understood")
         self._troubles = replace(self._troubles, coded=refuses)
         self._tell_anew()

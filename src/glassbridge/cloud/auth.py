@@ -1,4 +1,4 @@
-"""Core tokens: who is this phone? HS256 as the original's; cloud/tokens.py adds an issuer's keys."""
+"""Core tokens: they name the user of a phone. HS256 as the original's; cloud/tokens.py adds an issuer's keys."""
 
 from time import time
 from typing import Any
@@ -11,7 +11,7 @@ from glassbridge.core.values import UserId, user_id
 from glassbridge.wire.rejections import Rejected, Rejection
 
 CLOCK_SKEW = 60.0
-"""Seconds by which the clock of whoever minted a token may differ from ours."""
+"""Seconds by which the clock of the issuer of a token may differ from ours."""
 
 
 class CoreTokenError(Rejected):
@@ -52,7 +52,7 @@ def claims_of(token: str, key: Any, algorithm: str, **expected: Any) -> dict[str
 
 
 def user_of(claims: dict[str, Any]) -> UserId:
-    """Whom the claims name. Raises CoreTokenError."""
+    """The user that the claims name. Raises CoreTokenError."""
     named = claims.get("email")
     if named is None or named == "":
         named = claims.get("sub", "")

@@ -33,9 +33,9 @@ REFUSALS: Final = (
     LossReason.LIMIT_EXCEEDED,
     BridgeFault.REFUSED,
 )
-"""What a bridge may say of a join that LiveKit refuses: LiveKit is asked why."""
+"""Statuses of a join that LiveKit refused: LiveKit is asked why."""
 ON_ITS_WAY_OUT: Final = (BridgeFault.DIED, LossReason.CLOSED)
-"""What a bridge that is gone, or about to be, says to a join: the next one is tried at once."""
+"""Statuses of a bridge that is gone, or about to stop: the next one is tried at once."""
 
 Dial = Callable[[str], grpc.aio.Channel]
 """Opens a channel to a target."""
@@ -72,7 +72,7 @@ class BridgePool:
         self._tasks = TaskGroup("bridges")
         self._watches = False
         self._strange: set[str] = set()
-        """What the directory lists and nobody can use."""
+        """Entries of the directory that cannot be used."""
 
     @property
     def bridges(self) -> Collection[Bridge]:
@@ -194,7 +194,7 @@ class BridgePool:
             self._on_back()
 
     async def close(self) -> None:
-        """Closes the channels; what is still open on them is cancelled."""
+        """Closes the channels; open calls on them are cancelled."""
         await self._tasks.close()
         for bridge in self.bridges:
             await self._part_with(bridge)

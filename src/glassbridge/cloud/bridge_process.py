@@ -51,7 +51,7 @@ class Bridge:
 
     @property
     def trusted(self) -> bool:
-        """It is whom it should be; nothing may be said to another one. Looks at the file of a socket each time."""
+        """Whether it is the expected process; no request may go to another one. Looks at a socket's file each time."""
         why = check_owner(self._path, self._owners) if self._path is not None else self._unknown
         if why and why != self._refused:
             log.error(

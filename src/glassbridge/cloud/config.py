@@ -16,7 +16,7 @@ EXCHANGES_OF_USER, WRONG_LOGINS = Rate(10 / 60, 10), Rate(1.0, 60)
 
 @dataclass(slots=True)
 class CloudKeys:
-    """The secrets of a running cloud. Whoever needs one reads it here each time: `replace` changes them all at once."""
+    """The secrets of a running cloud. Read them here at each use: `replace` changes them all at once."""
 
     core: tuple[str, ...] = field(repr=False)
     """Verify core tokens and tokens of apps (HS256), the first one is the newest; none: only an issuer's keys do."""
@@ -34,7 +34,7 @@ class CloudKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerConfig:
-    """Somebody else who signs core tokens (RS256, ES256)."""
+    """An issuer that signs core tokens (RS256, ES256)."""
 
     keys: str | Path
     """A JWKS: https:// URL, or a file."""
@@ -92,11 +92,11 @@ class CloudConfig:
     bridge_security: ChannelSecurity = PLAINTEXT_CHANNELS
     """How those on TCP are known."""
     far_bridges: bool = False
-    """Bridges of other machines that the directory lists are used: TLS proves who they are, or nobody cares."""
+    """Bridges of other machines that the directory lists are used: TLS proves their identity, or no proof is needed."""
     bridge_owners: frozenset[int] = field(default_factory=lambda: own_users(""))
     """Users whose Unix sockets are believed to be bridges."""
     admin_token: str = field(default="", repr=False)
-    """Opens the console and `/api/admin`; empty: nobody may look."""
+    """Opens the console and `/api/admin`; empty: both are closed."""
     former_admin_tokens: tuple[str, ...] = field(default=(), repr=False)
     """These do so too, until everybody has the new one."""
 
@@ -163,7 +163,7 @@ class CloudConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What nothing that is shown may hold."""
+        """Texts that must appear nowhere."""
         return tuple(
             filter(
                 None,

@@ -116,7 +116,7 @@ class ConnectParams:
 
 
 class SocketListener(Protocol):
-    """Who hears what a phone says."""
+    """The receiver of a phone's messages."""
 
     @property
     def room_age_ms(self) -> int | None:
@@ -187,7 +187,7 @@ class PhoneConnection:
 
     @property
     def open(self) -> bool:
-        """False from the moment that somebody closes it."""
+        """False as soon as a close has begun."""
         return self._close_with is None and not self._socket.closed
 
     @property
@@ -257,7 +257,7 @@ class PhoneConnection:
         return True
 
     async def run(self) -> None:
-        """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
+        """Serves the socket until it is closed from either side. Safe to cancel: then no close frame is sent."""
         self._look_again()
         try:
             listener = await self._listener
@@ -322,7 +322,7 @@ class PhoneConnection:
             self._take_audio(message.data, listener)
 
     async def _returned(self, listener: SocketListener) -> SocketListener | None:
-        """What was heard waits until a session has taken the phone back; None: none does."""
+        """Received messages wait until a session has taken the phone back; None: none does."""
         self._is_silent = False
         self._listener = self._loop.create_future()
         listener.on_return(self)

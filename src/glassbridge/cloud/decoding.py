@@ -71,7 +71,7 @@ class OpusFrames:
         return [again[start] for start in sorted(again, reverse=True)] + own, samples
 
     def _pass(self, settled: int) -> None:
-        """What is missing before this position is not waited for any more."""
+        """Missing audio before this position is not waited for any more."""
         if settled > self._live.stop:
             if self._ahead.stop == settled:
                 self._live, self._ahead = self._ahead, self._live

@@ -52,6 +52,6 @@ class Episode:
         return Span(name, self.span.origin, kind, **about)
 
     def over(self, result: str) -> None:
-        """All is well, or nobody waits any more."""
+        """Audio is back, or is not awaited any more."""
         self.span.set(live=self._heard, result=result)
         self.span.end("no audio" if self.due else "")

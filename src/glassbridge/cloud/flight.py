@@ -42,7 +42,7 @@ class Source(Protocol):
 
     @property
     def listeners(self) -> list[Listener]:
-        """Who hears its microphone; whoever adds one takes it away again."""
+        """The listeners of its microphone; the caller that adds one removes it again."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class _Told:
 
 
 class Captions:
-    """What was understood lately, and where words are missing; for those who watch, or who ask for it."""
+    """The recent words, and where words are missing; for those who watch, or who ask for it."""
 
     def __init__(self) -> None:
         self._said: Newest[tuple[int, Row]] = Newest(CAPTIONS)
@@ -142,7 +142,7 @@ class Flight:
         self.clock = clock
         self._keeps = keeps
         self.meter: Meter | None = None
-        """While somebody watches."""
+        """While it is watched."""
         self._watchers = 0
         self._started_ms = clock()
         self._source: Source | None = None
@@ -150,11 +150,11 @@ class Flight:
         self._facts: Row = NO_FACTS
         self._totals: tuple[int, ...] = NO_TOTALS
         self._rising: dict[str, Rising] = {}
-        """By column, once somebody tells it."""
+        """By column, once it is told."""
         self._told = _Told(since_ms=self._started_ms)
         self._fold = GapFold(keep=1)
         self._gaps: tuple[tuple[int, int], list[Gap]] | None = None
-        """As found for (number of events, seconds): everybody who watches asks."""
+        """As found for (number of events, seconds): each watcher asks."""
 
     @Lazy
     def captions(self) -> Captions:
@@ -164,7 +164,7 @@ class Flight:
     # ---- what happens
 
     def attach(self, source: Source) -> None:
-        """From now on there is somebody to ask."""
+        """From now on the link can be asked."""
         self._source = source
 
     def note(self, kind: str, **fields: Any) -> None:
@@ -191,12 +191,12 @@ class Flight:
             self.captions.put(self.clock(), said)
 
     def words_missing(self, gap: TranscriptGap) -> None:
-        """A gap in the transcript, or what became of it."""
+        """A gap in the transcript, or its outcome."""
         if self._keeps or self._watchers:
             self.captions.gap(self.clock(), gap)
 
     def begin(self, *columns: str) -> None:
-        """Whoever tells these totals begins anew, at 0."""
+        """The source of these totals begins anew, at 0."""
         for name in columns:
             self._rise(name).begin(self.clock())
 
@@ -213,7 +213,7 @@ class Flight:
         return found
 
     def book(self, second: int) -> None:
-        """What was counted since the last time belongs to this second (unix)."""
+        """The counts since the last call belong to this second (unix)."""
         if self._source is None or not self._keeps:
             return
         before, self._totals = self._totals, self._source.totals()
@@ -224,7 +224,7 @@ class Flight:
         self.seconds.add_all(second, zip(_OWN_COLUMNS, grown, strict=True))
 
     def end(self) -> None:
-        """The session is over; what it was stays."""
+        """The session is over; its last state stays."""
         now = self.clock()
         self.book(now // 1000)
         self._facts = {**self._current(), "apps": {}}
@@ -235,7 +235,7 @@ class Flight:
 
     @contextmanager
     def listened_to(self) -> Iterator[None]:
-        """Somebody watches: its level is measured."""
+        """It is watched: its level is measured."""
         self._watchers += 1
         if self._watchers == 1 and self._source is not None:
             self.meter = Meter(self.clock)

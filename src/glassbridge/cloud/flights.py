@@ -30,7 +30,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self._ended: deque[Flight] = deque()
         self._rows: tuple[int, list[Row]] = (-1, [])
-        """As built in this second: all who watch get the same."""
+        """As built in this second: all watchers get the same."""
 
     def open(self, user: UserId, session_id: str) -> Flight:
         """The recorder of a session that begins."""
@@ -58,7 +58,7 @@ class Flights:
         return [] if flight is None else [flight.row()]
 
     def rows_of(self, second: int) -> list[Row]:
-        """The same for all who ask in this second (unix)."""
+        """The same for all callers in this second (unix)."""
         if self._rows[0] != second:
             self._rows = second, self.rows()
         return self._rows[1]
@@ -93,7 +93,7 @@ class Flights:
                 await self._ticked.wait()
 
     def stop(self) -> None:
-        """Whoever watches is sent away."""
+        """All watchers are sent away."""
         self.closed = True
         self._wake()
 

@@ -1,4 +1,4 @@
-"""What a running cloud is, as gauges: asked of its sessions whenever somebody reads them."""
+"""The state of a running cloud as gauges: read from its sessions at each scrape."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -55,7 +55,7 @@ class _Question:
         """Done when it is answered, or overdue."""
 
     def overdue(self) -> None:
-        """Nobody waits for the answer any longer; it may still come."""
+        """The answer is not awaited any longer; it may still come."""
         if not self.waited_for.done():
             self.waited_for.set_result(None)
 
@@ -77,7 +77,7 @@ class _Search:
         self.silent: set[Owner] = set()
         """Asked, and may still answer."""
         self.over = False
-        """The new owner goes on; what comes from now on is late."""
+        """The new owner goes on; later answers are late."""
         self._late = late
 
     def heard(self, answer: wire.HandOver, *, follows: bool) -> None:
@@ -196,7 +196,7 @@ class HandOverClient:
             del self._searches[search.claim.user]
 
     def _put(self, search: _Search, owner: Owner, *, follows: bool) -> _Question:
-        """Asks a cloud in its turn: what comes while a request is under way goes with the next one."""
+        """Asks a cloud in its turn: users that come during a request are in the next one."""
         claim = search.claim
         request = wire.HandOverRequest(
             user=claim.user,

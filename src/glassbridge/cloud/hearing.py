@@ -1,7 +1,7 @@
 """What is understood of one user: an ear for each language that somebody asks for, behind one gate of speech.
 
 The phone's captions and the subscriptions of apps say which ears there are; ears that would get the same stream of the
-recogniser are one. What comes late is understood in its place, beside what is said now.
+recogniser are one. Late audio is recognised in its place, beside the current speech.
 """
 
 import asyncio
@@ -176,7 +176,7 @@ class Hearing:
     # ---- what is wanted
 
     def why_not(self, want: Want) -> str | None:
-        """Why this cannot be had here; None when it can."""
+        """Why this cloud cannot serve it; None if it can."""
         try:
             self._speech.recogniser.serves(want)
         except RecogniserError as error:
@@ -184,7 +184,7 @@ class Hearing:
         return None
 
     def subscribe(self, wanted: Iterable[Want]) -> None:
-        """Apps ask for exactly this from now on; what cannot be had is left out."""
+        """Apps ask for exactly this from now on; wants that cannot be served are left out."""
         asked: dict[Want, set[Want]] = {}
         for want in frozenset(wanted) | ({self._captions} if self._captions is not None else set()):
             try:

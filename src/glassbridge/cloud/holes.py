@@ -34,7 +34,7 @@ class Holes:
         self._told = told
         self._last: float | None = None
         self._blocks = 0
-        """For who wants everything, since the last live one."""
+        """For listeners that want everything, since the last live one."""
 
     def _live(self) -> None:
         now, last = self._clock(), self._last

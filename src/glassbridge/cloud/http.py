@@ -1,4 +1,4 @@
-"""The HTTP side of a cloud: who is let in, and what is answered in JSON."""
+"""The HTTP side of a cloud: admission of callers, and answers in JSON."""
 
 import asyncio
 from typing import Any, Final
@@ -232,7 +232,7 @@ class HttpApi:
         return web.json_response(told)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The numbers of this cloud, for who shows the admin token: they tell how many users there are."""
+        """The metrics of this cloud, for callers with the admin token: they tell how many users there are."""
         if (refusal := self._admin.refusal(request)) is not None:
             return refusal
         return exposition.response(request, lambda: [((), metrics.snapshot(Program.CLOUD))])

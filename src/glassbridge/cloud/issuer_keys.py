@@ -45,7 +45,7 @@ class NoKeys(Exception):
 
 
 def parse_jwks(data: bytes) -> Mapping[str, IssuerKey]:
-    """By key id; what is not for RS256 or ES256 is left out. Raises NoKeys."""
+    """By key id; keys that are not for RS256 or ES256 are left out. Raises NoKeys."""
     try:
         listed = json.loads(data)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError):

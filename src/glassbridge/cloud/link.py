@@ -67,8 +67,8 @@ _received = {
 }
 
 
-class Sound(Protocol):
-    """What takes the audio of one session."""
+class AudioSink(Protocol):
+    """The receiver of one session's audio."""
 
     @property
     def microphone(self) -> Microphone: ...
@@ -94,7 +94,7 @@ class LinkShell:
         machine: AudioLink,
         pool: BridgePool,
         examiner: Examiner,
-        sound: Sound,
+        sound: AudioSink,
         tell: Callable[[Notice], None],
         ask_phone: AskPhone,
         nudge: Callable[[Nudge], None],
@@ -226,7 +226,7 @@ class LinkShell:
         }
 
     def start(self) -> None:
-        """Begins to turn the machine; what goes wrong in it is heard by the owner of the tasks."""
+        """Begins to turn the machine; the owner of the tasks is told its errors."""
         self._shell.start(self._tasks, "audio-link")
 
     async def close(self, timeout: float, *, leaves: bool = True) -> None:

@@ -84,7 +84,7 @@ class LiveView:
                 second = now // 1000
                 merged = await self._others.merged_of(second, request, self._flights.rows_of(second))
                 if watched is not None and merged.is_elsewhere(watched.flight.id):
-                    return  # whoever watches it asks again, and is led there
+                    return  # its watchers ask again, and are led there
                 if listed is not None:
                     changed, gone = listed.news(merged.rows)
                     if (latest := self._overview.now(merged.nodes)) != overview:

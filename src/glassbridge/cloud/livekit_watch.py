@@ -1,4 +1,4 @@
-"""Sees LiveKit come back, so that no session has to find out by its own next attempt."""
+"""Notices that LiveKit is back, so that no session has to find out by its own next attempt."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,16 +15,14 @@ LOOK_EVERY = 0.5
 LOOK_AGAIN = 5.0
 """Seconds between two looks while all is well and a person watches."""
 EXPLAIN_WITHIN = 0.5
-"""Seconds by which a failed join may be told later, so that it is told why."""
+"""Seconds by which the report of a failed join may be delayed, so that it says why."""
 WATCH_FOR = 10.0
-"""Seconds without a complaint after which nobody looks any more."""
+"""Seconds without a complaint after which the watch ends."""
 
 
 class LiveKitWatch:
-    """One for each cloud. Asks only after a complaint, or while a person watches; `on_back` hears when LiveKit, once
-    found down, answers.
-
-    Where LiveKit answers us all the time but not a bridge, it is not LiveKit that is down, and nobody is called.
+    """One for each cloud. Asks only after a complaint, or while a person watches. `on_back` is called when LiveKit
+    answers after it was found down. If LiveKit always answers the cloud and only not a bridge, it is not called.
     """
 
     def __init__(self, rooms: RoomService, on_back: Callable[[], None]) -> None:
@@ -34,7 +32,7 @@ class LiveKitWatch:
         self._until = self._looked_at = 0.0
         """Until when it is asked, and when it was asked last, by the loop's clock."""
         self.answers: bool | None = None
-        """As of the last look; None: nobody has looked yet."""
+        """As of the last look; None before the first."""
         self.why = ""
         """Why LiveKit does not answer; empty while it does."""
 
@@ -44,7 +42,7 @@ class LiveKitWatch:
         self._wanted.set()
 
     def look(self) -> None:
-        """Somebody wants to see how it is: it is asked once, LOOK_AGAIN seconds after the last time at the earliest."""
+        """Asks LiveKit once for its state, LOOK_AGAIN seconds after the last time at the earliest."""
         if asyncio.get_running_loop().time() >= self._looked_at + LOOK_AGAIN:
             self._wanted.set()
 

@@ -1,4 +1,4 @@
-"""The level of one session's microphone, measured only while somebody watches."""
+"""The level of one session's microphone, measured only while it is watched."""
 
 from array import array
 from collections import deque
@@ -11,7 +11,7 @@ from glassbridge.core.values import BYTES_PER_MS
 
 EVERY_MS: Final = 100
 KEPT: Final = 50
-"""Levels that wait for whoever watches: five seconds."""
+"""Levels that wait for the watcher: five seconds."""
 SILENCE: Final = -96
 """dBFS of digital silence, in PCM16."""
 _BLOCK: Final = EVERY_MS * BYTES_PER_MS

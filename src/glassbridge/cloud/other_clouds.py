@@ -1,4 +1,4 @@
-"""What the other clouds of the cluster answer an operator: each is asked with the operator's own request, and has
+"""The other clouds' answers to an operator: each is asked with the operator's own request, and has
 ASK_TIME to answer. Those that do not are named."""
 
 import asyncio
@@ -53,7 +53,7 @@ class OtherClouds:
 
     async def ask(self, request: web.Request) -> Mapping[str, dict[str, Any] | None]:
         """By name, the `data` of each answer to the same request; None: not answered as it should be. A request that
-        was relayed here is answered by nobody else."""
+        was relayed here is not relayed again."""
         return {} if self._relay.is_relayed(request) else await self._ask(request, request.rel_url)
 
     async def merged(self, request: web.Request, own: Sequence[Row], **query: str) -> Merged:
@@ -68,7 +68,7 @@ class OtherClouds:
             return self._latest[1]
 
     async def holder_of(self, request: web.Request, session: str, own: Sequence[Row]) -> str:
-        """The address of the other cloud to which this session belongs; empty: it is ours, or nobody's."""
+        """The address of the other cloud to which this session belongs; empty: it is ours, or unknown."""
         merged = await self.merged(request, own, id=session)
         node = next((row.get("node", "") for row in merged.rows if row["id"] == session), "")
         return self._addresses().get(node, "")

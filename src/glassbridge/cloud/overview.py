@@ -9,7 +9,7 @@ from glassbridge.telemetry.loop_lag import loop_capacity_left
 
 
 class Overview:
-    """Reads `sessions`. Asking is cheap; LiveKit is asked in the background while somebody looks."""
+    """Reads `sessions`. Asking is cheap; LiveKit is asked in the background while the overview is read."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions

@@ -1,5 +1,5 @@
 """Which users this cloud owns: the shell around the lease (core/lease.py), and the way to the directory and to former
-owners. Without a cluster the directory is in memory, and nobody else is asked."""
+owners. Without a cluster the directory is in memory, and no other cloud is asked."""
 
 import asyncio
 from collections.abc import Iterable
@@ -55,10 +55,10 @@ class Users(Protocol):
         """Of all that this cloud owns."""
 
     def own(self, user: UserId, event: ownership.Event) -> None:
-        """Something is new about who owns this user."""
+        """The ownership of this user has changed."""
 
     def node_state(self) -> tuple[NodeState, int]:
-        """What this cloud does with new users, and how many it has."""
+        """Whether this cloud takes new users, and how many it has."""
 
     def meet(self, nodes: tuple[Node, ...]) -> None:
         """These are all nodes now, this one among them."""
@@ -72,7 +72,7 @@ class Won:
     held: bool
     """The directory says so; False: our own word."""
     lost_meanwhile: bool
-    """What this cloud still held of the user is not its own any more: another owner was in between."""
+    """This cloud's former state of the user is outdated: another owner was in between."""
     handed: HandOver | None
     """What the former owner has handed over; None: there was none, or it did not answer so far."""
     goes_on: bool
@@ -157,7 +157,7 @@ class UserOwnership:
         await self._shell.run()
 
     async def close(self) -> None:
-        """Says goodbye to the directory; what is still claimed stays claimed."""
+        """Says goodbye to the directory; existing claims stay."""
         self._shell.stop()
         for effect in self._lease.step(Withdraw(), self._clock()):
             assert isinstance(effect, Drop)
@@ -236,8 +236,8 @@ class UserOwnership:
     def _whom_to_ask(
         self, held: bool, former: Claim | None, mine: Claim | None, given: Claim | None
     ) -> frozenset[Owner]:
-        """The former owner. The directory may not know it: then the one to whom we gave the user; while the directory
-        is away, everybody who may be."""
+        """The former owner. The directory may not know it: then the cloud that got the user from us, or, while the
+        directory is away, every cloud that may be it."""
         if mine is not None and former is None:
             return frozenset()
         asked = {former.owner} if former is not None else set()
@@ -249,7 +249,7 @@ class UserOwnership:
 
     async def owners_of(self, user: UserId) -> tuple[str, ...] | None:
         """Addresses of the clouds that may have this user, other than this one: the owner that the directory names, or
-        all that are known while it is away. None: nobody owns the user. Never raises."""
+        all that are known while it is away. None: no cloud owns the user. Never raises."""
         if self._lease.is_trusted(self._clock()):
             try:
                 claim = await self._directory.find(user, CLAIM_TIME)
@@ -264,7 +264,7 @@ class UserOwnership:
         return tuple(one.address for one in owners if one.address and one.incarnation != self.owner.incarnation)
 
     async def release(self, claim: Claim) -> None:
-        """Nobody owns this user any more. While the directory is away it is not told: the next owner asks here, and
+        """Gives up this user. While the directory is away it is not told: the next owner asks here, and
         hears that there is nothing."""
         if self._lease.is_trusted(self._clock()):
             try:

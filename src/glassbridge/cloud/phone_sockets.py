@@ -11,7 +11,7 @@ from glassbridge.wire.close_codes import CloseCode
 
 
 class PhoneSockets:
-    """Of one session. `post` tells its machine what became of a socket; the machine decides who speaks."""
+    """Of one session. `post` tells its machine what became of a socket; the machine decides which one speaks."""
 
     __slots__ = ("_beside", "_clock", "_kept", "_log", "_open", "_post", "_rivals", "phone")
 
@@ -107,7 +107,7 @@ class PhoneSockets:
         return self._open.pop(number, None)
 
     def close(self, code: CloseCode) -> None:
-        """All of them. Who speaks stays so until its socket is gone."""
+        """All of them. The socket that speaks stays so until it is gone."""
         for connection in self._open.values():
             connection.close(code)
         if self._beside is not None:

@@ -1,4 +1,4 @@
-"""What let a socket in is looked at again while the socket lives: tokens expire, secrets and keys are withdrawn."""
+"""The credentials of a socket are checked again while it lives: tokens expire, secrets and keys are withdrawn."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -89,7 +89,7 @@ class Recorder:
 
 
 def _append(path: Path, written: int, data: bytes) -> None:
-    """Runs in a thread that nobody can cancel: it opens and closes the file itself."""
+    """Runs in a thread that cannot be cancelled: it opens and closes the file itself."""
     flags = os.O_WRONLY | os.O_CLOEXEC
     if not written:
         path.parent.mkdir(parents=True, exist_ok=True)

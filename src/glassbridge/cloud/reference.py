@@ -46,7 +46,7 @@ class App(msgspec.Struct, rename="camel"):
 
 
 class AppState(msgspec.Struct, rename="camel"):
-    """What became of a start or a stop."""
+    """The outcome of a start or a stop."""
 
     package_name: str
     state: str
@@ -176,7 +176,7 @@ class Nothing(msgspec.Struct):
 
 
 class Login(msgspec.Struct):
-    """Who may see everything."""
+    """Callers that may see everything."""
 
     token: str
 

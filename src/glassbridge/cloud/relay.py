@@ -1,8 +1,8 @@
 """Passes requests on to another cloud, one hop: whole ones, streamed ones, WebSockets.
 
 A relayed request says so in a header, which is signed over method, target and client by the secret that the clouds
-share. A cloud that gets one serves it and never relays it again; whom it counts the request against is the client, not
-the cloud that relayed it. Who may do what is checked where the request is served, by what the client itself has shown.
+share. A cloud that gets one serves it and never relays it again; the request counts against the client, not
+the cloud that relayed it. Permissions are checked where the request is served, by the client's own credentials.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ class Relay:
         return RELAYED in request or HEADER in request.headers
 
     def _client(self, request: web.Request) -> str | None:
-        """For whom another cloud has relayed this; None: no secret of ours has signed that."""
+        """The client for which another cloud has relayed this; None: not signed by a secret of ours."""
         client = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
         shown = request.headers.get(HEADER, "").encode(errors="backslashreplace")
         path = request.rel_url.raw_path_qs
@@ -244,7 +244,7 @@ def _body(request: web.Request) -> AsyncIterator[bytes] | None:
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body; whoever asks whether it may send it is told so once the other cloud has said so."""
+    """The body; a client that waits for `100 Continue` gets it once the other cloud has sent it."""
     if "Expect" in request.headers:
         await request.writer.write(CONTINUE)
         request.writer.output_size = 0  # the answer has not begun

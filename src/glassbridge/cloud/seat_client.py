@@ -138,7 +138,7 @@ class SeatClient:
         return status_of(answer, self.generation)
 
     async def leave(self, reason: str) -> bool:
-        """Gives the place up, and no newer one (an old bridge cannot tell them apart); False when nobody answered."""
+        """Gives the place up, and no newer one (an old bridge cannot tell them apart); False without an answer."""
         request = pb.LeaveRoomRequest(user_id=self._user, reason=reason, generation=self.generation)
         try:
             await self.bridge.stub.LeaveRoom(request, timeout=self._config.bridge_timeout)

@@ -88,7 +88,7 @@ class Sessions:
         self._overtaken: dict[UserId, Epoch] = {}
         """Epochs of others that were heard of while a socket of the user was entering."""
         self._closing: dict[UserId, asyncio.Task[None]] = {}
-        """What is left of the user's newest former session, until it is gone."""
+        """The rest of the user's newest former session, until it is gone."""
         self._empty = asyncio.Event()
         self._empty.set()
         self._tasks = TaskGroup("sessions")
@@ -120,7 +120,7 @@ class Sessions:
 
     @property
     def leaving(self) -> tuple[UserId, ...]:
-        """Users of whom a former session is not gone yet."""
+        """Users with a former session that is not gone yet."""
         return tuple(self._closing)
 
     @property
@@ -263,7 +263,7 @@ class Sessions:
         return session
 
     def _turn(self, user: UserId) -> asyncio.Lock:
-        """Who owns this user is changed by one at a time."""
+        """Only one task at a time changes the owner of this user."""
         return self._turns.setdefault(user, asyncio.Lock())
 
     # ---- what other clouds take
@@ -273,7 +273,7 @@ class Sessions:
         return [one.ownership.claim for one in self._by_user.values() if one.ownership.claim is not None]
 
     def own(self, user: UserId, event: ownership.Event) -> None:
-        """Something is new about who owns this user."""
+        """The ownership of this user has changed."""
         session = self._by_user.get(user)
         if session is not None:
             session.own(event)
@@ -281,7 +281,7 @@ class Sessions:
             self._overtaken[user] = max(event.epoch, self._overtaken.get(user, event.epoch))
 
     def node_state(self) -> tuple[NodeState, int]:
-        """What this cloud does with new users, and how many it has."""
+        """Whether this cloud takes new users, and how many it has."""
         return NodeState.of(self.active, self._config.max_sessions, draining=not self.stage.ready), self.active
 
     def meet(self, nodes: tuple[Node, ...]) -> None:
@@ -320,7 +320,7 @@ class Sessions:
         return _naming(handed, next(iter(self.keeper.silent(user)), None))
 
     def _handed_before(self, user: UserId, asked: HandOverRequest) -> HandOver:
-        """What the user had here, if that was lately."""
+        """The user's former state here, if recent."""
         self._forget_parted()
         if (parted := self._parted.get(user)) is None:
             return HandOver()
@@ -333,7 +333,7 @@ class Sessions:
             del self._parted[next(iter(self._parted))]
 
     def release(self, claim: Claim) -> None:
-        """Nobody owns this user any more, if the claim still stands."""
+        """Gives up this user, if the claim is still ours."""
         self._tasks.spawn(self._release(claim), f"release:{claim.user}")
 
     async def _release(self, claim: Claim) -> None:

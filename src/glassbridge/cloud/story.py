@@ -1,4 +1,4 @@
-"""What one session's audio link logs: each decision with its cause, what was done, and what came of it.
+"""The log of one session's audio link: each decision with its cause, action and result.
 
 Kinds of lines, all with user_id, session_id and generation
 - `audio link`: the machine changed its state, and why. `place lost`: and which hop that convicts.
@@ -56,7 +56,7 @@ class Story:
         self._fault: tuple[str, float] | None = None
         """The code of what the phone was first told to be wrong, and when; None while nothing is."""
         self._done: list[str] = []
-        """What was done about it, and what came of that; the first MAX_NOTED of it."""
+        """Actions and their results; the first MAX_NOTED."""
         self._begun = clock()
         self._generation = Generation(0)
         self._ears: list[Ear] | None = None
@@ -103,7 +103,7 @@ class Story:
         self._begin("start", parent, due=numbers)
 
     def departed(self) -> None:
-        """The phone is away, or the session over: nobody waits for audio any more."""
+        """The phone is away, or the session over: audio is not awaited any more."""
         self._fault = None
         self._end("the phone went away")
 

@@ -26,7 +26,7 @@ CLOSE_WITHIN = 0.2
 
 
 class Tap:
-    """A listener. One that nobody reads, or that reads too slowly, loses blocks; the session is never held up."""
+    """A listener. A tap that is not read, or read too slowly, loses blocks; the session is never held up."""
 
     def __init__(self, path: Path, user: str, session_id: str, *, wants_late: bool) -> None:
         self.wants_late = wants_late
@@ -53,13 +53,13 @@ class Tap:
             self._send()
 
     def _send(self) -> None:
-        """The kernel queues only ten datagrams or so: what comes at once (after a hole) goes bit by bit."""
+        """The kernel queues only ten datagrams or so: audio that comes at once (after a hole) goes bit by bit."""
         self._retry = None
         try:
             self._send_waiting()
         except BlockingIOError:
             self._retry = asyncio.get_running_loop().call_later(RETRY, self._send)
-        except OSError:  # nobody reads
+        except OSError:  # it has no reader
             while self._waiting:
                 self._drop()
 

@@ -1,4 +1,4 @@
-"""What a JWT must look like before its signature is worth looking at.
+"""The form that a JWT must have before its signature is checked.
 
 PyJWT raises what it likes for tokens that were made to break it (TypeError for `"exp": null`, OverflowError for 1e400,
 RecursionError for deep JSON, UnicodeEncodeError for bytes that are no text). Here all of them are one ValueError, and a

@@ -1,5 +1,5 @@
-"""Who is let in by a core token, and for how long: the core secrets (HS256) and an issuer's keys (RS256, ES256). Who
-gets one for a token of the login service: by its secrets, or the same keys.
+"""Which core tokens are valid, and how long: by the core secrets (HS256) and an issuer's keys (RS256, ES256). A token
+of the login service is exchanged for one if its secrets, or the same keys, verify it.
 
 A secret never verifies what an issuer's algorithm signed, nor the other way round. A `Permit` stands for a token that
 was good once; cloud/recheck.py asks whether it still counts.
@@ -68,7 +68,7 @@ class CoreTokens:
 
     @property
     def exchanges(self) -> bool:
-        """A core token can be had for a token of the login service."""
+        """Whether a token of the login service can be exchanged for a core token."""
         keys = self._config.keys
         return bool(keys.core and (keys.login or self._issuer is not None))
 

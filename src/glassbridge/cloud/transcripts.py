@@ -100,7 +100,7 @@ class Transcripts:
         return tuple(asdict(segment) | {"kept_until": segment.kept_until - now} for segment in self._segments)
 
     def take_over(self, segments: Iterable[Mapping[str, Any]]) -> None:
-        """What the former owner had, which was said before; a segment that cannot be read is left out."""
+        """The former owner's part, which was spoken before; a segment that cannot be read is left out."""
         now, found = self._clock(), []
         for fields in segments:
             try:
@@ -150,7 +150,7 @@ class Transcripts:
         return len(self._segments)
 
     def find(self, since: float, until: float, language: str | None) -> list[Segment]:
-        """What was understood between these unix times, as it was said; `language` is that of the text."""
+        """The words between these unix times, in spoken order; `language` is that of the text."""
         self._prune(self._clock())
         return [
             segment
@@ -172,7 +172,7 @@ def _told_of_gap(gap: Gap) -> dict[str, object]:
 
 
 class Sessions(Protocol):
-    """Who keeps the sessions."""
+    """The keeper of the sessions."""
 
     def transcripts_of(self, user: UserId) -> Transcripts | None:
         """None: this user has no session here."""

@@ -48,7 +48,7 @@ class Unnumbered:
 
     @property
     def refuses(self) -> bool:
-        """What comes is nothing to hear."""
+        """The data is not audio."""
         return self._judge.refuses
 
     @property

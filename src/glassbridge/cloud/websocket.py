@@ -73,7 +73,7 @@ class WebSocket(WebSocketResponse):
         self.on_excess: Callable[[Verdict], None] = self._close_too_fast
         self.on_message: Callable[[WSMessage], bool] = _take_none
         self.crowded = False
-        """What comes now is more than a FAIR_SHARE."""
+        """This data is more than a FAIR_SHARE."""
 
     def can_prepare(self, request: BaseRequest) -> WebSocketReady:
         """Whether the request is a handshake of the version that we speak."""
@@ -124,7 +124,7 @@ class WebSocket(WebSocketResponse):
         return self._guard is not None and self._guard.held
 
     def _close_too_fast(self, verdict: Verdict) -> None:
-        """As long as nobody else listens."""
+        """As long as there is no other listener."""
         if verdict is Verdict.CLOSE:
             self.fail(CloseCode.TOO_FAST)
 
@@ -147,7 +147,7 @@ def phone_websocket(config: CloudConfig) -> WebSocket:
 
 
 def app_websocket(config: CloudConfig) -> WebSocket:
-    """As apps get it. Each send waits until the app takes it: what is too old is dropped before (traps 26)."""
+    """As apps get it. Each send waits until the app takes it: items that are too old are dropped before (traps 26)."""
     return WebSocket("app", new_allowance(config.apps.rates, _now()), max_message=config.max_text, writer_limit=1)
 
 
@@ -270,7 +270,7 @@ class FrameGuard:
         self.parser.feed_eof()
 
     def _end(self) -> None:
-        """Nothing more is read: who sends on must not cost us anything."""
+        """Nothing more is read: a peer that goes on sending must not cost us anything."""
         self._deaf = True
         self._stop_timer()
         self._protocol.pause_reading()

@@ -1,1 +1,1 @@
-"""Several clouds as one: the directory of who owns which user, in memory or in a server that they share."""
+"""Several clouds as one: the directory says which cloud owns which user, in memory or in a server that they share."""

@@ -61,7 +61,7 @@ class Directory(Protocol):
         """All of this role whose lease is good; for those that only look."""
 
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
-        """The node is gone. Its claims stay: whoever takes one of them learns of it."""
+        """The node is gone. Its claims stay: the cloud that takes one of them is told."""
 
     async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
         """Claims a user anew (epoch 0), or restores a claim."""

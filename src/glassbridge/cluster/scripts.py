@@ -9,7 +9,7 @@ from typing import Final
 PREFIX: Final = "{glassbridge}:"
 """The braces make one hash slot of all keys."""
 KEPT_SECONDS: Final = 7 * 24 * 3600
-"""A claim that nobody renews by another socket is forgotten then."""
+"""A claim that is not renewed by another socket is forgotten after this long."""
 RELEASED_SECONDS: Final = 3600
 """The epoch of a released claim is remembered so long."""
 TAKEN_SECONDS: Final = 60
@@ -70,7 +70,7 @@ CLAIM: Final = (
     + """
 -- KEYS: the user's.  ARGV: prefix, user, node, incarnation, address, session, phone, attempt, epoch,
 --       seconds kept, seconds that news of a loss waits, most news,
---       until when somebody waits for the answer (ms; 0: unknown), clock as the node has seen it
+--       until when the caller waits for the answer (ms; 0: unknown), clock as the node has seen it
 if tonumber(ARGV[13]) > 0 and now > tonumber(ARGV[13]) then
   return {-1, '0', {}}
 end

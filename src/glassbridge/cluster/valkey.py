@@ -153,7 +153,7 @@ class ValkeyDirectory:
         return (*_listed(role), f"{scripts.PREFIX}taken:{owner.incarnation}")
 
     def _until(self, timeout: float) -> int:
-        """By the server's clock: a server that stood still must not do then what nobody waits for any more. 0: its
+        """By the server's clock: a server that stalled must not do late what no caller waits for any more. 0: its
         clock is not known yet."""
         return 0 if self._ahead_ms is None else round(self._ahead_ms + (monotonic() + timeout) * 1000)
 
@@ -169,8 +169,8 @@ class ValkeyDirectory:
 
 @asynccontextmanager
 async def in_time(timeout: float) -> AsyncIterator[None]:
-    """For a question to the server. Raises DirectoryAway: what the library raises may quote what was sent, or where
-    to. Whoever is cancelled ends, whatever the library makes of that."""
+    """For a question to the server. Raises DirectoryAway without the library's text, which may quote data or addresses.
+    A cancelled caller ends, whatever the library does with the cancellation."""
     try:
         async with asyncio.timeout(timeout):
             yield

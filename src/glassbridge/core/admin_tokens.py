@@ -1,4 +1,4 @@
-"""What comes of a token that somebody shows, at the cloud and at a bridge.
+"""Whether an admin token opens, at the cloud and at a bridge.
 
 Each peer has ten wrong tokens, and gets one back every six seconds; without any left its token is not looked at, right
 or wrong. The wrong tokens of one peer cost others nothing.
@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 class AdminTokens:
-    """Any of them opens; without one nobody is let in. `now` is monotonic seconds."""
+    """Any of them opens; without one no caller is let in. `now` is monotonic seconds."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.known = tuple(as_bytes(token) for token in tokens if token)

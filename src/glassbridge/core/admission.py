@@ -41,7 +41,7 @@ class Limits:
     share: Share = field(default_factory=Share, compare=False)
 
     def shared(self, limit: int) -> int:
-        """What this cloud may have of a limit of the account."""
+        """This cloud's share of a limit of the account."""
         return max(1, int(limit * self.share.now())) if self.of_account else limit
 
 

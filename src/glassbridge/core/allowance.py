@@ -1,7 +1,7 @@
 """How much a peer may ask for: token buckets, and what becomes of a sender that is too fast.
 
 Rules
-- A bucket holds `burst` tokens and gains `rate` a second. What was taken beyond that is a debt.
+- A bucket holds `burst` tokens and gains `rate` a second. Anything taken beyond that is a debt.
 - Nothing is lost by a short excess: a sender is not read until its debt is paid (`Allowance.debt`).
 - In an excess the sender is told once. It is closed when it owes more than another whole burst, or when it is in debt
   again PATIENCE seconds after it was told. The excess is over once each bucket is half full.

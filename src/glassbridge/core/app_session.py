@@ -470,6 +470,6 @@ TABLE: Final[dict[tuple[AppState, type], Cell[AppState] | Ignored]] = {
     (_A.STOPPED, PhoneAway): _ENDED,
     (_A.STOPPED, PhoneBack): _ENDED,
     (_A.STOPPED, PhoneSpoke): _ENDED,
-    (_A.STOPPED, Called): Ignored("nobody waits for its server any more"),
+    (_A.STOPPED, Called): Ignored("the answer of its server is not needed any more"),
     (_A.STOPPED, Tick): _ENDED,
 }

@@ -45,7 +45,7 @@ SHOWN_OF_SYSTEM: Final = frozenset(
         "timezone",
     ]
 )
-"""Settings of the phone that apps are told; its others are nobody's business."""
+"""Settings of the phone that apps are told; its others are private."""
 
 
 def _number(value: object, setting: Setting) -> bool:

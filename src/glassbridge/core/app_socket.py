@@ -1,4 +1,4 @@
-"""What an app's SDK does when a socket to its cloud has ended.
+"""How an app's SDK goes on after the end of a socket to its cloud.
 
 Rules
 - A complaint before the end says more than the close code. A cloud that does not expect the app asks when it does; one

@@ -22,9 +22,9 @@ TRIP: Final = 1.5
 # ---- the SDK
 
 PING_AFTER: Final = 2.0
-"""Seconds without a word from the cloud, after which it is asked for one. It is looked for twice as often."""
+"""Seconds of silence after which the cloud is pinged. Silence is checked twice as often."""
 SILENCE: Final = 4.0
-"""Seconds without a word from a cloud that answers pings, after which the socket is dead."""
+"""Seconds of silence of a cloud that answers pings after which the socket is dead."""
 OPEN_WITHIN: Final = 3.0
 """Seconds for a socket to open."""
 ACKNOWLEDGED_WITHIN: Final = 3.0
@@ -71,11 +71,11 @@ class AppTimes:
     settled: float = 30.0
     elsewhere: float = 40.0
     doubt: float = 1.5
-    """What a phone said before it left has arrived by then."""
+    """Messages from before the phone left have arrived by then."""
 
     def take(self) -> float:
-        """Until a lost app is back, at most: it has time to come by itself, or its machine has died without a word, or
-        a webhook was under way in vain, or the app was called away to where the phone had only passed."""
+        """Until a lost app is back, at most: it has time to come by itself, or its machine has died silently, or
+        a webhook was lost, or the app was called to a cloud that the phone only visited."""
         unseen = (LOOKS + 1) * LOOK_EVERY
         asked_in_vain = max(self.dial + WEBHOOKS.cap, self.connect)
         called_away = self.doubt + PHONE_SPEAKS

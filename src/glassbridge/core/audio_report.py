@@ -1,7 +1,7 @@
-"""What is a phone told of its audio? What the link says, and what is wrong beside it with audio that arrives.
+"""What is a phone told about its audio? The link's notice, or a fault of the audio that arrives.
 
 Rules; the first that applies is told
-- Audio in a coding that nobody announced cannot be heard, on whichever way it comes: interrupted.
+- Audio in a coding that was not announced cannot be heard, by any route: interrupted.
 - The link's own word, while it is not that audio is live.
 - Audio that comes late is not live: interrupted.
 - A way that is rebuilt while audio flows by the other, as the link says it.
@@ -27,11 +27,11 @@ class Troubles:
     """What is wrong beside the link; nothing as it stands here."""
 
     coded: bool = False
-    """It comes in a coding that nobody announced."""
+    """It comes in a coding that was not announced."""
     late: float | None = None
     """Audio comes so many seconds late."""
     sound: Finding | None = None
-    """What comes is not the sound of a living microphone."""
+    """The audio is not the sound of a living microphone."""
     recogniser: Finding | None = None
     slow: Slow | None = None
     """Captions come late."""

@@ -15,7 +15,7 @@ class Ladder:
     base: float = 0.5
     cap: float = 7.0
     patient_cap: float = 60.0
-    """For what cannot succeed before somebody has put it right."""
+    """For tries that cannot succeed before an operator has corrected something."""
 
     def ceiling(self, attempt: int, *, patient: bool = False) -> float:
         """The longest wait before this attempt; 0.0 for the first (attempt 0)."""

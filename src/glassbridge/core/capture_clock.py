@@ -20,7 +20,7 @@ from typing import Final
 DRIFT: Final = 1.2e-2
 """Seconds per second: 1 % for clocks that are bad, and a rest."""
 STEP: Final = 0.5
-"""Seconds; less is taken for jitter of the stamps."""
+"""Seconds; less counts as jitter of the stamps."""
 EQUAL_FOR: Final = 3.0
 EQUAL: Final = 0.1
 """Seconds by which the quickest frames of the two halves of EQUAL_FOR may differ."""

@@ -2,9 +2,9 @@
 
 Rules
 - At most `connections` at a time, and at most `per_address` of one address; one address gets at most half of all.
-- When there is no room, the connection that has waited longest for a header makes it, or one that is idle: of the same
-  address when that is full. So peers that send nothing keep nobody out. A connection is refused only when all that it
-  competes with are at work.
+- When there is no room, the connection that has waited longest for a header is closed, or an idle one: of the same
+  address if that is full. So peers that send nothing keep no other peer out. A connection is refused only if all
+  others that it competes with are at work.
 - A connection that became a signed-in WebSocket counts no longer against its address: all phones of an office may come
   from one. Sessions bound those.
 - A connection that waits has one deadline. It is set when the wait begins; bytes that trickle in do not move it.
@@ -41,7 +41,7 @@ class ConnectionLimits:
     body_time: float = 30.0
     """For a request's body to come, and for an answer to be taken."""
     sign_in_time: float = 5.0
-    """For a peer that has not said who it is."""
+    """For a peer that has not authenticated."""
     idle_time: float = 75.0
     """Between two requests of a connection that has signed in."""
 
@@ -152,7 +152,7 @@ class Connections(Generic[C]):
         return None
 
     def sign_in(self, connection: C) -> None:
-        """The peer has shown who it is."""
+        """The peer has authenticated."""
         if (state := self._states.get(connection)) is not None:
             state.signed_in = True
 

@@ -1,8 +1,8 @@
-"""Whose turn it is: a queue for each asker, served in turn.
+"""A fair queue: one queue for each asker, served in turn.
 
 Rules
 - An asker is (party, member): an app and one of its users, or a user alone. Parties take turns, and within a party its
-  members do: nobody waits behind all that another one has asked for.
+  members do: no asker waits behind all requests of another one.
 - One asker has at most all places but one (one, where there is only one), so that another finds a place free.
 - At most `each` of an asker wait, at most four times as many of a party, and MOST in all.
 """
@@ -23,7 +23,7 @@ class Asker(NamedTuple):
 
 
 class FairQueue(Generic[T]):
-    """What waits, and how many are being served."""
+    """The waiting requests, and the number of those being served."""
 
     def __init__(self, places: int, each: int) -> None:
         self._places = places
@@ -52,7 +52,7 @@ class FairQueue(Generic[T]):
         return True
 
     def take(self) -> T | None:
-        """The next that is served; None: nobody waits, or there is no place for those who do."""
+        """The next request to serve; None: none waits, or there is no free place for one that does."""
         if self.served >= self._places:
             return None
         for party, members in self._parties.items():

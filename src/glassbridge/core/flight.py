@@ -2,16 +2,16 @@
 recorder.
 
 Rules
-- A hop is dead from the last frame that came by it, not from the moment at which it was missed, until audio is told to
-  be back where it should be. Audio that goes around a dead hop by the socket makes it no less dead.
-- The audio link's word counts: it has asked everybody. A gap for which it never named a hop is named by the counts: the
-  hop after the last one through which frames went.
-- What is dead on the way through the room is healed by audio in the room, if the phone wants the room at all: that all
-  is well on the socket says nothing of it.
-- Another hop that is named meanwhile ends the gap of the former one and begins its own: a dead bridge that is back, and
-  then cannot reach LiveKit, is two gaps.
-- Where audio was told to be live and the counts show none for SILENT seconds from a phone that numbers, that is a gap
-  too, and nobody named it.
+- A hop is dead from the last frame that came by it, not from the moment at which that was noticed, until audio is
+  reported to be back by its route. Audio that goes around a dead hop by the socket does not heal it.
+- The audio link's diagnosis counts: it has asked all sides. If it never named a hop for a gap, the counts do: the hop
+  after the last one through which frames went.
+- A dead hop on the way through the room is healed by audio in the room, if the phone uses the room at all: audio by the
+  socket proves nothing about it.
+- If another hop is named meanwhile, the gap of the former one ends and a new one begins: a dead bridge that is back,
+  and then cannot reach LiveKit, gives two gaps.
+- If audio was reported as live, but the counts show none for SILENT seconds from a phone that numbers its audio, that
+  is a gap too, although no notice named it.
 
 It knows no clock and no log: events are mappings with `at_ms` and `kind`, as they were noted.
 """
@@ -63,13 +63,13 @@ _LANE_OF: Final = {"stream": "bridge", None: "cloud"}
 
 _WAY: Final = ("phone_sent", "livekit_in", "bridge_out", "cloud_in")
 _DEAD_BEFORE: Final = {"phone_sent": "phone", "livekit_in": "livekit", "bridge_out": "bridge", "cloud_in": "stream"}
-"""Who is dead when frames were seen before this count and none by it."""
+"""The dead hop if frames were seen before this count and none by it."""
 
 Event = Mapping[str, Any]
 
 
 class NamedBy(Enum):
-    """Who says which hop it was. The values are those of the wire."""
+    """The source that named the hop. The values are those of the wire."""
 
     DECISION = "decision"
     COUNTERS = "counters"
@@ -165,7 +165,7 @@ def _unnoticed(story: "GapFold", counts: Counts) -> list[Gap]:
         from_ms, to_ms = (second - run) * 1000, second * 1000
         if run >= SILENT and story.claimed_live(from_ms, to_ms):
             hop = dead_hop(counts, from_ms, to_ms)
-            gap = Gap(hop, from_ms, "unnoticed", "no frame came, and nobody said so", named_by=NamedBy.COUNTERS)
+            gap = Gap(hop, from_ms, "unnoticed", "no frame came, and no notice said so", named_by=NamedBy.COUNTERS)
             gap.silent_ms = to_ms - from_ms
             gap.close(to_ms)
             found.append(gap)
@@ -189,7 +189,7 @@ class GapFold:
         """The open gap of the way from the phone to us."""
         self._way_opened_at = 0
         self._woke_at = 0
-        """When we last stood still until: before that it was we who heard nothing."""
+        """The end of the last stall of this cloud: before it, frames may have come unseen."""
         self._recogniser: Gap | None = None
         self._silent_since: int | None = None
         """Since when no audio comes at all; None while it does, or before it ever did."""

@@ -24,7 +24,7 @@ MOST_OPEN: Final = 64
 
 
 class GapState(Enum):
-    """What became of it."""
+    """The outcome."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -37,7 +37,7 @@ class Gap:
 
     id: str
     at_ms: int
-    """Of the session's audio: what was said before is before it."""
+    """Of the session's audio: earlier speech is before it."""
     seconds: float
     state: GapState = GapState.OPEN
 
@@ -83,7 +83,7 @@ class Gaps:
         return news
 
     def _look(self, holes: list[tuple[int, int]], position: int) -> list[Gap]:
-        """What became of those that are open."""
+        """The fate of those that are open."""
         news, still = [], []
         for one in self._open:
             left = sum(max(0, min(stop, one.stop) - max(start, one.start)) for start, stop in holes)

@@ -113,5 +113,5 @@ class Glasses:
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """None: no glasses are connected, or nobody knows what this model can do."""
+        """None: no glasses are connected, or the abilities of this model are unknown."""
         return MODELS.get(self.model or "")

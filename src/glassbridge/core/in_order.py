@@ -1,18 +1,17 @@
-"""The complete view of a phone's audio: every sample once and in order, as far as what is missing can still come.
+"""The complete view of a phone's audio: every sample once and in order, waiting for missing ones while they may come.
 
 Rules
-- What comes in order is handed on at once.
-- What comes after a hole that the phone may fill (it sends again what never came) is held until the hole is filled,
-  until nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is
-  late, where that is more, up to LATE), or until HELD samples wait.
-- A phone that never sent anything again is waited for once in vain, and then no more until it does.
-- Where two ways carry audio, the first frame of an epoch that arrives need not be its first. What precedes it is
-  waited for as any other hole, until the phone says where its audio begins.
-- A hole that is given up is told, and what fills it later is handed on at once with the hole that it belongs to: its
-  place is there. The end of a former epoch and the beginning of a new one are such holes, too: nobody knows how long.
+- Samples in order are passed on at once.
+- Samples after a hole that the phone may fill (it sends missing samples again) are held until the hole is filled, until
+  nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is late, if
+  that is more, up to LATE), or until HELD samples wait.
+- For a phone that has never sent anything again, it waits once in vain, and then no more until the phone does.
+- If two routes carry audio, the first frame of an epoch that arrives need not be its first. The samples before it count
+  as a hole, until the phone says where its audio begins.
+- A hole that is given up is reported. Samples that fill it later are passed on at once, together with the hole to which
+  they belong. The end of a former epoch and the beginning of a new one are such holes, too, of unknown length.
 
-It does not know frames, listeners or clocks. What was lost and what was never captured it asks the ledger
-(core/uplink.py).
+It does not know frames, listeners or clocks. The ledger (core/uplink.py) tells lost samples from those never captured.
 """
 
 from bisect import insort
@@ -31,7 +30,7 @@ LATE = 5.0
 """Seconds of lateness that are allowed for: a repetition takes the same way as the newest audio."""
 HELD = 30 * SAMPLE_RATE
 MOST_HOLES = 256
-"""Given up and remembered: what comes of older ones has no place any more."""
+"""Given up and remembered: samples of older ones have no place any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ class InOrder:
         return out + self._release(now)
 
     def end(self, epoch: int, position: int, now: float) -> list[Delivery | Hole | Fill]:
-        """Nothing is captured after this position for now: what is missing before it is waited for longer. An empty
+        """Nothing is captured after this position for now: missing samples before it are waited for longer. An empty
         delivery takes its place in the order."""
         out = self.take(Delivery(epoch, position, b"", live=False, age=0.0), now)
         if self._held:

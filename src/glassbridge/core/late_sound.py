@@ -1,8 +1,8 @@
-"""The sound around holes that were given up: what comes of them later is put in its place, to be understood anew.
+"""The sound around holes that were given up: late samples are put in their place, to be recognised again.
 
 Rules
-- A session's time is that of its sound, holes included: what comes late lies where it was captured, and its words, too.
-  The end of a former epoch and the beginning of a new one take no time: nobody knows how long they were.
+- A session's time is that of its sound, holes included: late samples, and their words, lie where they were captured.
+  The end of a former epoch and the beginning of a new one take no time: their length is unknown.
 - Sound is kept for AROUND samples, and from that much before the oldest hole on that may still be filled, up to
   MOST_BYTES; beyond that the oldest hole is given up for good.
 - A hole may be filled until its phone cannot have it any more. While one is filled in part, the rest is waited for,
@@ -44,7 +44,7 @@ class Timeline:
         self._session: list[int] = [0]
 
     def leap(self, heard: int, session: int) -> None:
-        """What is heard from here on lies there; neither goes back."""
+        """Sound from here on lies there; neither goes back."""
         if heard == self._heard[-1]:
             self._heard.pop()
             self._session.pop()
@@ -68,7 +68,7 @@ class Timeline:
 
 @dataclass(slots=True)
 class LateHole:
-    """A hole, and what has come of it."""
+    """A hole, and the late samples in it so far."""
 
     hole: Hole
     start: int
@@ -180,7 +180,7 @@ class LateSound:
             self._forget()
 
     def _close(self, place: LateHole) -> None:
-        """Nothing comes of it any more."""
+        """No more samples of it are coming."""
         self.places.remove(place)
         self._bytes -= place.cost
 
@@ -202,7 +202,7 @@ class LateSound:
             self._bytes -= len(self._pieces.pop(0)[1]) + OVERHEAD
 
     def stretch(self, start: int, stop: int) -> list[tuple[int, bytes]]:
-        """The sound from here to there in order, with the session's positions; of holes what has come of them."""
+        """The sound from here to there in order, with the session's positions; of holes the samples that have come."""
         found: list[tuple[int, bytes]] = []
         places = deque(place for place in self.places if start <= place.start <= stop)
         for at, pcm in self._pieces:

@@ -9,8 +9,7 @@ Rules
   been taken by others, or forgotten.
 - An answer that took longer than TRUSTED proves nothing: this process stalled. It asks again.
 
-It does not know what a directory is, who claims what, or what time it is. Renewals are numbered; only the answer to the
-newest one counts.
+It does not know the directory, claims or clocks. Renewals are numbered; only the answer to the newest one counts.
 """
 
 from collections import Counter
@@ -22,7 +21,7 @@ from glassbridge.core.machine import Cell, Ignored, Record
 from glassbridge.core.values import Generation
 
 LEASE: Final = 5.0
-"""Seconds after which other nodes take this one for dead."""
+"""Seconds after which other nodes consider this one dead."""
 TRUSTED: Final = LEASE * 2 / 3
 """Seconds for which this node itself trusts a renewal."""
 RENEW_EVERY: Final = 1.0

@@ -31,7 +31,7 @@ class LinkState(Enum):
     """The place is there and sound; the phone has to act, or to come back. Looked at again at a deadline, or when what
     keeps its voice from being heard has ended."""
     DOUBTFUL = ("doubtful", False)
-    """Somebody took the place; the phone is asked whether it is still with us."""
+    """Another participant took the place; the phone is asked whether it is still here."""
     BACKING_OFF = ("backing_off", False)
     HELD = ("held", True)
     """The phone is away; the place is kept for it."""

@@ -1,4 +1,4 @@
-"""What all machines share: the record of a step. A machine is a class with
+"""The parts that all machines share: cells of tables, and the record of a step. A machine is a class with
 
     step(event, now) -> list of effects        decides; changes state only through one place
     next_deadline() -> float | None            absolute monotonic seconds at which step(Tick(), now) is due

@@ -1,12 +1,12 @@
-"""What is the phone's microphone told? On while somebody needs it, off when nobody does, never off in a hurry.
+"""Is the phone's microphone ordered on or off? On while it is needed, off when it is not, but never off in a hurry.
 
 Rules
 - It is needed while the phone gets captions or an app listens to audio in any form. It is switched on at once.
-- It is switched off when it was not needed for HOLD seconds, and never within SETTLE seconds of a phone's coming or of
-  a change of what apps want: those that come back ask anew (hazards L-4, L-5).
-- Changes of how it is needed are told at once, and then at most once in DEBOUNCE seconds.
-- While it is on it is told so every REPEAT seconds; one that sends although it was switched off is told so again, at
-  most every HUSH seconds.
+- It is switched off when it was not needed for HOLD seconds, and never within SETTLE seconds after a phone came or the
+  subscriptions of apps changed: apps that come back subscribe anew (hazards L-4, L-5).
+- Changes of the need are sent at once, and then at most once in DEBOUNCE seconds.
+- While it is on, the order is repeated every REPEAT seconds. If it sends although it was switched off, that order is
+  repeated, at most every HUSH seconds.
 
 It does not know phones, apps or time.
 """

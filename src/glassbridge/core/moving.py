@@ -1,14 +1,14 @@
 """When a cloud takes users, and how many it sends to other clouds: because it stops, or has more than its share.
 
 Rules
-- A cloud that stops is not ready at once, but goes on as before until the balancer must have noticed. Then it takes
-  nobody, and sends its users to the others one after the other: the time for that is given, and PACE apart is slow
-  enough.
-- A cloud whose users are more than its share, by more than SLACK and SLACK_PART of it, sends some to the others each
-  round: at most PART of its users, and not more than a setting says. Its share is what each would have if all had the
-  same. Several clouds may do so at once, each for a part of what another one lacks: so it stops short of its share.
-- Nobody is sent away twice within REST seconds: a balancer that knows nothing of loads may bring a phone back.
-- Where no other cloud serves, nobody is sent away for the sake of others.
+- A cloud that stops reports at once that it is not ready, but goes on as before until the balancer must have noticed.
+  Then it takes no user, and sends its users to the others one after the other, within the given time, PACE apart at
+  most.
+- A cloud that has more users than its share, by more than SLACK and SLACK_PART of it, sends some to the others each
+  round: at most PART of its users, and not more than a setting says. Its share is the average of all clouds. Several
+  clouds may do so at once, each for a part of the same free room: so it stops short of its share.
+- No user is sent away twice within REST seconds: a balancer that does not know the loads may bring a phone back.
+- If no other cloud serves, no user is sent away to even out the load.
 
 It does not know sessions, sockets or the directory, nor the time.
 """

@@ -1,16 +1,16 @@
-"""The way of log lines to a sink that takes them in batches: which go when, and what becomes of them.
+"""The outbox of log lines for a sink that takes batches: when lines are sent, and when they are dropped.
 
 Rules
-- A batch goes when it is full, or `every` seconds after the first line of it came. One is on its way at a time.
-- A line is forgotten when the sink has said that it has it (2xx). Too large (413) or not understood (any other 4xx):
-  half as many next time, and the size grows back by itself; so only the very line that the sink will not have is given
-  up, and counted. Any other answer (408, 425, 429, 5xx, a redirect), or none, means: the same again, after a wait that
-  grows, or as long as the sink asks for.
-- A token that is refused (401, 403) is told once, however often it is refused; what waits is tried on at the pace of an
-  outage, for somebody may correct the sink.
-- At the end everything that waits goes without delay; the first failure ends that, and what is left is the next life's.
+- A batch is sent when it is full, or `every` seconds after its first line came. One batch is in flight at a time.
+- A line is forgotten when the sink has acknowledged it (2xx). If a batch is too large (413) or not understood (any
+  other 4xx), the next one has half as many lines, and the size grows back by itself. So only the line that the sink
+  refuses is dropped, and counted. After any other answer (408, 425, 429, 5xx, a redirect), or none, the batch is sent
+  again, after a wait that grows, or as long as the sink asks for.
+- A refused token (401, 403) is reported once, however often it is refused; waiting lines are tried again at the pace of
+  an outage, since an operator may correct the sink.
+- At the end all waiting lines are sent without delay. The first failure ends that; the next process gets the rest.
 
-It knows how many lines wait, and no line; nothing of threads, disks, HTTP or clocks.
+It knows how many lines wait, but not the lines; it does not know threads, disks, HTTP or clocks.
 """
 
 from collections.abc import Callable
@@ -225,7 +225,7 @@ class Outbox:
         return [Send(self._most)]
 
     def _flush_on(self, event: Event, now: float) -> list[Effect]:
-        """What is on its way is waited for."""
+        """A batch in flight is waited for."""
         self._go(OutboxState.FLUSHING, event, now)
         return []
 
@@ -250,7 +250,7 @@ _S = OutboxState
 _COUNTED: Final = Ignored("only counted: a batch is on its way, or the sink is given time")
 _NOTHING: Final = Ignored("nothing is on its way")
 _NO_TIMER: Final = Ignored("no time is running")
-_OVER: Final = Ignored("the program ends; what comes now is the next life's")
+_OVER: Final = Ignored("the program ends; later lines are left to the next process")
 _ENDING: Final = Ignored("already ending")
 
 _GATHERED: Final = (_S.EMPTY, _S.GATHERING, _S.SENDING)

@@ -2,19 +2,19 @@
 
 Rules
 - The newest socket of a phone wins, wherever it was accepted. Two attempts of the same phone are told apart by the
-  phone's own count: one that comes late is refused. Otherwise whoever claims last wins.
+  phone's own count: a claim that comes late is refused. Otherwise the last claim wins.
 - Each new owner gets a greater epoch: max(old + 1, the milliseconds of the cluster's clock). It is the high part of
   the generations of its joins, so bridges and LiveKit fence a former owner whatever the clocks say.
 - The clock of the cluster never goes back: it is the greatest of the directory's clock, of each epoch, and of what any
   node has seen of it. So a directory that failed over to a clock that is behind grants no epoch that is too small.
-- Each new socket of the phone gets a greater epoch, also where the owner stays: another owner that nobody heard of may
-  have been in between. A claim that is restored keeps its epoch, also if the directory has forgotten it.
+- Each new socket of the phone gets a greater epoch, even if the owner stays: another owner may have been in between
+  unnoticed. A claim that is restored keeps its epoch, also if the directory has forgotten it.
 - Answers to claims of one owner may come in any order: the newest attempt of a phone and the greatest epoch count.
 - While the directory is away, claims are local. They are restored once it is back: a restored claim loses to a newer
   attempt of the same phone, or to a greater epoch.
 - An owner whose user was taken by another one has moved, and that is final: it neither leaves rooms nor stops apps.
 
-It does not know sessions, sockets, the directory, or what time it is.
+It does not know sessions, sockets, the directory or clocks.
 """
 
 from collections import Counter
@@ -39,14 +39,14 @@ def first_generation(epoch: Epoch) -> Generation:
 
 
 class Role(Enum):
-    """What a node is."""
+    """The kind of a node."""
 
     CLOUD = "cloud"
     BRIDGE = "bridge"
 
 
 class NodeState(Enum):
-    """What a node does with new users."""
+    """Whether a node takes new users."""
 
     SERVING = "serving"
     DRAINING = "draining"
@@ -225,7 +225,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Tell the directory that nobody owns the user, if this claim still stands there."""
+    """Remove this claim from the directory, if it is still there."""
 
     claim: Claim
 

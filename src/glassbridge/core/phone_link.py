@@ -1,16 +1,16 @@
 """The phone's link to its cloud: one machine that a phone's shell turns, made of its socket and its place in the room.
 
 Rules
-- The socket (core/phone_socket.py) and the place (core/phone_place.py) decide for themselves; here they hear of each
-  other: a place is wanted once the cloud has acknowledged the phone, kept while the socket is lost, left when the phone
+- The socket (core/phone_socket.py) and the place (core/phone_place.py) decide for themselves; this machine connects
+  them: a place is wanted once the cloud has acknowledged the phone, kept while the socket is lost, left when the phone
   moves to another cloud, stops, or is told not to come back.
-- A deadline that is STOOD_STILL seconds late shows that this process stalled, or the machine slept: what was open
-  may be dead without a word. The socket is then probed; after a long sleep the place is taken anew at once.
-- A place that outlived a socket whose path died without a word is taken anew once the next socket is acknowledged:
-  it may have died with it. Until then it is kept, for it may be only the cloud that could not be reached.
-- A place that was taken while the cloud missed audio is worth a hint: the cloud then tries at once what it waits for.
-- What a person is told is computed from all this after each step, and told when it changed: never that all is well
-  while nothing is heard.
+- A deadline that is STOOD_STILL seconds late shows that this process stalled, or the machine slept: connections may
+  have died unnoticed. The socket is then probed; after a long sleep the place is taken anew at once.
+- If a place outlived a socket whose path died unnoticed, it is taken anew once the next socket is acknowledged: it may
+  have died too. Until then it is kept, since perhaps only the cloud could not be reached.
+- If a place was taken while the cloud lacked audio, the cloud gets a hint, and tries at once what it waits for.
+- The state for the user is computed from all this after each step, and reported when it changed. It never says that all
+  is well while nothing is heard.
 
 It does not know addresses, tokens, LiveKit, bytes, clocks or chance.
 """
@@ -200,7 +200,7 @@ class PhoneLink:
         return [Away(), *found] if was_here and not here else found
 
     def _outlived(self) -> bool:
-        """The place was there already when the last socket died without a word."""
+        """The place is older than the silent death of the last socket."""
         dead_since, place = self.socket.dead_since, self.place
         return dead_since is not None and place.state is PlaceState.HELD and place.held_since <= dead_since
 

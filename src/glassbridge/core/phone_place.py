@@ -9,12 +9,12 @@ Rules
   changed, this process stalled for FROZEN seconds, the cloud names the phone as the dead hop, or it still hears
   nothing UNHEARD seconds after it said so without naming another. The first one goes at once, later ones wait with
   full jitter under a cap; audio that stayed for SETTLED seconds makes the next one a first one again.
-- A new place has UNHEARD seconds to be heard (more on a slow link), whatever the cloud says: it may still speak of
-  the one before. So has one whose way became long, as its socket shows: what it sent comes yet.
+- A new place has UNHEARD seconds to be heard (more on a slow link), whatever the cloud says: its report may still be of
+  the former place. The same holds if the way became long, as the socket shows: audio in flight will still arrive.
 - While the link is narrow, joins wait NARROW_WAIT seconds and no place is renewed: audio goes by the socket, and a
   join would take the link from it.
-- A place that another participant of the same identity took is not taken back before the cloud has had CONTESTED
-  seconds to say that a newer phone is here: then the socket is closed, and no place is wanted.
+- If another participant took the place under the same identity, the phone does not take it back at once. The cloud has
+  CONTESTED seconds to say that a newer phone is here: then the socket is closed, and no place is wanted.
 
 It does not know the socket (core/phone_socket.py), tokens, LiveKit, clocks or chance.
 """
@@ -86,7 +86,7 @@ class Unwanted:
     """No place is wanted until Wanted."""
 
     goodbye: bool
-    """False: the network is gone, nobody would hear it."""
+    """False: the network is gone, and the message would not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class PlaceLeft:
 
 @dataclass(frozen=True, slots=True)
 class Doubted:
-    """Something has happened that a place does not survive, though nobody may say so for a while."""
+    """Something has happened that a place does not survive, though no event may tell so for a while."""
 
     cause: str
 
@@ -288,7 +288,7 @@ class PhonePlace:
         return self._join_at(self._begun_at + self._backoff.next_delay(), event, now, event.reason)
 
     def _expire(self, event: Tick, now: float) -> list[Effect]:
-        """The join took too long. What comes next waits as long as if it had failed, from its beginning."""
+        """The join took too long. The next attempt waits as if this one had failed, counted from its beginning."""
         if not self._is_due(now):
             return []
         self.trouble = "no answer in time"
@@ -336,7 +336,7 @@ class PhonePlace:
         return []
 
     def _forget(self) -> None:
-        """Nobody wants a place, and nobody tells any more what is heard."""
+        """No place is wanted, and the cloud's word about audio does not count any more."""
         self._wanted, self._told = False, None
         if self.state is PlaceState.HELD:
             self._due_at = None
@@ -350,7 +350,7 @@ class PhonePlace:
     def _told_held(self, event: AudioTold, now: float) -> list[Effect]:
         self._told = event
         if event.blame is Blame.PHONE and now >= self._judged_from + self._unheard_after:
-            # Also while audio goes by the socket: nobody else can bring it back to the room.
+            # Also while audio goes by the socket: nothing else brings it back to the room.
             return self._renew(event, now, event.reason)
         self._judge(now)
         return []
@@ -391,7 +391,7 @@ class PhonePlace:
         return self._renew(event, now, "still unheard") if self._is_due(now) else []
 
     def _doubt(self, event: Doubted, now: float) -> list[Effect]:
-        """The place, or the join under way, is presumed dead; whose fault it was is known, so nothing waits."""
+        """The place, or the join under way, is presumed dead; the cause is known, so there is no wait."""
         self._reset()
         return self._leave(event, now, goodbye=False, cause=event.cause)
 
@@ -428,7 +428,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.JOINING, PlaceJoined): Cell(PhonePlace._joined, (_P.HELD,)),
     (_P.JOINING, PlaceFailed): Cell(PhonePlace._failed, (_P.WAITING, _P.JOINING, _P.OUT)),
     (_P.JOINING, PlaceLost): Ignored("nothing is held yet: the join itself fails"),
-    (_P.JOINING, PlaceLeft): Ignored("nobody asked it to leave"),
+    (_P.JOINING, PlaceLeft): Ignored("it was not asked to leave"),
     (_P.JOINING, Doubted): Cell(PhonePlace._doubt, (_P.LEAVING,)),
     (_P.JOINING, AudioTold): Cell(PhonePlace._learn, (_P.JOINING,)),
     (_P.JOINING, Narrowed): Cell(PhonePlace._narrowed, (_P.JOINING,)),
@@ -439,7 +439,7 @@ TABLE: Final[dict[tuple[PlaceState, type], Cell[PlaceState] | Ignored]] = {
     (_P.HELD, PlaceJoined): _DECIDED,
     (_P.HELD, PlaceFailed): _DECIDED,
     (_P.HELD, PlaceLost): Cell(PhonePlace._lost, (_P.JOINING, _P.WAITING, _P.OUT)),
-    (_P.HELD, PlaceLeft): Ignored("nobody asked it to leave"),
+    (_P.HELD, PlaceLeft): Ignored("it was not asked to leave"),
     (_P.HELD, Doubted): Cell(PhonePlace._doubt, (_P.LEAVING,)),
     (_P.HELD, AudioTold): Cell(PhonePlace._told_held, (_P.HELD, _P.LEAVING)),
     (_P.HELD, Narrowed): Cell(PhonePlace._narrowed, (_P.HELD,)),

@@ -1,26 +1,26 @@
 """The phone's socket to its cloud: when to open one, whether it can be trusted, when to try again, when to stop.
 
 Rules
-- One socket counts, each has a generation of its own; what an older one still says is counted and dropped. So the
-  cloud's word that an older socket was superseded by our newer one ends nothing.
+- One socket counts, and each has a generation of its own; events of an older one are counted and dropped. So when the
+  cloud reports that our newer socket superseded an older one, nothing ends.
 - The first attempt goes at once, later ones wait with full jitter under a cap, counted from the start of the one
   before. A socket that stayed for SETTLED seconds makes the next attempt a first one again. It never gives up.
 - An attempt lasts until the acknowledgement, and has a deadline of its own: a network that comes back is not noticed by
   a connection that was tried while it was away.
-- A cloud that answers pings (it said so, or has answered one) is alive only while it does: when a ping has no answer
-  for SILENCE seconds the socket is as good as gone, whatever else comes: it may hear us no more. One that never
-  answered (the original's) is left in peace.
-- A socket that fell silent is kept beside the attempts to replace it: its way may only have become long. When it
-  answers, or the cloud greets it again, it counts again, and the attempt is given up; when a successor is acknowledged
-  it is closed without a goodbye. For REACHES seconds the cloud may take the attempt: the phone comes back then. Later
-  it is another phone that superseded this one.
-- A process that stood still makes the socket doubtful: it must answer a ping within PROBE seconds. A cloud that
-  answers no pings cannot be asked: there it is opened anew. So it is, at once, on another network.
-- The round trip is measured by pings. What waits for an answer of the network waits longer where it is long.
-- The close code says whether to come back. Told to come back at once, phones spread over SPREAD seconds.
+- A cloud that answers pings (it said so, or has answered one) is alive only while it does. If a ping has no answer for
+  SILENCE seconds, the socket counts as dead even if messages arrive: the cloud may not hear us any more. A cloud that
+  never answered a ping (the original's) is exempt.
+- A socket that fell silent is kept beside the attempts to replace it: its way may only have become long. If it
+  answers, or the cloud greets it again, it counts again, and the attempt is given up. When its successor is
+  acknowledged, it is closed without a goodbye. For REACHES seconds the cloud may still take the attempt that was given
+  up: if it reports a newer socket then, the phone comes back. Later the newer socket is another phone's.
+- A stall of this process makes the socket doubtful: it must answer a ping within PROBE seconds. If the cloud answers no
+  pings, a new socket is opened instead; so it is, at once, on another network.
+- The round trip is measured by pings. Deadlines for answers of the network grow with it.
+- The close code says whether to come back. Phones that shall come back at once spread over SPREAD seconds.
 
-It does not know addresses, bytes, clocks or chance. It does not know the room (core/phone_place.py); who joins the two
-is core/phone_link.py.
+It does not know addresses, bytes, clocks or chance. It does not know the room (core/phone_place.py); core/phone_link.py
+joins the two.
 """
 
 from collections import Counter, deque
@@ -136,7 +136,7 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
-    """Another network, or the network is back: what was open may be dead, what was tried in vain may work now."""
+    """Another network, or the network is back: open connections may be dead, failed ones may work now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class PhoneSocket:
         self.trouble = ""
         """Why there is no socket, for people; empty while none was lost or failed. In ENDED: why it is over."""
         self.dead_since: float | None = None
-        """By when the path of the last socket was dead, if that ended without a word; None otherwise."""
+        """When the path of the last socket was dead at the latest, if it ended without a close; None otherwise."""
         self.was_here = False
         """The socket that `trouble` tells of was acknowledged: it was lost, not sought in vain."""
         self.retry_at: float | None = None
@@ -407,7 +407,7 @@ class PhoneSocket:
         self._go(SocketState.DOUBTFUL, event, now, cause)
         self._give_up_at = now + PROBE + self._round_trip
         self._answered_at = now
-        self._asked.clear()  # what is in doubt is judged by the probe alone
+        self._asked.clear()  # a doubtful socket is judged by the probe alone
         self._probe = self._pings + 1
         return self._ping(now)
 
@@ -486,7 +486,7 @@ class PhoneSocket:
 
 _S = SocketState
 _PARTS: Final = (NetworkChanged, NetworkLost, Switch, Stop)
-"""What was open is of no use after these."""
+"""Open connections are of no use after these."""
 _NOT_STARTED = Ignored("nothing was started")
 _OVER = Ignored("it is over")
 _NONE_OPEN = Ignored("no socket is open: this one was given up")

@@ -59,7 +59,7 @@ class PhoneWay:
         self._in_room = route is AudioRoute.ROOM and not track
 
     def told(self, notice: Notice, now: float) -> Nudge | None:
-        """What is true of the phone's audio has changed."""
+        """The state of the phone's audio has changed."""
         self._notice = notice
         if notice.route is AudioRoute.SOCKET:
             if not self._in_room or notice.code in IN_DOUBT:

@@ -1,19 +1,19 @@
 """One recognition: one user, one language. When is a stream of the recogniser opened, kept, given back, opened anew?
 
 Rules
-- There is a stream while somebody is subscribed and somebody speaks; it outlives speech by `linger` seconds, since the
-  next words may follow, and outlives the last audio by `idle` seconds where nobody says that speech has ended.
-- Nobody's word keeps a stream: neither keep-alives nor pongs count as audio.
+- There is a stream while there are subscribers and the user speaks; it outlives speech by `linger` seconds, since the
+  next words may follow, and outlives the last audio by `idle` seconds if the phone does not report the end of speech.
+- Only audio keeps a stream: keep-alives and pongs do not count.
 - Each way in which a stream ends has its own rule (`Reason`): some are never tried again, some wait for audio or for
   the next speech, some are tried again under a growing, jittered wait. A stream that has lasted `settled` seconds is
   forgiven what was before it.
-- Between two speeches a lost stream is not missed: the next one opens with the next words. After a speech it is missed
-  for KEPT seconds, since something of it may not have been understood yet.
+- Between two speeches a lost stream is not replaced: the next one opens with the next words. For KEPT seconds after a
+  speech it is replaced, since a part of the speech may not have been recognised yet.
 - A stream that is `longest` old is replaced before its provider cuts it off, at the end of a speech if one ends in
   time.
 
-It does not know audio, sockets or time. Streams are numbered here; what an older one does late touches nothing. What
-was said meanwhile is kept beside it (core/spoken.py).
+It does not know audio, sockets or time. Streams are numbered here; late events of an older one change nothing. The
+audio that was spoken meanwhile is kept beside it (core/spoken.py).
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ class Again(Enum):
     """When a stream that has ended is opened anew."""
 
     NEVER = "never"
-    """Somebody has to put something right first."""
+    """An operator has to correct something first."""
     WITH_SPEECH = "with the next speech"
     WITH_AUDIO = "with the next audio"
     SOON = "soon"
@@ -93,7 +93,7 @@ class StreamTimes:
     """A new stream is believed to work after so long: some providers refuse after they have accepted."""
     longest: float = float("inf")
     rest: float = 10.0
-    """A stream that was closed for no reason while somebody speaks on is missed after so long."""
+    """If a stream was closed without a reason while the user speaks on, it is opened anew after this long."""
 
 
 class RecognitionState(Enum):
@@ -118,17 +118,17 @@ class RecognitionState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Somebody wants to know what is said."""
+    """There is a subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """Nobody does any more."""
+    """The last subscriber is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegins:
-    """Somebody begins to speak; the audio of it may still be on its way."""
+    """The user begins to speak; the audio of it may still be in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnds:
-    """Somebody has ended, and everything said is here."""
+    """The user has stopped speaking, and all of the speech is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +195,12 @@ class Release:
 
     stream: int
     finish: bool
-    """Whether somebody still wants what is pending in it."""
+    """Whether a subscriber still wants its pending results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is said is not understood now."""
+    """The speech is not recognised now."""
 
     reason: Reason
     why: str
@@ -388,7 +388,7 @@ _S = RecognitionState
 _NO_STREAM = Ignored("there is no stream here: it was late")
 _NO_TIMER = Ignored("no timer runs here: it was late")
 _KNOWN = Ignored("it is so already")
-_NEVER = Ignored("it is never tried again: somebody has to put something right")
+_NEVER = Ignored("it is never tried again: an operator has to correct something")
 _OVER = Ignored("it ends once")
 TABLE: Final[dict[tuple[RecognitionState, type], Cell[RecognitionState] | Ignored]] = {
     (_S.UNWANTED, Subscribed): Cell(Recognition._want, (_S.QUIET, _S.OPENING)),

@@ -46,7 +46,7 @@ class Decision:
     elsewhere: bool = False
     """Another bridge is preferred, if there is one."""
     patient: bool = False
-    """An operator has to put it right first: the waits grow to a minute."""
+    """An operator has to correct it first: the waits grow to a minute."""
     stays: bool = False
     """The place still works: it is kept until the next join has succeeded."""
     doubt: bool = False

@@ -101,7 +101,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """Whoever asked for the join does not wait for it any more."""
+    """The caller of the join does not wait for it any more."""
 
     place: Ticket
 
@@ -136,7 +136,7 @@ class StreamOpened:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """An audio stream is over, whoever ended it."""
+    """An audio stream is over, whichever side ended it."""
 
     stream: Ticket
 

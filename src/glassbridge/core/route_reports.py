@@ -20,7 +20,7 @@ GROWING: Final = 0.1
 FEW: Final = 12
 """Frames below which a share of loss says nothing."""
 HISTORY: Final = 2_048
-"""Frames of a route that are remembered; older ones are taken for lost."""
+"""Frames of a route that are remembered; older ones count as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class RouteReports:
 
     @property
     def fills(self) -> bool:
-        """What it carries waits ever longer, or does not arrive: a queue on the way fills, or is full."""
+        """Its audio waits ever longer, or does not arrive: a queue on the way fills, or is full."""
         known = self._latenesses
         return self.loss > LOSSY or (len(known) > 1 and known[-1][1] - known[0][1] > GROWING)
 

@@ -30,7 +30,7 @@ class Level:
     both: bool
     """By both routes; otherwise by one."""
     reliable: bool
-    """The one route is the socket where it can be had, not the room."""
+    """If only one route is used, it is the socket, if that is open."""
     rate: int
 
 

@@ -1,16 +1,16 @@
-"""The session of one user: who may speak for the user, and for how long the user's things are kept without a phone.
+"""The session of one user: which socket speaks for the user, and how long the session is kept without a phone.
 
 Rules
-- The newest socket speaks. An older one is told so and closed; what it does late (its close above all) touches nothing.
+- The newest socket speaks. An older one is told so and closed; its late events (above all its close) change nothing.
 - When the socket closes, the session waits `grace` seconds for the phone to come back, counted from the close. In
   that time everything stays as it is, so that a blip costs nothing.
 - Another cloud may take the user, with the session's things. Then this session has moved, which is final: its phone is
   closed, and nothing else is ended that the new owner uses.
-- It ends once: when it has moved, when grace is over, or when somebody ends it. An ended session takes nobody back: a
-  socket that comes in the same moment is refused here and opens a new session (`Refuse`).
+- It ends once: when it has moved, when grace is over, or when it is ended on request. An ended session takes no
+  socket back: one that comes in the same moment is refused here and opens a new session (`Refuse`).
 
-It does not know what a session owns, what a socket is, or what time it is. Sockets are told apart by a number that
-their owner gives, greater for each newer one.
+It does not know sessions' possessions, sockets or clocks. Sockets have numbers from their owner, greater for each newer
+one.
 """
 
 from collections import Counter
@@ -100,7 +100,7 @@ class Supersede:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Nobody speaks for the user: hold everything as it is."""
+    """No socket speaks for the user: hold everything as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Dispose:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is here goes, but neither rooms nor apps end; `socket` is the one to close, None when there is none."""
+    """The session ends here, but neither rooms nor apps end; `socket` is the one to close, None when there is none."""
 
     socket: SocketNumber | None
 

@@ -1,18 +1,18 @@
 """Decides how a place in a LiveKit room begins and ends: what proves life, when to suspect, which reason to report.
 
 Rules
-- A place is never repaired. Every doubt ends it; whoever holds the user decides about a fresh join (system.md 4.3).
-- Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unseen (traps A3). But
-  signalling that is late while media answers may only be repeating what was lost: it has PATIENT seconds then.
-- Where the owner hears nothing by another way either, the link is slow or dead, not the server: the place is kept until
-  that way proves more than this one, PATIENT seconds at most.
-- Time in which this process stalled is not silence of the peer: the watches are put off by it, once for each stall,
+- A place is never repaired. Every doubt ends it; the owner of the user decides about a fresh join (system.md 4.3).
+- Two paths must prove life: signalling by pongs, media by ICE consent. Either alone can die unnoticed (traps A3). But
+  if signalling is late while media answers, it may only be repeating lost packets: then it has PATIENT seconds.
+- If the owner hears nothing by another way either, the link is slow or dead, not the server: the place is kept until
+  that way proves more than this one, for PATIENT seconds at most.
+- Time in which this process stalled is not silence of the peer: the watches are postponed by it, once for each stall,
   however many events have queued up meanwhile. If it stalled for `loop_gap`, the place is left: another process may
   hold the identity by now.
-- What the server says beats what we make of it: when we wake, or when the media path closes, its word may still wait
-  in the socket. So the place is SETTLING for a moment before our own verdict is reported.
+- The server's own reason outranks our conclusion: after a stall, or when the media path closes, its message may still
+  wait in the socket. So the place is SETTLING for a moment before our own verdict is reported.
 
-What it does not know: sockets, protobufs, SDP. Offers, answers and candidates go past it to the connections.
+It does not know sockets, protobufs or SDP. Offers, answers and candidates go past it to the connections.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Stage(Enum):
     CONNECTING = ("the server was asked to let us in", LossReason.UNREACHABLE)
     JOINING = ("it has let us in; the media path is being built", LossReason.MEDIA_FAILED)
     JOINED = ("data can arrive", None)
-    SETTLING = ("lost; what waits in the socket is read to learn why", None)
+    SETTLING = ("lost; the socket's waiting data is read to learn why", None)
     ENDED = ("the place is gone", None)
 
     def __init__(self, text: str, overdue: LossReason | None) -> None:
@@ -116,7 +116,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class SocketEnded:
-    """The socket of the signalling has ended without a word."""
+    """The socket of the signalling has ended without a reason."""
 
     detail: str = ""
 
@@ -308,7 +308,7 @@ class Signalling:
         return self._lose(event.reason, event.detail, event, now, say_leave=False)
 
     def _left(self, event: Left, now: float) -> list[Effect]:
-        # Only we leave on purpose: were it reported as ours, nobody would come back.
+        # Only we leave on purpose: if it were reported as ours, no bridge would rejoin.
         reason = LossReason.NETWORK if event.reason is LossReason.CLOSED else event.reason
         return self._lose(reason, event.detail, event, now, say_leave=False)
 

@@ -6,7 +6,7 @@ Rules
   into a unit here and there.
 - A signal that stays at its extremes for seconds is clipped: its deviation is nearly half of its range (a pure tone,
   the steadiest sound there is, has 0.71 of that). A codec blurs that; then it is as loud as can be, and hits the ends.
-- A fault is one that lasted FAULT_AFTER seconds while somebody spoke, by the phone's own voice detector. The first
+- A fault is one that lasted FAULT_AFTER seconds while the user spoke, by the phone's own voice detector. The first
   block of living sound ends it.
 
 It does not know frames, clocks or phones.
@@ -86,7 +86,7 @@ class SoundJudge:
         self._speaking = False
         self._suspected: SoundFault | None = None
         self._blocks = 0
-        """Of the suspected kind in a row, while somebody spoke."""
+        """Blocks of the suspected kind in a row, while the user spoke."""
 
     def voice(self, speaking: bool) -> None:
         """What the phone's voice detector says."""

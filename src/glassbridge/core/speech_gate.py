@@ -1,12 +1,12 @@
-"""When does somebody speak, and when has what was said arrived? From the phone's word and from the audio itself.
+"""When does the user speak, and when has all of it arrived? From the phone's word and from the audio itself.
 
 Rules
-- Whoever never says anything about speech is heard always.
-- "Nobody speaks any more" overtakes audio: a speech has ended when the last numbered sample has been handed on, or when
+- A phone that never reports speech or silence is always heard.
+- The report of silence overtakes audio: a speech has ended when the last numbered sample has been handed on, or when
   no audio came for QUIET seconds (audio without numbers cannot say so itself).
 - A phone may send its silence too. Audio that flows on for FLOWS seconds after the word is silence, and is not let
-  through until the phone says otherwise or audio pauses. What is sent again (late) is never silence.
-- What comes after the end of a speech without a word is let through: it may be what was held up on its way.
+  through until the phone says otherwise or audio pauses. Audio that is sent again (late) is never silence.
+- Audio that comes after the end of a speech, without a report of the phone, is let through: it may have been delayed.
 
 It does not know audio, recognisers or time.
 """
@@ -40,12 +40,12 @@ class GateState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Speaking:
-    """The phone says that somebody speaks."""
+    """The phone reports speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """The phone says that nobody speaks any more; samples may still be on their way."""
+    """The phone reports silence; samples may still be in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ EVENTS: Final = (Speaking, Silent, SamplesDelivered, AllDelivered, Tick)
 
 @dataclass(frozen=True, slots=True)
 class Begins:
-    """Somebody begins to speak."""
+    """The user begins to speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ Effect = Begins | Ends
 
 
 class SpeechGate:
-    """The machine of one user; begins SPEAKING, since nobody has said otherwise."""
+    """The machine of one user; begins SPEAKING, until the phone reports silence."""
 
     __slots__ = ("_due", "_flows_until", "_heard_at", "records", "state")
 
@@ -116,7 +116,7 @@ class SpeechGate:
         return [Begins()]
 
     def _go_on(self, event: Speaking, now: float) -> list[Effect]:
-        """What was thought to be the end was a pause."""
+        """The supposed end was a pause."""
         self._go(GateState.SPEAKING, event, now)
         return []
 

@@ -8,7 +8,7 @@ Rules
 - Answers that come late prove that the expectation is wrong: one pace slower at once, and no faster one for HOLD
   seconds.
 - A speaker fits as long as all finals of all speakers fit under BUSY, and into LEFT of the processor time that is
-  really there: what this process got lately, partial transcripts among it, and its share of what nobody used. On a busy
+  really there: what this process got lately, partial transcripts included, and its share of the idle time. On a busy
   machine few fit at first, and more as the process proves to get what they need. A stream counts by the share of time
   in which its user spoke lately; a new one counts as a speaker without a pause, until it is known better, and one that
   has been silent since it is there as nobody.
@@ -17,7 +17,7 @@ Rules
 - New speakers make the machine slower for all. So no more are let in at a time than RAMP or those that are known, until
   the new ones have spoken for KNOWN seconds or were silent for SILENT seconds; and none while answers are late. These
   wait: lateness passes, and is no reason to refuse.
-- Somebody who was let in stays as long as anything else helps. People who paused may all speak at once, and other
+- A speaker who was admitted stays as long as anything else helps. People who paused may all speak at once, and other
   programs may take the machine. Speakers are sent away when there are no partial transcripts left to save and, for
   PATIENT looks, finals are so late and the load so high that they will be OVERDUE within HORIZON seconds. The newest go
   first, until the rest fits; once half are gone, until the rest may do at all. The oldest always stays.
@@ -54,11 +54,11 @@ LEARNT: Final = 0.2
 ACTIVITY_SECONDS: Final = 5.0
 """Time constant of a stream's share of speech."""
 LATELY_SECONDS: Final = 2.0
-"""The same where it counts who speaks now."""
+"""The same for counting the users who speak now."""
 RAMP: Final = 4
 KNOWN: Final = 2.0
 SILENT: Final = 1.5
-"""Seconds after which somebody who has not spoken yet is taken for silent."""
+"""Seconds after which a user who has not spoken yet counts as silent."""
 USUAL_LISTENING: Final = 0.006
 USUAL_RATE: Final = 0.03
 """Seconds of processor time for a second of speech that is transcribed once."""
@@ -72,7 +72,7 @@ USUAL_PARTIAL: Final = 0.08
 """Seconds of processor time for a partial transcript, until it is measured."""
 SLOWEST: Final = 0.02
 SPEAKING: Final = 0.1
-"""Share of time over which a stream is one of those who speak."""
+"""A stream whose share of speech is above this counts as one that speaks."""
 LEAST_SPEECH: Final = 1.0
 """Seconds of speech that a measurement is made of."""
 
@@ -161,7 +161,7 @@ class SpeechLoad:
         self._overloaded = 0
         """Looks in a row."""
         self._used, self._idle = 0.0, 0.0
-        """Processors that this process used, and its share of those that nobody did, lately."""
+        """Processors that this process used lately, and its share of the idle ones."""
         self._looks = 0
         self._listening = USUAL_LISTENING
         self._rate = rate

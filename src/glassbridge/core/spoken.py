@@ -5,10 +5,10 @@ Rules
   seconds back: the longest utterance, the time until a stream is known to be dead, and some lag.
 - What a lost stream had not finally understood is given to the next one, once: if that fails as well, it may be the
   audio that does it.
-- A new stream of somebody who was told that there is no room begins RECENT seconds back, even if a lost stream had not
+- The new stream of a user who was told that there is no room begins RECENT seconds back, even if a lost stream had not
   understood what was said before: captions of that would come late, and keep others waiting.
 - Silence is skipped, but only after speech that was given to a stream, and only what comes after speech that was
-  understood is not needed again: a stream may turn out to be dead long after somebody has stopped to speak.
+  understood is not needed again: a stream may turn out to be dead long after the user has stopped speaking.
 """
 
 from collections.abc import Iterator
@@ -56,12 +56,12 @@ class Spoken:
         """Samples of speech that no stream was given in time."""
 
     def keep(self, piece: Piece) -> None:
-        """Somebody speaks."""
+        """The user speaks."""
         self.end = piece.end
         self._append(piece)
 
     def pass_by(self, piece: Piece) -> None:
-        """Nobody speaks: only the end of it may belong to the next words."""
+        """The user is silent: only the end of this audio may belong to the next words."""
         self._append(piece)
         self._skip(piece.end - _PRE_ROLL)
         if self._understood >= self.end:

@@ -1,16 +1,16 @@
 """Which of two recognisers is believed: the hosted one, or the offline one that stands by?
 
 Rules
-- The hosted one is believed while it is there and in time. When it is away, refuses, breaks or is over LATE seconds
-  late, the offline one takes over at once, from what is not finally understood yet.
-- A stream that is opened is waited for PATIENCE seconds: that long captions may be behind.
+- The hosted one is believed while it is available and in time. When it is away, refuses, breaks or is over LATE seconds
+  late, the offline one takes over at once, beginning with the audio that has no final transcript yet.
+- A stream has PATIENCE seconds to open: captions may be late by that much.
 - A stream that the hosted one ends for its own good (too long, heard nothing, restarts) is opened anew, and the offline
   one takes over only when that fails.
 - Then the hosted one is tried again, under a growing, jittered wait; a key that is refused is never tried again.
 - It is believed again when it has held for HELD seconds beside the offline one, at the next pause: where both have
-  ended an utterance at the same moment. Nobody is cut short for it.
+  ended an utterance at the same moment. No user is cut short for it.
 
-It does not know audio, sockets or time. Streams of the hosted one are numbered; what an older one does touches nothing.
+It does not know audio, sockets or time. Streams of the hosted one are numbered; events of an older one change nothing.
 """
 
 from collections.abc import Callable
@@ -221,7 +221,7 @@ class Standby:
 _S = StandbyState
 _NO_STREAM = Ignored("there is no stream here: it was late")
 _NOT_BESIDE = Ignored("the hosted one does not run beside the offline one")
-_NEVER = Ignored("somebody has to put something right")
+_NEVER = Ignored("an operator has to correct something")
 _CELLS: Final[dict[tuple[StandbyState, type], Cell[StandbyState]]] = {
     (_S.OPENING, Opened): Cell(Standby._believe, (_S.HOSTED,)),
     (_S.OPENING, Lost): Cell(Standby._lose, (_S.ALONE, _S.ABANDONED)),

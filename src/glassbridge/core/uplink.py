@@ -1,20 +1,20 @@
-"""The ledger of a phone's microphone: what became of each sample (docs/numbered-audio.md).
+"""The ledger of a phone's microphone: the fate of each sample (docs/numbered-audio.md).
 
 What it decides
 - Positions count captured samples; they stand still while the microphone is off. So a hole in them was captured and
   has not come, and a presence frame, which carries the position that the next sample will have, makes a hole at the
   end known.
-- In order at once; what comes too early waits REORDER_WAIT at most, then the hole before it is lost and the ledger
+- In order at once; early samples wait REORDER_WAIT at most, then the hole before it is lost and the ledger
   goes on. A hole that is filled later becomes late. Overlaps and repetitions deliver each sample once.
 - Live or late: by age, the time from the capture of a frame's last sample until now, less that of the quickest frame;
   how far the phone's clock is believed there is core/capture_clock.py's.
   Replayed frames, holes filled later and frames of a former epoch are never live.
 - Lost or skipped: the capture clock tells. A hole can hold only as many lost samples as there was time to capture;
-  what is beyond that was never captured: the phone skipped it. The other way round, time that passes without
+  samples beyond that were never captured: the phone skipped them. The other way round, time that passes without
   positions is a pause (microphone off, or silence that is not sent). What another backend got meanwhile, as the phone
   says, is skipped too.
 
-What it does not know: frames as bytes, sockets, clocks. Time is an argument, monotonic seconds. Who owns a ledger
+What it does not know: frames as bytes, sockets, clocks. Time is an argument, monotonic seconds. The owner of a ledger
 hands on what `receive` and `tick` return, in that order, and calls `tick` at `next_deadline`.
 """
 
@@ -72,7 +72,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of some samples; `reason` and `hop` say more where they are lost, `reason` also where they were
+    """The fate of some samples; `reason` and `hop` say more where they are lost, `reason` also where they were
     coded."""
 
     kind: Kind
@@ -85,7 +85,7 @@ CODED = "coded"
 """Reason of samples that were delivered, but not bit for bit: they were coded on the way."""
 LIVE_CODED, LATE_CODED = Fate(Kind.LIVE, CODED), Fate(Kind.LATE, CODED)
 ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", LossPoint.PHONE)
-"""The phone says that it does not have these samples any more: whoever it spoke to meanwhile has acknowledged them."""
+"""The phone reports that it has dropped these samples: another cloud has acknowledged them meanwhile."""
 FORMER_OWNER = Fate(Kind.LIVE, "former_owner")
 """Another cloud delivered these samples in this session."""
 NEVER_CAME = Fate(Kind.LOST, "never_came", LossPoint.UNKNOWN)
@@ -106,7 +106,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class EpochAccount:
-    """What became of the positions [first, end) of one epoch, in samples; the four fates add up to end - first."""
+    """The fate of the positions [first, end) of one epoch, in samples; the four fates add up to end - first."""
 
     epoch: int
     first: int
@@ -134,7 +134,7 @@ class EpochAccount:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of a phone's audio, in samples. None means unknown: unnumbered audio cannot tell."""
+    """The fate of a phone's audio, in samples. None means unknown: unnumbered audio cannot tell."""
 
     numbered: bool
     frames: int
@@ -222,7 +222,7 @@ class _Epoch:
         end = self.runs.stop
         out = self._fill(frame, min(frame.stop, end), now) if frame.position < end else []
         if frame.stop > end or frame.position == end:
-            # What comes again while the first of it waits takes its place: it was decoded in order meanwhile.
+            # A repetition replaces a waiting first copy: it was decoded in order meanwhile.
             insort_left(self.waiting, frame.part(max(frame.position, end), frame.stop), key=attrgetter("position"))
             out += self.release(now, lost)
             while len(self.waiting) > WAITING_FRAMES or self.waiting_samples > WAITING_SAMPLES:
@@ -357,7 +357,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.lost_as = NEVER_CAME
-        """How holes that are given up from now on are booked; set by who knows which hop is broken."""
+        """How holes that are given up from now on are booked; set by the caller that knows the dead hop."""
         self._epochs: dict[int, _Epoch] = {}
         self._frames = 0
         self._past: Counter[Kind] = Counter()
@@ -529,7 +529,7 @@ class UnnumberedLedger:
             self._missing = 0
         elif self._missing is not None:
             step = (counter - self._counter) % 256
-            if step >= 128:  # came out of order: it was taken for missing
+            if step >= 128:  # came out of order: it had been counted as missing
                 self._missing = max(0, self._missing - 1)
                 return
             self._missing += max(0, step - 1)

@@ -3,7 +3,7 @@
 Rules
 - A hole cuts the utterances beside it: what ended within CLEAR samples of it, began so soon after it, or goes on across
   it is understood anew, together with what came late. So no half of a word stays.
-- Where nobody spoke beside the hole, a short lead is heard with it.
+- If the user was silent beside the hole, a short lead is heard with it.
 - Which utterance comes after a hole is known once one has ended there or begun later, the speech has ended, or none has
   begun there although so much was said since that the longest one would have ended.
 
@@ -20,7 +20,7 @@ CLEAR: Final = SAMPLE_RATE // 2
 LEAD: Final = 3 * SAMPLE_RATE // 10
 """Of silence before and after an utterance that is understood anew."""
 ALONE: Final = 2 * SAMPLE_RATE
-"""Before and after a hole beside which nobody speaks."""
+"""Before and after a hole beside which the user is silent."""
 LONGEST: Final = 16 * SAMPLE_RATE
 MOST: Final = 200
 

@@ -86,7 +86,7 @@ def agent_identity(user: UserId) -> str:
 class LossReason(Enum):
     """Why a place in a LiveKit room ended or never began. A rich list inside, one mapping to the wire.
 
-    `retry` says whether a fresh join with a fresh token can help; `fault` says whose fault it is.
+    `retry` : whether a fresh join with a fresh token can help; `fault`: the side that is at fault.
     """
 
     SUPERSEDED = ("superseded", "another participant took this identity", "peer", True)
@@ -133,7 +133,7 @@ class LossReason(Enum):
 
 
 class AudioState(Enum):
-    """What the phone is told about its audio (`audio_state`): never more than is proven."""
+    """The state of the phone's audio as it is told (`audio_state`): never more than is proven."""
 
     LIVE = "live"
     CONNECTING = "connecting"

@@ -46,7 +46,7 @@ class Hindrance(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteTrack:
-    """An audio track of somebody else, as the server last told."""
+    """An audio track of another participant, as the server last reported it."""
 
     sid: str
     source: TrackSource = TrackSource.UNKNOWN

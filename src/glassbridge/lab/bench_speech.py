@@ -104,7 +104,7 @@ def in_condition(recording: Recording, condition: str, voices: Sequence[bytes]) 
 
 @dataclass(slots=True)
 class Reading:
-    """What came of one playing."""
+    """The outcome of one playing."""
 
     begun: float = 0.0
     said: list[tuple[float, Transcript]] = field(default_factory=list)
@@ -240,7 +240,7 @@ def _text(heard: Sequence[Recording]) -> bytes:
 
 
 async def _crowd(recogniser: Recogniser, count: int, sound: bytes) -> list[Reading | None]:
-    """What became of each; None: refused."""
+    """The outcome of each; None: refused."""
     length = round(CROWD_SECONDS * 1000) * BYTES_PER_MS
     one = sound * (1 + (length + len(sound)) // len(sound))
     starts = [len(sound) * number // count // BYTES_PER_SAMPLE * BYTES_PER_SAMPLE for number in range(count)]

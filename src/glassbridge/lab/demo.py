@@ -45,7 +45,7 @@ _WAV_HEADER = 44
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of it."""
+    """The outcome."""
 
     passed: bool
     line: str

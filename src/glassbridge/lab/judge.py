@@ -1,4 +1,4 @@
-"""What became of each frame, and how long what took: from what phones say that they spoke, what subscribers got, and
+"""The fate of each frame, and how long what took: from what phones say that they spoke, what subscribers got, and
 what phones were told. Pure; times are CLOCK_MONOTONIC nanoseconds, results are seconds."""
 
 from collections import Counter
@@ -80,7 +80,7 @@ class Fates:
 
 
 def fates(user: int, spoken: Iterable[Run], blocks: Iterable[Block]) -> Fates:
-    """What became of all that `user` spoke; `blocks` are what the sessions of this user handed on, whenever."""
+    """The fate of all that `user` spoke; `blocks` are what the sessions of this user handed on, whenever."""
     sent = {(run.generation, run.first + at) for run in spoken for at in range(run.count)}
     live: set[tuple[int, int]] = set()
     complete: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""What became of a phone's speech on a bad network, and whether the limits of the network hold."""
+"""The fate of a phone's speech on a bad network, and whether the limits of the network hold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

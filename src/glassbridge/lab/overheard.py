@@ -55,7 +55,7 @@ class Overheard:
         return next((block.session for block in reversed(self._blocks) if block.user == user), "")
 
     def share(self, user: str, seconds: float) -> Share:
-        """What became of so many seconds of speech."""
+        """The fate of so many seconds of speech."""
         spoken = seconds * SAMPLE_RATE * BYTES_PER_SAMPLE
         fresh, everything = (
             min(1.0, sum(len(block.pcm) for block in self._of(user, live=kind)) / spoken) for kind in (True, False)

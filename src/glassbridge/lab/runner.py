@@ -36,7 +36,7 @@ class Judged:
 
 @dataclass
 class Outcome:
-    """What came of one scenario with one kind of participant."""
+    """The outcome of one scenario with one kind of participant."""
 
     scenario: Scenario
     participant: ParticipantKind

@@ -35,7 +35,7 @@ CONSENT_REPEATS = 3
 CONSENT_EVERY = 3
 """Intervals after which a check is due on a path that carries audio to us."""
 LEAST_REPEAT = 1.2
-"""Seconds after which data counts as lost that nobody acknowledges, at least: a burst of loss may last for 1 s."""
+"""Seconds after which unacknowledged data counts as lost, at least: a burst of loss may last for 1 s."""
 QUEUED = 0.15
 """Seconds by which the round trip has grown where packets wait in a queue."""
 LAST_OF_STUN = 3
@@ -250,7 +250,7 @@ def add_local(ice: Connection, protocol: StunProtocol) -> Candidate:
 
 
 def check_late_candidate(ice: Connection) -> None:
-    """To be called after a candidate was added: nobody looks at those that come after the first checks."""
+    """To be called after a candidate was added: aiortc ignores those that come after the first checks."""
     if ice._early_checks_done:
         _check_all_now(ice)
 
@@ -259,7 +259,7 @@ async def _watch_consent(
     ice: Connection, interval: float, on_alive: Callable[[], None], hears: Callable[[], bool]
 ) -> None:
     """Instead of aioice's own, which asks each 5 s, needs 30 s to notice, and outlives a close() that comes in the
-    last 20 ms of the checks (traps A4). Here a path that is dead is not closed but silent: who watches decides. A
+    last 20 ms of the checks (traps A4). Here a dead path is not closed but silent: its watcher decides. A
     check does not wait for the end of those before it: a path that loses much answers one of them soon. What comes in
     proves the path as well; only each CONSENT_EVERY-th time it is asked even so, for the way from us."""
     assert ice.remote_password is not None
@@ -295,7 +295,7 @@ async def _watch_consent(
 class Window:
     """Lossy audio paces itself (core/sending.py): the window that aiortc closes to one packet where acknowledgements
     are late keeps `least` bytes, so that a way that becomes long or loses much carries on. Where its packets wait in a
-    queue, it keeps `queued`: more would only wait longer. What is lossy is sent again where acknowledgements show a
+    queue, it keeps `queued`: more would only wait longer. Lossy data is sent again if acknowledgements show a
     hole, not where none come: on a way that has become long it would stop what is new. The handshake is repeated after
     `first_timeout` seconds, not 3. Make it once, before anything is sent."""
 

@@ -43,7 +43,7 @@ def cached_binary() -> Path:
 def find_binary(configured: Path | None = None) -> Path | None:
     """A livekit-server at hand: `configured` (LIVEKIT_SERVER_BIN), on the PATH, in the cache; None when there is none.
 
-    Raises LiveKitServerError when `configured` is given and cannot be run: nobody wants another one then.
+    Raises LiveKitServerError when `configured` is given and cannot be run: another one is not wanted then.
     """
     if configured is not None:
         if found := shutil.which(configured.expanduser()):

@@ -1,4 +1,4 @@
-"""What decoders of remote tracks have in common: their shape, their error, and what one does that remembers nothing."""
+"""Common parts of the decoders of remote tracks: their shape, their error, and the stateless one."""
 
 from typing import Final, Protocol
 

@@ -1,8 +1,8 @@
-"""What comes in on an established connection goes from its datagram to us in one stretch.
+"""Packets of an established connection go from their datagram to us without an await.
 
 aiortc puts each datagram into a queue, wakes a task for it and passes it through a dozen coroutines and two emitters:
 more than half of the work of listening. None of these ever waits where data comes in order. So it is decrypted and
-handed on here, as the datagram arrives. What is out of the ordinary (a handshake, an alert, RTCP, a hole) is still
+handed on here, as the datagram arrives. Anything unusual (a handshake, an alert, RTCP, a hole) is still
 aiortc's. The names of aiortc that are private are reached here and in livekit/aiortc_quirks.py.
 """
 
@@ -64,7 +64,7 @@ class Incoming:
         self._ice = dtls.transport._connection
         self._leave_to_aiortc = self._ice.data_received
         self._ice.data_received = self._arrived  # type: ignore[method-assign, assignment]
-        # What came before the handshake was over still takes aiortc's way to here.
+        # Packets from before the end of the handshake still take aiortc's way to here.
         dtls._handle_rtp_data = self._rtp  # type: ignore[method-assign]
 
     def take_data(self, sctp: RTCSctpTransport | None) -> None:

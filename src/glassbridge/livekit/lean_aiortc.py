@@ -21,7 +21,7 @@ class _Absent(ModuleType):
 
 
 def import_aiortc() -> None:
-    """Imports it, once; with PyAV where that is here already. Whoever wants PyAV later gets it."""
+    """Imports it, once; with PyAV where that is here already. A later caller that needs PyAV gets it."""
     if "av" in sys.modules:
         return
     absent = {name: _Absent(name) for name in _NAMES}

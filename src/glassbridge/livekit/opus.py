@@ -21,7 +21,7 @@ _SET_BITRATE, _SET_COMPLEXITY = 4002, 4010
 
 
 class OpusError(Exception):
-    """libopus cannot be had, or refuses what it was given."""
+    """libopus is not available, or refuses its input."""
 
 
 @cache

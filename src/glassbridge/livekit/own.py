@@ -72,7 +72,7 @@ MAX_PAYLOAD = 15_000
 SEND_TIMEOUT = 2.0
 """Seconds that the socket may take a message; a socket that does not is as good as dead."""
 ABANDON_TIMEOUT = 5.0
-"""Seconds that an upgrade which nobody waits for may still take, in order to be left properly (traps A4)."""
+"""Seconds that an upgrade without a waiting caller may still take, in order to be left properly (traps A4)."""
 CLOSE_TIMEOUT = 1.0
 """Seconds for each step of closing."""
 MAX_WORK = 1_000
@@ -241,7 +241,7 @@ class OwnParticipant:
         except TimeoutError:
             self._shell.post(SocketEnded(f"it takes no message for {SEND_TIMEOUT:g} s"))
         except (ConnectionError, aiohttp.ClientError):
-            pass  # closed: who reads comes to its end too, and to the server's last word before it
+            pass  # closed: the reader ends too, after the server's last word
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class OwnParticipant:
         self._shell.post(SocketEnded(f"close code {self._socket.close_code}"))
 
     def _read(self, data: bytes) -> None:
-        """Takes one message, and never waits: what takes time goes to _work_off()."""
+        """Takes one message, and never waits: slow work goes to _work_off()."""
         with self._unless_malformed():
             message = signal.decode_response(data)
             if (take := _NEWS.get(message.kind)) is not None:
@@ -414,7 +414,7 @@ class OwnParticipant:
             self._subscribe()
 
     def _subscribe(self) -> None:
-        """Asks for the tracks that can be understood, one by one: so no video comes that nobody watches."""
+        """Asks for the tracks that can be decoded, one by one: so no video comes."""
         wanted = self._roster.understood()
         dropped = {track for track in self._subscribed - wanted if self._roster.speaker(track) is not None}
         for tracks, subscribe in ((wanted - self._subscribed, True), (dropped, False)):

@@ -7,7 +7,7 @@ from glassbridge.livekit.participant import FRAME_MS
 
 FRAME = FRAME_MS / 1000
 CATCH_UP_SPEED = 4
-"""Times real time, at most, while a late writer makes good."""
+"""Times real time, at most, while a late writer catches up."""
 
 
 class Pace:
@@ -38,5 +38,5 @@ class Pace:
             await asyncio.sleep(max(self._due - monotonic(), FRAME / CATCH_UP_SPEED))
 
     def pause(self) -> None:
-        """What comes next may come at any time."""
+        """The next packet may come at any time."""
         self._due = None

@@ -67,7 +67,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class RemoteParticipant:
-    """Somebody else in the room, as the server last told."""
+    """Another participant of the room, as the server last reported it."""
 
     identity: str
     sid: str
@@ -94,7 +94,7 @@ class RoomEvents(Protocol):
         """A block of sound has come from a remote track."""
 
     def on_participants(self, remote: Mapping[str, RemoteParticipant]) -> None:
-        """Who else is in the room has changed; keyed by identity. News can be up to 3 s old (traps B7)."""
+        """The other participants have changed; keyed by identity. Reports can be up to 3 s old (traps B7)."""
 
     def on_closed(self, closed: Closed) -> None:
         """The place is lost or left; nothing comes after this."""
@@ -136,7 +136,7 @@ class Participant(Protocol):
 
     @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
-        """Who else is here, by identity."""
+        """The other participants, by identity."""
 
     @property
     def closed(self) -> Closed | None:

@@ -18,7 +18,7 @@ from glassbridge.livekit.speaker import Slot, Speaker
 from glassbridge.runtime.tasks import TaskGroup
 
 AUDIENCE_TIMEOUT = 0.25
-"""Seconds that a new track waits for its first listener: what is said before is lost to everybody."""
+"""Seconds that a new track waits for its first listener: sound before that is lost."""
 ANSWER_TIMEOUT = 5.0
 """Seconds in which the server has to answer an offer or a wish to publish."""
 CONSENT_INTERVAL = 5.0
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Link(Protocol):
-    """What the publisher needs of the place it belongs to."""
+    """The publisher's view of its place."""
 
     def lost(self) -> ParticipantError | None:
         """Why nothing can be sent any more; None while the place is held."""
@@ -126,7 +126,7 @@ class Publisher:
                 slot.grant(outcome)
 
     def subscribed(self, sid: str) -> None:
-        """Somebody hears a track."""
+        """A participant has subscribed to a track."""
         for slot in self._slots:
             if slot.sid == sid:
                 slot.heard.set()
@@ -159,7 +159,7 @@ class Publisher:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")
 
     async def publish(self, name: str, rate: int) -> Speaker:
-        """Returns when somebody hears the track, or nobody does for AUDIENCE_TIMEOUT.
+        """Returns when a participant hears the track, or none does for AUDIENCE_TIMEOUT.
 
         Raises ParticipantError. When cancelled, the track is taken out again.
         """
@@ -181,7 +181,7 @@ class Publisher:
             await asyncio.wait([self._tasks.spawn(self._remove(slot), "unpublish")])
 
     async def close(self) -> None:
-        """Idempotent. The place is lost: who waits for something hears it now."""
+        """Idempotent. The place is lost: waiting callers are told."""
         if (lost := self._link.lost()) is not None:
             for slot in self._slots:
                 slot.grant(lost)
@@ -201,7 +201,7 @@ class Publisher:
             raise lost
 
     async def _bring_up(self, name: str, rate: int) -> Speaker | ParticipantError:
-        # To the end, even if nobody waits for it any more: a track that was asked for and never spoke cannot be
+        # To the end, even if no caller waits for it any more: a track that was asked for and never spoke cannot be
         # taken out again, and is announced to others for ever.
         slot = await self._add(name)
         try:

@@ -73,7 +73,7 @@ class RelayServer:
 
 
 def relay_servers(named: Iterable[rtc.ICEServer]) -> list[RelayServer]:
-    """The usable ones, TLS first: it passes where anything does. What cannot be read is passed over."""
+    """The usable ones, TLS first: it passes where anything does. Unreadable entries are skipped."""
     found = [server for entry in named for url in entry.urls if (server := _read(url, entry)) is not None]
     return sorted(found, key=lambda server: ("tls", "tcp", "udp").index(server.by))[:MAX_SERVERS]
 

@@ -1,4 +1,4 @@
-"""LiveKit's room service, as far as we use it: who is in a room, put somebody out, delete a room."""
+"""LiveKit's room service, as far as we use it: list a room's participants, remove one, delete a room."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ DEFAULT_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Occupant:
-    """Somebody in a room, as the server sees it: one that died is listed for 21 s more (traps B7)."""
+    """A participant, as the server sees it: one that died is listed for 21 s more (traps B7)."""
 
     identity: str
     sid: str
@@ -56,7 +56,7 @@ class _Service(LiveKitRoomService):
 class RoomService:
     """Calls one LiveKit server; each call has a deadline and raises RoomServiceError. Safe to cancel.
 
-    None of these calls revokes a token: who was put out can come back with it (traps B9).
+    None of these calls revokes a token: a participant that was removed can come back with it (traps B9).
     """
 
     def __init__(self, url: str, keys: LiveKitKeys, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -111,7 +111,7 @@ class RoomService:
         return 0 < most <= len(await self.participants(name))
 
     async def participants(self, name: str) -> list[Occupant]:
-        """Who is in the room; nobody when there is no such room."""
+        """The participants of the room; none if there is no such room."""
         answer = await self._call(self._service.list_participants(room.ListParticipantsRequest(room=name)))
         return [
             Occupant(
@@ -125,7 +125,7 @@ class RoomService:
         ]
 
     async def remove(self, name: str, identity: str) -> bool:
-        """Puts somebody out; False when they are not there."""
+        """Removes a participant; False if it is not there."""
         who = room.RoomParticipantIdentity(room=name, identity=identity)
         return await self._call(self._service.remove_participant(who)) is not None
 

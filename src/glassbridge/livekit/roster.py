@@ -1,4 +1,4 @@
-"""Who else is in the room and what they publish, as the server tells it."""
+"""The other participants of the room and their tracks, as the server reports them."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -104,7 +104,7 @@ class Roster:
         }
 
     def speaker(self, track: TrackRef) -> str | None:
-        """Identity of who publishes a track; None when nobody does (any more)."""
+        """The identity that publishes a track; None if there is none (any more)."""
         return self._speakers.get(track)
 
     def _tracks(self, person: models.ParticipantInfo) -> tuple[RemoteTrack, ...]:
@@ -155,7 +155,7 @@ def _may_publish(person: models.ParticipantInfo) -> bool:
 
 
 def _is_older(gone: models.ParticipantInfo, known: models.ParticipantInfo) -> bool:
-    """Whether who is gone was a predecessor of the session that is known."""
+    """Whether the participant that has gone was a predecessor of the known session."""
     return gone.sid != known.sid and gone.joined_at_ms <= known.joined_at_ms
 
 

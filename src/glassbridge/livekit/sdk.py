@@ -94,7 +94,7 @@ async def connect(
 
 
 async def drain_closing() -> None:
-    """Returns when every place of this loop that is being joined in vain or left is left; 25 s at most."""
+    """Returns when all places of this loop that are being left, or joined too late, are left; 25 s at most."""
     loop = asyncio.get_running_loop()
     while mine := [task for task in _attempts if task.get_loop() is loop]:
         await asyncio.wait(mine)
@@ -187,7 +187,7 @@ class SdkParticipant:
         await starting
 
     async def _withdraw(self, track: SdkTrack, starting: asyncio.Task[None]) -> None:
-        """Takes back a track that nobody waits for any more, once it is there."""
+        """Takes back a track that no caller waits for any more, once it is there."""
         await asyncio.wait([starting])
         await track.unpublish()
 
@@ -213,7 +213,7 @@ class SdkParticipant:
     # --- joining and leaving ----------------------------------------------------------------------------------------
 
     async def join(self, token: str) -> None:
-        """Joins, to the end: not to be cancelled. What nobody wants any more when it is done is left."""
+        """Joins, to the end: not to be cancelled. A place that is not wanted any more by then is left."""
         options = rtc.RoomOptions(auto_subscribe=False)
         try:
             await self._fence.open()
@@ -327,7 +327,7 @@ class SdkParticipant:
         self._tell(self._events.on_participants, self.remote)
 
     def _on_track_published(self, publication: rtc.RemoteTrackPublication, *_: object) -> None:
-        # Asked for one by one, so that no video comes that nobody watches, nor sound that nobody understands.
+        # Asked for one by one, so that no video comes, nor sound that cannot be decoded.
         if self._options.subscribe_audio and publication.kind == rtc.TrackKind.KIND_AUDIO and self._closed is None:
             plain = publication.encryption_type == rtc.EncryptionType.NONE
             if plain and codec_of(publication.mime_type) in CODECS:
@@ -381,7 +381,7 @@ class SdkParticipant:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         if isinstance(error, ParticipantError):
-            return  # somebody waits for that task, and is told
+            return  # a caller waits for that task, and is told
         if isinstance(error, TimeoutError):
             self.end(LossReason.NETWORK, "the SDK does not answer")
             return

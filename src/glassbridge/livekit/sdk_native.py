@@ -45,7 +45,7 @@ class _WithoutLogs:
 
 
 def quieten() -> None:
-    """Starts the native library without log capture; too late, at a cost in CPU only, once somebody has started it.
+    """Starts the native library without log capture; too late, at a cost in CPU only, once it was started elsewhere.
 
     Uncaptured it would write to stderr itself, and what it says of a refused join holds the token: so not even that.
     """

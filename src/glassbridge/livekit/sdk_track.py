@@ -42,7 +42,7 @@ class SdkTrack:
         return self._publication.sid if self._publication is not None else ""
 
     async def start(self) -> None:
-        """Publishes it. Raises ParticipantError. Not to be cancelled: nobody could take it back."""
+        """Publishes it. Raises ParticipantError. Not to be cancelled: it could not be taken back."""
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
         options.audio_encoding.max_bitrate = TRACK_BITRATE
         try:
@@ -52,7 +52,7 @@ class SdkTrack:
             raise self._failure() or refused from None
 
     async def find_listener(self) -> None:
-        """Speaks silence until somebody listens, or the time is over: what is said before is lost to them."""
+        """Sends silence until there is a listener, or the time is over: sound before that would be lost."""
         if self._publication is None:
             return
         listened = asyncio.ensure_future(self._publication.wait_for_subscription())

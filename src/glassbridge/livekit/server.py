@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = LOOPBACK) -> int:
-    """A port that nobody uses at this moment."""
+    """A port that is free at this moment."""
     return free_ports(1, kind, host)[0]
 
 

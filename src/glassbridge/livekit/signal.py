@@ -236,7 +236,7 @@ def usable_description(sdp: str) -> str:
 
 
 class TrackRef(NamedTuple):
-    """Whose sound an SSRC carries."""
+    """The track whose sound an SSRC carries."""
 
     participant_sid: str
     track_sid: str

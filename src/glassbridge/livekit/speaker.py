@@ -59,7 +59,7 @@ class Slot:
         self.granted: asyncio.Future[str | ParticipantError] = asyncio.get_running_loop().create_future()
         """The sid that the server gives to the track, or why it gives none."""
         self.heard = asyncio.Event()
-        """Set when somebody listens."""
+        """Set when there is a listener."""
         self._sender.sender.replaceTrack(self._track)
         self._sender.direction = "sendonly"
         self.idle = False
@@ -110,7 +110,7 @@ class Speaker:
         self._unpublished = False
 
     async def find_listener(self, within: float) -> None:
-        """Speaks silence until somebody listens, or the time is over: a server tells others of a track only when it
+        """Sends silence until there is a listener, or the time is over: a server tells others of a track only when it
         has heard of it, and what is said before they listen is lost to them."""
         for _ in range(round(within / FRAME)):
             if self._slot.heard.is_set():

@@ -23,7 +23,7 @@ _ICE_USER = re.compile(r"^a=ice-ufrag:(\S+)", re.MULTILINE)
 
 
 class MediaListener(Protocol):
-    """Who hears what comes in. Called on the event loop; must not raise."""
+    """The receiver of everything that comes in. Called on the event loop; must not raise."""
 
     def media_ready(self) -> None: ...
 

@@ -29,7 +29,7 @@ _WHY: Mapping[str, tuple[LossReason, str]] = {
     "identity length": (LossReason.LIMIT_EXCEEDED, "the identity is longer than LiveKit allows"),
     "room name length": (LossReason.LIMIT_EXCEEDED, "the room's name is longer than LiveKit allows"),
     "max participants": (LossReason.LIMIT_EXCEEDED, "the room is full"),
-    "identity cannot be empty": (LossReason.TOKEN_REFUSED, "the token names nobody"),
+    "identity cannot be empty": (LossReason.TOKEN_REFUSED, "the token names no identity"),
     "no room name": (LossReason.TOKEN_REFUSED, "the token names no room"),
     "permissions denied": (LossReason.TOKEN_REFUSED, "it does not allow to join this room"),
 }

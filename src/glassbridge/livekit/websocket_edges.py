@@ -21,7 +21,7 @@ class FrameEdges:
 
     @property
     def between(self) -> bool:
-        """What has passed ends with a whole frame."""
+        """The data so far ends with a whole frame."""
         return not self._left and not self._head
 
     def passed(self, data: bytes) -> None:

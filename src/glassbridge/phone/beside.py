@@ -95,7 +95,7 @@ class Beside:
         self.wanted.clear()
 
     def _unheard(self, first: CloudSocket, now: float) -> list[Outgoing]:
-        """What the first has carried in vain."""
+        """Frames that the first socket did not deliver."""
         if now < self._fresh_at:
             return []
         self._fresh_at = now + FRESH_EVERY

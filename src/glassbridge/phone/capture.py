@@ -127,7 +127,7 @@ class Capture:
 
     @property
     def kept(self) -> tuple[Frame, ...]:
-        """What the cloud may not have, the oldest first; at most KEPT_BYTES."""
+        """Frames that the cloud may lack, the oldest first; at most KEPT_BYTES."""
         return tuple(self._kept)
 
     def part(self, number: FrameNumber, stop: int) -> list[Frame]:
@@ -142,7 +142,7 @@ class Capture:
         return parts
 
     def newest(self, seconds: float) -> list[Frame]:
-        """What was captured in the last so many seconds and is not acknowledged."""
+        """Unacknowledged frames of the last so many seconds."""
         since = self._clock() - seconds * 1e6
         fresh = takewhile(lambda frame: frame.ended_us >= since, reversed(self._kept))
         return [frame for frame in fresh if frame.stop > self.acknowledged][::-1]

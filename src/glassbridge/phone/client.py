@@ -314,7 +314,7 @@ class PhoneClient:
     # ---- what the cloud says
 
     async def _say(self, message: wire.Message) -> None:
-        """Says it if there is somebody to hear it; what lasts is said again after the next acknowledgement."""
+        """Sends it if a cloud is connected; lasting facts are sent again after the next acknowledgement."""
         if self._sender.socket is not None:
             await self._sender.socket.say(message)
 

@@ -151,7 +151,7 @@ def _fit(former: Outgoing, frame: Outgoing) -> bool:
 
 
 def recoded(waiting: Iterable[Outgoing], capture: Capture, level: Level, coder: Coder) -> list[Outgoing]:
-    """What waits, however it is coded, as `level` wants it: made anew from what was captured. Acknowledged samples and
+    """The waiting frames as `level` wants them, made anew from the captured samples. Acknowledged samples and
     presence frames are left out."""
     spoken = [frame for frame in waiting if not frame.number.presence]
     kept = [part for frame in spoken for part in capture.part(frame.number, frame.stop)]
@@ -170,7 +170,7 @@ def repair(frame: Frame, level: Level, coder: Coder, *, flags: int = FLAG_REPAIR
 
 
 def repaired(frames: Iterable[Frame], level: Level, coder: Coder) -> list[Outgoing]:
-    """The same for several. What goes on from one to the next is coded as a whole: only its last packet is filled up
+    """The same for several. Samples without a gap are coded as a whole: only its last packet is filled up
     with silence, however short the frames were."""
     whole = frames if level.coding is Coding.PCM else joined(frames)
     return [again for frame in whole for again in repair(frame, level, coder)]

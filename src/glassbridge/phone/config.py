@@ -18,7 +18,7 @@ class PhoneConfig:
     wav: Path | None = None
     """What to speak; may be left out when commands come on standard input."""
     transport: Transport = Transport.DATA
-    """How audio is to travel. While the room cannot be had, it travels on the WebSocket."""
+    """How audio is sent. While the room is unavailable, it goes by the WebSocket."""
     numbered: bool = True
     """False: as the original's phones send it. A track carries no numbers."""
     opus: bool = True

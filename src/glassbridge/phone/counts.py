@@ -1,4 +1,4 @@
-"""By which path a phone's frames went, and how many of them."""
+"""How many frames of a phone each carrier took."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,8 +7,9 @@ from enum import Enum
 from glassbridge.wire.audio_frames import FrameNumber
 
 
-class Path(Enum):
-    """By which way a frame went."""
+class Carrier(Enum):
+    """How a frame leaves the phone: by data packets or an audio track into the room, or by the WebSocket. Chosen by the
+    route (core/audio_routes.py) and the phone's transport."""
 
     DATA = "data"
     TRACK = "track"
@@ -19,32 +20,32 @@ class Path(Enum):
 class Counts:
     """Of one phone, so far."""
 
-    sent: Counter[Path] = field(default_factory=Counter)
-    """Frames with samples, by path."""
+    sent: Counter[Carrier] = field(default_factory=Counter)
+    """Frames with samples, by carrier."""
     into_room: int = 0
     """Frames, presence and silence included, repetitions left out; of a track its blocks."""
     on_sockets: int = 0
     unsent: int = 0
-    """Frames with samples that no path took at once."""
+    """Frames with samples that no carrier took at once."""
     replayed: int = 0
     """Frames that were sent again."""
 
-    def speak(self, path: Path | None, *, done: bool) -> None:
-        """A frame without a number went by this path, or by none."""
-        if path is None or not done:
+    def speak(self, carrier: Carrier | None, *, done: bool) -> None:
+        """A frame without a number went by this carrier, or by none."""
+        if carrier is None or not done:
             self.unsent += 1
             return
-        self.sent[path] += 1
-        self.into_room += path is Path.DATA
-        self.on_sockets += path is Path.WEBSOCKET
+        self.sent[carrier] += 1
+        self.into_room += carrier is Carrier.DATA
+        self.on_sockets += carrier is Carrier.WEBSOCKET
 
-    def deliver(self, path: Path, number: FrameNumber, *, done: bool, both: bool) -> None:
-        """A numbered frame was `done` on this path, or refused there; `both`: the other one carries it, too."""
+    def deliver(self, carrier: Carrier, number: FrameNumber, *, done: bool, both: bool) -> None:
+        """A numbered frame was `done` on this carrier, or refused there; `both`: the other one carries it, too."""
         if number.repair or (number.replayed and not number.presence):
             self.replayed += done
         elif done:
-            self.sent[path] += not number.presence
-            self.into_room += path is Path.DATA
-            self.on_sockets += path is Path.WEBSOCKET
+            self.sent[carrier] += not number.presence
+            self.into_room += carrier is Carrier.DATA
+            self.on_sockets += carrier is Carrier.WEBSOCKET
         elif not number.presence:
             self.unsent += not both

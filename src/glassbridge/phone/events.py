@@ -120,7 +120,7 @@ class AppChanged:
     package: str
     state: Literal["starting", "running", "reconnecting", "stopped"]
     reason: str = ""
-    """A reason a person can read, when it stopped although nobody asked for it."""
+    """A reason a person can read, if it stopped without being asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class SpeechEnded:
     """All captions of what was said until the microphone stopped have come."""
 
     captioned: bool
-    """False: there is nobody to caption, or not all of it could be kept."""
+    """False: captions are off, or not all of it could be kept."""
 
 
 @dataclass(frozen=True, slots=True)

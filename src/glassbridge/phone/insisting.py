@@ -16,7 +16,7 @@ from glassbridge.phone.room import Room
 from glassbridge.wire.audio_frames import FLAG_REPAIR
 
 AGAIN: Final = 1.2
-"""How much of it, seconds: what is live is heard by all only once what was before it has come."""
+"""How much of it, seconds: live audio is heard by all only once the audio before it has come."""
 AGAIN_EVERY: Final = 0.045
 AGAIN_SHARE: Final = 0.05
 """Seconds between two repetitions, and the same as a share of the silence: a long one needs no more of them."""

@@ -15,7 +15,7 @@ Item = tuple[Outgoing, int]
 
 
 class Lane:
-    """`deliver` sends one frame's bytes and returns False where it could not; `result` hears what became of each
+    """`deliver` sends one frame's bytes and returns False where it could not; `result` gets the outcome of each
     frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent. Each waits
     `lag` seconds at least."""
 
@@ -52,7 +52,7 @@ class Lane:
         self._empty.clear()
 
     def take_back(self) -> list[Outgoing]:
-        """What waits and is not being sent, the oldest first; it waits no more."""
+        """The waiting frames without the one being sent, the oldest first; it waits no more."""
         waiting = [frame for _, (frame, _) in self._items]
         self._items.clear()
         return waiting

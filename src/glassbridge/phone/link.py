@@ -112,7 +112,7 @@ class Link:
             self.post(Narrowed(narrow))
 
     async def cut(self) -> None:
-        """Everything that is open breaks, without a word."""
+        """All connections break silently."""
         await self.room.vanish()
         for socket in list(self._sockets.values()):
             await socket.vanish()

@@ -20,7 +20,7 @@ class LinkMeter:
         self._beside = beside
         self._clock = clock
         self._repeated = 0
-        """What the sockets had sent again when it was last looked at."""
+        """The sockets' retransmissions at the last look."""
         self._probing = asyncio.Event()
 
     @property

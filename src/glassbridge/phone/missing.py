@@ -1,7 +1,8 @@
-"""What the cloud misses: which of it goes again, by which way, and when. It sends nothing itself (phone/sender.py).
+"""The samples that the cloud lacks: which of them are sent again, by which route, and when. It sends nothing itself
+(phone/sender.py).
 
-What the recogniser waits for goes again at once, ahead of all that is newer: into the room repeatedly while it is
-fresh, by the socket once. The rest goes by the socket once, behind what is new.
+Samples for which the recogniser waits are sent again at once, ahead of all newer ones: into the room repeatedly while
+they are fresh, by the socket once. The others are sent by the socket once, after all new audio.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ class Missing:
         self._carried.append((start, stop))
 
     def drop(self) -> None:
-        """The socket did not take everything: nobody knows what it carries."""
+        """The socket did not take everything: its contents are unknown."""
         self._carried.clear()
 
     def is_carried(self, frame: Frame) -> bool:

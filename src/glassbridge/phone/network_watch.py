@@ -1,4 +1,4 @@
-"""Notices that the phone is on another network although nobody said so: the kernel would give packets to the cloud
+"""Notices that the phone is on another network without being told: the kernel would give packets to the cloud
 another address than before. It is only asked; nothing is sent."""
 
 import asyncio

@@ -6,7 +6,7 @@ from typing import Final
 
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.phone.capture import Frame
-from glassbridge.phone.counts import Counts, Path
+from glassbridge.phone.counts import Carrier, Counts
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
 from glassbridge.wire.audio_frames import encode_sequence
@@ -24,17 +24,17 @@ class Plain:
         self._counts = counts
         self._counter = 0
 
-    async def speak(self, frame: Frame, path: Path | None, socket: CloudSocket | None) -> None:
-        """Sends a frame by data packets or by the socket; None: there is no path."""
-        match path:
-            case Path.DATA:
+    async def speak(self, frame: Frame, carrier: Carrier | None, socket: CloudSocket | None) -> None:
+        """Sends a frame by data packets or by the socket; None: there is no carrier."""
+        match carrier:
+            case Carrier.DATA:
                 self._counter = (self._counter + 1) % 256
                 done = await self._room.send(encode_sequence(self._counter, frame.pcm), "", timeout=SEND_TIMEOUT)
-            case Path.WEBSOCKET if socket is not None:
+            case Carrier.WEBSOCKET if socket is not None:
                 done = await socket.send_audio(frame.pcm)
             case _:
                 done = False
-        self._counts.speak(path, done=done)
+        self._counts.speak(carrier, done=done)
 
     async def say_again(self, frames: Iterable[Frame], socket: CloudSocket) -> None:
         """What went by a track and was not heard."""

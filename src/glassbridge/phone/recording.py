@@ -11,7 +11,7 @@ import numpy as np
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 LONGEST: Final = 600 * SAMPLE_RATE
-"""Samples that are kept; what comes later is not."""
+"""Samples that are kept; later sound is not."""
 PAUSE: Final = SAMPLE_RATE // 5
 """Samples; a block that comes later than this after the last of its track stands at its own time, not behind that."""
 

@@ -26,7 +26,7 @@ class Recovery:
         return {"trace_id": self._span.origin.trace_id} if self._span is not None else {}
 
     def changed(self, record: Record[Any]) -> None:
-        """A machine of the phone changed its state: without a socket nobody hears it."""
+        """A machine of the phone changed its state: without a socket it cannot be sent."""
         if not isinstance(record.new, SocketState):
             return
         if record.new.final:

@@ -42,7 +42,7 @@ class Report:
 
     def __init__(self, as_json: bool, out: TextIO | None = None) -> None:
         self.broken = False
-        """Nobody reads any more."""
+        """There is no reader any more."""
         self._as_json = as_json
         self._line = ""
         """The last one for people: not said twice in a row."""

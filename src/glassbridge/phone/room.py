@@ -36,7 +36,7 @@ TOKEN_TIMEOUT = 5.0
 GOODBYE = 1.5
 """Seconds that a goodbye may take before the next join."""
 CUT = 0.25
-"""The same where nobody is told; what is still to be released then is released beside it."""
+"""The same if nothing is announced; whatever is still to be released is released in the background."""
 CATCH_UP = 2.0
 """Seconds that the sound of the microphone's track may be late, on a busy phone, without a hole in it."""
 MAX_WAITING = 4 << 10
@@ -119,7 +119,7 @@ class _Ears:
 
 
 class Room:
-    """Holds one place at a time. `post` hears what becomes of it, `tasks` outlives it by what its clean-up takes."""
+    """Holds one place at a time. `post` gets its events; `tasks` must live until its clean-up is done."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Room:
         self._post(PlaceLeft(place))
 
     async def vanish(self) -> None:
-        """The place is lost without a word to the server, where the participant can do that."""
+        """Drops the place without telling the server, if the participant can do that."""
         if self._participant is not None:
             await _vanish(self._participant)
 

@@ -34,7 +34,7 @@ from glassbridge.phone.beside import Beside
 from glassbridge.phone.by_track import ByTrack
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, merged, recoded, repair, repaired
-from glassbridge.phone.counts import Counts, Path
+from glassbridge.phone.counts import Carrier, Counts
 from glassbridge.phone.events import AudioStateChanged
 from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
@@ -160,7 +160,7 @@ class Sender:
 
     @property
     def dropped(self) -> int:
-        """Frames that no path took in time, at first."""
+        """Frames that no carrier took in time, at first."""
         return self.counts.unsent + self._queue.dropped
 
     def put(self, frame: Frame) -> None:
@@ -231,7 +231,7 @@ class Sender:
             elif self.numbered:
                 self._code(frame)
             else:
-                await self._plain.speak(frame, self.path, self.socket)
+                await self._plain.speak(frame, self.carrier, self.socket)
 
     def _flush(self) -> None:
         """Sends samples that do not fill a packet."""
@@ -251,11 +251,11 @@ class Sender:
         self._look_at_track()
         if by_track.carries:
             self._flush()
-            self.counts.speak(Path.TRACK, done=await by_track.write(frame))
+            self.counts.speak(Carrier.TRACK, done=await by_track.write(frame))
         elif not self.numbered:
             if self.socket is not None:
                 await self._plain.say_again(by_track.unheard(), self.socket)
-            await self._plain.speak(frame, self.path, self.socket)
+            await self._plain.speak(frame, self.carrier, self.socket)
         elif not by_track.hold(frame):
             self._code(self._numbered(frame))
             if by_track.is_silent:
@@ -302,7 +302,7 @@ class Sender:
                     await self._nudged.wait()
             except TimeoutError:
                 # While audio goes by the socket, presence goes on in the room: only so is it known that it works again.
-                only_room = self.path is Path.WEBSOCKET and self._room.joined
+                only_room = self.carrier is Carrier.WEBSOCKET and self._room.joined
                 if self._clock() - self._spoken_at < interval and not only_room:
                     continue
             self._nudged.clear()
@@ -348,14 +348,14 @@ class Sender:
             await asyncio.sleep(len(frame.pcm) / BYTES_PER_MS / 1000 / REPLAY_SPEED)
 
     @property
-    def path(self) -> Path | None:
+    def carrier(self) -> Carrier | None:
         """The way of the next frame; None while there is none. Where both ways are used, the room."""
         routes = self._routes(both=self._sending.level.both)
         if not routes:
             return None
         if Route.ROOM not in routes:
-            return Path.WEBSOCKET
-        return Path.TRACK if self._transport is Transport.TRACK else Path.DATA
+            return Carrier.WEBSOCKET
+        return Carrier.TRACK if self._transport is Transport.TRACK else Carrier.DATA
 
     def _routes(self, *, both: bool) -> tuple[Route, ...]:
         """By which audio goes now."""
@@ -435,7 +435,7 @@ class Sender:
     def _passed(self, frame: Outgoing, done: bool) -> None:
         """What the room does not take goes by the socket. Presence alone waits for the room's channels to open, which
         says nothing of the link."""
-        self._count(Path.DATA, frame, done)
+        self._count(Carrier.DATA, frame, done)
         if not done and self._room.joined and not frame.number.presence:
             self._sending.refused(self._clock())
         alone = frame.pcm or frame.packets
@@ -446,10 +446,10 @@ class Sender:
         """What the socket did not take may be asked for again."""
         if not done:
             self._missing.drop()
-        self._count(Path.WEBSOCKET, frame, done)
+        self._count(Carrier.WEBSOCKET, frame, done)
 
-    def _count(self, path: Path, frame: Outgoing, done: bool) -> None:
-        self.counts.deliver(path, frame.number, done=done, both=self._sending.level.both)
+    def _count(self, carrier: Carrier, frame: Outgoing, done: bool) -> None:
+        self.counts.deliver(carrier, frame.number, done=done, both=self._sending.level.both)
 
     def _be_present(self, frame: Frame) -> None:
         """On the room always; on the socket where audio goes by it and none did just now, but not while the room is
@@ -461,7 +461,7 @@ class Sender:
             self._lanes[Route.ROOM].put(Outgoing(number, number.position))
         settled = self._transport is not Transport.DATA or (self.told is not None and self.told.state != "connecting")
         speaks = self._microphone_on() and self._clock() - self._spoken_at < audio_routes.TAIL
-        by_socket = self._by_track is not None or self.path is Path.WEBSOCKET
+        by_socket = self._by_track is not None or self.carrier is Carrier.WEBSOCKET
         if settled and not speaks and by_socket and self.socket is not None:
             self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
 

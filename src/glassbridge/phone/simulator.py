@@ -22,7 +22,7 @@ from glassbridge.runtime.signals import stop_on_signals
 from glassbridge.runtime.tasks import cancelled
 
 FIRST_CONTACT = 5.0
-"""Seconds in which a cloud must answer at first, where nobody is there to switch to another."""
+"""Seconds in which a cloud must answer at first, if no user is there to switch to another."""
 AGENT_NEWS = 3.5
 """Seconds by which the news that the cloud's agent is in the room may be late (traps B7)."""
 LAST_ACK = 5.0
@@ -72,7 +72,7 @@ class Simulator:
         )
         self._news = asyncio.Event()
         self._over = asyncio.Event()
-        """The phone has given up, or nobody reads any more."""
+        """The phone has given up, or there is no reader any more."""
         self._begun = monotonic()
         self._spoke_at: float | None = None
         """The first time."""
@@ -293,7 +293,7 @@ class Simulator:
         first = None
         if self._first_caption is not None and self._spoke_at is not None:
             first = round(self._first_caption - self._spoke_at, 3)
-        frames = {path.value: count for path, count in sender.counts.sent.items()}
+        frames = {carrier.value: count for carrier, count in sender.counts.sent.items()}
         parts = [f"sent {sum(frames.values())} frames"] if frames else []
         if sender.dropped:
             parts.append(f"{sender.dropped} could not be sent at once")

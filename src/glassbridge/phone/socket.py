@@ -3,9 +3,8 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import aiohttp
 import structlog
@@ -16,7 +15,7 @@ from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tcp import RoundTrip, round_trip, unacknowledged
 from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
-from glassbridge.runtime.world import World, close_http
+from glassbridge.runtime.world import World, close_http, is_sent
 from glassbridge.telemetry import traces
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -37,7 +36,7 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _VANISH = struct.pack("ii", 1, 0)
 """Linger of zero seconds: the connection is reset instead of closed."""
 _LINGER = struct.pack("ii", 0, 0)
-"""The usual: what was sent is still delivered."""
+"""The usual: sent data is still delivered."""
 
 
 class Refused(Exception):
@@ -165,12 +164,12 @@ class CloudSocket(Paced):
 
     async def say(self, message: wire.Message) -> bool:
         """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
-        return await self._sent(self._ws.send_str(wire.encode(message)))
+        return await is_sent(self._ws.send_str(wire.encode(message)), SEND_TIMEOUT)
 
     async def send_audio(self, frame: bytes) -> bool:
         """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
         self.note_audio(frame)
-        return await self._sent(self._ws.send_bytes(frame))
+        return await is_sent(self._ws.send_bytes(frame), SEND_TIMEOUT)
 
     @property
     def measured(self) -> RoundTrip | None:
@@ -198,7 +197,7 @@ class CloudSocket(Paced):
             self._no_goodbye.set()
 
     async def vanish(self) -> None:
-        """Cuts the connection without a word, as a network that goes away: TCP reset, no close frame."""
+        """Cuts the connection silently, as a network that goes away: TCP reset, no close frame."""
         raw = self._ws.get_extra_info("socket")
         if raw is not None:
             with suppress(OSError):
@@ -215,15 +214,6 @@ class CloudSocket(Paced):
             await self.say(wire.Pong(timestamp=said.timestamp))
         else:
             await on_message(said)
-
-    @staticmethod
-    async def _sent(sending: Coroutine[Any, Any, None]) -> bool:
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT):
-                await sending
-        except (TimeoutError, aiohttp.ClientError, ConnectionError):
-            return False
-        return True
 
 
 def _abrupt(raw: socket.socket) -> None:

@@ -1,5 +1,5 @@
-"""What went by the track lately. A track has no numbers: nobody says what of it arrived. If its path dies, what was
-not heard goes once more, by the WebSocket."""
+"""The audio that went by the track lately. A track has no numbers: it is unknown which of its audio arrived. If its
+path dies, the audio that was not heard is sent once more, by the WebSocket."""
 
 from collections import deque
 from dataclasses import replace

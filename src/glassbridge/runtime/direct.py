@@ -1,6 +1,6 @@
-"""The shell of a machine whose effects never wait: steps are taken in the caller's own stretch, without a mailbox.
+"""The shell of a machine whose effects never wait: a step runs inside the caller's, without a mailbox.
 
-For machines that hear of every piece of audio. What takes time belongs in a task that steps with its result.
+For machines that see every piece of audio. Slow work belongs in a task that steps with its result.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ E = TypeVar("E")
 class DirectShell(Generic[E]):
     """Turns one machine. `perform` does one effect at once; a step that it takes follows the one under way.
 
-    `on_step` hears of each event with its effects, before they are performed. An exception out of `perform` reaches
-    whoever stepped; from the timer it reaches the loop's exception handler.
+    `on_step` gets each event with its effects, before they are performed. An exception out of `perform` reaches the
+    caller of the step; from the timer it reaches the loop's exception handler.
     """
 
     __slots__ = (

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something that the user can put right: a line for each such thing that says what to do, and the exit status.
+    """An error that the user can correct: one line for each cause, which says what to do, and the exit status.
 
     `exit_code` is 2 for bad usage or input, 1 for what failed while running. The text never holds a secret.
     """

@@ -38,6 +38,6 @@ SERVER_OPTIONS: Final[Options] = (
     # Clients of any make may ping as often as they like.
     ("grpc.http2.min_ping_interval_without_data_ms", 100),
     ("grpc.http2.max_ping_strikes", 0),
-    # Two servers on one port would share its connections between them without a word.
+    # Two servers on one port would share its connections between them unnoticed.
     ("grpc.so_reuseport", 0),
 )

@@ -1,7 +1,7 @@
 """How cloud and bridge know each other on TCP: TLS, and client certificates or a shared secret in the metadata.
 
 Unix sockets and plaintext on loopback stay as the original has them: there the owner of the socket file counts, or the
-machine. What is in files is read when a server or a channel begins, so a recycled worker has the newest certificate.
+machine. Files are read when a server or a channel begins, so a recycled worker has the newest certificate.
 """
 
 import hmac

@@ -19,7 +19,7 @@ _ANSWERS_WITHIN = 1.0
 
 
 class CannotListen(UserError):
-    """The address cannot be had; the text says what to do."""
+    """The address is not available; the text says what to do."""
 
 
 def claim_socket(path: Path) -> None:
@@ -47,7 +47,7 @@ def claim_socket(path: Path) -> None:
 
 
 def remove_stale_socket(path: Path) -> bool:
-    """Removes a socket file that nobody answers; False: somebody does."""
+    """Removes a socket file that no process listens on; False: one does."""
     if path.is_socket():
         if _is_live(path):
             return False
@@ -62,7 +62,7 @@ def _is_live(path: Path) -> bool:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
-        except OSError:  # full backlog, no permission: somebody is there
+        except OSError:  # full backlog, no permission: a process listens
             return True
     return True
 
@@ -73,7 +73,7 @@ def cannot_listen(address: str, error: OSError) -> str:
 
 
 def port_in_use(port: int, option: str = "--port", kind: str = "tcp") -> str:
-    """For people: who holds a port of this machine, and what to do."""
+    """For people: the process that holds a port of this machine, and what to do."""
     return Complaint.PORT_TAKEN.text(port=port, holder=port_holder(port, kind), option=option)
 
 

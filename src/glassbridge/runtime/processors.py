@@ -22,7 +22,7 @@ class IdleProcessors:
         self._last = _times()
 
     def share(self) -> float:
-        """Of the processor time since the last look that nobody used: 0 to 1; 1 when no time has passed."""
+        """The idle share of the processor time since the last look: 0 to 1; 1 if no time has passed."""
         last, self._last = self._last, _times()
         idle, total = (now - before for now, before in zip(self._last, last, strict=True))
         return min(1.0, max(0.0, idle / total)) if total > 0.0 else 1.0

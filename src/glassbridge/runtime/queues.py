@@ -102,7 +102,7 @@ class AgedQueue(Generic[T]):
         self._wake()
 
     def discard(self) -> None:
-        """Closes it; what waits is dropped and counted."""
+        """Closes it; waiting items are dropped and counted."""
         self.dropped_old += len(self._items)
         if self._items:
             self._on_drop("closed", len(self._items))

@@ -39,7 +39,7 @@ class Shell(Generic[E]):
     It turns in the caller's task (run()), or in tasks of a group, each of which ends when nothing is left to do
     (start()): of those there may be ten thousand that rest.
 
-    `perform` does one effect; it must not block for long: what takes time belongs in a task of its own that posts its
+    `perform` does one effect; it must not block for long: slow work belongs in a task of its own that posts its
     result back. An exception out of `perform` ends the shell and is raised by run() (the owner's supervisor hears it).
     `on_record` hears of each change of state, before the effects of the step; the machine's list of records is emptied.
     """

@@ -1,4 +1,4 @@
-"""Who owns a Unix socket. gRPC for Python hides the descriptor of a connection, so SO_PEERCRED cannot be asked. The
+"""The owner of a Unix socket. gRPC for Python hides the descriptor of a connection, so SO_PEERCRED cannot be asked. The
 owner of the socket file is the user who has bound it: only root can give a file away.
 
 In a folder where others may make files (such as /tmp) they could replace the socket of a bridge that is away, between
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def own_users(owner: str) -> frozenset[int]:
-    """Who may own a bridge's socket: this user (a name or a number); empty: ourselves, and root. Raises ValueError."""
+    """The users that may own a bridge's socket: this one (name or number); empty: us and root. Raises ValueError."""
     if not owner:
         return frozenset({os.geteuid(), 0})
     try:
@@ -23,7 +23,7 @@ def own_users(owner: str) -> frozenset[int]:
 
 
 def check_owner(path: Path, users: Collection[int]) -> str:
-    """Why the socket at `path` may not be used; empty: it may, or nobody listens there."""
+    """Why the socket at `path` may not be used; empty: it may, or no process listens there."""
     try:
         found = path.stat()
     except OSError:

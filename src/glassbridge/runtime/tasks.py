@@ -1,4 +1,4 @@
-"""Tasks with an owner. No fire-and-forget: a task that fails is heard of, a group that closes leaves none behind."""
+"""Tasks with an owner, never fire-and-forget: a failure is reported, and a group that closes leaves no task behind."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -36,11 +36,11 @@ _THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux: retransmissions of a thin stream do not back off exponentially. Python has no name for it."""
 SHORTEST_TIMEOUT: Final = 0.1
 _SHORTEST_TIMEOUT: Final = 45
-"""Linux 6.15 (TCP_RTO_MIN_US): what was lost last is repeated a round trip and 0.1 s after it, not 0.2 s."""
+"""Linux 6.15 (TCP_RTO_MIN_US): the last lost segment is repeated a round trip and 0.1 s after it, not 0.2 s."""
 LONGEST_TIMEOUT: Final = 1.0
 _LONGEST_TIMEOUT: Final = 44
-"""Linux 6.15 (TCP_RTO_MAX_MS): what was lost is repeated each second at least, else ever more rarely: a network that is
-back after 10 s is noticed after up to 6 s more."""
+"""Linux 6.15 (TCP_RTO_MAX_MS): lost segments are repeated each second at least. Without it the gaps grow, and a network
+that is back after 10 s is noticed up to 6 s later."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -91,7 +91,7 @@ _OPTIONS: Final = _options()
 
 
 def prepare(raw: socket.socket) -> None:
-    """For a bad link, at both of its ends; what this system does not know is left out."""
+    """For a bad link, at both of its ends; options that this system does not know are left out."""
     for option, value in _OPTIONS.items():
         with suppress(OSError):
             raw.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,5 +1,5 @@
-"""The one timer of whoever has one: it keeps itself when it rings, for uvloop's handle of a deadline that has come does
-not know its own."""
+"""The one timer of an owner. It stores its own deadline, since uvloop's handle does not know it any more once it has
+come."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,14 +1,15 @@
-"""What a program touches of the world around it: clocks, chance, sockets. Programs take it as an argument.
+"""The world of a program: clocks, chance, sockets. Programs take it as an argument.
 
-REAL is handed over where a program is composed; the simulations (lab/sim, lab/weeks) have one for each process. Timers,
+cli/ passes REAL; the simulations (lab/sim, lab/weeks) have one World for each process. Timers,
 tasks and listening sockets are those of the running event loop, whose time is that of `monotonic`.
 """
 
+import asyncio
 import random
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ class World:
     chance: Callable[[], float]
     """A number in [0, 1)."""
     token: Callable[[int], str]
-    """So many random bytes, in hex: nobody can guess it."""
+    """This many random bytes, in hex: cannot be guessed."""
     http: Callable[..., aiohttp.ClientSession]
     """A client for requests and WebSockets; see `open_http`."""
     claim_port: Callable[[str, int], None]
@@ -63,6 +64,16 @@ async def close_http(http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocke
     finally:
         if socket is not None:
             await socket.close()  # nothing is sent any more: its client has closed the connection
+
+
+async def is_sent(sending: Awaitable[Any], within: float) -> bool:
+    """Whether a WebSocket takes a message within so many seconds; False if it is gone or blocked. Safe to cancel."""
+    try:
+        async with asyncio.timeout(within):
+            await sending
+    except (TimeoutError, aiohttp.ClientError, ConnectionError):
+        return False
+    return True
 
 
 def _since_boot() -> float:

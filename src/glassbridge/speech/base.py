@@ -15,7 +15,7 @@ class Want:
     language: str
     """Spoken: `en-US`, or `auto` for whichever it is."""
     target: str | None = None
-    """To translate to; None: what was said is wanted as it was said."""
+    """To translate to; None: the words are wanted in the spoken language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Recogniser(Protocol):
     """Seconds of `stalled` after which a stream is replaced."""
 
     def serves(self, want: Want) -> Want:
-        """What is opened for it: wants that are served by equal ones share a stream.
+        """The key of its stream: wants with equal keys share a stream.
 
         Raises RecogniserError, whose text tells the developer of an app why not.
         """
@@ -105,7 +105,7 @@ class Recogniser(Protocol):
         """
 
     def warm_up(self) -> None:
-        """The program has started and nobody speaks yet. Needs the running loop."""
+        """The program has started, before the first speech. Needs the running loop."""
 
     @property
     def fits(self) -> int | None:

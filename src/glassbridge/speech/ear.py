@@ -112,7 +112,7 @@ class Ear:
     # ---- what is said
 
     def put(self, piece: Piece) -> None:
-        """Somebody speaks."""
+        """The user speaks."""
         self._spoken.keep(piece)
         self._shell.step(Audio())
         if self._stream is not None:
@@ -125,12 +125,12 @@ class Ear:
         self._spoken.pass_by(piece)
 
     def begins(self, position: int) -> None:
-        """Somebody begins to speak."""
+        """The user begins to speak."""
         self._spoken.begins(position)
         self._shell.step(SpeechBegins())
 
     def ends(self) -> None:
-        """Somebody has ended, and everything said is here."""
+        """The user has stopped speaking, and all of the speech is here."""
         self._shell.step(SpeechEnds())
 
     def _feed(self, stream: RecogniserStream) -> None:
@@ -167,7 +167,7 @@ class Ear:
 
     async def _finish_stream(self, end: int) -> bool:
         """Once a stream is there, or none will be. False: it was lost meanwhile, and what it was given is given again.
-        When somebody speaks again by then, nobody is cut short: the stream ends the utterance itself.
+        If the user speaks again by then, the speech is not cut short: the stream ends the utterance itself.
 
         Raises RecogniserError.
         """
@@ -210,7 +210,7 @@ class Ear:
     # ---- its end
 
     def retire(self) -> None:
-        """Nobody is subscribed any more."""
+        """There is no subscriber any more."""
         self._shell.step(Unsubscribed())
 
     async def close(self) -> None:
@@ -368,7 +368,7 @@ class Ear:
         )  # fmt: skip
 
     def _failed(self, task: str, error: BaseException) -> None:
-        """The supervisor boundary: what nobody expected costs this stream and no other."""
+        """The supervisor boundary: an unexpected error costs this stream and no other."""
         self._log.error("recogniser failed", task=task, exc_info=error)
         number = self._machine.stream
         self._let_go(number)

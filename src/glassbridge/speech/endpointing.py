@@ -3,7 +3,7 @@
 - It begins when BEGIN_FRAMES of the last BEGIN_WINDOW frames are likely to be speech, and includes LEAD frames before.
 - It ends after a pause. People pause inside a sentence, too; so the pause must be long while the utterance is short,
   and may be short once it is long (PAUSES). In noise the detector misses quiet syllables: the pause must be longer.
-- An utterance of FULL_FRAMES has to be cut although nobody pauses. `quietest` names the moments at which a cut is
+- An utterance of FULL_FRAMES has to be cut even without a pause. `quietest` names the moments at which a cut is
   least likely to hit a word; the caller tries them and says by `cut` which one it took.
 
 Frames are numbered from 0, and go on across utterances.

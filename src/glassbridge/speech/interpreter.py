@@ -83,7 +83,7 @@ class Interpreter:
         self.load = SpeechLoad(clock(), rate)
 
     def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
-        """One frame; its answers come as work. What is asked of a stream that is not there is ignored."""
+        """One frame; its answers come as work. Requests for a stream that is not there are ignored."""
         now = self._clock()
         if order is Order.OPEN:
             self._streams[number] = _Stream(Segments(self._detector()))
@@ -170,7 +170,7 @@ class Interpreter:
         return text
 
     def _cut(self, number: int, stream: _Stream, now: float) -> None:
-        """Nobody pauses: a cut is right where the words before it are those that the whole begins with."""
+        """Without a pause: a cut is right if the words before it are those that the whole begins with."""
         cpu = self._cpu()
         whole = normalised(self._transcribe(stream.segments.open_segment().pcm))
         texts: dict[bytes, str] = {}

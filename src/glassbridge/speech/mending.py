@@ -1,5 +1,5 @@
-"""What comes late is understood in its place: the utterances around a hole are heard again, by a recognition of their
-own, with what has come of it. The rules are in core/utterances.py and core/late_sound.py.
+"""Late audio is recognised in its place: the utterances around a hole are heard again, by a recognition of their
+own, with the late audio. The rules are in core/utterances.py and core/late_sound.py.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from glassbridge.speech.ear import Ear
 from glassbridge.speech.supervisor import Speech
 
 AT_ONCE = 20 * SAMPLE_RATE
-"""Samples that a stream is given at once; what follows comes HURRY times as quickly as it was spoken."""
+"""Samples that a stream is given at once; later audio is fed HURRY times as quickly as it was spoken."""
 HURRY = 10
 OPENING = 15.0
 """Seconds until there must be a stream."""
@@ -99,11 +99,11 @@ class Mending:
     # ---- what comes late
 
     def knows(self, place: LateHole) -> bool:
-        """Whether all that has come of it is understood, or is none of this ear's."""
+        """Whether all of its late audio is recognised, or belongs to another ear."""
         return place.start < self._utterances.since or self._understood.get(place.id, 0) >= place.changes
 
     def mend(self) -> None:
-        """What has come of holes is all that will for now."""
+        """No more audio of the holes is coming for now."""
         if self._task is None and self._next() is not None:
             self._task = self._tasks.spawn(self._run(), "mend")
 
@@ -249,7 +249,7 @@ class Mending:
             self._say(one)
 
     def _failed(self, task: str, error: BaseException) -> None:
-        """The supervisor boundary: what nobody expected leaves the transcript as it was."""
+        """The supervisor boundary: an unexpected error leaves the transcript as it was."""
         self._log.error("late words not understood", task=task, exc_info=error)
 
 

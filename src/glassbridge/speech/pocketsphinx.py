@@ -10,7 +10,7 @@ COMMAND = (sys.executable, "-m", "glassbridge.speech.pocketsphinx_model")
 
 
 class PocketsphinxRecogniser(ProcessRecogniser):
-    """A Recogniser for at most `limit` streams at a time: 120 MB and a quarter of a core each while somebody speaks."""
+    """A Recogniser for at most `limit` streams at a time: 120 MB and a quarter of a core each while its user speaks."""
 
     name = "pocketsphinx"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pocketsphinx import Decoder
 
 LONGEST_FRAMES = 20_000 // FRAME_MS
-"""Somebody who never pauses is cut at the first dip after 14 s, and in any case after so many frames."""
+"""A user who never pauses is cut at the first dip after 14 s, and in any case after so many frames."""
 PARTIAL_EVERY = 10
 """Frames of speech between two looks at what is understood so far: 320 ms."""
 SAMPLES_PER_MS = SAMPLE_RATE // 1000

@@ -2,8 +2,9 @@
 
 There are more processes than are in use: a stream whose process dies goes on in another one at once. A new stream goes
 where most speakers still fit; where none fits, it is refused. Where it may fit as soon as it is known what the newest
-ones cost, or when the machine has done something else, it waits for that. None goes to a process that stands still.
-Streams that a dead process has lost had room until then: as many as these come back soon, and nobody takes their place.
+ones cost, or when the machine has done something else, it waits for that. None goes to a process that has stalled.
+Streams that a dead process has lost had room until then: as many as these come back soon, and no other stream takes
+their room.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A speech process and the streams in it: audio in, transcripts out, nobody waits."""
+"""A speech process and the streams in it: audio in, transcripts out, without waiting."""
 
 import asyncio
 import signal
@@ -149,7 +149,7 @@ class ProcessStream:
         for done in self._finishing:
             if not done.done():
                 done.set_exception(error)
-                done.exception()  # somebody may have given up waiting
+                done.exception()  # its caller may have given up waiting
         self._on_transcript = _ignore
 
 
@@ -180,7 +180,7 @@ class SpeechProcess:
         self._wake = asyncio.Event()
         self._tasks = TaskGroup(f"speech {child.pid}", on_error=self._failed)
         self._helpers: list[asyncio.Task[None]] = []
-        """Nobody needs them once the process is gone."""
+        """They are not needed once the process is gone."""
         self._heard_at = monotonic()
         self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, fits=1, room=USUAL_FITS, most=USUAL_FITS)
         self.ended = False
@@ -245,7 +245,7 @@ class SpeechProcess:
 
     @property
     def may_have_room(self) -> bool:
-        """Somebody may come now or soon: the machine may only be busy with something else."""
+        """A speaker may be admitted now or soon: the machine may only be busy with something else."""
         return self.fits > 0 if self._each is not None else self.status.most > self._newest
 
     @property

@@ -31,7 +31,7 @@ class Detects(Protocol):
         """That a frame holds speech: 0 to 1."""
 
     def reset(self) -> None:
-        """What comes next does not follow what came before."""
+        """The next audio does not follow the audio before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Segments:
         return self._detector.probability(frame), strength
 
     def finish(self) -> Iterator[Segment]:
-        """What is open has ended. The rest of a frame is speech, too: all that was fed is heard."""
+        """The open segment has ended. The rest of a frame is speech, too: all that was fed is heard."""
         if self._endpointer.in_speech:
             yield self.open_segment()
         rest = len(self._audio) % FRAME_BYTES
@@ -137,7 +137,7 @@ class Segments:
         return utterance.last if self.speaks and self._endpointer.count >= utterance.end else None
 
     def paused_segment(self) -> Segment:
-        """What is open, if nothing more is said; to be called while `paused_at` is known."""
+        """The open segment, if no more speech follows; to be called while `paused_at` is known."""
         return self._segment(self._endpointer.utterance.end)
 
     def cut(self, agreed: Callable[[Segment], bool]) -> Segment:

@@ -96,7 +96,7 @@ class Detector:
         self.reset()
 
     def reset(self) -> None:
-        """What comes next does not follow what came before."""
+        """The next audio does not follow the audio before."""
         size = len(self._model.last)
         self._heard, self._cell = np.zeros(size, np.float32), np.zeros(size, np.float32)
 

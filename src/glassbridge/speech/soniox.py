@@ -35,7 +35,7 @@ UNTOLD_MS = 600
 MOST_UNHEARD = 4_096
 """Pieces of audio."""
 FRAME_BYTES = 250 * BYTES_PER_MS
-"""What waits goes in frames of so many bytes: the service wants about the pace of speech."""
+"""Waiting audio is sent in frames of so many bytes: the service wants about the pace of speech."""
 
 REASONS: Final = {
     400: Reason.BAD_REQUEST,
@@ -161,7 +161,7 @@ def _start(config: SonioxConfig, want: Want) -> wire.Start:
 
 
 def _refusal(status: int, *, worked: bool = False) -> RecogniserError:
-    """What a status means. Texts of the service are not passed on: nobody knows what they may quote."""
+    """What a status means. Texts of the service are not passed on: they may quote anything."""
     reason = REASONS.get(status, Reason.UNAVAILABLE)
     if status == 503 and worked:
         reason = Reason.RESTART

@@ -290,7 +290,7 @@ class _Serving:
     def say(self, tokens: list[wire.Token], start: wire.Start, lag: float) -> None:
         """Answers with these tokens and what becomes of them."""
         target = start.translation.target_language if start.translation is not None else None
-        if any(token.translation_status is not None for token in tokens):  # what is to be translated comes translated
+        if any(token.translation_status is not None for token in tokens):  # words to be translated come translated
             untold = "none" if target else "translation"
             tokens = [
                 one

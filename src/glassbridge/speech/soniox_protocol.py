@@ -17,7 +17,7 @@ LONGEST: Final = 300 * 60.0
 """Seconds of audio in one stream."""
 PER_MINUTE: Final = 100
 CONCURRENT: Final = 10
-"""What an account may ask for, unless it has more."""
+"""The default limits of an account."""
 END: Final = "<end>"
 """Text of the token that follows an utterance: the service has noticed its end."""
 FIN: Final = "<fin>"

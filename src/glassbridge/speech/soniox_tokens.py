@@ -8,7 +8,7 @@ from glassbridge.speech import soniox_protocol as wire
 from glassbridge.speech.base import Transcript, Want
 
 LONGEST_UTTERANCE_MS = 20_000
-"""Captions must not wait for somebody who never pauses."""
+"""Captions must not wait for a user who never pauses."""
 
 
 class Utterances:
@@ -21,7 +21,7 @@ class Utterances:
         self._shown = ""
 
     def take(self, tokens: Iterable[wire.Token]) -> list[Transcript]:
-        """What an answer adds: utterances that are final now, then what may still change."""
+        """The news of an answer: utterances that are final now, then the one that may still change."""
         out, tail = [], []
         for token in tokens:
             if token.text in (wire.END, wire.FIN):

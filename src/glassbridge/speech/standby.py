@@ -52,7 +52,7 @@ class StandbyRecogniser:
         self.offline = offline
         self._admission = Admission(hosted.limits)
         self._refused: RecogniserError | None = None
-        """The key is wrong: nobody else has to find out."""
+        """The key is wrong: other streams need not try it."""
         self._failed = False
         self._good_since: float | None = None
 
@@ -73,7 +73,7 @@ class StandbyRecogniser:
     async def open(
         self, want: Want, on_transcript: Callable[[Transcript], None], on_lost: Callable[[RecogniserError], None]
     ) -> RecogniserStream:
-        """A new stream, at once; what the offline one does not know has the hosted one only.
+        """A new stream, at once. For wants that the offline one cannot serve it has the hosted one only.
 
         Raises RecogniserError.
         """
@@ -170,7 +170,7 @@ class StandbyStream:
         )
         self._tasks = TaskGroup("standby", self._failed)
         self._kept: deque[tuple[int, bytes]] = deque()
-        """What is not finally understood: milliseconds of ours at which it begins, and samples."""
+        """Audio without a final transcript yet: milliseconds of ours at which it begins, and samples."""
         self._kept_bytes = 0
         self._fed_bytes = 0
         self._hosted: _Side | None = None
@@ -259,7 +259,7 @@ class StandbyStream:
 
     @staticmethod
     async def _finish_beside(stream: RecogniserStream) -> None:
-        """Nobody waits for it, but it may be the pause at which the hosted one is believed again."""
+        """It is not awaited, but it may be the pause at which the hosted one is believed again."""
         with suppress(RecogniserError):
             await stream.finish()
 
@@ -352,7 +352,7 @@ class StandbyStream:
         self._shell.step(Lost(number, error.reason))
 
     def _lose(self, error: RecogniserError) -> None:
-        """Without the offline one there is nobody left."""
+        """Without the offline one there is no recogniser left."""
         if not self._ended:
             self._end(error)
             self._on_lost(error)
@@ -429,7 +429,7 @@ class StandbyStream:
         self._on_transcript(replace(said, provider=name))
 
     def _understood(self, until_ms: int) -> None:
-        """Nobody has to hear again what comes before."""
+        """Audio before this need not be recognised again."""
         while self._kept and (begin := self._kept[0][0]) < until_ms:
             pcm = self._kept.popleft()[1]
             rest = pcm[(until_ms - begin) * BYTES_PER_MS :]

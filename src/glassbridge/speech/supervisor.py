@@ -46,7 +46,7 @@ class Speech:
         """Streams that ended or could not be had, by the code of their reason."""
         self._admission = Admission(recogniser.limits)
         self._refused: RecogniserError | None = None
-        """The key is wrong: nobody else has to find out."""
+        """The key is wrong: other streams need not try it."""
 
     @property
     def streams(self) -> int:

@@ -119,7 +119,7 @@ class ProgramVoice:
             yield sound[at : at + _PIECE]
 
     async def close(self) -> None:
-        """What runs ends with who asked for it."""
+        """A running request ends with its caller."""
 
     async def _run(self, folder: Path, utterance: Utterance) -> bytes:
         paths = {"text": folder / "text", "sound": folder / "sound.wav"}

@@ -21,12 +21,12 @@ from glassbridge.speech.base import Transcript
 from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
 
 NICE = 2
-"""Captions may be late, audio may not; but a process that starves helps nobody."""
+"""Captions may be late, audio may not; but a process that starves helps no stream."""
 STATUS_EVERY = 1.0
 MOST_UNREAD = 16 << 20
 """Bytes of audio that may wait here; beyond this the pipe fills, and the parent drops the oldest."""
 LISTENERS_UNREAD = 2_000 * BYTES_PER_MS
-"""The same where a stream is understood as it comes: what waits is the stream's lag."""
+"""The same where a stream is understood as it comes: the waiting audio is the stream's lag."""
 
 
 class Serves(Protocol):
@@ -68,7 +68,7 @@ class Listeners:
         self.pending = False
 
     def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterator[Answer]:
-        """One frame. What is asked of a stream that is not there is ignored."""
+        """One frame. Requests for a stream that is not there are ignored."""
         if order is Order.OPEN:
             self._streams[number] = self._make()
         elif order is Order.CLOSE:

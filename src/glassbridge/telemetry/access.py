@@ -39,7 +39,7 @@ class AccessLogger(AbstractAccessLogger):
 
 
 class PeerFaults(logging.Filter):
-    """Of a peer that speaks no HTTP, or goes before it is answered, a line says who it was.
+    """Of a peer that speaks no HTTP, or goes before it is answered, a line names it.
 
     aiohttp tells of both as of an error of ours: with a traceback, and what was sent, whatever that holds.
     """

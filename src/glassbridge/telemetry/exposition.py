@@ -91,7 +91,7 @@ def response(request: web.Request, source: Source, extra: Labels = ()) -> web.Re
 
 
 class MetricsServer:
-    """Listens on an address of its own; `async with`. Nobody is asked for a token: keep the address private."""
+    """Listens on an address of its own; `async with`. No token is required: keep the address private."""
 
     def __init__(
         self,

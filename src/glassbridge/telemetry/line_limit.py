@@ -82,7 +82,7 @@ class LineLimit:
         return False
 
     def due(self, *, all_of_it: bool = False) -> Mapping[str, int]:
-        """How many lines of whom were suppressed, when it is time to tell; each is told once."""
+        """How many lines were suppressed, by peer, when it is time to tell; each is told once."""
         if not self._suppressed or (not all_of_it and self._clock() - self._since < TELL_AFTER):
             return {}
         told, self._suppressed = self._suppressed, Counter()
@@ -90,7 +90,7 @@ class LineLimit:
 
 
 def peer_of(fields: Mapping[str, Any]) -> str:
-    """By whom a line was caused; empty when it does not say."""
+    """The peer that caused a line; empty if it does not say."""
     user, package = fields.get("user_id"), fields.get("package")
     if user:
         return f"{user}/{package}"[:600] if package else str(user)[:300]

@@ -29,7 +29,7 @@ BACKLOG: Final = 4096
 """Connections that the kernel holds until we take them; aiohttp's 128 overflow when all phones come back at once. The
 kernel cuts it down to net.core.somaxconn."""
 LINGER: Final = 2.0
-"""Seconds for which a body that nobody wants is read on, so that its sender sees the answer."""
+"""Seconds for which an unwanted body is read on, so that its sender sees the answer."""
 AT_ONCE: Final = 100
 """Connections that are cut off in one go: the event loop has other work, too."""
 TELL_EVERY: Final = 10.0

@@ -2,7 +2,7 @@
 the event loop.
 
 A caller renders and redacts its line and puts it into a bounded queue; threads write (telemetry/writer.py) and ship
-(telemetry/shipper.py). When whoever reads standard error stops reading, the queue fills, lines are dropped and counted,
+(telemetry/shipper.py). When the reader of standard error stops reading, the queue fills, lines are dropped and counted,
 and the count is told when it reads again (traps 29: a handler that blocks stands the event loop still).
 """
 
@@ -240,7 +240,7 @@ def harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _spelled(value: Any) -> Any:
-    """JSON spells them by itself. What is not text is shown by its repr, which spells most of them."""
+    """JSON spells them by itself. Values that are not text are shown by their repr, which spells most of them."""
     match value:
         case str():
             return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], value)
@@ -288,14 +288,14 @@ def _processors(service: str, config: LogConfig, redact: Redactor) -> list[Proce
 
 
 def _cutter(redact: Redactor) -> Processor:
-    """Bounds each field of a line, whoever wrote the text that is in it: a path, a header, a message of a peer."""
+    """Bounds each field of a line, from whichever source its text is: a path, a header, a message of a peer."""
 
     def cut(value: object, most: int, depth: int = 0) -> object:
         match value:
             case None | bool() | int() | float():
                 return value
             case str():
-                # What is about to be cut is redacted before: half of a secret is not recognised.
+                # Text is redacted before it is cut: half of a secret is not recognised.
                 return value if _fits(value, most) else cut_middle(redact(cut_middle(value, REDACTED_BYTES)), most)
             case dict() if depth < MAX_DEPTH:
                 items = islice(value.items(), MAX_ITEMS)

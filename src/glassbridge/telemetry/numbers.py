@@ -1,4 +1,4 @@
-"""What a process counts: plain numbers, cheap enough for each frame, read when somebody asks for them.
+"""The metrics of a process: plain numbers, cheap enough for each frame, read at a scrape.
 
 A number is written on the event loop only. A snapshot of them travels as JSON between processes.
 """
@@ -34,7 +34,7 @@ WORKER: Final = frozenset({Program.WORKER})
 
 
 class Metric:
-    """What is told of it, and who tells it."""
+    """Its help text, and the programs that have it."""
 
     kind: str
 
@@ -59,7 +59,7 @@ class Cell:
 
 
 class Counter(Metric):
-    """Only grows. What `known` labels count is 0 from the start, so that a first one is seen as a step."""
+    """Only grows. Numbers of `known` labels are 0 from the start, so that a first one is seen as a step."""
 
     kind = "counter"
 
@@ -73,7 +73,7 @@ class Counter(Metric):
             self.cell(*found)
 
     def cell(self, *labels: str) -> Cell:
-        """The number of these labels, for who counts often."""
+        """The number of these labels, for callers that count often."""
         found = self._cells.get(labels)
         if found is None:
             assert len(labels) == len(self.labels), f"{self.name} has the labels {self.labels}"
@@ -85,8 +85,8 @@ class Counter(Metric):
         self.cell(*labels).count += by
 
     def read_by(self, reader: Callable[[], Reading]) -> Callable[[], None]:
-        """What `reader` gives belongs to it, for what is counted elsewhere; call what is returned when that ends, once
-        or more often."""
+        """Adds the readings of `reader` to it, for things that are counted elsewhere. Call the returned function, once
+        or more often, to end that."""
         self._readers.append(reader)
 
         def forget() -> None:
@@ -102,7 +102,7 @@ class Counter(Metric):
 
 
 class Gauge(Metric):
-    """Goes up and down: nobody counts, its owners are asked. Several owners in one process add up."""
+    """Goes up and down: it is not counted, its owners are asked. Several owners in one process add up."""
 
     kind = "gauge"
 
@@ -162,7 +162,7 @@ class Histogram(Metric):
         return found
 
     def observer(self, *labels: str) -> Callable[[float], None]:
-        """Takes one observation of these labels, for who observes often."""
+        """Takes one observation of these labels, for callers that observe often."""
         series, bounds = self._of(labels), self.bounds
 
         def observe(value: float) -> None:

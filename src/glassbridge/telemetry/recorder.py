@@ -80,7 +80,7 @@ def _shared(page: bytes) -> bytes:
 
 
 class Seconds:
-    """Counts by second and column, of the last KEPT seconds. What nobody counted is unknown.
+    """Counts by second and column, of the last KEPT seconds. A second without a count is unknown.
 
     They are kept in pages. One whose seconds are all alike, so far, or in which nothing was counted, is shared by all
     recorders: a phone that says nothing has none of its own. What a shared page holds after `stop` was never counted.
@@ -120,7 +120,7 @@ class Seconds:
         self._add_all(second, counts)
 
     def add_none(self, second: int, columns: tuple[int, ...]) -> None:
-        """Nothing was counted in this second. It is written down when somebody counts or asks: most phones say nothing
+        """Nothing was counted in this second. It is written down at the next count or question: most phones say nothing
         most of the time."""
         if second - 1 != self._quiet_to or columns is not self._quiet_columns:
             self._write_quiet()
@@ -206,7 +206,7 @@ def _count(cells: "array[int]", at: int, counts: Iterable[tuple[int, int]]) -> N
 
 
 class Rising:
-    """A total that somebody else tells now and then: what it grew by is spread evenly over the time since then."""
+    """A total that is reported now and then: its growth is spread evenly over the time since the last report."""
 
     def __init__(self, seconds: Seconds, column: int) -> None:
         self._seconds = seconds
@@ -215,7 +215,7 @@ class Rising:
         """(when, total)."""
 
     def begin(self, at_ms: int, total: int = 0) -> None:
-        """Counts from here: whoever counts has begun anew."""
+        """Counts from here: the source of the total has begun anew."""
         self._told = at_ms, total
 
     def told(self, at_ms: int, total: int) -> None:
@@ -235,7 +235,7 @@ class Rising:
 
 class Events:
     """What happened, as compact JSON; the oldest go when they are older than KEPT seconds or too many. Kinds that are
-    `chatter`, which somebody outside can cause at will, have a little room of their own. No secret gets in: `redact`
+    `chatter`, which a peer can cause at will, have a little room of their own. No secret gets in: `redact`
     sees every text."""
 
     __slots__ = ("_chatter", "_redact", "_rings", "seq")

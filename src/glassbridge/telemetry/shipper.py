@@ -41,7 +41,7 @@ QUEUE_LINES: Final = 10_000
 AT_ONCE: Final = 1_000
 """Lines taken from the queue before they are written."""
 ADOPT_EVERY: Final = 60.0
-"""Seconds between two looks at what dead processes left; whoever knows of a death asks at once."""
+"""Seconds between two looks at what dead processes left; after a known death the look comes at once."""
 LETTING_GO: Final = 0.3
 """Seconds in which the spool closes when the time for flushing is over."""
 
@@ -106,11 +106,11 @@ class Shipper:
         self._ask(self._adopt)
 
     def end(self) -> None:
-        """What waits is sent without delay; then wait()."""
+        """Waiting lines are sent without delay; then wait()."""
         self._ask(self._close)
 
     def wait(self, seconds: float) -> None:
-        """Returns once all is sent, or so many seconds are over; what is left stays in the spool."""
+        """Returns once all is sent, or so many seconds are over; the rest stays in the spool."""
         self._keeper.join(max(0.0, seconds))
         self._ask(self._abandon)
         self._keeper.join(LETTING_GO)

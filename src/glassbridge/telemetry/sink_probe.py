@@ -22,7 +22,7 @@ LATER: Final = "the sink is there and takes nothing now: look at its status page
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What became of one request."""
+    """The outcome of one request."""
 
     what: str
     lines: int

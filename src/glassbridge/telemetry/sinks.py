@@ -49,7 +49,7 @@ _ENCODERS: Final[Mapping[SinkKind, Callable[[Sequence[Line]], bytes]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a request."""
+    """The outcome of a request."""
 
     status: int | None
     """HTTP; None: there was no answer."""
@@ -68,7 +68,7 @@ class Sink:
         self._busy: http.client.HTTPConnection | None = None
 
     def post(self, lines: Sequence[bytes]) -> Answer:
-        """Sends a batch of lines; what is no JSON object among them is left out. Never raises."""
+        """Sends a batch of lines; entries that are no JSON object are left out. Never raises."""
         body = gzip.compress(_ENCODERS[self.config.kind](_decoded(lines)), compresslevel=5)
         kept, self._connection = self._connection, None
         if kept is not None:

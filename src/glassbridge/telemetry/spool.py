@@ -1,8 +1,8 @@
 """Lines that have not arrived at a sink yet: on disk as far as it goes, else in memory; every line lost is counted.
 
-Each process writes segments of its own and holds a lock on them. What a dead process left is whoever's that asks first
-(`adopt`). A segment begins with the offset up to which its lines have arrived; only a death between an arrival and the
-writing of that offset sends lines twice.
+Each process writes segments of its own and holds a lock on them. The segments of a dead process belong to the process
+that asks first (`adopt`). A segment begins with the offset up to which its lines have arrived. Lines are sent twice
+only if a process dies between their arrival and the writing of that offset.
 """
 
 import errno
@@ -68,7 +68,7 @@ class FileSegment(Segment):
     def create(cls, folder: Path) -> "FileSegment":
         """Raises OSError."""
         path = folder / f"{time_ns()}-{os.getpid()}{SUFFIX}"
-        unborn = path.with_suffix(".new")  # until it is locked nobody may find it
+        unborn = path.with_suffix(".new")  # it must not be found before it is locked
         segment = cls(path, _locked(unborn, os.O_CREAT | os.O_EXCL))
         segment._mark()
         unborn.rename(path)
@@ -102,7 +102,7 @@ class FileSegment(Segment):
         self.count += len(lines)
 
     def first(self, most: int) -> list[bytes]:
-        """Raises OSError, also when somebody has cut the file."""
+        """Raises OSError, also if the file was cut."""
         text = os.pread(self._fd, min(MAX_BATCH, self.size - self._at), self._at)
         if b"\n" not in text:  # one line that is larger than a batch
             text = os.pread(self._fd, self.size - self._at, self._at)
@@ -124,7 +124,7 @@ class FileSegment(Segment):
     def close(self) -> None:
         """Lines that are left stay on disk."""
         if self.count == 0:
-            with suppress(OSError):  # a disk that is read-only now: an empty segment harms nobody
+            with suppress(OSError):  # a disk that is read-only now: an empty segment does no harm
                 self._path.unlink()
         os.close(self._fd)
 
@@ -179,7 +179,7 @@ class Spool:
             self.dropped += 1
 
     def first(self, most: int) -> Batch | None:
-        """The first lines; None: there are none. What the disk does not give back is dropped."""
+        """The first lines; None: there are none. Lines that the disk does not give back are dropped."""
         for file in [file for file in self._files if file.count]:
             try:
                 return Batch(file, file.begin, file.first(most))
@@ -218,7 +218,7 @@ class Spool:
         return found
 
     def close(self) -> None:
-        """What has not arrived stays on disk; what is in memory is lost, and counted."""
+        """Lines that have not arrived stay on disk; what is in memory is lost, and counted."""
         while self._files:
             self._drop(0)
         self.dropped += self._memory.count
@@ -246,7 +246,7 @@ class Spool:
 
 
 def _locked(path: Path, flags: int) -> int:
-    """The file, ours alone. Raises OSError, BlockingIOError when it is somebody else's."""
+    """The file, ours alone. Raises OSError, BlockingIOError if another process has it."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Traces: what belongs to one recovery, in whichever program it happens, has one trace id.
+"""Traces: all parts of one recovery, in whichever program, have one trace id.
 
 The ids are those of W3C Trace Context. They are in the log lines and travel with calls and messages in any case; spans
 go to a collector only where start_tracing() names one (telemetry/collector.py). A span is made for a fault or a join,
@@ -21,7 +21,7 @@ import structlog
 from glassbridge.core.newest import Newest
 
 FIRST_EVENTS, LAST_EVENTS = 32, 96
-"""Of one span: what comes in between goes, and is counted."""
+"""Of one span: later ones in between are dropped, and counted."""
 MAX_VALUE: Final = 300
 """Characters of an attribute."""
 HEADER: Final = "traceparent"
@@ -39,7 +39,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A span as those know it who continue its trace."""
+    """A span as it is known to programs that continue its trace."""
 
     trace_id: str
     span_id: str
@@ -50,7 +50,7 @@ class Origin:
 
     @classmethod
     def read(cls, traceparent: str | bytes | None) -> "Origin | None":
-        """None for what is no traceparent: whoever gets it begins a trace of its own."""
+        """None if it is no traceparent: the receiver begins a trace of its own."""
         text = traceparent.decode(errors="replace") if isinstance(traceparent, bytes) else traceparent or ""
         found = _TRACEPARENT.fullmatch(text[:256])
         if found is None or not int(found[1], 16) or not int(found[2], 16):
@@ -164,11 +164,11 @@ def outgoing() -> tuple[tuple[str, str], ...]:
 
 
 def incoming(metadata: Iterable[tuple[str, str | bytes]] | None) -> Origin | None:
-    """Who called, from the metadata of a gRPC call; None: nobody who traces."""
+    """The caller's span, from the metadata of a gRPC call; None if the caller does not trace."""
     return next((Origin.read(value) for key, value in metadata or () if key == HEADER), None)
 
 
 def export_to(export: Callable[[Span], None] | None) -> None:
-    """From now on `export` gets each span that ends; None: nobody does. It must not block or raise."""
+    """From now on `export` gets each span that ends; None: none does. It must not block or raise."""
     global _export
     _export = export

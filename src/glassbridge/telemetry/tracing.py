@@ -9,7 +9,7 @@ from glassbridge.runtime.errors import UserError
 
 @contextmanager
 def tracing(service: str, url: str) -> Iterator[None]:
-    """Meanwhile spans of this process go to the collector at `url`; empty: nobody gets them.
+    """Meanwhile spans of this process go to the collector at `url`; empty: they are dropped.
 
     Raises UserError where the extra is missing.
     """

@@ -32,7 +32,7 @@ class LineWriter:
             self.dropped += 1
 
     def end(self) -> None:
-        """What is queued is written; then wait()."""
+        """Queued lines are written; then wait()."""
         while self._thread.is_alive():
             try:
                 self._lines.put_nowait(None)

@@ -2,7 +2,7 @@
 
 The cloud keeps the SHA-256 of a key, which tells whether a key fits, and a signing secret, which is made from the key
 and cannot be made from its hash. Webhooks, sounds and speech are signed with the secret: HMAC-SHA256 over the time and
-what is said (`v2`). Before, they were signed with the hash (`v1`): whoever saw it could speak for the app.
+what is said (`v2`). Before, they were signed with the hash (`v1`): anyone who saw it could speak for the app.
 
 The signature is ours (the original's webhooks are not signed; older apps ignore the header).
 """

@@ -43,7 +43,7 @@ class DashboardCard(_Layout, tag="dashboard_card", frozen=True):
 
 
 class BitmapView(_Layout, tag="bitmap_view", frozen=True):
-    """A picture, in the form that the glasses know; nobody on the way reads it."""
+    """A picture, in the form that the glasses know; it is passed on unread."""
 
     data: Annotated[str, Meta(max_length=MAX_BITMAP)]
 

@@ -12,7 +12,7 @@ _CONTROL: Final = {number: None for number in (*range(32), *range(127, 160)) if 
 
 
 class BadRecorderFile(ValueError):
-    """The text of the error says why; whoever made the file is at fault."""
+    """The text of the error says why; the maker of the file is at fault."""
 
 
 class _Session(msgspec.Struct):

@@ -1,1 +1,1 @@
-"""Third-party apps: who they are, how they are started and kept, what they hear, what they may do."""
+"""Third-party apps: their identity, how they are started and kept, their streams and permissions."""

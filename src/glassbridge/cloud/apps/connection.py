@@ -1,8 +1,8 @@
 """One WebSocket of an app: reads, writes, asks for signs of life. It knows no session; it is given a listener.
 
-Three queues lead to the socket, so that an app that reads slowly loses what is least worth, and nobody else anything:
-answers (never dropped: an app that takes none is closed), messages of streams, and microphone audio. The last two drop
-what has become too old, and the app is told so.
+Three queues lead to the socket, so that an app that reads slowly loses the least important messages, and other apps
+lose nothing: answers (never dropped: an app that takes none is closed), messages of streams, and microphone audio. The
+last two drop their items when they are too old, and the app is told so.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ QUEUE_BYTES = 1 << 20
 SEND_TIMEOUT = 15.0
 """Seconds in which an app takes nothing at all, after which it is cut off."""
 WRITE_BUFFER = 16 << 10
-"""Bytes that this process and this machine buffer beyond the queues: what waits there cannot be dropped any more."""
+"""Bytes that this process and this machine buffer beyond the queues, where nothing can be dropped any more."""
 PING_EVERY = 10.0
 MISSED_PINGS = 3
 PROOF = 2.0
@@ -98,7 +98,7 @@ class AppConnection:
 
     @property
     def open(self) -> bool:
-        """False from the moment that somebody closes it."""
+        """False as soon as a close has begun."""
         return self._goodbye is None
 
     @property
@@ -159,7 +159,7 @@ class AppConnection:
             self._transport.abort()
 
     async def run(self) -> None:
-        """Serves the socket until it is closed from either side. Cancelling is safe and closes it without a word."""
+        """Serves the socket until it is closed from either side. Safe to cancel: then no close frame is sent."""
         self._buffer_little()
         tasks = TaskGroup(f"app:{self.session_id}", self._failed)
         jobs = {

@@ -1,4 +1,4 @@
-"""What apps of one user are told of phone and glasses beside audio: events, state, and where the phone is."""
+"""The news of phone and glasses for one user's apps, beside audio: events, state, and the phone's location."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ class Devices:
         return frozenset(stream for stream in STATES if package in self._subscriptions.listeners(stream))
 
     def catch_up(self, app: App, before: frozenset[Stream]) -> None:
-        """What it has begun to listen to is told as it is now."""
+        """It is told the present state of the streams that it has begun to listen to."""
         for stream in STATES:
             known = self._newest.get(stream)
             if known is not None and stream not in before and stream in self.heard_by(app.package):

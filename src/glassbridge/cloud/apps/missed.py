@@ -1,7 +1,7 @@
 """Sentences for an app that is away: kept for a while, and told once it listens again.
 
 An app loses its socket when its server or its network blinks, and has none for a moment after its user has moved to
-another cloud. What is said meanwhile would be gone for good: nobody says it again.
+another cloud. Words that are said meanwhile would be lost for good: they are not said again.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from glassbridge.wire import apps as wire
 from glassbridge.wire.codec import encode
 
 KEPT: Final = 30.0
-"""Seconds. What is older answers nothing that the user still waits for; it stays in `GET /api/client/transcripts`."""
+"""Seconds. Older words answer nothing that the user still waits for; they stay in `GET /api/client/transcripts`."""
 MOST_BYTES: Final = 64 << 10
 """As JSON, for one app of one user: a minute of speech takes about 8 KiB. The oldest go."""
 

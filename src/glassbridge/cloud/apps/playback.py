@@ -27,7 +27,7 @@ SLACK = 15.0
 """Seconds that a playback may go on in silence beyond what the bridge last promised."""
 MAX_ERROR = 200
 LONGEST = 900.0
-"""Seconds for a clip of a length that nobody knows, on a bridge that tells no progress (the original's)."""
+"""Seconds for a clip of unknown length, on a bridge that tells no progress (the original's)."""
 STOP_TIMEOUT = 2.0
 AGAIN_WITHIN = 15.0
 """Seconds that a playback waits for a bridge in the room: at its start where one is coming, or when one is lost."""
@@ -143,7 +143,7 @@ class Playing:
         self.request = request
         self.progress = Progress(clock)
         self.error: str | None = "the user's session has ended"
-        """What the app is told when nothing better is known."""
+        """The app's message when nothing better is known."""
         self.task: asyncio.Task[None] | None = None
         self.moved_here = False
         """It began at another cloud: a bridge will come."""
@@ -178,7 +178,7 @@ class Playbacks:
         self._log = log.bind(user_id=user, package=package)
 
     def play(self, request: AudioPlayRequest) -> None:
-        """Begins; what is wrong is answered at once. One that is being played already is asked for by an app that
+        """Begins; errors are answered at once. One that is being played already is asked for by an app that
         came back and cannot know: it is played once."""
         running = self._running.get(request.request_id)
         if running is not None and running.request == request:
@@ -190,7 +190,7 @@ class Playbacks:
         self._begin(Playing(request, self._clock))
 
     def handed_over(self) -> list[tuple[AudioPlayRequest, int]]:
-        """What is played right now, and the milliseconds that were heard of it."""
+        """The current sounds, and the milliseconds that were heard of each."""
         playing = self._running.values()
         return [(one.request, one.progress.position) for one in playing if one.stopping is None]
 

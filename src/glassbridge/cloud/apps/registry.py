@@ -210,7 +210,7 @@ class TomlRegistry:
         make_private(self._path)
 
     def change_key(self, record: AppRecord) -> None:
-        """What else the file says stays as it is: the line of the hash is replaced."""
+        """The rest of the file stays as it is: only the line of the hash is replaced."""
         former = self.find(record.package)
         if former is None:
             raise no_such_app(record.package)

@@ -65,7 +65,7 @@ class AppRoutes:
         )
 
     async def start(self, request: web.Request) -> web.Response:
-        """Starts an app; answers when it runs, or when it cannot be had."""
+        """Starts an app; answers when it runs, or cannot run."""
         apps = await self._apps(request)
         app = apps.start(request.match_info["package"])
         try:

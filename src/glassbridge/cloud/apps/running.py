@@ -73,8 +73,8 @@ RELEASED = 5.0
 """Seconds in which an app closes the socket that it has released."""
 
 
-class Owner(Protocol):
-    """Who keeps the apps of a user."""
+class AppOwner(Protocol):
+    """The keeper of a user's apps."""
 
     devices: Devices
 
@@ -87,7 +87,7 @@ class Owner(Protocol):
         """The app's whole set is now this."""
 
     def drop(self, app: "RunningApp") -> None:
-        """Forgets the app, and sees to it that close() runs, once."""
+        """Forgets the app, and makes close() run once."""
 
 
 class RunningApp:
@@ -99,7 +99,7 @@ class RunningApp:
         session_id: str,
         record: AppRecord,
         host: AppHost,
-        owner: Owner,
+        owner: AppOwner,
         room: Room,
     ) -> None:
         self.record = record
@@ -155,8 +155,7 @@ class RunningApp:
         self._tasks.spawn(self._live(), "app")
 
     async def _live(self) -> None:
-        """What the app is told first is read before it is asked to come. Where that is not possible now, it is told
-        later."""
+        """Reads the settings for the app before the app is called. If they cannot be read now, it is told later."""
         try:
             async with asyncio.timeout(READ_WITHIN):
                 await self._read_settings()
@@ -204,7 +203,7 @@ class RunningApp:
         await self._tasks.close()
 
     def _failed(self, task: str, error: BaseException) -> None:
-        """The supervisor boundary: what nobody expected ends this app and no other."""
+        """The supervisor boundary: an unexpected error ends this app and no other."""
         self._log.error("app failed", task=task, exc_info=error)
         self._dispose(StopReason.FAILED)
 
@@ -284,7 +283,7 @@ class RunningApp:
         self._shell.post(Called(call, 200 <= status < 300, refused=status == REFUSED))
 
     def note_wrong_key(self) -> None:
-        """Somebody has shown another API key for this app. Whoever it was cannot end it; if the app does not come, this
+        """A socket has shown another API key for this app. That cannot end the app; if the app does not come, this
         is the better reason."""
         self._wrong_key = True
 
@@ -403,7 +402,7 @@ class RunningApp:
     # ---- what the app says
 
     def _hear(self, connection: AppConnection, message: wire.FromApp) -> None:
-        """Of a superseded socket nothing is heard. Who speaks has been proven: the names in a message do not count."""
+        """Messages of a superseded socket are ignored. The socket is authenticated: names in a message do not count."""
         if connection is not self._socket:
             return
         match message:

@@ -15,7 +15,7 @@ from glassbridge.core.values import UserId
 from glassbridge.runtime.world import REAL
 
 AGAIN_AFTER: Final = 1.0
-"""Seconds for which a server that did not answer is not asked again: nobody waits for it."""
+"""Seconds for which a server that did not answer is not asked again: no caller waits for it."""
 AWAY: Final = "the store of the cluster does not answer: try again later"
 FULL: Final = "the store of the cluster is full (GLASSBRIDGE_STORE_MB)"
 

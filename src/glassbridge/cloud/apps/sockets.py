@@ -38,7 +38,7 @@ from glassbridge.wire.rejections import MALFORMED_AS, Rejected, Rejection
 log = structlog.get_logger()
 
 SIGN_IN_TRIES = 10
-"""Messages in which an app that sent no headers says who it is; pings do not count."""
+"""Messages within which an app that sent no headers must authenticate; pings do not count."""
 
 
 class Sessions(Protocol):
@@ -62,7 +62,7 @@ class Keeper(Protocol):
         """There may be other clouds."""
 
     async def owners_of(self, user: UserId) -> tuple[str, ...] | None:
-        """Addresses of other clouds that may have this user; None: nobody has."""
+        """Addresses of other clouds that may have this user; None: none has."""
 
 
 class SignInError(Rejected):
@@ -121,7 +121,7 @@ class AppSockets:
         self._origins = origins
         self._numbers = count(1)
         self._unsigned_of: Counter[str] = Counter()
-        """Sockets that have not said who they are, by address."""
+        """Sockets that have not authenticated, by address."""
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Refuses in JSON before the upgrade, or serves the app until its socket closes."""
@@ -166,7 +166,7 @@ class AppSockets:
         return found[0] if found and len(found) == 1 else ""
 
     async def _relay_opened(self, socket: WebSocket, request: web.Request, where: _Elsewhere) -> web.StreamResponse:
-        """Relays a socket on which the app has said who it is."""
+        """Relays a socket on which the app has authenticated."""
         try:
             return await self._relay.socket(request, where.address, request.rel_url, socket, (where.said,))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -194,14 +194,14 @@ class AppSockets:
         finally:
             app.closed(connection)
 
-    # ---- who it is
+    # ---- authentication
 
     def _has_room(self, peer: str | None) -> bool:
-        """For one more socket of this address that says later who it is."""
+        """For one more socket of this address that authenticates later."""
         return self._unsigned_of[subject_of(peer or "")] < self._config.apps.unsigned_per_address
 
     async def _unsigned(self, socket: WebSocket, request: web.Request) -> _SignedIn | None:
-        """Opens the socket, and hears who it is; counted against its address until then."""
+        """Opens the socket and authenticates it; counted against its address until then."""
         subject = subject_of(request.remote or "")
         self._unsigned_of[subject] += 1
         try:
@@ -251,12 +251,12 @@ class AppSockets:
             record = self._host.registry.find(found.app.package)
         except CoreTokenError:
             return False
-        except RegistryError:  # a file that cannot be read for a moment ends nobody
+        except RegistryError:  # a file that cannot be read for a moment ends no app
             return True
         return record is not None and record.key_hash == found.key_hash
 
     async def _by_first_message(self, socket: WebSocket, request: web.Request) -> _SignedIn | None:
-        """The first message says who it is; a malformed one may be repeated while there is time. Raises _Elsewhere."""
+        """The first message authenticates the app; a malformed one may be repeated in time. Raises _Elsewhere."""
         try:
             async with asyncio.timeout(self._config.connections.sign_in_time):
                 tries = 0

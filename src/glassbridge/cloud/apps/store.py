@@ -185,7 +185,7 @@ def _write_ahead(database: sqlite3.Connection) -> None:
         with suppress(sqlite3.OperationalError):
             database.execute("PRAGMA journal_mode = WAL")
             return
-        with database:  # waits until nobody else has the file
+        with database:  # waits until no other process has the file
             database.execute("BEGIN EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
 

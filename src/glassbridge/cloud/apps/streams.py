@@ -1,7 +1,7 @@
 """Sounds that apps make while they are heard (`createOutputStream` of the original's SDK 3): pieces come on the app's
 socket, and a bridge fetches them as one sound that goes on until the app ends it.
 
-What has come is kept until the stream is forgotten, so that a bridge that begins anew finds the beginning, too.
+The received part is kept until the stream is forgotten, so that a bridge that begins anew finds the beginning, too.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Stream:
         self.changed = asyncio.Event()
 
     async def read(self) -> AsyncIterator[bytes]:
-        """From the beginning to the end, as it comes; who reads sees to a deadline."""
+        """From the beginning to the end, as it comes; the reader needs a deadline of its own."""
         at = 0
         while True:
             if at < len(self.data):

@@ -60,7 +60,7 @@ NO_ID: Final = frozenset(
 
 
 SWALLOWED: Final = frozenset({"rgb_led_control"})
-"""The SDK takes their answers and tells nobody: they are refused once as an error, too, which it hands to the app."""
+"""The SDK does not report their answers: they are also refused once by an error, which it hands to the app."""
 
 
 def answer(kind: str, package: str, ids: wire.RequestIds) -> Message:

@@ -1,7 +1,7 @@
 """`/api/sounds`: sounds that an app brings itself, kept for a while so that a bridge can fetch them.
 
 The address of one is its key: 128 random bits that only the app, and the bridge that is asked to play it, are told.
-An app signs for size and digest of its sound, so who asks is known before a byte of the sound is read.
+An app signs for size and digest of its sound, so the app is known before a byte of the sound is read.
 """
 
 import asyncio

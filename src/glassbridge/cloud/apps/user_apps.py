@@ -50,7 +50,7 @@ class Ears(Protocol):
         """Replaces all that was wanted before."""
 
 
-class Microphone(Protocol):
+class MicrophoneOrders(Protocol):
     """The microphone of the user's phone."""
 
     def need(self, *, on: bool, raw: bool) -> None:
@@ -81,7 +81,7 @@ class UserApps:
         phone: Callable[[Message], None],
         room: Room,
         ears: Ears,
-        microphone: Microphone,
+        microphone: MicrophoneOrders,
     ) -> None:
         self._user = user
         self._session_id = session_id
@@ -350,7 +350,7 @@ class UserApps:
         self._catch_up(app)
 
     def _count(self) -> None:
-        """What is wanted has changed."""
+        """The subscriptions have changed."""
         self._ears.subscribe(
             Want(*languages)
             for stream in (Stream.TRANSCRIPTION, Stream.TRANSLATION)
@@ -386,7 +386,7 @@ class UserApps:
 
 
 def _as_message(said: Transcript, language: str, target: str | None = None) -> Message:
-    """What an app gets. Who leaves the language to the recogniser is told which one it was."""
+    """The message for an app. An app that leaves the language to the recogniser is told which one it was."""
     spoken = (said.language or AUTO) if language == AUTO else language
     common: dict[str, Any] = {
         "text": said.text,

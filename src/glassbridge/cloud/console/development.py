@@ -35,7 +35,7 @@ class Development:
         return self._control is not None
 
     def add_to(self, router: web.UrlDispatcher, refusal: Refusal) -> None:
-        """Takes its paths, where there is something to do. `refusal` says what somebody gets who may not."""
+        """Takes its paths, where there is something to do. `refusal` gives the answer for callers that may not."""
         if not self.here:
             return
         self._refusal = refusal
@@ -43,7 +43,7 @@ class Development:
         router.add_post("/api/dev/faults/{key:[a-z0-9]}", self.press)
 
     async def state(self, request: web.Request) -> web.Response:
-        """The faults that can be had, the one that is on, what became of the former ones, and where a phone is."""
+        """The possible faults, the current one, the outcome of former ones, and the phone's cloud."""
         return await self._hand_on(request, "GET", "/")
 
     async def press(self, request: web.Request) -> web.Response:

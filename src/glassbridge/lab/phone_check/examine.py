@@ -18,7 +18,7 @@ NO_LIVEKIT: Final = "there is no LiveKit server (--livekit)"
 
 @dataclass
 class Examination:
-    """What came of it."""
+    """The outcome."""
 
     promises: Sequence[Promise]
     acts: dict[Act, Seen] = field(default_factory=dict)

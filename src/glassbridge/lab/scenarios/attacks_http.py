@@ -231,7 +231,7 @@ async def _paced(one: Callable[[int], Awaitable[str]], count: int, per_second: f
 async def _raw(
     url: str, first: bytes, more: Callable[[asyncio.StreamWriter], Awaitable[None]] | None, holds: float
 ) -> str:
-    """What came of a connection on which this is said: see Seen."""
+    """The outcome of a connection on which this is said: see Seen."""
     address = urlsplit(url)
     try:
         reader, writer = await asyncio.open_connection(address.hostname, address.port, local_addr=(ATTACKER, 0))

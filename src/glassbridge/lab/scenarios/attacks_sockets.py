@@ -153,6 +153,18 @@ async def _phone(client: aiohttp.ClientSession, url: str, token: str) -> aiohttp
     )
 
 
+async def _phone_let_in(
+    client: aiohttp.ClientSession, url: str, token: str, told: Told
+) -> aiohttp.ClientWebSocketResponse | None:
+    """None if the handshake was refused, which is counted; after a pause."""
+    try:
+        return await _phone(client, url, token)
+    except aiohttp.ClientError as error:
+        told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
+        await asyncio.sleep(0.5)
+        return None
+
+
 async def app_socket(client: aiohttp.ClientSession, url: str, key: str) -> aiohttp.ClientWebSocketResponse:
     socket = await client.ws_connect(f"{url}/app-ws", max_msg_size=0)
     session = app_session_id(USER, PACKAGE)
@@ -263,11 +275,7 @@ async def transcripts(url: str, token: str, large: int, small: int) -> dict[str,
             text = json.dumps({"type": "local_transcription", "text": "word " * (size // 5), "isFinal": True})
             sent, until = 0, monotonic() + 20.0
             while sent < count and monotonic() < until:
-                try:
-                    socket = await _phone(client, url, token)
-                except aiohttp.ClientError as error:
-                    told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
-                    await asyncio.sleep(0.5)
+                if (socket := await _phone_let_in(client, url, token, told)) is None:
                     continue
                 async with _reading(socket, told):
                     while sent < count and await send(socket, text):
@@ -283,11 +291,7 @@ async def start_and_stop(url: str, token: str, count: int) -> dict[str, Any]:
     told, sent, until = Told(), 0, monotonic() + 15.0
     async with http() as client:
         while sent < count and monotonic() < until:
-            try:
-                socket = await _phone(client, url, token)
-            except aiohttp.ClientError as error:
-                told.errors[f"handshake {getattr(error, 'status', '')}"] += 1
-                await asyncio.sleep(0.5)
+            if (socket := await _phone_let_in(client, url, token, told)) is None:
                 continue
             async with _reading(socket, told):
                 while sent < count and await send(socket, pair[0]) and await send(socket, pair[1]):

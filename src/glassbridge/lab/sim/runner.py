@@ -141,7 +141,7 @@ def _play(schedule: Schedule, system: System, look: Look) -> None:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of many seeds."""
+    """The outcome of many seeds."""
 
     schedules: int = 0
     faults: int = 0

@@ -21,7 +21,7 @@ from glassbridge.core.phone_socket import (
 )
 from glassbridge.core.values import Generation, Transport
 from glassbridge.lab.uplinks.cloud import HEADER, Cloud
-from glassbridge.lab.uplinks.room import Place
+from glassbridge.lab.uplinks.room import RoomModel
 from glassbridge.lab.uplinks.sound import speech
 from glassbridge.lab.uplinks.tcp import Stream
 from glassbridge.lab.uplinks.wire import Link
@@ -100,7 +100,7 @@ class Phone:
         self.sockets: dict[int, Socket] = {}
         self.opened = 0
         self.capture = Capture(EPOCH, clock=lambda: round(self._loop.time() * 1e6))
-        self.place = Place(link, cloud.hear_room)
+        self.place = RoomModel(link, cloud.hear_room)
         self.place.joined = transport is not Transport.WEBSOCKET
         self.microphone_on = True
         self.sender = Sender(

@@ -38,7 +38,7 @@ class _Chunk:
         return len(self.payload) + ENVELOPE
 
 
-class Place:
+class RoomModel:
     """Stands for phone/room.py's Room. `hear` gets what the cloud gets; `joined` may be set."""
 
     def __init__(self, link: Link, hear: Callable[[bytes], None]) -> None:

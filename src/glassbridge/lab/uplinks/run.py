@@ -163,7 +163,7 @@ def _judge(schedule: Schedule, outcome: Outcome, phone: Phone, cloud: Cloud, beg
 
 @dataclass(slots=True)
 class Tally:
-    """What came of many seeds."""
+    """The outcome of many seeds."""
 
     schedules: int = 0
     violations: dict[int, list[str]] = field(default_factory=dict)

@@ -39,7 +39,7 @@ def seldom(every: float, *, renewed: float = lease.RENEW_EVERY) -> Iterator[None
 
 @contextmanager
 def ambient(monotonic: Callable[[], float], wall: Callable[[], float] = time.time) -> Iterator[None]:
-    """`monotonic` and `wall` stand for time.monotonic and time.time. Whoever freezes objects does so inside: the
+    """`monotonic` and `wall` stand for time.monotonic and time.time. Code that freezes objects does so inside: the
     collector says nothing of them, so their clocks would stay real."""
     gc.unfreeze()
     exchanged: dict[Any, Any] = {time.monotonic: monotonic, time.time: wall}

@@ -171,7 +171,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
     async def sock_connect(self, _sock: Any, _address: Any) -> None:
-        """Whoever dials past the World reaches nobody."""
+        """A connection that bypasses the World reaches nothing."""
         raise ConnectionRefusedError("there is nothing but the simulated network")
 
     async def getaddrinfo(self, *_args: Any, **_options: Any) -> Any:

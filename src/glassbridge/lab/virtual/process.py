@@ -10,7 +10,7 @@ from glassbridge.runtime.world import World
 
 
 def no_http(**_options: Any) -> Any:
-    """For processes that ask nobody."""
+    """For processes without questions to others."""
     raise OSError("there is nothing but the simulated network")
 
 

@@ -16,7 +16,7 @@ MORNING, EVENING = 7 * HOUR, 23 * HOUR
 SITTING: Final = 5 * 60.0, 25 * 60.0
 """Seconds that a user speaks at a time: at least and at most."""
 MOVE_EVERY: Final = 60.0
-"""Seconds between two things that befall a user who speaks, on average."""
+"""Seconds between two faults of a user who speaks, on average."""
 CLOUD_EVERY: Final = 300.0
 APP_EVERY: Final = 200.0
 AT_THE_MOVE: Final = 0.1
@@ -32,7 +32,7 @@ HEALTH: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Who takes part, and for how long."""
+    """The participants, and the length of the run."""
 
     seed: int
     days: float = 7.0
@@ -55,7 +55,7 @@ class Plan:
 
 
 class Chaos:
-    """Acts by virtual time. Faults fall where somebody is there to feel them."""
+    """Acts by virtual time. Faults hit processes that have users."""
 
     def __init__(
         self,

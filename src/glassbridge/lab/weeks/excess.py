@@ -17,7 +17,7 @@ from glassbridge.wire.phone import LocalTranscription
 LANGUAGES: Final = 200
 """That an app asks for, each by name."""
 LONG_TEXTS: Final = (LocalTranscription(text="x" * 8_000, transcribe_language="fr-FR"),) * 8
-"""Said at once, each as long as a phone may send; nobody listens to this language."""
+"""Said at once, each as long as a phone may send; no app listens to this language."""
 UPLOAD_EVERY: Final = 10.0
 UPLOAD: Final = 1 << 20
 """Bytes of a sound, of which almost nothing comes."""
@@ -31,7 +31,7 @@ MOST_COMING: Final = 8 * UPLOAD
 
 
 def subscribe_to_too_much(session: Session) -> None:
-    """Nobody speaks these languages."""
+    """No user speaks these languages."""
     for number in range(LANGUAGES):
         session.on_transcription(f"xx-{number:04}")(lambda _said: None)
 

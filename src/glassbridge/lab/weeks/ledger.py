@@ -91,7 +91,7 @@ class _User:
 
 
 class Ledger:
-    """`story` gets every fact, where somebody wants to read them."""
+    """`story` gets every fact, if they are to be read."""
 
     def __init__(self, time: Time, story: Callable[[str], None] | None = None) -> None:
         self._time = time
@@ -114,7 +114,7 @@ class Ledger:
         self.spells = Counter[int]()
         """How many times apps were deaf for so many whole seconds."""
 
-    # ---- who takes part
+    # ---- the participants
 
     def know_cloud(self, process: Process) -> None:
         """A cloud."""
@@ -157,7 +157,7 @@ class Ledger:
         self.note("starts" if wanted else "stops", user, package)
 
     def _is_calm(self, user: str, package: str) -> bool:
-        """Nothing has befallen those whom an app needs, or may need behind a balancer."""
+        """No fault has hit a process that an app needs, or may need behind a balancer."""
         one = self._users[user]
         needed = (one.process, self._servers[package], *self._clouds.values())
         return one.cloud is not None and all(
@@ -231,7 +231,7 @@ class Ledger:
         )
 
     def disturbed(self, process: Process) -> None:
-        """Something has befallen a process: whoever needs it may begin to count anew."""
+        """A fault has hit a process: the waits of all that need it begin anew."""
         self._disturbed_at[process] = self._time.now
         for user in self._users.values():
             for package, app in user.apps.items():

@@ -1,7 +1,7 @@
 """A network in memory: connections with delay that are cut, severed, refused; names that a balancer answers.
 
 A link that is cut holds what is on its way, as TCP does, and delivers it late. A connection that is severed has lost
-its state somewhere between (a NAT, a balancer, a machine without power): what is sent goes nowhere, and nobody is told.
+its state somewhere between (a NAT, a balancer, a machine without power): packets get lost, and no side is told.
 One way of it may be lost alone. A machine whose power is back resets the connections that it knows nothing of.
 """
 
@@ -187,7 +187,7 @@ class End(asyncio.Transport):
         protocol.connection_lost(error)
 
     def drop(self) -> None:
-        """Its process has died: nobody is left to hear of it."""
+        """Its process has died: nothing is left to be told."""
         self._closing = self._gone = True
         self.protocol = None
         self._unread.clear()
@@ -270,7 +270,7 @@ class Connection:
 
 
 class Network:
-    """Who listens where, and what is on its way."""
+    """The listeners by address, and all connections."""
 
     def __init__(self, time: Time, chance: Random) -> None:
         self.time = time
@@ -283,7 +283,7 @@ class Network:
         self._ends: dict[str, dict[End, None]] = {}
         """Open ones, by the name of their process."""
         self.dark: set[tuple[str, int]] = set()
-        """Where a machine without power listened: nobody answers, nobody refuses."""
+        """Where a machine without power listened: no answer, and no refusal."""
         self._ports = 0
         self._healed: list[asyncio.Future[None]] = []
 
@@ -296,7 +296,7 @@ class Network:
         self._ends.get(end.host.name, {}).pop(end, None)
 
     def listen(self, host: Host, factory: Callable[[], Any], name: str, port: int) -> Server:
-        """Raises OSError where somebody does already."""
+        """Raises OSError if the address is taken."""
         if (name, port) in self.servers:
             raise OSError(98, "Address already in use")
         self.dark.discard((name, port))

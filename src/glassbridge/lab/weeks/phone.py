@@ -45,7 +45,7 @@ class Phone:
         self._target = ""
         """The cloud that it wants to be connected to; empty: none."""
         self._silently = False
-        """It leaves without a word."""
+        """It leaves without a close."""
         self._changed = asyncio.Event()
         self._orders: list[Message] = []
         """For the cloud, as soon as it is connected."""

@@ -41,7 +41,7 @@ class Process(process.Process):
         self.stopping = asyncio.Event()
         """It was asked to end, as by SIGTERM."""
         self.failures: list[str] = []
-        """Of tasks that nobody heard of."""
+        """Of tasks whose errors were not retrieved."""
         self.boot = self._boot
 
     @property

@@ -30,7 +30,7 @@ from glassbridge.telemetry.access import SERVER_LOGGER
 from glassbridge.wire.apps import app_session_id
 
 NIGHT: Final = 4 * HOUR
-"""Of each day: nobody has spoken for long."""
+"""Of each day: no user has spoken for long."""
 SKEW: Final = 0.2
 """Seconds by which wall clocks of servers differ, at most."""
 LEFT: Final = 300.0
@@ -174,7 +174,7 @@ class Week:
                     self.ledger.violated(Checker.BOUNDED, f"{name}: {text}")
 
     def _look_at_rest(self) -> None:
-        """Nobody is there: clouds and apps hold nothing of anybody."""
+        """No user is there: clouds and apps hold nothing of any user."""
         for name, program in self.programs.items():
             if program.cloud is not None and program.cloud.sessions.active:
                 self.ledger.violated(Checker.GROWS, f"{name} has {program.cloud.sessions.active} sessions of nobody")

@@ -8,7 +8,7 @@ resume (a client that asks for it is told to join anew), no TURN, one node, loop
     server.py      HTTP: joins, validation, room service
     member.py      one participant: its signalling
     publisher.py   the connection on which it publishes; subscriber.py: the one on which it hears
-    room.py        who is in it, what is published, who hears what
+    room.py        its participants, their tracks and subscriptions
     link.py        ICE, DTLS, SRTP, SCTP; sdp.py: session descriptions; service.py: the room service
 """
 

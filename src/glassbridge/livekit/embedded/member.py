@@ -218,7 +218,7 @@ class Member:
         self._room.dismiss(self, reason)
 
     def abort(self) -> None:
-        """Breaks its signalling without a word; close() then does the same to its media."""
+        """Breaks its signalling silently; close() then does the same to its media."""
         self._aborted = True
         if isinstance(self._transport, asyncio.WriteTransport):
             self._transport.abort()

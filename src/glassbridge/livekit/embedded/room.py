@@ -1,4 +1,4 @@
-"""A room of the stand-in: who is in it, what they publish, who hears what. Everything here happens at once, without
+"""A room of the stand-in: its participants, their tracks and subscriptions. Everything here happens at once, without
 awaiting; members do the talking.
 """
 
@@ -129,7 +129,7 @@ class Room:
         return [member for member in self.members.values() if member is not than]
 
     def admit(self, newcomer: Occupant) -> None:
-        """Lets a member in; who held the identity is out before."""
+        """Lets a member in; the former holder of the identity is removed first."""
         if (old := self.members.get(newcomer.identity)) is not None:
             self.dismiss(old, Reason.DUPLICATE_IDENTITY)
         self.members[newcomer.identity] = newcomer
@@ -192,7 +192,7 @@ class Room:
         self.announce(owner)
 
     def track_heard(self, sid: str) -> None:
-        """Somebody listens to it from now on: its owner may want to know before it speaks."""
+        """It has a subscriber from now on: its owner may want to know before it speaks."""
         for member in self.members.values():
             if any(track.sid == sid for track in member.live_tracks):
                 member.heard(sid)
@@ -203,7 +203,7 @@ class Room:
         return next((track for track in tracks if track.sid == sid), None)
 
     def route(self, sender: Occupant, packet: models.DataPacket, *, reliable: bool) -> None:
-        """Hands a data packet to whom it is for, signed with its sender. Nothing is kept for those who come later."""
+        """Hands a data packet to its recipients, marked with its sender. Nothing is kept for later members."""
         wanted = set(packet.destination_identities) | set(packet.user.destination_identities)
         packet.participant_identity = sender.identity
         packet.participant_sid = sender.sid

@@ -79,7 +79,7 @@ def parse(text: str) -> Remote:
         lines = tuple(_line(m) for m in media)
         first = media[0]
         sizes = [m.sctpCapabilities.maxMessageSize for m in media if m.sctpCapabilities is not None]
-    # What the parser does with junk is not part of its contract.
+    # The parser's treatment of junk is not part of its contract.
     except (ValueError, AssertionError, IndexError, KeyError, TypeError, AttributeError, StopIteration, RuntimeError):
         raise SignalError("a session description that cannot be read") from None
     ice, dtls = first.ice, first.dtls

@@ -27,7 +27,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 async def _for_any_page(request: web.Request, response: web.StreamResponse) -> None:
-    """Browsers may ask from pages of any origin, as of the real server: what counts is the token."""
+    """Browsers may ask from pages of any origin, as of the real server: only the token counts."""
     response.headers["Access-Control-Allow-Origin"] = "*"
     if wanted := request.headers.get("Access-Control-Request-Headers"):
         response.headers["Access-Control-Allow-Headers"] = wanted
@@ -98,7 +98,7 @@ class EmbeddedLiveKit:
         await self._end(silently=False)
 
     async def kill(self) -> None:
-        """Goes away as in a crash: every connection breaks without a word; idempotent."""
+        """Goes away as in a crash: every connection breaks silently; idempotent."""
         await self._end(silently=True)
 
     async def _end(self, *, silently: bool) -> None:
@@ -132,7 +132,7 @@ class EmbeddedLiveKit:
         socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         await socket.prepare(request)
         if query.reconnect:
-            # The real server resumes whoever holds the identity now (traps B3); here nobody is ever resumed.
+            # The real server resumes the participant that holds the identity now (traps B3); this one never resumes.
             leave = rtc.LeaveRequest(reason=Reason.STATE_MISMATCH, action=Action.RECONNECT, can_reconnect=True)
             await socket.send_bytes(encode_response(leave=leave))
             return socket
