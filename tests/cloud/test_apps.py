@@ -12,6 +12,7 @@ from glassbridge.cloud.apps import connection
 from glassbridge.cloud.apps.registry import RegistryError, StaticRegistry
 from glassbridge.cloud.apps.running import RunningApp
 from glassbridge.cloud.auth import mint_core_token
+from glassbridge.cloud.websocket import WebSocket
 from glassbridge.core.app_session import StopReason
 from glassbridge.core.app_times import AppTimes
 from glassbridge.core.moving import Stage
@@ -470,6 +471,7 @@ async def test_a_draining_cloud_takes_no_apps(stage: Begin) -> None:
 
 async def test_an_app_that_falls_silent_is_missed(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one that has answered before: what swallows pongs on the way must not cost a healthy socket (L-7)."""
+    monkeypatch.setattr(connection, "PING_AGAIN", 0.1)
     monkeypatch.setattr(connection, "PING_EVERY", 0.1)
     built = await stage()
     phone = await built.phone()
@@ -478,6 +480,25 @@ async def test_an_app_that_falls_silent_is_missed(stage: Begin, monkeypatch: pyt
     assert app.reader is not None
     app.reader.cancel()  # from now on it reads nothing, so it answers nothing
     await eventually(lambda: phone.of_type("app_state_change")[-1]["state"] == "reconnecting" or "not missed")
+
+
+async def test_a_new_socket_is_pinged_twice_soon(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that dies while it takes its socket has subscribed to nothing: nothing else would be sent to it for 10 s,
+    and what is sent to nobody fails nowhere."""
+    pinged: list[WebSocket] = []
+    ping = WebSocket.ping
+
+    async def note(socket: WebSocket, *data: bytes) -> None:
+        pinged.append(socket)
+        await ping(socket, *data)
+
+    monkeypatch.setattr(WebSocket, "ping", note)
+    monkeypatch.setattr(connection, "PING_AGAIN", 0.1)
+    monkeypatch.setattr(connection, "PING_EVERY", 60.0)
+    built = await stage()
+    await built.phone()
+    await built.running()
+    await eventually(lambda: max(map(pinged.count, pinged), default=0) == 2 or "pinged once")
 
 
 async def test_a_socket_that_died_unseen_is_found_when_the_phone_is_back(

@@ -10,7 +10,7 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count, repeat
 from typing import Any
 
 import structlog
@@ -46,6 +46,8 @@ SEND_TIMEOUT = 15.0
 WRITE_BUFFER = 16 << 10
 """Bytes that this process and this machine buffer beyond the queues, where nothing can be dropped any more."""
 PING_EVERY = 10.0
+PING_AGAIN = 2.0
+"""Seconds from the first ping to the second: to an app that dies while it takes its socket nothing else is sent."""
 MISSED_PINGS = 3
 PROOF = 2.0
 """Seconds in which a socket that is doubted has to give a sign of life."""
@@ -300,7 +302,7 @@ class AppConnection:
     async def _ask_for_life(self) -> None:
         """Missed pings are counted, not seconds: if this process stalled, the app is not to blame. The first one
         goes at once, so that it is known from the beginning whether they are answered."""
-        while True:
+        for pause in chain((PING_AGAIN,), repeat(PING_EVERY)):
             self._unanswered += 1
             await self._put(self._socket.ping())
             if self._doubted.is_set():
@@ -310,7 +312,7 @@ class AppConnection:
                 if self._is_silent(1):
                     break
             with suppress(TimeoutError):
-                async with asyncio.timeout(PING_EVERY):
+                async with asyncio.timeout(pause):
                     await self._doubted.wait()
             if self._is_silent(MISSED_PINGS):
                 break
