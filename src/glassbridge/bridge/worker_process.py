@@ -16,13 +16,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.lifeline import Lifeline
 from glassbridge.bridge.listening import Listening
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.garbage import spare_imports, spare_the_start
+from glassbridge.telemetry.lean_structlog import import_structlog
 
 if TYPE_CHECKING:
     from glassbridge.bridge.host import Drain
@@ -34,6 +33,7 @@ SERVE = "serve"
 def main() -> None:
     """The process: exit status 0 after an orderly end, 1 for an error that the user was told."""
     spare_the_start()
+    import_structlog()
     faulthandler.enable(all_threads=False)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it serves, and has a loop
     lifeline = Lifeline(int(sys.argv[1]))
@@ -58,6 +58,8 @@ def main() -> None:
 
 async def _serve(config: BridgeConfig, number: int, lifeline: Lifeline) -> None:
     """Raises UserError."""
+    import structlog
+
     structlog.contextvars.bind_contextvars(worker=number)  # before gRPC copies the context for its calls
     listening = Listening(config, number)
     await listening.start()

@@ -30,6 +30,9 @@ class Start:
     """One start of a program. `finish` raises UserError for all that was wrong."""
 
     def __init__(self, development: bool, read: "Callable[[], Read]" = read_environment) -> None:
+        from glassbridge.telemetry.lean_structlog import import_structlog
+
+        import_structlog()
         self.settings: Settings
         """What cannot be used in it is told by `finish`."""
         self.settings, wrong = read()
