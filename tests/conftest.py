@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from glassbridge.telemetry.access import SERVER_LOGGER
 from tests.support import forked
 from tests.support.livekit import embedded_livekit, livekit, real_livekit, server_binary
-from tests.support.patience import slowness
+from tests.support.patience import BETWEEN, slowness
 from tests.support.poll import eventually, eventually_sync
 
 __all__ = ["embedded_livekit", "livekit", "real_livekit"]
@@ -118,7 +118,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Threads, descriptors and child processes are as before, once all fixtures of the test are closed."""
-    slowness()
+    slowness(BETWEEN)
     threads, descriptors, children = set(threading.enumerate()), _descriptors(), _children()
     native = _native_library_runs()
     yield

@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from tests.support import patience
-from tests.support.patience import REMEMBERED, Patience, deadline, patient, slowness, soon
+from tests.support.patience import BETWEEN, RECENT, REMEMBERED, Patience, deadline, patient, slowness, soon
 from tests.support.poll import eventually
 
 
@@ -21,6 +21,14 @@ def test_a_machine_is_as_slow_as_it_was_at_worst_lately(monkeypatch: pytest.Monk
     monkeypatch.setattr(patience, "_measured", [(now - REMEMBERED - 1, 99.0), (now - 20.0, 6.0), (now - 10.0, 1.5)])
     assert 6.0 <= slowness() < 99.0, "the first one is forgotten, a new one is taken"
     assert len(patience._measured) == 3
+
+
+def test_it_is_measured_again_when_the_last_time_is_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_measured", [(monotonic() - (RECENT + BETWEEN) / 2, 2.0)])
+    assert slowness(BETWEEN) == 2.0
+    assert len(patience._measured) == 1, "good enough to begin a test"
+    slowness()
+    assert len(patience._measured) == 2, "not to end a wait"
 
 
 @pytest.mark.usefixtures("slow")

@@ -1,9 +1,11 @@
 """`top`, `inspect` and `doctor` find the `glassbridge dev` that runs beside them; nobody else learns its secrets."""
 
+import asyncio
 import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from glassbridge.cli.admin_client import LOCAL_CLOUD, connect
 from glassbridge.cli.common import known_names
 from glassbridge.cli.doctor import DEPLOYMENT
 from glassbridge.cli.running_dev import announced, find_dev, runtime_folder
+from tests.support import forked
+from tests.support.patience import patient
 from tests.support.process import Program
 
 CLOUD = "http://127.0.0.1:8002"
@@ -130,31 +134,41 @@ async def dev(*options: str) -> AsyncIterator[Program]:
         yield program
 
 
+def beside(*args: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command as its user types it, with what this process has for an environment."""
+    return forked.glassbridge(*args, env=os.environ | environment, within=patient(60))
+
+
+def checks(doctor: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, str]]:
+    """What `glassbridge doctor --json` says, by check."""
+    return {line["check"]: line for line in map(json.loads, doctor.stdout.splitlines())}
+
+
+@pytest.mark.usefixtures("commands")
 @pytest.mark.timeout(600)
 async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLASSBRIDGE_ADMIN_TOKEN", raising=False)
     async with dev("--user", "ada") as running:
+        said = ""
         for command, status, words in (
             (("top", "--once"), 0, "no sessions"),
             (("inspect", "ada"), 1, "no session of ada"),
         ):
-            async with Program.glassbridge(*command) as shown:
-                assert await shown.ends(60) == status, shown.err
-            assert words in "\n".join(shown.out + shown.err)
-        async with Program.glassbridge("doctor", "--json", env={"GLASSBRIDGE_CAPTIONS": ""}) as doctor:
-            status = await doctor.ends(60)
-        told = {line["check"]: line for line in map(json.loads, doctor.out)}
-        assert status == 0, told
+            shown = await asyncio.to_thread(beside, *command)
+            assert shown.returncode == status, shown.stderr
+            said += shown.stdout + shown.stderr
+            assert words in shown.stdout + shown.stderr
+        doctor = await asyncio.to_thread(beside, "doctor", "--json", GLASSBRIDGE_CAPTIONS="")
+        told = checks(doctor)
+        assert doctor.returncode == 0, told
         assert "glassbridge dev" in told["examined"]["text"]
         for check in ("LiveKit", "cloud", "LiveKit's key", "bridges", "sockets"):
             assert told[check]["state"] == "well", told[check]
         [path] = folder.iterdir()
         token = json.loads(path.read_text())["environment"]["GLASSBRIDGE_ADMIN_TOKEN"]
-        assert token not in "\n".join(doctor.out + doctor.err + shown.err + running.err)
-        async with Program.glassbridge("doctor", "--json", env={"LIVEKIT_URL": "ws://127.0.0.1:1"}) as other:
-            await other.ends(60)
-        [examined] = [line for line in map(json.loads, other.out) if line["check"] == "examined"]
-        assert "LIVEKIT_URL is set" in examined["text"]
+        assert token not in "\n".join([doctor.stdout, doctor.stderr, said, *running.err])
+        other = await asyncio.to_thread(beside, "doctor", "--json", LIVEKIT_URL="ws://127.0.0.1:1")
+        assert "LIVEKIT_URL is set" in checks(other)["examined"]["text"]
         running.signal(signal.SIGTERM)
         await running.ends(10)
         assert list(folder.iterdir()) == []

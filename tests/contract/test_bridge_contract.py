@@ -58,7 +58,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 async def program(stack: AsyncExitStack, tmp_path: Path) -> AsyncIterator[Program]:
     """A bridge with one worker; its log is shown with a failure."""
     playback = PlaybackLimits(folder=str(tmp_path))
-    config = BridgeConfig(socket=str(tmp_path / "b.sock"), unclaimed=2.0, playback=playback)
+    config = BridgeConfig(socket=str(tmp_path / "b.sock"), unclaimed=2.0, playback=playback, spare=False)
     bridge = await stack.enter_async_context(bridge_program(config))
     await bridge.says("bridge ready")
     yield bridge

@@ -15,7 +15,9 @@ TURNS = 1_500_000
 QUIET = 0.025
 """Seconds that TURNS of an empty loop take on a quiet machine."""
 RECENT = 5.0
-"""Seconds for which a measurement is good enough."""
+"""Seconds for which a measurement is good enough to end a wait."""
+BETWEEN = 15.0
+"""Seconds for which one is good enough to begin a test: six processes that measure each 5 s take 2 % of the machine."""
 REMEMBERED = 30.0
 """Seconds for which the worst measurement counts: other programs come and go."""
 MOST = 15.0
@@ -24,13 +26,13 @@ _measured: list[tuple[float, float]] = []
 """(time, slowness) of the last measurements."""
 
 
-def slowness() -> float:
+def slowness(recent: float = RECENT) -> float:
     """How many times longer a busy program takes than on a quiet machine: the worst of the last half minute, 1 to MOST.
 
-    Measures if the last measurement is not recent: the calling thread is busy for QUIET seconds of processor time.
+    Measures if the last measurement is older than `recent` seconds: the calling thread is busy for QUIET seconds then.
     """
     begun = monotonic()
-    if not _measured or _measured[-1][0] < begun - RECENT:
+    if not _measured or _measured[-1][0] < begun - recent:
         for _ in range(TURNS):
             pass
         ended = monotonic()
