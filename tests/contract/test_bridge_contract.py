@@ -174,7 +174,7 @@ async def test_the_whole_conversation(
     assert events[-1].duration_ms == 1200
     await eventually(lambda: loud(all_of(ear)) > 1.1 or f"the phone heard {loud(all_of(ear))} s of 1.2")
     heard = all_of(ear)
-    assert 1.1 < loud(heard) < 1.35
+    assert 1.1 < loud(heard) < patient(1.35), "what comes late was replaced by something like it first"
     assert abs(pitch(heard) - 440) < 4
 
     stopped = await client.stop_audio(user_id=USER)
