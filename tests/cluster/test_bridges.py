@@ -40,12 +40,17 @@ class Listed:
 
     async def killed(self) -> None:
         """Without a word to anybody."""
-        self._listing.cancel()
+        await self._unlisted()
         await self.bridge.stop()
 
     async def withdrawn(self) -> None:
-        self._listing.cancel()
+        await self._unlisted()
         await self._registrar.close()
+
+    async def _unlisted(self) -> None:
+        """A renewal that is under way ends first: it holds a connection, and would list the bridge again."""
+        self._listing.cancel()
+        await asyncio.wait({self._listing})
 
 
 class Scene:

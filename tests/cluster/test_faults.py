@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 import structlog
@@ -116,6 +116,25 @@ async def test_frozen_and_thawed(valkey: Valkey, stack: AsyncExitStack) -> None:
     restored = await granted(directory, first.claim)
     assert restored.former is None
     assert restored.claim.epoch >= first.claim.epoch
+
+
+async def test_a_deadline_that_comes_at_any_step_of_a_request_ends_it(valkey: Valkey, stack: AsyncExitStack) -> None:
+    """Also in the turn of the loop in which the library has just sent its command: a cancelling got lost there."""
+    directory = directory_of(stack, valkey.url)
+    await granted(directory, claim())
+    valkey.freeze()
+    try:
+        for turns in range(1, 25):
+            asked = asyncio.create_task(refused(directory, 0.02))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            sleep(0.03)  # this process got no processor: the deadline is over, and all that the kernel has done is seen
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert asked.done(), f"the deadline got lost after {turns} turns of the loop"
+            assert await asked == "TimeoutError"
+    finally:
+        valkey.thaw()
 
 
 async def test_a_server_that_stood_still_does_nothing_that_nobody_waits_for(

@@ -118,7 +118,8 @@ class Speaker:
             self._slot.tune()
             self._slot.put(self._encoder.encode(self._silence))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._slot.heard.wait(), FRAME)
+                async with asyncio.timeout(FRAME):  # wait_for may drop a cancelling, before Python 3.12
+                    await self._slot.heard.wait()
 
     async def write(self, frame: bytes) -> None:
         """See LocalTrack. Raises ValueError (the caller's fault) for a frame of another length."""
