@@ -195,7 +195,7 @@ def test_workers_die_with_their_supervisor_and_the_sockets_are_had_again(
 
 def test_an_address_in_use_is_one_clear_line(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path, port = tmp_path / "b.sock", free_port()
-    one, two = launch(socket=str(path)), launch(port=port)
+    one, two = launch(socket=str(path), spare=False), launch(port=port, spare=False)
     up(one, f"unix:{path}")
     up(two, f"127.0.0.1:{port}")
     for fields, advice in (
@@ -205,7 +205,7 @@ def test_an_address_in_use_is_one_clear_line(launch: Callable[..., Bridge], tmp_
         ({"socket": str(tmp_path)}, "is no socket"),
         ({"host": "198.51.100.1"}, "cannot listen on"),
     ):
-        late = launch(**fields)
+        late = launch(spare=False, **fields)
         assert late.ended_within(READY_WITHIN) == 1
         (line,) = (line for line in late.said.splitlines() if line.startswith("glassbridge: "))
         assert advice in line
@@ -216,7 +216,7 @@ def test_an_address_in_use_is_one_clear_line(launch: Callable[..., Bridge], tmp_
 
 def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), reflection=True)
+    bridge = launch(socket=str(path), reflection=True, spare=False)
     up(bridge, f"unix:{path}")
     with grpc.insecure_channel(f"unix:{path}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
@@ -239,9 +239,11 @@ def test_health_service_and_reflection(launch: Callable[..., Bridge], tmp_path: 
     }
 
 
-def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge], tmp_path: Path) -> None:
+def test_a_frozen_worker_is_noticed_by_the_channel_and_does_not_hold_up_the_end(
+    launch: Callable[..., Bridge], tmp_path: Path
+) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), health_misses=60)
+    bridge = launch(socket=str(path), health_misses=60, spare=False)
     up(bridge, f"unix:{path}")
     with grpc.insecure_channel(f"unix:{path}", options=CHANNEL_OPTIONS) as channel:
         stub = LiveKitBridgeStub(channel)  # type: ignore[no-untyped-call]
@@ -263,13 +265,6 @@ def test_a_frozen_worker_is_noticed_by_the_channel(launch: Callable[..., Bridge]
 
         eventually_sync(back, 5, every=0.1)
     assert bridge.process.poll() is None
-
-
-def test_a_frozen_worker_does_not_hold_up_the_end(launch: Callable[..., Bridge], tmp_path: Path) -> None:
-    path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path))
-    up(bridge, f"unix:{path}")
-    worker = bridge.pid_of(0)
     os.kill(worker, signal.SIGSTOP)
     bridge.process.send_signal(signal.SIGTERM)
     assert bridge.ended_within(5.5) == 0

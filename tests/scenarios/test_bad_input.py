@@ -134,7 +134,13 @@ async def test_a_livekit_binary_that_is_none(tmp_path: Path) -> None:
 # ---- with one
 
 
-async def test_tokens_that_are_not_good(stack: Stack) -> None:
+async def test_tokens_that_are_not_good_and_junk_on_every_socket(stack: Stack) -> None:
+    """One after the other on one system."""
+    await tokens_that_are_not_good(stack)
+    await junk_on_every_socket_disturbs_nobody(stack)
+
+
+async def tokens_that_are_not_good(stack: Stack) -> None:
     phone = ("phone", "--cloud", stack.cloud_url, "--wav", SHORT)
     forged = jwt.encode({"sub": "ada"}, JWT_SECRET[::-1], algorithm="HS256")
     says = "get a fresh one with `glassbridge token`"
@@ -158,33 +164,33 @@ async def a_token_of_another_room(stack: Stack) -> None:
     assert "another room" in answer.error
 
 
-@pytest.mark.parametrize(
-    ("trouble", "code"), [("LiveKit", "unreachable"), ("keys", "token_refused"), ("bridge", "no_bridge")]
-)
-async def test_without_a_room_the_phone_is_told_why_and_captions_come(
-    trouble: str, code: str, embedded_livekit: LiveKit
-) -> None:
-    """No LiveKit, keys that it refuses, no bridge: audio travels on the phone's socket meanwhile."""
+async def test_without_a_room_the_phone_is_told_why_and_captions_come(embedded_livekit: LiveKit) -> None:
+    """Keys that LiveKit refuses, no LiveKit, no bridge: audio travels on the phone's socket meanwhile."""
     from tests.support.livekit import KEYS as RIGHT
 
-    options: dict[str, Any] = {"livekit": embedded_livekit.url, "keys": KEYS if trouble == "keys" else RIGHT}
-    async with Stack(config(**options)) as stack:
-        if trouble == "LiveKit":
-            await embedded_livekit.kill()
-        if trouble == "bridge":
-            await stack.bridge.stop(5)
-        phone = await stack.start_phone(UserId("ada"), "--wav", SHORT)
-        assert await phone.wait() == 0, phone.last_words
-        told = [event for event in phone.events("audio_state") if event["code"] == code]
-        assert told, phone.events("audio_state")
-        assert told[0]["reason"]
-        assert told[0]["transport"] == "websocket"
-        assert said(phone.events("caption")) == clips.words("short")
-        everything = "\n".join(line.text for program in (stack.bridge, stack.cloud, phone) for line in program.lines)
-        assert "Traceback" not in everything
+    where = embedded_livekit.url
+    async with Stack(config(livekit=where, keys=KEYS)) as stack:
+        await tells_why(stack, "token_refused")
+    async with Stack(config(livekit=where, keys=RIGHT)) as stack:
+        await embedded_livekit.kill()
+        await tells_why(stack, "unreachable")
+        await stack.bridge.stop(5)
+        await tells_why(stack, "no_bridge")
 
 
-async def test_junk_on_every_socket_disturbs_nobody(stack: Stack) -> None:
+async def tells_why(stack: Stack, code: str) -> None:
+    phone = await stack.start_phone(UserId(f"ada-{code}"), "--wav", SHORT)
+    assert await phone.wait() == 0, phone.last_words
+    told = [event for event in phone.events("audio_state") if event["code"] == code]
+    assert told, phone.events("audio_state")
+    assert told[0]["reason"]
+    assert told[0]["transport"] == "websocket"
+    assert said(phone.events("caption")) == clips.words("short")
+    everything = "\n".join(line.text for program in (stack.bridge, stack.cloud, phone) for line in program.lines)
+    assert "Traceback" not in everything
+
+
+async def junk_on_every_socket_disturbs_nobody(stack: Stack) -> None:
     """1 MiB of noise at each door while a phone speaks."""
     phone = await stack.start_phone(UserId("ada"), "--wav", SHORT)
     await eventually(lambda: bool(phone.events("ack")) or "the phone did not connect", 20)

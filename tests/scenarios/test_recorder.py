@@ -91,7 +91,7 @@ def said(program: Program, event: str) -> list[Any]:
 async def speaking(folder: Path, livekit: str = "embedded", **more: str) -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
     """A system in which a phone speaks; `more` is for its environment."""
     env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0", **more}
-    options = {"livekit": livekit, "env": env, "taps": {"A": folder / "tap"}}
+    options = {"livekit": livekit, "env": env, "taps": {"A": folder / "tap"}, "spare": True}
     with Ear(folder / "tap") as ear:
         async with Stack(config(**options)) as stack, aiohttp.ClientSession() as http:
             await stack.start_phone(ADA, "--wav", str(clips.wav("clip")), "--loop", "--control")

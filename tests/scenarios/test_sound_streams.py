@@ -17,8 +17,8 @@ from aiohttp import web
 from glassbridge.cloud.apps.registry import new_app, open_registry
 from glassbridge.core.values import user_id
 from glassbridge.lab.clips import wav
-from glassbridge.lab.stack import Stack, StackConfig
-from glassbridge.livekit.tokens import LiveKitKeys
+from glassbridge.lab.stack import Stack
+from tests.scenarios.systems import config
 from tests.support.patience import patient
 
 SECONDS, PIECES = 4, 40
@@ -72,11 +72,11 @@ async def test_it_is_heard_as_it_is_made(tmp_path: Path) -> None:
     record, key = new_app(PACKAGE, f"http://127.0.0.1:{runner.addresses[0][1]}", "", ["all"])
     open_registry(tmp_path / "apps.toml").add(record)
     heard, data = tmp_path / "heard.wav", tone()
-    config = StackConfig(
-        livekit="embedded", keys=LiveKitKeys("key", "s" * 40), jwt_secret="j" * 40, apps=tmp_path / "apps.toml"
-    )
     try:
-        async with Stack(config) as stack, aiohttp.ClientSession() as http:
+        async with (
+            Stack(config(livekit="embedded", apps=tmp_path / "apps.toml")) as stack,
+            aiohttp.ClientSession() as http,
+        ):
             phone = await stack.start_phone(user_id("me"), "--app", PACKAGE, "--wav", str(wav()), "--hear", str(heard))
             async with asyncio.timeout(patient(30.0)):
                 request = await asked.get()

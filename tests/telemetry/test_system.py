@@ -46,7 +46,7 @@ async def test_one_trace_tells_a_recovery_across_phone_cloud_and_bridge() -> Non
             "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0",
             "GLASSBRIDGE_RECOGNISERS": "1",
         }
-        async with Stack(config(livekit="embedded", env=env)) as stack:
+        async with Stack(config(livekit="embedded", env=env, spare=True)) as stack:
             phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")), "--loop", "--control")
 
             async def told(*wanted: str) -> None:

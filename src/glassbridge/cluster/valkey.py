@@ -219,8 +219,8 @@ def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[
         "decode_responses": True,
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
-        # Each request has our deadline. With times of its own the library sends by wait_for, which before Python 3.12 drops
-        # a cancelling that comes in the turn in which it is done: the deadline then was that of the library, 5 s.
+        # Each request has our deadline. With times of its own the library sends by wait_for, which before Python 3.12
+        # drops a cancelling that comes in the turn in which it is done: the deadline then was that of the library, 5 s.
         "socket_timeout": None,
         "socket_connect_timeout": None,
     }

@@ -69,6 +69,8 @@ class StackConfig:
     breakable: bool = False
     """All ways between the programs can be broken; those to LiveKit only where it is a real server of ours."""
     workers: int = 1
+    spare: bool = True
+    """Bridges keep a process warm that replaces a dead worker."""
     participant: ParticipantKind = "own"
     record: Path | None = None
     """Folder for what the recogniser is fed."""
@@ -279,7 +281,10 @@ class Stack:
         apps = ("--apps", str(config.apps)) if config.apps is not None else ()
         bridge = self._program(
             f"bridge{suffix}",
-            ("bridge", "--workers", str(config.workers), "--participant", config.participant),
+            (
+                *("bridge", "--workers", str(config.workers), "--participant", config.participant),
+                *(() if config.spare else ("--no-spare",)),
+            ),
             env | {"LIVEKIT_GRPC_SOCKET": str(bridge_config.socket)},
         )
         if name in config.taps:
