@@ -103,4 +103,5 @@ async def test_it_is_heard_as_it_is_made(tmp_path: Path) -> None:
     assert result["success"] is True
     assert abs(result["duration"] - SECONDS * 1000) < 200
     assert behind < patient(SECONDS / 2), f"it was played {behind:.1f} s after it was made, not while"
-    assert abs(loud_seconds(heard) - SECONDS) < 0.5
+    # what comes too late on a busy machine is concealed by more of the same
+    assert SECONDS - 0.5 < loud_seconds(heard) < SECONDS + patient(0.5)
