@@ -6,6 +6,7 @@ import os
 import struct
 import tempfile
 import zlib
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,11 +203,19 @@ class Growth:
             self._look()
 
     def _look(self) -> None:
-        me = psutil.Process()
-        for process in (me, *me.children(recursive=True)):
+        for pid in (me := os.getpid(), *below(me)):
             try:
-                size = process.memory_info().rss
+                size = psutil.Process(pid).memory_info().rss
             except psutil.Error:
                 continue
-            self._first.setdefault(process.pid, size)
-            self._most[process.pid] = max(size, self._most.get(process.pid, 0))
+            self._first.setdefault(pid, size)
+            self._most[pid] = max(size, self._most.get(pid, 0))
+
+
+def below(pid: int) -> list[int]:
+    """The processes that it has started, and those that these have; psutil reads all of the machine for it."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # it has ended
+            found += map(int, (task / "children").read_text().split())
+    return [*found, *(one for child in found for one in below(child))]
