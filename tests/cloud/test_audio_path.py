@@ -153,7 +153,7 @@ async def test_what_is_lost_is_given_up_and_acknowledged(stage: Begin) -> None:
             await phone.socket.send_bytes(numbered(position, pcm))
     await until_fed(built.recogniser, SPEECH[:6400] + bytes(640) + SPEECH[7040:])  # silence, so that times stay right
     await eventually(lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "not acknowledged")
-    account, _ = built.cloud.sessions._by_user[ANN].microphone.accounts()  # type: ignore[index]
+    account, _ = built.cloud.sessions._by_user[ANN].audio.microphone.accounts()  # type: ignore[index]
     assert (account.lost, account.delivered) == (320, len(SPEECH) // 2 - 320)
 
 

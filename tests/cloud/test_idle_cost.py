@@ -9,7 +9,6 @@ import pytest
 
 import glassbridge
 from glassbridge.cloud import connection
-from glassbridge.cloud.session import UserSession
 from glassbridge.cloud.websocket import WebSocket
 from glassbridge.core.audio_link import Notice
 from glassbridge.core.diagnosis import Hop
@@ -52,10 +51,11 @@ async def test_a_phone_that_says_nothing_has_no_task_of_its_session_and_nothing_
     await phone.say(type="ping", timestamp="0", every=1.0)
     await phone.until("pong")
     [session] = built.cloud.sessions.living
-    lazy = [name for name, made in vars(UserSession).items() if isinstance(made, Lazy)]
-    assert "microphone" in lazy
+    owners = (session, session.audio)
+    lazy = [(one, name) for one in owners for name, made in vars(type(one)).items() if isinstance(made, Lazy)]
+    assert {"apps", "microphone"} <= {name for _, name in lazy}
     await eventually(lambda: len(session._tasks) == 0 or f"{len(session._tasks)} tasks of the session run")
-    assert [name for name in lazy if getattr(session, f"_{name}") is not None] == []
+    assert [name for one, name in lazy if getattr(one, f"_{name}") is not None] == []
 
 
 async def test_a_microphone_that_is_made_late_knows_which_hop_is_at_fault(stage: Begin) -> None:
@@ -63,8 +63,8 @@ async def test_a_microphone_that_is_made_late_knows_which_hop_is_at_fault(stage:
     await (await built.phone(query="?audio=2")).until("audio_state")
     [session] = built.cloud.sessions.living
     session._hear_notice(Notice(AudioState.INTERRUPTED, "place_lost", "the bridge is gone", Hop.BRIDGE))
-    assert session._microphone is None
-    lost_as = session.microphone._ledger.lost_as
+    assert session.audio._microphone is None
+    lost_as = session.audio.microphone._ledger.lost_as
     assert (lost_as.reason, lost_as.hop) == ("place_lost", LossPoint.BRIDGE)
 
 
@@ -74,12 +74,12 @@ async def test_who_never_speaks_has_no_recogniser(stage: Begin) -> None:
     await phone.until("audio_state")
     [session] = built.cloud.sessions.living
     assert session.user == user_id(ANN)
-    assert session.hearing._seats == {}
+    assert session.audio.hearing._seats == {}
     await phone.socket.send_bytes(bytes(3_200))
-    await eventually(lambda: bool(session.hearing._seats) or "nobody listens to what is said")
-    await session.hearing.close()
-    session.hearing.put(bytes(3_200))
-    assert session.hearing._seats == {}, "nobody listens after the end"
+    await eventually(lambda: bool(session.audio.hearing._seats) or "nobody listens to what is said")
+    await session.audio.hearing.close()
+    session.audio.hearing.put(bytes(3_200))
+    assert session.audio.hearing._seats == {}, "nobody listens after the end"
 
 
 async def test_the_kernel_is_asked_for_the_round_trip_only_of_a_phone_that_is_missed(

@@ -339,7 +339,7 @@ async def test_a_phone_that_is_missed_counts_again_on_its_socket_when_it_is_hear
     await phone.socket.send_bytes(encode_numbered(FrameNumber(7, 0, 0), bytes(640)))
     await phone.until("connection_ack", 2)
     assert state() is SessionState.ACTIVE
-    await eventually(lambda: session.microphone.position == (7, 320) or "what it said is not heard")
+    await eventually(lambda: session.audio.microphone.position == (7, 320) or "what it said is not heard")
 
 
 async def test_a_phone_that_is_missed_for_long_is_closed(stage: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +377,7 @@ async def test_a_phone_that_does_not_read_is_closed_and_its_queue_is_bounded(sta
     phone.socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
     stream = "x" * 10_000
     for _ in range(5000):
-        session.transcription.say(stream)
+        session.audio.transcription.say(stream)
         if not connection.open:
             break
         await asyncio.sleep(0)

@@ -349,7 +349,7 @@ async def test_to_the_socket_and_back_to_the_room_no_sample_is_lost_or_doubled(s
     assert transports[:61] == ["livekit"] * 61
     assert transports[61:121] == ["websocket"] * 60
     assert set(transports[121:]) == {"livekit"}
-    account, _ = built.cloud.sessions._by_user[ANN].microphone.accounts()  # type: ignore[index]
+    account, _ = built.cloud.sessions._by_user[ANN].audio.microphone.accounts()  # type: ignore[index]
     assert (account.delivered, account.lost, account.repeated) == (len(SPEECH) // 2, 0, 0)
 
 
@@ -360,7 +360,7 @@ async def test_what_is_lost_is_booked_to_the_hop_that_was_dead(stage: Begin) -> 
     built.rooms.without_phone = True
     await until_told(phone, "phone_not_in_room")
     await phone.socket.send_bytes(numbered(3200, bytes(640)))
-    microphone = built.cloud.sessions._by_user[ANN].microphone  # type: ignore[index]
+    microphone = built.cloud.sessions._by_user[ANN].audio.microphone  # type: ignore[index]
     await eventually(lambda: microphone.accounts()[0].lost == 2880 or "not booked as lost")
     (run,) = [r for r in microphone.accounts()[0].epochs[0].runs if r.label.kind.value == "lost"]
     assert (run.label.hop, run.label.reason) == (LossPoint.PHONE, "phone_not_in_room")

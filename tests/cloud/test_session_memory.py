@@ -283,8 +283,8 @@ class Hour:
             socket: Any = Socket()
             params = ConnectParams(livekit=True, numbered=True)
             self.phone = PhoneConnection(socket, None, user_id(ANN), SocketNumber(self.numbers), params, self.config)
-            self._connect(self.phone, socket, self.session.closed)
-            self.session.opened(self.phone)
+            self._connect(self.phone, socket, self.session.sockets.closed)
+            self.session.sockets.opened(self.phone)
         for package in PACKAGES:
             app = self.session.apps.find(package)
             known = self.apps.get(package)
@@ -320,7 +320,7 @@ class Hour:
             self, self.config, self.pool, self.host, self.recogniser, self.speech, self.examiner, self.owner,
             self.flights, self.flights._redact, self.random, self.hostile, *self.sockets.values(),
         ]  # fmt: skip
-        hearing = self.session.hearing
+        hearing = self.session.audio.hearing
         mendings = [seat.mending for seat in hearing._seats.values()]
         for late in (hearing._sound, *mendings):
             shared = [one for one in (hearing._sound, *mendings) if one is not late]

@@ -62,7 +62,9 @@ async def test_what_was_heard_is_not_heard_again_and_what_was_missed_still_is(sc
     await phone.say(type="VAD", status=True)
     await speak(phone, 0, 1, 2, 3, 5, 6)  # 4 is given up after some time
     [former] = scene.clouds.sessions_of()
-    await eventually(lambda: former.microphone.position == (7, 7 * SAMPLES) or str(former.microphone.position))
+    await eventually(
+        lambda: former.audio.microphone.position == (7, 7 * SAMPLES) or str(former.audio.microphone.position)
+    )
     moved = await two.phone(query=numbered(2))
     assert moved.of_type("connection_ack")[0]["known"] == {"epoch": 7, "position": 7 * SAMPLES}
     [session] = scene.clouds.sessions_of()
@@ -72,11 +74,11 @@ async def test_what_was_heard_is_not_heard_again_and_what_was_missed_still_is(sc
     await speak(moved, 5, 6, flags=1)
     await speak(moved, 7, 8)
     await until_fed(two, 7, 8)
-    assert session.hearing.position_ms == former.hearing.position_ms + 2 * 20, "one clock of the session"
-    assert session.microphone.accounts()[0].lost == SAMPLES
+    assert session.audio.hearing.position_ms == former.audio.hearing.position_ms + 2 * 20, "one clock of the session"
+    assert session.audio.microphone.accounts()[0].lost == SAMPLES
     await speak(moved, 4, flags=1)
-    await eventually(lambda: session.microphone.accounts()[0].lost == 0 or "the hole is not filled")
-    assert session.microphone.position == (7, 9 * SAMPLES)
+    await eventually(lambda: session.audio.microphone.accounts()[0].lost == 0 or "the hole is not filled")
+    assert session.audio.microphone.position == (7, 9 * SAMPLES)
 
 
 async def test_what_apps_listen_to_is_in_force_before_they_come(scene: Scene) -> None:
@@ -114,10 +116,10 @@ async def test_no_utterance_gets_a_name_that_another_had(scene: Scene) -> None:
     await one.phone(query=numbered(1))
     await one.running("transcription:en-US")
     [former] = scene.clouds.sessions_of()
-    former.hearing.name_after(40)
+    former.audio.hearing.name_after(40)
     await two.phone(query=numbered(2))
     [session] = scene.clouds.sessions_of()
-    assert session.hearing.named == 40
+    assert session.audio.hearing.named == 40
 
 
 async def test_a_sound_goes_on_where_it_was(scene: Scene) -> None:

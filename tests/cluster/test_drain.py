@@ -128,7 +128,7 @@ async def test_users_who_say_nothing_are_moved_first(clouds: Clouds, monkeypatch
     phones = await crowd(one, 12)
     sessions = list(one.cloud.sessions.living)
     for session in sessions[:11]:
-        session.microphone.heard_at = asyncio.get_running_loop().time() + 60.0
+        session.audio.microphone.heard_at = asyncio.get_running_loop().time() + 60.0
     monkeypatch.setattr(moving, "REST", 0.0)
     await eventually(lambda: any(phone.socket.closed for phone in phones) or "nobody was moved")
     assert [phone.socket.closed for phone in phones] == [False] * 11 + [True]

@@ -64,8 +64,8 @@ async def test_what_a_slow_owner_had_comes_late(
     first = await one.phone(query=numbered(1))
     await one.running("VAD", "transcription:en-US")
     [old] = clouds.sessions_of()
-    old.transcripts.add("said before", ["en-US"], 0, 500, id="u1")
-    old.hearing.name_after(1)
+    old.audio.transcripts.add("said before", ["en-US"], 0, 500, id="u1")
+    old.audio.hearing.name_after(1)
     slow(two, monkeypatch, before, after)
     begun = asyncio.get_running_loop().time()
     second = await two.phone(query=numbered(2))
@@ -73,14 +73,14 @@ async def test_what_a_slow_owner_had_comes_late(
     assert (id_of(second), second.of_type("connection_ack")[0]["resumed"]) == (id_of(first), True)
     new = two.cloud.sessions._by_user[user_id(ANN)]
     assert new.apps.states() == {}, "it has answered in time"
-    new.transcripts.add("said since", ["en-US"], 0, 0, id=f"u{next(new.hearing._ids)}")
+    new.audio.transcripts.add("said since", ["en-US"], 0, 0, id=f"u{next(new.audio.hearing._ids)}")
     await eventually(lambda: PACKAGE in new.apps.states() or "the app is not there", 6.0)
     assert old.ownership.state is OwnershipState.MOVED
     assert clouds.sessions_of() == [new]
     running = new.apps.find(PACKAGE)
     assert running is not None
     assert new.apps.subscriptions_of(running) == ["VAD", "transcription:en-US"]
-    found = new.transcripts.find(0, 1e12, None)
+    found = new.audio.transcripts.find(0, 1e12, None)
     assert [segment.text for segment in found] == ["said before", "said since"]
     assert found[0].id != found[1].id, "a name was given twice"
     assert await first.closed_with() == 4001

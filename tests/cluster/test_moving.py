@@ -40,8 +40,8 @@ async def test_a_phone_keeps_its_session_on_another_cloud(clouds: Clouds) -> Non
     before = first.of_type("connection_ack")[0]
     await eventually(lambda: len(clouds.bridge.joins) == 1)
     old = clouds.sessions_of()[0]
-    old.transcripts.add("said before", ["en-US"], 0, 500)
-    old.unnumbered.configure(Decoder(40))
+    old.audio.transcripts.add("said before", ["en-US"], 0, 500)
+    old.audio.unnumbered.configure(Decoder(40))
     second = await two.phone(query=numbered(2))
     after = second.of_type("connection_ack")[0]
     assert (after["sessionId"], after["resumed"]) == (before["sessionId"], True)
@@ -49,8 +49,8 @@ async def test_a_phone_keeps_its_session_on_another_cloud(clouds: Clouds) -> Non
     assert await first.closed_with() == 4001
     [new] = clouds.sessions_of()
     assert old.ownership.state is OwnershipState.MOVED
-    assert new.unnumbered.lc3 == 40
-    assert [segment.text for segment in new.transcripts.find(0, 1e12, None)] == ["said before"]
+    assert new.audio.unnumbered.lc3 == 40
+    assert [segment.text for segment in new.audio.transcripts.find(0, 1e12, None)] == ["said before"]
     await eventually(lambda: len(clouds.bridge.joins) == 2)
     older, newer = (join.generation for join in clouds.bridge.joins)
     assert newer > first_generation(new.ownership.epoch) > older > first_generation(old.ownership.epoch)

@@ -74,7 +74,7 @@ async def scene(connect: Connect) -> AsyncIterator[Scene]:
 async def test_each_cloud_serves_the_rest_of_each_user(scene: Scene) -> None:
     await scene.has_app()
     [session] = scene.clouds.sessions_of()
-    session.transcripts.add("said before", ["en-US"], 0, 500)
+    session.audio.transcripts.add("said before", ["en-US"], 0, 500)
     for at in range(3):
         status, told = await scene.ask(at, "/api/client/transcripts")
         assert (status, [one["text"] for one in told["data"]["segments"]]) == (200, ["said before"])

@@ -211,7 +211,7 @@ async def phone_heard(page: Page, built: Stage) -> None:
     await page.click("#start")
     await page.until(f"{TOLD} === 'you are heard'", 20)
     [session] = [one for one in built.cloud.sessions.living if one.has_phone]
-    hear = partial(session.transcription.understood, asked=frozenset({Want("en-US")}))
+    hear = partial(session.audio.transcription.understood, asked=frozenset({Want("en-US")}))
     for number in range(5):
         hear(Transcript(SAID, True, 1_000 * number, 1_000 * number + 900, id=f"u{number}"))
     hear(Transcript("and this is not over", False, 9_000, 9_500))

@@ -95,7 +95,7 @@ async def test_the_phone_joins_its_room_anew_on_each_greeting(stage: Callable[..
         phone.speak(PCM)
         await eventually(lambda: first.sent == [(b"\x01" + PCM, "")] or "nothing came into the room")
         (session,) = built.cloud.sessions.living
-        session._nudge_phone(Nudge.GREET)
+        session._greeter.nudge(Nudge.GREET)
         await lab.until_joined(2)
         assert first.closed is not None
         await phone.deafen()

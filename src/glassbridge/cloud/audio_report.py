@@ -2,8 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
+import structlog
+
+from glassbridge.cloud.apps.user_apps import HasApps
 from glassbridge.cloud.clock import unix_ms_now
+from glassbridge.cloud.flight import Flight
+from glassbridge.cloud.link import LinkShell
+from glassbridge.cloud.phone_sockets import PhoneSockets
 from glassbridge.core.audio_report import Troubles, report
 from glassbridge.core.coded_audio import CODED_AUDIO
 from glassbridge.core.diagnosis import RECOGNISER_FAILED, RECOGNISER_OVERLOADED, RECOGNISER_STUCK, Finding
@@ -19,24 +26,39 @@ RECOGNISER_FINDINGS = {Reason.STUCK: RECOGNISER_STUCK, Reason.OVERLOADED: RECOGN
 UNDER_WAY = "under way"
 
 
-class AudioReport:
-    """Of one session. `tell` sends a notice, `recover` records what is done about a finding and with what result, `say`
-    shows a sentence where captions are."""
+class Session(HasApps, Protocol):
+    """The one whose audio it is."""
 
-    __slots__ = ("_clock", "_deaf", "_notice", "_recover", "_say", "_tell", "_told", "_troubles")
+    @property
+    def link(self) -> LinkShell: ...
+
+
+class AudioReport:
+    """Of one session. `say` shows a sentence where captions are."""
+
+    __slots__ = (
+        "_clock", "_deaf", "_flight", "_log", "_notice", "_say", "_session", "_sockets", "_told", "_troubles",
+        "told_apps",
+    )  # fmt: skip
 
     def __init__(
         self,
-        tell: Callable[[AudioStateNotice], None],
-        recover: Callable[[Finding, str], None],
+        session: Session,
+        sockets: PhoneSockets,
         say: Callable[[str], None],
+        flight: Flight,
+        log: structlog.stdlib.BoundLogger,
         clock: Callable[[], float],
     ) -> None:
         """`clock` gives monotonic seconds."""
-        self._tell = tell
-        self._recover = recover
+        self._session = session
+        self._sockets = sockets
         self._say = say
+        self._flight = flight
+        self._log = log
         self._clock = clock
+        self.told_apps: AudioStateNotice | None = None
+        """What they were told last, or would have been."""
         self._troubles = Troubles()
         self._notice: Notice | None = None
         """The newest of the link; None while no phone is here."""
@@ -107,6 +129,17 @@ class AudioReport:
         if self.state is AudioState.LIVE:
             self._tell_anew()
 
+    def _recover(self, finding: Finding, result: str) -> None:
+        """Something is done about audio that arrives and is of no use, or has helped."""
+        about = {
+            "action": finding.action.value,
+            "cause": finding.code,
+            "result": result,
+            "generation": self._session.link.generation,
+        }
+        self._log.info("recovery", **about)
+        self._flight.note("recovery", **about)
+
     def _tell_anew(self) -> None:
         if self._notice is None:  # no phone is here
             return
@@ -125,8 +158,30 @@ class AudioReport:
                 retry_in_ms=None if wait is None else round(wait * 1000),
                 transport=notice.route.value,
                 seconds=made.captions_late,
+                traceparent=self._session.link.trace,
             )
         )
+
+    def _tell(self, said: AudioStateNotice) -> None:
+        link = self._session.link
+        self._flight.note(
+            "audio state", state=said.state, code=said.code, hop=said.hop, text=said.reason,
+            transport=said.transport, generation=link.generation, **link.ages(),
+        )  # fmt: skip
+        self._sockets.tell(said)
+        self._tell_apps(said)
+
+    def tell_apps_away(self) -> None:
+        """No phone is here to be told; its apps are."""
+        reason = "the phone is not connected"
+        self._tell_apps(
+            AudioStateNotice(state="unavailable", reason=reason, code="phone_away", hop="phone", since=unix_ms_now())
+        )
+
+    def _tell_apps(self, said: AudioStateNotice) -> None:
+        self.told_apps = said
+        if (apps := self._session.apps_here) is not None:
+            apps.audio_state(said)
 
 
 def _finding(fault: Fault | None, captions: bool) -> Finding | None:

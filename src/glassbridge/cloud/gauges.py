@@ -42,7 +42,7 @@ class Gauges:
             metrics.RECOGNISER_FITS.read_by(lambda: self._sessions.speech.fits),
             metrics.RECOGNISER_SLOW.read_by(lambda: self._sessions.speech.slow),
             metrics.RECOGNISER_CROWDED_OUT.read_by(lambda: self._sessions.speech.crowded_out),
-            metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.outbox for one in self._sessions.living)}),
+            metrics.QUEUES.read_by(lambda: {("outbox",): sum(one.sockets.waiting for one in self._sessions.living)}),
         ]
 
     def __exit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import Event, SocketClosed, SocketNumber, SocketOpened
 from glassbridge.wire.close_codes import CloseCode
+from glassbridge.wire.phone import Message
 
 
 class PhoneSockets:
@@ -30,6 +31,20 @@ class PhoneSockets:
         self._rivals = Rivals()
         self._kept: list[SocketNumber] = []
         """Superseded phones that are still connected, oldest first."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the phone."""
+        return self.phone.waiting if self.phone is not None else 0
+
+    def tell(self, message: Message, *, may_drop: bool = False) -> None:
+        """Sends to the phone, if one is here. `may_drop`: not where it reads slowly."""
+        if self.phone is not None:
+            self.phone.send(message, may_drop=may_drop)
+
+    async def answers(self, within: float) -> bool:
+        """Whether the phone shows a sign of life when it is asked for one, in so many seconds. Safe to cancel."""
+        return self.phone is not None and await self.phone.answers(within)
 
     def carries_audio(self, connection: PhoneConnection) -> bool:
         """Whether audio of this socket is heard."""

@@ -163,12 +163,12 @@ class Sessions:
     def unnumbered_of(self, user: UserId) -> Unnumbered | None:
         """None: this user has no session here."""
         session = self._by_user.get(user)
-        return None if session is None else session.unnumbered
+        return None if session is None else session.audio.unnumbered
 
     def transcripts_of(self, user: UserId) -> Transcripts | None:
         """None: this user has no session here."""
         session = self._by_user.get(user)
-        return None if session is None else session.transcripts
+        return None if session is None else session.audio.transcripts
 
     def next_number(self) -> SocketNumber:
         """A number for a socket, greater than all before."""
@@ -189,7 +189,7 @@ class Sessions:
         finally:
             self._served.discard(connection)
             if (session := self._holder.pop(connection, None)) is not None:
-                session.closed(connection)
+                session.sockets.closed(connection)
 
     def take(self, connection: PhoneConnection) -> None:
         """Finds or makes the session for a socket."""
@@ -224,7 +224,7 @@ class Sessions:
                 session = self._begin(won, anew=known is not None and not won.goes_on)
             session.own((ownership.Held if won.held else ownership.Assumed)(won.claim))
             self._holder[connection] = session
-            session.opened(connection)
+            session.sockets.opened(connection)
 
     def _take_late(self, session: UserSession | None, handed: HandOver) -> None:
         """The former owner answers after the session has begun without it."""

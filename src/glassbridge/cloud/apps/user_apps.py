@@ -57,6 +57,18 @@ class MicrophoneOrders(Protocol):
         """Whether apps need it; `raw`: all of its audio, not only what a voice detector lets through."""
 
 
+class HasApps(Protocol):
+    """A session: most make no apps, for most users start none."""
+
+    @property
+    def apps(self) -> "UserApps":
+        """Made now, if there are none yet."""
+
+    @property
+    def apps_here(self) -> "UserApps | None":
+        """None: there was no need of them yet."""
+
+
 class CannotStart(Rejected):
     """Why an app cannot be started."""
 

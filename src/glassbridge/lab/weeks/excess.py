@@ -66,7 +66,7 @@ def unbounded(cloud: Cloud) -> Iterator[str]:
         for package, wanted in session.apps.handed_over().subscriptions.items():
             if len(wanted) > MOST_SUBSCRIPTIONS:
                 yield f"{package} has {len(wanted)} subscriptions of {session.user}"
-        said = sum(len(segment["text"]) for segment in session.transcripts.handed_over())
+        said = sum(len(segment["text"]) for segment in session.audio.transcripts.handed_over())
         if said > MOST_TEXT:
             yield f"{said} characters of {session.user} are kept"
     if (coming := cloud.api.uploads.coming) > MOST_COMING:
