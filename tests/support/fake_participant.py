@@ -65,6 +65,7 @@ class FakeParticipant:
         self.room = options.room
         self.options = options
         self.closed: Closed | None = None
+        self.waiting, self.silent = 0, 0.0
         self.tracks: list[FakeTrack] = []
         self.sent: list[tuple[bytes, str]] = []
         self._remote: dict[str, RemoteParticipant] = {}
@@ -92,6 +93,8 @@ class FakeParticipant:
     async def close(self) -> None:
         await asyncio.sleep(0)
         self.lose(LossReason.CLOSED)
+
+    vanish = close
 
     # ---- what a test does
 

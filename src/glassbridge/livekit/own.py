@@ -167,12 +167,10 @@ class OwnParticipant:
 
     @property
     def waiting(self) -> int:
-        """Bytes of lossy packets that wait to be sent, because the link takes them no faster."""
         return 0 if self._publisher is None else self._publisher.waiting
 
     @property
     def silent(self) -> float:
-        """Seconds in which nothing was acknowledged although data is on its way."""
         return 0.0 if self._publisher is None else self._publisher.silent
 
     async def close(self) -> None:

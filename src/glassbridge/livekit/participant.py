@@ -142,6 +142,14 @@ class Participant(Protocol):
     def closed(self) -> Closed | None:
         """None while the place is held."""
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of lossy packets that wait to be sent, because the link takes them no faster; 0 if it cannot tell."""
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which nothing was acknowledged although data is on its way; 0.0 if it cannot tell."""
+
     async def publish(self, name: str, rate: int = SAMPLE_RATE) -> LocalTrack:
         """Publishes an audio track for PCM at one of RATES; several at once are mixed by the listener.
 
@@ -160,6 +168,9 @@ class Participant(Protocol):
 
         A cancelled caller does not stop it.
         """
+
+    async def vanish(self) -> None:
+        """The same, but without a word to the server, as when the network goes away; if it can do that."""
 
 
 class ParticipantError(Exception):

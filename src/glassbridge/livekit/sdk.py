@@ -139,6 +139,14 @@ class SdkParticipant:
         return self._closed
 
     @property
+    def waiting(self) -> int:
+        return 0  # the SDK does not tell
+
+    @property
+    def silent(self) -> float:
+        return 0.0
+
+    @property
     def remote(self) -> Mapping[str, RemoteParticipant]:
         people = {
             person.identity: RemoteParticipant(
@@ -209,6 +217,9 @@ class SdkParticipant:
         self.end(LossReason.CLOSED)
         if self._leaving is not None:
             await asyncio.wait([self._leaving], timeout=CLOSE_TIMEOUT)
+
+    async def vanish(self) -> None:
+        await self.close()  # the SDK always says goodbye
 
     # --- joining and leaving ----------------------------------------------------------------------------------------
 

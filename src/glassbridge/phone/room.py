@@ -4,7 +4,6 @@ through it, leaves it."""
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol, runtime_checkable
 
 import aiohttp
 import msgspec
@@ -58,13 +57,6 @@ class _Answer(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer)
-
-
-@runtime_checkable
-class CanVanish(Protocol):
-    """A participant that can go without telling the server."""
-
-    async def vanish(self) -> None: ...
 
 
 class NoTicket(Exception):
@@ -153,8 +145,8 @@ class Room:
 
     @property
     def silent(self) -> float:
-        """Seconds in which nothing was acknowledged although something is on its way; 0 where that is not known."""
-        return getattr(self._participant, "silent", 0.0)
+        """Seconds for which nothing was acknowledged although data is on its way; 0.0 if that is not known."""
+        return 0.0 if self._participant is None else self._participant.silent
 
     @property
     def heard_ms(self) -> int:
@@ -180,7 +172,7 @@ class Room:
     async def vanish(self) -> None:
         """Drops the place without telling the server, if the participant can do that."""
         if self._participant is not None:
-            await _vanish(self._participant)
+            await self._participant.vanish()
 
     async def _hold(self, place: Generation, base: str, core_token: str) -> None:
         ears = _Ears(self._tell, self._hearing)
@@ -212,7 +204,7 @@ class Room:
         finally:
             self._participant = self._track = None
             lost = participant.closed
-            leaving = _vanish(participant) if lost or not self._goodbye else participant.close()
+            leaving = participant.vanish() if lost or not self._goodbye else participant.close()
             released = self._tasks.spawn(leaving, f"leave-{place}")
             ears.agent_is_here(False)
             text = lost.reason.text if lost else ""
@@ -222,7 +214,7 @@ class Room:
     async def send(self, payload: bytes, topic: str, *, timeout: float) -> bool:
         """A lossy packet to all; False when the place is lost, or the link takes no more now. Safe to cancel."""
         participant = self._participant
-        if participant is None or _is_full(participant):
+        if participant is None or participant.waiting > MAX_WAITING:
             return False
         try:
             async with asyncio.timeout(timeout):
@@ -272,14 +264,3 @@ class Room:
             async with asyncio.timeout(timeout):
                 await track.drain()
                 await track.unpublish()
-
-
-async def _vanish(participant: Participant) -> None:
-    """Ends a place as when the network goes away; says goodbye where the participant cannot do that."""
-    silent: object = participant
-    await (silent.vanish() if isinstance(silent, CanVanish) else participant.close())
-
-
-def _is_full(participant: Participant) -> bool:
-    """As far as it knows how many bytes it could not send yet."""
-    return getattr(participant, "waiting", 0) > MAX_WAITING

@@ -58,6 +58,7 @@ class Place:
         self.sid = f"PA_{token.identity}"
         self.remote: Mapping[str, RemoteParticipant] = {}
         self.closed: Closed | None = None
+        self.waiting, self.silent = 0, 0.0
         self.end = 0 if link.ends[0] is process else 1
         self._livekit = livekit
         self._events = events
