@@ -4,7 +4,6 @@ import asyncio
 import json as json_module
 import os
 import sys
-from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ import typer
 from glassbridge.cli.common import load_settings, start_logging
 from glassbridge.cli.programs import ParticipantName, ParticipantOption
 from glassbridge.cli.together import INTERRUPTED, until_signal
+from glassbridge.runtime.choices import require_known
 from glassbridge.runtime.complaints import Complaint
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def apps(
     json: Annotated[bool, typer.Option("--json", help="The whole report as one JSON object.")] = False,
 ) -> None:
     """What apps get of a user's speech, beside the recogniser itself; what apps that do not read cost those that do."""
-    _known("--recogniser", [recogniser], ("offline", "script"))
+    require_known("--recogniser", [recogniser], ("offline", "script"))
     if deaf >= sockets:
         raise typer.BadParameter(Complaint.ALL_DEAF.text())
     start_logging("bench", "error", "auto")
@@ -162,7 +162,7 @@ def speech(
     from glassbridge.lab.bench_speech import CONDITIONS, SpeechBench, measure, table
     from glassbridge.speech.providers import PROVIDERS, ProviderConfig
 
-    _known("--engine", engine, PROVIDERS)
+    require_known("--engine", engine or (), PROVIDERS)
     if product:
         from glassbridge.lab import bench_product
 
@@ -296,8 +296,8 @@ def peers(
 
     subjects = [one for one in SUBJECTS if one.name in (system or [one.name])]
     faults = [one for one in FAULTS if one.name in (fault or [one.name])]
-    _known("--system", system, [one.name for one in SUBJECTS])
-    _known("--fault", fault, [one.name for one in FAULTS])
+    require_known("--system", system or (), [one.name for one in SUBJECTS])
+    require_known("--fault", fault or (), [one.name for one in FAULTS])
     if install:
         for name in dict.fromkeys(one.python for one in subjects if one.python):
             if venvs.python_of(name) is None:
@@ -326,10 +326,3 @@ def peers(
                 print(_as_json({"fault": name, "system": key, **asdict(run)}))
     else:
         print(table(results))
-
-
-def _known(option: str, given: list[str] | None, names: Collection[str]) -> None:
-    if unknown := [name for name in given or () if name not in names]:
-        raise typer.BadParameter(
-            Complaint.CHOICE_UNKNOWN.text(option=option, unknown=", ".join(unknown), known=", ".join(names))
-        )

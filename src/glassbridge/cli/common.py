@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import typer
 import typer.main
 
+from glassbridge.runtime.choices import closest
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
@@ -76,8 +76,8 @@ def unknown_names(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _suggestion(name: str, known: frozenset[str]) -> str:
-    similar = get_close_matches(name.upper(), sorted(known), 1)
-    return f"did you mean {similar[0]}?" if similar else "take it away (docs/settings.md lists what there is)"
+    similar = closest(name, sorted(known))
+    return f"did you mean {similar}?" if similar else "take it away (docs/settings.md lists what there is)"
 
 
 def known_names() -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 import json as json_module
 import sys
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +10,7 @@ from glassbridge.cli.common import start_logging
 from glassbridge.cli.lab import Progress
 from glassbridge.cli.programs import ParticipantName
 from glassbridge.cli.together import stack_config, until_signal
-from glassbridge.runtime.complaints import Complaint
-from glassbridge.runtime.errors import UserError
+from glassbridge.runtime.choices import require_known
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -61,7 +59,7 @@ async def _examine(words: list[str], browser: str, livekit: str, only: list[str]
     from glassbridge.lab.phone_check.examine import examine
     from glassbridge.lab.phone_check.subject import Browser, subject
 
-    _require_known("--browser", [browser], [one.value for one in Browser])
+    require_known("--browser", [browser], [one.value for one in Browser])
     promises = _chosen(only)
     progress = Progress()
     async with AsyncExitStack() as clean:
@@ -72,18 +70,12 @@ async def _examine(words: list[str], browser: str, livekit: str, only: list[str]
     return _report(found, json)
 
 
-def _require_known(option: str, given: Collection[str], known: Collection[str]) -> None:
-    """Raises UserError."""
-    if unknown := [name for name in given if name not in known]:
-        raise UserError(Complaint.CHOICE_UNKNOWN.text(option=option, unknown=unknown[0], known=", ".join(known)), 2)
-
-
 def _chosen(only: list[str]) -> "list[Promise]":
     """Raises UserError."""
     from glassbridge.lab.phone_check.promises import PROMISES
 
     known = {promise.id: promise for promise in PROMISES}
-    _require_known("--only", only, known)
+    require_known("--only", only, known)
     return [known[name] for name in only] or list(PROMISES)
 
 
@@ -97,7 +89,7 @@ async def _server(livekit: str, clean: "AsyncExitStack", progress: Progress) -> 
 
     if livekit == NO_LIVEKIT:
         return None
-    _require_known("--livekit", [livekit], ("auto", "real", "embedded", NO_LIVEKIT))
+    require_known("--livekit", [livekit], ("auto", "real", "embedded", NO_LIVEKIT))
     config = stack_config(livekit, ParticipantName.OWN)
     keys = LiveKitKeys("phone-check", token_urlsafe(32))
     binary = None

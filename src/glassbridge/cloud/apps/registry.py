@@ -24,6 +24,7 @@ import structlog
 
 from glassbridge.core.app_settings import MAX_SCHEMA, Schema, check_schema
 from glassbridge.core.subscriptions import Permission
+from glassbridge.runtime.choices import require_known
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.app_keys import Signer, hash_key, signing_secret
@@ -132,13 +133,12 @@ def open_registry(path: Path) -> Registry:
 def new_app(
     package: str, url: str, name: str, permissions: Sequence[str], settings: Schema = ()
 ) -> tuple[AppRecord, str]:
-    """A record and the API key that fits it, which is nowhere else. Raises RegistryError."""
+    """A record and the API key that fits it, which is nowhere else. Raises UserError."""
     key = token_urlsafe(32)
     known = {permission.value: permission for permission in Permission}
-    if unknown := [word for word in permissions if word.upper() not in known]:
-        text = Complaint.CHOICE_UNKNOWN.text(option="--permission", unknown=unknown[0], known=", ".join(known))
-        raise RegistryError(text, 2)
-    granted = frozenset(known[word.upper()] for word in permissions)
+    words = [word.upper() for word in permissions]
+    require_known("--permission", words, known)
+    granted = frozenset(known[word] for word in words)
     try:
         unkeyed = AppRecord(
             package=package, url=url, name=name, key_hash="0" * 64, permissions=granted, settings=settings
