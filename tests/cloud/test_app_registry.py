@@ -20,6 +20,7 @@ from glassbridge.cloud.apps.registry import (
     read_settings,
 )
 from glassbridge.core.subscriptions import Permission
+from glassbridge.runtime.errors import UserError
 from glassbridge.wire.app_keys import hash_key, key_fits, signing_secret
 
 FIRST, FIRST_KEY = new_app("com.example.first-app", "https://first.example.com/", 'a "name" é', ["microphone", "ALL"])
@@ -122,7 +123,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
      ("x", "http://u:p@x", []), ("x", "http://x", ["FLY"])],
 )  # fmt: skip
 def test_what_is_no_app_is_refused(package: str, url: str, permissions: list[str]) -> None:
-    with pytest.raises(RegistryError):
+    with pytest.raises(UserError):
         new_app(package, url, "", permissions)
 
 

@@ -32,12 +32,15 @@ class Session(HasApps, Protocol):
     @property
     def link(self) -> LinkShell: ...
 
+    def say(self, sentence: str) -> None:
+        """Shows it where captions are."""
+
 
 class AudioReport:
-    """Of one session. `say` shows a sentence where captions are."""
+    """Of one session."""
 
     __slots__ = (
-        "_clock", "_deaf", "_flight", "_log", "_notice", "_say", "_session", "_sockets", "_told", "_troubles",
+        "_clock", "_deaf", "_flight", "_log", "_notice", "_session", "_sockets", "_told", "_troubles",
         "told_apps",
     )  # fmt: skip
 
@@ -45,7 +48,6 @@ class AudioReport:
         self,
         session: Session,
         sockets: PhoneSockets,
-        say: Callable[[str], None],
         flight: Flight,
         log: structlog.stdlib.BoundLogger,
         clock: Callable[[], float],
@@ -53,7 +55,6 @@ class AudioReport:
         """`clock` gives monotonic seconds."""
         self._session = session
         self._sockets = sockets
-        self._say = say
         self._flight = flight
         self._log = log
         self._clock = clock
@@ -101,7 +102,7 @@ class AudioReport:
         former, finding = self._troubles.recogniser, _finding(fault, captions)
         refuses = fault is not None and captions and fault.refused
         if fault is not None and refuses and not self._deaf:
-            self._say(f"{NO_CAPTIONS}: {fault.why}")
+            self._session.say(f"{NO_CAPTIONS}: {fault.why}")
         self._deaf = fault is not None and captions and (refuses or self._deaf)
         self._become(replace(self._troubles, recogniser=finding), former, finding, "recognises")
 

@@ -14,15 +14,20 @@ from glassbridge.wire.phone import Message
 class PhoneSockets:
     """Of one session. `post` tells its machine what became of a socket; the machine decides which one speaks."""
 
-    __slots__ = ("_beside", "_clock", "_kept", "_log", "_open", "_post", "_rivals", "phone")
+    __slots__ = ("_answer_within", "_beside", "_clock", "_kept", "_log", "_open", "_post", "_rivals", "phone")
 
     def __init__(
-        self, post: Callable[[Event], None], log: structlog.stdlib.BoundLogger, clock: Callable[[], float]
+        self,
+        post: Callable[[Event], None],
+        answer_within: float,
+        log: structlog.stdlib.BoundLogger,
+        clock: Callable[[], float],
     ) -> None:
-        """`clock` gives monotonic seconds."""
+        """`answer_within`: seconds that the phone has for a sign of life. `clock` gives monotonic seconds."""
         self.phone: PhoneConnection | None = None
         """Speaks for the user; None in grace."""
         self._post = post
+        self._answer_within = answer_within
         self._log = log
         self._clock = clock
         self._open: dict[SocketNumber, PhoneConnection] = {}
@@ -42,9 +47,9 @@ class PhoneSockets:
         if self.phone is not None:
             self.phone.send(message, may_drop=may_drop)
 
-    async def answers(self, within: float) -> bool:
-        """Whether the phone shows a sign of life when it is asked for one, in so many seconds. Safe to cancel."""
-        return self.phone is not None and await self.phone.answers(within)
+    async def answers(self) -> bool:
+        """Whether the phone shows a sign of life when it is asked for one. Safe to cancel."""
+        return self.phone is not None and await self.phone.answers(self._answer_within)
 
     def carries_audio(self, connection: PhoneConnection) -> bool:
         """Whether audio of this socket is heard."""

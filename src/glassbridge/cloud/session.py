@@ -130,18 +130,17 @@ class UserSession:
         self._flight = flight = flights.open(user, self.id)
         self._allowance = new_allowance(config.phone_rates, clock())
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, TICK, self._record, clock)
-        self.sockets = sockets = PhoneSockets(self._shell.post, logger, clock)
-        self._report = AudioReport(self, sockets, self._say, flight, logger, clock)
+        self.sockets = sockets = PhoneSockets(self._shell.post, config.status_timeout, logger, clock)
+        self._report = AudioReport(self, sockets, flight, logger, clock)
         self._order = Order(sockets.tell, self._switch_microphone, clock, captions=bool(config.captions))
         self.audio = UserAudio(
-            user, self.id, config, speech, self, sockets, self._report, self._hearers, self._judge_coding, flight,
-            tasks, logger, world,
+            user, self.id, config, speech, self, sockets, self._report, flight, tasks, logger, world
         )  # fmt: skip
         self._greeter = Greeter(user, self.id, config, examiner, sockets, self.audio, flight, tasks, logger, world)
         first = first_generation(Epoch(int(world.wall() * 1000)) if claim is None else claim.epoch)
         self.link = LinkShell(
             user, self.id, AudioLink(first, world.chance), pool, examiner, self.audio, self._hear_notice,
-            lambda: sockets.answers(config.status_timeout), self._greeter.nudge, tasks, former, flight, logger, pulse,
+            sockets.answers, self._greeter.nudge, tasks, former, flight, logger, pulse,
             clock,
         )  # fmt: skip
         self._messages = PhoneMessages(self, sockets, self.link, self.audio, self._order, flight, logger)
@@ -189,7 +188,8 @@ class UserSession:
         """None: there was no need of them yet."""
         return self._apps
 
-    def _hearers(self) -> list[Listener]:
+    @property
+    def hearers(self) -> list[Listener]:
         """Of the microphone, beside those that belong to the audio."""
         return [*self.link.ears, self._order, *([] if self._apps is None else [self._apps])]
 
@@ -217,10 +217,9 @@ class UserSession:
 
     def opened_beside(self, connection: PhoneConnection) -> bool:
         """A second socket, which carries audio beside the first; False: its phone is not the one that is here."""
-        if not self.sockets.opened_beside(connection):
-            return False
-        connection.listen(self._messages, self._allowance)
-        return True
+        if beside := self.sockets.opened_beside(connection):
+            connection.listen(self._messages, self._allowance)
+        return beside
 
     def end(self, cause: str) -> None:
         """Ends the session now."""
@@ -275,7 +274,8 @@ class UserSession:
                 self.sockets.supersede(number)
             case Release():
                 self._flight.note("phone socket", here=False, **self.link.ages())
-                self._lose_phone()
+                self.sockets.phone = None
+                self._report.phone_went()
                 self._order.phone_went()
                 self.link.depart()
                 if self._apps is not None:
@@ -320,14 +320,11 @@ class UserSession:
 
     def _leave(self, code: CloseCode, cause: str) -> None:
         self.send_away(code)
-        self._lose_phone()
+        self.sockets.phone = None
+        self._report.phone_went()
         self._flight.note("session gone", cause=cause)
         self._flights.close(self._flight)
         self._owner.drop(self)
-
-    def _lose_phone(self) -> None:
-        self.sockets.phone = None
-        self._report.phone_went()
 
     def _record(self, record: Record[SessionState]) -> None:
         about = {"old": record.old.label, "on": record.event, "new": record.new.label, "cause": record.cause}
@@ -338,7 +335,7 @@ class UserSession:
 
     @property
     def told(self) -> AudioState | None:
-        """What the phone knows of its audio; None while there is none, or nothing was told yet."""
+        """What the phone knows of its audio; None: nothing so far."""
         return self._report.state
 
     def totals(self) -> tuple[int, ...]:
@@ -377,15 +374,14 @@ class UserSession:
     # ---- what its parts tell each other
 
     def _hear_notice(self, notice: Notice) -> None:
-        """The link has a new notice for the phone."""
         self.audio.notice(notice)
         self._report.link(notice)
 
-    def _say(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
+        """Shows it where captions are."""
         self.audio.transcription.say(sentence)
 
     def _switch_microphone(self, on: bool) -> None:
-        """The phone's microphone is on, or off."""
         self.link.post(audio_link.Microphone(on))
 
     def _tell_of_app(self, message: Message) -> None:
@@ -396,7 +392,7 @@ class UserSession:
                 self._flight.note("app", package=package, state="stopped", reason=reason, error=error)
         self.sockets.tell(message, may_drop=True)
 
-    def _judge_coding(self, refuses: bool) -> None:
+    def judge_coding(self, refuses: bool) -> None:
         """What comes is no audio that anybody could hear, or is again."""
         self._report.coding(refuses)
         if refuses:

@@ -3,9 +3,8 @@
 Each part is made when it is first needed: most phones say nothing most of the time.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -39,11 +38,22 @@ from glassbridge.wire.cluster import HandOver, HeardUpTo
 from glassbridge.wire.phone import AudioAck, EpochEnd, SpeechEndNotice
 
 
+class Session(HasApps, Protocol):
+    """The one whose audio it is."""
+
+    @property
+    def hearers(self) -> list[Listener]:
+        """Of the microphone, beside those that belong to the audio."""
+
+    def judge_coding(self, refuses: bool) -> None:
+        """What comes without numbers is no audio that anybody could hear, or is again."""
+
+
 class UserAudio:
     """Owned by one session. `report` hears what is true of the audio, `sockets` carry what the phone is told of it."""
 
     __slots__ = (
-        "_blamed", "_captions", "_clock", "_epoch_asked", "_flight", "_hearers", "_hearing", "_judge_coding",
+        "_blamed", "_captions", "_clock", "_epoch_asked", "_flight", "_hearing",
         "_log", "_microphone", "_odd", "_recorder", "_report", "_session", "_session_id", "_sockets",
         "_sound_watch", "_speaking", "_speech", "_taps", "_tasks", "_transcription", "_transcripts", "_unnumbered",
         "_user", "numbered",
@@ -56,27 +66,21 @@ class UserAudio:
         session_id: str,
         config: CloudConfig,
         speech: Speech,
-        session: HasApps,
+        session: Session,
         sockets: PhoneSockets,
         report: AudioReport,
-        hearers: Callable[[], list[Listener]],
-        judge_coding: Callable[[bool], None],
         flight: Flight,
         tasks: TaskGroup,
         log: structlog.stdlib.BoundLogger,
         world: World,
     ) -> None:
-        """`hearers` finds who else hears the microphone, once it is made; `judge_coding` hears of each change of
-        `unnumbered.refuses`."""
         self._user = user
         self._session_id = session_id
         self._captions = Want(config.captions) if config.captions else None
         self._speech = speech
         self._sockets = sockets
         self._report = report
-        self._hearers = hearers
         self._session = session
-        self._judge_coding = judge_coding
         self._flight = flight
         self._tasks = tasks
         self._log = log
@@ -132,7 +136,7 @@ class UserAudio:
         made = Microphone(
             self._acknowledge, self._all_heard, self._report.network, self._clock_stepped, lambda: self.hearing
         )
-        made.listeners += [*self._taps, *self._hearers(), self.sound_watch]
+        made.listeners += [*self._taps, *self._session.hearers, self.sound_watch]
         if self._recorder is not None:
             made.listeners.append(self._recorder)
         made.reached(numbered=self.numbered)
@@ -143,7 +147,7 @@ class UserAudio:
     @Lazy
     def unnumbered(self) -> Unnumbered:
         """Audio without numbers."""
-        return Unnumbered(self._judge_coding, self._clock)
+        return Unnumbered(self._session.judge_coding, self._clock)
 
     @Lazy
     def sound_watch(self) -> SoundWatch:
@@ -205,7 +209,7 @@ class UserAudio:
         return 0 if self._transcription is None else self._transcription.answered
 
     def add(self, listener: Listener) -> None:
-        """It hears the microphone from now on; one that is yet to be made finds it among `hearers`."""
+        """It hears the microphone from now on; one that is yet to be made finds it in `hearers`."""
         if self._microphone is not None:
             self._microphone.listeners.append(listener)
 
