@@ -6,17 +6,34 @@ import subprocess
 import sys
 import wave
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from glassbridge.cloud import audio
+from glassbridge.cloud.audio import NACK_AFTER, Microphone, Progress
 from glassbridge.cloud.connection import ConnectParams
+from glassbridge.core.allowance import Rate
 from glassbridge.core.audio_link import BridgeFault
+from glassbridge.core.intervals import Runs
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.recogniser import Reason
+from glassbridge.core.uplink import MISSING_RUNS
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
-from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber, encode_numbered
+from glassbridge.wire.audio_frames import (
+    CODING_OPUS,
+    FLAG_LAST,
+    FLAG_PRESENCE,
+    FLAG_REPLAYED,
+    FrameError,
+    FrameNumber,
+    encode_numbered,
+    encode_opus,
+)
 from glassbridge.wire.close_codes import CloseCode
 from tests.cloud.conftest import ANN, ScriptedRecogniser, Stage
 from tests.support.patience import patient
@@ -67,6 +84,61 @@ async def test_odd_chunks_by_websocket_arrive_bit_exact_and_are_recorded_so(stag
     await phone.close()
     await eventually(lambda: built.cloud.sessions.active == 0 or "the session lives")
     await eventually(lambda: recording(tmp_path / "wav") == SPEECH or "the recording is not what was fed")
+
+
+@pytest.mark.parametrize("position", [2**53 + 1, 2**63 - 1, 2**64 - 1])
+async def test_a_position_that_nobody_reaches_is_refused(stage: Begin, position: int) -> None:
+    """No other cloud could read how far the user was heard, nor what was told beside it of 31 others."""
+    built = await stage()
+    phone = await built.phone(query="?audio=2")
+    await phone.socket.send_bytes(numbered(position, SPEECH[:640], at=0))
+    assert "position" in (await phone.until("connection_error"))["message"]
+    await phone.socket.send_bytes(numbered(0, SPEECH[:640]))
+    await until_fed(built.recogniser, SPEECH[:640])
+
+
+async def test_thousands_of_holes_cost_no_more_than_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second sample, a thousand frames a second: each took 47 ms after six seconds, and was acknowledged."""
+    loop, now = asyncio.get_running_loop(), 0.0
+    begun = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: begun + now)
+    told: list[Progress] = []
+    microphone = Microphone(told.append, lambda: None)
+    looked = 0
+    runs_of = Runs._run
+
+    def count(runs: Runs[Any], index: int) -> Any:
+        nonlocal looked
+        looked += 1
+        return runs_of(runs, index)
+
+    monkeypatch.setattr(Runs, "_run", count)
+    for frame in range(4_000):
+        now += 0.001
+        microphone.take_numbered(FrameNumber(7, 2 * frame, frame * 1_000), b"\1\0", AudioRoute.SOCKET)
+    microphone.close()
+    assert len(told) < 4.0 / NACK_AFTER
+    assert len(told[-1].missing) == MISSING_RUNS
+    assert told[-1].missing[-1][1] >= told[-1].position - 1, "the newest are told"
+    assert looked < 4_000 * 20, "all holes are looked at for each frame"
+
+
+async def test_opus_is_not_decoded_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty packets of a byte each in every frame: one phone took a whole processor, within its bytes."""
+    monkeypatch.setattr(audio, "OPUS_PACKETS", Rate(1.0, 100.0))
+    microphone = Microphone(lambda _progress: None, lambda: None)
+    taken = 0
+    for second in range(10):
+        number = FrameNumber(7, second * 16_000, second * 1_000_000, coding=CODING_OPUS)
+        with suppress(FrameError):
+            microphone.take_numbered(number, encode_opus([b"\x08"] * 50, 16_000), AudioRoute.SOCKET)
+            taken += 1
+        with suppress(FrameError):  # what comes twice is not decoded, and costs nothing
+            microphone.take_numbered(number, encode_opus([b"\x08"] * 50, 16_000), AudioRoute.ROOM)
+    numbered, _ = microphone.accounts()
+    microphone.close()
+    assert taken == 2
+    assert 100 <= numbered.delivered // 320 <= 101
 
 
 async def test_an_odd_byte_is_not_carried_into_another_socket(stage: Begin) -> None:

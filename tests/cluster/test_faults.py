@@ -9,15 +9,16 @@ from time import monotonic, sleep
 import pytest
 import structlog
 
+from glassbridge.cluster import scripts
 from glassbridge.cluster.address import read_address
 from glassbridge.cluster.directory import DirectoryAway, Node, Taken
 from glassbridge.cluster.valkey import ValkeyDirectory
-from glassbridge.core.ownership import Granted, NodeState
+from glassbridge.core.ownership import Granted, NodeState, Role
 from glassbridge.core.values import UserId
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.livekit.server import LOOPBACK, free_port
-from tests.cluster.test_contract import ANN, BOB, LEASE, ONE, TIME, TWO, claim, granted, register
+from tests.cluster.test_contract import ANN, BOB, LEASE, ONE, THREE, TIME, TWO, claim, granted, register
 from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.tls import tls_front
@@ -301,3 +302,59 @@ async def test_an_odd_answer_counts_as_none(said: bytes, stack: AsyncExitStack) 
     await stack.aclose()
     server.close()
     await server.wait_closed()
+
+
+NODES, LEASES, CLOCK = (f"{scripts.PREFIX}{name}" for name in ("nodes", "leases", "clock"))
+OF_ANN = f"{scripts.PREFIX}user:{ANN}"
+NEWS = f"{scripts.PREFIX}taken:{ONE.incarnation}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SET", OF_ANN, "something else"),
+        ("HSET", OF_ANN, "epoch", "many", "incarnation", "1z", "attempt", "few"),
+        ("HSET", OF_ANN, "epoch", "7", "incarnation", "1z"),
+        ("SET", CLOCK, "noon"),
+        ("SADD", CLOCK, "noon"),
+        ("SET", NEWS, "none"),
+        ("RPUSH", NEWS, "no news"),
+        ("HSET", NODES, "9z", '{"node":"n","address":"a:1","state":"asleep","load":0}'),
+        ("SET", NODES, "something else"),
+        ("SET", LEASES, "something else"),
+    ],
+    ids=" ".join,
+)
+async def test_what_somebody_has_written_there_keeps_no_cloud_from_its_directory(
+    valkey: Valkey, stack: AsyncExitStack, command: tuple[str, ...]
+) -> None:
+    directory = directory_of(stack, valkey.url)
+    await register(directory, ONE)
+    await valkey.command(*command)
+    assert await register(directory, ONE) == []
+    first = await granted(directory, claim())
+    assert first.former is None
+    assert await directory.find(ANN, TIME) == first.claim
+    second = await granted(directory, claim(TWO))
+    assert second.former == first.claim
+    assert Taken(ANN, second.claim.epoch) in await register(directory, ONE)
+    assert [node.owner for node in await directory.nodes(Role.CLOUD, TIME)] == [ONE]
+
+
+async def test_a_node_that_is_gone_is_listed_no_longer_when_the_clock_is_set_back(
+    valkey: Valkey, stack: AsyncExitStack
+) -> None:
+    """For an hour each cloud sent users to one that was not there."""
+    directory = directory_of(stack, valkey.url)
+    await directory.renew(Node(TWO, NodeState.SERVING, 0), 0.2, (), TIME)
+    await directory.renew(Node(THREE, NodeState.SERVING, 0), 0.2, (), TIME)
+    hour = 3_600_000
+    await valkey.command("INCRBY", f"{scripts.PREFIX}renewed", str(hour))  # as if it had been an hour later then
+    for node in (TWO, THREE):
+        await valkey.command("ZINCRBY", LEASES, str(hour), node.incarnation)
+
+    async def alone() -> bool:
+        answer = await directory.renew(Node(ONE, NodeState.SERVING, 0), LEASE, (), TIME)
+        return [node.owner for node in answer.nodes] == [ONE]
+
+    await eventually(alone)

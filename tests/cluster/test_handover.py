@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -79,6 +80,27 @@ async def test_one_hint_is_followed(client: HandOverClient) -> None:
         assert (found.session, asked) == ("s", ["a", "b"])
         assert await client.ask(claim(2), [Owner("c", "c", c.address)]) == []
         assert asked == ["a", "b", "c", "a"]
+
+
+async def test_what_cannot_be_read_of_one_user_says_nothing_of_the_others(client: HandOverClient) -> None:
+    """They are asked for together."""
+    told = {1: b'{"session":"s1"}', 2: b'{"session":"s2","heard":{"position":-1}}', 3: b'{"session":"s3"}'}
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read())
+        said = b"[" + b",".join(told[int(one["epoch"]) - 1] for one in asked) + b"]"
+        signed = wire.sign_answer(said, request.headers[wire.SIGNATURE_HEADER], SECRET)
+        return web.Response(body=said, headers={wire.SIGNATURE_HEADER: signed})
+
+    app = web.Application()
+    app.router.add_post(wire.PATH, answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    owner = Owner("odd", "odd-1", f"127.0.0.1:{runner.addresses[0][1]}")
+    found = await asyncio.gather(*(client.ask(claim(number), [owner]) for number in told))
+    assert [[one.session for one in each] for each in found] == [["s1"], [], ["s3"]]
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize("said", [b"", b"{}", b"[]", b"[{},{}]", b'[{"session":7}]', b"[" * 5_000, b"x" * 100])

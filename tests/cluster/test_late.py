@@ -36,7 +36,7 @@ def slow(stage: Stage, monkeypatch: pytest.MonkeyPatch, before: float = 0.0, aft
     client = client_of(stage)
     post = client._post
 
-    async def post_slowly(address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver] | None:
+    async def post_slowly(address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver | None] | None:
         await asyncio.sleep(before)
         answers = await post(address, asked)
         await asyncio.sleep(after)

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from glassbridge.cloud.other_clouds import ASK_TIME
+from glassbridge.cloud.relay import Answer
 from glassbridge.cluster.address import read_address
 from glassbridge.cluster.directory import Directory
+from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.cluster.valkey import ValkeyDirectory
 from glassbridge.core.merged_rows import merge_rows
+from glassbridge.core.ownership import Owner
 from glassbridge.lab.links import ByteLink
 from tests.cloud.conftest import ANN, Stage
 from tests.cluster.clouds import Clouds, clouds_of
@@ -108,6 +111,25 @@ async def test_a_session_that_moves_is_listed_once(clouds: Clouds) -> None:
     newest = clouds.stages[11 % 3]
     rows = (await ask(clouds.stages[0], "sessions"))["sessions"]
     assert [(one["node"], one["ended_ms"]) for one in rows] == [(node_of(newest), None)]
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"sessions": 1}, {"sessions": [{"id": "s"}]}, {"sessions": [row("s", epoch=1) | {"user": 7}]}]
+)
+async def test_a_cloud_of_another_version_is_named_and_hides_nobody_else(data: dict[str, Any]) -> None:
+    async with clouds_of(MemoryDirectory, 1, admin_token=TOKEN) as clouds:
+        [one] = clouds.stages
+        await one.phone(query=numbered(1))
+        other = Owner("another", "another-1", "127.0.0.1:1")
+        one.cloud.sessions.keeper.met(other)
+
+        async def whole(*_asked: Any) -> Answer:
+            return Answer(200, {}, json.dumps({"data": data}).encode())
+
+        one.cloud._relay.whole = whole  # type: ignore[method-assign,assignment]
+        told = await ask(one, "sessions")
+        assert [row["user"] for row in told["sessions"]] == [ANN]
+        assert {row["node"]: row["answered"] for row in told["nodes"]} == {node_of(one): True, "another": False}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from time import time
@@ -13,14 +14,16 @@ import jwt
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from glassbridge.cloud import user_requests
+from glassbridge.cloud import relay, user_requests
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.reference import OPERATIONS
 from glassbridge.cloud.relay import HEADER
 from glassbridge.cluster.directory import Directory, DirectoryAway
+from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core import moving
 from glassbridge.core.app_session import AppState
 from glassbridge.core.lease import LeaseState
+from glassbridge.core.ownership import Owner
 from glassbridge.core.values import user_id
 from glassbridge.runtime.world import REAL
 from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, signer, sound_claim
@@ -28,8 +31,9 @@ from tests.cloud.app_stage import KEY, PACKAGE, App, AppsServer
 from tests.cloud.conftest import ANN, SECRET, Stage
 from tests.cluster.clouds import Clouds, clouds_of, clouds_with_app
 from tests.cluster.conftest import Connect
+from tests.cluster.test_late import owns
 from tests.cluster.test_moving import numbered
-from tests.support.patience import patient
+from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
 
 # Made when the suite is collected: it has to outlive that.
@@ -161,6 +165,36 @@ async def test_a_user_who_moved_to_a_cloud_without_the_directory_is_found(scene:
         assert (await scene.ask(at, "/api/client/transcripts"))[0] == 200
 
 
+async def test_an_answer_that_ends_half_way_ends_the_connection() -> None:
+    """What was missing of a sound was an error of ours in JSON, with a head of its own."""
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 1000\r\n\r\nhalf of it")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(half, "127.0.0.1", 0)
+    async with clouds_of(MemoryDirectory, 1) as clouds:
+        [stage] = clouds.stages
+        stage.cloud._forwarding.elsewhere = lambda *_: f"127.0.0.1:{server.sockets[0].getsockname()[1]}"  # type: ignore[method-assign]
+        async with stage.http.get(f"{stage.url}/api/sounds/x.wav") as answer:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+    server.close()
+
+
+@pytest.mark.parametrize("told", ["nowhere:99999", "no address", "[::1:80", "a/b:1"])
+async def test_what_is_no_address_of_a_cloud_is_a_cloud_that_cannot_be_reached(told: str) -> None:
+    async with clouds_of(MemoryDirectory, 1) as clouds:
+        [stage] = clouds.stages
+        stage.cloud._forwarding.elsewhere = lambda *_: told  # type: ignore[method-assign]
+        async with stage.http.get(f"{stage.url}/api/sounds/x.wav") as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (502, "CLOUD_UNREACHABLE")
+        request = make_mocked_request("GET", "/api/client/transcripts", headers=BEARER)
+        assert await stage.cloud._relay.whole(request, told, b"", patient(5.0)) is None
+
+
 @pytest.mark.slow
 async def test_an_owner_that_is_dead_is_told_of_in_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory names a cloud that was killed."""
@@ -174,6 +208,54 @@ async def test_an_owner_that_is_dead_is_told_of_in_time(connect: Connect, monkey
         status, told = await scene.ask(1, "/api/client/transcripts")
         assert (status, told["error"]["code"]) == (503, "SESSION_NOT_FOUND")
         assert asyncio.get_running_loop().time() - begun < patient(2.0)
+
+
+async def test_an_owner_that_never_answers_is_left_once_the_user_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed with its machine, or frozen, and the phone came here meanwhile: the request took 40 s."""
+    monkeypatch.setattr(user_requests, "LOOK_FOR_MOVE", 0.1)
+    monkeypatch.setattr(user_requests, "ANSWER_TIME", 1e4)
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        if b"/transcripts" in await reader.readuntil(b"\r\n\r\n"):
+            asked.set()
+
+    silent = await asyncio.start_server(never, "127.0.0.1", 0)
+    owner = Owner("deaf", "deaf-1", f"127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+    shared = MemoryDirectory()
+    async with clouds_of(lambda: shared, 1) as clouds, deadline(10.0):
+        [stage] = clouds.stages
+        await owns(shared, owner, stage)
+        asking = asyncio.create_task(Scene(clouds, AppsServer()).ask(0, "/api/client/transcripts"))
+        await asked.wait()
+        await stage.phone(query=numbered(1))
+        status, _ = await asking
+        assert status == 200
+    silent.close()
+
+
+async def test_a_client_that_takes_no_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cloud that answers has given it up by then; nobody else would."""
+    monkeypatch.setattr(relay, "ANSWER_TIMEOUT", 0.3)
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with clouds_of(MemoryDirectory, 1) as clouds, deadline(10.0):
+        [stage] = clouds.stages
+        stage.cloud._forwarding.elsewhere = lambda *_: f"127.0.0.1:{server.sockets[0].getsockname()[1]}"  # type: ignore[method-assign]
+        _, writer = await asyncio.open_connection("127.0.0.1", stage.cloud.port, limit=1)
+        writer.write(b"GET /api/sounds/x.wav HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: len(stage.cloud._gate) == 1 or "not there")
+        await eventually(lambda: len(stage.cloud._gate) == 0 or "still served", 8)
+        writer.close()
+    server.close()
 
 
 @pytest.mark.slow
@@ -234,6 +316,20 @@ async def test_an_apps_socket_at_the_wrong_cloud_serves_the_app(scene: Scene, by
     await app.subscribe("VAD")
     await scene.stages[0].phones[-1].say(type="VAD", status=True)
     assert (await app.until_heard("VAD"))["status"] is True
+
+
+async def test_a_cloud_that_does_not_open_an_apps_socket_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay, "HANDSHAKE_TIME", 0.2)
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(0), "127.0.0.1", 0)
+    owner = Owner("deaf", "deaf-1", f"127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+    shared = MemoryDirectory()
+    async with clouds_with_app([REAL], lambda: shared) as (_, [stage]):
+        await owns(shared, owner, stage)
+        async with deadline(5.0), stage.http.get(f"{stage.url}/app-ws", headers=app_headers() | UPGRADE) as answer:
+            assert (answer.status, (await answer.json())["error"]["code"]) == (502, "CLOUD_UNREACHABLE")
+    silent.close()
 
 
 @pytest.mark.slow

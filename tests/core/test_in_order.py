@@ -5,7 +5,7 @@ import random
 import pytest
 
 from glassbridge.core import in_order
-from glassbridge.core.in_order import HELD, LATE, PATIENCE, Fill, Hole, InOrder
+from glassbridge.core.in_order import END_PATIENCE, HELD, LATE, MOST_HELD, PATIENCE, Fill, Hole, InOrder
 from glassbridge.core.uplink import Delivery, Ledger
 from glassbridge.core.values import SAMPLE_RATE
 
@@ -106,6 +106,18 @@ def test_a_phone_that_sends_nothing_again_is_waited_for_once() -> None:
     assert line.view.holding
 
 
+def test_words_that_end_again_and_again_do_not_wait_longer_and_longer() -> None:
+    """Short sentences, each of them ended: nothing was understood until half a minute of them waited."""
+    line = Line()
+    line.take(0, 0.0)
+    for number, now in enumerate((1.0, 3.0, 5.0, 7.0)):
+        line.take(200 + number * 100, now)
+        line.note(line.view.end(1, (300 + number * 100) * MS, now))
+    assert line.view.next_deadline() == 1.0 + END_PATIENCE
+    line.tick(1.0 + END_PATIENCE)
+    assert not line.view.holding
+
+
 def test_what_was_never_captured_is_not_waited_for() -> None:
     line = Line()
     line.skipped.add(100)
@@ -120,6 +132,18 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line()
     for start in (0, 200, 300, 400):
         line.take(start, 0.0)
+    assert line.out == [0, 200, 300, 400]
+
+
+def test_the_pieces_that_wait_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute in pieces of one sample: to hand them on took the whole cloud a minute."""
+    assert MOST_HELD == 4_000
+    monkeypatch.setattr(in_order, "MOST_HELD", 2)
+    line = Line()
+    for start in (0, 200, 300):
+        line.take(start, 0.0)
+    assert line.out == [0]
+    line.take(400, 0.0)
     assert line.out == [0, 200, 300, 400]
 
 

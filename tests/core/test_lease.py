@@ -103,6 +103,23 @@ def test_a_process_that_stood_still_reconciles_although_its_last_answer_was_good
     assert lease.step(Renewed(3, ONE), 21.1) == [Reconcile()]
 
 
+def test_claims_that_always_fail_do_not_hurry_it_more_than_once_a_second() -> None:
+    """A directory may answer each renewal, and refuse a claim each time: all claims were restored without a pause."""
+    lease, renewed, now = Lease(0.0), 0, 0.0
+    lease.step(Tick(), now)
+    while now < 10.0:
+        number = lease._number
+        assert lease.step(Renewed(number, ONE), now) == [Reconcile()]
+        lease.step(ClaimFailed(), now + 0.001)
+        renewed += 1
+        if lease._number == number:
+            now = lease.next_deadline() or 0.0
+            lease.step(Tick(), now)
+        else:
+            now += 0.002
+    assert renewed <= 2 * 10
+
+
 def test_it_renews_each_second_whatever_is_answered() -> None:
     lease, asked = Lease(0.0), []
     for tenth in range(100):

@@ -1,12 +1,14 @@
 """Media through TURN, where UDP does not pass: a real livekit-server with its TURN server, by TLS, TCP and UDP."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aioice import stun
+from aioice import Connection, stun
 from aioice.ice import StunProtocol
 from aioice.turn import TurnTransport
 from livekit.protocol import rtc
@@ -21,7 +23,7 @@ from glassbridge.livekit.relay import RelayServer, relay_servers
 from glassbridge.livekit.server import LOOPBACK, LiveKitServer, free_port
 from tests.support.livekit import KEYS, real_server, token
 from tests.support.participants import Recorder
-from tests.support.poll import eventually
+from tests.support.poll import eventually, stays
 
 STUN_SERVERS = {"stun_servers": ["127.0.0.1:9"]}
 
@@ -130,6 +132,34 @@ async def test_a_relay_that_cannot_be_had_says_why(prepare: Callable[[Any], Any]
     assert caught.value.reason is LossReason.MEDIA_FAILED
     assert said in caught.value.detail
     assert turn.servers[0]["credential"] not in caught.value.detail
+
+
+class HastyServer(asyncio.DatagramProtocol):
+    """Grants an address for no time at all."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[stun.Method] = Counter()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        request = stun.parse_message(data)
+        self.asked[request.message_method] += 1
+        answer = stun.Message(request.message_method, stun.Class.RESPONSE, transaction_id=request.transaction_id)
+        answer.attributes.update({"LIFETIME": 0, "XOR-MAPPED-ADDRESS": addr, "XOR-RELAYED-ADDRESS": (LOOPBACK, 9)})
+        self.transport.sendto(bytes(answer), addr)
+
+
+async def test_an_address_that_lasts_for_no_time_is_not_renewed_without_a_pause() -> None:
+    where, hasty = await asyncio.get_running_loop().create_datagram_endpoint(HastyServer, local_addr=(LOOPBACK, 0))
+    port = where.get_extra_info("sockname")[1]
+    ice = Connection(ice_controlling=True)
+    granted = await relay._allocate(RelayServer(LOOPBACK, port, "udp", "ann", "a-secret"), ice)
+    await stays(lambda: hasty.asked[stun.Method.REFRESH] == 0 or f"{hasty.asked}", 0.2)
+    await granted.close()
+    await ice.close()
+    where.close()
 
 
 @pytest.mark.real

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from glassbridge.lab.certificate import make_certificate
 from glassbridge.livekit.upgrade import open_socket
-from glassbridge.phone.room import NoTicket, fetch_ticket
+from glassbridge.phone.room import MAX_ANSWER, NoTicket, fetch_ticket
 from glassbridge.phone.socket import CloudSocket, Refused, Unreachable, base_url
 from glassbridge.runtime import socket_errors, unreachable
 from glassbridge.runtime.world import REAL
@@ -168,6 +168,101 @@ async def test_a_proxy_that_does_not_help(status: int | None, said: str, monkeyp
         error = await failure("https://127.0.0.1:4")
     assert isinstance(error, Unreachable)
     assert error.why == said
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["proxy:3128", "127.0.0.1:3128", "http://:3128", "http://127.0.0.1:99999", "http://[::1", "ht!tp://proxy:3128"],
+)
+async def test_what_is_no_address_of_a_proxy_ends_no_phone(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", where)
+    error = await failure("https://127.0.0.1:4")
+    assert isinstance(error, Unreachable)
+    assert error.why == unreachable.PROXY_ODD
+    with pytest.raises(NoTicket, match=unreachable.PROXY_ODD):
+        await fetch_ticket(REAL, "https://127.0.0.1:4", "a-secret-token")
+
+
+CONNECTED = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"", unreachable.BROKEN_OFF),
+        (b"HTTP/1.1 200", unreachable.BROKEN_OFF),
+        (b"\0 SSH-2.0 \r\n\r\n", unreachable.NO_HTTP),
+        (b"HTTP/1.1 200 OK\r\nX: " + bytes(100_000) + b"\r\n\r\n", unreachable.NO_HTTP),
+        (CONNECTED, unreachable.BROKEN_OFF),
+        (CONNECTED + b"no TLS at all", unreachable.BROKEN_OFF),
+    ],
+    ids=["closes", "half", "no HTTP", "large", "closes once connected", "no TLS once connected"],
+)
+async def test_a_proxy_that_breaks_off_is_named(answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with saying(answer) as port:
+        monkeypatch.setenv("https_proxy", f"http://user:a-secret-password@127.0.0.1:{port}")
+        error = await failure("https://127.0.0.1:4")
+    assert isinstance(error, Unreachable)
+    assert error.why == said
+
+
+async def test_a_cloud_that_speaks_something_else_is_named() -> None:
+    async with saying(b"220 mail.example ESMTP\r\n\r\n") as port:
+        error = await failure(f"http://127.0.0.1:{port}")
+    assert isinstance(error, Unreachable)
+    assert error.why == unreachable.NO_HTTP
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+async def test_authorities_that_cannot_be_read(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.pem"
+    if content is not None:
+        own.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(own))
+    pem, key = make_certificate(tmp_path, 1, "127.0.0.1")
+    async with answering(cloud) as port, tls_front(port, pem, key, []) as url:
+        error = await failure(url)
+    assert isinstance(error, Unreachable)
+    assert error.why == socket_errors.CA_UNREADABLE
+
+
+async def test_an_answer_without_an_end_fills_no_memory() -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while sent < 64 << 20:
+                await response.write(bytes(MAX_ANSWER))
+                sent += MAX_ANSWER
+        return response
+
+    async with answering(endless) as port:
+        with pytest.raises(NoTicket, match="no LiveKit token"):
+            await fetch_ticket(REAL, f"http://127.0.0.1:{port}", "a-secret-token")
+    assert sent < 32 << 20, "what the kernel holds, and no more"
+
+
+@asynccontextmanager
+async def saying(answer: bytes) -> AsyncIterator[int]:
+    """The port of a server that answers a head so, and closes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(ConnectionError):
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
 
 
 def trust(pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:

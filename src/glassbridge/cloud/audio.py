@@ -18,6 +18,7 @@ import structlog
 
 from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core import diagnosis
+from glassbridge.core.allowance import Bucket, Rate
 from glassbridge.core.in_order import END_PATIENCE, Fill, Hole, InOrder
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.uplink import (
@@ -35,7 +36,7 @@ from glassbridge.core.uplink import (
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.timer import Timer
 from glassbridge.telemetry import metrics
-from glassbridge.wire.audio_frames import CODING_OPUS, FrameNumber
+from glassbridge.wire.audio_frames import CODING_OPUS, FrameError, FrameNumber
 
 log = structlog.get_logger()
 
@@ -58,6 +59,11 @@ Holes = tuple[tuple[int, int], ...]
 """Stretches [start, stop) of positions."""
 REPLAYING = 2.0
 """Seconds after something was sent again in which more of it may come."""
+MOST_POSITION = 1 << 53
+"""Positions that JSON carries exactly, to phones in JavaScript too; 17,000 years."""
+OPUS_PACKETS = Rate(1_600, 9_000)
+"""That are decoded each second, and at once: 32 times real time, and twice what a phone keeps. Bytes do not tell the
+work, as a packet may have one: a thousand frames of fifty a second took a whole processor."""
 LATELY = 2.0
 """Seconds without samples after which the user counts as silent."""
 BESIDE = 1.0
@@ -163,11 +169,11 @@ class Microphone:
     """
 
     __slots__ = (
-        "_ack_timer", "_arrived", "_arrived_epoch", "_began_at", "_clock_step", "_ending", "_filled_at",
-        "_forgive_at", "_fresh_at", "_gaps", "_in_order", "_is_slow", "_last", "_ledger", "_ledger_timer", "_loop",
-        "_lost", "_numbered_at", "_on_clock_step", "_on_last", "_on_progress", "_on_slow", "_opus", "_quickest",
-        "_replayed_at", "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered", "_watched_until", "heard_at",
-        "listeners", "on_presence",
+        "_ack_timer", "_acknowledged_at", "_arrived", "_arrived_epoch", "_began_at", "_clock_step", "_ending",
+        "_filled_at", "_forgive_at", "_fresh_at", "_gaps", "_in_order", "_is_slow", "_last", "_ledger",
+        "_ledger_timer", "_loop", "_lost", "_numbered_at", "_on_clock_step", "_on_last", "_on_progress", "_on_slow",
+        "_opus", "_quickest", "_replayed_at", "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered",
+        "_watched_until", "heard_at", "listeners", "on_presence",
     )  # fmt: skip
     """With so many attributes each instance would have a dictionary that it shares with none: 1.3 KB more."""
 
@@ -196,7 +202,6 @@ class Microphone:
         self._clock_step: ClockStep | None = None
         """The newest one that was told."""
         self._on_slow = on_slow
-        self._opus = OpusFrames(self._ledger.wants, self._ledger.settled)
         self._arrived: dict[AudioRoute, Arrived] = {}
         self._arrived_epoch: int | None = None
         self._began_at = 0.0
@@ -216,6 +221,8 @@ class Microphone:
         self._filled_at = 0.0
         """What the phone was asked for at the end of speech, and loop time of the last change of that."""
         self._told: Progress | None = None
+        self._acknowledged_at = -math.inf
+        """Loop time of the last word to the phone."""
         self._lost = 0
         """Samples that never came, as far as the phone was told."""
         self._ledger_timer = Timer(self._tick)
@@ -223,6 +230,8 @@ class Microphone:
         self.on_presence: Callable[[FrameNumber], None] = _ignored
         """Hears that the phone is silent and here, and that nothing is missing before that."""
         self._loop = asyncio.get_running_loop()
+        loop, packets = self._loop, Bucket(OPUS_PACKETS, self._loop.time())
+        self._opus = OpusFrames(self._ledger.wants, self._ledger.settled, lambda: packets.take(loop.time()))
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -289,7 +298,10 @@ class Microphone:
         return int(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)).max()) <= STILL
 
     def take_numbered(self, number: FrameNumber, payload: bytes, route: AudioRoute) -> None:
-        """A numbered frame, with samples or without. Raises FrameError: its Opus cannot be decoded."""
+        """A numbered frame, with samples or without. Raises FrameError: its Opus cannot be decoded, or its position is
+        none."""
+        if number.position > MOST_POSITION:
+            raise FrameError(f"a position is at most {MOST_POSITION}")
         now = self._loop.time()
         if self._forgive_at is not None and now >= self._forgive_at:
             self._ledger.lost_as, self._forgive_at = NEVER_CAME, None
@@ -442,9 +454,10 @@ class Microphone:
         gaps, self._gaps = self._gaps, self._ledger.gaps
         if self._lost > lost or gaps != self._gaps:
             self._watched_until = self._loop.time() + WATCHED
-        if self._ack_timer.due is None or self._lost > lost:
+        newly_lost = self._lost > lost
+        if self._ack_timer.due is None or (newly_lost and self._loop.time() >= self._acknowledged_at + NACK_AFTER):
             self._acknowledge()
-        elif self._gaps and not gaps:
+        elif newly_lost or (self._gaps and not gaps):
             self._acknowledge_in(NACK_AFTER)
         self._end_speech()
 
@@ -487,7 +500,7 @@ class Microphone:
         missing = (*self._ledger.missing, *self._gaps)[-MISSING_RUNS:]
         progress = Progress(*position, missing, self._ledger.lost, dict(self._arrived))
         if progress != self._told:
-            self._told = progress
+            self._told, self._acknowledged_at = progress, self._loop.time()
             self._arrived = {route: replace(arrived, late=math.inf) for route, arrived in self._arrived.items()}
             self._on_progress(progress)
             self._acknowledge_in(self._pace())

@@ -36,9 +36,16 @@ class OpusFrames:
     """Of one session. `wants(epoch, start, stop)`: whether any of these samples has not been delivered yet.
     `settled(epoch)`: the position before which all is delivered or given up."""
 
-    __slots__ = ("_ahead", "_early", "_epoch", "_live", "_repairs", "_settled", "_wants")
+    __slots__ = ("_ahead", "_early", "_epoch", "_live", "_may", "_repairs", "_settled", "_wants")
 
-    def __init__(self, wants: Callable[[int, int, int], bool], settled: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        wants: Callable[[int, int, int], bool],
+        settled: Callable[[int], int],
+        may: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may`: whether one more packet is decoded now."""
+        self._may = may
         self._wants = wants
         self._settled = settled
         self._epoch: int | None = None
@@ -66,6 +73,8 @@ class OpusFrames:
             packet = _Packet(number.capture_time_us + offset * 1_000_000 // SAMPLE_RATE, count, content)
             again.pop(start, None)
             if self._wants(number.epoch, start, start + count):
+                if not self._may():
+                    raise FrameError("more Opus packets than are decoded in a second")
                 own.append(self._take(start, packet))
                 again |= self._go_on()
         return [again[start] for start in sorted(again, reverse=True)] + own, samples

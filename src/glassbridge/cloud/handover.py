@@ -40,7 +40,8 @@ Give = Callable[[wire.HandOverRequest], Awaitable[wire.HandOver]]
 """Lets a user go to the new owner, within HAND_OVER_TIME."""
 Relayed = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _decoder = msgspec.json.Decoder(wire.HandOverRequests)
-_answers = msgspec.json.Decoder(list[wire.HandOver])
+_answers = msgspec.json.Decoder(list[msgspec.Raw])
+_answer = msgspec.json.Decoder(wire.HandOver)
 Late = Callable[[wire.HandOver], None]
 """Gets what a former owner hands over after the new one has begun without it."""
 
@@ -247,8 +248,8 @@ class HandOverClient:
         for at, question in enumerate(asked):
             question.answer(None if answers is None else answers[at])
 
-    async def _post(self, address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver] | None:
-        """None: not answered within LATE_TIME, or not as it should be. Never raises."""
+    async def _post(self, address: str, asked: list[wire.HandOverRequest]) -> list[wire.HandOver | None] | None:
+        """None: not answered within LATE_TIME, or not as it should be; of one user: it cannot be read. Never raises."""
         if self._http is None:
             raise RuntimeError("enter the client first")
         body, secret = msgspec.json.encode(asked), self._secrets[0]
@@ -268,10 +269,23 @@ class HandOverClient:
                     about.warning("hand-over failed", error="the answer is not signed with our secret")
                     return None
                 found = _answers.decode(said)
+                handed = [_read_answer(one) for one in found]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError) as error:
             about.warning("hand-over failed", error=type(error).__name__)
             return None
-        return found if len(found) == len(asked) else None
+        if None in handed:
+            about.warning(
+                "hand-over failed", error="what is told of some users cannot be read", count=handed.count(None)
+            )
+        return handed if len(found) == len(asked) else None
+
+
+def _read_answer(said: msgspec.Raw) -> wire.HandOver | None:
+    """None: it cannot be read, which says nothing of other users."""
+    try:
+        return _answer.decode(said)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 async def _until_due(questions: Iterable[_Question]) -> None:

@@ -24,6 +24,20 @@ class _Told(msgspec.Struct):
     data: dict[str, Any]
 
 
+class _Row(msgspec.Struct):
+    """What merging needs of a session."""
+
+    id: str
+    user: str
+    epoch: int
+    started_ms: int
+    ended_ms: int | None
+
+
+class _Sessions(msgspec.Struct):
+    sessions: list[_Row]
+
+
 _told = msgspec.json.Decoder(_Told)
 
 
@@ -97,14 +111,14 @@ class OtherClouds:
         answers = await self._ask(request, URL.build(path=SESSIONS, query=query))
         if not answers:
             return Merged(own, [])
-        parts = {node: [] if told is None else told["sessions"] for node, told in answers.items()}
+        parts = {node: _rows(told) for node, told in answers.items()}
         here = self._keeper().owner.node
         nodes: list[Row] = [{"node": here, "answered": True, "sessions": _living(own)}]
         nodes += [
-            {"node": node, "answered": told is not None, "sessions": _living(parts[node])}
-            for node, told in answers.items()
+            {"node": node, "answered": rows is not None, "sessions": _living(rows or ())}
+            for node, rows in parts.items()
         ]
-        return Merged(merge_rows({here: own, **parts}), nodes)
+        return Merged(merge_rows({here: own, **{node: rows or () for node, rows in parts.items()}}), nodes)
 
 
 def _data(body: bytes) -> dict[str, Any] | None:
@@ -112,6 +126,15 @@ def _data(body: bytes) -> dict[str, Any] | None:
         return _told.decode(body).data
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def _rows(told: dict[str, Any] | None) -> list[Row] | None:
+    """None: it has not told of sessions as we know them."""
+    try:
+        msgspec.convert(told, _Sessions)
+    except msgspec.ValidationError:
+        return None
+    return None if told is None else told["sessions"]
 
 
 def _living(rows: Sequence[Row]) -> int:

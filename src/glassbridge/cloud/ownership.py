@@ -4,6 +4,7 @@ owners. Without a cluster the directory is in memory, and no other cloud is aske
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -33,7 +34,7 @@ from glassbridge.core.machine import Record
 from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, decide, resume
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import Shell
-from glassbridge.runtime.tasks import TaskGroup, cancelled
+from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics
 from glassbridge.wire.cluster import HandOver
@@ -46,6 +47,8 @@ ASKED_WITHIN: Final = 2 * HAND_OVER_TIME
 """Seconds for which a user that the directory says was taken is kept: the new owner asks for the session just now."""
 CLOSE_TIME: Final = 0.5
 """Seconds in which a node that stops tells the directory."""
+RESTORED_AT_ONCE: Final = 8
+"""Claims: thousands at once would keep the directory from new claims and renewals until the lease is lost again."""
 
 
 class Users(Protocol):
@@ -53,6 +56,9 @@ class Users(Protocol):
 
     def claims(self) -> list[Claim]:
         """Of all that this cloud owns."""
+
+    def claim_of(self, user: UserId) -> Claim | None:
+        """None: this cloud does not own the user."""
 
     def own(self, user: UserId, event: ownership.Event) -> None:
         """The ownership of this user has changed."""
@@ -100,6 +106,8 @@ class UserOwnership:
         self._lease = Lease(self._clock())
         self._shell: Shell[Event] = Shell(self._lease, self._perform, Tick(), self._note, self._clock)
         self._tasks = TaskGroup("keeper")
+        self._unrestored: dict[UserId, None] = {}
+        """Users whose claims are to be restored; who waits longest comes first."""
         self._reconciling: asyncio.Task[None] | None = None
         self._heard: list[Taken] = []
         """What the directory has told and need not tell again."""
@@ -107,6 +115,8 @@ class UserOwnership:
         """What the directory's clock shows beyond monotonic time, in milliseconds,"""
         self._clock_ahead_ms: float | None = None
         """and the cluster's clock, as far as it was seen."""
+        self._failure = ""
+        """Of the last renewal that failed: what it was."""
         self._away_since: float | None = None
         self._lost = LostNodes()
         self.nodes: tuple[Node, ...] = ()
@@ -228,7 +238,7 @@ class UserOwnership:
             verdict = await self._directory.claim(wanted, CLAIM_TIME, self._seen_ms())
         except DirectoryAway as away:
             log.warning("claim failed", user_id=wanted.user, error=str(away))
-            self._shell.post(ClaimFailed())
+            self._shell.post_once(ClaimFailed())
             return None
         self._see(verdict.claim.epoch)
         return verdict
@@ -255,7 +265,7 @@ class UserOwnership:
                 claim = await self._directory.find(user, CLAIM_TIME)
             except DirectoryAway as away:
                 log.warning("owner not found", user_id=user, error=str(away))
-                self._shell.post(ClaimFailed())
+                self._shell.post_once(ClaimFailed())
             else:
                 return None if claim is None else self._elsewhere(claim.owner)
         return self._elsewhere(*(node.owner for node in self.nodes))
@@ -270,7 +280,7 @@ class UserOwnership:
             try:
                 await self._directory.release(claim, CLAIM_TIME)
             except DirectoryAway:
-                self._shell.post(ClaimFailed())
+                self._shell.post_once(ClaimFailed())
 
     def now_ms(self) -> int:
         """Unix milliseconds of the directory, as far as they are known: clocks of clouds do not count."""
@@ -293,15 +303,22 @@ class UserOwnership:
             self._away_since = None
         if self.shared:
             level = log.warning if record.new is LeaseState.AWAY else log.info
-            level("directory", old=record.old.label, on=record.event, new=record.new.label, cause=record.cause)
+            error = "" if record.new.trusted else self._failure
+            level(
+                "directory",
+                old=record.old.label,
+                on=record.event,
+                new=record.new.label,
+                cause=record.cause,
+                error=error,
+            )
 
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Renew(number):
                 self._tasks.spawn(self._renew(number), f"renew-{number}")
             case Reconcile():
-                former, self._reconciling = self._reconciling, None
-                self._reconciling = self._tasks.spawn(self._reconcile(former), "reconcile")
+                self._reconcile()
 
     async def _renew(self, number: int) -> None:
         state, load = self._users.node_state()
@@ -309,7 +326,8 @@ class UserOwnership:
         try:
             node = Node(self.owner, state, load)
             answer = await self._directory.renew(node, LEASE, heard, RENEW_TIME, self._seen_ms())
-        except DirectoryAway:
+        except DirectoryAway as away:
+            self._failure = str(away)
             self._shell.post(NotRenewed(number))
             return
         self._ahead_ms = answer.now_ms - self._clock() * 1000
@@ -331,20 +349,30 @@ class UserOwnership:
         for news in taken:
             self._users.own(news.user, ownership.Taken(news.epoch))
 
-    async def _reconcile(self, former: asyncio.Task[None] | None) -> None:
-        """Restores all claims: what others took meanwhile is let go."""
-        if former is not None:
-            await cancelled(former)
+    def _reconcile(self) -> None:
+        """Restores all claims: what others took meanwhile is let go. Users that wait already keep their places, so that
+        each is reached, however often the directory goes and comes back."""
         claims = self._users.claims()
         if claims and self.shared:
             log.info("claims restored", users=len(claims))
-        await asyncio.gather(*(self._restore(claim) for claim in claims))
+        self._unrestored |= dict.fromkeys(claim.user for claim in claims)
+        if self._reconciling is None or self._reconciling.done():
+            self._reconciling = self._tasks.spawn(self._restore_all(), "reconcile")
+
+    async def _restore_all(self) -> None:
+        """While the lease is trusted; once it is so again, those that are left are restored too."""
+        while self._unrestored and self._lease.is_trusted(self._clock()):
+            users = list(islice(self._unrestored, RESTORED_AT_ONCE))
+            for user in users:
+                del self._unrestored[user]
+            claims = filter(None, map(self._users.claim_of, users))
+            await asyncio.gather(*(self._restore(claim) for claim in claims))
 
     async def _restore(self, claim: Claim) -> None:
         try:
             verdict = await self._directory.claim(claim, LEASE, self._seen_ms())
         except DirectoryAway:
-            self._shell.post(ClaimFailed())
+            self._shell.post_once(ClaimFailed())
             return
         self._see(verdict.claim.epoch)
         granted, stands = isinstance(verdict, Granted), verdict.claim

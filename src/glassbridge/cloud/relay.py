@@ -38,10 +38,14 @@ RELAYED: Final = web.RequestKey("relayed", bool)
 """Of a request that another cloud has relayed."""
 CONNECT_TIMEOUT: Final = 3.0
 ANSWER_TIMEOUT: Final = 60.0
-"""Seconds between two pieces of an answer."""
+"""Seconds between two pieces of an answer, and in which the client takes one."""
+HANDSHAKE_TIME: Final = 5.0
+"""Seconds in which the other cloud opens a WebSocket, or refuses it: the app is deaf meanwhile, and comes again."""
 HEARTBEAT: Final = 15.0
 MOST_AT_ONCE: Final = 8_192
 """Connections to other clouds: each app that came to the wrong one takes one."""
+UNREACHABLE: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+"""What a request to another cloud raises. ValueError: what the directory or another cloud has told is no address."""
 MAX_ANSWER: Final = 32 << 20
 """Bytes of an answer that is read as a whole."""
 _PURPOSE: Final = b"glassbridge relayed request\0"
@@ -125,19 +129,27 @@ class Relay:
     # ---- what goes to other clouds
 
     async def stream(self, request: web.Request, address: str, target: URL) -> web.StreamResponse:
-        """The answer of the cloud at `address`, as it comes; an error of ours when there is none."""
+        """The answer of the cloud at `address`, as it comes; an error of ours when there is none. An answer that ends
+        half-way ends the connection: the client must not take what is there for all of it."""
+        response: web.StreamResponse | None = None
         try:
             async with self._ask(request, address, target, data=_body(request)) as answer:
                 kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_HOP}
                 response = web.StreamResponse(status=answer.status, headers=kept)
                 await response.prepare(request)
                 async for piece in answer.content.iter_chunked(_BLOCK):
-                    await response.write(piece)
+                    async with asyncio.timeout(ANSWER_TIMEOUT):
+                        await response.write(piece)
                 await response.write_eof()
                 metrics.RELAYED.add("stream")
                 return response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return _unreachable(address, error)
+        except UNREACHABLE as error:
+            refusal = _unreachable(address, error)
+            if response is None:
+                return refusal
+            if request.transport is not None:
+                request.transport.abort()
+            return response
 
     async def whole(
         self, request: web.Request, address: str, body: bytes, within: float, target: URL | None = None
@@ -159,7 +171,7 @@ class Relay:
                     if name.lower() not in _OF_ONE_HOP and name.lower() != "content-length"
                 }
                 return Answer(answer.status, kept, bytes(said))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except UNREACHABLE as error:
             log.info("request not relayed", cloud=address, error=type(error).__name__)
             return None
 
@@ -179,12 +191,14 @@ class Relay:
         options: dict[str, Any] = {"autoping": False, "autoclose": False, "max_msg_size": 0}
         headers = self._headers(request, target)
         try:
-            async with self._http.ws_connect(
-                URL(f"http://{address}{target.raw_path_qs}", encoded=True),
-                heartbeat=HEARTBEAT,
-                headers=headers,
-                **options,
-            ) as far:
+            async with asyncio.timeout(HANDSHAKE_TIME):
+                far = await self._http.ws_connect(
+                    URL(f"http://{address}{target.raw_path_qs}", encoded=True),
+                    heartbeat=HEARTBEAT,
+                    headers=headers,
+                    **options,
+                )
+            async with far:
                 if not opened:
                     await near.prepare(request)
                 sign_in(request, for_good=True)  # the other cloud closes what does not sign in
@@ -201,7 +215,7 @@ class Relay:
             if opened:
                 raise
             return refuse(Rejection.NOT_LET_IN, status=error.status)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except UNREACHABLE as error:
             if opened:
                 raise
             return _unreachable(address, error)

@@ -272,6 +272,11 @@ class Sessions:
         """Of all users that this cloud owns."""
         return [one.ownership.claim for one in self._by_user.values() if one.ownership.claim is not None]
 
+    def claim_of(self, user: UserId) -> Claim | None:
+        """None: this cloud does not own the user."""
+        session = self._by_user.get(user)
+        return None if session is None else session.ownership.claim
+
     def own(self, user: UserId, event: ownership.Event) -> None:
         """The ownership of this user has changed."""
         session = self._by_user.get(user)

@@ -8,6 +8,8 @@ Rules
   from either of them.
 - A user may be moving: for FIND_TIME the owner is looked up again. After that the request is served here, which for
   most requests means that there is no session.
+- A cloud that was asked may have died, or been frozen, without a word. Once the user is here, or with another cloud,
+  its answer is waited for no longer.
 """
 
 import asyncio
@@ -55,6 +57,8 @@ BODY_TIME: Final = 15.0
 FIND_TIME: Final = 2.0
 """Seconds in which a user that is moving must be somewhere."""
 LOOK_AGAIN: Final = 0.1
+LOOK_FOR_MOVE: Final = 0.5
+"""Seconds between two looks, while the owner is waited for, at who has the user."""
 ANSWER_TIME: Final = 40.0
 """Seconds for an answer: an app may take 27 s to start."""
 HINT: Final = "X-Glassbridge-Owner"
@@ -117,20 +121,42 @@ class UserRequests:
                 return answer
             hint = {HINT: self._sessions.given_to(user)}
             return refuse(Rejection.MISPLACED, hint)
-        until = self._clock() + FIND_TIME
+        until, last = self._clock() + FIND_TIME, self._clock() + ANSWER_TIME
         while not self._relay.is_relayed(request) and self._clock() < until:
             if (answer := await self._if_here(request, handler, user)) is not None:
                 return answer
             owners, given_to = await self._sessions.keeper.owners_of(user), self._sessions.given_to(user)
             if owners is None and not given_to:
                 break
-            if (found := await self._elsewhere(request, {*(owners or ()), given_to} - {""})) is not None:
+            asked = {*(owners or ()), given_to} - {""}
+            found, moved = await self._until_moved(request, user, asked)
+            if found is not None:
                 return found.response()
+            if moved:
+                until = min(last, self._clock() + FIND_TIME)
             await self._sessions.settled(user)
             if not self._sessions.is_here(user):
                 await asyncio.sleep(LOOK_AGAIN)
         served: web.StreamResponse = await handler(request)
         return served
+
+    async def _until_moved(self, request: web.Request, user: UserId, asked: Set[str]) -> tuple[Answer | None, bool]:
+        """The answer of _elsewhere; whether the user was somewhere else before there was one."""
+        told = asyncio.create_task(self._elsewhere(request, asked))
+        moved = asyncio.create_task(self._move(user, asked))
+        try:
+            await asyncio.wait((told, moved), return_when=asyncio.FIRST_COMPLETED)
+            return (told.result(), False) if told.done() else (None, True)
+        finally:
+            await cancelled(told, moved)
+
+    async def _move(self, user: UserId, asked: Set[str]) -> None:
+        """Returns once the user is here, or another cloud than these has it."""
+        while True:
+            await asyncio.sleep(LOOK_FOR_MOVE)
+            owners = await self._sessions.keeper.owners_of(user)
+            if self._sessions.is_here(user) or (owners and set(owners) - asked):
+                return
 
     async def _if_here(self, request: web.Request, handler: Any, user: UserId) -> web.StreamResponse | None:
         """None: this cloud does not have the user, or has lost it meanwhile."""

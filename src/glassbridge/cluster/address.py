@@ -73,8 +73,7 @@ def read_address(url: str) -> ServerAddress:
     if found is None or found["scheme"] not in _SCHEMES:
         raise ValueError(
             "the URL begins with valkey:// or redis://, with valkeys:// or rediss:// for TLS, or with +sentinel or "
-            "+cluster before the colon, and has no ?, # or second @: write such characters of a password as %3F, "
-            "%23, %40"
+            "+cluster before the colon; /, ?, # and @ in a password are written as %2F, %3F, %23, %40"
         )
     kind, tls = _SCHEMES[found["scheme"]]
     username, password = _credentials(found["credentials"])

@@ -2,6 +2,9 @@
 them too. CLAIM decides as core/ownership.py: decide does.
 
 Keys are made here of PREFIX and what ARGV names: which list a claim writes to is known only inside it.
+
+A key of ours that holds something else is begun anew, and a claim that cannot be read is none: what somebody has
+written there must not keep the clouds from their directory.
 """
 
 from typing import Final
@@ -23,13 +26,38 @@ _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
+_OURS: Final = """
+local function own(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+local function number(key)
+  own(key, 'string')
+  return tonumber(redis.call('GET', key) or '0') or 0
+end
+"""
 
 RENEW: Final = (
     _NOW
+    + _OURS
     + """
--- KEYS: nodes, leases, what was taken, nodes of the other role, their leases, clock
+-- KEYS: nodes, leases, what was taken, nodes of the other role, their leases, clock, when this was last run
 -- ARGV: incarnation, what is known of the node, lease (ms), most news, clock as the node has seen it,
 --       news that was heard
+for at, kind in ipairs({'hash', 'zset', 'list', 'hash', 'zset'}) do
+  own(KEYS[at], kind)
+end
+local back = number(KEYS[7]) - now
+if back > 0 then  -- the clock was set back: leases of nodes that are gone would last as much longer
+  for at = 2, 5, 3 do
+    for _, node in ipairs(redis.call('ZRANGE', KEYS[at], 0, -1)) do
+      redis.call('ZINCRBY', KEYS[at], -back, node)
+    end
+  end
+end
+redis.call('SET', KEYS[7], string.format('%.0f', now))
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
 for at = 1, 4, 3 do
@@ -42,7 +70,7 @@ for number = 6, #ARGV do
   redis.call('LREM', KEYS[3], 1, ARGV[number])
 end
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-local clock = string.format('%.0f', math.max(now, tonumber(ARGV[5]), tonumber(redis.call('GET', KEYS[6]) or '0')))
+local clock = string.format('%.0f', math.max(now, tonumber(ARGV[5]), number(KEYS[6])))
 redis.call('SET', KEYS[6], clock)
 return {string.format('%.0f', now), clock, server, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[4]),
         redis.call('LRANGE', KEYS[3], 0, ARGV[4] - 1)}
@@ -67,6 +95,7 @@ return 1
 
 CLAIM: Final = (
     _NOW
+    + _OURS
     + """
 -- KEYS: the user's.  ARGV: prefix, user, node, incarnation, address, session, phone, attempt, epoch,
 --       seconds kept, seconds that news of a loss waits, most news,
@@ -74,8 +103,12 @@ CLAIM: Final = (
 if tonumber(ARGV[13]) > 0 and now > tonumber(ARGV[13]) then
   return {-1, '0', {}}
 end
+own(KEYS[1], 'hash')
 local kept = redis.call('HMGET', KEYS[1], 'epoch', 'incarnation', 'node', 'address', 'session', 'phone', 'attempt')
-local old, owner = tonumber(kept[1] or '0'), kept[2]
+local old, owner = tonumber(kept[1] or '0') or 0, kept[2]
+if not (kept[3] and kept[4] and kept[5] and kept[6] and kept[7] and tonumber(kept[7])) then
+  owner = false
+end
 local attempt, epoch = tonumber(ARGV[8]), tonumber(ARGV[9])
 local former = {}
 if owner then
@@ -98,7 +131,7 @@ local session = ARGV[6]
 if owner and not is_ours and epoch == 0 and kept[5] ~= '' then
   session = kept[5]
 end
-local seen = math.max(tonumber(ARGV[14]), tonumber(redis.call('GET', ARGV[1] .. 'clock') or '0'))
+local seen = math.max(tonumber(ARGV[14]), number(ARGV[1] .. 'clock'))
 if is_ours and epoch > 0 then
   epoch = math.max(old, epoch)
 elseif epoch <= old then
@@ -111,6 +144,7 @@ redis.call('HSET', KEYS[1], 'node', ARGV[3], 'incarnation', ARGV[4], 'address', 
 redis.call('EXPIRE', KEYS[1], ARGV[10])
 if owner and not is_ours and redis.call('ZSCORE', ARGV[1] .. 'leases', owner) then
   local news = ARGV[1] .. 'taken:' .. owner
+  own(news, 'list')
   if redis.call('LLEN', news) < tonumber(ARGV[12]) then
     redis.call('RPUSH', news, written .. ' ' .. ARGV[2])
     redis.call('EXPIRE', news, ARGV[11])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -27,8 +27,10 @@ from glassbridge.runtime.tasks import end_if_cancelled
 log = structlog.get_logger()
 
 AT_ONCE: Final = 16
-"""Connections, and so requests on their way; others wait, each within its time."""
+"""Requests on their way beside a renewal, each on a connection of its own; others wait, each within its time."""
+CONNECTIONS: Final = AT_ONCE + 1
 CLOSE_TIME: Final = 1.0
+_CLOCKS: Final = (f"{scripts.PREFIX}clock", f"{scripts.PREFIX}renewed")
 _LISTED: Final = {Role.CLOUD: ("nodes", "leases"), Role.BRIDGE: ("bridges", "bridge-leases")}
 _OTHER: Final = {Role.CLOUD: Role.BRIDGE, Role.BRIDGE: Role.CLOUD}
 UNUSABLE: Final = (RedisError, OSError, TimeoutError, RuntimeError)
@@ -53,6 +55,8 @@ class ValkeyDirectory:
     def __init__(self, address: ServerAddress, ca: Path | None = None) -> None:
         self._client, self._close = open_client(address, ca)
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._renewal = asyncio.Semaphore()
+        """A renewal does not wait behind claims: when many phones come at once the lease would be lost."""
         self._ahead_ms: float | None = None
         """What the server's clock shows beyond monotonic time, in milliseconds."""
         register: Callable[[str], Any] = self._client.register_script
@@ -68,7 +72,7 @@ class ValkeyDirectory:
         asked_at = monotonic()
         answer = await self._run(
             self._renew,
-            (*self._node_keys(owner, node.role), *_listed(_OTHER[node.role]), f"{scripts.PREFIX}clock"),
+            (*self._node_keys(owner, node.role), *_listed(_OTHER[node.role]), *_CLOCKS),
             (
                 owner.incarnation,
                 about,
@@ -78,12 +82,13 @@ class ValkeyDirectory:
                 *(f"{news.epoch} {news.user}" for news in heard),
             ),
             timeout,
+            self._renewal,
         )
         with _Understood():
             now_ms, shared_ms, server, same, other, taken = answer
             self._ahead_ms = int(now_ms) - (asked_at + monotonic()) / 2 * 1000
             nodes = (*_nodes(same, node.role), *_nodes(other, _OTHER[node.role]))
-            return Renewal(int(now_ms), int(shared_ms), str(server), nodes, tuple(_taken(news) for news in taken))
+            return Renewal(int(now_ms), int(shared_ms), str(server), nodes, tuple(_taken(taken)))
 
     async def nodes(self, role: Role, timeout: float) -> tuple[Node, ...]:
         kept, live = await self._run(self._list, _listed(role), (), timeout)
@@ -130,8 +135,10 @@ class ValkeyDirectory:
     async def find(self, user: UserId, timeout: float) -> Claim | None:
         key, asked = f"{scripts.PREFIX}user:{user}", scripts.CLAIMED
         held = await self._in_time(lambda: self._client.hmget(key, asked), timeout)
-        with _Understood():
-            return None if held[1] is None else _claim(user, held)
+        try:
+            return _claim(user, held)
+        except _BAD_ANSWER:  # nobody has the user, or the claim cannot be read: the next one takes its place
+            return None
 
     async def release(self, claim: Claim, timeout: float) -> None:
         await self._run(
@@ -157,13 +164,20 @@ class ValkeyDirectory:
         clock is not known yet."""
         return 0 if self._ahead_ms is None else round(self._ahead_ms + (monotonic() + timeout) * 1000)
 
-    async def _run(self, script: Any, keys: tuple[str, ...], args: tuple[Any, ...], timeout: float) -> Any:
+    async def _run(
+        self,
+        script: Any,
+        keys: tuple[str, ...],
+        args: tuple[Any, ...],
+        timeout: float,
+        turns: asyncio.Semaphore | None = None,
+    ) -> Any:
         """Raises DirectoryAway."""
-        return await self._in_time(lambda: script(keys=keys, args=args), timeout)
+        return await self._in_time(lambda: script(keys=keys, args=args), timeout, turns)
 
-    async def _in_time(self, ask: Callable[[], Any], timeout: float) -> Any:
+    async def _in_time(self, ask: Callable[[], Any], timeout: float, turns: asyncio.Semaphore | None = None) -> Any:
         """Raises DirectoryAway."""
-        async with in_time(timeout), self._turns:
+        async with in_time(timeout), turns or self._turns:
             return await ask()
 
 
@@ -196,14 +210,19 @@ def _listed(role: Role) -> tuple[str, ...]:
 
 
 def _nodes(pairs: list[str], role: Role) -> Iterator[Node]:
+    """Without those that cannot be read: a node may be of another version."""
     for incarnation, text in zip(pairs[::2], pairs[1::2], strict=True):
-        about = msgspec.json.decode(text, type=_About)
-        yield Node(Owner(about.node, str(incarnation), about.address), about.state, about.load, role)
+        with suppress(msgspec.MsgspecError):
+            about = msgspec.json.decode(text, type=_About)
+            yield Node(Owner(about.node, str(incarnation), about.address), about.state, about.load, role)
 
 
-def _taken(text: str) -> Taken:
-    epoch, _, user = text.partition(" ")
-    return Taken(UserId(user), Epoch(int(epoch)))
+def _taken(told: list[str]) -> Iterator[Taken]:
+    """Without what cannot be read."""
+    for text in told:
+        epoch, _, user = text.partition(" ")
+        with suppress(ValueError):
+            yield Taken(UserId(user), Epoch(int(epoch)))
 
 
 def _claim(user: UserId, held: list[str]) -> Claim:
@@ -229,12 +248,12 @@ def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[
     match address.kind:
         case Kind.SERVER:
             host, port = address.hosts[0]
-            client: Any = Redis(host=host, port=port, db=address.db, max_connections=AT_ONCE, **options)
+            client: Any = Redis(host=host, port=port, db=address.db, max_connections=CONNECTIONS, **options)
             return client, client.aclose
         case Kind.SENTINEL:
             own = {name: value for name, value in options.items() if name not in ("username", "password")}
             sentinels = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
-            client = sentinels.master_for(address.service, db=address.db, max_connections=AT_ONCE)
+            client = sentinels.master_for(address.service, db=address.db, max_connections=CONNECTIONS)
 
             async def close() -> None:
                 await client.aclose()
@@ -244,5 +263,5 @@ def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[
             return client, close
         case Kind.CLUSTER:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            client = RedisCluster(startup_nodes=nodes, max_connections=AT_ONCE, **options)
+            client = RedisCluster(startup_nodes=nodes, max_connections=CONNECTIONS, **options)
             return client, client.aclose

@@ -3,8 +3,8 @@
 Rules
 - Samples in order are passed on at once.
 - Samples after a hole that the phone may fill (it sends missing samples again) are held until the hole is filled, until
-  nothing of it came for PATIENCE seconds (END_PATIENCE after the end of speech; as long as the newest audio is late, if
-  that is more, up to LATE), or until HELD samples wait.
+  nothing of it came for PATIENCE seconds (END_PATIENCE after the first end of speech that waits; as long as the newest
+  audio is late, if that is more, up to LATE), or until HELD samples or MOST_HELD pieces wait.
 - For a phone that has never sent anything again, it waits once in vain, and then no more until the phone does.
 - If two routes carry audio, the first frame of an epoch that arrives need not be its first. The samples before it count
   as a hole, until the phone says where its audio begins.
@@ -29,6 +29,8 @@ END_PATIENCE = 5.0
 LATE = 5.0
 """Seconds of lateness that are allowed for: a repetition takes the same way as the newest audio."""
 HELD = 30 * SAMPLE_RATE
+MOST_HELD = 4_000
+"""Pieces in which these samples may come: frames of 10 ms are 3,000."""
 MOST_HOLES = 256
 """Given up and remembered: samples of older ones have no place any more."""
 
@@ -154,7 +156,7 @@ class InOrder:
         """Nothing is captured after this position for now: missing samples before it are waited for longer. An empty
         delivery takes its place in the order."""
         out = self.take(Delivery(epoch, position, b"", live=False, age=0.0), now)
-        if self._held:
+        if sum(not one.pcm for one in self._held) == 1:
             self._give_up_at = max(self._give_up_at, now + END_PATIENCE)
         return out
 
@@ -205,5 +207,6 @@ class InOrder:
     def _is_held_up(self) -> bool:
         """There is a hole before what waits, and it is worth waiting for."""
         first = self._held[0]
-        waiting = self.fills and self._held_samples <= HELD and first.position > self._next
+        fits = self._held_samples <= HELD and len(self._held) <= MOST_HELD
+        waiting = self.fills and fits and first.position > self._next
         return waiting and (not self._begun or self._lacks(first.epoch, self._next, first.position) > 0)

@@ -40,6 +40,9 @@ class Runs(Generic[L]):
     def __iter__(self) -> Iterator[Run[L]]:
         return (self._run(index) for index in range(len(self._starts)))
 
+    def __reversed__(self) -> Iterator[Run[L]]:
+        return (self._run(index) for index in reversed(range(len(self._starts))))
+
     def _run(self, index: int) -> Run[L]:
         stop = self._starts[index + 1] if index + 1 < len(self._starts) else self.stop
         return Run(self._starts[index], stop, self._labels[index])

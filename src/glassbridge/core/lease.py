@@ -3,7 +3,8 @@
 Rules
 - The lease lasts LEASE seconds from the moment at which its renewal was asked for, and is renewed every RENEW_EVERY.
 - A request that fails makes the lease doubtful: from then on claims are local, so that no phone waits for a directory
-  that does not answer. It is renewed at once.
+  that does not answer. It is renewed at once, but not twice within RENEW_EVERY: a directory may answer renewals, and
+  fail with one claim again and again.
 - TRUSTED seconds without a renewal: the directory is away. Other nodes may take this node for dead from LEASE on.
 - Once the directory answers again, or another server answers in its place, all claims are reconciled: they may have
   been taken by others, or forgotten.
@@ -117,6 +118,8 @@ class Lease:
         """When the last renewal that succeeded was asked for; before any, the beginning."""
         self._asked_at = now
         self._next_at = now
+        self._hurried_until = now
+        """Until then no renewal comes before its time."""
         self._number = 0
         self._server: str | None = None
 
@@ -169,6 +172,9 @@ class Lease:
 
     def _doubt_at_once(self, event: ClaimFailed, now: float) -> list[Effect]:
         self._go(LeaseState.DOUBTFUL, event, now, "claim failed")
+        if now < self._hurried_until:
+            return []
+        self._hurried_until = now + RENEW_EVERY
         return [self._renew(now)]
 
     def _tick(self, event: Tick, now: float) -> list[Effect]:

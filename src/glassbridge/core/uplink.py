@@ -39,7 +39,8 @@ WAITING_FRAMES = 1_000
 """Bounds of what waits; beyond either the first hole is given up at once."""
 HISTORY = 120 * SAMPLE_RATE
 """Samples for which the ledger knows each interval; a phone replays at most 90 s. Older ones stay in the totals."""
-HISTORY_RUNS = 20_000
+HISTORY_RUNS = 6_000
+"""Intervals that are known: of frames of 20 ms each second one may be lost."""
 REPLAYABLE = 90 * SAMPLE_RATE
 """Samples that a phone keeps in order to send them again."""
 MISSING_RUNS = 32
@@ -309,6 +310,23 @@ class _Epoch:
     def lost(self, start: int, stop: int) -> list[Run[Fate]]:
         return [run for run in self.runs.within(start, stop) if run.label.kind is Kind.LOST]
 
+    def newest_lost(self, since: int) -> list[tuple[int, int]]:
+        """The MISSING_RUNS newest stretches that were lost from this position on, the oldest first. It looks from the
+        end: of thousands of holes a phone is told of these."""
+        found: list[tuple[int, int]] = []
+        for run in reversed(self.runs):
+            if run.stop <= since:
+                break
+            if run.label.kind is not Kind.LOST:
+                continue
+            if found and found[-1][0] == run.stop:
+                found[-1] = max(run.start, since), found[-1][1]
+            elif len(found) == MISSING_RUNS:
+                break
+            else:
+                found.append((max(run.start, since), run.stop))
+        return found[::-1]
+
     def wants(self, start: int, stop: int) -> bool:
         if start < self.runs.stop:
             settled = self.runs.within(start, min(stop, self.runs.stop))
@@ -458,7 +476,7 @@ class Ledger:
         if not self.lost:
             return ()
         book = next(reversed(self._epochs.values()))
-        return tuple(_joined(book.lost(book.runs.stop - REPLAYABLE, book.runs.stop))[-MISSING_RUNS:])
+        return tuple(book.newest_lost(book.runs.stop - REPLAYABLE))
 
     def wants(self, epoch: int, start: int, stop: int) -> bool:
         """Something of [start, stop) was not delivered, and does not wait either."""

@@ -45,6 +45,9 @@ MAX_UNSENT: Final = 64 << 10
 """Bytes that wait for a TCP connection to TURN, at most; a datagram beyond is dropped, as a full link does."""
 LIFE: Final = 600
 """Seconds for which an address is asked for; it is renewed in time."""
+SHORTEST_LIFE: Final = 60
+"""Seconds of life of an address that are believed: it is renewed at five sixths of it, and at a life of 0 without a
+pause."""
 CHANNEL_LIFE: Final = 500
 _PORTS: Final = {"turn": 3478, "turns": 5349}
 _URL: Final = re.compile(
@@ -233,6 +236,12 @@ class _Client(turn.TurnClientMixin):
             self._TurnClientMixin__add_authentication(request)  # type: ignore[attr-defined]
         self.send_stun(request, self.server)
         self.transport.abort()
+
+    async def request_with_retry(self, request: stun.Message) -> tuple[stun.Message, tuple[str, int]]:
+        response, where = await super().request_with_retry(request)
+        if "LIFETIME" in response.attributes:
+            response.attributes["LIFETIME"] = max(SHORTEST_LIFE, response.attributes["LIFETIME"])
+        return response, where
 
     def datagram_received(self, data: bytes | str, addr: tuple[str, int]) -> None:
         with suppress(*quirks.UNREADABLE):

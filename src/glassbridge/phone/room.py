@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 TOKEN_PATH = "/api/client/livekit/token"  # noqa: S105 - a path
 TOKEN_TIMEOUT = 5.0
+MAX_ANSWER = 64 << 10
+"""Bytes of the cloud's answer: it may be somebody else's."""
 GOODBYE = 1.5
 """Seconds that a goodbye may take before the next join."""
 CUT = 0.25
@@ -74,11 +76,16 @@ async def fetch_ticket(world: World, base: str, core_token: str) -> _Ticket:
         ):
             if answer.status != 200:
                 raise NoTicket(f"the cloud gives no LiveKit token (status {answer.status})")
-            return _answer.decode(await answer.read()).data
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise NoTicket(f"the cloud does not answer ({why(error)})") from None
+            said = bytearray()
+            async for piece in answer.content.iter_chunked(MAX_ANSWER):
+                said += piece
+                if len(said) > MAX_ANSWER:
+                    break
+            return _answer.decode(said).data
     except msgspec.DecodeError:
         raise NoTicket("the cloud's answer holds no LiveKit token") from None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise NoTicket(f"the cloud does not answer ({why(error)})") from None
 
 
 class _Ears:

@@ -124,7 +124,7 @@ class CloudSocket(Paced):
             if error.status == 404:
                 raise Refused(f"no cloud is at {base}: it knows no {PATH}") from None
             raise Unreachable(f"the cloud at {base} answers {error.status}", f"status {error.status}") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             await http.close()
             raise Unreachable(f"no cloud answers at {base} ({why(error)})", why(error)) from None
         except BaseException:

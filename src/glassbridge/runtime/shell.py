@@ -82,6 +82,11 @@ class Shell(Generic[E]):
             self._overflowed = self._stopped = True
         self._wake()
 
+    def post_once(self, event: E) -> None:
+        """The same, unless an equal event waits already: for news of which thousands may come at once."""
+        if event not in self._mailbox:
+            self.post(event)
+
     def stop(self) -> None:
         """Ends run() after the events posted so far."""
         if not self._stopped:

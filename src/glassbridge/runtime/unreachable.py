@@ -7,9 +7,12 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from glassbridge.runtime.socket_errors import NO_TLS, NOT_TRUSTED, cause
+from glassbridge.runtime.socket_errors import NO_TLS, cause, not_trusted
 
 SIGN_IN: Final = "a web page answers in its place: sign in to the network in a web browser, or check the address"
+BROKEN_OFF: Final = "what answers there breaks off: check the address, and the proxy if there is one"
+NO_HTTP: Final = "what answers there does not speak HTTP: check the address, and the proxy if there is one"
+PROXY_ODD: Final = "HTTPS_PROXY is not the address of a proxy: http://HOST:PORT"
 PROXY_ABSENT: Final = "the proxy of HTTPS_PROXY does not answer"
 PROXY_REFUSES: Final = "the proxy of HTTPS_PROXY refuses (status {})"
 PROXY_LOGIN: Final = "the proxy of HTTPS_PROXY wants a user name and password: http://USER:PASSWORD@HOST:PORT"
@@ -55,7 +58,7 @@ def why(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as wrong):
             return cause(wrong)
         case aiohttp.ClientConnectorCertificateError():
-            return NOT_TRUSTED
+            return not_trusted()
         case aiohttp.ClientConnectorSSLError():
             return NO_TLS
         case aiohttp.ClientProxyConnectionError():
@@ -64,4 +67,12 @@ def why(error: Exception) -> str:
             return PROXY_LOGIN
         case aiohttp.ClientHttpProxyError():
             return PROXY_REFUSES.format(error.status)
+        case aiohttp.ServerDisconnectedError():
+            return BROKEN_OFF
+        case aiohttp.ClientConnectorError(os_error=ConnectionError(errno=None)):
+            return BROKEN_OFF
+        case aiohttp.ClientResponseError():
+            return NO_HTTP
+        case ValueError():  # InvalidURL, too: addresses of ours are checked before
+            return PROXY_ODD
     return cause(error)

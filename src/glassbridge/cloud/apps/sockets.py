@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Protocol
 
-import aiohttp
 import structlog
 from aiohttp import WSMsgType, web
 
@@ -21,7 +20,7 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.origins import Origins
 from glassbridge.cloud.recheck import Recheck
-from glassbridge.cloud.relay import Relay
+from glassbridge.cloud.relay import UNREACHABLE, Relay
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.addresses import subject_of
 from glassbridge.core.moving import Stage
@@ -169,7 +168,7 @@ class AppSockets:
         """Relays a socket on which the app has authenticated."""
         try:
             return await self._relay.socket(request, where.address, request.rel_url, socket, (where.said,))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except UNREACHABLE as error:
             log.info("request not relayed", cloud=where.address, error=type(error).__name__)
             refusal = NotHere(None)
             with suppress(ConnectionError):
