@@ -40,6 +40,10 @@ class Phone:
     def nap(self, seconds: float) -> None:
         self.now += seconds
 
+    def is_present(self, way: float = 0.02) -> None:
+        """Says, without audio, that it is there; stamped by true time."""
+        self.ledger.receive(7, self.position, round(self.now * 1e6), b"", now=self.now + way)
+
     @property
     def step(self) -> ClockStep | None:
         return self.ledger.clock_step
@@ -126,4 +130,19 @@ def test_a_way_that_grows_longer_is_no_clock() -> None:
     phone = Phone(lambda now: now, lambda now: max(0.02, (now - 1_010.0) * 0.2))
     told = phone.speak(60.0)
     assert late(told) == pytest.approx(50.0 - AGE_LIMIT / 0.2, abs=1.0)
+    assert phone.step is None
+
+
+def test_the_first_audio_is_late_where_presence_was_quicker() -> None:
+    """A narrow link whose queue is full before the first frame: each is late by the same."""
+    phone = Phone(lambda now: now, lambda _: 1.5)
+    phone.is_present()
+    assert late(phone.speak(2.0)) == pytest.approx(2.0)
+
+
+def test_a_phone_that_stamps_its_audio_long_before_it_sends_it_is_live() -> None:
+    phone = Phone(lambda now: now - 0.8)
+    for _ in range(20):
+        assert late(phone.speak(1.0)) == 0.0
+        phone.is_present()
     assert phone.step is None

@@ -97,6 +97,16 @@ class CaptureClock:
         if now - self._late_since >= EQUAL_FOR:
             self._compare(now)
 
+    def note_presence(self, captured: float, now: float) -> None:
+        """The phone said then that it is there, without audio. Such small messages overtake the queue in which the
+        first audio of a narrow link waits. They count before any audio, and up to STEP: a phone that stamps its audio
+        long before it sends it is not held to them."""
+        travel, least = now - captured, self._least(now)
+        if least == inf:
+            self._begun_at = now
+        if least == inf or 0.0 < least - travel <= STEP:
+            self._quickest, self._quickest_at = travel, now
+
     def _stepped(self, by: float) -> None:
         self.steps += 1
         self.last_step = by

@@ -220,6 +220,8 @@ class _Epoch:
     def receive(self, frame: _Frame, now: float, lost: Fate) -> list[Delivery]:
         if frame.pcm and not frame.replayed:
             self.clock.note(frame.captured_stop, now, AGE_LIMIT)
+        elif not frame.pcm:
+            self.clock.note_presence(frame.captured, now)
         end = self.runs.stop
         out = self._fill(frame, min(frame.stop, end), now) if frame.position < end else []
         if frame.stop > end or frame.position == end:
