@@ -324,7 +324,7 @@ class Hour:
         mendings = [seat.mending for seat in hearing._seats.values()]
         for late in (hearing._sound, *mendings):
             shared = [one for one in (hearing._sound, *mendings) if one is not late]
-            assert walk(late, [*beyond, self.session, self.session.audio, *shared]).size < MOST_LATE
+            assert walk(late, [*beyond, hearing, *shared]).size < MOST_LATE
         beyond += [hearing._sound, *mendings, *(one._task for one in mendings if one._task is not None)]
         return walk(self.session, beyond)
 

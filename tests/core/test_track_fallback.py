@@ -11,9 +11,9 @@ from glassbridge.core.track_fallback import (
     SETTLED,
     TABLE,
     Ask,
-    Carrier,
     Effect,
     Event,
+    FallbackState,
     HeardUpTo,
     Replay,
     RoomLost,
@@ -33,7 +33,7 @@ def play(machine: TrackFallback, until: float, *story: tuple[float, Event]) -> l
     return out
 
 
-def carrier(machine: TrackFallback) -> Carrier:
+def state_of(machine: TrackFallback) -> FallbackState:
     return machine.state
 
 
@@ -41,12 +41,12 @@ def by_track() -> TrackFallback:
     """One whose track carries at second 0.1."""
     machine = TrackFallback(0.0)
     assert play(machine, 0.1, (0.1, TrackReady(0.0))) == []
-    assert carrier(machine) is Carrier.TRACK
+    assert state_of(machine) is FallbackState.TRACK
     return machine
 
 
 def test_the_table_is_total() -> None:
-    assert missing_cells(TABLE, Carrier, EVENTS) == []
+    assert missing_cells(TABLE, FallbackState, EVENTS) == []
 
 
 def test_every_step_ends_where_the_table_says() -> None:
@@ -63,15 +63,15 @@ def test_every_step_ends_where_the_table_says() -> None:
             machine.step(event, now)
             allowed = cell.to if isinstance(cell, Cell) else (before,)
             assert machine.state in allowed
-            assert (machine.state is Carrier.ASKING) <= (machine.next_deadline() is not None)
+            assert (machine.state is FallbackState.ASKING) <= (machine.next_deadline() is not None)
 
 
 def test_a_room_that_is_never_there_is_told_after_a_while() -> None:
     machine = TrackFallback(0.0)
     play(machine, ALONE - 0.1, (0.5, RoomLost(spoke=False)))
-    assert carrier(machine) is Carrier.WAITING
+    assert state_of(machine) is FallbackState.WAITING
     play(machine, ALONE + 0.1)
-    assert carrier(machine) is Carrier.SOCKET
+    assert state_of(machine) is FallbackState.SOCKET
 
 
 def test_what_was_not_heard_goes_first_once_the_cloud_has_told_how_far_it_heard() -> None:
@@ -79,22 +79,22 @@ def test_what_was_not_heard_goes_first_once_the_cloud_has_told_how_far_it_heard(
     found = play(machine, 2.0, (1.0, RoomLost(spoke=True)), (1.1, HeardUpTo()), (1.2, TrackReady(0.0)))
     asked = [at for at, effect in found if effect == Ask()]
     assert asked == [1.0 + SETTLED, round(1.0 + SETTLED + ASK_EVERY, 3)], "and it is asked until it answers"
-    assert carrier(machine) is Carrier.ASKING, "an answer that comes too soon, or a room, does not do"
+    assert state_of(machine) is FallbackState.ASKING, "an answer that comes too soon, or a room, does not do"
     assert play(machine, 2.1, (2.1, HeardUpTo())) == [(2.1, Replay())]
-    assert carrier(machine) is Carrier.WAITING
+    assert state_of(machine) is FallbackState.WAITING
     play(machine, 1.0 + ALONE)
-    assert carrier(machine) is Carrier.SOCKET
+    assert state_of(machine) is FallbackState.SOCKET
 
 
 def test_where_nothing_went_by_the_track_nothing_waits() -> None:
     machine = by_track()
     assert play(machine, 1.5, (1.0, RoomLost(spoke=False))) == []
-    assert carrier(machine) is Carrier.WAITING
+    assert state_of(machine) is FallbackState.WAITING
 
 
 def test_the_track_overtakes_nothing() -> None:
     machine = TrackFallback(0.0)
     play(machine, 3.0, (0.1, RoomLost(spoke=False)), (2.0, TrackReady(BEHIND + 0.01)))
-    assert carrier(machine) is Carrier.SOCKET
+    assert state_of(machine) is FallbackState.SOCKET
     play(machine, 3.0, (3.0, TrackReady(BEHIND)))
-    assert carrier(machine) is Carrier.TRACK
+    assert state_of(machine) is FallbackState.TRACK

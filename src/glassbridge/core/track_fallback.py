@@ -31,8 +31,8 @@ PROVE_EVERY: Final = 0.2
 """Seconds until it is asked again whether it does."""
 
 
-class Carrier(Enum):
-    """What carries audio."""
+class FallbackState(Enum):
+    """Which way carries audio."""
 
     WAITING = "waiting"
     """The socket, numbered; the room may be there in a moment."""
@@ -49,7 +49,7 @@ class Carrier(Enum):
     @property
     def by_socket(self) -> bool:
         """What is said goes by the socket."""
-        return self in (Carrier.WAITING, Carrier.SOCKET)
+        return self in (FallbackState.WAITING, FallbackState.SOCKET)
 
 
 # ---- events
@@ -105,8 +105,8 @@ class TrackFallback:
     """The machine of one phone; begins WAITING."""
 
     def __init__(self, now: float) -> None:
-        self.state = Carrier.WAITING
-        self.records: list[Record[Carrier]] = []
+        self.state = FallbackState.WAITING
+        self.records: list[Record[FallbackState]] = []
         self._since = now
         """From when the track carries nothing."""
         self._due: float | None = now + ALONE
@@ -119,16 +119,16 @@ class TrackFallback:
     def next_deadline(self) -> float | None:
         return self._due
 
-    def _go(self, state: Carrier, event: Event, now: float, due: float | None = None) -> None:
+    def _go(self, state: FallbackState, event: Event, now: float, due: float | None = None) -> None:
         self.records.append(Record("track_fallback", self.state, type(event).__name__, state, now, Generation(0)))
         self.state, self._due = state, due
 
     def _fall_back(self, event: RoomLost, now: float) -> list[Effect]:
         self._since = now
         if event.spoke:
-            self._go(Carrier.ASKING, event, now, now + SETTLED)
+            self._go(FallbackState.ASKING, event, now, now + SETTLED)
         else:
-            self._go(Carrier.WAITING, event, now, now + ALONE)
+            self._go(FallbackState.WAITING, event, now, now + ALONE)
         return []
 
     def _ask(self, _event: Tick, now: float) -> list[Effect]:
@@ -139,40 +139,40 @@ class TrackFallback:
         if now - self._since < SETTLED:
             return []
         if now - self._since < ALONE:
-            self._go(Carrier.WAITING, event, now, self._since + ALONE)
+            self._go(FallbackState.WAITING, event, now, self._since + ALONE)
         else:
-            self._go(Carrier.SOCKET, event, now)
+            self._go(FallbackState.SOCKET, event, now)
         return [Replay()]
 
     def _stay_away(self, event: Tick, now: float) -> list[Effect]:
-        self._go(Carrier.SOCKET, event, now)
+        self._go(FallbackState.SOCKET, event, now)
         return []
 
     def _return(self, event: TrackReady, now: float) -> list[Effect]:
         if event.behind <= BEHIND:
-            self._go(Carrier.TRACK, event, now)
+            self._go(FallbackState.TRACK, event, now)
         return []
 
 
-_C = Carrier
+_S = FallbackState
 _BY_SOCKET = Ignored("the socket carries")
 _NOTHING_WAITS = Ignored("nothing waits for it")
 _NO_TIMER = Ignored("no timer runs here: it was late")
-TABLE: Final[dict[tuple[Carrier, type], Cell[Carrier] | Ignored]] = {
-    (_C.WAITING, RoomLost): _BY_SOCKET,
-    (_C.WAITING, TrackReady): Cell(TrackFallback._return, (_C.WAITING, _C.TRACK)),
-    (_C.WAITING, HeardUpTo): _NOTHING_WAITS,
-    (_C.WAITING, Tick): Cell(TrackFallback._stay_away, (_C.SOCKET,)),
-    (_C.SOCKET, RoomLost): _BY_SOCKET,
-    (_C.SOCKET, TrackReady): Cell(TrackFallback._return, (_C.SOCKET, _C.TRACK)),
-    (_C.SOCKET, HeardUpTo): _NOTHING_WAITS,
-    (_C.SOCKET, Tick): _NO_TIMER,
-    (_C.TRACK, RoomLost): Cell(TrackFallback._fall_back, (_C.ASKING, _C.WAITING)),
-    (_C.TRACK, TrackReady): Ignored("the track carries"),
-    (_C.TRACK, HeardUpTo): _NOTHING_WAITS,
-    (_C.TRACK, Tick): _NO_TIMER,
-    (_C.ASKING, RoomLost): Ignored("it is known"),
-    (_C.ASKING, TrackReady): Ignored("what was not heard goes first"),
-    (_C.ASKING, HeardUpTo): Cell(TrackFallback._learn, (_C.ASKING, _C.WAITING, _C.SOCKET)),
-    (_C.ASKING, Tick): Cell(TrackFallback._ask, (_C.ASKING,)),
+TABLE: Final[dict[tuple[FallbackState, type], Cell[FallbackState] | Ignored]] = {
+    (_S.WAITING, RoomLost): _BY_SOCKET,
+    (_S.WAITING, TrackReady): Cell(TrackFallback._return, (_S.WAITING, _S.TRACK)),
+    (_S.WAITING, HeardUpTo): _NOTHING_WAITS,
+    (_S.WAITING, Tick): Cell(TrackFallback._stay_away, (_S.SOCKET,)),
+    (_S.SOCKET, RoomLost): _BY_SOCKET,
+    (_S.SOCKET, TrackReady): Cell(TrackFallback._return, (_S.SOCKET, _S.TRACK)),
+    (_S.SOCKET, HeardUpTo): _NOTHING_WAITS,
+    (_S.SOCKET, Tick): _NO_TIMER,
+    (_S.TRACK, RoomLost): Cell(TrackFallback._fall_back, (_S.ASKING, _S.WAITING)),
+    (_S.TRACK, TrackReady): Ignored("the track carries"),
+    (_S.TRACK, HeardUpTo): _NOTHING_WAITS,
+    (_S.TRACK, Tick): _NO_TIMER,
+    (_S.ASKING, RoomLost): Ignored("it is known"),
+    (_S.ASKING, TrackReady): Ignored("what was not heard goes first"),
+    (_S.ASKING, HeardUpTo): Cell(TrackFallback._learn, (_S.ASKING, _S.WAITING, _S.SOCKET)),
+    (_S.ASKING, Tick): Cell(TrackFallback._ask, (_S.ASKING,)),
 }

@@ -13,9 +13,9 @@ from glassbridge.core.track_fallback import (
     LATELY,
     PROVE_EVERY,
     Ask,
-    Carrier,
     Effect,
     Event,
+    FallbackState,
     HeardUpTo,
     Replay,
     RoomLost,
@@ -71,12 +71,12 @@ class ByTrack:
     @property
     def carries(self) -> bool:
         """The track does."""
-        return self._machine.state is Carrier.TRACK
+        return self._machine.state is FallbackState.TRACK
 
     @property
     def is_replaced(self) -> bool:
         """The socket is in its place, and the owner knows."""
-        return self._machine.state is Carrier.SOCKET
+        return self._machine.state is FallbackState.SOCKET
 
     @property
     def is_silent(self) -> bool:
@@ -115,8 +115,8 @@ class ByTrack:
             log.info("track fallback", old=record.old.label, on=record.event, new=record.new.label)
             if record.new.by_socket and not record.old.by_socket:
                 self._is_heard = False
-            if Carrier.SOCKET in (record.old, record.new):
-                self._tell(record.new is Carrier.SOCKET)
+            if FallbackState.SOCKET in (record.old, record.new):
+                self._tell(record.new is FallbackState.SOCKET)
         self._machine.records.clear()
         if Ask() in effects:
             self._ask()
@@ -125,7 +125,7 @@ class ByTrack:
     def learn(self, ago: float | None, trip: float) -> list[Frame]:
         """The cloud heard something of the track `ago` seconds ago (None: nothing so far), and is a round trip of
         `trip` away. Returns what is to be sent now."""
-        asking = self._machine.state is Carrier.ASKING
+        asking = self._machine.state is FallbackState.ASKING
         lately = ago is not None and ago <= LATELY + trip
         # A server may end a track with silence of its own, which tells nothing of one that was not heard before.
         if ago is not None and (self._is_heard or self._unheard_since is None or (lately and not asking)):
@@ -143,7 +143,7 @@ class ByTrack:
 
     def hold(self, frame: Frame) -> bool:
         """Whether it has to wait."""
-        waits = self._machine.state is Carrier.ASKING
+        waits = self._machine.state is FallbackState.ASKING
         if waits:
             self._held.note(frame)
         return waits
