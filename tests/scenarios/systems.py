@@ -63,9 +63,14 @@ def family(pid: int) -> dict[int, str]:
 
 def alive(processes: Mapping[int, str]) -> list[str]:
     """Those that still run."""
-    return [
-        words for pid, words in processes.items() if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"
-    ]
+    return [words for pid, words in processes.items() if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def isolated(argv: list[str], env: Mapping[str, str], timeout: float) -> "subprocess.CompletedProcess[str]":

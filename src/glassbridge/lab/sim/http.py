@@ -91,10 +91,16 @@ class Http:
 
 
 class _Answer:
+    """As much of aiohttp's as the programs use."""
+
     status = 200
 
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    async def read(self) -> bytes:
-        return self._body
+    @property
+    def content(self) -> "_Answer":
+        return self
+
+    async def iter_chunked(self, _most: int) -> AsyncIterator[bytes]:
+        yield self._body
