@@ -213,6 +213,17 @@ def test_either_path_alone_can_die(
     )
 
 
+def test_a_sign_of_life_counts_from_when_it_came() -> None:
+    """It may be told a second later: the path is dead 3.5 s after the sign, and nobody waits longer."""
+    machine = in_stage(Stage.JOINED)
+    for second in (1.0, 2.0):
+        machine.step(Pong(), second)
+        machine.step(MediaAlive(ago=0.9), second)
+    ended, effects = run_until(machine, 60.0, (Pong(),))
+    assert ended == pytest.approx(1.1 + 3.5)
+    assert isinstance(effects[-1], End)
+
+
 @pytest.mark.parametrize(("pong", "alive"), [(3.49, True), (3.51, False)])
 def test_the_last_moment_for_a_pong(pong: float, alive: bool) -> None:
     """2.5 s after the first ping, which goes 1 s after the join."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import pairwise
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -39,7 +40,7 @@ async def connections() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnect
         await answering.close()
 
 
-def prepare(connection: RTCPeerConnection, on_alive: Callable[[], None] = lambda: None) -> Connection:
+def prepare(connection: RTCPeerConnection, on_alive: Callable[[float], None] = lambda _: None) -> Connection:
     ice = quirks.ice_of(connection)
     quirks.prepare_ice(ice, loopback=True, consent_interval=INTERVAL, on_alive=on_alive)
     return ice
@@ -105,7 +106,7 @@ async def test_everything_goes_over_one_transport() -> None:
 @pytest.mark.parametrize("loopback", [True, False])
 async def test_127_0_0_1_is_offered_only_to_this_machine(loopback: bool) -> None:
     async with connections() as (one, _):
-        quirks.prepare_ice(quirks.ice_of(one), loopback=loopback, consent_interval=1.0, on_alive=lambda: None)
+        quirks.prepare_ice(quirks.ice_of(one), loopback=loopback, consent_interval=1.0, on_alive=lambda _: None)
         await one.setLocalDescription(await one.createOffer())
         assert (" 127.0.0.1 " in one.localDescription.sdp) is loopback
 
@@ -197,7 +198,7 @@ async def test_who_is_asked_asks_back(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_consent_is_asked_for_and_its_silence_told() -> None:
     async with connections() as (one, other):
         alive: list[float] = []
-        ice = prepare(one, lambda: alive.append(monotonic()))
+        ice = prepare(one, lambda _: alive.append(monotonic()))
         await connect(one, other)
         await eventually(lambda: len(alive) >= 5 or f"{len(alive)} answers")
         gaps = [later - earlier for earlier, later in pairwise(alive)]
@@ -216,13 +217,13 @@ async def test_consent_is_asked_for_and_its_silence_told() -> None:
 async def test_a_path_that_carries_audio_is_asked_more_rarely() -> None:
     async with connections() as (one, other):
         alive: list[float] = []
-        hears = True
+        silent = 0.0
         quirks.prepare_ice(
             quirks.ice_of(one),
             loopback=True,
             consent_interval=INTERVAL,
-            on_alive=lambda: alive.append(monotonic()),
-            hears=lambda: hears,
+            on_alive=lambda _: alive.append(monotonic()),
+            silent=lambda: silent,
         )
         await connect(one, other)
         far = quirks.ice_of(other)
@@ -236,7 +237,7 @@ async def test_a_path_that_carries_audio_is_asked_more_rarely() -> None:
         far.request_received = counted  # type: ignore[method-assign, assignment]
         await eventually(lambda: len(alive) >= 9 or f"{len(alive)} proofs")
         assert 1 <= asked <= len(alive) / quirks.CONSENT_EVERY + 1
-        hears, proofs, before = False, len(alive), asked
+        silent, proofs, before = inf, len(alive), asked
         await eventually(lambda: len(alive) >= proofs + 4 or f"{len(alive)} proofs")
         assert asked >= before + 4
 
@@ -245,7 +246,7 @@ async def test_a_path_that_loses_checks_is_alive() -> None:
     """Of 20 % of packets lost, each way: four checks in a row go unanswered now and then."""
     async with connections() as (one, other):
         alive: list[float] = []
-        prepare(one, lambda: alive.append(monotonic()))
+        prepare(one, lambda _: alive.append(monotonic()))
         await connect(one, other)
         await eventually(lambda: bool(alive) or "no answers")
         far = quirks.ice_of(other)
@@ -272,7 +273,7 @@ async def test_what_a_stranger_sends_costs_itself() -> None:
     heads = (b"", broken, b"\x80", b"\x81\xc9", b"\x16\xfe\xfd", broken[:20], b"\x00\x01")
     async with connections() as (one, other):
         alive: list[float] = []
-        ice = prepare(one, lambda: alive.append(monotonic()))
+        ice = prepare(one, lambda _: alive.append(monotonic()))
         await connect(one, other)
         ports = {candidate.port for candidate in ice.local_candidates if candidate.host == "127.0.0.1"}
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:

@@ -91,7 +91,10 @@ class MediaReady:
 
 @dataclass(frozen=True, slots=True)
 class MediaAlive:
-    """The media path has answered a consent check."""
+    """The media path has answered a consent check, or has carried something to us."""
+
+    ago: float = 0.0
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +295,9 @@ class Signalling:
         return [Ready()]
 
     def _media_alive(self, event: MediaAlive, now: float) -> list[Effect]:
-        self._timers[Timer.MEDIA] = now + self._limits.media_timeout
-        self._heard_at = self._alive_at = now
+        at = now - event.ago
+        self._timers[Timer.MEDIA] = max(self._timers[Timer.MEDIA], at + self._limits.media_timeout)
+        self._heard_at, self._alive_at = max(self._heard_at, at), max(self._alive_at, at)
         return []
 
     def _pong(self, event: Pong, now: float) -> list[Effect]:

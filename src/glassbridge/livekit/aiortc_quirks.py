@@ -131,15 +131,16 @@ def prepare_ice(
     *,
     loopback: bool,
     consent_interval: float,
-    on_alive: Callable[[], None],
-    hears: Callable[[], bool] = lambda: False,
+    on_alive: Callable[[float], None],
+    silent: Callable[[], float] = lambda: inf,
     instead: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
     """Has to be called before candidates are gathered.
 
     `loopback`: the server is on this machine, so offer 127.0.0.1 too, which aioice never gathers (traps A12); where
-    it is the only interface nothing else works. `on_alive` hears of every consent check that was answered. `instead`
-    adds candidates (add_local); then none of our own addresses is used.
+    it is the only interface nothing else works. `on_alive` hears how many seconds ago the path was last alive: a
+    consent check was answered, or data or sound came in (`silent`: seconds since that). `instead` adds candidates
+    (add_local); then none of our own addresses is used.
     """
     gather = ice.get_component_candidates
 
@@ -170,7 +171,7 @@ def prepare_ice(
         return _check_all_now(ice)
 
     async def query_consent() -> None:
-        await _watch_consent(ice, consent_interval, on_alive, hears)
+        await _watch_consent(ice, consent_interval, on_alive, silent)
 
     ice.get_component_candidates = gather_from  # type: ignore[method-assign]
     ice.check_incoming = check_incoming_and_ask_back  # type: ignore[method-assign]
@@ -256,7 +257,7 @@ def check_late_candidate(ice: Connection) -> None:
 
 
 async def _watch_consent(
-    ice: Connection, interval: float, on_alive: Callable[[], None], hears: Callable[[], bool]
+    ice: Connection, interval: float, on_alive: Callable[[float], None], silent: Callable[[], float]
 ) -> None:
     """Instead of aioice's own, which asks each 5 s, needs 30 s to notice, and outlives a close() that comes in the
     last 20 ms of the checks (traps A4). Here a dead path is not closed but silent: its watcher decides. A
@@ -277,8 +278,8 @@ async def _watch_consent(
         while not ice._closing:
             await asyncio.sleep(interval)
             unasked += 1
-            if hears() and unasked < CONSENT_EVERY:
-                on_alive()
+            if (ago := silent()) < interval and unasked < CONSENT_EVERY:
+                on_alive(ago)
                 continue
             unasked = 0
             answered.clear()
@@ -289,7 +290,7 @@ async def _watch_consent(
                     async with asyncio.timeout(CONSENT_AGAIN):
                         await answered.wait()
             if answered.is_set():
-                on_alive()
+                on_alive(0.0)
 
 
 class Window:

@@ -9,6 +9,7 @@ aiortc's. The names of aiortc that are private are reached here and in livekit/a
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from math import inf
 from struct import Struct
 from typing import Any, Final
 
@@ -60,7 +61,8 @@ class Incoming:
         self._on_rtp = on_rtp
         self._on_message = on_message
         self._sctp: RTCSctpTransport | None = None
-        self._heard = False
+        self._time = asyncio.get_running_loop().time
+        self._heard_at = -inf
         self._ice = dtls.transport._connection
         self._leave_to_aiortc = self._ice.data_received
         self._ice.data_received = self._arrived  # type: ignore[method-assign, assignment]
@@ -75,10 +77,9 @@ class Incoming:
             sctp._receive = self._message  # type: ignore[method-assign, assignment]
             self._acknowledgements = Acknowledgements(sctp)
 
-    def hears(self) -> bool:
-        """Whether data or sound of the server came in since this was last asked."""
-        heard, self._heard = self._heard, False
-        return heard
+    def silent(self) -> float:
+        """Seconds since data or sound of the server came in; infinite before the first."""
+        return self._time() - self._heard_at
 
     def _arrived(self, datagram: bytes, component: int) -> None:
         if len(datagram) < MIN_DATAGRAM:  # by a relay: others are passed over before
@@ -88,13 +89,13 @@ class Incoming:
             first = datagram[0]
             if first in DTLS:
                 if self._sctp is not None and (packet := self._decrypt(datagram)):
-                    self._heard = True
+                    self._heard_at = self._time()
                     self._take(self._sctp, packet)
                     return
             elif first in RTP and not is_rtcp(datagram):
                 with suppress(pylibsrtp.Error):  # it costs itself
                     self._on_rtp(dtls._rx_srtp.unprotect(datagram))
-                    self._heard = True
+                    self._heard_at = self._time()
                 return
         self._leave_to_aiortc(datagram, component)
 

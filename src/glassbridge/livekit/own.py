@@ -212,8 +212,8 @@ class OwnParticipant:
     def media_ready(self) -> None:
         self._shell.post(MediaReady())
 
-    def media_alive(self) -> None:
-        self._shell.post(MediaAlive())
+    def media_alive(self, ago: float) -> None:
+        self._shell.post(MediaAlive(ago))
 
     def media_lost(self, detail: str) -> None:
         self._shell.post(MediaLost(detail))

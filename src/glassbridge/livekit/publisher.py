@@ -78,7 +78,7 @@ class Publisher:
             self.ice,
             loopback=loopback,
             consent_interval=CONSENT_INTERVAL,
-            on_alive=lambda: None,
+            on_alive=lambda _: None,
             instead=relay.instead(self.ice),
         )
         self._connected = asyncio.Event()

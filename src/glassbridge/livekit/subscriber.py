@@ -27,7 +27,7 @@ class MediaListener(Protocol):
 
     def media_ready(self) -> None: ...
 
-    def media_alive(self) -> None: ...
+    def media_alive(self, ago: float) -> None: ...
 
     def media_lost(self, detail: str) -> None: ...
 
@@ -95,7 +95,7 @@ class Subscriber:
             loopback=self._loopback,
             consent_interval=CONSENT_INTERVAL,
             on_alive=self._listener.media_alive,
-            hears=incoming.hears,
+            silent=incoming.silent,
             instead=self._relay.instead(self.ice),
         )
         return incoming
