@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -167,7 +168,10 @@ async def test_the_reason_is_told(end: str, kind: Kind, seats: Seats, livekit: L
 async def test_a_restarted_server_is_joined_afresh(kind: Kind, seats: Seats, livekit: LiveKit) -> None:
     await seats.join(kind, "ann")
     await livekit.kill()
-    error = await refused(kind, livekit.url, token("ann", ROOM), timeout=5.0)
+    with socket.socket() as held:  # or a server of another test gets the port
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", int(livekit.url.rpartition(":")[2])))
+        error = await refused(kind, livekit.url, token("ann", ROOM), timeout=5.0)
     assert error.reason is LossReason.UNREACHABLE
     await livekit.start()
     again = await seats.join(kind, "ann")
