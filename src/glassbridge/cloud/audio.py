@@ -263,7 +263,7 @@ class Microphone:
         return None if position is None else (*position, round(self._ledger.captured_end * 1e6), self._ledger.missing)
 
     def take_over(self, epoch: int, position: int, captured_us: int, missing: Holes) -> None:
-        """What the former owner had; comes before any frame. Its audio is not heard again."""
+        """Goes on from where the former owner was; called before any frame. Its audio is not heard again."""
         self._ledger.take_over(epoch, position, captured_us / 1e6, missing)
         self._lost = self._ledger.lost
         for hole in self._in_order.take_over(epoch, position, missing):

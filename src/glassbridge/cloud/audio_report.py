@@ -59,7 +59,7 @@ class AudioReport:
         self._log = log
         self._clock = clock
         self.told_apps: AudioStateNotice | None = None
-        """What they were told last, or would have been."""
+        """The last notice for the apps, sent or not; one that is made later begins with it."""
         self._troubles = Troubles()
         self._notice: Notice | None = None
         """The newest of the link; None while no phone is here."""

@@ -101,7 +101,7 @@ class Greeter:
             self._tasks.spawn(self._examiner.put_out(self._user), "put-phone-out")
 
     def ask_for_coding(self) -> None:
-        """What the phone sends is no audio without the coding that it has yet to announce."""
+        """The frames of the phone cannot be read: it has yet to announce the coding of its audio."""
         if not self._asks_for_coding:
             self._asks_for_coding = True
             self._tasks.spawn(self._ask_for_coding(), "ask-for-coding")

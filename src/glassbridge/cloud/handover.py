@@ -15,6 +15,7 @@ from glassbridge.cloud.body import BodyError, expect_later, read_body
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.core.ownership import Claim, Owner
 from glassbridge.core.values import UserId
+from glassbridge.runtime.answers import read_all
 from glassbridge.runtime.listen import CannotListen, cannot_listen
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.telemetry.listener import Gate, Listener, sign_in
@@ -264,7 +265,7 @@ class HandOverClient:
                 if answer.status != 200:
                     about.warning("hand-over failed", status=answer.status)
                     return None
-                said = await _read(answer)
+                said = await read_all(answer.content, wire.MAX_ANSWER)
                 if not wire.knows_answer(said, signature, answer.headers.get(wire.SIGNATURE_HEADER, ""), secret):
                     about.warning("hand-over failed", error="the answer is not signed with our secret")
                     return None
@@ -292,13 +293,3 @@ async def _until_due(questions: Iterable[_Question]) -> None:
     """Returns when each is answered or overdue, within TURN_TIME."""
     if waited_for := {question.waited_for for question in questions}:
         await asyncio.wait(waited_for, timeout=TURN_TIME)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """Raises ValueError: too long."""
-    said = bytearray()
-    async for piece in answer.content.iter_chunked(64 << 10):
-        said += piece
-        if len(said) > wire.MAX_ANSWER:
-            raise ValueError("the answer is too long")
-    return bytes(said)

@@ -17,6 +17,7 @@ import jwt
 import structlog
 
 from glassbridge.cloud.config import IssuerConfig
+from glassbridge.runtime.answers import TooLong, read_all
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 from glassbridge.runtime.tasks import cancelled
@@ -165,7 +166,9 @@ class IssuerKeys:
                 if answer.status != 200:
                     raise NoKeys(f"the endpoint answers with status {answer.status}")
                 with suppress(asyncio.IncompleteReadError):
-                    return await _all_of(answer.content)
+                    return await read_all(answer.content, MAX_BYTES)
+        except TooLong:
+            raise NoKeys(f"it is larger than {MAX_BYTES >> 10} KiB") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoKeys(f"the endpoint does not answer ({type(error).__name__})") from None
         raise NoKeys("the endpoint broke off")
@@ -180,12 +183,3 @@ class IssuerKeys:
         if len(data) > MAX_BYTES:
             raise NoKeys(f"it is larger than {MAX_BYTES >> 10} KiB")
         return data
-
-
-async def _all_of(content: aiohttp.StreamReader) -> bytes:
-    data = bytearray()
-    async for chunk in content.iter_any():
-        data += chunk
-        if len(data) > MAX_BYTES:
-            raise NoKeys(f"it is larger than {MAX_BYTES >> 10} KiB")
-    return bytes(data)

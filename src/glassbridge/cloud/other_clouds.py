@@ -25,7 +25,7 @@ class _Told(msgspec.Struct):
 
 
 class _Row(msgspec.Struct):
-    """What merging needs of a session."""
+    """The fields of a session that merging needs."""
 
     id: str
     user: str

@@ -1,4 +1,4 @@
-"""What the phone of one session says on its sockets: messages and frames, each brought to the part that it is about."""
+"""Messages and frames from the sockets of a session's phone: each goes to the part of the session that it concerns."""
 
 import structlog
 

@@ -45,7 +45,7 @@ HEARTBEAT: Final = 15.0
 MOST_AT_ONCE: Final = 8_192
 """Connections to other clouds: each app that came to the wrong one takes one."""
 UNREACHABLE: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
-"""What a request to another cloud raises. ValueError: what the directory or another cloud has told is no address."""
+"""Errors of a request to another cloud. ValueError: the directory, or another cloud, has named a bad address."""
 MAX_ANSWER: Final = 32 << 20
 """Bytes of an answer that is read as a whole."""
 _PURPOSE: Final = b"glassbridge relayed request\0"

@@ -147,7 +147,7 @@ class UserSession:
         self._host = apps
         self._apps: UserApps | None = None
         self._stops_apps = StopReason.SYSTEM
-        """What the end of the session means for its apps."""
+        """The reason that its apps are given when the session ends."""
 
     def start(self) -> None:
         """Sets everything going."""
@@ -335,7 +335,7 @@ class UserSession:
 
     @property
     def told(self) -> AudioState | None:
-        """What the phone knows of its audio; None: nothing so far."""
+        """The audio state that the phone was told last; None: none so far."""
         return self._report.state
 
     def totals(self) -> tuple[int, ...]:
@@ -393,7 +393,7 @@ class UserSession:
         self.sockets.tell(message, may_drop=True)
 
     def judge_coding(self, refuses: bool) -> None:
-        """What comes is no audio that anybody could hear, or is again."""
+        """The phone's frames cannot be read as audio, or can again."""
         self._report.coding(refuses)
         if refuses:
             self._greeter.ask_for_coding()

@@ -46,7 +46,7 @@ class Session(HasApps, Protocol):
         """Of the microphone, beside those that belong to the audio."""
 
     def judge_coding(self, refuses: bool) -> None:
-        """What comes without numbers is no audio that anybody could hear, or is again."""
+        """Its frames without numbers cannot be read as audio, or can again."""
 
 
 class UserAudio:

@@ -81,9 +81,7 @@ class CaptureClock:
         if travel < least:
             if least - travel > STEP and now - self._begun_at > EQUAL_FOR and least < inf:
                 self._stepped(least - travel)
-            if least == inf:
-                self._begun_at = now
-            self._quickest, self._quickest_at = travel, now
+            self._quicken(travel, least, now)
         if travel - self._least(now) <= limit:
             self._late_since = None
             return
@@ -102,10 +100,13 @@ class CaptureClock:
         first audio of a narrow link waits. They count before any audio, and up to STEP: a phone that stamps its audio
         long before it sends it is not held to them."""
         travel, least = now - captured, self._least(now)
+        if least == inf or 0.0 < least - travel <= STEP:
+            self._quicken(travel, least, now)
+
+    def _quicken(self, travel: float, least: float, now: float) -> None:
         if least == inf:
             self._begun_at = now
-        if least == inf or 0.0 < least - travel <= STEP:
-            self._quickest, self._quickest_at = travel, now
+        self._quickest, self._quickest_at = travel, now
 
     def _stepped(self, by: float) -> None:
         self.steps += 1

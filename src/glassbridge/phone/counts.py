@@ -35,17 +35,18 @@ class Counts:
         if carrier is None or not done:
             self.unsent += 1
             return
-        self.sent[carrier] += 1
-        self.into_room += carrier is Carrier.DATA
-        self.on_sockets += carrier is Carrier.WEBSOCKET
+        self._took(carrier, presence=False)
 
     def deliver(self, carrier: Carrier, number: FrameNumber, *, done: bool, both: bool) -> None:
         """A numbered frame was `done` on this carrier, or refused there; `both`: the other one carries it, too."""
         if number.repair or (number.replayed and not number.presence):
             self.replayed += done
         elif done:
-            self.sent[carrier] += not number.presence
-            self.into_room += carrier is Carrier.DATA
-            self.on_sockets += carrier is Carrier.WEBSOCKET
+            self._took(carrier, presence=number.presence)
         elif not number.presence:
             self.unsent += not both
+
+    def _took(self, carrier: Carrier, *, presence: bool) -> None:
+        self.sent[carrier] += not presence
+        self.into_room += carrier is Carrier.DATA
+        self.on_sockets += carrier is Carrier.WEBSOCKET

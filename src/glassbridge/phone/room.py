@@ -24,6 +24,7 @@ from glassbridge.livekit.participant import (
 )
 from glassbridge.phone.events import AgentChanged, PhoneEvent, RoomChanged
 from glassbridge.phone.hearing import Hearing, SoundSink
+from glassbridge.runtime.answers import TooLong, read_all
 from glassbridge.runtime.tasks import TaskGroup, cancelled
 from glassbridge.runtime.unreachable import stay, why
 from glassbridge.runtime.world import World
@@ -76,13 +77,8 @@ async def fetch_ticket(world: World, base: str, core_token: str) -> _Ticket:
         ):
             if answer.status != 200:
                 raise NoTicket(f"the cloud gives no LiveKit token (status {answer.status})")
-            said = bytearray()
-            async for piece in answer.content.iter_chunked(MAX_ANSWER):
-                said += piece
-                if len(said) > MAX_ANSWER:
-                    break
-            return _answer.decode(said).data
-    except msgspec.DecodeError:
+            return _answer.decode(await read_all(answer.content, MAX_ANSWER)).data
+    except (msgspec.DecodeError, TooLong):
         raise NoTicket("the cloud's answer holds no LiveKit token") from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise NoTicket(f"the cloud does not answer ({why(error)})") from None

@@ -25,7 +25,7 @@ import asyncio
 from collections.abc import Callable
 
 from glassbridge.core import audio_routes
-from glassbridge.core.link_events import AudioRoute as Route
+from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.route_reports import Arrived
 from glassbridge.core.sending import Sending
 from glassbridge.core.sending_levels import LEVELS, STATIC, Coding, Level
@@ -103,12 +103,12 @@ class Sender:
         self._opus = opus
         self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE, clock)
         self._lanes = {
-            Route.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock),
-            Route.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
+            AudioRoute.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock),
+            AudioRoute.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
         }
         self.beside = Beside(capture, self._sending, self._onto, self._is_wanted, clock)
         self.meter = LinkMeter(self._sending, self.beside, clock)
-        self.insistence = Insistence(capture, room, self._lanes[Route.ROOM].put, self._carries_more)
+        self.insistence = Insistence(capture, room, self._lanes[AudioRoute.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
         self._spoken_at = 0.0
@@ -177,7 +177,7 @@ class Sender:
 
     def acknowledged(self, ack: AudioAck) -> None:
         """Learns from what the cloud says of the audio: how to send, and what to send again."""
-        arrived = {Route.ROOM: ack.room, Route.SOCKET: ack.socket}
+        arrived = {AudioRoute.ROOM: ack.room, AudioRoute.SOCKET: ack.socket}
         if ack.epoch == self._capture.epoch:
             said = {route: Arrived(*given[:2], given[2] / 1000) for route, given in arrived.items() if given}
             self._sending.reported(said, self._clock())
@@ -186,11 +186,11 @@ class Sender:
 
     def _send_missing(self) -> None:
         level = self._sending.level
-        rooms = self._by_track is None and Route.ROOM in self._routes(both=True) and self._carries_more()
+        rooms = self._by_track is None and AudioRoute.ROOM in self._routes(both=True) and self._carries_more()
         for again, frames in self._missing.due(measured=level is not STATIC, room=rooms):
             for sent in repaired(frames, level, self._repairs):
                 if again.room:
-                    self._lanes[Route.ROOM].put(sent)
+                    self._lanes[AudioRoute.ROOM].put(sent)
                 if again.socket and self.socket is not None:
                     self._put_on_socket(sent)
 
@@ -335,7 +335,7 @@ class Sender:
         while True:
             await self._missing.any_late.wait()
             await self._idle.wait()
-            await self._lanes[Route.SOCKET].emptied()
+            await self._lanes[AudioRoute.SOCKET].emptied()
             if self.socket is None or not self._missing.late:
                 self._missing.any_late.clear()
                 continue
@@ -353,14 +353,16 @@ class Sender:
         routes = self._routes(both=self._sending.level.both)
         if not routes:
             return None
-        if Route.ROOM not in routes:
+        if AudioRoute.ROOM not in routes:
             return Carrier.WEBSOCKET
         return Carrier.TRACK if self._transport is Transport.TRACK else Carrier.DATA
 
-    def _routes(self, *, both: bool) -> tuple[Route, ...]:
+    def _routes(self, *, both: bool) -> tuple[AudioRoute, ...]:
         """By which audio goes now."""
         if self._by_track is not None:
-            return (Route.ROOM,) if self._by_track.carries else (Route.SOCKET,) if self.socket is not None else ()
+            if self._by_track.carries:
+                return (AudioRoute.ROOM,)
+            return () if self.socket is None else (AudioRoute.SOCKET,)
         return audio_routes.choose_routes(
             room=self._is_welcome(), socket=self.socket is not None, both=both, reliable=self._sending.level.reliable
         )
@@ -377,16 +379,16 @@ class Sender:
         self.meter.look()
         if level is not self._used:
             self._used, frames = level, [*self._recoded(level), *frames]
-        self.beside.put(merged(frames), self.socket if routes == (Route.SOCKET,) else None)
+        self.beside.put(merged(frames), self.socket if routes == (AudioRoute.SOCKET,) else None)
         for route in routes:
-            for frame in merged(frames) if route is Route.SOCKET else frames:
+            for frame in merged(frames) if route is AudioRoute.SOCKET else frames:
                 self._sending.sent(route, frame.stop, frame.size, now)
-                if route is Route.SOCKET:
+                if route is AudioRoute.SOCKET:
                     self._put_on_socket(frame)
                 else:
                     self._lanes[route].put(frame, level.copies)
         self.counts.unsent += 0 if routes else len(frames)
-        if Route.ROOM in routes and self._by_track is None:
+        if AudioRoute.ROOM in routes and self._by_track is None:
             if self.insistence.rouse(self.meter.trip):
                 self._sending.refused(now)
             elif level is STATIC and audio_routes.is_doubtful(self._room.silent, self.meter.trip):
@@ -406,14 +408,14 @@ class Sender:
 
     def _recoded(self, level: Level) -> list[Outgoing]:
         """What still waits for the socket, as the new level wants it."""
-        lane = self._lanes[Route.SOCKET]
+        lane = self._lanes[AudioRoute.SOCKET]
         if level.coding is Coding.PCM or not lane.backlog(self._clock()):
             return []
         return recoded(lane.take_back(), self._capture, level, self._repairs)
 
     def _put_on_socket(self, frame: Outgoing) -> None:
         self._missing.carry(frame.number.position, frame.stop)
-        self._lanes[Route.SOCKET].put(frame)
+        self._lanes[AudioRoute.SOCKET].put(frame)
 
     async def _into_room(self, payload: bytes) -> bool:
         return await self._room.send(payload, TOPIC_NUMBERED, timeout=SEND_TIMEOUT)
@@ -457,13 +459,13 @@ class Sender:
         acknowledged."""
         carries = self._routes(both=self._sending.level.both)
         if self._room.joined and self._by_track is None:
-            number = frame.number if Route.ROOM in carries else self._behind(frame.number)
-            self._lanes[Route.ROOM].put(Outgoing(number, number.position))
+            number = frame.number if AudioRoute.ROOM in carries else self._behind(frame.number)
+            self._lanes[AudioRoute.ROOM].put(Outgoing(number, number.position))
         settled = self._transport is not Transport.DATA or (self.told is not None and self.told.state != "connecting")
         speaks = self._microphone_on() and self._clock() - self._spoken_at < audio_routes.TAIL
         by_socket = self._by_track is not None or self.carrier is Carrier.WEBSOCKET
         if settled and not speaks and by_socket and self.socket is not None:
-            self._lanes[Route.SOCKET].put(Outgoing(frame.number, frame.stop))
+            self._lanes[AudioRoute.SOCKET].put(Outgoing(frame.number, frame.stop))
 
     def _behind(self, number: FrameNumber) -> FrameNumber:
         return number if self._sending.level is STATIC else self._capture.behind().number
