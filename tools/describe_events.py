@@ -21,6 +21,8 @@ NOT_SHIPPED = {"app", "lab", "phone"}
 """Packages whose lines a deployment of cloud and bridge does not ship."""
 STORY = SOURCE / "cloud" / "story.py"
 """Tells the log and the flight recorder in one."""
+OF_A_RECORD = {"old", "on", "new", "cause"}
+"""What a change of a machine's state says (`core/machine.Record.fields`)."""
 LEVELS = ("debug", "info", "warning", "error", "exception")
 BEGIN, END = "<!-- events: written by tools/describe_events.py -->", "<!-- end of events -->"
 _ROW = re.compile(r"^\| `(.+?)` \|.*\| (.*?) \|$", re.MULTILINE)
@@ -60,6 +62,8 @@ def _logged(node: ast.AST, *, tells: bool) -> Iterator[tuple[str, str, set[str]]
     texts = [name.body, name.orelse] if isinstance(name, ast.IfExp) else [name]
     level = {"exception": "error", "_tell": "info"}.get(method, method)
     fields = {keyword.arg for keyword in node.keywords if keyword.arg and keyword.arg != "exc_info"}
+    if any(ast.unparse(keyword.value) == "record.fields" for keyword in node.keywords):
+        fields |= OF_A_RECORD
     for text in texts:
         if isinstance(text, ast.Constant) and isinstance(text.value, str):
             yield text.value, level, fields

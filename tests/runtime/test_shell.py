@@ -17,6 +17,14 @@ from tests.support.virtual_time import virtual_time
 class S(Enum):
     ONLY = 1
 
+    @property
+    def label(self) -> str:
+        return "only"
+
+
+def unheard(_record: Record[Any]) -> None:
+    """Changes of state are of no interest here."""
+
 
 @dataclass
 class Counter:
@@ -59,7 +67,7 @@ async def test_a_slow_effect_holds_up_the_next_step() -> None:
     async def perform(_effect: str) -> None:
         await gate.wait()
 
-    shell: Shell[str] = Shell(machine, perform, "tick")
+    shell: Shell[str] = Shell(machine, perform, "tick", unheard)
     running = asyncio.create_task(shell.run())
     shell.post("a")
     shell.post("b")
@@ -71,7 +79,7 @@ async def test_a_slow_effect_holds_up_the_next_step() -> None:
 
 
 async def test_the_deadline_brings_one_tick() -> None:
-    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick", unheard)
     running = asyncio.create_task(shell.run())
     shell.post("arm")
     await eventually(lambda: machine.seen == ["arm", "tick"] or f"{machine.seen}")
@@ -84,14 +92,14 @@ async def test_an_effect_that_fails_ends_the_shell_and_is_heard() -> None:
     def perform(_effect: str) -> None:
         raise LookupError("a defect")
 
-    shell: Shell[str] = Shell(Counter(), perform, "tick")
+    shell: Shell[str] = Shell(Counter(), perform, "tick", unheard)
     shell.post("a")
     with pytest.raises(LookupError):
         await shell.run()
 
 
 async def test_a_machine_that_does_not_keep_up_ends_instead_of_growing() -> None:
-    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick", unheard)
     for _ in range(MAILBOX + 1000):
         shell.post("a")
     with pytest.raises(MailboxFull):
@@ -104,7 +112,7 @@ async def test_a_machine_that_does_not_keep_up_ends_instead_of_growing() -> None
 
 async def test_at_rest_there_is_no_task_and_each_event_and_deadline_brings_one() -> None:
     tasks, machine = TaskGroup("test"), Counter()
-    shell: Shell[str] = Shell(machine, lambda _effect: None, "tick")
+    shell: Shell[str] = Shell(machine, lambda _effect: None, "tick", unheard)
     shell.post("before")
     shell.start(tasks, "shell")
     await eventually(lambda: (machine.seen == ["before"] and not len(tasks)) or f"{machine.seen}, {len(tasks)} tasks")
@@ -127,7 +135,7 @@ async def test_what_fails_in_such_a_task_ends_the_shell_and_its_owner_hears_it()
         raise LookupError("a defect")
 
     tasks = TaskGroup("test", lambda _task, error: heard.append(error))
-    shell: Shell[str] = Shell(machine := Counter(), perform, "tick")
+    shell: Shell[str] = Shell(machine := Counter(), perform, "tick", unheard)
     shell.start(tasks, "shell")
     shell.post("a")
     await eventually(lambda: [type(error) for error in heard] == [LookupError] or f"{heard}")
@@ -144,7 +152,7 @@ async def test_a_slow_effect_holds_up_the_events_that_come_meanwhile() -> None:
         await gate.wait()
 
     tasks = TaskGroup("test")
-    shell: Shell[str] = Shell(machine, perform, "tick")
+    shell: Shell[str] = Shell(machine, perform, "tick", unheard)
     shell.start(tasks, "shell")
     shell.post("a")
     await eventually(lambda: machine.seen == ["a"] or f"{machine.seen}")
@@ -159,7 +167,7 @@ async def test_a_slow_effect_holds_up_the_events_that_come_meanwhile() -> None:
 async def test_a_mailbox_that_is_full_is_told_to_the_owner() -> None:
     heard: list[BaseException] = []
     tasks = TaskGroup("test", lambda _task, error: heard.append(error))
-    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick")
+    shell: Shell[str] = Shell(machine := Counter(), lambda _effect: None, "tick", unheard)
     shell.start(tasks, "shell")
     for _ in range(MAILBOX + 1):
         shell.post("a")
@@ -185,7 +193,7 @@ def test_a_timer_that_rings_a_moment_early_brings_the_tick_after_all() -> None:
 
     with virtual_time() as loop:
         machine = Punctual(deadline=loop.time() + 1e-10)
-        shell: Shell[str] = Shell(machine, lambda _: None, "tick", clock=loop.time)
+        shell: Shell[str] = Shell(machine, lambda _: None, "tick", unheard, clock=loop.time)
 
         async def run() -> None:
             tasks = TaskGroup("test")

@@ -18,6 +18,7 @@ from glassbridge.bridge.flight import Passed
 from glassbridge.bridge.seat import Seat
 from glassbridge.bridge.speaker import Speakers
 from glassbridge.bridge.stream import AudioStream
+from glassbridge.core.machine import Record
 from glassbridge.core.room import (
     AnnounceLeaving,
     Connect,
@@ -93,7 +94,7 @@ class RoomHost:
         self.user = user
         self.machine = Room(config.unclaimed, config.rejoin, world.chance)
         self._shell: DirectShell[Event] = DirectShell(
-            self.machine, self._perform, Tick(), clock=world.monotonic, on_step=self._log_decision
+            self.machine, self._perform, Tick(), self._log_record, world.monotonic, self._log_decision
         )
         self._step = self._shell.step
         self.seat: Seat | None = None
@@ -209,6 +210,9 @@ class RoomHost:
         return self.user, self.machine.generation, self.seat.microphone.received, sent
 
     # ---- the shell
+
+    def _log_record(self, record: Record[RoomState]) -> None:
+        log.debug("room", user_id=self.user, generation=record.generation, **record.fields)
 
     def _log_decision(self, event: Event, effects: list[Effect]) -> None:
         """One line for each step that does something: what happened, what is done about it, where that leads."""

@@ -14,6 +14,7 @@ import structlog
 
 from glassbridge.core.in_order import Fill, Hole
 from glassbridge.core.late_sound import SEAM, LateSound, Timeline
+from glassbridge.core.machine import Record
 from glassbridge.core.recogniser import Fault
 from glassbridge.core.slowness import Slow
 from glassbridge.core.speech_gate import (
@@ -22,6 +23,7 @@ from glassbridge.core.speech_gate import (
     Effect,
     Ends,
     Event,
+    GateState,
     SamplesDelivered,
     Silent,
     Speaking,
@@ -134,7 +136,7 @@ class Hearing:
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskGroup("hearing")
         self._machine = SpeechGate(self._clock())
-        self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick(), clock=clock)
+        self._gate: DirectShell[Event] = DirectShell(self._machine, self._pass_on, Tick(), self._record, clock)
         self.subscribe(())
 
     @property
@@ -307,6 +309,9 @@ class Hearing:
     def all_heard(self) -> None:
         """The last numbered sample has been handed on."""
         self._gate.step(AllDelivered())
+
+    def _record(self, record: Record[GateState]) -> None:
+        log.debug("speech gate", **record.fields, **self._about)
 
     def _pass_on(self, effect: Effect) -> None:
         match effect:

@@ -3,6 +3,8 @@ that sends although it was switched off is told again."""
 
 from collections.abc import Callable
 
+import structlog
+
 from glassbridge.cloud.clock import iso_now
 from glassbridge.core.microphone_order import (
     AudioReceived,
@@ -37,6 +39,7 @@ class Order:
         self,
         tell: Callable[[Message], None],
         on_switch: Callable[[bool], None],
+        log: structlog.stdlib.BoundLogger,
         clock: Callable[[], float],
         *,
         captions: bool,
@@ -47,7 +50,9 @@ class Order:
         """Whether the microphone is on as the phone was told last, and as it said last."""
         self._always = captions
         self._machine = MicrophoneOrder(Needed(captions))
-        self._shell: DirectShell[Event] = DirectShell(self._machine, self._perform, TICK, clock=clock)
+        self._shell: DirectShell[Event] = DirectShell(
+            self._machine, self._perform, TICK, lambda record: log.info("microphone order", **record.fields), clock
+        )
 
     def put(self, _pcm: bytes) -> None:
         """Audio has come."""

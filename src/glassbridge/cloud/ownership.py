@@ -306,11 +306,8 @@ class UserOwnership:
             error = "" if record.new.trusted else self._failure
             level(
                 "directory",
-                old=record.old.label,
-                on=record.event,
-                new=record.new.label,
-                cause=record.cause,
                 error=error,
+                **record.fields,
             )
 
     def _perform(self, effect: Effect) -> None:

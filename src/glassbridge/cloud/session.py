@@ -132,7 +132,7 @@ class UserSession:
         self._shell: Shell[Event] = Shell(Session(config.grace), self._perform, TICK, self._record, clock)
         self.sockets = sockets = PhoneSockets(self._shell.post, config.status_timeout, logger, clock)
         self._report = AudioReport(self, sockets, flight, logger, clock)
-        self._order = Order(sockets.tell, self._switch_microphone, clock, captions=bool(config.captions))
+        self._order = Order(sockets.tell, self._switch_microphone, logger, clock, captions=bool(config.captions))
         self.audio = UserAudio(
             user, self.id, config, speech, self, sockets, self._report, flight, tasks, logger, world
         )  # fmt: skip
@@ -235,9 +235,8 @@ class UserSession:
         """Something is new about who owns the user."""
         effects = self.ownership.step(event, self._clock())
         for record in self.ownership.records:
-            about = {"old": record.old.label, "on": record.event, "new": record.new.label, "epoch": record.generation}
-            self._log.info("ownership", **about)
-            self._flight.note("ownership", **about)
+            self._log.info("ownership", epoch=record.generation, **record.fields)
+            self._flight.note("ownership", epoch=record.generation, **record.fields)
         self.ownership.records.clear()
         for effect in effects:
             match effect:
@@ -327,9 +326,8 @@ class UserSession:
         self._owner.drop(self)
 
     def _record(self, record: Record[SessionState]) -> None:
-        about = {"old": record.old.label, "on": record.event, "new": record.new.label, "cause": record.cause}
-        self._log.info("session", socket=record.generation, **about)
-        self._flight.note("session", socket=record.generation, **about)
+        self._log.info("session", socket=record.generation, **record.fields)
+        self._flight.note("session", socket=record.generation, **record.fields)
 
     # ---- what gauges (cloud/gauges.py) and recorder (cloud/flight.py) ask
 

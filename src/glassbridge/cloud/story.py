@@ -133,10 +133,7 @@ class Story:
         self._generation = Generation(record.generation)
         if record.cause or record.event == Away.__name__:
             self._causes.append((self._clock(), record.cause or "phone_away"))
-        self._tell(
-            "audio link", old=record.old.label, on=record.event, new=record.new.label,
-            generation=record.generation, cause=record.cause,
-        )  # fmt: skip
+        self._tell("audio link", generation=record.generation, **record.fields)
 
     def done(
         self, action: str, generation: Generation, result: str, *, took: float | None = None, bridge: str | None = None

@@ -8,12 +8,20 @@ and knows nothing of asyncio, sockets or clocks. Its transitions are a total tab
 is a transition, or says why the event is ignored there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-S = TypeVar("S", bound=Enum)
+
+class State(Protocol):
+    """A member of a machine's enum of states."""
+
+    @property
+    def label(self) -> str:
+        """As logs and metrics name it."""
+
+
+S = TypeVar("S", bound=State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,11 @@ class Record(Generic[S]):
     """Monotonic seconds."""
     generation: int
     cause: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line says of it: old and new state, the event, and the cause."""
+        return {"old": self.old.label, "on": self.event, "new": self.new.label, "cause": self.cause}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,6 @@ def total(
     }
 
 
-def missing_cells(table: Mapping[tuple[S, type], object], states: type[S], events: tuple[type, ...]) -> list[str]:
+def missing_cells(table: Mapping[tuple[S, type], object], states: Iterable[S], events: tuple[type, ...]) -> list[str]:
     """The cells that a table lacks; a total table gives an empty list."""
-    return [f"({s.name}, {e.__name__})" for s in states for e in events if (s, e) not in table]
+    return [f"({s.label}, {e.__name__})" for s in states for e in events if (s, e) not in table]

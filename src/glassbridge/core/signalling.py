@@ -53,6 +53,10 @@ class Stage(Enum):
         self.text = text
         self.overdue = overdue
 
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
 
 class Timer(Enum):
     """Deadlines by name."""

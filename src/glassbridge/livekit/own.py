@@ -423,8 +423,7 @@ class OwnParticipant:
     # --- helpers ----------------------------------------------------------------------------------------------------
 
     def _log_record(self, record: Record[Stage]) -> None:
-        stages = {"old": record.old.name, "new": record.new.name}
-        log.debug("participant stage", room_name=self.room, event_name=record.event, cause=record.cause, **stages)
+        log.debug("participant stage", room_name=self.room, **record.fields)
 
     @property
     def _round_trip(self) -> float:

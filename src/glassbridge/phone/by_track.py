@@ -112,7 +112,7 @@ class ByTrack:
     def _step(self, event: Event) -> list[Effect]:
         effects = self._machine.step(event, self._clock())
         for record in self._machine.records:
-            log.info("track fallback", old=record.old.label, on=record.event, new=record.new.label)
+            log.info("track fallback", **record.fields)
             if record.new.by_socket and not record.old.by_socket:
                 self._is_heard = False
             if FallbackState.SOCKET in (record.old, record.new):

@@ -130,8 +130,8 @@ class Link:
         self._causes[record.machine] = record.cause or self._causes.get(record.machine, "started")
         self.recovery.changed(record)
         log.info(
-            record.machine.replace("_", " "), old=record.old.label, on=record.event, new=record.new.label,
-            generation=record.generation, cause=record.cause, session_id=self.session_id, **self.recovery.fields,
+            record.machine.replace("_", " "), generation=record.generation, session_id=self.session_id, **record.fields,
+            **self.recovery.fields,
         )  # fmt: skip
 
     def _log_result(self, action: str, machine: str, generation: Generation, result: str) -> None:

@@ -30,7 +30,7 @@ class DirectShell(Generic[E]):
         machine: Machine[E],
         perform: Callable[[Any], None],
         tick: E,
-        on_record: Callable[[Record[Any]], None] = lambda _record: None,
+        on_record: Callable[[Record[Any]], None],
         clock: Callable[[], float] = monotonic,
         on_step: Callable[[E, list[Any]], None] = lambda _event, _effects: None,
     ) -> None:

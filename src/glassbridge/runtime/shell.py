@@ -54,7 +54,7 @@ class Shell(Generic[E]):
         machine: Machine[E],
         perform: Callable[[Any], Awaitable[None] | None],
         tick: E,
-        on_record: Callable[[Record[Any]], None] = lambda _record: None,
+        on_record: Callable[[Record[Any]], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.machine = machine

@@ -362,10 +362,7 @@ class Ear:
         return self._tasks.spawn(work, name)
 
     def _record(self, record: Record[RecognitionState]) -> None:
-        self._log.info(
-            "recogniser", old=record.old.label, on=record.event, new=record.new.label,
-            stream=record.generation, cause=record.cause,
-        )  # fmt: skip
+        self._log.info("recogniser", stream=record.generation, **record.fields)
 
     def _failed(self, task: str, error: BaseException) -> None:
         """The supervisor boundary: an unexpected error costs this stream and no other."""

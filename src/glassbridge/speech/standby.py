@@ -438,10 +438,7 @@ class StandbyStream:
                 self._kept.appendleft((until_ms, rest))
 
     def _record(self, record: Record[standby.StandbyState]) -> None:
-        log.info(
-            "standby", old=record.old.label, on=record.event, new=record.new.label, stream=record.generation,
-            cause=record.cause,
-        )  # fmt: skip
+        log.info("standby", stream=record.generation, **record.fields)
 
     def _failed(self, task: str, error: BaseException) -> None:
         log.error("a recogniser stream failed", task=task, exc_info=error)

@@ -366,10 +366,7 @@ class RunningApp:
         self._owner.drop(self)
 
     def _note(self, record: Record[AppState]) -> None:
-        self._log.info(
-            "app", old=record.old.label, on=record.event, new=record.new.label,
-            socket=record.generation, cause=record.cause,
-        )  # fmt: skip
+        self._log.info("app", socket=record.generation, **record.fields)
 
     def _take(self, connection: AppConnection, piece: bytes) -> None:
         """A binary frame: something of a sound that the app makes."""
