@@ -20,6 +20,7 @@ from glassbridge.runtime.errors import UserError
 from tests.support.livekit import KEYS, LiveKit
 from tests.support.patience import patient
 from tests.support.poll import eventually
+from tests.support.programs import why
 
 ADA = user_id("ada@example.org")
 
@@ -59,7 +60,7 @@ async def test_serves_has_its_parts_killed_and_started_again_and_stops_leaving_n
 
 async def speaks(stack: Stack) -> None:
     phone = await stack.start_phone(ADA, "--wav", str(clips.wav("short")))
-    assert await phone.wait() == 0, phone.last_words
+    assert await phone.wait() == 0, why(stack, phone)
     assert normalised(phone.events("caption")[-1]["text"]) == clips.words("short")
 
 

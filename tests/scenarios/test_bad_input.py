@@ -27,6 +27,7 @@ from tests.support.livekit import LiveKit
 from tests.support.participants import Recorder
 from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
+from tests.support.programs import why
 
 pytestmark = pytest.mark.usefixtures("commands")
 SHORT = str(clips.wav("short"))
@@ -180,7 +181,7 @@ async def test_without_a_room_the_phone_is_told_why_and_captions_come(embedded_l
 
 async def tells_why(stack: Stack, code: str) -> None:
     phone = await stack.start_phone(UserId(f"ada-{code}"), "--wav", SHORT)
-    assert await phone.wait() == 0, phone.last_words
+    assert await phone.wait() == 0, why(stack, phone)
     told = [event for event in phone.events("audio_state") if event["code"] == code]
     assert told, phone.events("audio_state")
     assert told[0]["reason"]
@@ -200,7 +201,7 @@ async def junk_on_every_socket_disturbs_nobody(stack: Stack) -> None:
         phone_socket(stack, noise),
         room(stack, noise),
     )
-    assert await phone.wait() == 0, phone.last_words
+    assert await phone.wait() == 0, why(stack, phone)
     [summary] = phone.events("summary")
     assert summary["samples"] == summary["acknowledged"]
     assert said(phone.events("caption")) == clips.words("short")

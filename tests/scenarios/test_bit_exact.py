@@ -11,6 +11,7 @@ from glassbridge.core.values import UserId
 from glassbridge.lab import clips
 from glassbridge.lab.stack import Stack
 from tests.scenarios.systems import config, recording, said, samples
+from tests.support.programs import why
 
 WAYS = [
     ("data", "pcm", 100),
@@ -39,7 +40,7 @@ async def test_every_way_but_the_track_is_bit_exact(livekit: str, tmp_path: Path
         }
         phones = {way: await stack.start_phone(users[way], *options[way]) for way in WAYS}
         statuses = await asyncio.gather(*(phone.wait() for phone in phones.values()))
-    assert dict(zip(WAYS, statuses, strict=True)) == dict.fromkeys(WAYS, 0), [p.last_words for p in phones.values()]
+    assert dict(zip(WAYS, statuses, strict=True)) == dict.fromkeys(WAYS, 0), why(stack, *phones.values())
 
     for way, phone in phones.items():
         [summary] = phone.events("summary")
@@ -60,7 +61,7 @@ async def test_every_way_but_the_track_is_bit_exact(livekit: str, tmp_path: Path
 async def test_a_track_brings_the_words(livekit: str, tmp_path: Path) -> None:
     async with Stack(config(livekit=livekit, record=tmp_path)) as stack:
         phone = await stack.start_phone(UserId("ada"), "--transport", "track", "--wav", str(clips.wav("short")))
-        assert await phone.wait() == 0, phone.last_words
+        assert await phone.wait() == 0, why(stack, phone)
     assert said(phone.events("caption")) == clips.words("short")
     assert likeness(recording(tmp_path, UserId("ada")), samples(clips.wav("short"))) > 10.0
 

@@ -20,6 +20,7 @@ from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
 from tests.scenarios.systems import config
 from tests.support.patience import deadline
 from tests.support.poll import eventually
+from tests.support.programs import why
 
 LIVEKIT_SECRET = "canary-livekit-secret-%2B+/ 0123456789abcdef"
 JWT_SECRET = "canary-core-token-secret-&=\"'0123456789abcdef"
@@ -67,7 +68,7 @@ async def speak(stack: Stack) -> None:
         await stack.start_phone(UserId(way), "--transport", way, "--wav", str(clips.wav("short")))
         for way in ("data", "track", "websocket")
     ]
-    assert [await phone.wait() for phone in phones] == [0, 0, 0], [phone.last_words for phone in phones]
+    assert [await phone.wait() for phone in phones] == [0, 0, 0], why(stack, *phones)
 
 
 async def knock(stack: Stack) -> None:
