@@ -127,7 +127,7 @@ def example(event: type, generation: Generation) -> Event:
         PhoneAnswered: PhoneAnswered(generation, answers=True),
         NetworkBack: NetworkBack(),
         Status: Status(generation, LossReason.SUPERSEDED),
-        BridgeBack: BridgeBack(),
+        BridgeBack: BridgeBack(waiting=1),
         AudioReceived: heard(generation),
         Raised: Raised(Generation(0)),
         Microphone: Microphone(on=False),
@@ -349,7 +349,8 @@ def test_a_phone_that_comes_back_is_served_at_once() -> None:
         machine.step(Away(), number)
 
 
-def test_a_bridge_that_is_back_is_used_soon_but_not_by_all_at_once() -> None:
+@pytest.mark.parametrize(("waiting", "wait"), [(1, 0.0), (11, 0.1), (1000, 0.25)])
+def test_a_bridge_that_is_back_is_used_soon_but_not_by_all_at_once(waiting: int, wait: float) -> None:
     machine = in_state(LinkState.LIVE)
     machine.step(StreamBroke(G1, BridgeFault.DIED), SETTLED)
     now = SETTLED
@@ -359,13 +360,13 @@ def test_a_bridge_that_is_back_is_used_soon_but_not_by_all_at_once() -> None:
         machine.step(Tick(), now)
     machine.step(JoinFailed(machine.generation, BridgeFault.NONE_ANSWERS), now)
     assert machine.next_deadline() == now + 3.5
-    (told,) = machine.step(BridgeBack(), now + 1.0)
-    assert machine.next_deadline() == now + 1.25
+    (told,) = machine.step(BridgeBack(waiting), now + 1.0)
+    assert machine.next_deadline() == pytest.approx(now + 1.0 + wait)
     assert isinstance(told, Notify)
-    assert told.notice.retry_at == now + 1.25
+    assert told.notice.retry_at == machine.next_deadline()
 
 
-@pytest.mark.parametrize("back", [BridgeBack(), NetworkBack()])
+@pytest.mark.parametrize("back", [BridgeBack(waiting=1000), NetworkBack()])
 def test_a_join_that_fails_of_the_time_before_is_soon_followed_by_another(back: Event) -> None:
     """LiveKit, or the phone's network, came back while a join was under way: the next one was up to 7 s away."""
     machine, now = in_state(LinkState.JOINING), 0.0

@@ -51,7 +51,7 @@ LATE_JOIN = plan(
 )
 MEDIA_STOPS = plan(Fault(6.0, "cut", "phone-u0~livekit", 10.0, "udp both"), user=replace(U0, sdk=True))
 CRASH_LOOP = plan(
-    Fault(4.0, "kill", "livekit", 300.0), *(Fault(6.0 + 1.5 * number, "kill", "bridge-a", 0.5) for number in range(220))
+    Fault(4.0, "kill", "livekit", 300.0), *(Fault(6.0 + 1.5 * number, "kill", "bridge-a", 1.2) for number in range(220))
 )
 STALE_OWNER = plan(Fault(6.0, "hold", "bridge-a~livekit", 20.0, "both both"), Fault(7.0, "switch", "u0"))
 UNCLAIMED = plan(Fault(0.05, "hold", "cloud-A~bridge-a", 12.0, "tcp back"), shared=True)

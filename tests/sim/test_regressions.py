@@ -9,6 +9,8 @@ from glassbridge.lab.sim.schedule import Fault, Schedule, User
 
 U0 = User("u0")
 CHANCES = range(5)
+JOINED_WITHIN = 0.5
+"""Seconds from when a bridge listens until it is in the room: 0.2 until it is connected to, then ways of 25 ms."""
 
 
 def played(*faults: Fault, user: User = U0, shared: bool = False, sdk_bridges: bool = False) -> list[Outcome]:
@@ -84,6 +86,16 @@ def test_a_microphone_that_the_cloud_switched_off_is_not_missed(room: bool, monk
     assert max(fact.at for fact in outcome.history if fact.what == "heard") < 8.0, "it was not switched off"
     assert "live" in [state for _, state in notices]
     assert "interrupted" not in [state for _, state in notices], notices
+
+
+@pytest.mark.parametrize("away", [0.05, 0.5, 3.0, 9.0])
+def test_a_bridge_that_listens_again_is_joined_at_once(away: float) -> None:
+    """The cloud asked it each second, and waited for up to half a second more: 0.3 to 1.6 s."""
+    for outcome in played(Fault(5.0, "kill", "bridge-a", away)):
+        (listens,) = [fact.at for fact in outcome.history if fact.what == "started" and fact.where == "bridge-a"][1:]
+        joins = [fact.at for fact in outcome.history if fact.what == "member joined" and fact.more[1] == "bridge-a"]
+        wait = min(at for at in joins if at > listens) - listens
+        assert wait < JOINED_WITHIN, f"seed {outcome.schedule.seed}: joined {wait:.3f} s after it listened"
 
 
 def test_a_bridge_that_stands_still_while_it_stops_is_started_again() -> None:

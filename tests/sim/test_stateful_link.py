@@ -202,7 +202,7 @@ class LinkModel(RuleBasedStateMachine):
 
     @rule()
     def a_bridge_is_back(self) -> None:
-        self.step(BridgeBack())
+        self.step(BridgeBack(waiting=2))
 
     @rule(behind=st.integers(1, 3), reason=TROUBLES)
     def the_past_speaks(self, behind: int, reason: Trouble) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -34,6 +35,10 @@ REFUSALS: Final = (
     BridgeFault.REFUSED,
 )
 """Statuses of a join that LiveKit refused: LiveKit is asked why."""
+AGAIN: Final = 0.2
+"""Seconds until a bridge is asked again, at least: it may be lost again and again."""
+PASSING: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""Statuses of a bridge that may answer in a moment."""
 ON_ITS_WAY_OUT: Final = (BridgeFault.DIED, LossReason.CLOSED)
 """Statuses of a bridge that is gone, or about to stop: the next one is tried at once."""
 
@@ -116,7 +121,7 @@ class BridgePool:
                     raise BridgeError(why, text=text) from None
                 if error.trouble not in ON_ITS_WAY_OUT:
                     raise
-                self.is_leaving(bridge)
+                self.is_lost(bridge)
             finally:
                 if not joined:
                     seat.release()
@@ -127,6 +132,11 @@ class BridgePool:
     def is_leaving(self, bridge: Bridge) -> None:
         """Takes no more rooms there until it says that it serves."""
         self._set_alive(bridge, False)
+
+    def is_lost(self, bridge: Bridge) -> None:
+        """The same for one that is gone, or on its way out; it is asked at once whether it serves again."""
+        self._set_alive(bridge, False)
+        bridge.lost.set()
 
     def _by_load(self, not_on: Bridge | None) -> Iterable[Bridge]:
         """The live ones, least loaded first; where none is, all: news of a bridge can be old."""
@@ -163,27 +173,41 @@ class BridgePool:
         bridge.tasks.keep(lambda: self._watch(bridge), "watch")
 
     async def _watch(self, bridge: Bridge) -> None:
+        """One that answers is asked each `bridge_poll` seconds, and at once when it is lost. One that does not is
+        waited for, and asked as soon as it listens."""
+        poll = self._config.bridge_poll
         while True:
-            await self._ask(bridge)
-            await asyncio.sleep(self._config.bridge_poll)
+            bridge.lost.clear()
+            passing = await self._ask(bridge)
+            await asyncio.sleep(min(poll, AGAIN))
+            if not passing:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, poll - AGAIN)):
+                        await bridge.lost.wait()
 
     @staticmethod
     async def _part_with(bridge: Bridge) -> None:
         await bridge.tasks.close()
         await bridge.channel.close(None)
 
-    async def _ask(self, bridge: Bridge) -> None:
+    async def _ask(self, bridge: Bridge) -> bool:
+        """Asks how it is, and waits for one that does not answer, `bridge_timeout` seconds at most; returns whether it
+        may serve in a moment, though not now."""
         if not bridge.trusted:
             self._set_alive(bridge, False)
-            return
+            return False
         try:
-            answer = await bridge.stub.HealthCheck(pb.HealthCheckRequest(), timeout=self._config.bridge_timeout)
+            answer = await bridge.stub.HealthCheck(
+                pb.HealthCheckRequest(), timeout=self._config.bridge_timeout, wait_for_ready=not bridge.alive
+            )
         except grpc.aio.AioRpcError as error:
             # One that has no such call lives all the same.
             self._set_alive(bridge, error.code() is grpc.StatusCode.UNIMPLEMENTED)
-        else:
-            bridge.sessions = answer.active_sessions
-            self._set_alive(bridge, answer.status != pb.HealthCheckResponse.NOT_SERVING)
+            return error.code() in PASSING
+        bridge.sessions = answer.active_sessions
+        serves = answer.status != pb.HealthCheckResponse.NOT_SERVING
+        self._set_alive(bridge, serves)
+        return not serves
 
     def _set_alive(self, bridge: Bridge, alive: bool) -> None:
         if bridge.alive == alive:

@@ -37,6 +37,8 @@ class Bridge:
         """Rooms of everybody, as it last said."""
         self.tasks = TaskGroup(f"bridge:{target}")
         """Ask it again and again how it is."""
+        self.lost = asyncio.Event()
+        """It is gone, as far as somebody has found."""
         self._joins = asyncio.Semaphore(JOINS_AT_A_TIME)
         self._path = Path(target.removeprefix(UNIX)) if target.startswith(UNIX) else None
         self._owners = config.bridge_owners

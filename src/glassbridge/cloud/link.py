@@ -45,6 +45,7 @@ from glassbridge.core.audio_link import (
 )
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_way import Nudge, PhoneWay
+from glassbridge.core.recovery import BridgeFault
 from glassbridge.core.values import Generation, UserId
 from glassbridge.runtime.change import Change
 from glassbridge.runtime.pulse import Pulse
@@ -339,6 +340,8 @@ class LinkShell:
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))
             if self._seat is seat:  # not given up meanwhile
                 self._story.lost(generation, trouble, bridge=seat.bridge.target)
+                if trouble is BridgeFault.DIED:
+                    self._pool.is_lost(seat.bridge)
             self.post(StreamBroke(generation, trouble))
         finally:
             seat.release()

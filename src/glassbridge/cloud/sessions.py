@@ -368,8 +368,10 @@ class Sessions:
             self._empty.set()
 
     def _way_back(self) -> None:
-        for session in self._by_user.values():
-            session.link.post(audio_link.BridgeBack())
+        links = [session.link for session in self._by_user.values()]
+        waiting = sum(link.coming or link.state is audio_link.LinkState.INTERRUPTED for link in links)
+        for link in links:
+            link.post(audio_link.BridgeBack(waiting))
 
     async def drain(self, delay: float) -> None:
         """Sends every user to another cloud, or ends the session; takes `delay` seconds, in which all goes on but the

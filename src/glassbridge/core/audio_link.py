@@ -419,10 +419,10 @@ class AudioLink:
         assert self._trouble is not None, "a doubt has its reason"
         return self._join_by(Decision(Hop.BRIDGE), event, now, self._trouble)
 
-    def _hasten(self, _event: BridgeBack, now: float) -> list[Effect]:
-        """All sessions that wait for a bridge join within the first rung of the ladder, spread over it."""
+    def _hasten(self, event: BridgeBack, now: float) -> list[Effect]:
+        """A session that waits alone joins at once; many are spread over the first rung of the ladder at most."""
         if self._due_at is not None and self._trouble is not None:
-            self._due_at = min(self._due_at, now + self._backoff.spread())
+            self._due_at = min(self._due_at, now + self._backoff.spread(event.waiting))
             self._trouble = replace(self._trouble, retry_at=self._due_at)
         return []
 

@@ -6,6 +6,10 @@ them at once. Chance is an argument: a machine with the same numbers does the sa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+EACH: Final = 0.02
+"""Seconds over which tries are spread, for each of many that are called at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,10 @@ class Backoff:
         self.attempt += 1
         return delay
 
-    def spread(self) -> float:
-        """Seconds to wait when many are called at once: within the first rung, and no attempt is counted."""
-        return self._ladder.base * self._chance()
+    def spread(self, among: int) -> float:
+        """Seconds to wait when so many are called at once: none for one alone, for many at most the first rung. No
+        attempt is counted."""
+        return min(self._ladder.base, EACH * max(0, among - 1)) * self._chance()
 
     def not_at_once(self) -> None:
         """The next attempt is not a first one: at once it would fail."""

@@ -132,6 +132,9 @@ class PhoneAnswered:
 class BridgeBack:
     """A bridge, or LiveKit behind it, that was down answers again."""
 
+    waiting: int
+    """Sessions of this cloud that wait for it, this one included."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkBack:

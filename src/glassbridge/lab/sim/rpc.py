@@ -15,10 +15,10 @@ from glassbridge.lab.virtual.loop import VirtualLoop
 
 KEEPALIVE = (2.0, 3.2)
 """Seconds of silence after which a side breaks the connection: pings each second, each with 2 s to be answered."""
-RECONNECT_AFTER = 0.5
-"""Seconds after a failed connection in which calls fail at once."""
+RECONNECT_AFTER = 0.2
+"""Seconds after a failed connection in which calls fail at once, and until those that wait for one get another."""
 CONNECT_WITHIN = 1.0
-"""Seconds that an attempt to connect has: between the least and the greatest reconnect backoff of our options."""
+"""Seconds that an attempt to connect has: `min_reconnect_backoff_ms` of our options."""
 
 
 Trailing = tuple[tuple[str, str], ...]
@@ -39,8 +39,12 @@ LATE = Ended(grpc.StatusCode.DEADLINE_EXCEEDED)
 class ClientCall:
     """A call as the cloud sees it: one answer, or a stream. Nothing is heard after cancel()."""
 
-    def __init__(self, channel: "Channel", method: str, request: Any, timeout: float | None) -> None:
+    def __init__(
+        self, channel: "Channel", method: str, request: Any, timeout: float | None, *, patient: bool = False
+    ) -> None:
         self.method, self.request, self.timeout = method, request, timeout
+        self.patient = patient
+        """It waits for a connection (wait_for_ready)."""
         self._channel = channel
         self._loop = channel.loop
         self._said: deque[Any] = deque()
@@ -271,8 +275,10 @@ class Channel:
         """A method with one answer."""
         method = path.rpartition("/")[2]
 
-        def call(request: Any, *, timeout: float | None = None, metadata: Any = None) -> Awaitable[Any]:
-            return self._call(method, request, timeout).answer()
+        def call(
+            request: Any, *, timeout: float | None = None, metadata: Any = None, wait_for_ready: bool = False
+        ) -> Awaitable[Any]:
+            return self._call(method, request, timeout, patient=wait_for_ready).answer()
 
         return call
 
@@ -291,21 +297,32 @@ class Channel:
 
     # ---- its connection
 
-    def _call(self, method: str, request: Any, timeout: float | None) -> ClientCall:
-        call = ClientCall(self, method, request, timeout)
+    def _call(self, method: str, request: Any, timeout: float | None, *, patient: bool = False) -> ClientCall:
+        call = ClientCall(self, method, request, timeout, patient=patient)
         self._open[call] = None
         if self.connection is not None:
             self._begin(call)
-        elif self._failed_at is not None and self.process.clock() - self._failed_at < RECONNECT_AFTER:
-            call.end(GONE)
-        else:
+        elif self._failed_at is None or self.process.clock() - self._failed_at >= RECONNECT_AFTER:
             self._waiting.append(call)
             self._dial()
+        elif patient:
+            self._waiting.append(call)
+            self._dial_later()
+        else:
+            call.end(GONE)
         return call
 
     def forget(self, call: ClientCall) -> None:
         """The call is over."""
         self._open.pop(call, None)
+
+    def _dial_later(self) -> None:
+        self.loop.call_later(RECONNECT_AFTER, self._dial_for_those_that_wait)
+
+    def _dial_for_those_that_wait(self) -> None:
+        self._waiting = [call for call in self._waiting if not call.over]
+        if self._waiting and self.connection is None:
+            self._dial()
 
     def _dial(self) -> None:
         if not self._dialling:
@@ -353,9 +370,11 @@ class Channel:
             self._fail_all()
 
     def _fail_all(self) -> None:
-        self._waiting.clear()
-        for call in list(self._open):
+        self._waiting = [call for call in self._waiting if call.patient and not call.over]
+        for call in [call for call in self._open if call not in self._waiting]:
             call.end(GONE)
+        if self._waiting:
+            self._dial_later()
 
 
 def _cancel_all(served: dict[ServerCall, None]) -> None:
