@@ -29,6 +29,7 @@ from glassbridge.core.audio_link import (
     Away,
     BridgeBack,
     BridgeFault,
+    Dismiss,
     Effect,
     Event,
     Examine,
@@ -37,6 +38,7 @@ from glassbridge.core.audio_link import (
     Join,
     Joined,
     JoinFailed,
+    Keep,
     Leave,
     LinkState,
     Microphone,
@@ -867,6 +869,84 @@ def test_after_a_rejoin_for_silence_only_a_phone_without_presence_has_to_try_the
     assert path_told(effects) == ([AudioRoute.ROOM] if welcome is AudioRoute.ROOM else [])
 
 
+# ---- a place that was only silent
+
+
+def replacing(failed: bool = False) -> AudioLink:
+    """A link whose silent place G1 is kept while G2 joins, or, if that failed, until the next join is due."""
+    machine = in_state(LinkState.LIVE)
+    machine.step(News(G1, phone_here=True), 0.0)
+    machine.step(heard(), SETTLED)
+    pass_time(machine, SETTLED + PRESENCE_MISSED)
+    assert doings(machine.step(Examined(G1, OURS_DEAF), 8.0)) == [Join(G2, keeps=True)]
+    if failed:
+        machine.step(JoinFailed(G2, LossReason.UNREACHABLE), 8.5)
+    machine.records.clear()
+    return machine
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_place_that_is_heard_again_before_its_successor_stands_is_kept(failed: bool) -> None:
+    machine = replacing(failed)
+    effects = machine.step(heard(), 9.0)
+    assert notices(effects) == [(AudioState.LIVE, "")]
+    assert [effect for effect in effects if not isinstance(effect, Notify)] == [Keep(G1, G2)]
+    assert (machine.state, machine.generation) == (LinkState.LIVE, G1)
+    for late in (Joined(G2), JoinFailed(G2, LossReason.TIMED_OUT), StreamBroke(G2, LossReason.CLOSED), heard(G2)):
+        assert machine.step(late, 9.1) == []
+    effects = machine.step(StreamBroke(G1, LossReason.NETWORK), 20.0)
+    assert doings(effects) == [Join(G3)], "the number of the join that was given up is used once"
+
+
+@pytest.mark.parametrize(
+    ("before", "failed"),
+    [
+        (StreamBroke(G1, LossReason.NETWORK), False),
+        (StreamBroke(G1, LossReason.NETWORK), True),
+        (Raised(Generation(G2 + 1)), False),
+        (Raised(Generation(G2 + 1)), True),
+        (JoinFailed(G2, LossReason.REPLACED, G3), False),
+    ],
+)
+def test_a_place_that_is_gone_or_may_be_anothers_is_not_kept(before: Event, failed: bool) -> None:
+    machine = replacing(failed)
+    machine.step(before, 8.6)
+    state = machine.state
+    assert doings(machine.step(heard(), 8.7)) == []
+    assert machine.state is state
+
+
+def test_a_place_of_a_bridge_that_cannot_tell_places_apart_is_left_before_the_next_join() -> None:
+    machine = in_state(LinkState.LIVE)
+    machine.step(heard(), SETTLED)
+    pass_time(machine, SETTLED + PRESENCE_MISSED)
+    assert doings(machine.step(Examined(G1, OURS_DEAF), 8.0)) == [Join(G2)]
+    assert machine.step(heard(), 8.1) == []
+
+
+def test_once_the_successor_stands_the_kept_place_is_dismissed_and_the_past() -> None:
+    machine = replacing()
+    assert doings(machine.step(Joined(G2), 8.4)) == [Dismiss()]
+    assert machine.step(heard(), 8.5) == []
+    assert machine.state is LinkState.AWAITING_AUDIO
+
+
+def test_a_bridge_that_is_about_to_stop_does_not_keep_its_place_by_being_heard() -> None:
+    machine = in_state(LinkState.LIVE)
+    effects = machine.step(News(G1, phone_here=True, leaving=True), SETTLED)
+    assert doings(effects) == [Join(G2, elsewhere=True, keeps=True)]
+    assert machine.step(heard(), SETTLED + 0.1) == []
+    assert doings(machine.step(Joined(G2), SETTLED + 0.2)) == [Dismiss()]
+
+
+@pytest.mark.parametrize("end", [Away(), Unwanted()])
+def test_a_kept_place_goes_with_the_phone(end: Event) -> None:
+    machine = replacing()
+    assert doings(machine.step(end, 8.4)) == [Leave(G2)]
+    assert machine.step(heard(), 8.5) == []
+    assert doings(machine.step(OUR_PHONE, 9.0)) == ([Join(G3)])
+
+
 # ---- all of it
 
 
@@ -900,6 +980,8 @@ def test_any_sequence_keeps_to_the_table_and_to_the_truth(seed: int) -> None:
                 in_flight += 1
             elif isinstance(effect, Leave):
                 in_flight = 0
+            elif isinstance(effect, Keep):
+                in_flight, proven = 0, True
             elif isinstance(effect, Notify):
                 assert here, why
                 assert effect.notice.state is not AudioState.LIVE or proven, why

@@ -1,5 +1,7 @@
 """What the simulation has found, each as the least that shows it, under several chances of everything else."""
 
+from dataclasses import replace
+
 import pytest
 
 from glassbridge.lab.sim import cloud
@@ -9,6 +11,9 @@ from glassbridge.lab.sim.schedule import Fault, Schedule, User
 
 U0 = User("u0")
 CHANCES = range(5)
+KEPT = ("joining", "->", "live")
+PRESENCE_EVERY = 1.1
+"""Seconds: audio goes by the socket meanwhile, and presence by the room."""
 JOINED_WITHIN = 0.5
 """Seconds from when a bridge listens until it is in the room: 0.2 until it is connected to, then ways of 25 ms."""
 
@@ -96,6 +101,17 @@ def test_a_bridge_that_listens_again_is_joined_at_once(away: float) -> None:
         joins = [fact.at for fact in outcome.history if fact.what == "member joined" and fact.more[1] == "bridge-a"]
         wait = min(at for at in joins if at > listens) - listens
         assert wait < JOINED_WITHIN, f"seed {outcome.schedule.seed}: joined {wait:.3f} s after it listened"
+
+
+def test_a_silent_place_that_is_heard_again_before_its_successor_stands_is_kept() -> None:
+    """It was left as soon as the next join began, which took 3 s where LiveKit was far; one whose request LiveKit takes
+    all the same costs one join more."""
+    cut, far = Fault(5.0, "cut", "bridge-a~livekit", 2.6, "udp both"), Fault(4.0, "slow", "bridge-b~livekit", 9.0)
+    outcomes = played(replace(far, amount=0.8), cut, shared=True)
+    kept = [out for out in outcomes if any(fact.more[:3] == KEPT for fact in out.history if fact.what == "link")]
+    assert kept == outcomes, f"kept in {len(kept)} of {len(outcomes)}"
+    back = [min(fact.at for fact in out.history if fact.at > 7.6 and fact.more[:3] == KEPT) - 7.6 for out in kept]
+    assert max(back) < PRESENCE_EVERY, back
 
 
 def test_a_bridge_that_stands_still_while_it_stops_is_started_again() -> None:

@@ -16,6 +16,7 @@ from glassbridge.core.audio_link import (
     Away,
     BridgeBack,
     BridgeFault,
+    Dismiss,
     Effect,
     Event,
     Examine,
@@ -23,6 +24,7 @@ from glassbridge.core.audio_link import (
     Join,
     Joined,
     JoinFailed,
+    Keep,
     Leave,
     LinkState,
     Microphone,
@@ -69,6 +71,8 @@ class LinkModel(RuleBasedStateMachine):
         self.attempt: Generation | None = None
         """The join under way."""
         self.place: Generation | None = None
+        self.kept: Generation | None = None
+        """A former place that goes on until the next one stands."""
         self.newest = 100
         """Of all joins, of others' too as far as we were told."""
         self.ours = 100
@@ -87,15 +91,24 @@ class LinkModel(RuleBasedStateMachine):
 
     def book(self, effect: Effect) -> None:
         match effect:
-            case Join(generation):
+            case Join(generation, _, keeps):
                 assert self.here, "a join for a phone that is away"
                 assert generation > self.newest, "a generation is used twice"
+                self.kept = self.place or self.kept if keeps else None
                 self.newest = self.ours = self.attempt = generation
                 self.place = None
                 self.asked.clear()
+            case Keep(generation, instead_of):
+                assert self.here, "a place is kept for a phone that is away"
+                assert (generation, instead_of) == (self.kept, self.ours), "a place that is gone is kept"
+                assert self.newest == self.ours, "another owner has used a newer generation"
+                self.ours = generation
+                self.place, self.attempt, self.kept = generation, None, None
+            case Dismiss():
+                self.kept = None
             case Leave(generation):
                 assert generation == self.ours, "somebody else's place is given up"
-                self.attempt = self.place = None
+                self.attempt = self.place = self.kept = None
             case AskStatus(generation) | Examine(generation):
                 assert generation == self.place, "a question about a place that is not there"
                 self.asked.add(type(effect))
@@ -146,11 +159,27 @@ class LinkModel(RuleBasedStateMachine):
         if route is AudioRoute.ROOM and self.place is None:
             return
         self.heard_at = self.now
-        self.step(AudioReceived(route, Generation(self.newest), self.numbers))
+        self.step(AudioReceived(route, Generation(self.ours), self.numbers))
         assert self.told is not None
         assert (
             self.told.state is AudioState.LIVE or self.machine.state is LinkState.DOUBTFUL or route is AudioRoute.ROOM
         )
+
+    @precondition(lambda self: self.here and self.kept is not None)
+    @rule()
+    def the_kept_place_is_heard(self) -> None:
+        assert self.kept is not None
+        heard_at, self.heard_at = self.heard_at, self.now
+        effects = self.step(AudioReceived(AudioRoute.ROOM, self.kept, self.numbers))
+        if not any(isinstance(effect, Keep) for effect in effects):
+            self.heard_at = heard_at
+
+    @precondition(lambda self: self.kept is not None)
+    @rule(reason=TROUBLES)
+    def the_kept_place_breaks(self, reason: Trouble) -> None:
+        assert self.kept is not None
+        kept, self.kept = self.kept, None
+        assert self.step(StreamBroke(kept, reason)) == []
 
     @precondition(lambda self: self.here)
     @rule(on=st.booleans())
@@ -208,6 +237,8 @@ class LinkModel(RuleBasedStateMachine):
     def the_past_speaks(self, behind: int, reason: Trouble) -> None:
         """Whatever an older attempt still says changes nothing and does nothing."""
         old, state = Generation(self.newest - behind), self.machine.state
+        if old in (self.kept, self.place):
+            return
         for event in (
             Joined(old),
             JoinFailed(old, reason),
@@ -241,7 +272,7 @@ class LinkModel(RuleBasedStateMachine):
     @rule(answers=st.booleans())
     def phone_answered(self, answers: bool) -> None:
         self.asked.discard(AskPhone)
-        self.step(PhoneAnswered(Generation(self.newest), answers))
+        self.step(PhoneAnswered(Generation(self.ours), answers))
 
     # ---- time
 

@@ -24,6 +24,7 @@ from glassbridge.core.audio_link import (
     AudioReceived,
     AudioRoute,
     Away,
+    Dismiss,
     Effect,
     Event,
     Examine,
@@ -31,6 +32,7 @@ from glassbridge.core.audio_link import (
     Join,
     Joined,
     JoinFailed,
+    Keep,
     Leave,
     LinkState,
     News,
@@ -83,9 +85,9 @@ class LinkShell:
     moves one that understands no notices."""
 
     __slots__ = (
-        "_ask_phone", "_attempt", "_clock", "_examiner", "_flight", "_former", "_former_place", "_greeting",
-        "_heard_at", "_last_frame", "_leaving", "_loop", "_nudge", "_pool", "_seat", "_session_id", "_shell", "_sound",
-        "_story", "_tasks", "_tell", "_turned", "_user", "_way", "frames", "machine",
+        "_ask_phone", "_attempt", "_clock", "_examiner", "_flight", "_former", "_former_place", "_former_seat",
+        "_greeting", "_heard_at", "_last_frame", "_leaving", "_loop", "_nudge", "_pool", "_seat", "_session_id",
+        "_shell", "_sound", "_story", "_tasks", "_tell", "_turned", "_user", "_way", "frames", "machine",
     )  # fmt: skip
 
     def __init__(
@@ -127,7 +129,8 @@ class LinkShell:
         self._shell: Shell[Event] = Shell(machine, self._perform, TICK, self._record, clock)
         self._attempt: asyncio.Task[None] | None = None
         self._former_place: asyncio.Task[None] | None = None
-        """Serves the place of a bridge that is about to stop, until the next one stands."""
+        """Serves a place that is kept until the next one stands."""
+        self._former_seat: SeatClient | None = None
         self._leaving: list[asyncio.Task[None]] = []
         self._seat: SeatClient | None = None
         self._turned = Change()
@@ -253,19 +256,23 @@ class LinkShell:
         match effect:
             case Join(generation, elsewhere, keeps):
                 if keeps and self._former_place is None:
-                    self._former_place = self._attempt
+                    self._former_place, self._former_seat = self._attempt, self._seat
                 elif self._attempt is not None:
                     await cancelled(self._attempt)
                 if not keeps:
                     await self._part_with_former_place()
                 self._attempt = self._tasks.spawn(self._serve(generation, elsewhere), f"join-{generation}")
+            case Dismiss():
+                await self._part_with_former_place()
+            case Keep(_, instead_of):
+                if self._seat is self._former_seat:  # no bridge was asked yet
+                    self._seat = None
+                self._leave(instead_of)
+                self._attempt, self._former_place = self._former_place, None
+                self._seat, self._former_seat = self._former_seat, None
             case Leave(generation):
                 await self._part_with_former_place()
-                attempt, self._attempt = self._attempt, None
-                seat, self._seat = self._seat, None
-                task = self._tasks.spawn(self._give_up(attempt, seat, generation), f"leave-{generation}")
-                self._leaving.append(task)
-                task.add_done_callback(self._leaving.remove)
+                self._leave(generation)
             case AskStatus(generation):
                 self._tasks.spawn(self._ask_status(generation), f"status-{generation}")
             case Examine(generation):
@@ -296,8 +303,15 @@ class LinkShell:
 
     # ---- a place
 
+    def _leave(self, generation: Generation) -> None:
+        attempt, self._attempt = self._attempt, None
+        seat, self._seat = self._seat, None
+        task = self._tasks.spawn(self._give_up(attempt, seat, generation), f"leave-{generation}")
+        self._leaving.append(task)
+        task.add_done_callback(self._leaving.remove)
+
     async def _part_with_former_place(self) -> None:
-        former, self._former_place = self._former_place, None
+        former, self._former_place, self._former_seat = self._former_place, None, None
         if former is not None:
             await cancelled(former)
 
@@ -335,7 +349,6 @@ class LinkShell:
             self._story.done("join", generation, "joined", took=self._clock() - begun, bridge=seat.bridge.target)
             self._flight.begin("livekit_in", "bridge_out")
             self.post(Joined(generation))
-            await self._part_with_former_place()
             odd = OddByte()
             trouble = await seat.listen(lambda chunk: self._take(chunk, generation, odd))
             if self._seat is seat:  # not given up meanwhile

@@ -13,6 +13,9 @@ Rules
   bridge (core/recovery.py). Later attempts wait (core/backoff.py), and never end while the phone is here. Only a new
   socket of the phone, or audio that stayed for SETTLED seconds, makes the next attempt a first one again, so that two
   backends cannot fight at full speed.
+- A place that is only silent is kept until the next join has succeeded. If it is heard again before that, it stays, and
+  that join is given up: silence was no reason to leave it. Not so once another owner has used a newer generation, nor
+  with a bridge that pushes no news: such a bridge could take the end of the kept place for the end of the next one.
 - While the phone is away the bridge's place is held, and a lost place is not rejoined: the backend that holds the
   phone's socket owns the user. If another participant took the place although the phone's socket is here, the phone
   must answer on that socket before the rejoin. When the phone is back, the bridge is asked whether the place is still
@@ -46,6 +49,7 @@ from glassbridge.core.link_events import (
     AudioRoute,
     Away,
     BridgeBack,
+    Dismiss,
     Effect,
     Event,
     Examine,
@@ -54,6 +58,7 @@ from glassbridge.core.link_events import (
     Join,
     Joined,
     JoinFailed,
+    Keep,
     Leave,
     LinkState,
     Microphone,
@@ -86,6 +91,7 @@ __all__ = [
     "Away",
     "BridgeBack",
     "BridgeFault",
+    "Dismiss",
     "Effect",
     "Event",
     "Examine",
@@ -94,6 +100,7 @@ __all__ = [
     "Join",
     "JoinFailed",
     "Joined",
+    "Keep",
     "Leave",
     "LinkState",
     "Microphone",
@@ -152,8 +159,8 @@ class AudioLink:
     numbers in [0, 1)."""
 
     __slots__ = (
-        "_above", "_arrival", "_asked_at", "_backoff", "_due_at", "_hindered", "_hinted_at", "_invited_at", "_keeps",
-        "_live_since", "_next", "_renewed_at", "_room", "_sign_at", "_status_at", "_status_every", "_told",
+        "_above", "_arrival", "_asked_at", "_backoff", "_due_at", "_former", "_hindered", "_hinted_at", "_invited_at",
+        "_keeps", "_live_since", "_next", "_renewed_at", "_room", "_sign_at", "_status_at", "_status_every", "_told",
         "_trouble", "generation", "records", "stale", "state",
     )  # fmt: skip
 
@@ -179,6 +186,8 @@ class AudioLink:
         """The decision about the join that is due; None without one."""
         self._keeps = False
         """The former place is kept until the next join has succeeded."""
+        self._former: Generation | None = None
+        """Of the former place, if it is kept and only silent."""
         self._status_at: float | None = None
         self._status_every = STATUS_EVERY_WITHOUT_NEWS
         """Seconds; longer once the bridge of this place has pushed news."""
@@ -214,7 +223,13 @@ class AudioLink:
         return isinstance(event, AudioReceived) and event.route is AudioRoute.SOCKET
 
     def _is_stale(self, event: Event) -> bool:
-        return not self._is_by_socket(event) and getattr(event, "generation", self.generation) != self.generation
+        if self._is_by_socket(event) or (self._is_of_former(event) and self.state in _REPLACING):
+            return False
+        return getattr(event, "generation", self.generation) != self.generation
+
+    def _is_of_former(self, event: Event) -> bool:
+        """It comes from the place that is kept because it was only silent."""
+        return isinstance(event, (AudioReceived, StreamBroke)) and event.generation == self._former
 
     def _go(self, state: LinkState, event: Event, now: float, cause: str = "") -> None:
         self.records.append(Record("audio_link", self.state, type(event).__name__, state, now, self.generation, cause))
@@ -300,7 +315,8 @@ class AudioLink:
 
     def _depart(self) -> None:
         self._arrival.depart()
-        self._trouble = None
+        self._trouble = self._former = None
+        self._keeps = False
 
     def _hold(self, event: Away, now: float) -> list[Effect]:
         self._depart()
@@ -325,9 +341,13 @@ class AudioLink:
     # ---- the way to the room
 
     def _join(self, event: Event, now: float, cause: str = "") -> list[Effect]:
+        decision, self._next = self._next, None
+        if not self._keeps:
+            self._former = None
+        elif decision is not None and decision.silent:
+            self._former = self.generation
         self.generation = Generation(max(self.generation, self._above) + 1)
         self._go(LinkState.JOINING, event, now, cause)
-        decision, self._next = self._next, None
         return [Join(self.generation, decision is not None and decision.elsewhere, self._keeps)]
 
     def _join_by(
@@ -343,7 +363,7 @@ class AudioLink:
         if not decision.at_once:
             self._backoff.not_at_once()
         self._next = decision
-        self._keeps = decision.stays or (self._keeps and isinstance(event, JoinFailed))
+        self._keeps = decision.stays or decision.silent or (self._keeps and isinstance(event, JoinFailed))
         delay = self._backoff.next_delay(patient=decision.patient)
         self._trouble = replace(trouble, retry_at=now + delay)
         if delay == 0.0:
@@ -355,10 +375,11 @@ class AudioLink:
     def _joined(self, event: Joined, now: float) -> list[Effect]:
         missed = self._trouble if self._room is RoomTrust.UNPROVEN and self._arrival.is_due else None
         self._trouble = missed and replace(missed, state=AudioState.INTERRUPTED, retry_at=None)
-        self._status_every, self._hindered, self._keeps = STATUS_EVERY_WITHOUT_NEWS, None, False
+        self._status_every, self._hindered = STATUS_EVERY_WITHOUT_NEWS, None
+        kept, self._keeps, self._former = self._keeps, False, None
         self._go(LinkState.AWAITING_AUDIO, event, now)
         self._status_at = now + self._status_every
-        return []
+        return [Dismiss()] if kept else []
 
     def _joined_too_late(self, _event: Joined, _now: float) -> list[Effect]:
         return [Leave(self.generation)]
@@ -387,7 +408,7 @@ class AudioLink:
         """If another backend may own the user, the phone must first show that it is here."""
         if not decision.doubt or now - self._sign_at < SIGN_OF_LIFE:
             return self._join_by(decision, event, now, trouble)
-        self._trouble = trouble
+        self._trouble, self._keeps, self._former = trouble, False, None
         self._go(LinkState.DOUBTFUL, event, now, trouble.code)
         return self._ask_phone(now)
 
@@ -504,6 +525,23 @@ class AudioLink:
             self._hear(event, now)
         return []
 
+    def _hear_former(self, event: AudioReceived, now: float) -> list[Effect]:
+        """While a join is under way, or due again: the kept place may be heard after all."""
+        hindered = event.track and self._hindered is not None
+        if not self._is_of_former(event) or hindered or self._above > self.generation:
+            return self._hear_unplaced(event, now)
+        given_up, self.generation = self.generation, event.generation
+        self._above = max(self._above, given_up)
+        self._next, self._former, self._keeps = None, None, False
+        self._hear_placed(event, now)
+        self._status_at = now + self._status_every
+        return [Keep(self.generation, given_up)]
+
+    def _lose_former(self, event: StreamBroke, _now: float) -> list[Effect]:
+        if self._is_of_former(event):
+            self._former = None
+        return []
+
     def _hear(self, event: AudioReceived, now: float) -> None:
         self._arrival.hear(event.route, event.numbered, now)
         if event.route is AudioRoute.ROOM:
@@ -560,9 +598,9 @@ class AudioLink:
         notice = Notice(AudioState.INTERRUPTED, finding.code, finding.text, finding.hop)
         if finding.hop is not None and finding.action in (Action.REJOIN, Action.REJOIN_LATER):
             self._renewed_at = now
-            decision = Decision(
-                finding.hop, at_once=finding.action is Action.REJOIN, elsewhere=finding.hop is Hop.BRIDGE
-            )
+            at_once, elsewhere = finding.action is Action.REJOIN, finding.hop is Hop.BRIDGE
+            fenced = self._status_every == STATUS_EVERY
+            decision = Decision(finding.hop, at_once=at_once, elsewhere=elsewhere, silent=fenced)
             return self._join_by(decision, event, now, notice, LinkState.INTERRUPTED)
         if event.evidence.bridge is not None and finding is event.evidence.bridge.hindered:
             self._hindered = finding
@@ -578,6 +616,8 @@ class AudioLink:
 
 
 _L = LinkState
+_REPLACING: Final = (_L.JOINING, _L.BACKING_OFF)
+"""States in which a former place may be kept."""
 IGNORED_BECAUSE: Final = {
     _L.IDLE: "no bridge is in the room, or on its way there",
     _L.JOINING: "this attempt has not got that far",
@@ -608,7 +648,8 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.JOINING, JoinFailed): Cell(AudioLink._failed, (_L.BACKING_OFF, _L.DOUBTFUL)),
     (_L.JOINING, BridgeBack): Cell(AudioLink._start_over, (_L.JOINING,)),
     (_L.JOINING, NetworkBack): Cell(AudioLink._take_hint, (_L.JOINING,)),
-    (_L.JOINING, AudioReceived): Cell(AudioLink._hear_unplaced, (_L.JOINING,)),
+    (_L.JOINING, StreamBroke): Cell(AudioLink._lose_former, (_L.JOINING,)),
+    (_L.JOINING, AudioReceived): Cell(AudioLink._hear_former, (_L.JOINING, _L.LIVE)),
     (_L.JOINING, Microphone): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Voice): Cell(AudioLink._learn, (_L.JOINING,)),
     (_L.JOINING, Tick): Cell(AudioLink._tick, (_L.JOINING,)),
@@ -680,7 +721,8 @@ _LEGAL: Final[dict[tuple[LinkState, type], Cell[LinkState]]] = {
     (_L.BACKING_OFF, Unwanted): Cell(AudioLink._give_up, (_L.IDLE,)),
     (_L.BACKING_OFF, BridgeBack): Cell(AudioLink._hasten, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, NetworkBack): Cell(AudioLink._take_hint, (_L.BACKING_OFF, _L.JOINING)),
-    (_L.BACKING_OFF, AudioReceived): Cell(AudioLink._hear_unplaced, (_L.BACKING_OFF,)),
+    (_L.BACKING_OFF, StreamBroke): Cell(AudioLink._lose_former, (_L.BACKING_OFF,)),
+    (_L.BACKING_OFF, AudioReceived): Cell(AudioLink._hear_former, (_L.BACKING_OFF, _L.LIVE)),
     (_L.BACKING_OFF, Microphone): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Voice): Cell(AudioLink._learn, (_L.BACKING_OFF,)),
     (_L.BACKING_OFF, Tick): Cell(AudioLink._tick, (_L.BACKING_OFF, _L.JOINING)),

@@ -216,6 +216,20 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """The kept place of this generation is heard again: it serves on, and the join that was to replace it is given
+    up."""
+
+    generation: Generation
+    instead_of: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """The place that was kept is not needed any more: the join that replaces it has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Give up the attempt or the place of this generation, and no other."""
 
@@ -273,4 +287,4 @@ class Notify:
     notice: Notice
 
 
-Effect = Join | Leave | AskStatus | Examine | AskPhone | InvitePhone | Notify
+Effect = Join | Keep | Dismiss | Leave | AskStatus | Examine | AskPhone | InvitePhone | Notify

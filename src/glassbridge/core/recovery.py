@@ -49,6 +49,9 @@ class Decision:
     """An operator has to correct it first: the waits grow to a minute."""
     stays: bool = False
     """The place still works: it is kept until the next join has succeeded."""
+    silent: bool = False
+    """The place is only silent: it is kept, too. If something is heard there before the next join has succeeded, it
+    stays, and that join is given up."""
     doubt: bool = False
     """Another backend may own the user: the phone must answer on its socket before the rejoin."""
 
