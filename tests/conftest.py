@@ -30,7 +30,7 @@ LEAK_GRACE = 10.0
 """Seconds in which what a test left behind may still go away by itself."""
 LASTING_THREADS = ("Dummy-", "asyncio_", "ThreadPoolExecutor", "Thread-1 (_poll_wrapper)", "QueueFeederThread")
 """Name prefixes of threads that libraries start once and keep (native callbacks, executors, gRPC's poller)."""
-LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", forked.LASTING)
+LASTING_CHILDREN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 TOGETHER = {
     "axe": "axe",
@@ -139,9 +139,9 @@ def leaves_nothing_behind() -> Iterator[None]:
     eventually_sync(leaks, LEAK_GRACE, every=0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def commands() -> Iterator[None]:
-    """For tests/support/forked.py."""
+    """Our programs are forked (tests/support/forked.py)."""
     with forked.commands():
         yield
 
@@ -228,7 +228,7 @@ def _descriptors() -> Counter[str]:
 
 def _children() -> dict[int, str]:
     """Our direct child processes: pid and command line."""
-    found = {}
+    found, lasting = {}, forked.lasting()
     for task in Path("/proc/self/task").iterdir():
         try:
             pids = (task / "children").read_text().split()
@@ -239,6 +239,6 @@ def _children() -> dict[int, str]:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             except OSError:
                 continue
-            if not any(name in words for name in LASTING_CHILDREN):
+            if not any(name in words for name in LASTING_CHILDREN) and int(pid) not in lasting:
                 found[int(pid)] = words
     return found

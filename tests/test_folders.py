@@ -33,15 +33,3 @@ def test_each_machine_has_its_tests() -> None:
     assert len(machines) > 8
     tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "core").glob("test_*.py")}
     assert machines - tested == set()
-
-
-def test_who_runs_commands_has_the_fixture_that_serves_them() -> None:
-    """Without it a test passes in the company of others only (tests/support/forked.py)."""
-    texts = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
-    served = {path for path, text in texts.items() if 'usefixtures("commands")' in text}
-    assert len(served) > 5
-    sources = [path.removesuffix(".py").replace("/", ".") for path in served]
-    runs = re.compile(
-        rf"\bforked\.glassbridge\(|^from ({'|'.join(map(re.escape, sources))}) import .*\b(ended|refused)\b", re.M
-    )
-    assert {path for path, text in texts.items() if runs.search(text)} - served == set()

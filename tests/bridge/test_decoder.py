@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from time import monotonic
 
 import psutil
@@ -16,7 +15,7 @@ from glassbridge.bridge.decoders import Decoders
 from glassbridge.bridge.fetch import PlaybackError, Source
 from glassbridge.bridge.sound import Sound
 from tests.bridge.sounds import Growth, decoded, lying_wav, seconds_of
-from tests.support.forked import LASTING
+from tests.support import forked
 from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
 
@@ -40,13 +39,7 @@ async def hostile() -> AsyncIterator[Decoders]:
 
 def below() -> list[psutil.Process]:
     """All processes that these tests have started; the one that lasts for all tests of this process is another's."""
-    return [child for child in psutil.Process().children(recursive=True) if not _lasts(child)]
-
-
-def _lasts(child: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-        return any(part.endswith(LASTING) for part in child.cmdline())
-    return False
+    return [child for child in psutil.Process().children(recursive=True) if child.pid not in forked.lasting()]
 
 
 async def failure(decoders: Decoders, data: bytes, limits: PlaybackLimits | None = None) -> PlaybackError:

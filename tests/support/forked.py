@@ -1,114 +1,347 @@
-"""The command line as a process of its own, without a second of imports: a server that has the programs forks.
+"""Our programs as processes of their own, without a second of imports: a template that has imported them forks.
 
-One server for each process that runs tests, started by the fixture `commands` of tests/conftest.py. What a command
-imports, and how quickly, is tested elsewhere (tests/cli/test_cli.py).
+One template for each process that runs tests, started with the first program. What it forks becomes a child of the
+tests' process, as a started one would be: it is waited for, signalled and killed by its id. What is imported, how
+quickly, and the end of the interpreter are not as in a started program; those are tested with started ones
+(tests/cli/test_cli.py, tests/bridge/test_processes.py, tests/scenarios/test_demo.py).
 """
 
+import asyncio
+import atexit
+import ctypes
+import gc
 import json
 import os
+import runpy
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Timer
-from typing import NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
+
+from glassbridge.runtime.child import Child
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
 
 IMPORTED = (
     "glassbridge.cli.main",
     "glassbridge.settings",
     "glassbridge.cloud.app",
+    "glassbridge.bridge.supervisor",
     "glassbridge.bridge.worker",
+    "glassbridge.livekit.connectors",
+    "glassbridge.livekit.embedded",
+    "glassbridge.phone.simulator",
     "glassbridge.speech.providers",
     "glassbridge.telemetry.logs",
     "glassbridge.lab.demo",
+    "glassbridge.lab.demo_app",
 )
-LASTING = "tests/support/forked.py"
-"""In the command line of the server."""
+PROGRAMS = ("glassbridge", "glassbridge.lab.demo_app", "glassbridge.lab.phones")
+"""Modules that are forked when they are started by `-m`; others are started."""
+_MAX_CALL = 1 << 20
+_MAX_NAME = 1000
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-class _Server:
-    """Owned by `commands`."""
+class _Template:
+    """The process that forks, started with the first program."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        self.turn = Lock()
+        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = Lock()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def fork(self, call: Mapping[str, Any], files: Sequence[int]) -> int:
+        """Returns the id of the process, a child of this one."""
+        libc = ctypes.CDLL(None)
+        with self._turn:
+            if self._process is None:
+                self._process = self._start()
+            libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            try:
+                socket.send_fds(self._socket, [json.dumps(call).encode()], files)
+                answer = self._socket.recv(100)
+            finally:
+                libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
+        assert answer, "the template of programs has ended"
+        return int(answer)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._theirs.close()
+        if self._process is not None:
+            self._process.wait()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, "-P", __file__, str(self._theirs.fileno()), "-" * _MAX_NAME]
+        with self._theirs as theirs:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # threads of a library would not live in a fork
+                start_new_session=True,
+            )
 
 
-_server: _Server | None = None
+_template: _Template | None = None
+
+
+def lasting() -> set[int | None]:
+    """The ids of processes that are here until the tests have ended."""
+    return set() if _template is None else {_template.pid}
+
+
+def _fork(call: Mapping[str, Any], files: Sequence[int]) -> int:
+    assert _template is not None, "the test needs the fixture `commands`"
+    return _template.fork(call, files)
 
 
 @contextmanager
 def commands() -> Iterator[None]:
-    """A server is there for `glassbridge`."""
-    global _server
-    _server = server = _Server()
+    """Our programs are forked, those of the product's and of the tests' own Child too; the template ends afterwards."""
+    global _template
+    start: Any = Child.start
+    _template = _Template()
+
+    async def start_or_fork(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Child:
+        if can_fork(argv, options.get("env")) and not options.get("pass_fds"):
+            return Child(cast("Process", await fork(argv, **options)))
+        child: Child = await start(argv, **options)
+        return child
+
+    Child.start = start_or_fork  # type: ignore[method-assign]
     try:
         yield
     finally:
-        _server = None
-        with server.process:
-            assert server.process.stdin is not None
-            server.process.stdin.close()
+        Child.start = start  # type: ignore[method-assign]
+        _template.close()
+        _template = None
 
 
 def glassbridge(*args: str, env: Mapping[str, str], within: float) -> "subprocess.CompletedProcess[str]":
     """Runs a command to its end, with this whole environment; fails the test after `within` seconds."""
-    server = _server
-    assert server is not None, "the test needs the fixture `commands`"
-    assert server.process.stdin is not None
-    assert server.process.stdout is not None
-    with TemporaryDirectory() as folder, server.turn:
+    with TemporaryDirectory() as folder, ExitStack() as files:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        call = {"args": args, "env": dict(env), "cwd": os.getcwd(), "out": str(out), "err": str(err), "within": within}
-        server.process.stdin.write(json.dumps(call) + "\n")
-        status = server.process.stdout.readline()
-        assert status, f"glassbridge {' '.join(args)} took the server of commands with it"
-        done = subprocess.CompletedProcess(args, int(status), out.read_text(), err.read_text())
-        assert done.returncode != -9, f"glassbridge {' '.join(args)} did not end within {within:g} s: {done.stderr}"
-        return done
-
-
-def _serve() -> None:
-    for name in IMPORTED:
-        import_module(name)
-    for line in sys.stdin:
-        call = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            _become(call)
-        end = Timer(call["within"], os.kill, (pid, 9))
+        fds = [files.enter_context(path.open("wb")).fileno() for path in (out, err)]
+        null = files.enter_context(open(os.devnull, "rb")).fileno()
+        pid = _fork(_call(["-m", "glassbridge", *args], env, None), [null, *fds])
+        end = Timer(within, os.kill, (pid, signal.SIGKILL))
         end.start()
         _, status = os.waitpid(pid, 0)
         end.cancel()
         end.join()
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        code = os.waitstatus_to_exitcode(status)
+        done = subprocess.CompletedProcess(args, code, out.read_text(), err.read_text())
+        assert code != -signal.SIGKILL, f"glassbridge {' '.join(args)} did not end within {within:g} s: {done.stderr}"
+        return done
 
 
-def _become(call: dict[str, str]) -> NoReturn:
-    from glassbridge.cli.main import main
+def can_fork(argv: Sequence[str | os.PathLike[str]], env: Mapping[str, str] | None) -> bool:
+    """Whether this is one of our programs, in an interpreter like this one."""
+    match [str(word) for word in argv[:3]]:
+        case [sys.executable, "-m", module] if module in PROGRAMS:
+            known = ("PYTHONUNBUFFERED",)
+            return all(
+                os.environ.get(name) == text
+                for name, text in (env or {}).items()
+                if name.startswith(("PYTHON", "LD_", "MALLOC_", "GLIBC_", "GRPC_")) and name not in known
+            )
+    return False
 
+
+async def fork(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    stdin: int | IO[Any] | None = None,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+) -> "Forked":
+    """As asyncio.create_subprocess_exec, for what can_fork. A cancelled one leaves no process."""
+    with ExitStack() as theirs, ExitStack() as undo:
+        files: list[int] = []
+        ours: list[IO[bytes] | None] = []
+        for number, wanted in enumerate((stdin, stdout, stderr)):
+            if wanted == asyncio.subprocess.PIPE:
+                ends = os.pipe()
+                mine = os.fdopen(ends[number == 0], "wb" if number == 0 else "rb", buffering=0)
+                undo.callback(mine.close)
+                theirs.callback(os.close, ends[number != 0])
+                files.append(ends[number != 0])
+                ours.append(mine)
+                continue
+            if wanted == asyncio.subprocess.DEVNULL:
+                wanted = theirs.enter_context(open(os.devnull, "r+b", buffering=0))
+            files.append(number if wanted is None else wanted if isinstance(wanted, int) else wanted.fileno())
+            ours.append(None)
+        call = _call([str(word) for word in argv[1:]], env, cwd)
+        forking = asyncio.ensure_future(asyncio.to_thread(lambda: _fork(call, files)))
+        try:
+            pid = await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            _kill(await forking)
+            raise
+        undo.pop_all()
+    process = Forked(pid)
+    process.stdin, process.stdout, process.stderr = await _write_to(ours[0]), *[await _read(end) for end in ours[1:]]
+    return process
+
+
+class Forked:
+    """What Child needs of an asyncio Process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin: asyncio.StreamWriter | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._over = asyncio.Event()
+        self._handle = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._handle, self._end)
+
+    async def wait(self) -> int:
+        await self._over.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    def _end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._handle)
+        os.close(self._handle)
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._over.set()
+
+
+async def _read(end: IO[bytes] | None) -> asyncio.StreamReader | None:
+    if end is None:
+        return None
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), end)
+    return reader
+
+
+async def _write_to(end: IO[bytes] | None) -> asyncio.StreamWriter | None:
+    if end is None:
+        return None
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), end
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _call(
+    argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | os.PathLike[str] | None = None
+) -> dict[str, Any]:
+    """What the template is told; `argv` without the interpreter."""
+    return {
+        "argv": list(argv),
+        "env": dict(os.environ if env is None else env),
+        "cwd": str(cwd or os.getcwd()),
+        "parent": os.getpid(),
+    }
+
+
+def _serve(calls: socket.socket) -> None:
+    """The template's main loop; ends with the tests' process."""
+    from glassbridge.livekit.lean_aiortc import import_aiortc
+    from glassbridge.telemetry.lean_structlog import import_structlog
+
+    import_structlog()
+    import_aiortc()
+    for name in IMPORTED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+    while True:
+        told, files, _, _ = socket.recv_fds(calls, _MAX_CALL, 3)
+        if not told:
+            return
+        call = json.loads(told)
+        ours, theirs = os.pipe()
+        between = os.fork()
+        if not between:
+            # Its parent is the tests' process when this one has ended.
+            pid = os.fork()
+            if not pid:
+                _become(call, files)
+            os.write(theirs, str(pid).encode())
+            os._exit(0)
+        os.waitpid(between, 0)
+        calls.send(os.read(ours, 100))
+        for fd in (ours, theirs, *files):
+            os.close(fd)
+
+
+def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
+    os.setpgrp()
+    while os.getppid() != call["parent"]:
+        os.sched_yield()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != call["parent"]:
+        os._exit(1)
+    for number, fd in enumerate(files):
+        os.dup2(fd, number)
+    os.closerange(3, 1024)
     os.environ.clear()
-    os.environ.update(call["env"])  # type: ignore[arg-type]
+    os.environ.update(call["env"])
     os.chdir(call["cwd"])
-    for number, path in ((1, call["out"]), (2, call["err"])):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv = ["glassbridge", *call["args"]]
-    status: object = 1
+    sys.path.insert(0, call["cwd"])
+    _name_as([sys.executable, *call["argv"]])
+    _, module, *words = call["argv"]
+    sys.argv = [module, *words]
+    status: object = None
     try:
-        main()
+        if module == "glassbridge":
+            import_module("glassbridge.cli.main").main()
+        else:
+            sys.modules.pop(module, None)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status if isinstance(status, int) else 0 if status is None else 1)
+        # What an interpreter does at its end, but for the freeing of all modules.
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        if not isinstance(status, int | None):
+            print(status, file=sys.stderr)
+            status = 1
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status or 0)
+
+
+def _name_as(argv: Sequence[str]) -> None:
+    """What is read of this process in /proc/PID/cmdline, for as many bytes as the template's arguments took."""
+    start, end = map(int, Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[45:47])
+    name = b"".join(word.encode() + b"\0" for word in argv)[: end - start]
+    ctypes.memmove(start, name.ljust(end - start, b"\0"), end - start)
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(socket.socket(fileno=int(sys.argv[1])))
