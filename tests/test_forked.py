@@ -1,6 +1,7 @@
 """Programs that tests fork behave as started ones: whose they are, how they end, what they say."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -17,6 +18,12 @@ from tests.support.poll import eventually
 from tests.support.process import Program
 
 LIVEKIT = ("livekit", "start", "--embedded", "--port", "0")
+
+
+def pids(program: Program, event: str) -> list[int]:
+    """Of the processes of which this was logged, in order."""
+    logged = [json.loads(line) for line in program.err if line.startswith("{")]
+    return [line["pid"] for line in logged if line["event"] == event]
 
 
 async def test_it_is_a_child_of_ours_in_a_group_of_its_own_and_has_its_name() -> None:
@@ -56,6 +63,34 @@ with forked.commands():
         parent.signal(signal.SIGKILL)
         await parent.ends()
         await eventually(lambda: [pid for pid in pids if psutil.pid_exists(pid)] == [] or "it lives on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_what_it_starts_is_forked_too_and_ends_with_it(number: int, tmp_path: Path) -> None:
+    words = ("bridge", "--socket", str(tmp_path / "b.sock"), "--workers", "1")
+    async with Program.glassbridge(*words, env={"GLASSBRIDGE_LOG_FORMAT": "json"}) as program:
+        await eventually(lambda: len(set(pids(program, "worker process is warm"))) == 2 or str(program.err), 20)
+        assert set(pids(program, "worker ready")) < set(pids(program, "worker process is warm"))
+        for pid in pids(program, "worker process is warm"):
+            process = psutil.Process(pid)
+            assert process.ppid() == program.pid
+            assert os.getpgid(pid) == pid
+            assert process.cmdline()[:3] == [sys.executable, "-m", "glassbridge.bridge.worker_process"]
+        family = [child.pid for child in psutil.Process(program.pid).children(recursive=True)]
+        program.signal(number)
+        await program.ends()
+        await eventually(lambda: not any(map(psutil.pid_exists, family)) or f"{family} live on")
+
+
+async def test_a_dead_worker_is_replaced_by_a_forked_one(tmp_path: Path) -> None:
+    words = ("bridge", "--socket", str(tmp_path / "b.sock"), "--workers", "1", "--no-spare")
+    async with Program.glassbridge(*words, env={"GLASSBRIDGE_LOG_FORMAT": "json"}) as program:
+        await program.says("worker ready")
+        [first] = pids(program, "worker ready")
+        os.kill(first, signal.SIGKILL)
+        await program.says("worker died")
+        await eventually(lambda: len(pids(program, "worker ready")) == 2 or str(program.err), 20)
+        assert pids(program, "worker ready")[1] != first
 
 
 async def test_what_it_writes_and_its_status_are_read_to_the_end() -> None:

@@ -107,9 +107,19 @@ async def glassbridge(*args: str) -> str:
     return "\n".join(line.text for line in program.lines if not line.log)
 
 
+def _seconds_of_audio(room: Any) -> int:
+    return sum(count or 0 for count in room["seconds"][0])
+
+
 async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(tmp_path: Path) -> None:
     async with speaking(tmp_path) as (stack, recorder, ear):
         worker = said(stack.bridge, "worker ready")[0]["pid"]
+
+        async def told() -> bool | str:
+            rooms = await recorder.rooms()
+            return any(map(_seconds_of_audio, rooms)) or f"{rooms}"
+
+        await eventually(told, 30.0, every=0.2)
         killed_ms = time.time() * 1000
         os.kill(worker, signal.SIGKILL)
 
@@ -141,7 +151,7 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
 
         before, after = rooms[0], rooms[-1]
         assert (before["pid"], before["alive"], after["alive"]) == (worker, False, True)
-        assert sum(count or 0 for count in before["seconds"][0]) > 0
+        assert _seconds_of_audio(before)
         assert before["events"][0]["action"].startswith("connect"), before
 
         await shows_it(recorder, stack, tmp_path / "report.json")

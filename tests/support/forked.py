@@ -9,6 +9,7 @@ quickly, and the end of the interpreter are not as in a started program; those a
 import asyncio
 import atexit
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -45,43 +46,68 @@ IMPORTED = (
     "glassbridge.telemetry.logs",
     "glassbridge.lab.demo",
     "glassbridge.lab.demo_app",
+    "glassbridge.lab.phones",
+    "glassbridge.bridge.worker_process",
+    "glassbridge.speech.moonshine_model",
+    "numpy",
+    "moonshine_voice.moonshine_api",
 )
 PROGRAMS = ("glassbridge", "glassbridge.lab.demo_app", "glassbridge.lab.phones")
 """Modules that are forked when they are started by `-m`; others are started."""
-_MAX_CALL = 1 << 20
+PARTS = ("glassbridge.bridge.worker_process", "glassbridge.speech.moonshine_model")
+"""The same, of those that our programs start."""
+_ANEW = {"glassbridge.bridge.worker_process": ("glassbridge.bridge.worker",)}
+"""What a program takes for a sign that it has not started yet."""
+_MAX_CALL, _MAX_FILES = 1 << 20, 10
+_APART = 200
+"""Descriptors from here on are nobody's."""
 _MAX_NAME = 1000
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class _Template:
-    """The process that forks, started with the first program."""
+    """The process that forks, on the other end of a socket."""
+
+    def __init__(self, calls: socket.socket) -> None:
+        self._calls = calls
+        self._turn = Lock()
+
+    def fork(self, call: Mapping[str, Any], files: Sequence[int]) -> int:
+        """Returns the id of the process, a child of this one. Raises OSError where the template has ended."""
+        libc = ctypes.CDLL(None)
+        with self._turn:
+            libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            try:
+                socket.send_fds(self._calls, [json.dumps(call).encode()], files)
+                answer = self._calls.recv(100)
+            finally:
+                libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
+        if not answer:
+            raise BrokenPipeError("the template of programs has ended")
+        return int(answer)
+
+
+class _Started(_Template):
+    """One that starts with the first program."""
 
     def __init__(self) -> None:
-        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, self._theirs = _pair()
+        super().__init__(ours)
+        self._starting = Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._turn = Lock()
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
     def fork(self, call: Mapping[str, Any], files: Sequence[int]) -> int:
-        """Returns the id of the process, a child of this one."""
-        libc = ctypes.CDLL(None)
-        with self._turn:
+        with self._starting:
             if self._process is None:
                 self._process = self._start()
-            libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-            try:
-                socket.send_fds(self._socket, [json.dumps(call).encode()], files)
-                answer = self._socket.recv(100)
-            finally:
-                libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
-        assert answer, "the template of programs has ended"
-        return int(answer)
+        return super().fork(call, files)
 
     def close(self) -> None:
-        self._socket.close()
+        self._calls.close()
         self._theirs.close()
         if self._process is not None:
             self._process.wait()
@@ -98,7 +124,11 @@ class _Template:
             )
 
 
-_template: _Template | None = None
+def _pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+_template: _Started | None = None
 
 
 def lasting() -> set[int | None]:
@@ -106,25 +136,18 @@ def lasting() -> set[int | None]:
     return set() if _template is None else {_template.pid}
 
 
-def _fork(call: Mapping[str, Any], files: Sequence[int]) -> int:
+def _ours() -> _Template:
     assert _template is not None, "the test needs the fixture `commands`"
-    return _template.fork(call, files)
+    return _template
 
 
 @contextmanager
 def commands() -> Iterator[None]:
     """Our programs are forked, those of the product's and of the tests' own Child too; the template ends afterwards."""
     global _template
-    start: Any = Child.start
-    _template = _Template()
-
-    async def start_or_fork(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Child:
-        if can_fork(argv, options.get("env")) and not options.get("pass_fds"):
-            return Child(cast("Process", await fork(argv, **options)))
-        child: Child = await start(argv, **options)
-        return child
-
-    Child.start = start_or_fork  # type: ignore[method-assign]
+    _template = _Started()
+    start = Child.start
+    _fork_children(_template, PROGRAMS)
     try:
         yield
     finally:
@@ -133,13 +156,26 @@ def commands() -> Iterator[None]:
         _template = None
 
 
+def _fork_children(template: _Template, programs: Sequence[str]) -> None:
+    """Child starts the others."""
+    start: Any = Child.start
+
+    async def start_or_fork(argv: Sequence[str | os.PathLike[str]], **options: Any) -> Child:
+        if can_fork(argv, options.get("env"), programs):
+            return Child(cast("Process", await fork(template, argv, **options)))
+        child: Child = await start(argv, **options)
+        return child
+
+    Child.start = start_or_fork  # type: ignore[method-assign]
+
+
 def glassbridge(*args: str, env: Mapping[str, str], within: float) -> "subprocess.CompletedProcess[str]":
     """Runs a command to its end, with this whole environment; fails the test after `within` seconds."""
     with TemporaryDirectory() as folder, ExitStack() as files:
         out, err = Path(folder) / "out", Path(folder) / "err"
         fds = [files.enter_context(path.open("wb")).fileno() for path in (out, err)]
         null = files.enter_context(open(os.devnull, "rb")).fileno()
-        pid = _fork(_call(["-m", "glassbridge", *args], env, None), [null, *fds])
+        pid = _ours().fork(_call(["-m", "glassbridge", *args], env, None), [null, *fds])
         end = Timer(within, os.kill, (pid, signal.SIGKILL))
         end.start()
         _, status = os.waitpid(pid, 0)
@@ -151,10 +187,12 @@ def glassbridge(*args: str, env: Mapping[str, str], within: float) -> "subproces
         return done
 
 
-def can_fork(argv: Sequence[str | os.PathLike[str]], env: Mapping[str, str] | None) -> bool:
-    """Whether this is one of our programs, in an interpreter like this one."""
+def can_fork(
+    argv: Sequence[str | os.PathLike[str]], env: Mapping[str, str] | None, programs: Sequence[str] = PROGRAMS
+) -> bool:
+    """Whether this is one of these programs, in an interpreter like this one."""
     match [str(word) for word in argv[:3]]:
-        case [sys.executable, "-m", module] if module in PROGRAMS:
+        case [sys.executable, "-m", module] if module in programs:
             known = ("PYTHONUNBUFFERED",)
             return all(
                 os.environ.get(name) == text
@@ -165,15 +203,17 @@ def can_fork(argv: Sequence[str | os.PathLike[str]], env: Mapping[str, str] | No
 
 
 async def fork(
+    template: _Template,
     argv: Sequence[str | os.PathLike[str]],
     *,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    stdin: int | IO[Any] | None = None,
+    stdin: int | IO[Any] | None = asyncio.subprocess.DEVNULL,
     stdout: int | IO[Any] | None = None,
     stderr: int | IO[Any] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> "Forked":
-    """As asyncio.create_subprocess_exec, for what can_fork. A cancelled one leaves no process."""
+    """As Child.start, for what can_fork; raises OSError. A cancelled one leaves no process."""
     with ExitStack() as theirs, ExitStack() as undo:
         files: list[int] = []
         ours: list[IO[bytes] | None] = []
@@ -190,8 +230,9 @@ async def fork(
                 wanted = theirs.enter_context(open(os.devnull, "r+b", buffering=0))
             files.append(number if wanted is None else wanted if isinstance(wanted, int) else wanted.fileno())
             ours.append(None)
-        call = _call([str(word) for word in argv[1:]], env, cwd)
-        forking = asyncio.ensure_future(asyncio.to_thread(lambda: _fork(call, files)))
+        call = _call([str(word) for word in argv[1:]], env, cwd, pass_fds)
+        files += pass_fds
+        forking = asyncio.ensure_future(asyncio.to_thread(lambda: template.fork(call, files)))
         try:
             pid = await asyncio.shield(forking)
         except asyncio.CancelledError:
@@ -252,7 +293,10 @@ def _kill(pid: int) -> None:
 
 
 def _call(
-    argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | os.PathLike[str] | None = None
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: str | os.PathLike[str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> dict[str, Any]:
     """What the template is told; `argv` without the interpreter."""
     return {
@@ -260,29 +304,21 @@ def _call(
         "env": dict(os.environ if env is None else env),
         "cwd": str(cwd or os.getcwd()),
         "parent": os.getpid(),
+        "files": [0, 1, 2, *pass_fds],
     }
 
 
 def _serve(calls: socket.socket) -> None:
-    """The template's main loop; ends with the tests' process."""
-    from glassbridge.livekit.lean_aiortc import import_aiortc
-    from glassbridge.telemetry.lean_structlog import import_structlog
-
-    import_structlog()
-    import_aiortc()
-    for name in IMPORTED:
-        import_module(name)
-    gc.collect()
-    gc.freeze()
+    """The template's main loop; ends with the process whose it is."""
     while True:
-        told, files, _, _ = socket.recv_fds(calls, _MAX_CALL, 3)
+        told, files, _, _ = socket.recv_fds(calls, _MAX_CALL, _MAX_FILES)
         if not told:
             return
         call = json.loads(told)
         ours, theirs = os.pipe()
         between = os.fork()
         if not between:
-            # Its parent is the tests' process when this one has ended.
+            # Its parent is the one that called when this one has ended.
             pid = os.fork()
             if not pid:
                 _become(call, files)
@@ -294,6 +330,36 @@ def _serve(calls: socket.socket) -> None:
             os.close(fd)
 
 
+def _import_all() -> None:
+    from glassbridge.livekit.lean_aiortc import import_aiortc
+    from glassbridge.telemetry.lean_structlog import import_structlog
+
+    import_structlog()
+    import_aiortc()
+    for name in IMPORTED:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
+    threads = os.listdir("/proc/self/task")
+    assert len(threads) == 1, "a library has started a thread, which would not live in a fork"
+
+
+def _bring_a_template() -> _Template:
+    """For what this program will start, forked while nothing runs in it yet; ends with it."""
+    ours, theirs = _pair()
+    with theirs:
+        if not os.fork():
+            os.setpgrp()
+            ours.close()
+            _name_as(["template of", *sys.argv])
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in range(3):
+                os.dup2(null, number)
+            _serve(theirs)
+            os._exit(0)
+    return _Template(ours)
+
+
 def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
     os.setpgrp()
     while os.getppid() != call["parent"]:
@@ -301,9 +367,11 @@ def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != call["parent"]:
         os._exit(1)
-    for number, fd in enumerate(files):
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD, _APART) for fd in files]
+    os.closerange(3, _APART)
+    for fd, number in zip(apart, call["files"], strict=True):
         os.dup2(fd, number)
-    os.closerange(3, 1024)
+    os.closerange(_APART, _APART + 100)
     os.environ.clear()
     os.environ.update(call["env"])
     os.chdir(call["cwd"])
@@ -311,12 +379,15 @@ def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
     _name_as([sys.executable, *call["argv"]])
     _, module, *words = call["argv"]
     sys.argv = [module, *words]
+    if words[:1] in (["bridge"], ["cloud"]):
+        _fork_children(_bring_a_template(), PARTS)
     status: object = None
     try:
         if module == "glassbridge":
             import_module("glassbridge.cli.main").main()
         else:
-            sys.modules.pop(module, None)
+            for name in (module, *_ANEW.get(module, ())):
+                sys.modules.pop(name, None)
             runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code
@@ -344,4 +415,5 @@ def _name_as(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    _import_all()
     _serve(socket.socket(fileno=int(sys.argv[1])))
