@@ -25,7 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
-from tests.support.bridge import SCRIPT
+from tests.support.bridge import words
 from tests.support.patience import patient
 from tests.support.poll import eventually_sync
 
@@ -93,8 +93,7 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
         def start(**fields: Any) -> Bridge:
             log = tmp_path / f"log{len(list(tmp_path.glob('log*')))}"
             out = stack.enter_context(log.open("w"))
-            argv = [sys.executable, "-c", SCRIPT, BridgeConfig(**fields).to_json()]
-            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(words(BridgeConfig(**fields)), stdout=out, stderr=subprocess.STDOUT, text=True)
             stack.callback(process.wait)
             stack.callback(process.kill)
             return Bridge(process, log)

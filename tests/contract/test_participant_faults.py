@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import os
 import random
 import signal
 import sys
@@ -21,6 +20,7 @@ from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
 from glassbridge.lab.links import Way
 from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError
+from glassbridge.runtime.child import Child
 from tests.support.livekit import LiveKit, real_server, token
 from tests.support.participants import Recorder
 from tests.support.patience import patient, soon
@@ -158,7 +158,7 @@ async def test_a_thousand_joins_need_no_more_memory_than_a_few(livekit: LiveKit)
 class Sitter:
     """A participant in a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Child) -> None:
         self.process = process
         self.told: list[dict[str, Any]] = []
 
@@ -171,22 +171,20 @@ class Sitter:
         return [told[what] for told in self.told if what in told]
 
     def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        self.process.signal(number)
 
 
 @asynccontextmanager
 async def sitting(kind: Kind, url: str, identity: str, **options: float) -> AsyncIterator[Sitter]:
     words = [sys.executable, "-m", "tests.support.sitter", kind.name, url, token(identity, ROOM), json.dumps(options)]
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=None, env=os.environ)
+    process = await Child.start(words, stdout=asyncio.subprocess.PIPE)
     sitter = Sitter(process)
     listening = asyncio.create_task(sitter.listen())
     try:
         await eventually(lambda: bool(sitter.all("joined")) or "the sitter does not join", 15)
         yield sitter
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await process.stop(grace=0)
         await listening
 
 

@@ -1,25 +1,36 @@
-"""The bridge as a program with any configuration; the command line offers less on purpose."""
+"""The bridge as a program with any configuration; the command line offers less on purpose.
 
-from glassbridge.bridge.config import BridgeConfig
-from tests.support.process import Program
+python -m tests.support.bridge CONFIGURATION
+"""
 
-SCRIPT = """
 import sys
 from dataclasses import replace
+
 from glassbridge.bridge.config import BridgeConfig
 from glassbridge.bridge.supervisor import run
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry import logs
+from tests.support.process import Program
 
-config = BridgeConfig.from_json(sys.argv[1])
-logs.configure("bridge", replace(config.log, fmt="json"))
-try:
-    sys.exit(run(config))
-except UserError as error:
-    sys.exit(f"glassbridge: {error}")
-"""
+
+def words(config: BridgeConfig) -> list[str]:
+    """What starts it."""
+    return [sys.executable, "-m", "tests.support.bridge", config.to_json()]
 
 
 def bridge_program(config: BridgeConfig) -> Program:
     """Not started yet; says `bridge ready` when it listens."""
-    return Program.python(SCRIPT, config.to_json())
+    return Program(*words(config))
+
+
+def main() -> None:
+    config = BridgeConfig.from_json(sys.argv[1])
+    logs.configure("bridge", replace(config.log, fmt="json"))
+    try:
+        sys.exit(run(config))
+    except UserError as error:
+        sys.exit(f"glassbridge: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -52,10 +52,13 @@ IMPORTED = (
     "numpy",
     "moonshine_voice.moonshine_api",
 )
-PROGRAMS = ("glassbridge", "glassbridge.lab.demo_app", "glassbridge.lab.phones")
+BRIDGE = "tests.support.bridge"
+PROGRAMS = ("glassbridge", "glassbridge.lab.demo_app", "glassbridge.lab.phones", BRIDGE, "tests.support.sitter")
 """Modules that are forked when they are started by `-m`; others are started."""
 PARTS = ("glassbridge.bridge.worker_process", "glassbridge.speech.moonshine_model")
 """The same, of those that our programs start."""
+STARTERS = ("app", "bridge", "cloud", "dev")
+"""Commands of `glassbridge` that start programs."""
 _ANEW = {"glassbridge.bridge.worker_process": ("glassbridge.bridge.worker",)}
 """What a program takes for a sign that it has not started yet."""
 _MAX_CALL, _MAX_FILES = 1 << 20, 10
@@ -379,8 +382,8 @@ def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
     _name_as([sys.executable, *call["argv"]])
     _, module, *words = call["argv"]
     sys.argv = [module, *words]
-    if words[:1] in (["bridge"], ["cloud"]):
-        _fork_children(_bring_a_template(), PARTS)
+    if module == BRIDGE or (module == "glassbridge" and words and words[0] in STARTERS):
+        _fork_children(_bring_a_template(), (*PROGRAMS, *PARTS))
     status: object = None
     try:
         if module == "glassbridge":
