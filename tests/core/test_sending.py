@@ -189,6 +189,28 @@ def test_what_the_socket_carries_tells_at_once_that_it_is_too_little_for_pcm(
     assert found.level.name == name
 
 
+@pytest.mark.parametrize(
+    ("held", "carries", "name"), [(0.2, 64_000.0, "thin"), (0.2, inf, "guarded"), (0.0, 200_000.0, "guarded")]
+)
+def test_pcm_that_the_room_does_not_take_goes_as_what_it_carries_allows(held: float, carries: float, name: str) -> None:
+    """Not before that is known: what the cloud reported until then is of another rate."""
+    found = Sending()
+    found.begin(reports=True, now=0.0, trip=0.05)
+    found.probed(None, 0.1)
+    for now in (9.9, 10.0):
+        found.judge(now, carries=carries, held=held)
+    assert found.level.name == name
+
+
+def test_while_the_room_takes_pcm_late_no_better_level_is_tried() -> None:
+    found = Sending()
+    found.begin(reports=True, now=0.0, trip=0.05)
+    found.probed(None, 0.1)
+    found.judge(CALM - 1.0, held=0.2)
+    found.judge(CALM + 1.0)
+    assert found.level.name == "guarded"
+
+
 def test_a_probe_that_was_disturbed_leads_nowhere() -> None:
     """What was repeated or late while it passed ends the calm that a better level needs."""
     found = Sending()

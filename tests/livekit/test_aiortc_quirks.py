@@ -5,12 +5,14 @@ import gc
 import random
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import pairwise
 from math import inf
-from time import monotonic
+from time import monotonic, time
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -341,9 +343,58 @@ async def test_the_window_of_lossy_data_stays_open_when_acknowledgements_are_lat
         await eventually(lambda: bool(sctp._sent_queue) or "nothing sent")
         await eventually(lambda: window.silent > 0.1 or "it is not silent")
         (chunk,) = sctp._sent_queue
+        assert window.pending == 100
+        assert window.oldest > 0.05
         sctp._t3_expired()
         assert sctp._cwnd == 16_384
         assert chunk._abandoned, "it is not sent again: what is new goes first"
+
+
+def _on_its_way(tsn: int, ago: float) -> SimpleNamespace:
+    return SimpleNamespace(
+        tsn=tsn, _book_size=900, _sent_time=time() - ago, _sent_count=1, _acked=False, _in_flight=True
+    )
+
+
+def _acknowledging(sctp: Any, upto: int) -> None:
+    """As aiortc does."""
+    while sctp._sent_queue and sctp._sent_queue[0].tsn <= upto:
+        sctp._flight_size -= sctp._sent_queue.popleft()._book_size
+
+
+async def test_an_acknowledgement_that_waited_for_a_second_packet_is_no_long_way() -> None:
+    """LiveKit sends one for two packets; for a single one it waits for 0.2 s. What it takes beyond that is the way."""
+
+    async def acknowledged(chunk: Any) -> None:
+        _acknowledging(sctp, chunk.cumulative_tsn)
+
+    sctp: Any = SimpleNamespace(
+        _t3_expired=lambda: None, _receive_sack_chunk=acknowledged, _update_rto=lambda _: None,
+        _sent_queue=deque(), _outbound_queue=deque(), _flight_size=0, _cwnd=0,
+    )  # fmt: skip
+    window = quirks.Window(sctp, 16_384, 6_144, 0.3)
+    before = window.trip
+    assert before is None
+
+    async def sent_and_acknowledged(*agos: float) -> float:
+        sctp._sent_queue.extend(_on_its_way(at, ago) for at, ago in enumerate(agos))
+        sctp._flight_size = 900 * len(agos)
+        await sctp._receive_sack_chunk(SimpleNamespace(cumulative_tsn=len(agos) - 1, gaps=[]))
+        assert window.trip is not None
+        return window.trip.now
+
+    assert await sent_and_acknowledged(0.06, 0.05) == pytest.approx(0.05, abs=0.02)
+    assert await sent_and_acknowledged(0.25) == pytest.approx(0.05, abs=0.02), "it waited for another one"
+    assert await sent_and_acknowledged(0.5) == pytest.approx(0.3, abs=0.02), "for so long it does not wait"
+    assert await sent_and_acknowledged(0.3, 0.2) == pytest.approx(0.2, abs=0.02)
+    assert window.trip is not None
+    assert window.trip.least == pytest.approx(0.05, abs=0.02)
+    sctp._sent_queue.extend((_on_its_way(1, 0.7), _on_its_way(2, 0.4)))
+    sctp._flight_size = 1_800
+    sctp._sent_queue[0]._sent_count = 2
+    assert window.oldest == pytest.approx(0.4, abs=0.05), "of what was sent again its age says nothing"
+    sctp._outbound_queue.append(_on_its_way(3, 0.0))
+    assert window.pending == 2_700
 
 
 async def test_the_handshake_of_data_channels_is_repeated_soon() -> None:

@@ -18,6 +18,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
+    Flight,
     LocalTrack,
     ParticipantError,
     RemoteParticipant,
@@ -69,6 +70,7 @@ class Place:
         self.vanished = False
         self.tracks: list[Track] = []
         self.waiting = 0
+        self.flight: Flight | None = None
         self.remote: Mapping[str, RemoteParticipant] = {}
 
     @property

@@ -113,3 +113,20 @@ def test_what_is_sent_again_hides_no_backlog() -> None:
     now[0] += 3.0
     built.put(frame(3))
     assert built.backlog(now[0]) == 3.0
+
+
+async def test_what_a_route_does_not_take_yet_lets_earlier_samples_pass_and_can_be_taken_back() -> None:
+    road = Road()
+    built = Lane(road.take, road.result, lambda *_: True, monotonic, takes=lambda frame, _: frame.number.position < 5)
+    task = asyncio.create_task(built.run())
+    try:
+        built.put(frame(7))
+        built.put(frame(9))
+        await asyncio.sleep(0)
+        built.put(frame(3))
+        await eventually(lambda: road.results == [(3, True)] or str(road.results))
+        assert built.backlog(monotonic() + 1.0) > 1.0
+        assert [waits.number.position for waits in built.take_back()] == [7, 9]
+        await built.emptied()
+    finally:
+        await cancelled(task)

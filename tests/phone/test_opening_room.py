@@ -20,6 +20,7 @@ class _Opening:
     joined = True
     has_track = False
     silent = 0.0
+    flight = None
 
     def __init__(self) -> None:
         self.asked = 0

@@ -63,6 +63,7 @@ class _Room:
         self.written = b""
         self.prepared = 0
         self.silent = 0.0
+        self.flight = None
 
     async def write(self, block: bytes, *, timeout: float) -> bool:
         await asyncio.sleep(0.001)

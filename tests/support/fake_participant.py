@@ -12,6 +12,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
+    Flight,
     Packet,
     ParticipantError,
     RemoteParticipant,
@@ -66,6 +67,7 @@ class FakeParticipant:
         self.options = options
         self.closed: Closed | None = None
         self.waiting, self.silent = 0, 0.0
+        self.flight: Flight | None = None
         self.tracks: list[FakeTrack] = []
         self.sent: list[tuple[bytes, str]] = []
         self._remote: dict[str, RemoteParticipant] = {}

@@ -340,6 +340,9 @@ export const RULES = {
       "GUESSED": 2,
       "AROUND": 40,
       "WAY": 1.0,
+      "DATAGRAM": 1200,
+      "STUCK": 0.25,
+      "SLOW": 40000,
       "MOST_GROWN": 9000
     },
     "beside": {

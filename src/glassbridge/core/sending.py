@@ -206,10 +206,13 @@ class Sending:
             if (track := self._tracks.get(route)) is not None:
                 track.report(said, now)
 
-    def judge(self, now: float, backlog: float = 0.0, queued: float = inf, carries: float = inf) -> None:
+    def judge(
+        self, now: float, backlog: float = 0.0, queued: float = inf, carries: float = inf, held: float = 0.0
+    ) -> None:
         """Looks at the link. `backlog`: seconds that the oldest frame waits for every route that is open. `queued`:
         seconds by which the socket's round trip exceeds its least; infinite where that is not known. `carries`: bit/s
-        that the socket carries where audio waits in a queue on its way; infinite where it does not, or is not known."""
+        that a route carries where audio waits in a queue on its way; infinite where it does not, or is not known.
+        `held`: seconds that PCM waits until the room has delivered what it got."""
         if self._level is None:
             return
         self._queued = queued if queued < inf else self._queued
@@ -221,11 +224,11 @@ class Sending:
         unanswered = [track.unanswered(now) for track in tracks]
         stalled = [seconds > STALLED + self._trip for seconds in unanswered]
         late = [track.late(self._reported_at) for track in tracks if track.is_reported]
-        if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or backlog > QUIET:
+        if loss > CLEAN or any(stalled) or max(late, default=0.0) > QUIET or max(backlog, held) > QUIET:
             self._calm_since = now
         if now - self._ceiling_at > REMEMBER:
             self._ceiling = inf
-        if self._level < LOSSY_LEVEL and (backlog > BACKLOG or carries < SHORT * self.level.rate):
+        if self._level < LOSSY_LEVEL and (max(backlog, held) > BACKLOG or carries < SHORT * self.level.rate):
             self._narrowed(carries, now)
         if now - self._changed_at < CHANGE_EVERY:
             return

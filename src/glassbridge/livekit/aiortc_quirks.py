@@ -26,7 +26,10 @@ from aiortc import (
     RTCSctpTransport,
 )
 from aiortc.rtcsctptransport import SCTP_TSN_MODULO, Chunk
+from aiortc.utils import uint32_gte
 from OpenSSL import SSL
+
+from glassbridge.runtime.tcp import RoundTrip
 
 CONSENT_AGAIN = 0.4
 """Seconds to the next check while none is answered: of 20 % of packets lost, 36 % of checks are."""
@@ -36,6 +39,8 @@ CONSENT_EVERY = 3
 """Intervals after which a check is due on a path that carries audio to us."""
 LEAST_REPEAT = 1.2
 """Seconds after which unacknowledged data counts as lost, at least: a burst of loss may last for 1 s."""
+ACK_DELAY = 0.2
+"""Seconds after which LiveKit acknowledges a single packet; of two it acknowledges the second at once."""
 QUEUED = 0.15
 """Seconds by which the round trip has grown where packets wait in a queue."""
 LAST_OF_STUN = 3
@@ -305,6 +310,8 @@ class Window:
         self._least, self._queued = least, queued
         self._smoothed, self._shortest = 0.0, inf
         """Round trips of the newest packets: aiortc measures the oldest, which may wait for lost ones."""
+        self._trip = inf
+        """The newest, as far as it is sure: a single packet may be acknowledged later by ACK_DELAY."""
         self._heard_at = self._flying_since = 0.0
         sctp._rto = first_timeout
         self._expired, self._acknowledged, self._measured = (
@@ -326,6 +333,23 @@ class Window:
         """Seconds in which nothing was acknowledged although something is on its way."""
         return monotonic() - max(self._heard_at, self._flying_since) if self._sctp._flight_size else 0.0
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait to be sent or acknowledged, without those that wait in the channels."""
+        return self._sctp._flight_size + sum(chunk._book_size for chunk in self._sctp._outbound_queue)
+
+    @property
+    def trip(self) -> RoundTrip | None:
+        """None before a packet was acknowledged."""
+        return None if self._trip == inf else RoundTrip(self._trip, self._shortest, quiet=self.silent)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds since the first packet was sent that is on its way and was not sent again; 0.0 if there is none."""
+        flying = (chunk for chunk in self._sctp._sent_queue if chunk._in_flight and chunk._sent_count == 1)
+        sent_at = next((chunk._sent_time for chunk in flying), None)
+        return 0.0 if sent_at is None else time() - sent_at
+
     def _expired_but_open(self) -> None:
         for chunk in self._sctp._sent_queue:
             if chunk._expiry is not None:
@@ -346,6 +370,20 @@ class Window:
             trip = time() - sent._sent_time
             self._shortest = min(self._shortest, trip)
             self._smoothed += (trip - self._smoothed) / 8 if self._smoothed else trip
+            several = self._acknowledges_another(chunk, sent)
+            self._trip = trip if several else max(trip - ACK_DELAY, min(trip, self._trip))
+
+    def _acknowledges_another(self, chunk: Any, newest: Any) -> bool:
+        """Whether it acknowledges another packet for the first time, too."""
+        covered = {
+            (chunk.cumulative_tsn + at) % SCTP_TSN_MODULO for first, last in chunk.gaps for at in range(first, last + 1)
+        }
+        return any(
+            sent is not newest
+            and not sent._acked
+            and (uint32_gte(chunk.cumulative_tsn, sent.tsn) or sent.tsn in covered)
+            for sent in self._sctp._sent_queue
+        )
 
     def _open(self) -> None:
         sctp = self._sctp

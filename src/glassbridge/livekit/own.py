@@ -47,6 +47,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
+    Flight,
     LocalTrack,
     Packet,
     ParticipantError,
@@ -168,6 +169,10 @@ class OwnParticipant:
     @property
     def waiting(self) -> int:
         return 0 if self._publisher is None else self._publisher.waiting
+
+    @property
+    def flight(self) -> Flight | None:
+        return None if self._publisher is None else self._publisher.flight
 
     @property
     def silent(self) -> float:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason
 from glassbridge.core.voices import RemoteTrack
+from glassbridge.runtime.tcp import RoundTrip
 
 FRAME_MS = 20
 """Milliseconds of audio in one playback frame and in one block that a track delivers."""
@@ -42,6 +43,19 @@ class Packet(NamedTuple):
     reliable: bool
     encrypted: bool = False
     """It is end-to-end encrypted: the payload is empty then, the topic unknown."""
+
+
+class Flight(NamedTuple):
+    """The data packets that we sent into the room, in bytes."""
+
+    given: int
+    """So far."""
+    pending: int
+    """Of them those that wait to be sent, or to be acknowledged by the server."""
+    oldest: float
+    """Seconds since the first of them was sent that was sent but once; 0 if there is none."""
+    trip: RoundTrip
+    """Of the newest that were acknowledged."""
 
 
 class AudioBlock(NamedTuple):
@@ -145,6 +159,10 @@ class Participant(Protocol):
     @property
     def waiting(self) -> int:
         """Bytes of lossy packets that wait to be sent, because the link takes them no faster; 0 if it cannot tell."""
+
+    @property
+    def flight(self) -> Flight | None:
+        """What is on its way; None if it cannot tell, or nothing was acknowledged yet."""
 
     @property
     def silent(self) -> float:

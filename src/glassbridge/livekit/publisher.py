@@ -11,7 +11,7 @@ from livekit.protocol import models, rtc
 from glassbridge.core.values import LossReason
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
-from glassbridge.livekit.participant import ParticipantError
+from glassbridge.livekit.participant import Flight, ParticipantError
 from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.relay import Relay
 from glassbridge.livekit.speaker import Slot, Speaker
@@ -70,6 +70,8 @@ class Publisher:
         self._early: list[RTCIceCandidate] | None = []
         self._trickled = 0
         self._slots: list[Slot] = []
+        self._given = 0
+        """Bytes of data that were sent so far."""
         quirks.send_quietly(connection.sctp)
         assert connection.sctp is not None
         self._window = quirks.Window(connection.sctp, WINDOW, WINDOW_QUEUED, HANDSHAKE_REPEAT)
@@ -139,6 +141,14 @@ class Publisher:
         return int(self._lossy.bufferedAmount)
 
     @property
+    def flight(self) -> Flight | None:
+        """What is on its way; None before anything was acknowledged."""
+        if (trip := self._window.trip) is None:
+            return None
+        queued = self._reliable.bufferedAmount + self._lossy.bufferedAmount
+        return Flight(self._given, self._window.pending + queued, self._window.oldest, trip)
+
+    @property
     def silent(self) -> float:
         """Seconds in which nothing was acknowledged although data is on its way."""
         return self._window.silent
@@ -154,6 +164,7 @@ class Publisher:
             raise ParticipantError(LossReason.MEDIA_FAILED, "the channels for data have closed")
         if channel.bufferedAmount + len(data) <= BUFFER_LIMIT:
             self._window.sends()
+            self._given += len(data)
             channel.send(data)
         elif reliable:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")

@@ -143,6 +143,10 @@ class SdkParticipant:
         return 0  # the SDK does not tell
 
     @property
+    def flight(self) -> None:
+        return None
+
+    @property
     def silent(self) -> float:
         return 0.0
 

@@ -66,7 +66,8 @@ class Insistence:
         self._roused = asyncio.Event()
 
     def rouse(self, trip: float) -> bool:
-        """Begins if the room is silent and the link suits; returns whether. `trip`: the round trip to the cloud."""
+        """Begins if the room is silent and the link suits; returns whether. `trip`: the round trip to the cloud, and
+        what it takes longer until something is acknowledged."""
         self._trip = trip
         if begins := self._is_silent:
             self._roused.set()

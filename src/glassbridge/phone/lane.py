@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from glassbridge.phone.coding import Outgoing
 
+POLL = 0.005
 MAX_WAITING = 1_024
 """Frames that wait, at most; the oldest go first. Those of PCM hold 25 s."""
 
@@ -17,7 +18,8 @@ Item = tuple[Outgoing, int]
 class Lane:
     """`deliver` sends one frame's bytes and returns False where it could not; `result` gets the outcome of each
     frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent. Each waits
-    `lag` seconds at least."""
+    `lag` seconds at least, and until the route `takes(frame, waited)` it: earlier samples that come meanwhile go
+    first."""
 
     def __init__(
         self,
@@ -26,12 +28,14 @@ class Lane:
         wanted: Callable[[Outgoing, float], bool],
         clock: Callable[[], float],
         lag: float = 0.0,
+        takes: Callable[[Outgoing, float], bool] = lambda *_: True,
     ) -> None:
         self._deliver = deliver
         self._result = result
         self._wanted = wanted
         self._clock = clock
         self._lag = lag
+        self._takes = takes
         self._items: deque[tuple[float, Item]] = deque()
         self._sent_since: float | None = None
         """Since when the frame has waited that is being sent; None: none is."""
@@ -72,6 +76,10 @@ class Lane:
         """Sends until cancelled."""
         while True:
             while self._items:
+                since, (frame, _) = self._items[0]
+                if not self._takes(frame, self._clock() - since):
+                    await asyncio.sleep(POLL)
+                    continue
                 self._sent_since, (frame, copies) = self._items.popleft()
                 if (early := self._sent_since + self._lag - self._clock()) > 0:
                     await asyncio.sleep(early)

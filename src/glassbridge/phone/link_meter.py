@@ -7,17 +7,19 @@ from collections.abc import Callable
 
 from glassbridge.core.sending import Sending
 from glassbridge.phone.beside import Beside
+from glassbridge.phone.pacing import RoomPace
 from glassbridge.phone.socket import CloudSocket
 
 
 class LinkMeter:
     """Of one phone."""
 
-    def __init__(self, sending: Sending, beside: Beside, clock: Callable[[], float]) -> None:
+    def __init__(self, sending: Sending, beside: Beside, room: RoomPace, clock: Callable[[], float]) -> None:
         self.socket: CloudSocket | None = None
         """Open and acknowledged."""
         self._sending = sending
         self._beside = beside
+        self._room = room
         self._clock = clock
         self._repeated = 0
         """The sockets' retransmissions at the last look."""
@@ -53,9 +55,11 @@ class LinkMeter:
             self._sending.repeated(repeated - self._repeated, self._clock())
         self._repeated = repeated
 
-    def judge(self, backlog: float) -> None:
-        """`backlog`: seconds that the oldest frame waits for every route that is open."""
+    def judge(self, backlog: float, held: float) -> None:
+        """`backlog` and `held` are those of Sending.judge."""
         queued, carries = (math.inf, math.inf) if self.socket is None else (self.socket.queued, self.socket.carries)
-        self._sending.judge(self._clock(), backlog, queued, carries)
+        if held:  # otherwise what arrives may be all that there was to send
+            carries = min(carries, self._room.carries)
+        self._sending.judge(self._clock(), backlog, queued, carries, held)
         if self._sending.wants_probe:
             self._probing.set()

@@ -1,5 +1,5 @@
-"""How much audio a connection gets at a time: no more than it carries, so that a pong never waits behind much of it,
-and so that what waits can still be coded in another way."""
+"""How much audio a carrier gets at a time: no more than it carries, so that a pong never waits behind much of it, and
+so that what waits can still be coded in another way. Paced is a connection, RoomPace a place in a room."""
 
 import asyncio
 import math
@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from glassbridge.core.audio_routes import SILENT
 from glassbridge.core.sending import LONG
+from glassbridge.livekit.participant import Flight
 from glassbridge.runtime.tcp import SEGMENT, RoundTrip
 from glassbridge.wire import phone as wire
 
@@ -41,12 +43,19 @@ AROUND: Final = 40
 """Bytes around a frame, at most: WebSocket and TLS."""
 WAY: Final = 1.0
 """Seconds after which a round trip that stays long is the way's, not our queue's: little was on its way in them."""
+DATAGRAM: Final = 1_200
+"""Bytes of a large packet into the room. LiveKit acknowledges two together, a single one after 0.2 s."""
+STUCK: Final = 0.25
+"""Seconds, and two round trips, after which a packet that was sent but once is acknowledged on a link that carries PCM:
+a single one after 0.2 s, and a lost one has been sent again."""
+SLOW: Final = 40_000
+"""bit/s of a link on which that takes so long that it need not be awaited."""
 MOST_GROWN: Final = 9_000
 """Bytes that may be on their way because it has become long."""
 
 
-class Paced(ABC):
-    """A connection that knows what is on its way."""
+class Pace(ABC):
+    """A carrier that knows what is on its way."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -55,44 +64,31 @@ class Paced(ABC):
         self._passed: deque[tuple[float, int, int]] = deque()
         """(at, bytes that had arrived, segments that had been repeated) while audio was on its way, of the last
         MEASURED seconds."""
-        self._put = 0
-        """Bytes of audio so far, and of what lies around them."""
-        self._waits_since = 0.0
-        """Since when something is on its way."""
 
     @property
     @abstractmethod
     def measured(self) -> RoundTrip | None:
-        """Its round trip; None where the kernel does not say."""
+        """Its round trip; None where it does not say."""
+
+    @property
+    @abstractmethod
+    def given(self) -> int:
+        """Bytes that it got so far."""
 
     @abstractmethod
     def pending(self) -> int | None:
         """Bytes that wait to be sent or acknowledged; None: it ends."""
 
-    @abstractmethod
-    async def say(self, message: wire.Message) -> bool:
-        """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
-
-    @abstractmethod
-    async def send_audio(self, frame: bytes) -> bool:
-        """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
-
     @property
     def trip(self) -> RoundTrip:
-        """Zeros where the kernel does not say."""
+        """Zeros where it does not say."""
         return self.measured or RoundTrip(0.0, 0.0)
 
     @property
     def queued(self) -> float:
-        """Seconds by which the round trip is longer than it need be; infinite where the kernel does not say."""
+        """Seconds by which the round trip is longer than it need be; infinite where it does not say."""
         trip = self.measured
         return math.inf if trip is None else trip.queued
-
-    @property
-    def silent(self) -> float:
-        """Seconds in which nothing was acknowledged although audio is on its way; 0 where that is not known."""
-        waits = self._clock() - self._waits_since if self.pending() else 0.0
-        return min(waits, self.trip.quiet)
 
     @property
     def carries(self) -> float:
@@ -111,21 +107,97 @@ class Paced(ABC):
         if not pending:
             self._passed.clear()
             return
-        self._passed.append((now, self._put - pending, self.trip.repeated))
+        self._passed.append((now, self.given - pending, self.trip.repeated))
         while len(self._passed) > 1 and self._passed[1][0] <= now - MEASURED:
             self._passed.popleft()
 
+    def takes(self, size: int, rate: int) -> bool | None:
+        """Whether what is on its way, and what of `size` bytes more fills no first packet, is no more than a stream of
+        `rate` bytes a second has in flight, and AHEAD seconds of it beside, or whether nothing is; None: it ends."""
+        if (pending := self.pending()) is None:
+            return None
+        trip = self.trip
+        self._note_passed()
+        most = min(in_flight(trip, self._lasting(trip.now), rate), on_short_way(trip, rate))
+        return not pending or pending + max(0, size - SEGMENT) <= most
+
+    def _lasting(self, trip: float) -> float:
+        """The least round trip of the last WAY seconds."""
+        now = self._clock()
+        self._trips.append((now, trip))
+        while self._trips[0][0] < now - WAY:
+            self._trips.popleft()
+        return min(known for _, known in self._trips)
+
+
+class RoomPace(Pace):
+    """A place in a room; `flight` says what of its lossy packets is on its way (Participant.flight)."""
+
+    def __init__(self, flight: Callable[[], Flight | None], clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._flight = flight
+
+    @property
+    def measured(self) -> RoundTrip | None:
+        return None if (flight := self._flight()) is None else flight.trip
+
+    @property
+    def given(self) -> int:
+        return 0 if (flight := self._flight()) is None else flight.given
+
+    def takes(self, size: int, rate: int) -> bool:
+        """Of what is on its way nothing waits for long, either; one packet may wait for the next to be acknowledged."""
+        if (flight := self._flight()) is None:
+            return True
+        trip = flight.trip
+        waits = flight.oldest > STUCK + 2 * trip.least
+        fills = trip.queued > AHEAD and flight.pending > max(LEAST_QUEUED, rate * trip.least)
+        if waits or fills:
+            return False
+        return flight.pending <= DATAGRAM or super().takes(size, rate) is not False
+
+    @property
+    def together(self) -> float:
+        """Seconds that an acknowledgement of large packets may take on a narrow link, beyond those of small ones."""
+        return max(0.0, min(2 * DATAGRAM, self.pending()) * 8 / SLOW - SILENT)
+
+    def pending(self) -> int:
+        return 0 if (flight := self._flight()) is None else flight.pending
+
+
+class Paced(Pace):
+    """A connection that knows what is on its way."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._put = 0
+        """Bytes of audio so far, and of what lies around them."""
+        self._waits_since = 0.0
+        """Since when something is on its way."""
+
+    @property
+    def given(self) -> int:
+        return self._put
+
+    @abstractmethod
+    async def say(self, message: wire.Message) -> bool:
+        """Sends a message; False when the socket is gone or blocked. Safe to cancel."""
+
+    @abstractmethod
+    async def send_audio(self, frame: bytes) -> bool:
+        """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
+
+    @property
+    def silent(self) -> float:
+        """Seconds in which nothing was acknowledged although audio is on its way; 0 where that is not known."""
+        waits = self._clock() - self._waits_since if self.pending() else 0.0
+        return min(waits, self.trip.quiet)
+
     async def room_for(self, size: int, rate: int, timeout: float) -> bool:
-        """Returns True when what is on its way, and what of `size` bytes more fills no first packet, is no more than a
-        stream of `rate` bytes a second has in flight, and AHEAD seconds of it beside, or when nothing is; False after
-        `timeout` seconds, or when it ends."""
-        more = max(0, size - SEGMENT)
+        """Returns True when it `takes` so many bytes more; False after `timeout` seconds, or when it ends."""
         deadline = self._clock() + timeout
-        while (pending := self.pending()) is not None:
-            trip = self.trip
-            self._note_passed()
-            most = min(in_flight(trip, self._lasting(trip.now), rate), on_short_way(trip, rate))
-            if not pending or pending + more <= most:
+        while (takes := self.takes(size, rate)) is not None:
+            if takes:
                 return True
             if self._clock() > deadline:
                 return False
@@ -137,14 +209,6 @@ class Paced(ABC):
         self._put += len(frame) + AROUND
         if not self.pending():
             self._waits_since = self._clock()
-
-    def _lasting(self, trip: float) -> float:
-        """The least round trip of the last WAY seconds."""
-        now = self._clock()
-        self._trips.append((now, trip))
-        while self._trips[0][0] < now - WAY:
-            self._trips.popleft()
-        return min(known for _, known in self._trips)
 
     async def probe(self, late: Callable[[float], None] = lambda _: None) -> float | None:
         """Sends PROBE bytes and returns the bit/s at which they passed; None where it cannot be measured, they passed

@@ -16,6 +16,7 @@ from glassbridge.livekit.participant import (
     Closed,
     ConnectOptions,
     Connector,
+    Flight,
     LocalTrack,
     Packet,
     Participant,
@@ -150,6 +151,11 @@ class Room:
     def silent(self) -> float:
         """Seconds for which nothing was acknowledged although data is on its way; 0.0 if that is not known."""
         return 0.0 if self._participant is None else self._participant.silent
+
+    @property
+    def flight(self) -> Flight | None:
+        """The data packets that are on their way; None if that is not known."""
+        return None if self._participant is None else self._participant.flight
 
     @property
     def heard_ms(self) -> int:

@@ -17,7 +17,8 @@
   level of sending knows of no doubt, it goes by the socket too: samples that come twice are heard once.
 - Where the room carries nothing, a second socket helps when the link loses packets (phone/beside.py): what one of them
   has to repeat, the other has brought.
-- Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. What waits for the
+- Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. PCM waits for the room
+  until that has delivered what it got (phone/pacing.py): then it can still be coded. What waits for the
   socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it loses none.
 """
 
@@ -40,6 +41,7 @@ from glassbridge.phone.insisting import Insistence
 from glassbridge.phone.lane import Lane
 from glassbridge.phone.link_meter import LinkMeter
 from glassbridge.phone.missing import Missing
+from glassbridge.phone.pacing import RoomPace
 from glassbridge.phone.plain import REPLAY_SPEED, SEND_TIMEOUT, Plain
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
@@ -102,12 +104,19 @@ class Sender:
         self._clock = clock
         self._opus = opus
         self._queue: AgedQueue[Frame] = AgedQueue(QUEUE_FRAMES, MAX_AGE, clock)
+        self._room_pace = RoomPace(lambda: room.flight, clock)
         self._lanes = {
-            AudioRoute.ROOM: Lane(self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock),
+            AudioRoute.ROOM: Lane(
+                self._into_room,
+                self._passed,
+                lambda _, waited: waited <= ROOM_AGE,
+                clock,
+                takes=self._room_takes,
+            ),
             AudioRoute.SOCKET: Lane(self._onto_socket, self._carry, self._is_wanted, clock),
         }
         self.beside = Beside(capture, self._sending, self._onto, self._is_wanted, clock)
-        self.meter = LinkMeter(self._sending, self.beside, clock)
+        self.meter = LinkMeter(self._sending, self.beside, self._room_pace, clock)
         self.insistence = Insistence(capture, room, self._lanes[AudioRoute.ROOM].put, self._carries_more)
         self._idle = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -378,7 +387,8 @@ class Sender:
         routes = self._routes(both=level.both)
         self.meter.look()
         if level is not self._used:
-            self._used, frames = level, [*self._recoded(level), *frames]
+            former, self._used = self._used, level
+            frames = [*self._recoded(former, level), *frames]
         self.beside.put(merged(frames), self.socket if routes == (AudioRoute.SOCKET,) else None)
         for route in routes:
             for frame in merged(frames) if route is AudioRoute.SOCKET else frames:
@@ -389,12 +399,15 @@ class Sender:
                     self._lanes[route].put(frame, level.copies)
         self.counts.unsent += 0 if routes else len(frames)
         if AudioRoute.ROOM in routes and self._by_track is None:
-            if self.insistence.rouse(self.meter.trip):
+            if self.insistence.rouse(self.meter.trip + self._room_pace.together):
                 self._sending.refused(now)
             elif level is STATIC and audio_routes.is_doubtful(self._room.silent, self.meter.trip):
                 self._put_newest_on_socket()
-        backlog = min((self._lanes[route].backlog(now) for route in routes), default=0.0)
-        self.meter.judge(backlog)
+        waits = {route: self._lanes[route].backlog(now) for route in routes}
+        held = waits.get(AudioRoute.ROOM, 0.0) if level.coding is Coding.PCM else 0.0
+        self.meter.judge(0.0 if held else min(waits.values(), default=0.0), held)
+        if self._sending.level is not level:  # what waits is coded at once, before it is sent
+            self._dispatch([])
 
     def _put_newest_on_socket(self) -> None:
         """What the cloud may not have of the last seconds, as far as the socket does not carry it yet."""
@@ -406,16 +419,23 @@ class Sender:
         """The cloud reports, and the link is not known to be full."""
         return self._sending.level not in (STATIC, LEVELS[-1])
 
-    def _recoded(self, level: Level) -> list[Outgoing]:
-        """What still waits for the socket, as the new level wants it."""
-        lane = self._lanes[AudioRoute.SOCKET]
-        if level.coding is Coding.PCM or not lane.backlog(self._clock()):
+    def _recoded(self, former: Level, level: Level) -> list[Outgoing]:
+        """What still waits for the socket, or as PCM for the room, as the new level wants it."""
+        now = self._clock()
+        lanes = list(self._lanes.values()) if former.coding is Coding.PCM else [self._lanes[AudioRoute.SOCKET]]
+        if level.coding is Coding.PCM or not any(lane.backlog(now) for lane in lanes):
             return []
-        return recoded(lane.take_back(), self._capture, level, self._repairs)
+        waiting = [frame for lane in lanes for frame in lane.take_back()]
+        return recoded(waiting, self._capture, level, self._repairs)
 
     def _put_on_socket(self, frame: Outgoing) -> None:
         self._missing.carry(frame.number.position, frame.stop)
         self._lanes[AudioRoute.SOCKET].put(frame)
+
+    def _room_takes(self, frame: Outgoing, waited: float) -> bool:
+        """PCM goes into the room as quickly as the link carries it: what waits here can still be coded."""
+        held = frame.pcm and self._sending.level is not STATIC and waited <= ROOM_AGE
+        return not held or self._room_pace.takes(len(frame.pcm), LEVELS[0].bit_rate // 8)
 
     async def _into_room(self, payload: bytes) -> bool:
         return await self._room.send(payload, TOPIC_NUMBERED, timeout=SEND_TIMEOUT)

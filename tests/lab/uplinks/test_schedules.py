@@ -72,6 +72,38 @@ def test_a_link_that_carries_no_pcm_by_websocket(play: Play, words: str, live: f
 
 
 @pytest.mark.parametrize(
+    ("words", "live"),
+    [
+        ("1000k then 64k after 10 s, 25 ms delay", 0.97),  # 0.75 where PCM fills the room, which repeats it
+        ("1000k then 64k after 6 s, 25 ms delay", 0.95),  # 0.875
+        ("300k then 64k after 6 s, 25 ms delay", 0.93),  # 0.92
+        ("1000k then 48k after 10 s, 25 ms delay", 0.95),  # 0.64; 0.86 where one frame more may be on its way
+        ("1000k then 128k after 6 s, 25 ms delay", 0.97),  # 0.93
+        ("2000k then 150k after 6 s, 25 ms delay", 0.99),  # 0.955
+        ("200 kbit/s, 10% loss, 25 ms delay", 0.97),  # 0.93
+    ],
+)
+def test_pcm_does_not_fill_the_queue_of_a_link_by_the_room(play: Play, words: str, live: float) -> None:
+    cell = described(words)
+    schedule = Schedule(seed=1, transport=Transport.DATA, up=cell.upward, down=cell.both, seconds=20.0, well_from=40.0)
+    outcome = play(replace(schedule, bad_from=0.0 if "then" in words else -1.5))
+    assert outcome.violations == []
+    assert outcome.live >= live
+    assert outcome.age_s <= 1.0
+
+
+@pytest.mark.parametrize("frame_ms", [20, 100])
+@pytest.mark.parametrize("delay", [0.001, 0.025, 0.15])
+def test_pcm_by_the_room_waits_for_nothing_on_a_good_link(play: Play, delay: float, frame_ms: int) -> None:
+    good = Impairment(delay=delay)
+    schedule = Schedule(seed=1, transport=Transport.DATA, up=good, down=good, seconds=14.0, well_from=20.0)
+    outcome = play(replace(schedule, frame_ms=frame_ms))
+    assert outcome.violations == []
+    assert outcome.age_s < 0.06
+    assert [line.split()[-1] for line in outcome.story if "is sent as" in line] == ["guarded", "clear"]
+
+
+@pytest.mark.parametrize(
     ("rate", "transport"), [(20_000, Transport.DATA), (24_000, Transport.DATA), (20_000, Transport.WEBSOCKET)]
 )
 def test_a_link_that_carries_less_than_the_thinnest_stream_is_told_once(
