@@ -8,6 +8,8 @@ from typing import cast
 
 import pytest
 
+from glassbridge.core.link_events import AudioRoute
+from glassbridge.core.track_fallback import UNHEARD
 from glassbridge.core.values import BYTES_PER_MS, Transport
 from glassbridge.livekit.participant import FRAME_BYTES
 from glassbridge.phone.by_track import TRACK_DELAY
@@ -131,6 +133,17 @@ class _Phone:
         whole = FRAME_MS * BYTES_PER_MS
         await eventually(lambda: self.room.written.count(bytes([numbers[-1]])) == whole or "it was not written")
 
+    async def is_told(self, ago: float) -> None:
+        """Each question has this answer, until what the cloud did not hear goes by the socket."""
+
+        async def answered() -> bool:
+            self.sender.heard_in_room(ago)
+            await asyncio.sleep(0.02)
+            return bool(self.frames)
+
+        await eventually(answered)
+        await self.sender._lanes[AudioRoute.SOCKET].emptied()
+
     @property
     def plain(self) -> list[tuple[int, int]]:
         return [(pcm[0], len(pcm) // BYTES_PER_MS) for pcm in self.socket.sent]
@@ -173,13 +186,60 @@ async def test_without_a_room_words_are_numbered_from_where_the_cloud_heard_the_
         phone.sender.heard_in_room(0.0)
         await eventually(lambda: phone.socket.asked > 0 or "the cloud was not asked")
         assert phone.frames == [], "what was on its way may be heard yet"
-        phone.sender.heard_in_room(0.7 - 0.04 - TRACK_DELAY)  # until tenth 5
-        await eventually(lambda: len(phone.frames) == 7 or str(phone.frames))
+        await phone.is_told(0.7 - 0.04 - TRACK_DELAY)  # until tenth 5
+        assert len(phone.frames) == 7
         phone.speak(range(12, 13))
         await eventually(lambda: len(phone.frames) == 8 or str(phone.frames))
         again = [(number - 5, number, True) for number in range(5, 12)]
         assert phone.frames == [*again, (7, 12, False)], "each once, in order, and only what is new may be live"
         await eventually(lambda: phone.fallen == [True] or "nobody was told")
+
+
+async def test_a_track_that_the_cloud_does_not_hear_is_left_though_its_room_is_there() -> None:
+    phone = _Phone(numbered=True)
+    phone.sender.heard_in_room(0.0)
+    async with phone.sending():
+        begun = monotonic()
+        await phone.speak_by_track(range(1, 10))
+        phone.sender.heard_in_room(0.0)
+        died = monotonic()
+        await eventually(lambda: phone.socket.asked > 1 or "the cloud is not asked", within=2.0)
+
+        async def is_left() -> bool:
+            phone.sender.heard_in_room(monotonic() - died)
+            return bool(phone.frames)
+
+        await eventually(is_left, within=3.0, every=0.05)
+        assert UNHEARD < monotonic() - died < UNHEARD + 0.5 * max(1.0, monotonic() - begun)
+        assert phone.fallen in ([], [True])
+        phone.speak(range(10, 11))
+        await eventually(lambda: [said for _, said, _ in phone.frames][-1] == 10 or str(phone.frames))
+
+
+async def test_a_track_that_is_not_written_is_not_missed() -> None:
+    """The phone stood still: what it wrote before was heard, and nothing since."""
+    phone = _Phone(numbered=True)
+    phone.sender.heard_in_room(0.0)
+    async with phone.sending():
+        await phone.speak_by_track(range(1, 10))
+        phone.sender.heard_in_room(20.0)
+        await phone.speak_by_track(range(10, 12))
+        assert phone.frames == []
+
+
+async def test_a_cloud_that_does_not_tell_what_it_hears_of_a_track_misses_nothing() -> None:
+    phone = _Phone(numbered=True)
+    phone.sender.heard_in_room(0.0)
+    async with phone.sending():
+        begun = monotonic()
+        await phone.speak_by_track(range(1, 10))
+
+        async def asked_for_long() -> bool:
+            phone.sender.heard_in_room(None)
+            return monotonic() - begun > UNHEARD + 0.3
+
+        await eventually(asked_for_long, within=3.0)
+        assert phone.frames == []
 
 
 async def test_the_track_carries_again_once_the_cloud_has_what_went_by_the_socket() -> None:
@@ -208,6 +268,6 @@ async def test_the_silence_with_which_a_server_ends_a_track_is_not_taken_for_the
         phone.sender.heard_in_room(0.7 - 0.04 - TRACK_DELAY)  # until tenth 3, and it is silent
         phone.room.joined = phone.room.has_track = False
         phone.speak(range(10, 11))
-        await eventually(lambda: phone.socket.asked > 0 or "the cloud was not asked")
-        phone.sender.heard_in_room(0.0)
-        await eventually(lambda: [said for _, said, _ in phone.frames] == list(range(3, 11)) or str(phone.frames))
+        await eventually(lambda: not len(phone.sender._queue) or "they are not taken")
+        await phone.is_told(0.0)
+        assert [said for _, said, _ in phone.frames] == list(range(3, 11))

@@ -7,6 +7,8 @@ Rules
 - Without the room, audio is numbered at once. What the track carried last and the cloud did not hear goes first. So
   what is said waits until the cloud has told how far it heard. It is asked SETTLED seconds after the end of the track:
   what was on its way has come by then. If nothing went by the track, nothing waits.
+- While the track is written, the cloud is asked whether it hears it. A track of which nothing was heard for UNHEARD
+  seconds is dead, whatever its room says: audio is numbered at once. Nothing waits: nothing is on its way any more.
 - A room that is away for ALONE seconds is told to the owner. From then on the socket proves the way of a silent phone,
   too, so that the cloud can say `live`.
 
@@ -29,6 +31,12 @@ LATELY: Final = 0.3
 """Seconds, and a round trip, since the cloud heard the track, within which it hears it."""
 PROVE_EVERY: Final = 0.2
 """Seconds until it is asked again whether it does."""
+UNHEARD: Final = 1.2
+"""Longer than the bursts of loss that a network recovers from by itself."""
+WATCH_EVERY: Final = 0.5
+"""Seconds until it is asked again whether it still hears a track that is written."""
+SOONEST: Final = 0.05
+"""The same at least."""
 
 
 class FallbackState(Enum):
@@ -74,6 +82,14 @@ class TrackReady:
 @dataclass(frozen=True, slots=True)
 class HeardUpTo:
     """The cloud has told how far it heard the track."""
+
+    unheard: float = 0.0
+    """Seconds for which the track has been written, and the cloud has heard nothing of it."""
+
+    @property
+    def asks_again_in(self) -> float:
+        """Seconds until the next question: an answer that decides comes as soon as there can be one."""
+        return min(WATCH_EVERY, max(SOONEST, UNHEARD - self.unheard))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,13 @@ class TrackFallback:
             self._go(FallbackState.WAITING, event, now, now + ALONE)
         return []
 
+    def _doubt(self, event: HeardUpTo, now: float) -> list[Effect]:
+        if event.unheard <= UNHEARD:
+            return []
+        self._since = now - event.unheard
+        self._go(FallbackState.WAITING, event, now, max(now, self._since + ALONE))
+        return [Replay()]
+
     def _ask(self, _event: Tick, now: float) -> list[Effect]:
         self._due = now + ASK_EVERY
         return [Ask()]
@@ -169,7 +192,7 @@ TABLE: Final[dict[tuple[FallbackState, type], Cell[FallbackState] | Ignored]] = 
     (_S.SOCKET, Tick): _NO_TIMER,
     (_S.TRACK, RoomLost): Cell(TrackFallback._fall_back, (_S.ASKING, _S.WAITING)),
     (_S.TRACK, TrackReady): Ignored("the track carries"),
-    (_S.TRACK, HeardUpTo): _NOTHING_WAITS,
+    (_S.TRACK, HeardUpTo): Cell(TrackFallback._doubt, (_S.TRACK, _S.WAITING)),
     (_S.TRACK, Tick): _NO_TIMER,
     (_S.ASKING, RoomLost): Ignored("it is known"),
     (_S.ASKING, TrackReady): Ignored("what was not heard goes first"),

@@ -10,8 +10,10 @@ from typing import Final
 import structlog
 
 from glassbridge.core.track_fallback import (
+    ASK_EVERY,
     LATELY,
     PROVE_EVERY,
+    SOONEST,
     Ask,
     Effect,
     Event,
@@ -67,6 +69,10 @@ class ByTrack:
         self._is_heard = False
         """The cloud hears the track that is published now, as far as it has told."""
         self._ask_at = 0.0
+        self._numbered = False
+        """The cloud understands numbers."""
+        self._writing_since = self._written_at = -inf
+        """Between the two the track was written without a break."""
 
     @property
     def carries(self) -> bool:
@@ -88,12 +94,20 @@ class ByTrack:
         """Seconds until it is to be looked at."""
         if self.is_silent and not self._is_heard:
             return PROVE_EVERY
+        if self._is_watched:
+            return max(SOONEST, self._ask_at - self._clock())
         due = self._machine.next_deadline()
         return inf if due is None else max(0.0, due - self._clock())
+
+    @property
+    def _is_watched(self) -> bool:
+        """The track carries and is written, so that the cloud should hear it."""
+        return self.carries and self._numbered and self._clock() - self._written_at <= LATELY
 
     def look(self, *, room: bool, numbered: bool, microphone_on: bool, live: bool) -> None:
         """Decides anew. `room`: there is a place, and the cloud listens there. `numbered`: the cloud understands
         numbers; others do not tell what they heard. `live`: it hears something that no socket has carried."""
+        self._numbered = numbered
         now, due = self._clock(), self._machine.next_deadline()
         if due is not None and now >= due:
             self._step(Tick())
@@ -107,6 +121,9 @@ class ByTrack:
             self._step(TrackReady(self._capture.kept_seconds))
         elif self.is_silent and now >= self._ask_at:
             self._ask_at = now + PROVE_EVERY
+            self._ask()
+        if self._is_watched and now >= self._ask_at:
+            self._ask_at = now + ASK_EVERY
             self._ask()
 
     def _step(self, event: Event) -> list[Effect]:
@@ -132,9 +149,19 @@ class ByTrack:
             self._unheard_since = self._capture.now() - round((ago + trip + TRACK_DELAY) * 1e6)
         if not asking:
             self._is_heard = lately and (self.carries or self.is_silent)
-        if Replay() not in self._step(HeardUpTo()):
+        told = HeardUpTo(self._unheard_for(ago, trip))
+        if self._is_watched:
+            self._ask_at = self._clock() + told.asks_again_in
+        if Replay() not in self._step(told):
             return []
         return [*self._tail.take(self._unheard_since or 0), *self._held.take(0)]
+
+    def _unheard_for(self, ago: float | None, trip: float) -> float:
+        """Seconds for which the cloud, which answers now, should have heard the track and did not; 0.0 also for one
+        that does not tell."""
+        if ago is None or not self._is_watched:
+            return 0.0
+        return max(0.0, min(ago, self._clock() - trip - self._writing_since))
 
     def unheard(self) -> list[Frame]:
         """What went by the track and was not heard, as far as a cloud has told that understands no numbers. It is not
@@ -172,6 +199,10 @@ class ByTrack:
 
     async def write_block(self, block: bytes) -> bool:
         """20 ms of sound; False when the place is lost."""
+        now = self._clock()
+        if now - self._written_at > LATELY:
+            self._writing_since = now
+        self._written_at = now
         done = await self._room.write(block, timeout=SEND_TIMEOUT)
         self._counts.into_room += done
         return done
