@@ -57,7 +57,7 @@ PROGRAMS = ("glassbridge", "glassbridge.lab.demo_app", "glassbridge.lab.phones",
 """Modules that are forked when they are started by `-m`; others are started."""
 PARTS = ("glassbridge.bridge.worker_process", "glassbridge.speech.moonshine_model")
 """The same, of those that our programs start."""
-STARTERS = ("app", "bridge", "cloud", "dev")
+STARTERS = ("app", "bench", "bridge", "cloud", "demo", "dev", "lab")
 """Commands of `glassbridge` that start programs."""
 _ANEW = {"glassbridge.bridge.worker_process": ("glassbridge.bridge.worker",)}
 """What a program takes for a sign that it has not started yet."""
