@@ -46,6 +46,7 @@ def test_what_a_dead_worker_counted_stays_counted(launch: Callable[..., Bridge],
     path = tmp_path / "b.sock"
     bridge = launch(workers=2, socket=str(path), metrics_port=0)
     up(bridge, f"unix:{path}.0", f"unix:{path}.1")
+    eventually_sync(lambda: bool(bridge.logged("bridge ready")) or bridge.said, READY_WITHIN)
     address = str(bridge.logged("bridge ready")[0]["metrics"])
 
     def of(found: Samples, name: str, worker: str, **labels: str) -> float | None:
