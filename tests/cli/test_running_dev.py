@@ -16,6 +16,8 @@ from glassbridge.cli.admin_client import LOCAL_CLOUD, connect
 from glassbridge.cli.common import known_names
 from glassbridge.cli.doctor import DEPLOYMENT
 from glassbridge.cli.running_dev import announced, find_dev, runtime_folder
+from glassbridge.lab.stack import STOP_WITHIN
+from tests.scenarios.systems import ends_at_once
 from tests.support import forked
 from tests.support.patience import patient
 from tests.support.process import Program
@@ -158,6 +160,12 @@ async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: 
             assert shown.returncode == status, shown.stderr
             said += shown.stdout + shown.stderr
             assert words in shown.stdout + shown.stderr
+        found = find_dev()
+        assert found is not None
+        other = {"GLASSBRIDGE_ADMIN_TOKEN": "another-admin-token", "XDG_RUNTIME_DIR": str(folder / "nothing")}
+        refused = await asyncio.to_thread(beside, "top", "--once", "--cloud", found.cloud, **other)
+        assert refused.returncode != 0
+        assert refused.stdout == ""
         doctor = await asyncio.to_thread(beside, "doctor", "--json", GLASSBRIDGE_CAPTIONS="")
         told = checks(doctor)
         assert doctor.returncode == 0, told
@@ -167,17 +175,17 @@ async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: 
         [path] = folder.iterdir()
         token = json.loads(path.read_text())["environment"]["GLASSBRIDGE_ADMIN_TOKEN"]
         assert token not in "\n".join([doctor.stdout, doctor.stderr, said, *running.err])
-        other = await asyncio.to_thread(beside, "doctor", "--json", LIVEKIT_URL="ws://127.0.0.1:1")
-        assert "LIVEKIT_URL is set" in checks(other)["examined"]["text"]
-        running.signal(signal.SIGTERM)
-        await running.ends(10)
+        elsewhere = await asyncio.to_thread(beside, "doctor", "--json", LIVEKIT_URL="ws://127.0.0.1:1")
+        assert "LIVEKIT_URL is set" in checks(elsewhere)["examined"]["text"]
+        await ends_at_once(running, signal.SIGTERM, 0, STOP_WITHIN, "dev, livekit, bridge, its worker, cloud")
         assert list(folder.iterdir()) == []
 
 
-async def test_a_dev_that_was_killed_is_not_found(folder: Path) -> None:
+async def test_a_dev_that_was_killed_is_not_found_and_takes_its_processes_with_it(folder: Path) -> None:
     async with dev() as running:
         assert find_dev() is not None
-        running.signal(signal.SIGKILL)
-        await running.ends(10)
+        await ends_at_once(
+            running, signal.SIGKILL, -signal.SIGKILL, STOP_WITHIN, "dev, livekit, bridge, its worker, cloud"
+        )
         assert len(list(folder.iterdir())) == 1
         assert find_dev() is None

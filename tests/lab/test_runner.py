@@ -1,18 +1,21 @@
-"""The lab itself as a process: what it says when a number does not hold, and when it cannot even start."""
+"""The lab itself: what it says when a number does not hold, and when it cannot even start."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from glassbridge.lab import runner
 from glassbridge.lab.leaks import Holdings
 from glassbridge.lab.needs import Needs
 from glassbridge.lab.runner import Runner
 from glassbridge.lab.scenario import Scenario, most
 from glassbridge.lab.stack import StackConfig
-from glassbridge.lab.system import System
+from glassbridge.lab.system import Sample, System
 from tests.scenarios.systems import ENVIRONMENT, config
+from tests.support import forked
 from tests.support.patience import patient
 
 
@@ -48,10 +51,31 @@ async def test_a_number_that_does_not_hold_fails_and_keeps_the_logs(tmp_path: Pa
     assert "X1 own: run 1 of 1" in said
 
 
-async def test_a_scenario_that_fails_by_itself_is_one_failure(tmp_path: Path) -> None:
+class Unstarted:
+    """In the place of a system, for what a runner makes of a scenario's own failure: no program runs."""
+
+    def __init__(self, *_: object) -> None:
+        self.stack = SimpleNamespace(livekit_kind="embedded")
+        self.logbook = SimpleNamespace(defects=[])
+        self.samples: list[Sample] = []
+        self.witnesses = self.baseline = None
+
+    async def __aenter__(self) -> "Unstarted":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    async def floor(self) -> list[float]:
+        return [0.1]
+
+
+async def test_a_scenario_that_fails_by_itself_is_one_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(system: System) -> None:
         raise LookupError("no such worker")
 
+    monkeypatch.setattr(runner, "System", Unstarted)
     broken = replace(scenario(), run=run)
     outcome = await Runner(embedded(), tmp_path, lambda _: None, seed=1).run(broken, "own")
     assert outcome.error == "the lab failed: LookupError: no such worker"
@@ -65,21 +89,14 @@ async def test_a_system_that_does_not_start_is_one_failure(tmp_path: Path) -> No
     assert "no LiveKit server answers" in outcome.error
 
 
+@pytest.mark.usefixtures("commands")
 def test_list_names_each_scenario_and_its_limits(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "glassbridge", "lab"]
-    done = subprocess.run(
-        [*argv, "list"], env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=patient(60)
-    )
+    env = os.environ | ENVIRONMENT
+    done = forked.glassbridge("lab", "list", env=env, within=patient(60))
     assert done.returncode == 0
     assert "F7a" in done.stdout
     assert "p95 tta_s <= 1;" in done.stdout
-    wrong = subprocess.run(
-        [*argv, "run", "F99", "--out", str(tmp_path)],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=patient(60),
-    )
+    wrong = forked.glassbridge("lab", "run", "F99", "--out", str(tmp_path), env=env, within=patient(60))
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "lab list" in wrong.stderr
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import subprocess
 import wave
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psutil
@@ -13,6 +14,8 @@ from glassbridge.core.words import normalised
 from glassbridge.lab.stack import StackConfig
 from glassbridge.livekit.tokens import LiveKitKeys
 from tests.support.patience import patient
+from tests.support.poll import eventually
+from tests.support.process import Program
 
 KEYS = LiveKitKeys("scenariokey", "a-livekit-secret-of-the-scenarios-0123456789")
 JWT_SECRET = "a-core-token-secret-of-the-scenarios-0123"
@@ -71,6 +74,18 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def ends_at_once(program: Program, number: int, status: int, within: float, parts: str) -> None:
+    """After this signal, with this exit status, in so many seconds; all these processes end with it."""
+    processes = family(program.pid)
+    assert len(processes) >= len(parts.split(", ")), f"{parts}: {processes}"
+    begun = monotonic()
+    program.signal(number)
+    assert await program.ends(within=within) == status
+    assert monotonic() - begun < patient(within)
+    await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", 2.0)
+    assert "Traceback" not in "\n".join([*program.out, *program.err])
 
 
 def isolated(argv: list[str], env: Mapping[str, str], timeout: float) -> "subprocess.CompletedProcess[str]":

@@ -1,4 +1,7 @@
-"""A short, telling part of the lab: a blip, a killed worker, a switch and back. All of it: `make lab`."""
+"""A short, telling part of the lab: a switch and back; in test-all a killed worker and a blip. All of it: `make lab`.
+
+A killed worker: test_recorder.py and tests/lab/test_break_it.py. A blip: tests/cloud/test_recovery.py and tests/sim.
+"""
 
 import json
 import os
@@ -11,40 +14,46 @@ import pytest
 
 from glassbridge.lab.scenarios.story import DECISIONS, PARTS
 from tests.scenarios.systems import ENVIRONMENT
-from tests.support.livekit import server_binary
 from tests.support.patience import patient
 
-NAMES = ["F2a", "F18a", *(["F7a"] if server_binary() is not None else [])]
-"""F7a needs breakable ways, and those a real server."""
+TOLD_BY = {"F2a": {"cloud", "bridge", "phones"}, "F18a": {"cloud", "bridge"}}
+"""Programs that decide something in a scenario."""
 TIMES = 3
 """A machine without a processor to spare may lose what a scenario counts; what is broken loses it each time."""
 
 
 @pytest.mark.timeout(900)
-def test_audio_comes_back(tmp_path: Path) -> None:
-    out, failed = tmp_path / "out", dict.fromkeys(NAMES, "not run")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "F2a",
+        pytest.param("F18a", marks=pytest.mark.slow),
+        pytest.param("F7a", marks=[pytest.mark.slow, pytest.mark.real]),  # breakable ways need a real server
+    ],
+)
+def test_audio_comes_back(name: str, tmp_path: Path) -> None:
+    out, wrong = tmp_path / "out", "not run"
     for _ in range(TIMES):
-        found = run_lab(list(failed), tmp_path, out)
-        assert {path.name for path in out.iterdir()} == {"report.json", "report.md", *(f"{name}-own" for name in NAMES)}
-        failed = {outcome["id"]: wrong for outcome in found if (wrong := faults(outcome))}
-        if not failed:
+        wrong = faults(run_lab(name, tmp_path, out))
+        assert {path.name for path in out.iterdir()} == {"report.json", "report.md", f"{name}-own"}
+        if not wrong:
             break
-    assert not failed
-    for name, told_by in (("F2a", {"cloud", "bridge", "phones"}), ("F18a", {"cloud", "bridge"})):
-        assert check_decisions(out / f"{name}-own" / "logs") >= told_by, name
+    assert not wrong
+    assert check_decisions(out / f"{name}-own" / "logs") >= TOLD_BY.get(name, set())
 
 
-def run_lab(names: list[str], folder: Path, out: Path) -> list[dict[str, Any]]:
-    """One outcome for each."""
-    argv = [sys.executable, "-m", "glassbridge", "lab", "run", *names, "--runs", "1", "--participant", "own", "--json"]
+def run_lab(name: str, folder: Path, out: Path) -> dict[str, Any]:
+    """Its outcome."""
+    argv = [sys.executable, "-m", "glassbridge", "lab", "run", name, "--runs", "1", "--participant", "own", "--json"]
     env = os.environ | ENVIRONMENT | {"TMPDIR": str(folder)}
     argv += ["--keep-logs", "--out", str(out)]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=patient(200))
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert sorted(outcome["id"] for outcome in found) == sorted(names), done.stderr
-    assert done.returncode == (0 if all(outcome["passed"] for outcome in found) else 1), done.stderr
+    found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [outcome["id"] for outcome in found] == [name], done.stderr
+    [outcome] = found
+    assert done.returncode == (0 if outcome["passed"] else 1), done.stderr
     assert [path.name for path in folder.iterdir()] == ["out"]
-    return found
+    return outcome
 
 
 def faults(outcome: dict[str, Any]) -> str:

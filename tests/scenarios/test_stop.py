@@ -1,17 +1,15 @@
-"""Ctrl-C, SIGTERM and even SIGKILL: everything is gone in time, and nothing is left behind."""
+"""Ctrl-C and the end of a terminal: everything is gone in time, and nothing is left behind."""
 
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from glassbridge.livekit.rooms import RoomService
-from tests.scenarios.systems import ENVIRONMENT, alive, family
+from tests.scenarios.systems import ENVIRONMENT, alive, ends_at_once, family
 from tests.support.livekit import KEYS as TEST_KEYS
 from tests.support.livekit import LiveKit
-from tests.support.patience import patient
 from tests.support.poll import eventually
 from tests.support.process import Program
 
@@ -28,44 +26,22 @@ def at_a_terminal() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
-async def test_one_signal_stops_all(number: int, tmp_path: Path) -> None:
-    """SIGINT, and that of a demo: below."""
+async def test_sighup_stops_all(tmp_path: Path) -> None:
+    """SIGTERM and SIGKILL: tests/cli/test_running_dev.py."""
     async with Program.glassbridge(*DEV, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
         await program.says("eyJ", within=60)
-        await ends_at_once(program, number, 0, "dev, livekit, bridge, its worker, cloud")
+        await ends_at_once(program, signal.SIGHUP, 0, STOP_WITHIN, "dev, livekit, bridge, its worker, cloud")
     assert list(tmp_path.iterdir()) == []
 
 
-async def ends_at_once(program: Program, number: int, status: int, parts: str) -> None:
-    """With this exit status, and all these processes with it."""
-    processes = family(program.pid)
-    assert len(processes) >= len(parts.split(", ")), f"{parts}: {processes}"
-    begun = monotonic()
-    program.signal(number)
-    assert await program.ends(within=STOP_WITHIN) == status
-    assert monotonic() - begun < patient(STOP_WITHIN)
-    await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", 2.0)
-    assert "Traceback" not in "\n".join([*program.out, *program.err])
-
-
-@pytest.mark.parametrize("when", ["starting LiveKit", "LiveKit: embedded"])
-async def test_a_signal_while_it_starts(when: str, tmp_path: Path) -> None:
+async def test_a_signal_while_it_starts(tmp_path: Path) -> None:
     async with Program.glassbridge(*DEMO, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
-        await program.says(when, within=60)
+        await program.says("starting LiveKit", within=60)
         processes = family(program.pid)
         program.signal(signal.SIGINT)
         assert await program.ends(within=STOP_WITHIN) == 130
     await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", 2.0)
     assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_killed_demo_takes_its_processes_with_it(tmp_path: Path) -> None:
-    async with Program.glassbridge(*DEMO, env=ENVIRONMENT | {"TMPDIR": str(tmp_path)}) as program:
-        await program.says("audio: live", within=60)
-        processes = family(program.pid)
-        program.signal(signal.SIGKILL)
-        await eventually(lambda: not alive(processes) or f"still running: {alive(processes)}", STOP_WITHIN)
 
 
 async def test_a_demo_that_is_interrupted_stops_all_and_leaves_no_room_on_a_server_that_goes_on(
@@ -80,6 +56,6 @@ async def test_a_demo_that_is_interrupted_stops_all_and_leaves_no_room_on_a_serv
         async with Program.glassbridge("demo", "--livekit", embedded_livekit.url, env=env) as program:
             await program.says("audio: live", within=60)
             assert len(await rooms.rooms()) == 1
-            await ends_at_once(program, signal.SIGINT, 130, "demo, bridge, its worker, cloud")
+            await ends_at_once(program, signal.SIGINT, 130, STOP_WITHIN, "demo, bridge, its worker, cloud")
         assert await rooms.rooms() == []
     assert list(tmp_path.iterdir()) == []

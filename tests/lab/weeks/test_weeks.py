@@ -25,7 +25,7 @@ def hours(seed: int, many: float, *, users: int = 20, speaks: float = 1.0) -> Pl
     return Plan(seed=seed, days=many / DAY, users=users, speaks=speaks)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_hours_of_moves_restarts_and_blips_leave_no_app_deaf_and_stop_none(seed: int) -> None:
     outcome = play(hours(seed, 3.0, speaks=0.5))
     assert outcome.violations == []
@@ -68,9 +68,9 @@ def test_an_app_that_dies_unseen_and_comes_back_as_another_process(seed: int, mo
 
 
 DIGEST = """
-import sys, time
+import time
 wall, monotonic = time.time, time.monotonic
-time.time, time.monotonic = lambda: wall() + float(sys.argv[1]), lambda: monotonic() + float(sys.argv[1])
+time.time, time.monotonic = lambda: wall() + 1e7, lambda: monotonic() + 1e7
 from glassbridge.lab.weeks.chaos import Plan
 from glassbridge.lab.weeks.week import play
 print(play(Plan(seed=5, days=0.05 / 24, users=4, speaks=100.0)).digest)
@@ -78,19 +78,16 @@ print(play(Plan(seed=5, days=0.05 / 24, users=4, speaks=100.0)).digest)
 
 
 def test_the_same_seed_gives_the_same_history_to_the_last_fact() -> None:
-    """Whatever order sets of text have, and whatever the clocks say."""
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", DIGEST, f"{number}e7"],
-            env=os.environ | {"PYTHONHASHSEED": str(number)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        ).stdout
-        for number in (1, 2)
-    }
-    assert len(digests) == 1
+    """In another process whatever order sets of text have there, and whatever its clocks say."""
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", DIGEST],
+        env=os.environ | {"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert elsewhere.stdout.strip() == play(hours(5, 0.05, users=4, speaks=100.0)).digest
 
 
 @pytest.mark.slow
