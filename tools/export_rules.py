@@ -16,7 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from glassbridge.core import audio_routes, phone_link, phone_place, phone_socket, route_reports, sending, sending_levels
+from glassbridge.core import (
+    audio_routes,
+    phone_link,
+    phone_place,
+    phone_socket,
+    route_reports,
+    sending,
+    sending_levels,
+    sockets_beside,
+)
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Cell
 from glassbridge.core.values import SAMPLE_RATE, LossReason
@@ -31,8 +40,8 @@ FOR_JAVASCRIPT = ROOT / "js" / "phone" / "src" / "rules.js"
 NOT_EDITED = "Written by tools/export_rules.py from src/glassbridge: `make machines`."
 MACHINES = (phone_socket, phone_place)
 CONSTANTS = (
-    phone_link, sending, sending_levels, route_reports, audio_routes, capture, coding, sender, plain, missing, pacing,
-    beside, insisting, by_track, track_tail, audio_frames,
+    phone_link, sending, sending_levels, sockets_beside, route_reports, audio_routes, capture, coding, sender, plain,
+    missing, pacing, beside, insisting, by_track, track_tail, audio_frames,
 )  # fmt: skip
 """Modules of which only the constants are exported."""
 

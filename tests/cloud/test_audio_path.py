@@ -21,6 +21,7 @@ from glassbridge.core.audio_link import BridgeFault
 from glassbridge.core.intervals import Runs
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.recogniser import Reason
+from glassbridge.core.sockets_beside import MOST
 from glassbridge.core.uplink import MISSING_RUNS
 from glassbridge.core.values import LossReason
 from glassbridge.speech.base import RecogniserError
@@ -190,6 +191,7 @@ async def test_a_second_socket_carries_the_same_audio_beside_the_first(stage: Be
     phone = await built.phone(query="?audio=2&phone=me")
     ack = await phone.until("connection_ack")
     assert ack["beside"] is True
+    assert ack["socketsBeside"] == MOST
     beside = await built.socket(query="?audio=2&phone=me&beside=true")
     for index, (position, pcm) in enumerate(frames(SPEECH)):
         for socket in (phone.socket, beside.socket) if index % 3 == 0 else ((phone, beside)[index % 2].socket,):
@@ -198,10 +200,25 @@ async def test_a_second_socket_carries_the_same_audio_beside_the_first(stage: Be
     await phone.until("audio_ack")
     await eventually(lambda: phone.of_type("audio_ack")[-1]["position"] == len(SPEECH) // 2 or "not acknowledged")
     assert beside.of_type("audio_ack") == []
-    another = await built.socket(query="?audio=2&phone=me&beside=true")
-    assert await beside.closed_with() == CloseCode.SUPERSEDED
+
+
+async def test_the_oldest_of_too_many_sockets_beside_is_closed_and_all_with_their_phone(stage: Begin) -> None:
+    built = await stage()
+    phone = await built.phone(query="?audio=2&phone=me")
+    await phone.until("connection_ack")
+    gone, *others = [await built.socket(query="?audio=2&phone=me&beside=true") for _ in range(MOST)]
+    for socket in (gone, *others):
+        await socket.socket.send_bytes(numbered(0, SPEECH[:640]))
+    await until_fed(built.recogniser, SPEECH[:640])
+    await gone.socket.close()
+    sockets = built.cloud.sessions._by_user[ANN].sockets  # type: ignore[index]
+    await eventually(lambda: len(sockets._beside) == MOST - 1 or "one that is gone is counted")
+    others += [await built.socket(query="?audio=2&phone=me&beside=true") for _ in range(2)]
+    assert await others[0].closed_with() == CloseCode.SUPERSEDED
+    assert not any(socket.socket.closed for socket in others[1:])
     await built.phone(query="?audio=2&phone=other")
-    assert await another.closed_with() == CloseCode.SUPERSEDED
+    for socket in others[1:]:
+        assert await socket.closed_with() == CloseCode.SUPERSEDED
 
 
 @pytest.mark.parametrize("query", ["?audio=2&phone=other&beside=true", "?audio=2&beside=true", "?phone=me&beside=true"])

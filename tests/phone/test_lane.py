@@ -8,10 +8,10 @@ from time import monotonic
 import pytest
 
 from glassbridge.phone import lane
-from glassbridge.phone.coding import Outgoing
+from glassbridge.phone.coding import Outgoing, merged
 from glassbridge.phone.lane import Lane
 from glassbridge.runtime.tasks import cancelled
-from glassbridge.wire.audio_frames import FrameNumber
+from glassbridge.wire.audio_frames import CODING_OPUS, FrameNumber
 from tests.support.poll import eventually
 
 
@@ -130,3 +130,23 @@ async def test_what_a_route_does_not_take_yet_lets_earlier_samples_pass_and_can_
         await built.emptied()
     finally:
         await cancelled(task)
+
+
+async def test_what_comes_while_a_frame_lags_goes_with_it() -> None:
+    sent = list[bytes]()
+
+    async def take(payload: bytes) -> bool:
+        sent.append(payload)
+        return True
+
+    built = Lane(take, lambda *_: None, lambda *_: True, monotonic)
+    built.lag = 0.05
+    first, second, far = (
+        Outgoing(FrameNumber(1, at, 0, coding=CODING_OPUS), at + 320, packets=(b"opus",)) for at in (0, 320, 960)
+    )
+    for waiting in (first, second, far):
+        built.put(waiting)
+    task = asyncio.create_task(built.run())
+    await built.emptied()
+    await cancelled(task)
+    assert sent == [merged([first, second])[0].encoded(), far.encoded()]

@@ -278,6 +278,20 @@ export const RULES = {
       "LOSSY_LEVEL": 2,
       "LAST_BOTH": 3
     },
+    "sockets_beside": {
+      "MOST": 3,
+      "OVER": 10.0,
+      "HELD": [
+        0.5,
+        2.0
+      ],
+      "LAG": 0.075,
+      "LONG_LAGS": [
+        0.12,
+        0.24,
+        0.36
+      ]
+    },
     "route_reports": {
       "WINDOW": 3.0,
       "LOSSY": 0.02,
@@ -350,7 +364,6 @@ export const RULES = {
       "AGAIN_AFTER": 2.0,
       "KEPT_FOR": 10.0,
       "SPARE_AFTER": 3.0,
-      "LAG": 0.075,
       "FRESH_EVERY": 0.2
     },
     "insisting": {

@@ -24,7 +24,8 @@ import { Work } from "./work.js";
 /** @typedef {import("./sending.js").Route} Route */
 
 const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
-const { LAG, SPARE_AFTER } = RULES.constants.beside;
+const { SPARE_AFTER } = RULES.constants.beside;
+const { LAG } = RULES.constants.sockets_beside;
 const { TAIL } = RULES.constants.audio_routes;
 
 const NARROWEST = LEVELS[LEVELS.length - 1];

@@ -16,6 +16,7 @@ from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.phone_sockets import PhoneSockets
 from glassbridge.cloud.user_audio import UserAudio
 from glassbridge.core.phone_way import GREET_EVERY, Nudge
+from glassbridge.core.sockets_beside import MOST
 from glassbridge.core.values import UserId
 from glassbridge.livekit.tokens import phone_token
 from glassbridge.runtime.tasks import TaskGroup
@@ -83,6 +84,7 @@ class Greeter:
                 pings=True,
                 codings=(CODING_OPUS,),
                 beside=params.numbered and params.phone != "",
+                sockets_beside=MOST,
             )
         )
 

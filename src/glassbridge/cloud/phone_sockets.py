@@ -1,5 +1,6 @@
-"""The sockets of one user's phones: the one that speaks for the user, the one beside it, and those kept unheard."""
+"""The sockets of one user's phones: the one that speaks for the user, those beside it, and those kept unheard."""
 
+from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -7,6 +8,7 @@ import structlog
 from glassbridge.cloud.connection import PhoneConnection
 from glassbridge.core.rivals import Rivals
 from glassbridge.core.session import Event, SocketClosed, SocketNumber, SocketOpened
+from glassbridge.core.sockets_beside import MOST
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.phone import Message
 
@@ -31,8 +33,8 @@ class PhoneSockets:
         self._log = log
         self._clock = clock
         self._open: dict[SocketNumber, PhoneConnection] = {}
-        self._beside: PhoneConnection | None = None
-        """The second socket of the phone; a closed one is kept until the next comes."""
+        self._beside: deque[PhoneConnection] = deque(maxlen=MOST)
+        """Further sockets of the phone, the oldest first."""
         self._rivals = Rivals()
         self._kept: list[SocketNumber] = []
         """Superseded phones that are still connected, oldest first."""
@@ -53,7 +55,7 @@ class PhoneSockets:
 
     def carries_audio(self, connection: PhoneConnection) -> bool:
         """Whether audio of this socket is heard."""
-        return self.phone is not None and connection in (self.phone, self._beside)
+        return self.phone is not None and (connection is self.phone or connection in self._beside)
 
     # ---- what happens to them
 
@@ -71,10 +73,15 @@ class PhoneSockets:
         phone, params = self.phone, connection.params
         if phone is None or not phone.params.numbered or not params.numbered or params.phone != phone.params.phone:
             return False
-        if self._beside is not None:
-            self._beside.close(CloseCode.SUPERSEDED)
-        self._beside = connection
+        if len(self._beside) == MOST:
+            self._beside[0].close(CloseCode.SUPERSEDED)
+        self._beside.append(connection)
         return True
+
+    def closed_beside(self, connection: PhoneConnection) -> None:
+        """It is gone; may come late, and of one that was never taken."""
+        if connection in self._beside:
+            self._beside.remove(connection)
 
     def silent(self, connection: PhoneConnection) -> None:
         """Nothing is heard of it: as good as closed until something is."""
@@ -97,11 +104,12 @@ class PhoneSockets:
         return self._open.get(number)
 
     def adopt(self, connection: PhoneConnection) -> None:
-        """This one speaks from now on. A second socket of another phone is closed."""
+        """This one speaks from now on. Further sockets of another phone are closed."""
         self.phone = connection
-        if self._beside is not None and self._beside.params.phone != connection.params.phone:
-            self._beside.close(CloseCode.SUPERSEDED)
-            self._beside = None
+        if self._beside and self._beside[0].params.phone != connection.params.phone:
+            for other in self._beside:
+                other.close(CloseCode.SUPERSEDED)
+            self._beside.clear()
 
     def supersede(self, number: SocketNumber) -> None:
         """A newer one speaks: this one is closed, or stays open unheard (core/rivals.py)."""
@@ -130,5 +138,5 @@ class PhoneSockets:
         """All of them. The socket that speaks stays so until it is gone."""
         for connection in self._open.values():
             connection.close(code)
-        if self._beside is not None:
-            self._beside.close(code)
+        for connection in self._beside:
+            connection.close(code)

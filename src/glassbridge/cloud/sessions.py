@@ -180,7 +180,11 @@ class Sessions:
             session = self._by_user.get(connection.user)
             if session is None or not session.opened_beside(connection):
                 connection.close(CloseCode.NORMAL)
-            await connection.run()
+            try:
+                await connection.run()
+            finally:
+                if session is not None:
+                    session.sockets.closed_beside(connection)
             return
         self._served.add(connection)
         try:

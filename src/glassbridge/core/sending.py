@@ -23,6 +23,7 @@ from enum import Enum
 from math import inf
 from typing import Final
 
+from glassbridge.core import sockets_beside
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.route_reports import LOSSY, WINDOW, Arrived, RouteReports
 from glassbridge.core.sending_levels import HEADERS, LAST_BOTH, LEVELS, LOSSY_LEVEL, START, STATIC, Level
@@ -58,6 +59,7 @@ TRIPS: Final = 2
 """Round trips on top: what was lost comes a round trip later, and so does its report."""
 REPEATS: Final = 5
 """Segments that sockets sent again in WINDOW at which audio is sent twice: 4 % of PCM."""
+
 LONG: Final = 0.35
 """Seconds of a round trip from which on a loss costs more than half a second, and PCM in flight more than the room's
 window: there audio is always coded."""
@@ -89,7 +91,7 @@ class Sending:
         self._doubtful = False
         """The thinnest level was a guess, since nothing was reported any more."""
         self._repeats: deque[tuple[float, int]] = deque()
-        """(at, segments) that sockets sent again in WINDOW."""
+        """(at, segments) that sockets sent again in sockets_beside.OVER."""
         self._probe = Probe.UNTOLD
         self._reported_at = -inf
 
@@ -161,9 +163,9 @@ class Sending:
         it is full, and then its round trip tells."""
         self._calm_since = now
         self._repeats.append((now, segments))
-        while self._repeats[0][0] < now - WINDOW:
+        while self._repeats[0][0] < now - sockets_beside.OVER:
             self._repeats.popleft()
-        many = sum(count for _, count in self._repeats) >= REPEATS
+        many = self._repeated_in(WINDOW, now) >= REPEATS
         loses = many and self._queued < QUEUED and self._ceiling == inf
         if loses and self._level is not None and self._level < LOSSY_LEVEL and now - self._changed_at >= CHANGE_EVERY:
             self._change(LOSSY_LEVEL, now)
@@ -179,6 +181,15 @@ class Sending:
         known to be full."""
         repeats = bool(self._repeats) and now - self._repeats[-1][0] < CALM
         return self.level is LEVELS[LOSSY_LEVEL] and (repeats or self.is_long) and self._queued < QUEUED
+
+    def carrying_beside(self, now: float) -> int:
+        """How many sockets beside the first carry all audio now."""
+        repeated = self._repeated_in(sockets_beside.OVER, now)
+        return sockets_beside.carrying(repeated, self._trip, is_long=self.is_long) if self.doubles(now) else 0
+
+    def _repeated_in(self, seconds: float, now: float) -> int:
+        """Segments that sockets sent again in so many seconds."""
+        return sum(count for at, count in self._repeats if at >= now - seconds)
 
     def refused(self, now: float) -> None:
         """The room takes no more: the link is full, or nothing of what it got is acknowledged. A narrow stream is what
@@ -260,7 +271,7 @@ class Sending:
     def _narrowed(self, carries: float, now: float) -> None:
         """PCM is more than the socket carries now: what waits is coded before it has filled the queue. Where much is
         lost, repetitions explain it."""
-        loses = sum(count for at, count in self._repeats if now - at < WINDOW) >= REPEATS
+        loses = self._repeated_in(WINDOW, now) >= REPEATS
         if not loses and not self.is_long and (fits := self._fitting(carries)) > START:
             self._ceiling, self._ceiling_at = carries, now
             self._change(fits, now)

@@ -119,7 +119,8 @@ class PhoneClient:
         self._tasks.spawn(self._sender.run_lanes(), "lanes")
         self._tasks.spawn(self._sender.keep_present(), "presence")
         self._tasks.spawn(self._sender.replay(), "replay")
-        self._tasks.spawn(keep_beside(self._sender.beside.wanted, self._dial_beside, self._use_beside), "beside")
+        for one in self._sender.beside.sockets:
+            self._tasks.spawn(keep_beside(one.wanted, self._dial_beside, one.use), "beside")
         self._tasks.spawn(network_watch.watch(self._peer, self.network_changed), "network")
         return self
 
@@ -302,9 +303,6 @@ class PhoneClient:
         )
         await self._sender.introduce(socket)
         return socket
-
-    def _use_beside(self, socket: CloudSocket | None) -> None:
-        self._sender.beside.socket = socket
 
     def _on_loss(self, socket: CloudSocket) -> None:
         if self._sender.socket is socket:

@@ -5,7 +5,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from glassbridge.phone.coding import Outgoing
+from glassbridge.phone.coding import Outgoing, merged
 
 POLL = 0.005
 MAX_WAITING = 1_024
@@ -18,8 +18,7 @@ Item = tuple[Outgoing, int]
 class Lane:
     """`deliver` sends one frame's bytes and returns False where it could not; `result` gets the outcome of each
     frame. `wanted(frame, waited)`: whether a frame that waited for so many seconds is still to be sent. Each waits
-    `lag` seconds at least, and until the route `takes(frame, waited)` it: earlier samples that come meanwhile go
-    first."""
+    until the route `takes(frame, waited)` it: earlier samples that come meanwhile go first."""
 
     def __init__(
         self,
@@ -27,14 +26,14 @@ class Lane:
         result: Callable[[Outgoing, bool], None],
         wanted: Callable[[Outgoing, float], bool],
         clock: Callable[[], float],
-        lag: float = 0.0,
         takes: Callable[[Outgoing, float], bool] = lambda *_: True,
     ) -> None:
+        self.lag = 0.0
+        """Seconds that each frame waits at least; what has come meanwhile and fits goes with it, as one."""
         self._deliver = deliver
         self._result = result
         self._wanted = wanted
         self._clock = clock
-        self._lag = lag
         self._takes = takes
         self._items: deque[tuple[float, Item]] = deque()
         self._sent_since: float | None = None
@@ -81,8 +80,9 @@ class Lane:
                     await asyncio.sleep(POLL)
                     continue
                 self._sent_since, (frame, copies) = self._items.popleft()
-                if (early := self._sent_since + self._lag - self._clock()) > 0:
+                if (early := self._sent_since + self.lag - self._clock()) > 0:
                     await asyncio.sleep(early)
+                    frame = self._with_later(frame)
                 wanted = self._wanted(frame, self._clock() - self._sent_since)
                 done = wanted and await self._deliver(frame.encoded(copies))
                 self._sent_since = None
@@ -90,6 +90,12 @@ class Lane:
             self._empty.set()
             self._any.clear()
             await self._any.wait()
+
+    def _with_later(self, frame: Outgoing) -> Outgoing:
+        while self._items and len(both := merged([frame, self._items[0][1][0]])) == 1:
+            frame = both[0]
+            self._items.popleft()
+        return frame
 
 
 def _is_earlier(frame: Outgoing, other: Outgoing) -> bool:

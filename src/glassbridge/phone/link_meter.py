@@ -50,7 +50,8 @@ class LinkMeter:
 
     def look(self) -> None:
         """Counts what the sockets have sent again."""
-        repeated = sum(socket.trip.repeated for socket in (self.socket, self._beside.socket) if socket is not None)
+        first = [] if self.socket is None else [self.socket]
+        repeated = sum(socket.trip.repeated for socket in first + self._beside.open)
         if repeated > self._repeated:
             self._sending.repeated(repeated - self._repeated, self._clock())
         self._repeated = repeated

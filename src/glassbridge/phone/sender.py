@@ -15,8 +15,8 @@
   real time.
 - While the room acknowledges nothing, what was said last goes into it again and again (phone/insisting.py). Where the
   level of sending knows of no doubt, it goes by the socket too: samples that come twice are heard once.
-- Where the room carries nothing, a second socket helps when the link loses packets (phone/beside.py): what one of them
-  has to repeat, the other has brought.
+- Where the room carries nothing, further sockets help when the link loses packets (phone/beside.py): what one of them
+  has to repeat, another has brought.
 - Each route has a lane of its own (phone/lane.py), so that a slow one does not delay the other. PCM waits for the room
   until that has delivered what it got (phone/pacing.py): then it can still be coded. What waits for the
   socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it loses none.
@@ -145,8 +145,9 @@ class Sender:
         if ack is not None:
             reports = self.numbered and self._opus and CODING_OPUS in ack.codings
             self._sending.begin(reports=reports, now=self._clock(), trip=self.meter.trip)
+            self.beside.most = ack.sockets_beside
             if self._sending.is_long and self._transport is Transport.WEBSOCKET:
-                self.beside.wanted.set()  # it takes long to open
+                self.beside.open_first()  # it takes long to open
 
     def heard_in_room(self, ago: float | None) -> None:
         """The cloud says how many seconds ago it heard something from the room; None: nothing so far."""

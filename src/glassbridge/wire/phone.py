@@ -170,6 +170,8 @@ class ConnectionAck(Message, tag="connection_ack", frozen=True, kw_only=True):
     which route (`audio_ack`)."""
     beside: bool = False
     """True: the phone may open a second socket that carries its numbered audio beside this one (`beside=true`)."""
+    sockets_beside: int = 1
+    """So many of them at once; a further one takes the place of the oldest."""
 
 
 class ConnectionError_(Message, tag="connection_error", frozen=True, kw_only=True):

@@ -128,6 +128,18 @@ def test_bursts_of_a_second_by_two_sockets(play: Play) -> None:
     assert outcome.live >= cell.live
 
 
+@pytest.mark.parametrize("words", ["3% loss, 400 ms delay", "5% loss, 300 ms delay", "5% loss, 400 ms delay"])
+def test_a_long_way_that_loses_by_four_sockets(play: Play, words: str) -> None:
+    """By two 97, 96 and 90 % on average."""
+    cell = described(words)
+    plain = Schedule(
+        seed=1, transport=Transport.WEBSOCKET, up=cell.upward, down=cell.both, seconds=20.0, well_from=45.0
+    )
+    outcomes = [play(replace(plain, seed=seed)) for seed in range(1, 6)]
+    assert [outcome.violations for outcome in outcomes] == [[]] * 5
+    assert sum(outcome.live for outcome in outcomes) / 5 >= 0.985
+
+
 def test_a_way_that_becomes_long_keeps_its_socket(play: Play) -> None:
     up = Impairment(delay=0.025, slow=(3.0, 7.0, 5.0))
     outcome = play(Schedule(seed=1, transport=Transport.WEBSOCKET, up=up, down=Impairment(delay=0.025), seconds=12.0))

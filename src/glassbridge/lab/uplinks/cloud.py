@@ -8,12 +8,15 @@ from typing import Any, Protocol
 from glassbridge.cloud.audio import Microphone, Progress
 from glassbridge.core.in_order import Fill, Hole
 from glassbridge.core.link_events import AudioRoute
+from glassbridge.core.sockets_beside import MOST
 from glassbridge.core.values import BYTES_PER_SAMPLE
 from glassbridge.lab.uplinks.sound import speech
 from glassbridge.wire import phone as wire
 from glassbridge.wire.audio_frames import decode_numbered
 
-GREETING = wire.ConnectionAck(session_id="one", timestamp="", audio=2, codings=(1,), pings=True, beside=True)
+GREETING = wire.ConnectionAck(
+    session_id="one", timestamp="", audio=2, codings=(1,), pings=True, beside=True, sockets_beside=MOST
+)
 HEADER = 8
 """Of a WebSocket frame."""
 

@@ -47,7 +47,7 @@ class Socket(Paced):
         self.number = number
         self.beside = beside
         self.ended = asyncio.Event()
-        self._up = Stream(link.up, link.down, lambda said: cloud.hear(self, said))
+        self._up = Stream(link.up, link.down, lambda said: cloud.hear(self, said), link.trip)
         self._down = Stream(link.down, link.up, hear)
         self._up.send("hello", 600)
 
@@ -117,7 +117,8 @@ class Phone:
             self._tasks = tasks
             for part in (self.sender.run(), self.sender.run_lanes(), self.sender.keep_present(), self.sender.replay()):
                 tasks.create_task(part)
-            tasks.create_task(keep_beside(self.sender.beside.wanted, self._dial_beside, self._use_beside))
+            for one in self.sender.beside.sockets:
+                tasks.create_task(keep_beside(one.wanted, self._dial_beside, one.use))
             self.step(Start())
             await asyncio.Event().wait()
 
@@ -221,6 +222,3 @@ class Phone:
             raise
         await self.sender.introduce(cast(CloudSocket, socket))
         return cast(CloudSocket, socket)
-
-    def _use_beside(self, socket: CloudSocket | None) -> None:
-        self.sender.beside.socket = socket

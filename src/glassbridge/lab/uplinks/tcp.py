@@ -1,10 +1,11 @@
 """TCP in virtual time, one way: what a sender of Linux does about loss, as far as it decides when bytes arrive.
 
-What waits for the window shares segments. Selective acknowledgements; what was sent before something that has arrived,
-and is late by a quarter of the round trip, is sent again; after two round trips without an answer the last segment is
-repeated, or one more is sent; then timeouts, doubled each time up to LONGEST, but the first few not where few segments
-are on their way (our sockets ask for all three: runtime/tcp.py). Segments that are repeated share packets, too. A
-timeout that came too early is taken back. Slow start and a window that shrinks by a third; no pacing.
+What waits for the window shares segments. Selective acknowledgements; what was sent before something that has arrived
+is sent again once three segments after it have arrived, or it is late by a quarter of the round trip; after two round
+trips without an answer the last segment is repeated, or one more is sent; then timeouts, doubled each time up to
+LONGEST, but the first few not where few segments are on their way (our sockets ask for all three: runtime/tcp.py).
+Segments that are repeated share packets, too. A timeout that came too early is taken back. Slow start and a window that
+shrinks by a third; no pacing.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ THIN, LINEAR = 4, 6
 """Segments on their way below which so many timeouts do not grow."""
 WINDOW: Final = 10.0
 REORDERED: Final = 0.25
+"""Share of the least round trip that a segment may be late."""
+SURE: Final = 3
+"""Segments after it that arrive where it is lost whatever the time."""
 LEAST_WINDOW: Final = 2.0
 
 
@@ -41,9 +45,11 @@ class _Segment:
 
 
 class Stream:
-    """Messages one way of a connection. `there` and `back` carry packets, `hear` gets each message in order."""
+    """Messages one way of a connection. `there` and `back` carry packets, `hear` gets each message in order. `greeted`:
+    the round trip of its greeting, seconds."""
 
-    def __init__(self, there: Way, back: Way, hear: Callable[[Any], None]) -> None:
+    def __init__(self, there: Way, back: Way, hear: Callable[[Any], None], greeted: float = 0.0) -> None:
+        self._greeted = greeted
         self._there, self._back, self._hear = there, back, hear
         self._loop = asyncio.get_running_loop()
         self._unsent: deque[tuple[Any, int]] = deque()
@@ -59,6 +65,11 @@ class Stream:
         self._least = inf
         self._doublings = self._expiries = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._newest: tuple[float, float] = (-inf, 0.0)
+        """(sent at, round trip) of the segment that was sent last of those that arrived."""
+        self._reorders = False
+        """A segment has arrived after one that was sent later, so that arrivals alone say nothing."""
+        self._looking: asyncio.TimerHandle | None = None
         self._probed = False
         self._next = 0
         self._early: dict[int, _Segment] = {}
@@ -89,8 +100,8 @@ class Stream:
     @property
     def trip(self) -> RoundTrip:
         """As the kernel tells."""
-        least = 0.0 if self._least == inf else self._least
-        return RoundTrip(self._smoothed, min(self._smoothed, least), self.repeated, self._loop.time() - self._heard_at)
+        now, least = self._smoothed or self._greeted, self._greeted if self._least == inf else self._least
+        return RoundTrip(now, min(now, least), self.repeated, self._loop.time() - self._heard_at)
 
     def _transmit(self) -> None:
         flying = sum(1 for one in self._segments if not one.arrived and not one.lost)
@@ -194,18 +205,42 @@ class Stream:
                 for one in self._segments:
                     one.lost = False
             self._former = None
-        wait = max(0.001, REORDERED * self._least)
+        self._reorders = self._reorders or any(one.times == 1 and one.sent_at < self._newest[0] for one in news)
         newest = max(one.sent_at for one in news)
-        late = [one for one in self._segments if not one.arrived and one.sent_at + wait < newest]
-        for one in late:
-            one.lost = True
-        if late and late[0].number >= self._recovers_until:
-            self._recovers_until = self._numbers
-            self._threshold = self._window = max(LEAST_WINDOW, self._window * 0.7)
-        else:
+        self._newest = max(self._newest, (newest, now - newest))
+        if not self._lose_overtaken():
             self._window += len(news) if self._window < self._threshold else len(news) / self._window
         self._arm()
         self._transmit()
+
+    def _lose_overtaken(self) -> bool:
+        """Marks what counts as lost, since what was sent later has arrived; returns whether the window shrinks."""
+        newest, trip = self._newest
+        overtaken = [one for one in self._segments if not (one.arrived or one.lost) and one.sent_at < newest]
+        arrived = sum(one.arrived for one in self._segments)
+        recovers = bool(self._segments) and self._segments[0].number < self._recovers_until
+        sure = not self._reorders and (arrived >= SURE or recovers)
+        wait = 0.0 if sure else max(0.001, REORDERED * self._least)
+        due = [one.sent_at + trip + wait for one in overtaken]
+        now = self._loop.time()
+        late = [one for one, at in zip(overtaken, due, strict=True) if at <= now]
+        for one in late:
+            one.lost = True
+        if self._looking is not None:
+            self._looking.cancel()
+        later = min((at for at in due if at > now), default=None)
+        self._looking = None if later is None else self._loop.call_at(later, self._look_again)
+        if not late or late[0].number < self._recovers_until:
+            return False
+        self._recovers_until = self._numbers
+        self._threshold = self._window = max(LEAST_WINDOW, self._window * 0.7)
+        return True
+
+    def _look_again(self) -> None:
+        self._looking = None
+        if not self.closed:
+            self._lose_overtaken()
+            self._transmit()
 
     def _measure(self, trip: float) -> None:
         self._least = min(self._least, trip)

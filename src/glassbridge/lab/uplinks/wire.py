@@ -34,6 +34,11 @@ class Link:
         self._up.begin(up)
         self._down.begin(down)
 
+    @property
+    def trip(self) -> float:
+        """Seconds of a round trip, at least."""
+        return self._up.impairment.delay + self._down.impairment.delay
+
     def heal(self) -> None:
         """Nothing is wrong any more."""
         self.begin(NEAR, NEAR)

@@ -1,0 +1,40 @@
+"""How many sockets carry a phone's audio beside its first, where no room carries any (phone/beside.py).
+
+TCP holds back what comes after a lost segment until that has come again, more than a round trip later. On a short way
+that is heard in time. On a long one (core/sending.LONG) each socket holds audio back for a share of the time that grows
+with loss and round trip; late in the end is what all of them hold back: the product of their shares.
+
+Pure functions. Times are seconds.
+"""
+
+from typing import Final
+
+MOST: Final = 3
+"""Sockets beside the first, at most: on all of them coded audio takes less than half of what PCM takes on one."""
+OVER: Final = 10.0
+"""Seconds over which repetitions are counted."""
+HELD: Final = (0.5, 2.0)
+"""Seconds for which a long way held audio back in OVER, from which on one more socket carries it."""
+LAG: Final = 0.075
+"""What a socket is behind the first, so that TCP repeats on each at other moments: half of a timeout at a short round
+trip."""
+LONG_LAGS: Final = (0.12, 0.24, 0.36)
+"""The same of each on a long way: longer than a frame, so that frames go together. Of fewer segments fewer are lost."""
+
+
+def carrying(repeated: int, trip: float, *, is_long: bool) -> int:
+    """How many carry all audio where a loss is worth another socket at all. `repeated`: segments that all sockets sent
+    again in OVER; `trip`: a round trip."""
+    held = repeated * trip if is_long else 0.0
+    return 1 + sum(held >= least for least in HELD)
+
+
+def opened(carry: int, *, is_long: bool, is_new: bool) -> int:
+    """How many are open where so many carry: on a long way one more, since to open it takes several round trips; but
+    none that the probe of a new link would have to share it with."""
+    return min(MOST, carry + 1) if carry and is_long and not is_new else carry
+
+
+def lag(place: int, *, is_long: bool) -> float:
+    """How long audio waits for the socket at this place beside the first, from 0 on."""
+    return LONG_LAGS[place] if is_long else LAG
