@@ -122,7 +122,7 @@ async def test_on_a_long_way_that_loses_as_many_carry_as_the_cloud_takes(most: i
         def put(_frame: Outgoing, copies: int = 0, place: int = place, one: SocketBeside = one) -> None:
             sent.append((now, place, one.lane.lag))
 
-        one.lane.put = put  # type: ignore[method-assign]
+        one.lane.put = put  # type: ignore[assignment, method-assign]
     frame = Outgoing(capture.take(bytes(3_200)).number, 1_600, packets=(b"opus",))
     besides.put([frame], first)  # type: ignore[arg-type]
     wanted = [one.wanted.is_set() for one in besides.sockets]
