@@ -102,7 +102,7 @@ class Beside:
         carrying = sending.carrying_beside(now)
         stands_by = sending.spares and now - self._alone_since >= SPARE_AFTER
         self._want(sockets_beside.opened(carrying, is_long=sending.is_long, is_new=sending.is_new) or int(stands_by))
-        if audio_routes.is_doubtful(first.silent, first.trip.now) and self.sockets[0].socket is not None:
+        if self.sockets[0].socket is not None and audio_routes.is_doubtful(first.silent, first.trip.now):
             self._send(self._unheard(first, now), 0, 1)
             self._send(frames, 1, carrying)
         else:
