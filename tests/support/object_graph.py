@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 SKIPPED = (
     type, types.ModuleType, types.FrameType, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop,
     contextvars.Context, threading.Thread,
@@ -64,6 +66,8 @@ def walk(root: Any, beyond: Iterable[Any] = ()) -> Graph:
 def _children(one: Any) -> list[Any]:
     if isinstance(one, types.FunctionType):  # not its globals
         return [*(one.__closure__ or ()), *(one.__defaults__ or ())]
+    if isinstance(one, structlog.BoundLoggerBase):  # how lines are written, and what pytest captured, are shared
+        return [one._context]
     return gc.get_referents(one)
 
 
