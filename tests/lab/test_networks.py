@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
@@ -34,6 +36,7 @@ def result(name: str, figures: Mapping[str, float] | None = None, transport: str
         ("loss5", {}, []),
         ("loss5", {"lost": 0.005}, ["lost"]),
         ("loss5", {"unseen": 15, "lost": 0.005}, ["unseen", "lost"]),
+        ("loss5", {"dropped": 1}, ["dropped"]),
         ("loss5", {"live": 0.985}, ["live"]),
         ("loss5", {"age_s": inf}, ["age_s"]),
         ("loss5", {"breaks": 1}, ["breaks"]),
@@ -133,3 +136,26 @@ async def test_a_rate_that_falls(after: float, at_once: int) -> None:
     for _ in range(2):
         way.take(bytes(1_000))
     assert len(delivered) == at_once
+
+
+FLOODED = """
+import asyncio, random, socket
+from glassbridge.lab.impaired import PHONE, Wire
+
+async def main():
+    async with Wire(random.Random(1)) as wire:
+        before = wire.dropped
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            for _ in range(2_000):
+                sending.sendto(bytes(100), (PHONE, 9))
+        print(before, wire.dropped > 0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not impaired.available(), reason="needs root and TUN devices")
+def test_packets_that_the_lab_itself_loses_are_counted() -> None:
+    argv = [*impaired.OWN_NETWORK, sys.executable, "-c", FLOODED]
+    found = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout.split() == ["0", "True"], found.stderr

@@ -87,6 +87,9 @@ class _Socket:
         self.sent: list[bytes] = []
         self.asked = 0
 
+    def keep_window(self) -> None:
+        pass
+
     async def room_for(self, *_: float) -> bool:
         return True
 

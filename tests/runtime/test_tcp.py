@@ -12,6 +12,8 @@ from glassbridge.runtime import tcp
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
 
+TCP_CC_INFO = 26
+
 
 class FakeSocket:
     """Tells one answer of the kernel after the other, the last one again and again: (unacknowledged segments, probes
@@ -93,3 +95,60 @@ async def test_repetitions_come_soon_at_both_ends_where_the_system_knows_how() -
             except OSError:
                 pytest.skip("this system is older than Linux 6.15")
     assert shortest == [100_000, 100_000]
+
+
+class Controlled:
+    """A socket with a congestion control and a state of the connection; remembers which control it was given."""
+
+    def __init__(self, control: str, state: int = 0) -> None:
+        self._control = control.encode().ljust(16, b"\0")
+        self._state = state
+        self.given: list[bytes] = []
+
+    def getsockopt(self, _level: int, option: int, _size: int) -> bytes:
+        return self._control if option == socket.TCP_CONGESTION else bytes([1, self._state, *bytes(254)])
+
+    def setsockopt(self, _level: int, _option: int, value: bytes) -> None:
+        self.given.append(value)
+
+
+@pytest.mark.parametrize(
+    ("control", "state", "given"),
+    [("bbr", 0, [b"reno", b"bbr"]), ("bbr", 3, []), ("cubic", 0, []), ("reno", 0, [])],
+)
+def test_only_bbr_measures_anew_and_not_amid_losses(control: str, state: int, given: list[bytes]) -> None:
+    raw = Controlled(control, state)
+    assert tcp.renew_bbr(raw) is bool(given)  # type: ignore[arg-type]
+    assert raw.given == given
+
+
+def number(info: bytes, at: int) -> int:
+    return int.from_bytes(info[at : at + 4], sys.byteorder)
+
+
+def pacing_gain(raw: socket.socket) -> int:
+    """0: BBR has measured nothing yet. (tcp_bbr_info of linux/inet_diag.h.)"""
+    return number(raw.getsockopt(socket.IPPROTO_TCP, TCP_CC_INFO, 20), 12)
+
+
+def window(raw: socket.socket) -> int:
+    """Segments that may be on their way."""
+    return number(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 80)
+
+
+def test_the_kernels_bbr_begins_anew_with_the_window_that_it_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as raw:
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+        except OSError:
+            pytest.skip("this kernel has no BBR")
+        other, _ = server.accept()
+        with other:
+            for _ in range(50):
+                raw.sendall(bytes(1 << 16))
+                other.recv(1 << 16, socket.MSG_WAITALL)
+            before = window(raw)
+            assert pacing_gain(raw)
+            assert tcp.renew_bbr(raw)
+            assert (pacing_gain(raw), window(raw)) == (0, before)
+            assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"bbr"

@@ -129,6 +129,7 @@ async def _speak(
             become_bad()
         on_line(said)
 
+    dropped = wire.dropped
     become_bad()
     phone = Program(
         "phone",
@@ -151,5 +152,6 @@ async def _speak(
     finally:
         await phone.stop(1.0)
         wire.begin(CLEAR, CLEAR)
-    heard, missed = hearing.of(turn.user), hearing.missed(turn.user)
-    return judge(turn.cell, turn.transport, phone, heard, round(config.seconds * 10), since_ns, missed)
+    lab = {"unseen": hearing.missed(turn.user), "dropped": wire.dropped - dropped}
+    heard = hearing.of(turn.user)
+    return judge(turn.cell, turn.transport, phone, heard, round(config.seconds * 10), since_ns, lab)

@@ -27,6 +27,9 @@ SERVER, PHONE = f"{_NET}1", f"{_NET}2"
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 _MTU = 1500
 _TCP, _UDP = 6, 17
+_DEVICES = "/proc/self/net/dev"
+_RECEIVED_DROPS, _SENT_DROPS = 3, 11
+"""Columns of that file, behind the device's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,8 @@ class Wire:
         self._dead: set[bytes] = set()
         """Addresses that the phone had."""
         self._moving: asyncio.Task[None] | None = None
+        self._refused = 0
+        """Packets that a device did not take."""
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -147,8 +152,9 @@ class Wire:
             await _run(*self.prefix, "ip", "addr", "add", f"{PHONE}/24", "dev", far[1])
             await _run(*self.prefix, "ip", "link", "set", far[1], "mtu", str(_MTU), "up")
             await _run(*self.prefix, "ip", "link", "set", "lo", "up")
-            self.up = Direction(lambda packet: _write(near[0], packet), self._chance, self._upward)
-            self.down = Direction(lambda packet: _write(far[0], packet), self._chance, self._downward)
+            self._near = near[1]
+            self.up = Direction(lambda packet: self._write(near[0], packet), self._chance, self._upward)
+            self.down = Direction(lambda packet: self._write(far[0], packet), self._chance, self._downward)
             self._portal = await Portal.start(SERVER)
             loop.add_reader(far[0], _read, far[0], self.up)
             loop.add_reader(near[0], _read, near[0], self.down)
@@ -159,6 +165,19 @@ class Wire:
 
     async def __aexit__(self, *_: object) -> None:
         await self._release()
+
+    @property
+    def dropped(self) -> int:
+        """Packets so far that were lost although the network lost none of them: devices refused them, or had no room
+        for them because this process came too late."""
+        holder = self._holder.pid if self._holder is not None else "self"
+        return self._refused + _drops(f"/proc/{holder}/net/dev", self._device) + _drops(_DEVICES, self._near)
+
+    def _write(self, fd: int, packet: bytes) -> None:
+        try:
+            os.write(fd, packet)
+        except OSError:
+            self._refused += 1
 
     def begin(self, up: Impairment, down: Impairment) -> None:
         """From now on packets are treated so, each way."""
@@ -263,11 +282,15 @@ def _read(fd: int, direction: Direction) -> None:
             direction.take(packet)
 
 
-def _write(fd: int, packet: bytes) -> None:
-    try:
-        os.write(fd, packet)
-    except OSError:
-        return  # the far end is gone, or its queue is full: a packet that is lost
+def _drops(path: str, device: str) -> int:
+    """What a device dropped, both ways, as a file in the form of /proc/net/dev tells."""
+    with open(path) as file:
+        for line in file:
+            name, _, numbers = line.partition(":")
+            if name.strip() == device:
+                found = numbers.split()
+                return int(found[_RECEIVED_DROPS]) + int(found[_SENT_DROPS])
+    return 0
 
 
 async def _ip(*args: str) -> None:

@@ -53,10 +53,11 @@ def judge(
     heard: Sequence[tuple[int, bytes]],
     units: int,
     since_ns: int,
-    missed: int = 0,
+    lab: Mapping[str, int],
 ) -> Result:
-    """`heard`: what the recogniser got, and when, but for `missed` blocks that the lab did not see; `since_ns`: when
-    the network became bad."""
+    """`heard`: what the recogniser got, and when; `since_ns`: when the network became bad. `lab`: faults of the lab
+    itself, in which a run says nothing: blocks that were heard `unseen`, packets that were `dropped` though the network
+    lost none of them."""
     done = phone.events("done")
     told = [(said["t_ns"], f"{said['situation']}: {said['text']}") for said in phone.events("told")]
     detail: dict[str, Any] = dict(done[-1]) if done else {"error": phone.last_words}
@@ -64,7 +65,7 @@ def judge(
     detail["states"] = [":".join(filter(None, (said["state"], said["code"]))) for said in phone.events("state")]
     detail["told"] = [(round((at - since_ns) / 1e9, 2), text) for at, text in told]
     figures = _told(cell, transport, phone, told, since_ns) | _heard(cell, phone, heard, units, detail)
-    return Result(cell=cell, transport=transport, figures=figures | {"unseen": missed}, detail=detail)
+    return Result(cell=cell, transport=transport, figures={**figures, **lab}, detail=detail)
 
 
 def _told(

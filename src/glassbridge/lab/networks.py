@@ -44,7 +44,7 @@ class Cell:
     @property
     def must(self) -> tuple[Limit, ...]:
         """The limits of each phone's figures (lab/network_judge.py)."""
-        found = [never("unseen"), never("lost"), least("live", self.live), most("age_s", self.age)]
+        found = [never("unseen"), never("dropped"), never("lost"), least("live", self.live), most("age_s", self.age)]
         for figure, bound in (("hole_s", self.hole), ("ready_s", self.ready)):
             found += [most(figure, bound)] if bound < inf else []
         found += [always("codes")] if self.told else []

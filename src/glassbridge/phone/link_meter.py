@@ -49,9 +49,11 @@ class LinkMeter:
             await self.probe()
 
     def look(self) -> None:
-        """Counts what the sockets have sent again."""
-        first = [] if self.socket is None else [self.socket]
-        repeated = sum(socket.trip.repeated for socket in first + self._beside.open)
+        """Counts what the sockets have sent again, and keeps their windows. To be called often while audio is sent."""
+        sockets = ([] if self.socket is None else [self.socket]) + self._beside.open
+        for socket in sockets:
+            socket.keep_window()
+        repeated = sum(socket.trip.repeated for socket in sockets)
         if repeated > self._repeated:
             self._sending.repeated(repeated - self._repeated, self._clock())
         self._repeated = repeated

@@ -11,7 +11,7 @@ from typing import Final
 from glassbridge.core.audio_routes import SILENT
 from glassbridge.core.sending import LONG
 from glassbridge.livekit.participant import Flight
-from glassbridge.runtime.tcp import SEGMENT, RoundTrip
+from glassbridge.runtime.tcp import RENEW_EVERY, SEGMENT, RoundTrip
 from glassbridge.wire import phone as wire
 
 POLL: Final = 0.005
@@ -174,6 +174,7 @@ class Paced(Pace):
         """Bytes of audio so far, and of what lies around them."""
         self._waits_since = 0.0
         """Since when something is on its way."""
+        self._renewed_at = clock()
 
     @property
     def given(self) -> int:
@@ -186,6 +187,17 @@ class Paced(Pace):
     @abstractmethod
     async def send_audio(self, frame: bytes) -> bool:
         """Sends a binary frame; False when the socket is gone or blocked. Safe to cancel."""
+
+    def _renew(self) -> bool:
+        """Has the kernel measure the way anew; False where it is not asked to."""
+        return False
+
+    def keep_window(self) -> None:
+        """To be called often: sees to it that the kernel does not shrink what may be on its way only to measure it
+        (runtime/tcp.renew_bbr). Where packets wait in a queue it may."""
+        now = self._clock()
+        if now - self._renewed_at >= RENEW_EVERY and self.trip.queued < PROBE_QUEUED and self._renew():
+            self._renewed_at = now
 
     @property
     def silent(self) -> float:

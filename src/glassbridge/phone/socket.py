@@ -13,7 +13,7 @@ from glassbridge.phone.pacing import Paced
 from glassbridge.runtime.addresses import check_url
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
-from glassbridge.runtime.tcp import RoundTrip, round_trip, unacknowledged
+from glassbridge.runtime.tcp import RoundTrip, renew_bbr, round_trip, unacknowledged
 from glassbridge.runtime.unreachable import SIGN_IN, is_web_page, stay, why
 from glassbridge.runtime.world import World, close_http, is_sent
 from glassbridge.telemetry import traces
@@ -175,6 +175,10 @@ class CloudSocket(Paced):
     def measured(self) -> RoundTrip | None:
         raw = self._ws.get_extra_info("socket")
         return round_trip(raw) if raw is not None else None
+
+    def _renew(self) -> bool:
+        raw = self._ws.get_extra_info("socket")
+        return raw is not None and renew_bbr(raw)
 
     def pending(self) -> int | None:
         # aiohttp itself waits only beyond 64 KiB: 2 s of PCM, 20 s of Opus.

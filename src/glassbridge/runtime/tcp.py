@@ -41,6 +41,13 @@ LONGEST_TIMEOUT: Final = 1.0
 _LONGEST_TIMEOUT: Final = 44
 """Linux 6.15 (TCP_RTO_MAX_MS): lost segments are repeated each second at least. Without it the gaps grow, and a network
 that is back after 10 s is noticed up to 6 s later."""
+RENEW_EVERY: Final = 4.0
+"""Seconds after which BBR is to measure anew (`renew_bbr`): well before the 10 s after which it holds audio back."""
+_BBR: Final = b"bbr"
+_NAME_BYTES: Final = 16
+"""Of a congestion control's name, the zero at its end included."""
+_STATE_AT, _OPEN = 1, 0
+"""tcpi_ca_state: nothing is lost, repeated, or overtaken."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -105,6 +112,24 @@ def unacknowledged(raw: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:
         return 0
+
+
+def renew_bbr(raw: socket.socket) -> bool:
+    """Lets the congestion control BBR measure anew, window and connection as they are; returns whether it did. Each
+    10 s without a round trip as short as its shortest BBR has no more than four segments on their way for 0.2 s and a
+    round trip. Live audio on a long way has more, and waited half a second for each. Nothing is done under another
+    congestion control, nor while segments are lost: BBR forgets then what its window was before."""
+    if (info := _tcp_info(raw)) is None or info[_STATE_AT] != _OPEN:
+        return False
+    try:
+        name = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_BYTES).rstrip(b"\0")
+        if name != _BBR:
+            return False
+        for each in (b"reno", name):  # the same once more would change nothing; every system has and allows reno
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, each)
+    except OSError:
+        return False
+    return True
 
 
 async def lost(raw: socket.socket, look_every: float, looks: int) -> None:
