@@ -35,6 +35,26 @@ async def test_it_is_a_child_of_ours_in_a_group_of_its_own_and_has_its_name() ->
         assert [word for word in process.cmdline() if word] == [sys.executable, "-m", "glassbridge", *LIVEKIT]
 
 
+async def test_it_ends_where_its_caller_died_before_it_became_its_child() -> None:
+    """It once waited for its caller for ever, on a whole processor."""
+    script = """
+import os
+from tests.support import forked
+ours, theirs = os.pipe()
+if not os.fork():
+    starter = os.getpid()
+    if not os.fork():
+        os.close(ours)
+        forked._become({"parent": 1 << 30}, [], starter)
+    os._exit(0)
+os.close(theirs)
+os.read(ours, 1)
+print("ended", flush=True)
+"""
+    async with Program.python(script) as program:
+        await program.says("ended")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
 async def test_its_end_is_seen(number: int, status: int) -> None:
     async with Program.glassbridge(*LIVEKIT) as program:

@@ -322,9 +322,10 @@ def _serve(calls: socket.socket) -> None:
         between = os.fork()
         if not between:
             # Its parent is the one that called when this one has ended.
+            starter = os.getpid()
             pid = os.fork()
             if not pid:
-                _become(call, files)
+                _become(call, files, starter)
             os.write(theirs, str(pid).encode())
             os._exit(0)
         os.waitpid(between, 0)
@@ -363,9 +364,10 @@ def _bring_a_template() -> _Template:
     return _Template(ours)
 
 
-def _become(call: dict[str, Any], files: Sequence[int]) -> NoReturn:
+def _become(call: dict[str, Any], files: Sequence[int], starter: int) -> NoReturn:
+    """Ends where the caller has died, be it before this is its child."""
     os.setpgrp()
-    while os.getppid() != call["parent"]:
+    while os.getppid() == starter:
         os.sched_yield()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != call["parent"]:
