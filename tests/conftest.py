@@ -127,11 +127,14 @@ def leaves_nothing_behind() -> Iterator[None]:
         descriptors += Counter(socket=0 if native else 4, pipe=2)
 
     def leaks() -> bool | str:
+        new = dict(_children().items() - children.items())
         found = [
             *(f"thread {t.name}" for t in set(threading.enumerate()) - threads if not _lasting(t)),
             *(f"{count} x {what}" for what, count in (_descriptors() - descriptors).items()),
-            *(f"child process {pid}: {words}" for pid, words in (_children().items() - children.items())),
+            *(f"child process {pid}: {words}" for pid, words in new.items()),
         ]
+        for pid in new:
+            forked.bury(pid)
         if found:
             gc.collect()
         return "left behind: " + ", ".join(found) if found else True
@@ -229,16 +232,11 @@ def _descriptors() -> Counter[str]:
 def _children() -> dict[int, str]:
     """Our direct child processes: pid and command line."""
     found, lasting = {}, forked.lasting()
-    for task in Path("/proc/self/task").iterdir():
+    for pid in forked.children():
         try:
-            pids = (task / "children").read_text().split()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue
-        for pid in pids:
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            except OSError:
-                continue
-            if not any(name in words for name in LASTING_CHILDREN) and int(pid) not in lasting:
-                found[int(pid)] = words
+        if not any(name in words for name in LASTING_CHILDREN) and pid not in lasting:
+            found[pid] = words
     return found

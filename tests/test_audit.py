@@ -1,6 +1,7 @@
 """`make audit`: silence of the service is no good news; what is locked is no older than what is known to be safe."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,7 @@ def test_a_hole_is_told_and_what_is_not_known_too() -> None:
 def test_the_sbom_is_made_and_an_audit_without_an_answer_says_so(tmp_path: Path) -> None:
     """The registry's address leads nowhere: this is how it goes offline."""
     env = {"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(Path.home()), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    env |= {name: value for name, value in os.environ.items() if name == "XDG_CACHE_HOME"}  # where uv is
     done = subprocess.run(
         [sys.executable, "-m", "tools.audit", str(tmp_path)], cwd=ROOT, env=env, capture_output=True, text=True
     )

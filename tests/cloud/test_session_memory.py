@@ -322,9 +322,11 @@ class Hour:
         ]  # fmt: skip
         hearing = self.session.audio.hearing
         mendings = [seat.mending for seat in hearing._seats.values()]
-        for late in (hearing._sound, *mendings):
-            shared = [one for one in (hearing._sound, *mendings) if one is not late]
-            assert walk(late, [*beyond, hearing, *shared]).size < MOST_LATE
+        sound: list[Any] = []
+        assert walk(hearing._sound, [*beyond, hearing, *mendings], sound).size < MOST_LATE
+        for late in mendings:  # one that is at work holds the session's sound by its pieces
+            others = [one for one in mendings if one is not late]
+            assert walk(late, [*beyond, hearing, *others, *sound]).size < MOST_LATE
         beyond += [hearing._sound, *mendings, *(one._task for one in mendings if one._task is not None)]
         return walk(self.session, beyond)
 

@@ -227,8 +227,8 @@ async def raw(stack: Stack, target: str, noise: bytes) -> None:
             writer.write_eof()
             while await reader.read(65536):
                 continue
-    except (ConnectionError, TimeoutError):
-        pass
+    except (OSError, TimeoutError):
+        pass  # it is cut off, maybe before we have said all
     finally:
         writer.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glassbridge.core.values import UserId
+from glassbridge.core.values import BYTES_PER_MS, UserId
 from glassbridge.lab import clips
 from glassbridge.lab.stack import Stack
 from tests.scenarios.systems import config, recording, said, samples
@@ -42,19 +42,37 @@ async def test_every_way_but_the_track_is_bit_exact(livekit: str, tmp_path: Path
         statuses = await asyncio.gather(*(phone.wait() for phone in phones.values()))
     assert dict(zip(WAYS, statuses, strict=True)) == dict.fromkeys(WAYS, 0), why(stack, *phones.values())
 
+    expected: dict[str, tuple[int, int]] = {}
     for way, phone in phones.items():
         [summary] = phone.events("summary")
         heard = recording(tmp_path, users[way])
         assert summary["samples"] * 2 == len(clip), way
-        assert summary["frames_dropped"] == 0, way
-        assert len(heard) == len(clip), f"{way}: {len(clip) - len(heard)} bytes are missing"
-        assert heard == clip, f"{way}: same length, other bytes"
-        assert said(phone.events("caption")) == clips.words("short"), way
         if way[1] == "numbered":
             assert summary["acknowledged"] == summary["samples"], way
+            assert summary["frames_dropped"] == 0, way
+        dropped = summary["frames_dropped"]
+        assert left_out(heard, clip, way[2] * BYTES_PER_MS) == dropped, way
+        if not dropped:
+            assert heard == clip, way
+            assert said(phone.events("caption")) == clips.words("short"), way
+        expected[users[way]] = (len(heard) // 2, 0)
 
     accounts = {event["user_id"]: (event["heard"], event["lost"]) for event in stack.cloud.events("session gone")}
-    assert accounts == {user: (len(clip) // 2, 0) for user in users.values()}, "the ledger counts something else"
+    assert accounts == expected, "the ledger counts something else"
+
+
+def left_out(heard: bytes, clip: bytes, size: int) -> int:
+    """Frames of the clip, of so many bytes each, that were not heard; all others have to be, in order and alike. A
+    phone without numbers drops a frame that grew too old while the machine did something else."""
+    at = missing = 0
+    for begin in range(0, len(clip), size):
+        frame = clip[begin : begin + size]
+        if heard[at : at + len(frame)] == frame:
+            at += len(frame)
+        else:
+            missing += 1
+    assert at == len(heard), f"{len(heard) - at} bytes were heard that nobody said there"
+    return missing
 
 
 @pytest.mark.parametrize("livekit", BOTH)

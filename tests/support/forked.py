@@ -79,15 +79,18 @@ class _Template:
         """Returns the id of the process, a child of this one. Raises OSError where the template has ended."""
         libc = ctypes.CDLL(None)
         with self._turn:
+            before = children()
             libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
             try:
                 socket.send_fds(self._calls, [json.dumps(call).encode()], files)
                 answer = self._calls.recv(100)
             finally:
                 libc.prctl(_PR_SET_CHILD_SUBREAPER, 0)
+                _orphans.update(children() - before)
         if not answer:
             raise BrokenPipeError("the template of programs has ended")
-        return int(answer)
+        _orphans.discard(pid := int(answer))
+        return pid
 
 
 class _Started(_Template):
@@ -125,6 +128,26 @@ class _Started(_Template):
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # threads of a library would not live in a fork
                 start_new_session=True,
             )
+
+
+_orphans: set[int] = set()
+"""Processes whose parent died while this process was to get a child: they have become its children, too."""
+
+
+def children() -> set[int]:
+    """The ids of this process's children."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
+
+
+def bury(pid: int) -> None:
+    """Takes the status of an orphan that has ended: nobody else waits for it."""
+    if pid in _orphans:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -40,8 +40,8 @@ class Graph:
         ]
 
 
-def walk(root: Any, beyond: Iterable[Any] = ()) -> Graph:
-    """All that `root` reaches, without what is `beyond`: shared with others."""
+def walk(root: Any, beyond: Iterable[Any] = (), reached: list[Any] | None = None) -> Graph:
+    """All that `root` reaches, without what is `beyond`: shared with others. `reached` gets all of it."""
     seen = {id(one) for one in beyond} | {id(root)}
     graph = Graph()
     queue: deque[tuple[Any, str]] = deque([(root, type(root).__name__)])
@@ -60,6 +60,8 @@ def walk(root: Any, beyond: Iterable[Any] = ()) -> Graph:
                 seen.add(id(child))
                 alive.append(child)
                 queue.append((child, _name(one, child, name)))
+    if reached is not None:
+        reached += alive
     return graph
 
 
