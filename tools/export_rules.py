@@ -29,7 +29,20 @@ from glassbridge.core import (
 from glassbridge.core.diagnosis import MUTED
 from glassbridge.core.machine import Cell
 from glassbridge.core.values import SAMPLE_RATE, LossReason
-from glassbridge.phone import beside, by_track, capture, coding, insisting, missing, pacing, plain, sender, track_tail
+from glassbridge.phone import (
+    beside,
+    by_track,
+    capture,
+    coding,
+    insisting,
+    lanes,
+    missing,
+    pacing,
+    plain,
+    resending,
+    sender,
+    track_tail,
+)
 from glassbridge.wire import audio_frames
 from glassbridge.wire import phone as wire
 from glassbridge.wire.close_codes import CloseCode
@@ -40,8 +53,8 @@ FOR_JAVASCRIPT = ROOT / "js" / "phone" / "src" / "rules.js"
 NOT_EDITED = "Written by tools/export_rules.py from src/glassbridge: `make machines`."
 MACHINES = (phone_socket, phone_place)
 CONSTANTS = (
-    phone_link, sending, sending_levels, sockets_beside, route_reports, audio_routes, capture, coding, sender, plain,
-    missing, pacing, beside, insisting, by_track, track_tail, audio_frames,
+    phone_link, sending, sending_levels, sockets_beside, route_reports, audio_routes, capture, coding, sender, lanes,
+    resending, plain, missing, pacing, beside, insisting, by_track, track_tail, audio_frames,
 )  # fmt: skip
 """Modules of which only the constants are exported."""
 

@@ -209,10 +209,12 @@ async def test_audio_goes_by_the_socket_when_the_cloud_says_so() -> None:
         await me.live()  # by a presence frame on the socket
         await speak(me.client, pcm)
         await eventually(lambda: bytes(cloud.delivered) == pcm or f"{len(cloud.delivered)} bytes")
-        assert me.client.sender.counts.sent.keys() == {me.client.sender.carrier}
+        assert me.client.sender.counts.sent.keys() == {me.client.sender.routes.carrier}
         cloud.path = "livekit"
         await cloud.state("live", transport="livekit")
-        await eventually(lambda: me.client.sender.carrier is not None and me.client.sender.carrier.value == "data")
+        await eventually(
+            lambda: me.client.sender.routes.carrier is not None and me.client.sender.routes.carrier.value == "data"
+        )
 
 
 async def test_presence_goes_on_each_second_and_says_when_the_microphone_is_off() -> None:

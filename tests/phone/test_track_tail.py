@@ -119,12 +119,11 @@ class _Phone:
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[None]:
-        work = (self.sender.run(), self.sender.keep_present(), *(lane.run() for lane in self.sender._lanes.values()))
-        tasks = [asyncio.ensure_future(one) for one in work]
+        running = asyncio.ensure_future(self.sender.run())
         try:
             yield
         finally:
-            await cancelled(*tasks)
+            await cancelled(running)
 
     def speak(self, numbers: range) -> None:
         for number in numbers:
@@ -145,7 +144,7 @@ class _Phone:
             return bool(self.frames)
 
         await eventually(answered)
-        await self.sender._lanes[AudioRoute.SOCKET].emptied()
+        await self.sender.lanes.emptied(AudioRoute.SOCKET)
 
     @property
     def plain(self) -> list[tuple[int, int]]:

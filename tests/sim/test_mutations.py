@@ -22,7 +22,7 @@ from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
 from glassbridge.phone.link import Link
-from glassbridge.phone.sender import Sender
+from glassbridge.phone.routes import Routes
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.telemetry import traces
 
@@ -122,7 +122,7 @@ def phone_that_misses_no_answer(patch: Patch) -> None:
 
 def phone_that_is_seldom_present(patch: Patch) -> None:
     """In the phone's shell: a phone in which nobody speaks says so each 6 s."""
-    patch.setattr(Sender, "_presence_due", lambda _self: 6.0)
+    patch.setattr(Routes, "presence_due", lambda _self, **_: 6.0)
 
 
 def phone_that_never_hangs_up(patch: Patch) -> None:

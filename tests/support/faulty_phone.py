@@ -112,7 +112,7 @@ def _on_each_frame(client: PhoneClient, change: Callable[[bytes], bytes]) -> Non
 
 def forgets_replay(client: PhoneClient) -> None:
     """What the cloud asks for is never sent again."""
-    client._sender._send_missing = lambda: None  # type: ignore[method-assign]
+    client._sender._resending.send_missing = lambda: None  # type: ignore[method-assign]
 
 
 def renumbers_after_reconnect(client: PhoneClient) -> None:

@@ -323,9 +323,13 @@ export const RULES = {
       "MAX_AGE": 5.0,
       "HUM_AFTER": 0.3,
       "FILL_AFTER": 0.06,
-      "TAILS": 2,
+      "TAILS": 2
+    },
+    "lanes": {
       "ROOM_AGE": 1.0,
-      "SOCKET_PATIENCE": 30.0,
+      "SOCKET_PATIENCE": 30.0
+    },
+    "resending": {
       "DOUBTED": 1.5
     },
     "plain": {

@@ -23,7 +23,8 @@ import { Work } from "./work.js";
 /** @typedef {import("./frames.js").Frame} Frame */
 /** @typedef {import("./sending.js").Route} Route */
 
-const { FILL_AFTER, QUEUE_FRAMES, ROOM_AGE, TAILS } = RULES.constants.sender;
+const { FILL_AFTER, QUEUE_FRAMES, TAILS } = RULES.constants.sender;
+const { ROOM_AGE } = RULES.constants.lanes;
 const { SPARE_AFTER } = RULES.constants.beside;
 const { LAG } = RULES.constants.sockets_beside;
 const { TAIL } = RULES.constants.audio_routes;

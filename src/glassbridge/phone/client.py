@@ -116,10 +116,7 @@ class PhoneClient:
     async def __aenter__(self) -> Self:
         self._link.start()
         self._tasks.spawn(self._sender.run(), "sender")
-        self._tasks.spawn(self._sender.run_lanes(), "lanes")
-        self._tasks.spawn(self._sender.keep_present(), "presence")
-        self._tasks.spawn(self._sender.replay(), "replay")
-        for one in self._sender.beside.sockets:
+        for one in self._sender.lanes.beside.sockets:
             self._tasks.spawn(keep_beside(one.wanted, self._dial_beside, one.use), "beside")
         self._tasks.spawn(network_watch.watch(self._peer, self.network_changed), "network")
         return self
@@ -160,7 +157,7 @@ class PhoneClient:
     @property
     def audio_state(self) -> events.AudioStateChanged | None:
         """What the cloud said last about audio on the current socket; the original's clouds never do."""
-        return self._sender.told
+        return self._sender.routes.told
 
     @property
     def capture(self) -> Capture:
@@ -370,7 +367,7 @@ class PhoneClient:
         told = events.AudioStateChanged(
             notice.state, notice.reason, notice.code, notice.transport, notice.retry_in_ms, notice.hop, notice.seconds
         )
-        self._sender.told = told
+        self._sender.routes.told = told
         self._link.recovery.told(notice, numbers=self._numbers and self._transport is not Transport.TRACK)
         self._on_event(told)
         retry_at = None if notice.retry_in_ms is None else self._link.now() + notice.retry_in_ms / 1000
@@ -384,7 +381,7 @@ class PhoneClient:
         await self._sender.introduce(socket)
         self.session = ack
         self._sender.use(socket, ack)
-        self._tasks.spawn(self._sender.meter.probe(), "probe")
+        self._tasks.spawn(self._sender.lanes.meter.probe(), "probe")
         told = ack.livekit
         same_room = ack.resumed or (told is not None and (told.url, told.room_name) == self._link.room.where)
         self._link.post(Accepted(number, same_room, ack.pings))

@@ -1,5 +1,5 @@
 """The samples that the cloud lacks: which of them are sent again, by which route, and when. It sends nothing itself
-(phone/sender.py).
+(phone/resending.py).
 
 Samples for which the recogniser waits are sent again at once, ahead of all newer ones: into the room repeatedly while
 they are fresh, by the socket once. The others are sent by the socket once, after all new audio.

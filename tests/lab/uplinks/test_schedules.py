@@ -13,7 +13,8 @@ from glassbridge.lab.networks import find
 from glassbridge.lab.uplinks.run import Outcome, playground
 from glassbridge.lab.uplinks.schedule import Schedule, make
 from glassbridge.phone.capture import Capture
-from glassbridge.phone.sender import Sender
+from glassbridge.phone.lanes import Lanes
+from glassbridge.phone.resending import Resending
 
 Play = Callable[[Schedule], Outcome]
 SEEDS = 24
@@ -150,8 +151,8 @@ def test_a_way_that_becomes_long_keeps_its_socket(play: Play) -> None:
 
 
 def test_a_phone_that_drops_what_waits_loses(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sender, "_send_missing", lambda _: None)
-    monkeypatch.setattr(Sender, "_is_wanted", lambda *_: _[2] < 0.3)
+    monkeypatch.setattr(Resending, "send_missing", lambda _: None)
+    monkeypatch.setattr(Lanes, "_is_wanted", lambda *_: _[2] < 0.3)
     bad = Impairment(delay=0.025, rate=16_000)
     outcome = play(Schedule(seed=1, transport=Transport.WEBSOCKET, up=bad, down=bad))
     assert any(text.startswith("lost") for text in outcome.violations)

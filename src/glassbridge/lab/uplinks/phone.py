@@ -115,9 +115,8 @@ class Phone:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for part in (self.sender.run(), self.sender.run_lanes(), self.sender.keep_present(), self.sender.replay()):
-                tasks.create_task(part)
-            for one in self.sender.beside.sockets:
+            tasks.create_task(self.sender.run())
+            for one in self.sender.lanes.beside.sockets:
                 tasks.create_task(keep_beside(one.wanted, self._dial_beside, one.use))
             self.step(Start())
             await asyncio.Event().wait()
@@ -195,7 +194,7 @@ class Phone:
                 self.capture.acknowledge(said.epoch, said.position, said.missing, said.lost)
                 self.sender.acknowledged(said)
             case "live":  # after an acknowledgement that came just before
-                self._loop.call_soon(setattr, self.sender, "told", LIVE)
+                self._loop.call_soon(setattr, self.sender.routes, "told", LIVE)
             case "closed":
                 self._close(number)
                 self.step(SocketClosed(number, ComeBack.NO, "superseded"))
@@ -203,7 +202,7 @@ class Phone:
     async def _accepted(self, number: Generation, socket: Socket, ack: wire.ConnectionAck) -> None:
         await self.sender.introduce(cast(CloudSocket, socket))
         self.sender.use(cast(CloudSocket, socket), ack)
-        self._tasks.create_task(self.sender.meter.probe())
+        self._tasks.create_task(self.sender.lanes.meter.probe())
         self.step(Accepted(number, same_room=True, answers=True))
         self.sender.nudge()
 
