@@ -30,16 +30,28 @@ def assert_passed(output: str) -> None:
     assert "Traceback" not in output
 
 
-def test_audio_and_words_arrive(tmp_path: Path) -> None:
-    """Offline, where that can be had: in a network namespace with only `lo` (no cable, no Wi-Fi, no name server)."""
-    argv, env = [sys.executable, "-m", "glassbridge", "demo"], os.environ | {"TMPDIR": str(tmp_path)}
+def test_audio_and_words_arrive(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """On a terminal, which shows a live picture, and offline, where that can be had: in a network namespace with only
+    `lo` (no cable, no Wi-Fi, no name server).
+
+    What is told where there is no terminal: tests/lab/test_break_it.py, test_stop.py.
+    """
+    if shutil.which("script") is None:
+        pytest.skip("no `script` here that makes a terminal")
+    typescript = tmp_path_factory.mktemp("terminal") / "typescript"
+    argv = ["script", "-qec", f"{sys.executable} -m glassbridge demo", str(typescript)]
+    env = os.environ | {"TMPDIR": str(tmp_path), "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "50"}
     if shutil.which("unshare") is not None and isolated(["true"], os.environ, 10).returncode == 0:
         ran = isolated(argv, env, 100)
     else:
         warnings.warn("no network namespace can be made here (needs Linux and root): not tested offline", stacklevel=1)
         ran = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=patient(100))
-    assert_passed(ran.stderr + ran.stdout)
-    assert ran.returncode == 0
+    shown = typescript.read_text(errors="replace")
+    assert ran.returncode == 0, shown[-3000:]
+    for panel in ("parts", "audio: live", "captions", "events", "recogniser", "█"):
+        assert panel in shown
+    [verdict] = re.findall("PASSED: first audio.*", shown)
+    assert_passed(verdict)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -50,19 +62,3 @@ async def test_with_the_official_sdk() -> None:
         status = await demo.ends(within=90)
     assert_passed("\n".join([*demo.err, *demo.out]))
     assert status == 0
-
-
-def test_on_a_terminal_it_is_a_live_picture(tmp_path: Path) -> None:
-    if shutil.which("script") is None:
-        pytest.skip("no `script` here that makes a terminal")
-    command = f"{sys.executable} -m glassbridge demo --livekit embedded"
-    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "50"}
-    typescript = tmp_path / "typescript"
-    ran = subprocess.run(
-        ["script", "-qec", command, typescript], env=env, stdout=subprocess.DEVNULL, timeout=patient(100)
-    )
-    shown = typescript.read_text(errors="replace")
-    assert ran.returncode == 0, shown[-3000:]
-    for panel in ("parts", "audio: live", "captions", "events", "recogniser", "█"):
-        assert panel in shown
-    assert "PASSED: first audio" in shown

@@ -88,9 +88,9 @@ def said(program: Program, event: str) -> list[Any]:
 
 
 @asynccontextmanager
-async def speaking(folder: Path, livekit: str = "embedded", **more: str) -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
-    """A system in which a phone speaks; `more` is for its environment."""
-    env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0", **more}
+async def speaking(folder: Path, livekit: str = "embedded") -> AsyncIterator[tuple[Stack, Recorder, Ear]]:
+    """A system in which a phone speaks."""
+    env = {"GLASSBRIDGE_ADMIN_TOKEN": TOKEN, "GLASSBRIDGE_BRIDGE_METRICS_PORT": "0"}
     options = {"livekit": livekit, "env": env, "taps": {"A": folder / "tap"}, "spare": True}
     with Ear(folder / "tap") as ear:
         async with Stack(config(**options)) as stack, aiohttp.ClientSession() as http:
@@ -112,6 +112,7 @@ def _seconds_of_audio(room: Any) -> int:
 
 
 async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(tmp_path: Path) -> None:
+    """Then cloud and bridge start anew with the recorder off."""
     async with speaking(tmp_path) as (stack, recorder, ear):
         worker = said(stack.bridge, "worker ready")[0]["pid"]
 
@@ -155,6 +156,7 @@ async def test_a_killed_worker_is_a_gap_of_the_bridge_and_what_it_told_is_kept(t
         assert before["events"][0]["action"].startswith("connect"), before
 
         await shows_it(recorder, stack, tmp_path / "report.json")
+        await keeps_nothing(recorder, stack, ear)
 
 
 @pytest.mark.slow
@@ -184,16 +186,6 @@ async def test_each_program_that_freezes_is_named(tmp_path: Path) -> None:
             assert new[0]["hop"] in named, shown
             assert abs(new[0]["from_ms"] - begun) < patient(CLOSE), shown
             assert new[-1]["to_ms"] > begun + 5_000, shown
-
-
-async def test_where_nothing_shall_be_kept_nothing_is(tmp_path: Path) -> None:
-    async with speaking(tmp_path, GLASSBRIDGE_RECORDER="false") as (_, recorder, ear):
-        heard_by = len(ear.heard)
-        await eventually(lambda: len(ear.heard) > heard_by + 30 or "the phone is not heard any more", 30.0)
-        timeline, rooms = await recorder.timeline(), await recorder.rooms()
-        assert timeline["session"]["state"] == "live"  # how it is now
-        assert (timeline["events"], timeline["gaps"], rooms) == ([], [], [])
-        assert all(count is None for column in timeline["seconds"] for count in column)
 
 
 async def gaps_since(recorder: Recorder, known: int) -> list[Any]:
@@ -241,3 +233,18 @@ async def shows_it(recorder: Recorder, stack: Stack, path: Path) -> None:
         assert secret not in exported
     word = max(clips.words("clip"), key=len)
     assert word not in exported, "a transcript is in it"
+
+
+async def keeps_nothing(recorder: Recorder, stack: Stack, ear: Ear) -> None:
+    """Where the settings say so."""
+    for program, start in ((stack.bridge, stack.start_bridge), (stack.cloud, stack.start_cloud)):
+        program.env["GLASSBRIDGE_RECORDER"] = "false"
+        await program.end(patient(10))
+        program.lines.clear()
+        await start()
+    heard_by = len(ear.heard)
+    await eventually(lambda: len(ear.heard) > heard_by + 30 or "the phone is not heard any more", 30.0)
+    timeline, rooms = await recorder.timeline(), await recorder.rooms()
+    assert timeline["session"]["state"] == "live"  # how it is now
+    assert (timeline["events"], timeline["gaps"], rooms) == ([], [], [])
+    assert all(count is None for column in timeline["seconds"] for count in column)

@@ -1,4 +1,7 @@
-"""A sound that an app makes while it is heard: through a real cloud, bridge and phone, as fast as the app makes it."""
+"""A sound that an app makes while it is heard: through a real cloud, bridge and phone, as fast as the app makes it.
+
+What the phone says meanwhile comes bit for bit by the stand-in for LiveKit (by the real one: test_bit_exact.py).
+"""
 
 import asyncio
 import json
@@ -18,7 +21,7 @@ from glassbridge.cloud.apps.registry import new_app, open_registry
 from glassbridge.core.values import user_id
 from glassbridge.lab.clips import wav
 from glassbridge.lab.stack import Stack
-from tests.scenarios.systems import config
+from tests.scenarios.systems import config, recording, samples
 from tests.support.patience import patient
 
 SECONDS, PIECES = 4, 40
@@ -71,13 +74,13 @@ async def test_it_is_heard_as_it_is_made(tmp_path: Path) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     record, key = new_app(PACKAGE, f"http://127.0.0.1:{runner.addresses[0][1]}", "", ["all"])
     open_registry(tmp_path / "apps.toml").add(record)
-    heard, data = tmp_path / "heard.wav", tone()
+    heard, data, options = tmp_path / "heard.wav", tone(), ("--app", PACKAGE, "--wav", str(wav()), "--audio", "pcm")
     try:
         async with (
-            Stack(config(livekit="embedded", apps=tmp_path / "apps.toml")) as stack,
+            Stack(config(livekit="embedded", apps=tmp_path / "apps.toml", record=tmp_path / "recorded")) as stack,
             aiohttp.ClientSession() as http,
         ):
-            phone = await stack.start_phone(user_id("me"), "--app", PACKAGE, "--wav", str(wav()), "--hear", str(heard))
+            phone = await stack.start_phone(user_id("me"), *options, "--hear", str(heard))
             async with asyncio.timeout(patient(30.0)):
                 request = await asked.get()
             async with http.ws_connect(request["mentraOSWebsocketUrl"]) as socket:
@@ -105,3 +108,4 @@ async def test_it_is_heard_as_it_is_made(tmp_path: Path) -> None:
     assert behind < patient(SECONDS / 2), f"it was played {behind:.1f} s after it was made, not while"
     # what comes too late on a busy machine is concealed by more of the same
     assert SECONDS - 0.5 < loud_seconds(heard) < SECONDS + patient(0.5)
+    assert recording(tmp_path / "recorded", user_id("me")) == samples(wav())
