@@ -5,8 +5,6 @@ A killed worker: test_recorder.py and tests/lab/test_break_it.py. A blip: tests/
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from glassbridge.lab.scenarios.story import DECISIONS, PARTS
 from tests.scenarios.systems import ENVIRONMENT
+from tests.support import forked
 from tests.support.patience import patient
 
 TOLD_BY = {"F2a": {"cloud", "bridge", "phones"}, "F18a": {"cloud", "bridge"}}
@@ -44,10 +43,9 @@ def test_audio_comes_back(name: str, tmp_path: Path) -> None:
 
 def run_lab(name: str, folder: Path, out: Path) -> dict[str, Any]:
     """Its outcome."""
-    argv = [sys.executable, "-m", "glassbridge", "lab", "run", name, "--runs", "1", "--participant", "own", "--json"]
+    words = ["lab", "run", name, "--runs", "1", "--participant", "own", "--json", "--keep-logs", "--out", str(out)]
     env = os.environ | ENVIRONMENT | {"TMPDIR": str(folder)}
-    argv += ["--keep-logs", "--out", str(out)]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=patient(200))
+    done = forked.glassbridge(*words, env=env, within=patient(200))
     found: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert [outcome["id"] for outcome in found] == [name], done.stderr
     [outcome] = found
