@@ -19,6 +19,7 @@ import structlog
 from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core import diagnosis
 from glassbridge.core.allowance import Bucket, Rate
+from glassbridge.core.freshness import LATE, Freshness
 from glassbridge.core.in_order import END_PATIENCE, Fill, Hole, InOrder
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.uplink import (
@@ -52,8 +53,6 @@ TROUBLE = 0.25
 """Seconds by which audio may be late before that is a sign of trouble."""
 NACK_AFTER = 0.03
 """Seconds that a frame may be late before the phone is told that it is missing."""
-SLOW = 1.0
-"""Seconds by which audio is late when the phone is told that its network is slow, and for which that must last."""
 
 Holes = tuple[tuple[int, int], ...]
 """Stretches [start, stop) of positions."""
@@ -170,9 +169,9 @@ class Microphone:
 
     __slots__ = (
         "_ack_timer", "_acknowledged_at", "_arrived", "_arrived_epoch", "_began_at", "_clock_step", "_ending",
-        "_filled_at", "_forgive_at", "_fresh_at", "_gaps", "_in_order", "_is_slow", "_last", "_ledger",
+        "_filled_at", "_forgive_at", "_freshness", "_gaps", "_in_order", "_last", "_ledger",
         "_ledger_timer", "_loop", "_lost", "_numbered_at", "_on_clock_step", "_on_last", "_on_progress", "_on_slow",
-        "_opus", "_quickest", "_replayed_at", "_slow_at", "_told", "_understands", "_unfilled", "_unnumbered",
+        "_opus", "_quickest", "_replayed_at", "_told", "_understands", "_unfilled", "_unnumbered",
         "_watched_until", "heard_at", "listeners", "on_presence",
     )  # fmt: skip
     """With so many attributes each instance would have a dictionary that it shares with none: 1.3 KB more."""
@@ -210,9 +209,7 @@ class Microphone:
         """Least seconds from capture to arrival in this epoch, the offset of the clocks included."""
         self._watched_until = self._numbered_at = -math.inf
         self._gaps: Holes = ()
-        self._fresh_at = self._slow_at = -math.inf
-        """Loop time of the last audio that was not late, and of the last that was."""
-        self._is_slow = False
+        self._freshness = Freshness()
         self._last: tuple[int, int] | None = None
         """(epoch, position) at which the phone says that its microphone stopped; None once that is handed on."""
         self._ending: tuple[int, int] | None = None
@@ -373,24 +370,15 @@ class Microphone:
         self._arrived[route] = Arrived(former.frames + 1, max(former.stop, stop), late)
 
     def _judge_age(self, age: float, now: float) -> None:
-        """Late audio is told once it lasts for SLOW seconds, and so is that it is fresh again."""
         if age > TROUBLE:
             self._watched_until = now + WATCHED
-        if age > SLOW:
-            self._slow_at = now
-            if not self._is_slow and now - self._fresh_at > SLOW:
-                self._is_slow = True
-                self._on_slow(age)
-        else:
-            self._fresh_at = now
-            if self._is_slow and now - self._slow_at > SLOW:
-                self._is_slow = False
-                self._on_slow(None)
+        if self._freshness.judge(age, now):
+            self._on_slow(age if self._freshness.is_late else None)
 
     def _judge_presence(self, number: FrameNumber, now: float) -> None:
         """Nothing is late if nothing was captured since. Presence that has overtaken audio on another route is stamped
         with what was not acknowledged yet."""
-        if self._ledger.age(number.epoch, number.capture_time_us, now) <= SLOW:
+        if self._ledger.age(number.epoch, number.capture_time_us, now) <= LATE:
             self._judge_age(0.0, now)
 
     def reached(self, *, numbered: bool) -> None:
@@ -398,8 +386,9 @@ class Microphone:
         self._in_order.fills = numbered
         self._told = None
         self._began_at = 0.0
-        self._fresh_at = self._loop.time()
-        self._watched_until = self._fresh_at + 2 * WATCHED
+        now = self._loop.time()
+        self._freshness.begin(now)
+        self._watched_until = now + 2 * WATCHED
         if self._ack_timer.due is None:
             self._acknowledge()
 
