@@ -28,6 +28,7 @@ from glassbridge.wire.audio_frames import (
     decode_opus,
     encode_numbered,
     encode_opus,
+    made_by,
 )
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "protocol" / "vectors"
@@ -59,6 +60,7 @@ def good() -> Iterator[tuple[str, bytes]]:
     yield "past the integers of JavaScript", encode_numbered(FrameNumber(EPOCH, (1 << 53) + 1, (1 << 53) + 1), SPEECH)
     packets = [b"\xaa\xbb\xcc", b"\xdd\xee"]
     yield "two Opus packets", raw(encode_opus(packets, 2 * OPUS_PACKET), coding=CODING_OPUS)
+    yield "the same by encoder 3", raw(encode_opus(packets, 2 * OPUS_PACKET), flags=made_by(3, 0), coding=CODING_OPUS)
     yield "Opus whose end is silence", raw(encode_opus(packets, OPUS_PACKET + 1), coding=CODING_OPUS)
     most = [bytes([number]) for number in range(MAX_OPUS_PACKETS)]
     yield "as many Opus packets as may be", raw(encode_opus(most, MAX_OPUS_PACKETS * OPUS_PACKET), coding=CODING_OPUS)
@@ -104,7 +106,7 @@ def meaning(frame: bytes) -> Mapping[str, Any]:
     }
     if number.coding == CODING_OPUS and not number.presence:
         packets, samples = decode_opus(payload)
-        return said | {"samples": samples, "packets": [packet.hex() for packet in packets]}
+        return said | {"encoder": number.encoder, "samples": samples, "packets": [packet.hex() for packet in packets]}
     return said | {"samples": len(payload) // 2, "pcm": payload.hex()}
 
 

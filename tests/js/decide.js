@@ -68,7 +68,7 @@ const opus = () => ({
 // Frames of one capture at changing levels: what travels.
 async function coding(steps) {
   const run = new Capture(() => 12.5, 7);
-  const [live, again] = [new Coder(opus), new Coder(opus)];
+  const [live, again] = [new Coder(opus, run), new Coder(opus, run)];
   const out = [];
   for (const [step, index, ...given] of steps) {
     const level = LEVELS[index];

@@ -161,7 +161,8 @@ class Sum:
 
 def coded(rng: random.Random) -> tuple[list[Any], list[Any]]:
     """Frames of one capture at changing levels of sending, and what our own phone makes of them."""
-    ours, live, again = Capture(7, lambda: 12_500_000), coding.Coder(), coding.Coder()
+    ours = Capture(7, lambda: 12_500_000)
+    live, again = coding.Coder(ours.encoders), coding.Coder(ours.encoders)
     steps: list[Any] = []
     made: list[Any] = []
     for number in range(200):

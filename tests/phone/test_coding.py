@@ -1,7 +1,7 @@
 """From captured samples to frames and back: positions, copies, remainders, repairs."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +32,8 @@ def voice(samples: int) -> bytes:
 
 
 def coded(level_index: int, sizes: list[int], *, last: bool = True) -> tuple[list[Outgoing], bytes]:
-    capture, coder, out, pcm = Capture(7), Coder(), [], voice(sum(sizes))
+    capture, out, pcm = Capture(7), [], voice(sum(sizes))
+    coder = Coder(capture.encoders)
     at = 0
     for number, size in enumerate(sizes):
         piece = pcm[2 * at : 2 * (at + size)]
@@ -106,7 +107,7 @@ def test_a_repair_holds_just_what_is_missing_and_says_so() -> None:
     capture.acknowledge(7, 1600, [(333, 1001)])
     (missing,) = capture.missing
     for level in LEVELS:
-        parts = repair(missing, level, Coder())
+        parts = repair(missing, level, Coder(cycle([1, 2])))
         assert (parts[0].number.position, parts[-1].stop) == (333, 1001)
         assert {part.number.flags for part in parts} == {FLAG_REPAIR}
 
@@ -116,7 +117,7 @@ def test_short_frames_are_coded_as_a_whole_when_they_go_again() -> None:
     capture = Capture(7)
     frames = [capture.take(voice(480), number * 30_000) for number in range(10)]
     for level in LEVELS:
-        again = repaired([*frames[:4], *frames[6:]], level, Coder())
+        again = repaired([*frames[:4], *frames[6:]], level, Coder(cycle([1, 2])))
         assert sum(frame.stop - frame.number.position for frame in again) == 8 * 480
         if level.coding is Coding.OPUS:
             assert [len(frame.packets) for frame in again] == [6, 6], "120 ms twice, not 30 ms eight times"
@@ -136,12 +137,12 @@ def test_waiting_pcm_becomes_few_long_frames() -> None:
 
 @pytest.mark.parametrize("former", [GUARDED, LOSSY, NARROW])
 def test_what_waits_is_coded_for_a_thinner_level_whatever_it_was_coded_as(former: Level) -> None:
-    capture, coder, waiting = Capture(7), Coder(), []
+    capture, coder, waiting = Capture(7), Coder(cycle([1, 2])), []
     for _ in range(10):
         waiting += coder.code(capture.take(voice(1600), 0), former)
     capture.acknowledge(7, 3200)
     waiting.insert(3, Outgoing(capture.presence(microphone_on=True).number, 16_000))
-    again = recoded(waiting, capture, THIN, Coder())
+    again = recoded(waiting, capture, THIN, Coder(cycle([1, 2])))
     assert again[0].number.position == 3200
     stops = [frame.stop for frame in again]
     assert [frame.number.position for frame in again[1:]] == stops[:-1]
@@ -150,7 +151,7 @@ def test_what_waits_is_coded_for_a_thinner_level_whatever_it_was_coded_as(former
 
 
 def test_a_change_of_coding_loses_nothing() -> None:
-    capture, coder, out = Capture(7), Coder(), []
+    capture, coder, out = Capture(7), Coder(cycle([1, 2])), []
     for index, level in enumerate((LOSSY, GUARDED, NARROW, CLEAR, THIN, GUARDED)):
         out += coder.code(capture.take(voice(500), index), level)
     out += coder.flush(GUARDED)

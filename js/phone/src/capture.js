@@ -1,6 +1,6 @@
 // The microphone's side of numbered audio: numbers what is captured, keeps it until the cloud has it (phone/capture.py).
 
-import { FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, NO_SAMPLES, SAMPLE_RATE, stopOf } from "./frames.js";
+import { ENCODERS, FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, NO_SAMPLES, SAMPLE_RATE, stopOf } from "./frames.js";
 import { RULES } from "./rules.js";
 
 /** @typedef {import("./frames.js").Frame} Frame */
@@ -26,6 +26,13 @@ export class Capture {
     this.keptSamples = 0;
     /** @type {[number, number][]} */
     this.wanted = [];
+    this.encoders = 0; // that were numbered
+  }
+
+  // A number for one more encoder of what was captured: it comes again when all the others were given.
+  nextEncoder() {
+    this.encoders = (this.encoders % (ENCODERS - 1)) + 1;
+    return this.encoders;
   }
 
   /**

@@ -2,7 +2,7 @@
 
 import { cut } from "./capture.js";
 import { FLAG_LAST, FLAG_PRESENCE, FLAG_REPAIR, NO_SAMPLES, OPUS_PACKET, SAMPLE_RATE, stopOf } from "./frames.js";
-import { encodeOpus, encodePcm } from "./frames.js";
+import { encodeOpus, encodePcm, madeBy } from "./frames.js";
 import { RULES } from "./rules.js";
 
 /** @typedef {import("./frames.js").Frame} Frame */
@@ -16,7 +16,10 @@ import { RULES } from "./rules.js";
  */
 /** @typedef {(bitRate: number) => OpusEncoder} OpusFactory */
 
-/** @typedef {Frame & {stop: number, packets: Uint8Array[], earlier: Uint8Array[]}} Outgoing One frame for the wire. */
+/**
+ * @typedef {Frame & {stop: number, packets: Uint8Array[], earlier: Uint8Array[], encoder: number}} Outgoing
+ * One frame for the wire; `encoder` is the number of the one that made all of its packets.
+ */
 
 const { MAX_COPIES, REPAIR_MS } = RULES.constants.coding;
 
@@ -24,7 +27,7 @@ const { MAX_COPIES, REPAIR_MS } = RULES.constants.coding;
  * @param {Frame} frame
  * @returns {Outgoing}
  */
-export const outgoing = (frame) => ({ ...frame, stop: stopOf(frame), packets: [], earlier: [] });
+export const outgoing = (frame) => ({ ...frame, stop: stopOf(frame), packets: [], earlier: [], encoder: 0 });
 
 /**
  * The bytes of a frame; of Opus with so many packets before it again, where there are any.
@@ -37,7 +40,8 @@ export function encoded(frame, copies = 0) {
   const shift = again.length * OPUS_PACKET;
   const position = frame.position - shift;
   const capturedUs = Math.max(0, frame.capturedUs - Math.floor((shift * 1_000_000) / SAMPLE_RATE));
-  return encodeOpus({ ...frame, position, capturedUs }, [...again, ...frame.packets], frame.stop - position);
+  const flags = madeBy(frame.encoder, frame.flags);
+  return encodeOpus({ ...frame, flags, position, capturedUs }, [...again, ...frame.packets], frame.stop - position);
 }
 
 /**
@@ -82,11 +86,17 @@ function joinedSamples(first, second) {
   return samples;
 }
 
-// Of one capture: keeps its encoder and what does not fill a packet yet. Calls must not overlap.
+// Of one capture: keeps its encoder and what does not fill a packet yet. Calls must not overlap. The encoder begins anew,
+// under a new number, where positions do not go on and when its bit rate changes.
 export class Coder {
-  /** @param {OpusFactory | null} opus */
-  constructor(opus) {
+  /**
+   * @param {OpusFactory | null} opus
+   * @param {Capture} capture
+   */
+  constructor(opus, capture) {
     this.opus = opus;
+    this.capture = capture;
+    this.number = 0; // of the encoder
     /** @type {OpusEncoder | null} */
     this.encoder = null;
     this.bitRate = 0;
@@ -132,31 +142,34 @@ export class Coder {
     const all = frame.samples.length;
     const length = whole ? all : all - (all % OPUS_PACKET);
     this.rest = length < all ? part(frame, length, all) : null;
-    if (frame.position !== this.stop) this.earlier = [];
+    if (this.encoder === null || frame.position !== this.stop || level.bitRate !== this.bitRate) {
+      this.begin(level.bitRate);
+    }
     const step = Math.max(1, Math.floor(level.frameMs / 20)) * OPUS_PACKET;
     /** @type {Outgoing[]} */
     const out = [];
     for (let start = 0; start < length; start += step) {
       const one = part(frame, start, Math.min(start + step, length));
-      const packets = await this.packets(one.samples, level.bitRate);
-      out.push({ ...one, stop: stopOf(one), packets, earlier: this.earlier });
+      const packets = await this.packets(one.samples);
+      out.push({ ...one, stop: stopOf(one), packets, earlier: this.earlier, encoder: this.number });
       this.earlier = one.samples.length % OPUS_PACKET ? [] : [...this.earlier, ...packets].slice(-MAX_COPIES);
       this.stop = stopOf(one);
     }
     return out;
   }
 
-  /**
-   * @param {Int16Array} samples
-   * @param {number} bitRate
-   */
-  packets(samples, bitRate) {
-    if (this.encoder === null || bitRate !== this.bitRate) {
-      this.encoder?.close();
-      this.encoder = /** @type {OpusFactory} */ (this.opus)(bitRate);
-      this.bitRate = bitRate;
-    }
-    const { encoder } = this;
+  /** @param {number} bitRate */
+  begin(bitRate) {
+    this.encoder?.close();
+    this.encoder = /** @type {OpusFactory} */ (this.opus)(bitRate);
+    this.number = this.capture.nextEncoder();
+    this.bitRate = bitRate;
+    this.earlier = [];
+  }
+
+  /** @param {Int16Array} samples */
+  packets(samples) {
+    const encoder = /** @type {OpusEncoder} */ (this.encoder);
     const blocks = [];
     for (let at = 0; at < samples.length; at += OPUS_PACKET) {
       const block = new Int16Array(OPUS_PACKET);
@@ -173,8 +186,7 @@ export class Coder {
 }
 
 /**
- * Frames that carry these samples again. `coder` is another one than that of what is live, and the same for all repairs:
- * an encoder that begins anew with each of them sounds worse.
+ * Frames that carry these samples again. `coder` is another one than that of what is live, which goes on.
  * @param {Frame} frame
  * @param {Level} level
  * @param {Coder} coder

@@ -2,9 +2,10 @@
 
 import { RULES } from "./rules.js";
 
-const { HEADER_BYTES, VERSION } = RULES.constants.audio_frames;
+const { ENCODER_SHIFT, HEADER_BYTES, VERSION } = RULES.constants.audio_frames;
 export const { TOPIC_NUMBERED, CODING_PCM16, CODING_OPUS, OPUS_PACKET } = RULES.constants.audio_frames;
 export const { FLAG_REPLAYED, FLAG_PRESENCE, FLAG_LAST, FLAG_REPAIR } = RULES.constants.audio_frames;
+export const { ENCODERS } = RULES.constants.audio_frames;
 export const { sampleRate: SAMPLE_RATE } = RULES.wire;
 
 /**
@@ -72,6 +73,13 @@ function putSamples(samples, bytes, at) {
  */
 export const encodePcm = (frame) =>
   putSamples(frame.samples, framed(frame, CODING_PCM16, 2 * frame.samples.length), HEADER_BYTES);
+
+/**
+ * These flags, and the number of the encoder.
+ * @param {number} encoder
+ * @param {number} flags
+ */
+export const madeBy = (encoder, flags) => flags | (encoder << ENCODER_SHIFT);
 
 /**
  * A frame of Opus packets, which cover `samples` samples.

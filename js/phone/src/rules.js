@@ -392,6 +392,8 @@ export const RULES = {
       "FLAG_PRESENCE": 2,
       "FLAG_LAST": 4,
       "FLAG_REPAIR": 8,
+      "ENCODERS": 16,
+      "ENCODER_SHIFT": 4,
       "OPUS_PACKET": 320,
       "MAX_OPUS_PACKETS": 50,
       "MAX_OPUS_PACKET_BYTES": 1275

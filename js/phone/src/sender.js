@@ -75,16 +75,16 @@ export class Sender {
     this.replayed = 0;
     this.sending = new Sending();
     this.level = this.sending.level; // of what was sent last
-    this.coder = new Coder(opus);
-    this.repairs = new Coder(opus);
+    this.coder = new Coder(opus, capture);
+    this.repairs = new Coder(opus, capture);
     this.epoch = capture.epoch;
     /** @type {CloudSocket | null} Open and acknowledged. */
     this.socket = null;
     this.missing = new Missing(clock, capture);
     this.insistence = new Insistence(capture);
-    this.insistent = new Coder(opus);
+    this.insistent = new Coder(opus, capture);
     this.unheard = new Unheard(clock, capture);
-    this.spare = new Coder(opus);
+    this.spare = new Coder(opus, capture);
     this.queuedAt = 0;
     this.aloneSince = Infinity; // since when no room carries audio
     this.presentAt = 0;
@@ -202,10 +202,10 @@ export class Sender {
   failed(error) {
     if (this.opus === null || this.sending.level.coding === "pcm") return this.onFailure(error);
     this.opus = null;
-    this.coder = new Coder(null);
-    this.repairs = new Coder(null);
-    this.insistent = new Coder(null);
-    this.spare = new Coder(null);
+    this.coder = new Coder(null, this.capture);
+    this.repairs = new Coder(null, this.capture);
+    this.insistent = new Coder(null, this.capture);
+    this.spare = new Coder(null, this.capture);
     this.sending.begin(false, this.clock());
   }
 
@@ -213,7 +213,7 @@ export class Sender {
   beginEpoch(epoch) {
     this.epoch = epoch;
     this.coder.close();
-    this.coder = new Coder(this.opus);
+    this.coder = new Coder(this.opus, this.capture);
     this.sending.forget(this.clock());
     this.missing.beginEpoch();
   }

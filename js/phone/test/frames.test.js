@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { encodeOpus, encodePcm, encodePlain, NO_SAMPLES } from "../src/frames.js";
+import { encodeOpus, encodePcm, encodePlain, madeBy, NO_SAMPLES } from "../src/frames.js";
 import { RULES } from "../src/rules.js";
 
 const FILE = new URL("../../../docs/protocol/vectors/frames.json", import.meta.url);
@@ -15,8 +15,8 @@ const hex = (bytes) => Buffer.from(bytes).toString("hex");
 const bytes = (text) => Uint8Array.from(Buffer.from(text, "hex"));
 const vectors = existsSync(FILE) ? JSON.parse(readFileSync(FILE, "utf8")).good : [];
 
-function encode({ epoch, position, capture_time_us, flags, coding, samples, pcm, packets }) {
-  const bits = flags.reduce((all, name) => all | FLAGS[name], 0);
+function encode({ epoch, position, capture_time_us, flags, coding, samples, pcm, packets, encoder }) {
+  const bits = madeBy(encoder ?? 0, flags.reduce((all, name) => all | FLAGS[name], 0));
   const number = { epoch, position: Number(position), capturedUs: Number(capture_time_us), flags: bits };
   if (coding === 1 && packets?.length) return encodeOpus(number, packets.map(bytes), samples);
   return encodePcm({ ...number, samples: pcm ? new Int16Array(bytes(pcm).buffer) : NO_SAMPLES });

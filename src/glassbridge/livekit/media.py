@@ -89,8 +89,8 @@ class TrackReceiver:
 
     def __init__(self, codec: str = "opus") -> None:
         self.codec = codec
-        make, self._rtp_clock = CODECS[codec]
-        self._decoder = make()
+        self._new_decoder, self._rtp_clock = CODECS[codec]
+        self._decoder = self._new_decoder()
         self._expected: int | None = None
         self._held: dict[int, Rtp] = {}
         self._frame = SAMPLE_RATE // 50
@@ -105,6 +105,7 @@ class TrackReceiver:
         if RESTART <= ahead < 0x1_0000 - RESTART:
             self._held.clear()
             self._expected = packet.sequence
+            self._decoder = self._new_decoder()  # one that goes on with another encoder's packets makes noise
         elif ahead >= 0x8000:
             return
         self._held.setdefault(packet.sequence, packet)

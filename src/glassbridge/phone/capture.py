@@ -3,11 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import cycle, takewhile
 
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.runtime.world import REAL, World
-from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
+from glassbridge.wire.audio_frames import ENCODERS, FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 
 KEPT_MS = 90_000
 KEPT_BYTES = KEPT_MS * BYTES_PER_MS
@@ -47,6 +47,8 @@ class Capture:
         self.acknowledged = 0
         self.lost = 0
         """Samples before `acknowledged` that the cloud has given up and not got since."""
+        self.encoders = cycle(range(1, ENCODERS))
+        """Numbers for the encoders of what was captured: one comes again when all the others were given."""
         self._clock = clock
         self._kept: deque[Frame] = deque()
         self._kept_bytes = 0

@@ -1,7 +1,7 @@
 """Captured samples become the frames that travel: cut or coded as the level of sending says (core/sending.py)."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from glassbridge.core.sending_levels import LEVELS, Coding, Level
@@ -16,6 +16,7 @@ from glassbridge.wire.audio_frames import (
     FrameNumber,
     encode_numbered,
     encode_opus,
+    made_by,
 )
 
 BLOCK = OPUS_PACKET * BYTES_PER_SAMPLE
@@ -36,6 +37,8 @@ class Outgoing:
     pcm: bytes = b""
     packets: tuple[bytes, ...] = ()
     earlier: tuple[bytes, ...] = ()
+    encoder: int = 0
+    """Number of the encoder that made all of them."""
 
     @property
     def size(self) -> int:
@@ -50,6 +53,7 @@ class Outgoing:
         shift = len(again) * OPUS_PACKET
         number = replace(
             self.number,
+            flags=made_by(self.encoder, self.number.flags),
             position=self.number.position - shift,
             capture_time_us=max(0, self.number.capture_time_us - shift * 1_000_000 // SAMPLE_RATE),
         )
@@ -57,10 +61,14 @@ class Outgoing:
 
 
 class Coder:
-    """Of one capture: keeps the state of its encoder and what does not fill a packet yet."""
+    """Of one capture: keeps the state of its encoder and what does not fill a packet yet. The encoder begins anew,
+    under a new number, where positions do not go on and when its bit rate changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Iterator[int]) -> None:
+        """`numbers` of encoders: of the capture (phone/capture.py)."""
+        self._numbers = numbers
         self._encoder: Encoder | None = None
+        self._number = 0
         self._bit_rate = 0
         self._rest: Frame | None = None
         self._earlier: deque[bytes] = deque(maxlen=MAX_COPIES)
@@ -92,26 +100,22 @@ class Coder:
         last = frame.number.last
         length = len(frame.pcm) if last or whole else len(frame.pcm) // BLOCK * BLOCK
         self._rest = _part(frame, length, len(frame.pcm)) if length < len(frame.pcm) else None
-        if frame.number.position != self._stop:
+        if self._encoder is None or frame.number.position != self._stop or level.bit_rate != self._bit_rate:
+            self._encoder, self._number, self._bit_rate = Encoder(level.bit_rate), next(self._numbers), level.bit_rate
             self._earlier.clear()
         step = max(1, level.frame_ms // 20) * BLOCK
         out: list[Outgoing] = []
         for start in range(0, length, step):
             part = _part(frame, start, min(start + step, length))
-            packets = tuple(self._packets(part.pcm, level.bit_rate))
+            padded = part.pcm + bytes(-len(part.pcm) % BLOCK)
+            packets = tuple(self._encoder.encode(padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK))
             number = replace(part.number, coding=CODING_OPUS)
-            out.append(Outgoing(number, part.stop, packets=packets, earlier=tuple(self._earlier)))
+            out.append(Outgoing(number, part.stop, b"", packets, tuple(self._earlier), self._number))
             self._earlier.extend(packets)
             if len(part.pcm) % BLOCK:
                 self._earlier.clear()
             self._stop = part.stop
         return out
-
-    def _packets(self, pcm: bytes, bit_rate: int) -> list[bytes]:
-        if self._encoder is None or bit_rate != self._bit_rate:
-            self._encoder, self._bit_rate = Encoder(bit_rate), bit_rate
-        padded = pcm + bytes(-len(pcm) % BLOCK)
-        return [self._encoder.encode(padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
 
 
 def joined(frames: Iterable[Frame]) -> list[Frame]:
@@ -147,7 +151,8 @@ def _fit(former: Outgoing, frame: Outgoing) -> bool:
     coded = bool(former.packets and frame.packets) and former.size + frame.size <= MERGED
     alike = (former.number.flags ^ frame.number.flags) & ~FLAG_LAST == 0
     whole = (former.stop - former.number.position) % OPUS_PACKET == 0
-    return coded and alike and whole and former.stop == frame.number.position
+    follows = former.stop == frame.number.position and former.encoder == frame.encoder
+    return coded and alike and whole and follows
 
 
 def recoded(waiting: Iterable[Outgoing], capture: Capture, level: Level, coder: Coder) -> list[Outgoing]:
@@ -159,8 +164,7 @@ def recoded(waiting: Iterable[Outgoing], capture: Capture, level: Level, coder: 
 
 
 def repair(frame: Frame, level: Level, coder: Coder, *, flags: int = FLAG_REPAIR) -> list[Outgoing]:
-    """Frames that carry these samples again. `coder` is another one than that of what is live, and the same for all
-    repairs: an encoder that begins anew with each of them sounds worse."""
+    """Frames that carry these samples again. `coder` is another one than that of what is live, which goes on."""
     if level.coding is Coding.PCM:
         cut = _cut(frame, level.frame_ms)
         return [replace(part, number=replace(part.number, flags=flags)) for part in cut]

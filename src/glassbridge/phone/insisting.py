@@ -30,7 +30,7 @@ class Newest:
         self.first = 0
         """Where the newest begins, as of the last call."""
         self._capture = capture
-        self._coder = Coder()
+        self._coder = Coder(capture.encoders)
         self._epoch, self._stop = capture.epoch, 0
         """Up to where it is coded."""
 
@@ -39,7 +39,8 @@ class Newest:
         frames = self._capture.newest(seconds)
         self.first = frames[0].number.position if frames else self._capture.position
         if self._capture.epoch != self._epoch or self._stop < self.first:
-            self._coder, self._epoch, self._stop = Coder(), self._capture.epoch, self.first
+            self._coder = Coder(self._capture.encoders)
+            self._epoch, self._stop = self._capture.epoch, self.first
         out: list[Outgoing] = []
         for frame in joined(frame for frame in frames if frame.number.position >= self._stop):
             self._stop = frame.stop

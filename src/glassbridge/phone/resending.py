@@ -44,11 +44,11 @@ class Resending:
         self._routes = routes
         self._counts = counts
         self._idle = idle
-        self._coder = Coder()
+        self._coder = Coder(capture.encoders)
 
     def begin_epoch(self) -> None:
         """Positions begin anew."""
-        self._coder = Coder()
+        self._coder = Coder(self._capture.encoders)
         self._missing.begin_epoch()
 
     def send_missing(self) -> None:

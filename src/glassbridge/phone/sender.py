@@ -71,7 +71,7 @@ class Sender:
         self.numbered = False
         self.counts = Counts()
         self._sending = Sending()
-        self._coder = Coder()
+        self._coder = Coder(capture.encoders)
         self._epoch = capture.epoch
         self._used = self._sending.level
         """The level of what was sent last."""
@@ -253,7 +253,7 @@ class Sender:
     def _begin_epoch(self, epoch: int) -> None:
         """Positions begin anew: nothing of the former epoch says anything about them."""
         if epoch != self._epoch:
-            self._epoch, self._coder = epoch, Coder()
+            self._epoch, self._coder = epoch, Coder(self._capture.encoders)
             self._sending.forget(self._clock())
             self._resending.begin_epoch()
 

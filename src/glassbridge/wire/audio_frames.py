@@ -25,6 +25,9 @@ FLAG_REPLAYED = 1
 FLAG_PRESENCE = 2
 FLAG_LAST = 4
 FLAG_REPAIR = 8
+ENCODERS = 16
+"""Numbers of encoders: 0 is one that is not told."""
+ENCODER_SHIFT = 4
 
 OPUS_PACKET = 320
 """Samples of one Opus packet: 20 ms at 16 kHz."""
@@ -65,6 +68,17 @@ class FrameNumber:
     def repair(self) -> bool:
         """Sent again at once because the cloud reported it missing; it may still be live."""
         return bool(self.flags & FLAG_REPAIR)
+
+    @property
+    def encoder(self) -> int:
+        """Which Opus encoder made the packets, below ENCODERS; 0: not told. Each has a number of its own, as a decoder
+        must begin anew where the encoder did."""
+        return self.flags >> ENCODER_SHIFT
+
+
+def made_by(encoder: int, flags: int) -> int:
+    """These flags, and the number of the encoder."""
+    return flags | encoder << ENCODER_SHIFT
 
 
 class FrameError(ValueError):
