@@ -12,6 +12,7 @@ from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.speech.base import Recogniser, Transcript, Want
+from glassbridge.speech.mending import MOST_TEXT, Finals
 from glassbridge.speech.supervisor import Speech
 from glassbridge.wire.audio_frames import FLAG_LAST, FLAG_PRESENCE, FLAG_REPLAYED, FrameNumber
 from tests.speech.reading import Reader, Trouble, spoken
@@ -129,6 +130,18 @@ def play(
     with virtual_time() as loop:
         random.seed(seed)
         return loop.run_until_complete(run())
+
+
+def test_a_recogniser_that_says_too_much_about_a_stretch_is_not_kept() -> None:
+    """Partial transcripts were kept until the end, and final ones without a bound: 6 MB in one session."""
+    finals = Finals()
+    for _ in range(100):
+        finals.add(Transcript("word " * 5_000, False, 0, 1))
+        finals.add(Transcript("word " * 5_000, True, 0, 1))
+    finals.add(Transcript("end", True, 1, 2))
+    assert len(finals) == 1 + MOST_TEXT // 25_000
+    assert finals[-1].text == "end"
+    assert all(said.final for said in finals)
 
 
 @pytest.mark.parametrize("after", [0.5, 1.6, 3.0, 10.0, 40.0])

@@ -32,7 +32,23 @@ TRIES = 3
 AGAIN = 5.0
 """Seconds until the next try."""
 FINISH = 20.0
+MOST_TEXT = 256 << 10
+"""Characters that one stretch may be understood as; half an hour of speech has a tenth of that."""
 _PER_MS = SAMPLE_RATE // 1000
+
+
+class Finals(list[Transcript]):
+    """The final transcripts of one stretch; what goes beyond MOST_TEXT is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room = MOST_TEXT
+
+    def add(self, said: Transcript) -> None:
+        """Keeps it if it is final and says something."""
+        if said.final and 0 < len(said.text) <= self._room:
+            self._room -= len(said.text)
+            self.append(said)
 
 
 class Mending:
@@ -196,12 +212,12 @@ class Mending:
 
     async def _understand(self, spoilt: Spoilt) -> list[Transcript] | None:
         """Final transcripts in times of the session; None: not all of it could be understood."""
-        said: list[Transcript] = []
+        said = Finals()
         timeline = Timeline()
         self._ear = ear = Ear(
             self._speech,
             self._want,
-            said.append,
+            said.add,
             lambda _fault: None,
             lambda _slow: None,
             measured=False,
@@ -232,7 +248,6 @@ class Mending:
                 end_ms=timeline.end(one.end_ms * _PER_MS) // _PER_MS,
             )
             for one in said
-            if one.final and one.text
         ]
 
     def _replace(self, place: LateHole, spoilt: Spoilt, understood: list[Transcript]) -> None:
