@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from glassbridge.runtime.grpc_options import CHANNEL_OPTIONS
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeStub
+from tests.support import forked
 from tests.support.bridge import words
 from tests.support.patience import patient
 from tests.support.poll import eventually_sync
@@ -38,7 +39,7 @@ PIDFD_GETFD = 438
 class Bridge:
     """A running supervisor."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[str] | forked.Running", log: Path) -> None:
         self.process = process
         self._log = log
 
@@ -86,14 +87,20 @@ class Bridge:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    """Forks a bridge, or starts it as a user does, for tests of how it starts, what it imports and how it ends."""
     from glassbridge.bridge.config import BridgeConfig
 
     with ExitStack() as stack:
 
-        def start(**fields: Any) -> Bridge:
+        def start(*, as_a_user_does: bool = False, **fields: Any) -> Bridge:
             log = tmp_path / f"log{len(list(tmp_path.glob('log*')))}"
             out = stack.enter_context(log.open("w"))
-            process = subprocess.Popen(words(BridgeConfig(**fields)), stdout=out, stderr=subprocess.STDOUT, text=True)
+            argv = words(BridgeConfig(**fields))
+            process = (
+                subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, text=True)
+                if as_a_user_does
+                else forked.Running(argv, out)
+            )
             stack.callback(process.wait)
             stack.callback(process.kill)
             return Bridge(process, log)
@@ -136,7 +143,7 @@ def free_port() -> int:
 
 def test_sigterm_stops_everything_and_leaves_nothing(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "run" / "bridge.sock"
-    bridge = launch(socket=str(path))
+    bridge = launch(as_a_user_does=True, socket=str(path))
     up(bridge, f"unix:{path}")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -154,7 +161,7 @@ def test_sigterm_stops_everything_and_leaves_nothing(launch: Callable[..., Bridg
 
 def test_a_dead_worker_is_replaced_and_the_others_live_on(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), workers=2)
+    bridge = launch(as_a_user_does=True, socket=str(path), workers=2)
     targets = [f"unix:{path}.{n}" for n in range(2)]
     up(bridge, *targets)
     first, second = (int(found.metadata["pid"]) for target in targets if (found := answer(target)))
@@ -183,12 +190,12 @@ def test_workers_die_with_their_supervisor_and_the_sockets_are_had_again(
     launch: Callable[..., Bridge], tmp_path: Path
 ) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path))
+    bridge = launch(as_a_user_does=True, socket=str(path))
     up(bridge, f"unix:{path}")
     workers = bridge.workers
     bridge.process.kill()
     eventually_sync(gone(*workers), 3)
-    again = launch(socket=str(path))
+    again = launch(as_a_user_does=True, socket=str(path))
     up(again, f"unix:{path}")
 
 
@@ -357,7 +364,7 @@ def test_workers_are_recycled_one_after_the_other_and_the_address_always_answers
 @pytest.mark.slow
 def test_a_worker_that_has_grown_is_recycled(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), max_resident_mb=1.0, settled=0.5, health_every=0.1)
+    bridge = launch(as_a_user_does=True, socket=str(path), max_resident_mb=1.0, settled=0.5, health_every=0.1)
     up(bridge, f"unix:{path}")
     eventually_sync(lambda: len(bridge.logged("worker ready")) >= 2 or bridge.said, READY_WITHIN)
     assert bridge.logged("worker is asked to go")[0]["cause"].startswith("grown to")
@@ -366,14 +373,14 @@ def test_a_worker_that_has_grown_is_recycled(launch: Callable[..., Bridge], tmp_
 @pytest.mark.slow
 def test_the_end_of_the_supervisor_frees_the_port(launch: Callable[..., Bridge]) -> None:
     port = free_port()
-    bridge = launch(port=port)
+    bridge = launch(as_a_user_does=True, port=port)
     up(bridge, f"127.0.0.1:{port}")
     bridge.has_a_warm_spare()
     workers = bridge.workers
     assert len(workers) == 2, "one that serves and one that is warm"
     bridge.process.kill()
     eventually_sync(gone(*workers), 3)
-    again = launch(port=port)
+    again = launch(as_a_user_does=True, port=port)
     up(again, f"127.0.0.1:{port}")
 
 
@@ -448,7 +455,7 @@ def test_no_line_on_the_lifeline_loses_the_worker(launch: Callable[..., Bridge],
 
 def cold_start(launch: Callable[..., Bridge], path: Path) -> float:
     """Seconds that a successor takes without a spare process."""
-    bridge = launch(socket=str(path), spare=False)
+    bridge = launch(as_a_user_does=True, socket=str(path), spare=False)
     up(bridge, f"unix:{path}")
     return killed_and_back(bridge.pid_of(0), f"unix:{path}")
 
@@ -461,7 +468,8 @@ def spare_of(bridge: Bridge) -> int:
 def test_a_frozen_spare_costs_what_a_cold_start_costs(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     path = tmp_path / "b.sock"
     cold = cold_start(launch, tmp_path / "cold.sock")
-    bridge = launch(socket=str(path), health_every=60.0)  # nothing but the need for it finds it frozen
+    # nothing but the need for it finds it frozen
+    bridge = launch(as_a_user_does=True, socket=str(path), health_every=60.0)
     up(bridge, f"unix:{path}")
     bridge.has_a_warm_spare()
     spare = spare_of(bridge)
@@ -493,7 +501,7 @@ def test_a_system_that_gives_no_descriptor_costs_only_the_worker_that_died(
     launch: Callable[..., Bridge], tmp_path: Path
 ) -> None:
     path = tmp_path / "b.sock"
-    bridge = launch(socket=str(path), workers=2, spare=False)
+    bridge = launch(as_a_user_does=True, socket=str(path), workers=2, spare=False)
     targets = [f"unix:{path}.{n}" for n in range(2)]
     up(bridge, *targets)
     first, second = bridge.pid_of(0), bridge.pid_of(1)
@@ -536,7 +544,7 @@ def test_a_hangup_costs_no_worker(launch: Callable[..., Bridge], tmp_path: Path)
 
 def test_a_worker_does_not_load_ffmpeg_and_its_decoder_is_warm(launch: Callable[..., Bridge], tmp_path: Path) -> None:
     """PyAV, numpy and soxr took 28 MB of each worker, and FFmpeg is not trusted with it."""
-    bridge = launch(socket=str(tmp_path / "b.sock"))
+    bridge = launch(as_a_user_does=True, socket=str(tmp_path / "b.sock"))
 
     def warm() -> bool | str:
         return bool(bridge.logged("decoder started")) or "no decoder"

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -211,6 +212,41 @@ def glassbridge(*args: str, env: Mapping[str, str], within: float) -> "subproces
         done = subprocess.CompletedProcess(args, code, out.read_text(), err.read_text())
         assert code != -signal.SIGKILL, f"glassbridge {' '.join(args)} did not end within {within:g} s: {done.stderr}"
         return done
+
+
+class Running:
+    """What tests without a loop need of a subprocess.Popen, for what can_fork; `out` takes all that is said."""
+
+    def __init__(self, argv: Sequence[str], out: IO[Any]) -> None:
+        assert can_fork(argv, None)
+        self.returncode: int | None = None
+        with open(os.devnull, "rb") as null:
+            self.pid = _ours().fork(_call(argv[1:], None, None), [null.fileno(), out.fileno(), out.fileno()])
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            handle = os.pidfd_open(self.pid)
+            try:
+                select.select([handle], [], [], timeout)
+            finally:
+                os.close(handle)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def can_fork(
