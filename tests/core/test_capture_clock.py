@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from glassbridge.core.capture_clock import EQUAL_FOR
+from glassbridge.core.capture_clock import DRIFT, EQUAL_FOR
 from glassbridge.core.uplink import AGE_LIMIT, ClockStep, Ledger
 from glassbridge.core.values import SAMPLE_RATE
 
@@ -126,11 +126,28 @@ def test_a_queue_that_stays_full_is_no_clock() -> None:
     assert phone.step is None
 
 
-def test_a_way_that_grows_longer_is_no_clock() -> None:
-    phone = Phone(lambda now: now, lambda now: max(0.02, (now - 1_010.0) * 0.2))
+@pytest.mark.parametrize("growth", [0.05, 0.1, 0.2])
+def test_a_way_that_grows_longer_is_no_clock(growth: float) -> None:
+    phone = Phone(lambda now: now, lambda now: max(0.02, (now - 1_010.0) * growth))
     told = phone.speak(60.0)
-    assert late(told) == pytest.approx(50.0 - AGE_LIMIT / 0.2, abs=1.0)
+    assert late(told) == pytest.approx(50.0 - AGE_LIMIT / (growth - DRIFT), abs=1.5)
     assert phone.step is None
+
+
+def test_a_queue_that_stays_full_for_minutes_is_late_to_the_end() -> None:
+    phone = Phone(lambda now: now, lambda now: min(max(0.02, now - 1_010.0), 1.0))
+    assert late(phone.speak(300.0)) == pytest.approx(290.0 - AGE_LIMIT, abs=0.5)
+
+
+def test_a_clock_that_slept_while_audio_was_late_is_believed_again() -> None:
+    asleep = 0.0
+    phone = Phone(lambda now: now - asleep, lambda now: min(max(0.02, now - 1_010.0), 0.8))
+    phone.speak(15.0)
+    phone.nap(5.0)
+    asleep = 5.0
+    assert late(phone.speak(20.0)) == pytest.approx(EQUAL_FOR, abs=0.2)
+    assert phone.step is not None
+    assert phone.step.seconds == pytest.approx(-5.8, abs=0.3)
 
 
 def test_the_first_audio_is_late_where_presence_was_quicker() -> None:

@@ -32,7 +32,8 @@ def test_one_piece_in_time_begins_the_count_anew() -> None:
 
 
 def test_it_is_in_time_again_when_nothing_was_late_for_a_while() -> None:
-    assert judged([1.5] * 16 + [0.9] * 24) == [(1.125, True), (3.0, False)]
+    assert judged([1.5] * 16 + [0.4] * 24) == [(1.125, True), (3.0, False)]
+    assert judged([1.5] * 16 + [0.9] * 24) == [(1.125, True)], "of ages about LATE people are told once"
     assert judged([1.5] * 16 + [0.1, 0.1, 0.1, 1.5] * 10) == [(1.125, True)]
 
 

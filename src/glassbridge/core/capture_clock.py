@@ -2,12 +2,13 @@
 
 Rules
 - Only differences count: a frame is as old as its way took longer than that of the quickest frame so far. Two clocks
-  may run apart by DRIFT, so the quickest way is forgotten at that rate.
+  may run apart by DRIFT, so the quickest way is forgotten at that rate; while audio is late by DRIFT_LATE, as what is
+  forgotten then makes a full queue look empty.
 - A sample cannot be captured before the one that precedes it. A stamp that says so is corrected by the samples; where
   it says so by more than STEP, the clock has stepped back and all later stamps are corrected alike.
-- What comes late by the same amount for EQUAL_FOR seconds, from its first frame on, is not late: the clock stood still,
-  in sleep, and the new offset is the truth. A backlog is different: it grows or shrinks. What became late little by
-  little waits in a queue, however steadily, and stays late.
+- What comes late by the same amount for EQUAL_FOR seconds, from a frame on that was late by STEP more than the one
+  before it, is not late: the clock stood still, in sleep, and the new offset is the truth. A backlog is different: it
+  grows or shrinks. What became late little by little waits in a queue, however steadily, and stays late.
 - A frame that is quicker than all before it by more than STEP, after EQUAL_FOR seconds, says that the clock has stepped
   forward; nothing has to be corrected then.
 
@@ -19,8 +20,10 @@ from typing import Final
 
 DRIFT: Final = 1.2e-2
 """Seconds per second: 1 % for clocks that are bad, and a rest."""
+DRIFT_LATE: Final = 1e-3
+"""Worse clocks are rarer than queues that stay full for minutes."""
 STEP: Final = 0.5
-"""Seconds; less counts as jitter of the stamps."""
+"""Seconds; less counts as jitter of the stamps, or is what a queue grows by between two frames."""
 EQUAL_FOR: Final = 3.0
 EQUAL: Final = 0.1
 """Seconds by which the quickest frames of the two halves of EQUAL_FOR may differ."""
@@ -30,8 +33,8 @@ class CaptureClock:
     """Of one epoch."""
 
     __slots__ = (
-        "_begun_at", "_first_late", "_halves", "_late_since", "_position", "_quickest", "_quickest_at", "_shift",
-        "_stamped_stop", "_stop", "last_step", "steps",
+        "_begun_at", "_first_late", "_halves", "_is_late", "_late_since", "_newest", "_position", "_quickest",
+        "_quickest_at", "_shift", "_stamped_stop", "_stop", "last_step", "steps",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,9 +51,13 @@ class CaptureClock:
         """The one after the newest sample."""
         self._quickest = inf
         self._quickest_at = self._begun_at = 0.0
+        self._is_late = False
+        self._newest = inf
+        """How long the newest frame has travelled."""
         self._late_since: float | None = None
+        """Since when a clock may have stood still."""
         self._first_late = inf
-        """How long the first frame that was late has travelled."""
+        """How long the first frame that was late then has travelled."""
         self._halves = (inf, inf)
         """The least of the same in the first and in the second half of EQUAL_FOR, while everything is late."""
 
@@ -82,11 +89,15 @@ class CaptureClock:
             if least - travel > STEP and now - self._begun_at > EQUAL_FOR and least < inf:
                 self._stepped(least - travel)
             self._quicken(travel, least, now)
-        if travel - self._least(now) <= limit:
+        self._quickest, self._quickest_at = self._least(now), now
+        self._is_late = travel - self._quickest > limit
+        rise, self._newest = travel - self._newest, travel
+        if not self._is_late:
             self._late_since = None
-            return
-        if self._late_since is None:
+        elif rise >= STEP:
             self._late_since, self._first_late, self._halves = now, travel, (inf, inf)
+        if self._late_since is None:
+            return
         first, second = self._halves
         if now - self._late_since < EQUAL_FOR / 2:
             self._halves = min(first, travel), inf
@@ -121,4 +132,4 @@ class CaptureClock:
             self._late_since, self._halves = now - EQUAL_FOR / 2, (second, inf)
 
     def _least(self, now: float) -> float:
-        return self._quickest + max(0.0, now - self._quickest_at) * DRIFT
+        return self._quickest + max(0.0, now - self._quickest_at) * (DRIFT_LATE if self._is_late else DRIFT)

@@ -3,7 +3,7 @@
 Rules
 - It is late from a piece that is older than LATE, if none was live (AGE_LIMIT) for LASTING seconds: ages that go up and
   down around LATE are late, as on a link of 24 kbit/s.
-- It is in time again when no piece was older than LATE for LASTING seconds.
+- It is in time again when every piece was live for LASTING seconds.
 
 It does not know phones, clocks or what people are told.
 """
@@ -27,7 +27,7 @@ class Freshness:
     def __init__(self) -> None:
         self.is_late = False
         self._fresh_at = self._late_at = -math.inf
-        """When the newest piece came that was live, and the newest that was late."""
+        """When the newest piece came that was live, and the newest that was not."""
 
     def begin(self, now: float) -> None:
         """A new way: what comes late within LASTING of its beginning may still be of the former one."""
@@ -35,9 +35,9 @@ class Freshness:
 
     def judge(self, age: float, now: float) -> bool:
         """A piece came that is `age` seconds old; whether `is_late` has changed."""
-        if age > LATE:
+        if age > AGE_LIMIT:
             self._late_at = now
-        elif age <= AGE_LIMIT:
+        else:
             self._fresh_at = now
         was = self.is_late
         self.is_late = now - self._late_at <= LASTING if was else age > LATE and now - self._fresh_at > LASTING
