@@ -132,6 +132,17 @@ async def test_what_a_route_does_not_take_yet_lets_earlier_samples_pass_and_can_
         await cancelled(task)
 
 
+async def test_what_nobody_wants_any_more_does_not_wait_for_a_route_that_takes_nothing() -> None:
+    road = Road()
+    built = Lane(road.take, road.result, lambda *_: False, monotonic, takes=lambda *_: False)
+    task = asyncio.create_task(built.run())
+    try:
+        built.put(frame(7))
+        await eventually(lambda: road.results == [(7, False)] or str(road.results))
+    finally:
+        await cancelled(task)
+
+
 async def test_what_comes_while_a_frame_lags_goes_with_it() -> None:
     sent = list[bytes]()
 

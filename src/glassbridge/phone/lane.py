@@ -76,7 +76,8 @@ class Lane:
         while True:
             while self._items:
                 since, (frame, _) = self._items[0]
-                if not self._takes(frame, self._clock() - since):
+                waited = self._clock() - since
+                if self._wanted(frame, waited) and not self._takes(frame, waited):
                     await asyncio.sleep(POLL)
                     continue
                 self._sent_since, (frame, copies) = self._items.popleft()

@@ -1,7 +1,8 @@
 """The lanes of a phone's numbered audio: one into the room, one onto its socket, and those of the sockets beside that.
 
 - Each has a task of its own (phone/lane.py), so that a slow one does not delay the others.
-- PCM waits for the room until that has delivered what it got (phone/pacing.py): then it can still be coded.
+- PCM waits for the room until that has delivered what it got, all audio for the socket until that carries it
+  (phone/pacing.py): what waits here can still be coded.
 - What the room does not take goes by the socket.
 - What waits for the socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it
   loses none.
@@ -56,7 +57,7 @@ class Lanes:
             AudioRoute.ROOM: Lane(
                 self._into_room, self._passed, lambda _, waited: waited <= ROOM_AGE, clock, takes=self._room_takes
             ),
-            AudioRoute.SOCKET: Lane(self.send_on_socket, self._carry, self._is_wanted, clock),
+            AudioRoute.SOCKET: Lane(self.send_on_socket, self._carry, self._is_wanted, clock, takes=self._socket_takes),
         }
         self.beside = Beside(capture, sending, self._onto, self._is_wanted, clock)
         self.meter = LinkMeter(sending, self.beside, self.room_pace, clock)
@@ -112,6 +113,12 @@ class Lanes:
         """PCM goes into the room as quickly as the link carries it: what waits here can still be coded."""
         held = frame.pcm and self._sending.level is not STATIC and waited <= ROOM_AGE
         return not held or self.room_pace.takes(len(frame.pcm), LEVELS[0].bit_rate // 8)
+
+    def _socket_takes(self, frame: Outgoing, waited: float) -> bool:
+        """The same by the socket, and of coded audio. Where there is no socket, the frame waits for none."""
+        if (socket := self.meter.socket) is None or waited > SOCKET_PATIENCE:
+            return True
+        return socket.takes(len(frame.encoded()), self._sending.level.bit_rate // 8) is not False
 
     def _is_wanted(self, frame: Outgoing, waited: float) -> bool:
         if frame.number.presence:

@@ -73,6 +73,24 @@ def test_a_link_that_carries_no_pcm_by_websocket(play: Play, words: str, live: f
 
 
 @pytest.mark.parametrize(
+    ("rate", "at", "live"),
+    [  # 0.95, 0.94, 0.91, 0.865 where a frame of PCM is beyond recall while it waits for the socket
+        (64_000, 8.0, 0.955),
+        (64_000, 10.0, 0.965),
+        (48_000, 6.0, 0.915),
+        (48_000, 10.0, 0.91),
+    ],
+)
+def test_a_rate_that_falls_by_websocket(play: Play, rate: float, at: float, live: float) -> None:
+    """As `bench network` has it: the delay is the same before."""
+    bad = Impairment(delay=0.025, rate=1_000_000, later=(at + 1.5, rate))
+    schedule = Schedule(seed=1, transport=Transport.WEBSOCKET, up=bad, down=bad, seconds=20.0, well_from=40.0)
+    outcome = play(schedule)
+    assert outcome.violations == []
+    assert outcome.live >= live
+
+
+@pytest.mark.parametrize(
     ("words", "live"),
     [
         ("1000k then 64k after 10 s, 25 ms delay", 0.97),  # 0.75 where PCM fills the room, which repeats it
