@@ -18,7 +18,7 @@ from glassbridge.speech.base import RecogniserError, RecogniserStream, Transcrip
 from glassbridge.speech.moonshine import MoonshineRecogniser
 from glassbridge.speech.soniox import SonioxConfig, SonioxRecogniser
 from glassbridge.speech.soniox_double import Fault, SonioxDouble
-from glassbridge.speech.standby import StandbyRecogniser
+from glassbridge.speech.standby import StandbyRecogniser, StandbyStream
 from tests.speech.hearing import SECOND, pcm
 from tests.speech.reading import Reader, spoken
 from tests.support.patience import patient
@@ -149,6 +149,30 @@ async def test_it_is_back_at_a_pause_when_it_has_held_and_no_word_is_lost_or_sai
         times = [(said.start_ms, said.end_ms) for said in site.finals]
         assert times == sorted(times)
         await stream.close()
+
+
+async def test_who_finishes_while_it_comes_back_hears_of_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The offline stream, which is not needed any more, may be closed before it has answered."""
+    monkeypatch.setattr(rules, "HELD", 0.0)
+    async with sites() as site:
+        site.double.misbehave(Fault.parse("drop@1x1"))
+        stream = await site.open()
+        assert isinstance(stream, StandbyStream)
+        try:
+            await talk(stream, pcm("short")[: 2 * SECOND])
+            await eventually(lambda: (stream._offline and stream._hosted) is not None or "not both are here", 10.0)
+            assert stream._offline is not None
+            offline = stream._offline.stream
+
+            async def is_closed_first() -> None:
+                stream._shell.step(rules.Agreed(stream._machine.stream))
+                raise RecogniserError("the stream was closed", Reason.CLOSED)
+
+            monkeypatch.setattr(offline, "finish", is_closed_first)
+            await stream.finish()
+            assert stream._offline is None
+        finally:
+            await stream.close()
 
 
 async def test_without_the_offline_one_the_owner_is_told() -> None:

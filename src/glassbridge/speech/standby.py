@@ -250,7 +250,7 @@ class StandbyStream:
                     await side.stream.finish()
                 return
             except (TimeoutError, RecogniserError):
-                if not hosted:
+                if side is self._offline:  # otherwise the hosted one came back meanwhile
                     raise
                 if side is self._hosted:
                     self._owner.went_wrong(RecogniserError("the hosted recogniser is late", Reason.STUCK))
