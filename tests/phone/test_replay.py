@@ -57,7 +57,8 @@ async def test_what_a_dead_livekit_node_got_arrives_by_the_socket_before_anybody
         await speaking
         await complete(cloud, pcm)
         account = cloud.ledger.account()
-        assert (account.lost, account.late) == (0, 0), "all of it was live"
+        assert account.lost == 0
+        assert account.late <= (patient(1.0) - 1.0) * SECOND, "on a quiet machine all of it was live"
         assert rooms.here.closed is None
         assert me.client.sender.counts.replayed == 0
 

@@ -3,6 +3,7 @@
 import pytest
 
 from glassbridge.speech import process, soniox
+from tests.support.patience import patient
 
 
 @pytest.fixture(autouse=True)
@@ -10,3 +11,4 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (process, soniox):
         monkeypatch.setattr(module, "FINISH_TIMEOUT", 60.0)
     monkeypatch.setattr(process, "START_TIMEOUT", 60.0)
+    monkeypatch.setattr(process, "SILENT", patient(process.SILENT))
