@@ -92,12 +92,16 @@ class Block(NamedTuple):
     user: str
     session: str
     pcm: bytes
-    number: int
-    """Of those of this view of the session, from 0 on: the reader did not take in time what is left out."""
 
 
 def read(datagram: bytes) -> Block:
-    """What a tap sent. Raises ValueError or struct.error for anything else."""
-    at, live, number, size = HEADER.unpack_from(datagram)
+    """What a tap sent. Raises ValueError or struct.error for anything else. Scripts of others unpack it: its fields
+    stay as they are."""
+    at, live, _, size = HEADER.unpack_from(datagram)
     about = json.loads(datagram[HEADER.size : HEADER.size + size])
-    return Block(at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :], number)
+    return Block(at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :])
+
+
+def number_of(datagram: bytes) -> int:
+    """Which block of its view of the session that is, from 0 on: the reader did not take in time what is left out."""
+    return int(HEADER.unpack_from(datagram)[2])

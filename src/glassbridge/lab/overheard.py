@@ -26,6 +26,8 @@ class Overheard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._blocks: list[tap.Block] = []
+        self._sent: dict[str, int] = {}
+        """By session: blocks of everything up to the newest that was read."""
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._read, name="overheard", daemon=True)
 
@@ -48,7 +50,7 @@ class Overheard:
     def missed(self, user: str) -> int:
         """Blocks before the newest of it that this reader did not get: others have heard them."""
         blocks = self._of(user, live=False)
-        return sum({block.session: block.number + 1 for block in blocks}.values()) - len(blocks)
+        return sum(self._sent[session] for session in {block.session for block in blocks}) - len(blocks)
 
     def session_of(self, user: str) -> str:
         """The newest session of which something was heard; empty: none."""
@@ -73,4 +75,10 @@ class Overheard:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         return
-                    self._blocks.append(tap.read(self._reader.recv(MAX_BLOCK)))
+                    self._note(self._reader.recv(MAX_BLOCK))
+
+    def _note(self, datagram: bytes) -> None:
+        block = tap.read(datagram)
+        if not block.live:
+            self._sent[block.session] = tap.number_of(datagram) + 1
+        self._blocks.append(block)
