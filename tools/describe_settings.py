@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from glassbridge import settings
 from glassbridge.cli.common import DEBUG_VARIABLE
 from glassbridge.cli.main import program
-from glassbridge.settings import PUBLIC_SECRETS, Kind, Settings, names_of
+from glassbridge.settings import PUBLIC_SECRETS, SettingKind, Settings, names_of
 from tools.marked_part import rewritten
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -81,11 +81,11 @@ def row(name: str, field: FieldInfo, words: str) -> str:
 def unit(name: str, field: FieldInfo) -> str:
     """Unit of a number, with its range; what a text is. Raises ValueError where neither is known."""
     parts = [*_parts(field), *_parts(field.annotation)]
-    kinds = [part.name for part in parts if isinstance(part, Kind)]
+    kinds = [part.name for part in parts if isinstance(part, SettingKind)]
     kinds += [", ".join(f"`{choice}`" for choice in get_args(part)) for part in parts if get_origin(part) is Literal]
     kinds += [KINDS[part] for part in parts if isinstance(part, type) and part in KINDS]
     if not kinds:
-        raise ValueError(f"the setting {name} needs a Kind: its unit")
+        raise ValueError(f"the setting {name} needs a SettingKind: its unit")
     if SecretStr in parts and tuple in parts:
         return "secret, or a comma list"
     above, least, most = (_bound(parts, name) for name in ("gt", "ge", "le"))

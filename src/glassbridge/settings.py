@@ -1,7 +1,7 @@
 """Settings of all programs (the original's names where it had one). Times in seconds.
 
 docs/settings.md is written from this file (`make settings`): the sections are the `# ---` comments of the class, the
-meaning of a setting is its docstring, the unit is its `Kind`.
+meaning of a setting is its docstring, the unit is its `SettingKind`.
 
 `read_settings` takes them from an environment: each field by its alias, or by GLASSBRIDGE_ and its name. A secret may
 also come from a file that `NAME_FILE` names. Whatever is wrong is told together; values are never quoted.
@@ -113,7 +113,7 @@ def _check_admin_tokens(tokens: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return tokens
 
 
-class Kind(NamedTuple):
+class SettingKind(NamedTuple):
     """For docs/settings.md: the unit of a number, or what a text is."""
 
     name: str
@@ -121,15 +121,17 @@ class Kind(NamedTuple):
 
 SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), Field(max_length=MAX_SECRETS)]
 """In a variable a comma list, in a file one on each line. The first one signs, all of them verify."""
-LiveKitUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("ws", "wss", "http", "https")))]
-WebUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("https", "http")))]
-SocketUrl = Annotated[str, Kind("URL"), AfterValidator(partial(check_url, schemes=("wss", "ws")))]
-Seconds = Annotated[float, Kind("s"), Field(gt=0, le=DAY)]
-Bytes = Annotated[int, Kind("bytes"), Field(ge=1 << 10, le=64 << 20)]
-TokenLife = Annotated[int, Kind("s"), Field(ge=1, le=DAY)]
-PerSecond = Annotated[float, Kind("/s"), Field(gt=0, le=1e9)]
-PerMinute = Annotated[float, Kind("/min"), Field(gt=0, le=1e9)]
-Megabytes = Annotated[int, Kind("MB")]
+LiveKitUrl = Annotated[
+    str, SettingKind("URL"), AfterValidator(partial(check_url, schemes=("ws", "wss", "http", "https")))
+]
+WebUrl = Annotated[str, SettingKind("URL"), AfterValidator(partial(check_url, schemes=("https", "http")))]
+SocketUrl = Annotated[str, SettingKind("URL"), AfterValidator(partial(check_url, schemes=("wss", "ws")))]
+Seconds = Annotated[float, SettingKind("s"), Field(gt=0, le=DAY)]
+Bytes = Annotated[int, SettingKind("bytes"), Field(ge=1 << 10, le=64 << 20)]
+TokenLife = Annotated[int, SettingKind("s"), Field(ge=1, le=DAY)]
+PerSecond = Annotated[float, SettingKind("/s"), Field(gt=0, le=1e9)]
+PerMinute = Annotated[float, SettingKind("/min"), Field(gt=0, le=1e9)]
+Megabytes = Annotated[int, SettingKind("MB")]
 
 
 class Settings(BaseModel):
@@ -188,16 +190,16 @@ class Settings(BaseModel):
     """Headers for the collector: `name=value,name=value`."""
 
     # --- Between cloud and bridge
-    bridge_socket: Annotated[str | None, Kind("path, or a comma list"), AfterValidator(_check_sockets)] = Field(
+    bridge_socket: Annotated[str | None, SettingKind("path, or a comma list"), AfterValidator(_check_sockets)] = Field(
         None, validation_alias=AliasChoices("LIVEKIT_GRPC_SOCKET")
     )
     """Unix socket of the bridge. It wins over TCP."""
-    bridge_urls: Annotated[str, Kind("host:port, or a comma list"), AfterValidator(_check_targets)] = Field(
+    bridge_urls: Annotated[str, SettingKind("host:port, or a comma list"), AfterValidator(_check_targets)] = Field(
         "127.0.0.1:9090", validation_alias=AliasChoices("LIVEKIT_GRPC_BRIDGE_URL")
     )
     """Bridge: `host:port` or `unix:/path`. With several, a new room goes to the least loaded live one. The clouds of a
     cluster (`GLASSBRIDGE_CLUSTER`) find bridges by themselves, and use these only where they are set."""
-    bridge_address: Annotated[str, Kind("host"), AfterValidator(_check_bridge_address)] = ""
+    bridge_address: Annotated[str, SettingKind("host"), AfterValidator(_check_bridge_address)] = ""
     """Host at which the clouds of a cluster reach this bridge, as the directory tells them. Unset: that of `--host`."""
     bridge_drain: Seconds = 2.0
     """Time that a stopping bridge takes at most until clouds have taken its rooms elsewhere."""
@@ -230,7 +232,7 @@ class Settings(BaseModel):
     """Public keys (JWKS) of an issuer of core tokens (RS256, ES256): `https://`, or `http://` on this machine."""
     jwks_file: Path | None = None
     """The same as a file."""
-    jwks_refresh: Annotated[float, Kind("s")] = Field(600.0, ge=10, le=DAY)
+    jwks_refresh: Annotated[float, SettingKind("s")] = Field(600.0, ge=10, le=DAY)
     """Time between two readings of the keys."""
     jwt_issuer: str = ""
     """`iss` of the issuer's tokens, and of those of the login service."""
@@ -241,7 +243,7 @@ class Settings(BaseModel):
     ([login.md](login.md#for-the-originals-phones)). Never the core secret."""
     authing_secrets: SecretList = Field((), validation_alias=AliasChoices("AUTHING_APP_SECRET"))
     """The same under the original's other name."""
-    exchanged_token_ttl: Annotated[int, Kind("s"), Field(ge=60, le=366 * DAY)] = 7 * DAY
+    exchanged_token_ttl: Annotated[int, SettingKind("s"), Field(ge=60, le=366 * DAY)] = 7 * DAY
     """Life of a core token that such a phone gets. It asks for one when it starts, so this is longer than it runs."""
 
     # --- Operators
@@ -260,14 +262,14 @@ class Settings(BaseModel):
     """PEM file: authorities that are believed about the directory. Unset: those that the machine believes."""
     cluster_secrets: SecretList = Field((), validation_alias=AliasChoices("GLASSBRIDGE_CLUSTER_SECRET"))
     """Sign hand-overs between the clouds of a cluster; the same for all, 32 bytes or more."""
-    cluster_address: Annotated[str, Kind("host:port"), AfterValidator(check_node_address)] = "127.0.0.1:0"
+    cluster_address: Annotated[str, SettingKind("host:port"), AfterValidator(check_node_address)] = "127.0.0.1:0"
     """Where other clouds of the cluster reach this one, and where it listens for them. Port 0: a free one."""
 
     # --- Addresses
     public_url: WebUrl = ""
     """Where apps elsewhere find this cloud, and bridges its sounds, such as `https://cloud.example.com`; several clouds
     may share it. Unset: the address of `--host`."""
-    cloud_address: Annotated[str, Kind("host:port"), AfterValidator(_check_cloud_address)] = ""
+    cloud_address: Annotated[str, SettingKind("host:port"), AfterValidator(_check_cloud_address)] = ""
     """Where other clouds behind the same `GLASSBRIDGE_PUBLIC_URL` reach this one, unless they are a cluster
     (`GLASSBRIDGE_CLUSTER_ADDRESS`). Unset: the address of `--host`."""
     public_host_name: Annotated[str, AfterValidator(_check_public_host)] = Field(
@@ -302,9 +304,9 @@ class Settings(BaseModel):
     """Time between two requests of a connection that has signed in."""
 
     # --- Uploads and storage of apps
-    sounds_per_app_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=1 << 30)] = 32 << 20
+    sounds_per_app_bytes: Annotated[int, SettingKind("bytes"), Field(ge=1 << 20, le=1 << 30)] = 32 << 20
     """Sounds that one app has brought and that are kept. At the limit, its oldest ones go."""
-    sounds_bytes: Annotated[int, Kind("bytes"), Field(ge=1 << 20, le=4 << 30)] = 64 << 20
+    sounds_bytes: Annotated[int, SettingKind("bytes"), Field(ge=1 << 20, le=4 << 30)] = 64 << 20
     """Sounds that all apps have brought and that are kept. At the limit, the oldest of the app that has most go."""
     store: Path | None = None
     """SQLite file of users' settings and of what apps store. Unset: in the server of `GLASSBRIDGE_CLUSTER`, for all its
@@ -322,14 +324,14 @@ class Settings(BaseModel):
     (`/api/client/`), such as `https://app.example.com`."""
 
     # --- Sessions
-    grace: Annotated[float, Kind("s")] = Field(60.0, ge=0, le=DAY)
+    grace: Annotated[float, SettingKind("s")] = Field(60.0, ge=0, le=DAY)
     """Time that a session waits for its phone after the socket closed."""
     drain: Seconds = 3.0
     """Time that a stopping cloud takes at most to hand over and end its sessions."""
-    drain_delay: Annotated[float, Kind("s")] = Field(0.0, ge=0, le=600)
+    drain_delay: Annotated[float, SettingKind("s")] = Field(0.0, ge=0, le=600)
     """Time for which a stopping cloud goes on as before while `/readyz` says 503, so that the balancer notices. Then
     `GLASSBRIDGE_DRAIN` begins."""
-    rebalance: Annotated[int, Kind("users/s")] = Field(5, ge=0, le=1_000)
+    rebalance: Annotated[int, SettingKind("users/s")] = Field(5, ge=0, le=1_000)
     """Users that a cloud with more than its share sends to the others of its cluster at most, in a second. 0: none."""
     dev_control: Path | None = None
     """Development: the Unix socket of `glassbridge dev`, for the buttons of the console."""
@@ -371,7 +373,7 @@ class Settings(BaseModel):
     """Memory of the process that decodes one sound."""
     sounds_kept_mb: Megabytes = Field(32, ge=1, le=4_096)
     """Sounds that a worker holds because they can be read only as a whole. One user may have half of it."""
-    rejoin: Annotated[float, Kind("s")] = Field(30.0, ge=0, le=600)
+    rejoin: Annotated[float, SettingKind("s")] = Field(30.0, ge=0, le=600)
     """Time for which a bridge joins a lost room again by itself for a cloud of the original, which sends no generation.
     0: never."""
 

@@ -196,7 +196,7 @@ async def test_a_socket_that_is_left_is_released_even_if_it_was_closing(
 
     monkeypatch.setattr(TaskGroup, "close", close_slowly)
     init = wire.ConnectionInit(package_name=PACKAGE, session_id=SESSION, api_key="k")
-    link = app_link.Link(f"ws://127.0.0.1:{scene.cloud.port}/app-ws", init, lambda _: None, lambda _: None, REAL)
+    link = app_link.CloudLink(f"ws://127.0.0.1:{scene.cloud.port}/app-ws", init, lambda _: None, lambda _: None, REAL)
     socket = await app_socket.AppSocket.open(link._url, init, REAL)
     link._leave.set()
     await link._attend(socket)

@@ -18,7 +18,7 @@ import psutil
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.decoders import Decoders
 from glassbridge.bridge.fetch import PlaybackError, Source
-from glassbridge.bridge.sound import Sound
+from glassbridge.bridge.sound import SoundClip
 from glassbridge.core.values import SAMPLE_RATE
 from tests.support.patience import deadline
 
@@ -149,7 +149,7 @@ async def decoded(decoders: Decoders, data: bytes, limits: PlaybackLimits | None
     """All that comes out of it, 16 kHz mono. Raises PlaybackError."""
     limits = limits or PlaybackLimits()
     source = Source(limits)
-    sound = Sound(source, 1.0, limits, **options)
+    sound = SoundClip(source, 1.0, limits, **options)
 
     async def feed() -> None:
         try:

@@ -13,7 +13,7 @@ from glassbridge.bridge import decoders as shell
 from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.decoders import Decoders
 from glassbridge.bridge.fetch import PlaybackError, Source
-from glassbridge.bridge.sound import Sound
+from glassbridge.bridge.sound import SoundClip
 from tests.bridge.sounds import Growth, decoded, lying_wav, seconds_of
 from tests.support import forked
 from tests.support.patience import deadline, patient
@@ -48,9 +48,9 @@ async def failure(decoders: Decoders, data: bytes, limits: PlaybackLimits | None
     return met.value
 
 
-def playing(data: bytes = b"plays", limits: PlaybackLimits = LONG) -> tuple[Source, Sound]:
+def playing(data: bytes = b"plays", limits: PlaybackLimits = LONG) -> tuple[Source, SoundClip]:
     source = Source(limits)
-    return source, Sound(source, 1.0, limits)
+    return source, SoundClip(source, 1.0, limits)
 
 
 async def test_a_process_for_each_sound_and_none_when_it_is_over(decoders: Decoders) -> None:

@@ -12,7 +12,7 @@ from glassbridge.bridge.recorder_route import recorder_route
 from glassbridge.core.values import Generation, UserId
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.exposition import MetricsServer
-from glassbridge.telemetry.recorder import KEPT, Clock
+from glassbridge.telemetry.recorder import KEPT, SteadyClock
 
 NOW = 1_000_000_000
 """Unix milliseconds at which these tests begin."""
@@ -34,7 +34,7 @@ class Wire:
         self.lines.clear()
 
     def reporter(self) -> Reporter:
-        return Reporter(self.lines.append, Clock(lambda: self.now / 1000, lambda: self.now / 1000))
+        return Reporter(self.lines.append, SteadyClock(lambda: self.now / 1000, lambda: self.now / 1000))
 
 
 def passed(user: str, generation: int, received: int, sent: int) -> tuple[UserId, Generation, int, int]:

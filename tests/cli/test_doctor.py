@@ -26,7 +26,7 @@ from aiohttp import web
 from glassbridge.cli.admin_client import base_url
 from glassbridge.cli.checks import CHECKS, addresses, livekit, machine, programs, speech
 from glassbridge.cli.checks.catalogue import Trouble
-from glassbridge.cli.checks.findings import Finding, Patient, State, new_session
+from glassbridge.cli.checks.findings import Finding, FindingState, Patient, new_session
 from glassbridge.cluster.address import read_address
 from glassbridge.cluster.directory import Node
 from glassbridge.cluster.valkey import ValkeyDirectory
@@ -163,9 +163,9 @@ async def test_a_name_that_does_not_resolve_is_told_once_with_its_setting() -> N
     async with patient("wss://livekit.invalid", otlp_endpoint="https://collector.invalid") as ill:
         found = await addresses.names(ill)
         assert_told(found, Trouble.NAME_UNRESOLVED, "livekit.invalid of LIVEKIT_URL", "of OTEL_EXPORTER_OTLP_ENDPOINT")
-        assert (await livekit.http(ill)).state is State.SKIPPED
+        assert (await livekit.http(ill)).state is FindingState.SKIPPED
         ill.cloud = "http://livekit.invalid:8002"
-        assert (await programs.cloud(ill)).state is State.SKIPPED
+        assert (await programs.cloud(ill)).state is FindingState.SKIPPED
 
 
 async def test_the_same_where_only_the_asking_itself_shows_it() -> None:
@@ -184,7 +184,7 @@ async def test_addresses_that_lead_nowhere() -> None:
         assert_told(await addresses.names(ill), Trouble.LOOPBACK_TOLD, "GLASSBRIDGE_LIVEKIT_PUBLIC_URL is an")
     here, there = "ws://127.0.0.1:7880", "203.0.113.7"
     async with patient(here, public_url=f"https://{there}", livekit_public_url=f"wss://{there}") as healthy:
-        assert (await addresses.names(healthy)).state is State.WELL
+        assert (await addresses.names(healthy)).state is FindingState.WELL
 
 
 def test_every_setting_that_is_a_url_is_looked_at() -> None:
@@ -210,7 +210,7 @@ async def test_what_goes_out_in_the_clear_is_told(settings: dict[str, Any], told
     async with patient(settings.pop("livekit_url", "ws://127.0.0.1:7880"), **settings) as found:
         finding = await addresses.encryption(found)
     if told is None:
-        assert finding.state is State.WELL
+        assert finding.state is FindingState.WELL
     else:
         assert_told(finding, Trouble.PLAINTEXT, told)
 
@@ -239,7 +239,7 @@ async def test_weak_secrets_are_told(settings: dict[str, Any], trouble: Trouble 
     async with patient("ws://127.0.0.1:7880", **settings) as found:
         finding = await addresses.secrets(found)
     if trouble is None:
-        assert finding.state is State.WELL
+        assert finding.state is FindingState.WELL
     else:
         assert_told(finding, trouble, "openssl rand -hex 32")
     assert not any(value in finding.text.split() for name, value in settings.items() if "secret" in name)
@@ -254,7 +254,7 @@ async def test_no_livekit() -> None:
         later = [
             await check(ill) for check in (livekit.clock, livekit.keys, livekit.media_by_udp, livekit.media_by_tcp)
         ]
-        assert [finding.state for finding in later] == [State.SKIPPED] * 4
+        assert [finding.state for finding in later] == [FindingState.SKIPPED] * 4
 
 
 async def test_something_else_at_livekits_address() -> None:
@@ -263,7 +263,7 @@ async def test_something_else_at_livekits_address() -> None:
     async with http_server(text="<html>Hello</html>") as where, patient(f"ws://{where}") as ill:
         assert_told(await livekit.http(ill), Trouble.LIVEKIT_STRANGE, "<html>", f"(pid {os.getpid()})")
         assert_told(await livekit.keys(ill), Trouble.ROOM_SERVICE, "LIVEKIT_URL")
-        assert (await livekit.media_by_udp(ill)).state is State.SKIPPED
+        assert (await livekit.media_by_udp(ill)).state is FindingState.SKIPPED
         ill.livekit_trouble = ""
         assert_told(await livekit.media_by_udp(ill), Trouble.JOIN)
         assert_told(await livekit.media_by_tcp(ill), Trouble.JOIN)
@@ -293,7 +293,7 @@ async def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.real
 async def test_wrong_key() -> None:
     async with server() as running, patient(running.url, LiveKitKeys(KEYS.api_key, "z" * 40)) as ill:
-        assert (await livekit.http(ill)).state is State.WELL
+        assert (await livekit.http(ill)).state is FindingState.WELL
         assert_told(await livekit.keys(ill), Trouble.KEY_REFUSED, "LIVEKIT_API_SECRET")
         assert (await livekit.media_by_udp(ill)).text == "LiveKit refuses our key"
 
@@ -305,7 +305,7 @@ async def test_media_is_cut_off_while_signalling_works() -> None:
         async with patient(link.url) as ill:
             await livekit.http(ill)
             await livekit.keys(ill)
-            assert (await livekit.media_by_udp(ill)).state is State.WELL
+            assert (await livekit.media_by_udp(ill)).state is FindingState.WELL
             link.drop(Path.MEDIA)
             found = await livekit.media_by_udp(ill)
             assert "UDP" in found.advice
@@ -321,7 +321,7 @@ async def test_media_by_turn_alone() -> None:
         await livekit.http(ill)
         await livekit.keys(ill)
         found = await livekit.media_by_turn(ill)
-        assert (found.state, found.text.split(" in ")[0]) == (State.WELL, "a packet went through TURN")
+        assert (found.state, found.text.split(" in ")[0]) == (FindingState.WELL, "a packet went through TURN")
 
 
 @pytest.mark.real
@@ -359,13 +359,13 @@ async def test_clocks_are_told_once(ahead: int, trouble: Trouble | None) -> None
         await livekit.http(ill)
         found = await livekit.clock(ill)
         if trouble is None:
-            assert found.state is State.WELL
+            assert found.state is FindingState.WELL
             return
         assert_told(found, trouble, "NTP", "ahead of" if ahead > 0 else "behind", "LiveKit's")
         if trouble is Trouble.CLOCK_WRONG:
             later = [await check(ill) for check in (livekit.keys, livekit.media_by_udp, livekit.media_by_tcp)]
             assert [(finding.state, finding.text) for finding in later] == [
-                (State.SKIPPED, "not before the clocks agree")
+                (FindingState.SKIPPED, "not before the clocks agree")
             ] * 3
 
 
@@ -502,7 +502,7 @@ async def test_the_key_of_a_recogniser(key: str, code: int | None, advice: str) 
     if advice:
         assert_told(found, Trouble.RECOGNISER, advice)
     else:
-        assert found.state is State.WELL
+        assert found.state is FindingState.WELL
     assert "right" not in found.text
 
 
@@ -535,7 +535,7 @@ async def test_too_few_speakers_for_the_machine(monkeypatch: pytest.MonkeyPatch)
     async with patient(where, recogniser="pocketsphinx", recognisers=64) as ill:
         assert (await speakers(ill)).text == "about 32 people may speak at once, on 8 processors"
     async with patient(where, captions="") as ill:
-        assert (await speakers(ill)).state is State.SKIPPED
+        assert (await speakers(ill)).state is FindingState.SKIPPED
 
 
 # ---- this machine

@@ -15,7 +15,7 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.cloud.websocket import WebSocket
 from glassbridge.core.app_session import StopReason
 from glassbridge.core.app_times import AppTimes
-from glassbridge.core.moving import Stage
+from glassbridge.core.moving import CloudStage
 from glassbridge.core.values import user_id
 from tests.cloud.app_stage import DEAF, KEY, PACKAGE, QUICK, AppStage, Begin, app_stages
 from tests.cloud.conftest import ANN, SECRET
@@ -464,7 +464,7 @@ async def test_a_slow_app_costs_only_itself_and_is_told(stage: Begin) -> None:
 
 async def test_a_draining_cloud_takes_no_apps(stage: Begin) -> None:
     built = await stage()
-    built.cloud.sessions.stage = Stage.DRAINING
+    built.cloud.sessions.stage = CloudStage.DRAINING
     with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
         await built.app_socket()
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from glassbridge.cloud import audio
-from glassbridge.cloud.audio import NACK_AFTER, Microphone, Progress
+from glassbridge.cloud.audio import NACK_AFTER, AudioProgress, Microphone
 from glassbridge.cloud.connection import ConnectParams
 from glassbridge.core.allowance import Rate
 from glassbridge.core.audio_link import BridgeFault
@@ -103,7 +103,7 @@ async def test_thousands_of_holes_cost_no_more_than_some(monkeypatch: pytest.Mon
     loop, now = asyncio.get_running_loop(), 0.0
     begun = loop.time()
     monkeypatch.setattr(loop, "time", lambda: begun + now)
-    told: list[Progress] = []
+    told: list[AudioProgress] = []
     microphone = Microphone(told.append, lambda: None)
     looked = 0
     runs_of = Runs._run

@@ -10,11 +10,11 @@ from glassbridge.cloud import flights as flights_module
 from glassbridge.cloud.audio import Listener
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.flights import ENDED_FOR, Flights
-from glassbridge.cloud.meter import EVERY_MS, KEPT, SILENCE, Meter, dbfs
+from glassbridge.cloud.meter import EVERY_MS, KEPT, SILENCE, LevelMeter, dbfs
 from glassbridge.core.gaps import Gap, GapState
 from glassbridge.core.values import UserId
 from glassbridge.speech.base import Transcript
-from glassbridge.telemetry.recorder import Clock
+from glassbridge.telemetry.recorder import SteadyClock
 
 START = 1_000_000
 """A unix second."""
@@ -40,7 +40,7 @@ class Hours:
 
     def __init__(self, *, keeps: bool = True) -> None:
         self.now = float(START)
-        self.flights = Flights(["a-secret-of-tests"], Clock(lambda: self.now, lambda: self.now), keeps=keeps)
+        self.flights = Flights(["a-secret-of-tests"], SteadyClock(lambda: self.now, lambda: self.now), keeps=keeps)
 
     def begin(self, number: int = 0) -> tuple[Flight, Session]:
         flight, session = self.flights.open(UserId(f"user{number}"), f"session{number}"), Session()
@@ -216,7 +216,7 @@ def test_the_level_is_measured_while_somebody_watches(hours: Hours) -> None:
 
 def test_a_meter_measures_tenths_of_seconds_of_any_blocks() -> None:
     now = [START * 1000]
-    meter = Meter(lambda: now[0])
+    meter = LevelMeter(lambda: now[0])
     for _ in range(25):
         now[0] += 20
         meter.put(b"\x00\x10" * 320)

@@ -13,7 +13,7 @@ import pytest
 from glassbridge.cloud import lc3 as ours
 from glassbridge.cloud import unnumbered
 from glassbridge.cloud.auth import mint_core_token
-from glassbridge.core.coded_audio import SECONDS, Verdict, verdict_of
+from glassbridge.core.coded_audio import SECONDS, CodingVerdict, verdict_of
 from glassbridge.core.values import user_id
 from glassbridge.lab import clips
 from tests.cloud.conftest import ANN, SECRET, Phone, Stage
@@ -273,6 +273,6 @@ def test_loud_speech_and_cymbals_look_coded_for_a_moment_only(gain: int) -> None
         row = longest = 0
         for begin in range(0, len(samples) - 320, 320):
             verdict = verdict_of(unnumbered._shape(samples[begin : begin + 320].tobytes()))
-            row = row + 1 if verdict is Verdict.CODED else row if verdict is Verdict.UNSURE else 0
+            row = row + 1 if verdict is CodingVerdict.CODED else row if verdict is CodingVerdict.UNSURE else 0
             longest = max(longest, row)
         assert longest * 0.02 < SECONDS / 2

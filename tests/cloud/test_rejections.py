@@ -24,7 +24,7 @@ from glassbridge.cloud.body import read_body
 from glassbridge.cloud.lc3 import NoLc3
 from glassbridge.core.app_session import AppState
 from glassbridge.core.app_times import AppTimes
-from glassbridge.core.moving import Stage
+from glassbridge.core.moving import CloudStage
 from glassbridge.core.values import user_id
 from glassbridge.runtime.world import REAL
 from glassbridge.wire.app_keys import DIGEST_HEADER, SIGNATURE_HEADER, signer, sound_claim
@@ -223,14 +223,14 @@ async def test_apps_that_do_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_while_it_stops(built: AppStage) -> None:
-    built.cloud.sessions.stage = Stage.DRAINING
+    built.cloud.sessions.stage = CloudStage.DRAINING
     try:
         for path, rejection in (
             ("/glasses-ws", R.PHONE_WHILE_STOPPING), ("/app-ws", R.APP_WHILE_STOPPING), ("/readyz", R.STOPPING),
         ):  # fmt: skip
             assert met(rejection, await answer(built, "GET", path, headers=ME | WEBSOCKET)), rejection
     finally:
-        built.cloud.sessions.stage = Stage.SERVING
+        built.cloud.sessions.stage = CloudStage.SERVING
 
 
 @pytest.mark.unheard

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from glassbridge.cloud.apps import running
-from glassbridge.cloud.apps.store import PHONE, Full, Kind, SqliteStore, StoreError
+from glassbridge.cloud.apps.store import PHONE, Full, SqliteStore, StoredKind, StoreError
 from glassbridge.core.allowance import Rate
 from glassbridge.core.subscriptions import Permission
 from glassbridge.core.values import UserId, user_id
@@ -100,23 +100,23 @@ async def test_the_store_keeps_what_it_said_it_keeps(tmp_path: Path) -> None:
     async with SqliteStore(path, 1 << 20) as store:
         assert not await store.knows(USER, "app")
         await store.know(USER, "app")
-        await store.write(Kind.STORED, USER, "app", {"a": "1", "b": "2"}, 100)
+        await store.write(StoredKind.STORED, USER, "app", {"a": "1", "b": "2"}, 100)
         with pytest.raises(Full):
-            await store.write(Kind.STORED, USER, "app", {"c": "x" * 100}, 100)
-        assert await store.delete(Kind.STORED, USER, "app", "a") == 1
+            await store.write(StoredKind.STORED, USER, "app", {"c": "x" * 100}, 100)
+        assert await store.delete(StoredKind.STORED, USER, "app", "a") == 1
     async with SqliteStore(path, 1 << 20) as store:
         assert await store.knows(USER, "app")
-        assert await store.read(Kind.STORED, USER, "app") == {"b": "2"}
-        assert await store.read(Kind.SETTING, USER, "app") == {}
+        assert await store.read(StoredKind.STORED, USER, "app") == {"b": "2"}
+        assert await store.read(StoredKind.SETTING, USER, "app") == {}
     assert path.stat().st_mode & 0o077 == 0
 
 
 async def test_a_file_has_a_bound(tmp_path: Path) -> None:
     async with SqliteStore(tmp_path / "store.db", 128 << 10) as store:
-        await store.write(Kind.STORED, USER, "app0", {"a": "x" * 50_000}, 1 << 20)
+        await store.write(StoredKind.STORED, USER, "app0", {"a": "x" * 50_000}, 1 << 20)
         with pytest.raises(StoreError):
-            await store.write(Kind.STORED, USER, "app1", {"a": "x" * 100_000}, 1 << 20)
-        assert len(await store.read(Kind.STORED, USER, "app0")) == 1
+            await store.write(StoredKind.STORED, USER, "app1", {"a": "x" * 100_000}, 1 << 20)
+        assert len(await store.read(StoredKind.STORED, USER, "app0")) == 1
 
 
 # ---- what phones say by REST
@@ -189,10 +189,10 @@ async def test_an_app_does_not_wait_for_a_store_that_hangs_and_is_told_later(
 ) -> None:
     monkeypatch.setattr(running, "READ_AGAIN", 0.05)
     store, answers = built.cloud.sessions._apps.store, asyncio.Event()
-    await store.write(Kind.SETTING, USER, PHONE, {"metricSystemEnabled": "true"}, 1_000)
+    await store.write(StoredKind.SETTING, USER, PHONE, {"metricSystemEnabled": "true"}, 1_000)
     read = store.read
 
-    async def hang(kind: Kind, user: UserId, package: str) -> dict[str, str]:
+    async def hang(kind: StoredKind, user: UserId, package: str) -> dict[str, str]:
         await answers.wait()
         return await read(kind, user, package)
 

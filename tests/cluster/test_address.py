@@ -2,22 +2,22 @@
 
 import pytest
 
-from glassbridge.cluster.address import Kind, ServerAddress, read_address
+from glassbridge.cluster.address import DirectoryKind, ServerAddress, read_address
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("valkey://cache", ServerAddress(Kind.SERVER, (("cache", 6379),))),
-        ("redis://127.0.0.1:7000/3", ServerAddress(Kind.SERVER, (("127.0.0.1", 7000),), db=3)),
-        ("rediss://[::1]:7000", ServerAddress(Kind.SERVER, (("::1", 7000),), tls=True)),
-        ("valkeys://:p%40ss@h", ServerAddress(Kind.SERVER, (("h", 6379),), True, None, "p@ss")),
-        ("valkey://user:a:b@h", ServerAddress(Kind.SERVER, (("h", 6379),), False, "user", "a:b")),
+        ("valkey://cache", ServerAddress(DirectoryKind.SERVER, (("cache", 6379),))),
+        ("redis://127.0.0.1:7000/3", ServerAddress(DirectoryKind.SERVER, (("127.0.0.1", 7000),), db=3)),
+        ("rediss://[::1]:7000", ServerAddress(DirectoryKind.SERVER, (("::1", 7000),), tls=True)),
+        ("valkeys://:p%40ss@h", ServerAddress(DirectoryKind.SERVER, (("h", 6379),), True, None, "p@ss")),
+        ("valkey://user:a:b@h", ServerAddress(DirectoryKind.SERVER, (("h", 6379),), False, "user", "a:b")),
         (
             "valkey+sentinel://:pass@a,b:26380/mymaster/2",
-            ServerAddress(Kind.SENTINEL, (("a", 26379), ("b", 26380)), False, None, "pass", "mymaster", 2),
+            ServerAddress(DirectoryKind.SENTINEL, (("a", 26379), ("b", 26380)), False, None, "pass", "mymaster", 2),
         ),
-        ("rediss+cluster://a:1,b:2", ServerAddress(Kind.CLUSTER, (("a", 1), ("b", 2)), tls=True)),
+        ("rediss+cluster://a:1,b:2", ServerAddress(DirectoryKind.CLUSTER, (("a", 1), ("b", 2)), tls=True)),
     ],
 )
 def test_a_url_is_read(url: str, address: ServerAddress) -> None:

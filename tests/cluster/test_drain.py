@@ -12,7 +12,7 @@ from glassbridge.cloud import moving
 from glassbridge.cluster.directory import Directory
 from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core.moving import PART, SLACK
-from glassbridge.core.moving import Stage as Life
+from glassbridge.core.moving import CloudStage as Life
 from glassbridge.telemetry import metrics
 from glassbridge.wire.close_codes import CloseCode, ComeBack, come_back
 from tests.cloud.conftest import Phone, Stage

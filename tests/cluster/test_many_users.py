@@ -14,7 +14,7 @@ from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
 from glassbridge.cluster.memory import MemoryDirectory
 from glassbridge.core import ownership
 from glassbridge.core.lease import LeaseState
-from glassbridge.core.ownership import Claim, Epoch, NodeState, Verdict
+from glassbridge.core.ownership import Claim, ClaimVerdict, Epoch, NodeState
 from glassbridge.core.values import UserId
 from glassbridge.runtime.shell import MAILBOX
 from glassbridge.runtime.world import REAL, World
@@ -53,7 +53,7 @@ class BusyDirectory(MemoryDirectory):
         self.renewals += Counter({True: 1, False: -1})
         return await super().renew(node, lease, heard, timeout, clock)
 
-    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> ClaimVerdict:
         self.asked[wanted.user] += 1
         await self._answer(timeout)
         return await super().claim(wanted, timeout, clock)

@@ -12,7 +12,7 @@ import pytest
 from glassbridge.cloud import ownership
 from glassbridge.cloud.config import ClusterConfig
 from glassbridge.cloud.lc3 import Decoder
-from glassbridge.core.moving import Stage
+from glassbridge.core.moving import CloudStage
 from glassbridge.core.ownership import Epoch, Owner, OwnershipState, first_generation
 from glassbridge.core.session import SessionState
 from glassbridge.core.values import user_id
@@ -191,7 +191,7 @@ async def test_a_full_or_draining_cloud_is_not_ready(connect: Connect) -> None:
         assert await ready() == (200, "")
         await stage.phone(query=numbered(1))
         assert await ready() == (503, "FULL")
-        stage.cloud.sessions.stage = Stage.LEAVING
+        stage.cloud.sessions.stage = CloudStage.LEAVING
         assert await ready() == (503, "DRAINING")
 
 

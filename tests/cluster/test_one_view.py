@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from glassbridge.cloud.other_clouds import ASK_TIME
-from glassbridge.cloud.relay import Answer
+from glassbridge.cloud.relay import RelayedAnswer
 from glassbridge.cluster.address import read_address
 from glassbridge.cluster.directory import Directory
 from glassbridge.cluster.memory import MemoryDirectory
@@ -123,8 +123,8 @@ async def test_a_cloud_of_another_version_is_named_and_hides_nobody_else(data: d
         other = Owner("another", "another-1", "127.0.0.1:1")
         one.cloud.sessions.keeper.met(other)
 
-        async def whole(*_asked: Any) -> Answer:
-            return Answer(200, {}, json.dumps({"data": data}).encode())
+        async def whole(*_asked: Any) -> RelayedAnswer:
+            return RelayedAnswer(200, {}, json.dumps({"data": data}).encode())
 
         one.cloud._relay.whole = whole  # type: ignore[method-assign,assignment]
         told = await ask(one, "sessions")

@@ -22,7 +22,7 @@ from glassbridge.cloud.apps.registry import (
 )
 from glassbridge.cloud.apps.shared_registry import RegistryCopy, RegistryOfCluster
 from glassbridge.cloud.apps.shared_store import SharedStore
-from glassbridge.cloud.apps.store import PHONE, Full, Kind, SqliteStore, Store, StoreError
+from glassbridge.cloud.apps.store import PHONE, Full, SqliteStore, Store, StoredKind, StoreError
 from glassbridge.cluster.address import read_address
 from glassbridge.cluster.kept import Kept
 from glassbridge.core.values import UserId
@@ -75,19 +75,19 @@ async def open_store(
 
 async def test_what_one_cloud_writes_another_reads(open_store: Open) -> None:
     one, two = open_store(), open_store()
-    assert await one.write(Kind.STORED, USER, PACKAGE, {"a": "1", "ü": "ö:\n"}, 100) == {"a": "1", "ü": "ö:\n"}
-    assert await two.read(Kind.STORED, USER, PACKAGE) == {"a": "1", "ü": "ö:\n"}
-    assert await two.write(Kind.STORED, USER, PACKAGE, {"a": "2"}, 100) == {"a": "2", "ü": "ö:\n"}
-    assert await one.delete(Kind.STORED, USER, PACKAGE, "ü") == 1
-    assert await one.delete(Kind.STORED, USER, PACKAGE, "ü") == 0
-    assert await two.read(Kind.STORED, USER, PACKAGE) == {"a": "2"}
-    assert await two.delete(Kind.STORED, USER, PACKAGE) == 1
-    assert await one.read(Kind.STORED, USER, PACKAGE) == {}
+    assert await one.write(StoredKind.STORED, USER, PACKAGE, {"a": "1", "ü": "ö:\n"}, 100) == {"a": "1", "ü": "ö:\n"}
+    assert await two.read(StoredKind.STORED, USER, PACKAGE) == {"a": "1", "ü": "ö:\n"}
+    assert await two.write(StoredKind.STORED, USER, PACKAGE, {"a": "2"}, 100) == {"a": "2", "ü": "ö:\n"}
+    assert await one.delete(StoredKind.STORED, USER, PACKAGE, "ü") == 1
+    assert await one.delete(StoredKind.STORED, USER, PACKAGE, "ü") == 0
+    assert await two.read(StoredKind.STORED, USER, PACKAGE) == {"a": "2"}
+    assert await two.delete(StoredKind.STORED, USER, PACKAGE) == 1
+    assert await one.read(StoredKind.STORED, USER, PACKAGE) == {}
 
 
 async def test_users_apps_and_kinds_are_apart(open_store: Open) -> None:
     store = open_store()
-    places = [(kind, user, app) for kind in Kind for user in (USER, BOB) for app in (PHONE, "a.b", "a")]
+    places = [(kind, user, app) for kind in StoredKind for user in (USER, BOB) for app in (PHONE, "a.b", "a")]
     for at, place in enumerate(places):
         await store.write(*place, {"k": str(at)}, 100)
     assert [(await store.read(*place))["k"] for place in places] == [str(at) for at in range(len(places))]
@@ -106,18 +106,18 @@ async def test_who_has_started_an_app_is_known_to_all(open_store: Open) -> None:
 async def test_the_quota_of_an_app_holds_over_all_clouds(open_store: Open) -> None:
     """Many write at once; bytes count, not characters."""
     stores = [open_store() for _ in range(3)]
-    tries = [stores[at % 3].write(Kind.STORED, USER, PACKAGE, {f"k{at}": "ü" * 49}, 1_000) for at in range(30)]
+    tries = [stores[at % 3].write(StoredKind.STORED, USER, PACKAGE, {f"k{at}": "ü" * 49}, 1_000) for at in range(30)]
     results = await asyncio.gather(*tries, return_exceptions=True)
     refused = [result for result in results if isinstance(result, Full)]
     assert {type(result) for result in results} == {dict, Full}
-    kept = await stores[0].read(Kind.STORED, USER, PACKAGE)
+    kept = await stores[0].read(StoredKind.STORED, USER, PACKAGE)
     assert len(kept) == 30 - len(refused)
     size = sum(len(key.encode()) + len(value.encode()) for key, value in kept.items())
     assert 900 <= size <= 1_000
     with pytest.raises(Full):
-        await stores[1].write(Kind.STORED, USER, PACKAGE, {"more": "x" * 200}, 1_000)
-    assert await stores[2].read(Kind.STORED, USER, PACKAGE) == kept
-    await stores[2].write(Kind.STORED, USER, PACKAGE, dict.fromkeys(kept, "y"), 1_000)  # smaller, so it fits
+        await stores[1].write(StoredKind.STORED, USER, PACKAGE, {"more": "x" * 200}, 1_000)
+    assert await stores[2].read(StoredKind.STORED, USER, PACKAGE) == kept
+    await stores[2].write(StoredKind.STORED, USER, PACKAGE, dict.fromkeys(kept, "y"), 1_000)  # smaller, so it fits
 
 
 async def test_clouds_that_open_a_new_file_at_the_same_moment_wait_for_each_other(tmp_path: Path) -> None:
@@ -133,20 +133,20 @@ async def test_clouds_that_open_a_new_file_at_the_same_moment_wait_for_each_othe
 
 async def test_the_size_of_all_is_bounded(tmp_path: Path) -> None:
     async with Valkey(tmp_path) as server, SharedStore(connected(server), 1_000) as store:
-        await store.write(Kind.STORED, USER, PACKAGE, {"a": "x" * 600}, MOST)
+        await store.write(StoredKind.STORED, USER, PACKAGE, {"a": "x" * 600}, MOST)
         with pytest.raises(StoreError, match="GLASSBRIDGE_STORE_MB"):
-            await store.write(Kind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
-        assert await store.read(Kind.STORED, BOB, PACKAGE) == {}
-        await store.write(Kind.STORED, USER, PACKAGE, {"a": "x" * 100}, MOST)
-        await store.write(Kind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
-        await store.delete(Kind.STORED, BOB, PACKAGE)
-        await store.write(Kind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
+            await store.write(StoredKind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
+        assert await store.read(StoredKind.STORED, BOB, PACKAGE) == {}
+        await store.write(StoredKind.STORED, USER, PACKAGE, {"a": "x" * 100}, MOST)
+        await store.write(StoredKind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
+        await store.delete(StoredKind.STORED, BOB, PACKAGE)
+        await store.write(StoredKind.STORED, BOB, PACKAGE, {"a": "x" * 600}, MOST)
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_a_server_that_is_away_is_told_of_at_once(tmp_path: Path, fault: str) -> None:
     async with Valkey(tmp_path) as server, SharedStore(connected(server, timeout=0.3), MOST) as store:
-        await store.write(Kind.STORED, USER, PACKAGE, {"a": "1"}, 100)
+        await store.write(StoredKind.STORED, USER, PACKAGE, {"a": "1"}, 100)
         if fault == "killed":
             await server.kill()
         else:
@@ -154,7 +154,7 @@ async def test_a_server_that_is_away_is_told_of_at_once(tmp_path: Path, fault: s
         begun = monotonic()
         for _ in range(20):
             with pytest.raises(StoreError, match="try again later"):
-                await store.read(Kind.STORED, USER, PACKAGE)
+                await store.read(StoredKind.STORED, USER, PACKAGE)
         assert monotonic() - begun < patient(1.0), "each request waited by itself"
         if fault == "killed":
             await server.start()
@@ -163,7 +163,7 @@ async def test_a_server_that_is_away_is_told_of_at_once(tmp_path: Path, fault: s
 
         async def back() -> bool | str:
             try:
-                await store.read(Kind.STORED, USER, PACKAGE)
+                await store.read(StoredKind.STORED, USER, PACKAGE)
             except StoreError as error:
                 return str(error)
             return True

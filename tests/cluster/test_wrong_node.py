@@ -336,10 +336,10 @@ async def test_a_cloud_that_does_not_open_an_apps_socket_is_not_waited_for_long(
 async def test_clouds_say_to_each_other_why_they_refuse(scene: Scene) -> None:
     await scene.has_app()
     one, two = scene.stages[:2]
-    one.cloud.sessions.stage = moving.Stage.DRAINING
+    one.cloud.sessions.stage = moving.CloudStage.DRAINING
     async with two.http.get(f"{two.url}/app-ws", headers=app_headers() | UPGRADE) as answer:
         error = (await answer.json())["error"]
-    one.cloud.sessions.stage = moving.Stage.SERVING
+    one.cloud.sessions.stage = moving.CloudStage.SERVING
     assert (answer.status, error["code"]) == (503, "NOT_LET_IN"), error
     request = make_mocked_request("GET", "/api/client/transcripts", headers=BEARER)
     address = two.cloud.sessions.keeper.owner.address

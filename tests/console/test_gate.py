@@ -8,7 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from glassbridge.cloud import admin_gate
 from glassbridge.cloud.admin_gate import COOKIE, COOKIE_LIFE, MAX_SIGN_INS, AdminGate
-from glassbridge.core.admin_tokens import Verdict
+from glassbridge.core.admin_tokens import TokenVerdict
 from glassbridge.settings import Settings
 
 TOKEN = "an-admin-token-of-the-tests"
@@ -19,7 +19,7 @@ def request(**headers: str) -> web.Request:
 
 
 def allows(gate: AdminGate, found: web.Request) -> bool:
-    return gate.judge(found) is Verdict.ALLOWED
+    return gate.judge(found) is TokenVerdict.ALLOWED
 
 
 def cookie_of(gate: AdminGate) -> str:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from glassbridge.core.values import LossReason
-from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
+from glassbridge.lab.link_breaker import ClientLink, LinkBreaker, Path, behind_breaker
 from glassbridge.lab.links import Way
 from glassbridge.livekit.connectors import connector
 from glassbridge.livekit.participant import FRAME_BYTES, ConnectOptions, ParticipantError
@@ -321,13 +321,13 @@ def ended(seat: Seat, *reasons: str) -> Callable[[], bool | str]:
     return lambda: seat.heard.reason in reasons or f"ended: {seat.heard.closed}"
 
 
-CUTS: dict[str, Callable[[Link], None]] = {
-    "hold": Link.hold,
-    "drop": Link.drop,
-    "hold up": partial(Link.hold, ways=Way.UP),
-    "hold down": partial(Link.hold, ways=Way.DOWN),
-    "reset": Link.refuse,
-    "reset once": Link.cut,
+CUTS: dict[str, Callable[[ClientLink], None]] = {
+    "hold": ClientLink.hold,
+    "drop": ClientLink.drop,
+    "hold up": partial(ClientLink.hold, ways=Way.UP),
+    "hold down": partial(ClientLink.hold, ways=Way.DOWN),
+    "reset": ClientLink.refuse,
+    "reset once": ClientLink.cut,
 }
 
 

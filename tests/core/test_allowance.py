@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassbridge.core.allowance import PATIENCE, Allowance, Allowances, Bucket, Rate, Verdict
+from glassbridge.core.allowance import PATIENCE, Allowance, Allowances, Bucket, Rate, RateVerdict
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -36,46 +36,46 @@ def test_live_audio_with_a_replay_at_four_times_is_never_too_fast(frame_ms: int)
     )
     size = frame_ms * 32 + 40
     frames = 2_000 // frame_ms
-    assert allowance.spend(frames, frames * size, 0.0) is Verdict.WITHIN
+    assert allowance.spend(frames, frames * size, 0.0) is RateVerdict.WITHIN
     for second in range(1, 3_600):
         count = 5 * 1_000 // frame_ms
-        assert allowance.spend(count, count * size, float(second)) is Verdict.WITHIN
+        assert allowance.spend(count, count * size, float(second)) is RateVerdict.WITHIN
 
 
 def test_a_short_excess_is_told_once_and_costs_a_wait() -> None:
     allowance = phone()
-    assert allowance.spend(400, 0, 0.0) is Verdict.WITHIN
-    assert allowance.spend(100, 0, 0.0) is Verdict.TELL
+    assert allowance.spend(400, 0, 0.0) is RateVerdict.WITHIN
+    assert allowance.spend(100, 0, 0.0) is RateVerdict.TELL
     assert allowance.debt(0.0) == 1.0
-    assert allowance.spend(150, 0, 1.0) is Verdict.HOLD
+    assert allowance.spend(150, 0, 1.0) is RateVerdict.HOLD
     assert allowance.debt(2.5) == 0.0
-    assert allowance.spend(0, 40_000, 6.0) is Verdict.WITHIN
-    assert allowance.spend(0, 1, 6.0) is Verdict.TELL, "a new excess, of bytes"
+    assert allowance.spend(0, 40_000, 6.0) is RateVerdict.WITHIN
+    assert allowance.spend(0, 1, 6.0) is RateVerdict.TELL, "a new excess, of bytes"
 
 
 def test_a_sender_that_goes_on_is_closed() -> None:
     allowance = phone()
-    told: list[Verdict] = []
+    told: list[RateVerdict] = []
     now = 0.0
-    while not told or told[-1] is not Verdict.CLOSE:
+    while not told or told[-1] is not RateVerdict.CLOSE:
         told.append(allowance.spend(200 if told else 450, 0, now))
         now += allowance.debt(now)
         assert now < PATIENCE + 10
-    assert told[0] is Verdict.TELL
-    assert set(told[1:-1]) == {Verdict.HOLD}
+    assert told[0] is RateVerdict.TELL
+    assert set(told[1:-1]) == {RateVerdict.HOLD}
     assert now >= PATIENCE
 
 
 def test_far_too_much_at_once_is_not_waited_for() -> None:
-    assert phone().spend(801, 0, 0.0) is Verdict.CLOSE
-    assert phone().spend(0, 80_001, 0.0) is Verdict.CLOSE
+    assert phone().spend(801, 0, 0.0) is RateVerdict.CLOSE
+    assert phone().spend(0, 80_001, 0.0) is RateVerdict.CLOSE
 
 
 def test_a_sender_that_slows_down_is_not_closed() -> None:
     allowance = phone()
-    assert allowance.spend(500, 0, 0.0) is Verdict.TELL
+    assert allowance.spend(500, 0, 0.0) is RateVerdict.TELL
     for second in range(1, 100):
-        assert allowance.spend(50, 0, 1.0 + second) is Verdict.WITHIN
+        assert allowance.spend(50, 0, 1.0 + second) is RateVerdict.WITHIN
 
 
 def test_names_are_apart_and_asking_takes_nothing() -> None:

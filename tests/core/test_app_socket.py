@@ -4,13 +4,13 @@ from itertools import product
 
 import pytest
 
-from glassbridge.core.app_socket import TABLE, Complaint, Ended, Next, next_socket
+from glassbridge.core.app_socket import TABLE, CloudComplaint, Next, SocketEnd, next_socket
 
-C, E, N = Complaint, Ended, Next
+C, E, N = CloudComplaint, SocketEnd, Next
 
 
 def test_the_table_is_total() -> None:
-    assert set(TABLE) == set(product(Ended, Complaint))
+    assert set(TABLE) == set(product(SocketEnd, CloudComplaint))
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_the_table_is_total() -> None:
         (E.LEFT, C.NONE, False, N.LADDER),
     ],
 )
-def test_cell(ended: Ended, complaint: Complaint, asked: bool, after: Next) -> None:
+def test_cell(ended: SocketEnd, complaint: CloudComplaint, asked: bool, after: Next) -> None:
     assert next_socket(ended, complaint, asked=asked) is after
 
 
-@pytest.mark.parametrize("ended", [one for one in Ended if one is not Ended.LEFT])
-def test_a_wrong_key_is_never_tried_again(ended: Ended) -> None:
-    assert next_socket(ended, Complaint.HOPELESS, asked=True) is Next.NEVER
+@pytest.mark.parametrize("ended", [one for one in SocketEnd if one is not SocketEnd.LEFT])
+def test_a_wrong_key_is_never_tried_again(ended: SocketEnd) -> None:
+    assert next_socket(ended, CloudComplaint.HOPELESS, asked=True) is Next.NEVER

@@ -2,9 +2,9 @@
 
 import pytest
 
-from glassbridge.core.coded_audio import SECONDS, TURN, CodedJudge, Shape, Verdict, may_be_lc3, verdict_of
+from glassbridge.core.coded_audio import SECONDS, TURN, CodedJudge, CodingVerdict, Shape, may_be_lc3, verdict_of
 
-PLAIN, CODED, UNSURE = Verdict.PLAIN, Verdict.CODED, Verdict.UNSURE
+PLAIN, CODED, UNSURE = CodingVerdict.PLAIN, CodingVerdict.CODED, CodingVerdict.UNSURE
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ PLAIN, CODED, UNSURE = Verdict.PLAIN, Verdict.CODED, Verdict.UNSURE
         (0.4, 0.1, UNSURE),
     ],
 )
-def test_verdicts(loud: float, likeness: float, verdict: Verdict) -> None:
+def test_verdicts(loud: float, likeness: float, verdict: CodingVerdict) -> None:
     assert verdict_of(Shape(loud, likeness)) is verdict
 
 
@@ -38,7 +38,7 @@ def test_verdicts(loud: float, likeness: float, verdict: Verdict) -> None:
         ([CODED, *[PLAIN] * TURN, CODED, CODED], False),
     ],
 )
-def test_what_is_believed_after_so_many_chunks(chunks: list[Verdict], refuses: bool) -> None:
+def test_what_is_believed_after_so_many_chunks(chunks: list[CodingVerdict], refuses: bool) -> None:
     judge = CodedJudge()
     for chunk in chunks:
         judge.take(chunk, 0.0, likely=True)

@@ -1,6 +1,6 @@
 """Who may connect, who has to make room, and whose time is over."""
 
-from glassbridge.core.connections import RESERVED, ConnectionLimits, Connections, Refusal, Wait
+from glassbridge.core.connections import RESERVED, ConnectionLimits, ConnectionRefusal, Connections, Wait
 
 LIMITS = ConnectionLimits(connections=4, per_address=2, header_time=5, body_time=30, sign_in_time=5, idle_time=75)
 ALICE, MALLORY, EVE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
@@ -48,7 +48,7 @@ def test_an_address_whose_connections_all_work_gets_no_more() -> None:
     found = connections()
     busy(found, "a", MALLORY)
     busy(found, "b", MALLORY)
-    assert found.open("c", MALLORY, 0.0) == (Refusal.ADDRESS_FULL, None)
+    assert found.open("c", MALLORY, 0.0) == (ConnectionRefusal.ADDRESS_FULL, None)
     assert found.open("d", ALICE, 0.0) == (None, None)
     found.close("a")
     assert found.open("c", MALLORY, 0.0) == (None, None)
@@ -61,7 +61,7 @@ def test_silent_peers_of_many_addresses_keep_nobody_out() -> None:
     assert found.open("e", ALICE, 5.0) == (None, "a")
     for name in "bcde":
         found.wait(name, None, 5.0)
-    assert found.open("f", EVE, 5.0) == (Refusal.FULL, None)
+    assert found.open("f", EVE, 5.0) == (ConnectionRefusal.FULL, None)
 
 
 def test_a_signed_in_socket_counts_against_all_and_not_against_its_address() -> None:
@@ -69,7 +69,7 @@ def test_a_signed_in_socket_counts_against_all_and_not_against_its_address() -> 
     for name in "abcd":
         busy(found, name, ALICE)
         found.release(name)
-    assert found.open("e", ALICE, 0.0) == (Refusal.FULL, None)
+    assert found.open("e", ALICE, 0.0) == (ConnectionRefusal.FULL, None)
     found.close("a")
     assert found.open("e", ALICE, 0.0) == (None, None)
 
@@ -93,7 +93,7 @@ def test_connections_of_a_proxy_count_against_the_clients_behind_it() -> None:
     assert found.charge("a", MALLORY) is None
     assert found.charge("b", MALLORY) is None
     assert found.charge("b", MALLORY) is None
-    assert found.charge("c", MALLORY) is Refusal.ADDRESS_FULL
+    assert found.charge("c", MALLORY) is ConnectionRefusal.ADDRESS_FULL
     assert found.charge("b", ALICE) is None
     assert found.charge("c", MALLORY) is None
 
@@ -102,7 +102,7 @@ def test_an_ipv6_host_is_its_network() -> None:
     found = connections()
     busy(found, "a", "2001:db8::1")
     busy(found, "b", "2001:db8::2")
-    assert found.open("c", "2001:db8::3", 0.0) == (Refusal.ADDRESS_FULL, None)
+    assert found.open("c", "2001:db8::3", 0.0) == (ConnectionRefusal.ADDRESS_FULL, None)
     assert found.open("c", "2001:db8:0:1::3", 0.0) == (None, None)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glassbridge.core.moving import PACE, PART, SLACK, SLACK_PART, Stage, pace, surplus
+from glassbridge.core.moving import PACE, PART, SLACK, SLACK_PART, CloudStage, pace, surplus
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_users_of_a_cloud_that_stops_go_one_after_the_other_within_its_time() ->
 
 
 def test_a_cloud_that_leaves_takes_whom_the_balancer_brings() -> None:
-    assert [(stage.ready, stage.takes) for stage in Stage] == [(True, True), (False, True), (False, False)]
+    assert [(stage.ready, stage.takes) for stage in CloudStage] == [(True, True), (False, True), (False, False)]

@@ -21,9 +21,9 @@ from glassbridge.core.outbox import (
     Outbox,
     OutboxState,
     Send,
+    SinkVerdict,
     TellRefused,
     Tick,
-    Verdict,
     Waiting,
     verdict,
 )
@@ -52,24 +52,24 @@ def test_the_table_is_total() -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (200, Verdict.TAKEN),
-        (202, Verdict.TAKEN),
-        (NO_ANSWER, Verdict.LATER),
-        (408, Verdict.LATER),
-        (429, Verdict.LATER),
-        (500, Verdict.LATER),
-        (503, Verdict.LATER),
-        (401, Verdict.REFUSED),
-        (403, Verdict.REFUSED),
-        (413, Verdict.TOO_MUCH),
-        (400, Verdict.TOO_MUCH),
-        (100, Verdict.LATER),
-        (301, Verdict.LATER),
-        (304, Verdict.LATER),
-        (308, Verdict.LATER),
+        (200, SinkVerdict.TAKEN),
+        (202, SinkVerdict.TAKEN),
+        (NO_ANSWER, SinkVerdict.LATER),
+        (408, SinkVerdict.LATER),
+        (429, SinkVerdict.LATER),
+        (500, SinkVerdict.LATER),
+        (503, SinkVerdict.LATER),
+        (401, SinkVerdict.REFUSED),
+        (403, SinkVerdict.REFUSED),
+        (413, SinkVerdict.TOO_MUCH),
+        (400, SinkVerdict.TOO_MUCH),
+        (100, SinkVerdict.LATER),
+        (301, SinkVerdict.LATER),
+        (304, SinkVerdict.LATER),
+        (308, SinkVerdict.LATER),
     ],
 )
-def test_verdicts(status: int | None, expected: Verdict) -> None:
+def test_verdicts(status: int | None, expected: SinkVerdict) -> None:
     assert verdict(status) is expected
 
 

@@ -9,7 +9,6 @@ from glassbridge.core.recogniser import (
     EVENTS,
     KEPT,
     TABLE,
-    Again,
     Audio,
     Close,
     Event,
@@ -23,6 +22,7 @@ from glassbridge.core.recogniser import (
     Recognition,
     RecognitionState,
     Release,
+    Reopening,
     SpeechBegins,
     SpeechEnds,
     StreamTimes,
@@ -111,10 +111,10 @@ def test_every_reason_has_its_rule(reason: Reason) -> None:
     machine.step(Lost(1, reason), 1.0)
     assert machine.state is EXPECTED.get(reason, S.WAITING)
     deadline = machine.next_deadline()
-    if reason.again is Again.SOON:
+    if reason.again is Reopening.SOON:
         assert deadline is not None
         assert deadline - 1.0 <= 0.5
-    elif reason.again is Again.LATER:
+    elif reason.again is Reopening.LATER:
         assert deadline is not None
         assert deadline - 1.0 <= 2.0
     else:

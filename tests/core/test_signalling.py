@@ -18,6 +18,7 @@ from glassbridge.core.signalling import (
     End,
     Event,
     Joined,
+    JoinStage,
     Leave,
     Left,
     Limits,
@@ -30,7 +31,6 @@ from glassbridge.core.signalling import (
     SendPing,
     Signalling,
     SocketEnded,
-    Stage,
     Tick,
 )
 from glassbridge.core.values import LossReason
@@ -52,15 +52,15 @@ SAMPLES: dict[type, Event] = {
 }
 
 
-def in_stage(stage: Stage, lag: Callable[[], float] = lambda: 0.0) -> Signalling:
+def in_stage(stage: JoinStage, lag: Callable[[], float] = lambda: 0.0) -> Signalling:
     """A machine that came to `stage` at second 0."""
     machine = Signalling(LIMITS, 0.0, "room", lag)
-    way: dict[Stage, list[Event]] = {
-        Stage.CONNECTING: [],
-        Stage.JOINING: [Joined("room")],
-        Stage.JOINED: [Joined("room"), MediaReady()],
-        Stage.SETTLING: [Joined("room"), MediaReady(), MediaLost("gone")],
-        Stage.ENDED: [Leave()],
+    way: dict[JoinStage, list[Event]] = {
+        JoinStage.CONNECTING: [],
+        JoinStage.JOINING: [Joined("room")],
+        JoinStage.JOINED: [Joined("room"), MediaReady()],
+        JoinStage.SETTLING: [Joined("room"), MediaReady(), MediaLost("gone")],
+        JoinStage.ENDED: [Leave()],
     }
     for event in way[stage]:
         machine.step(event, 0.0)
@@ -86,7 +86,7 @@ def run_until(machine: Signalling, until: float, answer: tuple[Event, ...] = ())
 
 
 def test_the_table_is_total() -> None:
-    assert missing_cells(TABLE, Stage, EVENTS) == []
+    assert missing_cells(TABLE, JoinStage, EVENTS) == []
     assert set(SAMPLES) == set(EVENTS)
 
 
@@ -100,37 +100,37 @@ LEFT = end(LossReason.CLOSED)
 @pytest.mark.parametrize(
     ("stage", "event", "effects", "after"),
     [
-        (Stage.CONNECTING, Refused, REFUSED, Stage.ENDED),
-        (Stage.CONNECTING, Joined, [], Stage.JOINING),
-        (Stage.CONNECTING, Left, SUPERSEDED, Stage.ENDED),
-        (Stage.CONNECTING, SocketEnded, SOCKET_LOST, Stage.ENDED),
-        (Stage.CONNECTING, Broke, BROKEN, Stage.ENDED),
-        (Stage.CONNECTING, Leave, LEFT, Stage.ENDED),
-        (Stage.CONNECTING, Tick, [], Stage.CONNECTING),
-        (Stage.JOINING, MediaReady, [Ready()], Stage.JOINED),
-        (Stage.JOINING, MediaLost, [], Stage.SETTLING),
-        (Stage.JOINING, Pong, [], Stage.JOINING),
-        (Stage.JOINING, Left, SUPERSEDED, Stage.ENDED),
-        (Stage.JOINING, SocketEnded, SOCKET_LOST, Stage.ENDED),
-        (Stage.JOINING, Broke, BROKEN, Stage.ENDED),
-        (Stage.JOINING, Leave, LEFT, Stage.ENDED),
-        (Stage.JOINING, Tick, [], Stage.JOINING),
-        (Stage.JOINED, MediaAlive, [], Stage.JOINED),
-        (Stage.JOINED, MediaLost, [], Stage.SETTLING),
-        (Stage.JOINED, Pong, [], Stage.JOINED),
-        (Stage.JOINED, Left, SUPERSEDED, Stage.ENDED),
-        (Stage.JOINED, SocketEnded, SOCKET_LOST, Stage.ENDED),
-        (Stage.JOINED, Broke, BROKEN, Stage.ENDED),
-        (Stage.JOINED, Leave, LEFT, Stage.ENDED),
-        (Stage.JOINED, Tick, [], Stage.JOINED),
-        (Stage.SETTLING, Left, SUPERSEDED, Stage.ENDED),
-        (Stage.SETTLING, SocketEnded, end(LossReason.MEDIA_FAILED, "gone", say_leave=False), Stage.ENDED),
-        (Stage.SETTLING, Broke, BROKEN, Stage.ENDED),
-        (Stage.SETTLING, Leave, LEFT, Stage.ENDED),
-        (Stage.SETTLING, Tick, [], Stage.SETTLING),
+        (JoinStage.CONNECTING, Refused, REFUSED, JoinStage.ENDED),
+        (JoinStage.CONNECTING, Joined, [], JoinStage.JOINING),
+        (JoinStage.CONNECTING, Left, SUPERSEDED, JoinStage.ENDED),
+        (JoinStage.CONNECTING, SocketEnded, SOCKET_LOST, JoinStage.ENDED),
+        (JoinStage.CONNECTING, Broke, BROKEN, JoinStage.ENDED),
+        (JoinStage.CONNECTING, Leave, LEFT, JoinStage.ENDED),
+        (JoinStage.CONNECTING, Tick, [], JoinStage.CONNECTING),
+        (JoinStage.JOINING, MediaReady, [Ready()], JoinStage.JOINED),
+        (JoinStage.JOINING, MediaLost, [], JoinStage.SETTLING),
+        (JoinStage.JOINING, Pong, [], JoinStage.JOINING),
+        (JoinStage.JOINING, Left, SUPERSEDED, JoinStage.ENDED),
+        (JoinStage.JOINING, SocketEnded, SOCKET_LOST, JoinStage.ENDED),
+        (JoinStage.JOINING, Broke, BROKEN, JoinStage.ENDED),
+        (JoinStage.JOINING, Leave, LEFT, JoinStage.ENDED),
+        (JoinStage.JOINING, Tick, [], JoinStage.JOINING),
+        (JoinStage.JOINED, MediaAlive, [], JoinStage.JOINED),
+        (JoinStage.JOINED, MediaLost, [], JoinStage.SETTLING),
+        (JoinStage.JOINED, Pong, [], JoinStage.JOINED),
+        (JoinStage.JOINED, Left, SUPERSEDED, JoinStage.ENDED),
+        (JoinStage.JOINED, SocketEnded, SOCKET_LOST, JoinStage.ENDED),
+        (JoinStage.JOINED, Broke, BROKEN, JoinStage.ENDED),
+        (JoinStage.JOINED, Leave, LEFT, JoinStage.ENDED),
+        (JoinStage.JOINED, Tick, [], JoinStage.JOINED),
+        (JoinStage.SETTLING, Left, SUPERSEDED, JoinStage.ENDED),
+        (JoinStage.SETTLING, SocketEnded, end(LossReason.MEDIA_FAILED, "gone", say_leave=False), JoinStage.ENDED),
+        (JoinStage.SETTLING, Broke, BROKEN, JoinStage.ENDED),
+        (JoinStage.SETTLING, Leave, LEFT, JoinStage.ENDED),
+        (JoinStage.SETTLING, Tick, [], JoinStage.SETTLING),
     ],
 )
-def test_cell(stage: Stage, event: type[Event], effects: list[object], after: Stage) -> None:
+def test_cell(stage: JoinStage, event: type[Event], effects: list[object], after: JoinStage) -> None:
     machine = in_stage(stage)
     assert machine.step(SAMPLES[event], 0.05) == effects
     assert machine.stage is after
@@ -139,13 +139,13 @@ def test_cell(stage: Stage, event: type[Event], effects: list[object], after: St
     cell = TABLE[stage, event]
     assert isinstance(cell, Cell)
     assert after in cell.to
-    assert (machine.next_deadline() is None) == (after is Stage.ENDED)
+    assert (machine.next_deadline() is None) == (after is JoinStage.ENDED)
 
 
 @pytest.mark.parametrize(
     ("stage", "event"), [(s, e) for (s, e), cell in TABLE.items() if isinstance(cell, Ignored)], ids=str
 )
-def test_ignored_cells_change_nothing(stage: Stage, event: type) -> None:
+def test_ignored_cells_change_nothing(stage: JoinStage, event: type) -> None:
     machine = in_stage(stage)
     before = machine.next_deadline()
     assert machine.step(SAMPLES[event], 0.05) == []
@@ -166,7 +166,7 @@ def test_a_token_that_does_not_let_us_hear_is_named_at_once() -> None:
 def test_any_room_will_do_when_none_is_expected() -> None:
     machine = Signalling(LIMITS, 0.0)
     machine.step(Joined("theirs"), 0.1)
-    assert machine.stage is Stage.JOINING
+    assert machine.stage is JoinStage.JOINING
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_join_has_one_deadline_and_says_what_was_missing(events: list[Event], 
 
 
 def test_a_joined_place_pings_each_second_and_lives_on_answers() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     pings = []
     for second in range(1, 1200):
         due = machine.next_deadline()
@@ -205,7 +205,7 @@ def test_a_joined_place_pings_each_second_and_lives_on_answers() -> None:
 def test_either_path_alone_can_die(
     answer: tuple[Event, ...], at: float, reason: LossReason, detail: str, unheard: float
 ) -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     ended, effects = run_until(machine, 60.0, answer)
     assert ended == pytest.approx(at)
     assert [replace(effect, unheard=round(effect.unheard, 3)) for effect in effects if isinstance(effect, End)] == end(
@@ -215,7 +215,7 @@ def test_either_path_alone_can_die(
 
 def test_a_sign_of_life_counts_from_when_it_came() -> None:
     """It may be told a second later: the path is dead 3.5 s after the sign, and nobody waits longer."""
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     for second in (1.0, 2.0):
         machine.step(Pong(), second)
         machine.step(MediaAlive(ago=0.9), second)
@@ -227,17 +227,17 @@ def test_a_sign_of_life_counts_from_when_it_came() -> None:
 @pytest.mark.parametrize(("pong", "alive"), [(3.49, True), (3.51, False)])
 def test_the_last_moment_for_a_pong(pong: float, alive: bool) -> None:
     """2.5 s after the first ping, which goes 1 s after the join."""
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     at, effects = run_until(machine, pong)
     if not effects:
         machine.step(Pong(), at)
-    assert (machine.stage is Stage.JOINED) == alive
+    assert (machine.stage is JoinStage.JOINED) == alive
 
 
 @pytest.mark.parametrize("trip", [0.05, 0.8, 2.05, 2.4])
 def test_a_long_way_is_not_a_dead_one(trip: float) -> None:
     """Both paths answer each question, late."""
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     answers: list[tuple[float, Event]] = [(1.0 + trip, MediaAlive())]
     now = 0.0
     while now < 60.0:
@@ -254,11 +254,11 @@ def test_a_long_way_is_not_a_dead_one(trip: float) -> None:
             effects = machine.step(Tick(), now)
             assert effects in ([], [SendPing()]), f"at {now}"
             answers += [(now + trip, Pong())] if effects else []
-    assert machine.stage is Stage.JOINED
+    assert machine.stage is JoinStage.JOINED
 
 
 def test_the_server_never_makes_a_loss_look_like_our_wish() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     assert machine.step(Left(LossReason.CLOSED), 1.0) == end(LossReason.NETWORK, say_leave=False)
 
 
@@ -283,7 +283,7 @@ def test_silence_says_nothing_of_the_server_where_the_owner_hears_nothing_either
         sent = [phase + number for number in range(-2, 40)]
         return now - max(at for at in sent if by_link(at) <= now)
 
-    machine = in_stage(Stage.JOINED, lag)
+    machine = in_stage(JoinStage.JOINED, lag)
     answers: list[tuple[float, Event]] = [(by_server(at / 10), MediaAlive()) for at in range(1, 400, 10)]
     over: list[Effect] = []
     while now < 30.0 and not over:
@@ -299,13 +299,13 @@ def test_silence_says_nothing_of_the_server_where_the_owner_hears_nothing_either
 
 
 def test_a_closed_media_path_waits_for_the_servers_word() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     machine.step(MediaLost("the connection has closed"), 5.0)
     assert machine.step(Left(LossReason.REMOVED), 5.0 + MEDIA_SETTLE / 2) == end(LossReason.REMOVED, say_leave=False)
 
 
 def test_a_failed_media_path_is_reported_when_the_server_says_nothing() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     machine.step(MediaLost("the connection has failed"), 0.5)
     assert machine.next_deadline() == 0.5 + MEDIA_SETTLE
     assert machine.step(Tick(), 0.5 + MEDIA_SETTLE) == end(LossReason.MEDIA_FAILED, "the connection has failed")
@@ -314,11 +314,11 @@ def test_a_failed_media_path_is_reported_when_the_server_says_nothing() -> None:
 @pytest.mark.parametrize("stalled", [0.2, 1.0, 2.4, 2.6, 3.1, 5.0, 9.9])
 @pytest.mark.parametrize("begun", [0.05, 0.5, 0.95])
 def test_standing_still_is_not_the_peers_silence(stalled: float, begun: float) -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     run_until(machine, 20 + begun, answer=(Pong(), MediaAlive()))
     woke = 20 + begun + stalled
     machine.step(Tick(), woke)
-    assert machine.stage is Stage.JOINED
+    assert machine.stage is JoinStage.JOINED
     # What waited in the socket is read only after the timers fired.
     machine.step(Pong(), woke + 0.05)
     machine.step(MediaAlive(), woke + 0.05)
@@ -327,7 +327,7 @@ def test_standing_still_is_not_the_peers_silence(stalled: float, begun: float) -
 
 @pytest.mark.parametrize("queued", [1, 50])
 def test_a_stall_counts_once_however_many_events_have_queued_up(queued: int) -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     run_until(machine, 20.0, answer=(Pong(), MediaAlive()))
     for number in range(queued):
         machine.step(MediaAlive(), 25.0 + number / 10_000)
@@ -336,15 +336,15 @@ def test_a_stall_counts_once_however_many_events_have_queued_up(queued: int) -> 
     assert at < 25.0 + LIMITS.media_timeout + LIMITS.ping_interval
 
 
-@pytest.mark.parametrize("stage", [Stage.JOINING, Stage.JOINED])
+@pytest.mark.parametrize("stage", [JoinStage.JOINING, JoinStage.JOINED])
 @pytest.mark.parametrize(("stalled", "goes"), [(10.9, False), (11.0, True), (30.0, True)])
-def test_who_stood_still_too_long_leaves(stage: Stage, stalled: float, goes: bool) -> None:
+def test_who_stood_still_too_long_leaves(stage: JoinStage, stalled: float, goes: bool) -> None:
     machine = Signalling(Limits(join=100.0), 0.0)
     machine.step(Joined("room"), 0.0)
-    if stage is Stage.JOINED:
+    if stage is JoinStage.JOINED:
         machine.step(MediaReady(), 0.0)
     machine.step(Tick(), stalled)  # the ping was due at 1.0: so much of it is proven
-    assert machine.stage is (Stage.SETTLING if goes else stage)
+    assert machine.stage is (JoinStage.SETTLING if goes else stage)
     if goes:
         at, effects = run_until(machine, stalled + 5)
         assert at == pytest.approx(stalled + WAKE_SETTLE)
@@ -352,18 +352,18 @@ def test_who_stood_still_too_long_leaves(stage: Stage, stalled: float, goes: boo
 
 
 def test_who_wakes_superseded_says_so() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     assert machine.step(Tick(), 30.0) == []
     assert machine.step(Left(LossReason.SUPERSEDED), 30.01) == end(LossReason.SUPERSEDED, say_leave=False)
 
 
 def test_who_wakes_to_the_servers_word_at_once_says_so_too() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     assert machine.step(Left(LossReason.SUPERSEDED), 30.0) == end(LossReason.SUPERSEDED, say_leave=False)
 
 
 def test_who_wakes_to_an_ended_socket_was_frozen() -> None:
-    machine = in_stage(Stage.JOINED)
+    machine = in_stage(JoinStage.JOINED)
     assert machine.step(SocketEnded(), 30.0) == end(LossReason.FROZEN, "for 29.0 s", say_leave=False)
 
 
@@ -381,11 +381,11 @@ def test_any_sequence_keeps_to_the_table(seed: int) -> None:
         for record in machine.records:
             assert record.old is before, f"seed {seed}"
             cell = TABLE[record.old, kind]
-            standstill = record.event == "stall" and record.new is Stage.SETTLING
+            standstill = record.event == "stall" and record.new is JoinStage.SETTLING
             assert standstill or (isinstance(cell, Cell) and record.new in cell.to), f"seed {seed}: {record}"
             before = record.new
         assert before is machine.stage, f"seed {seed}: a change without a record"
         machine.records.clear()
         ends += sum(isinstance(effect, End) for effect in effects)
-        assert (machine.next_deadline() is None) == (machine.stage is Stage.ENDED), f"seed {seed}"
-    assert ends == (machine.stage is Stage.ENDED), f"seed {seed}"
+        assert (machine.next_deadline() is None) == (machine.stage is JoinStage.ENDED), f"seed {seed}"
+    assert ends == (machine.stage is JoinStage.ENDED), f"seed {seed}"

@@ -11,7 +11,7 @@ from glassbridge.core.speech_load import (
     OVERDUE,
     RAMP,
     USUAL_FITS,
-    Pace,
+    Partials,
     SpeechLoad,
     Work,
 )
@@ -29,7 +29,7 @@ class Machine:
         for stream in range(speakers):
             self.load.opened(stream)
 
-    def second(self, late: float = 0.0) -> Pace:
+    def second(self, late: float = 0.0) -> Partials:
         for stream in range(self.speakers):
             self.load.spoken(stream, self.share)
             self.load.transcribed(5.0, 5.0 * self.cost * 0.5)
@@ -45,15 +45,22 @@ class Machine:
     def work(self, work: Work, cpu: float, speech: float = 0.0) -> None:
         self.load.worked(work, cpu / self.speed, cpu, speech)
 
-    def seconds(self, count: int, late: float = 0.0) -> list[Pace]:
+    def seconds(self, count: int, late: float = 0.0) -> list[Partials]:
         return [self.second(late) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
     ("speakers", "pace"),
-    [(0, Pace.FAST), (3, Pace.FAST), (5, Pace.SLOWER), (8, Pace.SLOW), (12, Pace.FINALS), (30, Pace.FINALS)],
+    [
+        (0, Partials.FAST),
+        (3, Partials.FAST),
+        (5, Partials.SLOWER),
+        (8, Partials.SLOW),
+        (12, Partials.FINALS),
+        (30, Partials.FINALS),
+    ],
 )
-def test_partials_are_as_frequent_as_the_load_allows(speakers: int, pace: Pace) -> None:
+def test_partials_are_as_frequent_as_the_load_allows(speakers: int, pace: Partials) -> None:
     paces = Machine(speakers).seconds(30)
     assert set(paces[10:]) == {pace}, "the pace swings"
 
@@ -112,10 +119,15 @@ def test_nobody_comes_while_answers_are_late() -> None:
 
 def test_late_answers_slow_the_pace_whatever_was_expected() -> None:
     machine = Machine(1)
-    assert machine.seconds(3) == [Pace.FAST] * 3
-    assert machine.seconds(4, late=LATE + 0.1) == [Pace.SLOWER, Pace.SLOW, Pace.FINALS, Pace.FINALS]
-    assert machine.seconds(round(HOLD) - 1) == [Pace.FINALS] * (round(HOLD) - 1), "it is faster again too early"
-    assert machine.seconds(12)[-1] is Pace.FAST
+    assert machine.seconds(3) == [Partials.FAST] * 3
+    assert machine.seconds(4, late=LATE + 0.1) == [
+        Partials.SLOWER,
+        Partials.SLOW,
+        Partials.FINALS,
+        Partials.FINALS,
+    ]
+    assert machine.seconds(round(HOLD) - 1) == [Partials.FINALS] * (round(HOLD) - 1), "it is faster again too early"
+    assert machine.seconds(12)[-1] is Partials.FAST
 
 
 def test_nobody_fits_while_finals_are_overdue() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from glassbridge.core import uplink
 from glassbridge.core.capture_clock import STEP
 from glassbridge.core.intervals import Runs
-from glassbridge.core.uplink import Delivery, Fate, Kind, Ledger, LossPoint, UnnumberedLedger
+from glassbridge.core.uplink import Delivery, Fate, FateKind, Ledger, LossPoint, UnnumberedLedger
 from glassbridge.core.values import SAMPLE_RATE
 
 EPOCH = 7
@@ -64,7 +64,7 @@ class Line:
             got += self.ledger.tick(deadline)
         return got
 
-    def fates(self) -> list[tuple[int, int, Kind]]:
+    def fates(self) -> list[tuple[int, int, FateKind]]:
         return [(run.start, run.stop, run.label.kind) for run in self.ledger.account().epochs[-1].runs]
 
 
@@ -104,7 +104,7 @@ def test_a_hole_is_lost_after_the_wait_and_not_before() -> None:
     assert deadline == pytest.approx(0.3 + uplink.REORDER_WAIT)
     assert line.ledger.tick(deadline - 1e-6) == []
     assert spans(line.ledger.tick(deadline)) == [(3200, 4800, True)]
-    assert line.fates() == [(0, 1600, Kind.LIVE), (1600, 3200, Kind.LOST), (3200, 4800, Kind.LIVE)]
+    assert line.fates() == [(0, 1600, FateKind.LIVE), (1600, 3200, FateKind.LOST), (3200, 4800, FateKind.LIVE)]
 
 
 def test_a_hole_filled_later_is_late_and_counted_once() -> None:
@@ -123,7 +123,7 @@ def test_a_presence_frame_makes_a_hole_at_the_end_known() -> None:
     line.frame(0, 1600)
     line.frame(4800, 0)  # the stream stands at 4800, so 3200 samples have not come
     line.wait()
-    assert line.fates() == [(0, 1600, Kind.LIVE), (1600, 4800, Kind.LOST)]
+    assert line.fates() == [(0, 1600, FateKind.LIVE), (1600, 4800, FateKind.LOST)]
     assert line.ledger.acknowledged == (EPOCH, 4800)
 
 
@@ -157,7 +157,7 @@ def test_a_frame_that_a_busy_phone_stamps_late_makes_no_skipped_samples_of_a_hol
     line.frame(0, 1600, pause=STEP - 0.1)
     line.frame(11_200, 1600)
     line.wait()
-    assert line.fates()[1] == (1600, 11_200, Kind.LOST)
+    assert line.fates()[1] == (1600, 11_200, FateKind.LOST)
     assert line.ledger.missing == ((1600, 11_200),)
     assert line.ledger.lacks(EPOCH, 8_000, 11_200) == 3_200
 
@@ -195,16 +195,16 @@ def test_the_first_position_moves_back_when_older_audio_is_replayed() -> None:
     line = Line()
     line.frame(16_000, 1600)
     assert spans(line.frame(0, 8000, delay=2.0, replayed=True)) == [(0, 8000, False)]
-    assert line.fates() == [(0, 8000, Kind.LATE), (8000, 16_000, Kind.LOST), (16_000, 17_600, Kind.LIVE)]
+    assert line.fates() == [(0, 8000, FateKind.LATE), (8000, 16_000, FateKind.LOST), (16_000, 17_600, FateKind.LIVE)]
     line.frame(8000, 8000, delay=2.0, replayed=True)
-    assert line.fates() == [(0, 16_000, Kind.LATE), (16_000, 17_600, Kind.LIVE)]
+    assert line.fates() == [(0, 16_000, FateKind.LATE), (16_000, 17_600, FateKind.LIVE)]
 
 
 def test_a_hole_is_booked_on_the_hop_that_is_known_to_be_broken() -> None:
     line = Line()
     line.frame(0, 1600)
     line.frame(3200, 1600)
-    line.ledger.lost_as = broken = Fate(Kind.LOST, "link_down", LossPoint.ROOM)
+    line.ledger.lost_as = broken = Fate(FateKind.LOST, "link_down", LossPoint.ROOM)
     line.wait()
     assert [run.label for run in line.ledger.account().epochs[0].runs][1] == broken
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from glassbridge.cli.common import known_names
-from glassbridge.settings import FILE_SUFFIX, Kind
+from glassbridge.settings import FILE_SUFFIX, SettingKind
 from tests.support.walk import walk
 from tools import describe_settings
 
@@ -66,13 +66,13 @@ def test_a_setting_without_words_is_an_error(body: str) -> None:
 
 class Example(BaseModel):
     wait: float = 1.0
-    pause: Annotated[float, Kind("s")] = Field(2.0, gt=0, le=5000)
-    rest: Annotated[float, Kind("s"), Field(ge=1, le=9)] | None = None
+    pause: Annotated[float, SettingKind("s")] = Field(2.0, gt=0, le=5000)
+    rest: Annotated[float, SettingKind("s"), Field(ge=1, le=9)] | None = None
     hosts: tuple[str, ...] = ()
 
 
 def test_a_number_without_a_unit_is_an_error() -> None:
-    with pytest.raises(ValueError, match="the setting wait needs a Kind"):
+    with pytest.raises(ValueError, match="the setting wait needs a SettingKind"):
         describe_settings.unit("wait", Example.model_fields["wait"])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from glassbridge.core import audio_link, coded_audio, diagnosis, recovery, sound_faults
 from glassbridge.core.audio_report import slow_captions
-from glassbridge.core.recogniser import Again, Reason
+from glassbridge.core.recogniser import Reason, Reopening
 from glassbridge.core.slowness import Slow
 from glassbridge.core.values import LossReason
 from glassbridge.runtime.complaints import Complaint
@@ -72,7 +72,7 @@ def test_reasons_of_recognisers() -> None:
     shown = [row[0] for row in rows(2) if row[0].startswith(("the recogniser", "all recognisers"))]
     assert len(shown) >= 5
     assert set(shown) <= texts
-    lasting = {reason.text for reason in Reason if reason.again in (Again.LATER, Again.NEVER)}
+    lasting = {reason.text for reason in Reason if reason.again in (Reopening.LATER, Reopening.NEVER)}
     assert lasting - set(shown) == {Reason.BAD_REQUEST.text, Reason.CLOSED.text}, "defects of ours, and the end"
 
 

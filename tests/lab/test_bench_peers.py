@@ -10,7 +10,7 @@ import pytest
 from glassbridge.lab import tone_code
 from glassbridge.lab.impaired import available
 from glassbridge.lab.peers import venvs
-from glassbridge.lab.peers.judge import Fault, Figures, cell, judge, units_heard
+from glassbridge.lab.peers.judge import FaultTimes, Figures, cell, judge, units_heard
 from glassbridge.lab.peers.subjects import SUBJECTS
 from glassbridge.runtime.errors import UserError
 from tests.docs.test_commands import run
@@ -23,7 +23,7 @@ def heard(*stretches: tuple[int, int], late: float = 0.05) -> dict[int, float]:
 
 
 def test_a_hole_is_what_was_never_heard_and_ends_with_what_was_said_after_the_fault() -> None:
-    fault = Fault(104.0, 107.0)
+    fault = FaultTimes(104.0, 107.0)
     figures = judge(fault, 100.0, 100, heard((0, 40), (75, 100)))
     assert figures.never_heard == pytest.approx(3.5)
     assert figures.time_to_audio == pytest.approx(0.65)
@@ -33,13 +33,13 @@ def test_a_hole_is_what_was_never_heard_and_ends_with_what_was_said_after_the_fa
 def test_what_comes_late_is_heard() -> None:
     """Said during the cut, heard after it: not lost. Until something that was said after it is heard, it goes on."""
     late = heard((40, 70), late=4.0)
-    figures = judge(Fault(104.0, 107.0), 100.0, 100, heard((0, 40), (70, 100)) | late)
+    figures = judge(FaultTimes(104.0, 107.0), 100.0, 100, heard((0, 40), (70, 100)) | late)
     assert figures.never_heard == 0
     assert figures.time_to_audio == pytest.approx(0.15)
 
 
 def test_silence_to_the_end_is_never() -> None:
-    figures = judge(Fault(104.0, 107.0), 100.0, 100, heard((0, 40)))
+    figures = judge(FaultTimes(104.0, 107.0), 100.0, 100, heard((0, 40)))
     assert figures.time_to_audio is None
     assert figures.never_heard == pytest.approx(5.9), "the last tenth of a second is not counted"
     assert cell([figures]) == "never; 5.9"

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from glassbridge.lab.bench_speaker import OTHER_HZ, TONE_HZ, Phone, holds, table, tone
+from glassbridge.lab.bench_speaker import OTHER_HZ, TONE_HZ, PhoneEars, holds, table, tone
 from glassbridge.livekit.participant import AudioBlock
 
 BLOCK = 640
 
 
-def heard(pcm: bytes, track: str = "TR_1", late: dict[int, float] | None = None) -> Phone:
+def heard(pcm: bytes, track: str = "TR_1", late: dict[int, float] | None = None) -> PhoneEars:
     """A phone to which blocks of 20 ms came in time, but for those in `late` (by number, seconds)."""
-    phone = Phone()
+    phone = PhoneEars()
     for number in range(len(pcm) // BLOCK):
         phone.on_audio(AudioBlock(pcm[number * BLOCK : (number + 1) * BLOCK], "agent", track))
         _, track_sid, block = phone.blocks[-1]

@@ -2,14 +2,14 @@
 
 import pytest
 
-from glassbridge.lab.bench_telemetry import LEAST_FRAMES, Result, TelemetryConfig, Window, measure, table
+from glassbridge.lab.bench_telemetry import LEAST_FRAMES, CpuShares, Result, TelemetryConfig, measure, table
 from tests.scenarios.systems import config
 from tests.support.livekit import KEYS
 
 
 def result(*pairs: tuple[float, float], counting_ns: float = 0.0) -> Result:
-    on = [Window(with_ / 4, with_ * 3 / 4) for with_, _ in pairs]
-    off = [Window(without / 4, without * 3 / 4) for _, without in pairs]
+    on = [CpuShares(with_ / 4, with_ * 3 / 4) for with_, _ in pairs]
+    off = [CpuShares(without / 4, without * 3 / 4) for _, without in pairs]
     return Result(TelemetryConfig(pairs=len(pairs)), on, off, counting_ns, frames=10.0, lines=5)
 
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 from yarl import URL
 
-from glassbridge.lab.link_breaker import Link, LinkBreaker, Path, behind_breaker
+from glassbridge.lab.link_breaker import ClientLink, LinkBreaker, Path, behind_breaker
 from glassbridge.lab.links import Way
 from glassbridge.livekit import own
 from glassbridge.livekit.own import OwnParticipant
@@ -44,13 +44,13 @@ async def breaker() -> AsyncIterator[LinkBreaker]:
         yield breaker
 
 
-async def guest(breaker: LinkBreaker, name: str) -> tuple[Guest, Link]:
+async def guest(breaker: LinkBreaker, name: str) -> tuple[Guest, ClientLink]:
     link, heard = await breaker.link(), Recorder()
     return Guest(await own.connect(link.url, token(name), heard, PATIENT), heard), link
 
 
 @pytest.fixture
-async def two(breaker: LinkBreaker) -> AsyncIterator[tuple[Guest, Link, Guest]]:
+async def two(breaker: LinkBreaker) -> AsyncIterator[tuple[Guest, ClientLink, Guest]]:
     """Ann with her link, and Bob, whose link stays whole."""
     (ann, link), (bob, _) = await guest(breaker, "ann"), await guest(breaker, "bob")
     await ann.gets(bob, b"first")
@@ -69,7 +69,7 @@ async def blind_for(guest: Guest, sender: Guest, seconds: float) -> None:
     assert len(guest.heard.packets) == before
 
 
-async def test_held_media_comes_late_and_complete(two: tuple[Guest, Link, Guest]) -> None:
+async def test_held_media_comes_late_and_complete(two: tuple[Guest, ClientLink, Guest]) -> None:
     ann, link, bob = two
     link.hold(Path.MEDIA)
     await blind_for(ann, bob, 0.5)
@@ -78,7 +78,7 @@ async def test_held_media_comes_late_and_complete(two: tuple[Guest, Link, Guest]
     assert ann.place.closed is None
 
 
-async def test_dropped_media_is_gone(two: tuple[Guest, Link, Guest]) -> None:
+async def test_dropped_media_is_gone(two: tuple[Guest, ClientLink, Guest]) -> None:
     ann, link, bob = two
     link.drop(Path.MEDIA)
     await blind_for(ann, bob, 0.5)
@@ -88,14 +88,14 @@ async def test_dropped_media_is_gone(two: tuple[Guest, Link, Guest]) -> None:
 
 
 @pytest.mark.parametrize("way", [Way.UP, Way.DOWN])
-async def test_one_direction_alone(two: tuple[Guest, Link, Guest], way: Way) -> None:
+async def test_one_direction_alone(two: tuple[Guest, ClientLink, Guest], way: Way) -> None:
     ann, link, bob = two
     link.drop(Path.MEDIA, way)
     deaf, heard_by = (ann, bob) if way is Way.DOWN else (bob, ann)
     await blind_for(deaf, heard_by, 0.5)
 
 
-async def test_others_are_not_touched(two: tuple[Guest, Link, Guest], breaker: LinkBreaker) -> None:
+async def test_others_are_not_touched(two: tuple[Guest, ClientLink, Guest], breaker: LinkBreaker) -> None:
     ann, link, bob = two
     link.drop()
     cid, _ = await guest(breaker, "cid")
@@ -105,7 +105,9 @@ async def test_others_are_not_touched(two: tuple[Guest, Link, Guest], breaker: L
     assert b"hello" not in ann.heard.payloads
 
 
-async def test_held_signalling_stays_silent_and_goes_on(two: tuple[Guest, Link, Guest], breaker: LinkBreaker) -> None:
+async def test_held_signalling_stays_silent_and_goes_on(
+    two: tuple[Guest, ClientLink, Guest], breaker: LinkBreaker
+) -> None:
     ann, link, bob = two
     link.hold(Path.SIGNAL)
     cid, _ = await guest(breaker, "cid")
@@ -117,7 +119,7 @@ async def test_held_signalling_stays_silent_and_goes_on(two: tuple[Guest, Link, 
     assert ann.heard.closed == []
 
 
-async def test_dropped_signalling_is_reset_when_healed(two: tuple[Guest, Link, Guest]) -> None:
+async def test_dropped_signalling_is_reset_when_healed(two: tuple[Guest, ClientLink, Guest]) -> None:
     ann, link, _ = two
     link.drop(Path.SIGNAL)
     await asyncio.sleep(0.3)
@@ -126,7 +128,7 @@ async def test_dropped_signalling_is_reset_when_healed(two: tuple[Guest, Link, G
     await eventually(lambda: ann.heard.reason == "network" or f"{ann.heard.closed}")
 
 
-async def test_cut_signalling_lets_the_next_join_through(two: tuple[Guest, Link, Guest]) -> None:
+async def test_cut_signalling_lets_the_next_join_through(two: tuple[Guest, ClientLink, Guest]) -> None:
     ann, link, _ = two
     link.cut()
     await eventually(lambda: ann.heard.reason == "network" or f"{ann.heard.closed}")
@@ -134,7 +136,7 @@ async def test_cut_signalling_lets_the_next_join_through(two: tuple[Guest, Link,
     await again.close()
 
 
-async def test_a_refusing_link_refuses(two: tuple[Guest, Link, Guest]) -> None:
+async def test_a_refusing_link_refuses(two: tuple[Guest, ClientLink, Guest]) -> None:
     ann, link, _ = two
     link.refuse()
     await eventually(lambda: ann.heard.reason == "network" or f"{ann.heard.closed}")

@@ -14,10 +14,10 @@ from glassbridge.lab.phone_check import promises
 from glassbridge.lab.phone_check.acts import Act
 from glassbridge.lab.phone_check.examine import Examination, examine, play
 from glassbridge.lab.phone_check.ledger import Ledger, Stretches
-from glassbridge.lab.phone_check.promises import PROMISES, Promise, Verdict
+from glassbridge.lab.phone_check.promises import PROMISES, Promise, PromiseVerdict
 from glassbridge.lab.phone_check.seen import Acknowledged, Announced, Attempt, Did, Seen, Sound
 from glassbridge.lab.phone_check.stage import Server
-from glassbridge.lab.phone_check.subject import Phone, subject
+from glassbridge.lab.phone_check.subject import ExaminedPhone, subject
 from glassbridge.runtime.errors import UserError
 from glassbridge.wire.audio_frames import FLAG_LAST, FrameNumber
 from tests.support import faulty_phone
@@ -49,10 +49,10 @@ DEFECTS: Sequence[tuple[Defect, Act, str, str]] = (
 
 
 def broken(found: Examination) -> dict[str, str]:
-    return {promise.id: finding.seen for promise, finding in found.findings if finding.verdict is Verdict.BROKEN}
+    return {promise.id: finding.seen for promise, finding in found.findings if finding.verdict is PromiseVerdict.BROKEN}
 
 
-async def all_acts(phones: dict[Act, Phone], server: Server | None) -> Examination:
+async def all_acts(phones: dict[Act, ExaminedPhone], server: Server | None) -> Examination:
     """One phone an act, beside each other."""
     seen = await asyncio.gather(*(play(act, phone, server) for act, phone in phones.items()))
     return Examination(PROMISES, dict(zip(phones, seen, strict=True)), "" if server else "no LiveKit")
@@ -85,7 +85,9 @@ async def test_a_phone_that_keeps_its_dead_room_is_caught(livekit: LiveKit) -> N
 @pytest.mark.slow
 async def test_our_phone_keeps_all_promises(livekit: LiveKit) -> None:
     found = await all_acts({act: FaultyPhone(room=True) for act in Act}, Server(livekit.url, KEYS))
-    untested = {promise.id: finding.seen for promise, finding in found.findings if finding.verdict is Verdict.UNTESTED}
+    untested = {
+        promise.id: finding.seen for promise, finding in found.findings if finding.verdict is PromiseVerdict.UNTESTED
+    }
     assert (broken(found), untested) == ({}, {})
 
 
@@ -93,7 +95,7 @@ async def test_our_phone_keeps_all_promises(livekit: LiveKit) -> None:
 async def test_the_originals_phone_keeps_what_it_promises(livekit: LiveKit) -> None:
     """It numbers nothing and has no name: the promises about that are not made."""
     found = await all_acts({act: DoubleOfOriginal() for act in Act}, Server(livekit.url, KEYS))
-    kept = {promise.id for promise, finding in found.findings if finding.verdict is Verdict.KEPT}
+    kept = {promise.id for promise, finding in found.findings if finding.verdict is PromiseVerdict.KEPT}
     assert broken(found) == {}
     assert {"connects", "speaks-protocol", "comes-back", "backs-off", "joins", "speaks-elder"} <= kept
     assert {"replays", "stays-superseded", "pings"} & kept == set()
@@ -126,7 +128,7 @@ async def test_a_page_is_a_phone_too() -> None:
     finally:
         await runner.cleanup()
     found = Examination(PROMISES, {Act.ROOMLESS: seen}, "no LiveKit")
-    kept = {promise.id for promise, finding in found.findings if finding.verdict is Verdict.KEPT}
+    kept = {promise.id for promise, finding in found.findings if finding.verdict is PromiseVerdict.KEPT}
     assert (kept, broken(found)) == ({"connects", "speaks-protocol", "speaks-by-socket"}, {})
 
 
@@ -161,7 +163,7 @@ async def test_what_cannot_be_started_says_so() -> None:
 def test_a_phone_that_never_comes_is_broken() -> None:
     only = [promise for promise in PROMISES if promise.id in ("connects", "stays-refused")]
     found = Examination(only, {Act.REFUSED: Seen("refused")})
-    assert [finding.verdict for _, finding in found.findings] == [Verdict.BROKEN, Verdict.UNTESTED]
+    assert [finding.verdict for _, finding in found.findings] == [PromiseVerdict.BROKEN, PromiseVerdict.UNTESTED]
     assert not found.holds
 
 
@@ -181,17 +183,17 @@ def finding(name: str, *records: object) -> promises.Finding:
 
 
 def test_two_samples_at_one_place_are_seen() -> None:
-    assert finding("one-sample-a-place", sample_frame(0, 0), sample_frame(1, 800)).verdict is Verdict.KEPT
+    assert finding("one-sample-a-place", sample_frame(0, 0), sample_frame(1, 800)).verdict is PromiseVerdict.KEPT
     said = finding("one-sample-a-place", sample_frame(0, 0), sample_frame(1, 800, value=1))
-    assert (said.verdict, said.seen) == (Verdict.BROKEN, "position 800 of an epoch held two different samples")
+    assert (said.verdict, said.seen) == (PromiseVerdict.BROKEN, "position 800 of an epoch held two different samples")
 
 
 def test_last_before_a_pause_is_the_end() -> None:
     pause = sample_frame(3, 1600)
     later = FrameNumber(7, 1600, 3_000_000)
     after = Sound(3, "socket", 1, True, later, pause.payload)
-    assert finding("end-is-the-end", sample_frame(0, 0, flags=FLAG_LAST), after).verdict is Verdict.KEPT
-    assert finding("end-is-the-end", sample_frame(0, 0, flags=FLAG_LAST), pause).verdict is Verdict.BROKEN
+    assert finding("end-is-the-end", sample_frame(0, 0, flags=FLAG_LAST), after).verdict is PromiseVerdict.KEPT
+    assert finding("end-is-the-end", sample_frame(0, 0, flags=FLAG_LAST), pause).verdict is PromiseVerdict.BROKEN
 
 
 def test_a_request_that_an_http_library_repeats_is_no_new_attempt() -> None:
@@ -199,26 +201,26 @@ def test_a_request_that_an_http_library_repeats_is_no_new_attempt() -> None:
         made = (Attempt(0, {"phone": "a", "attempt": number}, True, socket) for number, socket in numbers)
         return finding("names-attempts", *made)
 
-    assert attempts(("1", 1), ("2", None), ("2", None), ("3", 2)).verdict is Verdict.KEPT
-    assert attempts(("1", 1), ("1", 2)).verdict is Verdict.BROKEN
-    assert attempts(("2", None), ("1", 1)).verdict is Verdict.BROKEN
+    assert attempts(("1", 1), ("2", None), ("2", None), ("3", 2)).verdict is PromiseVerdict.KEPT
+    assert attempts(("1", 1), ("1", 2)).verdict is PromiseVerdict.BROKEN
+    assert attempts(("2", None), ("1", 1)).verdict is PromiseVerdict.BROKEN
 
 
 def test_audio_before_the_acknowledgement_is_seen() -> None:
-    assert finding("waits-for-ack", Acknowledged(1, 1, True, ()), sample_frame(2, 0)).verdict is Verdict.KEPT
-    assert finding("waits-for-ack", sample_frame(0.5, 0), Acknowledged(1, 1, True, ())).verdict is Verdict.BROKEN
+    assert finding("waits-for-ack", Acknowledged(1, 1, True, ()), sample_frame(2, 0)).verdict is PromiseVerdict.KEPT
+    assert finding("waits-for-ack", sample_frame(0.5, 0), Acknowledged(1, 1, True, ())).verdict is PromiseVerdict.BROKEN
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.id)
 def test_a_judge_who_saw_nothing_says_so(promise: Promise) -> None:
     """Nothing is kept, or broken, by a phone that was not seen."""
-    assert promise.judge(Seen("empty")).verdict is Verdict.UNTESTED or promise.id in ("pings", "stays-refused")
+    assert promise.judge(Seen("empty")).verdict is PromiseVerdict.UNTESTED or promise.id in ("pings", "stays-refused")
 
 
 def test_promises_follow_from_what_a_phone_announces() -> None:
     promise = next(promise for promise in PROMISES if promise.id == "replays")
     found = promises.judge(promise, {Act.CUT: Seen("cut")}, Announced(sockets=True))
-    assert (found.verdict, found.seen) == (Verdict.UNTESTED, "it does not number its audio (`audio=2`)")
+    assert (found.verdict, found.seen) == (PromiseVerdict.UNTESTED, "it does not number its audio (`audio=2`)")
 
 
 def test_a_flood_is_bounded_and_told() -> None:
@@ -227,7 +229,7 @@ def test_a_flood_is_bounded_and_told() -> None:
     found = promises.judge(
         next(one for one in PROMISES if one.id == "backs-off"), {Act.CUT: seen}, Announced(sockets=True)
     )
-    assert found.verdict is Verdict.BROKEN
+    assert found.verdict is PromiseVerdict.BROKEN
     assert found.seen.startswith("more than could be counted")
 
 

@@ -272,10 +272,10 @@ async def test_junk_disturbs_nobody(embedded_livekit: LiveKit) -> None:
     await asyncio.gather(ann.close(), bob.close())
 
 
-def spare_link(**options: object) -> link.Link:
+def spare_link(**options: object) -> link.MediaLink:
     certificate = RTCCertificate.generateCertificate()
     nothing: dict[str, Any] = {"offering": True, "on_data": lambda label, data: None, "on_lost": lambda: None}
-    return link.Link("127.0.0.1", certificate, **nothing | options)
+    return link.MediaLink("127.0.0.1", certificate, **nothing | options)
 
 
 async def test_media_is_received_on_the_given_address_alone() -> None:

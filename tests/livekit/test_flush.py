@@ -8,7 +8,7 @@ from aiortc import RTCCertificate, RTCSctpTransport
 from aiortc.rtcsctptransport import HeartbeatChunk
 
 from glassbridge.livekit.aiortc_quirks import new_connection, send_quietly
-from glassbridge.livekit.embedded.link import Link
+from glassbridge.livekit.embedded.link import MediaLink
 
 
 async def _flush(sctp: RTCSctpTransport) -> None:
@@ -42,7 +42,7 @@ async def test_what_is_sent_after_the_end_is_no_unheard_error(send: Callable[[RT
 async def test_so_it_is_at_the_stand_in(send: Callable[[RTCSctpTransport], Any]) -> None:
     """A client that leaves while packets wait for it: its connection closes first, and the flush comes after."""
     certificate = RTCCertificate.generateCertificate()
-    link = Link("127.0.0.1", certificate, offering=True, on_data=lambda *_: None, on_lost=lambda: None)
+    link = MediaLink("127.0.0.1", certificate, offering=True, on_data=lambda *_: None, on_lost=lambda: None)
     await link.open()
     link._sctp._association_state = RTCSctpTransport.State.ESTABLISHED
     link._sctp._remote_port = 5000

@@ -9,7 +9,7 @@ import pytest
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import pace, speaker
 from glassbridge.livekit.participant import FRAME_BYTES
-from glassbridge.livekit.speaker import TAIL, Slot, Speaker
+from glassbridge.livekit.speaker import TAIL, OwnTrack, Slot
 from tests.support.patience import deadline
 from tests.support.sound import tone
 
@@ -48,11 +48,11 @@ async def slot(clock: Clock) -> AsyncIterator[Slot]:
     await connection.close()
 
 
-def speaking(slot: Slot, catch_up: float = 0.1) -> Speaker:
+def speaking(slot: Slot, catch_up: float = 0.1) -> OwnTrack:
     async def unpublish(slot: Slot) -> None:
         slot.end()
 
-    return Speaker(slot, unpublish, lambda: None, catch_up)
+    return OwnTrack(slot, unpublish, lambda: None, catch_up)
 
 
 def taken(slot: Slot) -> list[tuple[int, int]]:

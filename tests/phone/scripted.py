@@ -18,7 +18,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
-    Flight,
+    InFlight,
     LocalTrack,
     ParticipantError,
     RemoteParticipant,
@@ -70,7 +70,7 @@ class Place:
         self.vanished = False
         self.tracks: list[Track] = []
         self.waiting = 0
-        self.flight: Flight | None = None
+        self.flight: InFlight | None = None
         self.remote: Mapping[str, RemoteParticipant] = {}
 
     @property

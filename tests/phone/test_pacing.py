@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from glassbridge.core.sending import Sending
-from glassbridge.livekit.participant import Flight
+from glassbridge.livekit.participant import InFlight
 from glassbridge.phone.beside import Beside
 from glassbridge.phone.link_meter import LinkMeter
 from glassbridge.phone.pacing import DATAGRAM, RoomPace
@@ -25,7 +25,7 @@ class Place:
         self.now = 10.0
         self.given, self.waiting, self.oldest = 100_000, pending, oldest
         self.trip = RoundTrip(trip, least)
-        self.pace = RoomPace(lambda: Flight(self.given, self.waiting, self.oldest, self.trip), lambda: self.now)
+        self.pace = RoomPace(lambda: InFlight(self.given, self.waiting, self.oldest, self.trip), lambda: self.now)
 
     def pass_time(self, seconds: float, arrived: int) -> None:
         for _ in range(round(seconds / 0.01)):

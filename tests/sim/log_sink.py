@@ -18,7 +18,7 @@ from glassbridge.lab.virtual.logs import logs_told_to
 from glassbridge.lab.virtual.time import Time
 from glassbridge.telemetry import shipper
 from glassbridge.telemetry.config import SinkConfig
-from glassbridge.telemetry.sinks import Answer
+from glassbridge.telemetry.sinks import SinkAnswer
 
 LASTS: Final = 120.0
 """Seconds in which lines come and the sink has moods."""
@@ -70,16 +70,16 @@ class Sink:
         self.mood = self._chance.choice((200, 200, 301, 302, 307, 308, 401, 403, 408, 429, 500, 503, None))
         self.most = self._chance.choice((1_000, 1_000, 40, 7))
 
-    def post(self, lines: list[bytes]) -> Answer:
+    def post(self, lines: list[bytes]) -> SinkAnswer:
         """Its answer."""
         if self.mood != 200:
-            return Answer(self.mood, self._chance.choice((None, 2.0)) if self.mood == 429 else None)
+            return SinkAnswer(self.mood, self._chance.choice((None, 2.0)) if self.mood == 429 else None)
         if len(lines) > self.most:
-            return Answer(413)
+            return SinkAnswer(413)
         if UNREADABLE in lines:
-            return Answer(400)
+            return SinkAnswer(400)
         self.arrived += lines
-        return Answer(200)
+        return SinkAnswer(200)
 
 
 class Machine:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from glassbridge.core import outbox
-from glassbridge.core.outbox import Verdict
+from glassbridge.core.outbox import SinkVerdict
 from tests.sim.log_sink import Checker, run
 
 Patch = pytest.MonkeyPatch
@@ -23,8 +23,8 @@ def outbox_that_takes_a_redirect_for_a_refusal(patch: Patch) -> None:
     """A sink that redirects loses line after line."""
     genuine = outbox.verdict
 
-    def verdict(status: int | None) -> Verdict:
-        return Verdict.TOO_MUCH if status is not None and status // 100 == 3 else genuine(status)
+    def verdict(status: int | None) -> SinkVerdict:
+        return SinkVerdict.TOO_MUCH if status is not None and status // 100 == 3 else genuine(status)
 
     patch.setattr(outbox, "verdict", verdict)
 

@@ -21,7 +21,7 @@ from glassbridge.lab.sim.place import Place
 from glassbridge.lab.sim.runner import run
 from glassbridge.lab.sim.schedule import Fault, Schedule, User, make
 from glassbridge.lab.sim.verdict import Checker
-from glassbridge.phone.link import Link
+from glassbridge.phone.link import PhoneLinkShell
 from glassbridge.phone.routes import Routes
 from glassbridge.runtime.direct import DirectShell
 from glassbridge.telemetry import traces
@@ -131,7 +131,7 @@ def phone_that_never_hangs_up(patch: Patch) -> None:
     async def nothing(*_: Any) -> None:
         pass
 
-    patch.setattr(Link, "_hang_up", nothing)
+    patch.setattr(PhoneLinkShell, "_hang_up", nothing)
 
 
 def session_that_leaves_its_link(patch: Patch) -> None:

@@ -26,7 +26,7 @@ from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.ear import Ear
 from glassbridge.speech.interpreter import Interpreter
 from glassbridge.speech.moonshine import MoonshineRecogniser
-from glassbridge.speech.process_wire import FRAME, Answer, Order, Ready
+from glassbridge.speech.process_wire import FRAME, Answer, ProcessOrder, Ready
 from glassbridge.speech.supervisor import Speech
 from glassbridge.speech.worker import STATUS_EVERY
 from tests.speech.test_segments import Loud
@@ -153,13 +153,13 @@ class ProcessDouble:
     def _say(self, answer: Answer) -> None:
         self.stdout.feed_data(msgspec.json.encode(answer) + b"\n")
 
-    def _frames(self) -> Iterator[tuple[Order, int, int, bytes]]:
+    def _frames(self) -> Iterator[tuple[ProcessOrder, int, int, bytes]]:
         taken, self._input = self._input, bytearray()
         at = 0
         while at < len(taken):
             order, stream, position, size = FRAME.unpack_from(taken, at)
             at += FRAME.size + size
-            yield Order(order), stream, position, bytes(taken[at - size : at])
+            yield ProcessOrder(order), stream, position, bytes(taken[at - size : at])
 
     async def _serve(self) -> None:
         self.work(self.machine.start)

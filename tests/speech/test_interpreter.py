@@ -5,11 +5,11 @@ import io
 import msgspec
 import pytest
 
-from glassbridge.core.speech_load import BUSY, USUAL_RATE, Pace
+from glassbridge.core.speech_load import BUSY, USUAL_RATE, Partials
 from glassbridge.speech.base import Transcript
 from glassbridge.speech.interpreter import FIRST_PARTIAL, Interpreter
 from glassbridge.speech.pool import PATIENCE
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Shed, Status
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, ProcessOrder, ProcessStatus, Ready, Said, Shed
 from glassbridge.speech.worker import serve
 from tests.speech.test_segments import Loud
 
@@ -83,7 +83,7 @@ class Desk:
 
     def open(self, *streams: int) -> None:
         for stream in streams:
-            self.interpreter.obey(Order.OPEN, stream, 0, b"")
+            self.interpreter.obey(ProcessOrder.OPEN, stream, 0, b"")
             self.positions[stream] = 0
 
     def say(self, sound: dict[int, bytes]) -> None:
@@ -96,7 +96,7 @@ class Desk:
             self.work(until=begun + (at + 3_200) / SECOND)
 
     def feed(self, stream: int, pcm: bytes) -> None:
-        self.interpreter.obey(Order.AUDIO, stream, self.positions[stream], pcm)
+        self.interpreter.obey(ProcessOrder.AUDIO, stream, self.positions[stream], pcm)
         self.positions[stream] += len(pcm) // 2
 
     def work(self, until: float = float("inf")) -> None:
@@ -117,8 +117,8 @@ class Desk:
         ]
 
     @property
-    def status(self) -> Status:
-        return [answer for _, answer in self.answers if isinstance(answer, Status)][-1]
+    def status(self) -> ProcessStatus:
+        return [answer for _, answer in self.answers if isinstance(answer, ProcessStatus)][-1]
 
 
 def test_partials_come_soon_and_twice_a_second_and_the_final_after_the_pause() -> None:
@@ -155,7 +155,7 @@ def test_finish_is_answered_after_the_last_words_and_each_stream_gets_its_own() 
     desk.open(1, 2)
     desk.say({1: SPEECH, 2: SPEECH * 2})
     for stream in (1, 2):
-        desk.interpreter.obey(Order.FINISH, stream, 0, b"")
+        desk.interpreter.obey(ProcessOrder.FINISH, stream, 0, b"")
     desk.work()
     kinds = [
         (answer.stream, isinstance(answer, Finished) or answer.transcript.text)
@@ -183,9 +183,9 @@ def test_a_closed_stream_costs_nothing_more() -> None:
     desk = Desk()
     desk.open(1)
     desk.feed(1, SPEECH + SILENCE)
-    desk.interpreter.obey(Order.CLOSE, 1, 0, b"")
-    desk.interpreter.obey(Order.AUDIO, 1, 0, SPEECH)
-    desk.interpreter.obey(Order.FINISH, 1, 0, b"")
+    desk.interpreter.obey(ProcessOrder.CLOSE, 1, 0, b"")
+    desk.interpreter.obey(ProcessOrder.AUDIO, 1, 0, SPEECH)
+    desk.interpreter.obey(ProcessOrder.FINISH, 1, 0, b"")
     desk.work()
     assert desk.model.heard == []
     assert [answer for _, answer in desk.answers if isinstance(answer, Said | Finished)] == []
@@ -255,8 +255,8 @@ class Crowd:
 
     def _knock(self, now: float) -> None:
         self.gone = [answer.stream for _, answer in self.desk.answers if isinstance(answer, Shed)]
-        statuses = [answer for _, answer in self.desk.answers if isinstance(answer, Status)]
-        status = statuses[-1] if statuses else Status(Pace.FAST.name, 0.0, 0.0, 0.0, fits=1)
+        statuses = [answer for _, answer in self.desk.answers if isinstance(answer, ProcessStatus)]
+        status = statuses[-1] if statuses else ProcessStatus(Partials.FAST.name, 0.0, 0.0, 0.0, fits=1)
         room = max(0, status.fits - max(0, len(self.admitted) - len(self.gone) - status.streams))
         for person in [person for person in self.text if person not in self.admitted][:room]:
             self.desk.open(person)
@@ -343,14 +343,14 @@ def test_forty_who_speak_a_third_of_the_time_are_let_in_within_seconds(joining: 
 
 
 def test_serve_reads_frames_and_writes_lines_until_its_input_ends() -> None:
-    frames = [(Order.OPEN, b""), (Order.AUDIO, SPEECH), (Order.FINISH, b"")]
+    frames = [(ProcessOrder.OPEN, b""), (ProcessOrder.AUDIO, SPEECH), (ProcessOrder.FINISH, b"")]
     source = io.BytesIO(b"".join(FRAME.pack(order, 7, 0, len(pcm)) + pcm for order, pcm in frames) + b"cut")
     sink = io.BytesIO()
     serve(source, sink, Interpreter(Model(Processor(Clock())), Loud))
     decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
     first, *rest = [decoder.decode(line) for line in sink.getvalue().splitlines()]
     assert isinstance(first, Ready)
-    said = [answer for answer in rest if not isinstance(answer, Status)]
+    said = [answer for answer in rest if not isinstance(answer, ProcessStatus)]
     assert [type(answer) for answer in said] == [Said, Finished]
     assert said[0] == Said(7, Transcript("loud 1.00.", True, 0, 1_000))
-    assert {answer.pace for answer in rest if isinstance(answer, Status)} == {Pace.FAST.name}
+    assert {answer.pace for answer in rest if isinstance(answer, ProcessStatus)} == {Partials.FAST.name}

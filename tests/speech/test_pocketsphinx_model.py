@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from glassbridge.speech.endpointing import FRAME_SAMPLES
-from glassbridge.speech.pocketsphinx_model import PARTIAL_EVERY, Listener
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.pocketsphinx_model import PARTIAL_EVERY, PocketsphinxTranscriber
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, ProcessOrder, ProcessStatus, Ready, Said
 from glassbridge.speech.worker import Listeners, serve
 
 
@@ -50,9 +50,9 @@ class Loud:
     def reset(self) -> None: ...
 
 
-def make() -> tuple[Decoder, Listener]:
+def make() -> tuple[Decoder, PocketsphinxTranscriber]:
     decoder = Decoder()
-    return decoder, Listener(decoder, Loud())
+    return decoder, PocketsphinxTranscriber(decoder, Loud())
 
 
 SPEECH, SILENCE = b"\x11" * 64_000, bytes(64_000)
@@ -113,13 +113,13 @@ def test_speech_may_end_with_a_whole_frame() -> None:
 def test_a_process_of_listeners_reads_frames_and_writes_lines_until_its_input_ends() -> None:
     _, listener = make()
     sound = SPEECH[: FRAME_SAMPLES * 2 * PARTIAL_EVERY * 2]
-    frames = [(Order.OPEN, b""), (Order.AUDIO, sound), (Order.FINISH, b"")]
+    frames = [(ProcessOrder.OPEN, b""), (ProcessOrder.AUDIO, sound), (ProcessOrder.FINISH, b"")]
     source = io.BytesIO(b"".join(FRAME.pack(order, 7, 0, len(pcm)) + pcm for order, pcm in frames) + b"cut")
     sink = io.BytesIO()
     serve(source, sink, Listeners(lambda: listener))
     first, *rest = [msgspec.json.decode(line, type=Answer) for line in sink.getvalue().splitlines()]
     assert isinstance(first, Ready)
-    *said, finished = [answer for answer in rest if not isinstance(answer, Status)]
+    *said, finished = [answer for answer in rest if not isinstance(answer, ProcessStatus)]
     assert finished == Finished(7)
     transcripts = [answer.transcript for answer in said if isinstance(answer, Said) and answer.stream == 7]
     assert len(transcripts) == len(said)
@@ -128,8 +128,8 @@ def test_a_process_of_listeners_reads_frames_and_writes_lines_until_its_input_en
 
 def test_what_is_asked_of_a_stream_that_is_closed_is_ignored() -> None:
     listeners = Listeners(lambda: make()[1])
-    for order in (Order.OPEN, Order.CLOSE, Order.AUDIO, Order.FINISH):
+    for order in (ProcessOrder.OPEN, ProcessOrder.CLOSE, ProcessOrder.AUDIO, ProcessOrder.FINISH):
         assert list(listeners.obey(order, 1, 0, SPEECH)) == []
     [status] = listeners.review(0.0)
-    assert isinstance(status, Status)
+    assert isinstance(status, ProcessStatus)
     assert status.streams == 0

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from glassbridge.core import standby as rules
-from glassbridge.core.recogniser import Again, Reason
+from glassbridge.core.recogniser import Reason, Reopening
 from glassbridge.core.spoken import Piece
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.speech.base import Recogniser, Transcript, Want
@@ -19,7 +19,7 @@ from tests.speech.reading import Reader, Trouble, spoken
 from tests.support.virtual_time import virtual_time
 
 CHUNK_MS = 100
-BREAKS = [reason for reason in Reason if reason.again in (Again.SOON, Again.LATER)]
+BREAKS = [reason for reason in Reason if reason.again in (Reopening.SOON, Reopening.LATER)]
 RUNS = 25
 
 

@@ -8,7 +8,7 @@ import pytest
 from glassbridge.core.recogniser import Reason
 from glassbridge.runtime.errors import UserError
 from glassbridge.speech.base import RecogniserError, Want
-from glassbridge.speech.sherpa import Listener, SherpaRecogniser, find_model
+from glassbridge.speech.sherpa import SherpaRecogniser, SherpaTranscriber, find_model
 
 
 def model(folder: Path, *names: str) -> Path:
@@ -93,7 +93,7 @@ LOUD, QUIET = b"\x11\x22" * 16_000, bytes(32_000)
 
 
 def test_partials_finals_and_times() -> None:
-    listener = Listener(Library())
+    listener = SherpaTranscriber(Library())
     said = []
     for n, second in enumerate([LOUD, LOUD, QUIET, QUIET, LOUD]):
         said += list(listener.feed(n * 16_000, second))
@@ -106,7 +106,7 @@ def test_partials_finals_and_times() -> None:
 
 
 def test_a_gap_ends_the_utterance_and_the_clock_goes_on() -> None:
-    listener = Listener(Library())
+    listener = SherpaTranscriber(Library())
     list(listener.feed(0, LOUD))
     first, second = listener.feed(160_000, LOUD)
     assert (first.text, first.final, first.end_ms) == ("word0", True, 1_000)

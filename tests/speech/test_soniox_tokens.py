@@ -7,7 +7,7 @@ import pytest
 
 from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.soniox_protocol import END, FIN, Token
-from glassbridge.speech.soniox_tokens import LONGEST_UTTERANCE_MS, Utterances
+from glassbridge.speech.soniox_tokens import LONGEST_UTTERANCE_MS, TokenUtterances
 
 
 def token(text: str, at: int, *, final: bool = True, speaker: str | None = None, status: str | None = None) -> Token:
@@ -32,7 +32,7 @@ def told(transcripts: list[Transcript]) -> list[tuple[str, bool]]:
 
 
 def test_provisional_tokens_are_replaced_and_final_ones_never_come_again() -> None:
-    utterances = Utterances(Want("en"))
+    utterances = TokenUtterances(Want("en"))
     assert told(utterances.take([token("How", 0, final=False)])) == [("How", False)]
     assert told(utterances.take([token("How", 0), token(" are", 300, final=False)])) == [("How are", False)]
     assert told(utterances.take([token(" are", 300, final=False)])) == [], "nothing new"
@@ -42,13 +42,13 @@ def test_provisional_tokens_are_replaced_and_final_ones_never_come_again() -> No
 
 
 def test_an_answer_may_end_one_utterance_and_begin_the_next() -> None:
-    utterances = Utterances(Want("en"))
+    utterances = TokenUtterances(Want("en"))
     said = utterances.take([token("yes", 0), MARK, token("but", 900, final=False)])
     assert told(said) == [("yes", True), ("but", False)]
 
 
 def test_each_speaker_has_a_transcript() -> None:
-    utterances = Utterances(Want("en"))
+    utterances = TokenUtterances(Want("en"))
     tokens = [token("Hello", 0, speaker="1"), token(" Ann", 300, speaker="1"), token("Hi", 600, speaker="2"), MARK]
     assert [(t.text, t.speaker, t.start_ms) for t in utterances.take(tokens)] == [
         ("Hello Ann", "1", 0),
@@ -57,7 +57,7 @@ def test_each_speaker_has_a_transcript() -> None:
 
 
 def test_somebody_who_never_pauses_is_cut() -> None:
-    utterances, finals = Utterances(Want("en")), []
+    utterances, finals = TokenUtterances(Want("en")), []
     for n in range(200):
         finals += [said for said in utterances.take([token(f" w{n}", n * 300)]) if said.final]
     finals += [said for said in utterances.take([DONE]) if said.final]
@@ -68,7 +68,7 @@ def test_somebody_who_never_pauses_is_cut() -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_translation_waits_for_what_comes_after_the_end(late: bool) -> None:
-    utterances = Utterances(Want("es", "en"))
+    utterances = TokenUtterances(Want("es", "en"))
     spoken = [token("hola", 0, status="original")]
     translated = [token("hello", 0, status="translation")]
     if late:
@@ -81,14 +81,14 @@ def test_a_translation_waits_for_what_comes_after_the_end(late: bool) -> None:
 
 
 def test_what_needs_no_translation_is_given_as_it_is() -> None:
-    (said,) = Utterances(Want("auto", "en")).take([token("hello", 0, status="none"), MARK])
+    (said,) = TokenUtterances(Want("auto", "en")).take([token("hello", 0, status="none"), MARK])
     assert (said.text, said.original) == ("hello", None)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_word_is_lost_or_doubled_however_it_is_cut(seed: int) -> None:
     chance = random.Random(seed)
-    utterances, finals, n = Utterances(Want("en")), [], 0
+    utterances, finals, n = TokenUtterances(Want("en")), [], 0
     while n < 60:
         count = chance.randrange(4)
         tokens = [token(f" w{n + k}", (n + k) * 300, speaker=chance.choice("12")) for k in range(count)]

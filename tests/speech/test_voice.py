@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glassbridge.speech import voice as voices
-from glassbridge.speech.voice import MAX_TEXT, ProgramVoice, Utterance, Voice, VoiceError, find_voice
+from glassbridge.speech.voice import MAX_TEXT, ProgramVoice, SpeechRequest, Voice, VoiceError, find_voice
 
 HONEST = 'head -c 8 "$2" > "$4"'
 
@@ -21,7 +21,7 @@ def program(folder: Path, script: str) -> ProgramVoice:
 
 
 async def said(voice: Voice, text: str, name: str | None = None) -> bytes:
-    return b"".join([piece async for piece in voice.say(Utterance(text, name))])
+    return b"".join([piece async for piece in voice.say(SpeechRequest(text, name))])
 
 
 async def test_text_goes_in_and_a_file_comes_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
-    Flight,
+    InFlight,
     Packet,
     ParticipantError,
     RemoteParticipant,
@@ -67,7 +67,7 @@ class FakeParticipant:
         self.options = options
         self.closed: Closed | None = None
         self.waiting, self.silent = 0, 0.0
-        self.flight: Flight | None = None
+        self.flight: InFlight | None = None
         self.tracks: list[FakeTrack] = []
         self.sent: list[tuple[bytes, str]] = []
         self._remote: dict[str, RemoteParticipant] = {}

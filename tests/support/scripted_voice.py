@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from glassbridge.speech.voice import Utterance, VoiceError
+from glassbridge.speech.voice import SpeechRequest, VoiceError
 
 KEY = "the-elevenlabs-key"
 
@@ -18,7 +18,7 @@ class ScriptedVoice:
     media_type = "audio/wav"
 
     def __init__(self) -> None:
-        self.said: list[Utterance] = []
+        self.said: list[SpeechRequest] = []
         self.pieces: list[bytes] = []
         self.error = ""
         self.go_on = asyncio.Event()
@@ -26,7 +26,7 @@ class ScriptedVoice:
         self.go_on.set()
         self.closed = False
 
-    async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
+    async def say(self, utterance: SpeechRequest) -> AsyncGenerator[bytes, None]:
         utterance.check()
         self.said.append(utterance)
         for number, piece in enumerate(self.pieces or [f"{utterance.voice}: {utterance.text}".encode()]):

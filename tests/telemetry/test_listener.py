@@ -16,7 +16,7 @@ from aiohttp import web
 from glassbridge.core.addresses import TrustedProxies
 from glassbridge.core.connections import ConnectionLimits
 from glassbridge.telemetry import listener, metrics
-from glassbridge.telemetry.listener import Gate, GuardedHandler, Listener, know_client, sign_in
+from glassbridge.telemetry.listener import Gate, GuardedHandler, HttpListener, know_client, sign_in
 from tests.support.patience import soon
 from tests.support.poll import eventually
 
@@ -77,7 +77,7 @@ async def serving(found: ConnectionLimits, *proxies: str) -> AsyncIterator[Serve
     for handler in (fine, remote, known, slow, big):
         app.router.add_get(f"/{handler.__name__}", handler)
     gate = Gate(found, TrustedProxies(proxies))
-    server = Listener(app, gate, grace=0.2)
+    server = HttpListener(app, gate, grace=0.2)
     async with AsyncExitStack() as stack:
         port = await server.open("127.0.0.1", 0)
         stack.push_async_callback(server.close)

@@ -6,7 +6,7 @@ import random
 import tracemalloc
 
 from glassbridge.core.flight import COLUMNS
-from glassbridge.telemetry.recorder import EVENT_BYTES, KEPT, PAGE, Clock, Events, Rising, Seconds, redaction
+from glassbridge.telemetry.recorder import EVENT_BYTES, KEPT, PAGE, Events, Rising, Seconds, SteadyClock, redaction
 
 NOW = 1_000_000
 """A unix second."""
@@ -190,7 +190,7 @@ def test_totals_that_cannot_be_true_do_no_harm() -> None:
 
 def test_a_clock_follows_a_sleep_of_the_machine_and_no_small_step() -> None:
     wall, mono = [1_000.0], [5.0]
-    clock = Clock(lambda: wall[0], lambda: mono[0])
+    clock = SteadyClock(lambda: wall[0], lambda: mono[0])
     assert clock() == 1_000_000
     wall[0], mono[0] = 1_002.6, 7.0
     clock.follow()

@@ -13,7 +13,7 @@ import pytest
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.telemetry.config import SinkConfig, better_stack_sink, otlp_sink
 from glassbridge.telemetry.shipper import Shipper
-from glassbridge.telemetry.sinks import Answer, Sink
+from glassbridge.telemetry.sinks import Sink, SinkAnswer
 from glassbridge.telemetry.spool import Spool
 from tests.support.patience import patient
 from tests.support.poll import eventually
@@ -235,7 +235,7 @@ async def test_what_a_process_leaves_that_dies_later_is_found_too(
 async def test_a_defect_of_the_sink_is_an_outage_and_no_end(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     real, failures = Sink.post, [ValueError("a header that cannot be"), KeyError("x")]
 
-    def post(self: Sink, lines: Sequence[bytes]) -> Answer:
+    def post(self: Sink, lines: Sequence[bytes]) -> SinkAnswer:
         if failures:
             raise failures.pop()
         return real(self, lines)

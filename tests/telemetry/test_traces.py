@@ -9,7 +9,7 @@ import structlog
 
 from glassbridge.runtime.errors import UserError
 from glassbridge.telemetry import traces
-from glassbridge.telemetry.traces import HEADER, Kind, Origin, Span, within
+from glassbridge.telemetry.traces import HEADER, Origin, Span, SpanRole, within
 from glassbridge.telemetry.tracing import tracing
 from tests.support.otlp import Collector
 from tests.support.patience import patient
@@ -67,8 +67,8 @@ async def test_what_happens_within_a_span_knows_it_also_in_tasks_and_in_the_log(
 def _two_spans() -> None:
     """One within the other, which fails."""
     with (
-        Span("outer", Origin.read(TRACEPARENT), Kind.SERVER, session_id="s1", tries=3, left_out=None) as outer,
-        Span("inner", traces.current(), Kind.CLIENT) as inner,
+        Span("outer", Origin.read(TRACEPARENT), SpanRole.SERVER, session_id="s1", tries=3, left_out=None) as outer,
+        Span("inner", traces.current(), SpanRole.CLIENT) as inner,
     ):
         inner.event("halfway", code="bridge_died")
         outer.end("bridge_died")

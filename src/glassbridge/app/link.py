@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from glassbridge.app.errors import NotConnected, SessionEnded
 from glassbridge.app.socket import AppSocket, OnAudio, OnMessage, Unreachable
-from glassbridge.core.app_socket import Complaint, Ended, Next, next_socket
+from glassbridge.core.app_socket import CloudComplaint, Next, SocketEnd, next_socket
 from glassbridge.core.app_times import ACKNOWLEDGED_WITHIN, RECONNECT
 from glassbridge.core.backoff import Backoff
 from glassbridge.runtime.tasks import cancelled
@@ -37,13 +37,17 @@ LEAVE_TIME = 0.3
 
 MOVED = -1
 """Instead of a close code: this socket was left for another cloud."""
-ENDED: Final[dict[int, Ended]] = {MOVED: Ended.LEFT, CloseCode.POLICY: Ended.REFUSED}
-BY_COME_BACK: Final = {ComeBack.NO: Ended.GOODBYE, ComeBack.NOW: Ended.RESTARTING, ComeBack.LATER: Ended.BROKEN}
-COMPLAINTS: Final[dict[str, Complaint]] = {
-    wire.ErrorCode.SESSION_NOT_FOUND: Complaint.NOT_EXPECTED,
-    wire.ErrorCode.APP_NOT_STARTED: Complaint.NOT_EXPECTED,
-    wire.ErrorCode.INVALID_API_KEY: Complaint.HOPELESS,
-    wire.ErrorCode.PACKAGE_NOT_FOUND: Complaint.HOPELESS,
+ENDED: Final[dict[int, SocketEnd]] = {MOVED: SocketEnd.LEFT, CloseCode.POLICY: SocketEnd.REFUSED}
+BY_COME_BACK: Final = {
+    ComeBack.NO: SocketEnd.GOODBYE,
+    ComeBack.NOW: SocketEnd.RESTARTING,
+    ComeBack.LATER: SocketEnd.BROKEN,
+}
+COMPLAINTS: Final[dict[str, CloudComplaint]] = {
+    wire.ErrorCode.SESSION_NOT_FOUND: CloudComplaint.NOT_EXPECTED,
+    wire.ErrorCode.APP_NOT_STARTED: CloudComplaint.NOT_EXPECTED,
+    wire.ErrorCode.INVALID_API_KEY: CloudComplaint.HOPELESS,
+    wire.ErrorCode.PACKAGE_NOT_FOUND: CloudComplaint.HOPELESS,
 }
 
 
@@ -68,7 +72,7 @@ class Line(Protocol):
     async def run(self) -> str: ...
 
 
-class Link:
+class CloudLink:
     """Used once: `run` until the session is over. `on_message` gets each message of the cloud, first the
     acknowledgement of each socket; `on_audio` gets raw audio."""
 
@@ -245,7 +249,7 @@ class Link:
     def _after(self, code: int, backoff: Backoff) -> float:
         """Seconds until the next attempt."""
         ended = ENDED.get(code) or BY_COME_BACK[come_back(code)]
-        complaint = Complaint.NONE if self._error is None else COMPLAINTS.get(self._error, Complaint.OTHER)
+        complaint = CloudComplaint.NONE if self._error is None else COMPLAINTS.get(self._error, CloudComplaint.OTHER)
         match next_socket(ended, complaint, asked=self.asked_again):
             case Next.LOOK_ON:
                 return LOOK_ON * self._world.chance()
@@ -253,7 +257,7 @@ class Link:
                 return NOW_JITTER * self._world.chance()
             case Next.ASKED:
                 return GIVE_UP + 1.0
-            case Next.NEVER if complaint is Complaint.HOPELESS:
+            case Next.NEVER if complaint is CloudComplaint.HOPELESS:
                 self._over = self._over or f"the cloud refuses this app ({self._error}): check package name and API key"
             case Next.NEVER:
                 self._over = self._over or "the cloud has closed the session"

@@ -15,7 +15,7 @@ from glassbridge.app import events
 from glassbridge.app.errors import AppError, NotConnected, PlaybackFailed, SessionEnded
 from glassbridge.app.handlers import Handler, Handling, call
 from glassbridge.app.layouts import Layouts
-from glassbridge.app.link import Line, Link
+from glassbridge.app.link import CloudLink, Line
 from glassbridge.app.socket import OnAudio, OnMessage
 from glassbridge.app.storage import Storage
 from glassbridge.app.transcript import Transcript
@@ -89,7 +89,7 @@ class Session:
         self._log = log.bind(user_id=user_id, session_id=session_id)
         self._tasks = TaskGroup(f"session:{session_id}")
         init = wire.ConnectionInit(package_name=package, session_id=session_id, api_key=api_key)
-        connect = link or partial(Link, world=world)
+        connect = link or partial(CloudLink, world=world)
         self._link = connect(url, init, self._hear, lambda pcm: self._tell(pcm, "", Stream.AUDIO_CHUNK))
         self._handlers: dict[Subscription, list[Handling[Any]]] = {}
         self._trouble: list[Handling[Any]] = []

@@ -195,7 +195,7 @@ def _limit_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (round(seconds), resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-class Decoder:
+class DecoderTemplate:
     """Forks a process for each request, kills it when its worker hangs up, and tells the worker of what it died."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -295,7 +295,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as control:
-        Decoder(control).run()
+        DecoderTemplate(control).run()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from glassbridge.core.values import Generation, UserId
-from glassbridge.telemetry.recorder import KEPT, Clock, Events, Rising, Seconds, redaction
+from glassbridge.telemetry.recorder import KEPT, Events, Rising, Seconds, SteadyClock, redaction
 
 log = structlog.get_logger()
 
@@ -48,9 +48,9 @@ _decoder = msgspec.json.Decoder(Said)
 class Reporter:
     """The worker's side; `say` takes a line and never waits."""
 
-    def __init__(self, say: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(self, say: Callable[[str], None], clock: SteadyClock | None = None) -> None:
         self._say = say
-        self._clock = clock or Clock()
+        self._clock = clock or SteadyClock()
 
     def decided(self, **fields: Any) -> None:
         """A room decided something."""
@@ -92,7 +92,7 @@ class FlightCopy:
     """The supervisor's side."""
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock or Clock()
+        self._clock = clock or SteadyClock()
         self._redact = redaction()
         self._places: OrderedDict[tuple[int, str, int], _Place] = OrderedDict()
         """By process, user and generation; the one that was told of last comes last."""

@@ -52,7 +52,7 @@ from glassbridge.runtime.pulse import Pulse
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.runtime.world import World
 from glassbridge.telemetry import metrics, traces
-from glassbridge.telemetry.traces import Kind, Span
+from glassbridge.telemetry.traces import Span, SpanRole
 from glassbridge.wire import livekit_bridge_pb2 as pb
 
 log = structlog.get_logger()
@@ -291,7 +291,7 @@ class RoomHost:
                 async with asyncio.timeout(LETTING_GO):
                     await self._drain()
         try:
-            with Span("connect to LiveKit", traces.current(), Kind.CLIENT):
+            with Span("connect to LiveKit", traces.current(), SpanRole.CLIENT):
                 await (seat.connect_again if again else seat.connect)(self._connector)
         except ParticipantError as error:
             self._step(Failed(seat.ticket, error.reason, error.detail))

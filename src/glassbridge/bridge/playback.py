@@ -14,7 +14,7 @@ from glassbridge.bridge.config import PlaybackLimits
 from glassbridge.bridge.contract import MAX_NAME, MAX_URL
 from glassbridge.bridge.decoders import Decoders
 from glassbridge.bridge.fetch import Fetcher, Hoard, PlaybackError, Source
-from glassbridge.bridge.sound import Sound
+from glassbridge.bridge.sound import SoundClip
 from glassbridge.bridge.speaker import Speaker
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE, LossReason, UserId
 from glassbridge.livekit.participant import RATES, ParticipantError, frame_bytes
@@ -55,7 +55,7 @@ class Playback:
         if not 0 <= request.position_ms <= limits.max_seconds * 1000:
             raise PlaybackError("bad_position", f"position_ms is 0 to {limits.max_seconds * 1000:.0f}")
         self._source = Source(limits, hoard, request.user_id)
-        self._sound = Sound(self._source, request.volume, limits, self._rate, request.position_ms)
+        self._sound = SoundClip(self._source, request.volume, limits, self._rate, request.position_ms)
         self._begun_at = request.position_ms
         self._samples = request.position_ms * self._rate // 1000
         """How far we are, with what came before this request."""

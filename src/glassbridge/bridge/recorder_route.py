@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 
 from glassbridge.bridge.flight import FlightCopy
-from glassbridge.core.admin_tokens import AdminTokens, Verdict
+from glassbridge.core.admin_tokens import AdminTokens, TokenVerdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry import metrics
 from glassbridge.wire.rejections import Rejection
@@ -24,13 +24,13 @@ def recorder_route(copy: FlightCopy, *admin_tokens: str) -> web.RouteDef:
         peer, now = request.remote or "", monotonic()
         scheme, _, token = ",".join(request.headers.getall("Authorization", ())).partition(" ")
         verdict = tokens.judge(token.strip() if scheme.lower() == "bearer" else "", peer, now)
-        if verdict is Verdict.ALLOWED:
+        if verdict is TokenVerdict.ALLOWED:
             found = copy.find(spelled(request.query.get("user", "")))
             return web.json_response(found, headers={"Cache-Control": "no-store"})
-        if verdict is Verdict.DISABLED:
+        if verdict is TokenVerdict.DISABLED:
             return _failure(Rejection.ADMIN_DISABLED)
         metrics.ADMIN_REFUSED.add(verdict.value)
-        if verdict is Verdict.TOO_MANY:
+        if verdict is TokenVerdict.TOO_MANY:
             wait = max(1, ceil(tokens.wait(peer, now)))
             refusal = _failure(Rejection.ADMIN_TOO_MANY, seconds=wait)
             refusal.headers["Retry-After"] = str(wait)

@@ -20,7 +20,7 @@ from glassbridge.core.values import Generation, LossReason, UserId, user_id
 from glassbridge.runtime.queues import QueueClosed
 from glassbridge.runtime.world import REAL, World
 from glassbridge.telemetry import metrics, traces
-from glassbridge.telemetry.traces import Kind, Span
+from glassbridge.telemetry.traces import Span, SpanRole
 from glassbridge.wire import livekit_bridge_pb2 as pb
 from glassbridge.wire.livekit_bridge_pb2_grpc import LiveKitBridgeServicer
 
@@ -70,7 +70,7 @@ class BridgeService(LiveKitBridgeServicer):
 
     async def JoinRoom(self, request: pb.JoinRoomRequest, context: Context) -> pb.JoinRoomResponse:
         caller = traces.incoming(context.invocation_metadata())
-        with Span("JoinRoom", caller, Kind.SERVER, worker=self._worker, generation=request.generation) as span:
+        with Span("JoinRoom", caller, SpanRole.SERVER, worker=self._worker, generation=request.generation) as span:
             answer = await self._join_room(request, context)
             if not answer.success:
                 span.end(answer.error)

@@ -24,7 +24,7 @@ _AHEAD: Final = 10
 _MAX_GAIN: Final = 4.0
 
 
-class Sound:
+class SoundClip:
     """One clip, from `start_ms` on. `duration_ms` is what its header says (0: nothing, or more than may be played,
     which is what headers of streams say), known from the first block on."""
 

@@ -54,7 +54,7 @@ def whose_settings(cloud: str) -> "tuple[Settings, str, str]":
 
 async def _examine(cloud: str, json: bool) -> int:
     from glassbridge.cli.checks import CHECKS
-    from glassbridge.cli.checks.findings import Patient, State, new_session
+    from glassbridge.cli.checks.findings import FindingState, Patient, new_session
     from glassbridge.telemetry.redaction import Redactor
 
     settings, cloud, subject = whose_settings(cloud)
@@ -71,9 +71,9 @@ async def _examine(cloud: str, json: bool) -> int:
                 print(redact(json_module.dumps(told)), flush=True)
             else:
                 _show(name, finding, redact)
-    failed = states.count(State.FAILED)
+    failed = states.count(FindingState.FAILED)
     if not json:
-        print(f"{len(states)} checks, {failed} failed, {states.count(State.WARNING)} warnings")
+        print(f"{len(states)} checks, {failed} failed, {states.count(FindingState.WARNING)} warnings")
     return 1 if failed else 0
 
 

@@ -109,9 +109,9 @@ def _report(found: "Examination", json: bool) -> int:
     """One line a promise; the exit status."""
     from collections import Counter
 
-    from glassbridge.lab.phone_check.promises import Verdict
+    from glassbridge.lab.phone_check.promises import PromiseVerdict
 
-    counts: Counter[Verdict] = Counter()
+    counts: Counter[PromiseVerdict] = Counter()
     for promise, finding in found.findings:
         counts[finding.verdict] += 1
         if json:
@@ -121,14 +121,14 @@ def _report(found: "Examination", json: bool) -> int:
             continue
         head = f"{finding.verdict.value:10}  {promise.id:20}  {promise.text}"
         match finding.verdict:
-            case Verdict.KEPT:
+            case PromiseVerdict.KEPT:
                 print(head + (f" [{finding.seen}]" if finding.seen else ""))
-            case Verdict.BROKEN:
+            case PromiseVerdict.BROKEN:
                 print(f"{head} Seen: {finding.seen}. See {promise.source}")
-            case Verdict.UNTESTED:
+            case PromiseVerdict.UNTESTED:
                 print(f"{head} Why: {finding.seen}")
-    told = ", ".join(f"{counts[verdict]} {verdict.value.casefold()}" for verdict in Verdict)
+    told = ", ".join(f"{counts[verdict]} {verdict.value.casefold()}" for verdict in PromiseVerdict)
     print(told, file=sys.stderr)
-    if not counts[Verdict.KEPT] and not counts[Verdict.BROKEN]:
+    if not counts[PromiseVerdict.KEPT] and not counts[PromiseVerdict.BROKEN]:
         return 2
-    return 1 if counts[Verdict.BROKEN] else 0
+    return 1 if counts[PromiseVerdict.BROKEN] else 0

@@ -16,7 +16,7 @@ from glassbridge.cloud.flights import Flights
 from glassbridge.cloud.live import LiveView
 from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.overview import Overview
-from glassbridge.core.admin_tokens import Verdict
+from glassbridge.core.admin_tokens import TokenVerdict
 from glassbridge.core.values import spelled
 from glassbridge.telemetry.recorder import KEPT
 from glassbridge.wire.recorder_file import FORMAT, RecorderFile, encode
@@ -127,24 +127,24 @@ class AdminRoutes:
 
     def sees(self, request: web.Request) -> bool:
         """Whether the request may be told what operators are told; nothing is counted where it shows nothing."""
-        return self._gate.judge(request) is Verdict.ALLOWED
+        return self._gate.judge(request) is TokenVerdict.ALLOWED
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """The answer for a caller that may not see this; None: it may."""
         return self._refusal_for(self._gate.judge(request), request)
 
-    def _refusal_for(self, verdict: Verdict, request: web.Request) -> web.Response | None:
+    def _refusal_for(self, verdict: TokenVerdict, request: web.Request) -> web.Response | None:
         match verdict:
-            case Verdict.ALLOWED:
+            case TokenVerdict.ALLOWED:
                 return None
-            case Verdict.DISABLED:
+            case TokenVerdict.DISABLED:
                 return refuse(Rejection.ADMIN_DISABLED)
-            case Verdict.MISSING:
+            case TokenVerdict.MISSING:
                 return refuse(Rejection.ADMIN_TOKEN_MISSING)
-            case Verdict.WRONG:
+            case TokenVerdict.WRONG:
                 log.warning("admin refused", peer=request.remote, audit=True)
                 return refuse(Rejection.ADMIN_TOKEN_WRONG)
-            case Verdict.TOO_MANY:
+            case TokenVerdict.TOO_MANY:
                 return _too_many(self._gate.wait(request))
 
     # ---- what there is to see

@@ -18,7 +18,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from glassbridge.cloud.auth import CoreTokenError, bearer, only_authorization
-from glassbridge.core.admin_tokens import AdminTokens, Verdict, as_bytes
+from glassbridge.core.admin_tokens import AdminTokens, TokenVerdict, as_bytes
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
 
@@ -73,16 +73,16 @@ class AdminGate:
         """An admin token is set at all."""
         return bool(self._tokens.known)
 
-    def judge(self, request: web.Request, shown: str | None = None) -> Verdict:
+    def judge(self, request: web.Request, shown: str | None = None) -> TokenVerdict:
         """`shown`: the token of a form; None: the one of the header, or the cookie."""
         if not self.enabled:
-            return Verdict.DISABLED
+            return TokenVerdict.DISABLED
         if shown is None:
             if "Authorization" not in request.headers:
-                return Verdict.MISSING if self.sign_in_of(request) is None else Verdict.ALLOWED
+                return TokenVerdict.MISSING if self.sign_in_of(request) is None else TokenVerdict.ALLOWED
             shown = _shown(request)
         verdict = self._tokens.judge(shown, request.remote or "", monotonic())
-        if verdict is Verdict.ALLOWED:
+        if verdict is TokenVerdict.ALLOWED:
             sign_in(request)
         else:
             metrics.ADMIN_REFUSED.add(verdict.value)

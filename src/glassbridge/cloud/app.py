@@ -21,7 +21,7 @@ from glassbridge.cloud.handover import HandOverClient, HandOverServer
 from glassbridge.cloud.http import HttpApi
 from glassbridge.cloud.issuer_keys import IssuerKeys
 from glassbridge.cloud.recheck import Recheck
-from glassbridge.cloud.relay import Relay
+from glassbridge.cloud.relay import RequestRelay
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens
 from glassbridge.cluster.directory import Directory
@@ -39,7 +39,7 @@ from glassbridge.speech.base import Recogniser
 from glassbridge.speech.voice import Voice
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.exposition import MetricsServer
-from glassbridge.telemetry.listener import Gate, Listener
+from glassbridge.telemetry.listener import Gate, HttpListener
 from glassbridge.telemetry.numbers import Part, Program
 
 log = structlog.get_logger()
@@ -75,7 +75,7 @@ class Cloud:
         self._world = world
         self._rooms = RoomService(config.livekit_url, config.livekit_keys, config.status_timeout)
         self._has_apps = registry is not None
-        self._relay = Relay(config, world)
+        self._relay = RequestRelay(config, world)
         self._forwarding = Forwarding(config, self._relay)
         self._apps = AppHost(config.apps, registry or StaticRegistry(), lambda: self._forwarding.base, world, store)
         self.sessions = Sessions(config, recogniser, self._rooms, self._apps)
@@ -86,7 +86,7 @@ class Cloud:
             self._forwarding, self._relay,
         )  # fmt: skip
         self._gate = Gate(config.connections, TrustedProxies(config.trusted_proxies))
-        self._listener = Listener(self.api.application(), self._gate)
+        self._listener = HttpListener(self.api.application(), self._gate)
         self.port = config.port
         """Where it listens; the one that was chosen when the configuration says 0."""
         self.metrics_address: str | None = None

@@ -29,7 +29,7 @@ from glassbridge.core.uplink import (
     ClockStep,
     Delivery,
     Fate,
-    Kind,
+    FateKind,
     Ledger,
     LossPoint,
     UnnumberedLedger,
@@ -130,7 +130,7 @@ class OddByte:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class AudioProgress:
     """What a phone is told of its numbered audio."""
 
     epoch: int
@@ -178,7 +178,7 @@ class Microphone:
 
     def __init__(
         self,
-        on_progress: Callable[[Progress], None],
+        on_progress: Callable[[AudioProgress], None],
         on_last: Callable[[], None],
         on_slow: Callable[[float | None], None] = lambda _: None,
         on_clock_step: Callable[[ClockStep], None] = lambda _: None,
@@ -217,7 +217,7 @@ class Microphone:
         self._unfilled: Holes = ()
         self._filled_at = 0.0
         """What the phone was asked for at the end of speech, and loop time of the last change of that."""
-        self._told: Progress | None = None
+        self._told: AudioProgress | None = None
         self._acknowledged_at = -math.inf
         """Loop time of the last word to the phone."""
         self._lost = 0
@@ -270,7 +270,7 @@ class Microphone:
     def blame(self, hop: diagnosis.Hop, code: str) -> None:
         """Books samples that turn out to be lost to this hop, until it is forgiven."""
         if (where := _WHERE.get(hop)) is not None:
-            self._ledger.lost_as = Fate(Kind.LOST, code, where)
+            self._ledger.lost_as = Fate(FateKind.LOST, code, where)
             self._forgive_at = None
 
     def forgive(self) -> None:
@@ -487,7 +487,7 @@ class Microphone:
         if position is None:
             return
         missing = (*self._ledger.missing, *self._gaps)[-MISSING_RUNS:]
-        progress = Progress(*position, missing, self._ledger.lost, dict(self._arrived))
+        progress = AudioProgress(*position, missing, self._ledger.lost, dict(self._arrived))
         if progress != self._told:
             self._told, self._acknowledged_at = progress, self._loop.time()
             self._arrived = {route: replace(arrived, late=math.inf) for route, arrived in self._arrived.items()}

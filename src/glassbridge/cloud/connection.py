@@ -14,7 +14,7 @@ from aiohttp.web import Request
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.websocket import BINARY, CLOSE_TIMEOUT, FAIR_SHARE, OFFERED, TEXT, WebSocket
-from glassbridge.core.allowance import Allowance, Verdict
+from glassbridge.core.allowance import Allowance, RateVerdict
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
 from glassbridge.runtime.coarse_timer import CoarseTimer, Deadline
@@ -377,9 +377,9 @@ class PhoneConnection:
             _malformed.count += 1
             self._complain(Rejection.MESSAGE_MALFORMED, why=error)
 
-    def _on_excess(self, verdict: Verdict) -> None:
+    def _on_excess(self, verdict: RateVerdict) -> None:
         self._complain(Rejection.TOO_FAST)
-        if verdict is Verdict.CLOSE:
+        if verdict is RateVerdict.CLOSE:
             self._log.warning("phone sends too much")
             self.close(CloseCode.TOO_FAST)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
+from glassbridge.telemetry.traces import Attribute, Origin, Span, SpanRole
 
 Why = Literal["start", "fault"]
 
@@ -22,7 +22,7 @@ class Episode:
     ) -> None:
         """`due`: audio should be flowing from the beginning."""
         self.why = why
-        self.span = Span(f"audio {why}", parent, Kind.INTERNAL, **about)
+        self.span = Span(f"audio {why}", parent, SpanRole.INTERNAL, **about)
         self._clock = clock
         self._since = clock()
         self.due = due
@@ -47,7 +47,7 @@ class Episode:
             self.span.event("audio is there", path=path)
         self.due, self._heard = False, True
 
-    def part(self, name: str, kind: Kind = Kind.CLIENT, **about: Attribute | None) -> Span:
+    def part(self, name: str, kind: SpanRole = SpanRole.CLIENT, **about: Attribute | None) -> Span:
         """Something that is done about it."""
         return Span(name, self.span.origin, kind, **about)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from glassbridge.cloud.audio import Listener
-from glassbridge.cloud.meter import Meter
+from glassbridge.cloud.meter import LevelMeter
 from glassbridge.core.flight import COLUMNS, Counts, Gap, GapFold, find_gaps
 from glassbridge.core.gaps import Gap as TranscriptGap
 from glassbridge.core.gaps import GapState
@@ -14,7 +14,7 @@ from glassbridge.core.newest import Newest
 from glassbridge.core.values import UserId
 from glassbridge.runtime.lazy import Lazy
 from glassbridge.speech.base import Transcript
-from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Clock, Events, Redact, Rising, Seconds
+from glassbridge.telemetry.recorder import EVENT_BYTES, MAX_TEXT, Events, Redact, Rising, Seconds, SteadyClock
 
 OWN: Final = ("cloud_in", "socket_in", "recogniser_fed", "recogniser_answered", "apps_out")
 """Columns that this cloud counts itself, as a source gives them."""
@@ -131,7 +131,7 @@ class Flight:
         "_watchers", "clock", "ended_ms", "events", "id", "meter", "seconds", "user",
     )  # fmt: skip
 
-    def __init__(self, user: UserId, session_id: str, clock: Clock, redact: Redact, *, keeps: bool) -> None:
+    def __init__(self, user: UserId, session_id: str, clock: SteadyClock, redact: Redact, *, keeps: bool) -> None:
         """`keeps`: counts and events, too, not only how it is now."""
         self.id = session_id
         self.user = user
@@ -141,7 +141,7 @@ class Flight:
         self._captions: Captions | None = None
         self.clock = clock
         self._keeps = keeps
-        self.meter: Meter | None = None
+        self.meter: LevelMeter | None = None
         """While it is watched."""
         self._watchers = 0
         self._started_ms = clock()
@@ -238,7 +238,7 @@ class Flight:
         """It is watched: its level is measured."""
         self._watchers += 1
         if self._watchers == 1 and self._source is not None:
-            self.meter = Meter(self.clock)
+            self.meter = LevelMeter(self.clock)
             self._source.listeners.append(self.meter)
         try:
             yield

@@ -8,7 +8,7 @@ from typing import Final
 
 from glassbridge.cloud.flight import Flight, Row
 from glassbridge.core.values import UserId
-from glassbridge.telemetry.recorder import Clock, redaction
+from glassbridge.telemetry.recorder import SteadyClock, redaction
 
 ENDED_FOR: Final = 1_800_000
 """Milliseconds for which a session that has ended is kept."""
@@ -20,8 +20,8 @@ STALL_MS: Final = 1_500
 class Flights:
     """All recorders of this cloud, those of ended sessions too: ENDED_FOR milliseconds, MAX_ENDED at most."""
 
-    def __init__(self, secrets: Iterable[str] = (), clock: Clock | None = None, *, keeps: bool = True) -> None:
-        self.clock = clock or Clock()
+    def __init__(self, secrets: Iterable[str] = (), clock: SteadyClock | None = None, *, keeps: bool = True) -> None:
+        self.clock = clock or SteadyClock()
         self._keeps = keeps
         self.closed = False
         self._ticked = asyncio.Event()

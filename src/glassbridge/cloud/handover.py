@@ -18,7 +18,7 @@ from glassbridge.core.values import UserId
 from glassbridge.runtime.answers import read_all
 from glassbridge.runtime.listen import CannotListen, cannot_listen
 from glassbridge.runtime.tasks import TaskGroup
-from glassbridge.telemetry.listener import Gate, Listener, sign_in
+from glassbridge.telemetry.listener import Gate, HttpListener, sign_in
 from glassbridge.wire import cluster as wire
 
 log = structlog.get_logger()
@@ -107,7 +107,7 @@ class HandOverServer:
         app.router.add_post(wire.PATH, self._answer)
         if relayed is not None:
             app.router.add_route("*", "/{path:.*}", relayed, expect_handler=expect_later)
-        self._listener = Listener(app, Gate(LIMITS), grace=0.5, access_log=None)
+        self._listener = HttpListener(app, Gate(LIMITS), grace=0.5, access_log=None)
 
     @property
     def address(self) -> str:

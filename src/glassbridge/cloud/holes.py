@@ -8,7 +8,7 @@ LATE = 5
 """Blocks in a hole that came for those who want everything: so many say that samples came, too old to be live."""
 
 
-class Ear:
+class HoleListener:
     """One listener of the microphone."""
 
     __slots__ = ("_heard", "wants_late")
@@ -29,7 +29,7 @@ class Holes:
     __slots__ = ("_blocks", "_clock", "_last", "_told", "ears")
 
     def __init__(self, clock: Callable[[], float], told: Callable[[float | None, bool], None]) -> None:
-        self.ears = [Ear(self._live, wants_late=False), Ear(self._any, wants_late=True)]
+        self.ears = [HoleListener(self._live, wants_late=False), HoleListener(self._any, wants_late=True)]
         self._clock = clock
         self._told = told
         self._last: float | None = None

@@ -30,7 +30,7 @@ from glassbridge.cloud.other_clouds import OtherClouds
 from glassbridge.cloud.overview import Overview
 from glassbridge.cloud.phone_rest import PhoneRoutes
 from glassbridge.cloud.recheck import Recheck
-from glassbridge.cloud.relay import Relay
+from glassbridge.cloud.relay import RequestRelay
 from glassbridge.cloud.sessions import Sessions
 from glassbridge.cloud.tokens import CoreTokens, Permit
 from glassbridge.cloud.transcripts import TranscriptRoutes
@@ -97,7 +97,7 @@ class HttpApi:
         tokens: CoreTokens,
         recheck: Recheck,
         forwarding: Forwarding,
-        relay: Relay,
+        relay: RequestRelay,
     ) -> None:
         self._config = config
         self._forwarding = forwarding

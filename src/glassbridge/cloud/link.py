@@ -13,7 +13,7 @@ from glassbridge.cloud.bridge_answers import BridgeError, hindered_by
 from glassbridge.cloud.bridge_pool import BridgePool
 from glassbridge.cloud.examination import AskPhone, Examiner
 from glassbridge.cloud.flight import Flight
-from glassbridge.cloud.holes import Ear
+from glassbridge.cloud.holes import HoleListener
 from glassbridge.cloud.seat_client import SeatClient
 from glassbridge.cloud.story import Story
 from glassbridge.cloud.unnumbered import Unnumbered
@@ -170,7 +170,7 @@ class LinkShell:
         await self._turned.wait()
 
     @property
-    def ears(self) -> list[Ear]:
+    def ears(self) -> list[HoleListener]:
         """Listeners of the microphone."""
         return self._story.ears
 

@@ -18,7 +18,7 @@ _BLOCK: Final = EVERY_MS * BYTES_PER_MS
 _FULL_SCALE: Final = 32_768.0
 
 
-class Meter:
+class LevelMeter:
     """A listener. Levels are of the live view: late audio says nothing of now."""
 
     wants_late = False

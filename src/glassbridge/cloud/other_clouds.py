@@ -11,7 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from glassbridge.cloud.ownership import UserOwnership
-from glassbridge.cloud.relay import Relay
+from glassbridge.cloud.relay import RequestRelay
 from glassbridge.core.merged_rows import Row, merge_rows
 
 ASK_TIME: Final = 0.25
@@ -58,7 +58,7 @@ class Merged:
 class OtherClouds:
     """One for each running cloud."""
 
-    def __init__(self, keeper: Callable[[], UserOwnership], relay: Relay) -> None:
+    def __init__(self, keeper: Callable[[], UserOwnership], relay: RequestRelay) -> None:
         self._keeper = keeper
         self._relay = relay
         self._latest: tuple[int, Merged] | None = None

@@ -59,7 +59,7 @@ _OF_ONE_BODY: Final = frozenset({"content-length", "content-encoding", "expect"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RelayedAnswer:
     """An answer that was read as a whole. Names of headers are as they were sent."""
 
     status: int
@@ -71,7 +71,7 @@ class Answer:
         return web.Response(status=self.status, headers=self.headers, body=self.body)
 
 
-class Relay:
+class RequestRelay:
     """Use as an async context."""
 
     def __init__(self, config: CloudConfig, world: World = REAL) -> None:
@@ -79,7 +79,7 @@ class Relay:
         self._world = world
         self._http: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Relay":
+    async def __aenter__(self) -> "RequestRelay":
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
         self._http = self._world.http(
             timeout=timeout,
@@ -153,7 +153,7 @@ class Relay:
 
     async def whole(
         self, request: web.Request, address: str, body: bytes, within: float, target: URL | None = None
-    ) -> Answer | None:
+    ) -> RelayedAnswer | None:
         """The answer of the cloud at `address`; None: it did not answer within so many seconds. Never raises."""
         try:
             async with (
@@ -170,7 +170,7 @@ class Relay:
                     for name, value in answer.headers.items()
                     if name.lower() not in _OF_ONE_HOP and name.lower() != "content-length"
                 }
-                return Answer(answer.status, kept, bytes(said))
+                return RelayedAnswer(answer.status, kept, bytes(said))
         except UNREACHABLE as error:
             log.info("request not relayed", cloud=address, error=type(error).__name__)
             return None

@@ -67,7 +67,7 @@ _CLOSE_CODES = {DRAINING: CloseCode.DRAINING, FAILED: CloseCode.INTERNAL}
 CLOSE_TIMEOUT = 2.0
 
 
-class Owner(Protocol):
+class SessionKeeper(Protocol):
     """Who keeps the sessions."""
 
     def take(self, connection: PhoneConnection) -> None:
@@ -94,7 +94,7 @@ class UserSession:
     def __init__(
         self,
         user: UserId,
-        owner: Owner,
+        owner: SessionKeeper,
         config: CloudConfig,
         pool: BridgePool,
         speech: Speech,

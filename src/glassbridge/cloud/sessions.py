@@ -26,7 +26,7 @@ from glassbridge.cloud.transcripts import Transcripts
 from glassbridge.cloud.unnumbered import Unnumbered
 from glassbridge.cluster.directory import Directory, Node
 from glassbridge.core import audio_link, ownership
-from glassbridge.core.moving import Stage
+from glassbridge.core.moving import CloudStage
 from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, OwnershipState, Refused, Role, decide
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId
@@ -37,7 +37,7 @@ from glassbridge.speech.base import Recogniser
 from glassbridge.speech.supervisor import Speech
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.loop_lag import watch_loop
-from glassbridge.telemetry.recorder import Clock
+from glassbridge.telemetry.recorder import SteadyClock
 from glassbridge.wire.close_codes import CloseCode
 from glassbridge.wire.cluster import HandOver, HandOverRequest
 
@@ -75,7 +75,7 @@ class Sessions:
         self.speech = Speech(recogniser, metrics.RECOGNISER_LAG.observer(), metrics.RECOGNISER_PARTIAL_LAG.observer())
         self.livekit = LiveKitWatch(rooms, self._way_back)
         self._pulse = Pulse(clock=world.monotonic)
-        self.flights = Flights(config.secrets, Clock(world.wall, world.monotonic), keeps=config.recorder)
+        self.flights = Flights(config.secrets, SteadyClock(world.wall, world.monotonic), keeps=config.recorder)
         self.pool = BridgePool(config, self._way_back, self.livekit.complain, self.livekit.explain, world, dial)
         self._by_user: dict[UserId, UserSession] = {}
         self._holder: dict[PhoneConnection, UserSession] = {}
@@ -95,7 +95,7 @@ class Sessions:
         self._numbers = count(1)
         self.begun = 0
         """Sessions so far."""
-        self.stage = Stage.SERVING
+        self.stage = CloudStage.SERVING
 
     def join(self, directory: Directory, owner: Owner, client: HandOverClient | None) -> None:
         """Comes before everything else. The directory is closed in the end; `client` asks other clouds, if there are
@@ -297,7 +297,7 @@ class Sessions:
         """These are all nodes now."""
         self._forget_parted()
         self.pool.meet({node.owner.address: node.state for node in nodes if node.role is Role.BRIDGE})
-        if self.stage is Stage.SERVING:
+        if self.stage is CloudStage.SERVING:
             rebalance(list(self.living), nodes, self.keeper.owner.incarnation, self._config.rebalance)
 
     async def give(self, asked: HandOverRequest) -> HandOver:
@@ -380,12 +380,12 @@ class Sessions:
     async def drain(self, delay: float) -> None:
         """Sends every user to another cloud, or ends the session; takes `delay` seconds, in which all goes on but the
         balancer sees that we are going, and then the time of a drain. Idempotent; safe to cancel."""
-        if self.stage is Stage.DRAINING:
+        if self.stage is CloudStage.DRAINING:
             return
-        self.stage = Stage.LEAVING
+        self.stage = CloudStage.LEAVING
         log.info("draining", sessions=len(self._by_user), delay_s=delay)
         await asyncio.sleep(delay)
-        self.stage = Stage.DRAINING
+        self.stage = CloudStage.DRAINING
         clock, drain = self._apps.world.monotonic, self._config.drain
         successor = self.keeper.has_successor
         await send_all_away(clock, lambda: list(self.living), self._empty, drain, has_successor=successor)

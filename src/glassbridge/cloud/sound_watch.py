@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassbridge.core.diagnosis import Finding
-from glassbridge.core.sound_faults import BLOCK, FINDINGS, LOUDEST, Block, SoundJudge
+from glassbridge.core.sound_faults import BLOCK, FINDINGS, LOUDEST, BlockFigures, SoundJudge
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 LOWEST: Final = -32_768
@@ -45,8 +45,8 @@ class SoundWatch:
             self._tell(FINDINGS[fault] if fault is not None else None)
 
 
-def _measure(samples: NDArray[np.int16]) -> Block:
+def _measure(samples: NDArray[np.int16]) -> BlockFigures:
     low, high = int(samples.min()), int(samples.max())
     deviation = float(samples.std()) if low < high else 0.0
     at_ends = float(np.mean((samples == LOWEST) | (samples == HIGHEST))) if deviation >= LOUDEST else 0.0
-    return Block(low, high, deviation, at_ends)
+    return BlockFigures(low, high, deviation, at_ends)

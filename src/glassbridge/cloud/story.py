@@ -18,7 +18,7 @@ import structlog
 
 from glassbridge.cloud.episode import Episode, Why
 from glassbridge.cloud.flight import Flight
-from glassbridge.cloud.holes import Ear, Holes
+from glassbridge.cloud.holes import HoleListener, Holes
 from glassbridge.core.audio_link import Away, LinkState, Notice, Trouble
 from glassbridge.core.diagnosis import MUTED, Evidence, observe_bridge, observe_room
 from glassbridge.core.machine import Record
@@ -28,7 +28,7 @@ from glassbridge.core.values import AudioState, Generation
 from glassbridge.runtime.lazy import Lazy
 from glassbridge.runtime.pulse import Pulse
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.traces import Attribute, Kind, Origin, Span
+from glassbridge.telemetry.traces import Attribute, Origin, Span, SpanRole
 
 MAX_NOTED = 20
 
@@ -59,13 +59,13 @@ class Story:
         """Actions and their results; the first MAX_NOTED."""
         self._begun = clock()
         self._generation = Generation(0)
-        self._ears: list[Ear] | None = None
+        self._ears: list[HoleListener] | None = None
         self._causes: Newest[tuple[float, str]] = Newest(MAX_NOTED)
         self._actions: Newest[tuple[float, str]] = Newest(MAX_NOTED)
         """What happened last, and when."""
 
     @Lazy
-    def ears(self) -> list[Ear]:
+    def ears(self) -> list[HoleListener]:
         """Listeners of the microphone."""
         return Holes(self._clock, self._heard).ears
 
@@ -107,7 +107,7 @@ class Story:
         self._fault = None
         self._end("the phone went away")
 
-    def part(self, name: str, kind: Kind = Kind.CLIENT, **about: Attribute) -> Span:
+    def part(self, name: str, kind: SpanRole = SpanRole.CLIENT, **about: Attribute) -> Span:
         """A span for something that is done."""
         if self._episode is None:
             return Span(name, None, kind, session_id=self._flight.id, **about)

@@ -6,7 +6,7 @@ from typing import Protocol
 import structlog
 
 from glassbridge.cloud.apps.user_apps import UserApps
-from glassbridge.cloud.audio import Progress
+from glassbridge.cloud.audio import AudioProgress
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.flight import Flight
 from glassbridge.cloud.transcripts import Transcripts
@@ -84,7 +84,7 @@ class Transcription:
         self._to_apps(said, frozenset({Want(spoken), Want(AUTO)}))
         self._remember(said, frozenset({Want(spoken)}))
 
-    def progress(self, progress: Progress, place_ms: Callable[[int, int], int]) -> None:
+    def progress(self, progress: AudioProgress, place_ms: Callable[[int, int], int]) -> None:
         """So much of the phone's audio was delivered or given up. `place_ms(epoch, position)` says where in the
         session's audio a hole begins."""
         given_up = tuple(hole for hole in progress.missing if hole[1] <= progress.position)

@@ -16,8 +16,8 @@ from glassbridge.core.coded_audio import (
     LOUD,
     SHORTEST,
     CodedJudge,
+    CodingVerdict,
     Shape,
-    Verdict,
     may_be_lc3,
     verdict_of,
 )
@@ -88,13 +88,13 @@ class Unnumbered:
         try:
             pcm, damaged = self._lc3.decode(chunk)
         except ValueError as error:
-            self._judge.take(Verdict.CODED, self._clock(), likely=True)
+            self._judge.take(CodingVerdict.CODED, self._clock(), likely=True)
             if self.refuses:
                 return b""
             raise FrameError(str(error)) from None
         frames = len(chunk) // self._lc3.size
         if frames:
-            verdict = Verdict.CODED if damaged > DAMAGED * frames else Verdict.PLAIN
+            verdict = CodingVerdict.CODED if damaged > DAMAGED * frames else CodingVerdict.PLAIN
             self._judge.take(verdict, self._clock(), likely=True)
         return pcm
 

@@ -10,7 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from glassbridge.cloud.apps.user_apps import HasApps
-from glassbridge.cloud.audio import Listener, Microphone, OddByte, Progress
+from glassbridge.cloud.audio import AudioProgress, Listener, Microphone, OddByte
 from glassbridge.cloud.audio_report import AudioReport
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
@@ -309,7 +309,7 @@ class UserAudio:
             self._epoch_asked = step.epoch
             self._sockets.tell(EpochEnd(epoch=step.epoch))
 
-    def _acknowledge(self, progress: Progress) -> None:
+    def _acknowledge(self, progress: AudioProgress) -> None:
         arrived = {
             route: (brought.frames, brought.stop, round(min(brought.late, 60.0) * 1000))
             for route, brought in progress.arrived.items()

@@ -24,7 +24,7 @@ from glassbridge.cloud.apps.forwarding import Forwarding, cloud_of_sound
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.body import BODY, read_body
 from glassbridge.cloud.ownership import UserOwnership
-from glassbridge.cloud.relay import RELAYED, Answer, Relay
+from glassbridge.cloud.relay import RELAYED, RelayedAnswer, RequestRelay
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import cancelled
 from glassbridge.telemetry import metrics
@@ -87,7 +87,7 @@ class UserRequests:
     def __init__(
         self,
         sessions: Sessions,
-        relay: Relay,
+        relay: RequestRelay,
         forwarding: Forwarding,
         user_of: Callable[[web.Request], Awaitable[UserId]],
         clock: Callable[[], float],
@@ -140,7 +140,9 @@ class UserRequests:
         served: web.StreamResponse = await handler(request)
         return served
 
-    async def _until_moved(self, request: web.Request, user: UserId, asked: Set[str]) -> tuple[Answer | None, bool]:
+    async def _until_moved(
+        self, request: web.Request, user: UserId, asked: Set[str]
+    ) -> tuple[RelayedAnswer | None, bool]:
         """The answer of _elsewhere; whether the user was somewhere else before there was one."""
         told = asyncio.create_task(self._elsewhere(request, asked))
         moved = asyncio.create_task(self._move(user, asked))
@@ -168,13 +170,13 @@ class UserRequests:
             return None
         return answer
 
-    async def _elsewhere(self, request: web.Request, addresses: Set[str]) -> Answer | None:
+    async def _elsewhere(self, request: web.Request, addresses: Set[str]) -> RelayedAnswer | None:
         """The first answer of a cloud that has the user: of these, then of those that they name. None: none has."""
         hints: set[str] = set()
         found = await self._ask(request, addresses, hints)
         return found or await self._ask(request, hints - addresses, set())
 
-    async def _ask(self, request: web.Request, owners: Set[str], hints: set[str]) -> Answer | None:
+    async def _ask(self, request: web.Request, owners: Set[str], hints: set[str]) -> RelayedAnswer | None:
         """The first answer of a cloud that has the user; `hints` gets what the others name."""
         body = bytes(request[BODY])
         asked = [asyncio.create_task(self._relay.whole(request, address, body, ANSWER_TIME)) for address in owners]

@@ -19,7 +19,7 @@ from aiohttp.web import BaseRequest, WebSocketReady, WebSocketResponse
 
 from glassbridge.cloud.apps_config import SocketRates
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.core.allowance import Allowance, Rate, Verdict
+from glassbridge.core.allowance import Allowance, Rate, RateVerdict
 from glassbridge.telemetry import metrics
 from glassbridge.wire.close_codes import CloseCode, may_be_sent
 
@@ -41,7 +41,7 @@ TEXT, BINARY, PONG = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PONG
 OFFERED: Final = TEXT, BINARY, PONG
 """Messages that may be taken where they are parsed. In Python 3.11 the members of an enum are looked up by a function
 in Python: where each ping passes they have names of their own."""
-_WITHIN, _CLOSE = Verdict.WITHIN, Verdict.CLOSE
+_WITHIN, _CLOSE = RateVerdict.WITHIN, RateVerdict.CLOSE
 _ALL_READ: Final = False, b""
 
 
@@ -70,7 +70,7 @@ class WebSocket(WebSocketResponse):
         self.allowance = allowance
         """Of this socket, until it is exchanged for that of its user."""
         self._guard: FrameGuard | None = None
-        self.on_excess: Callable[[Verdict], None] = self._close_too_fast
+        self.on_excess: Callable[[RateVerdict], None] = self._close_too_fast
         self.on_message: Callable[[WSMessage], bool] = _take_none
         self.crowded = False
         """This data is more than a FAIR_SHARE."""
@@ -123,9 +123,9 @@ class WebSocket(WebSocketResponse):
         """The peer is not read until it has paid its debt: its silence means nothing."""
         return self._guard is not None and self._guard.held
 
-    def _close_too_fast(self, verdict: Verdict) -> None:
+    def _close_too_fast(self, verdict: RateVerdict) -> None:
         """As long as there is no other listener."""
-        if verdict is Verdict.CLOSE:
+        if verdict is RateVerdict.CLOSE:
             self.fail(CloseCode.TOO_FAST)
 
     def wake(self) -> None:
@@ -255,13 +255,13 @@ class FrameGuard:
             self._restrain(verdict, now)
         return _ALL_READ
 
-    def _restrain(self, verdict: Verdict, now: float) -> None:
+    def _restrain(self, verdict: RateVerdict, now: float) -> None:
         """The peer is too fast."""
-        if verdict in (Verdict.TELL, Verdict.HOLD):
+        if verdict in (RateVerdict.TELL, RateVerdict.HOLD):
             self._protocol.pause_reading()
             self._stop_timer()
             self._hold = self._loop.call_later(self._socket.allowance.debt(now), self._go_on)
-        if verdict in (Verdict.TELL, Verdict.CLOSE):
+        if verdict in (RateVerdict.TELL, RateVerdict.CLOSE):
             metrics.TOO_FAST.add(self._socket.kind, verdict.value)
             self._socket.on_excess(verdict)
 

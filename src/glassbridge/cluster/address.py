@@ -21,7 +21,7 @@ MAX_HOSTS: Final = 32
 MAX_DB: Final = 1_000
 
 
-class Kind(Enum):
+class DirectoryKind(Enum):
     """What stands behind the URL: its suffix in the scheme, and the port when none is given."""
 
     SERVER = ("", 6379)
@@ -35,7 +35,7 @@ class Kind(Enum):
 
 _SCHEMES: Final = {
     f"{name}{kind.suffix}": (kind, tls)
-    for kind in Kind
+    for kind in DirectoryKind
     for name, tls in (("valkey", False), ("valkeys", True), ("redis", False), ("rediss", True))
 }
 _URL: Final = re.compile(
@@ -51,7 +51,7 @@ _SERVICE: Final = re.compile(r"[\w.-]{1,100}")
 class ServerAddress:
     """A URL that was read."""
 
-    kind: Kind
+    kind: DirectoryKind
     hosts: tuple[tuple[str, int], ...]
     """Host and port of the server, of Sentinels, or of some nodes of a Cluster."""
     tls: bool = False
@@ -78,7 +78,7 @@ def read_address(url: str) -> ServerAddress:
     kind, tls = _SCHEMES[found["scheme"]]
     username, password = _credentials(found["credentials"])
     hosts = tuple(_host(text, kind) for text in found["hosts"].split(","))
-    if len(hosts) > (1 if kind is Kind.SERVER else MAX_HOSTS):
+    if len(hosts) > (1 if kind is DirectoryKind.SERVER else MAX_HOSTS):
         raise ValueError("valkey:// names one server; several are named with +sentinel or +cluster (at most 32)")
     service, db = _path(kind, found["path"] or "")
     return ServerAddress(kind, hosts, tls, username, password, service, db)
@@ -93,7 +93,7 @@ def _credentials(text: str | None) -> tuple[str | None, str | None]:
     return unquote(username) or None, unquote(password)
 
 
-def _host(text: str, kind: Kind) -> tuple[str, int]:
+def _host(text: str, kind: DirectoryKind) -> tuple[str, int]:
     found = _HOST.fullmatch(text)
     host = "" if found is None else found["literal"] or found["name"]
     if found is None or not host:
@@ -104,15 +104,15 @@ def _host(text: str, kind: Kind) -> tuple[str, int]:
     return check_host(host), port
 
 
-def _path(kind: Kind, path: str) -> tuple[str, int]:
+def _path(kind: DirectoryKind, path: str) -> tuple[str, int]:
     """(service, number of the database)"""
     service, rest = "", path
-    if kind is Kind.SENTINEL:
+    if kind is DirectoryKind.SENTINEL:
         service, _, rest = path.partition("/")
         if not _SERVICE.fullmatch(service):
             raise ValueError("after the Sentinels stands the name of their primary: .../mymaster")
     if rest and (not rest.isascii() or not rest.isdecimal() or int(rest) > MAX_DB):
         raise ValueError("the path is the number of the database, such as /0")
-    if rest.strip("0") and kind is Kind.CLUSTER:
+    if rest.strip("0") and kind is DirectoryKind.CLUSTER:
         raise ValueError("a Cluster has no numbered databases: leave the path out")
     return service, int(rest or 0)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from glassbridge.core.ownership import Claim, Epoch, NodeState, Owner, Role, Verdict
+from glassbridge.core.ownership import Claim, ClaimVerdict, Epoch, NodeState, Owner, Role
 from glassbridge.core.values import UserId
 
 
@@ -63,7 +63,7 @@ class Directory(Protocol):
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         """The node is gone. Its claims stay: the cloud that takes one of them is told."""
 
-    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> ClaimVerdict:
         """Claims a user anew (epoch 0), or restores a claim."""
 
     async def find(self, user: UserId, timeout: float) -> Claim | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from glassbridge.cluster.directory import Node, Renewal, Taken
-from glassbridge.core.ownership import Claim, Epoch, Granted, Owner, Released, Role, Verdict, decide
+from glassbridge.core.ownership import Claim, ClaimVerdict, Epoch, Granted, Owner, Released, Role, decide
 from glassbridge.core.values import UserId
 
 MOST_RELEASED = 10_000
@@ -49,7 +49,7 @@ class MemoryDirectory:
         self._nodes.pop(owner.incarnation, None)
         self._taken.pop(owner.incarnation, None)
 
-    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> ClaimVerdict:
         user, now = wanted.user, max(self._now_ms(), self._seen, clock)
         verdict = decide(self._claims.get(user) or self._released.get(user), wanted, now)
         if isinstance(verdict, Granted):

@@ -18,9 +18,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from glassbridge.cluster import scripts
-from glassbridge.cluster.address import Kind, ServerAddress
+from glassbridge.cluster.address import DirectoryKind, ServerAddress
 from glassbridge.cluster.directory import DirectoryAway, Node, Renewal, Taken
-from glassbridge.core.ownership import Claim, Epoch, Granted, NodeState, Owner, Refused, Role, Verdict, session_of
+from glassbridge.core.ownership import Claim, ClaimVerdict, Epoch, Granted, NodeState, Owner, Refused, Role, session_of
 from glassbridge.core.values import UserId
 from glassbridge.runtime.tasks import end_if_cancelled
 
@@ -98,7 +98,7 @@ class ValkeyDirectory:
     async def withdraw(self, owner: Owner, timeout: float, role: Role = Role.CLOUD) -> None:
         await self._run(self._withdraw, self._node_keys(owner, role), (owner.incarnation,), timeout)
 
-    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> Verdict:
+    async def claim(self, wanted: Claim, timeout: float, clock: int = 0) -> ClaimVerdict:
         owner = wanted.owner
         answer = await self._run(
             self._claim,
@@ -246,11 +246,11 @@ def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[
     if address.tls:
         options |= {"ssl": True, "ssl_ca_certs": None if ca is None else str(ca)}
     match address.kind:
-        case Kind.SERVER:
+        case DirectoryKind.SERVER:
             host, port = address.hosts[0]
             client: Any = Redis(host=host, port=port, db=address.db, max_connections=CONNECTIONS, **options)
             return client, client.aclose
-        case Kind.SENTINEL:
+        case DirectoryKind.SENTINEL:
             own = {name: value for name, value in options.items() if name not in ("username", "password")}
             sentinels = Sentinel(list(address.hosts), sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]
             client = sentinels.master_for(address.service, db=address.db, max_connections=CONNECTIONS)
@@ -261,7 +261,7 @@ def open_client(address: ServerAddress, ca: Path | None) -> tuple[Any, Callable[
                     await sentinel.aclose()
 
             return client, close
-        case Kind.CLUSTER:
+        case DirectoryKind.CLUSTER:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
             client = RedisCluster(startup_nodes=nodes, max_connections=CONNECTIONS, **options)
             return client, client.aclose

@@ -16,7 +16,7 @@ WRONG: Final = Rate(10 / 60, burst=10)
 """Wrong tokens of one peer."""
 
 
-class Verdict(Enum):
+class TokenVerdict(Enum):
     """What comes of a request."""
 
     ALLOWED = "allowed"
@@ -36,16 +36,16 @@ class AdminTokens:
         self.known = tuple(as_bytes(token) for token in tokens if token)
         self._wrong = Allowances(WRONG)
 
-    def judge(self, shown: str, peer: str, now: float) -> Verdict:
+    def judge(self, shown: str, peer: str, now: float) -> TokenVerdict:
         """A token is counted against its peer when it is wrong."""
         if not self.known:
-            return Verdict.DISABLED
+            return TokenVerdict.DISABLED
         if self.wait(peer, now) > 0.0:
-            return Verdict.TOO_MANY
+            return TokenVerdict.TOO_MANY
         if any(hmac.compare_digest(as_bytes(shown), token) for token in self.known):
-            return Verdict.ALLOWED
+            return TokenVerdict.ALLOWED
         self._wrong.of(subject_of(peer), now).take(now)
-        return Verdict.WRONG
+        return TokenVerdict.WRONG
 
     def wait(self, peer: str, now: float) -> float:
         """Seconds until a token of this peer is looked at again."""

@@ -60,7 +60,7 @@ class Bucket:
         return max(0.0, amount - self.level(now)) / self.rate.per_second
 
 
-class Verdict(Enum):
+class RateVerdict(Enum):
     """About what a sender has just sent."""
 
     WITHIN = "within"
@@ -72,7 +72,7 @@ class Verdict(Enum):
     """It goes on."""
 
 
-_WITHIN: Final = Verdict.WITHIN
+_WITHIN: Final = RateVerdict.WITHIN
 """Python 3.11 looks up the members of an enum by a function in Python: 0.2 µs of each ping."""
 
 
@@ -88,7 +88,7 @@ class Allowance:
         self.most_messages = messages.burst * 2
         """More of them at once end the socket, whatever it sent before."""
 
-    def spend(self, messages: int, size: int, now: float) -> Verdict:
+    def spend(self, messages: int, size: int, now: float) -> RateVerdict:
         """So much came."""
         if self._told_at is not None and all(2 * one.level(now) >= one.rate.burst for one in self._buckets):
             self._told_at = None
@@ -97,11 +97,11 @@ class Allowance:
         if owed <= 0 and owed_bytes <= 0:
             return _WITHIN
         if owed > by_message.rate.burst or owed_bytes > by_size.rate.burst:
-            return Verdict.CLOSE
+            return RateVerdict.CLOSE
         if self._told_at is None:
             self._told_at = now
-            return Verdict.TELL
-        return Verdict.CLOSE if now - self._told_at >= PATIENCE else Verdict.HOLD
+            return RateVerdict.TELL
+        return RateVerdict.CLOSE if now - self._told_at >= PATIENCE else RateVerdict.HOLD
 
     def debt(self, now: float) -> float:
         """Seconds until all is paid."""

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 
-class Ended(Enum):
+class SocketEnd(Enum):
     """How a socket ended."""
 
     LEFT = auto()
@@ -25,7 +25,7 @@ class Ended(Enum):
     BROKEN = auto()
 
 
-class Complaint(Enum):
+class CloudComplaint(Enum):
     """What the cloud has said before."""
 
     NONE = auto()
@@ -48,8 +48,8 @@ class Next(Enum):
     NEVER = auto()
 
 
-_E, _C, _N = Ended, Complaint, Next
-_ROWS: Final[dict[Ended, tuple[Next, ...]]] = {
+_E, _C, _N = SocketEnd, CloudComplaint, Next
+_ROWS: Final[dict[SocketEnd, tuple[Next, ...]]] = {
     #                NONE       NOT_EXPECTED HOPELESS   OTHER
     _E.LEFT:       (_N.LADDER, _N.LADDER,   _N.LADDER, _N.LADDER),
     _E.GOODBYE:    (_N.NEVER,  _N.ASKED,    _N.NEVER,  _N.NEVER),
@@ -58,12 +58,14 @@ _ROWS: Final[dict[Ended, tuple[Next, ...]]] = {
     _E.BROKEN:     (_N.LADDER, _N.ASKED,    _N.NEVER,  _N.LADDER),
 }  # fmt: skip
 TABLE: Final = {
-    (ended, complaint): after for ended, row in _ROWS.items() for complaint, after in zip(Complaint, row, strict=True)
+    (ended, complaint): after
+    for ended, row in _ROWS.items()
+    for complaint, after in zip(CloudComplaint, row, strict=True)
 }
 
 
-def next_socket(ended: Ended, complaint: Complaint, *, asked: bool) -> Next:
+def next_socket(ended: SocketEnd, complaint: CloudComplaint, *, asked: bool) -> Next:
     """`asked`: a cloud is asking for the app, and none has let it in since."""
-    if asked and (ended is Ended.LEFT or complaint is Complaint.NOT_EXPECTED):
+    if asked and (ended is SocketEnd.LEFT or complaint is CloudComplaint.NOT_EXPECTED):
         return Next.LOOK_ON
     return TABLE[ended, complaint]

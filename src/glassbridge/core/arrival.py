@@ -31,7 +31,7 @@ CATCH_UP: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Phone:
+class PhoneReport:
     """The phone's own account of itself. Its microphone is on until it says otherwise: the cloud asks for that."""
 
     here: bool = False
@@ -56,7 +56,7 @@ class Arrival:
     __slots__ = ("_gone_since", "_seen", "_since", "heard", "phone")
 
     def __init__(self) -> None:
-        self.phone = Phone()
+        self.phone = PhoneReport()
         self.heard: frozenset[AudioRoute] = frozenset()
         """Routes that have brought audio since they were last lost or at fault."""
         self._since: dict[AudioRoute, float] = {}
@@ -112,7 +112,9 @@ class Arrival:
 
     def arrive(self, event: Wanted, now: float) -> None:
         """A new socket: everything has to be proven anew."""
-        self.phone = Phone(here=True, room=self.phone.room or event.room, uses_room=event.room, numbers=event.numbers)
+        self.phone = PhoneReport(
+            here=True, room=self.phone.room or event.room, uses_room=event.room, numbers=event.numbers
+        )
         self._clear()
         if not event.room:
             self._since[AudioRoute.SOCKET] = now

@@ -47,7 +47,7 @@ CODED_AUDIO: Final = Finding(
 )
 
 
-class Verdict(Enum):
+class CodingVerdict(Enum):
     """Of one chunk."""
 
     PLAIN = "plain"
@@ -65,11 +65,11 @@ class Shape:
     """Greatest correlation with itself at 1 to LAGS samples, regardless of sign."""
 
 
-def verdict_of(shape: Shape) -> Verdict:
+def verdict_of(shape: Shape) -> CodingVerdict:
     """What a chunk of at least SHORTEST samples looks like."""
     if shape.loud < PLAIN_SHARE or shape.likeness > LIKENESS:
-        return Verdict.PLAIN
-    return Verdict.CODED if shape.loud >= LOUD_SHARE else Verdict.UNSURE
+        return CodingVerdict.PLAIN
+    return CodingVerdict.CODED if shape.loud >= LOUD_SHARE else CodingVerdict.UNSURE
 
 
 def may_be_lc3(size: int) -> bool:
@@ -91,18 +91,18 @@ class CodedJudge:
         self._since = 0.0
         """When the first of them came."""
 
-    def take(self, verdict: Verdict, now: float, *, likely: bool) -> None:
+    def take(self, verdict: CodingVerdict, now: float, *, likely: bool) -> None:
         """The next chunk. `likely`: its length is that of coded audio; `now` is monotonic seconds."""
-        if verdict is Verdict.UNSURE:
+        if verdict is CodingVerdict.UNSURE:
             return
-        if (verdict is Verdict.CODED) is self.refuses:
+        if (verdict is CodingVerdict.CODED) is self.refuses:
             self._in_a_row = 0
         else:
             self._since = self._since if self._in_a_row else now
             self._in_a_row += 1
             if self._is_enough(now, likely):
                 self.refuses, self._in_a_row = not self.refuses, 0
-        self.was_plain = self.was_plain or (verdict is Verdict.PLAIN and not self.refuses)
+        self.was_plain = self.was_plain or (verdict is CodingVerdict.PLAIN and not self.refuses)
 
     def _is_enough(self, now: float, likely: bool) -> bool:
         if self.refuses:

@@ -58,7 +58,7 @@ class ConnectionLimits:
         )
 
 
-class Refusal(Enum):
+class ConnectionRefusal(Enum):
     """Why a connection is not taken; the value is a label of a metric."""
 
     FULL = "full"
@@ -123,15 +123,15 @@ class Connections(Generic[C]):
         """Connections that have a deadline."""
         return sum(map(len, self._deadlines.values()))
 
-    def open(self, connection: C, address: str, now: float) -> tuple[Refusal | None, C | None]:
+    def open(self, connection: C, address: str, now: float) -> tuple[ConnectionRefusal | None, C | None]:
         """A new connection, of which a request is waited for: why it is refused (None: it is taken), and the connection
         that has to make room for it (None: none). That one is forgotten here."""
         subject = subject_of(address) if address else ""
         refusal, other = None, None
         if subject and self._count_of(subject) >= self.limits.per_address:
-            refusal, other = Refusal.ADDRESS_FULL, self._longest_of(subject)
+            refusal, other = ConnectionRefusal.ADDRESS_FULL, self._longest_of(subject)
         elif len(self._states) >= self.limits.connections:
-            refusal, other = Refusal.FULL, self._longest_of_all()
+            refusal, other = ConnectionRefusal.FULL, self._longest_of_all()
         if refusal is not None and other is None:
             return refusal, None
         if other is not None:
@@ -141,13 +141,13 @@ class Connections(Generic[C]):
         self.wait(connection, Wait.HEADER, now)
         return None, other
 
-    def charge(self, connection: C, address: str) -> Refusal | None:
+    def charge(self, connection: C, address: str) -> ConnectionRefusal | None:
         """Counts a connection of a proxy against the client whose request it brought. None: there is room for it."""
         state, subject = self._states.get(connection), subject_of(address)
         if state is None or state.subject == subject:
             return None
         if self._count_of(subject) >= self.limits.per_address:
-            return Refusal.ADDRESS_FULL
+            return ConnectionRefusal.ADDRESS_FULL
         self._move(connection, state, subject)
         return None
 

@@ -35,7 +35,7 @@ REST: Final = 30.0
 """Seconds for which a user stays before it is sent away for the sake of others."""
 
 
-class Stage(Enum):
+class CloudStage(Enum):
     """Of a cloud's life. `ready`: new phones are welcome; `takes`: those that come are taken."""
 
     SERVING = ("serving", True, True)

@@ -44,7 +44,7 @@ class OutboxState(Enum):
         self.asks = asks
 
 
-class Verdict(Enum):
+class SinkVerdict(Enum):
     """What an answer amounts to."""
 
     TAKEN = "taken"
@@ -53,13 +53,13 @@ class Verdict(Enum):
     TOO_MUCH = "too much"
 
 
-def verdict(status: int | None) -> Verdict:
+def verdict(status: int | None) -> SinkVerdict:
     """Of an HTTP status; None: no answer."""
     if status is None or status in (408, 425, 429):
-        return Verdict.LATER
+        return SinkVerdict.LATER
     if status in (401, 403):
-        return Verdict.REFUSED
-    return {2: Verdict.TAKEN, 4: Verdict.TOO_MUCH}.get(status // 100, Verdict.LATER)
+        return SinkVerdict.REFUSED
+    return {2: SinkVerdict.TAKEN, 4: SinkVerdict.TOO_MUCH}.get(status // 100, SinkVerdict.LATER)
 
 
 # ---- events
@@ -193,12 +193,12 @@ class Outbox:
     def _judge(self, event: Answered, now: float) -> list[Effect]:
         told = self._tell_refused(event)
         match verdict(event.status):
-            case Verdict.TAKEN:
+            case SinkVerdict.TAKEN:
                 return [*self._taken(event), *self._gather(event, now)]
-            case Verdict.TOO_MUCH if event.lines > 1:
+            case SinkVerdict.TOO_MUCH if event.lines > 1:
                 self._most = event.lines // 2
                 return self._send(event, now)
-            case Verdict.TOO_MUCH:
+            case SinkVerdict.TOO_MUCH:
                 assert event.status is not None, "no answer is not too much"
                 self.waiting = max(0, self.waiting - 1)
                 return [GiveUp(event.status), *self._gather(event, now)]
@@ -215,7 +215,7 @@ class Outbox:
         return [Forget()]
 
     def _tell_refused(self, event: Answered) -> list[Effect]:
-        if verdict(event.status) is not Verdict.REFUSED or self._told_refused or event.status is None:
+        if verdict(event.status) is not SinkVerdict.REFUSED or self._told_refused or event.status is None:
             return []
         self._told_refused = True
         return [TellRefused(event.status)]
@@ -232,9 +232,9 @@ class Outbox:
     def _judge_last(self, event: Answered, now: float) -> list[Effect]:
         told = self._tell_refused(event)
         match verdict(event.status):
-            case Verdict.TAKEN:
+            case SinkVerdict.TAKEN:
                 done = self._taken(event)
-            case Verdict.TOO_MUCH if event.lines > 1:
+            case SinkVerdict.TOO_MUCH if event.lines > 1:
                 self._most = event.lines // 2
                 done = []
             case _:

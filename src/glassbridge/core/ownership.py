@@ -109,10 +109,10 @@ class Refused:
     claim: Claim
 
 
-Verdict = Granted | Refused
+ClaimVerdict = Granted | Refused
 
 
-def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> Verdict:
+def decide(kept: Claim | Released | None, wanted: Claim, now_ms: int) -> ClaimVerdict:
     """What becomes of a claim, by what the directory holds and the cluster's clock. The script of the real directory
     (cluster/scripts.py) does the same.
 

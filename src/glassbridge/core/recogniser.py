@@ -33,7 +33,7 @@ KEPT: Final = 30.0
 """Seconds for which what was said is still worth understanding."""
 
 
-class Again(Enum):
+class Reopening(Enum):
     """When a stream that has ended is opened anew."""
 
     NEVER = "never"
@@ -47,24 +47,24 @@ class Again(Enum):
 class Reason(Enum):
     """Why a stream has ended, or could not be had: what is done about it, and what people are told."""
 
-    NORMAL = ("normal", Again.WITH_SPEECH, "the recogniser closed the stream")
-    SILENCE = ("silence", Again.WITH_AUDIO, "the recogniser heard nothing for too long")
-    CAP = ("cap", Again.SOON, "the recogniser ends streams of this length")
-    RESTART = ("restart", Again.SOON, "the recogniser asks for a new stream")
-    NETWORK = ("network", Again.SOON, "the connection to the recogniser broke")
-    CRASHED = ("crashed", Again.SOON, "the recogniser failed")
-    STUCK = ("stuck", Again.SOON, "the recogniser takes no audio")
-    BUSY = ("busy", Again.SOON, "all recognisers are busy", True)
-    OVERLOADED = ("overloaded", Again.LATER, "the recogniser has no room: too many people speak at once", True)
-    UNAVAILABLE = ("unavailable", Again.LATER, "the recogniser is not available")
-    TOO_MANY = ("too_many", Again.LATER, "the recogniser is asked for too much")
-    UNPAID = ("unpaid", Again.LATER, "the recogniser's account is exhausted")
-    UNAUTHORISED = ("unauthorised", Again.NEVER, "the recogniser refuses the key")
-    BAD_REQUEST = ("bad_request", Again.NEVER, "the recogniser does not understand what it is asked for")
-    UNSUPPORTED = ("unsupported", Again.NEVER, "the recogniser cannot do this")
-    CLOSED = ("closed", Again.NEVER, "the recogniser was closed")
+    NORMAL = ("normal", Reopening.WITH_SPEECH, "the recogniser closed the stream")
+    SILENCE = ("silence", Reopening.WITH_AUDIO, "the recogniser heard nothing for too long")
+    CAP = ("cap", Reopening.SOON, "the recogniser ends streams of this length")
+    RESTART = ("restart", Reopening.SOON, "the recogniser asks for a new stream")
+    NETWORK = ("network", Reopening.SOON, "the connection to the recogniser broke")
+    CRASHED = ("crashed", Reopening.SOON, "the recogniser failed")
+    STUCK = ("stuck", Reopening.SOON, "the recogniser takes no audio")
+    BUSY = ("busy", Reopening.SOON, "all recognisers are busy", True)
+    OVERLOADED = ("overloaded", Reopening.LATER, "the recogniser has no room: too many people speak at once", True)
+    UNAVAILABLE = ("unavailable", Reopening.LATER, "the recogniser is not available")
+    TOO_MANY = ("too_many", Reopening.LATER, "the recogniser is asked for too much")
+    UNPAID = ("unpaid", Reopening.LATER, "the recogniser's account is exhausted")
+    UNAUTHORISED = ("unauthorised", Reopening.NEVER, "the recogniser refuses the key")
+    BAD_REQUEST = ("bad_request", Reopening.NEVER, "the recogniser does not understand what it is asked for")
+    UNSUPPORTED = ("unsupported", Reopening.NEVER, "the recogniser cannot do this")
+    CLOSED = ("closed", Reopening.NEVER, "the recogniser was closed")
 
-    def __init__(self, code: str, again: Again, text: str, crowded: bool = False) -> None:
+    def __init__(self, code: str, again: Reopening, text: str, crowded: bool = False) -> None:
         self.code = code
         self.again = again
         self.text = text
@@ -74,12 +74,12 @@ class Reason(Enum):
     @property
     def refuses(self) -> bool:
         """No stream is to be had for now, not even after one that was there."""
-        return self.crowded or self.again is Again.NEVER
+        return self.crowded or self.again is Reopening.NEVER
 
     @property
     def is_fault(self) -> bool:
         """Whether people are to be told: what waits for their next word is none."""
-        return self.again not in (Again.WITH_SPEECH, Again.WITH_AUDIO)
+        return self.again not in (Reopening.WITH_SPEECH, Reopening.WITH_AUDIO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +227,7 @@ class Recognition:
         self.stale: Counter[str] = Counter()
         """Late events of older streams, by name."""
         self._times = times
-        self._waits = {Again.SOON: Backoff(SOON, chance), Again.LATER: Backoff(LATER, chance)}
+        self._waits = {Reopening.SOON: Backoff(SOON, chance), Reopening.LATER: Backoff(LATER, chance)}
         self._speaking = False
         self._needed_until = 0.0
         """There is something to understand until then, unless more is said."""
@@ -344,16 +344,16 @@ class Recognition:
             wait = self._waits[reason.again]
             wait.not_at_once()
             self._due = now + wait.next_delay()
-        elif reason.again is Again.WITH_AUDIO:
-            self._rests_until = now + self._waits[Again.SOON].next_delay()
+        elif reason.again is Reopening.WITH_AUDIO:
+            self._rests_until = now + self._waits[Reopening.SOON].next_delay()
         else:
             self._rests_until = now + self._times.rest
         return told
 
-    def _after(self, again: Again, now: float) -> RecognitionState:
-        if again is Again.NEVER:
+    def _after(self, again: Reopening, now: float) -> RecognitionState:
+        if again is Reopening.NEVER:
             return RecognitionState.REFUSED
-        if again in (Again.WITH_AUDIO, Again.WITH_SPEECH):
+        if again in (Reopening.WITH_AUDIO, Reopening.WITH_SPEECH):
             return RecognitionState.RESTING
         return RecognitionState.WAITING if now < self._needed_until else RecognitionState.QUIET
 

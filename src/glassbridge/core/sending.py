@@ -59,7 +59,6 @@ TRIPS: Final = 2
 """Round trips on top: what was lost comes a round trip later, and so does its report."""
 REPEATS: Final = 5
 """Segments that sockets sent again in WINDOW at which audio is sent twice: 4 % of PCM."""
-
 LONG: Final = 0.35
 """Seconds of a round trip from which on a loss costs more than half a second, and PCM in flight more than the room's
 window: there audio is always coded."""

@@ -40,7 +40,7 @@ LOOK_AGAIN = 0.25
 """Seconds until a silent link is looked at again."""
 
 
-class Stage(Enum):
+class JoinStage(Enum):
     """Where a place stands; `overdue` is the reason reported when the deadline of the join passes in this stage."""
 
     CONNECTING = ("the server was asked to let us in", LossReason.UNREACHABLE)
@@ -58,7 +58,7 @@ class Stage(Enum):
         return self.name.lower()
 
 
-class Timer(Enum):
+class DeadlineName(Enum):
     """Deadlines by name."""
 
     JOIN = "join"
@@ -199,13 +199,13 @@ class Signalling:
         self, limits: Limits, now: float, expected_room: str = "", lag: Callable[[], float] = lambda: 0.0
     ) -> None:
         """`lag`: seconds since the owner sent by another way what was answered last; 0 where there is none."""
-        self.stage = Stage.CONNECTING
-        self.records: list[Record[Stage]] = []
+        self.stage = JoinStage.CONNECTING
+        self.records: list[Record[JoinStage]] = []
         self._limits = limits
         self._expected_room = expected_room
         self._lag = lag
         self._link_silent_at = -inf
-        self._timers: dict[Timer, float] = {Timer.JOIN: now + limits.join}
+        self._timers: dict[DeadlineName, float] = {DeadlineName.JOIN: now + limits.join}
         self._allowed_until = now
         """Stalls up to this time have been allowed for."""
         self._asked_at: float | None = None
@@ -236,38 +236,38 @@ class Signalling:
         if late <= WAKE_SETTLE:
             return
         self._allowed_until = now
-        for timer in (Timer.PONG, Timer.MEDIA):
+        for timer in (DeadlineName.PONG, DeadlineName.MEDIA):
             if timer in self._timers:
                 self._timers[timer] = max(self._timers[timer] + late, now + WAKE_SETTLE)
-        if late >= self._limits.loop_gap and self.stage in (Stage.JOINING, Stage.JOINED):
+        if late >= self._limits.loop_gap and self.stage in (JoinStage.JOINING, JoinStage.JOINED):
             self._settle(LossReason.FROZEN, f"for {late:.1f} s", "stall", now, WAKE_SETTLE)
 
     def _tick(self, event: Event, now: float) -> list[Effect]:
         over = {timer for timer, at in self._timers.items() if at <= now}
-        if Timer.JOIN in over and self.stage.overdue is not None:
+        if DeadlineName.JOIN in over and self.stage.overdue is not None:
             return self._lose(self.stage.overdue, f"not joined within {self._limits.join:g} s", event, now)
-        if Timer.PONG in over:
+        if DeadlineName.PONG in over:
             asked_at = self._asked_at if self._asked_at is not None else now
             answering_until = self._alive_at + self._limits.pong_timeout
             if now < min(answering_until, asked_at + PATIENT):
-                self._timers[Timer.PONG] = answering_until
+                self._timers[DeadlineName.PONG] = answering_until
                 return []
             if self._is_excused(asked_at, now):
-                self._timers[Timer.PONG] = now + LOOK_AGAIN
+                self._timers[DeadlineName.PONG] = now + LOOK_AGAIN
                 return []
             detail = f"no pong for {now - asked_at:.3g} s"
             return self._lose(LossReason.NETWORK, detail, event, now, unheard=now - self._heard_at)
-        if Timer.MEDIA in over:
+        if DeadlineName.MEDIA in over:
             if self._is_excused(self._alive_at, now):
-                self._timers[Timer.MEDIA] = now + LOOK_AGAIN
+                self._timers[DeadlineName.MEDIA] = now + LOOK_AGAIN
                 return []
             detail = f"no sign of life for {now - self._alive_at:.3g} s"
             return self._lose(LossReason.MEDIA_FAILED, detail, event, now, unheard=now - self._alive_at)
-        if Timer.PING in over:
-            self._timers[Timer.PING] = now + self._limits.ping_interval
+        if DeadlineName.PING in over:
+            self._timers[DeadlineName.PING] = now + self._limits.ping_interval
             if self._asked_at is None:
                 self._asked_at = now
-                self._timers[Timer.PONG] = now + self._limits.pong_timeout
+                self._timers[DeadlineName.PONG] = now + self._limits.pong_timeout
             return [SendPing()]
         return []
 
@@ -278,7 +278,7 @@ class Signalling:
         return now - lag - max(since, self._link_silent_at) < PROOF and now < since + PATIENT
 
     def _settled(self, event: Event, now: float) -> list[Effect]:
-        return self._lose(*self._verdict, event, now) if now >= self._timers[Timer.SETTLE] else []
+        return self._lose(*self._verdict, event, now) if now >= self._timers[DeadlineName.SETTLE] else []
 
     # --- the way in -------------------------------------------------------------------------------------------------
 
@@ -287,26 +287,26 @@ class Signalling:
             return self._lose(LossReason.WRONG_ROOM, f"it is for {event.room[:80]!r}", event, now)
         if not event.may_hear:
             return self._lose(LossReason.TOKEN_REFUSED, "it does not allow to hear others in this room", event, now)
-        self._timers[Timer.PING] = now + self._limits.ping_interval
-        self._go(Stage.JOINING, "Joined", now)
+        self._timers[DeadlineName.PING] = now + self._limits.ping_interval
+        self._go(JoinStage.JOINING, "Joined", now)
         return []
 
     def _media_ready(self, event: MediaReady, now: float) -> list[Effect]:
-        del self._timers[Timer.JOIN]
-        self._timers[Timer.MEDIA] = now + self._limits.media_timeout
+        del self._timers[DeadlineName.JOIN]
+        self._timers[DeadlineName.MEDIA] = now + self._limits.media_timeout
         self._heard_at = self._alive_at = now
-        self._go(Stage.JOINED, "MediaReady", now)
+        self._go(JoinStage.JOINED, "MediaReady", now)
         return [Ready()]
 
     def _media_alive(self, event: MediaAlive, now: float) -> list[Effect]:
         at = now - event.ago
-        self._timers[Timer.MEDIA] = max(self._timers[Timer.MEDIA], at + self._limits.media_timeout)
+        self._timers[DeadlineName.MEDIA] = max(self._timers[DeadlineName.MEDIA], at + self._limits.media_timeout)
         self._heard_at, self._alive_at = max(self._heard_at, at), max(self._alive_at, at)
         return []
 
     def _pong(self, event: Pong, now: float) -> list[Effect]:
         self._asked_at = None
-        self._timers.pop(Timer.PONG, None)
+        self._timers.pop(DeadlineName.PONG, None)
         self._heard_at = now
         return []
 
@@ -338,8 +338,8 @@ class Signalling:
 
     def _settle(self, reason: LossReason, detail: str, event: str, now: float, wait: float) -> None:
         self._verdict = (reason, detail)
-        self._timers = {Timer.SETTLE: now + wait}
-        self._go(Stage.SETTLING, event, now, detail)
+        self._timers = {DeadlineName.SETTLE: now + wait}
+        self._go(JoinStage.SETTLING, event, now, detail)
 
     def _lose(
         self,
@@ -352,10 +352,10 @@ class Signalling:
         unheard: float = 0.0,
     ) -> list[Effect]:
         self._timers.clear()
-        self._go(Stage.ENDED, type(event).__name__, now, f"{reason.code} {detail}".rstrip())
+        self._go(JoinStage.ENDED, type(event).__name__, now, f"{reason.code} {detail}".rstrip())
         return [End(reason, detail, say_leave, unheard)]
 
-    def _go(self, new: Stage, event: str, now: float, cause: str = "") -> None:
+    def _go(self, new: JoinStage, event: str, now: float, cause: str = "") -> None:
         self.records.append(Record("signalling", self.stage, event, new, now, 0, cause))
         self.stage = new
 
@@ -365,9 +365,9 @@ _UPGRADED = Ignored("the upgrade is long answered")
 _TWICE = Ignored("the server says it twice")
 _VERDICT_FIXED = Ignored("the verdict is fixed, only the server can better it")
 
-_S = Stage
+_S = JoinStage
 _TO_END = (_S.ENDED,)
-TABLE: dict[tuple[Stage, type], Cell[Stage] | Ignored] = {
+TABLE: dict[tuple[JoinStage, type], Cell[JoinStage] | Ignored] = {
     (_S.CONNECTING, Refused): Cell(Signalling._refused, _TO_END),
     (_S.CONNECTING, Joined): Cell(Signalling._joined, (_S.JOINING, _S.ENDED)),
     (_S.CONNECTING, MediaReady): _NO_MEDIA_YET,

@@ -52,7 +52,7 @@ FINDINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockFigures:
     """The samples of one block, in numbers."""
 
     low: int
@@ -63,7 +63,7 @@ class Block:
     """Share of the samples that are at either end of 16 bits; may be left out of a block that is not LOUDEST."""
 
 
-def fault_in(block: Block) -> SoundFault | None:
+def fault_in(block: BlockFigures) -> SoundFault | None:
     """What is wrong with a block; None where nothing is."""
     low, high = block.low, block.high
     if low == high != 0:
@@ -93,7 +93,7 @@ class SoundJudge:
         self._speaking = speaking
         self._blocks = 0
 
-    def take(self, block: Block) -> None:
+    def take(self, block: BlockFigures) -> None:
         """The next block."""
         found = fault_in(block)
         if found is not self._suspected:

@@ -1,8 +1,8 @@
 """The load of one speech process: how often are partial transcripts made, and how many more speakers fit?
 
 Rules
-- Final transcripts are what counts; partial ones are made as often as the machine can bear: at the fastest `Pace` whose
-  expected load is under BUSY.
+- Final transcripts are what counts; partial ones are made as often as the machine can bear: as the fastest of
+  `Partials` whose expected load is under BUSY.
 - What work costs is counted in processor time; how quick the machine is now, in processor time for each second of
   work (`speed`): other programs take the rest.
 - Answers that come late prove that the expectation is wrong: one pace slower at once, and no faster one for HOLD
@@ -77,7 +77,7 @@ LEAST_SPEECH: Final = 1.0
 """Seconds of speech that a measurement is made of."""
 
 
-class Pace(Enum):
+class Partials(Enum):
     """How often there is a partial transcript of a speech; `interval` in seconds, None: only finals."""
 
     FAST = ("fast", 0.5)
@@ -90,7 +90,7 @@ class Pace(Enum):
         self.interval = interval
 
 
-PACES: Final = tuple(Pace)
+PACES: Final = tuple(Partials)
 
 
 class Work(Enum):
@@ -147,7 +147,7 @@ class SpeechLoad:
     speech costs once, as far as was measured at the start."""
 
     def __init__(self, now: float, rate: float = USUAL_RATE) -> None:
-        self.pace = Pace.FAST
+        self.pace = Partials.FAST
         self.busy = 0.0
         """Share of the time worked, in the last period."""
         self.speed = 1.0
@@ -207,7 +207,7 @@ class SpeechLoad:
 
     # ---- what follows
 
-    def look(self, now: float, idle: float = 1.0) -> Pace:
+    def look(self, now: float, idle: float = 1.0) -> Partials:
         """Judges the period since the last look, in which such a share of all processors was idle."""
         length = max(1e-3, now - self._looked_at)
         period, self._period, self._looked_at = self._period, _Period(), now
@@ -215,7 +215,7 @@ class SpeechLoad:
         self.late = period.late
         self._look_at_machine(period, length, idle)
         self._learn(period, length)
-        wanted = next((pace for pace in PACES if self._expected(pace) <= BUSY), Pace.FINALS)
+        wanted = next((pace for pace in PACES if self._expected(pace) <= BUSY), Partials.FINALS)
         slower = PACES[min(PACES.index(self.pace) + 1, len(PACES) - 1)]
         if self.late > LATE:
             wanted = max(wanted, slower, key=PACES.index)
@@ -230,7 +230,7 @@ class SpeechLoad:
     def shed(self) -> list[int]:
         """Streams that are to go, the newest first; call it after `look`, and tell by `closed` that they are gone."""
         load = self._cost * sum(stream.lately for stream in self._streams.values()) / self.speed
-        nothing_helps = self.pace is Pace.FINALS and load > BUSY and self.late > LATE
+        nothing_helps = self.pace is Partials.FINALS and load > BUSY and self.late > LATE
         overloaded = nothing_helps and self.late + HORIZON * (load - 1.0) > OVERDUE
         self._overloaded = self._overloaded + 1 if overloaded else 0
         if self._overloaded < PATIENT:
@@ -289,7 +289,7 @@ class SpeechLoad:
         """How many speak, on average."""
         return sum(stream.share for stream in self._streams.values())
 
-    def _expected(self, pace: Pace) -> float:
+    def _expected(self, pace: Partials) -> float:
         """The share of time that this pace would take."""
         partials = 0.0 if pace.interval is None else self._partial_cost / pace.interval
         return self.speakers * (self._cost + partials) / self.speed

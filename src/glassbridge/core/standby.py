@@ -20,7 +20,7 @@ from typing import Final
 
 from glassbridge.core.backoff import Backoff
 from glassbridge.core.machine import Cell, Ignored, Record
-from glassbridge.core.recogniser import LATER, SOON, Again, Reason
+from glassbridge.core.recogniser import LATER, SOON, Reason, Reopening
 from glassbridge.core.values import Generation
 
 PATIENCE: Final = 1.0
@@ -134,7 +134,7 @@ class Standby:
         self.state = StandbyState.OPENING if trusted else StandbyState.ALONE
         self.stream = 0
         self.records: list[Record[StandbyState]] = []
-        self._waits = {Again.SOON: Backoff(SOON, chance), Again.LATER: Backoff(LATER, chance)}
+        self._waits = {Reopening.SOON: Backoff(SOON, chance), Reopening.LATER: Backoff(LATER, chance)}
         self._due: float | None = None
         self._held_since = 0.0
 
@@ -181,9 +181,11 @@ class Standby:
             return self._open(now)
         took_over = self.state.offline
         again = event.reason.again
-        self._go(StandbyState.ABANDONED if again is Again.NEVER else StandbyState.ALONE, event, now, event.reason.code)
-        if again is not Again.NEVER:
-            wait = self._waits.get(again, self._waits[Again.SOON])
+        self._go(
+            StandbyState.ABANDONED if again is Reopening.NEVER else StandbyState.ALONE, event, now, event.reason.code
+        )
+        if again is not Reopening.NEVER:
+            wait = self._waits.get(again, self._waits[Reopening.SOON])
             wait.not_at_once()
             self._due = now + wait.next_delay()
         return [] if took_over else [TakeOver(event.reason.text)]
@@ -191,7 +193,7 @@ class Standby:
     def _give_up(self, event: Late, now: float) -> list[Effect]:
         took_over = self.state.offline
         self._go(StandbyState.ALONE, event, now, "late")
-        wait = self._waits[Again.SOON]
+        wait = self._waits[Reopening.SOON]
         wait.not_at_once()
         self._due = now + wait.next_delay()
         return [Drop(self.stream), *([] if took_over else [TakeOver(f"it is over {LATE:.0f} s late")])]

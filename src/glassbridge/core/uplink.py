@@ -62,7 +62,7 @@ class LossPoint(Enum):
     UNKNOWN = "unknown"
 
 
-class Kind(Enum):
+class FateKind(Enum):
     """What can become of a sample."""
 
     LIVE = "live"
@@ -76,20 +76,20 @@ class Fate:
     """The fate of some samples; `reason` and `hop` say more where they are lost, `reason` also where they were
     coded."""
 
-    kind: Kind
+    kind: FateKind
     reason: str = ""
     hop: LossPoint | None = None
 
 
-LIVE, LATE, SKIPPED = Fate(Kind.LIVE), Fate(Kind.LATE), Fate(Kind.SKIPPED)
+LIVE, LATE, SKIPPED = Fate(FateKind.LIVE), Fate(FateKind.LATE), Fate(FateKind.SKIPPED)
 CODED = "coded"
 """Reason of samples that were delivered, but not bit for bit: they were coded on the way."""
-LIVE_CODED, LATE_CODED = Fate(Kind.LIVE, CODED), Fate(Kind.LATE, CODED)
-ELSEWHERE = Fate(Kind.SKIPPED, "another_backend", LossPoint.PHONE)
+LIVE_CODED, LATE_CODED = Fate(FateKind.LIVE, CODED), Fate(FateKind.LATE, CODED)
+ELSEWHERE = Fate(FateKind.SKIPPED, "another_backend", LossPoint.PHONE)
 """The phone reports that it has dropped these samples: another cloud has acknowledged them meanwhile."""
-FORMER_OWNER = Fate(Kind.LIVE, "former_owner")
+FORMER_OWNER = Fate(FateKind.LIVE, "former_owner")
 """Another cloud delivered these samples in this session."""
-NEVER_CAME = Fate(Kind.LOST, "never_came", LossPoint.UNKNOWN)
+NEVER_CAME = Fate(FateKind.LOST, "never_came", LossPoint.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,9 @@ class _Epoch:
         """What of [frame.position, stop), all before the end, was missing: it is late, whatever its age."""
         if frame.position < self.runs.start == self.runs.kept_from:
             self._begin_earlier(frame.part(frame.position, min(stop, self.runs.start)))
-        holes = [run for run in self.runs.within(frame.position, stop) if run.label.kind in (Kind.LOST, Kind.SKIPPED)]
+        holes = [
+            run for run in self.runs.within(frame.position, stop) if run.label.kind in (FateKind.LOST, FateKind.SKIPPED)
+        ]
         for run in holes:
             self.runs.relabel(run.start, run.stop, LATE_CODED if frame.coded else LATE)
         self.repeated += stop - frame.position - sum(run.stop - run.start for run in holes)
@@ -310,7 +312,7 @@ class _Epoch:
         self.captured_first = frame.captured
 
     def lost(self, start: int, stop: int) -> list[Run[Fate]]:
-        return [run for run in self.runs.within(start, stop) if run.label.kind is Kind.LOST]
+        return [run for run in self.runs.within(start, stop) if run.label.kind is FateKind.LOST]
 
     def newest_lost(self, since: int) -> list[tuple[int, int]]:
         """The MISSING_RUNS newest stretches that were lost from this position on, the oldest first. It looks from the
@@ -319,7 +321,7 @@ class _Epoch:
         for run in reversed(self.runs):
             if run.stop <= since:
                 break
-            if run.label.kind is not Kind.LOST:
+            if run.label.kind is not FateKind.LOST:
                 continue
             if found and found[-1][0] == run.stop:
                 found[-1] = max(run.start, since), found[-1][1]
@@ -332,7 +334,7 @@ class _Epoch:
     def wants(self, start: int, stop: int) -> bool:
         if start < self.runs.stop:
             settled = self.runs.within(start, min(stop, self.runs.stop))
-            if start < self.runs.start or any(run.label.kind in (Kind.LOST, Kind.SKIPPED) for run in settled):
+            if start < self.runs.start or any(run.label.kind in (FateKind.LOST, FateKind.SKIPPED) for run in settled):
                 return True
             start = self.runs.stop
         for frame in self.waiting:
@@ -356,10 +358,10 @@ class _Epoch:
             epoch=self.epoch,
             first=self.runs.start,
             end=self.runs.stop,
-            live=count[Kind.LIVE],
-            late=count[Kind.LATE],
-            lost=count[Kind.LOST],
-            skipped=count[Kind.SKIPPED],
+            live=count[FateKind.LIVE],
+            late=count[FateKind.LATE],
+            lost=count[FateKind.LOST],
+            skipped=count[FateKind.SKIPPED],
             waiting=self.waiting_samples,
             repeated=self.repeated,
             paused=self.paused,
@@ -380,7 +382,7 @@ class Ledger:
         """How holes that are given up from now on are booked; set by the caller that knows the dead hop."""
         self._epochs: dict[int, _Epoch] = {}
         self._frames = 0
-        self._past: Counter[Kind] = Counter()
+        self._past: Counter[FateKind] = Counter()
         self._past_repeated = 0
 
     def receive(
@@ -460,7 +462,7 @@ class Ledger:
     def lost(self) -> int:
         """Samples of the newest epoch that never came."""
         book = next(reversed(self._epochs.values()), None)
-        return 0 if book is None else sum(many for fate, many in book.runs.totals.items() if fate.kind is Kind.LOST)
+        return 0 if book is None else sum(many for fate, many in book.runs.totals.items() if fate.kind is FateKind.LOST)
 
     @property
     def clock_step(self) -> ClockStep | None:
@@ -507,10 +509,10 @@ class Ledger:
         return Account(
             numbered=True,
             frames=self._frames,
-            live=self._past[Kind.LIVE] + sum(epoch.live for epoch in epochs),
-            late=self._past[Kind.LATE] + sum(epoch.late for epoch in epochs),
-            lost=self._past[Kind.LOST] + sum(epoch.lost for epoch in epochs),
-            skipped=self._past[Kind.SKIPPED] + sum(epoch.skipped for epoch in epochs),
+            live=self._past[FateKind.LIVE] + sum(epoch.live for epoch in epochs),
+            late=self._past[FateKind.LATE] + sum(epoch.late for epoch in epochs),
+            lost=self._past[FateKind.LOST] + sum(epoch.lost for epoch in epochs),
+            skipped=self._past[FateKind.SKIPPED] + sum(epoch.skipped for epoch in epochs),
             repeated=self._past_repeated + sum(epoch.repeated for epoch in epochs),
             epochs=epochs,
         )
@@ -585,8 +587,8 @@ def _joined(runs: Iterable[Run[Fate]]) -> list[tuple[int, int]]:
     return intervals
 
 
-def _by_kind(totals: Mapping[Fate, int]) -> Counter[Kind]:
-    count: Counter[Kind] = Counter()
+def _by_kind(totals: Mapping[Fate, int]) -> Counter[FateKind]:
+    count: Counter[FateKind] = Counter()
     for fate, samples in totals.items():
         count[fate.kind] += samples
     return count

@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from glassbridge.bridge.config import BridgeConfig
-from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.link_breaker import ClientLink
 from glassbridge.lab.links import ByteLink
 from glassbridge.lab.program import Program
 from glassbridge.lab.readiness import Http, until
@@ -33,7 +33,7 @@ class Backend:
         """Where phones find it: the same, or the front of `from_phones`."""
         self._from_phones: ByteLink | None = None
         self._to_bridge: ByteLink | None = None
-        self._to_livekit: Link | None = None
+        self._to_livekit: ClientLink | None = None
         self._config = config
         self._http = Http()
         self._cleanup = AsyncExitStack()
@@ -45,7 +45,7 @@ class Backend:
     async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
 
-    async def make_breakable(self, to_livekit: Link | None) -> None:
+    async def make_breakable(self, to_livekit: ClientLink | None) -> None:
         """Puts breakable ways between the programs, before they are started."""
         self._to_livekit = to_livekit
         self._from_phones = await self._cleanup.enter_async_context(ByteLink())
@@ -66,7 +66,7 @@ class Backend:
         return breakable(self._to_bridge)
 
     @property
-    def to_livekit(self) -> Link:
+    def to_livekit(self) -> ClientLink:
         """The way of the bridge to LiveKit."""
         return breakable(self._to_livekit)
 

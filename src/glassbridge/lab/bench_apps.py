@@ -33,7 +33,7 @@ from glassbridge.speech.base import Transcript, Want
 from glassbridge.speech.providers import ProviderConfig, make_recogniser
 from glassbridge.speech.soniox_double import SonioxDouble
 from glassbridge.speech.soniox_protocol import Token
-from glassbridge.speech.soniox_tokens import Utterances
+from glassbridge.speech.soniox_tokens import TokenUtterances
 
 USER = user_id("bench@example.com")
 SECRET = "a-secret-of-the-benchmark-0123456789"  # noqa: S105 - of a cloud that lives for a minute
@@ -207,7 +207,7 @@ class Own:
 
     finals: list[tuple[float, Transcript]] = field(default_factory=list)
     partials: list[tuple[float, Transcript]] = field(default_factory=list)
-    _utterances: Utterances = field(default_factory=lambda: Utterances(Want("en")))
+    _utterances: TokenUtterances = field(default_factory=lambda: TokenUtterances(Want("en")))
 
     def heard(self, tokens: list[Token]) -> None:
         """Of the double, at the moment at which it knows."""

@@ -22,7 +22,7 @@ from glassbridge.telemetry.config import LogConfig
 from glassbridge.telemetry.logs import configure
 
 
-class Listener:
+class PacketListener:
     """Room events that a load child wants: packets, stamped at once."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ async def phones(config: dict[str, Any], commands: asyncio.StreamReader) -> None
     """Joins one room for each token, speaks from the `start` command on, until `stop`."""
     connect = connector("own")
     options = ConnectOptions(subscribe_audio=False, timeout=20)
-    joined = [await connect(config["url"], token, Listener(), options) for token in config["tokens"]]
+    joined = [await connect(config["url"], token, PacketListener(), options) for token in config["tokens"]]
     tell(event="ready")
     stop = asyncio.Event()
     speaking: list[asyncio.Task[int]] = []
@@ -104,14 +104,14 @@ async def floor(config: dict[str, Any], commands: asyncio.StreamReader) -> None:
     from livekit import rtc
 
     rooms: list[rtc.Room] = []
-    listeners: list[Listener] = []
+    listeners: list[PacketListener] = []
     tell(event="ready")
     try:
         async for line in commands:
             if json.loads(line)["do"] == "stop":
                 break
             for token in config["tokens"]:
-                listener, room = Listener(), rtc.Room()
+                listener, room = PacketListener(), rtc.Room()
                 room.on("data_received", listener.on_sdk_packet)
                 begin = time.monotonic_ns()
                 await room.connect(config["url"], token, rtc.RoomOptions(auto_subscribe=False))

@@ -144,7 +144,7 @@ async def load_child(role: str, config: dict[str, Any]) -> AsyncIterator[Child]:
             await process.wait()
 
 
-class Meter:
+class CpuMeter:
     """CPU and memory of named processes, with their children."""
 
     def __init__(self, **pids: int | None) -> None:
@@ -266,7 +266,7 @@ async def measure_floor(
     side = Side()
     tokens = [agent_token(keys, user=u, room=u, ttl=TOKEN_TTL) for u in users]
     async with load_child("floor", {"url": url, "tokens": tokens}) as child:
-        meter = Meter(participant=child.pid, livekit=server_pid)
+        meter = CpuMeter(participant=child.pid, livekit=server_pid)
         side.memory_base_mb = round(meter.memory("participant"), 1)
         await child.tell(do="join")
         joins = [await child.hear("joined") for _ in users]
@@ -293,7 +293,7 @@ async def measure_bridge(
         for stub in stubs:
             await stub.HealthCheck(pb.HealthCheckRequest(), timeout=20, wait_for_ready=True)
         consumers = [Consumer(stubs[i % len(stubs)], user, url, keys) for i, user in enumerate(users)]
-        meter = Meter(bridge=pid, livekit=server_pid, consumer=psutil.Process().pid)
+        meter = CpuMeter(bridge=pid, livekit=server_pid, consumer=psutil.Process().pid)
         side.memory_base_mb = round(meter.memory("bridge"), 1)
         joins = [await consumer.join() for consumer in consumers]
         side.join_ms = Spread.of(j[0] for j in joins)
@@ -335,7 +335,7 @@ async def bridge_process(config: PathConfig, socket: Path) -> AsyncIterator[int]
                 await process.wait()
 
 
-async def steady(config: PathConfig, meter: Meter, side: Side, measured: str) -> tuple[int, int]:
+async def steady(config: PathConfig, meter: CpuMeter, side: Side, measured: str) -> tuple[int, int]:
     """Lets things settle, then measures CPU over the window and memory at its end; returns the window (ns)."""
     await asyncio.sleep(2)
     before, begin = meter.cpu(), time.monotonic_ns()

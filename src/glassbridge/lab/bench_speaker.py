@@ -90,7 +90,7 @@ class Lateness:
         return max((late for at, late in self._late if begin <= at and at - late <= end), default=0.0)
 
 
-class Phone:
+class PhoneEars:
     """Hears the room (RoomEvents) and keeps what it hears."""
 
     def __init__(self) -> None:
@@ -177,7 +177,7 @@ async def measure(config: SpeakerConfig, say: Callable[[str], None] = lambda _te
         keys = LiveKitKeys("benchkey", "bench-only-secret-of-at-least-32-chars")
         say("starting livekit-server, bridge and phone")
         server = await stack.enter_async_context(LiveKitServer(await provide_binary(config.livekit_bin, say), keys))
-        phone = Phone()
+        phone = PhoneEars()
         ticket = phone_token(keys, user=user, room=user, ttl=TOKEN_TTL)
         watching = asyncio.create_task(phone.lateness.watch())
         stack.push_async_callback(cancelled, watching)
@@ -280,7 +280,7 @@ def _wav(pcm: bytes) -> bytes:
     return out.getvalue()
 
 
-async def _measure_ours(config: SpeakerConfig, phone: Phone, ours: Ours) -> dict[str, Any]:
+async def _measure_ours(config: SpeakerConfig, phone: PhoneEars, ours: Ours) -> dict[str, Any]:
     first, prepared, stops = [], [], []
     for _ in range(config.runs):
         phone.forget()
@@ -309,7 +309,7 @@ async def _measure_ours(config: SpeakerConfig, phone: Phone, ours: Ours) -> dict
     }
 
 
-async def _play_whole(phone: Phone, ours: Ours, *, beside: bool) -> dict[str, float]:
+async def _play_whole(phone: PhoneEars, ours: Ours, *, beside: bool) -> dict[str, float]:
     """Plays the tone, with another on another track beside it or not."""
     phone.forget()
     call = ours.play(TONE_HZ)
@@ -333,7 +333,7 @@ async def _play_whole(phone: Phone, ours: Ours, *, beside: bool) -> dict[str, fl
 # ---- the floor
 
 
-async def _measure_floor(config: SpeakerConfig, phone: Phone, livekit: str, token: str) -> dict[str, Any]:
+async def _measure_floor(config: SpeakerConfig, phone: PhoneEars, livekit: str, token: str) -> dict[str, Any]:
     from livekit import rtc
 
     from glassbridge.livekit.sdk_native import quieten

@@ -25,7 +25,7 @@ from aiohttp import web
 
 from glassbridge.core.values import UserId
 from glassbridge.lab.backend import LOOPBACK, Backend
-from glassbridge.lab.bench_path import Meter
+from glassbridge.lab.bench_path import CpuMeter
 from glassbridge.lab.crowd import Crowd, User
 from glassbridge.lab.ingest import TOKEN, Ingest
 from glassbridge.lab.judge import says_live
@@ -63,7 +63,7 @@ class TelemetryConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CpuShares:
     """Milliseconds of processor for each second of each session, by program."""
 
     cloud: float
@@ -79,8 +79,8 @@ class Result:
     """Shares are of what the path costs without telemetry."""
 
     config: TelemetryConfig
-    on: list[Window]
-    off: list[Window]
+    on: list[CpuShares]
+    off: list[CpuShares]
     counting_ns: float
     """For one frame on its whole way, on both sides."""
     frames: float
@@ -132,8 +132,8 @@ async def measure(config: TelemetryConfig, base: StackConfig, say: Callable[[str
 class _Pair:
     """Two windows; `frames` and `lines` as in Result."""
 
-    on: Window
-    off: Window
+    on: CpuShares
+    off: CpuShares
     frames: float
     lines: int
 
@@ -204,7 +204,7 @@ class _Side:
         self._crowd = crowd
         self._app = app
         self._users: list[User] = []
-        self._meter = Meter(cloud=backend.cloud.pid, bridge=backend.bridge.pid)
+        self._meter = CpuMeter(cloud=backend.cloud.pid, bridge=backend.bridge.pid)
         self._before: dict[str, float] = {}
         self._heard_before = 0
 
@@ -229,12 +229,12 @@ class _Side:
         self._heard_before = sum(map(self._heard, self._users))
         self._before = self._meter.cpu()
 
-    def end(self, seconds: float) -> Window:
+    def end(self, seconds: float) -> CpuShares:
         """It is over, after so many seconds."""
         after = self._meter.cpu()
         self.frames = (sum(map(self._heard, self._users)) - self._heard_before) / seconds / len(self._users)
         per = 1000 / seconds / len(self._users)
-        return Window(**{program: (after[program] - self._before[program]) * per for program in ("cloud", "bridge")})
+        return CpuShares(**{program: (after[program] - self._before[program]) * per for program in ("cloud", "bridge")})
 
 
 @asynccontextmanager
@@ -302,7 +302,7 @@ def table(result: Result) -> str:
     """As people read it."""
     config = result.config
 
-    def middle(windows: list[Window], program: str) -> str:
+    def middle(windows: list[CpuShares], program: str) -> str:
         values = sorted(getattr(window, program) for window in windows)
         return f"{statistics.median(values):7.2f}  ({values[0]:.2f} to {values[-1]:.2f})"
 

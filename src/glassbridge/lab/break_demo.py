@@ -10,7 +10,7 @@ from glassbridge.core.values import UserId
 from glassbridge.lab import clips
 from glassbridge.lab.break_it import BreakIt
 from glassbridge.lab.breakages import NEEDED
-from glassbridge.lab.demo import Verdict, demo_user
+from glassbridge.lab.demo import DemoResult, demo_user
 from glassbridge.lab.program import Line
 from glassbridge.lab.scene import POLL, Observer, View
 from glassbridge.lab.stack import Stack, StackConfig
@@ -29,7 +29,7 @@ class BreakDemo:
         self._config = config
         self._seen = Observer(view, wav.load(clips.wav()))
 
-    async def run(self) -> Verdict:
+    async def run(self) -> DemoResult:
         """Until `q`. Raises UserError when something does not start. When cancelled, everything is stopped first."""
         seen = self._seen
         seen.starting()
@@ -50,8 +50,8 @@ class BreakDemo:
                 finally:
                     await cancelled(showing)
         if breaking.failed:
-            return Verdict(False, "FAILED: audio did not come back each time")
-        return Verdict(True, f"PASSED: audio came back after each of {len(breaking.former)} fault(s)")
+            return DemoResult(False, "FAILED: audio did not come back each time")
+        return DemoResult(True, f"PASSED: audio came back after each of {len(breaking.former)} fault(s)")
 
     async def _until_heard(self, breaking: BreakIt) -> None:
         try:

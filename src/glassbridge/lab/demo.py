@@ -44,7 +44,7 @@ _WAV_HEADER = 44
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoResult:
     """The outcome."""
 
     passed: bool
@@ -69,7 +69,7 @@ class Demo:
         self._config = config
         self._seen.scene.parts["app"] = "-"
 
-    async def run(self) -> Verdict:
+    async def run(self) -> DemoResult:
         """Raises UserError when something does not start. When cancelled, everything is stopped first."""
         with tempfile.TemporaryDirectory(prefix="glassbridge-demo-") as folder:
             self._folder = Path(folder)
@@ -168,7 +168,7 @@ class Demo:
     def _recorded(self) -> bytes:
         return b"".join(path.read_bytes()[_WAV_HEADER:] for path in sorted(self._folder.glob("*.wav")))
 
-    def _judge(self, failure: str) -> Verdict:
+    def _judge(self, failure: str) -> DemoResult:
         recorded = self._recorded()
         sent = sum(self._seen.summary.get("frames", {}).values())
         received = math.ceil(len(recorded) / BYTES_PER_SAMPLE / FRAME_SAMPLES)
@@ -186,7 +186,7 @@ class Demo:
         ]
         if failure:
             parts.insert(0, failure)
-        return Verdict(passed, f"{'PASSED' if passed else 'FAILED'}: {'; '.join(parts)}")
+        return DemoResult(passed, f"{'PASSED' if passed else 'FAILED'}: {'; '.join(parts)}")
 
     def _on_the_sound(self, sent: int, received: int, *, same: bool) -> str:
         if self._network is None or self._share is None:

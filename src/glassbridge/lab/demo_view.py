@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from glassbridge.lab.scene import Meter, Scene, View
+from glassbridge.lab.scene import HopMeter, Scene, View
 
 BAR_CELLS = 24
 CAPTIONS = 6
@@ -84,7 +84,7 @@ def _mood(scene: Scene) -> str:
     return "red" if scene.trouble and "no audio for" in scene.trouble[0] else "green"
 
 
-def _bar(meter: Meter) -> Text:
+def _bar(meter: HopMeter) -> Text:
     filled = round(meter.level * BAR_CELLS)
     return Text("█" * filled, style="green").append("░" * (BAR_CELLS - filled), style="dim")
 

@@ -21,7 +21,7 @@ LEVELS: Final = ("debug", "info", "warn", "error")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ArrivedLine:
     """One line that was taken."""
 
     fields: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Ingest:
     token: str = TOKEN
     ssl_context: SSLContext | None = None
     """With it, it speaks HTTPS."""
-    arrivals: list[Arrival] = field(default_factory=list)
+    arrivals: list[ArrivedLine] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What a real one would have refused."""
     requests: int = 0
@@ -149,7 +149,7 @@ class Ingest:
             return web.Response(status=413)
         if self.status < 300:
             now = monotonic_ns()
-            self.arrivals += [Arrival(line, now) for line in lines]
+            self.arrivals += [ArrivedLine(line, now) for line in lines]
         return web.Response(status=self.status)
 
     def _check_request(self, request: web.Request) -> None:

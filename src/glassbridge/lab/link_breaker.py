@@ -42,7 +42,7 @@ class Path(Flag):
     BOTH = SIGNAL | MEDIA
 
 
-class Link:
+class ClientLink:
     """The way of one client. All faults take effect at once and last until heal()."""
 
     def __init__(self, breaker: "LinkBreaker") -> None:
@@ -119,10 +119,10 @@ class LinkBreaker:
     def __init__(self, server: LiveKitServer) -> None:
         self.signal_port = server.port
         self.media_port = server.udp_port
-        self.owners: dict[bytes, Link] = {}
+        self.owners: dict[bytes, ClientLink] = {}
         """Whose media it is, by the server's ICE user name fragment."""
         self.tasks = TaskGroup("link breaker")
-        self._links: list[Link] = []
+        self._links: list[ClientLink] = []
         self._front: asyncio.DatagramTransport | None = None
         self._flows: dict[tuple[str, int], _Flow] = {}
 
@@ -141,9 +141,9 @@ class LinkBreaker:
         if self._front is not None:
             self._front.close()
 
-    async def link(self) -> Link:
+    async def link(self) -> ClientLink:
         """A way for one more client."""
-        link = Link(self)
+        link = ClientLink(self)
         await link.listen()
         self._links.append(link)
         return link
@@ -160,10 +160,10 @@ class LinkBreaker:
 
 
 class _Flow(asyncio.DatagramProtocol):
-    """The media of one client socket. Flows of clients that have no Link pass untouched."""
+    """The media of one client socket. Flows of clients that have no ClientLink pass untouched."""
 
     def __init__(self, front: asyncio.DatagramTransport, client: tuple[str, int]) -> None:
-        self.link: Link | None = None
+        self.link: ClientLink | None = None
         self._front = front
         self._client = client
         self._back: asyncio.DatagramTransport | None = None

@@ -34,7 +34,7 @@ def tell(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields, "t_ns": monotonic_ns()}), flush=True)
 
 
-class Phone:
+class SpeakingPhone:
     """Speaks once."""
 
     def __init__(self, cloud: str, transport: Transport, participant: ParticipantKind) -> None:
@@ -108,7 +108,7 @@ async def main() -> None:
     kind: ParticipantKind = "sdk" if participant == "sdk" else "own"
     try:
         sound = await asyncio.to_thread(Path(clip).read_bytes)
-        await Phone(cloud, Transport(transport), kind).run(sound, int(frame_ms))
+        await SpeakingPhone(cloud, Transport(transport), kind).run(sound, int(frame_ms))
     finally:
         await drainer(kind)()
 

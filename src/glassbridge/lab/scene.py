@@ -21,7 +21,7 @@ POLL = 0.25
 
 
 @dataclass
-class Meter:
+class HopMeter:
     """One hop of the audio."""
 
     seconds: float | None = None
@@ -36,8 +36,8 @@ class Scene:
     """What there is to show."""
 
     parts: dict[str, str] = field(default_factory=lambda: dict.fromkeys(("LiveKit", "bridge", "cloud", "phone"), "-"))
-    meters: dict[str, Meter] = field(
-        default_factory=lambda: {name: Meter() for name in ("phone", "bridge", "cloud", "recogniser")}
+    meters: dict[str, HopMeter] = field(
+        default_factory=lambda: {name: HopMeter() for name in ("phone", "bridge", "cloud", "recogniser")}
     )
     audio: str = ""
     """What the phone was told about its audio."""

@@ -22,7 +22,7 @@ from glassbridge.cloud.auth import mint_core_token
 from glassbridge.core.values import UserId
 from glassbridge.lab.backend import BRIDGE_GRACE, CLOUD_GRACE, LOOPBACK, Backend, breakable
 from glassbridge.lab.cluster import Cluster
-from glassbridge.lab.link_breaker import Link, LinkBreaker, behind_breaker
+from glassbridge.lab.link_breaker import ClientLink, LinkBreaker, behind_breaker
 from glassbridge.lab.livekit_nodes import LiveKitNodes
 from glassbridge.lab.program import Line, Program
 from glassbridge.lab.readiness import Http, until
@@ -149,7 +149,7 @@ class Stack:
         self.livekit_kind = "elsewhere"
         """real, embedded, or elsewhere; known once it runs, as all below."""
         self.livekit_url = config.livekit
-        self._phones_to_livekit: Link | None = None
+        self._phones_to_livekit: ClientLink | None = None
 
     async def __aenter__(self) -> "Stack":
         try:
@@ -195,7 +195,7 @@ class Stack:
             raise _first(group) from None
 
     @property
-    def phones_to_livekit(self) -> Link:
+    def phones_to_livekit(self) -> ClientLink:
         """The way of all phones to LiveKit. Raises RuntimeError where nothing was made breakable."""
         return breakable(self._phones_to_livekit)
 

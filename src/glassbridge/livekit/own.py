@@ -24,6 +24,7 @@ from glassbridge.core.signalling import (
     End,
     Event,
     Joined,
+    JoinStage,
     Leave,
     Left,
     Limits,
@@ -36,7 +37,6 @@ from glassbridge.core.signalling import (
     SendPing,
     Signalling,
     SocketEnded,
-    Stage,
     Tick,
 )
 from glassbridge.core.values import SAMPLE_RATE, LossReason
@@ -47,7 +47,7 @@ from glassbridge.livekit.participant import (
     AudioBlock,
     Closed,
     ConnectOptions,
-    Flight,
+    InFlight,
     LocalTrack,
     Packet,
     ParticipantError,
@@ -171,7 +171,7 @@ class OwnParticipant:
         return 0 if self._publisher is None else self._publisher.waiting
 
     @property
-    def flight(self) -> Flight | None:
+    def flight(self) -> InFlight | None:
         return None if self._publisher is None else self._publisher.flight
 
     @property
@@ -427,7 +427,7 @@ class OwnParticipant:
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
-    def _log_record(self, record: Record[Stage]) -> None:
+    def _log_record(self, record: Record[JoinStage]) -> None:
         log.debug("participant stage", room_name=self.room, **record.fields)
 
     @property

@@ -45,7 +45,7 @@ class Packet(NamedTuple):
     """It is end-to-end encrypted: the payload is empty then, the topic unknown."""
 
 
-class Flight(NamedTuple):
+class InFlight(NamedTuple):
     """The data packets that we sent into the room, in bytes."""
 
     given: int
@@ -161,7 +161,7 @@ class Participant(Protocol):
         """Bytes of lossy packets that wait to be sent, because the link takes them no faster; 0 if it cannot tell."""
 
     @property
-    def flight(self) -> Flight | None:
+    def flight(self) -> InFlight | None:
         """What is on its way; None if it cannot tell, or nothing was acknowledged yet."""
 
     @property

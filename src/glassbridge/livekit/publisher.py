@@ -11,10 +11,10 @@ from livekit.protocol import models, rtc
 from glassbridge.core.values import LossReason
 from glassbridge.livekit import aiortc_quirks as quirks
 from glassbridge.livekit import signal
-from glassbridge.livekit.participant import Flight, ParticipantError
+from glassbridge.livekit.participant import InFlight, ParticipantError
 from glassbridge.livekit.refused import Rejected, counted
 from glassbridge.livekit.relay import Relay
-from glassbridge.livekit.speaker import Slot, Speaker
+from glassbridge.livekit.speaker import OwnTrack, Slot
 from glassbridge.runtime.tasks import TaskGroup
 
 AUDIENCE_TIMEOUT = 0.25
@@ -38,7 +38,7 @@ more than one that is lost."""
 T = TypeVar("T")
 
 
-class Link(Protocol):
+class PublisherPlace(Protocol):
     """The publisher's view of its place."""
 
     def lost(self) -> ParticipantError | None:
@@ -54,7 +54,9 @@ class Publisher:
     """One place's outgoing side. Changes are made one at a time, each in a task of its own: a cancelled caller never
     leaves an offer without its answer."""
 
-    def __init__(self, link: Link, tasks: TaskGroup, relay: Relay, *, loopback: bool, catch_up: float) -> None:
+    def __init__(
+        self, link: PublisherPlace, tasks: TaskGroup, relay: Relay, *, loopback: bool, catch_up: float
+    ) -> None:
         self._link = link
         self._tasks = tasks
         self._catch_up = catch_up
@@ -141,12 +143,12 @@ class Publisher:
         return int(self._lossy.bufferedAmount)
 
     @property
-    def flight(self) -> Flight | None:
+    def flight(self) -> InFlight | None:
         """What is on its way; None before anything was acknowledged."""
         if (trip := self._window.trip) is None:
             return None
         queued = self._reliable.bufferedAmount + self._lossy.bufferedAmount
-        return Flight(self._given, self._window.pending + queued, self._window.oldest, trip)
+        return InFlight(self._given, self._window.pending + queued, self._window.oldest, trip)
 
     @property
     def silent(self) -> float:
@@ -169,12 +171,12 @@ class Publisher:
         elif reliable:
             raise ParticipantError(LossReason.TIMED_OUT, f"{channel.bufferedAmount} bytes wait to be sent")
 
-    async def publish(self, name: str, rate: int) -> Speaker:
+    async def publish(self, name: str, rate: int) -> OwnTrack:
         """Returns when a participant hears the track, or none does for AUDIENCE_TIMEOUT.
 
         Raises ParticipantError. When cancelled, the track is taken out again.
         """
-        bringing: asyncio.Task[Speaker | ParticipantError] = self._tasks.spawn(self._bring_up(name, rate), "publish")
+        bringing: asyncio.Task[OwnTrack | ParticipantError] = self._tasks.spawn(self._bring_up(name, rate), "publish")
         try:
             await asyncio.wait([bringing])
         except asyncio.CancelledError:
@@ -211,7 +213,7 @@ class Publisher:
         if (lost := self._link.lost()) is not None:
             raise lost
 
-    async def _bring_up(self, name: str, rate: int) -> Speaker | ParticipantError:
+    async def _bring_up(self, name: str, rate: int) -> OwnTrack | ParticipantError:
         # To the end, even if no caller waits for it any more: a track that was asked for and never spoke cannot be
         # taken out again, and is announced to others for ever.
         slot = await self._add(name)
@@ -222,7 +224,7 @@ class Publisher:
         if isinstance(granted, ParticipantError):
             await self._remove(slot)
             return granted
-        speaker = Speaker(slot, self.unpublish, self._link.lost, self._catch_up, rate)
+        speaker = OwnTrack(slot, self.unpublish, self._link.lost, self._catch_up, rate)
         await speaker.find_listener(AUDIENCE_TIMEOUT)
         return speaker
 
@@ -246,9 +248,9 @@ class Publisher:
             await self._negotiate()
             slot.idle = True
 
-    def _withdraw(self, bringing: asyncio.Task[Speaker | ParticipantError]) -> None:
+    def _withdraw(self, bringing: asyncio.Task[OwnTrack | ParticipantError]) -> None:
         lost = self._link.lost() is not None or bringing.cancelled() or bringing.exception() is not None
-        if not lost and isinstance(speaker := bringing.result(), Speaker):
+        if not lost and isinstance(speaker := bringing.result(), OwnTrack):
             self._tasks.spawn(speaker.unpublish(), "withdraw")
 
     def _new_slot(self) -> Slot:

@@ -89,7 +89,7 @@ class Slot:
             self._track.packets.put_nowait(packet)
 
 
-class Speaker:
+class OwnTrack:
     """The LocalTrack of our own participant."""
 
     def __init__(

@@ -16,7 +16,7 @@ from glassbridge.core.values import LossReason
 from glassbridge.livekit.clock_skew import explain
 from glassbridge.livekit.participant import ParticipantError
 from glassbridge.livekit.signal import JOIN_PATH, MAX_MESSAGE, auth_headers, is_jwt
-from glassbridge.runtime.tcp import CONNECT_WITHIN, Connector
+from glassbridge.runtime.tcp import CONNECT_WITHIN, TunedConnector
 from glassbridge.runtime.unreachable import stay, why
 
 VALIDATE_WITHIN = 1.5
@@ -81,7 +81,11 @@ async def open_socket(url: str, token: str, params: Mapping[str, str]) -> tuple[
     async with AsyncExitStack() as unless_open:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN)
         session = aiohttp.ClientSession(
-            timeout=timeout, connector=Connector(), trust_env=True, middlewares=(stay,), ws_response_class=SignalSocket
+            timeout=timeout,
+            connector=TunedConnector(),
+            trust_env=True,
+            middlewares=(stay,),
+            ws_response_class=SignalSocket,
         )
         http = await unless_open.enter_async_context(session)
         with suppress(aiohttp.ConnectionTimeoutError):

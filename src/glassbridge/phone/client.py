@@ -31,7 +31,7 @@ from glassbridge.phone.beside import keep_beside
 from glassbridge.phone.capture import Capture, capture_clock
 from glassbridge.phone.events import PhoneEvent
 from glassbridge.phone.hearing import SoundSink
-from glassbridge.phone.link import Link, Message
+from glassbridge.phone.link import Message, PhoneLinkShell
 from glassbridge.phone.sender import Sender
 from glassbridge.phone.socket import CloudSocket, base_url
 from glassbridge.runtime.tasks import TaskGroup
@@ -87,7 +87,7 @@ class PhoneClient:
         self.name = world.token(8)
         """By which a cloud knows the sockets of this object."""
         self._tasks = TaskGroup("phone", self._on_failure)
-        self._link = Link(
+        self._link = PhoneLinkShell(
             PhoneLink(world.chance, room=transport is not Transport.WEBSOCKET),
             connect or connector("own"),
             core_token,
@@ -150,7 +150,7 @@ class PhoneClient:
         return self._link.room.joined
 
     @property
-    def link(self) -> Link:
+    def link(self) -> PhoneLinkShell:
         """Its sockets and places."""
         return self._link
 

@@ -47,7 +47,7 @@ CLOSE_TIMEOUT = 4.0
 Message = wire.FromCloud | wire.UnknownMessage
 
 
-class Link:
+class PhoneLinkShell:
     """Sockets and places of one phone. `core_token` signs in, `cloud` is the base URL of the right cloud now, `dial`
     connects to it. `hear` gets what is said by the socket that counts, `on_loss` hears of a socket to which
     nothing is to be said any more, `sent` gives the frames so far into the room and on sockets, `tell` gets the news.

@@ -10,7 +10,7 @@ from typing import Final
 
 from glassbridge.core.audio_routes import SILENT
 from glassbridge.core.sending import LONG
-from glassbridge.livekit.participant import Flight
+from glassbridge.livekit.participant import InFlight
 from glassbridge.runtime.tcp import RENEW_EVERY, SEGMENT, RoundTrip
 from glassbridge.wire import phone as wire
 
@@ -133,7 +133,7 @@ class Pace(ABC):
 class RoomPace(Pace):
     """A place in a room; `flight` says what of its lossy packets is on its way (Participant.flight)."""
 
-    def __init__(self, flight: Callable[[], Flight | None], clock: Callable[[], float]) -> None:
+    def __init__(self, flight: Callable[[], InFlight | None], clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self._flight = flight
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from glassbridge.core.machine import Record
 from glassbridge.core.phone_socket import SocketState
-from glassbridge.telemetry.traces import Kind, Origin, Span
+from glassbridge.telemetry.traces import Origin, Span, SpanRole
 from glassbridge.wire.phone import AudioStateNotice
 
 MISSED = ("interrupted", "unavailable")
@@ -49,7 +49,7 @@ class Recovery:
         """Something that is done about it; only the newest of a name goes on."""
         if (former := self._parts.get(name)) is not None:
             former.end("given up")
-        part = self._parts[name] = Span(name, self._span.origin if self._span is not None else None, Kind.CLIENT)
+        part = self._parts[name] = Span(name, self._span.origin if self._span is not None else None, SpanRole.CLIENT)
         return part
 
     def came_of(self, name: str, error: str) -> None:

@@ -16,7 +16,7 @@ from glassbridge.livekit.participant import (
     Closed,
     ConnectOptions,
     Connector,
-    Flight,
+    InFlight,
     LocalTrack,
     Packet,
     Participant,
@@ -153,7 +153,7 @@ class Room:
         return 0.0 if self._participant is None else self._participant.silent
 
     @property
-    def flight(self) -> Flight | None:
+    def flight(self) -> InFlight | None:
         """The data packets that are on their way; None if that is not known."""
         return None if self._participant is None else self._participant.flight
 

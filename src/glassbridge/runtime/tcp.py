@@ -50,7 +50,7 @@ _STATE_AT, _OPEN = 1, 0
 """tcpi_ca_state: nothing is lost, repeated, or overtaken."""
 
 
-class Connector(aiohttp.TCPConnector):
+class TunedConnector(aiohttp.TCPConnector):
     """`tune` may set further options of each socket."""
 
     def __init__(self, tune: Callable[[socket.socket], None] = lambda _: None) -> None:

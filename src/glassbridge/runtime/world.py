@@ -50,7 +50,7 @@ def open_http(
     options of a socket, connections are those for bad links (runtime/tcp.py). Takes all other options of ClientSession
     but its connector."""
     connector = (
-        aiohttp.TCPConnector(limit=limit, limit_per_host=limit_per_host) if tune is None else tcp.Connector(tune)
+        aiohttp.TCPConnector(limit=limit, limit_per_host=limit_per_host) if tune is None else tcp.TunedConnector(tune)
     )
     return aiohttp.ClientSession(connector=connector, **options)
 

@@ -8,7 +8,7 @@ import structlog
 from yarl import URL
 
 from glassbridge.runtime.turns import FairTurns
-from glassbridge.speech.voice import WAITING, Utterance, VoiceError, turn
+from glassbridge.speech.voice import WAITING, SpeechRequest, VoiceError, turn
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class ElevenLabsVoice:
         self._turns = FairTurns(AT_ONCE, WAITING)
         self._http: aiohttp.ClientSession | None = None
 
-    async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
+    async def say(self, utterance: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """As of Voice."""
         utterance.check()
         url = self._url / "v1/text-to-speech" / (utterance.voice or self._voice) / "stream"

@@ -47,7 +47,7 @@ class Mark(Enum):
 
 
 @dataclass(slots=True)
-class Utterance:
+class UtteranceFrames:
     """Frames: it holds those from `start` on; the first and the last speech in it."""
 
     start: int
@@ -81,7 +81,7 @@ class Endpointer:
         self.count = 0
         """Frames taken."""
         self.in_speech = False
-        self.utterance = Utterance(0, 0, 0)
+        self.utterance = UtteranceFrames(0, 0, 0)
         self._recent: deque[bool] = deque(maxlen=BEGIN_WINDOW)
         self._powers: deque[float] = deque(maxlen=FULL_FRAMES + CUT_MARGIN)
         self._free = 0
@@ -113,7 +113,7 @@ class Endpointer:
         if sum(self._recent) < BEGIN_FRAMES:
             return Mark.SILENCE
         first = now + 1 - len(self._recent) + list(self._recent).index(True)
-        self.utterance = Utterance(max(self._free, first - LEAD), first, now)
+        self.utterance = UtteranceFrames(max(self._free, first - LEAD), first, now)
         self.in_speech = True
         return Mark.BEGINS
 
@@ -146,7 +146,7 @@ class Endpointer:
     def cut(self, frame: int) -> None:
         """The open utterance was cut before this frame; the rest of it goes on as another one."""
         self._free = frame
-        self.utterance = Utterance(frame, frame, max(frame, self.utterance.last))
+        self.utterance = UtteranceFrames(frame, frame, max(frame, self.utterance.last))
 
     def reset(self) -> None:
         """An open utterance is over, and what was heard of it is no part of the next."""

@@ -15,7 +15,7 @@ from glassbridge.core.speech_load import USUAL_RATE, SpeechLoad, Work
 from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
 from glassbridge.core.words import normalised
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.process_wire import Answer, Finished, Order, Said, Shed, Status
+from glassbridge.speech.process_wire import Answer, Finished, ProcessOrder, ProcessStatus, Said, Shed
 from glassbridge.speech.segments import Detects, Segment, Segments
 from glassbridge.speech.worker import STATUS_EVERY
 
@@ -82,18 +82,18 @@ class Interpreter:
         self._finals: deque[_Job] = deque()
         self.load = SpeechLoad(clock(), rate)
 
-    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
+    def obey(self, order: ProcessOrder, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
         """One frame; its answers come as work. Requests for a stream that is not there are ignored."""
         now = self._clock()
-        if order is Order.OPEN:
+        if order is ProcessOrder.OPEN:
             self._streams[number] = _Stream(Segments(self._detector()))
             self.load.opened(number)
-        elif order is Order.CLOSE:
+        elif order is ProcessOrder.CLOSE:
             self._streams.pop(number, None)
             self.load.closed(number)
             self._finals = deque(job for job in self._finals if job.stream != number)
         elif (stream := self._streams.get(number)) is not None:
-            if order is Order.AUDIO:
+            if order is ProcessOrder.AUDIO:
                 self._listen(number, stream, position, pcm, now)
             else:
                 for segment in stream.segments.finish():
@@ -226,9 +226,9 @@ class Interpreter:
         pace = self.load.look(now, self._idle())
         load = self.load
         for number in load.shed():
-            self.obey(Order.CLOSE, number, 0, b"")
+            self.obey(ProcessOrder.CLOSE, number, 0, b"")
             yield Shed(number)
-        yield Status(
+        yield ProcessStatus(
             pace.name,
             round(load.late, 2),
             round(load.busy, 2),

@@ -20,7 +20,7 @@ PARTIAL_EVERY = 10
 SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
 
-class Listener:
+class PocketsphinxTranscriber:
     """Hears (worker.py) one stream."""
 
     def __init__(self, decoder: "Decoder", detector: Detects) -> None:
@@ -109,7 +109,7 @@ def _make() -> Listeners:
 
     set_loglevel("FATAL")
     decoder = Decoder(Config(samprate=SAMPLE_RATE))
-    return Listeners(lambda: Listener(decoder, Detector()))
+    return Listeners(lambda: PocketsphinxTranscriber(decoder, Detector()))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import msgspec
 import structlog
 
 from glassbridge.core.recogniser import Reason
-from glassbridge.core.speech_load import USUAL_FITS, Pace
+from glassbridge.core.speech_load import USUAL_FITS, Partials
 from glassbridge.core.values import BYTES_PER_MS, BYTES_PER_SAMPLE
 from glassbridge.runtime.child import Child, lines
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech.base import RecogniserError, Transcript
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Shed, Status
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, ProcessOrder, ProcessStatus, Ready, Said, Shed
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class ProcessStream:
         self.number = number
         self._on_transcript = on_transcript
         self._on_lost = on_lost
-        self._pending: deque[tuple[Order, int, bytes]] = deque()
+        self._pending: deque[tuple[ProcessOrder, int, bytes]] = deque()
         self._pending_bytes = 0
         self._position = 0
         self._finishing: deque[asyncio.Future[None]] = deque()
@@ -81,7 +81,7 @@ class ProcessStream:
         """Gives PCM16 LE, 16 kHz, mono, whole samples. Never waits; ignored once ended."""
         if self.ended:
             return
-        self._put(Order.AUDIO, pcm)
+        self._put(ProcessOrder.AUDIO, pcm)
         self._position += len(pcm) // BYTES_PER_SAMPLE
         while self._pending_bytes > MAX_PENDING_BYTES:
             self._drop_oldest()
@@ -92,7 +92,7 @@ class ProcessStream:
             raise RecogniserError("the stream has ended")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finishing.append(done)
-        self._put(Order.FINISH, b"")
+        self._put(ProcessOrder.FINISH, b"")
         try:
             async with asyncio.timeout(FINISH_TIMEOUT):
                 await done
@@ -105,14 +105,14 @@ class ProcessStream:
             self._end(RecogniserError("the stream was closed", Reason.CLOSED))
         await self.process.release(self)
 
-    def _put(self, order: Order, pcm: bytes) -> None:
+    def _put(self, order: ProcessOrder, pcm: bytes) -> None:
         self._pending.append((order, self._position, pcm))
         self._pending_bytes += len(pcm)
         self.process.wake()
 
     def _drop_oldest(self) -> None:
         """The oldest audio goes; requests to finish stay. The process sees the gap by the positions."""
-        index = next(i for i, (order, _, _) in enumerate(self._pending) if order is Order.AUDIO)
+        index = next(i for i, (order, _, _) in enumerate(self._pending) if order is ProcessOrder.AUDIO)
         size = len(self._pending[index][2])
         del self._pending[index]
         self._pending_bytes -= size
@@ -120,7 +120,7 @@ class ProcessStream:
 
     # ---- what the process does with it
 
-    def take(self) -> tuple[Order, int, bytes] | None:
+    def take(self) -> tuple[ProcessOrder, int, bytes] | None:
         """The next thing to send."""
         if not self._pending:
             return None
@@ -182,7 +182,7 @@ class SpeechProcess:
         self._helpers: list[asyncio.Task[None]] = []
         """They are not needed once the process is gone."""
         self._heard_at = monotonic()
-        self.status = Status(Pace.FAST.name, 0.0, 0.0, 0.0, fits=1, room=USUAL_FITS, most=USUAL_FITS)
+        self.status = ProcessStatus(Partials.FAST.name, 0.0, 0.0, 0.0, fits=1, room=USUAL_FITS, most=USUAL_FITS)
         self.ended = False
 
     @classmethod
@@ -227,9 +227,9 @@ class SpeechProcess:
         return len(self._streams)
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> Partials:
         """How often there are partial transcripts."""
-        return Pace[self.status.pace]
+        return Partials[self.status.pace]
 
     @property
     def fits(self) -> int:
@@ -269,7 +269,7 @@ class SpeechProcess:
         self._numbers += 1
         stream = ProcessStream(self, self._numbers, on_transcript, on_lost)
         self._streams[stream.number] = stream
-        stream._put(Order.OPEN, b"")
+        stream._put(ProcessOrder.OPEN, b"")
         return stream
 
     async def release(self, stream: ProcessStream) -> None:
@@ -297,7 +297,7 @@ class SpeechProcess:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._closing:
-                    await self._write(Order.CLOSE, self._closing.popleft(), 0, b"")
+                    await self._write(ProcessOrder.CLOSE, self._closing.popleft(), 0, b"")
                 more = True
                 while more:
                     more = False
@@ -307,7 +307,7 @@ class SpeechProcess:
                             order, position, pcm = next_
                             await self._write(order, stream.number, position, pcm)
 
-    async def _write(self, order: Order, stream: int, position: int, pcm: bytes) -> None:
+    async def _write(self, order: ProcessOrder, stream: int, position: int, pcm: bytes) -> None:
         self._stdin.write(FRAME.pack(order, stream, position, len(pcm)) + pcm)
         await self._stdin.drain()
 
@@ -324,7 +324,7 @@ class SpeechProcess:
                 case Shed(number):
                     if (stream := self._streams.pop(number, None)) is not None:
                         stream.lose(RecogniserError(Reason.OVERLOADED.text, Reason.OVERLOADED))
-                case Status():
+                case ProcessStatus():
                     self.status = answer
                     self._on_status()
         status = await self._child.wait()

@@ -12,7 +12,7 @@ FRAME: Final = Struct("<BIQI")
 """Order, stream, position of the first sample in the stream, bytes of PCM that follow."""
 
 
-class Order(IntEnum):
+class ProcessOrder(IntEnum):
     """What a frame asks for."""
 
     OPEN = 1
@@ -44,7 +44,7 @@ class Shed(msgspec.Struct, tag="shed"):
     stream: int
 
 
-class Status(msgspec.Struct, tag="status"):
+class ProcessStatus(msgspec.Struct, tag="status"):
     """How it goes, about once a second; also a sign of life."""
 
     pace: str
@@ -63,5 +63,5 @@ class Status(msgspec.Struct, tag="status"):
     """Speakers who might come if the machine had nothing else to do."""
 
 
-Answer = Ready | Said | Finished | Shed | Status
+Answer = Ready | Said | Finished | Shed | ProcessStatus
 """A line."""

@@ -66,7 +66,7 @@ def find_model(folder: Path) -> tuple[str, dict[str, str]]:
     )
 
 
-class Listener:
+class SherpaTranscriber:
     """Turns audio into transcripts. Utterances end where the model's own rules say."""
 
     def __init__(self, recognizer: Any) -> None:
@@ -130,7 +130,7 @@ def _make() -> Listeners:
     recognizer = getattr(sherpa_onnx.OnlineRecognizer, maker)(
         **files, num_threads=1, sample_rate=SAMPLE_RATE, enable_endpoint_detection=True, rule2_min_trailing_silence=0.6
     )
-    return Listeners(lambda: Listener(recognizer))
+    return Listeners(lambda: SherpaTranscriber(recognizer))
 
 
 if __name__ == "__main__":

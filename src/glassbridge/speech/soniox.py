@@ -19,7 +19,7 @@ from glassbridge.core.values import BYTES_PER_MS, SAMPLE_RATE
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech import soniox_protocol as wire
 from glassbridge.speech.base import RecogniserError, Transcript, Want
-from glassbridge.speech.soniox_tokens import Utterances
+from glassbridge.speech.soniox_tokens import TokenUtterances
 
 log = structlog.get_logger()
 
@@ -181,7 +181,7 @@ class SonioxStream:
         on_ended: Callable[["SonioxStream"], None],
     ) -> None:
         self._socket = socket
-        self._utterances = Utterances(want)
+        self._utterances = TokenUtterances(want)
         self._on_transcript = on_transcript
         self._on_lost = on_lost
         self._on_ended = on_ended

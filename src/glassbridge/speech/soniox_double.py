@@ -22,7 +22,16 @@ from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.runtime.tasks import TaskGroup
 from glassbridge.speech import soniox_protocol as wire
 from glassbridge.speech.base import Recogniser, Want
-from glassbridge.speech.soniox_words import SCRIPT, Hears, Offline, Say, Script, by_speaker, in_language, translated
+from glassbridge.speech.soniox_words import (
+    SCRIPT,
+    Offline,
+    Say,
+    Script,
+    TokenSource,
+    by_speaker,
+    in_language,
+    translated,
+)
 
 log = structlog.get_logger()
 
@@ -98,7 +107,7 @@ class SonioxDouble:
         key: str = "",
         script: str = SCRIPT,
         recogniser: Recogniser | None = None,
-        hears: Callable[[Say], Hears] | None = None,
+        hears: Callable[[Say], TokenSource] | None = None,
         port: int = 0,
         on_tokens: Callable[[list[wire.Token]], None] = lambda _: None,
     ) -> None:
@@ -226,7 +235,7 @@ class SonioxDouble:
         self._on_tokens(tokens)
         serving.say(tokens, start, self.lag)
 
-    async def _understand(self, start: wire.Start, say: Say) -> Hears:
+    async def _understand(self, start: wire.Start, say: Say) -> TokenSource:
         if self._recogniser is None:
             return self._hears(say)
         offline = Offline(say)
@@ -234,7 +243,7 @@ class SonioxDouble:
         offline.stream = await self._recogniser.open(want, offline.heard, lambda _: None)
         return offline
 
-    async def _listen(self, serving: "_Serving", seen: Seen, hears: Hears, fault: Fault | None) -> None:
+    async def _listen(self, serving: "_Serving", seen: Seen, hears: TokenSource, fault: Fault | None) -> None:
         while True:
             try:
                 async with asyncio.timeout(self.idle_limit):
@@ -281,9 +290,9 @@ class _Serving:
         self._tasks = TaskGroup("soniox-double", lambda _task, _error: self.drop())
         self._tasks.spawn(self._write(), "write")
         self._gone = asyncio.Event()
-        self._hears: Hears | None = None
+        self._hears: TokenSource | None = None
 
-    def owns(self, hears: Hears) -> None:
+    def owns(self, hears: TokenSource) -> None:
         """Closed with the connection."""
         self._hears = hears
 

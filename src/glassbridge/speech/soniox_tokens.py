@@ -11,7 +11,7 @@ LONGEST_UTTERANCE_MS = 20_000
 """Captions must not wait for a user who never pauses."""
 
 
-class Utterances:
+class TokenUtterances:
     """Makes transcripts of tokens."""
 
     def __init__(self, want: Want) -> None:

@@ -14,7 +14,7 @@ WORD_MS = 300
 SCRIPT = "hello world. this is the double of soniox."
 
 
-class Hears(Protocol):
+class TokenSource(Protocol):
     """What makes tokens of audio."""
 
     async def feed(self, pcm: bytes) -> None: ...

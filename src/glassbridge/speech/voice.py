@@ -48,7 +48,7 @@ class VoiceBusy(VoiceError):
 
 
 @asynccontextmanager
-async def turn(turns: FairTurns, utterance: "Utterance") -> AsyncIterator[None]:
+async def turn(turns: FairTurns, utterance: "SpeechRequest") -> AsyncIterator[None]:
     """Its turn. Raises VoiceBusy."""
     try:
         async with turns.turn(utterance.asker):
@@ -61,7 +61,7 @@ NOBODY: Final = Asker()
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SpeechRequest:
     """What is to be said, and how. What a voice does not know it leaves out."""
 
     text: str
@@ -86,7 +86,7 @@ class Voice(Protocol):
 
     media_type: str
 
-    def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
+    def say(self, utterance: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """A sound file, piece by piece as it is made. Raises VoiceError; after the first piece, too. Close it."""
 
     async def close(self) -> None:
@@ -109,7 +109,7 @@ class ProgramVoice:
         """One that we know by its name. Raises KeyError."""
         return cls((program,), *_PROGRAMS[program.name])
 
-    async def say(self, utterance: Utterance) -> AsyncGenerator[bytes, None]:
+    async def say(self, utterance: SpeechRequest) -> AsyncGenerator[bytes, None]:
         """As of Voice; SAY_TIMEOUT seconds at most once it is its turn."""
         utterance.check()
         async with turn(self._turns, utterance):
@@ -121,7 +121,7 @@ class ProgramVoice:
     async def close(self) -> None:
         """A running request ends with its caller."""
 
-    async def _run(self, folder: Path, utterance: Utterance) -> bytes:
+    async def _run(self, folder: Path, utterance: SpeechRequest) -> bytes:
         paths = {"text": folder / "text", "sound": folder / "sound.wav"}
         paths["text"].write_text(utterance.text.replace("\0", " "), encoding="utf-8", errors="replace")
         arguments = [argument.format(**paths) for argument in self._arguments]

@@ -14,11 +14,11 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from glassbridge.core.speech_load import Pace
+from glassbridge.core.speech_load import Partials
 from glassbridge.core.values import BYTES_PER_MS
 from glassbridge.runtime.garbage import spare_the_start
 from glassbridge.speech.base import Transcript
-from glassbridge.speech.process_wire import FRAME, Answer, Finished, Order, Ready, Said, Status
+from glassbridge.speech.process_wire import FRAME, Answer, Finished, ProcessOrder, ProcessStatus, Ready, Said
 
 NICE = 2
 """Captions may be late, audio may not; but a process that starves helps no stream."""
@@ -32,7 +32,7 @@ LISTENERS_UNREAD = 2_000 * BYTES_PER_MS
 class Serves(Protocol):
     """Understands the streams of a process."""
 
-    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
+    def obey(self, order: ProcessOrder, number: int, position: int, pcm: bytes) -> Iterable[Answer]:
         """One frame, and what is answered at once."""
 
     def work(self) -> Iterator[Answer] | None:
@@ -49,7 +49,7 @@ class Serves(Protocol):
         """Seconds until something is due by itself."""
 
 
-class Hears(Protocol):
+class Transcriber(Protocol):
     """Turns the audio of one stream into transcripts, as it comes."""
 
     def feed(self, position: int, pcm: bytes) -> Iterable[Transcript]:
@@ -62,21 +62,21 @@ class Hears(Protocol):
 class Listeners:
     """Serves each stream by a listener of its own, at once: for libraries that find utterances themselves."""
 
-    def __init__(self, make: Callable[[], Hears]) -> None:
+    def __init__(self, make: Callable[[], Transcriber]) -> None:
         self._make = make
-        self._streams: dict[int, Hears] = {}
+        self._streams: dict[int, Transcriber] = {}
         self.pending = False
 
-    def obey(self, order: Order, number: int, position: int, pcm: bytes) -> Iterator[Answer]:
+    def obey(self, order: ProcessOrder, number: int, position: int, pcm: bytes) -> Iterator[Answer]:
         """One frame. Requests for a stream that is not there are ignored."""
-        if order is Order.OPEN:
+        if order is ProcessOrder.OPEN:
             self._streams[number] = self._make()
-        elif order is Order.CLOSE:
+        elif order is ProcessOrder.CLOSE:
             self._streams.pop(number, None)
         elif (stream := self._streams.get(number)) is not None:
-            heard = stream.feed(position, pcm) if order is Order.AUDIO else stream.finish()
+            heard = stream.feed(position, pcm) if order is ProcessOrder.AUDIO else stream.finish()
             yield from (Said(number, transcript) for transcript in heard)
-            if order is Order.FINISH:
+            if order is ProcessOrder.FINISH:
                 yield Finished(number)
 
     def work(self) -> None:
@@ -84,7 +84,7 @@ class Listeners:
 
     def review(self, now: float) -> Iterator[Answer]:
         """A sign of life: its parent knows how many streams fit."""
-        yield Status(Pace.FAST.name, 0.0, 0.0, float(len(self._streams)), 0, len(self._streams))
+        yield ProcessStatus(Partials.FAST.name, 0.0, 0.0, float(len(self._streams)), 0, len(self._streams))
 
     def rest(self, now: float) -> float:
         """Nothing is due by itself."""
@@ -95,7 +95,7 @@ class Listeners:
 class _Inbox:
     """Filled by the thread that reads."""
 
-    frames: deque[tuple[Order, int, int, bytes]] = field(default_factory=deque)
+    frames: deque[tuple[ProcessOrder, int, int, bytes]] = field(default_factory=deque)
     size: int = 0
     ended: bool = False
     most: int = MOST_UNREAD
@@ -108,14 +108,14 @@ class _Inbox:
             pcm = source.read(size)
             with self.changed:
                 self.changed.wait_for(lambda: self.size < self.most)
-                self.frames.append((Order(order), stream, position, pcm))
+                self.frames.append((ProcessOrder(order), stream, position, pcm))
                 self.size += size
                 self.changed.notify_all()
         with self.changed:
             self.ended = True
             self.changed.notify_all()
 
-    def take(self, wait: float) -> list[tuple[Order, int, int, bytes]]:
+    def take(self, wait: float) -> list[tuple[ProcessOrder, int, int, bytes]]:
         """All that is there; waits for something up to `wait` seconds."""
         with self.changed:
             self.changed.wait_for(lambda: self.frames or self.ended, wait)

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from glassbridge import __version__
 from glassbridge.telemetry import traces
-from glassbridge.telemetry.traces import Kind, Origin, Span
+from glassbridge.telemetry.traces import Origin, Span, SpanRole
 
 TIMEOUT: Final = 5.0
 """Seconds for which one batch is tried."""
@@ -28,7 +28,11 @@ WAITING: Final = 2_048
 FLUSH: Final = 1.0
 """Seconds that the end of the process waits for spans that are still to be sent."""
 
-_KINDS: Final = {Kind.INTERNAL: SpanKind.INTERNAL, Kind.CLIENT: SpanKind.CLIENT, Kind.SERVER: SpanKind.SERVER}
+_KINDS: Final = {
+    SpanRole.INTERNAL: SpanKind.INTERNAL,
+    SpanRole.CLIENT: SpanKind.CLIENT,
+    SpanRole.SERVER: SpanKind.SERVER,
+}
 _SCOPE: Final = InstrumentationScope("glassbridge", __version__)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 
@@ -64,7 +68,7 @@ def readable(span: Span, resource: Resource) -> ReadableSpan:
     return ReadableSpan(
         span.name,
         context=_context(span.origin, remote=False),
-        parent=None if span.parent is None else _context(span.parent, remote=span.kind is Kind.SERVER),
+        parent=None if span.parent is None else _context(span.parent, remote=span.kind is SpanRole.SERVER),
         resource=resource,
         attributes=span.attributes,
         events=[Event(name, attributes, at) for at, name, attributes in span.events],

@@ -16,7 +16,7 @@ from glassbridge.core.connections import ConnectionLimits
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.listen import MAX_PORT, CannotListen, cannot_listen, port_in_use
 from glassbridge.telemetry import metrics
-from glassbridge.telemetry.listener import Gate, Listener
+from glassbridge.telemetry.listener import Gate, HttpListener
 from glassbridge.telemetry.numbers import Histogram, Labels, Metric, Part, Value
 
 log = structlog.get_logger()
@@ -114,7 +114,7 @@ class MetricsServer:
         app = web.Application()
         app.router.add_get(PATH, self._answer)
         app.router.add_routes(routes)
-        self._listener = Listener(app, Gate(LIMITS), grace=0.5, access_log=None)
+        self._listener = HttpListener(app, Gate(LIMITS), grace=0.5, access_log=None)
 
     async def __aenter__(self) -> Self:
         """Raises CannotListen."""

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from glassbridge.core.addresses import TrustedProxies
-from glassbridge.core.connections import ConnectionLimits, Connections, Refusal, Wait
+from glassbridge.core.connections import ConnectionLimits, ConnectionRefusal, Connections, Wait
 from glassbridge.runtime.timer import Timer
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.access import CLIENT, SERVER_LOGGER, AccessLogger
@@ -42,8 +42,8 @@ bridges and registries can still be opened."""
 OUT_OF_DESCRIPTORS: Final = "descriptors"
 
 _ANSWERS: Final = {
-    Refusal.FULL.value: Rejection.CONNECTIONS_FULL,
-    Refusal.ADDRESS_FULL.value: Rejection.ADDRESS_FULL,
+    ConnectionRefusal.FULL.value: Rejection.CONNECTIONS_FULL,
+    ConnectionRefusal.ADDRESS_FULL.value: Rejection.ADDRESS_FULL,
     OUT_OF_DESCRIPTORS: Rejection.DESCRIPTORS_FULL,
     Wait.HEADER.value: Rejection.HEADER_LATE,
 }
@@ -98,7 +98,7 @@ class Gate:
         if refusal is not None:
             return self._refused(refusal.value, address)
         if other is not None:
-            reason = Refusal.ADDRESS_FULL if other.address == address else Refusal.FULL
+            reason = ConnectionRefusal.ADDRESS_FULL if other.address == address else ConnectionRefusal.FULL
             other.time_out(self._refused(reason.value, other.address))
         if proxied:
             self._all.sign_in(handler)
@@ -301,7 +301,7 @@ def sign_in(request: web.BaseRequest, *, for_good: bool = False) -> None:
         request.protocol.sign_in(for_good=for_good)
 
 
-class Listener:
+class HttpListener:
     """Serves an application on a TCP port. `open` may raise OSError; `close` ends requests that run within `grace`."""
 
     def __init__(

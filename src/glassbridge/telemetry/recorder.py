@@ -48,7 +48,7 @@ def redaction(secrets: Iterable[str] = ()) -> Redact:
     return lru_cache(SEEN)(Redactor(secrets))
 
 
-class Clock:
+class SteadyClock:
     """Unix milliseconds that never run backwards and do not follow small steps of the wall clock."""
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -32,7 +32,7 @@ from glassbridge.core.outbox import (
     Waiting,
 )
 from glassbridge.telemetry.config import SinkConfig
-from glassbridge.telemetry.sinks import Answer, Sink
+from glassbridge.telemetry.sinks import Sink, SinkAnswer
 from glassbridge.telemetry.spool import Batch, Spool
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ LETTING_GO: Final = 0.3
 
 
 @dataclass
-class Counts:
+class LineCounts:
     """Lines, since the start."""
 
     shipped: int = 0
@@ -61,7 +61,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    answer: Answer
+    answer: SinkAnswer
     lines: int
 
 
@@ -74,7 +74,7 @@ class Shipper:
 
     def __init__(self, config: SinkConfig, folder: Path | None) -> None:
         self.config = config
-        self.counts = Counts()
+        self.counts = LineCounts()
         self._spool = Spool(folder)
         self._sink = Sink(config)
         self._outbox = Outbox(random.random, config.batch, config.every)
@@ -173,7 +173,7 @@ class Shipper:
     def _step(self, event: Event) -> None:
         for effect in self._outbox.step(event, monotonic()):
             self._perform(effect)
-        self._outbox.records.clear()
+        self._outbox.records.clear()  # not logged: a line about the shipping of lines would be shipped itself, for ever
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -237,6 +237,6 @@ class Shipper:
             try:
                 answer = self._sink.post(lines)
             except Exception as error:  # boundary: a batch that cannot be sent is no answer, and is tried again
-                answer = Answer(None, error=type(error).__name__)
+                answer = SinkAnswer(None, error=type(error).__name__)
             self._inbox.put(_Posted(answer, len(lines)))
         self._sink.close()

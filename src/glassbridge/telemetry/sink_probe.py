@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from glassbridge.core.outbox import Verdict, verdict
+from glassbridge.core.outbox import SinkVerdict, verdict
 from glassbridge.telemetry.config import SinkConfig
-from glassbridge.telemetry.sinks import Answer, Sink
+from glassbridge.telemetry.sinks import Sink, SinkAnswer
 
 BATCH: Final = 20
 ADVICE: Final = {
-    Verdict.TAKEN: "",
-    Verdict.REFUSED: "the sink does not accept our token: copy the source token (OTLP: the headers) anew",
-    Verdict.TOO_MUCH: "the sink does not understand us: check that its address is one for logs of this kind",
+    SinkVerdict.TAKEN: "",
+    SinkVerdict.REFUSED: "the sink does not accept our token: copy the source token (OTLP: the headers) anew",
+    SinkVerdict.TOO_MUCH: "the sink does not understand us: check that its address is one for logs of this kind",
 }
 UNREACHABLE: Final = "check the host name, that this machine may reach it, and that a proxy lets POST through"
 LATER: Final = "the sink is there and takes nothing now: look at its status page; lines wait on disk"
@@ -26,11 +26,11 @@ class Probed:
 
     what: str
     lines: int
-    answer: Answer
+    answer: SinkAnswer
 
     @property
     def arrived(self) -> bool:
-        return verdict(self.answer.status) is Verdict.TAKEN
+        return verdict(self.answer.status) is SinkVerdict.TAKEN
 
     @property
     def advice(self) -> str:

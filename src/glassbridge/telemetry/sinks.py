@@ -48,7 +48,7 @@ _ENCODERS: Final[Mapping[SinkKind, Callable[[Sequence[Line]], bytes]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SinkAnswer:
     """The outcome of a request."""
 
     status: int | None
@@ -67,7 +67,7 @@ class Sink:
         self._connection: http.client.HTTPConnection | None = None
         self._busy: http.client.HTTPConnection | None = None
 
-    def post(self, lines: Sequence[bytes]) -> Answer:
+    def post(self, lines: Sequence[bytes]) -> SinkAnswer:
         """Sends a batch of lines; entries that are no JSON object are left out. Never raises."""
         body = gzip.compress(_ENCODERS[self.config.kind](_decoded(lines)), compresslevel=5)
         kept, self._connection = self._connection, None
@@ -77,9 +77,9 @@ class Sink:
         try:
             return self._exchange(self._connect(), body)
         except ConnectionError as error:
-            return Answer(None, error=_told(error))
+            return SinkAnswer(None, error=_told(error))
 
-    def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> Answer:
+    def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> SinkAnswer:
         """Keeps the connection. Raises ConnectionError; without an answer in time there is none."""
         fixed = {"Content-Type": "application/json", "Content-Encoding": "gzip", "User-Agent": "glassbridge"}
         path = urlsplit(self.config.url).path or "/"
@@ -93,11 +93,11 @@ class Sink:
             raise
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return Answer(None, error=_told(error))
+            return SinkAnswer(None, error=_told(error))
         finally:
             self._busy = None
         self._connection = connection
-        return Answer(response.status, _seconds(response.getheader("Retry-After")))
+        return SinkAnswer(response.status, _seconds(response.getheader("Retry-After")))
 
     def close(self) -> None:
         """The next post() connects anew."""

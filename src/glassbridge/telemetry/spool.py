@@ -26,7 +26,7 @@ SUFFIX: Final = ".jsonl"
 _HEAD: Final = 16
 
 
-class Segment:
+class SpoolSegment:
     """Lines in memory, the oldest first."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Segment:
         self.size -= _size(lines)
 
 
-class FileSegment(Segment):
+class FileSegment(SpoolSegment):
     """Lines in a file that is ours as long as we hold its lock; gone with its last line."""
 
     def __init__(self, path: Path, fd: int) -> None:
@@ -137,7 +137,7 @@ class FileSegment(Segment):
 class Batch:
     """The first lines that wait."""
 
-    segment: Segment
+    segment: SpoolSegment
     begin: int
     lines: list[bytes]
 
@@ -155,7 +155,7 @@ class Spool:
         self._max_memory = max_memory
         self._files: list[FileSegment] = []
         """The last one is written to."""
-        self._memory = Segment()
+        self._memory = SpoolSegment()
 
     @property
     def lines(self) -> int:
@@ -222,7 +222,7 @@ class Spool:
         while self._files:
             self._drop(0)
         self.dropped += self._memory.count
-        self._memory = Segment()
+        self._memory = SpoolSegment()
 
     def _file_with_room(self, folder: Path) -> FileSegment:
         if not self._files or self._files[-1].size > self._max_disk // SEGMENTS:

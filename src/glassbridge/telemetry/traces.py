@@ -29,7 +29,7 @@ HEADER: Final = "traceparent"
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
-class Kind(Enum):
+class SpanRole(Enum):
     """Where a span stands to its parent."""
 
     INTERNAL = "internal"
@@ -76,7 +76,11 @@ class Span:
     )  # fmt: skip
 
     def __init__(
-        self, name: str, parent: Origin | None = None, kind: Kind = Kind.INTERNAL, **attributes: Attribute | None
+        self,
+        name: str,
+        parent: Origin | None = None,
+        kind: SpanRole = SpanRole.INTERNAL,
+        **attributes: Attribute | None,
     ) -> None:
         self.name = name
         self.kind = kind

@@ -15,7 +15,7 @@ from glassbridge.app.events import Played
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud.apps.registry import TomlRegistry, new_app
-from glassbridge.cloud.apps.store import Kind, SqliteStore
+from glassbridge.cloud.apps.store import SqliteStore, StoredKind
 from glassbridge.core.subscriptions import STREAMS, Permission, Refusal, Stream, parse
 from glassbridge.core.values import BYTES_PER_MS, Transport, user_id
 from glassbridge.lab.links import ByteLink
@@ -197,7 +197,7 @@ class SystemUser(User):
             async with SqliteStore(path, MOST_STORED) as store:
                 of = user_id(self.user_id), self._server.package
                 await store.know(*of)
-                await store.write(Kind.STORED, *of, self._stored, MOST_STORED)
+                await store.write(StoredKind.STORED, *of, self._stored, MOST_STORED)
 
     async def _serve(self, key: str, port: int) -> None:
         """The app's own server, with sessions that are watched."""

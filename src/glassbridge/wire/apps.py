@@ -13,9 +13,9 @@ from glassbridge.wire.codec import (
     MALFORMED,
     RATE_LIMITED,
     TOO_BIG,
-    Decoder,
     Integer,
     Message,
+    MessageDecoder,
     Name,
     Text,
     Timestamp,
@@ -542,9 +542,9 @@ class RequestIds(msgspec.Struct, rename="camel", frozen=True):
 
 
 _ids = msgspec.json.Decoder(RequestIds)
-_from_app: Decoder[FromApp] = Decoder(FromApp)
-_from_cloud: Decoder[FromCloud] = Decoder(FromCloud)
-_data: Decoder[StreamData] = Decoder(StreamData)
+_from_app: MessageDecoder[FromApp] = MessageDecoder(FromApp)
+_from_cloud: MessageDecoder[FromCloud] = MessageDecoder(FromCloud)
+_data: MessageDecoder[StreamData] = MessageDecoder(StreamData)
 
 
 def decode_from_app(text: str | bytes) -> FromApp | UnknownMessage:
@@ -611,7 +611,7 @@ class PhotoError(Message, tag="photo_error", frozen=True, kw_only=True, omit_def
 
 
 WebhookRequest = SessionRequest | StopRequest
-_webhook: Decoder[WebhookRequest] = Decoder(WebhookRequest)
+_webhook: MessageDecoder[WebhookRequest] = MessageDecoder(WebhookRequest)
 
 
 def decode_webhook(body: bytes) -> WebhookRequest | UnknownMessage:

@@ -64,7 +64,7 @@ _tag = msgspec.json.Decoder(_Tag)
 _encoder = msgspec.json.Encoder()
 
 
-class Decoder(Generic[D]):
+class MessageDecoder(Generic[D]):
     """Decodes what one side may say: a union of messages."""
 
     def __init__(self, union: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from glassbridge.wire.codec import Count, Decoder, Instant, Integer, Name, Text, Timestamp, Word
+from glassbridge.wire.codec import Count, Instant, Integer, MessageDecoder, Name, Text, Timestamp, Word
 from glassbridge.wire.codec import MalformedMessage as MalformedMessage
 from glassbridge.wire.codec import Message as Message
 from glassbridge.wire.codec import UnknownMessage as UnknownMessage
@@ -376,8 +376,8 @@ FromCloud = (
     | Pong
 )
 
-_from_phone: Decoder[FromPhone] = Decoder(FromPhone)
-_from_cloud: Decoder[FromCloud] = Decoder(FromCloud)
+_from_phone: MessageDecoder[FromPhone] = MessageDecoder(FromPhone)
+_from_cloud: MessageDecoder[FromCloud] = MessageDecoder(FromCloud)
 
 
 def decode_from_phone(text: str | bytes) -> FromPhone | UnknownMessage:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from glassbridge.app import socket as app_socket
-from glassbridge.app.link import Link
+from glassbridge.app.link import CloudLink
 from glassbridge.app.server import AppServer
 from glassbridge.app.session import Session
 from glassbridge.cloud import transcripts
@@ -32,19 +32,19 @@ BALANCED = 1, 3, 5
 def stays_on_the_old_socket(patch: Patch) -> None:
     """C1: an SDK that only notes the address while a socket lives."""
 
-    def connect_to(self: Link, url: str, cloud: str = "") -> bool:
+    def connect_to(self: CloudLink, url: str, cloud: str = "") -> bool:
         self._url = url
         self._called.set()
         return False
 
-    patch.setattr(Link, "connect_to", connect_to)
+    patch.setattr(CloudLink, "connect_to", connect_to)
 
 
 def revives_in_grace(patch: Patch) -> None:
     """C2: an old cloud asks for apps whose user has left."""
     for state in (AppState.STARTING, AppState.RUNNING, AppState.GRACE, AppState.REVIVING):
         patch.setitem(app_session.TABLE, (state, PhoneAway), Ignored("broken"))
-    patch.setattr(Link, "_release", lambda _self, socket: socket.close(1000))
+    patch.setattr(CloudLink, "_release", lambda _self, socket: socket.close(1000))
 
 
 def waits_for_nobody(patch: Patch) -> None:

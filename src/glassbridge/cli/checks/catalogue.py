@@ -6,26 +6,26 @@ tools/describe_commands.py writes docs/doctor.md from it; tests/cli/test_doctor.
 from enum import Enum, unique
 from typing import NamedTuple
 
-from glassbridge.cli.checks.findings import Finding, State
+from glassbridge.cli.checks.findings import Finding, FindingState
 from glassbridge.livekit.clock_skew import REMEDY
 
 _SECRET = "set 32 random bytes or more (openssl rand -hex 32)"  # noqa: S105 - an advice
 
 
-class Message(NamedTuple):
+class MessageTemplate(NamedTuple):
     """Templates."""
 
-    state: State
+    state: FindingState
     text: str
     advice: str
 
 
-def _failed(text: str, advice: str) -> Message:
-    return Message(State.FAILED, text, advice)
+def _failed(text: str, advice: str) -> MessageTemplate:
+    return MessageTemplate(FindingState.FAILED, text, advice)
 
 
-def _warning(text: str, advice: str) -> Message:
-    return Message(State.WARNING, text, advice)
+def _warning(text: str, advice: str) -> MessageTemplate:
+    return MessageTemplate(FindingState.WARNING, text, advice)
 
 
 @unique

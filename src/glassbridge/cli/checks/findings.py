@@ -19,7 +19,7 @@ def new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=True)
 
 
-class State(StrEnum):
+class FindingState(StrEnum):
     """Only a failure makes the exit status 1."""
 
     WELL = "well"
@@ -32,7 +32,7 @@ class State(StrEnum):
 class Finding:
     """What a check found."""
 
-    state: State
+    state: FindingState
     text: str
     advice: str = ""
     """What to do; empty when there is nothing to do."""
@@ -71,8 +71,8 @@ class Patient:
 
 
 def well(text: str) -> Finding:
-    return Finding(State.WELL, text)
+    return Finding(FindingState.WELL, text)
 
 
 def skipped(text: str) -> Finding:
-    return Finding(State.SKIPPED, text)
+    return Finding(FindingState.SKIPPED, text)

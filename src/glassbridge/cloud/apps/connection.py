@@ -19,7 +19,7 @@ from aiohttp import WSMsgType
 from glassbridge.cloud.apps import unserved
 from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.websocket import CLOSE_TIMEOUT, FAIR_SHARE, WebSocket
-from glassbridge.core.allowance import Allowance, Verdict
+from glassbridge.core.allowance import Allowance, RateVerdict
 from glassbridge.core.app_times import LOOK_EVERY, LOOKS
 from glassbridge.core.session import SocketNumber
 from glassbridge.runtime.queues import AgedQueue
@@ -258,9 +258,9 @@ class AppConnection:
                 unserved.refusal(kind, ids.any, wire.ErrorCode.NOT_SUPPORTED, f"this cloud does not serve {kind}")
             )
 
-    def _on_excess(self, verdict: Verdict) -> None:
+    def _on_excess(self, verdict: RateVerdict) -> None:
         self.complain(Rejection.TOO_FAST)
-        if verdict is Verdict.CLOSE:
+        if verdict is RateVerdict.CLOSE:
             self._log.warning("app sends too much")
             self.close(CloseCode.TOO_FAST)
 

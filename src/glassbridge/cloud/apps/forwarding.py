@@ -17,7 +17,7 @@ from yarl import URL
 
 from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.cloud.config import CloudConfig
-from glassbridge.cloud.relay import Relay
+from glassbridge.cloud.relay import RequestRelay
 from glassbridge.wire.apps import APP_PATHS
 
 PREFIX: Final = "/at/"
@@ -65,7 +65,7 @@ def cloud_of_sound(path: str) -> str:
 class Forwarding:
     """The handler of `/at/<cloud>/...`."""
 
-    def __init__(self, config: CloudConfig, relay: Relay) -> None:
+    def __init__(self, config: CloudConfig, relay: RequestRelay) -> None:
         self.address = config.address
         """host:port by which other clouds reach this one; where the configuration says nothing, set once it listens."""
         self._config = config

@@ -9,7 +9,7 @@ import aiohttp
 import structlog
 
 from glassbridge.cloud.apps.registry import AppRecord, Registry
-from glassbridge.cloud.apps.store import PHONE, Kind, SqliteStore, Store, as_values
+from glassbridge.cloud.apps.store import PHONE, SqliteStore, Store, StoredKind, as_values
 from glassbridge.cloud.apps.streams import Streams
 from glassbridge.cloud.apps_config import AppsConfig
 from glassbridge.core.app_settings import Schema, chosen, shown
@@ -78,12 +78,12 @@ class AppHost:
 
     async def settings_of(self, user: UserId, app: AppRecord) -> Schema:
         """Those of the app, each with what the user has chosen. Raises StoreError."""
-        kept = await self.store.read(Kind.SETTING, user, app.package)
+        kept = await self.store.read(StoredKind.SETTING, user, app.package)
         return chosen(app.settings, as_values(kept))
 
     async def phone_settings_of(self, user: UserId) -> dict[str, object]:
         """What apps are told of the settings of the user's phone. Raises StoreError."""
-        return shown(as_values(await self.store.read(Kind.SETTING, user, PHONE)))
+        return shown(as_values(await self.store.read(StoredKind.SETTING, user, PHONE)))
 
     @property
     def websocket_url(self) -> str:

@@ -102,7 +102,7 @@ class Lost(Exception):
     """The bridge, or its place in the room: another one may go on."""
 
 
-class Progress:
+class PlaybackProgress:
     """How far a playback has come. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -141,7 +141,7 @@ class Playing:
 
     def __init__(self, request: AudioPlayRequest, clock: Callable[[], float]) -> None:
         self.request = request
-        self.progress = Progress(clock)
+        self.progress = PlaybackProgress(clock)
         self.error: str | None = "the user's session has ended"
         """The app's message when nothing better is known."""
         self.task: asyncio.Task[None] | None = None
@@ -328,7 +328,7 @@ class Playbacks:
         while (place := self._room.place) is None or place.bridge is speaker:
             await self._room.changed()
 
-    async def _follow(self, events: AsyncIterable[pb.PlayAudioEvent], progress: Progress) -> int:
+    async def _follow(self, events: AsyncIterable[pb.PlayAudioEvent], progress: PlaybackProgress) -> int:
         """Each event says how long the next may take. Raises Failed and Lost."""
         try:
             async with asyncio.timeout(self._start_within) as limit:

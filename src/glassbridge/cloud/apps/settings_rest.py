@@ -15,7 +15,7 @@ from msgspec import Meta
 from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
-from glassbridge.cloud.apps.store import PHONE, Full, Kind, Store, StoreError, as_values
+from glassbridge.cloud.apps.store import PHONE, Full, Store, StoredKind, StoreError, as_values
 from glassbridge.cloud.apps.user_apps import UserApps
 from glassbridge.cloud.body import read_body
 from glassbridge.core.app_settings import MAX_VALUES, chosen, fits
@@ -112,9 +112,9 @@ class SettingsRoutes:
     async def _change_app(self, user: UserId, record: AppRecord, changes: list[_Change]) -> None:
         for one in changes:
             if one.value is None:
-                await self._store.delete(Kind.SETTING, user, record.package, one.key)
+                await self._store.delete(StoredKind.SETTING, user, record.package, one.key)
         values = {one.key: msgspec.json.encode(one.value).decode() for one in changes if one.value is not None}
-        kept = await self._store.write(Kind.SETTING, user, record.package, values, MAX_VALUES)
+        kept = await self._store.write(StoredKind.SETTING, user, record.package, values, MAX_VALUES)
         apps = self._sessions.apps_of(user)
         app = None if apps is None else apps.find(record.package)
         if app is not None:
@@ -125,15 +125,15 @@ class SettingsRoutes:
         user, key = await self._user_of(request), request.match_info.get("key")
         try:
             if request.method == "GET":
-                return _told(await self._store.read(Kind.SETTING, user, PHONE), key)
+                return _told(await self._store.read(StoredKind.SETTING, user, PHONE), key)
             if request.method == "DELETE":
-                await self._store.delete(Kind.SETTING, user, PHONE, key)
+                await self._store.delete(StoredKind.SETTING, user, PHONE, key)
                 values: dict[str, Any] = {}
             else:
                 body = await read_body(request, most=MAX_BODY, within=BODY_TIME)
                 values = {key: _decoded(body, _Value).value} if key else _decoded(body, _OfPhone).settings
             texts = {name: msgspec.json.encode(value).decode() for name, value in values.items()}
-            kept = await self._store.write(Kind.SETTING, user, PHONE, texts, MAX_VALUES)
+            kept = await self._store.write(StoredKind.SETTING, user, PHONE, texts, MAX_VALUES)
         except ValueError as error:
             return refuse(Rejection.BODY_WRONG, form=error)
         except (Full, StoreError) as error:

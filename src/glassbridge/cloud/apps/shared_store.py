@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from glassbridge.cloud.apps.store import Full, Kind, StoreError
+from glassbridge.cloud.apps.store import Full, StoredKind, StoreError
 from glassbridge.cluster.directory import DirectoryAway
 from glassbridge.cluster.kept import Kept, TooMuch
 from glassbridge.core.values import UserId
@@ -44,17 +44,17 @@ class SharedStore:
         with self._errors():
             return await self._kept.has(f"started:{user}", package)
 
-    async def read(self, kind: Kind, user: UserId, package: str) -> dict[str, str]:
+    async def read(self, kind: StoredKind, user: UserId, package: str) -> dict[str, str]:
         with self._errors():
             return await self._kept.read(_name(kind, user, package))
 
     async def write(
-        self, kind: Kind, user: UserId, package: str, values: Mapping[str, str], most: int
+        self, kind: StoredKind, user: UserId, package: str, values: Mapping[str, str], most: int
     ) -> dict[str, str]:
         with self._errors():
             return await self._kept.write(_name(kind, user, package), values, most, self._most)
 
-    async def delete(self, kind: Kind, user: UserId, package: str, key: str | None = None) -> int:
+    async def delete(self, kind: StoredKind, user: UserId, package: str, key: str | None = None) -> int:
         with self._errors():
             return await self._kept.delete(_name(kind, user, package), key)
 
@@ -72,6 +72,6 @@ class SharedStore:
             raise (StoreError(FULL) if error.of_all else Full()) from None
 
 
-def _name(kind: Kind, user: UserId, package: str) -> str:
+def _name(kind: StoredKind, user: UserId, package: str) -> str:
     """A package has no colon, so names of two users are never the same."""
     return f"kept:{kind}:{package}:{user}"

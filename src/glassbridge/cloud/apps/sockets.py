@@ -20,10 +20,10 @@ from glassbridge.cloud.clock import iso_now
 from glassbridge.cloud.config import CloudConfig
 from glassbridge.cloud.origins import Origins
 from glassbridge.cloud.recheck import Recheck
-from glassbridge.cloud.relay import UNREACHABLE, Relay
+from glassbridge.cloud.relay import UNREACHABLE, RequestRelay
 from glassbridge.cloud.websocket import VERSION_HEADERS, WebSocket, app_websocket
 from glassbridge.core.addresses import subject_of
-from glassbridge.core.moving import Stage
+from glassbridge.core.moving import CloudStage
 from glassbridge.core.session import SocketNumber
 from glassbridge.core.values import UserId, user_id
 from glassbridge.telemetry import metrics
@@ -47,7 +47,7 @@ class Sessions(Protocol):
     def keeper(self) -> "Keeper": ...
 
     @property
-    def stage(self) -> Stage: ...
+    def stage(self) -> CloudStage: ...
 
     def apps_of(self, user: UserId) -> UserApps | None:
         """None: this user has no session here."""
@@ -110,7 +110,7 @@ class AppSockets:
         config: CloudConfig,
         recheck: Recheck,
         origins: Origins,
-        relay: Relay,
+        relay: RequestRelay,
     ) -> None:
         self._relay = relay
         self._host = host

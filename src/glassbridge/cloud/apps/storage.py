@@ -14,7 +14,7 @@ from msgspec import Meta
 from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import RegistryError
-from glassbridge.cloud.apps.store import Full, Kind, Store, StoreError
+from glassbridge.cloud.apps.store import Full, Store, StoredKind, StoreError
 from glassbridge.cloud.auth import bearer, only_authorization
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.core.allowance import Allowances
@@ -71,14 +71,14 @@ class Storage:
                 case "PUT":
                     return await self._put(request, user, package, key)
                 case _:
-                    return success({"deleted": await self._store.delete(Kind.STORED, user, package, key)})
+                    return success({"deleted": await self._store.delete(StoredKind.STORED, user, package, key)})
         except Full:
             return refuse(Rejection.STORAGE_FULL, most=MAX_STORED >> 20)
         except StoreError as error:
             return refuse(Rejection.STORE_UNAVAILABLE, why=error)
 
     async def _get(self, user: UserId, package: str, key: str | None) -> web.Response:
-        stored = await self._store.read(Kind.STORED, user, package)
+        stored = await self._store.read(StoredKind.STORED, user, package)
         if key is None:
             return success(stored)
         if key not in stored:
@@ -98,7 +98,7 @@ class Storage:
                 form='{"data": {key: text}}, or {"value": text} with a key in the path; a key has at most 256'
                 f" characters, a text {MAX_VALUE:,}",
             )
-        await self._store.write(Kind.STORED, user, package, values, MAX_STORED)
+        await self._store.write(StoredKind.STORED, user, package, values, MAX_STORED)
         return success({"written": len(values)})
 
     async def _asker(self, request: web.Request) -> tuple[UserId, str]:

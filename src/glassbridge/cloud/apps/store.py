@@ -32,7 +32,7 @@ PHONE: Final = ""
 T = TypeVar("T")
 
 
-class Kind(StrEnum):
+class StoredKind(StrEnum):
     """What is kept under a key."""
 
     SETTING = "setting"
@@ -60,16 +60,16 @@ class Store(Protocol):
     async def knows(self, user: UserId, package: str) -> bool:
         """Whether the user has ever started this app."""
 
-    async def read(self, kind: Kind, user: UserId, package: str) -> dict[str, str]:
+    async def read(self, kind: StoredKind, user: UserId, package: str) -> dict[str, str]:
         """All that is kept."""
 
     async def write(
-        self, kind: Kind, user: UserId, package: str, values: Mapping[str, str], most: int
+        self, kind: StoredKind, user: UserId, package: str, values: Mapping[str, str], most: int
     ) -> dict[str, str]:
         """Keeps these too; returns all. Raises Full when keys and values would have over `most` bytes: then nothing is
         changed."""
 
-    async def delete(self, kind: Kind, user: UserId, package: str, key: str | None = None) -> int:
+    async def delete(self, kind: StoredKind, user: UserId, package: str, key: str | None = None) -> int:
         """Forgets one key, or all; how many there were."""
 
 
@@ -102,11 +102,11 @@ class SqliteStore:
         found = "SELECT 1 FROM started WHERE user = ? AND package = ?"
         return await self._run(lambda db: db.execute(found, (user, package)).fetchone() is not None)
 
-    async def read(self, kind: Kind, user: UserId, package: str) -> dict[str, str]:
+    async def read(self, kind: StoredKind, user: UserId, package: str) -> dict[str, str]:
         return await self._run(lambda db: _read(db, (kind, user, package)))
 
     async def write(
-        self, kind: Kind, user: UserId, package: str, values: Mapping[str, str], most: int
+        self, kind: StoredKind, user: UserId, package: str, values: Mapping[str, str], most: int
     ) -> dict[str, str]:
         def write(db: sqlite3.Connection) -> dict[str, str]:
             of = kind, user, package
@@ -122,7 +122,7 @@ class SqliteStore:
 
         return await self._run(write)
 
-    async def delete(self, kind: Kind, user: UserId, package: str, key: str | None = None) -> int:
+    async def delete(self, kind: StoredKind, user: UserId, package: str, key: str | None = None) -> int:
         where = "DELETE FROM kept WHERE kind = ? AND user = ? AND package = ? AND (? IS NULL OR key = ?)"
         return await self._run(lambda db: db.execute(where, (kind, user, package, key, key)).rowcount)
 

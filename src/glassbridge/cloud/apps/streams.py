@@ -23,7 +23,7 @@ KEPT: Final = 60.0
 
 
 @dataclass(slots=True)
-class Stream:
+class SoundStream:
     """One of them."""
 
     owner: object
@@ -59,10 +59,10 @@ class Streams:
         self._most = most
         self._clock = world.monotonic
         self._token = world.token
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, SoundStream] = {}
         """By the name in their addresses, which only the app and its bridge are told."""
 
-    def find(self, name: str) -> Stream | None:
+    def find(self, name: str) -> SoundStream | None:
         """The one at this address."""
         return self._streams.get(name)
 
@@ -78,7 +78,7 @@ class Streams:
         if len(mine) >= MAX_STREAMS:
             raise Rejected(Rejection.STREAMS_TOO_MANY, most=MAX_STREAMS)
         name = self._token(16)
-        self._streams[name] = Stream(owner, id_)
+        self._streams[name] = SoundStream(owner, id_)
         return name
 
     def write(self, owner: object, piece: bytes) -> None:
@@ -103,12 +103,12 @@ class Streams:
                 self._end(stream)
         self._forget()
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: SoundStream) -> None:
         stream.ended_at = self._clock()
         stream.wake()
         asyncio.get_running_loop().call_later(KEPT, self._forget)
 
-    def _of(self, owner: object, id_: str) -> Stream | None:
+    def _of(self, owner: object, id_: str) -> SoundStream | None:
         mine = (one for one in self._streams.values() if one.owner is owner and one.id == id_)
         return next((one for one in mine if one.ended_at is None), None)
 

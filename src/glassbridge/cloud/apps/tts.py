@@ -21,7 +21,7 @@ from glassbridge.cloud.apps.uploads import PATH as SOUNDS_PATH
 from glassbridge.core.allowance import Allowances
 from glassbridge.core.fair_queue import Asker
 from glassbridge.core.values import UserId
-from glassbridge.speech.voice import Utterance, Voice, VoiceBusy, VoiceError
+from glassbridge.speech.voice import SpeechRequest, Voice, VoiceBusy, VoiceError
 from glassbridge.telemetry import metrics
 from glassbridge.wire.app_keys import speech_claim
 from glassbridge.wire.apps import APP_PATHS
@@ -104,7 +104,7 @@ class Tts:
             return _too_often(Rejection.SPEECH_TOO_OFTEN, wait, seconds=math.ceil(wait))
         try:
             settings = _settings(query.get("voice_settings", "{}"))
-            utterance = Utterance(text, voice, query.get("model_id"), settings, asker)
+            utterance = SpeechRequest(text, voice, query.get("model_id"), settings, asker)
             async with aclosing(self._voice.say(utterance)) as pieces:
                 first = await anext(pieces, b"")
                 response = web.StreamResponse(headers={"Cache-Control": "no-store"})

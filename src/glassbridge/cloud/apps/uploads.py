@@ -17,7 +17,7 @@ from aiohttp import web
 from glassbridge.cloud.answers import refuse, success
 from glassbridge.cloud.apps.host import AppHost
 from glassbridge.cloud.apps.registry import AppRecord, RegistryError
-from glassbridge.cloud.apps.streams import Stream
+from glassbridge.cloud.apps.streams import SoundStream
 from glassbridge.cloud.body import expect_later, read_body
 from glassbridge.telemetry import metrics
 from glassbridge.telemetry.listener import sign_in
@@ -111,7 +111,7 @@ class Uploads:
             body=sound.data, content_type="application/octet-stream", headers={"Cache-Control": "no-store"}
         )
 
-    async def _pass_on(self, request: web.Request, stream: Stream) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, stream: SoundStream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Cache-Control": "no-store"})
         response.content_type = "application/octet-stream"
         await response.prepare(request)

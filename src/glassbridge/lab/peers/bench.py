@@ -20,7 +20,7 @@ from glassbridge.lab import tone_code
 from glassbridge.lab.impaired import CLEAR, SERVER, Impairment, Wire
 from glassbridge.lab.overheard import Overheard
 from glassbridge.lab.peers import venvs
-from glassbridge.lab.peers.judge import Fault, Figures, cell, judge, units_heard
+from glassbridge.lab.peers.judge import FaultTimes, Figures, cell, judge, units_heard
 from glassbridge.lab.peers.subjects import FAULTS, SUBJECTS, FaultKind, Subject
 from glassbridge.lab.program import Program
 from glassbridge.lab.readiness import until
@@ -98,7 +98,7 @@ async def _episode(config: PeersConfig, fault: FaultKind, run: int) -> dict[str,
         }
 
 
-async def _break(kind: FaultKind, stack: Stack, wire: Wire, systems: "Sequence[tuple[_System, str]]") -> Fault:
+async def _break(kind: FaultKind, stack: Stack, wire: Wire, systems: "Sequence[tuple[_System, str]]") -> FaultTimes:
     begun = monotonic()
     match kind.name:
         case "kill":
@@ -113,7 +113,7 @@ async def _break(kind: FaultKind, stack: Stack, wire: Wire, systems: "Sequence[t
             wire.begin(_CUT, _CUT)
             await asyncio.sleep(kind.seconds)
             wire.begin(CLEAR, CLEAR)
-    return Fault(begun, monotonic() if kind.seconds else begun)
+    return FaultTimes(begun, monotonic() if kind.seconds else begun)
 
 
 @dataclass

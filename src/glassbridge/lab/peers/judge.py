@@ -13,7 +13,7 @@ _EDGE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FaultTimes:
     """Moments of CLOCK_MONOTONIC, seconds."""
 
     begun: float
@@ -45,7 +45,7 @@ def units_heard(heard: Sequence[tuple[int, bytes]]) -> dict[int, float]:
     }
 
 
-def judge(fault: Fault, spoken_at: float, units: int, heard: dict[int, float]) -> Figures:
+def judge(fault: FaultTimes, spoken_at: float, units: int, heard: dict[int, float]) -> Figures:
     """`spoken_at`: when the first of so many units was said."""
 
     def said(unit: int) -> float:

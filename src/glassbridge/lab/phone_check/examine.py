@@ -7,10 +7,10 @@ from typing import Final
 
 from glassbridge.cloud.auth import mint_core_token
 from glassbridge.lab.phone_check.acts import COMES_WITHIN, SCENES, Act
-from glassbridge.lab.phone_check.promises import PROMISES, Finding, Promise, Verdict, acts_of, judge
+from glassbridge.lab.phone_check.promises import PROMISES, Finding, Promise, PromiseVerdict, acts_of, judge
 from glassbridge.lab.phone_check.seen import Announced, Attempt, Seen, announced
 from glassbridge.lab.phone_check.stage import USER, Rules, Server, Stage
-from glassbridge.lab.phone_check.subject import Phone
+from glassbridge.lab.phone_check.subject import ExaminedPhone
 
 TOKEN_LIFE: Final = 3600.0
 NO_LIVEKIT: Final = "there is no LiveKit server (--livekit)"
@@ -39,11 +39,11 @@ class Examination:
     def holds(self) -> bool:
         """Nothing is broken, and something was tested."""
         verdicts = [finding.verdict for _, finding in self.findings]
-        return Verdict.BROKEN not in verdicts and Verdict.KEPT in verdicts
+        return PromiseVerdict.BROKEN not in verdicts and PromiseVerdict.KEPT in verdicts
 
 
 async def examine(
-    phone: Phone,
+    phone: ExaminedPhone,
     server: Server | None,
     promises: Sequence[Promise] = PROMISES,
     say: Callable[[str], None] = lambda _: None,
@@ -61,7 +61,7 @@ async def examine(
     return found
 
 
-async def play(act: Act, phone: Phone, server: Server | None) -> Seen:
+async def play(act: Act, phone: ExaminedPhone, server: Server | None) -> Seen:
     """One act."""
     token = mint_core_token(USER, token_urlsafe(32), TOKEN_LIFE)
     scene = SCENES[act]

@@ -42,7 +42,7 @@ SAME_SPEECH_US: Final = 20_000
 """What is captured so soon after a frame belongs to the same speech."""
 
 
-class Verdict(Enum):
+class PromiseVerdict(Enum):
     KEPT = "kept"
     BROKEN = "BROKEN"
     UNTESTED = "not tested"
@@ -52,20 +52,20 @@ class Verdict(Enum):
 class Finding:
     """What a judge found; `seen` says it in words: the figure, what was seen instead, or why nothing could be."""
 
-    verdict: Verdict
+    verdict: PromiseVerdict
     seen: str = ""
 
 
 def kept(seen: str = "") -> Finding:
-    return Finding(Verdict.KEPT, seen)
+    return Finding(PromiseVerdict.KEPT, seen)
 
 
 def broken(seen: str) -> Finding:
-    return Finding(Verdict.BROKEN, seen)
+    return Finding(PromiseVerdict.BROKEN, seen)
 
 
 def untested(why: str) -> Finding:
-    return Finding(Verdict.UNTESTED, why)
+    return Finding(PromiseVerdict.UNTESTED, why)
 
 
 SILENT_PHONE: Final = untested("it sent no samples in this act")
@@ -107,10 +107,10 @@ def judge(promise: Promise, acts: Mapping[Act, Seen], phone: Announced, no_room:
         return untested(no_room)
     if promise.act is None:
         findings = [(act, promise.judge(seen)) for act, seen in acts.items()]
-        bad = [f"{found.seen} (act {act.label})" for act, found in findings if found.verdict is Verdict.BROKEN]
+        bad = [f"{found.seen} (act {act.label})" for act, found in findings if found.verdict is PromiseVerdict.BROKEN]
         if bad:
             return broken("; ".join(bad[:3]))
-        good = [found for _, found in findings if found.verdict is Verdict.KEPT]
+        good = [found for _, found in findings if found.verdict is PromiseVerdict.KEPT]
         return kept(f"in {len(good)} acts") if good else findings[0][1] if findings else untested("no act was played")
     if promise.act not in acts:
         return untested("the act was not played")

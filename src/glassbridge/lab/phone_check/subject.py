@@ -72,7 +72,7 @@ _PROGRAMS: Final = {
 }
 
 
-class Phone(Protocol):
+class ExaminedPhone(Protocol):
     """What is examined; started for each act."""
 
     async def start(self, url: str, token: str) -> None:
@@ -143,7 +143,7 @@ class Page:
         return status
 
 
-def subject(words: list[str], output: int, browser: Browser = Browser.CHROMIUM) -> Phone:
+def subject(words: list[str], output: int, browser: Browser = Browser.CHROMIUM) -> ExaminedPhone:
     """A URL is a page for the browser, all else a command; one word with spaces is split as a shell would. Raises
     UserError."""
     if len(words) == 1 and words[0].startswith(("http://", "https://")):

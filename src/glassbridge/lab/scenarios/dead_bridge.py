@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from glassbridge.lab.link_breaker import Link, Path
+from glassbridge.lab.link_breaker import ClientLink, Path
 from glassbridge.lab.needs import Needs
 from glassbridge.lab.phone_reports import in_room, phone_knows, room_back
 from glassbridge.lab.scenario import always, least, most, p95, scenario
@@ -21,7 +21,7 @@ MUST: Final = (
 )
 
 
-async def _lose_media(system: System, way: Link, label: str) -> None:
+async def _lose_media(system: System, way: ClientLink, label: str) -> None:
     users = await by_room(system)
     async with system.episode(users, label) as episode:
         episode.cause()

@@ -9,7 +9,7 @@ from typing import Final
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
 from glassbridge.lab.faults import family, frozen
-from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.link_breaker import ClientLink
 from glassbridge.lab.system import System
 
 _BEFORE_SWITCH: Final = 1.0
@@ -17,7 +17,7 @@ _BEFORE_SWITCH: Final = 1.0
 Fault = Callable[[System], AbstractContextManager[None]]
 
 
-def _losing(lose: Callable[[Link], None]) -> Fault:
+def _losing(lose: Callable[[ClientLink], None]) -> Fault:
     @contextmanager
     def cut(system: System) -> Iterator[None]:
         lose(system.a.to_livekit)
@@ -31,8 +31,8 @@ def _losing(lose: Callable[[Link], None]) -> Fault:
 
 FAULTS: Final[dict[str, Fault]] = {
     "frozen": lambda system: frozen(*family(system.a.bridge)),
-    "withheld": _losing(Link.hold),
-    "cut off": _losing(Link.drop),
+    "withheld": _losing(ClientLink.hold),
+    "cut off": _losing(ClientLink.drop),
 }
 """What befalls bridge A: all of it stands still, its bytes come late, or its connections are reset in the end."""
 

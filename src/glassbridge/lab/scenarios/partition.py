@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from glassbridge.lab.crowd import User
-from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.link_breaker import ClientLink
 from glassbridge.lab.links import ByteLink, Way
 from glassbridge.lab.needs import Needs
 from glassbridge.lab.phone_reports import in_room, phone_knows, room_back
@@ -38,13 +38,13 @@ def _phone(_system: System, user: User, since_ns: int) -> float:
 
 async def _partition(
     system: System,
-    link: ByteLink | Link,
+    link: ByteLink | ClientLink,
     name: str,
     ends: tuple[Knows, ...],
     other_ends: Mapping[Way, tuple[Knows, ...]] | None = None,
 ) -> None:
     """`ends` must know of it; `other_ends` instead of them where only that way is cut."""
-    cut = link.part if isinstance(link, Link) else link.hold
+    cut = link.part if isinstance(link, ClientLink) else link.hold
     for seconds in LENGTHS:
         for way in (Way.UP, Way.DOWN, Way.BOTH):
             users = await by_room(system)

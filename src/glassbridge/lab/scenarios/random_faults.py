@@ -9,7 +9,7 @@ from random import Random
 from glassbridge.core.values import agent_identity
 from glassbridge.lab.crowd import User
 from glassbridge.lab.episode import Episode
-from glassbridge.lab.link_breaker import Link
+from glassbridge.lab.link_breaker import ClientLink
 from glassbridge.lab.links import ByteLink
 from glassbridge.lab.needs import LabError, Needs
 from glassbridge.lab.scenario import always, most, p95, scenario
@@ -93,7 +93,7 @@ async def break_a_way(system: System, episode: Episode, random: Random) -> None:
     episode.cause()
     if refused:
         way.refuse()
-    elif isinstance(way, Link):
+    elif isinstance(way, ClientLink):
         way.part()
     else:
         way.hold()
@@ -110,7 +110,7 @@ async def reset_a_way(system: System, episode: Episode, random: Random) -> None:
     episode.gone()
 
 
-def ways(system: System) -> dict[str, ByteLink | Link]:
+def ways(system: System) -> dict[str, ByteLink | ClientLink]:
     return {
         "phones to cloud": system.a.from_phones,
         "cloud to bridge": system.a.to_bridge,

@@ -12,7 +12,7 @@ from glassbridge.lab.sim.net import Connection, Link, Plane
 from glassbridge.lab.sim.world import Process
 from glassbridge.livekit.participant import (
     Closed,
-    Flight,
+    InFlight,
     LocalTrack,
     Packet,
     ParticipantError,
@@ -60,7 +60,7 @@ class Place:
         self.remote: Mapping[str, RemoteParticipant] = {}
         self.closed: Closed | None = None
         self.waiting, self.silent = 0, 0.0
-        self.flight: Flight | None = None
+        self.flight: InFlight | None = None
         self.end = 0 if link.ends[0] is process else 1
         self._livekit = livekit
         self._events = events

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from glassbridge.cloud.audio import Microphone, Progress
+from glassbridge.cloud.audio import AudioProgress, Microphone
 from glassbridge.core.in_order import Fill, Hole
 from glassbridge.core.link_events import AudioRoute
 from glassbridge.core.sockets_beside import MOST
@@ -131,7 +131,7 @@ class Cloud:
             self._live = True
             self.socket.tell("live", 150)
 
-    def _acknowledge(self, progress: Progress) -> None:
+    def _acknowledge(self, progress: AudioProgress) -> None:
         if self.socket is None:
             return
         said = {

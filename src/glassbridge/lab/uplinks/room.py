@@ -10,7 +10,7 @@ from typing import Final
 
 from glassbridge.lab.uplinks.wire import UDP, Link
 from glassbridge.livekit.aiortc_quirks import LEAST_REPEAT, QUEUED
-from glassbridge.livekit.participant import Flight
+from glassbridge.livekit.participant import InFlight
 from glassbridge.livekit.publisher import LIFE_MS, WINDOW, WINDOW_QUEUED
 from glassbridge.phone.room import MAX_WAITING
 from glassbridge.runtime.tcp import RoundTrip
@@ -74,14 +74,14 @@ class RoomModel:
         return self._loop.time() - max(self._heard_at, self._flying_since) if self._flying else 0.0
 
     @property
-    def flight(self) -> Flight | None:
+    def flight(self) -> InFlight | None:
         """As Room.flight."""
         if self._trip == inf:
             return None
         pending = sum(chunk.size for chunk in (*self._flying.values(), *self._waiting))
         once = [chunk.sent_at for chunk in self._flying.values() if not chunk.again]
         oldest = self._loop.time() - min(once, default=self._loop.time())
-        return Flight(self._given, pending, oldest, RoundTrip(self._trip, self._shortest, quiet=self.silent))
+        return InFlight(self._given, pending, oldest, RoundTrip(self._trip, self._shortest, quiet=self.silent))
 
     async def send(self, payload: bytes, _topic: str, *, timeout: float) -> bool:
         """As Room.send."""

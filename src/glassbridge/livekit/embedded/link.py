@@ -37,7 +37,7 @@ OnRtp = Callable[[bytes], Awaitable[None]]
 OnData = Callable[[str, bytes], None]
 
 
-class Link:
+class MediaLink:
     """`open()`, then `start()` once with the client's description, then `close()`. Callbacks run on the event loop."""
 
     def __init__(

@@ -13,7 +13,7 @@ from aiortc import RTCCertificate
 from google.protobuf.message import DecodeError, Message
 from livekit.protocol import models, rtc
 
-from glassbridge.livekit.embedded.link import Link
+from glassbridge.livekit.embedded.link import MediaLink
 from glassbridge.livekit.embedded.publisher import Publisher
 from glassbridge.livekit.embedded.room import Action, Reason, Room, Track, new_sid
 from glassbridge.livekit.embedded.subscriber import Subscriber
@@ -96,8 +96,8 @@ class Member:
             on_heard=room.track_heard,
         )
 
-    def _link(self, **options: Any) -> Link:
-        return Link(
+    def _link(self, **options: Any) -> MediaLink:
+        return MediaLink(
             self._terms.address, self._terms.certificate, on_data=self._on_data, on_lost=self._media_lost, **options
         )
 

@@ -6,7 +6,7 @@ import structlog
 from livekit.protocol import models, rtc
 
 from glassbridge.livekit.embedded import sdp
-from glassbridge.livekit.embedded.link import Link
+from glassbridge.livekit.embedded.link import MediaLink
 from glassbridge.livekit.embedded.room import Track
 from glassbridge.runtime.tasks import TaskGroup
 
@@ -21,7 +21,7 @@ class Publisher:
     def __init__(
         self,
         sid: str,
-        new_link: Callable[..., Link],
+        new_link: Callable[..., MediaLink],
         tasks: TaskGroup,
         on_live: Callable[[Track], None],
         on_ended: Callable[[Track], None],

@@ -23,7 +23,7 @@ def new_sid(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(6)}"
 
 
-class Listener(Protocol):
+class TrackSink(Protocol):
     """Where the sound of a track goes."""
 
     async def hear(self, packet: bytes) -> None: ...
@@ -51,7 +51,7 @@ class Track:
         self.offered = False
         self.live = False
         """A packet has come: as in LiveKit others know of it from then on."""
-        self.listeners: dict[Listener, int] = {}
+        self.listeners: dict[TrackSink, int] = {}
         """Under which SSRC each one hears it."""
 
     @property

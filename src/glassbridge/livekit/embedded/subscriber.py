@@ -5,19 +5,19 @@ from collections.abc import Callable
 from livekit.protocol import rtc
 
 from glassbridge.livekit.embedded import sdp
-from glassbridge.livekit.embedded.link import Link
-from glassbridge.livekit.embedded.room import Listener, Track
+from glassbridge.livekit.embedded.link import MediaLink
+from glassbridge.livekit.embedded.room import Track, TrackSink
 from glassbridge.livekit.embedded.sdp import Slot
 from glassbridge.livekit.signal import TrackRef
 from glassbridge.runtime.tasks import TaskGroup
 
 
-class Subscriber(Listener):
+class Subscriber(TrackSink):
     """`open()` makes the first offer; each answer may bring the next one."""
 
     def __init__(
         self,
-        new_link: Callable[..., Link],
+        new_link: Callable[..., MediaLink],
         tasks: TaskGroup,
         on_connected: Callable[[], None],
         on_offer: Callable[[rtc.SessionDescription], None],

@@ -28,7 +28,7 @@ def tell(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields, "t_ns": monotonic_ns()}), flush=True)
 
 
-class Phone:
+class SdkPhone:
     """In its room as often as it can."""
 
     def __init__(self, name: str, way: str) -> None:
@@ -104,7 +104,7 @@ class Phone:
 async def main() -> None:
     """As the module's docstring says."""
     name, way, clip = sys.argv[1:]
-    phone = Phone(name, way)
+    phone = SdkPhone(name, way)
     staying = asyncio.ensure_future(phone.stay_again())
     try:
         async with asyncio.timeout(WAIT_FOR_EAR):
