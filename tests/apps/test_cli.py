@@ -11,7 +11,6 @@ from glassbridge.wire.app_keys import key_fits
 from tests.support import forked
 from tests.support.patience import patient
 
-pytestmark = pytest.mark.usefixtures("commands")
 PACKAGE = "com.example.captions"
 
 

@@ -24,7 +24,6 @@ from tests.support.patience import patient
 from tests.support.poll import eventually, stays
 from tests.support.process import Program
 
-pytestmark = pytest.mark.usefixtures("commands")
 SECRET, NEXT = "the-shared-secret-of-the-bridge-tests-01", "the-next-secret-of-the-bridge-tests-0123"
 
 

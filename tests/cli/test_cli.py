@@ -18,7 +18,6 @@ from glassbridge.settings import DEV_JWT_SECRET
 from tests.support import forked
 from tests.support.patience import patient
 
-pytestmark = pytest.mark.usefixtures("commands")
 SECRET = "canary-secret-with-more-than-32-characters"
 
 

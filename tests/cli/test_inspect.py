@@ -20,7 +20,6 @@ from tests.cli.answering import answering
 from tests.support import forked
 from tests.support.patience import patient
 
-pytestmark = pytest.mark.usefixtures("commands")
 START = 1_790_000_000_000
 ROW = {
     "id": "3f9c", "user": "ada@example.com", "light": "part", "state": "live", "text": "the bridge is gone",

@@ -15,7 +15,6 @@ from tests.support import forked
 from tests.support.patience import patient
 from tests.support.poll import eventually
 
-pytestmark = pytest.mark.usefixtures("commands")
 WITHIN = 30.0
 
 

@@ -146,7 +146,6 @@ def checks(doctor: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, st
     return {line["check"]: line for line in map(json.loads, doctor.stdout.splitlines())}
 
 
-@pytest.mark.usefixtures("commands")
 @pytest.mark.timeout(600)
 async def test_the_commands_of_the_readme_beside_dev(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLASSBRIDGE_ADMIN_TOKEN", raising=False)

@@ -21,7 +21,6 @@ from tests.support import forked
 from tests.support.patience import patient
 from tests.support.process import Program
 
-pytestmark = pytest.mark.usefixtures("commands")
 STRONG = {
     "AUGMENTOS_AUTH_JWT_SECRET": "core-token-secret-of-the-tests-0123456789",
     "LIVEKIT_API_SECRET": "livekit-secret-of-the-tests-0123456789abc",

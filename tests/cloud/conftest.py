@@ -45,7 +45,7 @@ class ScriptedStream:
         self._on_transcript = on_transcript
         self.fail = on_lost
         self.dropped_bytes = 0
-        self.stalled = 0.0
+        self.stalled = self.behind = 0.0
         self.partials: float | None = 0.0
 
     def feed(self, pcm: bytes) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glassbridge.cli.cluster import cluster_of
+from glassbridge.cli.cluster import cluster_of, is_alone_in_cluster
 from glassbridge.runtime.errors import UserError
 from glassbridge.settings import read_settings
 from tests.support.patience import patient
@@ -28,6 +28,23 @@ def test_without_a_cluster_there_is_none_and_nothing_is_imported() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=patient(60), check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("directory", "address", "alone"),
+    [
+        ("valkey://10.0.0.5", "127.0.0.1:0", True),
+        ("valkey+sentinel://127.0.0.1,db.example.com/main", "[::1]:8010", True),
+        ("valkey://10.0.0.5", "10.0.0.7:8010", False),
+        ("valkey://localhost:6379", "127.0.0.1:0", False),
+        ("valkey://[::1]:6379", "localhost:8010", False),
+    ],
+)
+def test_a_cloud_that_others_cannot_reach(directory: str, address: str, alone: bool) -> None:
+    changes = {"GLASSBRIDGE_CLUSTER": directory, "GLASSBRIDGE_CLUSTER_ADDRESS": address}
+    settings, wrong = read_settings(GOOD | changes)
+    assert wrong == ()
+    assert is_alone_in_cluster(settings) is alone
 
 
 def test_a_whole_one() -> None:

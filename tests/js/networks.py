@@ -27,7 +27,7 @@ FRAME_MS = 30
 def asked_for(words: str) -> Cell:
     """`loss10`, or `15% loss, 25 ms delay as loss20`."""
     said, _, limits = words.rpartition(" as ")
-    [cell] = networks.find([limits])
+    cell = networks.BY_NAME[limits]
     if not said:
         return cell
     told = described(said)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from glassbridge.lab import impaired, networks
+from glassbridge.lab import impaired
 from glassbridge.lab.bench_network import NetworkConfig
 from glassbridge.lab.network_judge import Result, table, verdict
 from glassbridge.lab.network_words import described
+from glassbridge.lab.networks import BY_NAME
 from glassbridge.lab.scenario import Alone
 from glassbridge.lab.scenarios.networks import measure
 from glassbridge.runtime.errors import UserError
@@ -26,7 +27,7 @@ GOOD = {
 
 
 def result(name: str, figures: Mapping[str, float] | None = None, transport: str = "data") -> Result:
-    [cell] = networks.find([name])
+    cell = BY_NAME[name]
     return Result(cell=cell, transport=transport, figures=GOOD | dict(figures or {}))
 
 
@@ -56,7 +57,7 @@ def test_the_limits_of_a_network(name: str, figures: dict[str, float], broken: l
 
 
 def test_a_phone_without_a_room_need_not_be_in_it() -> None:
-    [cell] = networks.find(["turn"])
+    cell = BY_NAME["turn"]
     figures = {name: value for name, value in GOOD.items() if name != "in_room"}
     assert not Result(cell=cell, transport="websocket", figures=figures).broken
 
@@ -73,7 +74,7 @@ def test_the_table_shows_the_worst_of_all_runs() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 7, 20])
 def test_shares_take_every_turn_once(jobs: int) -> None:
-    config = NetworkConfig(cells=networks.find(["loss5", "64k"]), runs=3)
+    config = NetworkConfig(cells=[BY_NAME["loss5"], BY_NAME["64k"]], runs=3)
     shares = [replace(config, share=(which, jobs)).turns for which in range(jobs)]
     taken = [turn.user for share in shares for turn in share]
     assert sorted(taken) == sorted(turn.user for turn in config.turns)
@@ -92,7 +93,7 @@ def test_a_result_crosses_to_another_process() -> None:
 @pytest.mark.skipif(not impaired.available(), reason="needs root, /dev/net/tun and network namespaces")
 @pytest.mark.slow
 async def test_a_network_without_udp_by_data_and_by_websocket() -> None:
-    [cell] = networks.find(["turn"])
+    cell = BY_NAME["turn"]
     samples = await measure(cell, Alone("own", 1, 1, jobs=2))
     assert [sample.user for sample in samples] == ["turn-data", "turn-websocket"]
     assert samples[0].figures["in_room"] == 1
@@ -117,7 +118,7 @@ def test_a_network_in_words(text: str, expected: dict[str, Any]) -> None:
 
 
 def test_a_network_by_name_or_a_sentence_about_what_there_is() -> None:
-    assert described("burst1") is networks.find(["burst1"])[0]
+    assert described("burst1") is BY_NAME["burst1"]
     with pytest.raises(UserError, match=r"'fog' is no network.*loss20.*10% loss"):
         described("10% loss, fog")
 

@@ -89,7 +89,6 @@ async def test_a_system_that_does_not_start_is_one_failure(tmp_path: Path) -> No
     assert "no LiveKit server answers" in outcome.error
 
 
-@pytest.mark.usefixtures("commands")
 def test_list_names_each_scenario_and_its_limits(tmp_path: Path) -> None:
     env = os.environ | ENVIRONMENT
     done = forked.glassbridge("lab", "list", env=env, within=patient(60))

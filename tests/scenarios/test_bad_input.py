@@ -29,7 +29,6 @@ from tests.support.patience import deadline, patient
 from tests.support.poll import eventually
 from tests.support.programs import why
 
-pytestmark = pytest.mark.usefixtures("commands")
 SHORT = str(clips.wav("short"))
 MIB = 1 << 20
 

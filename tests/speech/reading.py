@@ -107,6 +107,10 @@ class ReaderStream:
     def stalled(self) -> float:
         return 0.0 if self._unanswered_since is None else asyncio.get_running_loop().time() - self._unanswered_since
 
+    @property
+    def behind(self) -> float:
+        return self.stalled
+
     def feed(self, pcm: bytes) -> None:
         self._owner.fed += len(pcm)
         if self._ended:

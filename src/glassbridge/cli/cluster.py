@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from glassbridge.runtime.addresses import split_address
+from glassbridge.runtime.addresses import is_on_this_machine, split_address
 from glassbridge.runtime.complaints import Complaint
 from glassbridge.runtime.errors import UserError
 
@@ -43,6 +43,16 @@ def cluster_of(settings: "Settings") -> "tuple[ClusterConfig, Callable[[], Direc
     assert directory is not None
     secrets = tuple(secret.get_secret_value() for secret in settings.cluster_secrets)
     return ClusterConfig(secrets=secrets, host=host, port=port), directory
+
+
+def is_alone_in_cluster(settings: "Settings") -> bool:
+    """Whether the directory is on another machine while other clouds are told an address that only this machine can
+    reach."""
+    from glassbridge.cluster.address import read_address
+
+    shared = read_address(settings.cluster.get_secret_value())
+    elsewhere = any(not is_on_this_machine(target) for target in shared.shown.split(","))
+    return elsewhere and is_on_this_machine(settings.cluster_address)
 
 
 def directory_of(settings: "Settings") -> "Callable[[], Directory] | None":

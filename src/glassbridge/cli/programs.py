@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glassbridge.cli.cluster import check_told, cluster_of, directory_of
+from glassbridge.cli.cluster import check_told, cluster_of, directory_of, is_alone_in_cluster
 from glassbridge.cli.common import (
     LogFormat,
     LogLevel,
@@ -114,6 +114,11 @@ def cloud(
     if cluster is not None and start.listen("GLASSBRIDGE_CLUSTER_ADDRESS", cluster[0].host):
         start.note(
             "hand-overs between clouds carry what was said, signed but not encrypted: keep their network private"
+        )
+    if cluster is not None and is_alone_in_cluster(settings):
+        start.note(
+            f"GLASSBRIDGE_CLUSTER_ADDRESS={settings.cluster_address}: clouds on other machines cannot reach this one "
+            "there, so that their users cannot bring their sessions along; set it to an address that they can reach"
         )
     shared = start.attempt(lambda: shared_of(settings, cluster and cluster[1], apps))
     security, owners = start.attempt(lambda: channel_security(settings)), start.attempt(lambda: bridge_owners(settings))

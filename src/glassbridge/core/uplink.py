@@ -20,9 +20,10 @@ hands on what `receive` and `tick` return, in that order, and calls `tick` at `n
 
 from bisect import insort_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice, takewhile
 from math import inf
 from operator import attrgetter
 
@@ -317,19 +318,9 @@ class _Epoch:
     def newest_lost(self, since: int) -> list[tuple[int, int]]:
         """The MISSING_RUNS newest stretches that were lost from this position on, the oldest first. It looks from the
         end: of thousands of holes a phone is told of these."""
-        found: list[tuple[int, int]] = []
-        for run in reversed(self.runs):
-            if run.stop <= since:
-                break
-            if run.label.kind is not FateKind.LOST:
-                continue
-            if found and found[-1][0] == run.stop:
-                found[-1] = max(run.start, since), found[-1][1]
-            elif len(found) == MISSING_RUNS:
-                break
-            else:
-                found.append((max(run.start, since), run.stop))
-        return found[::-1]
+        recent = takewhile(lambda run: run.stop > since, reversed(self.runs))
+        newest = islice(_joined(run for run in recent if run.label.kind is FateKind.LOST), MISSING_RUNS)
+        return [(max(start, since), stop) for start, stop in newest][::-1]
 
     def wants(self, start: int, stop: int) -> bool:
         if start < self.runs.stop:
@@ -576,15 +567,20 @@ def _capturable(samples: int, seconds: float) -> int:
     return max(0, min(samples, int((seconds + STEP) * SAMPLE_RATE)))
 
 
-def _joined(runs: Iterable[Run[Fate]]) -> list[tuple[int, int]]:
-    """Adjacent runs as one interval."""
-    intervals: list[tuple[int, int]] = []
-    for run in runs:
-        if intervals and intervals[-1][1] == run.start:
-            intervals[-1] = (intervals[-1][0], run.stop)
+def _joined(runs: Iterable[Run[Fate]]) -> Iterator[tuple[int, int]]:
+    """Adjacent runs as one interval, in the order of the runs: forwards or backwards."""
+    joined: tuple[int, int] | None = None
+    for start, stop, _ in runs:
+        if joined is not None and start == joined[1]:
+            joined = joined[0], stop
+        elif joined is not None and stop == joined[0]:
+            joined = start, joined[1]
         else:
-            intervals.append((run.start, run.stop))
-    return intervals
+            if joined is not None:
+                yield joined
+            joined = start, stop
+    if joined is not None:
+        yield joined
 
 
 def _by_kind(totals: Mapping[Fate, int]) -> Counter[FateKind]:

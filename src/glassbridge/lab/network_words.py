@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from glassbridge.lab.impaired import Impairment
-from glassbridge.lab.networks import CELLS, Cell, find
+from glassbridge.lab.networks import BY_NAME, Cell
 from glassbridge.runtime.errors import UserError
 
 _AMOUNT: Final = r"([0-9]+(?:\.[0-9]+)?) ?"
@@ -28,8 +28,8 @@ _WAY: Final = re.compile("(up|down) (.*)")
 def described(text: str) -> Cell:
     """A network by name, or in words; with `up` or `down` before it a phrase holds only from the phone to us, or only
     from us to it. Raises UserError."""
-    if text in {cell.name for cell in CELLS}:
-        return find([text])[0]
+    if text in BY_NAME:
+        return BY_NAME[text]
     fields: dict[str, dict[str, float]] = {"up": {}, "down": {}}
     for part in re.split(r",|\+| and ", text.lower()):
         way, phrase = found.groups() if (found := _WAY.fullmatch(part.strip())) else ("", part.strip())
@@ -64,7 +64,7 @@ def _understood(phrase: str) -> dict[str, float]:
     for fields, pattern in _PHRASES:
         if (match := pattern.fullmatch(phrase)) is not None:
             return dict(zip(fields, _amounts(match), strict=True))
-    names = ", ".join(cell.name for cell in CELLS)
+    names = ", ".join(BY_NAME)
     raise UserError(
         f"{phrase!r} is no network: say a name ({names}) or what it does to packets, as in"
         ' "10% loss, 200 ms delay, 50 ms jitter, 64 kbit/s", "up 20% loss", "burst 0.5 s each 5 s",'

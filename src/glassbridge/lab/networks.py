@@ -1,11 +1,11 @@
 """The networks that phones have, by name, and what must hold on each (docs/networks.md)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
 from glassbridge.lab.impaired import CLEAR, Impairment
 from glassbridge.lab.scenario import Limit, always, least, most, never
-from glassbridge.runtime.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +134,4 @@ CELLS: tuple[Cell, ...] = (
 )
 """With their limits; `lost` must be 0 on all of them."""
 
-
-def find(names: list[str]) -> list[Cell]:
-    """The named ones; all without names. Raises UserError."""
-    known = {cell.name: cell for cell in CELLS}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UserError(f"no network {unknown[0]!r}; there are {', '.join(known)}", 2)
-    return [known[name] for name in names] or list(CELLS)
+BY_NAME: Mapping[str, Cell] = {cell.name: cell for cell in CELLS}

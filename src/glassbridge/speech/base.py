@@ -72,6 +72,10 @@ class RecogniserStream(Protocol):
         """Seconds for which audio has been waiting and none was taken; 0.0 while any is taken, or none waits."""
 
     @property
+    def behind(self) -> float:
+        """Seconds by which what was understood is late; `stalled` where the provider tells no more than that."""
+
+    @property
     def partials(self) -> float | None:
         """Seconds between two partial transcripts now; 0.0: they come as they can; None: only final ones come."""
 

@@ -73,6 +73,11 @@ class ProcessStream:
         return self.process.silent if self._pending else 0.0
 
     @property
+    def behind(self) -> float:
+        """The process tells no more."""
+        return self.stalled
+
+    @property
     def partials(self) -> float | None:
         """Seconds between two partial transcripts now; None: there are only finals."""
         return self.process.pace.interval

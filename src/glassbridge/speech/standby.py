@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -209,6 +208,11 @@ class StandbyStream:
         return 0.0
 
     @property
+    def behind(self) -> float:
+        """The same."""
+        return 0.0
+
+    @property
     def partials(self) -> float | None:
         """Of whichever is believed."""
         side = self._believed
@@ -366,7 +370,7 @@ class StandbyStream:
         """Is the hosted one in time?"""
         while not self._ended:
             await asyncio.sleep(0.25)
-            if self._hosted is not None and _behind(self._hosted.stream) > LATE:
+            if self._hosted is not None and self._hosted.stream.behind > LATE:
                 self._owner.went_wrong(RecogniserError("the hosted recogniser is late", Reason.STUCK))
                 self._shell.step(standby.Late(self._machine.stream))
 
@@ -447,9 +451,3 @@ class StandbyStream:
 
 def _moved(said: Transcript, by_ms: int) -> Transcript:
     return replace(said, start_ms=said.start_ms + by_ms, end_ms=said.end_ms + by_ms)
-
-
-def _behind(stream: Any) -> float:
-    """Seconds by which a hosted stream is late; those that cannot say are judged by what they have not taken."""
-    behind: float = getattr(stream, "behind", stream.stalled)
-    return behind

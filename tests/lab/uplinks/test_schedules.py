@@ -9,7 +9,7 @@ from glassbridge.core import in_order, uplink
 from glassbridge.core.values import Transport
 from glassbridge.lab.impaired import Impairment
 from glassbridge.lab.network_words import described
-from glassbridge.lab.networks import find
+from glassbridge.lab.networks import BY_NAME
 from glassbridge.lab.uplinks.run import Outcome, playground
 from glassbridge.lab.uplinks.schedule import Schedule, make
 from glassbridge.phone.capture import Capture
@@ -43,7 +43,7 @@ def test_the_same_seed_is_the_same_story(play: Play) -> None:
 
 @pytest.mark.parametrize("name", ["loss5", "loss20", "burst1", "jitter200", "rtt800", "64k"])
 def test_a_network_by_name_is_as_good_as_in_bench_network(play: Play, name: str) -> None:
-    (cell,) = find([name])
+    cell = BY_NAME[name]
     schedule = Schedule(seed=1, transport=Transport.DATA, up=cell.upward, down=cell.both, seconds=15.0, well_from=25.0)
     outcome = play(schedule)
     assert outcome.violations == []
@@ -138,7 +138,7 @@ def test_a_link_that_carries_less_than_the_thinnest_stream_is_told_once(
 
 def test_bursts_of_a_second_by_two_sockets(play: Play) -> None:
     """88.5 % by one socket: its timeouts doubled while PCM was on its way, and both repeated at the same moments."""
-    (cell,) = find(["burst1"])
+    cell = BY_NAME["burst1"]
     later = Schedule(
         seed=1, transport=Transport.WEBSOCKET, up=cell.upward, down=cell.both, seconds=20.0, well_from=30.0
     )
