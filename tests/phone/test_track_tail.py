@@ -90,6 +90,9 @@ class _Socket:
     def keep_window(self) -> None:
         pass
 
+    def takes(self, *_: float) -> bool:
+        return True
+
     async def room_for(self, *_: float) -> bool:
         return True
 
