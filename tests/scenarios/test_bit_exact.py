@@ -12,6 +12,7 @@ from glassbridge.lab import clips
 from glassbridge.lab.stack import Stack
 from tests.scenarios.systems import config, recording, said, samples
 from tests.support.programs import why
+from tests.support.sound import left_out
 
 WAYS = [
     ("data", "pcm", 100),
@@ -70,20 +71,6 @@ def late_in_the_bridge(stack: Stack, user: UserId) -> int:
     """Frames that it gave up for being late."""
     rooms = [room for room in stack.bridge.events("Disconnected from LiveKit room") if room["user_id"] == user]
     return sum(room["dropped"] + room["stale"] for room in rooms)
-
-
-def left_out(heard: bytes, clip: bytes, size: int) -> int:
-    """Frames of the clip, of so many bytes each, that were not heard; all others have to be, in order and alike. A
-    frame without numbers is given up where it grew too old while the machine did something else."""
-    at = missing = 0
-    for begin in range(0, len(clip), size):
-        frame = clip[begin : begin + size]
-        if heard[at : at + len(frame)] == frame:
-            at += len(frame)
-        else:
-            missing += 1
-    assert at == len(heard), f"{len(heard) - at} bytes were heard that nobody said there"
-    return missing
 
 
 def likeness(heard: bytes, spoken: bytes) -> float:

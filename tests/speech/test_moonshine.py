@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from glassbridge.core.recogniser import Reason
+from glassbridge.core.speech_load import USUAL_FITS
 from glassbridge.core.spoken import Piece
 from glassbridge.core.words import normalised, word_errors
 from glassbridge.lab import clips
@@ -28,7 +29,7 @@ from glassbridge.speech.supervisor import Speech
 from tests.speech.hearing import SECOND, Owner, pcm, speak
 from tests.speech.test_pocketsphinx import alive
 from tests.support.patience import patient
-from tests.support.poll import eventually, eventually_sync
+from tests.support.poll import Verdict, eventually, eventually_sync
 
 
 @pytest.fixture
@@ -167,10 +168,24 @@ async def test_a_frozen_process_is_replaced(recogniser: MoonshineRecogniser) -> 
 
 
 async def test_streams_of_silence_take_no_room(recogniser: MoonshineRecogniser) -> None:
+    """More than two processes have room for if each speaks. How many may come at a time depends on what else runs here;
+    who finds no room tries again."""
     owners = [Owner() for _ in range(40)]
-    streams = await asyncio.gather(*(owner.open(recogniser) for owner in owners))
+    assert len(owners) > 2 * USUAL_FITS
+    streams: list[RecogniserStream] = []
+
+    async def all_open() -> Verdict:
+        try:
+            while len(streams) < len(owners):
+                streams.append(await owners[len(streams)].open(recogniser))
+        except RecogniserError as error:
+            if error.reason is not Reason.BUSY:
+                raise
+        return len(streams) == len(owners) or f"{len(streams)} of {len(owners)} found room"
+
+    await eventually(all_open, 60.0)
     assert not any(owner.lost for owner in owners)
-    await eventually(lambda: recogniser.fits >= 4 or f"{recogniser.fits} fit", 10.0)
+    await eventually(lambda: recogniser.fits > 0 or "no room for one more", 10.0)
     await speak(streams[-1], pcm("short"))
     await streams[-1].finish()
     assert normalised(" ".join(owners[-1].words)) == clips.words("short")

@@ -38,3 +38,17 @@ def loud(pcm: bytes, above: float = 500.0, window_ms: int = 5) -> float:
     windows = found[: len(found) // size * size].reshape(-1, size)
     over = np.flatnonzero(np.sqrt((windows**2).mean(axis=1)) > above) if len(windows) else np.array([])
     return float((over[-1] - over[0] + 1) * size / SAMPLE_RATE) if len(over) else 0.0
+
+
+def left_out(heard: bytes, spoken: bytes, size: int) -> int:
+    """Frames, of so many bytes each, that were spoken and not heard; all others have to be, in order and alike. A frame
+    without numbers is given up where it grew too old while the machine did something else."""
+    at = missing = 0
+    for begin in range(0, len(spoken), size):
+        frame = spoken[begin : begin + size]
+        if heard[at : at + len(frame)] == frame:
+            at += len(frame)
+        else:
+            missing += 1
+    assert at == len(heard), f"{len(heard) - at} bytes were heard that nobody said there"
+    return missing

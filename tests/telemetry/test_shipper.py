@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,3 +245,49 @@ async def test_a_defect_of_the_sink_is_an_outage_and_no_end(ingest: Ingest, monk
     with shipping(ingest) as shipper:
         shipper.put(line(1))
         await arrived(ingest, 1)
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """The first look for dead processes, on the thread that keeps: it has begun; it may end."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def adopt(_self: Spool) -> int:
+        begun.set()
+        assert may_end.wait(60)
+        return 0
+
+    monkeypatch.setattr(Spool, "adopt", adopt)
+    return begun, may_end
+
+
+async def test_the_end_sends_also_what_nobody_has_looked_at_yet(
+    ingest: Ingest, look: tuple[threading.Event, threading.Event]
+) -> None:
+    """A short program logs and ends before the thread that keeps has its first turn."""
+    begun, may_end = look
+    with shipping(ingest) as shipper:
+        assert begun.wait(60)
+        shipper.put(line(1))
+        shipper.end()
+        may_end.set()
+        await asyncio.to_thread(shipper.wait, patient(5.0))
+    assert numbers(ingest) == [1]
+
+
+async def test_what_nobody_had_time_to_send_is_kept_on_disk(
+    ingest: Ingest, tmp_path: Path, look: tuple[threading.Event, threading.Event]
+) -> None:
+    """The time for flushing is over before the thread that keeps has its turn."""
+    begun, may_end = look
+    shipper = Shipper(better_stack_sink(ingest.url, TOKEN), tmp_path)
+    assert begun.wait(60)
+    for number in range(3_000):
+        shipper.put(line(number))
+    shipper.end()
+    shipper._abandon.set()
+    may_end.set()
+    shipper._keeper.join(patient(10.0))
+    [file] = tmp_path.glob("*.jsonl")
+    assert [json.loads(text)["n"] for text in file.read_text().splitlines()[1:]] == list(range(3_000))
+    assert numbers(ingest) == []

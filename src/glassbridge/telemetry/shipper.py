@@ -42,8 +42,9 @@ AT_ONCE: Final = 1_000
 """Lines taken from the queue before they are written."""
 ADOPT_EVERY: Final = 60.0
 """Seconds between two looks at what dead processes left; after a known death the look comes at once."""
-LETTING_GO: Final = 0.3
-"""Seconds in which the spool closes when the time for flushing is over."""
+LETTING_GO: Final = 2.0
+"""Seconds in which the spool takes what is queued and closes, when the time for flushing is over: only a disk that
+stands still, or a machine that gives us no processor, takes as long."""
 
 
 @dataclass
@@ -125,28 +126,35 @@ class Shipper:
     def _keep(self) -> None:
         while self._outbox.state is not OutboxState.CLOSED and not self._abandon.is_set():
             self._turn(self._take())
+        while not self._inbox.empty():
+            self._store(self._take())
         self._jobs.put(None)
         self._sink.abort()
         self._spool.close()
 
     def _turn(self, news: list[bytes | _Posted | _Wake]) -> None:
         """Writes what has come, and steps the machine. Never waits."""
-        lines = [item for item in news if isinstance(item, bytes)]
-        if lines:
-            self._spool.append(lines)
+        came = self._store(news)
         due = self._adopt.is_set() or monotonic() >= self._adopt_at
         adopted = due and self._adopt_now()
         for item in news:
             if isinstance(item, _Posted):
                 self._hear(item)
-        if lines or adopted:
+        if came or adopted:
             self._step(Waiting(self._spool.lines))
-        if self._close.is_set():
+        if self._close.is_set() and self._inbox.empty():  # else it would close on lines that it has not seen
             self._step(Close())
         deadline = self._outbox.next_deadline()
         if deadline is not None and monotonic() >= deadline:
             self._step(Tick())
         self._account()
+
+    def _store(self, news: list[bytes | _Posted | _Wake]) -> bool:
+        """Whether there were lines."""
+        lines = [item for item in news if isinstance(item, bytes)]
+        if lines:
+            self._spool.append(lines)
+        return bool(lines)
 
     def _take(self) -> list[bytes | _Posted | _Wake]:
         deadline = self._outbox.next_deadline()
