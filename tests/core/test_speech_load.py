@@ -10,6 +10,7 @@ from glassbridge.core.speech_load import (
     LATE,
     OVERDUE,
     RAMP,
+    SILENT,
     USUAL_FITS,
     Partials,
     SpeechLoad,
@@ -198,3 +199,14 @@ def test_the_load_is_never_over_one() -> None:
     machine = Machine(40)
     machine.seconds(5)
     assert BUSY < machine.load.busy <= 1.0
+
+
+def test_whoever_is_silent_from_the_beginning_takes_no_room() -> None:
+    load = SpeechLoad(0.0)
+    room = load.room
+    for stream in range(room):
+        load.opened(stream)
+    assert load.room == 0, "each may speak"
+    load.look(SILENT)
+    assert load.room == room
+    assert load.fits == room
