@@ -9,8 +9,10 @@ import pytest
 
 from glassbridge.core.values import BYTES_PER_MS, UserId
 from glassbridge.lab import clips
+from glassbridge.lab.answer import ALIKE, alike
 from glassbridge.lab.stack import Stack
 from tests.scenarios.systems import config, recording, said, samples
+from tests.support.patience import patient
 from tests.support.programs import why
 from tests.support.sound import left_out
 
@@ -24,6 +26,8 @@ WAYS = [
 ]
 """Transport, form, milliseconds in a frame: 33 do not divide the clip."""
 BY_TRACK = UserId("track")
+QUIET = 1.2
+"""Slowness of a machine on which nothing stands still for 20 ms."""
 
 
 BOTH = [pytest.param("real", marks=pytest.mark.real), pytest.param("embedded", marks=pytest.mark.slow)]
@@ -60,7 +64,10 @@ async def test_every_way_is_bit_exact_and_a_track_brings_the_words(livekit: str,
         expected[users[way]] = (len(heard) // 2, 0)
 
     assert said(by_track.events("caption")) == clips.words("short")
-    assert likeness(recording(tmp_path, BY_TRACK), clip) > 10.0
+    heard = recording(tmp_path, BY_TRACK)
+    assert alike(*(np.frombuffer(pcm, "<i2").astype(np.float64) for pcm in (clip, heard))) > ALIKE
+    if patient(1.0) < QUIET:  # else pauses may have come into it: a track is sent and heard in real time
+        assert likeness(heard, clip) > 10.0
 
     accounts = {event["user_id"]: (event["heard"], event["lost"]) for event in stack.cloud.events("session gone")}
     assert accounts.pop(BY_TRACK)

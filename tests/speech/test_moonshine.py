@@ -95,7 +95,11 @@ async def test_a_dead_process_costs_its_streams_a_new_one_and_no_other(recognise
     crashed, other = Owner(), Owner()
     stream = await crashed.open(recogniser)
     await eventually(lambda: len(recogniser.processes) == 2 or "no process is kept ahead", 20.0)
-    bystander = await other.open(recogniser)
+    for _ in range(8):  # the process with most room gets it: on a busy machine that is now this one, now that
+        bystander = await other.open(recogniser)
+        if pid_of(stream) != pid_of(bystander):
+            break
+        await bystander.close()
     assert pid_of(stream) != pid_of(bystander), "streams are not spread"
     waiting = asyncio.create_task(stream.finish())
     os.kill(pid_of(stream), signal.SIGSTOP)

@@ -38,7 +38,11 @@ async def spoken_answer(cloud_url: str, core_token: str) -> bytes | None:
 def likeness(file: bytes, heard: Path) -> float:
     """How much of the sound in `file` was heard, 0 to 1: the best correlation of each second of it, anywhere in what
     was heard; a listener may have stretched a pause."""
-    wanted, found = _decoded(file), _read(heard)
+    return alike(_decoded(file), _read(heard))
+
+
+def alike(wanted: Samples, found: Samples) -> float:
+    """The same of samples at 16 kHz."""
     parts = [wanted[at : at + SAMPLE_RATE] for at in range(0, len(wanted) - SAMPLE_RATE // 2, SAMPLE_RATE)]
     if not parts or len(found) < SAMPLE_RATE:
         return 0.0
