@@ -285,6 +285,10 @@ export const RULES = {
         0.5,
         2.0
       ],
+      "REPEATED": [
+        20,
+        40
+      ],
       "LAG": 0.075,
       "LONG_LAGS": [
         0.12,

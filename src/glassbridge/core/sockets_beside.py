@@ -1,8 +1,9 @@
 """How many sockets carry a phone's audio beside its first, where no room carries any (phone/beside.py).
 
-TCP holds back what comes after a lost segment until that has come again, more than a round trip later. On a short way
-that is heard in time. On a long one (core/sending.LONG) each socket holds audio back for a share of the time that grows
-with loss and round trip; late in the end is what all of them hold back: the product of their shares.
+TCP holds back what comes after a lost segment until that has come again, more than a round trip later. On a long way
+(core/sending.LONG) each socket holds audio back for a share of the time that grows with loss and round trip; late in
+the end is what all of them hold back: the product of their shares. On a short way what is lost is heard in time, unless
+it is lost again and again: TCP waits longer each time.
 
 Pure functions. Times are seconds.
 """
@@ -15,9 +16,12 @@ OVER: Final = 10.0
 """Seconds over which repetitions are counted."""
 HELD: Final = (0.5, 2.0)
 """Seconds for which a long way held audio back in OVER, from which on one more socket carries it."""
+REPEATED: Final = (20, 40)
+"""The same of a short way: segments that were sent again in OVER. At 20 % loss 10 of 26 phones that spoke for 20 s by
+two sockets were live for less than 97 % of it; by four 4 of 18, at least two of them for what they said first."""
 LAG: Final = 0.075
-"""What a socket is behind the first, so that TCP repeats on each at other moments: half of a timeout at a short round
-trip."""
+"""What each socket is behind the one before it, so that TCP repeats on each at other moments: half of a timeout at a
+short round trip."""
 LONG_LAGS: Final = (0.12, 0.24, 0.36)
 """The same of each on a long way: longer than a frame, so that frames go together. Of fewer segments fewer are lost."""
 
@@ -25,8 +29,9 @@ LONG_LAGS: Final = (0.12, 0.24, 0.36)
 def carrying(repeated: int, trip: float, *, is_long: bool) -> int:
     """How many carry all audio where a loss is worth another socket at all. `repeated`: segments that all sockets sent
     again in OVER; `trip`: a round trip."""
-    held = repeated * trip if is_long else 0.0
-    return 1 + sum(held >= least for least in HELD)
+    if is_long:
+        return 1 + sum(repeated * trip >= least for least in HELD)
+    return 1 + sum(repeated >= least for least in REPEATED)
 
 
 def opened(carry: int, *, is_long: bool, is_new: bool) -> int:
@@ -37,4 +42,4 @@ def opened(carry: int, *, is_long: bool, is_new: bool) -> int:
 
 def lag(place: int, *, is_long: bool) -> float:
     """How long audio waits for the socket at this place beside the first, from 0 on."""
-    return LONG_LAGS[place] if is_long else LAG
+    return LONG_LAGS[place] if is_long else LAG * (1 + place)

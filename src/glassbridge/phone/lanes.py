@@ -1,7 +1,7 @@
 """The lanes of a phone's numbered audio: one into the room, one onto its socket, and those of the sockets beside that.
 
 - Each has a task of its own (phone/lane.py), so that a slow one does not delay the others.
-- PCM waits for the room until that has delivered what it got, all audio for the socket until that carries it
+- PCM waits for the room until that has delivered what it got, and for the socket until that carries it
   (phone/pacing.py): what waits here can still be coded.
 - What the room does not take goes by the socket.
 - What waits for the socket waits until it is sent or acknowledged, the oldest first: a narrow link delays words, it
@@ -115,8 +115,9 @@ class Lanes:
         return not held or self.room_pace.takes(len(frame.pcm), LEVELS[0].bit_rate // 8)
 
     def _socket_takes(self, frame: Outgoing, waited: float) -> bool:
-        """The same by the socket, and of coded audio. Where there is no socket, the frame waits for none."""
-        if (socket := self.meter.socket) is None or waited > SOCKET_PATIENCE:
+        """The same by the socket. Coded audio waits at the socket itself, which hears sooner that there is room. Where
+        there is no socket, the frame waits for none."""
+        if not frame.pcm or (socket := self.meter.socket) is None or waited > SOCKET_PATIENCE:
             return True
         return socket.takes(len(frame.encoded()), self._sending.level.bit_rate // 8) is not False
 
