@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterable
-from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +10,16 @@ import pytest
 from glassbridge.cloud.decoding import OpusFrames, Stretch
 from glassbridge.core.sending_levels import LEVELS, Level
 from glassbridge.core.uplink import REORDER_WAIT, Ledger
-from glassbridge.lab import clips, tone_code
-from glassbridge.livekit.opus import Encoder
+from glassbridge.lab import tone_code
 from glassbridge.phone.capture import Capture, Frame
 from glassbridge.phone.coding import Coder, Outgoing, repair
 from glassbridge.wire.audio_frames import CODING_OPUS, OPUS_PACKET, FrameNumber, decode_numbered, encode_opus
+from tests.speech.hearing import pcm
+from tests.support.sound import loudest, opus_packets, samples
 
 _, GUARDED, LOSSY, NARROW, _ = LEVELS
 UNITS = 30
 PACKET = OPUS_PACKET / 16_000
-
-
-def packets(bit_rate: int) -> list[bytes]:
-    encoder, pcm = Encoder(bit_rate), tone_code.speech(UNITS)
-    return [encoder.encode(pcm[at : at + 2 * OPUS_PACKET]) for at in range(0, len(pcm), 2 * OPUS_PACKET)]
 
 
 def delivered(coded: list[bytes], arrivals: Iterable[tuple[float, int]]) -> tuple[npt.NDArray[np.float64], Ledger]:
@@ -47,7 +42,7 @@ def delivered(coded: list[bytes], arrivals: Iterable[tuple[float, int]]) -> tupl
 @pytest.mark.parametrize("bit_rate", [24_000, 16_000, 12_000])
 @pytest.mark.parametrize("jitter", [0.04, 0.1, 0.19])
 def test_packets_that_overtake_each_other_are_no_other_words(jitter: float, bit_rate: int) -> None:
-    coded = packets(bit_rate)
+    coded = opus_packets(tone_code.speech(UNITS), bit_rate)
     chance = random.Random(1)
     arrivals = [(index * PACKET + (chance.random() * jitter if index else 0.0), index) for index in range(len(coded))]
     heard, ledger = delivered(coded, arrivals)
@@ -58,7 +53,7 @@ def test_packets_that_overtake_each_other_are_no_other_words(jitter: float, bit_
 
 @pytest.mark.parametrize("bit_rate", [24_000, 16_000, 12_000])
 def test_a_hole_that_is_given_up_costs_what_is_missing_and_no_more(bit_rate: int) -> None:
-    coded = packets(bit_rate)
+    coded = opus_packets(tone_code.speech(UNITS), bit_rate)
     arrivals = [(index * PACKET, index) for index in range(len(coded)) if not 50 <= index < 60]
     heard, ledger = delivered(coded, arrivals)
     assert ledger.account().lost == 10 * OPUS_PACKET
@@ -67,7 +62,7 @@ def test_a_hole_that_is_given_up_costs_what_is_missing_and_no_more(bit_rate: int
 
 
 def test_a_hole_that_is_filled_later_is_heard_and_disturbs_nothing() -> None:
-    coded = packets(24_000)
+    coded = opus_packets(tone_code.speech(UNITS), 24_000)
     late = 2 * REORDER_WAIT
     arrivals = [(index * PACKET + (late if 50 <= index < 60 else 0.0), index) for index in range(len(coded))]
     heard, ledger = delivered(coded, arrivals)
@@ -75,17 +70,12 @@ def test_a_hole_that_is_filled_later_is_heard_and_disturbs_nothing() -> None:
     assert {found.unit for found in tone_code.hear(heard.astype("<i2").tobytes())} == set(range(UNITS))
 
 
-SPEECH = (resources.files(clips) / "clip.wav").read_bytes()[44:]
+SPEECH = pcm("clip")
 NOISE = 1.5
 """By so much the energy of 20 ms may exceed that of the loudest 20 ms of the original. It is 0.9 at most here; decoders
 that went on where encoders did not made four times as much at one place in ten."""
 STRETCH = 40
 """Packets that are heard after the place in question."""
-
-
-def energy(samples: npt.NDArray[np.float64]) -> float:
-    """Of the loudest packet."""
-    return float((samples[: len(samples) // OPUS_PACKET * OPUS_PACKET].reshape(-1, OPUS_PACKET) ** 2).mean(1).max())
 
 
 def heard_of(frames: Iterable[Outgoing], length: int) -> npt.NDArray[np.float64]:
@@ -112,7 +102,7 @@ def captured_in(capture: Capture, sound: bytes, samples: int) -> Frame:
 @pytest.mark.parametrize("former", [LOSSY, NARROW])
 def test_where_an_encoder_begins_anew_nobody_hears_a_noise(former: Level) -> None:
     """A phone changes its level, codes anew what waits, and goes on with a new encoder."""
-    said, loud = np.frombuffer(SPEECH, "<i2").astype(np.float64), []
+    said, loud = samples(SPEECH), []
     for place in range(20_000, len(said) - 22_000, 4_001):
         capture = Capture(1)
         capture.position = place - 16_000
@@ -120,7 +110,7 @@ def test_where_an_encoder_begins_anew_nobody_hears_a_noise(former: Level) -> Non
         sent = coder.code(captured_in(capture, SPEECH, 16_000), former)
         sent += repair(captured_in(capture, SPEECH, 1_600), LOSSY, repairs, flags=0)
         sent += coder.code(captured_in(capture, SPEECH, STRETCH * OPUS_PACKET), LOSSY)
-        loud.append(energy(heard_of(sent, len(said))[place:]) / energy(said))
+        loud.append(loudest(heard_of(sent, len(said))[place:]) / loudest(said))
     assert max(loud) < NOISE, [round(one, 1) for one in loud if one >= NOISE]
 
 
@@ -140,12 +130,11 @@ def test_a_repair_of_what_was_never_coded_leaves_the_words_behind_it_as_they_are
 
 def test_behind_a_second_hole_that_is_given_up_nobody_hears_a_noise() -> None:
     """Twice five packets are missing. The decoder of what comes behind the second one was left at the first."""
-    encoder, said, loud = Encoder(24_000), np.frombuffer(SPEECH, "<i2").astype(np.float64), []
-    coded = [encoder.encode(SPEECH[at : at + 640]) for at in range(0, len(SPEECH) // 640 * 640, 640)]
+    coded, said, loud = opus_packets(SPEECH, 24_000), samples(SPEECH), []
     for hole in range(50, len(coded) - STRETCH, 3):
         start, stop = hole - 50, hole + STRETCH
         came = set(range(stop - start)) - {*range(20, 25), *range(50, 55)}
         arrivals = [(index * PACKET, index) for index in came]
         heard, _ = delivered(coded[start:stop], arrivals)
-        loud.append(energy(heard[50 * OPUS_PACKET :]) / energy(said[hole * OPUS_PACKET : stop * OPUS_PACKET]))
+        loud.append(loudest(heard[50 * OPUS_PACKET :]) / loudest(said[hole * OPUS_PACKET : stop * OPUS_PACKET]))
     assert max(loud) < 2 * NOISE, [round(one, 1) for one in loud if one >= NOISE]

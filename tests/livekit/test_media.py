@@ -2,15 +2,13 @@
 
 import random
 import struct
-from importlib import resources
 
-import numpy as np
 import pytest
 
-from glassbridge.lab import clips
 from glassbridge.livekit.media import MAX_FILL, Rtp, Sound, TrackReceiver, parse_rtp, unpack_red
 from glassbridge.livekit.opus import Encoder
-from tests.support.sound import level, pitch, tone
+from tests.speech.hearing import pcm
+from tests.support.sound import level, loudest, opus_packets, pitch, samples, tone
 
 FRAME = 640
 FRAME_CLOCK = 960
@@ -171,28 +169,17 @@ def test_a_jump_of_the_numbers_is_a_new_beginning(jump: int) -> None:
 
 def test_after_a_jump_of_the_numbers_nobody_hears_a_noise() -> None:
     """Another encoder may have made what comes then. A decoder that went on was up to 500 times as loud."""
-    speech = (resources.files(clips) / "clip.wav").read_bytes()[44:]
-    before, loud = coded(speech), []
+    speech = pcm("clip")
+    before, loud = opus_packets(speech, 24_000), []
     for place in range(40, len(speech) // 640 - 40, 5):
-        after = coded(speech[640 * place : 640 * (place + 25)])
+        after = opus_packets(speech[640 * place : 640 * (place + 25)], 24_000)
         elsewhere = (place * 7) % (len(before) - 40)
         first = [Rtp(111, number, 320 * 3 * number, 1, packet) for number, packet in enumerate(before[elsewhere:][:40])]
         later = [Rtp(111, 9_000 + number, 960 * (9_000 + number), 1, packet) for number, packet in enumerate(after)]
         heard = play([*first, *later])[-25:]
-        said = energy(speech[640 * place : 640 * (place + 25)])
-        loud.append(energy(b"".join(sound.pcm for sound in heard)) / said)
+        said = loudest(samples(speech[640 * place : 640 * (place + 25)]))
+        loud.append(loudest(samples(b"".join(sound.pcm for sound in heard))) / said)
     assert max(loud) < 2.0, [round(one, 1) for one in loud if one >= 2.0]
-
-
-def coded(speech: bytes) -> list[bytes]:
-    encoder = Encoder(24_000)
-    return [encoder.encode(speech[at : at + 640]) for at in range(0, len(speech) // 640 * 640, 640)]
-
-
-def energy(pcm: bytes) -> float:
-    """Of the loudest 20 ms."""
-    samples = np.frombuffer(pcm, "<i2").astype(np.float64)
-    return max(1.0, float((samples[: len(samples) // 320 * 320].reshape(-1, 320) ** 2).mean(1).max()))
 
 
 def test_padding_and_junk_keep_the_stream_alive() -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from glassbridge.core.values import SAMPLE_RATE
+from glassbridge.core.values import BYTES_PER_SAMPLE, SAMPLE_RATE
+from glassbridge.livekit.opus import Encoder
+from glassbridge.wire.audio_frames import OPUS_PACKET
 
 
 def tone(seconds: float, hertz: float = 440.0, level: int = 8000) -> bytes:
@@ -19,6 +21,18 @@ def samples(pcm: bytes) -> NDArray[np.float64]:
 def level(pcm: bytes) -> float:
     """Root mean square."""
     return float(np.sqrt(np.mean(samples(pcm) ** 2))) if pcm else 0.0
+
+
+def loudest(found: NDArray[np.float64]) -> float:
+    """Energy of the loudest 20 ms; 1 at least, so that it can be divided by."""
+    whole = found[: len(found) // OPUS_PACKET * OPUS_PACKET].reshape(-1, OPUS_PACKET)
+    return max(1.0, float((whole**2).mean(1).max()))
+
+
+def opus_packets(pcm: bytes, bit_rate: int) -> list[bytes]:
+    """All of one encoder, 20 ms each; what fills no packet is left out."""
+    encoder, size = Encoder(bit_rate), OPUS_PACKET * BYTES_PER_SAMPLE
+    return [encoder.encode(pcm[at : at + size]) for at in range(0, len(pcm) // size * size, size)]
 
 
 def pitch(pcm: bytes) -> float:

@@ -290,11 +290,7 @@ export const RULES = {
         40
       ],
       "LAG": 0.075,
-      "LONG_LAGS": [
-        0.12,
-        0.24,
-        0.36
-      ]
+      "LONG_LAG": 0.12
     },
     "route_reports": {
       "WINDOW": 3.0,

@@ -66,6 +66,7 @@ class OpusFrames:
         better now comes before them, the newest first: who takes it in this order hands on nothing too soon. Raises
         FrameError (the phone's fault)."""
         packets, samples = decode_opus(payload)
+        # where it is not told, repairs are taken to have an encoder of their own
         encoder = number.encoder or (ENCODERS if number.repair or number.replayed else 0)
         if number.epoch != self._epoch:
             self._epoch = number.epoch
@@ -95,7 +96,7 @@ class OpusFrames:
 
     def _take(self, start: int, packet: _Packet) -> Stretch:
         if not self._complete or start == self._complete:
-            return self._complete_by(packet, start)
+            return self._decode_next(packet, start)
         if start < self._complete:
             return self._repairs.decode(packet, start)
         self._early[start] = packet
@@ -103,7 +104,7 @@ class OpusFrames:
             del self._early[next(iter(self._early))]
         return self._ahead.decode(packet, start)
 
-    def _complete_by(self, packet: _Packet, start: int) -> Stretch:
+    def _decode_next(self, packet: _Packet, start: int) -> Stretch:
         self._complete = start + packet.samples
         return self._live.decode(packet, start)
 
@@ -111,7 +112,7 @@ class OpusFrames:
         """What waited behind the sound that is complete now."""
         again: dict[int, Stretch] = {}
         while (packet := self._early.pop(self._complete, None)) is not None:
-            stretch = self._complete_by(packet, self._complete)
+            stretch = self._decode_next(packet, self._complete)
             again[stretch.position] = stretch
         return again
 

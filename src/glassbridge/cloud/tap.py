@@ -95,13 +95,14 @@ class Block(NamedTuple):
 
 
 def read(datagram: bytes) -> Block:
-    """What a tap sent. Raises ValueError or struct.error for anything else. Scripts of others unpack it: its fields
-    stay as they are."""
+    """The block in a tap's datagram. Raises ValueError or struct.error for any other datagram. Scripts of others
+    unpack the block into these five fields."""
     at, live, _, size = HEADER.unpack_from(datagram)
     about = json.loads(datagram[HEADER.size : HEADER.size + size])
     return Block(at, bool(live), about["user"], about["session"], datagram[HEADER.size + size :])
 
 
 def number_of(datagram: bytes) -> int:
-    """Which block of its view of the session that is, from 0 on: the reader did not take in time what is left out."""
+    """The number of the block in a tap's datagram, from 0 on in each view of the session. Where numbers are missing,
+    the reader did not take those blocks in time."""
     return int(HEADER.unpack_from(datagram)[2])

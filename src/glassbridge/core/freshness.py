@@ -22,23 +22,23 @@ LASTING: Final = 1.0
 class Freshness:
     """Of one phone's audio; in time at first. Times are monotonic seconds."""
 
-    __slots__ = ("_fresh_at", "_late_at", "is_late")
+    __slots__ = ("_live_at", "_old_at", "is_late")
 
     def __init__(self) -> None:
         self.is_late = False
-        self._fresh_at = self._late_at = -math.inf
+        self._live_at = self._old_at = -math.inf
         """When the newest piece came that was live, and the newest that was not."""
 
     def begin(self, now: float) -> None:
         """A new way: what comes late within LASTING of its beginning may still be of the former one."""
-        self._fresh_at = now
+        self._live_at = now
 
     def judge(self, age: float, now: float) -> bool:
         """A piece came that is `age` seconds old; whether `is_late` has changed."""
         if age > AGE_LIMIT:
-            self._late_at = now
+            self._old_at = now
         else:
-            self._fresh_at = now
+            self._live_at = now
         was = self.is_late
-        self.is_late = now - self._late_at <= LASTING if was else age > LATE and now - self._fresh_at > LASTING
+        self.is_late = now - self._old_at <= LASTING if was else age > LATE and now - self._live_at > LASTING
         return self.is_late != was

@@ -30,8 +30,8 @@ OVERHEAD: Final = 200
 """Bytes that a piece takes beside its samples."""
 SEAM: Final = SAMPLE_RATE
 """Of silence in place of what is missing: it ends an utterance, so that none is made of two halves."""
-_SEAM: Final = bytes(SEAM * BYTES_PER_SAMPLE)
-"""The same silence for all gaps: hundreds of them took a megabyte beyond MOST_BYTES."""
+_SILENCE: Final = bytes(SEAM * BYTES_PER_SAMPLE)
+"""For all gaps: silence of its own for each of hundreds took megabytes beyond MOST_BYTES."""
 MOST_LEAPS: Final = 200
 MORE_COMES: Final = 1.5
 
@@ -122,7 +122,7 @@ class LateHole:
 
     def _silence(self, start: int, stop: int) -> list[tuple[int, bytes]]:
         samples = min(stop - start, SEAM)
-        return [(self.at(stop - samples), _SEAM[: samples * BYTES_PER_SAMPLE])] if samples > 0 else []
+        return [(self.at(stop - samples), _SILENCE[: samples * BYTES_PER_SAMPLE])] if samples > 0 else []
 
 
 class LateSound:

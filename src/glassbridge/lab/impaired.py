@@ -283,7 +283,7 @@ def _read(fd: int, direction: Direction) -> None:
 
 
 def _drops(path: str, device: str) -> int:
-    """What a device dropped, both ways, as a file in the form of /proc/net/dev tells."""
+    """Packets that a device dropped in both directions, read from a file in the form of /proc/net/dev."""
     with open(path) as file:
         for line in file:
             name, _, numbers = line.partition(":")

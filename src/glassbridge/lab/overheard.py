@@ -25,9 +25,8 @@ class Overheard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._blocks: list[tap.Block] = []
-        self._sent: dict[str, int] = {}
-        """By session: blocks of everything up to the newest that was read."""
+        self._blocks: list[tuple[int, tap.Block]] = []
+        """With the number of each (tap.number_of)."""
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._read, name="overheard", daemon=True)
 
@@ -45,27 +44,27 @@ class Overheard:
 
     def of(self, user: str) -> list[tuple[int, bytes]]:
         """(handed on at, samples) in that order, of what those get who want everything."""
-        return [(block.at, block.pcm) for block in self._of(user, live=False)]
+        return [(block.at, block.pcm) for _, block in self._of(user, live=False)]
 
     def missed(self, user: str) -> int:
         """Blocks before the newest of it that this reader did not get: others have heard them."""
         blocks = self._of(user, live=False)
-        return sum(self._sent[session] for session in {block.session for block in blocks}) - len(blocks)
+        return sum({block.session: number + 1 for number, block in blocks}.values()) - len(blocks)
 
     def session_of(self, user: str) -> str:
         """The newest session of which something was heard; empty: none."""
-        return next((block.session for block in reversed(self._blocks) if block.user == user), "")
+        return next((block.session for _, block in reversed(self._blocks) if block.user == user), "")
 
     def share(self, user: str, seconds: float) -> Share:
         """The fate of so many seconds of speech."""
         spoken = seconds * SAMPLE_RATE * BYTES_PER_SAMPLE
         fresh, everything = (
-            min(1.0, sum(len(block.pcm) for block in self._of(user, live=kind)) / spoken) for kind in (True, False)
+            min(1.0, sum(len(block.pcm) for _, block in self._of(user, live=kind)) / spoken) for kind in (True, False)
         )
         return Share(min(fresh, everything), max(0.0, everything - fresh), 1.0 - everything)
 
-    def _of(self, user: str, *, live: bool) -> list[tap.Block]:
-        return [block for block in list(self._blocks) if block.user == user and block.live is live]
+    def _of(self, user: str, *, live: bool) -> list[tuple[int, tap.Block]]:
+        return [known for known in list(self._blocks) if known[1].user == user and known[1].live is live]
 
     def _read(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -75,10 +74,5 @@ class Overheard:
                 for key, _ in selector.select():
                     if key.fileobj is self._wake:
                         return
-                    self._note(self._reader.recv(MAX_BLOCK))
-
-    def _note(self, datagram: bytes) -> None:
-        block = tap.read(datagram)
-        if not block.live:
-            self._sent[block.session] = tap.number_of(datagram) + 1
-        self._blocks.append(block)
+                    datagram = self._reader.recv(MAX_BLOCK)
+                    self._blocks.append((tap.number_of(datagram), tap.read(datagram)))

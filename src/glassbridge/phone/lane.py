@@ -77,7 +77,7 @@ class Lane:
             while self._items:
                 since, (frame, _) = self._items[0]
                 waited = self._clock() - since
-                if self._wanted(frame, waited) and not self._takes(frame, waited):
+                if not self._takes(frame, waited) and self._wanted(frame, waited):
                     await asyncio.sleep(POLL)
                     continue
                 self._sent_since, (frame, copies) = self._items.popleft()

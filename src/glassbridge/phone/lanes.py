@@ -26,7 +26,7 @@ from glassbridge.phone.pacing import RoomPace
 from glassbridge.phone.plain import SEND_TIMEOUT
 from glassbridge.phone.room import Room
 from glassbridge.phone.socket import CloudSocket
-from glassbridge.wire.audio_frames import TOPIC_NUMBERED
+from glassbridge.wire.audio_frames import HEADER_BYTES, TOPIC_NUMBERED
 
 ROOM_AGE: Final = 1.0
 """Seconds that a frame may wait for the room; a presence frame for any route."""
@@ -85,7 +85,7 @@ class Lanes:
         return {route: self._into[route].backlog(now) for route in routes}
 
     def take_back(self, former: Coding) -> list[Outgoing]:
-        """What waits for the socket, or as PCM for the room; it waits no more."""
+        """The frames that wait for the socket and, if they are PCM, for the room. They are in no lane any more."""
         routes = tuple(self._into) if former is Coding.PCM else (AudioRoute.SOCKET,)
         if not any(self.backlog(routes, self._clock()).values()):
             return []
@@ -119,7 +119,7 @@ class Lanes:
         there is no socket, the frame waits for none."""
         if not frame.pcm or (socket := self.meter.socket) is None or waited > SOCKET_PATIENCE:
             return True
-        return socket.takes(len(frame.encoded()), self._sending.level.bit_rate // 8) is not False
+        return socket.takes(HEADER_BYTES + len(frame.pcm), self._sending.level.bit_rate // 8) is not False
 
     def _is_wanted(self, frame: Outgoing, waited: float) -> bool:
         if frame.number.presence:
@@ -127,8 +127,8 @@ class Lanes:
         return frame.number.epoch != self._capture.epoch or bool(self._capture.part(frame.number, frame.stop))
 
     def _passed(self, frame: Outgoing, done: bool) -> None:
-        """What the room does not take goes by the socket. Presence alone waits for the room's channels to open, which
-        says nothing of the link."""
+        """Samples that the room does not take go by the socket. That it does not take presence says nothing of the
+        link: its channels are not open yet."""
         self._count(Carrier.DATA, frame, done)
         if not done and self._room.joined and not frame.number.presence:
             self._sending.refused(self._clock())
@@ -137,7 +137,7 @@ class Lanes:
             self.put_on_socket(frame)
 
     def _carry(self, frame: Outgoing, done: bool) -> None:
-        """What the socket did not take may be asked for again."""
+        """The cloud may ask again for samples that the socket did not take."""
         if not done:
             self._missing.drop()
         self._count(Carrier.WEBSOCKET, frame, done)

@@ -52,7 +52,7 @@ class Resending:
         self._missing.begin_epoch()
 
     def send_missing(self) -> None:
-        """What is due now goes ahead of all newer audio, or waits for `run`."""
+        """Puts missing samples that are fresh ahead of all newer audio; the others wait for `run`."""
         level = self._sending.level
         for again, frames in self._missing.due(measured=level is not STATIC, room=self._routes.repairs_in_room):
             for sent in repaired(frames, level, self._coder):
@@ -62,7 +62,7 @@ class Resending:
                     self._lanes.put_on_socket(sent)
 
     def send_unheard(self, frames: Iterable[Frame]) -> None:
-        """What went by a track and was not heard goes by the socket."""
+        """Puts on the socket frames that a track carried and the cloud did not hear."""
         for frame in frames:
             for again in repair(frame, self._sending.level, self._coder, flags=FLAG_REPLAYED):
                 self._lanes.put_on_socket(again)
